@@ -1,4 +1,4 @@
-"""Creates the resources of one stack. Each composite depends on the ones above it."""
+"""Creates the resources of one stack. Each composite component depends on those above it."""
 
 import pulumi
 import pulumi_aws as aws
@@ -42,7 +42,7 @@ observability = Observability("observability", stack, foundation, data, platform
 # Functions, tasks and services.
 workloads = Workloads("workloads", stack, foundation, network, data, platform, observability, opts)
 
-# The account around the stack: delivery roles, budget and security baseline.
+# Account-level resources: delivery roles, budget and security baseline.
 delivery = DeliveryRoles(
     "delivery",
     DeliveryRolesArgs(names=names, delivery=settings.delivery, domain=settings.domain, replica_region=settings.replica_region),

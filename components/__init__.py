@@ -1,1 +1,1 @@
-"""Pulumi components of the AWS infrastructure, one per file. `__main__.py` connects them."""
+"""Pulumi components of the AWS infrastructure, one per file. `__main__.py` composes them."""

@@ -66,7 +66,7 @@ class TargetGroups:
 
 
 class Component(pulumi.ComponentResource):
-    """A component resource. Its Pulumi inputs are the fields of its arguments, so that policies can read them."""
+    """Base class of all components. The fields of the arguments become Pulumi inputs, which policy packs can read."""
 
     child: pulumi.ResourceOptions
     """Options of a resource of this component."""

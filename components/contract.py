@@ -13,12 +13,12 @@ from components.settings.workloads import CoreSettings
 
 PATH = Path(__file__).parent.parent / "runtime" / "contract.toml"
 EXTERNAL = "operator"
-"""`managed` of a secret that an operator creates outside of Pulumi."""
+"""Value of `managed` for a secret that an operator creates outside Pulumi."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContractService:
-    """A listening address: TCP port, and the paths of the liveness and readiness checks."""
+    """A service that a process serves: TCP port, and the paths of the liveness and readiness checks."""
 
     name: str
     port: int
@@ -30,9 +30,9 @@ class ContractService:
 class Secret:
     """An environment variable that ECS injects from Secrets Manager.
 
-    managed: the service that creates and rotates the secret, "" for the rotation function.
-    json_key: the key of the secret's JSON that is injected, "" for the whole value.
-    arn: ARN of a secret that an operator created, "" if the name follows from the kind.
+    managed: Service that creates and rotates the secret, or "" if the rotation function does.
+    json_key: JSON key whose value is injected, or "" for the entire secret value.
+    arn: ARN of a secret that an operator creates, or "" if the name is derived from the kind.
     """
 
     variable: str
@@ -66,15 +66,15 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """The contract in the form in which a stack deploys it.
+    """The runtime contract as a stack deploys it.
 
-    user: the numeric "uid:gid" of the container.
-    processes: the processes of the runtime, by name.
-    functions: the functions that the stack deploys, by name.
-    cores: the Cores of the stack as processes, by name.
-    domain: the domain of the services.
-    replaceable: variables with addresses on AWS, which the sandbox replaces.
-    secret_variables: optional variables that a stack can fill from a secret of its own.
+    user: Numeric "uid:gid" of the container.
+    processes: Processes of the runtime, by name.
+    functions: Functions that the stack deploys, by name.
+    cores: Cores of the stack as processes, by name.
+    domain: Domain of the services.
+    replaceable: Variables with addresses on AWS, which the sandbox replaces.
+    secret_variables: Optional variables that ECS can inject from a secret that an operator creates.
     """
 
     user: str
@@ -117,13 +117,13 @@ class Contract:
 
     @property
     def rotated_secrets(self) -> tuple[str, ...]:
-        """The kinds of secret that the rotation function creates, in the order of the file."""
+        """Kinds of the secrets that the rotation function creates, in the order of the file."""
         kinds = [s.kind for process in self.processes.values() for s in process.secrets if not s.managed]
         return tuple(dict.fromkeys(kinds))
 
     @property
     def external_secrets(self) -> dict[str, str]:
-        """ARN of each secret that an operator created, by kind."""
+        """ARN of each secret that an operator creates, by kind."""
         return {secret.kind: secret.arn for task in self.tasks.values() for secret in task.secrets if secret.arn}
 
     def _public_services(self) -> dict[str, ContractService]:
@@ -163,11 +163,11 @@ def read(
     optional_variables: Collection[str] | None = (),
     external_secrets: Mapping[str, str] = MappingProxyType({}),
 ) -> Contract:
-    """The contract. Raises KeyError if a process names a service that does not exist.
+    """Read the contract. Raises KeyError if a process names a service that does not exist.
 
-    functions: the functions to deploy. The processes run without their services and variables.
-    optional_variables: the optional variables to set, None for all.
-    external_secrets: the optional variables to inject, with the ARN of the secret.
+    functions: Functions to deploy. Their services and variables are removed from the processes.
+    optional_variables: Optional variables to set, or None for all.
+    external_secrets: ARN of the secret for each optional variable that ECS injects.
     """
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     services = {name: ContractService(name, row["port"], row["health"], row["ready"]) for name, row in raw["service"].items()}
@@ -215,19 +215,19 @@ def _functions(raw: Mapping[str, Any], services: Mapping[str, ContractService], 
 
 
 def settable(path: Path = PATH) -> frozenset[str]:
-    """The optional variables for the setting `environment_variables`: those without a setting of their own."""
+    """Return the optional variables that `environment_variables` accepts: those without a dedicated setting."""
     return frozenset(row["name"] for row in _optional(path) if "setting" not in row)
 
 
 def optional_variables(settings: Settings) -> dict[str, str]:
-    """The optional variables that the stack sets, with their values. An empty setting does not set its variable."""
+    """Return the value of each optional variable that the stack sets. An empty setting does not set its variable."""
     values = {row["name"]: _value(settings, row["setting"]) for row in _optional() if _has_setting(row) and "kind" not in row}
     values |= dict(entry.split("=", 1) for entry in settings.environment_variables)
     return {name: value for name, value in values.items() if value}
 
 
 def external_secrets(settings: Settings) -> dict[str, str]:
-    """The optional variables that ECS injects from a secret, with the ARN of the secret."""
+    """Return the ARN of the secret for each optional variable that ECS injects."""
     values = {row["name"]: _value(settings, row["setting"]) for row in _optional() if _has_setting(row) and "kind" in row}
     return {name: value for name, value in values.items() if value}
 
@@ -238,12 +238,12 @@ def _optional(path: Path = PATH) -> list[dict[str, Any]]:
 
 
 def _has_setting(row: Mapping[str, Any]) -> bool:
-    """Return true if a stack setting determines the variable. "image" marks variables for use outside of a stack."""
+    """Return whether a stack setting determines the variable. "image" marks variables that are used only outside a stack."""
     return "setting" in row and row["setting"] != "image"
 
 
 def _value(settings: Settings, key: str) -> str:
-    """The setting with a dotted key as the value of a variable, "" if it is empty."""
+    """Return the setting at a dotted key as the value of a variable, or "" if the setting is empty."""
     if key.startswith("oidc.") and not settings.oidc.issuer:
         return ""
     value: Any = settings
@@ -253,7 +253,7 @@ def _value(settings: Settings, key: str) -> str:
 
 
 def _core(core: CoreSettings) -> Process:
-    """A Core of the stack as a process. Its image defines the command."""
+    """Return the process of a Core. The image defines the command."""
     return Process(
         name=core.process_name,
         command=(),

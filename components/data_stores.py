@@ -1,4 +1,4 @@
-"""The composite of the data stores: rotated secrets, database, cache, secret links table and backups."""
+"""Composite component of the data stores: rotated secrets, database, cache, secret links table and backups."""
 
 import pulumi
 
@@ -18,11 +18,11 @@ from components.secrets.secret import Secret, SecretArgs
 
 
 class DataStores(Component):
-    """Data stores of the runtime, in the data tier and in AWS services, with backups."""
+    """Data stores of the runtime, with their backups."""
 
     rotation_function: RotationFunction
     rotated_secrets: dict[str, Secret]
-    """The secrets that the rotation function creates, by kind."""
+    """Secrets that the rotation function creates, by kind."""
     database: RdsInstance
     cache: Valkey
     secret_links_table: SecretLinksTable
@@ -105,7 +105,9 @@ class DataStores(Component):
 
     def _backup_plan(self) -> BackupPlan:
         settings, keys = self._stack.settings, self._foundation.keys
-        copied = settings.backup.cross_region_copy and keys.replica_arn
+        replica = None
+        if settings.backup.cross_region_copy and keys.replica_arn:
+            replica = BackupReplica(settings.replica_region, keys.replica_arn)
         args = BackupPlanArgs(
             names=self._stack.names,
             backup=settings.backup,
@@ -115,6 +117,6 @@ class DataStores(Component):
             role_arn=self._foundation.role_arns[backup_roles.BACKUP],
             topic_arn=self._foundation.topic_arn,
             resources=(self.database.arn, self.secret_links_table.arn, self._foundation.data_bucket.arn),
-            replica=BackupReplica(settings.replica_region, keys.replica_arn) if copied and keys.replica_arn else None,
+            replica=replica,
         )
         return BackupPlan("backup", args, self.child)

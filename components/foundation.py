@@ -20,7 +20,7 @@ from components.storage.buckets import Buckets
 
 
 class Foundation(Component):
-    """IAM roles, KMS keys, buckets, the audit trail and the topic for notifications of AWS services."""
+    """IAM roles, KMS keys, buckets, the audit trail and the topic for notifications from AWS services."""
 
     role_arns: dict[str, pulumi.Output[str]]
     """ARN of each role, by name."""
@@ -28,7 +28,7 @@ class Foundation(Component):
     logs: LogOptions
     """KMS key and retention of every log group."""
     topic_arn: pulumi.Output[str]
-    """Topic for notifications of AWS services: RDS events, backup jobs, budget and cost anomalies."""
+    """Topic for notifications from AWS services: RDS events, backup jobs, budget alerts and cost anomalies."""
     log_bucket: Bucket
     trail_bucket: Bucket
     data_bucket: Bucket
@@ -52,7 +52,7 @@ class Foundation(Component):
 
     def _kms_keys(self) -> KmsKeys:
         settings, names, contract = self._stack.settings, self._stack.names, self._stack.contract
-        groups = names.log_groups((*contract.tasks, *sharing_roles.log_groups(contract)), proxied=settings.database.proxy)
+        groups = names.log_groups((*contract.tasks, *sharing_roles.log_groups(contract)), rds_proxy=settings.database.proxy)
         args = KmsKeysArgs(
             names=names,
             kms_keys=settings.kms_keys,
@@ -98,7 +98,7 @@ class Foundation(Component):
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
-    """Every role of the stack, by name."""
+    """Return the definition of every role of the stack, by name."""
     settings, names, contract = stack.settings, stack.names, stack.contract
     console = object_policies.console_statements(names, settings.legacy_files)
     console += role_policies.publish_to_topic(settings.notifications.topic_arn)
@@ -118,7 +118,7 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
 
 
 def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
-    """Statements of the key policies for transfer, backup, functions, checkpoints and notifications, by key."""
+    """Return key policy statements for backups, functions, notifications, checkpoints and exports, by key."""
     names, contract = stack.names, stack.contract
     consoles = [role_policies.task_role(process) for process in object_policies.console_processes(contract)]
     sources: tuple[Mapping[str, tuple[Statement, ...]], ...] = (
@@ -137,10 +137,10 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
 
 
 def _signing_roles(stack: Stack) -> tuple[str, ...]:
-    """The roles that sign checkpoints of the audit trail."""
+    """Return the roles that sign checkpoints of the audit trail."""
     return tuple(role_policies.task_role(process) for process in object_policies.signing_processes(stack.contract))
 
 
 def _replica_region(stack: Stack) -> str:
-    """The region of the data bucket's replica, or "" without replication."""
+    """Return the region of the data bucket's replica, or "" without replication."""
     return stack.settings.replica_region if stack.settings.buckets.cross_region_replication else ""

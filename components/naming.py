@@ -1,6 +1,6 @@
 """Names, ARNs and tags of every resource.
 
-Names follow from environment, account and region, so policy documents are known in a preview.
+Names are derived from environment, account and region, so policy documents are known at preview.
 """
 
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ PROJECT = "gatehouse"
 DataClass = Literal["none", "internal", "confidential", "secret", "log"]
 """Value of the tag DataClass.
 
-none: no data. internal: configuration. confidential: data of users. secret: credentials and keys. log: logs and audit trail.
+none: no data. internal: configuration. confidential: user data. secret: credentials and keys. log: logs and audit trail.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """The names of a stack. `resource`, `kind` and `process` are lower-case words joined by hyphens."""
+    """The names of a stack. `resource`, `kind` and `process` are hyphenated lowercase words."""
 
     environment: str
     account: str
@@ -33,7 +33,7 @@ class Naming:
         return f"{PROJECT}-{self.environment}-{resource}"
 
     def bucket(self, resource: str) -> str:
-        """`gatehouse-dev-logs-123456789012-eu-west-1`. Bucket names are globally unique."""
+        """`gatehouse-dev-logs-123456789012-eu-west-1`. Bucket names must be globally unique."""
         return f"{self.name(resource)}-{self.account}-{self.region}"
 
     def secret(self, kind: str) -> str:
@@ -57,13 +57,13 @@ class Naming:
 
     @property
     def proxy_log_group(self) -> str:
-        """`/aws/rds/proxy/gatehouse-dev-main`, a name that RDS chooses."""
+        """`/aws/rds/proxy/gatehouse-dev-main`. RDS defines this name."""
         return f"/aws/rds/proxy/{self.name('main')}"
 
-    def log_groups(self, processes: tuple[str, ...], *, proxied: bool = False) -> tuple[str, ...]:
-        """Full name of every log group of the stack."""
-        groups = [self.log_group(writer) for writer in (*processes, "findings", "rotate", "probe", "network", "trail")]
-        if proxied:
+    def log_groups(self, processes: tuple[str, ...], *, rds_proxy: bool = False) -> tuple[str, ...]:
+        """Return the full name of every log group of the stack."""
+        groups = [self.log_group(process) for process in (*processes, "findings", "rotate", "probe", "network", "trail")]
+        if rds_proxy:
             groups.append(self.proxy_log_group)
         return (*groups, self.waf_log_group, *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")))
 
@@ -72,11 +72,11 @@ class Naming:
         return self.name(f"{function}-failed")
 
     def cache_nodes(self, count: int) -> tuple[str, ...]:
-        """`gatehouse-dev-cache-001` and so on, the node ids that ElastiCache assigns."""
+        """`gatehouse-dev-cache-001` and so on. ElastiCache defines these node ids."""
         return tuple(f"{self.name('cache')}-{number:03d}" for number in range(1, count + 1))
 
     def database_log_group(self, kind: str) -> str:
-        """`/aws/rds/instance/gatehouse-dev-main/postgresql`, a name that RDS chooses."""
+        """`/aws/rds/instance/gatehouse-dev-main/postgresql`. RDS defines this name."""
         return f"/aws/rds/instance/{self.name('main')}/{kind}"
 
     def alias(self, data_class: str) -> str:
@@ -89,7 +89,7 @@ class Naming:
 
     @property
     def root_arn(self) -> str:
-        """The account as a principal, which delegates access to the account's IAM policies."""
+        """The account as a principal. A statement with this principal delegates access control to IAM policies of the account."""
         return f"arn:aws:iam::{self.account}:root"
 
     def role_arn(self, resource: str) -> str:
@@ -143,7 +143,7 @@ class Naming:
 
 
 def default_tags(settings: Settings) -> dict[str, str]:
-    """The default tags of the provider. A resource overrides DataClass."""
+    """Return the default tags of the provider. Resources override DataClass."""
     return {
         "Project": PROJECT,
         "Environment": settings.environment,
@@ -155,5 +155,5 @@ def default_tags(settings: Settings) -> dict[str, str]:
 
 
 def tags(data_class: DataClass, **more: str) -> dict[str, str]:
-    """The tags of a resource: its data class, and others such as Name."""
+    """Return the tags of a resource: its data class and additional tags such as Name."""
     return {"DataClass": data_class, **more}

@@ -1,4 +1,4 @@
-"""The composite of the alarms: metric and event alarms with their topic, the synthetic probe and data protection findings."""
+"""Composite component of monitoring: alarms with their topic, the synthetic probe and data protection findings."""
 
 import pulumi
 
@@ -16,13 +16,13 @@ from components.platform import Platform
 
 
 class Observability(Component):
-    """Alarms on symptoms that users notice and on resources that run out, sent to one topic with a link to the runbook."""
+    """Alarms on user-visible symptoms and on resource exhaustion. They notify one topic, with a link to the runbook."""
 
     alarms: Alarms
     findings_log_group: pulumi.Output[str]
-    """Log group of findings of credentials in logs."""
+    """Log group of data protection findings, which report credentials in logs."""
     probe: dict[str, pulumi.Input[object]]
-    """Name and role of the probe's function and the URLs that it requests, {} without a probe."""
+    """Name and role of the probe's function, and the URLs that it requests. Empty without a probe."""
 
     def __init__(
         self,

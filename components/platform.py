@@ -23,7 +23,7 @@ class Platform(Component):
 
     runtime_image: ContainerImage
     sidecar_images: dict[str, str]
-    """Reference of the image of the collector and of each Core, by repository."""
+    """Image reference of the collector and of each Core, by repository."""
     certificate: Certificate
     load_balancer: LoadBalancer
     cluster: EcsCluster
@@ -75,7 +75,7 @@ class Platform(Component):
 
 
 def sidecar_images(stack: Stack) -> dict[str, ImageSettings]:
-    """The image of the collector and of each Core, by repository."""
+    """Return the image of the collector and of each Core, by repository."""
     digests = {name: core.image_digest for name, core in stack.settings.core_tasks.items()}
     if stack.settings.telemetry.collector_digest:
         digests[COLLECTOR] = stack.settings.telemetry.collector_digest

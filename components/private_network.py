@@ -1,4 +1,4 @@
-"""The composite of the VPC: subnets, security groups, network ACLs and VPC endpoints."""
+"""Composite component of the network: VPC, security groups, network ACLs and VPC endpoints."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ from components.network.vpc_endpoints import VpcEndpoints, VpcEndpointsArgs
 
 
 class PrivateNetwork(Component):
-    """A VPC with three subnet tiers, in which each group can reach only the groups and networks that it needs."""
+    """A VPC with three subnet tiers, in which security groups allow only the required connections."""
 
     vpc: Vpc
     security_groups: Mapping[str, pulumi.Output[str]]

@@ -88,7 +88,7 @@ class Workloads(Component):
         settings, contract, roles = self._stack.settings, self._stack.contract, self._foundation.role_arns
         sidecars = self._platform.sidecar_images
         core = settings.core_tasks.get(process.name)
-        collected = process.name in contract.processes and process.services
+        has_collector = process.name in contract.processes and process.services
         args = TaskDefinitionArgs(
             names=self._stack.names,
             process=process,
@@ -104,12 +104,12 @@ class Workloads(Component):
                 settings.key_prefix, self._observability.findings_log_group
             ),
             health_command=core.health_command if core else (),
-            collector_image=sidecars.get(COLLECTOR, "") if collected else "",
+            collector_image=sidecars.get(COLLECTOR, "") if has_collector else "",
         )
         return TaskDefinition(process.name, args, self.child)
 
     def _secret_arns(self) -> dict[str, pulumi.Input[str]]:
-        """ARN of each secret that ECS injects, by kind."""
+        """Return the ARN of each secret that ECS injects, by kind."""
         rotated = {kind: secret.arn for kind, secret in self._data.rotated_secrets.items()}
         return {**rotated, "database-owner": self._data.database.owner_secret_arn, **self._stack.contract.external_secrets}
 

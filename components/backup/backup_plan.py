@@ -14,7 +14,7 @@ from components.settings.data import BackupSettings, BucketsSettings, Protection
 SCHEDULE = "cron(0 5 * * ? *)"
 """Daily at 05:00 UTC. RDS rejects backups in the hour before its backup or maintenance window."""
 GRACE_DAYS = 3
-"""Days in which a COMPLIANCE lock can be removed; the minimum of AWS."""
+"""Days in which a COMPLIANCE lock can be removed; the minimum that AWS Backup accepts."""
 NOTIFIED_EVENTS = (
     "BACKUP_JOB_FAILED",
     "BACKUP_JOB_EXPIRED",
@@ -39,12 +39,12 @@ class BackupPlanArgs(StackArgs):
 
     backup: Retention, cross-region copy and vault lock.
     protection: Deletion protection of the vaults by Pulumi.
-    buckets: Vaults are emptied before they are deleted if buckets are.
+    buckets: `force_destroy` also empties the vaults before they are deleted.
     key_arn: KMS key of the vault.
     role_arn: Role of AWS Backup.
     topic_arn: Topic of vault notifications.
     resources: ARNs of the protected resources.
-    replica: Destination of copies; None for none.
+    replica: Destination of copies; None without copies.
     """
 
     backup: BackupSettings
@@ -60,7 +60,7 @@ class BackupPlanArgs(StackArgs):
 class BackupPlan(Component):
     """A backup vault with its own key and a daily plan for all data stores, optionally with vault lock and a second region.
 
-    Why: Point-in-time recovery ends when its database, table or bucket is deleted. These backups are separate, use another
+    Why: Point-in-time recovery ends when the database, table or bucket is deleted. These backups are separate, use another
     key, and are protected from deletion by the vault policy and the lock.
     Cost: 0.05 USD per GB and month for the bucket, 0.095 USD for the database, the same in the second region, and 0.02 USD per
     copied GB. Controls: GH-BAK-001 to GH-BAK-004.
@@ -119,7 +119,7 @@ class BackupPlan(Component):
             tags=tags("confidential"),
             opts=self.protected(args.protection),
         )
-        # The policy denies the deletion of recovery points, and so would prevent Pulumi from emptying the vault.
+        # The policy denies the deletion of recovery points, which would prevent Pulumi from emptying the vault.
         if not args.buckets.force_destroy:
             aws.backup.VaultPolicy(
                 name, backup_vault_name=vault.name, region=region, policy=render(vault_policy(args.names)), opts=self.child

@@ -21,9 +21,9 @@ UNTAGGED_DAYS = 7
 class ContainerImageArgs(StackArgs):
     """Arguments of `ContainerImage`.
 
-    image: Digest of the image and number of images to keep.
+    image: Digest of the image and number of images to retain.
     key_arn: KMS key of the repository.
-    buckets: The repository is deleted with its images if buckets are emptied on deletion.
+    buckets: `force_destroy` also deletes a repository that contains images.
     repository: Resource name of the repository.
     function_arns: Lambda functions that run the image.
     """
@@ -82,7 +82,7 @@ def lifecycle_policy(images_max: int) -> dict[str, object]:
     expire = {"type": "expire"}
     untagged = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": UNTAGGED_DAYS}
     newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": images_max}
-    rules = ((f"Expire untagged images after {UNTAGGED_DAYS} days", untagged), (f"Keep the newest {images_max} images", newest))
+    rules = ((f"Expire untagged images after {UNTAGGED_DAYS} days", untagged), (f"Retain the newest {images_max} images", newest))
     return {
         "rules": [
             {"rulePriority": priority, "description": description, "selection": selection, "action": expire}

@@ -8,7 +8,7 @@ from components.naming import tags
 
 
 class EcsCluster(Component):
-    """An ECS cluster with Container Insights with enhanced observability.
+    """An ECS cluster with enhanced Container Insights.
 
     Why: Fargate runs the tasks, so there are no hosts to patch. Container Insights records CPU, memory and network per task.
     Cost: about 2 USD per ECS service and month for metrics. Controls: GH-ECS-009, GH-ECS-010.

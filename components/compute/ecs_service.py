@@ -28,7 +28,7 @@ class EcsServiceArgs(StackArgs):
     cluster_name: Name of the ECS cluster.
     task_definition_arn: Task definition, whose container has the name of the ECS service.
     placement: Subnets of the app tier, and security group of the tasks.
-    target_groups: Target groups by container port; empty for a service that the load balancer does not reach.
+    target_groups: Target groups by container port; empty for a service without a load balancer.
     load_balancer_label: CloudWatch dimension of the load balancer.
     infrastructure_role_arn: Role with which ECS shifts traffic.
     rollback_alarms: Names of the alarms that roll back a deployment.
@@ -51,8 +51,8 @@ class EcsServiceArgs(StackArgs):
 class EcsService(Component):
     """An ECS service on Fargate in all zones, with a deployment strategy, automatic rollback and auto scaling.
 
-    Why: A deployment rolls back if tasks do not become healthy or an alarm is raised. With every strategy but rolling, the
-    previous tasks still run at that time. A service without target groups always uses the rolling strategy.
+    Why: A deployment rolls back if tasks do not become healthy or an alarm is raised. With every strategy except rolling,
+    the previous tasks are still running at that point. A service without target groups always uses the rolling strategy.
     Cost: about 9 USD a month for 0.25 vCPU and 0.5 GB on ARM, twice that during a deployment.
     Controls: GH-ECS-007, GH-ECS-008, GH-ECS-010, GH-ECS-012, GH-ECS-013.
     """

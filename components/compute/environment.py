@@ -17,9 +17,9 @@ Environment = dict[str, pulumi.Input[str]]
 class Endpoints:
     """Host names of the data stores.
 
-    database: of RDS Proxy if there is one, otherwise of the database.
-    database_direct: of the database.
-    cache: of the primary node.
+    database: RDS Proxy if the stack has one, otherwise the DB instance.
+    database_direct: The DB instance.
+    cache: The primary node of the cache.
     """
 
     database: pulumi.Input[str]
@@ -28,11 +28,11 @@ class Endpoints:
 
 
 def environments(settings: Settings, names: Naming, contract: Contract, endpoints: Endpoints) -> dict[str, Environment]:
-    """The variables of each task and function, by its name. Raises KeyError for a variable of the contract without a value."""
+    """Return the variables of each task and function, by name. Raises KeyError for a variable of the contract without a value."""
     values = _common(settings, names, contract, endpoints)
     overrides: dict[str, Environment] = {
         "gateway": {"GATEHOUSE_WORKERS": str(settings.services.gateway.workers)},
-        # The owner of the schema signs in with the password that RDS manages.
+        # The owner of the schema logs in with the password that RDS manages.
         "migrate": {
             "GATEHOUSE_DATABASE_URL": _database_url(role_policies.DATABASE_OWNER, endpoints.database_direct),
             "GATEHOUSE_DATABASE_AUTH": "password",
@@ -72,5 +72,5 @@ def _common(settings: Settings, names: Naming, contract: Contract, endpoints: En
 
 
 def _database_url(user: str, host: pulumi.Input[str]) -> pulumi.Output[str]:
-    """URL without a password. The client verifies the server's certificate and host name."""
+    """Return a URL without a password. The client verifies the server's certificate and host name."""
     return pulumi.Output.format("postgresql://{}@{}:{}/{}?sslmode=verify-full", user, host, DATABASE_PORT, role_policies.DATABASE)

@@ -9,7 +9,7 @@ from components.contract import ContractService
 from components.iam.role_policies import COLLECTOR, COLLECTOR_METRICS_STREAM
 
 USER = "4317:4317"
-"""Numeric, and different from the user of the application container."""
+"""Numeric user id, which differs from that of the application container."""
 MEMORY_MIB = 64
 SCRAPE_INTERVAL_S = 60
 NAMESPACE = "Gatehouse"
@@ -18,7 +18,7 @@ NAMESPACE = "Gatehouse"
 def collector_container(
     *, image: str, region: str, environment: str, process: str, services: Sequence[ContractService], log_group: str
 ) -> dict[str, Any]:
-    """Return the container definition. The container is not essential: the task continues without it.
+    """Return the container definition. The container is not essential: if it stops, the task continues.
 
     Source: ECS API Reference, ContainerDefinition.
     """

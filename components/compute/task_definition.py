@@ -78,11 +78,11 @@ class TaskDefinition(Component):
             volumes=[{"name": SCRATCH}],
             task_role_arn=args.task_role_arn,
             execution_role_arn=args.execution_role_arn,
-            # A change replaces this resource with a new revision. Earlier revisions stay active, because ECS and
-            # `make rollback` return to them.
+            # A change registers a new revision. Earlier revisions remain active, because ECS and `make rollback` can
+            # deploy them again.
             skip_destroy=True,
             tags=tags("internal"),
-            # No property references these. Events that are logged before the policy exists are never masked.
+            # No property references these resources. Events that are logged before the policy exists are not masked.
             opts=self.after(group, data_protection),
         )
         self.definition_arn, self.log_group = task.arn, group.name

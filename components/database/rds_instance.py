@@ -157,7 +157,7 @@ class RdsInstance(Component):
                 name=args.names.name(source),
                 sns_topic=args.topic_arn,
                 source_type=source,
-                # DB security groups are unused in a VPC; events report if one is created in the account.
+                # The stack has no DB security group; an event reports one that is created in the account.
                 source_ids={"db-instance": [instance], "db-parameter-group": [parameters]}.get(source),
                 event_categories=list(categories),
                 enabled=True,

@@ -28,7 +28,7 @@ class SecretLinksTable(Component):
     """An on-demand DynamoDB table with one item for each link. Its partition key is `id`; DynamoDB deletes items after
     `expires_at`, in seconds since 1970.
 
-    Why: A conditional update decides concurrent attempts to use a link for the last time.
+    Why: A conditional update decides between concurrent attempts to use a link for the last time.
     Cost: 1.4 USD per million writes, 0.23 USD per GB for point-in-time recovery, none when idle.
     Controls: GH-DDB-001 to GH-DDB-005.
     """

@@ -33,7 +33,7 @@ class Valkey(Component):
 
     Why: The application user logs in with IAM tokens and the default user is disabled, so there is no password. The user
     group has the engine `redis`, because a group of engine `valkey` rejects users without a password even if they are
-    disabled (ElastiCache User Guide, "Role-Based Access Control (RBAC)"). Both kinds work with Valkey.
+    disabled (ElastiCache User Guide, "Role-Based Access Control (RBAC)"). Both engines work with Valkey.
     Cost: from 12 USD a month (cache.t4g.micro) to about 230 USD (two cache.m7g.large). Controls: GH-EC-001 to GH-EC-007.
     """
 
@@ -56,8 +56,8 @@ class Valkey(Component):
             name,
             name=names.name(f"cache-{family}"),
             family=family,
-            description="Parameters of the cache",
-            # The default, volatile-lru, evicts counters and nonces when memory is full, which resets limits and accepts replays.
+            description="Disables the eviction of keys",
+            # The default, volatile-lru, evicts counters and nonces when memory is full, which resets limits and allows replays.
             parameters=[{"name": "maxmemory-policy", "value": "noeviction"}],
             tags=tags("internal"),
             opts=self.child,

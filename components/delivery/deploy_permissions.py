@@ -31,7 +31,7 @@ class DeliveryRolesArgs(StackArgs):
 
     delivery: GitHub repository and location of Pulumi's state.
     domain: DNS zone of the stack.
-    replica_region: Region of replicas and backup copies; "" for none.
+    replica_region: Region of replicas and backup copies; "" without copies.
     """
 
     delivery: DeliverySettings
@@ -112,7 +112,8 @@ def keys(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant("ManageKeys", "kms", manage, "key/*", conditions=args.tag_condition()),
         args.grant("ManageAliases", "kms", "CreateAlias DeleteAlias UpdateAlias", f"alias/{args.names.name('*')}"),
         # The creator of an encrypted data store needs its key, through the service. Some services also require kms:Decrypt.
-        # It is not granted, because KMS generates key ids and the ARN would match every key: an administrator creates those.
+        # It is not granted, because KMS generates key ids and the ARN would match every key. An administrator creates the
+        # resources of those services.
         args.grant("UseKeysThroughServices", "kms", "CreateGrant Encrypt GenerateDataKey*", "key/*", conditions=use),
     ]
 

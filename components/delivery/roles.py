@@ -19,7 +19,7 @@ DESCRIPTIONS = {
 
 
 class DeliveryRoles(Component):
-    """OIDC provider of GitHub (optional) and three roles. Jobs of one GitHub environment of one repository can assume each role.
+    """An optional OIDC provider for GitHub and three IAM roles, each for jobs of one GitHub environment of one repository.
 
     Why: The pipeline needs no long-lived credentials. A preview cannot read secrets, objects or log events. A deployment cannot
     create roles without the stack's permissions boundary, extend its own permissions, change the audit trail or the backup

@@ -54,7 +54,7 @@ class LoadBalancer(Component):
     """An Application Load Balancer with a host name and two target groups for each service. Other requests receive 404.
 
     Why: Each host name is a separate web origin, so responses of a Core cannot access the console. One target group
-    receives the traffic while a deployment fills the other. Requests for `/metrics` are not forwarded.
+    receives the traffic while a deployment starts tasks in the other. Requests for `/metrics` are not forwarded.
     Cost: about 20 USD a month, plus 6 USD per capacity unit. Controls: GH-ALB-001 to GH-ALB-007, GH-ALB-009, GH-ALB-010.
     """
 

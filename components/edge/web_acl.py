@@ -19,7 +19,7 @@ MANAGED = {
     "known-bad-inputs": "AWSManagedRulesKnownBadInputsRuleSet",
 }
 UPLOAD_SERVICE = "gateway"
-"""Service that accepts bodies above 8 KB."""
+"""Service that accepts request bodies above 8 KB."""
 BODY_RULE, BODY_LABEL = "SizeRestrictions_BODY", "awswaf:managed:aws:core-rule-set:SizeRestrictions_Body"
 """Rule of the common rule set for bodies above 8 KB, and the label that it adds. Source: AWS WAF Developer Guide, "Core
 rule set (CRS) managed rule group"."""

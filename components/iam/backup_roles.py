@@ -47,8 +47,8 @@ def backup_permissions(names: Naming) -> Document:
     """
     bucket, table = names.bucket_arn("data"), names.table_arn("tokens")
 
-    def anywhere(service: str, resource: str) -> str:
-        """ARN in any region. The copy job runs in the destination region."""
+    def any_region(service: str, resource: str) -> str:
+        """Return an ARN pattern for all regions, because copy jobs run in the destination region."""
         return f"arn:aws:{service}:*:{names.account}:{resource}"
 
     snapshots = "rds:CreateDBSnapshot CopyDBSnapshot DeleteDBSnapshot AddTagsToResource ListTagsForResource"
@@ -58,21 +58,21 @@ def backup_permissions(names: Naming) -> Document:
     )
     read_objects = "s3:GetObject GetObjectAcl GetObjectTagging GetObjectVersion GetObjectVersionAcl GetObjectVersionTagging"
     rules = "events:DescribeRule PutRule DeleteRule EnableRule DisableRule PutTargets RemoveTargets ListTargetsByRule"
-    # The Describe actions are authorized on both resource types.
-    databases = [anywhere("rds", "db:*"), anywhere("rds", "snapshot:*")]
-    vaults = [anywhere("backup", f"backup-vault:{names.name(VAULT)}")]
+    # AWS authorizes the Describe actions on both resource types.
+    databases = [any_region("rds", "db:*"), any_region("rds", "snapshot:*")]
+    vaults = [any_region("backup", f"backup-vault:{names.name(VAULT)}")]
     return document(
         allow("Database", "rds:CreateDBSnapshot ListTagsForResource", [names.database_arn]),
         allow("DescribeDatabases", "rds:DescribeDBInstances DescribeDBSnapshots", databases),
-        allow("DatabaseSnapshots", snapshots, [anywhere("rds", "snapshot:awsbackup:*")]),
+        allow("DatabaseSnapshots", snapshots, [any_region("rds", "snapshot:awsbackup:*")]),
         allow("Table", "dynamodb:DescribeTable ListTagsOfResource StartAwsBackupJob", [table]),
         allow("TableBackups", "dynamodb:DescribeBackup DeleteBackup", [f"{table}/backup/*"]),
         allow("Bucket", read_bucket, [bucket]),
         allow("Objects", read_objects, [f"{bucket}/*"]),
         allow("BackupEventRules", rules, [names.arn("events", "rule/AwsBackupManagedRule*")]),
         allow("Vaults", "backup:DescribeBackupVault CopyIntoBackupVault", vaults),
-        allow("RecoveryPoints", "backup:TagResource", [anywhere("backup", "recovery-point:*")]),
-        # These actions support no resource (Service Authorization Reference).
+        allow("RecoveryPoints", "backup:TagResource", [any_region("backup", "recovery-point:*")]),
+        # These actions do not support resource-level permissions (Service Authorization Reference).
         allow("ListResources", ["tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"], ["*"]),
     )
 

@@ -24,9 +24,9 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
     """Return the policy of a bucket.
 
     bucket: Full name of the bucket.
-    encrypted_by_key: The default encryption is a customer managed key. Requests that name another encryption are then
-        denied; S3 evaluates the policy before it applies the default, so requests without one get the key (S3 User
-        Guide, "Setting default server-side encryption behavior for Amazon S3 buckets").
+    encrypted_by_key: The default encryption uses a customer managed key. Requests that specify an encryption are denied, and
+        requests that specify none use the default (S3 User Guide, "Setting default server-side encryption behavior for
+        Amazon S3 buckets").
     writers: Statements that allow AWS services to write.
     """
     arn = f"arn:aws:s3:::{bucket}"
@@ -41,10 +41,10 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
         deny("DenyCustomerProvidedKeys", "s3:PutObject", objects, conditions=customer_key),
     ]
     if encrypted_by_key:
-        # CloudTrail names the key in each request, therefore AWS services are exempt.
+        # CloudTrail specifies the key in each request, so AWS services are exempt.
         for sid, header in (("DenyOtherKmsKeys", "-aws-kms-key-id"), ("DenyOtherEncryption", "")):
-            names_encryption = {"Null": {f"s3:x-amz-server-side-encryption{header}": "false"}, "BoolIfExists": not_service}
-            statements.append(deny(sid, "s3:PutObject", objects, conditions=names_encryption))
+            specifies_encryption = {"Null": {f"s3:x-amz-server-side-encryption{header}": "false"}, "BoolIfExists": not_service}
+            statements.append(deny(sid, "s3:PutObject", objects, conditions=specifies_encryption))
     return document(*statements, *writers)
 
 
@@ -78,7 +78,7 @@ def config_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
 
 
 def _owned_writes(service: str, check: str, bucket_arn: str, objects: str, source: dict[str, str]) -> tuple[Statement, ...]:
-    """Allow a service to check the bucket, and to write objects that the owner of the bucket owns."""
+    """Allow a service to verify its access to the bucket, and to write objects that the bucket owner owns."""
     principal = {"Service": f"{service.lower()}.amazonaws.com"}
     owned = {**source, "s3:x-amz-acl": "bucket-owner-full-control"}
     objects = f"{bucket_arn}/{objects}"

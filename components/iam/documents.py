@@ -7,7 +7,7 @@ from typing import Any
 Statement = dict[str, Any]
 Document = dict[str, Any]
 Conditions = Mapping[str, Mapping[str, str | Sequence[str]]]
-"""Condition operator to condition key to value or values: {"StringEquals": {"aws:SourceAccount": "123456789012"}}."""
+"""Values by condition operator and condition key: {"StringEquals": {"aws:SourceAccount": "123456789012"}}."""
 
 ANYONE = "*"
 
@@ -59,8 +59,8 @@ def document(*statements: Statement) -> Document:
 def trust(service: str, *, account: str = "", source_arn: str = "") -> Document:
     """Return the trust policy of a role that one AWS service assumes.
 
-    `account` and `source_arn` become conditions against the confused deputy problem. Set only the keys that the service
-    sends, as its documentation states: a condition on a missing key denies the service.
+    `account` and `source_arn` become conditions that prevent the confused deputy problem. Set only the keys that the service
+    sends according to its documentation: a condition on a missing key denies the service.
     """
     statement: Statement = {
         "Sid": "AllowServiceToAssumeRole",
@@ -86,7 +86,7 @@ def allow_service(
     account: str = "",
     source_arn: str | Sequence[str] = "",
 ) -> Statement:
-    """Return an Allow statement of a resource policy for an AWS service that acts for `account` or the source `source_arn`."""
+    """Return an Allow statement of a resource policy for an AWS service that acts on behalf of `account` or `source_arn`."""
     principal = {"Service": f"{service}.amazonaws.com"}
     return allow(sid, actions, resources, principal=principal, conditions=_source(account, source_arn))
 
@@ -102,7 +102,7 @@ def allow_key_use(
 
 
 def action_list(actions: str) -> list[str]:
-    """Return the actions of one service: "s3:GetObject PutObject" names s3:GetObject and s3:PutObject."""
+    """Return the actions of one service: "s3:GetObject PutObject" expands to s3:GetObject and s3:PutObject."""
     service, _, names = actions.partition(":")
     return [f"{service}:{name}" for name in names.split()]
 

@@ -1,4 +1,4 @@
-"""Policies of the VPC endpoints: principals of the account only, and resources of the account where the action has one."""
+"""VPC endpoint policies. They allow principals of the account only and, for actions on a resource, its resources only."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def s3_policy(
 
     buckets: Full names of the stack's buckets.
     write_only_objects: ARNs of objects that may be written but not read.
-    shared_objects: ARNs of objects in buckets of other owners that may be read and written.
+    shared_objects: ARNs of objects in buckets of other owners, which may be read and written.
     """
     arns = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
     own_account = {"StringEquals": {"aws:PrincipalAccount": names.account}}
@@ -29,7 +29,7 @@ def s3_policy(
     if write_only_objects:
         statements.append(_allow_account(names, "WriteOnlyObjects", "s3:PutObject", write_only_objects))
     if shared_objects:
-        # The bucket may belong to another account, so only the principal is checked; the objects are exact.
+        # The bucket can belong to another account, so the condition covers the principal only. The object ARNs are exact.
         read_write = "s3:GetObject PutObject"
         statements.append(allow("LegacyFiles", read_write, shared_objects, principal=ANYONE, conditions=own_account))
     return document(*statements, allow("ImageLayers", "s3:GetObject", layers, principal=ANYONE))
@@ -68,7 +68,7 @@ def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Do
         "monitoring": [_allow_account(names, "PutMetrics", "cloudwatch:PutMetricData", ["*"], namespace)],
     }
     if ecs_exec:
-        # These actions support no resource (Service Authorization Reference, Session Manager Message Gateway).
+        # These actions do not support resource-level permissions (Service Authorization Reference).
         channels = [f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")]
         statements["ssmmessages"] = [_allow_account(names, "SessionChannels", channels, ["*"])]
         statements["ssm"] = [_allow_account(names, "SsmAgent", "ssm:UpdateInstanceInformation", ["*"])]
@@ -78,7 +78,7 @@ def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Do
 def _allow_account(
     names: Naming, sid: str, actions: str | Sequence[str], resources: Sequence[str], additional: dict[str, str] | None = None
 ) -> Statement:
-    # Requests without a resource, such as a login or a metric, have no aws:ResourceAccount.
+    # Requests without a resource, such as ecr:GetAuthorizationToken, have no aws:ResourceAccount.
     owned = {} if resources == ["*"] else {"aws:ResourceAccount": names.account}
     conditions = {"StringEquals": {"aws:PrincipalAccount": names.account, **owned, **(additional or {})}}
     return allow(sid, actions, resources, principal=ANYONE, conditions=conditions)

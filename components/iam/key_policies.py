@@ -27,7 +27,7 @@ ADMINISTER = action_list(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyUsers:
-    """Users of the keys. Roles are given by resource name.
+    """Principals and log groups that use the keys. Roles are identified by resource name.
 
     names: Names of the stack.
     secret_readers: Roles that read each secret, by ARN pattern of the secret.
@@ -77,7 +77,7 @@ def _replication(users: KeyUsers) -> tuple[Statement, ...]:
 
 
 def _signers(users: KeyUsers) -> list[Statement]:
-    """Allow exact roles to sign with one algorithm. IAM policies of the account can allow others to verify."""
+    """Allow the signing roles to sign with one algorithm. IAM policies can allow other principals of the account to verify."""
     account = {"AWS": users.names.root_arn}
     signers = {"AWS": [users.names.role_arn(role) for role in users.signing_roles]}
     caller = {"kms:CallerAccount": users.names.account}

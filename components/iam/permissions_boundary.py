@@ -37,7 +37,7 @@ USED = tuple(
     )
     for action in action_list(actions)
 )
-"""Actions that some role of the program needs. Each role's own policy limits them to ARNs."""
+"""Actions that at least one role of the stack needs. The policy of each role limits them to exact ARNs."""
 
 DENIED = {
     # A principal that writes policies or assumes other roles can obtain any permission.
@@ -62,7 +62,7 @@ DENIED = {
 class PermissionsBoundaryArgs(StackArgs):
     """Arguments of `PermissionsBoundary`.
 
-    regions: Regions in which the roles may act.
+    regions: Regions to which the roles can send requests.
     """
 
     regions: Sequence[str]
@@ -71,9 +71,9 @@ class PermissionsBoundaryArgs(StackArgs):
 class PermissionsBoundary(Component):
     """The managed policy that every role of the stack has as its permissions boundary.
 
-    Why: Effective permissions are the intersection of the role's policies and the boundary. A policy that is widened by
-    mistake or by an attacker still allows no identity changes, no other region, and no changes to audit trail, backups
-    or protection settings. The boundary also limits permissions granted by key policies.
+    Why: Effective permissions are the intersection of the role's policies and the boundary. Even with an overly permissive
+    policy, a role cannot change identities, use other regions, or change audit trail, backups and protection settings. The
+    boundary also limits permissions granted by key policies.
     Cost: none. Controls: GH-IAM-007.
     """
 

@@ -66,7 +66,7 @@ def queue_policy(names: Naming, function: str) -> Document:
 
 
 def secret_policy(names: Naming, reader_arns: tuple[str, ...]) -> Document:
-    """Deny reads by every principal but the readers, and all access from other accounts."""
+    """Deny reads by every principal except the readers, and all access from other accounts."""
     other = {"ArnNotLike": {"aws:PrincipalArn": list(reader_arns)}}
     return document(
         deny("DenyOtherReaders", "secretsmanager:GetSecretValue BatchGetSecretValue", ["*"], conditions=other),
@@ -86,7 +86,7 @@ def repository_policy(names: Naming, function_arns: tuple[str, ...]) -> Document
 
 
 def log_delivery_policy(names: Naming, sid: str, log_group: str) -> Document:
-    """Allow the log delivery service to write to one log group, given by full name.
+    """Allow the log delivery service to write to the log group with this full name.
 
     Sources: CloudWatch Logs User Guide, "IAM permissions required to create or work with a data protection policy"; AWS
     WAF Developer Guide, "Permissions to publish logs to CloudWatch Logs".
@@ -99,7 +99,7 @@ def log_delivery_policy(names: Naming, sid: str, log_group: str) -> Document:
 def rest_api_policy(names: Naming, methods: Sequence[str]) -> Document:
     """Allow every caller to invoke these methods of the stage, over TLS. The link's token authorizes the request.
 
-    API Gateway assigns the API id. The policy belongs to one API, so the pattern matches no other.
+    API Gateway generates the API id, so the ARNs contain a wildcard. The policy is attached to one API and affects no other.
     """
     arns = [names.arn("execute-api", f"*/{STAGE}/{method}/*") for method in methods]
     return document(

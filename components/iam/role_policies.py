@@ -55,7 +55,7 @@ def role_definitions(
     if rds_proxy:
         # Source: RDS User Guide, "Setting up end-to-end IAM authentication for RDS Proxy".
         roles[RDS_PROXY] = RoleDefinition(
-            "RDS Proxy connects to the database with IAM authentication",
+            "Connects RDS Proxy to the database with IAM authentication",
             trust("rds.amazonaws.com", account=names.account, source_arn=names.arn("rds", "db-proxy:*")),
             document(_connect_to_database(names, "db")),
         )
@@ -91,12 +91,12 @@ def core_role_definitions(names: Naming, contract: Contract) -> dict[str, RoleDe
 
 
 def task_role(process: Process) -> str:
-    """Return the resource name of the role of the application in the container."""
+    """Return the resource name of the task role, which the application in the container assumes."""
     return f"{process.name}-task"
 
 
 def execution_role(process: Process) -> str:
-    """Return the resource name of the role of the ECS agent that starts the container."""
+    """Return the resource name of the execution role, with which the ECS agent starts the container."""
     return f"{process.name}-execution"
 
 
@@ -118,12 +118,12 @@ def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ..
 def readers_of(names: Naming, contract: Contract, kind: str, operators: tuple[str, ...]) -> tuple[str, ...]:
     """Return ARNs of the principals that may read a secret created by the rotation function.
 
-    These are the rotation function, ECS for the processes that receive the secret, and for the bootstrap token also the
-    `operators`, who log in with it the first time.
+    These are the rotation function, the execution roles of the processes that receive the secret and, for the bootstrap token,
+    the `operators`, who use it for the first sign-in.
     """
     roles = secret_readers(names, contract)[names.secret_arn(kind)]
-    people = operators if kind == BOOTSTRAP_TOKEN else ()
-    return (*(names.role_arn(role) for role in (ROTATION_FUNCTION, *roles)), *people)
+    others = operators if kind == BOOTSTRAP_TOKEN else ()
+    return (*(names.role_arn(role) for role in (ROTATION_FUNCTION, *roles)), *others)
 
 
 def table_users(contract: Contract) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ def write_log(names: Naming, process: str, *, describe: bool = False, stream: st
 
 
 def send_traces() -> Statement:
-    """Return the permission to send traces. X-Ray defines no resource for these actions (Service Authorization Reference)."""
+    """Return the permission to send traces. The actions do not support resource-level permissions."""
     return allow("SendTraces", "xray:PutTraceSegments PutTelemetryRecords", ["*"])
 
 
@@ -197,8 +197,8 @@ def _service_roles(names: Naming, contract: Contract) -> dict[str, RoleDefinitio
 def _connect_to_database(names: Naming, resource: str) -> Statement:
     """Allow IAM authentication as the application user. `resource` is `db`, or `prx` for RDS Proxy.
 
-    RDS assigns the resource id, so the id is unknown before the database exists. The user is exact, and security groups
-    restrict the network path to the stack's own database.
+    RDS generates the resource id, so the ARN contains a wildcard. The user name is exact, and the security groups allow
+    connections to the stack's own database only.
     """
     return allow("ConnectToDatabase", "rds-db:connect", [names.arn("rds-db", f"dbuser:{resource}-*/{DATABASE_USER}")])
 
@@ -224,7 +224,7 @@ def _task(names: Naming, process: Process, rds_proxy: bool, collector: bool, add
 
 
 def _execution(names: Naming, process: Process, *, collector: bool) -> Document:
-    """Return the permissions of the ECS agent: pull the image, write the log, read secrets. The KMS key policy allows the
+    """Return the permissions of the ECS agent: pull images, write logs and read secrets. The policy of the KMS key allows
     decryption."""
     secrets = [secret for secret in process.secrets if not secret.managed or secret.arn]
     managed = [secret for secret in process.secrets if secret.managed and not secret.arn]
@@ -259,8 +259,8 @@ def _rotation(names: Naming, contract: Contract) -> Document:
 
 
 def _enhanced_monitoring(names: Naming) -> Document:
-    """Allow RDS to write to the log group whose name it chooses. Source: RDS User Guide, "Setting up and enabling Enhanced
-    Monitoring"."""
+    """Allow RDS to write to the log group `RDSOSMetrics`, a name that RDS defines. Source: RDS User Guide, "Setting up
+    and enabling Enhanced Monitoring"."""
     group = names.log_group_arn("RDSOSMetrics")
     return document(
         allow("LogGroup", "logs:CreateLogGroup PutRetentionPolicy", [group]),
@@ -274,7 +274,7 @@ def _ecs_infrastructure(names: Naming) -> Document:
     load_balancer = names.name("edge")
     described = ("Listeners", "Rules", "TargetGroups", "TargetHealth")
     return document(
-        # These actions support no resource (Service Authorization Reference, Elastic Load Balancing V2).
+        # These actions do not support resource-level permissions (Service Authorization Reference, Elastic Load Balancing V2).
         allow("DescribeLoadBalancers", [f"elasticloadbalancing:Describe{kind}" for kind in described], ["*"]),
         allow(
             "RegisterTargets",
@@ -291,7 +291,7 @@ def _ecs_infrastructure(names: Naming) -> Document:
 
 def _pull_images(names: Naming, *repositories: str) -> list[Statement]:
     return [
-        # GetAuthorizationToken supports no resource (Service Authorization Reference, Amazon ECR).
+        # GetAuthorizationToken does not support resource-level permissions (Service Authorization Reference, Amazon ECR).
         allow("LogInToEcr", "ecr:GetAuthorizationToken", ["*"]),
         allow(
             "PullImage",

@@ -48,8 +48,8 @@ def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> di
     }
     if log_role:
         roles[API_LOG_ROLE] = RoleDefinition(
-            "API Gateway writes the logs of the account's REST APIs to CloudWatch Logs",
-            # API Gateway sends no source for the account's role (API Gateway Developer Guide, "Permissions for CloudWatch
+            "Delivers logs of the account's REST APIs to CloudWatch Logs",
+            # API Gateway sends no source condition keys for this role (API Gateway Developer Guide, "Permissions for CloudWatch
             # logging"). iam:PassRole restricts who can pass it.
             trust("apigateway.amazonaws.com"),
             _api_logging(names),
@@ -66,7 +66,7 @@ def key_statements(names: Naming, contract: Contract) -> Mapping[str, tuple[Stat
 
 
 def _function(names: Naming, function: Function) -> Document:
-    """Return the permissions of the function: one read of the table for readiness, its log and its traces."""
+    """Return the permissions of the function: a read of the table for the readiness check, its log group and its traces."""
     return document(
         allow("SecretLinksTable", TABLE_ACTIONS[function.service.name], [names.table_arn("tokens")]),
         write_log(names, function.name),

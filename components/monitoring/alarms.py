@@ -183,7 +183,7 @@ def event_rules(names: Naming) -> Iterator[EventRule]:
     )
     yield EventRule(
         "backup-failed",
-        "A backup job failed, expired or was aborted. The previous recovery point is the latest.",
+        "A backup job failed, expired or was aborted. The latest recovery point is from an earlier job.",
         "backup-failure",
         {
             "source": ["aws.backup"],

@@ -22,8 +22,8 @@ LOG_GROUP = "findings"
 class DataProtection(Component):
     """The log group of data protection findings, to which the log delivery service may write.
 
-    Why: A masked credential was logged by mistake and the source must be fixed. A finding names the log stream and the
-    position, without the value.
+    Why: A masked credential was logged by mistake, and its source must be corrected. A finding contains the log stream and
+    the position, but not the value.
     Cost: 0.12 USD per GB of scanned logs. Controls: GH-CW-001, GH-CW-002, GH-CW-006.
     """
 
@@ -44,7 +44,7 @@ class DataProtection(Component):
 
 
 def custom_identifiers(key_prefix: str) -> Mapping[str, str]:
-    """Return name and regular expression of Gatehouse credentials.
+    """Return the name and regular expression of each custom data identifier.
 
     Source of the permitted syntax: CloudWatch Logs User Guide, "Custom data identifiers".
     """

@@ -77,7 +77,7 @@ def account_filters() -> Iterator[LogFilter]:
     """Yield the fifteen filters of the CIS AWS Foundations Benchmark, section Monitoring, over CloudTrail events."""
     yield LogFilter(
         "cis-unauthorized-calls",
-        "Many API calls of the account are denied.",
+        "Many API calls in the account are denied.",
         '{ ($.errorCode = "*UnauthorizedOperation") || ($.errorCode = "AccessDenied*") }',
         threshold=20,
     )
@@ -108,7 +108,7 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     """Yield filters over the gateway's log, by verification code."""
     yield LogFilter(
         "keys-rejected",
-        "The gateway denies more API keys than usual: guessing, a leaked key, or a misconfigured client.",
+        "The gateway denies an unusual number of API keys: guessing, a leaked key, or a misconfigured client.",
         '{ ($.code = "NOT_FOUND") || ($.code = "FORBIDDEN") || ($.code = "EXPIRED") || ($.code = "DISABLED") }',
         threshold=denied_max,
     )
@@ -120,7 +120,7 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     )
     yield LogFilter(
         "keys-abused",
-        "A known API key is denied repeatedly: it leaked, or its client retries without limit. The log line has the key id.",
+        "A known API key is denied repeatedly: it leaked, or its client retries without limit. The log line contains the key id.",
         '{ ($.event = "unusual use") && ($.kind = "denials") }',
     )
 

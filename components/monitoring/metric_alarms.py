@@ -40,9 +40,9 @@ class Alarm:
     name: Resource name.
     description: Condition and first action of the operator.
     runbook: File name in docs/runbooks, without extension.
-    threshold: Value that the metric must not cross in all periods of `evaluation`.
-    missing: Treatment of missing data. A service without traffic reports nothing; a metric with a fixed interval is
-        "breaching" if it is missing.
+    threshold: Value that the metric crosses in all periods of `evaluation` before the alarm is raised.
+    missing: Treatment of missing data: "notBreaching" for metrics that require traffic, "breaching" for metrics with a fixed
+        interval.
     """
 
     name: str
@@ -172,14 +172,14 @@ def cache_node_alarms(node: str, names: Naming) -> Iterator[Alarm]:
     name, dimensions = node.removeprefix(names.name("")), [{"CacheClusterId": node}]
     yield Alarm(
         f"{name}-cpu",
-        "CPU utilization of the cache engine thread is high; rate limit checks become slow. Raise cache.node_type.",
+        "CPU utilization of the cache engine is high, which slows down rate limit checks. Raise cache.node_type.",
         "cache",
         Metric("AWS/ElastiCache", "EngineCPUUtilization", dimensions, "Average"),
         80,
     )
     yield Alarm(
         f"{name}-memory",
-        "Memory usage of the cache is high; counters will be evicted. Raise cache.node_type.",
+        "Memory usage of the cache is high. A full cache rejects writes. Raise cache.node_type.",
         "cache",
         Metric("AWS/ElastiCache", "DatabaseMemoryUsagePercentage", dimensions, "Maximum"),
         80,
@@ -201,7 +201,7 @@ def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
     operations = [{"TableName": table, "Operation": operation} for operation in ("GetItem", "UpdateItem")]
     yield Alarm(
         "tokens-errors",
-        "DynamoDB returns system errors for the secret links table. Links cannot be opened or created. "
+        "DynamoDB returns system errors for the secret links table, so links cannot be created or opened. "
         "Check the AWS Health Dashboard.",
         "tokens",
         Metric("AWS/DynamoDB", "SystemErrors", operations),

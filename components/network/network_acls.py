@@ -47,8 +47,8 @@ class NetworkAclsArgs(StackArgs):
 class NetworkAcls(Component):
     """A network ACL for each tier. The data tier exchanges traffic with the app tier only; no tier accepts SSH or RDP.
 
-    Why: A second layer that is independent of the security groups. Network ACLs are stateless, so return traffic has
-    rules of its own.
+    Why: A second layer that is independent of the security groups. Network ACLs are stateless, so return traffic
+    requires rules of its own.
     Cost: none. Controls: GH-VPC-007.
     """
 
@@ -84,8 +84,8 @@ def _numbered(rules: Iterator[Rule]) -> list[aws.ec2.NetworkAclIngressArgsDict]:
 def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
     """Yield the inbound rules of a tier in evaluation order. All other traffic is denied.
 
-    Traffic inside the VPC is allowed before the remote access ports are denied. Return traffic from outside to a
-    connection with source port 3389 is dropped; TCP clients then retry from another port.
+    Traffic inside the VPC is allowed before the remote access ports are denied. Return traffic from outside
+    the VPC to a connection with source port 3389 is dropped, and the client retries from another port.
     """
     if tier == "data":
         yield from (Rule(cidr, port, port) for cidr in args.network.tier_cidrs("app") for port in (DATABASE_PORT, CACHE_PORT))

@@ -16,10 +16,10 @@ from components.settings.model import Settings
 ANYWHERE = "0.0.0.0/0"
 
 GROUPS = {
-    "edge": "Load balancer, accepts connections from the internet",
-    "gateway": "Tasks of the gateway",
-    "console": "Tasks of the console",
-    "migrate": "Migration task",
+    "edge": "Load balancer: accepts HTTP and HTTPS from the internet",
+    "gateway": "ECS tasks of the gateway",
+    "console": "ECS tasks of the console",
+    "migrate": "ECS task of the database migration",
     "database": "RDS for PostgreSQL",
     "cache": "ElastiCache for Valkey",
     "endpoints": "Interface VPC endpoints",
@@ -71,12 +71,12 @@ class SecurityGroups(Component):
     """
 
     groups: dict[str, pulumi.Output[str]]
-    """Ids by group."""
+    """Id of each security group, by name."""
 
     def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:SecurityGroups", name, args, opts)
         descriptions = GROUPS | ({RDS_PROXY: "RDS Proxy"} if args.settings.database.proxy else {})
-        descriptions |= dict.fromkeys(args.settings.core_tasks, "Tasks of a Core")
+        descriptions |= dict.fromkeys(args.settings.core_tasks, "ECS tasks of a Core")
         self.groups = {
             group: aws.ec2.SecurityGroup(
                 group,
@@ -138,25 +138,25 @@ def connections(args: SecurityGroupsArgs) -> Iterator[Connection]:
             yield Connection("edge", f"Load balancer to the {service.name} service", service.port, name)
         # Migrations log in with the owner's password, which RDS Proxy does not accept.
         database = RDS_PROXY if settings.database.proxy and process.services else "database"
-        yield Connection(name, f"{name} to the database", DATABASE_PORT, database)
+        yield Connection(name, f"{name} tasks to the database", DATABASE_PORT, database)
         if process.services:
-            yield Connection(name, f"{name} to the cache", CACHE_PORT, "cache")
-        yield Connection(name, f"{name} to interface endpoints", 443, "endpoints")
-        yield Connection(name, f"{name} to the S3 gateway endpoint", 443, prefix_list="s3")
+            yield Connection(name, f"{name} tasks to the cache", CACHE_PORT, "cache")
+        yield Connection(name, f"{name} tasks to the interface endpoints", 443, "endpoints")
+        yield Connection(name, f"{name} tasks to the S3 gateway endpoint", 443, prefix_list="s3")
     if settings.database.proxy:
         yield Connection(RDS_PROXY, "RDS Proxy to the database", DATABASE_PORT, "database")
-    yield Connection("console", "console to the DynamoDB gateway endpoint", 443, prefix_list="dynamodb")
-    yield Connection("gateway", "gateway to Cores at public addresses over HTTPS", 443, cidr=ANYWHERE)
+    yield Connection("console", "Console to the DynamoDB gateway endpoint", 443, prefix_list="dynamodb")
+    yield Connection("gateway", "Gateway to Cores at public addresses over HTTPS", 443, cidr=ANYWHERE)
     ports = (settings.network.core_port_min, settings.network.core_port_max)
     for cidr in settings.network.core_networks:
-        yield Connection("gateway", "gateway to Cores in a private network", ports[0], cidr=cidr, to_port=ports[1])
+        yield Connection("gateway", "Gateway to Cores in a private network", ports[0], cidr=cidr, to_port=ports[1])
     if settings.internet_access:
-        description = "console to webhook receivers, identity provider and X-Ray over HTTPS"
+        description = "Console to webhook receivers, identity provider and AWS services over HTTPS"
         yield Connection("console", description, 443, cidr=ANYWHERE)
     for cidr in settings.notifications.webhook_networks:
-        yield Connection("console", "console to webhook receivers in a private network", 443, cidr=cidr)
+        yield Connection("console", "Console to webhook receivers in a private network", 443, cidr=cidr)
     for name, core in settings.core_tasks.items():
-        yield Connection("gateway", "gateway to a Core in the stack", core.port, name)
-        yield Connection(name, "Core to interface endpoints", 443, "endpoints")
+        yield Connection("gateway", "Gateway to a Core in the stack", core.port, name)
+        yield Connection(name, "Core to the interface endpoints", 443, "endpoints")
         yield Connection(name, "Core to the S3 gateway endpoint", 443, prefix_list="s3")
         yield Connection(name, "Core to the public host name of the gateway", 443, cidr=ANYWHERE)

@@ -9,7 +9,7 @@ from components.component import Component, StackArgs
 from components.naming import tags
 
 TTL_S = 10
-"""TTL of the DNS records, and so the maximum time a client uses the address of a stopped task."""
+"""TTL of the DNS records: the maximum time for which a client uses the address of a stopped task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

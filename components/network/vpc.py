@@ -20,7 +20,7 @@ class VpcArgs(LogArgs):
     log_role_arn: Role that publishes flow logs.
     buckets: Full names of the buckets that the S3 endpoint allows.
     write_only_objects: ARNs of objects that may be written but not read.
-    shared_objects: ARNs of objects in buckets of other owners that may be read and written.
+    shared_objects: ARNs of objects in buckets of other owners, which may be read and written.
     """
 
     network: NetworkSettings
@@ -59,7 +59,7 @@ class Vpc(Component):
             tags=tags("none", Name=names.name("vpc")),
             opts=self.child,
         )
-        # Managing the default group without rules removes its rules.
+        # Pulumi removes all rules of the default security group.
         aws.ec2.DefaultSecurityGroup(
             "default", vpc_id=vpc.id, tags=tags("none", Name=names.name("default-closed")), opts=self.child
         )
@@ -96,7 +96,7 @@ class Vpc(Component):
         ]
 
     def _exclusion(self, zone: str, subnet: pulumi.Output[str], names: Naming) -> pulumi.Output[str]:
-        """Exclude an edge subnet from VPC Block Public Access. Has no effect while blocking is off. Source: VPC User Guide,
+        """Exclude an edge subnet from VPC Block Public Access. No effect while the block is disabled. Source: VPC User Guide,
         "Create and delete exclusions"."""
         return aws.ec2.VpcBlockPublicAccessExclusion(
             f"edge-{zone}",

@@ -16,7 +16,7 @@ from components.settings.data import ProtectionSettings, SecretsSettings
 class SecretArgs(StackArgs):
     """Arguments of `Secret`.
 
-    kind: Kind of secret; the rotation function generates the value by it.
+    kind: Kind of secret, which determines how the rotation function generates the value.
     reader_arns: Principals that may read the value; ARN patterns are allowed.
     secrets: Rotation period and recovery window, in days.
     protection: Deletion protection of the secret.
@@ -41,7 +41,7 @@ class Secret(Component):
     """
 
     arn: pulumi.Output[str]
-    """Full ARN. Resolves after the first rotation was requested, so that dependent tasks start with a value."""
+    """Full ARN. Resolves after the first rotation has been requested, so that dependent tasks start with a value."""
 
     def __init__(self, name: str, args: SecretArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:secrets:Secret", name, args, opts)

@@ -14,9 +14,9 @@ Mistake = tuple[str, str]
 ROLLOUT_MAX_MINUTES = 720
 """Maximum duration of a rollout. The stack's state is locked for this time."""
 REQUESTS_PER_SECOND_EACH = 10
-"""Requests per second that one unit of a function's concurrency serves, at a tenth of a second for a request."""
+"""Requests per second for each unit of a function's concurrency, at 100 ms for a request."""
 MEMORY_MIB = {256: (512, 2048), 512: (1024, 4096), 1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}
-"""Fargate: memory that is supported with a number of CPU units (ECS developer guide, "Fargate task definition parameters")."""
+"""Memory range that Fargate supports for each number of CPU units (ECS Developer Guide, "Fargate task definition parameters")."""
 
 
 def key_environment(settings: Settings) -> Iterator[Mistake]:
@@ -26,14 +26,14 @@ def key_environment(settings: Settings) -> Iterator[Mistake]:
 
 
 def zones(settings: Settings) -> Iterator[Mistake]:
-    """The zones belong to `region`."""
+    """The Availability Zones belong to `region`."""
     for index, zone in enumerate(settings.network.zones):
         if zone[:-1] != settings.region:
             yield f"network.zones.{index}", f"is {shown(zone)}; allowed: zones of region {settings.region}"
 
 
 def private_networks(settings: Settings) -> Iterator[Mistake]:
-    """`network.cidr`, `network.core_networks` and `notifications.webhook_networks` are private."""
+    """`network.cidr`, `network.core_networks` and `notifications.webhook_networks` are private networks."""
     networks = {
         "network.cidr": settings.network.cidr,
         **{f"network.core_networks.{index}": cidr for index, cidr in enumerate(settings.network.core_networks)},
@@ -49,34 +49,34 @@ def private_networks(settings: Settings) -> Iterator[Mistake]:
 
 
 def core_ports(settings: Settings) -> Iterator[Mistake]:
-    """The range of Core ports is not empty."""
+    """`network.core_port_max` is at least `network.core_port_min`."""
     low, high = settings.network.core_port_min, settings.network.core_port_max
     if high < low:
         yield "network.core_port_max", f"is {high}; allowed: core_port_min ({low}) or more"
 
 
 def internet_access(settings: Settings) -> Iterator[Mistake]:
-    """Cores, the collector, OIDC, public webhooks and the SNS topic need a NAT gateway."""
+    """Cores, the collector, OIDC, public webhooks and the SNS topic require a NAT gateway."""
     reasons = (*(("cores",) if settings.cores else ()), *settings.internet_access)
     if settings.network.nat == "none" and reasons:
         yield "network.nat", f"is 'none'; allowed with {' and '.join(reasons)}: one or per_zone, for internet access"
 
 
 def operators(settings: Settings) -> Iterator[Mistake]:
-    """The operators are roles of `account`."""
+    """The operators are IAM roles of `account`."""
     for index, role in enumerate(settings.secrets.operators):
         if role.split(":")[4] != settings.account:
             yield f"secrets.operators.{index}", f"is {shown(role)}; allowed: roles of account {settings.account}"
 
 
 def second_region(settings: Settings) -> Iterator[Mistake]:
-    """The copies are in another region."""
+    """`second_region` differs from `region`."""
     if settings.second_region == settings.region:
-        yield "second_region", f"is {shown(settings.second_region)}; allowed: another region than region"
+        yield "second_region", f"is {shown(settings.second_region)}; allowed: a region other than region"
 
 
 def account_baseline(settings: Settings) -> Iterator[Mistake]:
-    """A stack either manages the account's baseline or names the stack that does."""
+    """A stack either manages the account's baseline or names the stack that manages it."""
     baseline = settings.account_baseline
     if baseline.block_public_vpcs and not baseline.enabled:
         yield "account_baseline.block_public_vpcs", "is true; allowed without account_baseline.enabled: false"
@@ -88,7 +88,7 @@ def account_baseline(settings: Settings) -> Iterator[Mistake]:
 
 
 def vault_lock(settings: Settings) -> Iterator[Mistake]:
-    """A stack whose buckets are emptied on deletion has no locked backup vault."""
+    """A stack that empties its buckets on deletion does not lock its backup vault."""
     if settings.buckets.force_destroy and settings.backup.vault_lock != "none":
         yield (
             "backup.vault_lock",
@@ -111,7 +111,7 @@ def trail_retention(settings: Settings) -> Iterator[Mistake]:
 
 
 def task_sizes(settings: Settings) -> Iterator[Mistake]:
-    """Fargate supports the memory with the CPU, and `tasks_max` is at least `tasks_min`."""
+    """Fargate supports the combination of CPU and memory, and `tasks_max` is at least `tasks_min`."""
     services = settings.services
     scaling: dict[str, ScalingSettings] = {"services.gateway": services.gateway, "services.console": services.console}
     scaling |= {f"cores.{index}": core for index, core in enumerate(settings.cores)}
@@ -126,18 +126,18 @@ def task_sizes(settings: Settings) -> Iterator[Mistake]:
 
 
 def rollout_duration(settings: Settings) -> Iterator[Mistake]:
-    """A rollout ends within 12 hours."""
+    """A rollout takes at most 12 hours."""
     rollout = settings.rollout
     if rollout.minutes > ROLLOUT_MAX_MINUTES:
         yield (
             "rollout.bake_minutes",
-            f"is {rollout.bake_minutes}; allowed: with step_minutes and step_percent at most {ROLLOUT_MAX_MINUTES} minutes in "
-            f"total, currently {rollout.minutes}",
+            f"is {rollout.bake_minutes}; allowed: a rollout of at most {ROLLOUT_MAX_MINUTES} minutes, including the steps. It "
+            f"currently takes {rollout.minutes}",
         )
 
 
 def waf_limits(settings: Settings) -> Iterator[Mistake]:
-    """The rate limit of a service is not above the common limit."""
+    """The rate limit of a service does not exceed `waf.requests_max`."""
     for service, requests in settings.waf.service_requests_max().items():
         if requests > settings.waf.requests_max:
             yield (
@@ -147,7 +147,7 @@ def waf_limits(settings: Settings) -> Iterator[Mistake]:
 
 
 def sharing_capacity(settings: Settings) -> Iterator[Mistake]:
-    """The sharing function can serve what its API admits, and only a stack with an API sets the log role."""
+    """The sharing API admits no more requests than its function can serve. Only a stack with an API sets the log role."""
     sharing = settings.sharing
     capacity = sharing.reserved_concurrency * REQUESTS_PER_SECOND_EACH
     if sharing.requests_per_second_max > capacity:
@@ -161,7 +161,7 @@ def sharing_capacity(settings: Settings) -> Iterator[Mistake]:
 
 
 def cores(settings: Settings) -> Iterator[Mistake]:
-    """A Core has a unique name and port, and its token is a secret of this environment."""
+    """A Core has a unique name and port, and its token is in a secret of this environment."""
     runtime = contract.read()
     names = dict.fromkeys((*runtime.processes, *runtime.services), "Gatehouse")
     ports = {service.port: f"the {service.name} service" for service in runtime.services.values()}
@@ -181,7 +181,7 @@ def cores(settings: Settings) -> Iterator[Mistake]:
 
 
 def delivery(settings: Settings) -> Iterator[Mistake]:
-    """The delivery settings need a repository, and a state key needs a state bucket."""
+    """The delivery settings require a repository, and a state key requires a state bucket."""
     roles = settings.delivery
     if roles.create_oidc_provider and not roles.repository:
         yield "delivery.create_oidc_provider", "is true; allowed without delivery.repository: false"
@@ -192,7 +192,7 @@ def delivery(settings: Settings) -> Iterator[Mistake]:
 
 
 def oidc(settings: Settings) -> Iterator[Mistake]:
-    """An OIDC issuer needs an audience and at least one role."""
+    """An OIDC issuer requires an audience and at least one role."""
     if settings.oidc.issuer and not settings.oidc.audience:
         yield "oidc.audience", "is empty; allowed with oidc.issuer: the client id at the issuer"
     if settings.oidc.issuer and not settings.oidc.roles:
@@ -200,14 +200,14 @@ def oidc(settings: Settings) -> Iterator[Mistake]:
 
 
 def leak_report_secret(settings: Settings) -> Iterator[Mistake]:
-    """The secret of leak reports is a secret of this environment."""
+    """The signing secret of leak reports belongs to this environment."""
     arn, prefix = settings.leak_reports.secret_arn, _secret_prefix(settings)
     if arn and not arn.startswith(prefix):
         yield "leak_reports.secret_arn", f"is {shown(arn)}; allowed: a secret whose ARN starts with {prefix}"
 
 
 def environment_variables(settings: Settings) -> Iterator[Mistake]:
-    """Each environment variable is an optional variable of the runtime, once, that no other setting sets."""
+    """Each entry of `environment_variables` sets a different optional variable of the runtime that has no dedicated setting."""
     known = contract.settable()
     names = [entry.partition("=")[0] for entry in settings.environment_variables]
     for index, name in enumerate(names):
@@ -216,7 +216,7 @@ def environment_variables(settings: Settings) -> Iterator[Mistake]:
 
 
 def _secret_prefix(settings: Settings) -> str:
-    """Start of the ARN of a secret that was created for this stack outside Pulumi."""
+    """Return the ARN prefix of the secrets that operators create for this stack."""
     return f"arn:aws:secretsmanager:{settings.region}:{settings.account}:secret:gatehouse/{settings.environment}/"
 
 

@@ -21,7 +21,7 @@ ROLE_ARN = r"arn:aws:iam::\d{12}:role/[\w+=,.@/*-]+"
 
 
 class ProtectionSettings(Section):
-    """Protection of stateful resources (keys, secrets, database, tables, buckets) against a deployment that deletes them."""
+    """Protection of stateful resources (keys, secrets, database, tables, buckets) from deletion by a deployment."""
 
     protect: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
     """Pulumi's `protect`: an operation that would delete or replace the resource fails."""
@@ -33,9 +33,9 @@ class KmsKeysSettings(Section):
     """The KMS keys."""
 
     rotation_days: Annotated[int, integer(90, 365, "days")] = 365
-    """Days between automatic rotations of the key material. Old key material still decrypts."""
+    """Days between automatic rotations of the key material. Earlier key material remains available for decryption."""
     deletion_window_days: Annotated[int, integer(7, 30, "days"), prod_requires(30, "days")] = by_environment(7, 7, 30)
-    """Waiting period in days before a scheduled key deletion takes effect. Data encrypted under the key is lost after that."""
+    """Waiting period in days before a scheduled key deletion takes effect. After that, data encrypted under the key is lost."""
 
 
 class SecretsSettings(Section):
@@ -73,15 +73,15 @@ class DatabaseSettings(Section):
     ] = by_environment(0, 60, 30)
     """Interval of Enhanced Monitoring in seconds. 0 disables it."""
     slow_query_threshold_ms: Annotated[int, integer(10, 60000, "milliseconds")] = 500
-    """Statements that run longer than this, in milliseconds, are logged."""
+    """Duration in milliseconds from which a statement is logged as slow."""
     insights: Annotated[str, choice("standard", "advanced"), prod_requires("advanced")] = by_environment(
         "standard", "standard", "advanced"
     )
     """CloudWatch Database Insights mode. `standard` retains query statistics for 7 days at no charge. `advanced` retains them
     for 15 months with execution plans and locks, for about 9 USD a month for each vCPU."""
     proxy: Flag = False
-    """Tasks connect through RDS Proxy, which shares connections and reduces failover to seconds. Useful from about 50 tasks.
-    At least 22 USD a month."""
+    """Tasks connect through RDS Proxy, which pools connections and reduces failover time to seconds. Useful from about 50 tasks.
+    Costs at least 22 USD a month."""
 
 
 class CacheSettings(Section):
@@ -123,14 +123,14 @@ class BucketsSettings(Section):
     """Retention mode of S3 Object Lock. A principal with a special permission can bypass `GOVERNANCE`; no principal
     can bypass `COMPLIANCE`."""
     force_destroy: Annotated[Flag, prod_requires(False)] = by_environment(True, False, False)
-    """Pulumi empties a bucket before it deletes it. For temporary environments only."""
+    """Pulumi empties buckets, image repositories and backup vaults before it deletes them. For temporary environments only."""
     cross_region_replication: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
     """Replicate every object of the data bucket to second_region within 15 minutes (S3 Replication Time Control). Doubles the
-    storage cost and adds 0.035 USD a GB."""
+    storage cost and adds 0.035 USD per GB."""
 
 
 class BackupSettings(Section):
-    """AWS Backup of database, secret links table and data bucket, in addition to their own recovery."""
+    """AWS Backup of the database, the secret links table and the data bucket, in addition to their own recovery features."""
 
     retention_days: Annotated[int, integer(7, 3650, "days"), prod_requires_at_least(35, "days")] = by_environment(7, 14, 35)
     """Days that a daily backup, and its copy in second_region, is retained."""

@@ -34,8 +34,7 @@ def by_environment(dev: T, staging: T, prod: T) -> T:
 class Section(BaseModel):
     """A section of the settings. Unknown keys are rejected, values are immutable.
 
-    The environment whose defaults apply is `environment` of the validation context. A section that a program builds without
-    a context has the defaults of prod.
+    The defaults are those of `environment` in the validation context, or those of prod without a context.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -58,10 +57,10 @@ class Section(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Production:
-    """The values that a setting may have in prod.
+    """The values that prod accepts for a setting.
 
-    allowed: the values in words, the end of the message "<key> is <value>; allowed in prod: <allowed>".
-    accepts: returns whether a valid value may be used in prod.
+    allowed: Accepted values in words, the end of the message "<key> is <value>; allowed in prod: <allowed>".
+    accepts: Returns whether prod accepts a valid value.
     """
 
     allowed: str
@@ -69,12 +68,12 @@ class Production:
 
 
 def prod_requires(value: Any, unit: str = "") -> Production:
-    """The one value that prod may have."""
+    """Return the rule that prod accepts only this value."""
     return Production(f"{shown(value)} {unit}".strip(), lambda current: bool(current == value))
 
 
 def prod_requires_at_least(minimum: int, unit: str) -> Production:
-    """The smallest value that prod may have."""
+    """Return the rule that prod accepts only this value or a greater one."""
     return Production(f"{minimum} or more {unit}", lambda value: bool(value >= minimum))
 
 
@@ -82,8 +81,8 @@ def prod_requires_at_least(minimum: int, unit: str) -> Production:
 class Allowed:
     """A check of the raw value of the stack file, before Pydantic converts it.
 
-    words: the allowed values, the end of the message "<key> is <value>; allowed: <words>".
-    accepts: returns whether the value is allowed.
+    words: Allowed values, the end of the message "<key> is <value>; allowed: <words>".
+    accepts: Returns whether the value is allowed.
     """
 
     words: str
@@ -96,7 +95,7 @@ class Allowed:
 
 
 def shown(value: Any) -> str:
-    """A value as it is written in YAML, cut to 60 characters."""
+    """Return a value as it is written in YAML, truncated to 60 characters."""
     match value:
         case None:
             written = "empty"

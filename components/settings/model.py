@@ -65,9 +65,9 @@ class Settings(Section):
     environment: Annotated[str, choice(*ENVIRONMENTS)]
     """Name of the stack, and the second part of every physical name. It selects the defaults; prod has stricter rules."""
     owner: Annotated[str, string(r"[A-Za-z0-9 ._@-]{2,64}", "the team responsible for the stack, 2 to 64 characters")]
-    """Team responsible for the stack. The tag Owner of every resource."""
+    """Team responsible for the stack, in the tag Owner of every resource."""
     cost_centre: Annotated[str, string(r"[A-Za-z0-9-]{2,32}", "2 to 32 letters, digits or hyphens, in quotes")]
-    """Cost centre. The tag CostCentre of every resource."""
+    """Cost centre of the stack, in the tag CostCentre of every resource."""
     account: Annotated[str, string(r"\d{12}", "the 12 digits of the AWS account, in quotes")]
     """AWS account id. The provider rejects credentials of any other account."""
     region: Annotated[str, string(REGION, 'an AWS region such as "eu-west-1"')]
@@ -86,9 +86,9 @@ class Settings(Section):
             "(ghp, gho, ghu, ghs, ghr, sk, pk, rk, xox)",
         ),
     ] = "gtk"
-    """First part of every API key, by which people and secret scanners recognise it."""
+    """Prefix of every API key, by which users and secret scanners identify it."""
     key_environment: Annotated[str, choice("test", "live"), prod_requires("live")] = by_environment("test", "test", "live")
-    """Environment part of the API keys that the stack issues. Keys of the other environment are denied."""
+    """Environment component of the API keys that the stack issues. Keys of the other environment are denied."""
     log_level: Annotated[str, choice("debug", "info", "warning", "error")] = by_environment("debug", "info", "info")
     """Log level of the processes. `info` writes one line for each request."""
     log_retention_days: Annotated[int, choice(*LOG_RETENTION_DAYS), prod_requires_at_least(365, "days")] = by_environment(
@@ -118,9 +118,9 @@ class Settings(Section):
     notifications: NotificationsSettings
     leak_reports: LeakReportsSettings
     legacy_files: Annotated[tuple[str, ...], LEGACY_FILES] = ()
-    """The api_keys.json and ngrok_urls.json of an older deployment. The console may read and replace exactly these objects, and
-    removes purged keys from them. The bucket must be in the stack's region, and its policy and KMS key must allow the console's
-    task role."""
+    """The files api_keys.json and ngrok_urls.json of a legacy deployment. The console can read and replace exactly these objects,
+    and removes purged keys from them. The bucket must be in the stack's region, and its policy and KMS key must allow the
+    console's task role."""
     environment_variables: Annotated[tuple[str, ...], VARIABLES] = ()
     """Optional environment variables of the runtime (docs/settings-runtime.md), such as GATEHOUSE_LIMIT_ON_ERROR=refuse, except
     those that another setting sets. With an invalid value the new tasks do not start and the old ones keep running."""
@@ -151,7 +151,7 @@ class Settings(Section):
 
     @property
     def internet_access(self) -> tuple[str, ...]:
-        """The settings that make the console connect to the internet."""
+        """The settings because of which the console needs internet access."""
         reasons = {
             "telemetry.collector_digest": self.telemetry.collector_digest,
             "oidc.issuer": self.oidc.issuer,

@@ -18,14 +18,13 @@ class NetworkSettings(Section):
     """The VPC and its three subnet tiers."""
 
     cidr: Annotated[str, string(rf"{CIDR}/16", 'an IPv4 network with /16, such as "10.20.0.0/16"')]
-    """IPv4 range of the VPC. Choose one that overlaps with no network you will peer with. It cannot be changed in place."""
+    """IPv4 CIDR block of the VPC. It must not overlap with networks that you peer with, and cannot be changed in place."""
     zones: Annotated[
         tuple[str, ...],
         strings(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", 2, 3, "Availability Zones of the region"),
         Production("three zones", lambda zones: len(zones) == 3),
     ]
-    """Availability Zones of the subnets. Either number tolerates the loss of one zone; with three, two thirds of the capacity
-    remain."""
+    """Availability Zones of the subnets. The stack tolerates the loss of one. With three, two thirds of the capacity remain."""
     nat: Annotated[
         str,
         choice("none", "one", "per_zone"),
@@ -41,16 +40,16 @@ class NetworkSettings(Section):
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks whose addresses a Core may register. Public addresses are always allowed."""
     core_port_min: Annotated[int, TCP_PORT] = 8000
-    """Lowest port that the gateway can reach in core_networks. Cores on public addresses are reached on port 443 only."""
+    """Lowest port on which the gateway connects to core_networks. It connects to public addresses on port 443 only."""
     core_port_max: Annotated[int, TCP_PORT] = 8999
-    """Highest port that the gateway can reach in core_networks."""
+    """Highest port on which the gateway connects to core_networks."""
     exec_endpoints: Annotated[
         Flag, Production("false; ECS Exec would open a shell next to live keys", lambda enabled: not enabled)
     ] = False
     """VPC endpoints for ECS Exec, a shell in a running task. Required for ECS Exec when nat is `none`."""
 
     def tier_cidrs(self, tier: str) -> list[str]:
-        """The CIDR blocks of a tier, one for each zone in the order of `zones`."""
+        """Return the CIDR blocks of a tier, one for each zone in the order of `zones`."""
         first, bits = TIERS[tier]
         blocks = list(ipaddress.IPv4Network(self.cidr).subnets(prefixlen_diff=bits))
         return [str(block) for block in blocks[first : first + len(self.zones)]]
@@ -65,7 +64,7 @@ class LoadBalancerSettings(Section):
     """The Application Load Balancer."""
 
     deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
-    """The load balancer cannot be deleted. A replacement would have another DNS name."""
+    """Deletion protection of the load balancer. A replacement would have a different DNS name."""
 
 
 class WafSettings(Section):
@@ -76,8 +75,8 @@ class WafSettings(Section):
     console_requests_max: Annotated[int, REQUESTS] = by_environment(2_000, 5_000, 20_000)
     """Requests in five minutes from one IP address to the console."""
     sharing_requests_max: Annotated[int, REQUESTS] = by_environment(1_000, 1_000, 2_000)
-    """Requests in five minutes from one IP address to the sharing service. A low limit slows down guessing of links."""
+    """Requests in five minutes from one IP address to the sharing service. A low limit slows down attempts to guess links."""
 
     def service_requests_max(self) -> dict[str, int]:
-        """The limit of each service that has its own."""
+        """Return the rate limit of each service that has a limit of its own."""
         return {"console": self.console_requests_max, "sharing": self.sharing_requests_max}

@@ -35,7 +35,7 @@ class MonitoringSettings(Section):
     denied_requests_alarm_threshold: Annotated[int, integer(1, 1_000_000, "denied requests in five minutes")] = by_environment(
         1_000, 2_000, 5_000
     )
-    """Alarm threshold of requests that the gateway denies for their API key, in five minutes."""
+    """Alarm threshold of requests that the gateway denies because of their API key, in five minutes."""
     error_alarm_threshold: Annotated[int, integer(1, 100_000, "failed requests in five minutes")] = by_environment(50, 20, 10)
     """Alarm threshold of 5xx responses of the load balancer or of a service, in five minutes."""
     probe_interval_minutes: Annotated[
@@ -50,7 +50,7 @@ class BudgetSettings(Section):
     monthly_usd: Annotated[int, integer(1, 1_000_000, "USD a month")]
     """Monthly budget in USD. Notifications are sent at 80 and 100 percent of it, and when the forecast exceeds it."""
     anomaly_usd: Annotated[int, integer(1, 100_000, "USD")] = by_environment(20, 40, 100)
-    """Impact in USD from which a cost anomaly is reported."""
+    """Total impact in USD from which a cost anomaly is reported."""
 
 
 class AccountBaselineSettings(Section):
@@ -105,25 +105,25 @@ class OidcSettings(Section):
     """OpenID Connect: sign-in at the console with JWTs of your identity provider."""
 
     issuer: Annotated[str | None, HTTPS_URL] = None
-    """Issuer of the JWTs, as in the claim `iss`. Empty: people sign in with API keys only."""
+    """Issuer of the JWTs, as in the claim `iss`. Empty: users sign in with API keys only."""
     audience: Annotated[str | None, string(r"\S{1,200}", "1 to 200 characters without spaces, or empty", optional=True)] = None
     """Client id of Gatehouse at the issuer, as in the claim `aud`."""
     jwks_url: Annotated[str | None, HTTPS_URL] = None
     """URL of the issuer's JSON Web Key Set. Empty: the URL in the issuer's discovery document."""
     claim: Annotated[str, string(r"[\w.:/-]{1,100}", "the name of a claim; a dot selects a member")] = "groups"
-    """Claim that lists the roles of a person, such as groups or realm_access.roles."""
+    """Claim that lists the groups or roles of a user, such as groups or realm_access.roles."""
     roles: Annotated[tuple[str, ...], strings(rf"[^,\s][^,]*=({ROLES})", 0, 50, f"entries of the form value=role ({ROLES})")] = ()
-    """Role that each value of the claim gives, such as platform=owner."""
+    """Mapping of claim values to roles, such as platform=owner."""
 
 
 class NotificationsSettings(Section):
-    """Webhooks and the SNS topic for events of keys."""
+    """Webhooks and the SNS topic for API key events."""
 
     public_webhooks: Flag = True
     """The console may connect to public addresses, over HTTPS only. If false, webhooks to public addresses fail; disable
     webhooks with GATEHOUSE_FEATURES=webhooks=off in environment_variables."""
     webhook_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
-    """Private networks that webhooks may address, on port 443."""
+    """Private networks to which webhooks can be delivered, on port 443."""
     topic_arn: Annotated[
         str | None,
         string(r"arn:aws:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}", "the ARN of an SNS topic, or empty", optional=True),

@@ -37,7 +37,7 @@ TasksMin = Annotated[
 RequestsTarget = Annotated[
     int,
     integer(10, 1_000_000, "requests per minute and task"),
-    Field(description="Target of auto scaling: requests per minute and task. The target that needs more tasks applies."),
+    Field(description="Target of auto scaling: requests per minute and task. The target that requires more tasks applies."),
 ]
 
 
@@ -48,7 +48,7 @@ class ImageSettings(Section):
     """Digest of the image to run. Push the image first. Use the digest of the image, not of an image index: Lambda does not
     support indexes."""
     retained_images: Annotated[int, integer(2, 1000, "images")] = by_environment(10, 20, 50)
-    """Images that the repository retains. A rollback can go back to any of them."""
+    """Number of images that the repository retains. A rollback can deploy any of them."""
 
 
 class TaskSize(Section):

@@ -36,7 +36,7 @@ METHODS = (
     Method(PROXY, "HEAD"),
     Method(PROXY, "POST", takes_body=True),
 )
-"""Methods that reach the function. API Gateway answers all others."""
+"""Methods that invoke the function. API Gateway rejects all others."""
 WRITES = PROXY.removeprefix("/") + "/POST"
 """Path of the methods with a lower throttling limit, in the syntax of method settings."""
 
@@ -61,7 +61,7 @@ _SECURITY_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class GatewayResponse:
-    """A response that API Gateway sends itself. `status` None means the default status.
+    """An error response that API Gateway generates. `status` is None for the default status.
 
     Source: API Gateway Developer Guide, "Gateway response types for API Gateway".
     """

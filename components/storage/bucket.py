@@ -42,7 +42,7 @@ class BucketArgs:
     force_destroy: Empty the bucket before it is deleted.
     purpose: Value of the tag gatehouse:purpose, by which policies recognize log buckets.
     region: Region of the bucket; None for the region of the stack.
-    replica: Destination of replication; None for none.
+    replica: Destination of replication; None without replication.
     """
 
     bucket_name: str
