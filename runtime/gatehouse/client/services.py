@@ -126,6 +126,10 @@ class ConsoleClient(Client):
         for page in self._pages(CorePage, "/v1/cores"):
             yield from page.cores
 
+    def end_core(self, name: str) -> None:
+        """Ends the registration of a Core. Raises NotFound."""
+        self._transport.send("DELETE", f"/v1/cores/{name}")
+
     def create_webhook(self, url: str, events: list[str] | None = None, *, idempotency_key: str | None = None) -> CreatedWebhook:
         """Creates a webhook. The secret is returned only in this response. `events`: empty for all events."""
         request = {"url": url, "events": events or []}

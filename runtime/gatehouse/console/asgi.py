@@ -77,6 +77,7 @@ API = Api(
         "notification": ("Id of the notification.", _ID, "msg_0199f3a8c0d1b6e5f4a39281"),
         "destination": ("Id of the webhook, or `topic` for the SNS topic.", _ID, "8kLm20pQxT4v"),
         "session": ("Id of the session, or `current`.", _ID, "5tRw0aB9xK2m"),
+        "name": ("Name of the Core.", _ID, "docs"),
     },
     common_errors={CREDENTIAL: (400, 401, 403, 429, 503), SIGNATURE: (400, 401, 404, 429, 503)},
     idempotency_key=HEADER,

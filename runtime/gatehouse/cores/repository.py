@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.clock import to_datetime
@@ -35,6 +37,7 @@ _RENEW = (
 )
 
 _DRAIN = f"UPDATE core SET draining = true WHERE name = $1 AND lease_id = $2 AND registered_by = $3 RETURNING {COLUMNS}"
+_END = "UPDATE core SET draining = true WHERE name = $1 AND NOT draining AND expires_at > now() RETURNING registered_by"
 core_record = _CORE.read
 
 
@@ -107,7 +110,7 @@ class CoreRegistry:
 
 
 class CoreRepository:
-    """Cores as the management API lists them."""
+    """Cores as the management API lists and ends them."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -121,3 +124,12 @@ class CoreRepository:
         rows = await self._pool.fetch(statement, *where.values)
         cores = tuple(core_record(row) for row in rows[:size])
         return cores, cores[-1].name if len(rows) > size else None
+
+    async def end(self, name: CoreName, event: AuditEvent) -> bool:
+        """End the registration of a Core; False if it has none. Raises Unavailable."""
+        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+            registered_by = await connection.fetchval(_END, name)
+            if registered_by is None:
+                return False
+            await append(connection, msgspec.structs.replace(event, details={"registered_by": registered_by}))
+        return True

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from gatehouse.audit.models import AuditAction
 from gatehouse.console.dependencies import Request
 from gatehouse.cores.models import CoreName
 from gatehouse.cores.schemas import CorePage, ListCores, core_view
-from gatehouse.http.endpoint import Endpoint
+from gatehouse.errors import NotFound
+from gatehouse.http.endpoint import Endpoint, StepUp
 from gatehouse.http.fields import Cursors
-from gatehouse.identity.models import AUDITORS
+from gatehouse.http.forwarding import CORE_NAME
+from gatehouse.identity.models import AUDITORS, OPERATORS
 
 
 async def list_cores(request: Request, query: ListCores) -> CorePage:
@@ -23,4 +28,29 @@ async def list_cores(request: Request, query: ListCores) -> CorePage:
     return CorePage([core_view(core, now) for core in cores], None if next_after is None else cursors.write(next_after))
 
 
-ENDPOINTS = (Endpoint(method="GET", path="/v1/cores", handler=list_cores, tag="cores", roles=AUDITORS),)
+async def end_core(request: Request, name: str) -> None:
+    """End the registration of a Core.
+
+    The gateways stop sending requests to the Core within a second. A running agent registers it again; revoke the key of the
+    agent to prevent that.
+    """
+    at = request.dependencies.clock.now()
+    event = request.actor.did(AuditAction.CORE_DRAIN, target_id=name, at=at, details={})
+    if CORE_NAME.fullmatch(name) is None or not await request.dependencies.cores.end(CoreName(name), event):
+        raise NotFound("No Core is registered under this name")
+
+
+_core = partial(Endpoint, tag="cores")
+
+ENDPOINTS = (
+    _core(method="GET", path="/v1/cores", handler=list_cores, roles=AUDITORS),
+    _core(
+        method="DELETE",
+        path="/v1/cores/{name}",
+        handler=end_core,
+        roles=OPERATORS,
+        step_up=StepUp.ALWAYS,
+        status=204,
+        errors=(404,),
+    ),
+)

@@ -81,6 +81,8 @@ _INSERT = f"INSERT INTO api_key ({', '.join(COLUMNS)}) VALUES ({placeholders(len
 
 _ASSIGNMENTS = ", ".join(f"{name} = ${number}" for number, name in enumerate(COLUMNS, 1) if name != "id")
 
+#: A key that is not active can no longer renew its registrations of Cores; they end with it.
+_END_REGISTRATIONS = "UPDATE core SET draining = true WHERE registered_by = $1 AND NOT draining"
 _UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {COLUMNS[0]} = $1"
 
 _SELECT = (
@@ -293,6 +295,7 @@ class KeyRepository:
             row = await connection.fetchrow(_REVOKE, key_id, to_datetime(at), by, reason)
             if row is None:
                 return None
+            await connection.execute(_END_REGISTRATIONS, key_id)
             await append(connection, event)
         return key_record(row), int(row["change_seq"])
 
@@ -374,6 +377,8 @@ async def _write(connection: Connection, before: Key, update: KeyUpdate) -> None
         excluded = [key.id, *([update.successor.id] if update.successor else [])]
         await connection.execute(_END_OTHERS, to_datetime(update.others_end_at), key.subject, excluded)
     await connection.execute(_UPDATE, *column_values(key))
+    if before.state is KeyState.ACTIVE and key.state is not KeyState.ACTIVE:
+        await connection.execute(_END_REGISTRATIONS, key.id)
     if key.state is KeyState.PURGED:
         await _purge_traces(connection, key.id, key.subject)
     elif key.credits != before.credits:

@@ -141,6 +141,27 @@ async def test_credits_are_refilled_per_period(gateway: Any) -> None:
     assert (await gateway.verify(key.token)).json["credits"]["remaining"] == 3
 
 
+@pytest.mark.requirement("CG-03")
+@pytest.mark.parametrize("action", [Action.REVOKE, Action.DISABLE, Action.DELETE, None])
+async def test_registration_ends_with_its_key(gateway: Any, core: Any, keys: KeyService, action: Action | None) -> None:
+    agent, reply = await gateway.register(core.url, name="ended")
+    assert reply.status == 200, reply.body
+    reader = await gateway.mint()
+    assert (await gateway.ask("GET", "/cores/ended/x", f"X-API-Key: {reader.token}")).status == 200
+    if action is None:
+        body = json.dumps({"token": agent.token, "reason": "stolen"}).encode()
+        assert (await gateway.ask("POST", "/v1/keys/revoke-self", body=body)).status == 200
+    else:
+        await keys.act(KeyId(agent.id), action, "stolen", OPERATOR)
+    async with asyncio.timeout(20):
+        while (reply := await gateway.ask("GET", "/cores/ended/x", f"X-API-Key: {reader.token}")).status == 200:
+            await asyncio.sleep(0.005)
+    assert (reply.status, reply.json["code"]) == (503, "core_not_registered")
+    _, reply = await gateway.register(core.url, name="ended")
+    assert reply.status == 200  # another key can take the name at once
+    await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'ended'")
+
+
 @pytest.mark.requirement("CG-07")
 @pytest.mark.parametrize(
     ("path", "code"),

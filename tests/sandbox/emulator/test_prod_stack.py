@@ -191,5 +191,6 @@ def test_modelled_types_have_a_reason(prod: Emulator) -> None:
         f"aws:costexplorer/anomalySubscription:AnomalySubscription: {anomalies}",
         f"aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion: {blocking}",
         f"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions: {blocking}",
+        "aws:elasticache/parameterGroup:ParameterGroup: moto has no CreateCacheParameterGroup",
         "aws:elasticache/userGroup:UserGroup: moto has no CreateUserGroup",
     ]
