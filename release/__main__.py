@@ -92,9 +92,7 @@ def _previous_digest(stack: Stack, root: Path) -> str:
     try:
         return previous_digest(boto3.client("ecs", region_name=stack.region), definition, stack.image_digest)
     except (ClientError, BotoCoreError) as exc:
-        raise ValueError(
-            f"cannot read the previous image from ECS ({type(exc).__name__}). Specify it: --digest sha256:..."
-        ) from exc
+        raise ValueError(f"cannot read the previous image from ECS ({type(exc).__name__}). Use --digest sha256:...") from exc
 
 
 def _confirm(stack: Stack, verb: str) -> bool:
