@@ -61,9 +61,10 @@ def parser() -> argparse.ArgumentParser:
     _add_program(export)
     _add_output(export)
 
-    graph = _add_command(commands, "graph", _graph, "Draw the components of a stack and their connections.")
+    graph = _add_command(
+        commands, "graph", _graph, "Draw the components of a stack and their connections as a Mermaid flowchart."
+    )
     _add_env(graph)
-    graph.add_argument("--format", default="mermaid", choices=("mermaid", "svg"), help="Output format (default: mermaid).")
     _add_output(graph)
 
     changes = "Show which resources a change of settings creates, updates, replaces and deletes."
@@ -187,11 +188,11 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _graph(options: argparse.Namespace) -> int:
-    from sandbox.checks.graph import draw, graph
+    from sandbox.checks.graph import graph, mermaid
     from sandbox.engine.program import run
     from sandbox.engine.providers import FakeProvider
 
-    _write(options.output, draw(graph(run(REPOSITORY, options.env, FakeProvider(), preview=False)), options.format))
+    _write(options.output, mermaid(graph(run(REPOSITORY, options.env, FakeProvider(), preview=False))))
     return 0
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pulumi
 import yaml
@@ -12,12 +12,42 @@ import yaml
 from sandbox.engine.program import run
 from sandbox.engine.project import load
 from sandbox.engine.providers import FakeProvider
-from sandbox.engine.replacement import STATEFUL, replaces
 from sandbox.engine.types import Deployment, Resource
 from sandbox.errors import SandboxError
 
 SETTINGS = "gatehouse:settings"
 _SIGNS = {"create": "+", "update": "~", "replace": "+-", "delete": "-"}
+
+# Arguments marked "Forces new resource" in the registry pages of the AWS provider, for the types that store data.
+_REPLACING: Final[dict[str, frozenset[str]]] = {
+    "aws:backup/vault:Vault": frozenset({"name", "kmsKeyArn"}),
+    "aws:cloudwatch/logGroup:LogGroup": frozenset({"name", "namePrefix", "logGroupClass"}),
+    "aws:dynamodb/table:Table": frozenset({"name", "hashKey", "rangeKey", "localSecondaryIndexes", "importTable"}),
+    "aws:ecr/repository:Repository": frozenset({"name", "encryptionConfigurations"}),
+    "aws:elasticache/replicationGroup:ReplicationGroup": frozenset(
+        {"replicationGroupId", "subnetGroupName", "port", "atRestEncryptionEnabled", "kmsKeyId", "networkType", "snapshotName"}
+    ),
+    "aws:kms/key:Key": frozenset({"customerMasterKeySpec", "keyUsage", "multiRegion", "customKeyStoreId", "xksKeyId"}),
+    "aws:rds/instance:Instance": frozenset(
+        {
+            *("engine", "username", "dbName", "kmsKeyId", "storageEncrypted", "availabilityZone", "characterSetName"),
+            *("ncharCharacterSetName", "timezone", "snapshotIdentifier", "restoreToPointInTime", "s3Import"),
+            "customIamInstanceProfile",
+        }
+    ),
+    "aws:route53/zone:Zone": frozenset({"name", "delegationSetId"}),
+    "aws:s3/bucket:Bucket": frozenset({"bucket", "bucketPrefix", "objectLockEnabled"}),
+    "aws:secretsmanager/secret:Secret": frozenset({"name", "namePrefix"}),
+}
+
+STATEFUL: Final = frozenset(_REPLACING)
+"""Types whose replacement or deletion loses data, directly or by losing the key that decrypts it."""
+
+_ECS_SERVICE: Final = frozenset({"cluster", "name", "launchType", "schedulingStrategy"})
+_NAMES: Final = frozenset({"name", "namePrefix"})
+# A change of any other property of a task definition creates a new revision.
+_TASK_DEFINITION: Final = "aws:ecs/taskDefinition:TaskDefinition"
+_TASK_DEFINITION_IN_PLACE: Final = frozenset({"tags", "skipDestroy", "trackLatest"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +137,18 @@ def text(steps: Sequence[Step]) -> str:
     counts = {operation: sum(step.operation == operation for step in steps) for operation in _SIGNS}
     summary = ", ".join(f"{count} to {operation}" for operation, count in counts.items() if count) or "no changes"
     return "\n".join([*lines, summary]) + "\n"
+
+
+def replaces(type_: str, property_: str) -> bool:
+    """True if a change of this input (camelCase) replaces the resource.
+
+    For a type without an entry in `_REPLACING`, only a new name does: the installed package does not contain this information.
+    """
+    if property_ == "region":
+        return True
+    if type_ == _TASK_DEFINITION:
+        return property_ not in _TASK_DEFINITION_IN_PLACE
+    return property_ in (_ECS_SERVICE if type_ == "aws:ecs/service:Service" else _REPLACING.get(type_, _NAMES))
 
 
 def _changed_properties(current: Resource, desired: Resource, replaced: set[str]) -> tuple[str, ...]:

@@ -1,14 +1,12 @@
-"""Draws the components of a deployment by tier with their connections, as Mermaid or SVG."""
+"""Draws the components of a deployment by tier with their connections, as a Mermaid flowchart."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from sandbox.engine.types import Deployment, Resource
 
-FORMATS = ("mermaid", "svg")
 TIERS: Mapping[str, tuple[str, ...]] = {
     "Edge": ("WebAcl", "LoadBalancer", "Certificate", "SharingFunction"),
     "Application tier, private subnets": ("EcsService", "TaskDefinition", "VpcEndpoints"),
@@ -38,7 +36,6 @@ _TASK = "aws:ecs/taskDefinition:TaskDefinition"
 _INGRESS_RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 _SECURITY_GROUP = "aws:ec2/securityGroup:SecurityGroup"
 _WITH_ADDRESSES = ("LoadBalancer", "EcsService", "RdsInstance", "Valkey", "VpcEndpoints", "RdsProxy")
-_BOX, _GAP, _ROW, _COLUMNS = (190, 46), 24, 110, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +97,6 @@ def graph(deployment: Deployment) -> Graph:
     return Graph(deployment.stack, nodes, tuple(sorted(shown)))
 
 
-def draw(diagram: Graph, form: str) -> str:
-    """The graph as text in one of `FORMATS`."""
-    return {"mermaid": mermaid, "svg": svg}[form](diagram)
-
-
 def mermaid(diagram: Graph) -> str:
     """A Mermaid flowchart. Solid arrows are network connections with ports, dotted arrows are relations of resources."""
     lines = ["flowchart TB", f"    {_INTERNET}((internet))"]
@@ -116,38 +108,6 @@ def mermaid(diagram: Graph) -> str:
         arrow = f'-->|"{edge.label}"|' if edge.traffic else f'-.->|"{edge.label}"|'
         lines.append(f"    {edge.source} {arrow} {edge.target}")
     return "\n".join(lines) + "\n"
-
-
-def svg(diagram: Graph) -> str:
-    """An SVG drawing: a band per tier, boxes in rows, curves between the boxes."""
-    place: dict[str, tuple[int, int]] = {_INTERNET: (_GAP, 30)}
-    bands: list[str] = []
-    top = 100
-    width = _COLUMNS * (_BOX[0] + _GAP) + _GAP
-    for tier, nodes in diagram.tiers():
-        rows = -(-len(nodes) // _COLUMNS)
-        height = rows * (_BOX[1] + _GAP) + 30
-        bands.append(f'<rect class="tier" x="6" y="{top}" width="{width - 12}" height="{height}" rx="8"/>')
-        bands.append(f'<text class="title" x="16" y="{top + 18}">{escape(tier)}</text>')
-        for index, node in enumerate(nodes):
-            column, row = index % _COLUMNS, index // _COLUMNS
-            place[node.key] = (_GAP + column * (_BOX[0] + _GAP), top + 28 + row * (_BOX[1] + _GAP))
-        top += height + _ROW // 2
-    titles = {node.key: (node.title, _count(node.size)) for node in diagram.nodes} | {_INTERNET: ("internet", "")}
-    boxes = [_box(*place[key], *titles[key]) for key in place]
-    curves = [_curve(place[edge.source], place[edge.target], edge) for edge in diagram.edges]
-    style = (
-        "text{font:12px sans-serif;fill:#1f2933}.small{font-size:10px;fill:#52606d}.title{font-weight:bold;fill:#52606d}"
-        ".tier{fill:#f5f7fa;stroke:#cbd2d9}.box{fill:#fff;stroke:#3e4c59}.edge{fill:none;stroke:#7b8794}"
-        ".quiet{stroke-dasharray:4 3}.label{font-size:10px;fill:#52606d;paint-order:stroke;stroke:#fff;stroke-width:3px}"
-    )
-    arrow = (
-        '<marker id="a" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0L8 4L0 8z" fill="#7b8794"/></marker>'
-    )
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top}" width="{width}" height="{top}" role="img">'
-    title = f"<title>Gatehouse, stack {escape(diagram.stack)}</title>"
-    return "\n".join([head, title, f"<style>{style}</style>", f"<defs>{arrow}</defs>", *bands, *curves, *boxes, "</svg>"]) + "\n"
 
 
 def _is_component(resource: Resource) -> bool:
@@ -224,26 +184,3 @@ def _readers(resources: Mapping[str, Resource], owner: Mapping[str, str]) -> Ite
 
 def _count(size: int) -> str:
     return f"{size} resource{'' if size == 1 else 's'}"
-
-
-def _box(x: int, y: int, title: str, small: str) -> str:
-    text = f'<text x="{x + 10}" y="{y + 20}">{escape(title)}</text><text class="small" x="{x + 10}" y="{y + 36}">{small}</text>'
-    return f'<rect class="box" x="{x}" y="{y}" width="{_BOX[0]}" height="{_BOX[1]}" rx="6"/>{text}'
-
-
-def _curve(start: tuple[int, int], end: tuple[int, int], edge: Edge) -> str:
-    down = end[1] > start[1]
-    x1, y1 = start[0] + _BOX[0] // 2, start[1] + (_BOX[1] if down else 0)
-    x2, y2 = end[0] + _BOX[0] // 2, end[1] + (0 if down else _BOX[1])
-    if start[1] == end[1]:
-        y1 = y2 = start[1] + _BOX[1]
-        path = f"M{x1} {y1} C{x1} {y1 + 30} {x2} {y2 + 30} {x2} {y2}"
-        y1 = y2 = start[1] + _BOX[1] + 18
-    else:
-        middle = (y1 + y2) // 2
-        path = f"M{x1} {y1} C{x1} {middle} {x2} {middle} {x2} {y2}"
-    # Closer to the target, where fewer curves cross.
-    label = (
-        f'<text class="label" x="{(x1 + 2 * x2) // 3}" y="{(y1 + 2 * y2) // 3}" text-anchor="middle">{escape(edge.label)}</text>'
-    )
-    return f'<path class="edge{"" if edge.traffic else " quiet"}" d="{path}" marker-end="url(#a)"/>{label}'

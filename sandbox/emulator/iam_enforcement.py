@@ -19,7 +19,7 @@ from policies.analysis.iam.grammar import Condition, Statement, listed, parse, r
 OPERATOR = "sandbox-operator"
 """The IAM user of the sandbox itself: always allowed, not recorded."""
 
-_IAM_PREFIX = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag", "execute-api": "execute-api"}
+_IAM_PREFIX = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag"}
 """Service names in signatures that differ from the service prefix of IAM actions."""
 
 _IAM_ACTION = {"budgets:CreateBudget": "budgets:ModifyBudget"}

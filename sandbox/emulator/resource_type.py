@@ -26,7 +26,7 @@ class ResourceType:
 
     Inputs become parameters by name, in singular or plural, with or without the name of the type and a suffix such as Id:
     `cidrBlock` is CidrBlock, `name` of a role is RoleName, `restApi` is restApiId.
-    Templates such as "{VpcId}" refer to inputs, members of the result, `region` and `account`.
+    Templates such as "{VpcId}" refer to parameters, inputs, members of the result, `region` and `account`.
     """
 
     call: str = ""
@@ -74,10 +74,10 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
     else:
         members = _call(resource_type, request)
         extra = (resource_type.finish(request, dict(members)) if resource_type.finish is not None else None) or {}
-        identity = str(_fill(resource_type.id, {**inputs, **members, **extra, **place}))
+        identity = str(_fill(resource_type.id, {**request.sent, **inputs, **members, **extra, **place}))
         if "arn" in properties.outputs:
             extra = {**_arn(resource_type, request, identity, members), **extra}
-    scope = {**inputs, **members, **extra, **place, "id": identity}
+    scope = {**request.sent, **inputs, **members, **extra, **place, "id": identity}
     extra = {**extra, **{name: _fill(template, scope) for name, template in resource_type.outputs.items()}}
     if unused := request.unused() - set(resource_type.ignored) - _PULUMI_ONLY:
         raise request.error(

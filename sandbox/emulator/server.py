@@ -42,7 +42,7 @@ class Emulator:
         self.modelled: list[str] = []
         self.permissions = permissions
         self._server = server
-        self._providers = ProviderConfigs(ACCOUNT)
+        self._providers = ProviderConfigs()
         self._lock = threading.RLock()
         self._restore = moto_patches.install(permissions.authorize)
         self.credentials = self._create_operator()

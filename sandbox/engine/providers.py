@@ -19,22 +19,21 @@ PROVIDER_PREFIX = "pulumi:providers:"
 class ProviderConfigs:
     """The configuration of the declared providers: region, default tags and allowed accounts."""
 
-    def __init__(self, account: str = ACCOUNT) -> None:
-        self.account = account
+    def __init__(self) -> None:
         self._inputs: dict[str, dict[str, Any]] = {}
 
     def declare(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Register a `pulumi:providers:*` resource. Raises SandboxError if it does not allow the account."""
         plain = {key: _unjson(value) for key, value in registration.inputs.items()}
         allowed, forbidden = plain.get("allowedAccountIds"), plain.get("forbiddenAccountIds")
-        if isinstance(allowed, list) and allowed and self.account not in allowed:
+        if isinstance(allowed, list) and allowed and ACCOUNT not in allowed:
             listed = ", ".join(str(item) for item in allowed)
             raise SandboxError(
-                f"{registration.urn}: AWS account {self.account} is not in allowedAccountIds ({listed}). "
-                f"The sandbox uses account {self.account}: set it in the stack file, or choose another stack."
+                f"{registration.urn}: AWS account {ACCOUNT} is not in allowedAccountIds ({listed}). "
+                f"The sandbox uses account {ACCOUNT}: set it in the stack file, or choose another stack."
             )
-        if isinstance(forbidden, list) and self.account in forbidden:
-            raise SandboxError(f"{registration.urn}: AWS account {self.account} is in forbiddenAccountIds.")
+        if isinstance(forbidden, list) and ACCOUNT in forbidden:
+            raise SandboxError(f"{registration.urn}: AWS account {ACCOUNT} is in forbiddenAccountIds.")
         identity = str(uuid.uuid5(uuid.NAMESPACE_URL, registration.urn))
         self._inputs[registration.urn] = plain
         return identity, dict(registration.inputs)
@@ -58,8 +57,8 @@ class ProviderConfigs:
 class _LocalProvider(ABC):
     """A provider without a server. faked_functions: tokens of the provider functions with fake results."""
 
-    def __init__(self, account: str = ACCOUNT) -> None:
-        self._providers = ProviderConfigs(account)
+    def __init__(self) -> None:
+        self._providers = ProviderConfigs()
         self.faked_functions: set[str] = set()
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
@@ -78,7 +77,7 @@ class _LocalProvider(ABC):
         return identity, outputs
 
     def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
-        return invoke_or_fake(token, args, self._providers.account, self.faked_functions)
+        return invoke_or_fake(token, args, ACCOUNT, self.faked_functions)
 
     @abstractmethod
     def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
@@ -98,7 +97,7 @@ class FakeProvider(_LocalProvider):
     """Known outputs: fake ids, ARNs and other outputs, the same in every run."""
 
     def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
-        return fake_outputs(registration, known, self._providers.region(registration), self._providers.account)
+        return fake_outputs(registration, known, self._providers.region(registration), ACCOUNT)
 
 
 def uses_stack_references(deployment: Deployment) -> bool:

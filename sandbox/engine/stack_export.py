@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sandbox.engine.archives import content
 from sandbox.engine.program import run
 from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import Deployment, Registration, Resource
@@ -76,7 +75,7 @@ def _is_default_provider(registration: Registration) -> bool:
 
 def _values(values: dict[str, Any], secret_names: set[str]) -> dict[str, Any]:
     secret = {SIGNATURE: SECRET, "plaintext": _REDACTED}
-    return {key: secret if key in secret_names else encode(value, content) for key, value in values.items()}
+    return {key: secret if key in secret_names else encode(value, with_hash=True) for key, value in values.items()}
 
 
 def _position(source: str) -> str:

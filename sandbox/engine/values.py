@@ -1,12 +1,15 @@
-"""Values of the engine in Python: decodes protobuf values with the paths of secrets, encodes assets, and marks secrets."""
+"""Values of the engine: decodes protobuf values with the paths of secrets, encodes assets and archives, marks secrets."""
 
 import hashlib
+import io
 import re
-from collections.abc import Callable, Iterable, Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from google.protobuf import struct_pb2
-from pulumi import AssetArchive, FileArchive, FileAsset, RemoteArchive, RemoteAsset, StringAsset
+from pulumi import Archive, AssetArchive, FileArchive, FileAsset, RemoteArchive, RemoteAsset, StringAsset
 from pulumi.runtime import rpc
 
 SIGNATURE = rpc._special_sig_key
@@ -23,6 +26,7 @@ _KINDS: tuple[tuple[type, str, str], ...] = (
 )
 """Classes of assets and archives, with the signature and the member that holds the content."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
+_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -68,18 +72,58 @@ def _decode_struct(struct: struct_pb2.Struct, path: str, secrets: list[str]) -> 
     raise ValueError(f"{path}: unknown value signature {signature}")
 
 
-def encode(value: Any, content: Callable[[Any], bytes] | None = None) -> Any:
-    """Encode assets and archives in a value. content: returns the bytes of which the hash is added."""
+def encode(value: Any, *, with_hash: bool = False) -> Any:
+    """Encode assets and archives in a value, by default without the hash of their content."""
     if isinstance(value, Mapping):
-        return {str(key): encode(item, content) for key, item in value.items()}
+        return {str(key): encode(item, with_hash=with_hash) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [encode(item, content) for item in value]
+        return [encode(item, with_hash=with_hash) for item in value]
     for kind, signature, member in _KINDS:
         if isinstance(value, kind):
-            digest = {} if content is None else {"hash": hashlib.sha256(content(value)).hexdigest()}
+            digest = {"hash": hashlib.sha256(_content(value)).hexdigest()} if with_hash else {}
             data = getattr(value, member)
-            return {SIGNATURE: signature, **digest, member: encode(data, content) if member == "assets" else str(data)}
+            return {
+                SIGNATURE: signature,
+                **digest,
+                member: encode(data, with_hash=with_hash) if member == "assets" else str(data),
+            }
     return value
+
+
+def zip_bytes(archive: Any) -> bytes:
+    """The archive as a ZIP file. Deterministic: fixed timestamps, sorted names, no `__pycache__`."""
+    if isinstance(archive, FileArchive) and Path(archive.path).is_file():
+        return Path(archive.path).read_bytes()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, data in sorted(_files(archive, "").items()):
+            target.writestr(zipfile.ZipInfo(name, _TIMESTAMP), data)
+    return buffer.getvalue()
+
+
+def _files(archive: Any, prefix: str) -> dict[str, bytes]:
+    if isinstance(archive, FileArchive):
+        root = Path(archive.path)
+        files_below = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        return {f"{prefix}{path.relative_to(root).as_posix()}": path.read_bytes() for path in files_below}
+    if isinstance(archive, AssetArchive):
+        files: dict[str, bytes] = {}
+        for name, item in archive.assets.items():
+            is_archive = isinstance(item, Archive)
+            files |= _files(item, f"{prefix}{name}/") if is_archive else {f"{prefix}{name}": _content(item)}
+        return files
+    raise TypeError(f"{type(archive).__name__} is not a local archive")
+
+
+def _content(asset: Any) -> bytes:
+    """The content of a local asset or archive."""
+    if isinstance(asset, Archive):
+        return zip_bytes(asset)
+    if isinstance(asset, FileAsset):
+        return Path(asset.path).read_bytes()
+    if isinstance(asset, StringAsset):
+        return asset.text.encode()
+    raise TypeError(f"{type(asset).__name__} is not a local asset")
 
 
 def mark_secrets(outputs: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

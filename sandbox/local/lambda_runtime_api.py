@@ -1,7 +1,7 @@
 """API Gateway and the Lambda runtime API for one deployed function.
 
 Run as a module: `python -m sandbox.local.lambda_runtime_api <service port> <runtime API port>`, with the deployed API as JSON in
-SANDBOX_API (`sandbox.local.lambda_service.Api`). A request with a method of the API becomes the event of a proxy integration;
+SANDBOX_API (`sandbox.local.lambda_functions.Api`). A request with a method of the API becomes the event of a proxy integration;
 the function reads it from the runtime API and posts its response. Other requests get the deployed gateway response. Throttling,
 request validation and WAF are not emulated.
 

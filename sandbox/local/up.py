@@ -25,7 +25,7 @@ from sandbox.engine.project import load
 from sandbox.engine.providers import PreviewProvider
 from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
-from sandbox.local import lambda_functions, lambda_service, sample_core, servers, services
+from sandbox.local import lambda_functions, sample_core, servers, services
 from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.run_state import RunStateFile
 from sandbox.local.services import LocalServers
@@ -200,11 +200,11 @@ class _Environment:
         return children, token.strip()
 
     def _start_function(self, aws: Aws, exports: Mapping[str, Any], service: str, local: LocalServers) -> list[Child]:
-        deployed = lambda_service.read(aws, exports, service)
+        deployed = lambda_functions.read(aws, exports, service)
         port, runtime_port = local.ports[service], self._ports.claim()
-        started = lambda_service.start(aws, deployed, port=port, runtime_port=runtime_port, logs=self._logs)
+        started = lambda_functions.start(aws, deployed, port=port, runtime_port=runtime_port, logs=self._logs)
         children = [self._register(child) for child in started]
-        lambda_service.wait_ready(children, local.url(service))
+        lambda_functions.wait_ready(children, local.url(service))
         self._progress.done(f"{' '.join(deployed.command)}: {service} at {local.url(service)}, behind API Gateway")
         return children
 
@@ -239,8 +239,8 @@ class _Environment:
     def _print_summary(self, endpoints: Endpoints, emulator: Emulator) -> None:
         progress = self._progress
         notes = {
-            "Modelled, not created": emulator.modelled,
-            "IAM conditions that the emulator does not evaluate": emulator.permissions.stripped_conditions,
+            "Resources that are validated but not created": emulator.modelled,
+            "IAM conditions that are not evaluated": emulator.permissions.stripped_conditions,
         }
         for title, lines in notes.items():
             if lines:

@@ -2,7 +2,8 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -10,9 +11,9 @@ import yaml
 
 from components.naming import Naming
 from policies.analysis.iam.grammar import listed, raw_statements
-from sandbox.checks.policy_documents import PolicyDocuments, collect
 from sandbox.engine.program import run
 from sandbox.engine.providers import FakeProvider
+from sandbox.engine.types import Deployment, Registration
 from sandbox.paths import REPOSITORY
 
 STACK = "prod"
@@ -21,6 +22,57 @@ NAMES = Naming(STACK, SETTINGS["account"], SETTINGS["region"])
 REASONS = REPOSITORY / "tests" / "permissions.toml"
 SANDBOX_SERVICES = {"ecs-tasks.amazonaws.com", "lambda.amazonaws.com"}
 """Services whose roles the sandbox assumes. Permissions of other services' roles always need a documented reason."""
+_RESOURCE_POLICIES = {
+    "aws:kms/key:Key": ("key", "policy"),
+    "aws:s3/bucketPolicy:BucketPolicy": ("bucket", "policy"),
+    "aws:secretsmanager/secretPolicy:SecretPolicy": ("secret", "policy"),
+    "aws:ec2/vpcEndpoint:VpcEndpoint": ("endpoint", "policy"),
+    "aws:sns/topicPolicy:TopicPolicy": ("topic", "policy"),
+    "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": ("logs", "policyDocument"),
+    "aws:ecr/repositoryPolicy:RepositoryPolicy": ("repository", "policy"),
+    "aws:dynamodb/resourcePolicy:ResourcePolicy": ("table", "policy"),
+    "aws:backup/vaultPolicy:VaultPolicy": ("vault", "policy"),
+    "aws:apigateway/restApi:RestApi": ("api", "policy"),
+    "aws:sqs/queuePolicy:QueuePolicy": ("queue", "policy"),
+}
+"""Resource type to the kind of resource that its policy protects, and the property with the document."""
+
+
+@dataclass(slots=True)
+class Role:
+    """An IAM role. trust: the assume role policy. boundary: the permissions boundary, if the role has one."""
+
+    name: str
+    arn: str
+    description: str
+    trust: dict[str, Any]
+    policies: list[dict[str, Any]] = field(default_factory=list)
+    boundary: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcePolicy:
+    """The policy of a resource. kind: key, bucket, secret, ...; name: of the resource in the program."""
+
+    kind: str
+    name: str
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDocuments:
+    """The documents of a stack. managed: managed policies by ARN."""
+
+    roles: dict[str, Role]
+    managed: dict[str, dict[str, Any]]
+    resource_policies: tuple[ResourcePolicy, ...]
+
+    def resource_policy(self, kind: str, name: str) -> dict[str, Any]:
+        """The policy of a resource. Raises KeyError if there is none."""
+        for policy in self.resource_policies:
+            if (policy.kind, policy.name) == (kind, name):
+                return policy.document
+        raise KeyError(f"{kind} {name} has no policy")
 
 
 @cache
@@ -60,6 +112,38 @@ def reasons() -> dict[tuple[str, str], str]:
     whole_roles = {role: why for (role, action), why in documented.items() if action == "*"}
     expanded = {(role, action): whole_roles[role] for role, action in granted() if role in whole_roles}
     return expanded | {key: why for key, why in documented.items() if key[1] != "*"}
+
+
+def collect(deployment: Deployment) -> PolicyDocuments:
+    """The policy documents of a deployment with known outputs."""
+    roles: dict[str, Role] = {}
+    managed: dict[str, dict[str, Any]] = {}
+    boundaries: dict[str, str] = {}
+    for resource in deployment.resources:
+        inputs, type_ = resource.registration.inputs, resource.registration.type
+        if type_ == "aws:iam/role:Role":
+            name = str(resource.outputs.get("name", resource.registration.name))
+            trust = json.loads(inputs["assumeRolePolicy"])
+            roles[name] = Role(name, str(resource.outputs["arn"]), str(inputs.get("description", "")), trust)
+            boundaries[name] = str(inputs.get("permissionsBoundary") or "")
+        elif type_ == "aws:iam/policy:Policy":
+            managed[str(resource.outputs["arn"])] = json.loads(inputs["policy"])
+        elif type_ == "aws:iam/rolePolicy:RolePolicy":
+            roles[str(inputs["role"])].policies.append(json.loads(inputs["policy"]))
+        elif type_ == "aws:iam/rolePolicyAttachment:RolePolicyAttachment" and str(inputs["policyArn"]) in managed:
+            roles[str(inputs["role"])].policies.append(managed[str(inputs["policyArn"])])
+    for name, arn in boundaries.items():
+        roles[name].boundary = managed.get(arn)
+    policies = _resource_policies(resource.registration for resource in deployment.resources)
+    return PolicyDocuments(roles, managed, tuple(policies))
+
+
+def _resource_policies(registrations: Iterator[Registration]) -> Iterator[ResourcePolicy]:
+    for registration in registrations:
+        if registration.type in _RESOURCE_POLICIES:
+            kind, key = _RESOURCE_POLICIES[registration.type]
+            if text := registration.inputs.get(key):
+                yield ResourcePolicy(kind, registration.name, json.loads(text))
 
 
 def short_name(role: str) -> str:

@@ -1,4 +1,4 @@
-"""`RESOURCE_TYPES`: the emulated resource types by type token, one module per AWS service."""
+"""`RESOURCE_TYPES`: the emulated resource types by type token, one module per group of AWS services."""
 
 import pkgutil
 from importlib import import_module

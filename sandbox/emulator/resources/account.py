@@ -1,11 +1,16 @@
-"""Account-wide settings: GuardDuty, Security Hub, Config, Access Analyzer, EBS encryption, IAM password policy and roles."""
+"""Account-wide services: CloudTrail, GuardDuty, Security Hub, Config, Access Analyzer, IAM settings and Budgets."""
 
+import json
 from typing import Any
 
 from sandbox.emulator.request import Created, CreateRequest
 from sandbox.emulator.resource_type import ResourceType
 
 _FEATURES = ("S3_DATA_EVENTS", "EKS_AUDIT_LOGS", "EBS_MALWARE_PROTECTION", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS")
+
+
+_COST_EXPRESSION = {"dimension": "Dimensions", "ands": "And", "ors": "Or", "not": "Not"}
+_NO_ANOMALIES = "moto's Cost Explorer has no anomaly detection"
 
 
 def _enable_feature(request: CreateRequest) -> Created:
@@ -39,8 +44,44 @@ def _set_ebs_encryption(request: CreateRequest) -> Created:
     return request.region, {}
 
 
-def _describe_password_policy(request: CreateRequest, _policy: dict[str, Any]) -> dict[str, Any]:
-    return {"expirePasswords": bool(request.peek("maxPasswordAge"))}
+def _configure_trail(request: CreateRequest, trail: dict[str, Any]) -> dict[str, Any]:
+    """Set the selectors and start logging; these are calls of their own."""
+    arn = trail["TrailARN"]
+    if request.take("enableLogging") is not False:
+        request.call("cloudtrail.start_logging", Name=arn)
+    for operation in ("cloudtrail.put_event_selectors", "cloudtrail.put_insight_selectors"):
+        if selectors := request.parameters(operation):
+            request.call(operation, selectors, TrailName=arn)
+    return {"homeRegion": request.region}
+
+
+def _limit_and_notifications(request: CreateRequest) -> dict[str, Any]:
+    """The API has a monetary limit, and lists subscribers next to each notification."""
+    budget: dict[str, Any] = {"BudgetLimit": {"Amount": str(request.take("limitAmount")), "Unit": request.take("limitUnit")}}
+    if metrics := request.take("metrics"):
+        budget["Metrics"] = [str(metrics[0] if isinstance(metrics, list) else metrics)]
+    return {
+        "AccountId": request.take("accountId") or request.account,
+        "Budget": budget,
+        "NotificationsWithSubscribers": [_notification(request, row) for row in request.take("notifications") or []],
+        **({"ResourceTags": request.tag_list()} if request.tags else {}),
+    }
+
+
+def _notification(request: CreateRequest, notification: dict[str, Any]) -> dict[str, Any]:
+    rest = dict(notification)
+    subscribers = [
+        {"SubscriptionType": kind, "Address": address}
+        for key, kind in (("subscriberSnsTopicArns", "SNS"), ("subscriberEmailAddresses", "EMAIL"))
+        for address in rest.pop(key, None) or []
+    ]
+    body = request.part("budgets.create_budget", "NotificationsWithSubscribers.Notification", rest)
+    return {"Notification": body, "Subscribers": subscribers}
+
+
+def _monitor_specification(request: CreateRequest) -> dict[str, Any]:
+    specification = request.take("monitorSpecification")
+    return {"AnomalyMonitor": {"MonitorSpecification": json.loads(specification)} if specification else {}}
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
@@ -72,9 +113,41 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     ),
     "aws:ebs/encryptionByDefault:EncryptionByDefault": ResourceType(create=_set_ebs_encryption),
     "aws:iam/accountPasswordPolicy:AccountPasswordPolicy": ResourceType(
-        call="iam.update_account_password_policy", id="iam-account-password-policy", finish=_describe_password_policy
+        call="iam.update_account_password_policy",
+        id="iam-account-password-policy",
+        finish=lambda request, _policy: {"expirePasswords": bool(request.peek("maxPasswordAge"))},
     ),
     "aws:iam/serviceLinkedRole:ServiceLinkedRole": ResourceType(
         call="iam.create_service_linked_role", id="{Arn}", outputs={"name": "{RoleName}", "uniqueId": "{RoleId}"}
+    ),
+    "aws:cloudtrail/trail:Trail": ResourceType(
+        call="cloudtrail.create_trail",
+        id="{TrailARN}",
+        names={"cloudWatchLogsGroupArn": "CloudWatchLogsLogGroupArn"},
+        finish=_configure_trail,
+    ),
+    "aws:budgets/budget:Budget": ResourceType(
+        call="budgets.create_budget",
+        id="{account}:{name}",
+        body="Budget",
+        nested=_COST_EXPRESSION,
+        prepare=_limit_and_notifications,
+        outputs={"arn": "arn:aws:budgets::{account}:budget/{name}", "accountId": "{account}"},
+    ),
+    "aws:costexplorer/anomalyMonitor:AnomalyMonitor": ResourceType(
+        call="ce.create_anomaly_monitor",
+        id="arn:aws:ce::{account}:anomalymonitor/{name}",
+        body="AnomalyMonitor",
+        prepare=_monitor_specification,
+        outputs={"arn": "{id}"},
+        modelled=_NO_ANOMALIES,
+    ),
+    "aws:costexplorer/anomalySubscription:AnomalySubscription": ResourceType(
+        call="ce.create_anomaly_subscription",
+        id="arn:aws:ce::{account}:anomalysubscription/{name}",
+        body="AnomalySubscription",
+        nested=_COST_EXPRESSION,
+        outputs={"arn": "{id}", "accountId": "{account}"},
+        modelled=_NO_ANOMALIES,
     ),
 }

@@ -6,8 +6,7 @@ from functools import cache
 import pytest
 
 from sandbox.__main__ import main
-from sandbox.checks.diff import Step, apply_changes, diff, text
-from sandbox.engine.replacement import STATEFUL, replaces
+from sandbox.checks.diff import STATEFUL, Step, apply_changes, diff, replaces, text
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
 
@@ -51,8 +50,8 @@ def test_instance_class_is_updated_in_place() -> None:
 
 
 def test_region_change_loses_data_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
-    moved = ["region=eu-north-1", "network.zones=[eu-north-1a, eu-north-1b]"]
-    code = main(["diff", "--env", "dev", *(word for item in moved for word in ("--set", item))])
+    region = ["region=eu-north-1", "network.zones=[eu-north-1a, eu-north-1b]"]
+    code = main(["diff", "--env", "dev", *(word for item in region for word in ("--set", item))])
     output = capsys.readouterr().out
     assert code == 1
     assert "+- replace  aws:s3/bucket:Bucket" in output

@@ -16,11 +16,11 @@ def open_topic(args, report):
     if args.resource_type == "aws:sns/topic:Topic" and "kmsMasterKeyId" not in args.props:
         report("the topic is not encrypted. Fix: set kmsMasterKeyId")
 def blocks(args, report):
-    blocks = [one for one in args.resources if one.resource_type.endswith(":BucketPublicAccessBlock")]
-    covered = {dep.urn for one in blocks for dep in one.property_dependencies.get("bucket", [])}
-    for one in args.resources:
-        if one.resource_type == "aws:s3/bucket:Bucket" and one.urn not in covered:
-            report("the bucket has no public access block. Fix: add one", one.urn)
+    blocks = [row for row in args.resources if row.resource_type.endswith(":BucketPublicAccessBlock")]
+    covered = {dep.urn for block in blocks for dep in block.property_dependencies.get("bucket", [])}
+    for row in args.resources:
+        if row.resource_type == "aws:s3/bucket:Bucket" and row.urn not in covered:
+            report("the bucket has no public access block. Fix: add one", row.urn)
 def arn(args, report):
     if args.resource_type == "aws:s3/bucketPolicy:BucketPolicy":
         report("the policy is " + args.props["policy"])
@@ -35,7 +35,7 @@ import pulumi_aws as aws
 
 bucket = aws.s3.Bucket("data")
 block = aws.s3.BucketPublicAccessBlock("data", bucket=bucket.id, block_public_acls=True)
-topic = aws.sns.Topic("bell", kms_master_key_id="alias/own")
+topic = aws.sns.Topic("alerts", kms_master_key_id="alias/own")
 """
 
 
@@ -77,7 +77,7 @@ def test_violation_has_line_and_passes(program: Path, pack: Path) -> None:
         "__main__.py:6",
         ("unknown", "known"),
     )
-    assert finding.urn == "urn:pulumi:dev::shop::aws:sns/topic:Topic::bell"
+    assert finding.urn == "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts"
 
 
 def test_stack_rule_works_with_unknown_ids(program: Path, pack: Path) -> None:
@@ -163,7 +163,7 @@ def test_ignored_exemptions_are_violations(program: Path, tmp_path: Path) -> Non
     for ignore in (False, True):
         variables = policy_check.exemptions(file, ignore)
         findings = policy_check.check(program, "dev", levels="prod", passes=("known",), variables=variables).findings
-        outcomes.append({one.outcome for one in findings if one.rule == "GH-S3-010"})
+        outcomes.append({finding.outcome for finding in findings if finding.rule == "GH-S3-010"})
     assert outcomes == [{"exempted"}, {"violation"}]
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from sandbox.checks.policy_documents import Role, collect
 from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
 from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import Registration
 from sandbox.paths import REPOSITORY
+from tools.docs.iam_documents import Role, collect
 
 STACK = "prod"
 ACCOUNT = "123456789012"

@@ -18,10 +18,10 @@ from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType, create
 from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.emulator.server import Emulator
-from sandbox.engine.archives import zip_bytes
 from sandbox.engine.program import run
 from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import UNKNOWN, Deployment, Registration
+from sandbox.engine.values import zip_bytes
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
 

@@ -16,7 +16,7 @@ from sandbox.errors import SandboxError
 
 STACK = "urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev"
 BUCKET = "urn:pulumi:dev::shop::aws:s3/bucket:Bucket::data"
-BLOCK = "urn:pulumi:dev::shop::aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock::fence"
+BLOCK = "urn:pulumi:dev::shop::aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock::data"
 PROVIDER = "urn:pulumi:dev::shop::pulumi:providers:aws::main"
 
 PACK = """
@@ -31,10 +31,10 @@ def secret(args, report):
 def unknown(args, report):
     if args.name == "data":
         report(f"is {args.props['owner']}")
-def fence(args, report):
+def stack(args, report):
     for row in args.resources:
         if "bucket" in row.property_dependencies:
-            report("guards " + row.property_dependencies["bucket"][0].name, row.urn)
+            report("protects " + row.property_dependencies["bucket"][0].name, row.urn)
     report(f"{len(args.resources)} resources, exports {dict(args.resources[0].props.items())}")
 def rewrite(args):
     if args.name == "data":
@@ -43,12 +43,12 @@ def owner(args, report):
     if args.name == "data":
         report(f"owner {args.props['owner']}")
 PolicyPack("tests", [
-    ResourceValidationPolicy("T-RESOURCE", "Sees options", resource),
-    ResourceValidationPolicy("T-SECRET", "Sees secrets", secret),
-    ResourceValidationPolicy("T-UNKNOWN", "Sees unknowns", unknown),
-    StackValidationPolicy("T-STACK", "Sees the stack", fence),
-    ResourceValidationPolicy("T-REWRITE", "Rewrites", remediate=rewrite),
-    ResourceValidationPolicy("T-OWNER", "Sees what was rewritten", owner),
+    ResourceValidationPolicy("T-RESOURCE", "Reads options", resource),
+    ResourceValidationPolicy("T-SECRET", "Reads secrets", secret),
+    ResourceValidationPolicy("T-UNKNOWN", "Reads unknown values", unknown),
+    StackValidationPolicy("T-STACK", "Reads the stack", stack),
+    ResourceValidationPolicy("T-REWRITE", "Remediates", remediate=rewrite),
+    ResourceValidationPolicy("T-OWNER", "Reads remediated inputs", owner),
 ])
 """
 
@@ -73,11 +73,11 @@ def deployment() -> Deployment:
         BUCKET, "aws:s3/bucket:Bucket", "data", True, "", {"owner": "me", "password": "pass"},
         protect=True, provider=f"{PROVIDER}::1", secret_inputs=("password",),
     )  # fmt: skip
-    fence = Registration(
-        BLOCK, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "fence", True, "", {"bucket": UNKNOWN},
+    block = Registration(
+        BLOCK, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "data", True, "", {"bucket": UNKNOWN},
         dependencies=(BUCKET,), property_dependencies={"bucket": (BUCKET,)},
     )  # fmt: skip
-    resources = tuple(Resource(row, "", dict(row.inputs)) for row in (provider, bucket, fence))
+    resources = tuple(Resource(row, "", dict(row.inputs)) for row in (provider, bucket, block))
     return Deployment("shop", "dev", resources, {"size": 1}, preview=True)
 
 
@@ -104,7 +104,7 @@ def test_rule_gets_secret_input_unwrapped(diagnostics: list[Diagnostic]) -> None
 
 
 def test_stack_rule_gets_property_dependencies(diagnostics: list[Diagnostic]) -> None:
-    assert next(row.message for row in diagnostics if row.rule == "T-STACK" and row.urn == BLOCK) == "guards data"
+    assert next(row.message for row in diagnostics if row.rule == "T-STACK" and row.urn == BLOCK) == "protects data"
 
 
 def test_stack_rule_gets_the_stack_with_exports(
@@ -116,12 +116,12 @@ def test_stack_rule_gets_the_stack_with_exports(
 
 def test_unknown_value_stays_unknown(tmp_path: Path, project: Project) -> None:
     base = deployment()
-    provider, bucket, fence = base.resources
+    provider, bucket, block = base.resources
     registration = replace(bucket.registration, inputs={"owner": UNKNOWN, "password": "pass"})
     diagnostics = analyze(
         write_pack(tmp_path, PACK),
         project,
-        replace(base, resources=(provider, replace(bucket, registration=registration), fence)),
+        replace(base, resources=(provider, replace(bucket, registration=registration), block)),
     )
     assert "can't run policy 'T-UNKNOWN'" in messages(diagnostics, "T-UNKNOWN")[0]
 

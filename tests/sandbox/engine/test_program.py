@@ -16,8 +16,8 @@ from sandbox.errors import SandboxError
 PROGRAMS = Path(__file__).parents[1] / "programs"
 FAMILY = PROGRAMS / "family"
 
-BUCKET = "urn:pulumi:dev::family::demo:parts:House$demo:parts:Cellar$aws:s3/bucket:Bucket::cellar"
-POLICY = "urn:pulumi:dev::family::demo:parts:House$demo:parts:Cellar$aws:s3/bucketPolicy:BucketPolicy::cellar"
+BUCKET = "urn:pulumi:dev::family::demo:parts:Application$demo:parts:Storage$aws:s3/bucket:Bucket::storage"
+POLICY = "urn:pulumi:dev::family::demo:parts:Application$demo:parts:Storage$aws:s3/bucketPolicy:BucketPolicy::storage"
 
 Write = Callable[..., Path]
 
@@ -49,10 +49,10 @@ def failure(program: Path, stack: str = "dev", provider: Provider | None = None,
 def test_urn_has_the_types_of_all_parents() -> None:
     deployment = run(FAMILY, "dev", FakeProvider(), preview=False)
     assert [item.registration.urn for item in deployment.resources] == [
-        "urn:pulumi:dev::family::demo:parts:House::home",
+        "urn:pulumi:dev::family::demo:parts:Application::application",
         "urn:pulumi:dev::family::pulumi:providers:aws::default_7_51_1",
-        "urn:pulumi:dev::family::aws:sns/topic:Topic::bell",
-        "urn:pulumi:dev::family::demo:parts:House$demo:parts:Cellar::cellar",
+        "urn:pulumi:dev::family::aws:sns/topic:Topic::alerts",
+        "urn:pulumi:dev::family::demo:parts:Application$demo:parts:Storage::storage",
         BUCKET,
         POLICY,
     ]
@@ -61,8 +61,8 @@ def test_urn_has_the_types_of_all_parents() -> None:
 def test_exports() -> None:
     deployment = run(FAMILY, "dev", FakeProvider(), preview=False)
     assert deployment.exports == {
-        "bucket": "cellar-of-the-house",
-        "topic": {"arn": "arn:aws:sns:eu-west-1:123456789012:bell", "rooms": ["kitchen", "attic"]},
+        "bucket": "application-data",
+        "topic": {"arn": "arn:aws:sns:eu-west-1:123456789012:alerts", "zones": ["a", "b"]},
         "organization": "organization",
     }
 
@@ -70,19 +70,19 @@ def test_exports() -> None:
 def test_registration_has_its_source_line() -> None:
     deployment = run(FAMILY, "dev", FakeProvider(), preview=False)
     assert {item.registration.name: item.registration.source for item in deployment.resources} == {
-        "home": "__main__.py:8",
+        "application": "__main__.py:8",
         "default_7_51_1": "",
-        "bell": "__main__.py:10",
-        "cellar": "parts.py:15",
+        "alerts": "__main__.py:10",
+        "storage": "parts.py:15",
     }
 
 
 def test_registration_has_parent_and_dependencies() -> None:
     deployment = run(FAMILY, "dev", FakeProvider(), preview=False)
     policy = resource(deployment, POLICY).registration
-    assert policy.parent == "urn:pulumi:dev::family::demo:parts:House$demo:parts:Cellar::cellar"
+    assert policy.parent == "urn:pulumi:dev::family::demo:parts:Application$demo:parts:Storage::storage"
     assert policy.property_dependencies == {"bucket": (BUCKET,), "policy": (BUCKET,)}
-    assert resource(deployment, "urn:pulumi:dev::family::aws:sns/topic:Topic::bell").registration.protect is True
+    assert resource(deployment, "urn:pulumi:dev::family::aws:sns/topic:Topic::alerts").registration.protect is True
 
 
 def test_preview_keeps_dependent_values_unknown() -> None:
@@ -90,21 +90,21 @@ def test_preview_keeps_dependent_values_unknown() -> None:
     policy = resource(deployment, POLICY).registration
     assert policy.inputs == {"bucket": UNKNOWN, "policy": UNKNOWN}
     assert policy.property_dependencies == {"bucket": (BUCKET,), "policy": (BUCKET,)}
-    assert deployment.exports["bucket"] == "cellar-of-the-house"
-    assert deployment.exports["topic"] == {"arn": UNKNOWN, "rooms": ["kitchen", "attic"]}
+    assert deployment.exports["bucket"] == "application-data"
+    assert deployment.exports["topic"] == {"arn": UNKNOWN, "zones": ["a", "b"]}
 
 
 def test_preview_omits_optional_outputs() -> None:
     outputs = resource(run(FAMILY, "dev", PreviewProvider(), preview=True), BUCKET).outputs
-    assert outputs["bucket"] == "cellar-of-the-house"
+    assert outputs["bucket"] == "application-data"
     assert outputs["arn"] == UNKNOWN
     assert "forceDestroy" not in outputs
 
 
 def test_component_has_registered_outputs() -> None:
     deployment = run(FAMILY, "dev", FakeProvider(), preview=False)
-    cellar = resource(deployment, "urn:pulumi:dev::family::demo:parts:House$demo:parts:Cellar::cellar")
-    assert cellar.outputs == {"name": "cellar-of-the-house"}
+    storage = resource(deployment, "urn:pulumi:dev::family::demo:parts:Application$demo:parts:Storage::storage")
+    assert storage.outputs == {"name": "application-data"}
 
 
 def test_repeated_run_is_equal_and_restores_the_process() -> None:

@@ -33,7 +33,7 @@ def test_manifest_has_the_magic_cookie(written: dict[str, Any]) -> None:
 def test_first_resource_is_the_stack(written: dict[str, Any]) -> None:
     root = written["deployment"]["resources"][0]
     assert (root["urn"], root["type"], root["custom"]) == (STACK, "pulumi:pulumi:Stack", False)
-    assert root["outputs"]["bucket"] == "cellar-of-the-house"
+    assert root["outputs"]["bucket"] == "application-data"
 
 
 def test_resources_are_in_dependency_order(written: dict[str, Any]) -> None:
@@ -46,16 +46,16 @@ def test_resources_are_in_dependency_order(written: dict[str, Any]) -> None:
 
 
 def test_resource_members(written: dict[str, Any]) -> None:
-    cellar = "demo:parts:House$demo:parts:Cellar"
+    storage = "demo:parts:Application$demo:parts:Storage"
     resources = by_name(written)
-    policy, bucket = (resources[f"{cellar}$aws:s3/{kind}::cellar"] for kind in ("bucketPolicy:BucketPolicy", "bucket:Bucket"))
+    policy, bucket = (resources[f"{storage}$aws:s3/{kind}::storage"] for kind in ("bucketPolicy:BucketPolicy", "bucket:Bucket"))
     assert policy["dependencies"] == [bucket["urn"]]
     assert policy["propertyDependencies"] == {"policy": [bucket["urn"]], "bucket": [bucket["urn"]]}
-    assert policy["parent"] == resources[f"{cellar}::cellar"]["urn"]
+    assert policy["parent"] == resources[f"{storage}::storage"]["urn"]
     assert policy["sourcePosition"] == "project:///parts.py#15"
-    assert bucket["id"] == "cellar-of-the-house"
-    assert resources["demo:parts:House::home"]["parent"] == STACK
-    assert resources["aws:sns/topic:Topic::bell"]["protect"] is True
+    assert bucket["id"] == "application-data"
+    assert resources["demo:parts:Application::application"]["parent"] == STACK
+    assert resources["aws:sns/topic:Topic::alerts"]["protect"] is True
 
 
 def test_export_is_deterministic() -> None:

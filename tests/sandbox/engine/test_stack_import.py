@@ -34,7 +34,7 @@ def bucket(**more: Any) -> dict[str, Any]:
 
 
 def topic(**inputs: Any) -> dict[str, Any]:
-    return {"urn": f"{URN}aws:sns/topic:Topic::bell", "type": "aws:sns/topic:Topic", "custom": True, "inputs": inputs}
+    return {"urn": f"{URN}aws:sns/topic:Topic::alerts", "type": "aws:sns/topic:Topic", "custom": True, "inputs": inputs}
 
 
 def exported(tmp_path: Path, *rows: dict[str, Any], **more: Any) -> Path:
@@ -48,12 +48,12 @@ def test_export_is_read_back(tmp_path: Path) -> None:
     file = tmp_path / "family.json"
     file.write_text(export(FAMILY, "dev"))
     project, deployment = stack_import.read(file)
-    assert (project.name, project.stack, deployment.exports["bucket"]) == ("family", "dev", "cellar-of-the-house")
+    assert (project.name, project.stack, deployment.exports["bucket"]) == ("family", "dev", "application-data")
     policies = {row.registration.name: row for row in deployment.resources if "bucketPolicy" in row.registration.type}
-    policy = policies["cellar"].registration
-    cellar = "urn:pulumi:dev::family::demo:parts:House$demo:parts:Cellar"
-    assert policy.parent == f"{cellar}::cellar"
-    assert policy.property_dependencies["bucket"] == (f"{cellar}$aws:s3/bucket:Bucket::cellar",)
+    policy = policies["storage"].registration
+    storage = "urn:pulumi:dev::family::demo:parts:Application$demo:parts:Storage"
+    assert policy.parent == f"{storage}::storage"
+    assert policy.property_dependencies["bucket"] == (f"{storage}$aws:s3/bucket:Bucket::storage",)
     assert policy.source == "parts.py:15"
 
 
@@ -73,7 +73,7 @@ def test_export_has_the_findings_of_the_program(tmp_path: Path) -> None:
 
 
 def test_property_dependencies_are_used_without_ids(tmp_path: Path) -> None:
-    fence = {
+    block = {
         "urn": f"{URN}aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock::data",
         "type": "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
         "custom": True,
@@ -83,7 +83,7 @@ def test_property_dependencies_are_used_without_ids(tmp_path: Path) -> None:
     }
     rules = [
         {one.rule for one in policy_check.check_state(exported(tmp_path, *rows)).findings}
-        for rows in ((bucket(),), (bucket(), fence))
+        for rows in ((bucket(),), (bucket(), block))
     ]
     assert ["GH-S3-001" in violated for violated in rules] == [True, False]
 

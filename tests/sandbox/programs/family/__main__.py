@@ -2,13 +2,13 @@
 
 import pulumi
 import pulumi_aws as aws
-from parts import House  # type: ignore[import-not-found]
+from parts import Application  # type: ignore[import-not-found]
 
 config = pulumi.Config()
-house = House("home", colour=config.require("colour"))
-rooms = config.require_object("rooms")
-topic = aws.sns.Topic("bell", name="bell", tags={"Rooms": str(len(rooms))}, opts=pulumi.ResourceOptions(protect=True))
+application = Application("application", size=config.require("size"))
+zones = config.require_object("zones")
+topic = aws.sns.Topic("alerts", name="alerts", tags={"Zones": str(len(zones))}, opts=pulumi.ResourceOptions(protect=True))
 
-pulumi.export("bucket", house.cellar.bucket.bucket)
-pulumi.export("topic", {"arn": topic.arn, "rooms": rooms})
+pulumi.export("bucket", application.storage.bucket.bucket)
+pulumi.export("topic", {"arn": topic.arn, "zones": zones})
 pulumi.export("organization", pulumi.get_organization())

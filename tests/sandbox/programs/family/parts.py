@@ -4,22 +4,22 @@ import pulumi
 import pulumi_aws as aws
 
 
-class Cellar(pulumi.ComponentResource):
+class Storage(pulumi.ComponentResource):
     """A bucket and its policy."""
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("demo:parts:Cellar", name, {}, opts)
+        super().__init__("demo:parts:Storage", name, {}, opts)
         own = pulumi.ResourceOptions(parent=self)
-        self.bucket = aws.s3.Bucket(name, bucket="cellar-of-the-house", opts=own)
+        self.bucket = aws.s3.Bucket(name, bucket="application-data", opts=own)
         document = self.bucket.arn.apply(lambda arn: '{"Version": "2012-10-17", "Statement": [], "Id": "' + arn + '"}')
         self.policy = aws.s3.BucketPolicy(name, bucket=self.bucket.id, policy=document, opts=own)
         self.register_outputs({"name": self.bucket.bucket})
 
 
-class House(pulumi.ComponentResource):
-    """A cellar and a colour."""
+class Application(pulumi.ComponentResource):
+    """An application with its storage."""
 
-    def __init__(self, name: str, colour: str) -> None:
-        super().__init__("demo:parts:House", name, {"colour": colour})
-        self.cellar = Cellar("cellar", pulumi.ResourceOptions(parent=self))
+    def __init__(self, name: str, size: str) -> None:
+        super().__init__("demo:parts:Application", name, {"size": size})
+        self.storage = Storage("storage", pulumi.ResourceOptions(parent=self))
         self.register_outputs({})

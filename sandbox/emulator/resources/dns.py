@@ -1,4 +1,4 @@
-"""Route 53 zones and records."""
+"""Route 53 zones and records, and Cloud Map namespaces and services."""
 
 from typing import Any
 
@@ -42,7 +42,20 @@ def _upsert_record(request: CreateRequest) -> Created:
     return f"{zone}_{full}_{kind}", {"fqdn": full}
 
 
+def _create_namespace(request: CreateRequest) -> Created:
+    """Create the namespace and read its id from the operation, as the provider does."""
+    call = "servicediscovery.create_private_dns_namespace"
+    prepared = {"CreatorRequestId": request.registration.urn[-64:]}
+    operation = request.call(call, request.parameters(call, prepared=prepared))["OperationId"]
+    done = request.call("servicediscovery.get_operation", OperationId=operation)["Operation"]
+    namespace = request.call("servicediscovery.get_namespace", Id=done["Targets"]["NAMESPACE"])["Namespace"]
+    outputs = {"arn": namespace["Arn"], "hostedZone": namespace["Properties"]["DnsProperties"]["HostedZoneId"]}
+    return namespace["Id"], outputs
+
+
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:route53/zone:Zone": ResourceType(create=_create_zone),
     "aws:route53/record:Record": ResourceType(create=_upsert_record),
+    "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": ResourceType(create=_create_namespace),
+    "aws:servicediscovery/service:Service": ResourceType(call="servicediscovery.create_service", id="{Id}"),
 }

@@ -1,9 +1,10 @@
-"""Elastic Load Balancing: load balancers, listeners, rules, target groups and their attributes."""
+"""Load balancers, listeners, rules and target groups, ACM certificates, and WAF web ACLs."""
 
 import re
 from typing import Any
 
-from sandbox.emulator.request import CreateRequest, text
+from sandbox.emulator import moto_patches
+from sandbox.emulator.request import Created, CreateRequest, text
 from sandbox.emulator.resource_type import ResourceType
 
 _LOAD_BALANCER_ATTRIBUTES = {
@@ -45,10 +46,6 @@ _ACTION = {
     "stickiness": "TargetGroupStickinessConfig",
     "duration": "DurationSeconds",
 }
-
-
-def _scheme(request: CreateRequest) -> dict[str, Any]:
-    return {"Scheme": "internal" if request.take("internal") else "internet-facing"}
 
 
 def _set_load_balancer_attributes(request: CreateRequest, balancer: dict[str, Any]) -> dict[str, Any]:
@@ -112,12 +109,51 @@ def _conditions(request: CreateRequest) -> dict[str, Any]:
     return {"Conditions": request.part("elbv2.create_rule", "Conditions", conditions)}
 
 
+def _validation_records(request: CreateRequest, arn: str) -> list[dict[str, str]]:
+    detail = request.call("acm.describe_certificate", CertificateArn=arn)["Certificate"]
+    return [
+        {
+            "domainName": option["DomainName"],
+            **{f"resourceRecord{member}": option["ResourceRecord"][member] for member in ("Name", "Type", "Value")},
+        }
+        for option in detail.get("DomainValidationOptions", [])
+        if "ResourceRecord" in option
+    ]
+
+
+def _describe_certificate(request: CreateRequest, certificate: dict[str, Any]) -> dict[str, Any]:
+    arn = certificate["CertificateArn"]
+    status = request.call("acm.describe_certificate", CertificateArn=arn)["Certificate"]["Status"]
+    return {"domainValidationOptions": _validation_records(request, arn), "status": status}
+
+
+def _validate_certificate(request: CreateRequest) -> Created:
+    """Issue the certificate if the program names all of its validation records."""
+    arn = request.take("certificateArn")
+    required = {record["resourceRecordName"].rstrip(".") for record in _validation_records(request, arn)}
+    records = {name.rstrip(".") for name in request.take("validationRecordFqdns") or []}
+    if records and not required <= records:
+        raise request.error(
+            f"validationRecordFqdns lacks validation records of the certificate: {', '.join(sorted(required - records))}."
+        )
+    moto_patches.issue_certificate(request, arn)
+    return arn, {}
+
+
+def _response_bodies(request: CreateRequest) -> dict[str, Any]:
+    bodies = {
+        item["key"]: {"Content": item["content"], "ContentType": item["contentType"]}
+        for item in request.take("customResponseBodies") or []
+    }
+    return {"CustomResponseBodies": bodies} if bodies else {}
+
+
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:lb/loadBalancer:LoadBalancer": ResourceType(
         call="elbv2.create_load_balancer",
         id="{LoadBalancerArn}",
         names={"loadBalancerType": "Type"},
-        prepare=_scheme,
+        prepare=lambda request: {"Scheme": "internal" if request.take("internal") else "internet-facing"},
         finish=_set_load_balancer_attributes,
     ),
     "aws:lb/targetGroup:TargetGroup": ResourceType(
@@ -135,5 +171,19 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     ),
     "aws:lb/listenerRule:ListenerRule": ResourceType(
         call="elbv2.create_rule", id="{RuleArn}", nested=_ACTION, defaults={"priority": 1}, prepare=_conditions
+    ),
+    "aws:acm/certificate:Certificate": ResourceType(
+        call="acm.request_certificate",
+        id="{CertificateArn}",
+        finish=_describe_certificate,
+        dropped={"keyAlgorithm": "moto reports RSA_2048 for every certificate"},
+    ),
+    "aws:acm/certificateValidation:CertificateValidation": ResourceType(create=_validate_certificate),
+    "aws:wafv2/webAcl:WebAcl": ResourceType(
+        call="wafv2.create_web_acl", id="{Id}", defaults={"rules": []}, prepare=_response_bodies
+    ),
+    "aws:wafv2/webAclAssociation:WebAclAssociation": ResourceType(call="wafv2.associate_web_acl", id="{webAclArn},{resourceArn}"),
+    "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": ResourceType(
+        call="wafv2.put_logging_configuration", id="{resourceArn}", body="LoggingConfiguration"
     ),
 }

@@ -1,4 +1,4 @@
-"""KMS keys, replicas and aliases."""
+"""KMS keys, replicas and aliases, and Secrets Manager secrets, their policies and rotation."""
 
 from typing import Any
 
@@ -41,6 +41,19 @@ def _arn(request: CreateRequest, key: str) -> str:
     return str(request.call("kms.describe_key", KeyId=key)["KeyMetadata"]["Arn"])
 
 
+def _configure_rotation(request: CreateRequest) -> Created:
+    """Set the schedule. The sandbox runs the rotation function itself, once, with the role of the function."""
+    secret, function = request.peek("secretId"), request.peek("rotationLambdaArn")
+    parameters = request.parameters("secretsmanager.rotate_secret", defaults={"rotationRules": {}})
+    if function:
+        request.call("lambda.get_function", FunctionName=function)
+    request.check("secretsmanager.rotate_secret", parameters)
+    request.call("secretsmanager.describe_secret", SecretId=secret)
+    days = parameters["RotationRules"].get("AutomaticallyAfterDays", 0)
+    moto_patches.set_secret_rotation(request, secret, function or "", days)
+    return secret, {"rotationEnabled": True}
+
+
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:kms/key:Key": ResourceType(
         call="kms.create_key",
@@ -51,4 +64,14 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     ),
     "aws:kms/replicaKey:ReplicaKey": ResourceType(create=_create_replica, dropped={"tags": "moto does not tag replica keys"}),
     "aws:kms/alias:Alias": ResourceType(call="kms.create_alias", id="{name}", finish=_describe_alias),
+    "aws:secretsmanager/secret:Secret": ResourceType(call="secretsmanager.create_secret", id="{ARN}"),
+    "aws:secretsmanager/secretPolicy:SecretPolicy": ResourceType(
+        call="secretsmanager.put_resource_policy",
+        id="{secretArn}",
+        names={"secretArn": "SecretId", "policy": "ResourcePolicy"},
+    ),
+    "aws:secretsmanager/secretRotation:SecretRotation": ResourceType(
+        create=_configure_rotation,
+        dropped={"rotationRules": "moto stores automaticallyAfterDays, not a schedule or a duration"},
+    ),
 }

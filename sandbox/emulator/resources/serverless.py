@@ -1,11 +1,13 @@
-"""API Gateway: REST APIs, their methods and stages, and custom domain names."""
+"""Lambda functions, aliases and permissions, and API Gateway REST APIs, stages and domain names."""
 
 from typing import Any
 
+from sandbox.emulator import moto_patches
 from sandbox.emulator.request import Created, CreateRequest, text
 from sandbox.emulator.resource_type import ResourceType
+from sandbox.engine.values import zip_bytes
 
-_SETTINGS = {
+_METHOD_SETTINGS = {
     "metricsEnabled": "metrics/enabled",
     "loggingLevel": "logging/loglevel",
     "dataTraceEnabled": "logging/dataTrace",
@@ -16,6 +18,29 @@ _SETTINGS = {
     "cacheDataEncrypted": "caching/dataEncrypted",
 }
 """Method settings, with their paths in a patch of the stage (API Gateway API reference, UpdateStage)."""
+
+
+def _code(request: CreateRequest) -> dict[str, Any]:
+    archive = request.take("code")
+    return {"Code": {} if archive is None else {"ZipFile": zip_bytes(archive)}}
+
+
+def _configure_function(request: CreateRequest, function: dict[str, Any]) -> dict[str, Any]:
+    name, version, arn = function["FunctionName"], function["Version"], function["FunctionArn"]
+    reserved = request.take("reservedConcurrentExecutions")
+    if reserved is not None and int(reserved) >= 0:
+        request.call("lambda.put_function_concurrency", FunctionName=name, ReservedConcurrentExecutions=int(reserved))
+    moto_patches.set_function_configuration(request, name, version)
+    return {"name": name, "invokeArn": _invoke_arn(request.region, arn), "qualifiedArn": f"{arn}:{version}"}
+
+
+def _describe_alias(request: CreateRequest, alias: dict[str, Any]) -> dict[str, Any]:
+    return {"invokeArn": _invoke_arn(request.region, alias["AliasArn"])}
+
+
+def _invoke_arn(region: str, arn: str) -> str:
+    """The URI with which API Gateway invokes a function, version or alias."""
+    return f"arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{arn}/invocations"
 
 
 def _describe_api(request: CreateRequest, api: dict[str, Any]) -> dict[str, Any]:
@@ -42,12 +67,12 @@ def _set_access_log(request: CreateRequest, stage: dict[str, Any]) -> dict[str, 
 
 def _put_method_settings(request: CreateRequest) -> Created:
     api, stage, path, settings = (request.take(name) for name in ("restApi", "stageName", "methodPath", "settings"))
-    unknown = sorted(set(settings) - set(_SETTINGS))
+    unknown = sorted(set(settings) - set(_METHOD_SETTINGS))
     if unknown:
         raise request.error(
-            f"property settings.{unknown[0]} is not emulated. Add it to _SETTINGS in sandbox/emulator/resources/apigateway.py."
+            f"property settings.{unknown[0]} is not emulated. Add it to _METHOD_SETTINGS in sandbox/emulator/resources/."
         )
-    patch = [_replace(f"/{path}/{_SETTINGS[key]}", value) for key, value in settings.items()]
+    patch = [_replace(f"/{path}/{_METHOD_SETTINGS[key]}", value) for key, value in settings.items()]
     request.call("apigateway.update_stage", restApiId=api, stageName=stage, patchOperations=patch)
     return f"{api}-{stage}-{path}", {}
 
@@ -63,6 +88,16 @@ def _replace(path: str, value: Any) -> dict[str, str]:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:lambda/function:Function": ResourceType(
+        call="lambda.create_function", id="{FunctionName}", body="Code", prepare=_code, finish=_configure_function
+    ),
+    "aws:lambda/alias:Alias": ResourceType(call="lambda.create_alias", id="{AliasArn}", finish=_describe_alias),
+    "aws:lambda/permission:Permission": ResourceType(
+        call="lambda.add_permission",
+        id="{StatementId}",
+        prepare=lambda request: {"StatementId": request.take("statementId") or request.registration.name},
+        outputs={"statementId": "{StatementId}"},
+    ),
     "aws:apigateway/restApi:RestApi": ResourceType(call="apigateway.create_rest_api", id="{id}", finish=_describe_api),
     "aws:apigateway/resource:Resource": ResourceType(call="apigateway.create_resource", id="{id}"),
     "aws:apigateway/requestValidator:RequestValidator": ResourceType(call="apigateway.create_request_validator", id="{id}"),

@@ -1,4 +1,4 @@
-"""ECS clusters, task definitions and services, and Application Auto Scaling."""
+"""ECS clusters, task definitions and services, Application Auto Scaling, and ECR repositories."""
 
 import json
 from typing import Any
@@ -24,10 +24,6 @@ def _containers(request: CreateRequest) -> dict[str, Any]:
     return {"containerDefinitions": request.part("ecs.register_task_definition", "containerDefinitions", containers)}
 
 
-def _describe_task_definition(_request: CreateRequest, task: dict[str, Any]) -> dict[str, Any]:
-    return {"arnWithoutRevision": task["taskDefinitionArn"].rpartition(":")[0]}
-
-
 def _service_parameters(request: CreateRequest) -> dict[str, Any]:
     """Build deploymentConfiguration and awsvpcConfiguration from the flat inputs of the provider."""
     values: dict[str, Any] = {}
@@ -40,10 +36,6 @@ def _service_parameters(request: CreateRequest) -> dict[str, Any]:
     return {name: request.part("ecs.create_service", name, value) for name, value in values.items()}
 
 
-def _store_service(request: CreateRequest, service: dict[str, Any]) -> None:
-    moto_patches.set_ecs_service(request, service["serviceArn"])
-
-
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ecs/cluster:Cluster": ResourceType(call="ecs.create_cluster", id="{clusterArn}"),
     "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders": ResourceType(
@@ -53,15 +45,33 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         defaults={"capacityProviders": [], "defaultCapacityProviderStrategies": []},
     ),
     "aws:ecs/taskDefinition:TaskDefinition": ResourceType(
-        call="ecs.register_task_definition", id="{family}", prepare=_containers, finish=_describe_task_definition
+        call="ecs.register_task_definition",
+        id="{family}",
+        prepare=_containers,
+        finish=lambda _request, task: {"arnWithoutRevision": task["taskDefinitionArn"].rpartition(":")[0]},
     ),
     "aws:ecs/service:Service": ResourceType(
         call="ecs.create_service",
         id="{serviceArn}",
         names={"capacityProviderStrategies": "capacityProviderStrategy"},
         prepare=_service_parameters,
-        finish=_store_service,
+        finish=lambda request, service: moto_patches.set_ecs_service(request, service["serviceArn"]),
     ),
     "aws:appautoscaling/target:Target": ResourceType(call="application-autoscaling.register_scalable_target", id="{resourceId}"),
     "aws:appautoscaling/policy:Policy": ResourceType(call="application-autoscaling.put_scaling_policy", id="{name}"),
+    "aws:ecr/repository:Repository": ResourceType(
+        call="ecr.create_repository", id="{repositoryName}", outputs={"repositoryUrl": "{repositoryUri}"}
+    ),
+    "aws:ecr/lifecyclePolicy:LifecyclePolicy": ResourceType(
+        call="ecr.put_lifecycle_policy",
+        id="{repository}",
+        names={"policy": "lifecyclePolicyText"},
+        outputs={"registryId": "{account}"},
+    ),
+    "aws:ecr/repositoryPolicy:RepositoryPolicy": ResourceType(
+        call="ecr.set_repository_policy",
+        id="{repository}",
+        names={"policy": "policyText"},
+        outputs={"registryId": "{account}"},
+    ),
 }

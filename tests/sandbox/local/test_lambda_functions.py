@@ -19,7 +19,7 @@ from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
 from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
-from sandbox.local import lambda_service
+from sandbox.local import lambda_functions
 from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.paths import REPOSITORY
 from sandbox.ports import HOST, Ports
@@ -62,9 +62,9 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         emulator.permissions.enforce(True)
         port = ports.claim()
         target = Deployed(emulator, deployment, f"http://{HOST}:{port}", tmp_path_factory.mktemp("logs"))
-        service = lambda_service.read(target.aws, deployment.exports, "sharing")
-        children = lambda_service.start(target.aws, service, port=port, runtime_port=ports.claim(), logs=target.logs)
-        lambda_service.wait_ready(children, target.url)
+        service = lambda_functions.read(target.aws, deployment.exports, "sharing")
+        children = lambda_functions.start(target.aws, service, port=port, runtime_port=ports.claim(), logs=target.logs)
+        lambda_functions.wait_ready(children, target.url)
         yield target
     finally:
         for child in children:
@@ -130,7 +130,7 @@ def test_stage_without_invoke_permission_is_rejected(deployed: Deployed) -> None
     )
     try:
         with pytest.raises(SandboxError, match=r"gatehouse-staging-sharing:live does not allow .*/live/ to invoke it"):
-            lambda_service.read(deployed.aws, deployed.deployment.exports, "sharing")
+            lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing")
     finally:
         client.remove_permission(StatementId="Other", **alias)
         source = statement["Condition"]["ArnLike"]["AWS:SourceArn"]
@@ -188,7 +188,7 @@ def test_console_runs_without_the_sharing_service() -> None:
 
 def test_command_outside_the_image_is_rejected(deployed: Deployed, tmp_path: Path) -> None:
     service = replace(
-        lambda_service.read(deployed.aws, deployed.deployment.exports, "sharing"), command=("/usr/bin/python", "-m", "x")
+        lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing"), command=("/usr/bin/python", "-m", "x")
     )
     with pytest.raises(SandboxError, match=r"starts /usr/bin/python, which is not in /opt/gatehouse/bin/"):
-        lambda_service.start(deployed.aws, service, port=1, runtime_port=2, logs=tmp_path)
+        lambda_functions.start(deployed.aws, service, port=1, runtime_port=2, logs=tmp_path)
