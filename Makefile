@@ -9,8 +9,8 @@ STACK = $(or $(ENV),dev)
 PY := .venv/bin/python
 
 help: ## List the targets
-	@colour=; if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then colour=1; fi; \
-	awk -v c="$$colour" 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { \
+	@color=; if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then color=1; fi; \
+	awk -v c="$$color" 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { \
 		if (c) printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2; else printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  ENV=$(subst $() ,|,$(ENVIRONMENTS)) selects the stack (default: dev)"

@@ -113,7 +113,7 @@ def run(
 
 
 def wait_until(child: Child, ready: Callable[[], bool], state: str, timeout_s: float) -> None:
-    """Poll until `ready()`. Raises SandboxError with the last log lines if the child exits or the time is up."""
+    """Poll until `ready()`. Raises SandboxError with the last log lines if the child exits or `timeout_s` expires."""
     deadline = time.monotonic() + timeout_s
     while not ready():
         if child.process.poll() is not None:

@@ -1,4 +1,4 @@
-"""Chooses free ports, and prevents that two sandboxes choose the same one."""
+"""Claims free ports, so that two sandboxes never use the same port."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ _TRIES_MAX = 20
 
 
 class Ports:
-    """The ports that this process has claimed, until `close` or the end of the process.
+    """The ports that this process has claimed, until `close` or the exit of the process.
 
     Between a probe and the bind of the server, another `up` may probe the same port, and servers with SO_REUSEPORT would then
     share it. So a claim also locks the byte at the offset of the port in one file per user (fcntl(2)). Create one object per
@@ -30,7 +30,7 @@ class Ports:
             port = free_port(candidate)
             if (port == candidate or candidate == 0) and self._lock(port):
                 return port
-        raise SandboxError(f"There is no free port on {HOST}. Stop processes that listen on ports.")
+        raise SandboxError(f"No free port on {HOST}. Stop processes that listen on ports.")
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -54,4 +54,4 @@ def free_port(preferred: int = 0) -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise SandboxError(f"There is no free port on {HOST}. Stop processes that listen on ports.")
+    raise SandboxError(f"No free port on {HOST}. Stop processes that listen on ports.")

@@ -1,4 +1,4 @@
-"""The progress output of `up` and `audit`: one line per step or result, in color on a terminal."""
+"""The progress output of `up` and `prowler`: one line per step or result, in color on a terminal."""
 
 import sys
 import time

@@ -146,7 +146,7 @@ def _install(home: Path, progress: Progress) -> Path:
     """Install Prowler into its own virtual environment, since it needs hundreds of packages. Returns the command."""
     folder = home / "prowler"
     prowler = folder / "bin" / "prowler"
-    if not _is(prowler, VERSION):
+    if not _is_installed(prowler):
         progress.step(f"Installing Prowler {VERSION} into {folder} (2 GB, once; this takes some minutes)")
         shutil.rmtree(folder, ignore_errors=True)
         log = home / "prowler.log"
@@ -161,11 +161,11 @@ def _install(home: Path, progress: Progress) -> Path:
     return prowler
 
 
-def _is(prowler: Path, version: str) -> bool:
+def _is_installed(prowler: Path) -> bool:
     if not prowler.is_file():
         return False
     output = subprocess.run([str(prowler), "--version"], capture_output=True, text=True, timeout=120, check=False).stdout
-    return version in output.split()
+    return VERSION in output.split()
 
 
 def _run(prowler: Path, emulator: Emulator, region: str, folder: Path, stack: str) -> list[dict[str, Any]]:

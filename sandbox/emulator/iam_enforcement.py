@@ -15,6 +15,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 from policies.analysis.iam.conditions import holds
 from policies.analysis.iam.evaluation import applies_to_resource
 from policies.analysis.iam.grammar import Condition, Statement, listed, parse, raw_statements
+from sandbox.engine.types import ACCOUNT
 
 OPERATOR = "sandbox-operator"
 """The IAM user of the sandbox itself: always allowed, not recorded."""
@@ -34,8 +35,7 @@ class Permissions:
     otherwise a statement for any resource applies.
     """
 
-    def __init__(self, account: str) -> None:
-        self.account = account
+    def __init__(self) -> None:
         self.stripped_conditions: list[str] = []
         self.used_actions: dict[str, set[str]] = {}
         self.denied: list[str] = []
@@ -48,7 +48,7 @@ class Permissions:
 
     def granted_actions(self, role: str) -> set[str]:
         """The action patterns that the identity policies of a role allow."""
-        backend = iam_backends[self.account]["aws"]
+        backend = iam_backends[ACCOUNT]["aws"]
         documents: list[Any] = [backend.get_role_policy(role, name)[1] for name in backend.list_role_policies(role)]
         documents += backend.list_attached_role_policies(role)[0]
         statements = [statement for document in documents for statement in _statements(document)]
@@ -80,17 +80,17 @@ class Permissions:
             statement = _parsed(raw)
             if not statement.covers_action(action) or not (target == "*" or applies_to_resource(statement, target, None)):
                 continue
-            met = _conditions_hold(statement.conditions, call._region)
-            if met is None:
+            holds_in_region = _conditions_hold(statement.conditions, call._region)
+            if holds_in_region is None:
                 self._strip(name, action, raw["Condition"])
-            if met and not statement.allow:
+            if holds_in_region and not statement.allow:
                 self._deny(call, name, action, target)
-            allowed = allowed or (statement.allow and met is not False)
+            allowed = allowed or (statement.allow and holds_in_region is not False)
         return allowed
 
     def _boundary(self, key: Any) -> Any:
         """The permissions boundary of the calling role, if it has one."""
-        backend = iam_backends[self.account]["aws"]
+        backend = iam_backends[ACCOUNT]["aws"]
         role = getattr(key, "_owner_role_name", "")
         arn = backend.get_role(role).permissions_boundary_arn if role else None
         return backend.get_policy(arn) if arn else None
@@ -100,10 +100,10 @@ class Permissions:
 
         A key policy that names the account leaves the decision to the policies of the role.
         """
-        keys: Any = kms_backends[self.account][call._region]
+        keys: Any = kms_backends[ACCOUNT][call._region]
         key_id = str(_body(call).get("KeyId", "")).rpartition(":")[2].removeprefix("key/")
         key_id = keys.get_key_id_from_alias(key_id) if key_id.startswith("alias/") else key_id
-        role = f"arn:aws:iam::{self.account}:role/{name}"
+        role = f"arn:aws:iam::{ACCOUNT}:role/{name}"
         policy = json.loads(keys.keys[key_id].policy) if key_id in keys.keys else {}
         for raw in raw_statements(policy):
             statement = _parsed(raw)

@@ -31,6 +31,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 
 from policies.analysis.iam.grammar import listed, matches
 from sandbox.emulator.request import CreateRequest
+from sandbox.engine.types import ACCOUNT
 
 _LOG_DELIVERY_SERVICE = "logging.s3.amazonaws.com"
 _SERVICE_SETTINGS = (
@@ -44,7 +45,7 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
     """Patch moto. The returned function restores the original code.
 
     - IAM: `authorize` decides each call (request and resource ARN) instead of moto, which ignores resources and most
-      conditions. Signatures are not checked: moto rebuilds them from parsed requests and gets some paths wrong.
+      conditions. Signatures are not checked: moto rebuilds them from parsed requests, which fails for some paths.
     - S3 server access logs: moto fails on a target policy with `"Principal": "*"` and on lists, which AWS accepts.
     - S3 bucket policies: moto ignores conditions, so a deny without TLS would deny every call. Denies with a condition are
       skipped; the tests evaluate them with `policies.analysis.iam`.
@@ -74,40 +75,40 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
 
 def set_ecs_service(request: CreateRequest, arn: str) -> None:
     """Store the deployment settings of an ECS service, which moto drops."""
-    services = ecs_backends[request.account][request.region].services.values()
+    services = ecs_backends[ACCOUNT][request.region].services.values()
     _set(next(service for service in services if service.arn == arn), request.sent, _SERVICE_SETTINGS)
 
 
 def set_database(request: CreateRequest, identifier: str) -> None:
     """Store the Performance Insights settings of a DB instance, which moto drops."""
-    database: Any = rds_backends[request.account][request.region].databases[identifier]
+    database: Any = rds_backends[ACCOUNT][request.region].databases[identifier]
     database.performance_insights_enabled = request.sent.get("EnablePerformanceInsights", False)
     _set(database, request.sent, _DATABASE_SETTINGS)
 
 
 def set_key_rotation(request: CreateRequest, key_id: str, days: int) -> None:
     """Store the rotation period of a KMS key in days."""
-    key: Any = kms_backends[request.account][request.region].keys[key_id]
+    key: Any = kms_backends[ACCOUNT][request.region].keys[key_id]
     key.sandbox_rotation_days = days
 
 
 def separate_replica_key(request: CreateRequest, key_id: str) -> None:
     """Give a KMS replica key its own aliases and grants; moto shares those of the primary."""
-    key: Any = kms_backends[request.account][request.region].keys[key_id]
+    key: Any = kms_backends[ACCOUNT][request.region].keys[key_id]
     key.aliases, key.grants = {}, {}
 
 
 def set_function_configuration(request: CreateRequest, name: str, version: str) -> None:
     """Store the logging and dead-letter configuration of a Lambda function and of its published version."""
     for qualifier in {"$LATEST", version}:
-        function: Any = lambda_backend(request.account, request.region).get_function(name, qualifier)
+        function: Any = lambda_backend(ACCOUNT, request.region).get_function(name, qualifier)
         members = ("LoggingConfig", "DeadLetterConfig")
         function.sandbox_configuration = {key: request.sent[key] for key in members if key in request.sent}
 
 
 def set_rule_description(request: CreateRequest, group: str, rule_id: str, description: str) -> None:
     """Store the description of a security group rule whose peer is a group or a prefix list."""
-    security_group: Any = ec2_backends[request.account][request.region].get_security_group_from_id(group)
+    security_group: Any = ec2_backends[ACCOUNT][request.region].get_security_group_from_id(group)
     for rule in (*security_group.ingress_rules, *security_group.egress_rules):
         if rule.id == rule_id:
             rule.sandbox_description = description
@@ -115,7 +116,7 @@ def set_rule_description(request: CreateRequest, group: str, rule_id: str, descr
 
 def set_secret_rotation(request: CreateRequest, secret: str, function: str, days: int) -> None:
     """Enable the rotation of a secret without invoking the function: moto would need Docker and a secret value."""
-    record: Any = secretsmanager_backends[request.account][request.region].secrets[secret]
+    record: Any = secretsmanager_backends[ACCOUNT][request.region].secrets[secret]
     record.rotation_requested = True
     record.rotation_enabled = True
     record.rotation_lambda_arn = function
@@ -124,20 +125,20 @@ def set_secret_rotation(request: CreateRequest, secret: str, function: str, days
 
 def issue_certificate(request: CreateRequest, arn: str) -> None:
     """Set an ACM certificate to ISSUED, as AWS does after validation."""
-    certificate: Any = acm_backends[request.account][request.region].get_certificate(arn)
+    certificate: Any = acm_backends[ACCOUNT][request.region].get_certificate(arn)
     certificate.status = "ISSUED"
 
 
 def load_managed_policy(request: CreateRequest, arn: str) -> None:
     """Add one AWS managed policy to IAM; moto loads either all or none. Raises SandboxError for an unknown policy."""
-    backend: Any = iam_backends[request.account]["aws"]
+    backend: Any = iam_backends[ACCOUNT]["aws"]
     if arn in backend.managed_policies:
         return
     name = arn.rpartition("/")[2]
     data = json.loads(aws_managed_policies_data).get(name)
     if data is None:
         raise request.error(f"AWS has no managed policy {arn}.")
-    policy = AWSManagedPolicy.from_data(name, request.account, "aws", data)
+    policy = AWSManagedPolicy.from_data(name, ACCOUNT, "aws", data)
     backend.managed_policies[policy.arn] = policy
 
 

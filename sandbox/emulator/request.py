@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.validate import ParamValidator
 
-from sandbox.engine.types import UNKNOWN, Registration
+from sandbox.engine.types import ACCOUNT, UNKNOWN, Registration
 from sandbox.errors import SandboxError
 
 Created: TypeAlias = tuple[str, dict[str, Any]]
@@ -31,13 +31,11 @@ class CreateRequest:
         registration: Registration,
         *,
         region: str,
-        account: str,
         tags: Mapping[str, Any],
         client: Callable[[str, str], Any],
     ) -> None:
         self.registration = registration
         self.region = region
-        self.account = account
         self.tags = {str(key): str(value) for key, value in tags.items()}
         self.sent: Mapping[str, Any] = {}
         self._client = client
@@ -65,7 +63,7 @@ class CreateRequest:
 
     def arn(self, service: str, resource: str) -> str:
         """The ARN of a resource in this account and region."""
-        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+        return f"arn:aws:{service}:{self.region}:{ACCOUNT}:{resource}"
 
     def error(self, message: str) -> SandboxError:
         """An error about this resource."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from sandbox.emulator.request import Created, CreateRequest, normalized
 from sandbox.engine.schema import Schema, schema
+from sandbox.engine.types import ACCOUNT
 
 _PULUMI_ONLY = frozenset(
     (
@@ -67,7 +68,7 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
         raise request.error(f"the installed pulumi-aws has no resource type {request.registration.type}.")
     if not properties.taggable:
         request.tags = {}
-    place = {"region": request.region, "account": request.account}
+    place = {"region": request.region, "account": ACCOUNT}
     members: Mapping[str, Any] = {}
     if resource_type.create is not None:
         identity, extra = resource_type.create(request)

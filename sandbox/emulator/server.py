@@ -16,7 +16,7 @@ from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import create
 from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.engine.invokes import invoke
-from sandbox.engine.providers import ACCOUNT, PROVIDER_PREFIX, ProviderConfigs
+from sandbox.engine.providers import PROVIDER_PREFIX, ProviderConfigs
 from sandbox.engine.types import Registration
 from sandbox.errors import SandboxError
 from sandbox.ports import HOST, free_port
@@ -38,7 +38,6 @@ class Emulator:
     def __init__(self, server: ThreadedMotoServer, permissions: Permissions) -> None:
         host, port = server.get_host_and_port()
         self.endpoint = f"http://{host}:{port}"
-        self.account = ACCOUNT
         self.modelled: list[str] = []
         self.permissions = permissions
         self._server = server
@@ -66,7 +65,7 @@ class Emulator:
         server = ThreadedMotoServer(ip_address=HOST, port=port or 0, verbose=False)
         try:
             server.start()
-            permissions = Permissions(ACCOUNT)
+            permissions = Permissions()
             permissions.enforce(False)
             _reset()
             return cls(server, permissions)
@@ -114,7 +113,6 @@ class Emulator:
             request = CreateRequest(
                 registration,
                 region=self._providers.region(registration),
-                account=self.account,
                 tags=self._providers.tags(registration),
                 client=self.client,
             )
@@ -127,7 +125,7 @@ class Emulator:
 
     def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
         """Return the result of a provider function. Raises SandboxError for one that is not supported."""
-        return invoke(token, args, self.account)
+        return invoke(token, args)
 
     def clients(self, key_id: str, secret: str, token: str | None = None) -> Callable[[str, str], Any]:
         """A function that returns the client of a service and a region. Clients are created once."""

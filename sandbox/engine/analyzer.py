@@ -30,7 +30,7 @@ from sandbox.errors import SandboxError
 REMEDIATED = "remediate"
 _START_S = 60.0
 _CALL_S = 120.0
-_END_S = 5.0
+_EXIT_S = 5.0
 _POLL_S = 0.02
 _PORT_BYTES_MAX = 1000
 # The pack only parses the address of the engine (pulumi/policy/__main__.py).
@@ -154,7 +154,7 @@ class Pack:
         return int(line)
 
     def _call(self, method: str, request: Any, *, optional: bool = False) -> Any:
-        """Call a method. An `optional` one may be missing in an older SDK, as in the engine; other errors are raised."""
+        """Call a method. Returns None if the SDK of the pack lacks an `optional` method. Raises SandboxError."""
         try:
             return getattr(self._stub, method)(request, timeout=_CALL_S)
         except grpc.RpcError as problem:
@@ -166,9 +166,9 @@ class Pack:
             if raised == details:
                 # The connection is lost before the process can be reaped.
                 with suppress(subprocess.TimeoutExpired):
-                    self._child.process.wait(_END_S)
-            ended = self._child.process.poll() is not None
-            reason = f"the process exited: {self._last_error()}" if ended else raised
+                    self._child.process.wait(_EXIT_S)
+            exited = self._child.process.poll() is not None
+            reason = f"the process exited: {self._last_error()}" if exited else raised
             raise SandboxError(f"Policy pack {self.name} failed in {method}{about}: {reason}") from problem
 
     def _last_error(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from pulumi import _types
 
 from sandbox.engine.schema import Schema
-from sandbox.engine.types import UNKNOWN, Registration
+from sandbox.engine.types import ACCOUNT, UNKNOWN, Registration
 
 _NAME_INPUTS = (
     *("bucket", "name", "identifier", "clusterIdentifier", "replicationGroupId"),
@@ -81,7 +81,7 @@ _OUTPUTS = {
 """The form of other outputs, by type and property."""
 
 
-def fake_outputs(registration: Registration, type_schema: Schema | None, region: str, account: str) -> tuple[str, dict[str, Any]]:
+def fake_outputs(registration: Registration, type_schema: Schema | None, region: str) -> tuple[str, dict[str, Any]]:
     """The id and all outputs: the inputs of the program, and fake values for what AWS computes."""
     name = _physical_name(registration)
     outputs = dict(registration.inputs)
@@ -90,13 +90,13 @@ def fake_outputs(registration: Registration, type_schema: Schema | None, region:
     for key, property_ in type_schema.outputs.items():
         # Optional inputs that the program omits stay absent: a fake policy or ACL would mislead a rule.
         if key not in outputs and not property_.optional and (key not in type_schema.inputs or _is_name(key)):
-            outputs[key] = _output(key, property_.type, registration, name, region, account)
+            outputs[key] = _output(key, property_.type, registration, name, region)
     arn = outputs.get("arn")
     by_arn = isinstance(arn, str) and arn.startswith("arn:") and registration.type.startswith(_ID_IS_ARN)
     return (str(arn) if by_arn else name), outputs
 
 
-def fake_result(token: str, args: dict[str, Any], region: str, account: str) -> dict[str, Any] | None:
+def fake_result(token: str, args: dict[str, Any], region: str) -> dict[str, Any] | None:
     """A result of a function such as `aws:ec2/getVpc:getVpc`: its arguments, and fake values of the right types.
 
     None for a function that the installed pulumi-aws does not have.
@@ -113,8 +113,7 @@ def fake_result(token: str, args: dict[str, Any], region: str, account: str) -> 
     kind = name.removeprefix("get")
     lookup = Registration(f"{token}::{json.dumps(args, sort_keys=True, default=str)}", token, kind.lower(), True, "", dict(args))
     result = {
-        key: _output(key, type_, lookup, kind.lower(), region, account)
-        for key, type_ in _types.output_type_types(result_class).items()
+        key: _output(key, type_, lookup, kind.lower(), region) for key, type_ in _types.output_type_types(result_class).items()
     }
     # Lists of ids usually have one item per availability zone: a single item would look like an error of the program.
     for key in ("ids", "names"):
@@ -140,28 +139,28 @@ def _is_name(key: str) -> bool:
     return key in _NAME_INPUTS or key == "region" or key.lower().endswith("arn")
 
 
-def _output(key: str, type_: Any, registration: Registration, name: str, region: str, account: str) -> Any:
+def _output(key: str, type_: Any, registration: Registration, name: str, region: str) -> Any:
     if (registration.type, key) in _OUTPUTS:
-        return _fill(_OUTPUTS[registration.type, key], registration, name, region, account)
+        return _fill(_OUTPUTS[registration.type, key], registration, name, region)
     if (registration.type, key) == ("aws:acm/certificate:Certificate", "domainValidationOptions"):
         return _validation_records(registration)
     if (registration.type, key) == ("aws:rds/instance:Instance", "masterUserSecrets"):
-        return _database_secrets(registration, region, account)
+        return _database_secrets(registration, region)
     if key == "region":
         return region
     if key in ("ownerId", "accountId", "registryId"):
-        return account
+        return ACCOUNT
     if key.lower().endswith("arn"):
-        return _fill(_ARNS.get(registration.type, _DEFAULT_ARN), registration, name, region, account)
+        return _fill(_ARNS.get(registration.type, _DEFAULT_ARN), registration, name, region)
     return _empty(type_, name if key in _NAME_INPUTS else f"{name}-{key.lower()}")
 
 
-def _fill(form: str, registration: Registration, name: str, region: str, account: str) -> str:
+def _fill(form: str, registration: Registration, name: str, region: str) -> str:
     package, _, kind = registration.type.rpartition(":")
     return form.format(
         name=name,
         region=region,
-        account=account,
+        account=ACCOUNT,
         module=package.split(":")[-1].split("/")[0],
         kind=kind.lower(),
         digits=_digits(registration, 16),
@@ -211,9 +210,9 @@ def _validation_records(registration: Registration) -> list[dict[str, str]]:
     ]
 
 
-def _database_secrets(registration: Registration, region: str, account: str) -> list[dict[str, str]]:
+def _database_secrets(registration: Registration, region: str) -> list[dict[str, str]]:
     if not registration.inputs.get("manageMasterUserPassword"):
         return []
-    secret = f"arn:aws:secretsmanager:{region}:{account}:secret:rds!db-{_uuid(registration)}-{_digits(registration, 6)}"
+    secret = f"arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:rds!db-{_uuid(registration)}-{_digits(registration, 6)}"
     key = registration.inputs.get("masterUserSecretKmsKeyId", "")
     return [{"secretArn": secret, "secretStatus": "active", "kmsKeyId": key}]

@@ -1,5 +1,5 @@
-"""Results of the provider functions that do not depend on an AWS account. Lookups in an account are errors, or have fake
-results where a program is only checked.
+"""Results of provider functions. Functions that read an AWS account raise an error in the emulator and have fake results in a
+check.
 """
 
 from collections.abc import Callable
@@ -8,12 +8,13 @@ from typing import Any
 from policies.analysis.iam.grammar import DocumentError
 from policies.analysis.iam.rendering import policy_document
 from sandbox.engine.fake_outputs import fake_result
+from sandbox.engine.types import ACCOUNT
 from sandbox.errors import SandboxError
 
 DEFAULT_REGION = "eu-west-1"
 
 
-def invoke(token: str, args: dict[str, Any], account: str) -> dict[str, Any]:
+def invoke(token: str, args: dict[str, Any]) -> dict[str, Any]:
     """The result of a provider function. Raises SandboxError for a function that the sandbox does not support."""
     function = _INVOKES.get(token)
     if function is None:
@@ -22,19 +23,19 @@ def invoke(token: str, args: dict[str, Any], account: str) -> dict[str, Any]:
             f"The sandbox does not support the function {token} (supported: {known}). "
             "Read the value from the stack configuration, or add the function to sandbox/engine/invokes.py."
         )
-    return function(args, account)
+    return function(args)
 
 
-def invoke_or_fake(token: str, args: dict[str, Any], account: str, faked_functions: set[str]) -> dict[str, Any]:
+def invoke_or_fake(token: str, args: dict[str, Any], faked_functions: set[str]) -> dict[str, Any]:
     """The result of a provider function, fake if it depends on an account; then its token is added to `faked_functions`.
 
     Raises SandboxError for a function that the installed pulumi-aws does not have.
     """
     if token in _INVOKES:
-        return invoke(token, args, account)
-    result = fake_result(token, args, _requested_region(args), account)
+        return invoke(token, args)
+    result = fake_result(token, args, _requested_region(args))
     if result is None:
-        return invoke(token, args, account)
+        return invoke(token, args)
     faked_functions.add(token)
     return result
 
@@ -43,27 +44,27 @@ def _requested_region(args: dict[str, Any]) -> str:
     return str(args.get("region") or DEFAULT_REGION)
 
 
-def _policy_document(args: dict[str, Any], account: str) -> dict[str, Any]:
+def _policy_document(args: dict[str, Any]) -> dict[str, Any]:
     try:
         return policy_document(args)
     except DocumentError as error:
         raise SandboxError(str(error)) from None
 
 
-def _caller(args: dict[str, Any], account: str) -> dict[str, Any]:
-    return {"accountId": account, "arn": f"arn:aws:iam::{account}:user/sandbox", "id": account, "userId": "AIDASANDBOX"}
+def _caller(args: dict[str, Any]) -> dict[str, Any]:
+    return {"accountId": ACCOUNT, "arn": f"arn:aws:iam::{ACCOUNT}:user/sandbox", "id": ACCOUNT, "userId": "AIDASANDBOX"}
 
 
-def _region(args: dict[str, Any], account: str) -> dict[str, Any]:
+def _region(args: dict[str, Any]) -> dict[str, Any]:
     name = str(args.get("region") or args.get("name") or DEFAULT_REGION)
     return {"id": name, "name": name, "region": name, "endpoint": f"ec2.{name}.amazonaws.com", "description": name}
 
 
-def _partition(args: dict[str, Any], account: str) -> dict[str, Any]:
+def _partition(args: dict[str, Any]) -> dict[str, Any]:
     return {"id": "aws", "partition": "aws", "dnsSuffix": "amazonaws.com", "reverseDnsPrefix": "com.amazonaws"}
 
 
-def _zones(args: dict[str, Any], account: str) -> dict[str, Any]:
+def _zones(args: dict[str, Any]) -> dict[str, Any]:
     name = _requested_region(args)
     return {
         "id": name,
@@ -74,7 +75,7 @@ def _zones(args: dict[str, Any], account: str) -> dict[str, Any]:
     }
 
 
-_INVOKES: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
+_INVOKES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "aws:index/getCallerIdentity:getCallerIdentity": _caller,
     "aws:index/getRegion:getRegion": _region,
     "aws:index/getPartition:getPartition": _partition,

@@ -8,10 +8,9 @@ from typing import Any
 from sandbox.engine.fake_outputs import fake_outputs
 from sandbox.engine.invokes import DEFAULT_REGION, invoke_or_fake
 from sandbox.engine.schema import Schema, schema
-from sandbox.engine.types import UNKNOWN, Deployment, Registration
+from sandbox.engine.types import ACCOUNT, UNKNOWN, Deployment, Registration
 from sandbox.errors import SandboxError
 
-ACCOUNT = "123456789012"
 STACK_REFERENCE = "pulumi:pulumi:StackReference"
 PROVIDER_PREFIX = "pulumi:providers:"
 
@@ -77,7 +76,7 @@ class _LocalProvider(ABC):
         return identity, outputs
 
     def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
-        return invoke_or_fake(token, args, ACCOUNT, self.faked_functions)
+        return invoke_or_fake(token, args, self.faked_functions)
 
     @abstractmethod
     def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
@@ -97,7 +96,7 @@ class FakeProvider(_LocalProvider):
     """Known outputs: fake ids, ARNs and other outputs, the same in every run."""
 
     def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
-        return fake_outputs(registration, known, self._providers.region(registration), ACCOUNT)
+        return fake_outputs(registration, known, self._providers.region(registration))
 
 
 def uses_stack_references(deployment: Deployment) -> bool:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+ACCOUNT: Final = "123456789012"
+"""The AWS account of every run."""
+
 UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """Pulumi's sentinel for a value that is not known in a preview (`pulumi.runtime.rpc.UNKNOWN`)."""
 

@@ -42,7 +42,7 @@ def up_detached(stack: str, home: Path = HOME) -> int:
     try:
         with log.open("rb") as output:
             code = _relay(child, output, home / "up.json")
-        # The output has the admin token, which is only stored in up.json.
+        # The output contains the admin token, which must be stored in up.json only.
         os.truncate(log, 0)
         return code
     except BaseException:

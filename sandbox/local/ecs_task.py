@@ -18,7 +18,7 @@ _XML_ERROR = re.compile(r"<Code>(\w+)</Code><Message>(.*?)</Message>")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """AWS credentials. `repr` shows no secret."""
+    """AWS credentials. `repr` omits the secrets."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)

@@ -1,4 +1,4 @@
-"""`down`, and the state file of a running `up`: its processes and folders, to stop them or to clean up after a crash.
+"""`down`, and the state file of a running `up`: its processes and folders, to stop it or to clean up after a crash.
 
 A process is only signalled if its start time matches, because process ids are reused.
 """
@@ -37,11 +37,11 @@ class ProcessRecord:
     def alive(self) -> bool:
         return bool(self.started) and _started(self.pid) == self.started
 
-    def end(self, ending: signal.Signals, timeout_s: float = _STOP_S) -> None:
+    def stop(self, stop_signal: signal.Signals, timeout_s: float = _STOP_S) -> None:
         """Send the signal, wait, then kill the process group. Does nothing if the process has exited."""
         if not self.alive():
             return
-        send_signal(self.pid, ending)
+        send_signal(self.pid, stop_signal)
         if not self._exits(timeout_s):
             send_signal(self.pid, signal.SIGKILL, group=True)
             send_signal(self.pid, signal.SIGKILL)
@@ -75,7 +75,7 @@ class RunStateFile:
         self._state: RunState | None = None
 
     def read(self) -> RunState | None:
-        """The state of the last run; None without one, or if the file is not readable."""
+        """The state of the last run; None if the file does not exist or is invalid."""
         try:
             raw = json.loads(self._file.read_text())
             owner = ProcessRecord(**raw["owner"])
@@ -114,7 +114,7 @@ class RunStateFile:
         for child in state.children if state is not None else ():
             if child.alive():
                 stopped.append(f"{child.name} ({child.pid})")
-                child.end(signal.SIGTERM)
+                child.stop(signal.SIGTERM)
         for folder in state.folders if state is not None else ():
             shutil.rmtree(folder, ignore_errors=True)
         self.clear()
@@ -162,12 +162,12 @@ def _started(pid: int) -> str:
 
 
 def down(home: Path = HOME) -> str:
-    """Stop a running `up`, or clean up after a crash. Idempotent. Returns one line that says what was done."""
+    """Stop a running `up`, or clean up after a crash. Idempotent. Returns a one-line summary."""
     file = RunStateFile(home)
     running = file.running()
     if running is not None:
-        running.owner.end(signal.SIGTERM, _DOWN_S)
-        # An orderly end removes the file; after a kill, the child processes are still in it.
+        running.owner.stop(signal.SIGTERM, _DOWN_S)
+        # A graceful shutdown deletes the file. After SIGKILL it still lists the child processes.
         file.clean_up()
         return f"Gatehouse (stack {running.stack}) is stopped."
     if file.read() is None:

@@ -167,7 +167,7 @@ def _clean_up(kind: str) -> None:
         except (OSError, ValueError, KeyError, TypeError):
             continue  # of another user, or not completely written
         if not owner.alive():
-            server.end(signal.SIGQUIT)
+            server.stop(signal.SIGQUIT)
             shutil.rmtree(record.parent, ignore_errors=True)
 
 

@@ -90,7 +90,7 @@ class _Environment:
 
     def start(self, stack: str, stopped: Sequence[str]) -> list[Child]:
         progress = self._progress
-        progress.title(f"Starting Gatehouse, stack {stack}, without data of earlier runs")
+        progress.title(f"Starting Gatehouse, stack {stack}, with empty data stores")
         if stopped:
             progress.warn(f"stopped processes of an earlier run: {', '.join(stopped)}")
         shutil.rmtree(self._logs, ignore_errors=True)

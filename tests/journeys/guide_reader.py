@@ -41,7 +41,7 @@ _VALUE = re.compile(
     r"|(?P<line>[─━┏┳┓┡╇┩└┴┘]+)"
     r"|(?P<space>\s+)"
 )
-_LIKE = {
+_PATTERNS = {
     "timestamp": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
     "request": r"req_[0-9a-f]+",
     "secret": r"whsec_[0-9A-Za-z+/=]+",
@@ -68,7 +68,7 @@ class File:
 @dataclass(frozen=True, slots=True)
 class Step:
     command: str
-    shown: str  # the output on the page
+    expected: str  # the output on the page
     retry: bool = False
 
 
@@ -98,11 +98,11 @@ def _steps(text: str) -> Iterator[tuple[str, str]]:
         while command[-1].endswith("\\"):
             command.append(lines[index])
             index += 1
-        shown = []
+        expected = []
         while index < len(lines) and not lines[index].startswith("$ "):
-            shown.append(lines[index])
+            expected.append(lines[index])
             index += 1
-        yield "\n".join(command), "\n".join(shown).strip()
+        yield "\n".join(command), "\n".join(expected).strip()
 
 
 @dataclass
@@ -115,47 +115,47 @@ class Values:
         """Replace the values of the page, the longest first."""
         if not self.known:
             return text
-        shown = "|".join(re.escape(part) for part in sorted(self.known, key=len, reverse=True))
-        return re.sub(shown, lambda match: self.known[match[0]], text)
+        expected = "|".join(re.escape(part) for part in sorted(self.known, key=len, reverse=True))
+        return re.sub(expected, lambda match: self.known[match[0]], text)
 
-    def learn(self, shown: str, actual: str) -> None:
+    def learn(self, expected: str, actual: str) -> None:
         """Compare output with the page and store the values. Raises OutputDiffers."""
         groups: dict[str, str] = {}
-        pattern = "".join(self._pattern(shown, groups))
+        pattern = "".join(self._pattern(expected, groups))
         match = re.fullmatch(r"\s*" + pattern + r"\s*", actual, flags=re.DOTALL)
         if match is None:
-            raise OutputDiffers(f"expected\n{shown}\n\nbut the output is\n{actual}")
+            raise OutputDiffers(f"expected\n{expected}\n\nbut the output is\n{actual}")
         for value, group in groups.items():
             self._store(value, match[group])
 
-    def _pattern(self, shown: str, groups: dict[str, str]) -> Iterator[str]:
+    def _pattern(self, expected: str, groups: dict[str, str]) -> Iterator[str]:
         index = 0
-        for match in _VALUE.finditer(shown):
-            yield re.escape(self.replace(shown[index : match.start()]))
-            yield self._like(match, groups)
+        for match in _VALUE.finditer(expected):
+            yield re.escape(self.replace(expected[index : match.start()]))
+            yield self._value_pattern(match, groups)
             index = match.end()
-        yield re.escape(self.replace(shown[index:]))
+        yield re.escape(self.replace(expected[index:]))
 
-    def _like(self, match: re.Match[str], groups: dict[str, str]) -> str:
+    def _value_pattern(self, match: re.Match[str], groups: dict[str, str]) -> str:
         value, kind = match[0], str(match.lastgroup)
         if value in self.known:
             return re.escape(self.known[value])
         if value in groups:
             return f"(?P={groups[value]})"
-        like = _LIKE[kind] if kind != "token" else re.escape("_".join(value.split("_")[:-1])) + "_[0-9A-Za-z]+"
+        pattern = _PATTERNS[kind] if kind != "token" else re.escape("_".join(value.split("_")[:-1])) + "_[0-9A-Za-z]+"
         if kind not in _REPLACED:
-            return like
+            return pattern
         groups[value] = f"v{len(groups)}"
-        return f"(?P<{groups[value]}>{like})"
+        return f"(?P<{groups[value]}>{pattern})"
 
-    def _store(self, shown: str, actual: str) -> None:
-        self.known[shown] = actual
-        head, mark, tail = shown.removesuffix("...").rpartition("_")
+    def _store(self, expected: str, actual: str) -> None:
+        self.known[expected] = actual
+        head, mark, tail = expected.removesuffix("...").rpartition("_")
         if mark and head.endswith(("_test", "_live")) and len(tail) >= _ID_CHARS:
             # A token begins with the id of its key, which the page shows by itself too.
-            shown_id, actual_id = tail[:_ID_CHARS], actual.rpartition("_")[2][:_ID_CHARS]
-            if self.known.setdefault(shown_id, actual_id) != actual_id:
-                raise OutputDiffers(f"the token {shown} does not belong to the key {shown_id}")
+            expected_id, actual_id = tail[:_ID_CHARS], actual.rpartition("_")[2][:_ID_CHARS]
+            if self.known.setdefault(expected_id, actual_id) != actual_id:
+                raise OutputDiffers(f"the token {expected} does not belong to the key {expected_id}")
 
 
 class GuideReader:
@@ -192,12 +192,12 @@ class GuideReader:
         deadline = time.monotonic() + _STEP_S
         try:
             if command.rstrip().endswith("&"):
-                self._start(command.rstrip().removesuffix("&"), step.shown, log)
+                self._start(command.rstrip().removesuffix("&"), step.expected, log)
                 return
             while True:
                 code = self._spawn(command, log).wait(timeout=_STEP_S)
                 try:
-                    self._compare(step.shown, code, log.read_text(encoding="utf-8"))
+                    self._compare(step.expected, code, log.read_text(encoding="utf-8"))
                     return
                 except OutputDiffers:
                     if not step.retry or time.monotonic() > deadline:
@@ -205,18 +205,18 @@ class GuideReader:
         except OutputDiffers as exc:
             raise OutputDiffers(f"$ {step.command}\n{exc}") from None
 
-    def _compare(self, shown: str, code: int, actual: str) -> None:
-        if (code == 0) is bool(re.search(r"^gatehouse: ", shown, flags=re.MULTILINE)):
+    def _compare(self, expected: str, code: int, actual: str) -> None:
+        if (code == 0) is bool(re.search(r"^gatehouse: ", expected, flags=re.MULTILINE)):
             raise OutputDiffers(f"exit code {code}, output\n{actual}")
-        self._values.learn(shown, actual)
+        self._values.learn(expected, actual)
 
-    def _start(self, command: str, shown: str, log: Path) -> None:
+    def _start(self, command: str, expected: str, log: Path) -> None:
         child = self._spawn(command, log)
         self._running.append(child)
         deadline = time.monotonic() + _STEP_S
         while True:
             try:
-                self._values.learn(shown, log.read_text(encoding="utf-8"))
+                self._values.learn(expected, log.read_text(encoding="utf-8"))
                 return
             except OutputDiffers:
                 if child.poll() is not None or time.monotonic() > deadline:

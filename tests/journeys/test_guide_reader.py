@@ -8,7 +8,7 @@ import pytest
 
 from tests.journeys.guide_reader import File, GuideReader, OutputDiffers, Step, Values, parse
 
-SHOWN = "gtk_test_3fGh82kLmQ0a..."
+EXPECTED = "gtk_test_3fGh82kLmQ0a..."
 ACTUAL = "gtk_test_ZZZZ82kLmQ0aXYZ"
 
 
@@ -49,8 +49,8 @@ def test_variables_are_kept(tmp_path: Path) -> None:
 
 def test_token_and_id_are_replaced() -> None:
     values = Values()
-    values.learn(f"made it:\n{SHOWN}", f"made it:\n{ACTUAL}\n")
-    assert values.replace(f"curl {SHOWN} 3fGh82kLmQ0a") == f"curl {ACTUAL} ZZZZ82kLmQ0a"
+    values.learn(f"created:\n{EXPECTED}", f"created:\n{ACTUAL}\n")
+    assert values.replace(f"curl {EXPECTED} 3fGh82kLmQ0a") == f"curl {ACTUAL} ZZZZ82kLmQ0a"
     values.learn("id 3fGh82kLmQ0a", "id ZZZZ82kLmQ0a")
     with pytest.raises(OutputDiffers):
         values.learn("id 3fGh82kLmQ0a", "id YYYY82kLmQ0a")
@@ -65,12 +65,12 @@ def test_repeated_value_must_be_the_same() -> None:
 def test_token_of_another_key_differs() -> None:
     values = Values({"3fGh82kLmQ0a": "YYYY82kLmQ0a"})
     with pytest.raises(OutputDiffers, match="does not belong to the key"):
-        values.learn(SHOWN, ACTUAL)
+        values.learn(EXPECTED, ACTUAL)
 
 
 def test_token_of_another_kind_differs() -> None:
     with pytest.raises(OutputDiffers):
-        Values().learn(SHOWN, ACTUAL.replace("test", "live"))
+        Values().learn(EXPECTED, ACTUAL.replace("test", "live"))
 
 
 def test_dots_match_anything() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sandbox.emulator.request import Created, CreateRequest
 from sandbox.emulator.resource_type import ResourceType
+from sandbox.engine.types import ACCOUNT
 
 _FEATURES = ("S3_DATA_EVENTS", "EKS_AUDIT_LOGS", "EBS_MALWARE_PROTECTION", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS")
 
@@ -61,7 +62,7 @@ def _limit_and_notifications(request: CreateRequest) -> dict[str, Any]:
     if metrics := request.take("metrics"):
         budget["Metrics"] = [str(metrics[0] if isinstance(metrics, list) else metrics)]
     return {
-        "AccountId": request.take("accountId") or request.account,
+        "AccountId": request.take("accountId") or ACCOUNT,
         "Budget": budget,
         "NotificationsWithSubscribers": [_notification(request, row) for row in request.take("notifications") or []],
         **({"ResourceTags": request.tag_list()} if request.tags else {}),

@@ -5,6 +5,7 @@ from typing import Any
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import Created, CreateRequest
 from sandbox.emulator.resource_type import ResourceType
+from sandbox.engine.types import ACCOUNT
 
 _BACKUP_PLAN = {
     "schedule": "ScheduleExpression",
@@ -18,7 +19,7 @@ _BACKUP_PLAN = {
 
 
 def _create_bucket(request: CreateRequest) -> Created:
-    name = request.take("bucket") or f"{request.registration.name}-{request.account}-{request.region}".lower()
+    name = request.take("bucket") or f"{request.registration.name}-{ACCOUNT}-{request.region}".lower()
     parameters: dict[str, Any] = {"Bucket": name}
     if request.region != "us-east-1":
         parameters["CreateBucketConfiguration"] = {"LocationConstraint": request.region}
@@ -47,7 +48,7 @@ def _lifecycle_rules(request: CreateRequest) -> dict[str, Any]:
 
 
 def _set_account_public_access_block(request: CreateRequest) -> Created:
-    account, call = request.take("accountId") or request.account, "s3control.put_public_access_block"
+    account, call = request.take("accountId") or ACCOUNT, "s3control.put_public_access_block"
     parameters = request.parameters(call, body="PublicAccessBlockConfiguration", prepared={"AccountId": account})
     request.check(call, parameters)
     moto_patches.set_account_public_access_block(account, parameters["PublicAccessBlockConfiguration"])

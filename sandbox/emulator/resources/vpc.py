@@ -6,6 +6,7 @@ from typing import Any
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import Created, CreateRequest
 from sandbox.emulator.resource_type import ResourceType
+from sandbox.engine.types import ACCOUNT
 
 _OWNER = {"ownerId": "{account}"}
 _NO_BLOCKING = "moto has no VPC block public access"
@@ -153,7 +154,7 @@ def _adopt_default_security_group(request: CreateRequest) -> Created:
     if request.tags:
         request.call("ec2.create_tags", Resources=[group], Tags=request.tag_list())
     arn = request.arn("ec2", f"security-group/{group}")
-    return group, {"arn": arn, "name": "default", "ownerId": request.account, "description": groups[0]["Description"]}
+    return group, {"arn": arn, "name": "default", "ownerId": ACCOUNT, "description": groups[0]["Description"]}
 
 
 def _create_rule(request: CreateRequest) -> Created:

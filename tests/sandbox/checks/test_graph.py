@@ -11,13 +11,13 @@ from tools.docs.diagrams import STACKS, stack_graph
 @pytest.mark.requirement("CG-23")
 @pytest.mark.parametrize("stack", STACKS)
 def test_each_component_is_in_one_tier(stack: str) -> None:
-    drawn = stack_graph(stack)
-    keys = [node.key for node in drawn.nodes]
+    diagram = stack_graph(stack)
+    keys = [node.key for node in diagram.nodes]
     assert len(keys) == len(set(keys))
     assert {"LoadBalancer_edge", "EcsService_gateway", "EcsService_console", "RdsInstance_database", "Valkey_cache"} <= set(keys)
     assert "TaskDefinition_gateway" not in keys, "a service includes its task definition"
     assert 20 <= len(keys) <= 60
-    assert sum(len(nodes) for _, nodes in drawn.tiers()) == len(keys)
+    assert sum(len(nodes) for _, nodes in diagram.tiers()) == len(keys)
 
 
 def test_connections_are_those_of_security_groups() -> None:

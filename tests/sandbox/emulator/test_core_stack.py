@@ -125,7 +125,7 @@ def test_dashboard_has_the_target_groups(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("process", ["gateway", "console"])
-def test_process_container_is_found_beside_the_collector(emulator: Emulator, process: str) -> None:
+def test_process_container_is_selected_with_a_collector(emulator: Emulator, process: str) -> None:
     aws = Aws(emulator.endpoint, REGION, Credentials(*emulator.credentials))
     declared = contract.read(optional_variables=None)
     arn = service(emulator, process)["taskDefinition"]

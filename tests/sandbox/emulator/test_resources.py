@@ -253,7 +253,7 @@ def test_trail_selectors(estate: Estate) -> None:
     assert trail.get_event_selectors(TrailName="estate")["AdvancedEventSelectors"][0]["Name"] == "objects"
 
 
-def test_a_managed_policy_of_aws_can_be_attached(estate: Estate) -> None:
+def test_aws_managed_policy_is_attached(estate: Estate) -> None:
     attached = estate[0].client("iam", REGION).list_attached_role_policies(RoleName="estate")["AttachedPolicies"]
     assert {item["PolicyName"] for item in attached} == {"managed", "AWSLambdaBasicExecutionRole"}
 
@@ -308,7 +308,7 @@ def test_import_is_rejected(estate: Estate) -> None:
 def test_unknown_output_is_rejected(estate: Estate) -> None:
     registration = declared("aws:sns/topic:Topic", {})
     emulator = estate[0]
-    request = CreateRequest(registration, region=REGION, account=emulator.account, tags={}, client=emulator.client)
+    request = CreateRequest(registration, region=REGION, tags={}, client=emulator.client)
     resource_type = ResourceType(create=lambda _: ("x", {"arnn": "x"}))
     with pytest.raises(SandboxError, match="aws:sns/topic:Topic of pulumi-aws has no such outputs: arnn"):
         create(resource_type, request)

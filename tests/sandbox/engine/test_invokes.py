@@ -88,7 +88,7 @@ def test_source_and_override_documents() -> None:
 )
 def test_invalid_document_is_rejected(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(SandboxError) as caught:
-        invoke(TOKEN, arguments, ACCOUNT)
+        invoke(TOKEN, arguments)
     assert caught.value.message == message
 
 
@@ -103,10 +103,10 @@ def test_documents_are_parsed_by_the_policies(statements: list[dict[str, Any]]) 
 @pytest.mark.requirement("PP-02")
 def test_lookups_have_fake_results_and_are_recorded() -> None:
     faked: set[str] = set()
-    vpc = invoke_or_fake("aws:ec2/getVpc:getVpc", {"default": True}, ACCOUNT, faked)
-    subnets = invoke_or_fake("aws:ec2/getSubnets:getSubnets", {}, ACCOUNT, faked)
-    zone = invoke_or_fake("aws:route53/getZone:getZone", {"name": "example.com"}, ACCOUNT, faked)
-    caller = invoke_or_fake("aws:index/getCallerIdentity:getCallerIdentity", {}, ACCOUNT, faked)
+    vpc = invoke_or_fake("aws:ec2/getVpc:getVpc", {"default": True}, faked)
+    subnets = invoke_or_fake("aws:ec2/getSubnets:getSubnets", {}, faked)
+    zone = invoke_or_fake("aws:route53/getZone:getZone", {"name": "example.com"}, faked)
+    caller = invoke_or_fake("aws:index/getCallerIdentity:getCallerIdentity", {}, faked)
     assert vpc["default"] is True
     assert vpc["id"].startswith("vpc-")
     assert vpc["arn"].startswith("arn:aws:ec2:eu-west-1:123456789012:")
@@ -117,7 +117,7 @@ def test_lookups_have_fake_results_and_are_recorded() -> None:
 
 
 def test_fake_results_are_deterministic() -> None:
-    results = [invoke_or_fake("aws:ec2/getAmi:getAmi", {"owners": ["amazon"]}, ACCOUNT, set()) for _ in range(2)]
+    results = [invoke_or_fake("aws:ec2/getAmi:getAmi", {"owners": ["amazon"]}, set()) for _ in range(2)]
     assert results[0] == results[1]
 
 
@@ -126,10 +126,10 @@ def test_fake_results_are_deterministic() -> None:
 )
 def test_unknown_function_is_rejected(token: str) -> None:
     with pytest.raises(SandboxError, match="The sandbox does not support the function"):
-        invoke_or_fake(token, {}, ACCOUNT, set())
+        invoke_or_fake(token, {}, set())
 
 
 def test_deployment_has_no_fake_results() -> None:
     with pytest.raises(SandboxError, match=r"The sandbox does not support the function aws:ec2/getVpc:getVpc"):
-        invoke("aws:ec2/getVpc:getVpc", {}, ACCOUNT)
-    assert "json" in invoke(TOKEN, {"statements": []}, ACCOUNT)
+        invoke("aws:ec2/getVpc:getVpc", {})
+    assert "json" in invoke(TOKEN, {"statements": []})
