@@ -16,7 +16,7 @@ from sandbox.errors import SandboxError
 
 STACK = "urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev"
 BUCKET = "urn:pulumi:dev::shop::aws:s3/bucket:Bucket::data"
-BLOCK = "urn:pulumi:dev::shop::aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock::data"
+BLOCK = "urn:pulumi:dev::shop::aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock::block"
 PROVIDER = "urn:pulumi:dev::shop::pulumi:providers:aws::main"
 
 PACK = """
@@ -74,7 +74,7 @@ def deployment() -> Deployment:
         protect=True, provider=f"{PROVIDER}::1", secret_inputs=("password",),
     )  # fmt: skip
     block = Registration(
-        BLOCK, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "data", True, "", {"bucket": UNKNOWN},
+        BLOCK, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "block", True, "", {"bucket": UNKNOWN},
         dependencies=(BUCKET,), property_dependencies={"bucket": (BUCKET,)},
     )  # fmt: skip
     resources = tuple(Resource(row, "", dict(row.inputs)) for row in (provider, bucket, block))
