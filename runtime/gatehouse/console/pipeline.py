@@ -19,14 +19,14 @@ from gatehouse.audit.service import DeniedAttempts
 from gatehouse.console.authentication import authenticate
 from gatehouse.console.dependencies import Dependencies, Request
 from gatehouse.crypto.token import key_id
-from gatehouse.errors import BadRequest, Forbidden, Problem, RateLimited, StepUpRequired, Unauthorized
+from gatehouse.errors import BadRequest, Forbidden, NotFound, Problem, RateLimited, StepUpRequired, Unauthorized
 from gatehouse.http import asgi, json_body
 from gatehouse.http.endpoint import SIGNATURE, Endpoint, StepUp
 from gatehouse.http.idempotency import HEADER, REPLAYED, IdempotencyGuard, StoredResponse, idempotency_key
 from gatehouse.http.validation import check_query, invalid, validate, validate_query
 from gatehouse.identity.models import Role, check, check_reach, manages
 from gatehouse.identity.service import Lockout
-from gatehouse.keys.models import granted
+from gatehouse.keys.models import KeyId, granted
 
 App = Callable[[HttpRequest], Awaitable[Response]]
 
@@ -69,6 +69,7 @@ async def _authorize(endpoint: Endpoint, request: Request) -> None:
         request.caller = await authenticate(request)
         request.http.state.key_id = request.caller.log_id
         check(request.caller.roles, frozenset(Role(role) for role in endpoint.roles))
+        await _check_ownership(endpoint, request)
         await _check_target(endpoint, request)
     except (Unauthorized, Forbidden, RateLimited) as exc:
         await request.denied.record(request.source_address, request.request_id, exc.code)
@@ -119,6 +120,15 @@ def _response(endpoint: Endpoint, request: Request, result: Any) -> Response:
         response = Response(asgi.encode(result), endpoint.status, media_type="application/json")
     response.raw_headers.extend(field for field in request.response.raw_headers if field[0] != b"content-length")
     return response
+
+
+async def _check_ownership(endpoint: Endpoint, request: Request) -> None:
+    """The role `service` reaches only the keys that it created, and their successors. Raises NotFound, Unavailable."""
+    caller, known = request.authenticated, key_id(request.http.path_params.get("id", ""))
+    if known is None or caller.roles & frozenset(Role(role) for role in endpoint.roles) != {Role.SERVICE}:
+        return
+    if caller.actor.type != "key" or not await request.dependencies.keys.is_created_by(known, KeyId(caller.actor.id)):
+        raise NotFound("No key has this id.")
 
 
 async def _check_target(endpoint: Endpoint, request: Request) -> None:

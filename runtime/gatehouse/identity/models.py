@@ -60,7 +60,7 @@ class Role(StrEnum):
     OPERATOR = "operator"  # manages keys, Cores and webhooks
     ISSUER = "issuer"  # creates and reads keys
     AUDITOR = "auditor"  # reads everything, changes nothing
-    SERVICE = "service"  # a program that creates, reads, rotates and ends keys whose ids it stores
+    SERVICE = "service"  # a program that creates keys, and reads, rotates and ends the keys that it created
 
 
 #: Sets of roles that endpoints declare.

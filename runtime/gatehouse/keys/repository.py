@@ -81,6 +81,11 @@ _INSERT = f"INSERT INTO api_key ({', '.join(COLUMNS)}) VALUES ({placeholders(len
 
 _ASSIGNMENTS = ", ".join(f"{name} = ${number}" for number, name in enumerate(COLUMNS, 1) if name != "id")
 
+_IS_CREATED_BY = (
+    "SELECT EXISTS (SELECT FROM api_key AS target JOIN api_key AS first ON first.id = target.family_id"
+    " JOIN api_key AS maker ON first.created_by = 'key:' || maker.id"
+    " JOIN api_key AS caller ON caller.family_id = maker.family_id WHERE target.id = $1 AND caller.id = $2)"
+)
 #: A key that is not active can no longer renew its registrations of Cores; they end with it.
 _END_REGISTRATIONS = "UPDATE core SET draining = true WHERE registered_by = $1 AND NOT draining"
 _UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {COLUMNS[0]} = $1"
@@ -227,6 +232,10 @@ class KeyRepository:
     async def get(self, key_id: KeyId) -> Key | None:
         row = await self._pool.fetchrow(f"{_SELECT} WHERE id = $1", key_id)
         return None if row is None else full_key(row)
+
+    async def is_created_by(self, key_id: KeyId, creator: KeyId) -> bool:
+        """True if a key of the creator's family created the first key of this key's family. Raises Unavailable."""
+        return bool(await self._pool.fetchval(_IS_CREATED_BY, key_id, creator))
 
     async def page(self, *, after: KeyId | None, size: int, only: KeyFilter) -> Page:
         """Keys by ascending id."""

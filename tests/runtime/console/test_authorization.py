@@ -126,3 +126,28 @@ def test_roles_are_combined_and_admin_is_owner() -> None:
 async def test_openapi_documents_the_roles_of_each_operation(console: Console) -> None:
     paths = (await console.client.get("/openapi.json")).json()["paths"]
     assert paths["/v1/audit-events"]["get"]["x-roles"] == ["auditor", "operator", "owner"]
+
+
+@pytest.mark.requirement("TR-04")
+async def test_service_reaches_only_keys_that_it_created(console: Console) -> None:
+    async def status(method: str, path: str, token: str) -> int:
+        body: dict[str, str] | None = {} if method == "POST" else None
+        return (await console.client.request(method, f"/v1/keys/{path}", json=body, headers=console.as_(token))).status_code
+
+    portal = await console.create(name="portal", scopes=["role:service"])
+    other = await console.create(name="other portal", scopes=["role:service"])
+    foreign = (await console.create(name="foreign"))["key"]["id"]
+    reply = await console.client.post("/v1/keys", json={"name": "own"}, headers=console.as_(portal["token"]))
+    own = reply.json()["key"]["id"]
+    for method, path in (("GET", ""), ("POST", "/rotate"), ("POST", "/disable"), ("POST", "/revoke"), ("GET", "/usage")):
+        assert await status(method, foreign + path, portal["token"]) in {403, 404}, path
+        assert await status(method, own + path, other["token"]) in {403, 404}, path
+    assert (await console.client.get(f"/v1/keys/{foreign}")).json()["state"] == "active"
+    assert await status("GET", own, portal["token"]) == 200
+    rotated = await console.client.post(f"/v1/keys/{own}/rotate", json={"grace_s": 60}, headers=console.as_(portal["token"]))
+    assert rotated.status_code == 201
+    successor = rotated.json()["key"]["id"]
+    assert await status("GET", successor, portal["token"]) == 200
+    # The successor of the service's own key still reaches them.
+    reply = await console.client.post(f"/v1/keys/{portal['key']['id']}/rotate", json={"grace_s": 60})
+    assert await status("POST", f"{successor}/revoke", reply.json()["token"]) == 200
