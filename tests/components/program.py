@@ -65,6 +65,18 @@ class Program:
         document: dict[str, Any] = json.loads(self.get(kind, name).inputs["policy"])
         return document
 
+    def statements(self, kind: str, name: str) -> dict[str, dict[str, Any]]:
+        """The statements of a resource's policy document, by Sid."""
+        return {statement["Sid"]: statement for statement in self.policy(kind, name)["Statement"]}
+
+    def permissions(self, role: str) -> dict[str, dict[str, Any]]:
+        """The statements of a role's permissions, by Sid."""
+        return self.statements("iam/rolePolicy:RolePolicy", role)
+
+    def variables(self, task: str) -> dict[str, str]:
+        """The environment variables of a task's first container."""
+        return {entry["name"]: entry["value"] for entry in self.containers(task)[0]["environment"]}
+
     def containers(self, task: str) -> list[dict[str, Any]]:
         """The container definitions of a task."""
         definitions = self.get("ecs/taskDefinition:TaskDefinition", task).inputs["containerDefinitions"]

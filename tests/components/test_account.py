@@ -1,7 +1,5 @@
 """Account baseline, budgets, notification topic and audit key."""
 
-from typing import Any
-
 import pytest
 
 from components.iam import bucket_policies, endpoint_policies, resource_policies
@@ -12,15 +10,10 @@ from tests.components.settings.stack_settings import STACKS
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 
 
-def statements(stack: str, key: str) -> dict[str, dict[str, Any]]:
-    policy = run(stack).policy("kms/key:Key", key)
-    return {s["Sid"]: s for s in policy["Statement"]}
-
-
 @pytest.mark.requirement("TR-11")
 @pytest.mark.parametrize("stack", STACKS)
 def test_only_console_signs_checkpoints_with_ecdsa(stack: str) -> None:
-    (sign,) = (s for s in statements(stack, "audit").values() if {"kms:Sign", "kms:*"} & set(s["Action"]))
+    (sign,) = (s for s in run(stack).statements("kms/key:Key", "audit").values() if {"kms:Sign", "kms:*"} & set(s["Action"]))
     assert sign["Principal"] == {"AWS": [f"arn:aws:iam::123456789012:role/gatehouse-{stack}-console-task"]}
     assert sign["Condition"]["StringEquals"]["kms:SigningAlgorithm"] == "ECDSA_SHA_256"
     key = run(stack).get("kms/key:Key", "audit").inputs
@@ -53,7 +46,7 @@ def test_key_is_limited_to_the_notification_topic() -> None:
     (statement,) = resource_policies.notification_key_statements(NAMES)
     topic = "arn:aws:sns:eu-west-1:123456789012:gatehouse-dev-notifications"
     assert statement["Condition"] == {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}}
-    assert statement in list(statements("dev", "logs").values())
+    assert statement in list(run("dev").statements("kms/key:Key", "logs").values())
 
 
 @pytest.mark.requirement("SS-11")
@@ -99,9 +92,8 @@ def test_config_writes_to_its_prefix_for_own_account() -> None:
 
 @pytest.mark.requirement("ECS-03")
 def test_ssm_endpoints_require_the_exec_setting() -> None:
-    services = set(endpoint_policies.interface_policies(NAMES, ecs_exec=True)) - set(endpoint_policies.interface_policies(NAMES))
+    policies = endpoint_policies.interface_policies(NAMES, ecs_exec=True)
+    services = set(policies) - set(endpoint_policies.interface_policies(NAMES))
     assert services == {"ssm", "ssmmessages"}
-    for statement in (
-        s for name in services for s in endpoint_policies.interface_policies(NAMES, ecs_exec=True)[name]["Statement"]
-    ):
+    for statement in (s for name in services for s in policies[name]["Statement"]):
         assert statement["Condition"]["StringEquals"]["aws:PrincipalAccount"] == "123456789012"

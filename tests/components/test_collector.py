@@ -1,7 +1,6 @@
 """OpenTelemetry collector sidecar: hardening, configuration and permissions."""
 
 import json
-from typing import Any
 
 import pytest
 
@@ -13,26 +12,22 @@ DIGEST = "sha256:" + "2" * 64
 SERVING = ("gateway", "console")
 
 
-def program(*, preview: bool = False) -> Program:
-    return run("dev", preview=preview, changes=json.dumps({"telemetry.collector_digest": DIGEST}))
-
-
-def containers(deployment: Program, process: str) -> list[dict[str, Any]]:
-    return list(deployment.containers(process))
+def program() -> Program:
+    return run("dev", changes=json.dumps({"telemetry.collector_digest": DIGEST}))
 
 
 @pytest.mark.parametrize("process", SERVING)
 def test_service_task_has_nonessential_collector_by_digest(process: str) -> None:
-    process_container, sidecar = containers(program(), process)
+    process_container, sidecar = program().containers(process)
     assert (process_container["name"], process_container["essential"], sidecar["essential"]) == (process, True, False)
     assert sidecar["image"].endswith(f"gatehouse-dev-collector@{DIGEST}")
-    assert [container["name"] for container in containers(run("dev"), process)] == [process]
-    assert [container["name"] for container in containers(program(), "migrate")] == ["migrate"]
+    assert [container["name"] for container in run("dev").containers(process)] == [process]
+    assert [container["name"] for container in program().containers("migrate")] == ["migrate"]
 
 
 @pytest.mark.parametrize("process", SERVING)
 def test_collector_has_hardening_of_the_process(process: str) -> None:
-    process_container, sidecar = containers(program(), process)
+    process_container, sidecar = program().containers(process)
     for key in ("privileged", "readonlyRootFilesystem", "linuxParameters"):
         assert sidecar[key] == process_container[key], key
     assert sidecar["user"].split(":")[0] not in ("0", process_container["user"].split(":")[0])
@@ -56,20 +51,12 @@ def test_collector_scrapes_services_and_listens_on_localhost(process: str) -> No
 @pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize("process", SERVING)
 def test_collector_adds_permissions_only_if_enabled(process: str) -> None:
-    def allowed(deployment: Program, role: str) -> dict[str, Any]:
-        policy = deployment.policy("iam/rolePolicy:RolePolicy", role)
-        return {statement["Sid"]: statement for statement in policy["Statement"]}
-
-    on, off = (allowed(deployment, f"{process}-task") for deployment in (program(), run("dev")))
+    on, off = (deployment.permissions(f"{process}-task") for deployment in (program(), run("dev")))
     assert set(on) - set(off) == {"SendTraces", "WriteLog"}
     assert on["SendTraces"]["Action"] == ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
     assert on["WriteLog"]["Resource"] == [
         f"arn:aws:logs:eu-west-1:123456789012:log-group:/gatehouse/dev/{process}:log-stream:otel-metrics"
     ]
-    pulled = [allowed(deployment, f"{process}-execution")["PullImage"]["Resource"] for deployment in (program(), run("dev"))]
+    pulled = [deployment.permissions(f"{process}-execution")["PullImage"]["Resource"] for deployment in (program(), run("dev"))]
     assert [arn.rpartition("/")[2] for arn in pulled[0]] == ["gatehouse-dev-runtime", "gatehouse-dev-collector"]
     assert [arn.rpartition("/")[2] for arn in pulled[1]] == ["gatehouse-dev-runtime"]
-
-
-def test_documents_are_known_in_preview_with_collector() -> None:
-    assert len(program(preview=True).documents()) > len(run("dev", preview=True).documents())

@@ -36,8 +36,11 @@ IN_REGION = {"aws:RequestedRegion": "eu-west-1"}
 IN_US_EAST_1 = {"aws:RequestedRegion": "us-east-1"}
 TAGGED = {"aws:ResourceTag/Project": "gatehouse", "aws:ResourceTag/Environment": "prod"}
 NEW = {"aws:RequestTag/Project": "gatehouse", "aws:RequestTag/Environment": "prod"}
+RECORD_NAMES = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+ZONE = "arn:aws:route53:::hostedzone/Z1"
 BOUNDED = {"iam:PermissionsBoundary": NAMES.boundary_arn}
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+ADMINISTRATOR_ARN = "arn:aws:iam::aws:policy/AdministratorAccess"
 TRAIL = NAMES.bucket_arn("trail")
 STATE = "arn:aws:s3:::gatehouse-state"
 GATEWAY = NAMES.role_arn("gateway-task")
@@ -82,13 +85,11 @@ def test_role_trusts_one_environment_of_one_repository(role: str, environment: s
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_trusted_environments_are_those_of_the_workflows(stack: str) -> None:
-    subjects = {
-        role.name: json.loads(role.inputs["assumeRolePolicy"])["Statement"][0]["Condition"]["StringEquals"][
-            f"{policies.ISSUER}:sub"
-        ]
-        for role in run(stack).of_type("iam/role:Role")
-        if "AllowGitHubToAssumeRole" in role.inputs["assumeRolePolicy"]
+    trusts = {
+        role.name: json.loads(role.inputs["assumeRolePolicy"])["Statement"][0] for role in run(stack).of_type("iam/role:Role")
     }
+    pipeline = {name: trust for name, trust in trusts.items() if trust["Sid"] == "AllowGitHubToAssumeRole"}
+    subjects = {name: trust["Condition"]["StringEquals"][f"{policies.ISSUER}:sub"] for name, trust in pipeline.items()}
     assert subjects == {
         "preview": f"repo:example/gatehouse:environment:{stack}-preview",
         "deploy": f"repo:example/gatehouse:environment:{stack}",
@@ -132,7 +133,7 @@ def test_policies_are_within_iam_quotas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "resource", "context"),
+    ("actions", "resource", "context"),
     [
         ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway"), IN_REGION),
         ("ecs:RunTask", NAMES.arn("ecs", "task-definition/gatehouse-prod-migrate:3"), IN_REGION),
@@ -140,55 +141,41 @@ def test_policies_are_within_iam_quotas() -> None:
         ("ec2:CreateSubnet", "*", {**IN_REGION, **NEW}),
         ("ec2:DeleteSubnet", NAMES.arn("ec2", "subnet/subnet-1"), {**IN_REGION, **TAGGED}),
         ("kms:PutKeyPolicy", NAMES.arn("kms", "key/1"), {**IN_REGION, **TAGGED}),
-        ("iam:CreateRole", GATEWAY, {**IN_US_EAST_1, **BOUNDED}),
-        ("iam:PutRolePolicy", GATEWAY, {**IN_US_EAST_1, **BOUNDED}),
+        ("iam:CreateRole iam:PutRolePolicy", GATEWAY, {**IN_US_EAST_1, **BOUNDED}),
         ("iam:PassRole", GATEWAY, {**IN_US_EAST_1, "iam:PassedToService": "ecs-tasks.amazonaws.com"}),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json", IN_REGION),
         ("s3:PutObject", f"{STATE}/.pulumi/locks/organization/gatehouse/prod/1.json", IN_REGION),
         ("s3:PutLifecycleConfiguration", NAMES.bucket_arn("data"), IN_REGION),
-        (
-            "route53:ChangeResourceRecordSets",
-            "arn:aws:route53:::hostedzone/Z1",
-            {**IN_US_EAST_1, "route53:ChangeResourceRecordSetsNormalizedRecordNames": "gateway.gatehouse.example.com"},
-        ),
+        ("route53:ChangeResourceRecordSets", ZONE, {**IN_US_EAST_1, RECORD_NAMES: "gateway.gatehouse.example.com"}),
     ],
 )
-def test_deployment_can_change_stack_resources(action: str, resource: str, context: dict[str, str]) -> None:
-    assert allowed(DEPLOY, action, resource, context)
+def test_deployment_can_change_stack_resources(actions: str, resource: str, context: dict[str, str]) -> None:
+    assert [action for action in actions.split() if not allowed(DEPLOY, action, resource, context)] == []
 
 
 @pytest.mark.requirement("ECS-01", "CG-18")
 @pytest.mark.parametrize(
-    ("action", "resource", "context"),
+    ("actions", "resource", "context"),
     [
         # Its own permissions and permissions boundaries.
-        ("iam:AttachRolePolicy", NAMES.role_arn("deploy"), {**IN_US_EAST_1, **BOUNDED}),
-        ("iam:PutRolePolicy", NAMES.role_arn("deploy"), {**IN_US_EAST_1, **BOUNDED}),
+        ("iam:AttachRolePolicy iam:PutRolePolicy", NAMES.role_arn("deploy"), {**IN_US_EAST_1, **BOUNDED}),
         ("iam:UpdateAssumeRolePolicy", NAMES.role_arn("deploy"), IN_US_EAST_1),
         ("iam:CreatePolicyVersion", f"arn:aws:iam::{NAMES.account}:policy/gatehouse-prod-deploy-boundary", IN_US_EAST_1),
         ("iam:CreatePolicyVersion", NAMES.boundary_arn, IN_US_EAST_1),
         ("iam:DeleteRolePermissionsBoundary", GATEWAY, {**IN_US_EAST_1, **BOUNDED}),
-        (
-            "iam:PutRolePermissionsBoundary",
-            GATEWAY,
-            {**IN_US_EAST_1, "iam:PermissionsBoundary": "arn:aws:iam::aws:policy/AdministratorAccess"},
-        ),
+        ("iam:PutRolePermissionsBoundary", GATEWAY, {**IN_US_EAST_1, "iam:PermissionsBoundary": ADMINISTRATOR_ARN}),
         ("iam:CreateRole", NAMES.role_arn("back-service"), IN_US_EAST_1),
         ("iam:PutRolePolicy", GATEWAY, IN_US_EAST_1),
         ("iam:CreateRole", f"arn:aws:iam::{NAMES.account}:role/other", {**IN_US_EAST_1, **BOUNDED}),
-        ("iam:CreateUser", f"arn:aws:iam::{NAMES.account}:user/back-service", IN_US_EAST_1),
-        ("iam:CreateAccessKey", f"arn:aws:iam::{NAMES.account}:user/back-service", IN_US_EAST_1),
+        ("iam:CreateUser iam:CreateAccessKey", f"arn:aws:iam::{NAMES.account}:user/back-service", IN_US_EAST_1),
         ("iam:PassRole", GATEWAY, {**IN_US_EAST_1, "iam:PassedToService": "ec2.amazonaws.com"}),
         ("sts:AssumeRole", GATEWAY, IN_REGION),
         ("iam:UpdateOpenIDConnectProviderThumbprint", policies.provider_arn(NAMES), IN_US_EAST_1),
         # Audit logs and backups.
         ("s3:PutBucketObjectLockConfiguration", TRAIL, IN_REGION),
-        ("s3:BypassGovernanceRetention", f"{TRAIL}/x", IN_REGION),
-        ("s3:PutObjectRetention", f"{TRAIL}/x", IN_REGION),
-        ("s3:PutLifecycleConfiguration", TRAIL, IN_REGION),
-        ("s3:PutBucketPolicy", TRAIL, IN_REGION),
-        ("cloudtrail:StopLogging", NAMES.arn("cloudtrail", "trail/gatehouse-prod-trail"), IN_REGION),
-        ("cloudtrail:PutEventSelectors", NAMES.arn("cloudtrail", "trail/gatehouse-prod-trail"), IN_REGION),
+        ("s3:BypassGovernanceRetention s3:PutObjectRetention", f"{TRAIL}/x", IN_REGION),
+        ("s3:PutLifecycleConfiguration s3:PutBucketPolicy", TRAIL, IN_REGION),
+        ("cloudtrail:StopLogging cloudtrail:PutEventSelectors", NAMES.arn("cloudtrail", "trail/gatehouse-prod-trail"), IN_REGION),
         ("backup:DeleteRecoveryPoint", NAMES.arn("backup", "recovery-point:1"), IN_REGION),
         ("backup:PutBackupVaultAccessPolicy", NAMES.arn("backup", "backup-vault:gatehouse-prod-backup"), IN_REGION),
         # Data stores and secrets.
@@ -207,17 +194,13 @@ def test_deployment_can_change_stack_resources(action: str, resource: str, conte
         ("ec2:DeleteSubnet", NAMES.arn("ec2", "subnet/subnet-2"), {**IN_REGION, **TAGGED, "aws:ResourceTag/Environment": "dev"}),
         ("ec2:DeleteSubnet", NAMES.arn("ec2", "subnet/subnet-1"), {**TAGGED, "aws:RequestedRegion": "us-west-2"}),
         ("ec2:CreateTags", NAMES.arn("ec2", "vpc/vpc-9"), {**IN_REGION, **NEW}),
-        (
-            "route53:ChangeResourceRecordSets",
-            "arn:aws:route53:::hostedzone/Z2",
-            {**IN_US_EAST_1, "route53:ChangeResourceRecordSetsNormalizedRecordNames": "www.example.com"},
-        ),
+        ("route53:ChangeResourceRecordSets", ZONE, {**IN_US_EAST_1, RECORD_NAMES: "www.example.com"}),
         ("guardduty:DeleteDetector", "*", IN_REGION),
         ("organizations:LeaveOrganization", "*", IN_US_EAST_1),
     ],
 )
-def test_deployment_is_denied(action: str, resource: str, context: dict[str, str]) -> None:
-    assert not allowed(DEPLOY, action, resource, context)
+def test_deployment_is_denied(actions: str, resource: str, context: dict[str, str]) -> None:
+    assert [action for action in actions.split() if allowed(DEPLOY, action, resource, context)] == []
 
 
 @pytest.mark.requirement("CG-18")
@@ -235,13 +218,12 @@ def test_boundary_limits_administrator_policy(role: str, action: str) -> None:
 
 @pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize(
-    ("action", "resource"),
+    ("actions", "resource"),
     [
         ("secretsmanager:GetSecretValue", NAMES.arn("secretsmanager", "secret:gatehouse/prod/pepper-a1B2c3")),
         ("s3:GetObject", f"{NAMES.bucket_arn('data')}/x"),
         ("s3:GetObjectVersion", f"{TRAIL}/x"),
-        ("dynamodb:GetItem", NAMES.table_arn("tokens")),
-        ("dynamodb:Scan", NAMES.table_arn("tokens")),
+        ("dynamodb:GetItem dynamodb:Scan", NAMES.table_arn("tokens")),
         ("logs:GetLogEvents", NAMES.log_group_arn("/gatehouse/prod/gateway:log-stream:x")),
         ("logs:FilterLogEvents", NAMES.log_group_arn("/gatehouse/prod/gateway:*")),
         ("kms:Decrypt", NAMES.arn("kms", "key/1")),
@@ -251,12 +233,11 @@ def test_boundary_limits_administrator_policy(role: str, action: str) -> None:
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/gatehouse/prod.json"),
         ("s3:GetObject", f"{STATE}/.pulumi/stacks/gatehouse/dev.json"),
         ("ecs:UpdateService", NAMES.arn("ecs", "service/gatehouse-prod-main/gatehouse-prod-gateway")),
-        ("iam:PassRole", GATEWAY),
-        ("iam:CreateRole", GATEWAY),
+        ("iam:PassRole iam:CreateRole", GATEWAY),
     ],
 )
-def test_preview_is_denied(action: str, resource: str) -> None:
-    assert not allowed(PREVIEW, action, resource)
+def test_preview_is_denied(actions: str, resource: str) -> None:
+    assert [action for action in actions.split() if allowed(PREVIEW, action, resource)] == []
 
 
 def test_preview_policies_contain_read_actions_only() -> None:

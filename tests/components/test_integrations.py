@@ -1,7 +1,6 @@
 """Settings of external systems: variables, permissions and network rules that follow from them."""
 
 import json
-from typing import Any
 
 import pytest
 
@@ -16,16 +15,6 @@ SIGN_IN = {"issuer": "https://login.example.com", "audience": "gatehouse", "role
 NO_PUBLIC_WEBHOOKS = {"public_webhooks": False}
 
 
-def environment(program: Program, process: str) -> dict[str, str]:
-    (container,) = program.containers(process)
-    return {entry["name"]: entry["value"] for entry in container["environment"]}
-
-
-def allowed(program: Program, role: str) -> dict[str, dict[str, Any]]:
-    policy = program.policy("iam/rolePolicy:RolePolicy", role)
-    return {statement["Sid"]: statement for statement in policy["Statement"]}
-
-
 def egress(program: Program) -> set[tuple[str, int]]:
     """Networks and ports of the console's egress rules."""
     rules = (resource.inputs for resource in program.of_type("vpc/securityGroupEgressRule:SecurityGroupEgressRule"))
@@ -36,17 +25,16 @@ def egress(program: Program) -> set[tuple[str, int]]:
 
 def test_console_reads_and_writes_only_legacy_files() -> None:
     program = run("dev", changes=json.dumps({"legacy_files": LEGACY_FILES}))
-    statement = allowed(program, "console-task")["LegacyFiles"]
+    statement = program.permissions("console-task")["LegacyFiles"]
     assert (statement["Action"], statement["Resource"]) == (["s3:GetObject", "s3:PutObject"], OBJECTS)
-    assert environment(program, "console")["GATEHOUSE_LEGACY_FILES"] == ",".join(LEGACY_FILES)
-    assert "GATEHOUSE_LEGACY_FILES" not in environment(program, "gateway")
-    assert "LegacyFiles" not in allowed(program, "gateway-task")
+    assert program.variables("console")["GATEHOUSE_LEGACY_FILES"] == ",".join(LEGACY_FILES)
+    assert "GATEHOUSE_LEGACY_FILES" not in program.variables("gateway")
+    assert "LegacyFiles" not in program.permissions("gateway-task")
 
 
 def test_s3_endpoint_allows_legacy_files_of_other_accounts() -> None:
     program = run("dev", changes=json.dumps({"legacy_files": LEGACY_FILES}))
-    policy = program.policy("ec2/vpcEndpoint:VpcEndpoint", "s3")
-    (statement,) = (statement for statement in policy["Statement"] if statement["Sid"] == "LegacyFiles")
+    statement = program.statements("ec2/vpcEndpoint:VpcEndpoint", "s3")["LegacyFiles"]
     assert statement["Resource"] == OBJECTS
     assert statement["Condition"] == {"StringEquals": {"aws:PrincipalAccount": "123456789012"}}
 
@@ -54,22 +42,21 @@ def test_s3_endpoint_allows_legacy_files_of_other_accounts() -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_no_legacy_file_permissions_by_default(stack: str) -> None:
     program = run(stack)
-    assert "LegacyFiles" not in allowed(program, "console-task")
+    assert "LegacyFiles" not in program.permissions("console-task")
     assert "LegacyFiles" not in program.get("ec2/vpcEndpoint:VpcEndpoint", "s3").inputs["policy"]
-    assert "GATEHOUSE_LEGACY_FILES" not in environment(program, "console")
+    assert "GATEHOUSE_LEGACY_FILES" not in program.variables("console")
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_console_reads_and_writes_sealed_exports(stack: str) -> None:
+def test_console_reads_and_writes_exports(stack: str) -> None:
     program = run(stack)
     bucket = program.get("s3/bucket:Bucket", "data").inputs["bucket"]
-    statement = allowed(program, "console-task")["Exports"]
+    statement = program.permissions("console-task")["Exports"]
     assert (statement["Action"], statement["Resource"]) == (
         ["s3:GetObject", "s3:PutObject"],
         [f"arn:aws:s3:::{bucket}/exports/*"],
     )
-    key = program.policy("kms/key:Key", "data")
-    (statement,) = (statement for statement in key["Statement"] if statement["Sid"] == "Exports")
+    statement = program.statements("kms/key:Key", "data")["Exports"]
     assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
     assert [role.rpartition("/")[2] for role in statement["Principal"]["AWS"]] == [f"gatehouse-{stack}-console-task"]
     assert statement["Condition"]["StringEquals"]["kms:EncryptionContext:aws:s3:arn"] == f"arn:aws:s3:::{bucket}"
@@ -78,13 +65,13 @@ def test_console_reads_and_writes_sealed_exports(stack: str) -> None:
 
 def test_console_gets_oidc_settings_of_stack_file() -> None:
     program = run("dev", changes=json.dumps({"oidc": SIGN_IN, "notifications": NO_PUBLIC_WEBHOOKS}))
-    assert {name: value for name, value in environment(program, "console").items() if "OIDC" in name} == {
+    assert {name: value for name, value in program.variables("console").items() if "OIDC" in name} == {
         "GATEHOUSE_OIDC_ISSUER": "https://login.example.com",
         "GATEHOUSE_OIDC_AUDIENCE": "gatehouse",
         "GATEHOUSE_OIDC_CLAIM": "groups",
         "GATEHOUSE_OIDC_ROLES": "platform=owner,on-call=operator",
     }
-    assert not any("OIDC" in name for name in environment(program, "gateway"))
+    assert not any("OIDC" in name for name in program.variables("gateway"))
     assert ("0.0.0.0/0", 443) in egress(program), "for the JWKS of the identity provider"
 
 
@@ -96,40 +83,33 @@ def test_console_has_no_egress_without_public_webhooks() -> None:
 def test_console_reaches_private_webhook_networks_on_443() -> None:
     program = run("dev", changes=json.dumps({"notifications": {**NO_PUBLIC_WEBHOOKS, "webhook_networks": ["10.30.0.0/16"]}}))
     assert egress(program) == {("10.30.0.0/16", 443)}
-    assert environment(program, "console")["GATEHOUSE_WEBHOOK_NETWORKS"] == "10.30.0.0/16"
+    assert program.variables("console")["GATEHOUSE_WEBHOOK_NETWORKS"] == "10.30.0.0/16"
 
 
 def test_console_publishes_to_topic_of_stack_file() -> None:
     program = run("dev", changes=json.dumps({"notifications": {**NO_PUBLIC_WEBHOOKS, "topic_arn": TOPIC}}))
-    statement = allowed(program, "console-task")["PublishNotifications"]
+    statement = program.permissions("console-task")["PublishNotifications"]
     assert (statement["Action"], statement["Resource"]) == (["sns:Publish"], [TOPIC])
-    assert environment(program, "console")["GATEHOUSE_NOTIFICATION_TOPIC"] == TOPIC
-    assert "PublishNotifications" not in allowed(run("dev"), "console-task")
+    assert program.variables("console")["GATEHOUSE_NOTIFICATION_TOPIC"] == TOPIC
+    assert "PublishNotifications" not in run("dev").permissions("console-task")
 
 
 def test_leak_report_secret_is_injected_into_console_only() -> None:
     program = run("dev", changes=json.dumps({"leak_reports": {"secret_arn": SECRET}}))
     (container,) = program.containers("console")
     assert {"name": "GATEHOUSE_LEAK_SECRET", "valueFrom": SECRET} in container["secrets"]
-    assert SECRET in allowed(program, "console-execution")["InjectSecrets"]["Resource"]
-    assert SECRET not in json.dumps(allowed(program, "console-task"))
-    assert SECRET not in json.dumps(allowed(program, "gateway-execution"))
+    assert SECRET in program.permissions("console-execution")["InjectSecrets"]["Resource"]
+    assert SECRET not in json.dumps(program.permissions("console-task"))
+    assert SECRET not in json.dumps(program.permissions("gateway-execution"))
     key = program.policy("kms/key:Key", "secrets")
     (statement,) = (statement for statement in key["Statement"] if SECRET in json.dumps(statement))
     assert statement["Principal"]["AWS"] == ["arn:aws:iam::123456789012:role/gatehouse-dev-console-execution"]
 
 
 def test_environment_variable_reaches_its_processes_only() -> None:
-    program = run(
-        "dev",
-        changes=json.dumps({"environment_variables": ["GATEHOUSE_LIMIT_ON_ERROR=refuse", "GATEHOUSE_FEATURES=webhooks=off"]}),
-    )
-    assert environment(program, "gateway")["GATEHOUSE_LIMIT_ON_ERROR"] == "refuse"
-    assert "GATEHOUSE_LIMIT_ON_ERROR" not in environment(program, "console")
-    assert [environment(program, process)["GATEHOUSE_FEATURES"] for process in ("gateway", "console")] == ["webhooks=off"] * 2
-    assert "GATEHOUSE_FEATURES" not in environment(program, "migrate")
-
-
-def test_documents_are_known_in_preview_with_integrations() -> None:
-    everything = {"legacy_files": LEGACY_FILES, "oidc": SIGN_IN, "leak_reports": {"secret_arn": SECRET}}
-    assert run("dev", preview=True, changes=json.dumps(everything)).documents()
+    entries = ["GATEHOUSE_LIMIT_ON_ERROR=refuse", "GATEHOUSE_FEATURES=webhooks=off"]
+    program = run("dev", changes=json.dumps({"environment_variables": entries}))
+    assert program.variables("gateway")["GATEHOUSE_LIMIT_ON_ERROR"] == "refuse"
+    assert "GATEHOUSE_LIMIT_ON_ERROR" not in program.variables("console")
+    assert [program.variables(process)["GATEHOUSE_FEATURES"] for process in ("gateway", "console")] == ["webhooks=off"] * 2
+    assert "GATEHOUSE_FEATURES" not in program.variables("migrate")

@@ -75,7 +75,7 @@ def test_unusual_use_filter_matches_gateway_log_line() -> None:
     alarm = run("prod").alarms()["keys-abused"]
     assert (alarm["threshold"], alarm["comparisonOperator"]) == (0, "GreaterThanThreshold")
     event, kind = re.findall(r'= "([^"]+)"', pattern)
-    assert f'log.warning("{event}"' in (ROOT / "runtime/gatehouse/gateway/app.py").read_text()
+    assert f'log.warning("{event}"' in (ROOT / "runtime/gatehouse/usage/service.py").read_text()
     assert f'UnusualUse(key_id, "{kind}"' in (ROOT / "runtime/gatehouse/usage/repository.py").read_text()
 
 

@@ -114,12 +114,8 @@ def test_event_patterns_match_own_environment_only() -> None:
 
 def test_only_alarms_and_events_use_topic_and_key() -> None:
     publishing = {s["Principal"]["Service"]: s for s in alarm_topic_policy(NAMES)["Statement"] if s["Effect"] == "Allow"}
-    policy = run("dev").policy("kms/key:Key", "logs")
-    using = {
-        s["Principal"]["Service"]: s
-        for s in policy["Statement"]
-        if s["Sid"] in ("AllowCloudWatchAlarms", "AllowEventBridgeRules")
-    }
+    key = run("dev").statements("kms/key:Key", "logs")
+    using = {s["Principal"]["Service"]: s for s in (key["AllowCloudWatchAlarms"], key["AllowEventBridgeRules"])}
     assert set(publishing) == set(using) == {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
     for service in using:
         sources = [s["Condition"]["ArnLike"]["aws:SourceArn"] for s in (publishing[service], using[service])]
@@ -162,11 +158,7 @@ def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
     assert searches == [
         (f"Gatehouse/{stack}", *search) for search in (("Code", "KeyDecisions"), ("Core", "CoreRequests"), ("Kind", "UnusualUse"))
     ]
-    task = next(
-        a for a in program.of_type("ecs/taskDefinition:TaskDefinition") if a.inputs["family"] == f"gatehouse-{stack}-gateway"
-    )
-    variables = {entry["name"]: entry["value"] for entry in json.loads(task.inputs["containerDefinitions"])[0]["environment"]}
-    assert variables["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
+    assert program.variables("gateway")["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -84,4 +84,4 @@ def test_interval_0_disables_the_probe() -> None:
     assert not [a for a in program.resources if a.name == "probe" or a.name.endswith("-unreachable")]
     assert "probe" not in program.exports
     (dashboard,) = program.of_type("cloudwatch/dashboard:Dashboard")
-    assert "From outside" not in str(dashboard.inputs["dashboardBody"])
+    assert "Synthetic probe" not in str(dashboard.inputs["dashboardBody"])

@@ -9,7 +9,7 @@ import pytest
 
 from components.settings.loader import parse
 from tests.components.program import ROOT, Program, Resource, run, stack_file
-from tests.components.settings.stack_settings import STACKS, raw_settings
+from tests.components.settings.stack_settings import CORE, STACKS, raw_settings
 
 MODES = [(stack, preview) for stack in STACKS for preview in (True, False)]
 STATEFUL = {
@@ -61,10 +61,6 @@ def plain(inputs: dict[str, Any]) -> dict[str, str]:
     return {k: v.path if isinstance(v, pulumi.FileArchive) else repr(v) for k, v in inputs.items()}
 
 
-def internet_routes(program: Program) -> set[str]:
-    return {route.name for route in program.of_type("ec2/route:Route")}
-
-
 @pytest.mark.parametrize(("stack", "preview"), MODES)
 def test_policy_documents_are_known_in_preview(stack: str, preview: bool) -> None:
     documents = run(stack, preview=preview).documents()
@@ -74,6 +70,19 @@ def test_policy_documents_are_known_in_preview(stack: str, preview: bool) -> Non
             masking = "LogDataProtectionPolicy" in owner
             assert document["Version"] == ("2021-06-01" if masking else "2012-10-17"), owner
             assert document["Statement"], owner
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cores": [CORE]},
+        {"telemetry.collector_digest": f"sha256:{'2' * 64}"},
+        {"legacy_files": ["s3://old-bucket/api_keys.json"], "leak_reports.secret_arn": CORE["token_secret_arn"]},
+    ],
+)
+def test_optional_documents_are_known_in_preview(changes: dict[str, Any]) -> None:
+    changed = run("dev", preview=True, changes=json.dumps(changes)).documents()
+    assert len(changed) >= len(run("dev", preview=True).documents())
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -148,15 +157,7 @@ def test_resources_have_default_tags_and_data_class(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_program_contains_no_secret_value(stack: str) -> None:
-    forbidden = {
-        "password",
-        "passwords",
-        "passwordWo",
-        "secretString",
-        "secretBinary",
-        "authToken",
-        "noPasswordRequired",
-    }
+    forbidden = {"password", "passwords", "passwordWo", "secretString", "secretBinary", "authToken", "noPasswordRequired"}
     for resource in run(stack).resources:
         assert not forbidden & set(resource.inputs), f"{resource.type} {resource.name}"
         assert resource.type != "aws:secretsmanager/secretVersion:SecretVersion"
@@ -217,7 +218,7 @@ def test_log_bucket_uses_sse_s3_and_others_kms(bucket: str, algorithm: str) -> N
 def test_data_tier_has_no_internet_route(stack: str, nats: int) -> None:
     program = run(stack)
     assert len(program.of_type("ec2/natGateway:NatGateway")) == nats
-    assert not any(name.startswith("data") for name in internet_routes(program))
+    assert not any(route.name.startswith("data") for route in program.of_type("ec2/route:Route"))
     assert {a.inputs["mapPublicIpOnLaunch"] for a in program.of_type("ec2/subnet:Subnet")} == {False}
 
 
@@ -225,10 +226,8 @@ def test_data_tier_has_no_internet_route(stack: str, nats: int) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_only_load_balancer_accepts_internet_traffic(stack: str) -> None:
     rules = run(stack).of_type("vpc/securityGroupIngressRule:SecurityGroupIngressRule")
-    assert {(a.inputs["securityGroupId"], a.inputs["fromPort"]) for a in rules if "cidrIpv4" in a.inputs} == {
-        ("edge-id", 443),
-        ("edge-id", 80),
-    }
+    public = {(a.inputs["securityGroupId"], a.inputs["fromPort"]) for a in rules if "cidrIpv4" in a.inputs}
+    assert public == {("edge-id", 443), ("edge-id", 80)}
     assert all(len(a.inputs["description"]) > 10 for a in rules)
 
 
@@ -330,8 +329,7 @@ def test_alarms_notify_on_alarm_and_ok(stack: str) -> None:
 def test_log_groups_are_encrypted_and_in_key_policy(stack: str) -> None:
     program = run(stack)
     groups: list[dict[str, Any]] = [a.inputs for a in program.of_type("cloudwatch/logGroup:LogGroup")]
-    policy = program.policy("kms/key:Key", "logs")
-    (statement,) = (s for s in policy["Statement"] if s["Sid"] == "LogGroups")
+    statement = program.statements("kms/key:Key", "logs")["LogGroups"]
     arns = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
     assert sorted(arn.split(":log-group:")[1] for arn in arns) == sorted(group["name"] for group in groups)
     assert all(group["kmsKeyId"] == "arn:aws:mock:::logs" for group in groups)

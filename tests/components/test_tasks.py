@@ -52,10 +52,8 @@ def test_task_has_exactly_the_secrets_of_its_process(stack: str, process: str) -
 
 @pytest.mark.parametrize(("stack", "process"), CASES)
 def test_container_is_hardened(stack: str, process: str) -> None:
-    container = definition(stack, process)
-    assert container["command"] == [
-        word for word in RAW["process"][process]["command"] if word not in run(stack).exports["functions"]
-    ]
+    container, functions = definition(stack, process), run(stack).exports["functions"]
+    assert container["command"] == [word for word in RAW["process"][process]["command"] if word not in functions]
     assert container["user"] == RAW["image"]["user"]
     assert container["user"].split(":")[0].isdigit()
     assert container["readonlyRootFilesystem"] is True
@@ -81,14 +79,14 @@ def test_ports_and_health_check_match_services(stack: str, process: str) -> None
 @pytest.mark.parametrize("stack", STACKS)
 def test_task_variables_contain_no_credentials(stack: str) -> None:
     for process in PROCESSES:
-        values = {entry["name"]: entry["value"] for entry in definition(stack, process)["environment"]}
+        values = run(stack).variables(process)
         assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} & set(values)
         user = values["GATEHOUSE_DATABASE_URL"].split("://")[1].split("@")[0]
         assert user in {"gatehouse_app", "gatehouse_owner"}, "a URL with a password has a colon here"
 
 
 def test_only_migration_connects_as_database_owner() -> None:
-    owners = [p for p in PROCESSES if any("gatehouse_owner@" in str(e["value"]) for e in definition("dev", p)["environment"])]
+    owners = [p for p in PROCESSES if "gatehouse_owner@" in run("dev").variables(p)["GATEHOUSE_DATABASE_URL"]]
     assert owners == ["migrate"]
 
 
