@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
@@ -30,8 +31,7 @@ from gatehouse.http.fields import Cursors
 from gatehouse.identity.models import AUDITORS
 
 #: First characters of a formula in spreadsheets, full-width forms included, and characters that they skip before it.
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_SKIPPED = " \t\r\n\0\ufeff"
+_FORMULA = re.compile("(^|[;\t\r\n])([ \t\r\n\0\ufeff]*)(?=[=+@\uff1d\uff0b\uff0d\uff20-])")
 
 _BATCH = 1000
 _MEDIA_TYPES = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8; header=present"}
@@ -117,8 +117,12 @@ def _csv_event(view: AuditEventView) -> bytes:
 
 
 def csv_cell(text: str) -> str:
-    """The cell, prefixed with an apostrophe if a spreadsheet would read a formula or skip leading white space."""
-    return f"'{text}" if text.lstrip(_SKIPPED).startswith(_FORMULA) or text[:1] in ("\t", "\r", "\n") else text
+    """The cell with an apostrophe where a spreadsheet would read a formula or skip leading white space.
+
+    Also within the cell: spreadsheets of some regions separate cells by semicolons, and ignore the quotes of other separators.
+    """
+    text = _FORMULA.sub(lambda match: f"{match[1]}'{match[2]}", text)
+    return f"'{text}" if text[:1] in ("\t", "\r", "\n") else text
 
 
 def csv_line(cells: Sequence[str]) -> str:

@@ -199,10 +199,11 @@ async def _key(token: str, request: Request) -> Key | None:
 
 
 def _is_usable(key: Key, request: Request) -> bool:
-    """Whether a key is active, belongs to this environment and may be used from the client's address."""
+    """Whether a key is active, belongs to this environment, and allows the client's address and the request's method."""
     dependencies = request.dependencies
     active = key.state is KeyState.ACTIVE and (key.expires_at is None or key.expires_at > dependencies.clock.now())
     allowed = not key.addresses or allows(key.addresses, request.source_address)
+    allowed = allowed and (not key.methods or request.http.method in key.methods)
     # The console does not check signatures, so it cannot accept a key that requires them.
     unsigned = not (key.signing is not None and key.signing.required)
     return active and unsigned and key.environment is dependencies.key_environment and allowed

@@ -31,6 +31,18 @@ def test_formula_is_prefixed_with_an_apostrophe(text: str) -> None:
     assert csv_cell(text) == f"'{text}"
 
 
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [("x;=HYPERLINK(1);y", "x;'=HYPERLINK(1);y"), ("x\t@SUM(1)", "x\t'@SUM(1)"), ("x\n+1;-1", "x\n'+1;'-1"), ("x; =1", "x;' =1")],
+)
+def test_formula_behind_another_separator_is_escaped(text: str, escaped: str) -> None:
+    assert csv_cell(text) == escaped
+    line = csv_line(["a", text])
+    for delimiter in (",", ";", "\t"):
+        cells = [cell for row in csv.reader(io.StringIO(line, newline=""), delimiter=delimiter) for cell in row]
+        assert not [cell for cell in cells if cell.lstrip().startswith(("=", "+", "-", "@"))]
+
+
 @pytest.mark.parametrize("text", ["", "a", "a=1", "12", "2031-01-01T00:00:00Z", " a", "'=1"])
 def test_other_text_is_unchanged(text: str) -> None:
     assert csv_cell(text) == text

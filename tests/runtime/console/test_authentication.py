@@ -79,3 +79,11 @@ async def test_known_id_with_another_secret_is_denied(console: Console) -> None:
     forged = admin["token"][:-7] + ("A" if admin["token"][-7] != "A" else "B")
     from_us = console.client.get("/v1/keys", headers=console.as_(forged + admin["token"][-6:]))
     assert (await from_us).status_code == 401
+
+
+@pytest.mark.requirement("TR-04")
+async def test_methods_of_a_key_apply_at_the_console(console: Console) -> None:
+    reader = await console.create(name="read only", scopes=["role:operator"], methods=["GET"])
+    assert (await console.client.get("/v1/keys", headers=console.as_(reader["token"]))).status_code == 200
+    reply = await console.client.post("/v1/keys", json={"name": "a"}, headers=console.as_(reader["token"]))
+    assert reply.status_code == 401
