@@ -27,6 +27,7 @@ from gatehouse.http.validation import check_query, invalid, validate, validate_q
 from gatehouse.identity.models import Role, check, check_reach, manages
 from gatehouse.identity.service import Lockout
 from gatehouse.keys.models import KeyId, granted
+from gatehouse.leaks import scanner
 
 App = Callable[[HttpRequest], Awaitable[Response]]
 
@@ -44,6 +45,7 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
         await _authorize(endpoint, request)
         _check_parameters(http)
         content = await _json(request)
+        _reject_tokens([("query", http.query_params.multi_items()), ("body", content)])
         try:
             _check_scopes(endpoint, request, content)
         except (Forbidden, Unauthorized) as exc:
@@ -84,6 +86,22 @@ def _check_parameters(http: HttpRequest) -> None:
         raise invalid(f"query.{repeated[:20]}", "is sent more than once", "send it once")
     if len(http.headers.getlist("if-match")) > 1:
         raise invalid("header.if-match", "is sent more than once", "send it once, with one version")
+
+
+def _reject_tokens(parts: list[tuple[str, Any]]) -> None:
+    """Raise BadRequest if a text contains a token: it would be stored, and audit events cannot be changed."""
+    while parts:
+        location, value = parts.pop()
+        if isinstance(value, dict):
+            parts += [(f"{location}.{name}" if name.isidentifier() else location, item) for name, item in value.items()]
+            value = list(value)
+        if isinstance(value, list | tuple):
+            parts += [(f"{location}[{index}]", item) for index, item in enumerate(value)]
+        elif isinstance(value, str):
+            match = next(scanner.find(value.encode()), None)
+            if match is not None:
+                fix = "remove the key, and revoke it if others can read the text"
+                raise invalid(scanner.redact_keys(location), f"contains the API key {match.redacted}", fix)
 
 
 async def _json(request: Request) -> object:
