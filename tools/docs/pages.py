@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tools.docs import controls, costs, diagrams, key_lifecycle, permissions, requirements, runtime_settings, stack_settings
+from tools.docs import controls, costs, diagrams, events, key_lifecycle, permissions, requirements, runtime_settings, stack_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED: dict[str, Callable[[], str]] = {
@@ -14,6 +14,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "permissions.md": permissions.page,
     "costs.md": costs.page,
     "key-lifecycle.md": key_lifecycle.page,
+    "events.md": events.page,
 }
 """Pages of `docs/`. tests/repository/test_pages.py checks that they are current."""
 

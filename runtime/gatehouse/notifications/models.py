@@ -10,13 +10,13 @@ from gatehouse.audit.models import AuditAction, DescribedStr
 
 
 class NotificationEvent(DescribedStr):
-    """Events that a receiver can subscribe to."""
+    """Events that a webhook can subscribe to."""
 
-    KEY_REVOKED = "key.revoked", "An API key was revoked, by management or by its holder."
+    KEY_REVOKED = "key.revoked", "An API key was revoked, by an administrator or by its holder."
     KEY_ROTATED = "key.rotated", "An API key was replaced by a successor."
-    KEY_EXPIRES_SOON = "key.expires_soon", "An API key expires within 30, 7 or 1 days."
-    KEY_LEAKED = "key.leaked", "An API key was reported as found in public."
-    KEY_UNUSUAL = "key.unusual", "An API key was used in an unusual way."
+    KEY_EXPIRES_SOON = "key.expires_soon", "An API key expires within 30 days, 7 days or 1 day."
+    KEY_LEAKED = "key.leaked", "An API key was reported as publicly exposed."
+    KEY_UNUSUAL = "key.unusual", "Unusual use of an API key was detected."
 
 
 #: Action in the audit trail -> event that receivers are notified of.
