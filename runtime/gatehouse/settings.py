@@ -70,10 +70,12 @@ def _check_checkpoint_archive(value: str) -> str:
 def _parse_legacy_files(value: object) -> object:
     if not isinstance(value, str):
         return value
-    places = tuple(part.strip() for part in value.split(",") if part.strip())
-    if any(not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+\.json|file:/.+\.json", place) for place in places):
+    locations = tuple(part.strip() for part in value.split(",") if part.strip())
+    if any(
+        not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+\.json|file:/.+\.json", location) for location in locations
+    ):
         raise ValueError("must be comma-separated s3://bucket/key.json or file:/path.json")
-    return tuple(place.removeprefix("file:") for place in places)
+    return tuple(location.removeprefix("file:") for location in locations)
 
 
 def _parse_networks(value: object) -> object:
@@ -309,7 +311,7 @@ class Settings(SharingSettings):
         "Gatehouse/prod. If unset, they are not written.",
     )
     bind: str = Field(
-        default="0.0.0.0",  # noqa: S104 - a container listens on all of its addresses; the security group decides who reaches it
+        default="0.0.0.0",  # noqa: S104 - a container listens on all addresses; its security group restricts access
         description="Address on which the services listen. Access to a container is restricted by its security group.",
     )
     gateway_port: Port = Field(default=8080, description="Port of the gateway service.")
@@ -320,8 +322,8 @@ class Settings(SharingSettings):
         default=_CONNECTIONS.request_s,
         ge=0.1,
         le=600,
-        description="Time in seconds for a client to send the headers of a request, and again for its body (408). A body gets a "
-        f"second more for every {_CONNECTIONS.bytes_per_s_min} bytes.",
+        description="Timeout in seconds for receiving the headers of a request, and separately for its body (408). The timeout "
+        f"of the body increases by one second for every {_CONNECTIONS.bytes_per_s_min} bytes.",
     )
     response_timeout_s: float = Field(
         default=_CONNECTIONS.response_s,
@@ -333,23 +335,23 @@ class Settings(SharingSettings):
         default=_CONNECTIONS.idle_s,
         ge=1,
         le=4000,
-        description="Time in seconds between two requests of a connection. Must be longer than the idle timeout of the load "
+        description="Idle timeout of connections between requests, in seconds. Must be longer than the idle timeout of the load "
         "balancer.",
     )
     connections_max: int = Field(
-        default=_CONNECTIONS.connections_max, ge=16, le=65_536, description="Number of open connections of a worker (503)."
+        default=_CONNECTIONS.connections_max, ge=16, le=65_536, description="Maximum number of open connections per worker (503)."
     )
     address_connections_max: int = Field(
         default=_CONNECTIONS.address_connections_max,
         ge=1,
         le=65_536,
-        description="Number of open connections of an address to a worker (429). Trusted proxies are exempt.",
+        description="Maximum number of open connections per client address and worker (429). Trusted proxies are exempt.",
     )
     address_bodies_max: int = Field(
         default=_CONNECTIONS.address_bodies_max,
         ge=1,
         le=65_536,
-        description="Number of request bodies that a client address sends to a worker at the same time (429).",
+        description="Maximum number of request bodies that a client address sends to a worker concurrently (429).",
     )
 
     max_staleness_ms: int = Field(

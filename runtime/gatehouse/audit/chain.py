@@ -1,4 +1,4 @@
-"""Hash chain of the audit trail and its checkpoints: the bytes that hashes and signatures cover, and the search for a break.
+"""Hash chain of the audit trail and its checkpoints: the bytes that hashes and signatures cover, and the detection of breaks.
 
     hash = SHA-256( DOMAIN | previous_hash | seq | occurred_us | field ... field | details )
 
@@ -42,8 +42,6 @@ from gatehouse.clock import to_microseconds
 HASH_BYTES = 32
 DOMAIN = b"gatehouse-audit-1\0"
 GENESIS = hashlib.sha256(b"gatehouse-audit-1 genesis").digest()
-
-
 CHECKPOINT_DOMAIN = b"gatehouse-checkpoint-1\0"
 ED25519 = "ed25519"
 ECDSA_P256 = "ecdsa-p256-sha256"  # ASN.1 DER, as AWS KMS signs with ECDSA_SHA_256
@@ -51,7 +49,7 @@ PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A contradiction between rows and checkpoints. `seq`: the first row that is wrong or missing."""
+    """A contradiction between rows and checkpoints. `seq`: the first wrong or missing row."""
 
     seq: int
     reason: str
@@ -123,7 +121,9 @@ def is_signed(checkpoint: Checkpoint, keys: Iterable[PublicKey]) -> bool:
     return any(_verifies(key, checkpoint) for key in keys)
 
 
-def disagreement(row_hashes: Mapping[int, bytes], checkpoints: Iterable[Checkpoint], keys: Iterable[PublicKey]) -> Finding | None:
+def find_contradiction(
+    row_hashes: Mapping[int, bytes], checkpoints: Iterable[Checkpoint], keys: Iterable[PublicKey]
+) -> Finding | None:
     """First contradiction between an intact chain and its checkpoints, by row; None if they agree.
 
     `row_hashes`: sequence number to hash, of every row. A checkpoint with an invalid signature is a contradiction too.

@@ -79,7 +79,7 @@ _TARGET_TYPES = {
 
 
 class AuditEvent(msgspec.Struct, frozen=True):
-    """One recorded act. The fields are the columns of the trail; the hash of a row covers them in this order.
+    """One recorded action. The fields are the columns of the trail; the hash of a row covers them in this order.
 
     Adding or reordering fields changes the hash and needs another `chain.DOMAIN`.
     """
@@ -106,7 +106,7 @@ def system_event(
     source_address: str = "",
     outcome: Outcome = "success",
 ) -> AuditEvent:
-    """An event without a request: a background job or a process acted. `at`: Unix seconds."""
+    """Event of a background job or process, without a request. `at`: Unix seconds."""
     return AuditEvent(at, "system", actor_id, action, action.target_type, target_id, outcome, "", source_address, details)
 
 

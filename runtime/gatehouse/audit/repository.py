@@ -17,7 +17,7 @@ from gatehouse.db.statements import Conditions, RowMapping, placeholders
 #: pg_advisory_xact_lock of the writer. Taken after the lock of the change trigger (7126501), never before it.
 APPEND_LOCK = 7126502
 
-#: Rows that are read and hashed at a time.
+#: Number of rows that are read and hashed at a time.
 BATCH_ROWS = 1000
 
 _TEXT_COLUMNS = AuditEvent.__struct_fields__[1:-1]  # between occurred_at and details
@@ -52,7 +52,7 @@ class AuditRepository:
         self._pool = pool
 
     async def append(self, event: AuditEvent) -> int:
-        """Append an event in a transaction of its own, for acts that change no other row, such as a denied attempt."""
+        """Append an event in a transaction of its own, for actions that change no other row, such as a denied request."""
         async with self._pool.transaction() as connection:
             return await append(connection, event)
 

@@ -19,7 +19,7 @@ class SearchAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Filters of the audit trail. All must match."""
 
     target_id: Annotated[
-        Annotated[str, Meta(max_length=100)] | None, Meta(description="Id of the key or name of the Core acted on.")
+        Annotated[str, Meta(max_length=100)] | None, Meta(description="Target of the action: a key id or the name of a Core.")
     ] = None
     action: Annotated[
         Annotated[str, Meta(max_length=64)] | None,
@@ -116,7 +116,7 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
     }
 
     version: Literal[1] = 1
-    seq: Annotated[int, Meta(ge=1, description="The last event covered.")]
+    seq: Annotated[int, Meta(ge=1, description="The last event that the checkpoint covers.")]
     hash: Annotated[str, matching(r"[0-9a-f]{64}", description="Hexadecimal hash of that event.")]
     taken_at: Instant
     key_id: Annotated[str, Meta(description="The signing key: an ARN, or the fingerprint of the public key.")]

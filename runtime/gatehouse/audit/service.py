@@ -1,4 +1,4 @@
-"""Audit trail: denied attempts are recorded without flooding the trail, and checkpoints are taken when they are due."""
+"""Audit trail: recording of denied requests at a bounded rate, and checkpoints."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from gatehouse.identity.models import Actor
 
 WINDOW_S = 60
 
-#: Addresses with a row of their own in one window. All others share one row, so that many addresses do not bypass the count.
+#: Maximum number of addresses with a separate row per window. All others share one row.
 ADDRESSES_MAX = 200
 _OTHERS = "others"
 
 
 class DeniedAttempts:
-    """The first denied attempt of an address in a window is written at once, the others as one row with their number.
+    """Records denied requests: immediately the first of an address in a window, the others together as one count.
 
-    The number is kept in memory until the window ends. It is lost if the process is killed; the first row is not.
+    The count is kept in memory until the window ends and is lost if the process is killed.
     """
 
     def __init__(self, trail: AuditRepository, clock: Clock, *, service: str) -> None:
@@ -39,7 +39,7 @@ class DeniedAttempts:
         self._attempts: dict[str, int] = {}
 
     async def record(self, address: str, request_id: RequestId, reason: str) -> None:
-        """Record an attempt. Never raises: the request is denied whether or not the database can be reached."""
+        """Record a denied request. Does not raise if the database is unavailable: the request is denied in any case."""
         await self.run_once()
         subject = network_of(address)
         if subject not in self._attempts and len(self._attempts) >= ADDRESSES_MAX:
@@ -51,7 +51,7 @@ class DeniedAttempts:
         await self._write(subject, request_id, {"reason": reason, "attempts": 1})
 
     async def flush(self) -> None:
-        """Write the counts of the current window, for the shutdown."""
+        """Write the counts of the current window, at shutdown."""
         attempts, self._attempts = self._attempts, {}
         for subject, count in attempts.items():
             if count:
@@ -66,7 +66,7 @@ class DeniedAttempts:
 
     async def _write(self, subject: str, request_id: RequestId, details: Details) -> None:
         actor = Actor(type="system", id="anonymous", request_id=request_id, source_address=subject)
-        event = actor.did(
+        event = actor.event(
             AuditAction.ACCESS_DENIED,
             target_id=self._service,
             at=self._clock.now(),
@@ -76,7 +76,7 @@ class DeniedAttempts:
         try:
             await self._trail.append(event)
         except Unavailable:
-            # The request log still has the attempt. The response does not wait for the database.
+            # The request log contains the denial.
             return
 
 
@@ -121,11 +121,10 @@ def _parse(text: bytes) -> Checkpoint:
 
 
 class Checkpointer:
-    """Takes a checkpoint when `rows` rows are new, or one row is new and the last checkpoint is `seconds` old.
+    """Creates a checkpoint after `rows` new rows, or after one new row if the last checkpoint is `seconds` old.
 
-    A broken chain is never signed: `on_broken` is called with the sequence number of the row, at each run until the chain is
-    intact. A checkpoint is stored in the archive before the database, so the archive has every checkpoint that the database
-    has.
+    A broken chain is never signed: each run calls `on_broken` with the sequence number of the row until the chain is
+    intact. A checkpoint is stored in the archive before the database, so the archive contains every checkpoint of the database.
     """
 
     def __init__(
@@ -149,7 +148,7 @@ class Checkpointer:
         self._started_at = clock.now()
 
     async def run_once(self) -> Checkpoint | None:
-        """Take a checkpoint if one is due. Raises Unavailable; the next run tries again."""
+        """Create a checkpoint if one is due. Raises Unavailable; the next run tries again."""
         last = await self._trail.last_checkpoint()
         new_rows = await self._trail.newest_seq() - (0 if last is None else last.seq)
         age_s = self._clock.now() - (self._started_at if last is None else last.taken_at)
@@ -159,7 +158,7 @@ class Checkpointer:
         return await self.take()
 
     async def take(self) -> Checkpoint | None:
-        """Take a checkpoint now. None if no row is new or the chain is broken. Raises Unavailable."""
+        """Create a checkpoint now. None if no row is new or the chain is broken. Raises Unavailable."""
         last = await self._trail.last_checkpoint()
         newest = await self._trail.newest_seq()
         if last is not None and newest < last.seq:

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from gatehouse.audit.chain import PublicKey, disagreement, first_break, public_keys
+from gatehouse.audit.chain import PublicKey, find_contradiction, first_break, public_keys
 from gatehouse.audit.models import AuditRow, Checkpoint
 from gatehouse.audit.schemas import AuditEventView, CheckpointView, audit_row, checkpoint_of
 from gatehouse.cli.options import ConsoleOption, JsonOption, TokenOption, connect
@@ -138,7 +138,7 @@ def verify(
         stop("a row has invalid values: the trail was changed")
     reason = "the row was changed, or an earlier row was removed or moved"
     if broken is None and proofs is not None:
-        finding = disagreement({row.seq: row.hash for row in rows}, *proofs)
+        finding = find_contradiction({row.seq: row.hash for row in rows}, *proofs)
         broken, reason = (None, "") if finding is None else (finding.seq, finding.reason)
     _report(rows, broken, reason, None if proofs is None else proofs[0], as_json=as_json)
 

@@ -58,7 +58,7 @@ def log_level(
 def features(client: ConsoleClient) -> Output:
     """List the features that GATEHOUSE_FEATURES can switch off, and their state at this console."""
     listed = client.features()
-    rows = [(feature.name, feature.service, "on" if feature.enabled else "off", feature.meaning) for feature in listed]
+    rows = [(feature.name, feature.service, "on" if feature.enabled else "off", feature.description) for feature in listed]
     return listed, lambda: print_table(("feature", "service", "state", "description"), rows)
 
 

@@ -142,7 +142,7 @@ async def _import(
 async def _export(settings: Settings, location: str) -> tuple[int, int]:
     async with open_transfer(settings) as transfer:
         generation, salt, now = transfer.imports.generation, secrets.token_hex(16), transfer.imports.clock.now()
-        event = _actor().did(AuditAction.REGISTRY_EXPORT, target_id=salt, at=now, details={"location": location})
+        event = _actor().event(AuditAction.REGISTRY_EXPORT, target_id=salt, at=now, details={"location": location})
         parts = [file_formats.head(generation, salt, made_at=rfc3339(now), environment=settings.environment)]
         pending, rows = b"", 0
 
@@ -187,7 +187,7 @@ async def _restore(settings: Settings, content: bytes, location: str, dry_run: b
 
 async def _restore_rows(transfer: Transfer, batches: list[bytes], location: str, salt: str) -> dict[str, tuple[int, int]]:
     at = transfer.imports.clock.now()
-    event = _actor().did(AuditAction.REGISTRY_RESTORE, target_id=salt, at=at, details={"location": location})
+    event = _actor().event(AuditAction.REGISTRY_RESTORE, target_id=salt, at=at, details={"location": location})
     return await transfer.exports.restore(batches, event)
 
 

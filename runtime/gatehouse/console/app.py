@@ -162,7 +162,7 @@ def _legacy_file_jobs(settings: Settings, pool: Pool, clock: Clock, pepper: Pepp
     if not settings.legacy_files:
         return []
     files = LegacyFileSync(RemovalRepository(pool), settings.legacy_files, clock, pepper)
-    return [PeriodicJob("old files", LEGACY_FILES_INTERVAL_S, files.run_once)]
+    return [PeriodicJob("legacy files", LEGACY_FILES_INTERVAL_S, files.run_once)]
 
 
 def _identity_provider(settings: Settings, clock: Clock) -> IdentityProvider | None:
@@ -178,7 +178,7 @@ def _notification_jobs(settings: Settings, pool: Pool, clock: Clock, pepper: Pep
     topic = SnsTopic(settings.notification_topic) if settings.notification_topic else None
     dispatcher = NotificationDispatcher(NotificationRepository(pool), sender, topic, clock, pepper)
     return [
-        PeriodicJob("notices", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
+        PeriodicJob("notifications", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
         PeriodicJob("reminders", REMIND_INTERVAL_S, dispatcher.remind),
     ]
 

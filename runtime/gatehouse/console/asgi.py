@@ -38,37 +38,34 @@ from gatehouse.usage.routes import ENDPOINTS as USAGE
 
 ENDPOINTS = (*KEYS, *AUDIT, *USAGE, *NOTIFICATIONS, *LEAKS, *CORES, *OPERATIONS, *SESSIONS)
 
-#: A malformed id names no resource, so it is 404 rather than 400: ids have no pattern.
+#: Ids have no pattern, so that a malformed id is 404 like an unknown one.
 _ID = {"type": "string", "minLength": 1, "maxLength": 100}
 
 API = Api(
     title="Gatehouse management API",
-    description="Create and manage API keys, read usage and the audit trail, and operate a deployment. Every change "
-    "is recorded in"
-    " the audit trail. Errors are problem documents (RFC 9457).",
+    description="Create and manage API keys, read usage and the audit trail, and operate a deployment. Every change is recorded"
+    " in the audit trail. Errors are problem documents (RFC 9457).",
     security_schemes={
         CREDENTIAL: {
             "type": "http",
             "scheme": "bearer",
-            "description": "The bootstrap token, an API key with the scope `admin` or a role such as `role:operator`, "
-            "or a JWT of the"
-            " configured identity provider.",
+            "description": "The bootstrap token, an API key with the scope `admin` or a role such as `role:operator`, or a JWT"
+            " of the configured identity provider.",
         },
         SESSION: {
             "type": "apiKey",
             "in": "cookie",
             "name": COOKIE,
-            "description": "The session cookie set by POST /v1/sessions. Requests that may change something must also send"
-            " `X-CSRF-Token`. Where `x-step-up` applies, the credential must have been shown recently; otherwise the "
-            "response is 401"
+            "description": "The session cookie set by POST /v1/sessions. Requests that can change data must also send"
+            " `X-CSRF-Token`. Where `x-step-up` applies, the user must have signed in recently; otherwise the response is 401"
             " with the code `step_up_required`.",
         },
         SIGNATURE: {
             "type": "apiKey",
             "in": "header",
             "name": "webhook-signature",
-            "description": "A Standard Webhooks signature, with `webhook-id` and `webhook-timestamp`. GitHub sends "
-            "its own two headers.",
+            "description": "A Standard Webhooks signature, with `webhook-id` and `webhook-timestamp`. GitHub sends its own"
+            " headers.",
         },
     },
     path_parameters={
@@ -96,13 +93,13 @@ Close = Callable[[], Awaitable[None]]
 
 
 def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_stop: Sequence[Close] = ()) -> ASGIApp:
-    """The application. `on_stop`: called in order when it stops, to close what `dependencies` opened."""
+    """The console application. `on_stop`: functions that close `dependencies`, called in order at shutdown."""
     denied = DeniedAttempts(dependencies.audit, dependencies.clock, service="console")
     lockout = Lockout(dependencies.clock)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        # Writes the count of denials when their minute is over, even if no further request arrives.
+        # Writes the count of denied requests at the end of its window, even if no further request arrives.
         periodic = [PeriodicJob("denied attempts", WINDOW_S, denied.run_once), *jobs]
         tasks = [asyncio.create_task(job.run(dependencies.observer), name=job.name) for job in periodic]
         yield
@@ -129,12 +126,12 @@ def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_s
 
 
 def enabled(features_off: frozenset[str]) -> list[Endpoint]:
-    """The endpoints of a console without the features that are off."""
+    """Endpoints of all features except the disabled ones."""
     return [endpoint for endpoint in ENDPOINTS if endpoint.feature not in features_off]
 
 
 def document(features_off: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """The OpenAPI document of a console without the features that are off."""
+    """OpenAPI document without the endpoints of disabled features."""
     return openapi.document(API, enabled(features_off))
 
 
@@ -189,7 +186,7 @@ def _handle_errors(app: Starlette, *, step_up_max_age_s: float) -> None:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Methods of every route at the path. The router reports those of the first one only."""
+    """Methods of all routes with this path. The router reports only those of the first one."""
     path = request.scope["path"]
     routes = [route for route in request.app.routes if isinstance(route, Route) and route.path_regex.fullmatch(path)]
     return sorted({method for route in routes for method in route.methods or ()})

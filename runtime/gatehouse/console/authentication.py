@@ -1,6 +1,6 @@
 """Authentication at the console: the bootstrap token, an API key with a role, a JWT, or a browser session.
 
-Credentials are bearer tokens (RFC 6750), compared in constant time. A session has the rights that its credential has now: it ends
+Credentials are bearer tokens (RFC 6750), compared in constant time. A session has the current rights of its credential: it ends
 when the key behind it is revoked, expires or loses its role.
 
 Browsers send the session cookie with every request, including requests that another site triggers. `SameSite=Strict` prevents
@@ -46,8 +46,8 @@ _SAFE = frozenset({"GET", "HEAD"})
 async def authenticate(request: Request) -> Caller:
     """The caller of a request. Raises Unauthorized, CrossSite, RateLimited, BadRequest (two credentials), Unavailable.
 
-    Failures are counted by address and claimed credential. A wrong cookie is not counted: it has 256 random bits, and an old
-    one in a forgotten tab must not lock out an office.
+    Failures are counted by address and claimed credential. Invalid cookies are not counted: they have 256 random bits, and an
+    expired cookie in an open tab must not lock out the address.
     """
     cookie = session_cookie(request.http)
     if cookie is not None and SESSIONS.name not in request.dependencies.features_off:
@@ -64,7 +64,7 @@ async def authenticate(request: Request) -> Caller:
 
 
 def check_lockout(request: Request, principal: str, message: str) -> None:
-    """Raises RateLimited while the address is locked out for this principal."""
+    """Raise RateLimited while the address is locked out for this principal."""
     wait_s = request.lockout.wait_s(request.source_address, principal)
     if wait_s:
         request.http.state.retry_after = str(wait_s)
@@ -102,7 +102,7 @@ def clear_cookie(response: Response) -> None:
 
 
 def check_site(request: Request) -> None:
-    """Raises CrossSite if the browser reports another origin, or reports none for a request that may change something."""
+    """Raise CrossSite if the browser reports another origin, or no origin for a request that can change data."""
     headers, safe = request.http.headers, request.http.method in _SAFE
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     # `none` means that the user typed the address, which never changes anything.
@@ -118,7 +118,7 @@ async def _from_token(request: Request, token: str) -> Caller:
     dependencies = request.dependencies
     # API keys contain no dot; a JWT contains two.
     if dependencies.identity_provider is not None and "." in token:
-        person = await dependencies.identity_provider.person(token)
+        person = await dependencies.identity_provider.identify(token)
         if person is None:
             raise Unauthorized("The bearer token is invalid.")
         return Caller(_actor(request, "person", person.subject), person.roles, "person", person.proven_at)
@@ -142,7 +142,7 @@ async def _from_session(request: Request, cookie: str) -> Caller:
     _check_csrf(request, cookie)
     roles = await _session_roles(session, request)
     if roles is None:
-        raise Unauthorized("The credential of this session is no longer valid. Sign in with another one.")
+        raise Unauthorized("The credential of this session is no longer valid. Sign in with another credential.")
     log_id = session.actor_id if session.actor_type == "key" else session.actor_type
     return Caller(_actor(request, session.actor_type, session.actor_id), roles, log_id, session.proven_at, session)
 
@@ -153,7 +153,7 @@ async def _session_roles(session: Session, request: Request) -> frozenset[Role] 
     if session.actor_type == "person":
         return None if dependencies.identity_provider is None else frozenset(role for role in Role if role.value in session.roles)
     if session.actor_type == "bootstrap":
-        valid = dependencies.sessions.bond_holds(session.bond, dependencies.bootstrap_token)
+        valid = dependencies.sessions.verify_bond(session.bond, dependencies.bootstrap_token)
         return frozenset({Role.OWNER}) if valid else None
     key = await dependencies.keys.get(KeyId(session.actor_id))
     return roles_of(key.scopes) if key is not None and _is_usable(key, request) else None
@@ -164,7 +164,7 @@ def _actor(request: Request, kind: Literal["bootstrap", "key", "person"], id: st
 
 
 def _claimed_principal(request: Request) -> str:
-    """Which credential a request claims to have, unproven: a key id, `bootstrap`, `person` for a JWT, or `other`."""
+    """Credential that a request claims to have, unverified: a key id, `bootstrap`, `person` for a JWT, or `other`."""
     prefix = request.dependencies.key_prefix
     token = request.http.headers.get("authorization", "").partition(" ")[2].strip()
     parsed = tokens.parse(token, prefix)
@@ -199,7 +199,7 @@ async def _key(token: str, request: Request) -> Key | None:
 
 
 def _is_usable(key: Key, request: Request) -> bool:
-    """Whether a key is active, belongs to this environment, and allows the client's address and the request's method."""
+    """True if a key is active, belongs to this environment, and allows the client's address and the request's method."""
     dependencies = request.dependencies
     active = key.state is KeyState.ACTIVE and (key.expires_at is None or key.expires_at > dependencies.clock.now())
     allowed = not key.addresses or allows(key.addresses, request.source_address)
@@ -213,7 +213,7 @@ def _check_csrf(request: Request, cookie: str) -> None:
     if request.http.method in _SAFE:
         return
     sent = request.http.headers.getlist(CSRF_HEADER)
-    if len(sent) != 1 or not request.dependencies.sessions.csrf_fits(cookie, sent[0]):
+    if len(sent) != 1 or not request.dependencies.sessions.verify_csrf(cookie, sent[0]):
         fix = f"send {CSRF_HEADER} with the csrf_token of GET /v1/sessions/current"
         _reject(f"header.{CSRF_HEADER.lower()}", "is missing or belongs to another session", fix)
 

@@ -34,8 +34,8 @@ from gatehouse.verification.rate_limiters import RedisRateLimits
 class Dependencies:
     """Stores, services and settings of one console process.
 
-    pepper: under which tokens are stored.
-    cursor_pepper: the session key, under which page cursors are signed.
+    pepper: HMAC secret of tokens.
+    cursor_pepper: session key, which signs page cursors.
     bootstrap_token: the first admin credential. None: only keys with a role are accepted.
     staleness_s: the propagation bound. A change waits at most this long for the gateways to confirm it.
     addresses: determines the client address behind trusted proxies.
@@ -43,7 +43,7 @@ class Dependencies:
     https: the public URL uses https, so HSTS is sent.
     origin: origin of the console, such as https://console.example.com. Empty: the origin that the browser used.
     features_off: names of disabled features.
-    helpers: probes of dependencies without which the console is degraded rather than unavailable.
+    helpers: probes of optional dependencies. Without them, the console is degraded rather than unavailable.
     counters: rate limit counters of the gateways. None when each gateway worker has its own counters.
     signer: signs checkpoints. None when checkpoints are disabled.
     webhook_networks: private networks that webhooks may use.
@@ -88,9 +88,10 @@ class Dependencies:
 class Caller:
     """An authenticated caller.
 
-    roles: of its credential now. session: the browser session it uses, None when it sent the credential itself.
-    proven_at: Unix seconds at which the credential was last shown.
-    log_id: how request logs name it.
+    roles: current roles of the credential.
+    log_id: identifier in request logs.
+    proven_at: Unix seconds of the last authentication.
+    session: browser session of the request. None if the request contains the credential.
     """
 
     actor: Actor
@@ -102,7 +103,7 @@ class Caller:
 
 @dataclass(slots=True)
 class Request:
-    """A request as handlers see it.
+    """Request that handlers receive.
 
     response: collects headers and cookies of the response.
     content: the raw body, once it has been read.

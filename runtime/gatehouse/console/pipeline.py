@@ -1,6 +1,6 @@
 """Processing of a management API request: authenticate, authorize, read the body, validate it, and call the handler.
 
-Roles and step-up rules stand in the endpoint declarations. In addition, only owners create, change and revoke keys that can
+Endpoints declare roles and step-up rules. In addition, only owners create, change and revoke keys that can
 manage keys, which prevents privilege escalation. Sensitive operations of a browser session require a recent sign-in, so that an
 unattended or stolen session is of limited use. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 9470 (challenge).
 """
@@ -129,7 +129,7 @@ def _handler(endpoint: Endpoint) -> Callable[..., Awaitable[Any]]:
 
 
 def _response(endpoint: Endpoint, request: Request, result: Any) -> Response:
-    """What a handler returned, with the headers that it set."""
+    """The result of a handler as a response, with the headers that the handler set."""
     if isinstance(result, Response):
         response = result
     elif result is None:
@@ -162,7 +162,7 @@ async def _check_target(endpoint: Endpoint, request: Request) -> None:
 
 
 def _check_scopes(endpoint: Endpoint, request: Request, content: object) -> None:
-    """Check the scopes that a body grants, at any depth and whatever the endpoint. Raises Forbidden, StepUpRequired."""
+    """Check the scopes that a body grants, at any depth. Raises Forbidden, StepUpRequired."""
     if endpoint.changes_state and request.content:
         scopes = list(_scopes(content))
         check_reach(request.authenticated.roles, scopes)

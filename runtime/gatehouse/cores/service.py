@@ -127,7 +127,7 @@ class RegistrationService:
 
     def _event(self, caller: Caller, action: AuditAction, name: str, now: float, details: Details) -> AuditEvent:
         actor = Actor("key", caller.key.id, caller.request_id, caller.source_address)
-        return actor.did(action, target_id=name, at=now, details=details)
+        return actor.event(action, target_id=name, at=now, details=details)
 
 
 def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:

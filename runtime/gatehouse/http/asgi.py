@@ -147,7 +147,7 @@ def _media_type(message: str, fix: str) -> UnsupportedMediaType:
 
 
 class ClientGone(Exception):
-    """The client closed the connection before the request was complete."""
+    """The client disconnected before the request was complete."""
 
 
 class ClientAddresses:

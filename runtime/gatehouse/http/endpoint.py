@@ -14,7 +14,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class StepUp(StrEnum):
-    """When a browser session must have shown its credential recently (RFC 9470)."""
+    """Rule for when a browser session must have authenticated recently (RFC 9470)."""
 
     NEVER = "never"
     ALWAYS = "always"
@@ -33,7 +33,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response besides the success response. `type` None: no body. `problem`: it may also be a problem document."""
+    """A response other than the success response. `type` None: no body. `problem`: it may also be a problem document."""
 
     description: str
     type: Any = None
@@ -58,19 +58,19 @@ class Endpoint:
 
     method, path: as in OpenAPI, with `{name}` for path parameters.
     tag: group in the API reference.
-    handler: coroutine that answers. Summary, description, query, body and response are read from it unless they are given:
-        summary and description from its docstring, the others from its signature.
+    handler: coroutine that handles requests. Fields that are not set are derived from it: summary and description from its
+        docstring; query, body and response from its signature.
     roles: names of the roles that may call it. Required if it accepts a credential.
     security: names of the accepted security schemes, as alternatives.
     step_up: required unless the endpoint changes nothing.
-    read_only: it changes nothing although its method could.
+    read_only: the operation changes nothing, although its method could.
     feature: name of the feature to which it belongs; empty if it always exists.
-    status: status of success; 0 if the status is that of another service.
-    errors: statuses besides those that all endpoints of the API can return.
+    status: status of a successful response; 0 if a Core determines it.
+    errors: statuses of errors in addition to those of all endpoints.
     responses: further responses by status.
     content: media types and schemas of the success response, instead of JSON.
     response_description: description of the success response.
-    headers: request headers besides the common headers.
+    headers: request headers in addition to the common ones.
     links: links of the success response.
     """
 

@@ -24,7 +24,7 @@ class Probe(Protocol):
     name: str
 
     async def check(self) -> None:
-        """Returns when the dependency answers; raises Unavailable otherwise."""
+        """Return if the dependency responds. Raises Unavailable."""
         ...
 
 
@@ -40,7 +40,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whether the service can answer requests, by dependency."""
+    """State of the service and of its dependencies."""
 
     example: ClassVar = {"status": "ready", "checks": {"database": "ok", "keys": "ok", "redis": "ok"}}
 
@@ -64,14 +64,14 @@ async def readiness(required: Probes, optional: Probes = (), features_off: Itera
 
 
 async def _failure(probe: Probe) -> str:
-    """Why a probe failed, or an empty string."""
+    """Reason why a probe failed; empty on success."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             await probe.check()
     except Unavailable as exc:
         return f"{probe.name}: {exc.detail or exc.public}"
     except TimeoutError:
-        return f"{probe.name}: no answer in {PROBE_TIMEOUT_S} s"
+        return f"{probe.name}: no response within {PROBE_TIMEOUT_S} s"
     return ""
 
 
@@ -101,6 +101,6 @@ class LifespanApp:
                 self._observer.log.error("not started", service=self._observer.service, reason=exc.public)
                 await send({"type": "lifespan.startup.failed", "message": ""})
                 return
-            self._observer.log.error("stopped badly", service=self._observer.service, reason=exc.public)
+            self._observer.log.error("stopped with an error", service=self._observer.service, reason=exc.public)
         self._observer.log.info("stopped", service=self._observer.service)
         await send({"type": "lifespan.shutdown.complete"})

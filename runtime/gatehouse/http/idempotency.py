@@ -29,8 +29,6 @@ REPLAY_S = 86_400
 #: Maximum duration of a request in seconds. The longest is a revocation, which waits up to one minute.
 RUNNING_S_MAX = 120.0
 KEY_CHARS_MAX = 255
-
-
 REPLAYED = "Idempotency-Replayed"
 
 HEADER = Header(
@@ -44,7 +42,7 @@ HEADER = Header(
 #: A Structured Field String (RFC 9651, section 3.3.3), quotes included.
 _STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')
 
-#: Maximum clock difference of two consoles, for the search of the audit event of a request.
+#: Maximum clock difference between consoles when the audit event of a request is looked up.
 _CLOCK_SKEW_S = 60.0
 
 _CLAIM = (
@@ -63,17 +61,17 @@ _TAKE_OVER = (
     " target_id = '' WHERE lookup = $1 AND request_id = $6 AND sealed IS NULL"
 )
 
-_KEEP = (
+_SAVE = (
     "UPDATE idempotent_request SET running = false, target_id = $3, generation = $4, sealed = $5"
     " WHERE lookup = $1 AND request_id = $2"
 )
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A request that is about to act. Times are Unix seconds."""
+    """Claim of an Idempotency-Key by a request. Times are Unix seconds."""
 
-    lookup: bytes  # 32 bytes, of the caller and the key
-    fingerprint: bytes  # 32 bytes, of the request
+    lookup: bytes  # 32 bytes: hash of the caller and the key
+    fingerprint: bytes  # 32 bytes: hash of the request
     request_id: str
     at: float
     expires_at: float
@@ -85,10 +83,10 @@ class Earlier(msgspec.Struct, frozen=True):
     fingerprint: bytes
     request_id: str
     claimed_at: float
-    running: bool  # it has not reported its end
-    generation: int | None  # pepper generation that the response is sealed under
-    sealed: bytes | None  # the response, if it is stored
-    target_id: str  # what it created or changed, according to the audit trail; empty: nothing
+    running: bool  # it has not completed
+    generation: int | None  # pepper generation of the encryption
+    sealed: bytes | None  # the encrypted response, if it is stored
+    target_id: str  # resource that it created or changed, from the audit trail; empty: none
 
 
 class StoredResponse(msgspec.Struct, frozen=True):
@@ -122,15 +120,15 @@ class IdempotencyStore:
         return Earlier(**{**row, "claimed_at": claimed_at}, target_id=target_id or "")
 
     async def take_over(self, claim: Claim, earlier: Earlier) -> bool:
-        """Claim the key of an earlier request that did nothing. False if another request was faster."""
+        """Claim the key of an earlier request that changed nothing. False if another request claimed it first."""
         return await self._pool.execute(_TAKE_OVER, *_values(claim), earlier.request_id) == 1
 
-    async def keep(self, claim: Claim, *, target_id: str, generation: int, sealed: bytes) -> None:
+    async def save(self, claim: Claim, *, target_id: str, generation: int, sealed: bytes) -> None:
         """Store the response of the request that claimed the key."""
-        await self._pool.execute(_KEEP, claim.lookup, claim.request_id, target_id, generation, sealed)
+        await self._pool.execute(_SAVE, claim.lookup, claim.request_id, target_id, generation, sealed)
 
     async def release(self, claim: Claim, *, forget: bool) -> None:
-        """End a request without a response to store. `forget`: it did nothing, so the key becomes unused."""
+        """Release a claim without storing a response. `forget`: the request changed nothing, so the key can be used again."""
         statement = "DELETE FROM idempotent_request" if forget else "UPDATE idempotent_request SET running = false"
         await self._pool.execute(f"{statement} WHERE lookup = $1 AND request_id = $2", claim.lookup, claim.request_id)
 
@@ -214,7 +212,7 @@ class IdempotencyGuard:
         sealed = seal(msgspec.msgpack.encode(response), purpose, self.pepper, generation, self.random_bytes)
         if sealed is not None:
             await self._suppress_unavailable(
-                self.store.keep(claim, target_id=response.target_id, generation=generation, sealed=sealed)
+                self.store.save(claim, target_id=response.target_id, generation=generation, sealed=sealed)
             )
         return response
 

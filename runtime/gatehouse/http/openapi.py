@@ -44,7 +44,7 @@ _REFERENCE = "#/components/schemas/{name}"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Api:
-    """Content of a document besides its endpoints.
+    """Content of a document in addition to its endpoints.
 
     path_parameters: name -> (description, schema, example).
     errors: status -> (code of the example, description); overrides ERRORS.
@@ -84,7 +84,7 @@ def document(api: Api, endpoints: Sequence[Endpoint]) -> Json:
 
 
 def _published(value: Any) -> Any:
-    """The document as JSON values: patterns of ECMA-262, and lists instead of tuples."""
+    """The document with ECMA-262 patterns, and with lists instead of tuples."""
     if isinstance(value, Mapping):
         return {
             name: published(item) if name == "pattern" and isinstance(item, str) else _published(item)
@@ -233,7 +233,7 @@ def _content(kind: Any) -> Json:
 
 
 def _is_required(kind: Any) -> bool:
-    """Whether a body must be sent: an empty object would be invalid."""
+    """True if a body is required: an empty object would be invalid."""
     try:
         msgspec.convert({}, kind)
     except msgspec.ValidationError:

@@ -108,7 +108,7 @@ class RequestContextMiddleware:
             await self._app(scope, receive, send_with_headers)
         except Exception as exc:
             # Starlette responds with `unexpected` and raises again. Log the location and hide the traceback from the server.
-            scope["state"]["detail"] = f"{type(exc).__name__} at {_place(exc)}"
+            scope["state"]["detail"] = f"{type(exc).__name__} at {_location(exc)}"
         finally:
             self._report(scope, request_id, status or _CLIENT_GONE, time.perf_counter() - started)
 
@@ -129,7 +129,7 @@ class RequestContextMiddleware:
         )
 
 
-def _place(exc: BaseException) -> str:
+def _location(exc: BaseException) -> str:
     """Stack frames of an exception, without its message, which could contain parts of the request."""
     frames = traceback.extract_tb(exc.__traceback__)[-6:]
     return " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames))

@@ -1,6 +1,6 @@
 """Validation of JSON bodies and query strings against msgspec types.
 
-The types declare bounds with `msgspec.Meta`. What Meta cannot express is a function attached with `checked`. Every problem has a
+The types declare bounds with `msgspec.Meta`. `checked` adds a function for other constraints. Every problem has a
 location (`body.limits[0].quota`), a message and a fix. Messages never repeat a value of the request: it may be a secret.
 """
 
@@ -23,13 +23,13 @@ from gatehouse.http.forwarding import query_flaw
 T = TypeVar("T")
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
-#: Returns what is wrong with a value, or an empty string. Called with JSON values that already match the declared type.
+#: Returns the problem of a value, or an empty string. Called with JSON values that already match the declared type.
 Check = Callable[[Any], str]
 
-#: Field names come from the request and may be tokens: no more is repeated than the public start of a token.
+#: Maximum length of a field name in a problem. A client may send a token as a name; this much of a token is public.
 NAME_CHARS_MAX = 20
 
-_MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)
+_MESSAGE = re.compile(r"^(?P<message>.*?)(?: - at (?P<key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<index>[^\]]*)\]")
 _TYPE_NAMES = {
     "str": "a string",
@@ -78,7 +78,7 @@ def validate_query(parameters: Mapping[str, str], kind: type[T]) -> T:
 
 
 def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """Decode a JSON body at once, without the checks of `checked`. Raises BadRequest with the first problem."""
+    """Decode a JSON body in one step, without the checks of `checked`. Raises BadRequest with the first problem."""
     try:
         value = decoder.decode(body)
         problem = _duplicate(body)
@@ -94,7 +94,7 @@ def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 
 def decode_query(query: bytes, kind: type[_Struct]) -> _Struct:
-    """Decode a raw query string at once. Fields that are arrays may be repeated. Raises BadRequest with the first problem."""
+    """Decode a raw query string. Fields that are arrays may be repeated. Raises BadRequest with the first problem."""
     check_query(query)
     values: dict[str, Any] = {}
     arrays = _arrays(kind)
@@ -138,7 +138,7 @@ def _convert(value: object, kind: type[T]) -> T:
 
 
 def _from_text(text: str, kind: Any) -> object:
-    """The integer or boolean that a query parameter stands for; text that stands for neither is left to validation."""
+    """A query parameter as an integer or boolean, if its type accepts one; otherwise the text, which validation may reject."""
     accepted = {type(option) for option in _options(inspect.type_info(kind))}
     if inspect.IntType in accepted and re.fullmatch(r"-?[0-9]{1,19}", text, re.ASCII):
         return int(text)
@@ -153,24 +153,24 @@ def _field_problems(value: object, kind: Any, location: str) -> Iterator[Problem
         return
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name, field in fields.items():
-        where = f"{location}.{name}"
+        field_location = f"{location}.{name}"
         if name not in value:
             if field.required:
-                yield Problem(where, "is missing", "add this field")
+                yield Problem(field_location, "is missing", "add this field")
             continue
         try:
             _convert(value[name], field.type)
         except msgspec.ValidationError as exc:
-            yield _entry_problem(value[name], field.type, where) or _translate(str(exc), field.type, where)
+            yield _entry_problem(value[name], field.type, field_location) or _translate(str(exc), field.type, field_location)
         else:
-            yield from _first(_failures(value[name], inspect.type_info(field.type), where))
+            yield from _first(_failures(value[name], inspect.type_info(field.type), field_location))
     for name in value:
         if name not in fields:
             yield _unknown(name, kind, location)
 
 
 def _entry_problem(value: object, kind: Any, location: str) -> Problem | None:
-    """The problem of the first invalid entry of a map, whose name msgspec leaves out."""
+    """The problem of the first invalid entry of a map. The message of msgspec does not contain its name."""
     if not isinstance(value, dict) or isinstance(_struct(inspect.type_info(kind)), inspect.StructType):
         return None
     for name, item in value.items():
@@ -178,7 +178,7 @@ def _entry_problem(value: object, kind: Any, location: str) -> Problem | None:
             _convert({name: item}, kind)
         except msgspec.ValidationError as exc:
             match = _MESSAGE.match(str(exc))
-            problem = _translate(match["what"] if match else str(exc), kind, f"{location}.{name[:NAME_CHARS_MAX]}")
+            problem = _translate(match["message"] if match else str(exc), kind, f"{location}.{name[:NAME_CHARS_MAX]}")
             if match and match["key"]:
                 return Problem(problem.location, f"has a name that {problem.message}", problem.fix)
             return problem
@@ -226,33 +226,33 @@ def _first(problems: Iterator[Problem]) -> Iterator[Problem]:
 
 
 def _translate(text: str, kind: Any, location: str) -> Problem:
-    """A message of msgspec in the words of this API."""
+    """The problem that a message of msgspec describes."""
     match = _MESSAGE.match(text)
-    what, path = (match["what"], match["path"] or "$") if match else (text, "$")
-    where = location + path.removeprefix("$")
+    message, path = (match["message"], match["path"] or "$") if match else (text, "$")
+    location += path.removeprefix("$")
     info = _resolve(_type_info(kind), path)
-    if match := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
+    if match := re.fullmatch(r"Object contains unknown field `(.*)`", message, re.DOTALL):
         struct = _struct(info)
-        return _unknown(match[1], struct.cls if isinstance(struct, inspect.StructType) else None, where)
-    if match := re.fullmatch(r"Object missing required field `(.*)`", what):
-        return Problem(f"{where}.{match[1]}", "is missing", "add this field")
-    if what.startswith("Invalid enum value"):
+        return _unknown(match[1], struct.cls if isinstance(struct, inspect.StructType) else None, location)
+    if match := re.fullmatch(r"Object missing required field `(.*)`", message):
+        return Problem(f"{location}.{match[1]}", "is missing", "add this field")
+    if message.startswith("Invalid enum value"):
         values = [str(value) for option in _options(info) if isinstance(option, inspect.LiteralType) for value in option.values]
-        return Problem(where, "is not one of the allowed values", f"send one of {', '.join(values)}" if values else "")
-    if match := re.fullmatch(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`", what):
+        return Problem(location, "is not one of the allowed values", f"send one of {', '.join(values)}" if values else "")
+    if match := re.fullmatch(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`", message):
         name = _TYPE_NAMES.get(match[1], f"a {match[1]}")
-        return Problem(where, f"must be {name}", f"send {name}")
-    if match := re.fullmatch(r"Expected `(str|array|object)(?: \| null)?` of length ([<>]=) (\d+).*", what):
-        return _length_problem(where, match[1], match[2] == "<=", match[3])
-    if match := re.fullmatch(r"Expected `(?:int|float)(?: \| null)?` ([<>]=) (-?[\d.]+)", what):
+        return Problem(location, f"must be {name}", f"send {name}")
+    if match := re.fullmatch(r"Expected `(str|array|object)(?: \| null)?` of length ([<>]=) (\d+).*", message):
+        return _length_problem(location, match[1], match[2] == "<=", match[3])
+    if match := re.fullmatch(r"Expected `(?:int|float)(?: \| null)?` ([<>]=) (-?[\d.]+)", message):
         small = match[1] == ">="
-        return Problem(where, f"is too {'small' if small else 'large'}", f"send {match[2]} or {'more' if small else 'less'}")
-    if match := re.fullmatch(r"Expected `str(?: \| null)?` matching regex '(.*)'", what, re.DOTALL):
+        return Problem(location, f"is too {'small' if small else 'large'}", f"send {match[2]} or {'more' if small else 'less'}")
+    if match := re.fullmatch(r"Expected `str(?: \| null)?` matching regex '(.*)'", message, re.DOTALL):
         pattern = published(match[1].replace("\\\\", "\\"))
-        return Problem(where, "does not match the required pattern", f"send a string that matches {pattern}")
-    if "out of range" in what:
-        return Problem(where, "is too large", "send a number that fits in 64 bits")
-    return Problem(where, what[:1].lower() + what[1:])
+        return Problem(location, "does not match the required pattern", f"send a string that matches {pattern}")
+    if "out of range" in message:
+        return Problem(location, "is too large", "send a number that fits in 64 bits")
+    return Problem(location, message[:1].lower() + message[1:])
 
 
 def _length_problem(location: str, kind: str, at_most: bool, bound: str) -> Problem:

@@ -31,7 +31,7 @@ class Actor(msgspec.Struct, frozen=True):
         """Actor in stored records: `bootstrap`, `key:3fGh82kLmQ0a`."""
         return self.type if self.type == self.id else f"{self.type}:{self.id}"
 
-    def did(
+    def event(
         self,
         action: AuditAction,
         *,
@@ -118,7 +118,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class IdentityProvider(Protocol):
-    async def person(self, token: str) -> Identity | None:
+    async def identify(self, token: str) -> Identity | None:
         """Identity of the token, None if the token is invalid. Raises Unavailable if it cannot be verified."""
         ...
 

@@ -66,7 +66,7 @@ class OidcIdentityProvider:
         self._tried_at = -STALE_S
         self._lock = asyncio.Lock()
 
-    async def person(self, token: str) -> Identity | None:
+    async def identify(self, token: str) -> Identity | None:
         if len(token) > TOKEN_CHARS_MAX or token.count(".") != 2:
             return None
         try:

@@ -45,13 +45,13 @@ class SessionRepository:
         statement = "UPDATE console_session SET seen_at = greatest(seen_at, $2) WHERE id = $1"
         await self._pool.execute(statement, session_id, to_datetime(seen_at))
 
-    async def of(self, actor_type: str, actor_id: str) -> tuple[Session, ...]:
+    async def list_for(self, actor_type: str, actor_id: str) -> tuple[Session, ...]:
         """Sessions of an actor, newest first, including those that have ended."""
         return tuple(_SESSION.read(row) for row in await self._pool.fetch(_OF_ACTOR, actor_type, actor_id))
 
     async def end(self, session_id: str, *, actor: tuple[str, str] | None, event: AuditEvent) -> bool:
         """False if the session does not exist or belongs to another actor than `actor` (None: any)."""
-        where = _of(actor)
+        where = _conditions(actor)
         where.add("id = {}", session_id)
         async with self._pool.transaction() as connection:
             deleted = row_count(await connection.execute(f"DELETE FROM console_session{where}", *where.values))
@@ -61,7 +61,7 @@ class SessionRepository:
 
     async def end_all(self, *, actor: tuple[str, str] | None, event: AuditEvent) -> int:
         """End all sessions of the actor (None: of every actor). Returns their number; the event is appended in any case."""
-        where = _of(actor)
+        where = _conditions(actor)
         async with self._pool.transaction() as connection:
             deleted = row_count(await connection.execute(f"DELETE FROM console_session{where}", *where.values))
             await append(connection, event)
@@ -73,7 +73,7 @@ class SessionRepository:
         return await self._pool.execute(statement, to_datetime(now), to_datetime(seen_before))
 
 
-def _of(actor: tuple[str, str] | None) -> Conditions:
+def _conditions(actor: tuple[str, str] | None) -> Conditions:
     where = Conditions()
     if actor is not None:
         where.add_equal(actor_type=actor[0], actor_id=actor[1])

@@ -45,17 +45,17 @@ async def sign_in(request: Request) -> CurrentSession:
 async def list_sessions(request: Request) -> SessionList:
     """List your sessions.
 
-    Returns the caller's own live sessions, newest first.
+    Returns the active sessions of the caller, newest first.
     """
     current = _session_id(request)
-    sessions = await request.dependencies.sessions.of(request.actor)
+    sessions = await request.dependencies.sessions.list_for(request.actor)
     return SessionList([session_view(session, current=session.id == current) for session in sessions])
 
 
 async def show_session(request: Request) -> CurrentSession:
     """Retrieve the current session.
 
-    A page that was reloaded gets its `csrf_token` here.
+    Returns the `csrf_token` of the session, for example after a page reload.
     """
     session, cookie = request.authenticated.session, session_cookie(request.http)
     if session is None or cookie is None:
@@ -66,7 +66,7 @@ async def show_session(request: Request) -> CurrentSession:
 async def end_session(request: Request, session: str) -> None:
     """End a session.
 
-    `current` signs out; an id ends another session of yours. An owner can end every session.
+    `current` signs out; an id ends another of your sessions. An owner can end any session.
     """
     current = _session_id(request)
     session_id = current if session == "current" else key_id(session)
@@ -106,7 +106,7 @@ def _current(request: Request, session: Session, csrf_token: str) -> CurrentSess
 
 _session = partial(Endpoint, tag="sessions", roles=ANY_ROLE, feature=SESSIONS.name)
 
-# Ending sessions must stay easy for a user who suspects misuse, so it requires no step-up.
+# Ending a session requires no step-up, so that a user who suspects misuse can act immediately.
 ENDPOINTS = (
     _session(
         method="POST",

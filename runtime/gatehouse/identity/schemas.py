@@ -39,11 +39,11 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     actor_id: str
     created_at: Instant
     seen_at: Annotated[Instant, Meta(description="Last use.")]
-    proven_at: Annotated[Instant | None, Meta(description="When the credential was last shown.")]
-    ends_at: Annotated[Instant, Meta(description="Latest end of the session. It ends earlier when it is not used.")]
+    proven_at: Annotated[Instant | None, Meta(description="Last authentication.")]
+    ends_at: Annotated[Instant, Meta(description="Maximum lifetime of the session. It expires earlier if it is not used.")]
     source_address: str
     user_agent: str
-    current: Annotated[bool, Meta(description="Whether it is the session of this request.")]
+    current: Annotated[bool, Meta(description="True for the session of this request.")]
 
 
 class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
 
     session: SessionView
     csrf_token: Annotated[
-        str, Meta(description="Send it as `X-CSRF-Token` with every request of this session that may change something.")
+        str, Meta(description="Send it as `X-CSRF-Token` with every request of this session that can change data.")
     ]
     roles: list[str]
     step_up_max_age_s: Annotated[

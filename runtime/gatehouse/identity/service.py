@@ -46,7 +46,7 @@ PAIRS_MAX = 10_000
 
 
 class SessionRules(msgspec.Struct, frozen=True):
-    """Limits in seconds.
+    """Durations in seconds.
 
     idle_s: from the last use to the expiry of a session.
     max_s: from the sign-in to the expiry of a session.
@@ -115,7 +115,7 @@ class Sessions:
         )
         replaced_id = None if replaces is None else replaces.id
         details = {} if replaced_id is None else {"replaces": replaced_id}
-        event = actor.did(AuditAction.SESSION_BEGIN, target_id=session.id, at=now, details=dict(details))
+        event = actor.event(AuditAction.SESSION_BEGIN, target_id=session.id, at=now, details=dict(details))
         await self.store.add(session, digest, keep=SESSIONS_MAX, replaces=replaced_id, event=event)
         return StartedSession(session, cookie, self.csrf(cookie))
 
@@ -144,7 +144,7 @@ class Sessions:
         """CSRF token of a cookie, which the page sends in a header. Useless without the cookie."""
         return _csrf(self.key, cookie, self.key.current) or ""
 
-    def csrf_fits(self, cookie: str, sent: str) -> bool:
+    def verify_csrf(self, cookie: str, sent: str) -> bool:
         expected = [_csrf(self.key, cookie, generation) for generation in self.key.generations]
         return any(
             hmac.compare_digest(token.encode(), sent.encode("utf-8", "replace")) for token in expected if token is not None
@@ -155,26 +155,26 @@ class Sessions:
         text = base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode("ascii")
         return self.key.digest(f"session-bond:{text}", self.key.current) or b""
 
-    def bond_holds(self, bond: bytes, secret: str | None) -> bool:
+    def verify_bond(self, bond: bytes, secret: str | None) -> bool:
         if secret is None:
             return False
         text = base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode("ascii")
         return any(self.key.matches(f"session-bond:{text}", bond, generation) for generation in self.key.generations)
 
-    async def of(self, actor: Actor) -> tuple[Session, ...]:
+    async def list_for(self, actor: Actor) -> tuple[Session, ...]:
         """Active sessions of the actor, newest first. Raises Unavailable."""
         now = self.clock.now()
-        return tuple(session for session in await self.store.of(actor.type, actor.id) if self.alive(session, now))
+        return tuple(session for session in await self.store.list_for(actor.type, actor.id) if self.alive(session, now))
 
     async def end(self, session_id: str, actor: Actor, *, any_actor: bool = False) -> bool:
         """End a session of the actor, or with `any_actor` of any actor. False if it does not exist. Raises Unavailable."""
-        event = actor.did(AuditAction.SESSION_END, target_id=session_id, at=self.clock.now(), details={})
+        event = actor.event(AuditAction.SESSION_END, target_id=session_id, at=self.clock.now(), details={})
         return await self.store.end(session_id, actor=None if any_actor else (actor.type, actor.id), event=event)
 
     async def end_all(self, actor: Actor, *, everybody: bool) -> int:
         """End all sessions of the actor, or with `everybody` of all actors. Returns their number. Raises Unavailable."""
         whose = "everybody" if everybody else "own"
-        event = actor.did(AuditAction.SESSION_END_ALL, target_id="*", at=self.clock.now(), details={"whose": whose})
+        event = actor.event(AuditAction.SESSION_END_ALL, target_id="*", at=self.clock.now(), details={"whose": whose})
         return await self.store.end_all(actor=None if everybody else (actor.type, actor.id), event=event)
 
     async def prune(self) -> int:

@@ -96,7 +96,7 @@ class SelfRevocationService:
             return None
         now = self.clock.now()
         actor = Actor(type="key", id=record.id, request_id=request_id, source_address=source_address)
-        event = actor.did(AuditAction.KEY_SELF_REVOKE, target_id=record.id, at=now, details={"reason": reason})
+        event = actor.event(AuditAction.KEY_SELF_REVOKE, target_id=record.id, at=now, details={"reason": reason})
         written = await self.repository.revoke_usable(record.id, at=now, by=actor.label, reason=reason, event=event)
         if written is None:
             return None

@@ -142,7 +142,7 @@ class KeyService:
                 id_generation=generation,
             )
             try:
-                event = actor.did(AuditAction.KEY_CREATE, target_id=key.id, at=now, details=creation_details(key))
+                event = actor.event(AuditAction.KEY_CREATE, target_id=key.id, at=now, details=creation_details(key))
                 await self.store.add(key, event)
             except Conflict:
                 continue
@@ -264,7 +264,7 @@ class KeyService:
             changed = change(key, state, now)
             if action in _GUARDED and locked.is_last_admin and not allow_last_admin and not _keeps_admin(key, changed):
                 raise Conflict(_LAST_ADMIN if action is not Action.END_GRACE_PERIOD else _LAST_ADMIN_GRACE_PERIOD)
-            event = actor.did(AuditAction(f"key.{action.value}"), target_id=key_id, at=now, details=changed.details)
+            event = actor.event(AuditAction(f"key.{action.value}"), target_id=key_id, at=now, details=changed.details)
             return KeyUpdate(changed.key, event, successor=changed.successor, others_end_at=changed.others_end_at)
 
         written = await self.store.alter(key_id, update)

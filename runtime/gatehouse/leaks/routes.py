@@ -11,7 +11,7 @@ from gatehouse.http.endpoint import SIGNATURE, Endpoint
 from gatehouse.identity.models import Actor
 from gatehouse.leaks.schemas import LeakLabels, LeakReports, decode, label
 
-#: Failed signatures of an address are counted under this name, apart from failed authentications.
+#: Failed signatures of an address are counted under this name, separately from failed authentications.
 _PRINCIPAL = "leaks"
 
 
@@ -46,8 +46,8 @@ async def _report(request: Request, reporter: str) -> LeakLabels:
     request.lockout.succeeded(address, _PRINCIPAL)
     reports = decode(body)
     actor = Actor("system", f"leaks-{reporter}", request.request_id, address)
-    ours = await dependencies.leaks.service.report(reports, actor)
-    return [label(report, ours=known) for report, known in zip(reports, ours, strict=True)]
+    results = await dependencies.leaks.service.report(reports, actor)
+    return [label(report, is_key=is_key) for report, is_key in zip(reports, results, strict=True)]
 
 
 _leak = partial(Endpoint, method="POST", tag="leaks", security=(SIGNATURE,), body=LeakReports)

@@ -35,7 +35,7 @@ class LeakReport(msgspec.Struct, frozen=True):
     token: Text
     type: Text = ""
     url: Text = ""
-    source: Annotated[Text, Meta(description="Kind of the place, such as `content`, `commit` or `issue_body`.")] = ""
+    source: Annotated[Text, Meta(description="Kind of the location, such as `content`, `commit` or `issue_body`.")] = ""
 
     def __repr__(self) -> str:
         return "LeakReport(...)"
@@ -65,6 +65,6 @@ def decode(body: bytes) -> list[LeakReport]:
         raise invalid("body", "is not valid JSON", "send a JSON array of {token, type, url, source}") from None
 
 
-def label(report: LeakReport, *, ours: bool) -> LeakLabel:
+def label(report: LeakReport, *, is_key: bool) -> LeakLabel:
     digest = hashlib.sha256(report.token.encode("utf-8", "surrogatepass")).digest()
-    return LeakLabel(base64.b64encode(digest).decode(), report.type, "true_positive" if ours else "false_positive")
+    return LeakLabel(base64.b64encode(digest).decode(), report.type, "true_positive" if is_key else "false_positive")

@@ -1,7 +1,7 @@
 """Response to publicly exposed API keys: the key is revoked or disabled, or only reported, depending on the deployment.
 
-A report contains the token and so proves possession. A reporter that sends a token that is not a key learns nothing else; the
-work is the same for an unknown key, a wrong secret and a known key. The signature of the report is verified by the route.
+A report contains the token and so proves possession. A reporter learns only whether the token is a key; the work
+is the same for an unknown key, a wrong secret and a known key. The signature of the report is verified by the route.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ SOURCE_CHARS_MAX = 64
 LeakAction = Literal["notify", "disable", "revoke"]
 
 
-#: Maximum number of places that are stored for a key. Reports of further places are ignored.
+#: Maximum number of stored locations per key. Reports of further locations are ignored.
 PLACES_MAX = 100
 
 
 class LeakRepository:
-    """Places where API keys were publicly exposed, in PostgreSQL."""
+    """Locations where API keys were publicly exposed, in PostgreSQL."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def record(self, key_id: KeyId, place: bytes, event: AuditEvent) -> bool:
-        """Store the place and append the event. False if the place is known or PLACES_MAX is reached. Raises Unavailable."""
+        """Store the location and append the event. False if it is known or PLACES_MAX is reached. Raises Unavailable."""
         async with self._pool.transaction() as connection:
             known = await connection.fetchval("SELECT count(*) FROM key_leak WHERE key_id = $1", key_id)
             if known >= PLACES_MAX:
@@ -75,7 +75,7 @@ class LeakService:
         return [keys[report.token] is not None for report in reports]
 
     async def _act(self, key: Key, actor: Actor) -> None:
-        reason = "found in public"
+        reason = "publicly exposed"
         with contextlib.suppress(Conflict):  # the key is already revoked
             if self.action == "revoke":
                 await self.keys.act(key.id, Action.REVOKE, reason, actor)
@@ -84,7 +84,7 @@ class LeakService:
                 await self.keys.act(key.id, Action.DISABLE, reason, actor, allow_last_admin=True)
 
     async def _record(self, key: Key, report: LeakReport, actor: Actor) -> None:
-        event = actor.did(
+        event = actor.event(
             AuditAction.KEY_LEAK,
             target_id=key.id,
             at=self.clock.now(),
@@ -97,11 +97,11 @@ class LeakService:
                 "owner": key.owner,
             },
         )
-        await self.repository.record(key.id, place(actor.id, report.url), event)
+        await self.repository.record(key.id, location_hash(actor.id, report.url), event)
 
 
-def place(reporter: str, url: str) -> bytes:
-    """Identity of a place where a key was exposed: SHA-256 of the reporter and the URL."""
+def location_hash(reporter: str, url: str) -> bytes:
+    """Identifier of a location where a key was exposed: SHA-256 of the reporter and the URL."""
     return hashlib.sha256(f"{reporter}\0{url}".encode("utf-8", "surrogatepass")).digest()
 
 

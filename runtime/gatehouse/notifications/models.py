@@ -56,4 +56,4 @@ class Delivery(msgspec.Struct, frozen=True):
     attempts: int
     next_at: float
     created_at: float
-    problem: str  # why the last attempt failed
+    problem: str  # reason why the last attempt failed

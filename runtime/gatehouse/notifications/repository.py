@@ -13,7 +13,7 @@ from gatehouse.db.pool import Connection, Pool, Row, row_count
 from gatehouse.db.statements import RowMapping
 from gatehouse.notifications.models import EVENTS, TOPIC, Delivery, Webhook
 
-#: Audit rows that are read, and keys that are reminded of, in one transaction.
+#: Maximum number of audit rows or reminders per transaction.
 BATCH_ROWS = 500
 
 _DELIVERY = RowMapping(Delivery)
@@ -47,12 +47,12 @@ _RETRY = "UPDATE delivery SET next_at = $3, problem = $4 WHERE notification_id =
 
 _DEAD = "UPDATE delivery SET state = 'dead', finished_at = $3, problem = $4 WHERE notification_id = $1 AND target = $2"
 
-_REVIVE = (
+_REQUEUE = (
     "UPDATE delivery SET state = 'waiting', attempts = 0, next_at = $3, finished_at = NULL"
     " WHERE notification_id = $1 AND target = $2 AND state = 'dead'"
 )
 
-# An expiry that was changed after a reminder is reminded of again. A rotated key is meant to expire.
+# If the expiry changes after a reminder, another one is sent. Rotated keys are excluded: they are meant to expire.
 _EXPIRING = (
     "SELECT id, name, owner, expires_at FROM api_key"
     " WHERE state = 'active' AND successor_id IS NULL AND expires_at > $1 AND expires_at <= $2"
@@ -76,7 +76,7 @@ class NotificationRepository:
     async def remind(self, *, now: float, days: int, covered: tuple[int, ...]) -> int:
         """Append key.expires_soon for active keys that expire within `days`, once per key, expiry and `days`.
 
-        Keys that were reminded of one of the days in `covered` are excluded, and keys whose lifetime is less than twice `days`.
+        Excludes keys with a reminder for one of the days in `covered`, and keys whose lifetime is shorter than twice `days`.
         Returns the number of keys.
         """
         action, start = AuditAction.KEY_EXPIRES_SOON, to_datetime(now)
@@ -125,20 +125,20 @@ class NotificationRepository:
         await self._pool.execute(statement, delivery.notification_id, delivery.target, to_datetime(at), problem)
 
     async def deliveries(self, *, state: str, after: tuple[str, str], size: int) -> tuple[Delivery, ...]:
-        """In the order of (notice, target), after the given one."""
+        """Deliveries in the order of (notification id, target), starting after `after`."""
         statement = (
             f"SELECT {_DELIVERY.select} FROM delivery WHERE state = $1 AND (notification_id, target) > ($2, $3)"
             " ORDER BY notification_id, target LIMIT $4"
         )
         return tuple(_DELIVERY.read(row) for row in await self._pool.fetch(statement, state, *after, size))
 
-    async def revive(self, notification_id: str, target: str, *, now: float, event: AuditEvent) -> bool:
+    async def requeue(self, notification_id: str, target: str, *, now: float, event: AuditEvent) -> bool:
         """Queue a dead letter again with its first attempt. False if it does not exist."""
         async with self._pool.transaction() as connection:
-            revived = row_count(await connection.execute(_REVIVE, notification_id, target, to_datetime(now))) == 1
-            if revived:
+            requeued = row_count(await connection.execute(_REQUEUE, notification_id, target, to_datetime(now))) == 1
+            if requeued:
                 await append(connection, event)
-        return revived
+        return requeued
 
     async def add_webhook(self, webhook: Webhook, event: AuditEvent) -> None:
         async with self._pool.transaction() as connection:
@@ -177,7 +177,7 @@ async def _deliveries(connection: Connection, rows: list[Row], now: float, *, to
 
 
 def _body(row: Row, event: str) -> str:
-    """Body that receivers get. `details` are those of the audit row, which contain no token or secret."""
+    """Body of a notification. `details` are those of the audit row, which contain no token or secret."""
     actor = row["actor_type"] if row["actor_type"] == row["actor_id"] else f"{row['actor_type']}:{row['actor_id']}"
     data = {"key_id": row["target_id"], "by": actor, "audit_seq": row["seq"], "details": json.loads(row["details"])}
     timestamp = rfc3339(to_seconds(row["occurred_at"]), "microseconds")

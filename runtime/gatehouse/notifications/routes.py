@@ -49,7 +49,7 @@ async def create_webhook(request: Request, body: CreateWebhook) -> CreatedWebhoo
         raise Unavailable("Webhooks cannot be created at the moment.", detail="the current pepper generation is not configured")
     webhook = Webhook(id, body.url, tuple(dict.fromkeys(body.events)), generation, now, actor.label)
     details: Details = {"host": urlsplit(body.url).hostname or "", "events": list(webhook.events)}
-    event = actor.did(AuditAction.WEBHOOK_CREATE, target_id=id, at=now, details=details)
+    event = actor.event(AuditAction.WEBHOOK_CREATE, target_id=id, at=now, details=details)
     await dependencies.notifications.add_webhook(webhook, event)
     request.response.headers["Location"] = "/v1/webhooks"
     return CreatedWebhook(signatures.secret_text(secret), webhook_view(webhook))
@@ -70,7 +70,7 @@ async def delete_webhook(request: Request, webhook: str) -> None:
     """
     dependencies = request.dependencies
     now = dependencies.clock.now()
-    event = request.actor.did(AuditAction.WEBHOOK_DELETE, target_id=webhook[:12], at=now, details={})
+    event = request.actor.event(AuditAction.WEBHOOK_DELETE, target_id=webhook[:12], at=now, details={})
     if "\0" in webhook or not await dependencies.notifications.delete_webhook(webhook, event):
         raise NotFound("No webhook has this id.")
 
@@ -78,7 +78,7 @@ async def delete_webhook(request: Request, webhook: str) -> None:
 async def list_deliveries(request: Request, query: ListDeliveries) -> DeliveryPage:
     """List deliveries.
 
-    Returns dead deliveries unless `state` says otherwise.
+    Returns dead deliveries by default. Use `state` to list others.
     """
     dependencies = request.dependencies
     cursors = Cursors(dependencies.cursor_pepper, f"deliveries|{query.state}")
@@ -97,23 +97,23 @@ async def list_deliveries(request: Request, query: ListDeliveries) -> DeliveryPa
 async def retry_delivery(request: Request, notification: str, destination: str) -> None:
     """Retry a dead delivery.
 
-    Starts again with the first attempt.
+    Resets the number of attempts.
     """
     dependencies = request.dependencies
     now = dependencies.clock.now()
-    event = request.actor.did(
+    event = request.actor.event(
         AuditAction.DELIVERY_RETRY,
         target_id=destination[:12],
         at=now,
         details={"notification_id": notification[:40]},
     )
     valid = "\0" not in notification + destination
-    if not valid or not await dependencies.notifications.revive(notification, destination, now=now, event=event):
+    if not valid or not await dependencies.notifications.requeue(notification, destination, now=now, event=event):
         raise NotFound("No dead delivery has this notification and destination.")
 
 
 def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
-    """Why a URL cannot be used, or an empty string. Host names are resolved and checked at each delivery."""
+    """Reason why a URL is rejected; empty if it is accepted. Host names are resolved and checked at each delivery."""
     if not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url) or "#" in url:
         return "must consist of visible ASCII characters, without a fragment or backslash"
     scheme, _, rest = url.partition("://")
@@ -130,7 +130,7 @@ def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
 _webhook = partial(Endpoint, tag="notifications", feature=WEBHOOKS.name)
 
 ENDPOINTS = (
-    # The receiver gets a secret and every notification.
+    # Step-up is required because the receiver gets a secret and all notifications.
     _webhook(
         method="POST",
         path="/v1/webhooks",

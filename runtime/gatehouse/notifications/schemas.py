@@ -68,7 +68,7 @@ class ListDeliveries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
-    """A notification on its way to one destination."""
+    """Delivery of a notification to one destination."""
 
     example: ClassVar = {
         "notification_id": "msg_0199f3a8c0d1b6e5f4a39281",
@@ -78,7 +78,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
         "attempts": 8,
         "next_at": "2030-06-02T09:00:00Z",
         "created_at": "2030-06-01T09:00:00Z",
-        "problem": "answered 503",
+        "problem": "responded with 503",
     }
 
     notification_id: str
@@ -88,7 +88,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     next_at: Annotated[Instant, Meta(description="Time of the next attempt.")]
     created_at: Instant
-    problem: Annotated[str, Meta(description="Why the last attempt failed.")]
+    problem: Annotated[str, Meta(description="Reason why the last attempt failed.")]
 
 
 class DeliveryPage(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Notifications: rows of the audit trail become deliveries, which are retried until they succeed or become dead letters.
 
-Deliveries are derived from committed audit rows, so every act is notified of and no act that was rolled back is. Delivery is at
-least once; `webhook-id` is the same for all attempts, so a receiver can detect duplicates.
+Deliveries are derived from committed audit rows, so a rolled-back change causes no notification. Delivery is at least once;
+`webhook-id` is the same for all attempts, so that receivers can detect duplicates.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from gatehouse.notifications import webhook_signatures as signatures
 from gatehouse.notifications.models import TOPIC, Delivery, Webhook
 from gatehouse.notifications.repository import NotificationRepository
 
-#: Timeout of a delivery in all.
+#: Total timeout of a delivery.
 TIMEOUT_S = 10.0
 _SNS_TIMEOUT_S = 3
 
-#: Seconds until the next attempt, after each failed one, a day in all. After the last one a delivery is dead.
+#: Delay before each retry in seconds, about a day in total. After the last attempt, a delivery becomes a dead letter.
 BACKOFF_S = (5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200)
 BATCH_SIZE = 20
 
-#: A delivery whose attempt was never reported, because the process was killed, is attempted again after this time.
+#: Seconds after which a delivery is attempted again if the process was killed during an attempt.
 LEASE_S = 60.0
 
-#: Days before its expiry on which a reminder of a key is sent, if the key's lifetime is at least twice as long.
+#: Days before the expiry of a key on which reminders are sent, if the lifetime of the key is at least twice as long.
 REMINDER_DAYS = (1, 7, 30)
 
 
 class NotificationDispatcher:
-    """`pepper`: under which the secrets of webhooks are derived. `topic`: None if none is configured."""
+    """Sends due deliveries. `pepper`: HMAC secret from which webhook secrets are derived. `topic`: None if not configured."""
 
     def __init__(
         self, repository: NotificationRepository, sender: WebhookSender, topic: SnsTopic | None, clock: Clock, pepper: Pepper
@@ -53,7 +53,7 @@ class NotificationDispatcher:
     async def remind(self) -> int:
         """Record reminders of keys that expire soon and return their number. Raises Unavailable.
 
-        The smallest number of days comes first: a key that is reminded of one day is not reminded of seven.
+        Fewer days come first, so that a key with a one-day reminder does not get a seven-day reminder.
         """
         count = 0
         for position, days in enumerate(REMINDER_DAYS):

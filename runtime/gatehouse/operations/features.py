@@ -9,11 +9,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """`meaning`: what the feature provides, for the API and the documentation."""
+    """`description`: purpose of the feature, for the API and the documentation."""
 
     name: str
     service: Literal["gateway", "console"]
-    meaning: str
+    description: str
 
 
 SESSIONS = Feature(

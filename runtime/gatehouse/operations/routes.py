@@ -44,7 +44,7 @@ async def list_features(request: Request) -> FeatureList:
     """
     disabled = request.dependencies.features_off
     return FeatureList(
-        [FeatureView(feature.name, feature.service, feature.name not in disabled, feature.meaning) for feature in FEATURES]
+        [FeatureView(feature.name, feature.service, feature.name not in disabled, feature.description) for feature in FEATURES]
     )
 
 

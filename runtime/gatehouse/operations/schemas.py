@@ -37,7 +37,7 @@ class FeatureView(msgspec.Struct, frozen=True):
     name: str
     service: Literal["gateway", "console"]
     enabled: bool
-    meaning: str
+    description: str
 
 
 class FeatureList(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class FeatureList(msgspec.Struct, frozen=True):
                 "name": "batch-verify",
                 "service": "gateway",
                 "enabled": True,
-                "meaning": "Verify several tokens in one request.",
+                "description": "One request verifies several tokens.",
             }
         ]
     }

@@ -86,7 +86,7 @@ class LogLevelService:
 
     @staticmethod
     def _event(actor: Actor, now: float, details: Details) -> AuditEvent:
-        return actor.did(AuditAction.LOG_LEVEL_SET, target_id="all", at=now, details=details)
+        return actor.event(AuditAction.LOG_LEVEL_SET, target_id="all", at=now, details=details)
 
 
 class LogLevelFollower:

@@ -152,7 +152,7 @@ class ImportJob:
         return run
 
     async def _write_batch(self, run: Run, keys: list[IncomingKey], cores: list[CoreRecord], done: int, actor: Actor) -> Run:
-        event = actor.did(
+        event = actor.event(
             AuditAction.CORE_IMPORT if self._options.cores else AuditAction.KEY_IMPORT,
             target_id=self._id[:16],
             at=self._context.clock.now(),

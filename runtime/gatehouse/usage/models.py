@@ -1,4 +1,4 @@
-"""Types of the use of API keys: batches that gateway workers write, and points of reports."""
+"""Usage of API keys: batches that gateway workers write, and points of reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POINTS_MAX = 10_000
 class UsageRow(msgspec.Struct, frozen=True, gc=False):
     """Requests of one minute."""
 
-    key_id: str  # empty: the token proved possession of no key
+    key_id: str  # empty: possession of a key was not proven
     core: str  # empty: no registered Core was requested
     code: str
     minute: int  # Unix seconds of its start
@@ -41,7 +41,7 @@ class UsageBatch(msgspec.Struct, frozen=True):
 
 
 class UnusualUse(msgspec.Struct, frozen=True):
-    """Use that the owner of a key is notified of."""
+    """Unusual use of a key, which causes a notification."""
 
     key_id: str
     kind: str  # new_address, denials or dormant

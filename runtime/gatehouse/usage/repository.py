@@ -19,7 +19,7 @@ DORMANT_S = 30 * 86_400
 #: Minimum interval of alerts of one kind for one key, over all workers.
 ALERT_INTERVAL_S = 3600
 
-#: Addresses that are stored for a key. A key that is used from more has no unusual address.
+#: Maximum number of stored addresses per key. Further addresses are not reported as unusual.
 ADDRESSES_MAX = 100
 
 _CLAIM_BATCH = """
@@ -75,9 +75,9 @@ class UsageRepository:
         self._pool = pool
 
     async def add(self, batch: UsageBatch) -> tuple[UnusualUse, ...]:
-        """Add a batch, once however often it is sent. Returns unusual use, which is also appended to the audit trail.
+        """Add a batch. Idempotent. Returns unusual use, which is also appended to the audit trail.
 
-        Raises Unavailable; then nothing was counted, and the caller sends the batch again.
+        Raises Unavailable if nothing was counted; the caller then sends the batch again.
         """
         async with self._pool.transaction() as connection:
             return await _add(connection, batch)

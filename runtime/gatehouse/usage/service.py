@@ -1,4 +1,4 @@
-"""Counting the use of API keys: one dictionary update per request, and one batch per second to the database.
+"""Usage counters: one dictionary update per request, and one batch per second to the database.
 
 A batch has a number and is sent again until the database confirms it, so it is counted once. On shutdown the remaining counts
 are written. If the process is killed, the counts since the last confirmed batch are lost: about FLUSH_S of requests while the
@@ -23,16 +23,16 @@ from gatehouse.verification.models import Code
 
 FLUSH_S = 1.0
 
-#: Combinations of key, Core, code and minute that wait for the database. Further ones are counted without key and Core.
+#: Maximum number of combinations of key, Core, code and minute in memory. Beyond it, requests are counted without key and Core.
 PENDING_MAX = 100_000
 
-#: Combinations of key, Core, code and address within a second. Further ones are counted by code alone.
+#: Maximum number of combinations of key, Core, code and address per second. Beyond it, requests are counted by code alone.
 SECOND_MAX = 50_000
 
-#: Addresses of keys that the database is known to have.
+#: Maximum number of cached addresses that the database already has.
 KNOWN_ADDRESSES_MAX = 50_000
 
-#: Denied requests of one key in one minute at one worker that are unusual.
+#: Number of denied requests of a key per minute and worker that is reported as unusual.
 DENIED_THRESHOLD = 100
 
 #: Attempts to write on shutdown, STOP_INTERVAL_S apart. The server kills a worker after 5 s.
@@ -40,10 +40,10 @@ STOP_ATTEMPTS = 4
 STOP_INTERVAL_S = 0.5
 METRICS_INTERVAL_S = 10.0
 
-#: Bounds of the format: metrics of a line, dimensions of a set.
+#: Limits of the format: metrics per line, dimensions per set.
 METRICS_MAX, DIMENSIONS_MAX = 100, 30
 
-#: Cores with metrics of their own: the first ones that this process counts. All others are counted together as OTHERS.
+#: Maximum number of Cores with separate metrics. Further Cores are counted together as OTHERS.
 CORES_MAX = 20
 OTHERS = "others"
 TOP_KEYS = 10
@@ -51,7 +51,7 @@ _Use = tuple[str, str, str, str]  # key id, Core, code, address
 
 
 class UsageCounter:
-    """The part that requests call. Not thread-safe."""
+    """Counts requests in memory. Not thread-safe."""
 
     __slots__ = ("_counts",)
 
@@ -121,7 +121,7 @@ class UsageFlusher:
 
     @property
     def pending(self) -> int:
-        """Requests that are not written yet, without those of the current second."""
+        """Number of requests that are not written yet, except those of the current second."""
         sent = 0 if self._sent is None else sum(row.count for row in self._sent.rows)
         return sent + sum(self._pending.values())
 

@@ -140,7 +140,7 @@ class ImportedKeys:
             return None
         actor = Actor(type="system", id="gateway", request_id=RequestId(""), source_address="")
         at, details = self._clock.now(), {"from": record.scheme, "to": "hmac"}
-        event = actor.did(AuditAction.KEY_UPGRADE, target_id=key_id, at=at, details={**details})
+        event = actor.event(AuditAction.KEY_UPGRADE, target_id=key_id, at=at, details={**details})
         return await self._hashes.upgrade(key_id, digest, record.pepper_generation, event)
 
     def _count_guess(self, key_id: KeyId) -> None:

@@ -12,7 +12,7 @@ import boto3
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.audit.chain import GENESIS, disagreement, is_signed, public_keys, signed_bytes
+from gatehouse.audit.chain import GENESIS, find_contradiction, is_signed, public_keys, signed_bytes
 from gatehouse.audit.models import AuditAction, Checkpoint, Signer, system_event
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.audit.service import CheckpointArchive, Checkpointer
@@ -118,7 +118,7 @@ class Setup:
     async def findings(self) -> Any:
         page = await self.trail.page(before=None, size=500)
         hashes = {row.seq: row.hash for row in page.events}
-        return disagreement(hashes, await self.archive.all(), public_keys(await self.signer.public_key()))
+        return find_contradiction(hashes, await self.archive.all(), public_keys(await self.signer.public_key()))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from gatehouse.audit.chain import disagreement, public_keys
+from gatehouse.audit.chain import find_contradiction, public_keys
 from gatehouse.audit.service import CheckpointArchive
 from gatehouse.clock import Clock
 from gatehouse.console import app
@@ -42,7 +42,7 @@ async def test_configured_console_creates_checkpoints(console: Console, tmp_path
     hashes = {event["seq"]: bytes.fromhex(event["hash"]) for event in events}
     created = await CheckpointArchive(f"file:{tmp_path}/checkpoints").all()
     assert [item.seq for item in created] == [max(hashes)]
-    assert disagreement(hashes, created, public_keys(await signer.public_key())) is None
+    assert find_contradiction(hashes, created, public_keys(await signer.public_key())) is None
     listed = (await console.client.get("/v1/audit-checkpoints")).json()
     assert (listed["checkpoints"][-1]["seq"], listed["public_key"]) == (max(hashes), None)
 

@@ -135,7 +135,7 @@ async def test_purge_deletes_the_stored_response(console: Console) -> None:
 class Breaking(IdempotencyStore):
     """Stores no response, like a console that is killed between the change and its response."""
 
-    async def keep(self, *_: Any, **__: Any) -> None:
+    async def save(self, *_: Any, **__: Any) -> None:
         raise Unavailable
 
 

@@ -87,10 +87,10 @@ async def issuer() -> AsyncIterator[IssuerSetup]:
 
 
 async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) -> None:
-    person = await issuer.people.person(issuer.provider.token(groups=["on-call", "books", "golf"]))
+    person = await issuer.people.identify(issuer.provider.token(groups=["on-call", "books", "golf"]))
     assert person is not None
     assert (person.subject, person.roles) == ("alice", frozenset({Role.OPERATOR, Role.AUDITOR}))
-    assert await issuer.people.person(issuer.provider.token(EC, "ES256", aud=["other", "gatehouse"], groups="platform"))
+    assert await issuer.people.identify(issuer.provider.token(EC, "ES256", aud=["other", "gatehouse"], groups="platform"))
     assert issuer.provider.requests == ["/.well-known/openid-configuration", "/keys"]
 
 
@@ -113,11 +113,11 @@ async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) ->
     ids=str,
 )
 async def test_token_with_invalid_claim_is_denied(issuer: IssuerSetup, claims: dict[str, Any]) -> None:
-    assert await issuer.people.person(issuer.provider.token(**claims)) is None
+    assert await issuer.people.identify(issuer.provider.token(**claims)) is None
 
 
 async def test_clock_skew_is_tolerated(issuer: IssuerSetup) -> None:
-    assert await issuer.people.person(issuer.provider.token(exp=NOW - SKEW_S + 2, nbf=NOW + SKEW_S - 2)) is not None
+    assert await issuer.people.identify(issuer.provider.token(exp=NOW - SKEW_S + 2, nbf=NOW + SKEW_S - 2)) is not None
 
 
 async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> None:
@@ -141,13 +141,13 @@ async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> 
         "x" * 20_000 + "..",
         "ü.ü.ü",
     ):
-        assert await issuer.people.person(token) is None
+        assert await issuer.people.identify(token) is None
 
 
 @pytest.mark.parametrize("nested", ["[" * 4000 + "]" * 4000, '{"a":' * 1500 + "1" + "}" * 1500], ids=["lists", "objects"])
 async def test_deeply_nested_token_header_is_denied(issuer: IssuerSetup, nested: str) -> None:
     header = _base64(f'{{"alg":"RS256","kid":"r1","x":{nested}}}'.encode())
-    assert await issuer.people.person(f"{header}.e30.AAAA") is None
+    assert await issuer.people.identify(f"{header}.e30.AAAA") is None
     assert issuer.provider.requests == []
 
 
@@ -155,30 +155,30 @@ async def test_deeply_nested_token_header_is_denied(issuer: IssuerSetup, nested:
     "header", [b"[]", b"null", b"7", b'{"alg":["RS256"]}', b'{"alg":"RS256","typ":[]}', b"\xff", b'{"alg":"\\ud800"}']
 )
 async def test_malformed_token_header_is_denied(issuer: IssuerSetup, header: bytes) -> None:
-    assert await issuer.people.person(f"{_base64(header)}.e30.AAAA") is None
+    assert await issuer.people.identify(f"{_base64(header)}.e30.AAAA") is None
 
 
 async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) -> None:
-    await issuer.people.person(issuer.provider.token())
+    await issuer.people.identify(issuer.provider.token())
     fresh = RSAKey.generate_key(2048, {"kid": "r2", "use": "sig"})
     issuer.provider.keys = [fresh.as_dict(private=False)]
     before = len(issuer.provider.requests)
     for _ in range(20):
-        assert await issuer.people.person(issuer.provider.token(fresh)) is None
+        assert await issuer.people.identify(issuer.provider.token(fresh)) is None
     assert len(issuer.provider.requests) == before
     issuer.clock.advance(REFETCH_S)
-    assert await issuer.people.person(issuer.provider.token(fresh)) is not None
-    assert await issuer.people.person(issuer.provider.token()) is None
+    assert await issuer.people.identify(issuer.provider.token(fresh)) is not None
+    assert await issuer.people.identify(issuer.provider.token()) is None
 
 
 async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
-    assert await issuer.people.person(issuer.provider.token()) is not None
+    assert await issuer.people.identify(issuer.provider.token()) is not None
     issuer.provider.unavailable = True
     issuer.clock.advance(KEYS_S)
-    assert await issuer.people.person(issuer.provider.token(exp=NOW + 10**6)) is not None
+    assert await issuer.people.identify(issuer.provider.token(exp=NOW + 10**6)) is not None
     issuer.clock.advance(STALE_S)
     with pytest.raises(Exception, match="Sign-in with the identity provider is not available"):
-        await issuer.people.person(issuer.provider.token(exp=NOW + 10**6))
+        await issuer.people.identify(issuer.provider.token(exp=NOW + 10**6))
 
 
 async def test_user_acts_in_their_own_name_within_their_roles(console: Console, issuer: IssuerSetup) -> None:

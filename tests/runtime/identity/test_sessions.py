@@ -29,7 +29,7 @@ class OnePerson:
         self.clock = clock
         self.proven_ago = 0.0
 
-    async def person(self, token: str) -> Identity | None:
+    async def identify(self, token: str) -> Identity | None:
         known = token == "a.b.c"
         return Identity("alice", frozenset({Role.OPERATOR}), self.clock.now() - self.proven_ago) if known else None
 
@@ -245,7 +245,7 @@ async def test_session_follows_changes_of_its_key(front: Front) -> None:
     denied = await browser.send("GET", "/v1/keys")
     assert (denied.status_code, denied.json()["detail"]) == (
         401,
-        "The credential of this session is no longer valid. Sign in with another one.",
+        "The credential of this session is no longer valid. Sign in with another credential.",
     )
 
 

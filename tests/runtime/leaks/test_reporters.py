@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from gatehouse.leaks.reporters import is_signed_by_github, p256_key
-from gatehouse.leaks.service import place
+from gatehouse.leaks.service import location_hash
 
 #: Key, body and signature from GitHub's documentation of the partner program.
 GITHUB_ID = "90a421169f0a406205f1563a953312f0be898d3c7b6c06b681aa86a874555f4a"
@@ -47,4 +47,4 @@ def test_invalid_public_key_is_rejected(pem: str) -> None:
 
 
 def test_location_has_reporter_and_url() -> None:
-    assert len({place("a", "b"), place("a", "c"), place("b", "b"), place("ab", "")}) == 4
+    assert len({location_hash("a", "b"), location_hash("a", "c"), location_hash("b", "b"), location_hash("ab", "")}) == 4

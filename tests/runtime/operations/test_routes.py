@@ -113,7 +113,7 @@ def test_changed_log_level_filters_later_lines(monkeypatch: pytest.MonkeyPatch) 
 async def test_features_are_listed_with_descriptions(console: Console) -> None:
     result = (await console.client.get("/v1/features")).json()["features"]
     assert [(item["name"], item["enabled"]) for item in result] == [(feature.name, True) for feature in FEATURES]
-    assert all(item["meaning"] for item in result)
+    assert all(item["description"] for item in result)
 
 
 @pytest.mark.requirement("TR-02")
