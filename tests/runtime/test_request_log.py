@@ -53,8 +53,8 @@ def observer(out: Out) -> Observer:
 
 @pytest.mark.requirement("CG-12", "TR-14")
 def test_batched_line_equals_single_line(out: Out, observer: Observer, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    log_request(observer, 502, detail="the Core is away")
-    log_request(observe.observer("gateway", "info", "dev"), 502, detail="the Core is away")
+    log_request(observer, 502, detail="the Core is unavailable")
+    log_request(observe.observer("gateway", "info", "dev"), 502, detail="the Core is unavailable")
     (batched,) = out.lines()
     alone = json.loads(capfdbinary.readouterr().out)
     assert len(batched.pop("ts")) == len(alone.pop("ts"))

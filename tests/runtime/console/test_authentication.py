@@ -77,8 +77,8 @@ async def test_admin_key_of_another_environment_is_denied(console: Console) -> N
 async def test_known_id_with_another_secret_is_denied(console: Console) -> None:
     admin = await console.create(scopes=["admin"])
     forged = admin["token"][:-7] + ("A" if admin["token"][-7] != "A" else "B")
-    from_us = console.client.get("/v1/keys", headers=console.as_(forged + admin["token"][-6:]))
-    assert (await from_us).status_code == 401
+    reply = await console.client.get("/v1/keys", headers=console.as_(forged + admin["token"][-6:]))
+    assert reply.status_code == 401
 
 
 @pytest.mark.requirement("TR-04")

@@ -26,8 +26,8 @@ from schemathesis.specs.openapi import checks
 
 from tests.runtime.console_client import BOOTSTRAP, LogRecorder, create_dependencies
 
-ASKED = int(os.environ.get("GATEHOUSE_SCHEMA_EXAMPLES", "0"))
-EXAMPLES = ASKED or 3
+EXAMPLES_SETTING = int(os.environ.get("GATEHOUSE_SCHEMA_EXAMPLES", "0"))
+EXAMPLES = EXAMPLES_SETTING or 3
 CHECKS = [
     not_a_server_error,
     checks.status_code_conformance,
@@ -44,7 +44,7 @@ PASSED = dict.fromkeys((412, 413), (checks.negative_data_rejection,))
 #: No shrinking: it takes longer than reading the failure.
 BOUNDS = settings(
     max_examples=EXAMPLES,
-    derandomize=not ASKED,
+    derandomize=not EXAMPLES_SETTING,
     database=None,
     deadline=None,
     phases=[Phase.generate],
@@ -53,7 +53,7 @@ BOUNDS = settings(
 
 
 @dataclass
-class Surface:
+class TestedApi:
     """The OpenAPI document and an in-process client. `tokens` has a credential of each role."""
 
     schema: Any
@@ -63,14 +63,16 @@ class Surface:
 
     def send(self, case: Case[Any], token: str) -> None:
         """Validates the response with schemathesis."""
-        reply = self.ask(case, token)
+        reply = self.call(case, token)
         try:
             case.validate_response(reply, checks=[item for item in CHECKS if item not in PASSED.get(reply.status_code, ())])
         except FailureGroup as exc:
-            what = "; ".join(str(item).partition("\n")[0] for item in exc.exceptions)
-            raise AssertionError(f"{reply.request.method} {str(reply.request.url)[:200]}: {reply.status_code}, {what}") from exc
+            message = "; ".join(str(item).partition("\n")[0] for item in exc.exceptions)
+            raise AssertionError(
+                f"{reply.request.method} {str(reply.request.url)[:200]}: {reply.status_code}, {message}"
+            ) from exc
 
-    def ask(self, case: Case[Any], token: str) -> Response:
+    def call(self, case: Case[Any], token: str) -> Response:
         """Sends the request. A 5xx response fails with its origin, because every dependency is available."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         reply = case.call(session=self.client, headers=headers)
@@ -80,7 +82,7 @@ class Surface:
 
 
 @pytest.fixture(scope="module")
-def surface(database: Any) -> Iterator[Surface]:
+def api(database: Any) -> Iterator[TestedApi]:
     log = LogRecorder()
     dependencies, _ = create_dependencies(database, log)
     app: Any = console_asgi.create(dependencies)
@@ -90,7 +92,7 @@ def surface(database: Any) -> Iterator[Surface]:
             operation.pop("security")  # the test sets the credential
         schema = schemathesis.openapi.from_dict(document)
         schema.app = app
-        tokens = {"nobody": "", "stranger": "no-key-of-ours", "bootstrap": BOOTSTRAP}
+        tokens = {"anonymous": "", "invalid": "not-a-token", "bootstrap": BOOTSTRAP}
         for role in Role:
             created = client.post(
                 "http://testserver/v1/keys",
@@ -98,27 +100,27 @@ def surface(database: Any) -> Iterator[Surface]:
                 headers={"Authorization": f"Bearer {BOOTSTRAP}"},
             )
             tokens[role.value] = created.json()["token"]
-        yield Surface(schema, client, tokens, log)
+        yield TestedApi(schema, client, tokens, log)
 
 
-def _operations(surface: Surface) -> list[Any]:
-    return [result.ok() for result in surface.schema.get_all_operations()]
+def _operations(api: TestedApi) -> list[Any]:
+    return [result.ok() for result in api.schema.get_all_operations()]
 
 
 @pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-@pytest.mark.parametrize("who", ["nobody", "stranger", *(role.value for role in Role)])
-def test_every_response_matches_the_openapi_document(surface: Surface, who: str, mode: GenerationMode) -> None:
+@pytest.mark.parametrize("credential", ["anonymous", "invalid", *(role.value for role in Role)])
+def test_every_response_matches_the_openapi_document(api: TestedApi, credential: str, mode: GenerationMode) -> None:
     result = []
-    for operation in _operations(surface):
+    for operation in _operations(api):
         # The owner reaches the most code, so most requests use its credential.
-        @settings(BOUNDS, max_examples=EXAMPLES if who == Role.OWNER else max(2, EXAMPLES // 5))
+        @settings(BOUNDS, max_examples=EXAMPLES if credential == Role.OWNER else max(2, EXAMPLES // 5))
         @given(operation.as_strategy(generation_mode=mode))
-        def ask(case: Case[Any]) -> None:
-            surface.send(case, surface.tokens[who])
+        def check(case: Case[Any]) -> None:
+            api.send(case, api.tokens[credential])
 
         try:
-            ask()
+            check()
         except Unsatisfiable:
             continue  # it has no input that could be invalid
         except AssertionError as exc:
@@ -127,30 +129,30 @@ def test_every_response_matches_the_openapi_document(surface: Surface, who: str,
 
 
 @pytest.mark.requirement("TR-16")
-def test_openapi_links_lead_through_every_life_cycle(surface: Surface) -> None:
-    machine = surface.schema.as_state_machine()
-    led: set[str] = set()
-    wrong: list[str] = []
+def test_openapi_links_are_valid_in_any_sequence(api: TestedApi) -> None:
+    machine = api.schema.as_state_machine()
+    visited: set[str] = set()
+    failures: list[str] = []
 
-    class Life(machine):  # type: ignore[misc, valid-type]
+    class Machine(machine):  # type: ignore[misc, valid-type]
         def call(self, case: Case[Any], **kwargs: Any) -> Any:
-            reply = surface.ask(case, BOOTSTRAP)
+            reply = api.call(case, BOOTSTRAP)
             if reply.status_code < 300 and "{id}" in case.path:
-                led.add(case.operation.definition.raw["operationId"])
+                visited.add(case.operation.definition.raw["operationId"])
             return reply
 
         def validate_response(self, response: Any, case: Case[Any], **kwargs: Any) -> None:
             try:
                 case.validate_response(response, checks=CHECKS)
             except Exception as exc:
-                wrong.append(f"{case.method} {case.path}: {exc}")
+                failures.append(f"{case.method} {case.path}: {exc}")
                 raise
 
     # The state of the console makes a replayed example draw other values, which ends the run early and is not a failure.
     for _ in range(5):
         with suppress(FlakyStrategyDefinition):
-            Life.run(settings=settings(BOUNDS, max_examples=ASKED or 60, stateful_step_count=8))
-        if led or wrong:
+            Machine.run(settings=settings(BOUNDS, max_examples=EXAMPLES_SETTING or 60, stateful_step_count=8))
+        if visited or failures:
             break
-    assert wrong == []
-    assert led, "no link led to a key, webhook or session that was there"
+    assert failures == []
+    assert visited, "no link returned an existing resource"

@@ -87,7 +87,7 @@ def test_dns_label_is_a_core_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "Docs", "a.b", "a_b", "x" * 41, "dö", "a%20"])
-def test_anything_else_is_no_name(name: str) -> None:
+def test_other_text_is_not_a_core_name(name: str) -> None:
     assert not CORE_NAME.fullmatch(name)
 
 
@@ -157,5 +157,5 @@ def test_response_keeps_cookies_and_drops_hop_by_hop_headers() -> None:
     ],
 )
 def test_response_header_for_the_whole_host_is_not_returned(field: tuple[str, str]) -> None:
-    kept = ("set-cookie", "domain=1; Path=/")
-    assert returned([field, kept]) == [(b"set-cookie", b"domain=1; Path=/")]
+    harmless = ("set-cookie", "domain=1; Path=/")
+    assert returned([field, harmless]) == [(b"set-cookie", b"domain=1; Path=/")]

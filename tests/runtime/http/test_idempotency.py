@@ -17,7 +17,7 @@ from tests.runtime.console_client import BOOTSTRAP, Console, assert_problem
 DRAFT_KEY = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'  # the example of the draft, section 2.1
 
 
-async def make(console: Console, key: str, path: str = "/v1/keys", **properties: Any) -> httpx.Response:
+async def create_key(console: Console, key: str, path: str = "/v1/keys", **properties: Any) -> httpx.Response:
     return await console.client.post(path, json={"name": "a key", **properties}, headers={"Idempotency-Key": key})
 
 
@@ -27,8 +27,8 @@ async def count(console: Console, owner: str) -> int:
 
 @pytest.mark.requirement("CG-01")
 async def test_repeated_creation_returns_the_same_token(console: Console) -> None:
-    first = await make(console, DRAFT_KEY, owner="repeats")
-    again = await make(console, DRAFT_KEY, owner="repeats")
+    first = await create_key(console, DRAFT_KEY, owner="repeats")
+    again = await create_key(console, DRAFT_KEY, owner="repeats")
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.content == first.content
     assert (again.headers["location"], again.headers["etag"]) == (first.headers["location"], first.headers["etag"])
@@ -49,25 +49,25 @@ async def test_equivalent_json_is_the_same_request(console: Console) -> None:
     [("/v1/keys", {"owner": "other"}), ("/v1/keys?a=b", {}), ("/v1/webhooks", {"url": "https://x.example"})],
 )
 async def test_idempotency_key_of_another_request_is_rejected(console: Console, path: str, properties: dict[str, Any]) -> None:
-    assert (await make(console, '"first-meaning"')).status_code == 201
-    reply = await make(console, '"first-meaning"', path, **properties)
+    assert (await create_key(console, '"first-request"')).status_code == 201
+    reply = await create_key(console, '"first-request"', path, **properties)
     assert (reply.status_code, reply.json()["code"]) == (422, "idempotency_key_reused")
     assert "Use a new Idempotency-Key for each request" in reply.json()["detail"]
 
 
 async def test_concurrent_requests_create_one_key(console: Console) -> None:
-    replies = await asyncio.gather(*(make(console, '"storm"', owner="storm") for _ in range(12)))
+    replies = await asyncio.gather(*(create_key(console, '"concurrent"', owner="concurrent") for _ in range(12)))
     tokens = {reply.json()["token"] for reply in replies if reply.status_code == 201}
     busy = [reply for reply in replies if reply.status_code != 201]
     assert len(tokens) == 1
     assert {(reply.status_code, reply.json()["code"]) for reply in busy} <= {(409, "request_in_progress")}
     assert all(reply.headers["retry-after"] == "1" for reply in busy)
-    assert await count(console, "storm") == 1
+    assert await count(console, "concurrent") == 1
 
 
 async def test_idempotency_keys_are_separate_per_caller(console: Console) -> None:
     other = (await console.create(roles=["admin"]))["token"]
-    first = await make(console, '"mine"')
+    first = await create_key(console, '"mine"')
     reply = await console.client.post(
         "/v1/keys", json={"name": "a key"}, headers={"Idempotency-Key": '"mine"', **console.as_(other)}
     )
@@ -102,8 +102,8 @@ async def test_repeated_idempotency_key_header_is_rejected(console: Console) -> 
 
 
 async def test_rejected_request_releases_its_idempotency_key(console: Console) -> None:
-    assert (await make(console, '"corrected"', ttl_s=0)).status_code == 400
-    assert (await make(console, '"corrected"', ttl_s=60)).status_code == 201
+    assert (await create_key(console, '"corrected"', ttl_s=0)).status_code == 400
+    assert (await create_key(console, '"corrected"', ttl_s=60)).status_code == 201
 
 
 async def test_repeated_rotation_returns_the_same_token(console: Console) -> None:
@@ -115,24 +115,24 @@ async def test_repeated_rotation_returns_the_same_token(console: Console) -> Non
 
 
 async def test_stored_response_contains_no_plaintext(console: Console) -> None:
-    reply = await make(console, '"sealed-answer-4711"', name="a name of its own")
+    reply = await create_key(console, '"secret-key-4711"', name="a unique name")
     stored = console.database.sql("SELECT idempotent_request.*, encode(sealed, 'escape') FROM idempotent_request")
-    for hidden in (reply.json()["token"], "sealed-answer-4711", "a name of its own"):
+    for hidden in (reply.json()["token"], "secret-key-4711", "a unique name"):
         assert hidden not in stored
         assert hidden.encode().hex() not in stored
 
 
 @pytest.mark.requirement("CG-08")
 async def test_purge_deletes_the_stored_response(console: Console) -> None:
-    created = (await make(console, '"purged"', owner="purged")).json()["key"]
+    created = (await create_key(console, '"purged"', owner="purged")).json()["key"]
     await console.client.post(f"/v1/keys/{created['id']}/revoke")
     await console.client.post(f"/v1/keys/{created['id']}/purge", json={"confirm": created["id"]})
-    reply = await make(console, '"purged"', owner="purged")
+    reply = await create_key(console, '"purged"', owner="purged")
     assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
     assert f"changed {created['id']}, but its response was lost" in reply.json()["detail"]
 
 
-class Breaking(IdempotencyStore):
+class UnreliableStore(IdempotencyStore):
     """Stores no response, like a console that is killed between the change and its response."""
 
     async def save(self, *_: Any, **__: Any) -> None:
@@ -140,37 +140,37 @@ class Breaking(IdempotencyStore):
 
 
 async def test_completed_request_without_response_is_not_repeated(console: Console) -> None:
-    dying = console_asgi.create(replace(console.dependencies, idempotency_store=Breaking(console.pool)))
-    transport = httpx.ASGITransport(dying, client=("192.0.2.7", 4711))
+    app = console_asgi.create(replace(console.dependencies, idempotency_store=UnreliableStore(console.pool)))
+    transport = httpx.ASGITransport(app, client=("192.0.2.7", 4711))
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=console.as_(BOOTSTRAP)) as client:
-        headers = {"Idempotency-Key": '"died"'}
-        created = (await client.post("/v1/keys", json={"name": "a", "owner": "died"}, headers=headers)).json()
-    reply = await console.client.post("/v1/keys", json={"name": "a", "owner": "died"}, headers=headers)
+        headers = {"Idempotency-Key": '"lost"'}
+        created = (await client.post("/v1/keys", json={"name": "a", "owner": "lost"}, headers=headers)).json()
+    reply = await console.client.post("/v1/keys", json={"name": "a", "owner": "lost"}, headers=headers)
     assert reply.status_code == 409
     assert created["key"]["id"] in reply.json()["detail"]
-    assert await count(console, "died") == 1
+    assert await count(console, "lost") == 1
 
 
 async def test_abandoned_request_is_taken_over_after_its_timeout(console: Console) -> None:
     async def reply() -> httpx.Response:
-        return await make(console, '"gone"', owner="gone")
+        return await create_key(console, '"gone"', owner="gone")
 
     assert (await reply()).status_code == 201
     # The request changed nothing: its ID has neither a response nor an audit event.
-    forget = "UPDATE idempotent_request SET sealed = NULL, running = true, request_id = 'req_nobody'"
-    console.database.sql(forget)
+    abandoned = "UPDATE idempotent_request SET sealed = NULL, running = true, request_id = 'req_nobody'"
+    console.database.sql(abandoned)
     assert (await reply()).json()["code"] == "request_in_progress"
-    console.database.sql(f"{forget}, claimed_at = now() - interval '121 seconds'")
+    console.database.sql(f"{abandoned}, claimed_at = now() - interval '121 seconds'")
     assert (await reply()).status_code == 201
 
 
 async def test_stored_response_expires_after_a_day(console: Console) -> None:
-    replays = IdempotencyStore(console.pool)
-    first = await make(console, '"a-day"')
+    store = IdempotencyStore(console.pool)
+    first = await create_key(console, '"a-day"')
     console.database.sql("UPDATE idempotent_request SET expires_at = now() - interval '1 second'")
-    assert (await make(console, '"a-day"')).json()["token"] != first.json()["token"]
+    assert (await create_key(console, '"a-day"')).json()["token"] != first.json()["token"]
     console.database.sql("UPDATE idempotent_request SET expires_at = now() - interval '1 second'")
-    assert await replays.prune(now=console.dependencies.clock.now()) > 0
+    assert await store.prune(now=console.dependencies.clock.now()) > 0
     assert console.database.sql("SELECT count(*) FROM idempotent_request").split() == ["0"]
 
 

@@ -19,63 +19,63 @@ GUESS = "gtk_admin_wrong"
 
 
 @dataclass
-class Front:
+class Setup:
     app: ASGIApp
     clock: ManualClock
 
-    async def ask(self, token: str, address: str = "198.51.100.1") -> httpx.Response:
+    async def get(self, token: str, address: str = "198.51.100.1") -> httpx.Response:
         transport = httpx.ASGITransport(self.app, client=(address, 1))
         async with httpx.AsyncClient(transport=transport, base_url="https://console.test") as client:
             return await client.get("/v1/keys", headers={"Authorization": f"Bearer {token}"})
 
     async def guess(self, times: int, token: str = GUESS) -> list[int]:
-        return [(await self.ask(token)).status_code for _ in range(times)]
+        return [(await self.get(token)).status_code for _ in range(times)]
 
 
 @pytest.fixture
-async def front(console: Console) -> Front:
+async def setup(console: Console) -> Setup:
     clock = ManualClock()
-    return Front(console_asgi.create(replace(console.dependencies, clock=clock)), clock)
+    return Setup(console_asgi.create(replace(console.dependencies, clock=clock)), clock)
 
 
-async def test_guesses_are_limited_with_retry_after(front: Front) -> None:
-    assert await front.guess(FAILURES_MAX) == [401] * FAILURES_MAX
-    denied = await front.ask(GUESS)
+async def test_guesses_are_limited_with_retry_after(setup: Setup) -> None:
+    assert await setup.guess(FAILURES_MAX) == [401] * FAILURES_MAX
+    denied = await setup.get(GUESS)
     assert (denied.status_code, denied.headers["retry-after"], denied.json()["code"]) == (429, str(WINDOW_S), "rate_limited")
-    assert (await front.ask(BOOTSTRAP)).status_code == 429
-    front.clock.advance(WINDOW_S)
-    assert (await front.ask(BOOTSTRAP)).status_code == 200
+    assert (await setup.get(BOOTSTRAP)).status_code == 429
+    setup.clock.advance(WINDOW_S)
+    assert (await setup.get(BOOTSTRAP)).status_code == 200
 
 
-async def test_lockout_is_limited_to_one_address(front: Front) -> None:
-    await front.guess(FAILURES_MAX + 5)
-    assert (await front.ask(BOOTSTRAP, address="192.0.2.9")).status_code == 200
+async def test_lockout_is_limited_to_one_address(setup: Setup) -> None:
+    await setup.guess(FAILURES_MAX + 5)
+    assert (await setup.get(BOOTSTRAP, address="192.0.2.9")).status_code == 200
 
 
-async def test_lockout_is_limited_to_one_credential(front: Front, console: Console) -> None:
+async def test_lockout_is_limited_to_one_credential(setup: Setup, console: Console) -> None:
     token = (await console.create(scopes=["admin"]))["token"]
-    await front.guess(FAILURES_MAX + 5)
-    assert (await front.ask(token)).status_code == 200
+    await setup.guess(FAILURES_MAX + 5)
+    assert (await setup.get(token)).status_code == 200
 
 
-async def test_guesses_lock_out_one_key_at_one_address(front: Front, console: Console) -> None:
+async def test_guesses_lock_out_one_key_at_one_address(setup: Setup, console: Console) -> None:
     created = await console.create(scopes=["admin"])
     forged = build("gtk", KeyEnvironment.TEST, bytes(12), bytes(32)).text
-    await front.guess(FAILURES_MAX, forged)
-    assert (await front.ask(forged)).status_code == 429
-    assert (await front.ask(created["token"])).status_code == 200
-    assert (await front.ask(BOOTSTRAP)).status_code == 200
+    await setup.guess(FAILURES_MAX, forged)
+    assert (await setup.get(forged)).status_code == 429
+    assert (await setup.get(created["token"])).status_code == 200
+    assert (await setup.get(BOOTSTRAP)).status_code == 200
 
 
-async def test_malformed_credentials_cause_no_lockout(front: Front) -> None:
-    assert set(await front.guess(FAILURES_MAX + 1, "rubbish")) == {401, 429}
-    assert (await front.ask(BOOTSTRAP)).status_code == 200
+async def test_malformed_credentials_cause_no_lockout(setup: Setup) -> None:
+    assert set(await setup.guess(FAILURES_MAX + 1, "rubbish")) == {401, 429}
+    assert (await setup.get(BOOTSTRAP)).status_code == 200
 
 
-async def test_valid_credential_resets_the_failure_count(front: Front) -> None:
+async def test_valid_credential_resets_the_failure_count(setup: Setup) -> None:
     for _ in range(3):
-        await front.guess(FAILURES_MAX - 1)
-        assert (await front.ask(BOOTSTRAP)).status_code == 200
+        await setup.guess(FAILURES_MAX - 1)
+        assert (await setup.get(BOOTSTRAP)).status_code == 200
 
 
 def test_number_of_remembered_failures_is_bounded() -> None:

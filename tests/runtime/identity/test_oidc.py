@@ -52,7 +52,7 @@ class Provider:
             "/keys": {"keys": self.keys},
         }
         body = json.dumps(documents[path]).encode()
-        status = "503 Away" if self.unavailable else "200 OK"
+        status = "503 Service Unavailable" if self.unavailable else "200 OK"
         writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
         await writer.drain()
         writer.close()
@@ -72,7 +72,7 @@ def _base64(raw: bytes) -> str:
 class IssuerSetup:
     provider: Provider
     clock: ManualClock
-    people: OidcIdentityProvider
+    identity_provider: OidcIdentityProvider
 
 
 @pytest.fixture
@@ -87,10 +87,12 @@ async def issuer() -> AsyncIterator[IssuerSetup]:
 
 
 async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) -> None:
-    person = await issuer.people.identify(issuer.provider.token(groups=["on-call", "books", "golf"]))
+    person = await issuer.identity_provider.identify(issuer.provider.token(groups=["on-call", "books", "golf"]))
     assert person is not None
     assert (person.subject, person.roles) == ("alice", frozenset({Role.OPERATOR, Role.AUDITOR}))
-    assert await issuer.people.identify(issuer.provider.token(EC, "ES256", aud=["other", "gatehouse"], groups="platform"))
+    assert await issuer.identity_provider.identify(
+        issuer.provider.token(EC, "ES256", aud=["other", "gatehouse"], groups="platform")
+    )
     assert issuer.provider.requests == ["/.well-known/openid-configuration", "/keys"]
 
 
@@ -113,41 +115,41 @@ async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) ->
     ids=str,
 )
 async def test_token_with_invalid_claim_is_denied(issuer: IssuerSetup, claims: dict[str, Any]) -> None:
-    assert await issuer.people.identify(issuer.provider.token(**claims)) is None
+    assert await issuer.identity_provider.identify(issuer.provider.token(**claims)) is None
 
 
 async def test_clock_skew_is_tolerated(issuer: IssuerSetup) -> None:
-    assert await issuer.people.identify(issuer.provider.token(exp=NOW - SKEW_S + 2, nbf=NOW + SKEW_S - 2)) is not None
+    assert await issuer.identity_provider.identify(issuer.provider.token(exp=NOW - SKEW_S + 2, nbf=NOW + SKEW_S - 2)) is not None
 
 
 async def test_token_cannot_choose_its_algorithm_or_key(issuer: IssuerSetup) -> None:
-    good = issuer.provider.token()
+    valid = issuer.provider.token()
     # HMAC with the public key as secret; the library rejects this combination.
-    signed = f"{_base64(json.dumps({'alg': 'HS256', 'kid': 'r1'}).encode())}.{good.split('.')[1]}"
+    signed = f"{_base64(json.dumps({'alg': 'HS256', 'kid': 'r1'}).encode())}.{valid.split('.')[1]}"
     mac = hmac.digest(RSA.as_pem(private=False), signed.encode(), "sha256")
-    unsigned = f"{_base64(json.dumps({'alg': 'none', 'kid': 'r1'}).encode())}.{good.split('.')[1]}."
-    stranger = RSAKey.generate_key(2048, {"kid": "r1"})
+    unsigned = f"{_base64(json.dumps({'alg': 'none', 'kid': 'r1'}).encode())}.{valid.split('.')[1]}."
+    other_key = RSAKey.generate_key(2048, {"kid": "r1"})
     for token in (
         f"{signed}.{_base64(mac)}",
         unsigned,
         issuer.provider.token(alg="RS512"),
-        issuer.provider.token(stranger),
+        issuer.provider.token(other_key),
         issuer.provider.token(WEAK),
         issuer.provider.token(header={"typ": "logout+jwt"}),
-        good[:-4] + ("AAAA" if good[-4:] != "AAAA" else "BBBB"),
-        good.replace(".", "..", 1),
+        valid[:-4] + ("AAAA" if valid[-4:] != "AAAA" else "BBBB"),
+        valid.replace(".", "..", 1),
         "a.b.c",
         "." * 2,
         "x" * 20_000 + "..",
         "ü.ü.ü",
     ):
-        assert await issuer.people.identify(token) is None
+        assert await issuer.identity_provider.identify(token) is None
 
 
 @pytest.mark.parametrize("nested", ["[" * 4000 + "]" * 4000, '{"a":' * 1500 + "1" + "}" * 1500], ids=["lists", "objects"])
 async def test_deeply_nested_token_header_is_denied(issuer: IssuerSetup, nested: str) -> None:
     header = _base64(f'{{"alg":"RS256","kid":"r1","x":{nested}}}'.encode())
-    assert await issuer.people.identify(f"{header}.e30.AAAA") is None
+    assert await issuer.identity_provider.identify(f"{header}.e30.AAAA") is None
     assert issuer.provider.requests == []
 
 
@@ -155,34 +157,36 @@ async def test_deeply_nested_token_header_is_denied(issuer: IssuerSetup, nested:
     "header", [b"[]", b"null", b"7", b'{"alg":["RS256"]}', b'{"alg":"RS256","typ":[]}', b"\xff", b'{"alg":"\\ud800"}']
 )
 async def test_malformed_token_header_is_denied(issuer: IssuerSetup, header: bytes) -> None:
-    assert await issuer.people.identify(f"{_base64(header)}.e30.AAAA") is None
+    assert await issuer.identity_provider.identify(f"{_base64(header)}.e30.AAAA") is None
 
 
 async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) -> None:
-    await issuer.people.identify(issuer.provider.token())
+    await issuer.identity_provider.identify(issuer.provider.token())
     fresh = RSAKey.generate_key(2048, {"kid": "r2", "use": "sig"})
     issuer.provider.keys = [fresh.as_dict(private=False)]
     before = len(issuer.provider.requests)
     for _ in range(20):
-        assert await issuer.people.identify(issuer.provider.token(fresh)) is None
+        assert await issuer.identity_provider.identify(issuer.provider.token(fresh)) is None
     assert len(issuer.provider.requests) == before
     issuer.clock.advance(REFETCH_S)
-    assert await issuer.people.identify(issuer.provider.token(fresh)) is not None
-    assert await issuer.people.identify(issuer.provider.token()) is None
+    assert await issuer.identity_provider.identify(issuer.provider.token(fresh)) is not None
+    assert await issuer.identity_provider.identify(issuer.provider.token()) is None
 
 
 async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
-    assert await issuer.people.identify(issuer.provider.token()) is not None
+    assert await issuer.identity_provider.identify(issuer.provider.token()) is not None
     issuer.provider.unavailable = True
     issuer.clock.advance(KEYS_S)
-    assert await issuer.people.identify(issuer.provider.token(exp=NOW + 10**6)) is not None
+    assert await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6)) is not None
     issuer.clock.advance(STALE_S)
     with pytest.raises(Exception, match="Sign-in with the identity provider is not available"):
-        await issuer.people.identify(issuer.provider.token(exp=NOW + 10**6))
+        await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6))
 
 
 async def test_user_acts_in_their_own_name_within_their_roles(console: Console, issuer: IssuerSetup) -> None:
-    transport = httpx.ASGITransport(console_asgi.create(replace(console.dependencies, identity_provider=issuer.people)))
+    transport = httpx.ASGITransport(
+        console_asgi.create(replace(console.dependencies, identity_provider=issuer.identity_provider))
+    )
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test") as client:
 
         def sent(**claims: Any) -> dict[str, str]:

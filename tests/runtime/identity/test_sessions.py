@@ -19,19 +19,19 @@ from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
 
 ORIGIN = "https://console.test"
-OURS = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}
+SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}
 
 
-class OnePerson:
+class StubIdentityProvider:
     """An issuer that accepts one token."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
-        self.proven_ago = 0.0
+        self.proven_s_ago = 0.0
 
     async def identify(self, token: str) -> Identity | None:
         known = token == "a.b.c"
-        return Identity("alice", frozenset({Role.OPERATOR}), self.clock.now() - self.proven_ago) if known else None
+        return Identity("alice", frozenset({Role.OPERATOR}), self.clock.now() - self.proven_s_ago) if known else None
 
 
 @dataclass
@@ -44,7 +44,9 @@ class Browser:
 
     async def sign_in(self, token: str, **headers: str) -> httpx.Response:
         current = {"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {}
-        reply = await self.client.post("/v1/sessions", headers={"Authorization": f"Bearer {token}", **OURS, **current, **headers})
+        reply = await self.client.post(
+            "/v1/sessions", headers={"Authorization": f"Bearer {token}", **SAME_ORIGIN, **current, **headers}
+        )
         if reply.status_code == 201:
             self.cookie = reply.headers["set-cookie"].partition(";")[0].partition("=")[2]
             self.csrf = reply.json()["csrf_token"]
@@ -52,16 +54,16 @@ class Browser:
 
     async def send(self, method: str, path: str, *, headers: dict[str, str | None] | None = None, **more: Any) -> httpx.Response:
         """Sends a request. A header that is None is omitted."""
-        sent = {"Cookie": f"{COOKIE}={self.cookie}", "X-CSRF-Token": self.csrf, **OURS, **(headers or {})}
+        sent = {"Cookie": f"{COOKIE}={self.cookie}", "X-CSRF-Token": self.csrf, **SAME_ORIGIN, **(headers or {})}
         present = {name: value for name, value in sent.items() if value is not None}
         return await self.client.request(method, path, headers=present, **more)
 
 
 @dataclass
-class Front:
+class Setup:
     console: Console
     clock: ManualClock
-    people: OnePerson
+    identity_provider: StubIdentityProvider
     dependencies: console_dependencies.Dependencies
 
     def browser(self, **changed: Any) -> Browser:
@@ -70,29 +72,29 @@ class Front:
 
 
 @pytest.fixture
-async def front(console: Console) -> Front:
+async def setup(console: Console) -> Setup:
     console.database.sql("DELETE FROM console_session")
     clock = ManualClock(console.dependencies.clock.now())
-    people = OnePerson(clock)
+    identity_provider = StubIdentityProvider(clock)
     sessions = replace(console.dependencies.sessions, clock=clock)
-    return Front(
+    return Setup(
         console,
         clock,
-        people,
-        replace(console.dependencies, clock=clock, identity_provider=people, sessions=sessions, origin=ORIGIN),
+        identity_provider,
+        replace(console.dependencies, clock=clock, identity_provider=identity_provider, sessions=sessions, origin=ORIGIN),
     )
 
 
 @pytest.fixture
-async def browser(front: Front) -> Browser:
+async def browser(setup: Setup) -> Browser:
     """Signed in with the bootstrap token."""
-    created = front.browser()
+    created = setup.browser()
     assert (await created.sign_in(BOOTSTRAP)).status_code == 201
     return created
 
 
-async def test_session_cookie_is_http_only_and_same_site(front: Front) -> None:
-    reply = await front.browser().sign_in(BOOTSTRAP)
+async def test_session_cookie_is_http_only_and_same_site(setup: Setup) -> None:
+    reply = await setup.browser().sign_in(BOOTSTRAP)
     name, *attributes = reply.headers["set-cookie"].replace("; ", ";").split(";")
     assert name.startswith("__Host-gatehouse=")
     assert {item.lower() for item in attributes} == {"httponly", "secure", "samesite=strict", "path=/", "max-age=28800"}
@@ -107,13 +109,13 @@ async def test_session_has_the_rights_of_its_credential(browser: Browser) -> Non
 
 
 @pytest.mark.requirement("CG-02")
-async def test_session_secrets_are_not_stored_or_logged(front: Front, browser: Browser) -> None:
+async def test_session_secrets_are_not_stored_or_logged(setup: Setup, browser: Browser) -> None:
     await browser.send("GET", "/v1/keys")
-    rows = front.console.database.sql("SELECT string_agg(t::text, '') FROM console_session t")
-    rows += front.console.database.sql("SELECT string_agg(t::text, '') FROM audit_event t")
+    rows = setup.console.database.sql("SELECT string_agg(t::text, '') FROM console_session t")
+    rows += setup.console.database.sql("SELECT string_agg(t::text, '') FROM audit_event t")
     assert rows
     assert [
-        secret for secret in (browser.cookie, browser.csrf) if secret in rows or secret in str(front.console.log.entries)
+        secret for secret in (browser.cookie, browser.csrf) if secret in rows or secret in str(setup.console.log.entries)
     ] == []
 
 
@@ -143,16 +145,16 @@ async def test_cross_site_request_reads_nothing(browser: Browser) -> None:
     assert typed.status_code == 200
 
 
-async def test_origin_defaults_to_the_host_header(front: Front) -> None:
-    browser = front.browser(origin="")
+async def test_origin_defaults_to_the_host_header(setup: Setup) -> None:
+    browser = setup.browser(origin="")
     await browser.sign_in(BOOTSTRAP)
     assert (await browser.send("POST", "/v1/keys", json={"name": "a"})).status_code == 201
     denied = await browser.send("POST", "/v1/keys", json={"name": "a"}, headers={"Origin": "https://elsewhere.test"})
     assert denied.status_code == 403
 
 
-async def test_csrf_token_of_another_session_is_denied(front: Front, browser: Browser) -> None:
-    other = front.browser()
+async def test_csrf_token_of_another_session_is_denied(setup: Setup, browser: Browser) -> None:
+    other = setup.browser()
     await other.sign_in(BOOTSTRAP)
     reply = await browser.send("POST", "/v1/keys", json={"name": "a"}, headers={"X-CSRF-Token": other.csrf})
     assert reply.json()["code"] == "cross_site"
@@ -163,8 +165,8 @@ async def test_reloaded_page_gets_its_csrf_token(browser: Browser) -> None:
     assert reply.json()["csrf_token"] == browser.csrf
 
 
-async def test_explicit_credential_needs_no_csrf_token(front: Front, browser: Browser) -> None:
-    reader = (await front.console.create())["token"]
+async def test_explicit_credential_needs_no_csrf_token(setup: Setup, browser: Browser) -> None:
+    reader = (await setup.console.create())["token"]
     both = {"Authorization": f"Bearer {reader}", "X-CSRF-Token": None}
     assert (await browser.send("GET", "/v1/keys", headers=both)).status_code == 403
     bearer = {"Authorization": f"Bearer {BOOTSTRAP}"}
@@ -177,8 +179,8 @@ async def test_session_cannot_create_a_session(browser: Browser) -> None:
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "header.authorization")
 
 
-async def test_cross_site_sign_in_is_denied(front: Front) -> None:
-    reply = await front.browser().sign_in(BOOTSTRAP, **{"Sec-Fetch-Site": "cross-site"})
+async def test_cross_site_sign_in_is_denied(setup: Setup) -> None:
+    reply = await setup.browser().sign_in(BOOTSTRAP, **{"Sec-Fetch-Site": "cross-site"})
     assert (reply.status_code, reply.json()["code"]) == (403, "cross_site")
 
 
@@ -190,16 +192,16 @@ async def test_second_sign_in_replaces_the_session(browser: Browser) -> None:
     assert len((await browser.send("GET", "/v1/sessions")).json()["sessions"]) == 1
 
 
-async def test_session_ends_by_idle_time_and_by_age(front: Front, browser: Browser) -> None:
+async def test_session_ends_by_idle_time_and_by_age(setup: Setup, browser: Browser) -> None:
     for _ in range(31):
-        front.clock.advance(899)
+        setup.clock.advance(899)
         assert (await browser.send("GET", "/v1/keys")).status_code == 200
-    front.clock.advance(28_800 - 31 * 899)
+    setup.clock.advance(28_800 - 31 * 899)
     assert (await browser.send("GET", "/v1/keys")).status_code == 401
     await browser.sign_in(BOOTSTRAP)
-    front.clock.advance(901)
+    setup.clock.advance(901)
     assert (await browser.send("GET", "/v1/keys")).json()["detail"] == "The session has ended. Sign in again."
-    assert await front.dependencies.sessions.prune() == 2
+    assert await setup.dependencies.sessions.prune() == 2
 
 
 async def test_sign_out_ends_the_session_and_clears_the_cookie(browser: Browser) -> None:
@@ -210,22 +212,22 @@ async def test_sign_out_ends_the_session_and_clears_the_cookie(browser: Browser)
     assert (await browser.send("GET", "/v1/keys")).status_code == 401
 
 
-async def test_user_ends_other_and_all_sessions(front: Front, browser: Browser) -> None:
-    other = front.browser()
+async def test_user_ends_other_and_all_sessions(setup: Setup, browser: Browser) -> None:
+    other = setup.browser()
     await other.sign_in(BOOTSTRAP)
     sessions = (await browser.send("GET", "/v1/sessions")).json()["sessions"]
     assert [item["current"] for item in sessions].count(True) == 1
-    elsewhere = next(item["id"] for item in sessions if not item["current"])
-    assert (await browser.send("DELETE", f"/v1/sessions/{elsewhere}")).status_code == 204
+    other_id = next(item["id"] for item in sessions if not item["current"])
+    assert (await browser.send("DELETE", f"/v1/sessions/{other_id}")).status_code == 204
     assert (await other.send("GET", "/v1/keys")).status_code == 401
     await other.sign_in(BOOTSTRAP)
     assert (await browser.send("DELETE", "/v1/sessions")).json() == {"ended": 2}
     assert (await other.send("GET", "/v1/keys")).status_code == 401
 
 
-async def test_only_an_owner_manages_sessions_of_others(front: Front, browser: Browser) -> None:
-    operator = front.browser()
-    await operator.sign_in((await front.console.create(scopes=["role:operator"]))["token"])
+async def test_only_an_owner_manages_sessions_of_others(setup: Setup, browser: Browser) -> None:
+    operator = setup.browser()
+    await operator.sign_in((await setup.console.create(scopes=["role:operator"]))["token"])
     owners = (await browser.send("GET", "/v1/sessions")).json()["sessions"][0]["id"]
     assert (await operator.send("DELETE", f"/v1/sessions/{owners}")).status_code == 404
     assert (await operator.send("DELETE", "/v1/sessions?everybody=true")).status_code == 403
@@ -235,13 +237,13 @@ async def test_only_an_owner_manages_sessions_of_others(front: Front, browser: B
     assert (await browser.send("DELETE", "/v1/sessions?everybody=true")).json() == {"ended": 1}
 
 
-async def test_session_follows_changes_of_its_key(front: Front) -> None:
-    created = await front.console.create(scopes=["role:operator"])
-    path, browser = f"/v1/keys/{created['key']['id']}", front.browser()
+async def test_session_follows_changes_of_its_key(setup: Setup) -> None:
+    created = await setup.console.create(scopes=["role:operator"])
+    path, browser = f"/v1/keys/{created['key']['id']}", setup.browser()
     await browser.sign_in(created["token"])
-    await front.console.client.patch(path, json={"scopes": ["role:issuer"]}, headers={"If-Match": "*"})
+    await setup.console.client.patch(path, json={"scopes": ["role:issuer"]}, headers={"If-Match": "*"})
     assert (await browser.send("GET", "/v1/audit-events")).status_code == 403
-    await front.console.client.post(f"{path}/revoke")
+    await setup.console.client.post(f"{path}/revoke")
     denied = await browser.send("GET", "/v1/keys")
     assert (denied.status_code, denied.json()["detail"]) == (
         401,
@@ -249,54 +251,54 @@ async def test_session_follows_changes_of_its_key(front: Front) -> None:
     )
 
 
-async def test_new_bootstrap_token_ends_previous_sessions(front: Front, browser: Browser) -> None:
-    changed = Browser(front.browser(bootstrap_token="gtk_admin_new").client, browser.cookie, browser.csrf)
+async def test_new_bootstrap_token_ends_previous_sessions(setup: Setup, browser: Browser) -> None:
+    changed = Browser(setup.browser(bootstrap_token="gtk_admin_new").client, browser.cookie, browser.csrf)
     assert (await changed.send("GET", "/v1/keys")).status_code == 401
 
 
-async def test_key_signs_in_from_its_allowed_addresses_only(front: Front) -> None:
-    inside = (await front.console.create(scopes=["admin"], addresses=["192.0.2.0/24"]))["token"]
-    outside = (await front.console.create(scopes=["admin"], addresses=["198.51.100.0/24"]))["token"]
-    assert (await front.browser().sign_in(inside)).status_code == 201
-    assert (await front.browser().sign_in(outside)).status_code == 401
+async def test_key_signs_in_from_its_allowed_addresses_only(setup: Setup) -> None:
+    inside = (await setup.console.create(scopes=["admin"], addresses=["192.0.2.0/24"]))["token"]
+    outside = (await setup.console.create(scopes=["admin"], addresses=["198.51.100.0/24"]))["token"]
+    assert (await setup.browser().sign_in(inside)).status_code == 201
+    assert (await setup.browser().sign_in(outside)).status_code == 401
 
 
-async def test_invalid_cookies_cause_no_lockout(front: Front) -> None:
-    browser = front.browser()
+async def test_invalid_cookies_cause_no_lockout(setup: Setup) -> None:
+    browser = setup.browser()
     for cookie in [*("A" * 43 for _ in range(12)), "short", "x" * 500]:
         browser.cookie = cookie
         assert (await browser.send("GET", "/v1/keys")).status_code == 401
     assert (await browser.sign_in(BOOTSTRAP)).status_code == 201
 
 
-async def test_sessions_are_audited(front: Front, browser: Browser) -> None:
-    front.console.database.sql("TRUNCATE audit_event")
+async def test_sessions_are_audited(setup: Setup, browser: Browser) -> None:
+    setup.console.database.sql("TRUNCATE audit_event")
     await browser.sign_in(BOOTSTRAP)
     await browser.send("DELETE", "/v1/sessions/current")
-    await front.console.client.delete("/v1/sessions")
-    events = (await front.console.client.get("/v1/audit-events")).json()["events"]
+    await setup.console.client.delete("/v1/sessions")
+    events = (await setup.console.client.get("/v1/audit-events")).json()["events"]
     assert [event["action"] for event in events] == ["session.end-all", "session.end", "session.begin"]
     assert events[2]["details"]["replaces"]
-    assert (await front.console.client.get("/v1/audit-verification")).json()["intact"]
+    assert (await setup.console.client.get("/v1/audit-verification")).json()["intact"]
 
 
-async def test_number_of_sessions_per_actor_is_bounded(front: Front) -> None:
-    first = front.browser()
+async def test_number_of_sessions_per_actor_is_bounded(setup: Setup) -> None:
+    first = setup.browser()
     await first.sign_in(BOOTSTRAP)
     for _ in range(SESSIONS_MAX):
-        front.clock.advance(1)
-        await front.browser().sign_in(BOOTSTRAP)
+        setup.clock.advance(1)
+        await setup.browser().sign_in(BOOTSTRAP)
     assert (await first.send("GET", "/v1/keys")).status_code == 401
-    assert front.console.database.sql("SELECT count(*) FROM console_session") == str(SESSIONS_MAX)
+    assert setup.console.database.sql("SELECT count(*) FROM console_session") == str(SESSIONS_MAX)
 
 
-async def test_purge_deletes_the_sessions_of_the_key(front: Front) -> None:
-    created = await front.console.create(scopes=["role:auditor"])
-    await front.browser().sign_in(created["token"])
+async def test_purge_deletes_the_sessions_of_the_key(setup: Setup) -> None:
+    created = await setup.console.create(scopes=["role:auditor"])
+    await setup.browser().sign_in(created["token"])
     key_id = created["key"]["id"]
-    await front.console.client.post(f"/v1/keys/{key_id}/revoke")
-    await front.console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})
-    assert front.console.database.sql("SELECT count(*) FROM console_session") == "0"
+    await setup.console.client.post(f"/v1/keys/{key_id}/revoke")
+    await setup.console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})
+    assert setup.console.database.sql("SELECT count(*) FROM console_session") == "0"
 
 
 def test_irreversible_actions_and_role_changes_need_step_up() -> None:
@@ -307,9 +309,9 @@ def test_irreversible_actions_and_role_changes_need_step_up() -> None:
     assert [endpoint.path for endpoint in changing if endpoint.step_up not in (StepUp.ALWAYS, StepUp.MANAGING)] == []
 
 
-async def test_irreversible_action_requires_step_up(front: Front, browser: Browser) -> None:
+async def test_irreversible_action_requires_step_up(setup: Setup, browser: Browser) -> None:
     key_id = (await browser.send("POST", "/v1/keys", json={"name": "a"})).json()["key"]["id"]
-    front.clock.advance(301)
+    setup.clock.advance(301)
     denied = await browser.send("DELETE", f"/v1/keys/{key_id}")
     assert (denied.status_code, denied.json()["code"]) == (401, "step_up_required")
     assert 'error="insufficient_user_authentication", max_age="300"' in denied.headers["www-authenticate"]
@@ -319,38 +321,38 @@ async def test_irreversible_action_requires_step_up(front: Front, browser: Brows
 
 
 @pytest.mark.parametrize("properties", [{"scopes": ["role:auditor"]}, {"roles": ["admin"]}])
-async def test_granting_a_role_requires_step_up(front: Front, browser: Browser, properties: dict[str, list[str]]) -> None:
-    front.clock.advance(301)
+async def test_granting_a_role_requires_step_up(setup: Setup, browser: Browser, properties: dict[str, list[str]]) -> None:
+    setup.clock.advance(301)
     assert (await browser.send("POST", "/v1/keys", json={"name": "plain"})).status_code == 201
     assert (await browser.send("POST", "/v1/keys", json={"name": "strong", **properties})).json()["code"] == "step_up_required"
 
 
 @pytest.mark.parametrize("act", ["revoke", "rotate", "disable", "enable"])
-async def test_changing_an_admin_key_requires_step_up(front: Front, browser: Browser, act: str) -> None:
+async def test_changing_an_admin_key_requires_step_up(setup: Setup, browser: Browser, act: str) -> None:
     key_id = (await browser.send("POST", "/v1/keys", json={"name": "strong", "scopes": ["role:auditor"]})).json()["key"]["id"]
-    front.clock.advance(301)
+    setup.clock.advance(301)
     assert (await browser.send("POST", f"/v1/keys/{key_id}/{act}")).json()["code"] == "step_up_required"
 
 
-async def test_explicit_credential_requires_no_step_up(front: Front) -> None:
-    key_id = (await front.console.create())["key"]["id"]
-    assert (await front.console.client.request("DELETE", f"/v1/keys/{key_id}")).status_code == 200
+async def test_explicit_credential_requires_no_step_up(setup: Setup) -> None:
+    key_id = (await setup.console.create())["key"]["id"]
+    assert (await setup.console.client.request("DELETE", f"/v1/keys/{key_id}")).status_code == 200
 
 
-async def test_user_step_up_uses_the_auth_time_claim(front: Front) -> None:
-    browser = front.browser()
-    key_id = (await front.console.create())["key"]["id"]
-    front.people.proven_ago = 3600.0
+async def test_user_step_up_uses_the_auth_time_claim(setup: Setup) -> None:
+    browser = setup.browser()
+    key_id = (await setup.console.create())["key"]["id"]
+    setup.identity_provider.proven_s_ago = 3600.0
     signed_in = await browser.sign_in("a.b.c")
     assert (signed_in.status_code, signed_in.json()["roles"]) == (201, ["operator"])
     assert (await browser.send("DELETE", f"/v1/keys/{key_id}")).json()["code"] == "step_up_required"
-    front.people.proven_ago = 0.0
+    setup.identity_provider.proven_s_ago = 0.0
     await browser.sign_in("a.b.c")
     assert (await browser.send("DELETE", f"/v1/keys/{key_id}")).status_code == 200
 
 
-async def test_user_session_ends_when_issuer_is_removed(front: Front) -> None:
-    browser = front.browser()
+async def test_user_session_ends_when_issuer_is_removed(setup: Setup) -> None:
+    browser = setup.browser()
     await browser.sign_in("a.b.c")
-    later = Browser(front.browser(identity_provider=None).client, browser.cookie, browser.csrf)
+    later = Browser(setup.browser(identity_provider=None).client, browser.cookie, browser.csrf)
     assert (await later.send("GET", "/v1/keys")).status_code == 401

@@ -7,7 +7,7 @@ import base64
 import dataclasses
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -26,7 +26,7 @@ URL = "https://github.com/octocat/Hello-World/blob/main/config.yml"
 
 
 @dataclasses.dataclass
-class Intake:
+class LeakReporter:
     """A console that accepts leak reports, and a reporter that signs them."""
 
     console: Any
@@ -58,22 +58,24 @@ class Intake:
         return [event["details"] for event in (await self.console.client.get(query)).json()["events"]]
 
 
-Open = Callable[..., Intake]
+Start = Callable[..., LeakReporter]
 
 
 @pytest.fixture
-async def take(console: Any) -> AsyncIterator[Open]:
+async def start(console: Any) -> AsyncIterator[Start]:
     """Starts a console with a leak action and a client address. Without keys and secret, it accepts no reports."""
     opened: list[httpx.AsyncClient] = []
 
-    def begin(action: Any = "disable", *, address: str = "192.0.2.9", keys: Any = None, secret: bytes | None = SECRET) -> Intake:
+    def begin(
+        action: Any = "disable", *, address: str = "192.0.2.9", keys: Any = None, secret: bytes | None = SECRET
+    ) -> LeakReporter:
         dependencies = console.dependencies
         service = LeakService(key_service(dependencies), LeakRepository(console.pool), dependencies.clock, action)
         known = {"one": PRIVATE.public_key()} if keys is None else keys
         app = console_asgi.create(dataclasses.replace(dependencies, leaks=LeakReporters(service, known, secret)))
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 4711)), base_url="https://console.test")
         opened.append(client)
-        return Intake(console, client)
+        return LeakReporter(console, client)
 
     yield begin
     await asyncio.gather(*(client.aclose() for client in opened))
@@ -88,40 +90,40 @@ def hashed(token: str) -> str:
 
 
 @pytest.mark.requirement("CG-14")
-async def test_reported_key_is_disabled_notified_and_labelled(take: Open) -> None:
-    intake = take()
-    created = await intake.console.create(owner="billing")
+async def test_reported_key_is_disabled_notified_and_labelled(start: Start) -> None:
+    reporter = start()
+    created = await reporter.console.create(owner="billing")
     token, key_id = created["token"], created["key"]["id"]
-    reply = await intake.github([report(token), report("gtk_test_" + "0" * 61)])
+    reply = await reporter.github([report(token), report("gtk_test_" + "0" * 61)])
     assert reply.status_code == 200, reply.text
     assert reply.json() == [
         {"token_hash": hashed(token), "token_type": "gatehouse_api_key", "label": "true_positive"},
         {"token_hash": hashed("gtk_test_" + "0" * 61), "token_type": "gatehouse_api_key", "label": "false_positive"},
     ]
-    assert await intake.state(key_id) == "disabled"
-    assert await intake.notifications(key_id) == [
+    assert await reporter.state(key_id) == "disabled"
+    assert await reporter.notifications(key_id) == [
         {"url": URL, "source": "content", "action": "disable", "state": "active", "name": "a key", "owner": "billing"}
     ]
 
 
 @pytest.mark.parametrize(("action", "state"), [("notify", "active"), ("disable", "disabled"), ("revoke", "revoked")])
-async def test_leak_action_follows_the_setting(take: Open, action: str, state: str) -> None:
-    intake = take(action)
-    created = await intake.console.create()
-    assert (await intake.webhook([report(created["token"])])).json()[0]["label"] == "true_positive"
-    assert await intake.state(created["key"]["id"]) == state
-    assert len(await intake.notifications(created["key"]["id"])) == 1
+async def test_leak_action_follows_the_setting(start: Start, action: str, state: str) -> None:
+    reporter = start(action)
+    created = await reporter.console.create()
+    assert (await reporter.webhook([report(created["token"])])).json()[0]["label"] == "true_positive"
+    assert await reporter.state(created["key"]["id"]) == state
+    assert len(await reporter.notifications(created["key"]["id"])) == 1
 
 
-async def test_leak_is_sent_to_webhooks(take: Open) -> None:
-    intake = take("notify")
+async def test_leak_is_sent_to_webhooks(start: Start) -> None:
+    reporter = start("notify")
     hook = {"url": "https://hooks.example.com/x", "events": ["key.leaked"]}
-    assert (await intake.console.client.post("/v1/webhooks", json=hook)).status_code == 201
-    dependencies = intake.console.dependencies
+    assert (await reporter.console.client.post("/v1/webhooks", json=hook)).status_code == 201
+    dependencies = reporter.console.dependencies
     while await dependencies.notifications.follow(now=dependencies.clock.now(), topic=False):
         pass
-    created = await intake.console.create()
-    await intake.webhook([report(created["token"])])
+    created = await reporter.console.create()
+    await reporter.webhook([report(created["token"])])
     while await dependencies.notifications.follow(now=dependencies.clock.now(), topic=False):
         pass
     waiting = await dependencies.notifications.deliveries(state="waiting", after=("", ""), size=10)
@@ -129,95 +131,96 @@ async def test_leak_is_sent_to_webhooks(take: Open) -> None:
     assert created["token"] not in waiting[0].body
 
 
-async def test_leak_is_notified_once_per_location(take: Open) -> None:
-    intake = take("notify")
-    created = await intake.console.create()
+async def test_leak_is_notified_once_per_location(start: Start) -> None:
+    reporter = start("notify")
+    created = await reporter.console.create()
     for url in (URL, URL, URL + "#L9"):
-        assert (await intake.webhook([report(created["token"], url=url)])).json()[0]["label"] == "true_positive"
-    assert [item["url"] for item in await intake.notifications(created["key"]["id"])] == [URL + "#L9", URL]
+        assert (await reporter.webhook([report(created["token"], url=url)])).json()[0]["label"] == "true_positive"
+    assert [item["url"] for item in await reporter.notifications(created["key"]["id"])] == [URL + "#L9", URL]
 
 
-async def test_leak_notifications_per_key_are_bounded(take: Open) -> None:
-    intake = take("notify")
-    created = await intake.console.create()
+async def test_leak_notifications_per_key_are_bounded(start: Start) -> None:
+    reporter = start("notify")
+    created = await reporter.console.create()
     reports = [report(created["token"], url=f"https://a.example/{number}") for number in range(PLACES_MAX + 5)]
-    assert (await intake.webhook(reports)).status_code == 200
+    assert (await reporter.webhook(reports)).status_code == 200
     places = f"SELECT count(*) FROM key_leak WHERE key_id = '{created['key']['id']}'"  # noqa: S608
-    assert intake.console.database.sql(places) == str(PLACES_MAX)
+    assert reporter.console.database.sql(places) == str(PLACES_MAX)
 
 
-async def test_known_id_with_wrong_secret_is_a_false_positive(take: Open) -> None:
-    intake = take("revoke")
-    known, stranger = await intake.console.create(), await intake.console.create()
-    intake.console.database.sql(f"UPDATE api_key SET digest = decode(repeat('00', 32), 'hex') WHERE id = '{known['key']['id']}'")  # noqa: S608
-    intake.console.database.sql(f"DELETE FROM api_key WHERE id = '{stranger['key']['id']}'")  # noqa: S608
-    labels = (await intake.webhook([report(known["token"]), report(stranger["token"])])).json()
+async def test_known_id_with_wrong_secret_is_a_false_positive(start: Start) -> None:
+    reporter = start("revoke")
+    wrong_secret, unknown = await reporter.console.create(), await reporter.console.create()
+    await reporter.console.pool.execute("UPDATE api_key SET digest = $2 WHERE id = $1", wrong_secret["key"]["id"], bytes(32))
+    reporter.console.database.sql(f"DELETE FROM api_key WHERE id = '{unknown['key']['id']}'")  # noqa: S608
+    labels = (await reporter.webhook([report(wrong_secret["token"]), report(unknown["token"])])).json()
     assert [item["label"] for item in labels] == ["false_positive", "false_positive"]
-    assert await intake.state(known["key"]["id"]) == "active"
+    assert await reporter.state(wrong_secret["key"]["id"]) == "active"
 
 
-async def test_revoked_or_deleted_key_is_a_true_positive(take: Open) -> None:
-    intake = take("disable")
-    revoked, deleted = await intake.console.create(), await intake.console.create()
-    await intake.console.client.post(f"/v1/keys/{revoked['key']['id']}/revoke", json={})
-    await intake.console.client.request("DELETE", f"/v1/keys/{deleted['key']['id']}", json={})
-    labels = (await intake.webhook([report(revoked["token"]), report(deleted["token"])])).json()
+async def test_revoked_or_deleted_key_is_a_true_positive(start: Start) -> None:
+    reporter = start("disable")
+    revoked, deleted = await reporter.console.create(), await reporter.console.create()
+    await reporter.console.client.post(f"/v1/keys/{revoked['key']['id']}/revoke", json={})
+    await reporter.console.client.request("DELETE", f"/v1/keys/{deleted['key']['id']}", json={})
+    labels = (await reporter.webhook([report(revoked["token"]), report(deleted["token"])])).json()
     assert [item["label"] for item in labels] == ["true_positive", "true_positive"]
-    assert [await intake.state(item["key"]["id"]) for item in (revoked, deleted)] == ["revoked", "deleted"]
+    assert [await reporter.state(item["key"]["id"]) for item in (revoked, deleted)] == ["revoked", "deleted"]
 
 
-async def test_leaked_last_admin_key_is_disabled(take: Open) -> None:
-    intake = take("disable")
-    intake.console.database.sql("UPDATE api_key SET state = 'disabled' WHERE state = 'active'")
-    created = await intake.console.create(roles=["admin"])
-    await intake.webhook([report(created["token"])])
-    assert await intake.state(created["key"]["id"]) == "disabled"
+async def test_leaked_last_admin_key_is_disabled(start: Start) -> None:
+    reporter = start("disable")
+    reporter.console.database.sql("UPDATE api_key SET state = 'disabled' WHERE state = 'active'")
+    created = await reporter.console.create(roles=["admin"])
+    await reporter.webhook([report(created["token"])])
+    assert await reporter.state(created["key"]["id"]) == "disabled"
 
 
-async def test_token_in_a_report_is_not_stored(take: Open) -> None:
-    intake = take("notify")
-    created = await intake.console.create()
+async def test_token_in_a_report_is_not_stored(start: Start) -> None:
+    reporter = start("notify")
+    created = await reporter.console.create()
     token = created["token"]
-    await intake.webhook([report(token, url=f"https://paste.example/{token}\n?k={token}", source=token)])
-    (expected,) = await intake.notifications(created["key"]["id"])
+    await reporter.webhook([report(token, url=f"https://paste.example/{token}\n?k={token}", source=token)])
+    (expected,) = await reporter.notifications(created["key"]["id"])
     assert expected["url"].startswith("https://paste.example/gtk_test_")
-    everything = json.dumps(expected) + str(intake.console.log.entries)
-    assert token not in everything
+    stored = json.dumps(expected) + str(reporter.console.log.entries)
+    assert token not in stored
     assert "\n" not in expected["url"]
 
 
-@pytest.mark.parametrize("case", ["another body", "another key", "no signature", "another secret", "old"])
-async def test_unsigned_report_is_denied(take: Open, case: str) -> None:
-    intake = take("revoke")
-    created = await intake.console.create()
-    reports = [report(created["token"])]
-    reply = {
-        "another body": intake.github(reports, signed=b"[]"),
-        "another key": intake.github(reports, identifier="two"),
-        "no signature": intake.client.post("/v1/leaks/github", json=reports),
-        "another secret": intake.webhook(reports, secret=bytes(32)),
-        "old": intake.webhook(reports, ahead_s=-301),
-    }
-    answers = {name: await coming for name, coming in reply.items() if name == case or coming.close()}
-    assert answers[case].status_code == 401
-    assert answers[case].json()["detail"] == "The signature is not from a configured reporter."
-    assert created["token"] not in answers[case].text
-    assert await intake.state(created["key"]["id"]) == "active"
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda reporter, reports: reporter.github(reports, signed=b"[]"),
+        lambda reporter, reports: reporter.github(reports, identifier="two"),
+        lambda reporter, reports: reporter.client.post("/v1/leaks/github", json=reports),
+        lambda reporter, reports: reporter.webhook(reports, secret=bytes(32)),
+        lambda reporter, reports: reporter.webhook(reports, ahead_s=-301),
+    ],
+    ids=["other body", "other key", "no signature", "other secret", "expired timestamp"],
+)
+async def test_unsigned_report_is_denied(start: Start, send: Callable[..., Awaitable[httpx.Response]]) -> None:
+    reporter = start("revoke")
+    created = await reporter.console.create()
+    reply = await send(reporter, [report(created["token"])])
+    assert (reply.status_code, reply.json()["detail"]) == (401, "The signature is not from a configured reporter.")
+    assert created["token"] not in reply.text
+    assert await reporter.state(created["key"]["id"]) == "active"
 
 
-async def test_guessed_signatures_lock_out_their_address(take: Open) -> None:
-    intake = take("notify")
+async def test_guessed_signatures_lock_out_their_address(start: Start) -> None:
+    reporter = start("notify")
     for _ in range(10):
-        assert (await intake.webhook([], secret=bytes(32))).status_code == 401
-    locked = await intake.webhook([])
+        assert (await reporter.webhook([], secret=bytes(32))).status_code == 401
+    locked = await reporter.webhook([])
     assert (locked.status_code, locked.json()["code"]) == (429, "rate_limited")
     assert int(locked.headers["retry-after"]) > 0
-    assert (await take("notify", address="198.51.100.1").webhook([])).status_code == 200
+    assert (await start("notify", address="198.51.100.1").webhook([])).status_code == 200
 
 
-async def test_unconfigured_report_endpoint_is_404(take: Open, console: Any) -> None:
-    closed = take("revoke", keys={}, secret=None)
-    assert [(await closed.github([])).status_code, (await closed.webhook([])).status_code] == [404, 404]
+async def test_unconfigured_report_endpoint_is_404(start: Start, console: Any) -> None:
+    reporter = start("revoke", keys={}, secret=None)
+    assert [(await reporter.github([])).status_code, (await reporter.webhook([])).status_code] == [404, 404]
     assert (await console.client.post("/v1/leaks", json=[])).status_code == 404
 
 
@@ -232,19 +235,19 @@ async def test_unconfigured_report_endpoint_is_404(take: Open, console: Any) -> 
         (json.dumps([{"token": "x" * 2001}]).encode(), "is too long"),
     ],
 )
-async def test_malformed_signed_report_is_400(take: Open, body: bytes, message: str) -> None:
-    reply = await take().github(body)
+async def test_malformed_signed_report_is_400(start: Start, body: bytes, message: str) -> None:
+    reply = await start().github(body)
     assert (reply.status_code, reply.json()["errors"][0]["message"]) == (400, message)
 
 
-async def test_report_above_the_size_limit_is_413(take: Open) -> None:
-    assert (await take().github(b" " * 65_537)).status_code == 413
+async def test_report_above_the_size_limit_is_413(start: Start) -> None:
+    assert (await start().github(b" " * 65_537)).status_code == 413
 
 
-async def test_unknown_report_members_are_ignored(take: Open) -> None:
-    intake = take("notify")
-    created = await intake.console.create()
-    reply = await intake.github([{**report(created["token"]), "of_tomorrow": {"a": [1]}}])
+async def test_unknown_report_members_are_ignored(start: Start) -> None:
+    reporter = start("notify")
+    created = await reporter.console.create()
+    reply = await reporter.github([{**report(created["token"]), "unknown_member": {"a": [1]}}])
     assert reply.json()[0]["label"] == "true_positive"
 
 
@@ -257,10 +260,10 @@ async def test_openapi_documents_the_report_schema(console: Any) -> None:
         assert operation["responses"]["200"]["content"]["application/json"]["schema"]["examples"]
 
 
-async def test_purge_deletes_leak_locations(take: Open) -> None:
-    intake = take("revoke")
-    created = await intake.console.create()
+async def test_purge_deletes_leak_locations(start: Start) -> None:
+    reporter = start("revoke")
+    created = await reporter.console.create()
     key_id = created["key"]["id"]
-    await intake.webhook([report(created["token"])])
-    assert (await intake.console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})).status_code == 200
-    assert intake.console.database.sql(f"SELECT count(*) FROM key_leak WHERE key_id = '{key_id}'") == "0"  # noqa: S608
+    await reporter.webhook([report(created["token"])])
+    assert (await reporter.console.client.post(f"/v1/keys/{key_id}/purge", json={"confirm": key_id})).status_code == 200
+    assert reporter.console.database.sql(f"SELECT count(*) FROM key_leak WHERE key_id = '{key_id}'") == "0"  # noqa: S608

@@ -1,4 +1,4 @@
-"""Notifications: signature, retries, dead letters, and rejected private addresses."""
+"""Notifications: signature, retries, dead deliveries, and rejected private addresses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from moto import mock_aws
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
 
-HERE = (ipaddress.ip_network("127.0.0.0/8"),)
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
 
 @dataclass
@@ -47,19 +47,21 @@ class Receiver:
 
 
 @dataclass
-class House:
+class Setup:
     console: Console
     client: httpx.AsyncClient
-    outbox: NotificationRepository
+    repository: NotificationRepository
     upstreams: UpstreamClients
     clock: ManualClock
     receiver: Receiver
 
-    def notifier(self, *, topic: SnsTopic | None = None, open_to: Any = HERE) -> NotificationDispatcher:
-        upstreams = self.upstreams if open_to == HERE else UpstreamClients(SystemResolver(), open_to)
-        return NotificationDispatcher(self.outbox, WebhookSender(upstreams), topic, self.clock, self.console.dependencies.pepper)
+    def dispatcher(self, *, topic: SnsTopic | None = None, networks: Any = LOOPBACK) -> NotificationDispatcher:
+        upstreams = self.upstreams if networks == LOOPBACK else UpstreamClients(SystemResolver(), networks)
+        return NotificationDispatcher(
+            self.repository, WebhookSender(upstreams), topic, self.clock, self.console.dependencies.pepper
+        )
 
-    async def listen(self, **properties: Any) -> tuple[str, bytes]:
+    async def create_webhook(self, **properties: Any) -> tuple[str, bytes]:
         """Creates a webhook for the receiver; returns its ID and secret."""
         url = f"http://127.0.0.1:{self.receiver.port}/hook?x=1"
         reply = await self.client.post("/v1/webhooks", json={"url": url, **properties})
@@ -69,117 +71,117 @@ class House:
 
     async def revoke(self) -> str:
         key_id: str = (await self.console.create())["key"]["id"]
-        await self.client.post(f"/v1/keys/{key_id}/revoke", json={"reason": "left"})
+        await self.client.post(f"/v1/keys/{key_id}/revoke", json={"reason": "no longer used"})
         return key_id
 
-    async def letters(self, state: str = "dead") -> list[dict[str, Any]]:
-        letters: list[dict[str, Any]] = (await self.client.get("/v1/deliveries", params={"state": state})).json()["deliveries"]
-        return letters
+    async def deliveries(self, state: str = "dead") -> list[dict[str, Any]]:
+        deliveries: list[dict[str, Any]] = (await self.client.get("/v1/deliveries", params={"state": state})).json()["deliveries"]
+        return deliveries
 
 
 @pytest.fixture
-async def house(console: Console) -> AsyncIterator[House]:
+async def setup(console: Console) -> AsyncIterator[Setup]:
     console.database.sql("TRUNCATE webhook, delivery, notification_position, key_alert")
-    outbox, clock = NotificationRepository(console.pool), ManualClock(Clock().now())
-    await outbox.follow(now=clock.now(), topic=False)  # events before the first run are not delivered
+    repository, clock = NotificationRepository(console.pool), ManualClock(Clock().now())
+    await repository.follow(now=clock.now(), topic=False)  # events before the first run are not delivered
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
-    upstreams = UpstreamClients(SystemResolver(), HERE)
-    transport = httpx.ASGITransport(console_asgi.create(replace(console.dependencies, webhook_networks=HERE)))
+    upstreams = UpstreamClients(SystemResolver(), LOOPBACK)
+    transport = httpx.ASGITransport(console_asgi.create(replace(console.dependencies, webhook_networks=LOOPBACK)))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:
-        yield House(console, client, outbox, upstreams, clock, receiver)
+        yield Setup(console, client, repository, upstreams, clock, receiver)
     await upstreams.close()
     server.close()
 
 
 @pytest.mark.requirement("TR-08")
-async def test_revocation_is_delivered_with_signature(house: House) -> None:
-    _, secret = await house.listen()
-    key_id = await house.revoke()
-    assert await house.notifier().run_once() == 1
-    start, headers, body = house.receiver.entries[0]
+async def test_revocation_is_delivered_with_signature(setup: Setup) -> None:
+    _, secret = await setup.create_webhook()
+    key_id = await setup.revoke()
+    assert await setup.dispatcher().run_once() == 1
+    start, headers, body = setup.receiver.entries[0]
     document = json.loads(body)
     assert start == "POST /hook?x=1 HTTP/1.1"
     assert (document["type"], document["data"]["key_id"]) == ("key.revoked", key_id)
-    assert document["data"]["details"] == {"reason": "left"}
+    assert document["data"]["details"] == {"reason": "no longer used"}
     assert headers["webhook-signature"] == sign(secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
-    assert await house.notifier().run_once() == 0
+    assert await setup.dispatcher().run_once() == 0
 
 
-async def test_webhook_receives_only_its_event_types(house: House) -> None:
-    await house.listen(events=["key.rotated"])
-    await house.revoke()
-    assert await house.notifier().run_once() == 0
+async def test_webhook_receives_only_its_event_types(setup: Setup) -> None:
+    await setup.create_webhook(events=["key.rotated"])
+    await setup.revoke()
+    assert await setup.dispatcher().run_once() == 0
 
 
 @pytest.mark.requirement("TR-08")
-async def test_failed_delivery_is_retried_then_dead_lettered(house: House) -> None:
-    await house.listen()
-    await house.revoke()
-    house.receiver.status = 500
-    notifier = house.notifier()
+async def test_failed_delivery_is_retried_then_dead_lettered(setup: Setup) -> None:
+    await setup.create_webhook()
+    await setup.revoke()
+    setup.receiver.status = 500
+    dispatcher = setup.dispatcher()
     for wait_s in BACKOFF_S:
-        assert await notifier.run_once() == 1
-        house.clock.advance(wait_s - 1)
-        assert await notifier.run_once() == 0
-        house.clock.advance(1)
-    assert await house.letters() == []
-    assert await notifier.run_once() == 1
-    letter = (await house.letters())[0]
-    assert (letter["attempts"], letter["problem"]) == (len(BACKOFF_S) + 1, "responded with 500")
-    assert len({headers["webhook-id"] for _, headers, _ in house.receiver.entries}) == 1
-    house.clock.advance(10**6)
-    assert await notifier.run_once() == 0
+        assert await dispatcher.run_once() == 1
+        setup.clock.advance(wait_s - 1)
+        assert await dispatcher.run_once() == 0
+        setup.clock.advance(1)
+    assert await setup.deliveries() == []
+    assert await dispatcher.run_once() == 1
+    delivery = (await setup.deliveries())[0]
+    assert (delivery["attempts"], delivery["problem"]) == (len(BACKOFF_S) + 1, "responded with 500")
+    assert len({headers["webhook-id"] for _, headers, _ in setup.receiver.entries}) == 1
+    setup.clock.advance(10**6)
+    assert await dispatcher.run_once() == 0
 
 
-async def test_retried_dead_letter_is_delivered(house: House) -> None:
-    await house.listen()
-    await house.revoke()
-    house.console.database.sql("TRUNCATE delivery")
-    await house.revoke()
-    notifier = house.notifier()
-    house.receiver.status = 400
+async def test_retried_dead_letter_is_delivered(setup: Setup) -> None:
+    await setup.create_webhook()
+    await setup.revoke()
+    setup.console.database.sql("TRUNCATE delivery")
+    await setup.revoke()
+    dispatcher = setup.dispatcher()
+    setup.receiver.status = 400
     for wait_s in (*BACKOFF_S, 0):
-        await notifier.run_once()
-        house.clock.advance(wait_s)
-    letter = (await house.letters())[0]
-    house.receiver.status = 204
-    again = f"/v1/deliveries/{letter['notification_id']}/{letter['destination']}/retry"
-    assert (await house.client.post(again)).status_code == 204
-    house.clock.advance(3600)
-    assert await notifier.run_once() == 1
-    assert [item["notification_id"] for item in await house.letters("delivered")] == [letter["notification_id"]]
-    assert (await house.client.post(again)).status_code == 404
+        await dispatcher.run_once()
+        setup.clock.advance(wait_s)
+    delivery = (await setup.deliveries())[0]
+    setup.receiver.status = 204
+    retry_path = f"/v1/deliveries/{delivery['notification_id']}/{delivery['destination']}/retry"
+    assert (await setup.client.post(retry_path)).status_code == 204
+    setup.clock.advance(3600)
+    assert await dispatcher.run_once() == 1
+    assert [item["notification_id"] for item in await setup.deliveries("delivered")] == [delivery["notification_id"]]
+    assert (await setup.client.post(retry_path)).status_code == 404
 
 
-async def test_delivery_of_a_killed_process_is_resumed(house: House) -> None:
-    await house.listen()
-    await house.revoke()
-    await house.outbox.follow(now=house.clock.now(), topic=False)
-    assert len(await house.outbox.claim(now=house.clock.now(), size=5, lease_s=60)) == 1
-    assert await house.notifier().run_once() == 0
-    house.clock.advance(60)
-    assert await house.notifier().run_once() == 1
-    assert len(house.receiver.entries) == 1
+async def test_delivery_of_a_killed_process_is_resumed(setup: Setup) -> None:
+    await setup.create_webhook()
+    await setup.revoke()
+    await setup.repository.follow(now=setup.clock.now(), topic=False)
+    assert len(await setup.repository.claim(now=setup.clock.now(), size=5, lease_s=60)) == 1
+    assert await setup.dispatcher().run_once() == 0
+    setup.clock.advance(60)
+    assert await setup.dispatcher().run_once() == 1
+    assert len(setup.receiver.entries) == 1
 
 
-async def test_concurrent_processes_deliver_each_event_once(house: House) -> None:
-    await house.listen()
+async def test_concurrent_processes_deliver_each_event_once(setup: Setup) -> None:
+    await setup.create_webhook()
     for _ in range(6):
-        await house.revoke()
-    tried = await asyncio.gather(*(house.notifier().run_once() for _ in range(3)))
-    assert sum(tried) + await house.notifier().run_once() == len(house.receiver.entries) == 6
+        await setup.revoke()
+    counts = await asyncio.gather(*(setup.dispatcher().run_once() for _ in range(3)))
+    assert sum(counts) + await setup.dispatcher().run_once() == len(setup.receiver.entries) == 6
 
 
 @pytest.mark.requirement("TR-08")
-async def test_hostname_with_private_address_is_not_called(house: House) -> None:
-    await house.listen()
-    await house.revoke()
-    assert await house.notifier(open_to=()).run_once() == 1
-    assert house.receiver.entries == []
-    waiting = (await house.letters("waiting"))[0]
+async def test_hostname_with_private_address_is_not_called(setup: Setup) -> None:
+    await setup.create_webhook()
+    await setup.revoke()
+    assert await setup.dispatcher(networks=()).run_once() == 1
+    assert setup.receiver.entries == []
+    waiting = (await setup.deliveries("waiting"))[0]
     assert "resolves to an address that is not public" in waiting["problem"]
 
 
@@ -204,67 +206,71 @@ async def test_invalid_webhook_url_is_rejected(console: Console, url: str) -> No
     assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "body.url")
 
 
-async def test_webhook_is_listed_without_secret_and_deleted(house: House) -> None:
-    webhook_id, secret = await house.listen(events=["key.revoked"])
-    listed = await house.client.get("/v1/webhooks")
+async def test_webhook_is_listed_without_secret_and_deleted(setup: Setup) -> None:
+    webhook_id, secret = await setup.create_webhook(events=["key.revoked"])
+    listed = await setup.client.get("/v1/webhooks")
     assert [item["id"] for item in listed.json()["webhooks"]] == [webhook_id]
     assert base64.b64encode(secret).decode() not in listed.text
-    await house.revoke()
-    await house.outbox.follow(now=house.clock.now(), topic=False)
-    assert (await house.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 204
-    assert await house.notifier().run_once() == 0
-    assert (await house.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 404
-    actions = {event["action"] for event in (await house.client.get("/v1/audit-events")).json()["events"]}
+    await setup.revoke()
+    await setup.repository.follow(now=setup.clock.now(), topic=False)
+    assert (await setup.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 204
+    assert await setup.dispatcher().run_once() == 0
+    assert (await setup.client.delete(f"/v1/webhooks/{webhook_id}")).status_code == 404
+    actions = {event["action"] for event in (await setup.client.get("/v1/audit-events")).json()["events"]}
     assert {"webhook.create", "webhook.delete"} <= actions
 
 
 @pytest.mark.requirement("TR-08")
-async def test_expiry_is_announced_30_7_and_1_days_before(house: House) -> None:
-    house.console.database.sql("DELETE FROM api_key")
-    await house.listen(events=["key.expires_soon"])
-    key_id = (await house.console.create(ttl_s=90 * 86_400))["key"]["id"]
-    house.clock.advance(max(0.0, house.console.dependencies.clock.now() - house.clock.now()))
-    notifier = house.notifier()
+async def test_expiry_is_announced_30_7_and_1_days_before(setup: Setup) -> None:
+    setup.console.database.sql("DELETE FROM api_key")
+    await setup.create_webhook(events=["key.expires_soon"])
+    key_id = (await setup.console.create(ttl_s=90 * 86_400))["key"]["id"]
+    setup.clock.advance(max(0.0, setup.console.dependencies.clock.now() - setup.clock.now()))
+    dispatcher = setup.dispatcher()
     expected = []
     for days in (0, 61, 1, 22, 1, 3, 1):
-        house.clock.advance(days * 86_400)
-        expected.append([await notifier.remind(), await notifier.remind()])
+        setup.clock.advance(days * 86_400)
+        expected.append([await dispatcher.remind(), await dispatcher.remind()])
     assert expected == [[0, 0], [1, 0], [0, 0], [1, 0], [0, 0], [0, 0], [1, 0]]
-    await notifier.run_once()
-    heard = [json.loads(body)["data"] for _, _, body in house.receiver.entries]
-    assert sorted((item["key_id"], item["details"]["within_days"]) for item in heard) == [(key_id, 1), (key_id, 7), (key_id, 30)]
+    await dispatcher.run_once()
+    reminders = [json.loads(body)["data"] for _, _, body in setup.receiver.entries]
+    assert sorted((item["key_id"], item["details"]["within_days"]) for item in reminders) == [
+        (key_id, 1),
+        (key_id, 7),
+        (key_id, 30),
+    ]
 
 
-async def test_changed_expiry_is_announced_again(house: House) -> None:
-    house.console.database.sql("DELETE FROM api_key")
-    key_id = (await house.console.create(ttl_s=90 * 86_400))["key"]["id"]
-    house.clock.advance(max(0.0, house.console.dependencies.clock.now() - house.clock.now()) + 89.5 * 86_400)
-    notifier = house.notifier()
-    assert (await notifier.remind(), await notifier.remind()) == (1, 0)
-    house.console.database.sql(f"UPDATE api_key SET expires_at = expires_at + interval '10 hours' WHERE id = '{key_id}'")  # noqa: S608
-    assert (await notifier.remind(), await notifier.remind()) == (1, 0)
+async def test_changed_expiry_is_announced_again(setup: Setup) -> None:
+    setup.console.database.sql("DELETE FROM api_key")
+    key_id = (await setup.console.create(ttl_s=90 * 86_400))["key"]["id"]
+    setup.clock.advance(max(0.0, setup.console.dependencies.clock.now() - setup.clock.now()) + 89.5 * 86_400)
+    dispatcher = setup.dispatcher()
+    assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
+    setup.console.database.sql(f"UPDATE api_key SET expires_at = expires_at + interval '10 hours' WHERE id = '{key_id}'")  # noqa: S608
+    assert (await dispatcher.remind(), await dispatcher.remind()) == (1, 0)
 
 
-async def test_expiry_of_short_lived_key_is_not_announced(house: House) -> None:
-    await house.console.create(ttl_s=36 * 3600)
-    assert await house.notifier().remind() == 0
+async def test_expiry_of_short_lived_key_is_not_announced(setup: Setup) -> None:
+    await setup.console.create(ttl_s=36 * 3600)
+    assert await setup.dispatcher().remind() == 0
 
 
 @pytest.mark.requirement("TR-08")
-async def test_sns_publication_is_retried_if_topic_is_missing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sns_publication_is_retried_if_topic_is_missing(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
         monkeypatch.setenv(name, value)
     with mock_aws():
         sns, sqs = boto3.client("sns", "eu-central-1"), boto3.client("sqs", "eu-central-1")
-        arn = sns.create_topic(Name="notices")["TopicArn"]
-        queue = sqs.create_queue(QueueName="notices")["QueueUrl"]
+        arn = sns.create_topic(Name="notifications")["TopicArn"]
+        queue = sqs.create_queue(QueueName="notifications")["QueueUrl"]
         queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue_arn)
-        key_id = await house.revoke()
-        await house.notifier(topic=SnsTopic(arn)).run_once()
+        key_id = await setup.revoke()
+        await setup.dispatcher(topic=SnsTopic(arn)).run_once()
         message = json.loads(sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"])
         assert json.loads(message["Message"])["data"]["key_id"] == key_id
         assert message["MessageAttributes"]["event"]["Value"] == "key.revoked"
-        await house.revoke()
-        await house.notifier(topic=SnsTopic(f"{arn}-gone")).run_once()
-        assert [item["problem"] for item in await house.letters("waiting")] == ["SNS returned an error: NotFound"]
+        await setup.revoke()
+        await setup.dispatcher(topic=SnsTopic(f"{arn}-gone")).run_once()
+        assert [item["problem"] for item in await setup.deliveries("waiting")] == ["SNS returned an error: NotFound"]

@@ -24,16 +24,16 @@ from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
 
 
-class Away:
+class StubProbe:
     """A dependency that can be made unavailable."""
 
     name = "redis"
 
     def __init__(self) -> None:
-        self.here = True
+        self.available = True
 
     async def check(self) -> None:
-        if not self.here:
+        if not self.available:
             raise Unavailable
 
 
@@ -64,17 +64,17 @@ async def test_log_level_reverts_after_its_duration(console: Console) -> None:
 
 async def test_log_level_reverts_without_a_database(console: Console) -> None:
     class Source(LogLevelRepository):
-        there = True
+        available = True
 
         async def get(self) -> LogLevelOverride | None:
-            if not self.there:
+            if not self.available:
                 raise Unavailable
             return LogLevelOverride("error", 100.0, "bootstrap")
 
     source, clock, applied = Source(console.pool), ManualClock(50.0), list[Level]()
     follower = LogLevelFollower(source, clock, "info", applied.append)
     await follower.run_once()
-    source.there = False
+    source.available = False
     await follower.run_once()
     clock.advance(50)
     await follower.run_once()
@@ -99,13 +99,13 @@ def test_changed_log_level_filters_later_lines(monkeypatch: pytest.MonkeyPatch) 
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, write_through=True))
     observer = observe.observer("gateway", "warning", "dev")
-    observer.log.info("unheard")
+    observer.log.info("omitted")
     observer.set_level("info")
-    observer.log.info("heard")
+    observer.log.info("written")
     observer.set_level("error")
-    observer.log.warning("unheard")
+    observer.log.warning("omitted")
     lines = [json.loads(line) for line in raw.getvalue().splitlines()]
-    assert [line["event"] for line in lines] == ["log level", "log level", "heard", "log level"]
+    assert [line["event"] for line in lines] == ["log level", "log level", "written", "log level"]
     assert {line["environment"] for line in lines} == {"dev"}
 
 
@@ -140,9 +140,9 @@ async def test_disabled_feature_is_404(console: Console) -> None:
     ],
 )
 def test_unknown_feature_prevents_the_start(value: str, message: str) -> None:
-    given_ = {"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": "postgresql://u@h/d", "GATEHOUSE_FEATURES": value}
+    environ = {"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": "postgresql://u@h/d", "GATEHOUSE_FEATURES": value}
     with pytest.raises(SettingsError, match=f"GATEHOUSE_FEATURES: .*{message}"):
-        load(given_)
+        load(environ)
 
 
 @given(st.dictionaries(st.sampled_from([feature.name for feature in FEATURES]), st.booleans()))
@@ -162,11 +162,11 @@ def test_slow_statement_is_logged_and_counted(console: Console) -> None:
 
 @pytest.mark.requirement("TR-12")
 async def test_service_without_optional_dependency_is_degraded(console: Console) -> None:
-    unavailable = Away()
-    async with client(replace(console.dependencies, helpers=(unavailable,))) as asking:
-        assert (await asking.get("/readyz")).json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}
-        unavailable.here = False
-        reply = await asking.get("/readyz")
+    probe = StubProbe()
+    async with client(replace(console.dependencies, helpers=(probe,))) as http_client:
+        assert (await http_client.get("/readyz")).json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}
+        probe.available = False
+        reply = await http_client.get("/readyz")
         assert (reply.status_code, reply.json()) == (
             200,
             {"status": "degraded", "checks": {"database": "ok", "redis": "degraded"}},
@@ -175,8 +175,8 @@ async def test_service_without_optional_dependency_is_degraded(console: Console)
 
 @pytest.mark.requirement("TR-12")
 async def test_service_without_required_dependency_is_unavailable(console: Console) -> None:
-    unavailable = Away()
-    unavailable.here = False
-    async with client(replace(console.dependencies, probes=(unavailable,), helpers=(unavailable,))) as asking:
-        reply = await asking.get("/readyz")
+    probe = StubProbe()
+    probe.available = False
+    async with client(replace(console.dependencies, probes=(probe,), helpers=(probe,))) as http_client:
+        reply = await http_client.get("/readyz")
     assert (reply.status_code, reply.json()["status"]) == (503, "unavailable")

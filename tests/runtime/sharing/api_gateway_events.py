@@ -1,5 +1,5 @@
 """Events as a REST API sends them to a function (API Gateway developer guide, "Input format of a Lambda function for proxy
-integration"), with values of our own."""
+integration"), with example values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ CALLER = "198.51.100.23"
 
 
 def event(method: str = "GET", path: str = "/", *, headers: dict[str, list[str]] | None = None, **changes: Any) -> dict[str, Any]:
-    """One request to the stage `live`; `headers` come on top of what API Gateway and a browser send."""
-    sent = {
+    """A request to the stage `live`. `headers`: in addition to those of API Gateway and the browser."""
+    all_headers = {
         "Accept": ["text/html"],
         "Host": [HOST],
         "User-Agent": ["Mozilla/5.0"],
@@ -27,8 +27,8 @@ def event(method: str = "GET", path: str = "/", *, headers: dict[str, list[str]]
         "resource": resource,
         "path": path,
         "httpMethod": method,
-        "headers": {name: values[-1] for name, values in sent.items()},
-        "multiValueHeaders": sent,
+        "headers": {name: values[-1] for name, values in all_headers.items()},
+        "multiValueHeaders": all_headers,
         "queryStringParameters": None,
         "multiValueQueryStringParameters": None,
         "pathParameters": None if path == "/" else {"proxy": path.removeprefix("/")},

@@ -52,7 +52,7 @@ SCHEMA = {
 }
 
 
-class Use:
+class Recorder:
     """Metrics that record their lines."""
 
     def __init__(self) -> None:
@@ -81,10 +81,10 @@ def row(code: str = "VALID", count: int = 1, *, key: str = "k", core: str = "doc
 
 @pytest.mark.requirement("CG-22")
 def test_use_is_counted_by_code_and_core() -> None:
-    use = Use()
-    use.add(row(count=5), row("RATE_LIMITED", 2), row("NOT_FOUND", 3, key="", core=""))
-    use.metrics.flush()
-    assert use.sums() == {
+    recorder = Recorder()
+    recorder.add(row(count=5), row("RATE_LIMITED", 2), row("NOT_FOUND", 3, key="", core=""))
+    recorder.metrics.flush()
+    assert recorder.sums() == {
         ("KeyDecisions", "", ""): 10,
         ("KeyDecisions", "Code", "VALID"): 5,
         ("KeyDecisions", "Code", "RATE_LIMITED"): 2,
@@ -92,61 +92,61 @@ def test_use_is_counted_by_code_and_core() -> None:
         ("CoreRequests", "Core", "docs"): 7,
         ("CoreDenials", "Core", "docs"): 2,
     }
-    for line in use.lines:
+    for line in recorder.lines:
         validate(line, SCHEMA)
         assert line["_aws"]["Timestamp"] == MINUTE * 1000
 
 
 @pytest.mark.requirement("CG-22")
 def test_unusual_use_is_counted_by_kind() -> None:
-    use = Use()
-    use.add(row(), unusual=(UnusualUse("k", "denials"), UnusualUse("j", "denials"), UnusualUse("k", "dormant")))
-    use.metrics.flush()
-    assert use.sums()["UnusualUse", "Kind", "denials"] == 2
+    recorder = Recorder()
+    recorder.add(row(), unusual=(UnusualUse("k", "denials"), UnusualUse("j", "denials"), UnusualUse("k", "dormant")))
+    recorder.metrics.flush()
+    assert recorder.sums()["UnusualUse", "Kind", "denials"] == 2
 
 
 def test_late_count_belongs_to_its_minute() -> None:
-    use = Use()
-    use.add(row(minute=MINUTE - 60), row())
-    use.metrics.flush()
-    assert {line["_aws"]["Timestamp"] for line in use.lines if "Code" in line} == {(MINUTE - 60) * 1000, MINUTE * 1000}
+    recorder = Recorder()
+    recorder.add(row(minute=MINUTE - 60), row())
+    recorder.metrics.flush()
+    assert {line["_aws"]["Timestamp"] for line in recorder.lines if "Code" in line} == {(MINUTE - 60) * 1000, MINUTE * 1000}
 
 
 def test_lines_are_written_once_per_interval() -> None:
-    use = Use()
-    use.add(row())
-    assert use.lines == []
-    use.clock.advance(METRICS_INTERVAL_S)
-    use.add(row())
-    assert use.sums()["KeyDecisions", "", ""] == 2
-    use.metrics.flush()
-    assert use.sums()["KeyDecisions", "", ""] == 2
+    recorder = Recorder()
+    recorder.add(row())
+    assert recorder.lines == []
+    recorder.clock.advance(METRICS_INTERVAL_S)
+    recorder.add(row())
+    assert recorder.sums()["KeyDecisions", "", ""] == 2
+    recorder.metrics.flush()
+    assert recorder.sums()["KeyDecisions", "", ""] == 2
 
 
 def test_number_of_metrics_is_bounded() -> None:
-    use = Use()
+    recorder = Recorder()
     for number in range(200):
-        use.add(row(key=f"key{number}", core=f"core{number}"))
-    use.metrics.flush()
-    cores = {value for metric, _, value in use.sums() if metric == "CoreRequests"}
+        recorder.add(row(key=f"key{number}", core=f"core{number}"))
+    recorder.metrics.flush()
+    cores = {value for metric, _, value in recorder.sums() if metric == "CoreRequests"}
     assert (len(cores), OTHERS in cores) == (CORES_MAX + 1, True)
-    assert use.sums()["CoreRequests", "Core", OTHERS] == 200 - CORES_MAX
-    assert "key1" not in {value for _, _, value in use.sums()}
+    assert recorder.sums()["CoreRequests", "Core", OTHERS] == 200 - CORES_MAX
+    assert "key1" not in {value for _, _, value in recorder.sums()}
 
 
 def test_busiest_keys_are_properties_of_the_line() -> None:
-    use = Use()
-    use.add(*(row(key=f"key{number:02d}", count=number) for number in range(1, 31)))
-    use.metrics.flush()
-    top = use.lines[0]["top_keys"]
+    recorder = Recorder()
+    recorder.add(*(row(key=f"key{number:02d}", count=number) for number in range(1, 31)))
+    recorder.metrics.flush()
+    top = recorder.lines[0]["top_keys"]
     assert (len(top), top[0]) == (TOP_KEYS, {"key_id": "key30", "requests": 30})
 
 
 def test_line_has_no_member_code_of_request_lines() -> None:
-    use = Use()
-    use.add(row("NOT_FOUND"))
-    use.metrics.flush()
-    assert [line for line in use.lines if "code" in line] == []
+    recorder = Recorder()
+    recorder.add(row("NOT_FOUND"))
+    recorder.metrics.flush()
+    assert [line for line in recorder.lines if "code" in line] == []
 
 
 @pytest.mark.parametrize(("metrics", "sets"), [({}, [[]]), ({"m": 1}, [["Absent"]]), ({f"m{n}": n for n in range(101)}, [[]])])

@@ -16,7 +16,7 @@ MINUTE = int(NOW // 60) * 60
 
 
 @pytest.fixture
-async def used(console: Console) -> str:
+async def used_key(console: Console) -> str:
     """A key with five valid and two denied requests for Core docs, and a key with one request."""
     console.database.sql("TRUNCATE usage_count, usage_batch, key_activity, key_address, key_alert")
     key_id: str = (await console.create())["key"]["id"]
@@ -39,28 +39,28 @@ async def series(console: Console, **query: str) -> dict[str, Any]:
 
 @pytest.mark.requirement("TR-13")
 @pytest.mark.parametrize("width", ["minute", "hour", "day"])
-async def test_usage_is_summed_or_grouped(console: Console, used: str, width: str) -> None:
+async def test_usage_is_summed_or_grouped(console: Console, used_key: str, width: str) -> None:
     whole = await series(console, width=width)
     assert (whole["total"], [point["count"] for point in whole["points"]]) == (8, [8])
     split = await series(console, width=width, by="key,code")
     assert {(point["key"], point["core"], point["code"]): point["count"] for point in split["points"]} == {
-        (used, None, "VALID"): 5,
-        (used, None, "RATE_LIMITED"): 2,
+        (used_key, None, "VALID"): 5,
+        (used_key, None, "RATE_LIMITED"): 2,
         ("another00000", None, "VALID"): 1,
     }
 
 
-async def test_usage_is_filtered(console: Console, used: str) -> None:
-    assert (await series(console, key=used))["total"] == 7
+async def test_usage_is_filtered(console: Console, used_key: str) -> None:
+    assert (await series(console, key=used_key))["total"] == 7
     assert (await series(console, core="docs", code="RATE_LIMITED"))["total"] == 2
     assert (await series(console, until="2020-01-01T00:00:00Z"))["total"] == 0
 
 
-async def test_usage_of_one_key_is_returned(console: Console, used: str) -> None:
-    shown = (await console.client.get(f"/v1/keys/{used}/usage")).json()
-    assert shown["last_hour"] == {"VALID": 5, "RATE_LIMITED": 2}
-    assert shown["addresses"] == ["192.0.2.1"]
-    assert shown["last_used_at"] is not None
+async def test_usage_of_one_key_is_returned(console: Console, used_key: str) -> None:
+    usage = (await console.client.get(f"/v1/keys/{used_key}/usage")).json()
+    assert usage["last_hour"] == {"VALID": 5, "RATE_LIMITED": 2}
+    assert usage["addresses"] == ["192.0.2.1"]
+    assert usage["last_used_at"] is not None
     assert (await console.client.get("/v1/keys/000000000000/usage")).status_code == 404
 
 
