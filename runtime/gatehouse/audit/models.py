@@ -96,20 +96,6 @@ class AuditEvent(msgspec.Struct, frozen=True):
     details: Details  # contains no token, key or secret
 
 
-def system_event(
-    actor_id: str,
-    action: AuditAction,
-    *,
-    target_id: str,
-    at: float,
-    details: Details,
-    source_address: str = "",
-    outcome: Outcome = "success",
-) -> AuditEvent:
-    """Event of a background job or process, without a request. `at`: Unix seconds."""
-    return AuditEvent(at, "system", actor_id, action, action.target_type, target_id, outcome, "", source_address, details)
-
-
 class AuditRow(msgspec.Struct, frozen=True):
     """A row of the chain. Hashes are 32 bytes."""
 

@@ -24,7 +24,7 @@ from gatehouse.errors import SettingsError
 from gatehouse.http import asgi
 from gatehouse.http.health import Probe
 from gatehouse.http.idempotency import IdempotencyStore
-from gatehouse.identity.models import IdentityProvider, Role
+from gatehouse.identity.models import Role
 from gatehouse.identity.oidc import Issuer, OidcIdentityProvider
 from gatehouse.identity.repository import SessionRepository
 from gatehouse.identity.service import SessionRules, Sessions
@@ -141,16 +141,9 @@ def maintenance_jobs(
     settings: Settings, pool: Pool, clock: Clock, observer: Observer, signer: Signer | None
 ) -> list[PeriodicJob]:
     usage, idempotency_store = UsageRepository(pool), IdempotencyStore(pool)
-
-    async def prune_usage() -> None:
-        await usage.prune(now=clock.now())
-
-    async def prune_idempotency_keys() -> None:
-        await idempotency_store.prune(now=clock.now())
-
     jobs = [
-        PeriodicJob("usage", PRUNE_INTERVAL_S, prune_usage),
-        PeriodicJob("idempotency keys", IDEMPOTENCY_INTERVAL_S, prune_idempotency_keys),
+        PeriodicJob("usage", PRUNE_INTERVAL_S, lambda: usage.prune(now=clock.now())),
+        PeriodicJob("idempotency keys", IDEMPOTENCY_INTERVAL_S, lambda: idempotency_store.prune(now=clock.now())),
     ]
     if signer is not None:
         jobs.append(_checkpoint_job(settings, pool, clock, observer, signer))
@@ -165,7 +158,7 @@ def _legacy_file_jobs(settings: Settings, pool: Pool, clock: Clock, pepper: Pepp
     return [PeriodicJob("legacy files", LEGACY_FILES_INTERVAL_S, files.run_once)]
 
 
-def _identity_provider(settings: Settings, clock: Clock) -> IdentityProvider | None:
+def _identity_provider(settings: Settings, clock: Clock) -> OidcIdentityProvider | None:
     if not settings.oidc_issuer:
         return None
     roles = {name: Role(role) for name, role in settings.oidc_roles}

@@ -18,7 +18,8 @@ from gatehouse.http import asgi
 from gatehouse.http.asgi import ClientAddresses, Network, RequestId
 from gatehouse.http.health import Probes
 from gatehouse.http.idempotency import IdempotencyStore
-from gatehouse.identity.models import Actor, IdentityProvider, Role, Session
+from gatehouse.identity.models import Actor, Role, Session
+from gatehouse.identity.oidc import OidcIdentityProvider
 from gatehouse.identity.service import Lockout, Sessions
 from gatehouse.keys.models import KeyEnvironment, RateLimit
 from gatehouse.keys.repository import KeyRepository
@@ -79,7 +80,7 @@ class Dependencies:
     counters: RedisRateLimits | None = None
     signer: Signer | None = None
     webhook_networks: tuple[Network, ...] = ()
-    identity_provider: IdentityProvider | None = None
+    identity_provider: OidcIdentityProvider | None = None
     idempotency_store: IdempotencyStore | None = None
     leaks: LeakReporters | None = None
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -203,26 +204,19 @@ class IdempotencyGuard:
         except BaseException as exc:
             # A rejected request changed nothing. For other errors, the audit trail shows what the request changed.
             rejected = isinstance(exc, GatehouseError) and exc.status < 500
-            await self._suppress_unavailable(self.store.release(claim, forget=rejected))
+            with suppress(Unavailable):  # a repeated request finds the outcome in the audit trail
+                await self.store.release(claim, forget=rejected)
             raise
         if response.status >= 400:
-            await self._suppress_unavailable(self.store.release(claim, forget=response.status < 500))
+            with suppress(Unavailable):
+                await self.store.release(claim, forget=response.status < 500)
             return response
         generation = self.pepper.current
         sealed = seal(msgspec.msgpack.encode(response), purpose, self.pepper, generation, self.random_bytes)
         if sealed is not None:
-            await self._suppress_unavailable(
-                self.store.save(claim, target_id=response.target_id, generation=generation, sealed=sealed)
-            )
+            with suppress(Unavailable):
+                await self.store.save(claim, target_id=response.target_id, generation=generation, sealed=sealed)
         return response
-
-    @staticmethod
-    async def _suppress_unavailable(operation: Awaitable[None]) -> None:
-        """Ignore Unavailable: the request is complete, and a repeated request finds its outcome in the audit trail."""
-        try:
-            await operation
-        except Unavailable:
-            return
 
 
 def _hash(kind: str, *parts: str | bytes) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
@@ -17,14 +17,19 @@ from gatehouse.errors import Forbidden
 from gatehouse.http.asgi import RequestId
 from gatehouse.keys.models import ADMIN_SCOPE
 
+ActorType = Literal["bootstrap", "key", "person"]
+
 
 class Actor(msgspec.Struct, frozen=True):
-    """Principal of a request. `id` is a key id, `bootstrap`, or the subject of a person at the issuer; never a token."""
+    """Principal of a request, or a process (`system`), which has no request.
+
+    `id`: a key id, `bootstrap`, the subject of a person at the issuer, or the name of the process; never a token.
+    """
 
     type: Literal["bootstrap", "key", "person", "system"]
     id: str
-    request_id: RequestId
-    source_address: str
+    request_id: RequestId = RequestId("")
+    source_address: str = ""
 
     @property
     def label(self) -> str:
@@ -115,15 +120,6 @@ class Identity(msgspec.Struct, frozen=True):
     subject: str  # `sub` of the token; printable ASCII, at most 200 characters
     roles: frozenset[Role]
     proven_at: float = 0.0  # Unix seconds of the last authentication at the issuer; 0: unknown
-
-
-class IdentityProvider(Protocol):
-    async def identify(self, token: str) -> Identity | None:
-        """Identity of the token, None if the token is invalid. Raises Unavailable if it cannot be verified."""
-        ...
-
-
-ActorType = Literal["bootstrap", "key", "person"]
 
 
 class Session(msgspec.Struct, frozen=True):

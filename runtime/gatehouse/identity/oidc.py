@@ -56,7 +56,7 @@ class Issuer:
 
 
 class OidcIdentityProvider:
-    """Identity provider that validates JWTs of an OpenID Connect issuer."""
+    """Validates JWTs of an OpenID Connect issuer."""
 
     def __init__(self, issuer: Issuer, clock: Clock) -> None:
         self._issuer = issuer
@@ -67,6 +67,7 @@ class OidcIdentityProvider:
         self._lock = asyncio.Lock()
 
     async def identify(self, token: str) -> Identity | None:
+        """Identity of a token; None if the token is invalid. Raises Unavailable if it cannot be verified."""
         if len(token) > TOKEN_CHARS_MAX or token.count(".") != 2:
             return None
         try:

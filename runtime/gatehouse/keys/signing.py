@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import Meta
 
-from gatehouse.audit.models import AuditAction, AuditEvent, Details, system_event
+from gatehouse.audit.models import AuditAction, AuditEvent, Details
 from gatehouse.crypto import http_signatures
 from gatehouse.crypto.sealing import SIGNING_SECRET, seal, unseal
 from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable
@@ -116,7 +116,7 @@ class Resealer:
         def event(count: int) -> AuditEvent:
             details: Details = {"secrets": count, "generation": generation}
             at = self._keys.clock.now()
-            return system_event("console", AuditAction.PEPPER_RESEAL, target_id=str(generation), at=at, details=details)
+            return Actor("system", "console").event(AuditAction.PEPPER_RESEAL, target_id=str(generation), at=at, details=details)
 
         old_generations = [old for old in pepper.generations if old != generation]
         return await self._keys.store.reseal(old_generations, generation, reseal, event)

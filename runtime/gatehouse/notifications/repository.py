@@ -6,11 +6,12 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from gatehouse.audit.models import AuditAction, AuditEvent, system_event
+from gatehouse.audit.models import AuditAction, AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.clock import rfc3339, to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, Row, row_count
 from gatehouse.db.statements import RowMapping
+from gatehouse.identity.models import Actor
 from gatehouse.notifications.models import EVENTS, TOPIC, Delivery, Webhook
 
 #: Maximum number of audit rows or reminders per transaction.
@@ -86,8 +87,7 @@ class NotificationRepository:
             await connection.executemany(_REMINDED, [(row["id"], f"{action}:{days}", row["expires_at"]) for row in rows])
             for row in rows:
                 details = {"name": row["name"], "owner": row["owner"], "expires_at": to_seconds(row["expires_at"])}
-                event = system_event(
-                    "reminder",
+                event = Actor("system", "reminder").event(
                     action,
                     target_id=row["id"],
                     at=now,

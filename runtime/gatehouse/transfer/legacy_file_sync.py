@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gatehouse.audit.models import AuditAction, AuditEvent, Details, Outcome, system_event
+from gatehouse.audit.models import AuditAction, AuditEvent, Details, Outcome
 from gatehouse.aws import object_storage
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import Conflict, GatehouseError, NotFound, Unavailable
+from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyId
 from gatehouse.transfer.file_formats import Entry, MalformedFile, without
 from gatehouse.transfer.repository import Removal, RemovalRepository
@@ -105,8 +106,7 @@ class LegacyFileSync:
         raise Unavailable("Legacy files are not synchronized", detail=f"{len(due)} purged keys are still in a file: {problem}")
 
     def _event(self, removal: Removal, action: AuditAction, details: Details, outcome: Outcome = "success") -> AuditEvent:
-        return system_event(
-            "console",
+        return Actor("system", "console").event(
             action,
             target_id=removal.key_id,
             at=self.clock.now(),

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import msgspec
 
-from gatehouse.audit.models import AuditAction, AuditEvent, Details, system_event
+from gatehouse.audit.models import AuditAction, AuditEvent, Details
 from gatehouse.audit.repository import append
 from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, row_count
 from gatehouse.db.statements import Conditions
+from gatehouse.identity.models import Actor
 from gatehouse.usage.models import POINTS_MAX, RETENTION_S, UnusualUse, UsageBatch, UsagePoint
 
 #: Use of a key after this time without use is unusual.
@@ -190,11 +191,5 @@ def _event(use: UnusualUse, at: float) -> AuditEvent:
     details: Details = {"kind": use.kind}
     if use.number:
         details["silent_days" if use.kind == "dormant" else "denials"] = use.number
-    return system_event(
-        "usage",
-        AuditAction.KEY_UNUSUAL,
-        target_id=use.key_id,
-        at=at,
-        details=details,
-        source_address=use.address,
-    )
+    actor = Actor("system", "usage", source_address=use.address)
+    return actor.event(AuditAction.KEY_UNUSUAL, target_id=use.key_id, at=at, details=details)

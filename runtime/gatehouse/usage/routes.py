@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from gatehouse.clock import rfc3339
 from gatehouse.console.dependencies import Request
 from gatehouse.crypto.token import key_id
@@ -74,9 +76,9 @@ async def _by_code(request: Request, key: str, width_s: int, seconds: int) -> di
     points = await request.dependencies.usage.series(
         width_s=width_s, since=now - seconds, until=now, by=frozenset({"code"}), key_id=key
     )
-    counts: dict[str, int] = {}
+    counts = Counter[str]()
     for point in points:
-        counts[point.code or ""] = counts.get(point.code or "", 0) + point.count
+        counts[point.code or ""] += point.count
     return counts
 
 

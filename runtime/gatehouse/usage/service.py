@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from gatehouse.background import Background
@@ -39,9 +39,6 @@ DENIED_THRESHOLD = 100
 STOP_ATTEMPTS = 4
 STOP_INTERVAL_S = 0.5
 METRICS_INTERVAL_S = 10.0
-
-#: Limits of the format: metrics per line, dimensions per set.
-METRICS_MAX, DIMENSIONS_MAX = 100, 30
 
 #: Maximum number of Cores with separate metrics. Further Cores are counted together as OTHERS.
 CORES_MAX = 20
@@ -286,34 +283,17 @@ class UsageMetrics:
     def _line(
         self, at: float, metrics: dict[str, int], dimensions: dict[str, str], sets: list[list[str]], **properties: Any
     ) -> None:
-        self._write(log_line(self._namespace, at, metrics, dimensions, sets, **properties))
+        """Write counts at `at` (Unix seconds), for each set of dimension names. `properties`: fields for searches."""
+        directive = {
+            "Namespace": self._namespace,
+            "Dimensions": sets,
+            "Metrics": [{"Name": name, "Unit": "Count"} for name in metrics],
+        }
+        metadata = {"Timestamp": int(at * 1000), "CloudWatchMetrics": [directive]}
+        self._write({"_aws": metadata, **dimensions, **metrics, **properties})
 
     def _core(self, name: str) -> str:
         if name not in self._cores and len(self._cores) >= CORES_MAX:
             return OTHERS
         self._cores.add(name)
         return name
-
-
-def log_line(
-    namespace: str,
-    at: float,
-    metrics: Mapping[str, int],
-    dimensions: Mapping[str, str],
-    sets: Sequence[Sequence[str]],
-    **properties: Any,
-) -> dict[str, Any]:
-    """Fields of a log line: counts of `metrics` at `at` (Unix seconds), for each set of dimension names in `sets`.
-
-    properties: additional fields for searches, without a metric. Raises ValueError if a bound of the specification is exceeded.
-    """
-    if not 0 < len(metrics) <= METRICS_MAX or any(len(names) > DIMENSIONS_MAX for names in sets):
-        raise ValueError("a line can have 1 to 100 metrics and at most 30 dimensions")
-    if {name for names in sets for name in names} - dimensions.keys():
-        raise ValueError("a dimension has no value")
-    directive = {
-        "Namespace": namespace,
-        "Dimensions": [list(names) for names in sets],
-        "Metrics": [{"Name": name, "Unit": "Count"} for name in metrics],
-    }
-    return {"_aws": {"Timestamp": int(at * 1000), "CloudWatchMetrics": [directive]}, **dimensions, **metrics, **properties}

@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 import time
 
-from gatehouse.audit.models import AuditAction, AuditEvent, system_event
+from gatehouse.audit.models import AuditAction, AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.crypto.token import Pepper
 from gatehouse.db.pool import Pool, row_count
 from gatehouse.errors import Unavailable
+from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyId
 from gatehouse.keys.repository import KeyRepository
 
@@ -81,8 +82,7 @@ class PepperMigration:
 
 
 def _event(count: int, generation: int) -> AuditEvent:
-    return system_event(
-        "gateway",
+    return Actor("system", "gateway").event(
         AuditAction.PEPPER_REWRAP,
         target_id=str(generation),
         at=time.time(),

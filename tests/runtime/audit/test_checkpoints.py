@@ -13,12 +13,13 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.audit.chain import GENESIS, find_contradiction, is_signed, public_keys, signed_bytes
-from gatehouse.audit.models import AuditAction, Checkpoint, Signer, system_event
+from gatehouse.audit.models import AuditAction, Checkpoint, Signer
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.aws.signing_key import KmsSigner, LocalSigner, local_signer
 from gatehouse.db.pool import Pool
 from gatehouse.errors import SettingsError, Unavailable
+from gatehouse.identity.models import Actor
 from moto import mock_aws
 
 from tests.runtime.clocks import ManualClock
@@ -113,7 +114,9 @@ class Setup:
 
     async def append(self, rows: int) -> None:
         for _ in range(rows):
-            await self.trail.append(system_event("test", AuditAction.KEY_CREATE, target_id="x", at=self.clock.now(), details={}))
+            await self.trail.append(
+                Actor("system", "test").event(AuditAction.KEY_CREATE, target_id="x", at=self.clock.now(), details={})
+            )
 
     async def findings(self) -> Any:
         page = await self.trail.page(before=None, size=500)

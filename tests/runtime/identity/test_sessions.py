@@ -13,6 +13,7 @@ from gatehouse.console.asgi import ENDPOINTS
 from gatehouse.console.authentication import COOKIE
 from gatehouse.http.endpoint import StepUp
 from gatehouse.identity.models import Identity, Role
+from gatehouse.identity.oidc import OidcIdentityProvider
 from gatehouse.identity.service import SESSIONS_MAX
 
 from tests.runtime.clocks import ManualClock
@@ -22,7 +23,7 @@ ORIGIN = "https://console.test"
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}
 
 
-class StubIdentityProvider:
+class StubIdentityProvider(OidcIdentityProvider):
     """An issuer that accepts one token."""
 
     def __init__(self, clock: ManualClock) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from gatehouse.usage.models import UnusualUse, UsageBatch, UsageRow
-from gatehouse.usage.service import CORES_MAX, METRICS_INTERVAL_S, OTHERS, TOP_KEYS, UsageMetrics, log_line
+from gatehouse.usage.service import CORES_MAX, METRICS_INTERVAL_S, OTHERS, TOP_KEYS, UsageMetrics
 from jsonschema import validate  # type: ignore[import-untyped]
 
 from tests.runtime.clocks import ManualClock
@@ -147,9 +147,3 @@ def test_line_has_no_member_code_of_request_lines() -> None:
     recorder.add(row("NOT_FOUND"))
     recorder.metrics.flush()
     assert [line for line in recorder.lines if "code" in line] == []
-
-
-@pytest.mark.parametrize(("metrics", "sets"), [({}, [[]]), ({"m": 1}, [["Absent"]]), ({f"m{n}": n for n in range(101)}, [[]])])
-def test_line_outside_the_specification_is_rejected(metrics: dict[str, int], sets: list[list[str]]) -> None:
-    with pytest.raises(ValueError, match=r"can have|has no value"):
-        log_line("n", 1.0, metrics, {}, sets)
