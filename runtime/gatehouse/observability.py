@@ -93,7 +93,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Stream:
-    """Output of log lines: request lines wait for a moment, all others are written immediately after them."""
+    """Output of log lines: request lines are written in batches, other lines immediately and in order."""
 
     def __init__(self, out: BinaryIO | None = None) -> None:
         self._out: BinaryIO = sys.stdout.buffer if out is None else out

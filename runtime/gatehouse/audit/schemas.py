@@ -140,7 +140,7 @@ class CheckpointPage(msgspec.Struct, frozen=True):
     next_after: Annotated[int | None, Meta(description="Position of the next page, or null on the last page.")]
     public_key: Annotated[
         str | None,
-        Meta(description="Public key of the current signing key, PEM. Null if checkpoints are disabled. Keep a copy elsewhere."),
+        Meta(description="Public key of the current signing key, PEM. Null if checkpoints are disabled. Keep a copy."),
     ]
 
 

@@ -52,7 +52,7 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
             await denied.record(request.source_address, request.request_id, exc.code)
             raise
 
-        async def act() -> Response:
+        async def handle() -> Response:
             arguments: dict[str, Any] = dict(http.path_params)
             if endpoint.query is not None:
                 arguments["query"] = validate_query(http.query_params, endpoint.query)
@@ -60,7 +60,7 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
                 arguments["body"] = _body(endpoint, request, content)
             return _response(endpoint, request, await _handler(endpoint)(request, **arguments))
 
-        return await _run_once(endpoint, request, content, act)
+        return await _run_once(endpoint, request, content, handle)
 
     return respond
 
@@ -199,15 +199,15 @@ def _strings(item: Any) -> Iterator[str]:
     return (text for text in (item if isinstance(item, list) else [item]) if isinstance(text, str))
 
 
-async def _run_once(endpoint: Endpoint, request: Request, content: object, act: Callable[[], Awaitable[Response]]) -> Response:
-    """The response of `act`, or the stored response of an earlier request with the same key."""
+async def _run_once(endpoint: Endpoint, request: Request, content: object, handle: Callable[[], Awaitable[Response]]) -> Response:
+    """The response of `handle`, or the stored response of an earlier request with the same key."""
     dependencies = request.dependencies
     key = idempotency_key(request.http.headers.getlist(HEADER.name))
     if key is None or dependencies.idempotency_store is None or not endpoint.idempotent:
-        return await act()
+        return await handle()
 
     async def store() -> StoredResponse:
-        response = await act()
+        response = await handle()
         headers = [(name, response.headers[name]) for name in _STORED_HEADERS if name in response.headers]
         target_id = response.headers.get("location", "").rpartition("/")[2] or str(request.http.path_params.get("id", ""))
         return StoredResponse(response.status_code, headers, bytes(response.body), target_id=target_id)

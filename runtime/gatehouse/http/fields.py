@@ -100,8 +100,8 @@ Environment = Literal["test", "live"]
 Effective = Annotated[
     Literal["everywhere", "within_bound"],
     Meta(
-        description="When the change takes effect. `everywhere`: every live gateway worker has confirmed it. `within_bound`:"
-        " it takes effect on every worker within the propagation bound of the deployment."
+        description="Time at which the change takes effect. `everywhere`: every live gateway worker has confirmed it."
+        " `within_bound`: it takes effect on every worker within the propagation bound of the deployment."
     ),
 ]
 

@@ -53,7 +53,7 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 async def readiness(required: Probes, optional: Probes = (), features_off: Iterable[str] = ()) -> tuple[Readiness, str]:
-    """Run every probe at once. The second value describes the failures, for the log."""
+    """Run all probes concurrently. The second value describes the failures, for the log."""
     failures = await asyncio.gather(*(_failure(probe) for probe in (*required, *optional)))
     missing, degraded = any(failures[: len(required)]), any(failures[len(required) :])
     checks: dict[str, Literal["ok", "degraded", "unavailable"]] = {}

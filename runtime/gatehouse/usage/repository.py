@@ -30,7 +30,7 @@ WHERE usage_batch.number < EXCLUDED.number
 RETURNING number
 """
 
-# A worker can count a key for a moment after its purge. Reading does not wait for locks.
+# A worker can count a key shortly after its purge. Reading does not wait for locks.
 _PURGED = "SELECT id FROM api_key WHERE id = ANY ($1) AND state = 'purged'"
 
 # In the order of the primary key, so that concurrent workers lock the same buckets in the same order.

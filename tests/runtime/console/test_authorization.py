@@ -83,11 +83,11 @@ async def test_operator_cannot_turn_a_key_into_an_admin_key(console: Console, pr
     assert (await console.client.patch(f"/v1/keys/{plain}", json={"owner": "me"}, headers=headers)).status_code == 200
 
 
-@pytest.mark.parametrize("act", ["rotate", "disable", "enable", "end-grace", "restore"])
-async def test_operator_cannot_change_an_admin_key(console: Console, act: str) -> None:
+@pytest.mark.parametrize("action", ["rotate", "disable", "enable", "end-grace", "restore"])
+async def test_operator_cannot_change_an_admin_key(console: Console, action: str) -> None:
     token = (await console.create(scopes=["role:operator"]))["token"]
     target = (await console.create(roles=["admin"]))["key"]["id"]
-    assert (await console.client.post(f"/v1/keys/{target}/{act}", headers=console.as_(token))).status_code == 403
+    assert (await console.client.post(f"/v1/keys/{target}/{action}", headers=console.as_(token))).status_code == 403
 
 
 async def test_auditor_explains_an_admin_key(console: Console) -> None:

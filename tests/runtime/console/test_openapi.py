@@ -53,7 +53,7 @@ BOUNDS = settings(
 
 
 @dataclass
-class TestedApi:
+class ApiUnderTest:
     """The OpenAPI document and an in-process client. `tokens` has a credential of each role."""
 
     schema: Any
@@ -82,7 +82,7 @@ class TestedApi:
 
 
 @pytest.fixture(scope="module")
-def api(database: Any) -> Iterator[TestedApi]:
+def api(database: Any) -> Iterator[ApiUnderTest]:
     log = LogRecorder()
     dependencies, _ = create_dependencies(database, log)
     app: Any = console_asgi.create(dependencies)
@@ -100,17 +100,17 @@ def api(database: Any) -> Iterator[TestedApi]:
                 headers={"Authorization": f"Bearer {BOOTSTRAP}"},
             )
             tokens[role.value] = created.json()["token"]
-        yield TestedApi(schema, client, tokens, log)
+        yield ApiUnderTest(schema, client, tokens, log)
 
 
-def _operations(api: TestedApi) -> list[Any]:
+def _operations(api: ApiUnderTest) -> list[Any]:
     return [result.ok() for result in api.schema.get_all_operations()]
 
 
 @pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("credential", ["anonymous", "invalid", *(role.value for role in Role)])
-def test_every_response_matches_the_openapi_document(api: TestedApi, credential: str, mode: GenerationMode) -> None:
+def test_every_response_matches_the_openapi_document(api: ApiUnderTest, credential: str, mode: GenerationMode) -> None:
     result = []
     for operation in _operations(api):
         # The owner reaches the most code, so most requests use its credential.
@@ -129,7 +129,7 @@ def test_every_response_matches_the_openapi_document(api: TestedApi, credential:
 
 
 @pytest.mark.requirement("TR-16")
-def test_openapi_links_are_valid_in_any_sequence(api: TestedApi) -> None:
+def test_openapi_links_are_valid_in_any_sequence(api: ApiUnderTest) -> None:
     machine = api.schema.as_state_machine()
     visited: set[str] = set()
     failures: list[str] = []

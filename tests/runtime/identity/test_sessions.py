@@ -328,11 +328,11 @@ async def test_granting_a_role_requires_step_up(setup: Setup, browser: Browser, 
     assert (await browser.send("POST", "/v1/keys", json={"name": "strong", **properties})).json()["code"] == "step_up_required"
 
 
-@pytest.mark.parametrize("act", ["revoke", "rotate", "disable", "enable"])
-async def test_changing_an_admin_key_requires_step_up(setup: Setup, browser: Browser, act: str) -> None:
+@pytest.mark.parametrize("action", ["revoke", "rotate", "disable", "enable"])
+async def test_changing_an_admin_key_requires_step_up(setup: Setup, browser: Browser, action: str) -> None:
     key_id = (await browser.send("POST", "/v1/keys", json={"name": "strong", "scopes": ["role:auditor"]})).json()["key"]["id"]
     setup.clock.advance(301)
-    assert (await browser.send("POST", f"/v1/keys/{key_id}/{act}")).json()["code"] == "step_up_required"
+    assert (await browser.send("POST", f"/v1/keys/{key_id}/{action}")).json()["code"] == "step_up_required"
 
 
 async def test_explicit_credential_requires_no_step_up(setup: Setup) -> None:

@@ -41,9 +41,9 @@ def test_adjacent_text_does_not_hide_a_key(before: str, after: str) -> None:
 
 
 def test_only_the_given_prefixes_are_matched() -> None:
-    ours, theirs = token("gtk"), token("acme_sk")
-    text = f"{ours} {theirs}".encode()
-    assert [item.text for item in find(text, ["acme_sk"])] == [theirs]
+    first, second = token("gtk"), token("acme_sk")
+    text = f"{first} {second}".encode()
+    assert [item.text for item in find(text, ["acme_sk"])] == [second]
     assert list(find(text, ["sk"])) == []
 
 
