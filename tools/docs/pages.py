@@ -4,7 +4,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tools.docs import controls, costs, diagrams, events, key_lifecycle, permissions, requirements, runtime_settings, stack_settings
+from tools.docs import (
+    controls,
+    costs,
+    diagrams,
+    events,
+    key_lifecycle,
+    permissions,
+    requirements,
+    runtime_settings,
+    stack_settings,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED: dict[str, Callable[[], str]] = {
