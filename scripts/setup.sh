@@ -35,6 +35,7 @@ if [ -z "$uv" ] || ! "$uv" --version >/dev/null 2>&1; then
         printf '%s\n' "setup: installing uv into .gatehouse/tools"
         rm -rf .gatehouse/tools
         mkdir -p .gatehouse
+        chmod 700 .gatehouse
         "$python" -m venv .gatehouse/tools >.gatehouse/setup.log 2>&1 ||
             fail "'$python -m venv' failed (see .gatehouse/setup.log). On Debian and Ubuntu: apt-get install python3-venv"
         .gatehouse/tools/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1' >>.gatehouse/setup.log 2>&1 ||

@@ -24,6 +24,7 @@ from sandbox.ports import HOST, free_port
 _CONFIG = Config(
     s3={"addressing_style": "path"}, retries={"max_attempts": 0}, connect_timeout=5, read_timeout=60, max_pool_connections=4
 )
+_HOSTS = frozenset({HOST, "localhost"})
 _SINGLE_EMULATOR = threading.Lock()
 _ADMINISTRATOR_POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 
@@ -65,6 +66,7 @@ class Emulator:
         server = ThreadedMotoServer(ip_address=HOST, port=port or 0, verbose=False)
         try:
             server.start()
+            _restrict(server)
             permissions = Permissions()
             permissions.enforce(False)
             _reset()
@@ -155,3 +157,23 @@ def _reset() -> None:
     from moto.moto_api._internal.models import moto_api_backend
 
     moto_api_backend.reset()
+
+
+def _restrict(server: ThreadedMotoServer) -> None:
+    """Reject requests that come from a web page, and moto's own API, which resets and configures the emulator.
+
+    A page in a browser on this machine can reach the port. It sends Origin, or, with DNS rebinding, its own host name.
+    """
+    wsgi = server._server
+    assert wsgi is not None  # noqa: S101 - the server has started
+    application = wsgi.app
+
+    def restricted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        host = environ.get("HTTP_HOST", "").rpartition(":")[0] or environ.get("HTTP_HOST", "")
+        if "HTTP_ORIGIN" in environ or host not in _HOSTS or environ.get("PATH_INFO", "").startswith("/moto-api"):
+            body = b"The emulator accepts requests of AWS clients on this machine only.\n"
+            start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+            return [body]
+        return application(environ, start_response)
+
+    wsgi.app = restricted

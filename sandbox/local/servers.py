@@ -13,6 +13,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -33,10 +34,10 @@ _PREFIX = "gatehouse-"
 _START_S = 30.0
 # PostgreSQL does not run as root: the first existing user runs it instead.
 _UNPRIVILEGED = ("nobody", "daemon")
-# No durability: the data is deleted after the run. mmap, because POSIX segments survive a SIGKILL in /dev/shm.
+# The data is deleted after the run, so it need not survive a crash of the machine; it does survive a crash of a process. mmap,
+# because POSIX segments survive a SIGKILL in /dev/shm.
 _SETTINGS = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "64MB",
     "max_connections": "200",
@@ -159,13 +160,17 @@ def _record(folder: Path, child: child_processes.Child, on_start: OnStart | None
 
 
 def _clean_up(kind: str) -> None:
-    """Stop the servers and delete the folders of runs whose process was killed."""
+    """Stop the servers and delete the folders of runs of this user whose process was killed."""
     for record in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{kind}-*/owner.json"):
         try:
+            # Another user could name any process of this user.
+            status = record.lstat()
+            if status.st_uid != os.getuid() or not stat.S_ISREG(status.st_mode) or status.st_mode & 0o022:
+                continue
             raw = json.loads(record.read_text())
             owner, server = ProcessRecord(**raw["owner"]), ProcessRecord(**raw["server"])
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # of another user, or not completely written
+            continue  # not completely written
         if not owner.alive():
             server.stop(signal.SIGQUIT)
             shutil.rmtree(record.parent, ignore_errors=True)

@@ -34,9 +34,9 @@ def additional(*names: str, subject: str, cost: int = 1, window_s: int = 3600) -
     return Charge(subject=subject, limits=(own, *limits), cost=cost, additional=len(limits))
 
 
-def limiter(url: str, on_error: OnError = "local", lost: list[str] | None = None) -> RedisRateLimits:
+def limiter(url: str, on_error: OnError = "local", lost: list[str] | None = None, timeout_s: float = 0.25) -> RedisRateLimits:
     heard = [] if lost is None else lost
-    return RedisRateLimits(redis_login(url, "url"), timeout_s=0.25, on_error=on_error, on_degraded=heard.append)
+    return RedisRateLimits(redis_login(url, "url"), timeout_s=timeout_s, on_error=on_error, on_degraded=heard.append)
 
 
 async def command(url: str, *parts: str) -> object:
@@ -62,7 +62,7 @@ async def limits(request: pytest.FixtureRequest) -> AsyncIterator[RateLimits]:
     if request.param == "memory":
         yield LocalRateLimits()
         return
-    counted = limiter(request.getfixturevalue("redis_url"))
+    counted = limiter(request.getfixturevalue("redis_url"), timeout_s=10)
     await counted.start()
     yield counted
     await counted.close()
@@ -127,7 +127,7 @@ async def test_several_additional_limits_of_one_request_are_bounded(limits: Rate
 
 async def test_reading_additional_limits_stores_nothing(redis_url: str) -> None:
     subject = uuid.uuid4().hex
-    counted = limiter(redis_url)
+    counted = limiter(redis_url, timeout_s=10)
     for number in range(100):
         await counted.take(additional(f"name{number}", subject=subject, cost=0))
     assert await _counters(redis_url, subject) == 0

@@ -330,4 +330,19 @@ def test_second_emulator_is_rejected(estate: Estate) -> None:
 
 def test_endpoint_is_local(estate: Estate) -> None:
     assert estate[0].endpoint.startswith("http://127.0.0.1:")
-    assert requests.get(f"{estate[0].endpoint}/moto-api/config", timeout=5).ok
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("POST", "/moto-api/reset", {}),
+        ("GET", "/moto-api/data.json", {}),
+        ("GET", "/moto-api/", {"Origin": "http://evil.example"}),
+        ("POST", "/", {"Origin": "http://evil.example", "X-Amz-Target": "secretsmanager.ListSecrets"}),
+        ("GET", "/", {"Host": "evil.example"}),
+        ("GET", "/", {"Host": "evil.example:5555"}),
+    ],
+)
+def test_web_pages_cannot_use_the_emulator(estate: Estate, method: str, path: str, headers: dict[str, str]) -> None:
+    reply = requests.request(method, estate[0].endpoint + path, headers=headers, timeout=5)
+    assert (reply.status_code, "Access-Control-Allow-Origin" in reply.headers) == (403, False)

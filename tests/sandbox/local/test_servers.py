@@ -1,11 +1,14 @@
 """PostgreSQL and Redis are real servers that require passwords and exit with the sandbox."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import asyncpg
@@ -88,6 +91,28 @@ def test_stopped_server_leaves_no_process_and_no_folder() -> None:
         assert started[0].alive()
     assert not started[0].alive()
     assert not server.folder.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can create files of another user")
+@pytest.mark.parametrize("prepare", [lambda path: os.chown(path, 65534, 65534), lambda path: path.chmod(0o666)])
+def test_record_of_another_user_stops_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    victim = subprocess.Popen(["sleep", "60"])
+    try:
+        dead = ProcessRecord.of("owner", os.getpid())
+        record = tmp_path / "gatehouse-redis-evil" / "owner.json"
+        record.parent.mkdir()
+        owner = {**asdict(dead), "pid": 2**22 - 1}
+        record.write_text(json.dumps({"owner": owner, "server": asdict(ProcessRecord.of("redis", victim.pid))}))
+        prepare(record)
+        with servers.redis():
+            assert victim.poll() is None
+        assert record.exists()
+    finally:
+        victim.kill()
+        victim.wait()
 
 
 def test_redis_requires_the_password() -> None:
