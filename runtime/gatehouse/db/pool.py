@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
@@ -36,7 +36,7 @@ STATEMENT_TIMEOUT_S = 15.0
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 
-_SSL_MODES: tuple[SslMode, ...] = ("disable", "prefer", "require", "verify-ca", "verify-full")
+_SSL_MODES: tuple[SslMode, ...] = get_args(SslMode)
 
 Password = str | Callable[[], Awaitable[str]] | None
 
@@ -56,8 +56,9 @@ PROBE_TIMEOUT_S = 2.0
 #: Characters of a statement in the slow query log.
 STATEMENT_CHARS = 160
 
-#: Raised by asyncpg and by the sockets under it when a statement fails or the server cannot be reached.
-DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+#: Raised by asyncpg and by the sockets under it when a statement fails or the server cannot be reached. InternalClientError:
+#: the server closed the connection while asyncpg was between two steps of an operation.
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncpg
 import pytest
 from gatehouse.db.pool import DatabaseProbe, Pool, login
 from gatehouse.db.statements import Conditions
@@ -53,6 +54,14 @@ async def test_unreachable_server_is_named_without_the_password() -> None:
     with pytest.raises(Unavailable):
         await DatabaseProbe(pool).check()
     assert "secret" not in str(error.value)
+
+
+async def test_internal_driver_error_is_unavailable(database: Database) -> None:
+    """asyncpg raises InternalClientError if the server closes the connection during an operation."""
+    async with opened(database.app) as pool:
+        with pytest.raises(Unavailable):
+            async with pool.connection():
+                raise asyncpg.InternalClientError("cannot switch to state 12")
 
 
 async def test_exhausted_pool_is_unavailable(database: Database) -> None:
