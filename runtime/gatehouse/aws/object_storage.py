@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
+from gatehouse.aws.client import AWS_ERRORS, create_client, error_code, error_detail
 from gatehouse.errors import BadRequest, Conflict, NotFound, Unavailable
 
 _S3 = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)")
 
-_TIMEOUT_S = 10
+_s3_client = partial(create_client, "s3", timeout_s=10, read_timeout_s=60, attempts=3)
 
 _CHANGED = {"PreconditionFailed", "ConditionalRequestConflict"}
 
@@ -31,11 +28,11 @@ def read(location: str) -> tuple[bytes, str]:
     if s3 is None:
         return _file(location), ""
     try:
-        reply = _client().get_object(Bucket=s3[1], Key=s3[2])
+        reply = _s3_client().get_object(Bucket=s3[1], Key=s3[2])
         if reply["ContentLength"] > BYTES_MAX:
             raise BadRequest(f"{location} is larger than {BYTES_MAX >> 20} MiB")
         return reply["Body"].read(), reply["ETag"]
-    except (BotoCoreError, ClientError) as exc:
+    except AWS_ERRORS as exc:
         raise _error(location, exc) from exc
 
 
@@ -74,20 +71,15 @@ def write(
         return
     condition = {} if only_if is None else {"IfMatch": only_if} if only_if else {"IfNoneMatch": "*"}
     try:
-        _client().put_object(
+        _s3_client().put_object(
             Bucket=s3[1], Key=s3[2], Body=content, ContentType=content_type, ChecksumAlgorithm="SHA256", **condition
         )
-    except (BotoCoreError, ClientError) as exc:
-        if _code(exc) in _CHANGED:
+    except AWS_ERRORS as exc:
+        if error_code(exc) in _CHANGED:
             if not only_if:
                 raise Conflict(f"{location} already exists; choose another name") from exc
             raise Conflict(f"{location} was changed in the meantime; try again") from exc
         raise _error(location, exc) from exc
-
-
-def _client() -> Any:
-    config = Config(connect_timeout=_TIMEOUT_S, read_timeout=60, retries={"total_max_attempts": 3})
-    return boto3.client("s3", region_name=os.environ.get("AWS_REGION"), config=config)
 
 
 def _path(location: str) -> Path:
@@ -127,13 +119,9 @@ def _write_file(location: str, content: bytes, *, new: bool, make_folder: bool) 
         raise Unavailable(f"{location} cannot be written: {exc.strerror or type(exc).__name__}") from exc
 
 
-def _code(exc: Exception) -> str:
-    return str(exc.response.get("Error", {}).get("Code", "")) if isinstance(exc, ClientError) else ""
-
-
 def _error(location: str, exc: Exception) -> NotFound | Unavailable:
-    code = _code(exc)
+    code = error_code(exc)
     if code in _MISSING:
         return NotFound(f"{location} does not exist")
     reason = {"AccessDenied": "access denied; allow the role to access this object", "": "S3 cannot be reached"}.get(code, code)
-    return Unavailable(f"{location} is not available: {reason}", detail=f"{type(exc).__name__} {code}".strip())
+    return Unavailable(f"{location} is not available: {reason}", detail=error_detail(exc))

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from pathlib import Path
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gatehouse.audit.chain import ECDSA_P256, ED25519
+from gatehouse.aws.client import AWS_ERRORS, create_client, error_detail
 from gatehouse.errors import SettingsError, Unavailable
 
 VARIABLE = "GATEHOUSE_CHECKPOINT_KEY"
@@ -47,12 +44,11 @@ class KmsSigner:
 
     def __init__(self, key: str) -> None:
         """`key`: id, ARN or alias. Opens no connection yet."""
-        # On failure no checkpoint is created; the next run of the job tries again.
-        config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 2})
         self._key = key
         self._arn = ""
         self._public_key = b""
-        self._client = boto3.client("kms", region_name=os.environ.get("AWS_REGION"), config=config)
+        # On failure no checkpoint is created; the next run of the job tries again.
+        self._client = create_client("kms", timeout_s=_TIMEOUT_S, attempts=2)
 
     async def key_id(self) -> str:
         await self._load()
@@ -73,14 +69,14 @@ class KmsSigner:
         try:
             # MessageType RAW allows up to 4096 bytes; a checkpoint has a few hundred.
             reply = self._client.sign(KeyId=self._key, Message=message, MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")
-        except (BotoCoreError, ClientError) as exc:
+        except AWS_ERRORS as exc:
             raise _unavailable(exc) from exc
         return bytes(reply["Signature"])
 
     def _get(self) -> tuple[bytes, str]:
         try:
             reply = self._client.get_public_key(KeyId=self._key)
-        except (BotoCoreError, ClientError) as exc:
+        except AWS_ERRORS as exc:
             raise _unavailable(exc) from exc
         public = serialization.load_der_public_key(reply["PublicKey"])
         pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -105,5 +101,4 @@ def local_signer(file: Path) -> LocalSigner:
 
 
 def _unavailable(exc: Exception) -> Unavailable:
-    code = exc.response.get("Error", {}).get("Code", "") if isinstance(exc, ClientError) else ""
-    return Unavailable("The signing key is not available", detail=f"{type(exc).__name__} {code}".strip())
+    return Unavailable("The signing key is not available", detail=error_detail(exc))

@@ -7,13 +7,9 @@ Deliveries are derived from committed audit rows, so a rolled-back change causes
 from __future__ import annotations
 
 import asyncio
-import os
 from urllib.parse import urlsplit
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
+from gatehouse.aws.client import AWS_ERRORS, create_client, error_code
 from gatehouse.clock import Clock
 from gatehouse.cores.models import UpstreamRequest
 from gatehouse.cores.upstream import UpstreamClients
@@ -127,9 +123,8 @@ class SnsTopic:
     """SNS topic. Needs sns:Publish. Subscribers can filter by the message attribute `event`."""
 
     def __init__(self, arn: str) -> None:
-        config = Config(connect_timeout=_SNS_TIMEOUT_S, read_timeout=_SNS_TIMEOUT_S, retries={"total_max_attempts": 1})
         self._arn = arn
-        self._client = boto3.client("sns", region_name=os.environ.get("AWS_REGION"), config=config)
+        self._client = create_client("sns", timeout_s=_SNS_TIMEOUT_S, attempts=1)
 
     async def publish(self, delivery: Delivery) -> str:
         """Empty on success, otherwise the reason. Never raises."""
@@ -141,8 +136,7 @@ class SnsTopic:
             self._client.publish(
                 TopicArn=self._arn, Subject=f"Gatehouse: {delivery.event}", Message=delivery.body, MessageAttributes=attributes
             )
-        except ClientError as exc:
-            return f"SNS returned an error: {exc.response.get('Error', {}).get('Code', '')}"
-        except BotoCoreError as exc:
-            return f"SNS not reached: {type(exc).__name__}"
+        except AWS_ERRORS as exc:
+            code = error_code(exc)
+            return f"SNS returned an error: {code}" if code else f"SNS not reached: {type(exc).__name__}"
         return ""

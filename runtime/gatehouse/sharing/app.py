@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from gatehouse import observability
+from gatehouse.aws.client import AWS_ERRORS, create_client, error_detail
 from gatehouse.errors import Unavailable
 from gatehouse.http import asgi
 from gatehouse.http.health import Probes
@@ -73,11 +70,9 @@ class SecretLinksProbe:
     name = "tokens"
 
     def __init__(self, table: str) -> None:
-        # A single attempt: the caller repeats a readiness probe.
-        config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 1})
         self._table = table
-        # boto3 reads AWS_DEFAULT_REGION only, but tasks have AWS_REGION (contract.toml).
-        self._client = boto3.client("dynamodb", region_name=os.environ.get("AWS_REGION"), config=config)
+        # A single attempt: the caller repeats a readiness probe.
+        self._client = create_client("dynamodb", timeout_s=_TIMEOUT_S, attempts=1)
 
     async def check(self) -> None:
         """Raises Unavailable. Runs in a thread, because boto3 blocks."""
@@ -85,8 +80,5 @@ class SecretLinksProbe:
             await asyncio.to_thread(
                 self._client.get_item, TableName=self._table, Key={"id": {"S": _ABSENT}}, ProjectionExpression="id"
             )
-        except (BotoCoreError, ClientError) as exc:
-            code = exc.response.get("Error", {}).get("Code", "") if isinstance(exc, ClientError) else ""
-            raise Unavailable(
-                "The table of secret links is not available", detail=f"{type(exc).__name__} {code}".strip()
-            ) from exc
+        except AWS_ERRORS as exc:
+            raise Unavailable("The table of secret links is not available", detail=error_detail(exc)) from exc
