@@ -8,7 +8,6 @@ import hmac
 import mimetypes
 import os
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
@@ -65,6 +64,11 @@ class Files:
 
     directory: Directory
     secrets: GatewaySecrets
+    instance: str
+
+    async def healthz(self, request: Request) -> Response:
+        """GET /healthz."""
+        return JSONResponse({"status": "ok", "instance": self.instance})
 
     async def listing(self, request: Request) -> Response:
         """GET /files: the listing of a directory. Query: `path`, `depth`."""
@@ -109,25 +113,17 @@ class Files:
 
 def create(directory: Directory, secrets: GatewaySecrets, *, instance: str) -> ASGIApp:
     """Returns the ASGI application. /healthz returns `instance`, by which the agent recognizes its own server."""
-    files = Files(directory, secrets)
-    methods = ["GET"]
+    files = Files(directory, secrets, instance)
     app = Starlette(
         routes=[
-            Route("/healthz", _healthz(instance), methods=methods),
-            Route("/files", files.listing, methods=methods),
-            Route("/files/{path:path}", files.content, methods=methods),
+            Route("/healthz", files.healthz, methods=["GET"]),
+            Route("/files", files.listing, methods=["GET"]),
+            Route("/files/{path:path}", files.content, methods=["GET"]),
         ],
         exception_handlers={GatehouseError: _on_error, HTTPException: _on_routing_error, Exception: _on_unexpected_error},
     )
     app.router.redirect_slashes = False
     return app
-
-
-def _healthz(instance: str) -> Callable[[Request], Awaitable[Response]]:
-    async def healthz(request: Request) -> Response:
-        return JSONResponse({"status": "ok", "instance": instance})
-
-    return healthz
 
 
 def _raw_path(request: Request) -> bytes:
@@ -212,10 +208,6 @@ class FileResponse(Response):
         if request.method == "HEAD":
             self._length = 0
         super().__init__(None, status, headers)
-        if status != 304:
-            self.headers["Content-Length"] = headers["Content-Length"]
-        elif "content-length" in self.headers:
-            del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

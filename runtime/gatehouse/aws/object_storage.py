@@ -45,9 +45,9 @@ def locations(prefix: str, suffix: str) -> list[str]:
     if s3 is None:
         return sorted(str(path) for path in Path(prefix).glob(f"*{suffix}") if not path.name.startswith("."))
     try:
-        pages = _client().get_paginator("list_objects_v2").paginate(Bucket=s3[1], Prefix=s3[2])
+        pages = _s3_client().get_paginator("list_objects_v2").paginate(Bucket=s3[1], Prefix=s3[2])
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-    except (BotoCoreError, ClientError) as exc:
+    except AWS_ERRORS as exc:
         raise _error(prefix, exc) from exc
     return [f"s3://{s3[1]}/{key}" for key in sorted(keys)]
 

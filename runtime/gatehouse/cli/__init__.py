@@ -61,7 +61,8 @@ def main() -> NoReturn:
     except GatehouseError as exc:
         fail(exc)
     except typer.TyperException as exc:
-        stop(f"{exc.format_message()} See: gatehouse {arguments[0] if arguments[0] in COMMANDS else ''} --help", code=USAGE)
+        message = exc.format_message().replace("Value error, ", "").rstrip(".")
+        stop(f"{message}. See: gatehouse {arguments[0] if arguments[0] in COMMANDS else ''} --help", code=USAGE)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -16,7 +17,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gatehouse import settings as configuration
-from gatehouse.audit.models import AuditAction
+from gatehouse.audit.models import AuditAction, AuditEvent
 from gatehouse.aws import object_storage
 from gatehouse.cli.options import JsonOption
 from gatehouse.cli.output import FAILED, USAGE, note, print_json, stop
@@ -27,10 +28,9 @@ from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.settings import Settings
 from gatehouse.transfer import file_formats
-from gatehouse.transfer.file_formats import MalformedFile, kind_of
+from gatehouse.transfer.file_formats import MalformedFile
 from gatehouse.transfer.repository import Run
-from gatehouse.transfer.schemas import Parser
-from gatehouse.transfer.service import CheckedImport, ImportJob, ImportOptions, Transfer, open_transfer
+from gatehouse.transfer.service import CheckedImport, ImportContext, ImportJob, ImportOptions, open_transfer
 
 #: Number of invalid rows that are printed.
 _MAX_PRINTED_ROWS = 50
@@ -77,12 +77,8 @@ def import_(
     except UnicodeDecodeError as exc:
         stop(f"{location}: byte {exc.start + 1} is not valid UTF-8; save the file as UTF-8", code=USAGE)
     options = ImportOptions(cores, frozenset(ignore or ()), tuple(scope or ("cores:read",)), registered_by)
-    named = bool(registered_by)
-    parse = Parser(cores=cores, ignored=options.ignored, prefix=settings.key_prefix, named=named)
     try:
-        asyncio.run(
-            _import(settings, text, location, options, parse, dry_run=dry_run, skip_invalid=skip_invalid, as_json=as_json)
-        )
+        asyncio.run(_import(settings, text, location, options, dry_run=dry_run, skip_invalid=skip_invalid, as_json=as_json))
     except MalformedFile as exc:
         stop(f"{location}, line {exc.line}: {exc.message}; nothing was written", code=USAGE)
 
@@ -101,29 +97,17 @@ def export(
 
 
 async def _import(
-    settings: Settings,
-    text: str,
-    location: str,
-    options: ImportOptions,
-    parse: Parser,
-    *,
-    dry_run: bool,
-    skip_invalid: bool,
-    as_json: bool,
+    settings: Settings, text: str, location: str, options: ImportOptions, *, dry_run: bool, skip_invalid: bool, as_json: bool
 ) -> None:
-    async with open_transfer(settings) as transfer:
-        job = ImportJob(transfer.imports, text, kind_of(location), location, options, parse)
+    async with open_transfer(settings) as (context, _):
+        job = ImportJob(context, text, location, options)
         with _progress() as progress:
             bar = progress.add_task("checking", total=None)
             checked = await job.check(lambda rows: progress.update(bar, completed=rows) if rows % 1000 == 0 else None)
         _print_invalid_rows(checked, location)
-        if checked.invalid and not (skip_invalid or dry_run):
-            _print_result(
-                checked, checked.run, location, as_json, "Nothing was written. Correct these rows, or add --skip-invalid."
-            )
-            sys.exit(FAILED)
-        if dry_run:
-            _print_result(checked, checked.run, location, as_json, "Dry run: nothing was written.")
+        if dry_run or (checked.invalid and not skip_invalid):
+            dry, stopped = "Dry run: nothing was written.", "Nothing was written. Correct these rows, or add --skip-invalid."
+            _print_result(checked, checked.run, location, as_json, dry if dry_run else stopped)
             sys.exit(FAILED if checked.invalid else 0)
         with _progress() as progress:
             bar = progress.add_task("importing", total=checked.rows)
@@ -134,47 +118,39 @@ async def _import(
                 progress.update(bar, completed=run.done)
 
             run = await job.write(checked, _actor(), on_batch)
-        if not await transfer.imports.repository.is_confirmed(timeout_s=settings.max_staleness_ms / 1000):
+        if not await context.repository.is_confirmed(timeout_s=settings.max_staleness_ms / 1000):
             note("Some gateways have not loaded all keys yet. They do so without further action.")
     _print_result(checked, run, location, as_json, "Done." if len(stages) > 1 else "A previous run has imported everything.")
 
 
 async def _export(settings: Settings, location: str) -> tuple[int, int]:
-    async with open_transfer(settings) as transfer:
-        generation, salt, now = transfer.imports.generation, secrets.token_hex(16), transfer.imports.clock.now()
-        event = _actor().event(AuditAction.REGISTRY_EXPORT, target_id=salt, at=now, details={"location": location})
-        parts = [file_formats.head(generation, salt, made_at=rfc3339(now), environment=settings.environment)]
+    async with open_transfer(settings) as (context, exports):
+        generation, salt = context.generation, secrets.token_hex(16)
+        seal = partial(
+            file_formats.frame, salt=salt, pepper=context.pepper, generation=generation, random_bytes=secrets.token_bytes
+        )
+        made_at = rfc3339(context.clock.now())
+        parts = [file_formats.head(generation, salt, made_at=made_at, environment=settings.environment)]
         pending, rows = b"", 0
-
-        def close(lines: bytes, last: bool) -> bytes:
-            return file_formats.frame(
-                lines,
-                len(parts) - 1,
-                last=last,
-                salt=salt,
-                pepper=transfer.imports.pepper,
-                generation=generation,
-                random_bytes=secrets.token_bytes,
-            )
-
-        async for lines, count in transfer.exports.lines(event):
+        async for lines, count in exports.lines(_event(context, AuditAction.REGISTRY_EXPORT, salt, location)):
             if pending:
-                parts.append(close(pending, last=False))
+                parts.append(seal(pending, len(parts) - 1, last=False))
             pending, rows = lines, rows + count
-        parts.append(close(pending, last=True))
+        parts.append(seal(pending, len(parts) - 1, last=True))
         content = b"".join(parts)
     object_storage.write(location, content, only_if="")
     return rows, len(content)
 
 
 async def _restore(settings: Settings, content: bytes, location: str, dry_run: bool, as_json: bool) -> None:
-    async with open_transfer(settings) as transfer:
+    async with open_transfer(settings) as (context, exports):
         try:
-            head, batches = file_formats.read_head(content), list(file_formats.frames(content, transfer.imports.pepper))
+            head, batches = file_formats.read_head(content), list(file_formats.frames(content, context.pepper))
         except file_formats.UnreadableExport as exc:
             raise BadRequest(f"{location} {exc}") from exc
         rows = sum(batch.count(b"\n") for batch in batches)
-        counts = {} if dry_run else await _restore_rows(transfer, batches, location, str(head["salt"]))
+        event = _event(context, AuditAction.REGISTRY_RESTORE, str(head["salt"]), location)
+        counts = {} if dry_run else await exports.restore(batches, event)
     if as_json:
         print_json({"location": location, "rows": rows, "restored": {table: restored for table, (restored, _) in counts.items()}})
         return
@@ -185,10 +161,9 @@ async def _restore(settings: Settings, content: bytes, location: str, dry_run: b
         note("Dry run: nothing was written.")
 
 
-async def _restore_rows(transfer: Transfer, batches: list[bytes], location: str, salt: str) -> dict[str, tuple[int, int]]:
-    at = transfer.imports.clock.now()
-    event = _actor().event(AuditAction.REGISTRY_RESTORE, target_id=salt, at=at, details={"location": location})
-    return await transfer.exports.restore(batches, event)
+def _event(context: ImportContext, action: AuditAction, salt: str, location: str) -> AuditEvent:
+    at, details = context.clock.now(), {"location": location}
+    return _actor().event(action, target_id=salt, at=at, details={**details})
 
 
 def _actor() -> Actor:
@@ -198,8 +173,7 @@ def _actor() -> Actor:
 
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    from_stderr = sys.stderr.isatty()
-    return Progress(*columns, transient=True, disable=not from_stderr)
+    return Progress(*columns, transient=True, disable=not sys.stderr.isatty())
 
 
 def _print_invalid_rows(checked: CheckedImport, location: str) -> None:

@@ -13,13 +13,19 @@ from gatehouse.client.http import Client, Retries, Transport, some
 from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
 from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey, SigningKeySet
-from gatehouse.keys.self_revocation import SelfRevocationRequest, SelfRevocationResponse
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, PepperStatus
 from gatehouse.usage.schemas import KeyUsage, UsageSeries
 from gatehouse.verification.explanation import Explanation
 from gatehouse.verification.models import RateLimitOverride
-from gatehouse.verification.schemas import BatchReply, BatchRequest, VerifyReply, VerifyRequest
+from gatehouse.verification.schemas import (
+    BatchReply,
+    BatchRequest,
+    SelfRevocationRequest,
+    SelfRevocationResponse,
+    VerifyReply,
+    VerifyRequest,
+)
 
 _AUDIT_PAGE_SIZE = 500
 _Model = TypeVar("_Model", bound=msgspec.Struct)

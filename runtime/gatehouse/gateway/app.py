@@ -25,7 +25,7 @@ from gatehouse.gateway.routes import create
 from gatehouse.http import asgi
 from gatehouse.http.health import LifespanApp, Probe
 from gatehouse.keys.repository import KeyRepository
-from gatehouse.keys.self_revocation import SelfRevocationService
+from gatehouse.keys.service import SelfRevocationService
 from gatehouse.observability import Observer, Stream
 from gatehouse.operations import features
 from gatehouse.operations.service import LogLevelFollower, LogLevelRepository
@@ -36,7 +36,7 @@ from gatehouse.usage.repository import UsageRepository
 from gatehouse.usage.service import UsageCounter, UsageFlusher, UsageMetrics
 from gatehouse.verification.cache import KeyCache, Prefilter
 from gatehouse.verification.change_feed import ChangeFeed, FreshnessProbe
-from gatehouse.verification.imported_keys import ImportedHashRepository, ImportedKeys
+from gatehouse.verification.imported_keys import ImportedKeys
 from gatehouse.verification.imported_tokens import ImportedKeyIds
 from gatehouse.verification.models import RateLimits
 from gatehouse.verification.pepper_migration import PepperMigration
@@ -69,17 +69,6 @@ def build(settings: Settings) -> asgi.App:
 
 
 @dataclass(frozen=True, slots=True)
-class _KeyState:
-    """Key state of a worker and the components that update it."""
-
-    cache: KeyCache
-    cores: CoreRegistry
-    changes: ChangeFeed
-    keys: KeyLoader
-    imported: ImportedKeys
-
-
-@dataclass(frozen=True, slots=True)
 class _Gateway:
     """Constructs the dependencies of a worker. Each method registers what must be closed with the exit stack."""
 
@@ -97,29 +86,32 @@ class _Gateway:
         pool = pool_of(settings, "gatehouse gateway", self.observer.slow_query)
         stack.push_async_callback(pool.close)
         await pool.open()
-        state = await self._key_state(stack, pool, worker_id)
-        limits, nonces = await self._redis_clients(stack)
+        cache, cores = KeyCache(settings.key_cache_size), CoreRegistry(pool)
+        changes, keys, imported = await self._keys(stack, pool, worker_id, cache, cores)
+        repository = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
         upstream = UpstreamClients(SystemResolver(), settings.core_networks, read_timeout_s=settings.core_timeout_s)
         stack.push_async_callback(upstream.close)
         circuit_breakers = self._circuit_breakers(upstream)
-        usage, flusher = self._usage(stack, pool, worker_id, state.cores)
-        self._follow_log_level(stack, pool)
-        required, optional = self._probes(pool, state.changes)
+        usage, flusher = self._usage(stack, pool, worker_id, cores)
+        follower = LogLevelFollower(LogLevelRepository(pool), self.clock, settings.log_level, self.observer.set_level)
+        follower.start()
+        stack.push_async_callback(follower.close)
+        required, optional = self._probes(pool, changes)
         metrics = self.observer.metrics
 
         def refresh_gauges() -> None:
-            metrics.staleness.set(state.changes.staleness_ms() / 1000)
-            metrics.cached_keys.set(len(state.cache))
-            metrics.cores.set(len(state.cores))
-            metrics.circuit_breakers_open.set(circuit_breakers.count_open(state.cores.find))
+            metrics.staleness.set(changes.staleness_ms() / 1000)
+            metrics.cached_keys.set(len(cache))
+            metrics.cores.set(len(cores))
+            metrics.circuit_breakers_open.set(circuit_breakers.count_open(cores.find))
             metrics.usage_pending.set(flusher.pending)
 
         return create(
             Dependencies(
-                verification=self._verification(stack, pool, state, limits, nonces),
-                self_revocation=self._self_revocation(pool, state),
-                registration=self._registration(state.cores),
-                cores=state.cores,
+                verification=await self._verification(stack, pool, keys, imported, repository),
+                self_revocation=self._self_revocation(keys, repository, cache, imported),
+                registration=self._registration(cores),
+                cores=cores,
                 circuit_breakers=circuit_breakers,
                 pepper=self.pepper,
                 clock=self.clock,
@@ -136,14 +128,9 @@ class _Gateway:
             )
         )
 
-    def _follow_log_level(self, stack: AsyncExitStack, pool: Pool) -> None:
-        repository = LogLevelRepository(pool)
-        follower = LogLevelFollower(repository, self.clock, self.settings.log_level, self.observer.set_level)
-        follower.start()
-        stack.push_async_callback(follower.close)
-
-    async def _key_state(self, stack: AsyncExitStack, pool: Pool, worker_id: str) -> _KeyState:
-        cache, cores = KeyCache(self.settings.key_cache_size), CoreRegistry(pool)
+    async def _keys(
+        self, stack: AsyncExitStack, pool: Pool, worker_id: str, cache: KeyCache, cores: CoreRegistry
+    ) -> tuple[ChangeFeed, KeyLoader, ImportedKeys]:
         prefilter, imported_ids = Prefilter(self.pepper), ImportedKeyIds(self.pepper)
         changes = ChangeFeed(
             self.login,
@@ -159,16 +146,13 @@ class _Gateway:
         stack.push_async_callback(changes.close)
         keys = KeyLoader(pool, cache, changes.staleness_ms, plausible=prefilter.plausible)
         stack.push_async_callback(keys.close)
-        imported = ImportedKeys(keys, ImportedHashRepository(pool, cache), self.clock, self.pepper, imported_ids)
-        return _KeyState(cache, cores, changes, keys, imported)
+        return changes, keys, ImportedKeys(pool, cache, keys, self.clock, self.pepper, imported_ids)
 
     async def _redis_clients(self, stack: AsyncExitStack) -> tuple[RateLimits, RedisNonces | None]:
         if self.redis is None:
             return LocalRateLimits(), None
-        timeout_s = self.settings.limit_timeout_ms / 1000
-        limits = RedisRateLimits(
-            self.redis, timeout_s=timeout_s, on_error=self.settings.limit_on_error, on_degraded=self._on_limiter_degraded
-        )
+        timeout_s, on_error = self.settings.limit_timeout_ms / 1000, self.settings.limit_on_error
+        limits = RedisRateLimits(self.redis, timeout_s=timeout_s, on_error=on_error, on_degraded=self._on_limiter_degraded)
         await limits.start()
         stack.push_async_callback(limits.close)
         nonces = RedisNonces(self.redis, timeout_s=timeout_s)
@@ -211,41 +195,40 @@ class _Gateway:
         redis: list[Probe] = [] if self.redis is None else [RedisProbe(self.redis)]
         return ([*required, *redis], []) if self.settings.limit_on_error == "refuse" else (required, redis)
 
-    def _verification(
-        self, stack: AsyncExitStack, pool: Pool, state: _KeyState, limits: RateLimits, nonces: RedisNonces | None
+    async def _verification(
+        self, stack: AsyncExitStack, pool: Pool, keys: KeyLoader, imported: ImportedKeys, repository: KeyRepository
     ) -> VerificationService:
-        settings = self.settings
-        migration = PepperMigration(pool, self._key_repository(pool), self.pepper)
+        limits, nonces = await self._redis_clients(stack)
+        migration = PepperMigration(pool, repository, self.pepper)
         stack.push_async_callback(migration.close)
         return VerificationService(
-            keys=state.keys,
+            keys=keys,
             limits=limits,
             credits=CreditRepository(pool),
-            imported=state.imported,
+            imported=imported,
             nonces=nonces,
             on_old_pepper=migration.add,
             clock=self.clock,
             pepper=self.pepper,
-            prefix=settings.key_prefix,
-            environment=settings.key_environment,
-            default_limit=settings.default_limit,
-            max_staleness_ms=settings.max_staleness_ms,
+            prefix=self.settings.key_prefix,
+            environment=self.settings.key_environment,
+            default_limit=self.settings.default_limit,
+            max_staleness_ms=self.settings.max_staleness_ms,
         )
 
-    def _self_revocation(self, pool: Pool, state: _KeyState) -> SelfRevocationService:
+    def _self_revocation(
+        self, keys: KeyLoader, repository: KeyRepository, cache: KeyCache, imported: ImportedKeys
+    ) -> SelfRevocationService:
         return SelfRevocationService(
-            keys=state.keys,
-            repository=self._key_repository(pool),
-            cache=state.cache,
-            imported=state.imported,
+            keys=keys,
+            repository=repository,
+            cache=cache,
+            imported=imported,
             clock=self.clock,
             pepper=self.pepper,
             prefix=self.settings.key_prefix,
             confirmation_timeout_s=self.settings.max_staleness_ms / 1000,
         )
-
-    def _key_repository(self, pool: Pool) -> KeyRepository:
-        return KeyRepository(pool, staleness_s=self.settings.max_staleness_ms / 1000)
 
     def _registration(self, cores: CoreRegistry) -> RegistrationService:
         return RegistrationService(
@@ -260,15 +243,18 @@ class _Gateway:
 
     def _on_limiter_degraded(self, reason: str) -> None:
         self.observer.metrics.rate_limiter_degraded.inc()
-        self.observer.log.warning("rate limiter degraded", service=self.observer.service, reason=reason)
+        self._warn("rate limiter degraded", reason=reason)
 
     def _on_circuit_breaker(self, name: str, state: CircuitState) -> None:
         self.observer.metrics.circuit_breaker_transitions.labels(state.value).inc()
-        self.observer.log.warning("circuit breaker", service=self.observer.service, core=name, state=state.value)
+        self._warn("circuit breaker", core=name, state=state.value)
 
     def _on_feed_interrupted(self, reason: str) -> None:
         self.observer.metrics.change_feed_gaps.inc()
-        self.observer.log.warning("change feed interrupted", service=self.observer.service, reason=reason)
+        self._warn("change feed interrupted", reason=reason)
+
+    def _warn(self, event: str, **fields: str) -> None:
+        self.observer.log.warning(event, service=self.observer.service, **fields)
 
 
 def _tune_garbage_collector() -> None:

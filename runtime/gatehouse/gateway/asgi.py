@@ -21,7 +21,7 @@ from gatehouse.errors import GatehouseError, MethodNotAllowed, NotFound, TooMany
 from gatehouse.http import asgi
 from gatehouse.http.asgi import RequestId
 from gatehouse.http.health import Probes
-from gatehouse.keys.self_revocation import SelfRevocationService
+from gatehouse.keys.service import SelfRevocationService
 from gatehouse.observability import Observer
 from gatehouse.usage.service import UsageCounter
 from gatehouse.verification.models import Code, VerificationResult

@@ -17,8 +17,6 @@ from gatehouse.http.forwarding import flaw
 from gatehouse.http.health import Health
 from gatehouse.http.health import readiness as run_probes
 from gatehouse.http.validation import decode_query
-from gatehouse.keys import self_revocation
-from gatehouse.keys.self_revocation import SelfRevocationResponse
 from gatehouse.observability import METRICS_TYPE
 from gatehouse.verification import schemas
 from gatehouse.verification.decision import for_public
@@ -110,7 +108,7 @@ async def revoke_self(context: RequestContext) -> None:
 
     The token is the only credential. The response is the same for every token that does not belong to an active or disabled key.
     """
-    request = self_revocation.decode(await context.json_body())
+    request = schemas.decode_self_revocation(await context.json_body())
     revoked = await context.dependencies.self_revocation.revoke(
         request.token, request.reason, request_id=context.request_id, source_address=context.client
     )
@@ -119,7 +117,7 @@ async def revoke_self(context: RequestContext) -> None:
         await context.fail(error, headers=challenge(invalid=True))
         return
     context.key_id, effective = revoked
-    await context.reply(200, asgi.encode(SelfRevocationResponse(context.key_id, effective.value, context.request_id)))
+    await context.reply(200, asgi.encode(schemas.SelfRevocationResponse(context.key_id, effective.value, context.request_id)))
 
 
 async def register_core(context: RequestContext) -> None:

@@ -16,9 +16,16 @@ from gatehouse.http.endpoint import Endpoint, Response
 from gatehouse.http.fields import CoreName
 from gatehouse.http.health import Health, Readiness
 from gatehouse.http.openapi import Api
-from gatehouse.keys.self_revocation import SelfRevocationRequest, SelfRevocationResponse
 from gatehouse.operations.features import BATCH, HEADER, PROXY, SELF
-from gatehouse.verification.schemas import BatchReply, BatchRequest, VerifyQuery, VerifyReply, VerifyRequest
+from gatehouse.verification.schemas import (
+    BatchReply,
+    BatchRequest,
+    SelfRevocationRequest,
+    SelfRevocationResponse,
+    VerifyQuery,
+    VerifyReply,
+    VerifyRequest,
+)
 
 _KEY = ("bearer", "header")
 #: Methods of the proxy in the document. It forwards any other method too.

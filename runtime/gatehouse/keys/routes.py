@@ -19,6 +19,7 @@ from gatehouse.keys import signing
 from gatehouse.keys.lifecycle import Action
 from gatehouse.keys.models import (
     GenerationUse,
+    Key,
     KeyEnvironment,
     KeyFilter,
     KeyId,
@@ -94,9 +95,7 @@ async def show_key(request: Request, id: str) -> KeyView:
 
     Send its ETag in `If-Match` to update it.
     """
-    key = await request.dependencies.keys.get(existing_id(id))
-    if key is None:
-        raise _not_found()
+    key = await _existing_key(request, id)
     request.response.headers["ETag"] = etag(key)
     return key_view(key, request.dependencies.key_prefix)
 
@@ -199,11 +198,8 @@ async def explain_key(request: Request, id: str, body: ExplainKey) -> Explanatio
     Returns what the gateway would decide on a request with this key, check by check. Uses no limits or credits.
     """
     dependencies = request.dependencies
-    key = await dependencies.keys.get(existing_id(id))
-    if key is None:
-        raise _not_found()
     return await explain(
-        key,
+        await _existing_key(request, id),
         VerificationRequest(scopes=tuple(body.scopes), core=body.core, cost=body.cost, address=body.address, method=body.method),
         environment=dependencies.key_environment,
         default_limit=dependencies.default_limit,
@@ -251,12 +247,15 @@ def existing_id(text: str) -> KeyId:
     """Raises NotFound for text that cannot be a key id, as for an id that does not exist."""
     id = key_id(text)
     if id is None:
-        raise _not_found()
+        raise NotFound("No key has this id.")
     return id
 
 
-def _not_found() -> NotFound:
-    return NotFound("No key has this id.")
+async def _existing_key(request: Request, id: str) -> Key:
+    key = await request.dependencies.keys.get(existing_id(id))
+    if key is None:
+        raise NotFound("No key has this id.")
+    return key
 
 
 def key_service(dependencies: Dependencies) -> KeyService:

@@ -1,4 +1,4 @@
-"""Key management: creates, changes, rotates, revokes, deletes and purges keys.
+"""Key management: creates, changes, rotates, revokes, deletes and purges keys. Gateways revoke a key for the holder of its token.
 
 Every change goes through `KeyService.transition`: it checks the life cycle, writes key and audit event in one transaction, and
 waits until the gateways have confirmed the change.
@@ -16,6 +16,7 @@ from gatehouse.audit.models import AuditAction, Details
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import ParsedToken, Pepper, build_marked, parse, proves_possession
 from gatehouse.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem, Unavailable
+from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.keys.changes import (
     KeyChange,
@@ -49,7 +50,10 @@ from gatehouse.keys.models import (
     granted,
 )
 from gatehouse.keys.repository import KeyRepository
+from gatehouse.verification.cache import KeyCache
+from gatehouse.verification.imported_keys import ImportedKeys
 from gatehouse.verification.rate_limiters import RedisRateLimits
+from gatehouse.verification.repository import KeyLoader
 
 #: Ids carry 47 random bits: a second collision in a row means that the source of randomness is broken.
 _ID_ATTEMPTS = 2
@@ -296,6 +300,55 @@ class KeyService:
         if token is None or digest is None:
             raise Unavailable("Keys cannot be created at the moment", detail=f"pepper generation {generation} is not available")
         return token, digest
+
+
+@dataclass(frozen=True, slots=True)
+class SelfRevocationService:
+    """Revokes keys from a gateway worker.
+
+    cache: of this worker, which is updated at once.
+    confirmation_timeout_s: longest time for which a revocation waits for the other gateway workers.
+    """
+
+    keys: KeyLoader
+    repository: KeyRepository
+    cache: KeyCache
+    imported: ImportedKeys
+    clock: Clock
+    pepper: Pepper
+    prefix: str
+    confirmation_timeout_s: float
+
+    async def revoke(
+        self, token: str, reason: str, *, request_id: RequestId, source_address: str
+    ) -> tuple[KeyId, Effective] | None:
+        """Revokes the key of a token. None if the token does not prove possession of a key that can be revoked.
+
+        Raises Unavailable; then nothing was revoked.
+        """
+        parsed, material = parse(token, self.prefix), token
+        if parsed is not None:
+            record = await self.keys.find(parsed.id)
+        else:
+            imported = await self.imported.find(token)
+            if imported is None or imported.record is None:
+                return None
+            material = imported.material
+            record = await self.imported.prove(imported.record, token, material) or imported.record
+        if not proves_possession(self.pepper, material, record) or record is None:
+            return None
+        if record.state is KeyState.REVOKED or next_state(record.state, Action.REVOKE) is None:
+            return None
+        now = self.clock.now()
+        actor = Actor(type="key", id=record.id, request_id=request_id, source_address=source_address)
+        event = actor.event(AuditAction.KEY_SELF_REVOKE, target_id=record.id, at=now, details={"reason": reason})
+        written = await self.repository.revoke_usable(record.id, at=now, by=actor.label, reason=reason, event=event)
+        if written is None:
+            return None
+        revoked, change_seq = written
+        self.cache.change(revoked)
+        confirmed = await self.repository.is_confirmed(change_seq, timeout_s=self.confirmation_timeout_s)
+        return revoked.id, Effective.EVERYWHERE if confirmed else Effective.WITHIN_BOUND
 
 
 def _keeps_admin(key: Key, changed: KeyChange) -> bool:

@@ -23,39 +23,26 @@ from gatehouse.keys.schemas import ImportableSettings, Limits, Name, Scopes
 from gatehouse.transfer.file_formats import Entry
 from gatehouse.verification import imported_tokens
 
-#: Names in other systems -> field names here.
-ALIASES: dict[str, str] = {
-    "api_key": "key",
-    "apiKey": "key",
-    "token": "key",
-    "key_hash": "hash",
-    "hashed_key": "hash",
-    "alg": "algorithm",
-    "hash_algorithm": "algorithm",
-    "key_id": "id",
-    "label": "name",
-    "description": "name",
-    "user": "owner",
-    "owner_id": "owner",
-    "client": "owner",
-    "email": "owner",
-    "permissions": "scopes",
-    "allowed_cores": "cores",
-    "allowed_ips": "addresses",
-    "env": "environment",
-    "created": "created_at",
-    "createdAt": "created_at",
-    "expires": "expires_at",
-    "expiresAt": "expires_at",
-    "expiry": "expires_at",
-    "expiration": "expires_at",
-    "active": "enabled",
-    "is_active": "enabled",
-    "status": "enabled",
-    "rate_limit": "limits",
-    "ngrok_url": "url",
-    "core": "core_name",
+#: Names in other systems, by field name here.
+_NAMES: dict[str, tuple[str, ...]] = {
+    "key": ("api_key", "apiKey", "token"),
+    "hash": ("key_hash", "hashed_key"),
+    "algorithm": ("alg", "hash_algorithm"),
+    "id": ("key_id",),
+    "name": ("label", "description"),
+    "owner": ("user", "owner_id", "client", "email"),
+    "scopes": ("permissions",),
+    "cores": ("allowed_cores",),
+    "addresses": ("allowed_ips",),
+    "environment": ("env",),
+    "created_at": ("created", "createdAt"),
+    "expires_at": ("expires", "expiresAt", "expiry", "expiration"),
+    "enabled": ("active", "is_active", "status"),
+    "limits": ("rate_limit",),
+    "url": ("ngrok_url",),
+    "core_name": ("core",),
 }
+ALIASES = {alias: field for field, aliases in _NAMES.items() for alias in aliases}
 
 _CORE_ALIASES = {"name": "core_name", "created_at": "updated_at"}
 

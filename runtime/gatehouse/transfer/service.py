@@ -28,7 +28,7 @@ from gatehouse.keys.models import Key, KeyEnvironment, KeyId, KeyState, RateLimi
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.schemas import settings_of
 from gatehouse.settings import Settings
-from gatehouse.transfer.file_formats import entries
+from gatehouse.transfer.file_formats import entries, kind_of
 from gatehouse.transfer.repository import ExportRepository, ImportRepository, IncomingKey, Run
 from gatehouse.transfer.schemas import ImportedCore, ImportedKey, Parser
 from gatehouse.verification.imported_tokens import hash_purpose, imported_key_id
@@ -52,6 +52,7 @@ class ImportContext:
     """Dependencies of an import, and values of keys that the file does not specify.
 
     generation: pepper generation of new digests; every live gateway worker can read it.
+    key_prefix: of this deployment's own tokens.
     """
 
     repository: ImportRepository
@@ -60,6 +61,7 @@ class ImportContext:
     generation: int
     environment: KeyEnvironment
     default_limit: RateLimit
+    key_prefix: str
     random_bytes: Callable[[int], bytes]
 
 
@@ -95,14 +97,15 @@ class CheckedImport:
 class ImportJob:
     """Import of one file. The text is parsed twice: for the validation and for the import."""
 
-    def __init__(self, context: ImportContext, text: str, kind: str, source: str, options: ImportOptions, parse: Parser) -> None:
+    def __init__(self, context: ImportContext, text: str, source: str, options: ImportOptions) -> None:
+        named = bool(options.registered_by)
         self._context = context
-        self._parse = parse
+        self._parse = Parser(cores=options.cores, ignored=options.ignored, prefix=context.key_prefix, named=named)
         self._text = text
-        self._kind = kind
+        self._kind = kind_of(source)
         self._options = options
         self._source = source
-        self._id = hashlib.sha256(f"{options.text()} {kind}\0".encode() + text.encode()).hexdigest()
+        self._id = hashlib.sha256(f"{options.text()} {self._kind}\0".encode() + text.encode()).hexdigest()
         self._now = context.clock.now()
 
     async def check(self, on_row: Callable[[int], None] = lambda _: None) -> CheckedImport:
@@ -233,17 +236,9 @@ class ImportJob:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """Dependencies of the commands `gatehouse import` and `gatehouse export`."""
-
-    imports: ImportContext
-    exports: ExportRepository
-
-
 @asynccontextmanager
-async def open_transfer(settings: Settings) -> AsyncIterator[Transfer]:
-    """Connect to the database. Raises SettingsError, Unavailable (also if the schema is older than this version)."""
+async def open_transfer(settings: Settings) -> AsyncIterator[tuple[ImportContext, ExportRepository]]:
+    """Connects to the database. Raises SettingsError, Unavailable (also if the schema is older than this version)."""
     pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
     pool = Pool(database(settings), application="gatehouse import", size_max=2)
     try:
@@ -259,8 +254,9 @@ async def open_transfer(settings: Settings) -> AsyncIterator[Transfer]:
             generation=await keys.writable_generation(generations) or pepper.current,
             environment=settings.key_environment,
             default_limit=settings.default_limit,
+            key_prefix=settings.key_prefix,
             random_bytes=secrets.token_bytes,
         )
-        yield Transfer(context, ExportRepository(pool))
+        yield context, ExportRepository(pool)
     finally:
         await pool.close()

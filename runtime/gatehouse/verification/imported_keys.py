@@ -52,43 +52,13 @@ class ImportedKey(msgspec.Struct, frozen=True):
     material: str
 
 
-class ImportedHashRepository:
-    """Sealed bcrypt hashes of imported keys in PostgreSQL."""
-
-    def __init__(self, pool: Pool, cache: KeyCache) -> None:
-        self._pool = pool
-        self._cache = cache
-
-    async def read(self, key_id: KeyId) -> tuple[int, bytes] | None:
-        """(pepper generation, sealed hash), or None if the key has none. Raises Unavailable."""
-        row = await self._pool.fetchrow(_READ, key_id, timeout_s=TIMEOUT_S)
-        return None if row is None else (row["generation"], row["sealed"])
-
-    async def upgrade(self, key_id: KeyId, digest: bytes, generation: int, event: AuditEvent) -> KeyRecord | None:
-        """Replaces the bcrypt hash by an HMAC in one transaction with the audit event, and updates this worker's cache.
-
-        Returns the updated key, or None if it no longer has a bcrypt hash. Raises Unavailable.
-        """
-        async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
-            row = await connection.fetchrow(_UPGRADE, key_id, digest, generation, NULL_DIGEST)
-            if row is not None:
-                await connection.execute("DELETE FROM imported_hash WHERE key_id = $1", key_id)
-                await append(connection, event)
-        if row is None:
-            return None
-        record = key_record(row)
-        self._cache.change(record)
-        return record
-
-
 class ImportedKeys:
     """Imported keys in one worker and event loop."""
 
-    def __init__(
-        self, keys: KeyLoader, hashes: ImportedHashRepository, clock: Clock, pepper: Pepper, ids: ImportedKeyIds
-    ) -> None:
+    def __init__(self, pool: Pool, cache: KeyCache, keys: KeyLoader, clock: Clock, pepper: Pepper, ids: ImportedKeyIds) -> None:
+        self._pool = pool
+        self._cache = cache
         self._keys = keys
-        self._hashes = hashes
         self._clock = clock
         self._pepper = pepper
         self._ids = ids
@@ -129,8 +99,8 @@ class ImportedKeys:
             # Another request has upgraded the key in the meantime.
             return record if proves_possession(self._pepper, material, record) else None
         self._count_guess(key_id)
-        sealed = await self._hashes.read(key_id)
-        hashed = None if sealed is None else unseal(sealed[1], hash_purpose(key_id), self._pepper, sealed[0])
+        row = await self._pool.fetchrow(_READ, key_id, timeout_s=TIMEOUT_S)
+        hashed = None if row is None else unseal(row["sealed"], hash_purpose(key_id), self._pepper, row["generation"])
         if hashed is None or not await asyncio.to_thread(bcrypt_matches, record.scheme, token, hashed):
             return None
         self._guesses.pop(key_id, None)
@@ -141,7 +111,22 @@ class ImportedKeys:
         actor = Actor(type="system", id="gateway", request_id=RequestId(""), source_address="")
         at, details = self._clock.now(), {"from": record.scheme, "to": "hmac"}
         event = actor.event(AuditAction.KEY_UPGRADE, target_id=key_id, at=at, details={**details})
-        return await self._hashes.upgrade(key_id, digest, record.pepper_generation, event)
+        return await self._replace_hash(key_id, digest, record.pepper_generation, event)
+
+    async def _replace_hash(self, key_id: KeyId, digest: bytes, generation: int, event: AuditEvent) -> KeyRecord | None:
+        """Replaces the bcrypt hash by an HMAC in one transaction with the audit event, and updates this worker's cache.
+
+        Returns the updated key, or None if it no longer has a bcrypt hash. Raises Unavailable.
+        """
+        async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
+            row = await connection.fetchrow(_UPGRADE, key_id, digest, generation, NULL_DIGEST)
+            if row is None:
+                return None
+            await connection.execute("DELETE FROM imported_hash WHERE key_id = $1", key_id)
+            await append(connection, event)
+        record = key_record(row)
+        self._cache.change(record)
+        return record
 
     def _count_guess(self, key_id: KeyId) -> None:
         now = self._clock.now()

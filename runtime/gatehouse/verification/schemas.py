@@ -1,4 +1,4 @@
-"""Request and response shapes of verification, and the rate-limit headers of every decision."""
+"""Request and response shapes of verification and self-revocation, and the rate-limit headers of every decision."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from gatehouse.crypto.http_signatures import SignatureError
 from gatehouse.http.fields import (
     COST_MAX,
     LIMITS_MAX,
+    REASON_CHARS_MAX,
     REQUEST_ID,
     SCOPES_MAX,
     TOKEN_CHARS_MAX,
     CoreName,
+    Effective,
     Environment,
     Instant,
     Scope,
@@ -221,8 +223,30 @@ class BatchReply(msgspec.Struct, frozen=True):
     results: tuple[VerifyReply, ...]
 
 
+class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The token of the key to revoke."""
+
+    example: ClassVar = {"token": EXAMPLE_TOKEN, "reason": "pasted into a chat"}
+
+    token: Token
+    reason: Annotated[
+        str, Meta(max_length=REASON_CHARS_MAX, description="Printable text. Stored with the key and in the audit trail.")
+    ] = ""
+
+
+class SelfRevocationResponse(msgspec.Struct, frozen=True):
+    """The revoked key."""
+
+    example: ClassVar = {"key_id": "3fGh82kLmQ0a", "effective": "everywhere", "request_id": REQUEST_ID}
+
+    key_id: str
+    effective: Effective
+    request_id: RequestIdView
+
+
 _decoder = msgspec.json.Decoder(VerifyRequest)
 _batch_decoder = msgspec.json.Decoder(BatchRequest)
+_self_revocation_decoder = msgspec.json.Decoder(SelfRevocationRequest)
 
 
 def decode(body: bytes, client: str) -> tuple[str, VerificationRequest]:
@@ -242,6 +266,14 @@ def decode_parameters(query: bytes, client: str) -> VerificationRequest:
         return VerificationRequest(address=client)
     parameters = decode_query(query, VerifyQuery)
     return VerificationRequest(scopes=parameters.scope, core=parameters.core, address=client, method=parameters.method)
+
+
+def decode_self_revocation(body: bytes) -> SelfRevocationRequest:
+    """Raises BadRequest that names the invalid field."""
+    request = decode_body(_self_revocation_decoder, body)
+    if not request.reason.isprintable():
+        raise invalid("body.reason", "must not contain control characters or invisible characters", "remove them")
+    return request
 
 
 def _verification_request(request: VerifyRequest, client: str, location: str) -> tuple[str, VerificationRequest]:

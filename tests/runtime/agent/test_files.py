@@ -40,9 +40,9 @@ async def test_listing_has_path_type_size_and_time(agent: Agent) -> None:
     assert (listing["truncated"], listing["omitted"]) == (False, 7)
 
 
-@pytest.mark.parametrize("address", [f"/files?path={FOLDER}", f"/files/{FOLDER}/", f"/files/{FOLDER}"])
-async def test_directory_is_listed_by_query_or_path(agent: Agent, address: str) -> None:
-    listing = (await agent.get(address)).json()
+@pytest.mark.parametrize("url", [f"/files?path={FOLDER}", f"/files/{FOLDER}/", f"/files/{FOLDER}"])
+async def test_directory_is_listed_by_query_or_path(agent: Agent, url: str) -> None:
+    listing = (await agent.get(url)).json()
     assert listing["path"] == "Ordner mit Ümlaut"
     assert len(listing["entries"]) == 3
 

@@ -50,14 +50,14 @@ class Command:
         key: dict[str, Any] = json.loads(self.run("keys", "show", key_id, "--json").out)
         return key
 
-    def run(self, *arguments: str, given: str = "", **variables: str) -> Result:
+    def run(self, *arguments: str, stdin: str = "", **variables: str) -> Result:
         """Runs the command in this process: starting another one takes a second."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")}
         out, err, code = io.StringIO(), io.StringIO(), 0
         with (
             mock.patch.dict(os.environ, {**environment, **self.variables, **variables}, clear=True),
             mock.patch.object(sys, "argv", ["gatehouse", *arguments]),
-            mock.patch.object(sys, "stdin", io.StringIO(given)),
+            mock.patch.object(sys, "stdin", io.StringIO(stdin)),
             contextlib.chdir(self.folder),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),

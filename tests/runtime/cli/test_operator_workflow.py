@@ -37,14 +37,14 @@ def test_denied_credential_is_not_printed(operator: Command) -> None:
 
 
 def test_token_is_read_from_standard_input(operator: Command) -> None:
-    result = operator.run("keys", "list", "--json", "--token", "-", given=f"{BOOTSTRAP}\n", GATEHOUSE_ADMIN_TOKEN="")
+    result = operator.run("keys", "list", "--json", "--token", "-", stdin=f"{BOOTSTRAP}\n", GATEHOUSE_ADMIN_TOKEN="")
     assert result.code == 0
 
 
 def test_console_of_make_up_is_the_default(operator: Command, console_url: str) -> None:
-    left = operator.folder / ".gatehouse"
-    left.mkdir()
-    (left / "up.json").write_text(json.dumps({"console": console_url, "admin_token": BOOTSTRAP}))
+    folder = operator.folder / ".gatehouse"
+    folder.mkdir()
+    (folder / "up.json").write_text(json.dumps({"console": console_url, "admin_token": BOOTSTRAP}))
     assert Command(operator.folder, {}).run("keys", "list").code == 0
 
 

@@ -7,24 +7,23 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from gatehouse.crypto.token import Pepper, build
 from gatehouse.keys.models import KeyEnvironment
 from gatehouse.transfer import file_formats
 from hypothesis import given
 from hypothesis import strategies as st
-from moto import mock_aws
 
 from tests.runtime.cli.conftest import Command, Result, importer_command
 from tests.runtime.conftest import Database
+from tests.runtime.s3_bucket import BUCKET, bucket
 
-BUCKET = "old-deployment"
+__all__ = ["bucket"]
+
 REGISTRY = "SELECT md5(string_agg(concat_ws(' ', id, digest, state, owner, limits, scheme), ',' ORDER BY id)) FROM api_key"
 
 
@@ -32,16 +31,6 @@ REGISTRY = "SELECT md5(string_agg(concat_ws(' ', id, digest, state, owner, limit
 def importer(tmp_path: Path, database: Database) -> Command:
     database.sql("DELETE FROM core; DELETE FROM api_key; DELETE FROM import_run")
     return importer_command(tmp_path, database.app_url, b"p" * 32)
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-central-1"}.items():
-        monkeypatch.setenv(name, value)
-    with mock_aws():
-        s3 = boto3.client("s3", region_name="eu-central-1")
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-        yield s3
 
 
 def import_file(importer: Command, content: Any, *options: str, name: str = "api_keys.json") -> Result:
@@ -92,7 +81,7 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
     assert broken.code == 1
     assert count(database) == 2000
     database.sql("DROP TRIGGER break_off ON api_key; DROP FUNCTION break_off")
-    database.sql("DELETE FROM api_key WHERE name = 'client 7'")  # not looked at again: it is behind the mark
+    database.sql("DELETE FROM api_key WHERE name = 'client 7'")  # before the stored progress: not read again
     done = import_file(importer, tokens(3200), "--json")
     assert done.code == 0
     assert {name: json.loads(done.out)[name] for name in ("rows", "imported", "existing")} == {
@@ -170,7 +159,7 @@ def test_duplicate_key_is_reported_with_both_lines(importer: Command) -> None:
 
 def test_key_in_own_format_is_rejected(importer: Command) -> None:
     done = import_file(importer, ["gtk_live_abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWX"])
-    assert done.code == 0  # the checksum is wrong: somebody else's
+    assert done.code == 0  # the checksum is wrong, so another system created it
     own = build("gtk", KeyEnvironment.TEST, b"i" * 12, b"s" * 32).text
     assert "has the format of this deployment's own keys" in import_file(importer, [own]).err
 
@@ -214,10 +203,10 @@ GUIDE = Path(__file__).parents[3] / "docs/guides/migrate.md"
 
 def test_files_of_the_guide_are_imported(importer: Command, database: Database) -> None:
     reference = GUIDE.read_text().partition("\n## File formats\n")[2]
-    shown = re.findall(r"```(json|csv)\n(.*?)```", reference, re.DOTALL)
-    assert [kind for kind, _ in shown] == ["json", "json", "csv"]
-    for kind, text in shown:
-        done = import_file(importer, text, name=f"shown.{kind}")
+    examples = re.findall(r"```(json|csv)\n(.*?)```", reference, re.DOTALL)
+    assert [kind for kind, _ in examples] == ["json", "json", "csv"]
+    for kind, text in examples:
+        done = import_file(importer, text, name=f"example.{kind}")
         assert (done.code, done.err) == (0, "Done.\n")
     assert count(database) == 8
 
@@ -270,19 +259,19 @@ def test_export_in_s3_restores_lost_keys(importer: Command, database: Database, 
     assert import_file(importer, tokens(1500)).code == 0
     database.sql("UPDATE api_key SET state = 'disabled' WHERE name = 'client 3'")
     before = database.sql(REGISTRY)
-    place = f"s3://{BUCKET}/registry/2030-01-01.sealed"
-    done = importer.run("export", "--to", place)
+    location = f"s3://{BUCKET}/registry/2030-01-01.sealed"
+    done = importer.run("export", "--to", location)
     assert done.code == 0, done.err
     assert done.out.startswith("Exported 1500 rows (")
     content = bucket.get_object(Bucket=BUCKET, Key="registry/2030-01-01.sealed")["Body"].read()
     digest = bytes.fromhex(database.sql("SELECT encode(digest, 'hex') FROM api_key WHERE name = 'client 3'"))
-    for shown in (b"client 3", digest, digest.hex().encode(), database.sql("SELECT min(id) FROM api_key").encode()):
-        assert shown not in content
-    assert importer.run("export", "--to", place).err.endswith(place + " already exists; choose another name\n")
+    for text in (b"client 3", digest, digest.hex().encode(), database.sql("SELECT min(id) FROM api_key").encode()):
+        assert text not in content
+    assert importer.run("export", "--to", location).err.endswith(location + " already exists; choose another name\n")
     database.sql("DELETE FROM api_key WHERE name <> 'client 9'")
-    assert importer.run("import", place, "--restore", "--dry-run").out.startswith(f"{place}: export of 1500 rows")
+    assert importer.run("import", location, "--restore", "--dry-run").out.startswith(f"{location}: export of 1500 rows")
     assert count(database) == 1
-    restored = importer.run("import", place, "--restore", "--json")
+    restored = importer.run("import", location, "--restore", "--json")
     assert json.loads(restored.out)["restored"]["api_key"] == 1499
     after = database.sql(REGISTRY)
     assert after == before
@@ -295,8 +284,9 @@ def test_export_needs_its_pepper_and_keeps_purged_keys_purged(importer: Command,
     assert import_file(importer, tokens(2)).code == 0
     assert importer.run("export", "--to", "registry").code == 0
     other = {"current": 1, "generations": {"1": base64.b64encode(b"q" * 32).decode()}}
-    stranger = replace(importer, variables={**importer.variables, "GATEHOUSE_PEPPER": json.dumps(other)})
-    assert "was modified or truncated, or encrypted under another pepper" in stranger.run("import", "registry", "--restore").err
+    other_pepper = replace(importer, variables={**importer.variables, "GATEHOUSE_PEPPER": json.dumps(other)})
+    denied = other_pepper.run("import", "registry", "--restore").err
+    assert "was modified or truncated, or encrypted under another pepper" in denied
     (importer.folder / "cut").write_bytes((importer.folder / "registry").read_bytes()[:-1])
     assert "was modified or truncated" in importer.run("import", "cut", "--restore").err
     database.sql(

@@ -50,6 +50,7 @@ def test_usage_error_is_one_line_with_exit_code_2(bare: Command, arguments: tupl
     result = bare.run(*arguments)
     assert (result.code, result.out) == (2, "")
     assert message in result.err
+    assert "Value error" not in result.err
     assert len(result.err.strip().splitlines()) == 1
 
 
@@ -79,9 +80,9 @@ def test_unreachable_service_is_unhealthy(bare: Command) -> None:
 
 
 def test_stored_token_is_sent_only_to_its_console(bare: Command) -> None:
-    left = bare.folder / ".gatehouse"
-    left.mkdir()
-    (left / "up.json").write_text('{"console": "http://127.0.0.1:1", "admin_token": "secret"}')
+    folder = bare.folder / ".gatehouse"
+    folder.mkdir()
+    (folder / "up.json").write_text('{"console": "http://127.0.0.1:1", "admin_token": "secret"}')
     assert "cannot reach the console at http://127.0.0.1:1" in bare.run("keys", "list").err
     assert "no token" in bare.run("keys", "list", "--console", "http://127.0.0.1:2").err
 

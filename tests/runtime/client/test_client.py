@@ -35,7 +35,7 @@ class Server:
     requests: list[httpx.Request] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
 
-    def answer(self, request: httpx.Request) -> httpx.Response:
+    def respond(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         step = self.steps[min(len(self.requests), len(self.steps)) - 1]
         if isinstance(step, Exception):
@@ -47,31 +47,33 @@ class Server:
         return Retries(sleep=self.waits.append, jitter=lambda: 1.0)
 
     def console(self, retries: Retries | None = None) -> ConsoleClient:
-        transport = httpx.MockTransport(self.answer)
+        transport = httpx.MockTransport(self.respond)
         return ConsoleClient("https://console.test/", TOKEN, retries=retries or self.retries, transport=transport)
 
     def gateway(self) -> GatewayClient:
-        return GatewayClient("https://gateway.test", retries=self.retries, transport=httpx.MockTransport(self.answer))
+        return GatewayClient("https://gateway.test", retries=self.retries, transport=httpx.MockTransport(self.respond))
 
 
-def problem(status: int, code: str, detail: str = "said", **headers: str) -> httpx.Response:
+def problem(status: int, code: str, detail: str = "a detail", **headers: str) -> httpx.Response:
     document = {"type": "t", "title": "t", "status": status, "detail": detail, "code": code, "request_id": "req_1"}
     errors_ = [{"location": "body.name", "message": "is missing", "fix": "add it"}]
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.Response(status, json={**document, "errors": errors_}, headers=fields)
 
 
-AWAY = problem(503, "unavailable")
+UNAVAILABLE = problem(503, "unavailable")
 
 
 def test_read_is_retried_with_backoff() -> None:
-    server = Server([AWAY, httpx.ReadTimeout("x"), problem(502, "core_unreachable"), httpx.Response(200, json=KeyView.example)])
+    server = Server(
+        [UNAVAILABLE, httpx.ReadTimeout("x"), problem(502, "core_unreachable"), httpx.Response(200, json=KeyView.example)]
+    )
     assert server.console().key("3fGh82kLmQ0a").name == KeyView.example["name"]
     assert server.waits == [0.25, 0.5, 1.0]
 
 
 def test_retried_creation_keeps_its_idempotency_key() -> None:
-    server = Server([httpx.ReadError("broken"), AWAY, httpx.Response(201, json=CREATED)])
+    server = Server([httpx.ReadError("broken"), UNAVAILABLE, httpx.Response(201, json=CREATED)])
     with server.console() as console:
         assert console.create_key({"name": "a"}).token == "gtk_test_x"
         console.create_key({"name": "a"})
@@ -123,14 +125,14 @@ def test_retry_after_is_honoured_up_to_the_bound() -> None:
     server = Server([problem(429, "rate_limited", retry_after="7"), httpx.Response(200, json=KeyView.example)])
     server.console().key("3fGh82kLmQ0a")
     assert server.waits == [7.0]
-    patient = Server([problem(429, "rate_limited", "wait an hour", retry_after="3600")])
+    hourly = Server([problem(429, "rate_limited", "wait an hour", retry_after="3600")])
     with pytest.raises(RateLimited, match="wait an hour"):
-        patient.console().key("3fGh82kLmQ0a")
-    assert patient.waits == []
+        hourly.console().key("3fGh82kLmQ0a")
+    assert hourly.waits == []
 
 
 def test_last_error_is_raised_after_all_attempts() -> None:
-    server = Server([AWAY])
+    server = Server([UNAVAILABLE])
     with pytest.raises(Unavailable):
         server.console().key("3fGh82kLmQ0a")
     assert len(server.requests) == 4
@@ -139,17 +141,19 @@ def test_last_error_is_raised_after_all_attempts() -> None:
     assert len(server.requests) == 5
 
 
-def every(kind: type[GatehouseError]) -> list[type[GatehouseError]]:
-    return [item for sub in kind.__subclasses__() for item in (sub, *every(sub))]
+def subclasses(kind: type[GatehouseError]) -> list[type[GatehouseError]]:
+    return [item for sub in kind.__subclasses__() for item in (sub, *subclasses(sub))]
 
 
 @pytest.mark.requirement("TR-03")
-@pytest.mark.parametrize("kind", sorted(set(every(GatehouseError)) - {errors.SettingsError}, key=str), ids=lambda item: item.code)
+@pytest.mark.parametrize(
+    "kind", sorted(set(subclasses(GatehouseError)) - {errors.SettingsError}, key=str), ids=lambda item: item.code
+)
 def test_problem_document_raises_its_error(kind: type[GatehouseError]) -> None:
-    server = Server([problem(kind.status, kind.code, "what was said")])
+    server = Server([problem(kind.status, kind.code, "an explanation")])
     with pytest.raises(kind) as raised:
         server.console(ONCE).key("3fGh82kLmQ0a")
-    assert (type(raised.value), raised.value.public) == (kind, "what was said")
+    assert (type(raised.value), raised.value.public) == (kind, "an explanation")
     assert raised.value.errors == (errors.Problem("body.name", "is missing", "add it"),)
 
 
@@ -161,9 +165,9 @@ def test_problem_document_raises_its_error(kind: type[GatehouseError]) -> None:
         (httpx.Response(302, headers={"location": "https://evil.test"}), Unavailable, "the console returned 302"),
         (httpx.ConnectError("refused"), Unavailable, "cannot reach the console at https://console.test: refused"),
         (httpx.ReadTimeout(""), Unavailable, "the console at https://console.test did not respond in time"),
-        (problem(418, "conflict"), Unavailable, "said"),
-        (problem(409, "of_a_later_version"), Conflict, "said"),
-        (problem(422, "idempotency_key_reused"), IdempotencyKeyReused, "said"),
+        (problem(418, "conflict"), Unavailable, "a detail"),
+        (problem(409, "of_a_later_version"), Conflict, "a detail"),
+        (problem(422, "idempotency_key_reused"), IdempotencyKeyReused, "a detail"),
     ],
 )
 def test_unexpected_response_is_explained(reply: Step, kind: type[GatehouseError], text: str) -> None:
@@ -188,13 +192,13 @@ def test_verification_is_not_retried() -> None:
     lost = Server([httpx.ReadTimeout("x"), good])
     with pytest.raises(Unavailable, match=r"the gateway at https://gateway\.test did not respond in time"):
         lost.gateway().verify("a-token")
-    looked = Server([httpx.ReadTimeout("x"), good])
-    assert looked.gateway().verify("a-token", cost=0, scopes=["a"]).code == "NOT_FOUND"
-    requested: dict[str, Any] = json.loads(looked.requests[1].content)
-    assert (requested["cost"], requested["scopes"]) == (0, ["a"])
-    ended = Server([problem(401, "unauthorized", "possession of no key")])
-    with pytest.raises(Unauthorized, match="possession of no key"):
-        ended.gateway().revoke("a-token")
+    read_only = Server([httpx.ReadTimeout("x"), good])
+    assert read_only.gateway().verify("a-token", cost=0, scopes=["a"]).code == "NOT_FOUND"
+    body: dict[str, Any] = json.loads(read_only.requests[1].content)
+    assert (body["cost"], body["scopes"]) == (0, ["a"])
+    revoked = Server([problem(401, "unauthorized", "the token belongs to no key")])
+    with pytest.raises(Unauthorized, match="the token belongs to no key"):
+        revoked.gateway().revoke("a-token")
 
 
 def test_all_lists_the_exported_names() -> None:
@@ -203,14 +207,14 @@ def test_all_lists_the_exported_names() -> None:
 
 
 def test_retry_after_accepts_seconds_and_dates() -> None:
-    def said(text: str) -> float | None:
+    def parsed(text: str) -> float | None:
         return retry_after_s(httpx.Response(503, headers={"retry-after": text}))
 
-    assert (said("3"), said(""), said("soon"), said("-1")) == (3.0, None, None, None)
-    later = said(format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True))
+    assert (parsed("3"), parsed(""), parsed("soon"), parsed("-1")) == (3.0, None, None, None)
+    later = parsed(format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True))
     assert later is not None
     assert later > 3000
-    assert said("Sun, 06 Nov 1994 08:49:37 GMT") == 0.0
+    assert parsed("Sun, 06 Nov 1994 08:49:37 GMT") == 0.0
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
@@ -219,11 +223,11 @@ def test_malformed_retry_after_is_ignored(text: str) -> None:
 
 
 @given(st.integers(1, 10), st.floats(0, 1), st.none() | st.floats(0, 100))
-def test_wait_is_between_retry_after_and_the_bound(attempt: int, jitter: float, asked_s: float | None) -> None:
+def test_wait_is_between_retry_after_and_the_bound(attempt: int, jitter: float, retry_after: float | None) -> None:
     retries = Retries(attempts=6, jitter=lambda: jitter)
-    wait_s = retries.wait(attempt, asked_s)
-    if attempt >= 6 or (asked_s or 0) > retries.wait_s_max:
+    wait_s = retries.wait(attempt, retry_after)
+    if attempt >= 6 or (retry_after or 0) > retries.wait_s_max:
         assert wait_s is None
     else:
         assert wait_s is not None
-        assert (asked_s or 0) <= wait_s <= retries.wait_s_max
+        assert (retry_after or 0) <= wait_s <= retries.wait_s_max

@@ -77,22 +77,22 @@ def test_zero_failures_max_never_opens() -> None:
 @given(st.lists(st.tuples(st.floats(0, 2), st.sampled_from("fag")), max_size=200))
 def test_open_circuit_allows_one_request_per_reset_time(events: list[tuple[float, str]]) -> None:
     """Failures (f), responses (a) and abandoned requests (g) at random times. Requests that must wait are not sent."""
-    circuit, now, since_answer = CircuitBreaker(3, 1.0), 0.0, 0
+    circuit, now, failures = CircuitBreaker(3, 1.0), 0.0, 0
     last_failure = 0.0
     for seconds, outcome in events:
         now += seconds
         if circuit.wait_s(now) > 0:
-            assert since_answer >= 3
+            assert failures >= 3
             assert now - last_failure < 1.0
             continue
         trial = circuit.begin(now)
-        assert trial == (since_answer >= 3)
+        assert trial == (failures >= 3)
         if outcome == "f":
             circuit.failed(now, trial=trial)
-            since_answer, last_failure = since_answer + 1, now
+            failures, last_failure = failures + 1, now
         elif outcome == "a":
             circuit.succeeded()
-            since_answer = 0
+            failures = 0
         else:
             circuit.abandoned(now, trial=trial)
 
@@ -110,9 +110,9 @@ def test_zero_budget_allows_no_retry() -> None:
 
 @given(st.floats(0.01, 1), st.lists(st.booleans(), max_size=300))
 def test_retries_never_exceed_budget(share: float, requests: list[bool]) -> None:
-    """`requests`: whether each request asks for a retry."""
+    """`requests`: True if the request is retried."""
     budget, taken = RetryBudget(share), 0
-    for requested in requests:
+    for retried in requests:
         budget.earn()
-        taken += requested and budget.take()
+        taken += retried and budget.take()
     assert taken <= RETRY_BUDGET_MAX + share * len(requests) + 1e-6

@@ -18,13 +18,13 @@ def headers(length: int, etag: str = '"1"') -> list[tuple[str, str]]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9000)), max_size=60))
-def test_cache_never_exceeds_its_bound(puts: list[tuple[int, int]]) -> None:
+def test_cache_never_exceeds_its_bound(entries: list[tuple[int, int]]) -> None:
     cache = ResponseCache(40_000)
-    for number, size in puts:
-        place = ("docs", "lease", f"/{number}", "")
+    for number, size in entries:
+        key = ("docs", "lease", f"/{number}", "")
         if cache.storable(200, headers(size)):
-            cache.store(place, headers(size), b"x" * size)
-            assert cache.find(place) is not None
+            cache.store(key, headers(size), b"x" * size)
+            assert cache.find(key) is not None
         assert cache.bytes <= 40_000
         assert len(cache) <= 40_000 // 2048
     for number in range(31):
@@ -42,8 +42,8 @@ def test_too_large_body_is_not_storable() -> None:
 
 def test_304_updates_headers_except_those_of_the_body() -> None:
     cached = CachedResponse('"1"', headers(3), b"abc")
-    said = [("etag", '"1"'), ("x-old", "2"), ("x-new", "3"), ("content-length", "0"), ("content-type", "x/y")]
-    assert updated_headers(cached, said) == [
+    not_modified = [("etag", '"1"'), ("x-old", "2"), ("x-new", "3"), ("content-length", "0"), ("content-type", "x/y")]
+    assert updated_headers(cached, not_modified) == [
         ("cache-control", "public"),
         ("content-length", "3"),
         ("content-type", "text/plain"),

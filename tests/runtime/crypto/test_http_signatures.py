@@ -60,9 +60,9 @@ def test_rfc_9421_b_2_5_hmac_sha256() -> None:
         b'"date": Tue, 20 Apr 2021 02:07:55 GMT\n"@authority": example.com\n"content-type": application/json\n'
         b'"@signature-params": ("date" "@authority" "content-type");created=1618884473;keyid="test-shared-secret"'
     )
-    created = signature.sign(base, HMAC, secret)
-    assert base64.b64encode(created) == b"pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8="
-    assert signature.matches(base, created, HMAC, secret)
+    value = signature.sign(base, HMAC, secret)
+    assert base64.b64encode(value) == b"pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8="
+    assert signature.matches(base, value, HMAC, secret)
 
 
 @pytest.mark.requirement("TR-10")
@@ -164,12 +164,12 @@ def signed(
         has_body=True,
         digests=signature.digests_of(BODY),
     )
-    given_: dict[str, Any] = {"created": int(NOW), "keyid": KEY_ID, "nonce": "n" * 16, "tag": "gatehouse", **params}
-    present = {name: value for name, value in given_.items() if value is not None}
+    parameters: dict[str, Any] = {"created": int(NOW), "keyid": KEY_ID, "nonce": "n" * 16, "tag": "gatehouse", **params}
+    present = {name: value for name, value in parameters.items() if value is not None}
     base = signature.signature_base(request, covered, present)
-    created = signature.sign(base or b"", HMAC, secret)
+    value = signature.sign(base or b"", HMAC, secret)
     expected = f"sig1={signature.input_text(covered, present)}"
-    fields = (*request.fields, ("signature-input", expected), ("signature", http_sf.ser({"sig1": created})))
+    fields = (*request.fields, ("signature-input", expected), ("signature", http_sf.ser({"sig1": value})))
     return msgspec.structs.replace(request, fields=fields)
 
 
@@ -191,9 +191,9 @@ def test_target_may_be_covered_in_parts(covered: tuple[str, ...]) -> None:
     assert isinstance(check(signed(covered)), VerifiedSignature)
 
 
-@pytest.mark.parametrize("left_out", [*COVERED])
-def test_uncovered_component_is_rejected(left_out: str) -> None:
-    assert check(signed(tuple(name for name in COVERED if name != left_out))) is SignatureError.UNCOVERED
+@pytest.mark.parametrize("component", [*COVERED])
+def test_uncovered_component_is_rejected(component: str) -> None:
+    assert check(signed(tuple(name for name in COVERED if name != component))) is SignatureError.UNCOVERED
 
 
 def test_query_must_be_covered() -> None:
@@ -207,7 +207,7 @@ def test_absent_body_and_query_need_no_cover() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "flaw"),
+    ("params", "error"),
     [
         ({"created": None}, SignatureError.PARAMETERS),
         ({"created": 1.5}, SignatureError.PARAMETERS),
@@ -225,20 +225,20 @@ def test_absent_body_and_query_need_no_cover() -> None:
         ({"tag": "somebody-else", "nonce": '"gatehouse"' + "n" * 9}, SignatureError.MISSING),
     ],
 )
-def test_invalid_parameter_has_its_reason(params: dict[str, Any], flaw: SignatureError) -> None:
-    assert check(signed(**params)) is flaw
+def test_invalid_parameter_has_its_reason(params: dict[str, Any], error: SignatureError) -> None:
+    assert check(signed(**params)) is error
 
 
 def test_algorithm_of_the_key_is_used() -> None:
     """An HMAC with the public key is not accepted as an Ed25519 signature (RFC 9421, section 7.3.6)."""
     public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
-    for alg, flaw in (("hmac-sha256", SignatureError.ALGORITHM), (None, SignatureError.WRONG)):
+    for alg, error in (("hmac-sha256", SignatureError.ALGORITHM), (None, SignatureError.WRONG)):
         forged = signed(secret=public, alg=alg)
-        assert signature.check(forged, key_id=KEY_ID, algorithm=ED25519, key=public, now=NOW) is flaw
+        assert signature.check(forged, key_id=KEY_ID, algorithm=ED25519, key=public, now=NOW) is error
 
 
 @pytest.mark.parametrize(
-    ("changed", "flaw"),
+    ("changed", "error"),
     [
         ({"method": "PUT"}, SignatureError.WRONG),
         ({"path": "/cores/docs/b"}, SignatureError.WRONG),
@@ -248,8 +248,8 @@ def test_algorithm_of_the_key_is_used() -> None:
         ({"digests": signature.digests_of(b"another body")}, SignatureError.DIGEST),
     ],
 )
-def test_modified_request_is_rejected(changed: dict[str, Any], flaw: SignatureError) -> None:
-    assert check(msgspec.structs.replace(signed(), **changed)) is flaw
+def test_modified_request_is_rejected(changed: dict[str, Any], error: SignatureError) -> None:
+    assert check(msgspec.structs.replace(signed(), **changed)) is error
 
 
 def test_other_secret_is_rejected() -> None:
@@ -257,7 +257,7 @@ def test_other_secret_is_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "flaw"),
+    ("name", "value", "error"),
     [
         ("signature", "sig2=:aGk=:", SignatureError.MALFORMED),
         ("signature", "sig1=aGk", SignatureError.MALFORMED),
@@ -274,8 +274,8 @@ def test_other_secret_is_rejected() -> None:
         ("signature-input", 'sig1=(5);tag="gatehouse"', SignatureError.COMPONENT),
     ],
 )
-def test_malformed_signature_field_is_rejected(name: str, value: str, flaw: SignatureError) -> None:
-    assert check(with_field(signed(), name, value)) is flaw
+def test_malformed_signature_field_is_rejected(name: str, value: str, error: SignatureError) -> None:
+    assert check(with_field(signed(), name, value)) is error
 
 
 @pytest.mark.parametrize("component", ["@status", "@query-param", "@signature-params", "x-absent"])

@@ -59,7 +59,7 @@ class Key:
 
 @dataclass
 class Gateway:
-    """Client of a gateway. `ask` sends exact bytes; `mint` stores a key as management does."""
+    """Client of a gateway. `request` sends exact bytes; `create_key` stores a key as management does."""
 
     port: int
     pid: int
@@ -67,7 +67,7 @@ class Gateway:
     log: Path
     pepper: Pepper = field(default_factory=lambda: Pepper({1: PEPPER}, 1))
 
-    async def ask(
+    async def request(
         self, method: str, target: str, *headers: str, body: bytes | None = None, host: str | None = "gateway.test"
     ) -> Reply:
         lines = [f"{method} {target} HTTP/1.1", *([f"Host: {host}"] if host else []), *headers]
@@ -88,7 +88,7 @@ class Gateway:
     async def verify(self, token: str, **members: Any) -> Reply:
         return await self.post("/v1/keys/verify", {"token": token, **members})
 
-    async def mint(self, **columns: Any) -> Key:
+    async def create_key(self, **columns: Any) -> Key:
         """Stores a key with scope cores:read and a high rate limit, with the given columns."""
         environment = KeyEnvironment(columns.pop("environment", "test"))
         random = secrets.token_bytes(9), secrets.token_bytes(32)
@@ -110,23 +110,23 @@ class Gateway:
             **columns,
         }
         names = ", ".join(values)
-        marks = ", ".join(f"${number + 1}" for number in range(len(values)))
+        placeholders = ", ".join(f"${number + 1}" for number in range(len(values)))
         await self.pool.execute(
-            f"INSERT INTO api_key ({names}, created_at, created_by) VALUES ({marks}, now(), 'test')",  # noqa: S608
+            f"INSERT INTO api_key ({names}, created_at, created_by) VALUES ({placeholders}, now(), 'test')",  # noqa: S608
             *values.values(),
         )
         return Key(token.id, token.text)
 
-    def at(self, port: int) -> Gateway:
+    def on_port(self, port: int) -> Gateway:
         """The client of another gateway on the same database."""
         return replace(self, port=port)
 
     async def post(self, path: str, document: Any) -> Reply:
-        return await self.ask("POST", path, body=json.dumps(document).encode())
+        return await self.request("POST", path, body=json.dumps(document).encode())
 
     async def metric(self, name: str) -> float:
         """The value of a metric with its labels; 0 if it is absent."""
-        page = (await self.ask("GET", "/metrics")).body.decode()
+        page = (await self.request("GET", "/metrics")).body.decode()
         return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"{name} "))
 
     async def revoke(self, key: Key) -> None:
@@ -139,13 +139,13 @@ class Gateway:
                 await asyncio.sleep(0.002)
 
     async def register(self, url: str, name: str = "docs", **members: Any) -> tuple[Key, Reply]:
-        agent = await self.mint(scopes=["cores:register"])
+        agent = await self.create_key(scopes=["cores:register"])
         reply = await self.put_core(agent, name, {"url": url, **members})
         return agent, reply
 
     async def put_core(self, key: Key, name: str, members: dict[str, Any]) -> Reply:
         body = json.dumps(members).encode()
-        return await self.ask("PUT", f"/v1/cores/{name}", f"Authorization: Bearer {key.token}", body=body)
+        return await self.request("PUT", f"/v1/cores/{name}", f"Authorization: Bearer {key.token}", body=body)
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
@@ -194,8 +194,8 @@ class Core:
 
     port: int = 0
     requests: list[tuple[str, list[tuple[str, str]], bytes]] = field(default_factory=list)
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    disconnected: asyncio.Event = field(default_factory=asyncio.Event)
+    resume: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -219,13 +219,13 @@ class Core:
                 else:
                     body = await reader.readexactly(int(named.get("content-length", "0")))
                 self.requests.append((line, headers, body))
-                await self._answer(line.split(" ")[1].split("?")[0], line.startswith("HEAD"), writer, reader)
+                await self._respond(line.split(" ")[1].split("?")[0], line.startswith("HEAD"), writer, reader)
         except (asyncio.IncompleteReadError, ConnectionResetError):
-            self.gone.set()
+            self.disconnected.set()
         finally:
             writer.close()
 
-    async def _answer(self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:
+    async def _respond(self, path: str, head: bool, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:
         kind = path.split("/")[1]
         if kind == "drop":
             writer.transport.abort()
@@ -239,7 +239,7 @@ class Core:
         elif kind == "slow":
             writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
             await writer.drain()
-            await self.go_on.wait()
+            await self.resume.wait()
             writer.write(b"6\r\nsecond\r\n0\r\n\r\n")
         elif kind == "endless":
             writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
@@ -260,7 +260,7 @@ class Core:
             status = path.split("/")[2]
             body = b"" if status in ("204", "304") else b"core says " + status.encode()
             length = b"" if status == "204" else f"Content-Length: {len(body)}\r\n".encode()
-            writer.write(f"HTTP/1.1 {status} Said\r\n".encode() + length + b"\r\n" + body)
+            writer.write(f"HTTP/1.1 {status} Status\r\n".encode() + length + b"\r\n" + body)
         else:
             writer.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n" + (b"" if head else b"hello")
@@ -275,6 +275,16 @@ async def core() -> AsyncIterator[Core]:
     recorder.port = server.sockets[0].getsockname()[1]
     yield recorder
     server.close()
+
+
+@pytest.fixture
+async def docs(gateway: Gateway, core: Core) -> AsyncIterator[Key]:
+    """Registers the recording Core as docs; yields the key of its agent."""
+    agent, reply = await gateway.register(core.url)
+    assert reply.status == 200, reply.body
+    yield agent
+    # The next test registers with another key, which could not take a name with a live lease.
+    await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'docs'")
 
 
 def gateway_environment(database_url: str, redis_url: str, port: int, **more: str) -> dict[str, str]:
@@ -299,11 +309,11 @@ def start_gateway(environment: dict[str, str], log: Path, until: str = "/readyz"
     """Starts a gateway and waits until `until` returns 200. Its output is written to `log`."""
     child = child_processes.start("gateway", [sys.executable, "-c", SERVE], log=log, env=environment)
     url = f"http://127.0.0.1:{environment['GATEHOUSE_GATEWAY_PORT']}{until}"
-    child_processes.wait_until(child, lambda: _answers(url), "ready", 60)
+    child_processes.wait_until(child, lambda: _is_ready(url), "ready", 60)
     return child
 
 
-def _answers(url: str) -> bool:
+def _is_ready(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5):  # noqa: S310
             return True

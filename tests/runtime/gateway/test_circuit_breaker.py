@@ -17,9 +17,14 @@ from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply, gateway_en
 pytestmark = pytest.mark.requirement("CG-11")
 
 #: Two failures open a circuit breaker for a second; no retries.
-RESTING = {"CIRCUIT_BREAKER_FAILURES": "2", "CIRCUIT_BREAKER_RESET_S": "1", "RETRY_BUDGET_PERCENT": "0", "CORE_TIMEOUT_S": "1"}
+BREAKER_SETTINGS = {
+    "CIRCUIT_BREAKER_FAILURES": "2",
+    "CIRCUIT_BREAKER_RESET_S": "1",
+    "RETRY_BUDGET_PERCENT": "0",
+    "CORE_TIMEOUT_S": "1",
+}
 #: Circuit breakers are disabled.
-REPEATING = {"CIRCUIT_BREAKER_FAILURES": "0", "RETRY_BUDGET_PERCENT": "10", "CORE_TIMEOUT_S": "1"}
+RETRY_SETTINGS = {"CIRCUIT_BREAKER_FAILURES": "0", "RETRY_BUDGET_PERCENT": "10", "CORE_TIMEOUT_S": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +32,7 @@ def processes(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFa
     """A gateway with each of the two settings, without a database pool."""
     with ExitStack() as stack:
         gateways = {}
-        for name, settings in (("resting", RESTING), ("repeating", REPEATING)):
+        for name, settings in (("breaking", BREAKER_SETTINGS), ("retrying", RETRY_SETTINGS)):
             port, log = free_port(), tmp_path_factory.mktemp(name) / "gateway.log"
             more = {f"GATEHOUSE_{variable}": value for variable, value in settings.items()}
             child = start_gateway(gateway_environment(database.app_url, redis_url, port, **more), log)
@@ -45,24 +50,24 @@ async def pool(database: Any) -> AsyncIterator[asyncpg.Pool]:
 
 
 @pytest.fixture
-def resting(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
-    return replace(processes["resting"], pool=pool)
+def breaking(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
+    return replace(processes["breaking"], pool=pool)
 
 
 @pytest.fixture
-def repeating(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
-    return replace(processes["repeating"], pool=pool)
+def retrying(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
+    return replace(processes["retrying"], pool=pool)
 
 
 async def registered(gateway: Gateway, url: str) -> tuple[Key, Key]:
     """Registers `url` as docs; returns the key of the agent and a key with scope cores:read."""
     agent, reply = await gateway.register(url)
     assert reply.status == 200, reply.body
-    return agent, await gateway.mint()
+    return agent, await gateway.create_key()
 
 
 async def get(gateway: Gateway, key: Key, path: str = "x", method: str = "GET", body: bytes | None = None) -> Reply:
-    return await gateway.ask(method, f"/cores/docs/{path}", f"X-API-Key: {key.token}", body=body)
+    return await gateway.request(method, f"/cores/docs/{path}", f"X-API-Key: {key.token}", body=body)
 
 
 async def codes(gateway: Gateway, key: Key, times: int, path: str = "x") -> list[tuple[int, str]]:
@@ -75,7 +80,7 @@ def transitions(gateway: Gateway) -> list[tuple[str, str, str]]:
     return [(line["core"], line["state"], line["level"]) for line in lines]
 
 
-async def until_tried(gateway: Gateway, key: Key) -> Reply:
+async def first_trial(gateway: Gateway, key: Key) -> Reply:
     """The first response after the reset time."""
     async with asyncio.timeout(20):
         while (reply := await get(gateway, key)).status == 503:
@@ -83,85 +88,85 @@ async def until_tried(gateway: Gateway, key: Key) -> Reply:
     return reply
 
 
-async def test_circuit_opens_and_closes_again(resting: Gateway, core: Core) -> None:
+async def test_circuit_opens_and_closes_again(breaking: Gateway, core: Core) -> None:
     port = free_port()
-    opened, closed = [f'gatehouse_circuit_breaker_transitions_total{{state="{to}"}}' for to in ("open", "closed")]
-    before = await resting.metric(opened), await resting.metric(closed)
-    _, key = await registered(resting, f"http://127.0.0.1:{port}")
-    assert await codes(resting, key, 2) == [(502, "core_unreachable")] * 2
-    reply = await get(resting, key)
+    opened, closed = [f'gatehouse_circuit_breaker_transitions_total{{state="{state}"}}' for state in ("open", "closed")]
+    before = await breaking.metric(opened), await breaking.metric(closed)
+    _, key = await registered(breaking, f"http://127.0.0.1:{port}")
+    assert await codes(breaking, key, 2) == [(502, "core_unreachable")] * 2
+    reply = await get(breaking, key)
     assert (reply.status, reply.json["code"], reply.header("retry-after")) == (503, "core_circuit_open", "1")
     assert reply.header("ratelimit") is not None
-    assert await resting.metric(opened) == before[0] + 1
-    assert await resting.metric("gatehouse_circuit_breakers_open") == 1
+    assert await breaking.metric(opened) == before[0] + 1
+    assert await breaking.metric("gatehouse_circuit_breakers_open") == 1
     async with await asyncio.start_server(core.serve, "127.0.0.1", port):
-        assert (await until_tried(resting, key)).body == b"hello"
-        assert (await get(resting, key)).status == 200
-    assert await resting.metric(closed) == before[1] + 1
-    assert await resting.metric("gatehouse_circuit_breakers_open") == 0
+        assert (await first_trial(breaking, key)).body == b"hello"
+        assert (await get(breaking, key)).status == 200
+    assert await breaking.metric(closed) == before[1] + 1
+    assert await breaking.metric("gatehouse_circuit_breakers_open") == 0
     expected = [("docs", "open", "warning"), ("docs", "closed", "warning")]
     async with asyncio.timeout(20):  # log lines are written in batches
-        while transitions(resting)[-2:] != expected:
+        while transitions(breaking)[-2:] != expected:
             await asyncio.sleep(0.01)
 
 
-async def test_core_that_stays_down_gets_one_trial(resting: Gateway) -> None:
-    _, key = await registered(resting, f"http://127.0.0.1:{free_port()}")
-    await codes(resting, key, 2)
-    assert (await until_tried(resting, key)).status == 502
-    assert await codes(resting, key, 1) == [(503, "core_circuit_open")]
+async def test_core_that_stays_down_gets_one_trial(breaking: Gateway) -> None:
+    _, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
+    await codes(breaking, key, 2)
+    assert (await first_trial(breaking, key)).status == 502
+    assert await codes(breaking, key, 1) == [(503, "core_circuit_open")]
 
 
-async def test_silent_core_times_out_and_opens_circuit(resting: Gateway, core: Core) -> None:
-    _, key = await registered(resting, core.url)
-    assert await codes(resting, key, 3, "silent") == [(504, "core_timeout")] * 2 + [(503, "core_circuit_open")]
+async def test_silent_core_times_out_and_opens_circuit(breaking: Gateway, core: Core) -> None:
+    _, key = await registered(breaking, core.url)
+    assert await codes(breaking, key, 3, "silent") == [(504, "core_timeout")] * 2 + [(503, "core_circuit_open")]
     assert len(core.requests) == 2
 
 
-async def test_responses_never_open_circuit(resting: Gateway, core: Core) -> None:
-    _, key = await registered(resting, core.url)
+async def test_responses_never_open_circuit(breaking: Gateway, core: Core) -> None:
+    _, key = await registered(breaking, core.url)
     for status in (500, 502, 503, 504, 500, 500):
-        assert (await get(resting, key, f"status/{status}")).body == f"core says {status}".encode()
-    assert (await get(resting, key)).status == 200
+        assert (await get(breaking, key, f"status/{status}")).body == f"core says {status}".encode()
+    assert (await get(breaking, key)).status == 200
 
 
-async def test_stalled_upload_is_no_core_failure(resting: Gateway, core: Core) -> None:
-    _, key = await registered(resting, core.url)
+async def test_stalled_upload_is_no_core_failure(breaking: Gateway, core: Core) -> None:
+    _, key = await registered(breaking, core.url)
     head = f"POST /cores/docs/up HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
     for _ in range(3):
-        assert (await resting.send(head.encode())).status == 504
-    assert (await get(resting, key)).status == 200
+        assert (await breaking.send(head.encode())).status == 504
+    assert (await get(breaking, key)).status == 200
 
 
-async def test_other_core_is_not_affected(resting: Gateway, core: Core) -> None:
-    _, key = await registered(resting, f"http://127.0.0.1:{free_port()}")
-    await resting.register(core.url, "wiki")
-    await codes(resting, key, 3)
-    assert (await resting.ask("GET", "/cores/wiki/x", f"X-API-Key: {key.token}")).status == 200
+async def test_other_core_is_not_affected(breaking: Gateway, core: Core) -> None:
+    _, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
+    await breaking.register(core.url, "wiki")
+    await codes(breaking, key, 3)
+    assert (await breaking.request("GET", "/cores/wiki/x", f"X-API-Key: {key.token}")).status == 200
 
 
-async def test_new_registration_closes_circuit(resting: Gateway, core: Core) -> None:
-    agent, key = await registered(resting, f"http://127.0.0.1:{free_port()}")
-    assert (await codes(resting, key, 3))[-1] == (503, "core_circuit_open")
-    assert (await resting.put_core(agent, "docs", {"url": core.url})).status == 200
-    assert (await get(resting, key)).status == 200
+async def test_new_registration_closes_circuit(breaking: Gateway, core: Core) -> None:
+    agent, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
+    assert (await codes(breaking, key, 3))[-1] == (503, "core_circuit_open")
+    assert (await breaking.put_core(agent, "docs", {"url": core.url})).status == 200
+    assert (await get(breaking, key)).status == 200
 
 
-async def test_disabled_circuit_breaker_keeps_sending(repeating: Gateway) -> None:
-    _, key = await registered(repeating, f"http://127.0.0.1:{free_port()}")
-    assert await codes(repeating, key, 10) == [(502, "core_unreachable")] * 10
+async def test_disabled_circuit_breaker_keeps_sending(retrying: Gateway) -> None:
+    _, key = await registered(retrying, f"http://127.0.0.1:{free_port()}")
+    assert await codes(retrying, key, 10) == [(502, "core_unreachable")] * 10
 
 
-async def test_retries_stop_when_budget_is_used_up(repeating: Gateway, core: Core) -> None:
-    _, key = await registered(repeating, core.url)
+async def test_retries_stop_when_budget_is_used_up(retrying: Gateway, core: Core) -> None:
+    _, key = await registered(retrying, core.url)
     sent, denied = [f'gatehouse_core_retries_total{{outcome="{outcome}"}}' for outcome in ("sent", "over_budget")]
-    before = await repeating.metric(sent), await repeating.metric(denied)
+    before = await retrying.metric(sent), await retrying.metric(denied)
     for _ in range(40):
-        assert (await get(repeating, key, "drop")).status == 502
-    again = len(core.requests) - 40
-    assert 10 <= again <= 10 + len(core.requests) / 10
-    assert await repeating.metric(sent) == before[0] + again
-    assert await repeating.metric(denied) == before[1] + 40 - again
+        assert (await get(retrying, key, "drop")).status == 502
+    retries = len(core.requests) - 40
+    assert 10 <= retries <= 10 + len(core.requests) / 10
+    assert await retrying.metric(sent) == before[0] + retries
+    assert await retrying.metric(denied) == before[1] + 40 - retries
 
 
 @pytest.mark.parametrize(
@@ -178,15 +183,15 @@ async def test_retries_stop_when_budget_is_used_up(repeating: Gateway, core: Cor
     ],
 )
 async def test_only_safe_requests_are_retried(
-    repeating: Gateway, core: Core, method: str, path: str, body: bytes | None, sent: int
+    retrying: Gateway, core: Core, method: str, path: str, body: bytes | None, sent: int
 ) -> None:
-    _, key = await registered(repeating, core.url)
-    await get(repeating, key, path, method, body)
+    _, key = await registered(retrying, core.url)
+    await get(retrying, key, path, method, body)
     assert len(core.requests) == sent
 
 
-async def test_unsent_request_is_retried_with_any_method(repeating: Gateway) -> None:
-    _, key = await registered(repeating, f"http://127.0.0.1:{free_port()}")
-    before = await repeating.metric('gatehouse_core_retries_total{outcome="sent"}')
-    assert (await get(repeating, key, method="POST")).status == 502
-    assert await repeating.metric('gatehouse_core_retries_total{outcome="sent"}') == before + 1
+async def test_unsent_request_is_retried_with_any_method(retrying: Gateway) -> None:
+    _, key = await registered(retrying, f"http://127.0.0.1:{free_port()}")
+    before = await retrying.metric('gatehouse_core_retries_total{outcome="sent"}')
+    assert (await get(retrying, key, method="POST")).status == 502
+    assert await retrying.metric('gatehouse_core_retries_total{outcome="sent"}') == before + 1

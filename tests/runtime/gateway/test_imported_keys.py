@@ -40,11 +40,11 @@ def importer(tmp_path: Path, database: Any) -> Importer:
     return Importer(importer_command(tmp_path, database.app_url, PEPPER))
 
 
-def sha(name: str, text: str) -> bytes:
+def digest(name: str, text: str) -> bytes:
     return hashlib.new(name, text.encode()).digest()
 
 
-def slow(text: str) -> str:
+def bcrypt_hash(text: str) -> str:
     return bcrypt.hashpw(text.encode(), bcrypt.gensalt(4)).decode()
 
 
@@ -70,23 +70,23 @@ async def test_key_of_api_keys_json_is_valid(gateway: Gateway, importer: Importe
 @pytest.mark.parametrize("written", ["hex", "base64", "base64url"])
 async def test_imported_hash_verifies_token(gateway: Gateway, importer: Importer, algorithm: str, written: str) -> None:
     token = f"theirs-{secrets.token_urlsafe(24)}"
-    digest = sha(algorithm, token)
+    expected = digest(algorithm, token)
     text = {
-        "hex": digest.hex(),
-        "base64": base64.b64encode(digest).decode(),
-        "base64url": base64.urlsafe_b64encode(digest).decode().rstrip("="),
+        "hex": expected.hex(),
+        "base64": base64.b64encode(expected).decode(),
+        "base64url": base64.urlsafe_b64encode(expected).decode().rstrip("="),
     }[written]
     await importer.run([{"hash": text, "algorithm": algorithm, "name": written}])
     assert (await gateway.verify(token)).json["name"] == written
     assert (await gateway.verify(text)).json["code"] == "NOT_FOUND"
     stored = await gateway.pool.fetchval("SELECT digest FROM api_key WHERE name = $1 ORDER BY created_at DESC LIMIT 1", written)
-    assert stored != digest[:32]
+    assert stored != expected[:32]
 
 
 async def test_imported_secret_hash_verifies_token(gateway: Gateway, importer: Importer) -> None:
     # Format of seamapi/prefixed-api-key: company_short_long, with the hash of the long part.
     secret = secrets.token_hex(12)
-    await importer.run([{"hash": sha("sha256", secret).hex(), "algorithm": "sha256", "hash_of": "secret", "name": "seam"}])
+    await importer.run([{"hash": digest("sha256", secret).hex(), "algorithm": "sha256", "hash_of": "secret", "name": "seam"}])
     assert (await gateway.verify(f"mycompany_BRTRKFsL_{secret}")).json["name"] == "seam"
     assert (await gateway.verify(secret)).json["code"] == "NOT_FOUND"
 
@@ -95,7 +95,7 @@ async def test_imported_secret_hash_verifies_token(gateway: Gateway, importer: I
 async def test_bcrypt_key_becomes_hmac_on_first_use(gateway: Gateway, importer: Importer, of: str, separator: str) -> None:
     identity, secret = f"client-{secrets.token_hex(4)}", secrets.token_hex(8)
     token = f"{identity}{separator}{secret}"
-    hashed = slow(token if of == "token" else secret)
+    hashed = bcrypt_hash(token if of == "token" else secret)
     await importer.run([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": of, "name": identity}])
     waiting = "SELECT count(*) FROM imported_hash WHERE key_id = (SELECT id FROM api_key WHERE name = $1)"
     assert await gateway.pool.fetchval(waiting, identity) == 1
@@ -111,7 +111,9 @@ async def test_bcrypt_key_becomes_hmac_on_first_use(gateway: Gateway, importer: 
 
 async def test_concurrent_first_uses_upgrade_once(gateway: Gateway, importer: Importer) -> None:
     identity, secret = f"herd-{secrets.token_hex(4)}", secrets.token_hex(8)
-    await importer.run([{"id": identity, "hash": slow(secret), "algorithm": "bcrypt", "hash_of": "secret", "name": identity}])
+    await importer.run(
+        [{"id": identity, "hash": bcrypt_hash(secret), "algorithm": "bcrypt", "hash_of": "secret", "name": identity}]
+    )
     replies = await asyncio.gather(*(gateway.verify(f"{identity}.{secret}") for _ in range(10)))
     assert {reply.json["code"] for reply in replies} == {"VALID"}
     assert await upgrades(gateway, identity) == 1
@@ -119,7 +121,7 @@ async def test_concurrent_first_uses_upgrade_once(gateway: Gateway, importer: Im
 
 async def test_bcrypt_guesses_are_bounded(gateway: Gateway, importer: Importer) -> None:
     identity, secret = f"guessed-{secrets.token_hex(4)}", secrets.token_hex(8)
-    await importer.run([{"id": identity, "hash": slow(secret), "algorithm": "bcrypt", "hash_of": "secret"}])
+    await importer.run([{"id": identity, "hash": bcrypt_hash(secret), "algorithm": "bcrypt", "hash_of": "secret"}])
     codes = [(await gateway.verify(f"{identity}.guess-{number}")).json["code"] for number in range(6)]
     assert codes == ["NOT_FOUND"] * 5 + ["UNAVAILABLE"]
     assert (await gateway.verify(f"{identity}.{secret}")).json["code"] == "UNAVAILABLE"
@@ -143,7 +145,7 @@ async def test_imported_token_is_not_forwarded(gateway: Gateway, importer: Impor
     token = secrets.token_urlsafe(24)
     await importer.run([token])
     await gateway.register(core.url)
-    reply = await gateway.ask("GET", "/cores/docs/file", f"X-API-Key: {token}")
+    reply = await gateway.request("GET", "/cores/docs/file", f"X-API-Key: {token}")
     assert reply.status == 200
     assert token not in str(core.requests)
 
@@ -152,7 +154,7 @@ async def test_imported_core_is_served_until_it_registers(gateway: Gateway, impo
     token = secrets.token_urlsafe(24)
     await importer.run({token: {"name": "old core", "scopes": "cores:read cores:register"}})
     await importer.run({token: {"url": core.url, "name": "attic"}}, "ngrok_urls.json", "--cores")
-    reply = await gateway.ask("GET", "/cores/attic/file", f"X-API-Key: {token}")
+    reply = await gateway.request("GET", "/cores/attic/file", f"X-API-Key: {token}")
     assert (reply.status, reply.body) == (200, b"hello")
 
 
@@ -160,11 +162,11 @@ async def test_gateway_client_verifies(gateway: Gateway, importer: Importer) -> 
     token = secrets.token_urlsafe(24)
     await importer.run([{"key": token, "name": "by the client"}])
 
-    def ask() -> tuple[str | None, list[str], str]:
+    def verify_and_revoke() -> tuple[str | None, list[str], str]:
         with GatewayClient(f"http://127.0.0.1:{gateway.port}") as client:
             name = client.verify(token, scopes=["cores:read"]).name
             codes = [item.code for item in client.verify_many([VerifyRequest(token), VerifyRequest("nobodys-token")])]
             client.revoke(token)
             return name, codes, client.verify(token).code
 
-    assert await asyncio.to_thread(ask) == ("by the client", ["VALID", "NOT_FOUND"], "NOT_FOUND")
+    assert await asyncio.to_thread(verify_and_revoke) == ("by the client", ["VALID", "NOT_FOUND"], "NOT_FOUND")

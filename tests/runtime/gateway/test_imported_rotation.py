@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from tests.runtime.gateway.conftest import PEPPER, Gateway
-from tests.runtime.gateway.test_imported_keys import Importer, importer, sha, slow
+from tests.runtime.gateway.test_imported_keys import Importer, bcrypt_hash, digest, importer
 
 __all__ = ["importer"]
 
@@ -33,14 +33,14 @@ TOKENS = {
 def rows() -> list[dict[str, str]]:
     return [
         {"name": "token", "key": TOKENS["token"]},
-        {"name": "sha256", "hash": sha("sha256", TOKENS["sha256"]).hex(), "algorithm": "sha256"},
-        {"name": "sha512", "hash": sha("sha512", TOKENS["sha512"]).hex(), "algorithm": "sha512"},
-        {"name": "sha256 of the secret", "hash": sha("sha256", "first").hex(), "algorithm": "sha256", "hash_of": "secret"},
-        {"name": "bcrypt", "id": "client-0005", "hash": slow(TOKENS["bcrypt"]), "algorithm": "bcrypt"},
+        {"name": "sha256", "hash": digest("sha256", TOKENS["sha256"]).hex(), "algorithm": "sha256"},
+        {"name": "sha512", "hash": digest("sha512", TOKENS["sha512"]).hex(), "algorithm": "sha512"},
+        {"name": "sha256 of the secret", "hash": digest("sha256", "first").hex(), "algorithm": "sha256", "hash_of": "secret"},
+        {"name": "bcrypt", "id": "client-0005", "hash": bcrypt_hash(TOKENS["bcrypt"]), "algorithm": "bcrypt"},
         {
             "name": "bcrypt of the secret",
             "id": "client-0006",
-            "hash": slow("third"),
+            "hash": bcrypt_hash("third"),
             "algorithm": "bcrypt",
             "hash_of": "secret",
         },
@@ -62,7 +62,7 @@ async def names(gateway: Gateway, *kinds: str) -> dict[str, str]:
 async def test_imported_keys_survive_pepper_rotation(
     start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, importer: Importer
 ) -> None:
-    every = {kind: kind for kind in TOKENS}
+    expected = {kind: kind for kind in TOKENS}
     used = [kind for kind in TOKENS if kind not in ("sha512", "bcrypt of the secret")]
     old_process, old_port, old_log = start(database.app_url, redis_url)
     old = Gateway(old_port, old_process.pid, pool, old_log)
@@ -72,26 +72,26 @@ async def test_imported_keys_survive_pepper_rotation(
     new_process, new_port, new_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
     new = Gateway(new_port, new_process.pid, pool, new_log)
     # The first use, also of a bcrypt key, may reach either gateway while one of them does not have the new pepper.
-    assert await names(new) == every
-    assert await names(old) == every
+    assert await names(new) == expected
+    assert await names(old) == expected
     assert await pool.fetchval("SELECT max(pepper_generation) FROM api_key") == 1
 
     await asyncio.to_thread(old_process.stop)
     async with asyncio.timeout(60):
         while await pool.fetchval("SELECT count(*) FROM api_key WHERE pepper_generation = 1"):
-            assert await names(new) == every
+            assert await names(new) == expected
             await asyncio.sleep(0.1)
-    assert await names(new) == every
+    assert await names(new) == expected
     assert (await new.verify(TOKENS["bcrypt"] + "x")).json["code"] == "NOT_FOUND"
 
-    again_process, again_port, again_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
-    assert await names(Gateway(again_port, again_process.pid, pool, again_log)) == every
+    restarted_process, restarted_port, restarted_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
+    assert await names(Gateway(restarted_port, restarted_process.pid, pool, restarted_log)) == expected
 
 
 async def test_bcrypt_key_works_after_pepper_rotation(
     start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, importer: Importer
 ) -> None:
-    late = {"name": "late", "id": "client-0007", "hash": slow("client-0007.x")}
+    late = {"name": "late", "id": "client-0007", "hash": bcrypt_hash("client-0007.x")}
     await importer.run([{**late, "algorithm": "bcrypt"}])
     process, port, log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
     gateway = Gateway(port, process.pid, pool, log)

@@ -60,12 +60,12 @@ async def empty_gateway(empty_database: Any, redis_url: str, start: Start) -> As
 
 @pytest.mark.requirement("TR-10")
 async def test_unlisted_address_is_forbidden(gateway: Any) -> None:
-    inside = await gateway.mint(addresses=["127.0.0.0/8", "2001:db8::/48"])
-    outside = await gateway.mint(addresses=["192.0.2.0/24"])
+    inside = await gateway.create_key(addresses=["127.0.0.0/8", "2001:db8::/48"])
+    outside = await gateway.create_key(addresses=["192.0.2.0/24"])
     assert (await gateway.verify(inside.token)).json["code"] == "VALID"
     assert (await gateway.verify(inside.token, address="2001:db8:0:9::1")).json["code"] == "VALID"
     assert (await gateway.verify(inside.token, address="198.51.100.1")).json["code"] == "FORBIDDEN"
-    assert (await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {outside.token}")).status == 403
+    assert (await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {outside.token}")).status == 403
 
 
 @pytest.mark.requirement("TR-10")
@@ -73,66 +73,66 @@ async def test_only_trusted_proxy_is_believed(database: Any, redis_url: str, sta
     _, port, log = start(database.app_url, redis_url, GATEHOUSE_TRUSTED_PROXIES="127.0.0.0/8")
     async with asyncpg.create_pool(database.app_url, min_size=1, max_size=2) as pool:
         gateway = Gateway(port, 0, pool, log)
-        key = await gateway.mint(addresses=["192.0.2.0/24"])
+        key = await gateway.create_key(addresses=["192.0.2.0/24"])
         for forwarded, status in (("192.0.2.9", 200), ("198.51.100.1", 403), ("192.0.2.9, 198.51.100.1", 403)):
             headers = (f"X-API-Key: {key.token}", f"X-Forwarded-For: {forwarded}")
-            assert (await gateway.ask("GET", "/v1/keys/verify", *headers)).status == status, forwarded
+            assert (await gateway.request("GET", "/v1/keys/verify", *headers)).status == status, forwarded
 
 
 async def test_untrusted_proxy_headers_are_ignored(gateway: Any) -> None:
-    key = await gateway.mint(addresses=["192.0.2.0/24"])
-    reply = await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}", "X-Forwarded-For: 192.0.2.9")
+    key = await gateway.create_key(addresses=["192.0.2.0/24"])
+    reply = await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}", "X-Forwarded-For: 192.0.2.9")
     assert reply.status == 403
 
 
 async def test_unlisted_method_is_forbidden(gateway: Any, core: Any) -> None:
-    key = await gateway.mint(methods=["GET"])
+    key = await gateway.create_key(methods=["GET"])
     assert (await gateway.verify(key.token, method="GET")).json["code"] == "VALID"
     assert (await gateway.verify(key.token, method="POST")).json["code"] == "FORBIDDEN"
     await gateway.register(core.url, "methods")
     bearer = f"Authorization: Bearer {key.token}"
-    assert (await gateway.ask("GET", "/cores/methods/files", bearer)).status == 200
-    assert (await gateway.ask("POST", "/cores/methods/files", bearer, body=b"x")).status == 403
+    assert (await gateway.request("GET", "/cores/methods/files", bearer)).status == 200
+    assert (await gateway.request("POST", "/cores/methods/files", bearer, body=b"x")).status == 403
 
 
 async def test_role_grants_its_scopes(gateway: Any) -> None:
-    key = await gateway.mint(scopes=[], roles=["reader"])
-    answer = (await gateway.verify(key.token, scopes=["cores:read"])).json
-    assert (answer["code"], answer["scopes"]) == ("VALID", ["cores:read"])
+    key = await gateway.create_key(scopes=[], roles=["reader"])
+    result = (await gateway.verify(key.token, scopes=["cores:read"])).json
+    assert (result["code"], result["scopes"]) == ("VALID", ["cores:read"])
 
 
 @pytest.mark.requirement("TR-09")
 async def test_credits_are_exact_under_concurrency(gateway: Any) -> None:
-    key = await gateway.mint(has_credits=True)
+    key = await gateway.create_key(has_credits=True)
     await add_credits(gateway, key, 20)
     replies = await asyncio.gather(*(gateway.verify(key.token, cost=1) for _ in range(48)))
     codes = [reply.json["code"] for reply in replies]
     assert (codes.count("VALID"), codes.count("USAGE_EXCEEDED"), await remaining_credits(gateway, key)) == (20, 28, 0)
-    denied = await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
+    denied = await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
     assert denied.status == 402
 
 
 async def test_limits_and_credits_are_consumed_together(gateway: Any) -> None:
-    limited = await gateway.mint(has_credits=True, limits=[TWO])
+    limited = await gateway.create_key(has_credits=True, limits=[TWO])
     await add_credits(gateway, limited, 50)  # enough for all requests, because credits are missing until they are refunded
     codes = [reply.json["code"] for reply in await asyncio.gather(*(gateway.verify(limited.token) for _ in range(12)))]
     assert (codes.count("VALID"), codes.count("RATE_LIMITED"), await remaining_credits(gateway, limited)) == (2, 10, 48)
-    poor = await gateway.mint(has_credits=True, limits=[TWO])
+    poor = await gateway.create_key(has_credits=True, limits=[TWO])
     await add_credits(gateway, poor, 1)
-    answer = (await gateway.verify(poor.token, cost=2)).json
-    assert (answer["code"], answer["credits"]) == ("USAGE_EXCEEDED", {"remaining": 1, "exceeded": True, "refills_at": None})
-    assert answer["limits"][0]["remaining"] == 2
+    result = (await gateway.verify(poor.token, cost=2)).json
+    assert (result["code"], result["credits"]) == ("USAGE_EXCEEDED", {"remaining": 1, "exceeded": True, "refills_at": None})
+    assert result["limits"][0]["remaining"] == 2
 
 
 async def test_cost_zero_spends_no_credits(gateway: Any) -> None:
-    key = await gateway.mint(has_credits=True)
+    key = await gateway.create_key(has_credits=True)
     await add_credits(gateway, key, 3)
     assert (await gateway.verify(key.token, cost=0)).json["credits"]["remaining"] == 3
     assert await remaining_credits(gateway, key) == 3
 
 
 async def test_credits_are_refilled_per_period(gateway: Any) -> None:
-    key = await gateway.mint(has_credits=True)
+    key = await gateway.create_key(has_credits=True)
     await add_credits(gateway, key, 0, 5, "day")
     denied = (await gateway.verify(key.token)).json
     assert (denied["code"], denied["credits"]["refills_at"][10:]) == ("USAGE_EXCEEDED", "T00:00:00.000Z")
@@ -190,7 +190,7 @@ async def test_unreachable_core_uses_no_credits(gateway: Any) -> None:
 
 async def test_cost_of_limit_can_be_overridden(gateway: Any) -> None:
     ten = {"name": "units", "quota": 10, "window_s": 3600, "burst": 10, "cost": 3}
-    key = await gateway.mint(limits=[ten, TWO])
+    key = await gateway.create_key(limits=[ten, TWO])
     first = (await gateway.verify(key.token)).json["limits"]
     assert [limit["remaining"] for limit in first] == [7, 1]
     second = (await gateway.verify(key.token, limits=[{"name": "units", "cost": 1}])).json["limits"]
@@ -200,9 +200,9 @@ async def test_cost_of_limit_can_be_overridden(gateway: Any) -> None:
 
 
 async def test_additional_limit_is_counted(gateway: Any) -> None:
-    key = await gateway.mint()
-    brought = {"name": "per_file", "quota": 1, "window_s": 3600}
-    codes = [(await gateway.verify(key.token, limits=[brought])).json["code"] for _ in range(2)]
+    key = await gateway.create_key()
+    additional = {"name": "per_file", "quota": 1, "window_s": 3600}
+    codes = [(await gateway.verify(key.token, limits=[additional])).json["code"] for _ in range(2)]
     assert codes == ["VALID", "RATE_LIMITED"]
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
 
@@ -223,23 +223,23 @@ async def test_additional_limit_is_counted(gateway: Any) -> None:
     ],
 )
 async def test_invalid_limit_override_is_rejected(gateway: Any, limits: Any, location: str) -> None:
-    key = await gateway.mint()
+    key = await gateway.create_key()
     reply = await gateway.verify(key.token, limits=limits)
     assert (reply.status, reply.json["errors"][0]["location"]) == (400, location)
 
 
 @pytest.mark.requirement("TR-07")
 async def test_batch_results_have_request_order(gateway: Any) -> None:
-    good, disabled = await gateway.mint(limits=[TWO]), await gateway.mint(state="disabled")
+    good, disabled = await gateway.create_key(limits=[TWO]), await gateway.create_key(state="disabled")
     keys = [{"token": good.token}, {"token": "nonsense"}, {"token": disabled.token}, {"token": good.token}, {"token": good.token}]
     reply = await gateway.post("/v1/keys/verify-batch", {"keys": keys})
     assert reply.status == 200
-    codes = [answer["code"] for answer in reply.json["results"]]
+    codes = [result["code"] for result in reply.json["results"]]
     assert codes == ["VALID", "NOT_FOUND", "DISABLED", "VALID", "RATE_LIMITED"]
 
 
 async def test_invalid_limit_rejects_batch_before_charging(gateway: Any) -> None:
-    key = await gateway.mint(limits=[TWO])
+    key = await gateway.create_key(limits=[TWO])
     keys = [{"token": key.token}, {"token": key.token, "limits": [{"name": "absent"}]}]
     reply = await gateway.post("/v1/keys/verify-batch", {"keys": keys})
     assert (reply.status, reply.json["errors"][0]["location"]) == (400, "body.keys[1].limits.absent")
@@ -260,7 +260,7 @@ async def test_invalid_batch_item_is_named(gateway: Any) -> None:
 
 @pytest.mark.requirement("TR-11")
 async def test_self_revocation_is_audited(gateway: Any) -> None:
-    key = await gateway.mint()
+    key = await gateway.create_key()
     body = {"token": key.token, "reason": "pasted into a chat"}
     reply = await gateway.post("/v1/keys/revoke-self", body)
     assert (reply.status, reply.json["key_id"], reply.json["effective"]) == (200, key.id, "everywhere")
@@ -273,7 +273,7 @@ async def test_self_revocation_is_audited(gateway: Any) -> None:
 
 
 async def test_unconfirmed_self_revocation_is_within_bound(gateway: Any) -> None:
-    key = await gateway.mint()
+    key = await gateway.create_key()
     await gateway.pool.execute(
         "INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('silent', 0, now() + interval '1 minute')"
     )
@@ -285,7 +285,7 @@ async def test_unconfirmed_self_revocation_is_within_bound(gateway: Any) -> None
 
 
 async def test_wrong_token_revokes_nothing(gateway: Any) -> None:
-    key = await gateway.mint()
+    key = await gateway.create_key()
     forged = build_marked("gtk", KeyEnvironment.TEST, b"", secrets.token_bytes(32), pepper=gateway.pepper, generation=1)
     for token in ("nonsense", forged.text if forged else "", key.token[:-1] + "x"):
         reply = await gateway.post("/v1/keys/revoke-self", {"token": token})
@@ -295,7 +295,7 @@ async def test_wrong_token_revokes_nothing(gateway: Any) -> None:
 
 async def test_well_formed_guesses_cost_no_lookup(empty_gateway: Any) -> None:
     gateway = empty_gateway
-    key = await gateway.mint()
+    key = await gateway.create_key()
     assert (await gateway.verify(key.token)).json["code"] == "VALID"
     before = await count_lookups(gateway)
     guesses = [build("gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32)).text for _ in range(50)]
@@ -306,14 +306,14 @@ async def test_well_formed_guesses_cost_no_lookup(empty_gateway: Any) -> None:
 async def test_key_without_mark_is_found(empty_gateway: Any) -> None:
     gateway = empty_gateway
     old = build("gtk", KeyEnvironment.TEST, secrets.token_bytes(9), secrets.token_bytes(32))
-    await gateway.mint(id=old.id, digest=gateway.pepper.digest(old.text, 1), id_generation=0)
+    await gateway.create_key(id=old.id, digest=gateway.pepper.digest(old.text, 1), id_generation=0)
     await confirmed(gateway.pool)
     assert (await gateway.verify(old.text)).json["code"] == "VALID"
 
 
 @pytest.mark.requirement("CG-15", "TR-08")
 async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyService) -> None:
-    key = await gateway.mint(limits=[{"name": "requests", "quota": 10**6, "window_s": 1, "burst": 10**6}])
+    key = await gateway.create_key(limits=[{"name": "requests", "quota": 10**6, "window_s": 1, "burst": 10**6}])
     tokens, ended = [key.token], False
     failures: list[str] = []
     done = asyncio.Event()
@@ -344,7 +344,7 @@ async def test_rotation_under_load_fails_no_request(gateway: Any, keys: KeyServi
 
 
 async def test_key_family_shares_limits(gateway: Any, keys: KeyService) -> None:
-    key = await gateway.mint(limits=[TWO])
+    key = await gateway.create_key(limits=[TWO])
     rotated = await keys.rotate(KeyId(key.id), RotationOptions(grace_s=3600), OPERATOR)
     codes = [(await gateway.verify(token)).json["code"] for token in (key.token, rotated.token, key.token, rotated.token)]
     assert codes == ["VALID", "VALID", "RATE_LIMITED", "RATE_LIMITED"]
@@ -352,7 +352,7 @@ async def test_key_family_shares_limits(gateway: Any, keys: KeyService) -> None:
 
 @pytest.mark.requirement("CG-08")
 async def test_purge_under_load_is_in_effect_everywhere(gateway: Any, keys: KeyService, redis_url: str) -> None:
-    key = await gateway.mint(limits=[TWO], name="f0rget-me")
+    key = await gateway.create_key(limits=[TWO], name="f0rget-me")
     await gateway.verify(key.token)
     await gateway.pool.execute(
         "UPDATE api_key SET state = 'deleted', deleted_at = now(), deleted_by = 'test', state_before = 'active' WHERE id = $1",
@@ -372,7 +372,7 @@ async def test_purge_under_load_is_in_effect_everywhere(gateway: Any, keys: KeyS
     done.set()
     await asyncio.gather(*clients)
     assert (changed.effective, counters_removed) == (Effective.EVERYWHERE, True)
-    assert {answer["code"] for answer in after} == {"NOT_FOUND"}
+    assert {result["code"] for result in after} == {"NOT_FOUND"}
     assert "f0rget-me" not in json.dumps(after)
 
 
@@ -381,13 +381,13 @@ async def test_pepper_rotation_fails_no_request(empty_database: Any, redis_url: 
     """Two gateways with different peppers: keys are migrated only when both can read the new generation."""
     old, new = PEPPER, bytes(range(32, 64))
     both = {"1": base64.b64encode(old).decode(), "2": base64.b64encode(new).decode()}
-    rolled = json.dumps({"current": 2, "generations": both})
+    rotated_pepper = json.dumps({"current": 2, "generations": both})
     await runner.migrate(empty_database.owner)
     first, first_port, first_log = start(empty_database.app_url, redis_url)
-    _, second_port, second_log = start(empty_database.app_url, redis_url, GATEHOUSE_PEPPER=rolled)
+    _, second_port, second_log = start(empty_database.app_url, redis_url, GATEHOUSE_PEPPER=rotated_pepper)
     async with asyncpg.create_pool(empty_database.app_url, min_size=1, max_size=2) as pool:
         before, after = Gateway(first_port, 0, pool, first_log), Gateway(second_port, 0, pool, second_log)
-        key = await before.mint()
+        key = await before.create_key()
         for _ in range(2):
             assert [(await gateway.verify(key.token)).json["code"] for gateway in (before, after)] == ["VALID", "VALID"]
         assert await generation(pool, key.id) == 1

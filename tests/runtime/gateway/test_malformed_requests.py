@@ -54,14 +54,14 @@ def _errors(reply: Any, status: int = 400) -> tuple[str, str, str]:
     ],
 )
 async def test_invalid_request_is_explained(gateway: Any, body: bytes, expected: tuple[str, str, str]) -> None:
-    location, message, fix = _errors(await gateway.ask("POST", VERIFY, body=body))
+    location, message, fix = _errors(await gateway.request("POST", VERIFY, body=body))
     assert (location, message) == expected[:2]
     assert fix
     assert fix == expected[2] or not expected[2]
 
 
 async def test_same_field_in_batch_items_is_no_duplicate(gateway: Any) -> None:
-    reply = await gateway.ask("POST", "/v1/keys/verify-batch", body=b'{"keys":[{"token":"a\\u0041"},{"token":"b"}]}')
+    reply = await gateway.request("POST", "/v1/keys/verify-batch", body=b'{"keys":[{"token":"a\\u0041"},{"token":"b"}]}')
     assert [item["code"] for item in reply.json["results"]] == ["NOT_FOUND", "NOT_FOUND"]
 
 
@@ -69,13 +69,13 @@ async def test_same_field_in_batch_items_is_no_duplicate(gateway: Any) -> None:
 @pytest.mark.parametrize("path", [VERIFY, "/v1/keys/verify-batch", "/v1/keys/revoke-self"])
 @pytest.mark.parametrize("media_type", ["text/plain", "multipart/form-data; boundary=x", "application/xml"])
 async def test_other_media_type_is_415(gateway: Any, path: str, media_type: str) -> None:
-    reply = await gateway.ask("POST", path, f"Content-Type: {media_type}", body=b'{"token":"a"}')
+    reply = await gateway.request("POST", path, f"Content-Type: {media_type}", body=b'{"token":"a"}')
     expected = ("header.content-type", "is not application/json", "send Content-Type: application/json")
     assert (_errors(reply, 415), reply.json["code"]) == (expected, "unsupported_media_type")
 
 
 async def test_other_charset_is_415(gateway: Any) -> None:
-    reply = await gateway.ask("POST", VERIFY, "Content-Type: application/json; charset=utf-16", body=b'{"token":"a"}')
+    reply = await gateway.request("POST", VERIFY, "Content-Type: application/json; charset=utf-16", body=b'{"token":"a"}')
     expected = ("header.content-type", "names a charset other than UTF-8", "send JSON encoded as UTF-8, without a charset")
     assert _errors(reply, 415) == expected
 
@@ -84,7 +84,7 @@ async def test_other_charset_is_415(gateway: Any) -> None:
     "header", [(), ("Content-Type: application/x-www-form-urlencoded",), ("Content-Type: application/json",)]
 )
 async def test_curl_form_content_type_is_accepted(gateway: Any, header: tuple[str, ...]) -> None:
-    assert (await gateway.ask("POST", VERIFY, *header, body=b'{"token":"a"}')).json["code"] == "NOT_FOUND"
+    assert (await gateway.request("POST", VERIFY, *header, body=b'{"token":"a"}')).json["code"] == "NOT_FOUND"
 
 
 @pytest.mark.parametrize(
@@ -103,36 +103,36 @@ async def test_curl_form_content_type_is_accepted(gateway: Any, header: tuple[st
     ],
 )
 async def test_query_parameters_are_validated(gateway: Any, query: str, location: str) -> None:
-    key = await gateway.mint()
-    reply = await gateway.ask("GET", f"{VERIFY}?{query}", f"X-API-Key: {key.token}")
+    key = await gateway.create_key()
+    reply = await gateway.request("GET", f"{VERIFY}?{query}", f"X-API-Key: {key.token}")
     assert _errors(reply)[0] == location
 
 
 @pytest.mark.parametrize("query", ["lease_id=%00", "lease_id=%f", "lease_id=%ff"])
 async def test_malformed_lease_is_rejected(gateway: Any, query: str) -> None:
-    agent = await gateway.mint(scopes=["cores:register"])
-    reply = await gateway.ask("DELETE", f"/v1/cores/docs?{query}", f"X-API-Key: {agent.token}")
+    agent = await gateway.create_key(scopes=["cores:register"])
+    reply = await gateway.request("DELETE", f"/v1/cores/docs?{query}", f"X-API-Key: {agent.token}")
     assert _errors(reply)[0] == "query"
 
 
 @pytest.mark.parametrize("raw", ["/cores/docs/x?q=\u00eb", "/cores/docs/\u00eb", "/v1/keys/verify?core=\u00eb", "/\u00eb"])
 async def test_non_ascii_path_is_client_error(gateway: Any, raw: str) -> None:
-    key = await gateway.mint()
-    reply = await gateway.ask("GET", raw, f"X-API-Key: {key.token}")
+    key = await gateway.create_key()
+    reply = await gateway.request("GET", raw, f"X-API-Key: {key.token}")
     assert reply.status in (400, 404)
 
 
 async def test_too_many_headers_are_rejected(gateway: Any) -> None:
-    reply = await gateway.ask("GET", "/healthz", *(f"X-More-{number}: x" for number in range(1000)))
+    reply = await gateway.request("GET", "/healthz", *(f"X-More-{number}: x" for number in range(1000)))
     assert reply.status in (400, 431)
-    assert (await gateway.ask("GET", "/healthz")).status == 200
+    assert (await gateway.request("GET", "/healthz")).status == 200
 
 
 @pytest.mark.parametrize(
     "header", ["X-API-Key: \u00eb", "Authorization: Bearer \u00eb", "Authorization: \u00eb", "X-API-Key: " + "a" * 8000]
 )
 async def test_token_with_odd_characters_is_unknown(gateway: Any, header: str) -> None:
-    assert (await gateway.ask("GET", VERIFY, header)).status == 401
+    assert (await gateway.request("GET", VERIFY, header)).status == 401
 
 
 async def test_no_internal_error_occurred(gateway: Any) -> None:
@@ -141,13 +141,13 @@ async def test_no_internal_error_occurred(gateway: Any) -> None:
 
 @pytest.mark.requirement("CG-06")
 async def test_cost_0_for_a_limit_of_the_key_is_rejected(gateway: Any) -> None:
-    key = await gateway.mint()
+    key = await gateway.create_key()
     body = {"token": key.token, "limits": [{"name": "requests", "cost": 0}]}
-    reply = await gateway.ask("POST", VERIFY, body=json.dumps(body).encode())
+    reply = await gateway.request("POST", VERIFY, body=json.dumps(body).encode())
     assert _errors(reply) == (
         "body.limits[0].cost",
         "must not be 0 for a limit of the key",
         "send 1 or more, or cost 0 for the whole request",
     )
-    reply = await gateway.ask("POST", VERIFY, body=json.dumps({**body, "cost": 0}).encode())
+    reply = await gateway.request("POST", VERIFY, body=json.dumps({**body, "cost": 0}).encode())
     assert (reply.status, reply.json["code"]) == (200, "VALID")

@@ -66,36 +66,36 @@ async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database:
     pids: list[int] = []
     with servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as url:
         _, port, _ = start(database.app_url, url)
-        here = gateway.at(port)
-        key = await here.mint()
-        answered: list[Any] = []
+        client = gateway.on_port(port)
+        key = await client.create_key()
+        replies: list[Any] = []
 
         async def traffic() -> None:
             for _ in range(40):
-                answered.append(await here.verify(key.token))
+                replies.append(await client.verify(key.token))
 
         running = [asyncio.create_task(traffic()) for _ in range(4)]
-        while len(answered) < 20:
+        while len(replies) < 20:
             await asyncio.sleep(0.001)
         os.kill(pids[0], signal.SIGKILL)
         await asyncio.gather(*running)
-        after = (await here.verify(key.token)).json
-    assert {reply.status for reply in answered} == {200}
-    assert all(reply.json["valid"] for reply in answered)
+        after = (await client.verify(key.token)).json
+    assert {reply.status for reply in replies} == {200}
+    assert all(reply.json["valid"] for reply in replies)
     assert after["limits"][0]["degraded"]
-    assert b"gatehouse_rate_limiter_degraded_total 1.0" in (await here.ask("GET", "/metrics")).body
-    ready = await here.ask("GET", "/readyz")
+    assert b"gatehouse_rate_limiter_degraded_total 1.0" in (await client.request("GET", "/metrics")).body
+    ready = await client.request("GET", "/readyz")
     assert (ready.status, ready.json["status"], ready.json["checks"]["redis"]) == (200, "degraded", "degraded")
 
 
 async def test_without_redis_refuse_setting_is_unavailable(gateway: Any, start: Any, database: Any) -> None:
     unavailable = f"redis://127.0.0.1:{free_port()}"
     _, port, _ = start(database.app_url, unavailable, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="refuse")
-    here = gateway.at(port)
-    key = await here.mint()
-    reply = await here.verify(key.token)
+    client = gateway.on_port(port)
+    key = await client.create_key()
+    reply = await client.verify(key.token)
     assert (reply.status, reply.json["code"], reply.json["key_id"]) == (503, "UNAVAILABLE", key.id)
-    ready = await here.ask("GET", "/readyz")
+    ready = await client.request("GET", "/readyz")
     assert (ready.status, ready.json["checks"]["redis"]) == (503, "unavailable")
 
 
@@ -105,48 +105,49 @@ async def test_without_database_keys_are_denied_after_bound(gateway: Any, start:
         await runner.migrate(login(server.owner_url, "url"))
         _, port, _ = start(server.app_url, redis_url, GATEHOUSE_MAX_STALENESS_MS="1500")
         async with asyncpg.create_pool(server.app_url, min_size=1, max_size=1) as pool:
-            here = dataclasses.replace(gateway, port=port, pool=pool)
-            key, never_seen = await here.mint(), await here.mint()
-            assert (await here.verify(key.token)).json["valid"]
+            client = dataclasses.replace(gateway, port=port, pool=pool)
+            unlimited = [{"name": "requests", "quota": 10**9, "window_s": 1, "burst": 10**9}]
+            key, uncached = await client.create_key(limits=unlimited), await client.create_key()
+            assert (await client.verify(key.token)).json["valid"]
             await pool.close()
         os.kill(int((server.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
         received: list[tuple[int, str, int]] = []
         async with asyncio.timeout(20):
             while not received or received[-1][1] == "VALID":
-                reply = await here.verify(key.token)
+                reply = await client.verify(key.token)
                 received.append((reply.status, reply.json["code"], reply.json["staleness_ms"]))
         assert received[-1][:2] == (503, "UNAVAILABLE")
         assert all(staleness <= 1500 for _, code, staleness in received if code == "VALID")
-        unknown = await here.verify(never_seen.token)
+        unknown = await client.verify(uncached.token)
         assert (unknown.status, unknown.json["code"], unknown.json["key_id"]) == (503, "UNAVAILABLE", None)
-        header = await here.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
+        header = await client.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")
         assert (header.status, header.header("retry-after")) == (503, "1")
-        proxied = await here.ask("GET", "/cores/docs/x", f"X-API-Key: {key.token}")
+        proxied = await client.request("GET", "/cores/docs/x", f"X-API-Key: {key.token}")
         assert (proxied.status, proxied.json["code"]) == (503, "UNAVAILABLE")
-        assert (await here.verify("nonsense")).json["code"] == "NOT_FOUND"
-        ready = await here.ask("GET", "/readyz")
+        assert (await client.verify("nonsense")).json["code"] == "NOT_FOUND"
+        ready = await client.request("GET", "/readyz")
         assert (ready.status, ready.json["checks"]["keys"]) == (503, "unavailable")
-        assert (await here.ask("GET", "/healthz")).status == 200
+        assert (await client.request("GET", "/healthz")).status == 200
 
 
 @pytest.mark.requirement("TR-13")
 async def test_workers_share_limits_and_metrics(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
     _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2")
-    here = gateway.at(port)
-    key = await here.mint(limits=[{"name": "requests", "quota": 10, "window_s": 3600, "burst": 10}])
-    replies = await asyncio.gather(*(here.verify(key.token) for _ in range(40)))
+    client = gateway.on_port(port)
+    key = await client.create_key(limits=[{"name": "requests", "quota": 10, "window_s": 3600, "burst": 10}])
+    replies = await asyncio.gather(*(client.verify(key.token) for _ in range(40)))
     assert sum(reply.json["valid"] for reply in replies) == 10
-    metrics = (await here.ask("GET", "/metrics")).body.decode()
+    metrics = (await client.request("GET", "/metrics")).body.decode()
     assert 'gatehouse_decisions_total{code="VALID"} 10.0' in metrics
     assert 'gatehouse_decisions_total{code="RATE_LIMITED"} 30.0' in metrics
-    await here.revoke(key)
-    answers = await asyncio.gather(*(here.verify(key.token) for _ in range(20)))
-    assert {reply.json["code"] for reply in answers} == {"NOT_FOUND"}
+    await client.revoke(key)
+    replies = await asyncio.gather(*(client.verify(key.token) for _ in range(20)))
+    assert {reply.json["code"] for reply in replies} == {"NOT_FOUND"}
 
 
 async def test_log_level_warning_omits_requests(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
     _, port, log = start(database.app_url, redis_url, GATEHOUSE_LOG_LEVEL="warning")
-    assert (await gateway.at(port).ask("GET", "/healthz")).status == 200
+    assert (await gateway.on_port(port).request("GET", "/healthz")).status == 200
     assert Path(log).read_text() == ""
 
 
@@ -178,14 +179,14 @@ def _levels(log: Path) -> list[str]:
 async def test_disabled_features_are_not_served(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
     off = "proxy=off,batch-verify=off,header-verify=off,self-revocation=off"
     _, port, _ = start(database.app_url, redis_url, GATEHOUSE_FEATURES=off)
-    here = gateway.at(port)
+    client = gateway.on_port(port)
     for method, path in (("POST", "/v1/keys/verify-batch"), ("POST", "/v1/keys/revoke-self"), ("GET", "/cores/docs/a")):
-        assert (await here.ask(method, path)).status == 404
-    assert (await here.ask("PUT", "/v1/cores/docs")).status == 404
-    assert (await here.ask("GET", "/v1/keys/verify")).status == 405
-    key = await here.mint()
-    assert (await here.verify(key.token)).json["valid"]
-    assert (await here.ask("GET", "/readyz")).json["features_off"] == [
+        assert (await client.request(method, path)).status == 404
+    assert (await client.request("PUT", "/v1/cores/docs")).status == 404
+    assert (await client.request("GET", "/v1/keys/verify")).status == 405
+    key = await client.create_key()
+    assert (await client.verify(key.token)).json["valid"]
+    assert (await client.request("GET", "/readyz")).json["features_off"] == [
         "batch-verify",
         "header-verify",
         "proxy",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,19 +16,13 @@ from sandbox.ports import free_port
 
 
 @pytest.fixture
-async def key(gateway: Any, core: Any) -> AsyncIterator[Any]:
+async def key(gateway: Any, docs: Any) -> Any:
     """A key with scope cores:read; the recording Core is registered as docs."""
-    agent, reply = await gateway.register(core.url)
-    assert reply.status == 200, reply.body
-    reader = await gateway.mint()
-    reader.agent = agent
-    yield reader
-    # The next test registers with another key, which could not take a name with a live lease.
-    await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'docs'")
+    return await gateway.create_key()
 
 
 async def get(gateway: Any, key: Any, path: str, *headers: str, method: str = "GET", body: bytes | None = None) -> Any:
-    return await gateway.ask(method, path, f"Authorization: Bearer {key.token}", *headers, body=body)
+    return await gateway.request(method, path, f"Authorization: Bearer {key.token}", *headers, body=body)
 
 
 @pytest.mark.requirement("CG-04")
@@ -139,8 +131,8 @@ async def test_slow_response_is_streamed(gateway: Any, core: Any, key: Any) -> N
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(f"GET /cores/docs/slow HTTP/1.1\r\nHost: g\r\nX-API-Key: {key.token}\r\n\r\n".encode())
     async with asyncio.timeout(10):
-        await reader.readuntil(b"first")  # the Core waits for go_on, so a buffering gateway would hang here
-        core.go_on.set()
+        await reader.readuntil(b"first")  # the Core waits for `resume`, so a gateway that buffers would block
+        core.resume.set()
         await reader.readuntil(b"second")
     writer.close()
 
@@ -151,7 +143,7 @@ async def test_client_disconnect_ends_core_request(gateway: Any, core: Any, key:
     async with asyncio.timeout(10):
         await reader.readuntil(b"first")
         writer.close()
-        await core.gone.wait()
+        await core.disconnected.wait()
 
 
 async def test_large_response_is_complete(gateway: Any, core: Any, key: Any) -> None:
@@ -175,9 +167,9 @@ async def test_dropped_connection_is_502_and_retried_if_safe(gateway: Any, core:
 
 
 @pytest.mark.requirement("CG-11")
-async def test_core_that_is_down_is_502(gateway: Any, core: Any, key: Any) -> None:
+async def test_core_that_is_down_is_502(gateway: Any, docs: Any, key: Any) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    assert (await gateway.put_core(key.agent, "docs", {"url": nowhere})).status == 200
+    assert (await gateway.put_core(docs, "docs", {"url": nowhere})).status == 200
     reply = await get(gateway, key, "/cores/docs/x")
     assert (reply.status, reply.json["code"], reply.header("content-type")) == (
         502,
@@ -199,21 +191,21 @@ async def test_core_with_expired_lease_is_503(gateway: Any, core: Any, key: Any)
 
 async def test_unknown_core_is_404_for_valid_key_only(gateway: Any, key: Any) -> None:
     assert (await get(gateway, key, "/cores/nothing/x")).json["code"] == "not_found"
-    assert (await gateway.ask("GET", "/cores/nothing/x", "X-API-Key: nonsense")).status == 401
-    assert (await gateway.ask("GET", "/cores/nothing/x")).status == 401
+    assert (await gateway.request("GET", "/cores/nothing/x", "X-API-Key: nonsense")).status == 401
+    assert (await gateway.request("GET", "/cores/nothing/x")).status == 401
 
 
 @pytest.mark.parametrize(
     ("columns", "code"), [({"cores": ["wiki"]}, "FORBIDDEN"), ({"scopes": ["files:list"]}, "INSUFFICIENT_PERMISSIONS")]
 )
 async def test_key_without_access_is_403(gateway: Any, core: Any, key: Any, columns: dict[str, Any], code: str) -> None:
-    reply = await get(gateway, await gateway.mint(**columns), "/cores/docs/x")
+    reply = await get(gateway, await gateway.create_key(**columns), "/cores/docs/x")
     assert (reply.status, reply.json["code"], core.requests) == (403, code, [])
 
 
 @pytest.mark.requirement("CG-06")
 async def test_rate_limited_request_does_not_reach_core(gateway: Any, core: Any, key: Any) -> None:
-    small = await gateway.mint(limits=[{"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}])
+    small = await gateway.create_key(limits=[{"name": "requests", "quota": 2, "window_s": 3600, "burst": 2}])
     assert [(await get(gateway, small, "/cores/docs/x")).status for _ in range(3)] == [200, 200, 429]
     reply = await get(gateway, small, "/cores/docs/x")
     assert (reply.json["code"], reply.header("retry-after"), reply.header("ratelimit")) == (
@@ -301,7 +293,7 @@ async def test_upgrade_is_rejected(gateway: Any, core: Any, key: Any) -> None:
 
 
 async def test_token_in_query_is_ignored(gateway: Any, core: Any, key: Any) -> None:
-    assert (await gateway.ask("GET", f"/cores/docs/x?api_key={key.token}&key={key.token}")).status == 401
+    assert (await gateway.request("GET", f"/cores/docs/x?api_key={key.token}&key={key.token}")).status == 401
 
 
 @pytest.mark.requirement("CG-12")
@@ -337,14 +329,14 @@ async def test_requests_in_progress_of_a_key_are_bounded(
     gateway: Any, core: Any, key: Any, start: Any, database: Any, redis_url: str
 ) -> None:
     _, port, _ = start(database.app_url, redis_url, GATEHOUSE_KEY_REQUESTS_MAX="3")
-    here, other = replace(gateway, port=port), await gateway.mint()
-    held = [asyncio.create_task(get(here, key, "/cores/docs/slow")) for _ in range(3)]
+    client, other = gateway.on_port(port), await gateway.create_key()
+    pending = [asyncio.create_task(get(client, key, "/cores/docs/slow")) for _ in range(3)]
     async with asyncio.timeout(20):
         while len(core.requests) < 3:
             await asyncio.sleep(0.005)
-    reply = await get(here, key, "/cores/docs/x")
+    reply = await get(client, key, "/cores/docs/x")
     assert (reply.status, reply.json["code"]) == (429, "too_many_requests")
-    assert (await get(here, other, "/cores/docs/x")).status == 200
-    core.go_on.set()
-    assert [reply.body for reply in await asyncio.gather(*held)] == [b"firstsecond"] * 3
-    assert (await get(here, key, "/cores/docs/x")).status == 200
+    assert (await get(client, other, "/cores/docs/x")).status == 200
+    core.resume.set()
+    assert [reply.body for reply in await asyncio.gather(*pending)] == [b"firstsecond"] * 3
+    assert (await get(client, key, "/cores/docs/x")).status == 200

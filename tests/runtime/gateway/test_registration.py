@@ -16,7 +16,7 @@ from gatehouse.db.pool import Pool
 
 @pytest.fixture
 async def agent(gateway: Any) -> AsyncIterator[Any]:
-    yield await gateway.mint(scopes=["cores:register"])
+    yield await gateway.create_key(scopes=["cores:register"])
     await gateway.pool.execute("UPDATE core SET draining = true WHERE NOT draining")
 
 
@@ -46,11 +46,11 @@ async def test_heartbeat_extends_lease_only(gateway: Any, core: Any, agent: Any)
 
 @pytest.mark.requirement("CG-03")
 async def test_new_url_of_same_key_takes_over(gateway: Any, core: Any, agent: Any) -> None:
-    reader = await gateway.mint()
+    reader = await gateway.create_key()
     await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
-    assert (await gateway.ask("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")).status == 502
+    assert (await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")).status == 502
     await gateway.put_core(agent, "docs", {"url": core.url})
-    assert (await gateway.ask("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")).status == 200
+    assert (await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")).status == 200
 
 
 async def test_renewal_may_change_url(gateway: Any, core: Any, agent: Any) -> None:
@@ -63,8 +63,8 @@ async def test_renewal_may_change_url(gateway: Any, core: Any, agent: Any) -> No
 
 async def test_name_with_live_lease_cannot_be_taken(gateway: Any, core: Any, agent: Any) -> None:
     await gateway.put_core(agent, "docs", {"url": core.url})
-    thief = await gateway.mint(scopes=["cores:register"])
-    reply = await gateway.put_core(thief, "docs", {"url": "http://127.0.0.1:1"})
+    other = await gateway.create_key(scopes=["cores:register"])
+    reply = await gateway.put_core(other, "docs", {"url": "http://127.0.0.1:1"})
     assert (reply.status, reply.json["code"]) == (409, "conflict")
     assert await gateway.pool.fetchval("SELECT url FROM core WHERE name = 'docs'") == core.url
 
@@ -72,8 +72,8 @@ async def test_name_with_live_lease_cannot_be_taken(gateway: Any, core: Any, age
 async def test_name_with_expired_lease_can_be_taken(gateway: Any, core: Any, agent: Any) -> None:
     await gateway.put_core(agent, "docs", {"url": "http://127.0.0.1:1"})
     await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '1 second'")
-    heir = await gateway.mint(scopes=["cores:register"])
-    assert (await gateway.put_core(heir, "docs", {"url": core.url})).status == 200
+    other = await gateway.create_key(scopes=["cores:register"])
+    assert (await gateway.put_core(other, "docs", {"url": core.url})).status == 200
 
 
 async def test_lost_lease_cannot_be_renewed(gateway: Any, core: Any, agent: Any) -> None:
@@ -85,18 +85,18 @@ async def test_lost_lease_cannot_be_renewed(gateway: Any, core: Any, agent: Any)
 
 async def test_lease_of_other_key_cannot_be_changed(gateway: Any, core: Any, agent: Any) -> None:
     lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
-    other = await gateway.mint(scopes=["cores:register"])
+    other = await gateway.create_key(scopes=["cores:register"])
     assert (await gateway.put_core(other, "docs", {"lease_id": lease["lease_id"]})).status == 409
     target = f"/v1/cores/docs?lease_id={lease['lease_id']}"
-    assert (await gateway.ask("DELETE", target, f"X-API-Key: {other.token}")).status == 409
+    assert (await gateway.request("DELETE", target, f"X-API-Key: {other.token}")).status == 409
 
 
 async def test_drained_core_gets_no_requests(gateway: Any, core: Any, agent: Any) -> None:
-    reader = await gateway.mint()
+    reader = await gateway.create_key()
     lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
     target = f"/v1/cores/docs?lease_id={lease['lease_id']}"
-    assert (await gateway.ask("DELETE", target, f"X-API-Key: {agent.token}")).status == 204
-    reply = await gateway.ask("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")
+    assert (await gateway.request("DELETE", target, f"X-API-Key: {agent.token}")).status == 204
+    reply = await gateway.request("GET", "/cores/docs/x", f"X-API-Key: {reader.token}")
     assert (reply.status, reply.json["code"]) == (503, "core_not_registered")
     assert core.requests == []
 
@@ -142,17 +142,17 @@ async def test_invalid_core_name_is_rejected(gateway: Any, core: Any, agent: Any
 
 
 async def test_registration_needs_scope_and_name(gateway: Any, core: Any, agent: Any) -> None:
-    reader = await gateway.mint()
+    reader = await gateway.create_key()
     assert (await gateway.put_core(reader, "docs", {"url": core.url})).json["code"] == "INSUFFICIENT_PERMISSIONS"
-    other = await gateway.mint(scopes=["cores:register"], cores=["wiki"])
+    other = await gateway.create_key(scopes=["cores:register"], cores=["wiki"])
     assert (await gateway.put_core(other, "docs", {"url": core.url})).json["code"] == "FORBIDDEN"
-    assert (await gateway.ask("PUT", "/v1/cores/docs", body=b"{}")).status == 401
+    assert (await gateway.request("PUT", "/v1/cores/docs", body=b"{}")).status == 401
 
 
 @pytest.mark.requirement("TR-11")
 async def test_registrations_are_audited(gateway: Any, core: Any, agent: Any, database: Any) -> None:
     lease = (await gateway.put_core(agent, "docs", {"url": core.url})).json
-    await gateway.ask("DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", f"X-API-Key: {agent.token}")
+    await gateway.request("DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", f"X-API-Key: {agent.token}")
     pool = Pool(database.app, application="test", size_max=1)
     trail = AuditRepository(pool)
     page = await trail.page(before=None, size=2, only=AuditFilter(target_id="docs"))

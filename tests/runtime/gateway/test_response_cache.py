@@ -12,7 +12,7 @@ from tests.runtime.gateway.conftest import Gateway, Key, Reply
 
 
 @dataclass
-class Shelf:
+class FileCore:
     """A Core with changing files, which returns 304 for the current version."""
 
     port: int = 0
@@ -35,7 +35,7 @@ class Shelf:
                 self.sent.append(status)
                 body = b"" if status == 304 else self.body if status == 200 else b"no"
                 length = "" if status == 304 else f"Content-Length: {len(body)}\r\n"
-                head = f"HTTP/1.1 {status} Said\r\nETag: {self.etag}\r\n{self.more}X-Answer: {len(self.sent)}\r\n{length}\r\n"
+                head = f"HTTP/1.1 {status} Status\r\nETag: {self.etag}\r\n{self.more}X-Response: {len(self.sent)}\r\n{length}\r\n"
                 writer.write(head.encode() + (b"" if lines[0].startswith("HEAD") else body))
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionResetError):
@@ -45,8 +45,8 @@ class Shelf:
 
 
 @pytest.fixture
-async def shelf() -> AsyncIterator[Shelf]:
-    created = Shelf()
+async def file_core() -> AsyncIterator[FileCore]:
+    created = FileCore()
     server = await asyncio.start_server(created.serve, "127.0.0.1", 0)
     created.port = server.sockets[0].getsockname()[1]
     yield created
@@ -54,48 +54,50 @@ async def shelf() -> AsyncIterator[Shelf]:
 
 
 @pytest.fixture
-async def reader(gateway: Gateway, shelf: Shelf) -> Key:
+async def reader(gateway: Gateway, file_core: FileCore) -> Key:
     """A key with scope cores:read; the Core is registered."""
-    _, reply = await gateway.register(f"http://127.0.0.1:{shelf.port}", name=f"shelf-{shelf.port}")
+    _, reply = await gateway.register(f"http://127.0.0.1:{file_core.port}", name=f"files-{file_core.port}")
     assert reply.status in {200, 201}, reply.body
-    return await gateway.mint()
+    return await gateway.create_key()
 
 
-async def read(gateway: Gateway, shelf: Shelf, key: Key, *headers: str, path: str = "file", method: str = "GET") -> Reply:
-    return await gateway.ask(method, f"/cores/shelf-{shelf.port}/{path}", f"X-API-Key: {key.token}", *headers)
+async def read(gateway: Gateway, file_core: FileCore, key: Key, *headers: str, path: str = "file", method: str = "GET") -> Reply:
+    return await gateway.request(method, f"/cores/files-{file_core.port}/{path}", f"X-API-Key: {key.token}", *headers)
 
 
 @pytest.mark.requirement("CG-10")
-async def test_unchanged_file_is_revalidated(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
-    replies = [await read(gateway, shelf, reader) for _ in range(3)]
+async def test_unchanged_file_is_revalidated(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    replies = [await read(gateway, file_core, reader) for _ in range(3)]
     assert [(reply.status, reply.body, reply.header("etag")) for reply in replies] == [(200, b"first edition", '"1"')] * 3
-    assert shelf.sent == [200, 304, 304]
-    assert [reply.header("x-answer") for reply in replies] == ["1", "2", "3"]  # updated by the 304 (RFC 9111, section 3.2)
+    assert file_core.sent == [200, 304, 304]
+    assert [reply.header("x-response") for reply in replies] == ["1", "2", "3"]  # updated by the 304 (RFC 9111, section 3.2)
 
 
 @pytest.mark.requirement("CG-10")
-async def test_changed_file_is_served_at_once(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
-    await read(gateway, shelf, reader)
-    shelf.body, shelf.etag = b"second edition", '"2"'
-    assert (await read(gateway, shelf, reader)).body == b"second edition"
-    assert (await read(gateway, shelf, reader)).body == b"second edition"
-    assert shelf.sent == [200, 200, 304]
+async def test_changed_file_is_served_at_once(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    await read(gateway, file_core, reader)
+    file_core.body, file_core.etag = b"second edition", '"2"'
+    assert (await read(gateway, file_core, reader)).body == b"second edition"
+    assert (await read(gateway, file_core, reader)).body == b"second edition"
+    assert file_core.sent == [200, 200, 304]
 
 
 @pytest.mark.parametrize("status", [403, 404, 410, 500, 503])
-async def test_denied_revalidation_is_not_served_from_cache(gateway: Gateway, shelf: Shelf, reader: Key, status: int) -> None:
-    await read(gateway, shelf, reader)
-    shelf.status = status
-    assert (await read(gateway, shelf, reader)).status == status
+async def test_denied_revalidation_is_not_served_from_cache(
+    gateway: Gateway, file_core: FileCore, reader: Key, status: int
+) -> None:
+    await read(gateway, file_core, reader)
+    file_core.status = status
+    assert (await read(gateway, file_core, reader)).status == status
 
 
 @pytest.mark.requirement("CG-10")
-async def test_denied_key_gets_nothing_from_cache(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
-    await read(gateway, shelf, reader)
-    other = await gateway.mint(cores=["another"])
+async def test_denied_key_gets_nothing_from_cache(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    await read(gateway, file_core, reader)
+    other = await gateway.create_key(cores=["another"])
     await gateway.revoke(reader)
-    assert [(await read(gateway, shelf, key)).status for key in (reader, other)] == [401, 403]
-    assert len(shelf.requests) == 1
+    assert [(await read(gateway, file_core, key)).status for key in (reader, other)] == [401, 403]
+    assert len(file_core.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -114,82 +116,84 @@ async def test_denied_key_gets_nothing_from_cache(gateway: Gateway, shelf: Shelf
     ],
 )
 async def test_uncacheable_response_is_not_stored(
-    gateway: Gateway, shelf: Shelf, reader: Key, more: str | None, etag: str
+    gateway: Gateway, file_core: FileCore, reader: Key, more: str | None, etag: str
 ) -> None:
-    shelf.more, shelf.etag = shelf.more if more is None else more, etag
-    await read(gateway, shelf, reader)
-    await read(gateway, shelf, reader)
-    assert shelf.sent == [200, 200]
+    file_core.more, file_core.etag = file_core.more if more is None else more, etag
+    await read(gateway, file_core, reader)
+    await read(gateway, file_core, reader)
+    assert file_core.sent == [200, 200]
 
 
 @pytest.mark.requirement("CG-10")
 @pytest.mark.parametrize("control", ["", "Cache-Control: no-cache\r\n", "Cache-Control: private\r\n"])
-async def test_response_is_not_shared_between_keys(gateway: Gateway, shelf: Shelf, reader: Key, control: str) -> None:
+async def test_response_is_not_shared_between_keys(gateway: Gateway, file_core: FileCore, reader: Key, control: str) -> None:
     """A Core may answer each key differently under one ETag, such as the version of a row."""
-    other = await gateway.mint()
-    shelf.more = control
-    shelf.body = b"data of the first key"
-    await read(gateway, shelf, reader)
-    shelf.body = b"data of the other key"
-    assert (await read(gateway, shelf, other)).body == b"data of the other key"
+    other = await gateway.create_key()
+    file_core.more = control
+    file_core.body = b"data of the first key"
+    await read(gateway, file_core, reader)
+    file_core.body = b"data of the other key"
+    assert (await read(gateway, file_core, other)).body == b"data of the other key"
 
 
-async def test_304_that_is_not_public_is_not_answered_from_cache(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
-    other = await gateway.mint()
-    await read(gateway, shelf, reader)
-    shelf.more, shelf.body = "Cache-Control: private\r\n", b"data of the other key"
-    reply = await read(gateway, shelf, other)
+async def test_304_that_is_not_public_is_not_answered_from_cache(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    other = await gateway.create_key()
+    await read(gateway, file_core, reader)
+    file_core.more, file_core.body = "Cache-Control: private\r\n", b"data of the other key"
+    reply = await read(gateway, file_core, other)
     assert (reply.status, reply.body) == (200, b"data of the other key")
-    assert shelf.sent == [200, 304, 200]
+    assert file_core.sent == [200, 304, 200]
 
 
 @pytest.mark.parametrize(
     "header",
     ["Range: bytes=0-3", 'If-None-Match: "x"', "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", "Cache-Control: no-store"],
 )
-async def test_conditional_request_is_forwarded_unchanged(gateway: Gateway, shelf: Shelf, reader: Key, header: str) -> None:
-    await read(gateway, shelf, reader)
-    await read(gateway, shelf, reader, header)
+async def test_conditional_request_is_forwarded_unchanged(
+    gateway: Gateway, file_core: FileCore, reader: Key, header: str
+) -> None:
+    await read(gateway, file_core, reader)
+    await read(gateway, file_core, reader, header)
     name, _, value = header.partition(": ")
-    assert shelf.requests[1][name.lower()] == value
-    assert shelf.requests[1].get("if-none-match") == (value if name == "If-None-Match" else None)
+    assert file_core.requests[1][name.lower()] == value
+    assert file_core.requests[1].get("if-none-match") == (value if name == "If-None-Match" else None)
 
 
-async def test_client_gets_its_own_304(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
-    await read(gateway, shelf, reader)
-    assert (await read(gateway, shelf, reader, 'If-None-Match: "1"')).status == 304
+async def test_client_gets_its_own_304(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    await read(gateway, file_core, reader)
+    assert (await read(gateway, file_core, reader, 'If-None-Match: "1"')).status == 304
 
 
-async def test_cache_key_separates_variants(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
-    await read(gateway, shelf, reader)
-    assert (await read(gateway, shelf, reader, method="HEAD")).body == b""
+async def test_cache_key_separates_variants(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    await read(gateway, file_core, reader)
+    assert (await read(gateway, file_core, reader, method="HEAD")).body == b""
     for path in ("file?a", "File"):
-        await read(gateway, shelf, reader, path=path)
-    await read(gateway, shelf, reader, "Accept-Encoding: br")
-    assert shelf.sent == [200] * 5
+        await read(gateway, file_core, reader, path=path)
+    await read(gateway, file_core, reader, "Accept-Encoding: br")
+    assert file_core.sent == [200] * 5
 
 
-async def test_streamed_file_is_cached_up_to_one_mebibyte(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
-    shelf.body = bytes(range(256)) * 2000  # larger than INLINE_BYTES_MAX
-    assert [(await read(gateway, shelf, reader)).body == shelf.body for _ in range(2)] == [True, True]
-    shelf.body, shelf.etag = b"x" * 1_048_577, '"3"'
-    assert [len((await read(gateway, shelf, reader)).body) for _ in range(2)] == [1_048_577] * 2
-    assert shelf.sent == [200, 304, 200, 200]
+async def test_streamed_file_is_cached_up_to_one_mebibyte(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    file_core.body = bytes(range(256)) * 2000  # larger than INLINE_BYTES_MAX
+    assert [(await read(gateway, file_core, reader)).body == file_core.body for _ in range(2)] == [True, True]
+    file_core.body, file_core.etag = b"x" * 1_048_577, '"3"'
+    assert [len((await read(gateway, file_core, reader)).body) for _ in range(2)] == [1_048_577] * 2
+    assert file_core.sent == [200, 304, 200, 200]
 
 
-async def test_new_registration_starts_with_empty_cache(gateway: Gateway, shelf: Shelf) -> None:
-    name = f"shelf-{shelf.port}"
-    agent, _ = await gateway.register(f"http://127.0.0.1:{shelf.port}", name=name)
-    key = await gateway.mint()
-    await read(gateway, shelf, key)
-    await gateway.put_core(agent, name, {"url": f"http://127.0.0.1:{shelf.port}"})
-    await read(gateway, shelf, key)
-    assert shelf.sent == [200, 200]
+async def test_new_registration_starts_with_empty_cache(gateway: Gateway, file_core: FileCore) -> None:
+    name = f"files-{file_core.port}"
+    agent, _ = await gateway.register(f"http://127.0.0.1:{file_core.port}", name=name)
+    key = await gateway.create_key()
+    await read(gateway, file_core, key)
+    await gateway.put_core(agent, name, {"url": f"http://127.0.0.1:{file_core.port}"})
+    await read(gateway, file_core, key)
+    assert file_core.sent == [200, 200]
 
 
-async def test_cache_hits_are_counted(gateway: Gateway, shelf: Shelf, reader: Key) -> None:
+async def test_cache_hits_are_counted(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
     hits = 'gatehouse_core_cache_total{outcome="hit"}'
-    await read(gateway, shelf, reader)
+    await read(gateway, file_core, reader)
     before = await gateway.metric(hits)
-    await read(gateway, shelf, reader)
+    await read(gateway, file_core, reader)
     assert await gateway.metric(hits) == before + 1

@@ -28,13 +28,13 @@ async def until_written(gateway: Gateway, key_id: str, count: int) -> None:
 @pytest.mark.requirement("TR-13")
 async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any) -> None:
     await gateway.register(core.url, "counted")
-    key = await gateway.mint(limits=[{"name": "requests", "quota": 4, "window_s": 3600, "burst": 4}])
+    key = await gateway.create_key(limits=[{"name": "requests", "quota": 4, "window_s": 3600, "burst": 4}])
     header = f"X-API-Key: {key.token}"
     await gateway.verify(key.token)
-    await gateway.ask("GET", "/v1/keys/verify?core=counted", header)
-    await gateway.ask("GET", "/cores/counted/x", header)
-    await gateway.ask("GET", "/cores/made-up/x", header)
-    await gateway.ask("GET", "/cores/counted/x", header)
+    await gateway.request("GET", "/v1/keys/verify?core=counted", header)
+    await gateway.request("GET", "/cores/counted/x", header)
+    await gateway.request("GET", "/cores/made-up/x", header)
+    await gateway.request("GET", "/cores/counted/x", header)
     await until_written(gateway, key.id, 5)
     rows = await gateway.pool.fetch("SELECT core, code, count FROM usage_count WHERE key_id = $1 AND width_s = 86400", key.id)
     assert {(row["core"], row["code"]): row["count"] for row in rows} == {
@@ -51,7 +51,7 @@ async def test_every_use_is_counted_by_core_and_code(gateway: Gateway, core: Any
 
 @pytest.mark.requirement("TR-13")
 async def test_every_batch_item_is_counted(gateway: Gateway) -> None:
-    first, second = await gateway.mint(), await gateway.mint()
+    first, second = await gateway.create_key(), await gateway.create_key()
     tokens = [{"token": token, "core": core} for token, core in ((first.token, "a"), (second.token, "b"), (second.token, "b"))]
     await gateway.post("/v1/keys/verify-batch", {"keys": tokens})
     await until_written(gateway, second.id, 2)
@@ -61,7 +61,7 @@ async def test_every_batch_item_is_counted(gateway: Gateway) -> None:
 
 
 async def test_unknown_token_is_counted_without_key(gateway: Gateway) -> None:
-    key = await gateway.mint()
+    key = await gateway.create_key()
     before = await written(gateway, "")
     forged = key.token[:30] + ("A" if key.token[30] != "A" else "B") + key.token[31:]
     await gateway.verify(forged)
@@ -72,10 +72,10 @@ async def test_unknown_token_is_counted_without_key(gateway: Gateway) -> None:
 @pytest.mark.requirement("TR-13")
 async def test_stopped_gateway_loses_no_count(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
     child, port, _ = start(database.app_url, redis_url)
-    here = gateway.at(port)
-    key = await here.mint()
+    client = gateway.on_port(port)
+    key = await client.create_key()
     for _ in range(4):
-        await asyncio.gather(*(here.verify(key.token) for _ in range(25)))
+        await asyncio.gather(*(client.verify(key.token) for _ in range(25)))
     child.stop(signal.SIGTERM)
     assert await written(gateway, key.id) == 100
 
@@ -83,11 +83,11 @@ async def test_stopped_gateway_loses_no_count(gateway: Gateway, start: Any, data
 @pytest.mark.requirement("TR-13")
 async def test_killed_gateway_loses_unwritten_counts_only(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
     child, port, _ = start(database.app_url, redis_url)
-    here = gateway.at(port)
-    key = await here.mint()
-    await asyncio.gather(*(here.verify(key.token) for _ in range(40)))
+    client = gateway.on_port(port)
+    key = await client.create_key()
+    await asyncio.gather(*(client.verify(key.token) for _ in range(40)))
     await until_written(gateway, key.id, 40)
-    await asyncio.gather(*(here.verify(key.token) for _ in range(30)))
+    await asyncio.gather(*(client.verify(key.token) for _ in range(30)))
     before = await written(gateway, key.id)
     child.stop(signal.SIGKILL)
     left = await written(gateway, key.id)
@@ -95,7 +95,7 @@ async def test_killed_gateway_loses_unwritten_counts_only(gateway: Gateway, star
 
 
 async def test_metrics_show_pending_usage(gateway: Gateway) -> None:
-    metrics = (await gateway.ask("GET", "/metrics")).body.decode()
+    metrics = (await gateway.request("GET", "/metrics")).body.decode()
     assert "gatehouse_usage_pending " in metrics
     assert "gatehouse_usage_written_total " in metrics
 
@@ -104,9 +104,9 @@ async def test_metrics_show_pending_usage(gateway: Gateway) -> None:
 async def test_usage_lines_ignore_log_level(gateway: Gateway, start: Any, database: Any, redis_url: str) -> None:
     expected = {"GATEHOUSE_LOG_LEVEL": "error", "GATEHOUSE_METRICS_NAMESPACE": "Gatehouse/test"}
     child, port, log = start(database.app_url, redis_url, **expected)
-    here = gateway.at(port)
-    key = await here.mint()
-    await asyncio.gather(*(here.verify(key.token) for _ in range(20)), *(here.verify("nonsense") for _ in range(5)))
+    client = gateway.on_port(port)
+    key = await client.create_key()
+    await asyncio.gather(*(client.verify(key.token) for _ in range(20)), *(client.verify("nonsense") for _ in range(5)))
     child.stop(signal.SIGTERM)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     counts = {line["Code"]: line["KeyDecisions"] for line in lines if "Code" in line}

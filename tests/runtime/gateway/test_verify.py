@@ -15,14 +15,14 @@ ONE = {"name": "requests", "quota": 3, "window_s": 3600, "burst": 3}
 
 @pytest.mark.requirement("TR-07")
 async def test_valid_key_is_described(gateway: Any) -> None:
-    key = await gateway.mint(expires_at=datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC), limits=[ONE])
+    key = await gateway.create_key(expires_at=datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC), limits=[ONE])
     reply = await gateway.verify(key.token, scopes=["cores:read"])
-    answer = reply.json
+    result = reply.json
     assert reply.status == 200
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", answer.pop("decided_at"))
-    assert answer.pop("request_id") == reply.header("x-request-id")
-    assert 0 <= answer.pop("staleness_ms") < 3000
-    (limit,) = answer.pop("limits")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", result.pop("decided_at"))
+    assert result.pop("request_id") == reply.header("x-request-id")
+    assert 0 <= result.pop("staleness_ms") < 3000
+    (limit,) = result.pop("limits")
     assert 1199 <= limit.pop("reset_s") <= 1200
     assert limit == {
         "name": "requests",
@@ -32,7 +32,7 @@ async def test_valid_key_is_described(gateway: Any) -> None:
         "exceeded": False,
         "degraded": False,
     }
-    assert answer == {
+    assert result == {
         "valid": True,
         "code": "VALID",
         "key_id": key.id,
@@ -47,7 +47,7 @@ async def test_valid_key_is_described(gateway: Any) -> None:
 
 
 async def test_rate_limit_headers(gateway: Any) -> None:
-    key = await gateway.mint(limits=[ONE, {"name": "daily", "quota": 10, "window_s": 86400, "burst": 10}])
+    key = await gateway.create_key(limits=[ONE, {"name": "daily", "quota": 10, "window_s": 86400, "burst": 10}])
     reply = await gateway.verify(key.token)
     assert reply.header("ratelimit-policy") == '"requests";q=3;w=3600, "daily";q=10;w=86400'
     assert reply.header("ratelimit") == '"requests";r=2;t=1200, "daily";r=9;t=8640'
@@ -55,22 +55,22 @@ async def test_rate_limit_headers(gateway: Any) -> None:
 
 @pytest.mark.parametrize("token", ["", "nonsense", "gtk_test_" + "0" * 61, "ghp_abc", "gtk_test_ü"])
 async def test_malformed_token_is_not_found(gateway: Any, token: str) -> None:
-    answer = (await gateway.verify(token)).json
-    assert (answer["valid"], answer["code"]) == (False, "NOT_FOUND")
-    assert [answer[name] for name in NULL_FIELDS] == [None] * 6
+    result = (await gateway.verify(token)).json
+    assert (result["valid"], result["code"]) == (False, "NOT_FOUND")
+    assert [result[name] for name in NULL_FIELDS] == [None] * 6
 
 
 async def test_wrong_secret_looks_like_unknown_key(gateway: Any) -> None:
-    known, stranger = await gateway.mint(), await gateway.mint()
+    known, other = await gateway.create_key(), await gateway.create_key()
     await gateway.pool.execute("UPDATE api_key SET digest = $2 WHERE id = $1", known.id, bytes(32))
-    unknown = stranger.token
-    await gateway.pool.execute("UPDATE api_key SET id = 'moved0000000' WHERE id = $1", stranger.id)
-    answers = [(await gateway.verify(token)).json for token in (known.token, unknown)]
-    for answer in answers:
+    unknown = other.token
+    await gateway.pool.execute("UPDATE api_key SET id = 'moved0000000' WHERE id = $1", other.id)
+    results = [(await gateway.verify(token)).json for token in (known.token, unknown)]
+    for result in results:
         for name in ("decided_at", "request_id", "staleness_ms"):
-            answer.pop(name)
-    assert answers[0] == answers[1]
-    assert answers[0]["code"] == "NOT_FOUND"
+            result.pop(name)
+    assert results[0] == results[1]
+    assert results[0]["code"] == "NOT_FOUND"
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ async def test_wrong_secret_looks_like_unknown_key(gateway: Any) -> None:
     ],
 )
 async def test_denial_names_code_and_key(gateway: Any, columns: dict[str, Any], members: dict[str, Any], code: str) -> None:
-    key = await gateway.mint(**columns)
-    answer = (await gateway.verify(key.token, **members)).json
-    assert (answer["valid"], answer["code"], answer["key_id"]) == (False, code, key.id)
-    assert answer["limits"] == []
+    key = await gateway.create_key(**columns)
+    result = (await gateway.verify(key.token, **members)).json
+    assert (result["valid"], result["code"], result["key_id"]) == (False, code, key.id)
+    assert result["limits"] == []
 
 
 @pytest.mark.requirement("TR-09")
 async def test_rate_limited_response_has_retry_after(gateway: Any) -> None:
-    key = await gateway.mint(limits=[ONE])
+    key = await gateway.create_key(limits=[ONE])
     for _ in range(3):
         assert (await gateway.verify(key.token)).json["valid"]
     reply = await gateway.verify(key.token)
@@ -103,37 +103,37 @@ async def test_rate_limited_response_has_retry_after(gateway: Any) -> None:
 
 
 async def test_denied_request_consumes_no_limit(gateway: Any) -> None:
-    key = await gateway.mint(limits=[ONE])
+    key = await gateway.create_key(limits=[ONE])
     for _ in range(5):
         await gateway.verify(key.token, scopes=["admin"])
     assert (await gateway.verify(key.token)).json["limits"][0]["remaining"] == 2
 
 
 async def test_key_without_limits_gets_default(gateway: Any) -> None:
-    key = await gateway.mint(limits=[])
+    key = await gateway.create_key(limits=[])
     assert (await gateway.verify(key.token)).header("ratelimit-policy") == '"requests";q=600;w=60'
 
 
 @pytest.mark.requirement("TR-09")
 async def test_concurrent_clients_get_exact_limit(gateway: Any) -> None:
-    key = await gateway.mint(limits=[{"name": "requests", "quota": 20, "window_s": 3600, "burst": 20}])
+    key = await gateway.create_key(limits=[{"name": "requests", "quota": 20, "window_s": 3600, "burst": 20}])
     replies = await asyncio.gather(*(gateway.verify(key.token) for _ in range(64)))
     assert sum(reply.json["valid"] for reply in replies) == 20
 
 
 @pytest.mark.requirement("TR-11", "CG-08")
 async def test_revoked_key_looks_unknown_on_next_request(gateway: Any) -> None:
-    key = await gateway.mint()
+    key = await gateway.create_key()
     assert (await gateway.verify(key.token)).json["valid"]
     await gateway.revoke(key)
-    answer = (await gateway.verify(key.token)).json
-    assert answer["code"] == "NOT_FOUND"
-    assert [answer[name] for name in NULL_FIELDS] == [None] * 6
+    result = (await gateway.verify(key.token)).json
+    assert result["code"] == "NOT_FOUND"
+    assert [result[name] for name in NULL_FIELDS] == [None] * 6
 
 
 async def test_no_request_succeeds_after_confirmed_revocation(gateway: Any) -> None:
     """Clients verify continuously while keys are revoked."""
-    keys = [await gateway.mint() for _ in range(5)]
+    keys = [await gateway.create_key() for _ in range(5)]
     confirmed: set[str] = set()
     wrong: list[str] = []
     done = asyncio.Event()
@@ -155,29 +155,29 @@ async def test_no_request_succeeds_after_confirmed_revocation(gateway: Any) -> N
 
 
 async def test_too_large_body_is_rejected(gateway: Any) -> None:
-    reply = await gateway.ask("POST", "/v1/keys/verify", body=b" " * 70_000)
+    reply = await gateway.request("POST", "/v1/keys/verify", body=b" " * 70_000)
     assert (reply.status, reply.json["code"]) == (413, "body_too_large")
 
 
 @pytest.mark.requirement("TR-07")
 async def test_header_verification_returns_status_only(gateway: Any) -> None:
-    key = await gateway.mint(limits=[ONE])
-    reply = await gateway.ask("GET", "/v1/keys/verify?scope=cores:read", f"Authorization: Bearer {key.token}")
+    key = await gateway.create_key(limits=[ONE])
+    reply = await gateway.request("GET", "/v1/keys/verify?scope=cores:read", f"Authorization: Bearer {key.token}")
     assert (reply.status, reply.body, reply.header("gatehouse-key-id")) == (200, b"", key.id)
-    assert (await gateway.ask("GET", "/v1/keys/verify?scope=admin", f"X-API-Key: {key.token}")).status == 403
-    assert (await gateway.ask("GET", "/v1/keys/verify", "X-API-Key: nonsense")).status == 401
+    assert (await gateway.request("GET", "/v1/keys/verify?scope=admin", f"X-API-Key: {key.token}")).status == 403
+    assert (await gateway.request("GET", "/v1/keys/verify", "X-API-Key: nonsense")).status == 401
     for _ in range(2):
         await gateway.verify(key.token)
-    assert (await gateway.ask("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")).status == 429
+    assert (await gateway.request("GET", "/v1/keys/verify", f"X-API-Key: {key.token}")).status == 429
 
 
 async def test_every_401_has_both_challenges(gateway: Any) -> None:
-    nothing = await gateway.ask("GET", "/v1/keys/verify")
-    assert (nothing.status, nothing.all("www-authenticate")) == (
+    missing = await gateway.request("GET", "/v1/keys/verify")
+    assert (missing.status, missing.all("www-authenticate")) == (
         401,
         ['Bearer realm="gatehouse"', 'ApiKey realm="gatehouse"'],
     )
-    wrong = await gateway.ask("GET", "/v1/keys/verify", "X-API-Key: nonsense")
+    wrong = await gateway.request("GET", "/v1/keys/verify", "X-API-Key: nonsense")
     assert wrong.all("www-authenticate") == [
         'Bearer realm="gatehouse", error="invalid_token"',
         'ApiKey realm="gatehouse"',

@@ -15,8 +15,8 @@ from gatehouse.keys.routes import key_service
 from tests.runtime.console_client import Console
 
 
-async def act(console: Console, key_id: str, what: str, **properties: Any) -> httpx.Response:
-    return await console.client.post(f"/v1/keys/{key_id}/{what}", json=properties)
+async def act(console: Console, key_id: str, action: str, **properties: Any) -> httpx.Response:
+    return await console.client.post(f"/v1/keys/{key_id}/{action}", json=properties)
 
 
 async def patch(console: Console, key_id: str, match: str = "*", **properties: Any) -> httpx.Response:
@@ -270,8 +270,8 @@ async def test_earlier_expiry_of_last_admin_key_is_rejected(console: Console) ->
     assert ["allow_last_admin" in reply.json()["detail"] for reply in denied] == [True] * 2
     assert (await patch(console, key_id, expires_at=soon, allow_last_admin=True)).status_code == 200
     assert (await patch(console, key_id, expires_at="2031-01-01T00:00:00Z")).status_code == 200
-    turned = await act(console, key_id, "rotate", ttl_s=60, allow_last_admin=True)
-    assert turned.status_code == 201
+    rotated = await act(console, key_id, "rotate", ttl_s=60, allow_last_admin=True)
+    assert rotated.status_code == 201
 
 
 @pytest.mark.requirement("CG-08", "CG-15")

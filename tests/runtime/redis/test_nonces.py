@@ -17,13 +17,13 @@ from sandbox.ports import free_port
 KEY = KeyId("3fGh82kLmQ0a")
 
 
-def memory(url: str) -> RedisNonces:
+def redis_nonces(url: str) -> RedisNonces:
     return RedisNonces(redis_login(url, "url"), timeout_s=0.5)
 
 
 @pytest.fixture
 async def workers(redis_url: str) -> AsyncIterator[list[RedisNonces]]:
-    started = [memory(redis_url) for _ in range(3)]
+    started = [redis_nonces(redis_url) for _ in range(3)]
     yield started
     await asyncio.gather(*(item.close() for item in started))
 
@@ -36,40 +36,40 @@ async def redis(redis_url: str) -> AsyncIterator[RedisConnection]:
     connection.close()
 
 
-def name() -> str:
+def new_nonce() -> str:
     return secrets.token_hex(16)
 
 
 @pytest.mark.requirement("TR-10")
 async def test_concurrent_nonce_is_accepted_once(workers: list[RedisNonces]) -> None:
-    nonce = name()
-    answers = await asyncio.gather(*(workers[turn % 3].is_new(KEY, nonce, keep_s=60) for turn in range(300)))
-    assert answers.count(True) == 1
+    nonce = new_nonce()
+    results = await asyncio.gather(*(workers[number % 3].is_new(KEY, nonce, keep_s=60) for number in range(300)))
+    assert results.count(True) == 1
 
 
 async def test_batch_distinguishes_nonces(workers: list[RedisNonces]) -> None:
-    nonces = [name() for _ in range(600)]
+    nonces = [new_nonce() for _ in range(600)]
     first = await asyncio.gather(*(workers[0].is_new(KEY, nonce, keep_s=60) for nonce in nonces))
     again = await asyncio.gather(*(workers[1].is_new(KEY, nonce, keep_s=60) for nonce in nonces))
     assert (set(first), set(again)) == ({True}, {False})
 
 
 async def test_nonces_are_separate_per_key(workers: list[RedisNonces]) -> None:
-    nonce = name()
+    nonce = new_nonce()
     assert await workers[0].is_new(KEY, nonce, keep_s=60)
     assert await workers[0].is_new(KeyId("9fGh82kLmQ0a"), nonce, keep_s=60)
 
 
 async def test_read_only_check_stores_nothing(workers: list[RedisNonces]) -> None:
-    nonce = name()
-    looks = [await workers[0].is_new(KEY, nonce, keep_s=0) for _ in range(2)]
-    assert looks == [True, True]
+    nonce = new_nonce()
+    reads = [await workers[0].is_new(KEY, nonce, keep_s=0) for _ in range(2)]
+    assert reads == [True, True]
     assert await workers[0].is_new(KEY, nonce, keep_s=60)
     assert not await workers[0].is_new(KEY, nonce, keep_s=0)
 
 
 async def test_nonce_is_hashed_and_expires(workers: list[RedisNonces], redis: RedisConnection) -> None:
-    nonce = name()
+    nonce = new_nonce()
     await workers[0].is_new(KeyId("ends00000000"), nonce, keep_s=60)
     names = await redis.call(("KEYS", f"{KEY_PREFIX}ends00000000:*"), 5)
     assert isinstance(names, list)
@@ -83,22 +83,22 @@ async def test_nonce_is_hashed_and_expires(workers: list[RedisNonces], redis: Re
 
 async def test_lost_nonce_script_is_loaded_again(workers: list[RedisNonces], redis: RedisConnection) -> None:
     await redis.call(("SCRIPT", "FLUSH"), 5)
-    assert await workers[0].is_new(KEY, name(), keep_s=60)
+    assert await workers[0].is_new(KEY, new_nonce(), keep_s=60)
 
 
 async def test_without_redis_nonce_check_is_unavailable() -> None:
-    alone = memory(f"redis://127.0.0.1:{free_port()}")
-    answers = await asyncio.gather(*(alone.is_new(KEY, name(), keep_s=60) for _ in range(10)), return_exceptions=True)
-    assert {type(answer) for answer in answers} == {Unavailable}
+    nonces = redis_nonces(f"redis://127.0.0.1:{free_port()}")
+    results = await asyncio.gather(*(nonces.is_new(KEY, new_nonce(), keep_s=60) for _ in range(10)), return_exceptions=True)
+    assert {type(result) for result in results} == {Unavailable}
     with pytest.raises(Unavailable):
-        await alone.is_new(KEY, name(), keep_s=60)
-    await alone.close()
+        await nonces.is_new(KEY, new_nonce(), keep_s=60)
+    await nonces.close()
 
 
 async def test_close_fails_waiting_requests(redis_url: str) -> None:
-    closing = memory(redis_url)
-    waiting = asyncio.create_task(closing.is_new(KEY, name(), keep_s=60))
+    closing = redis_nonces(redis_url)
+    waiting = asyncio.create_task(closing.is_new(KEY, new_nonce(), keep_s=60))
     await asyncio.sleep(0)
     await closing.close()
-    (answer,) = await asyncio.gather(waiting, return_exceptions=True)
-    assert answer is True or isinstance(answer, Unavailable)
+    (result,) = await asyncio.gather(waiting, return_exceptions=True)
+    assert result is True or isinstance(result, Unavailable)

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
-from gatehouse.aws import object_storage as places
+from gatehouse.aws import object_storage
 from gatehouse.errors import Unavailable
 from gatehouse.transfer.legacy_file_sync import ATTEMPTS_MAX, LegacyFileSync
 from gatehouse.transfer.repository import RemovalRepository
 from gatehouse.verification.imported_tokens import imported_key_id, material
-from moto import mock_aws
 
 from tests.runtime.console_client import Console
+from tests.runtime.s3_bucket import BUCKET, bucket
 
-BUCKET = "old-deployment"
+__all__ = ["bucket"]
+
 KEYS, URLS = f"s3://{BUCKET}/api_keys.json", f"s3://{BUCKET}/config/ngrok_urls.json"
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-central-1"}.items():
-        monkeypatch.setenv(name, value)
-    with mock_aws():
-        s3 = boto3.client("s3", region_name="eu-central-1")
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-        yield s3
 
 
 def put(bucket: Any, name: str, content: Any) -> None:
@@ -41,32 +31,32 @@ def get(bucket: Any, name: str) -> Any:
     return json.loads(bucket.get_object(Bucket=BUCKET, Key=name)["Body"].read())
 
 
-class Racing:
+class ConcurrentWriter:
     """Legacy files with a concurrent writer between read and write."""
 
-    def __init__(self, meanwhile: Callable[[int], None]) -> None:
+    def __init__(self, write_concurrently: Callable[[int], None]) -> None:
         self.reads = 0
-        self._meanwhile = meanwhile
+        self._write_concurrently = write_concurrently
 
-    def read(self, place: str) -> tuple[bytes, str]:
-        result = places.read(place)
+    def read(self, location: str) -> tuple[bytes, str]:
+        result = object_storage.read(location)
         self.reads += 1
-        self._meanwhile(self.reads)
+        self._write_concurrently(self.reads)
         return result
 
 
-def keeper(
-    console: Console, read: Callable[[str], tuple[bytes, str]] = places.read, at: tuple[str, ...] = (KEYS, URLS)
+def file_sync(
+    console: Console, read: Callable[[str], tuple[bytes, str]] = object_storage.read, locations: tuple[str, ...] = (KEYS, URLS)
 ) -> LegacyFileSync:
     removals = RemovalRepository(console.pool)
-    return LegacyFileSync(removals, at, console.dependencies.clock, console.dependencies.pepper, read=read)
+    return LegacyFileSync(removals, locations, console.dependencies.clock, console.dependencies.pepper, read=read)
 
 
-async def imported(console: Console, token: str) -> str:
+async def import_key(console: Console, token: str) -> str:
     """ID of a key, stored as by an import."""
-    place = material("sha256", token)
-    key_id = imported_key_id(place, console.dependencies.pepper, 1)
-    digest = console.dependencies.pepper.digest(place, 1)
+    locator = material("sha256", token)
+    key_id = imported_key_id(locator, console.dependencies.pepper, 1)
+    digest = console.dependencies.pepper.digest(locator, 1)
     assert key_id is not None
     assert digest is not None
     columns = (
@@ -91,84 +81,84 @@ async def actions(console: Console, key_id: str) -> list[str]:
 
 @pytest.mark.requirement("CG-09", "CG-08")
 async def test_purged_key_is_removed_from_both_legacy_files(console: Console, bucket: Any) -> None:
-    gone, remaining = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
-    put(bucket, "api_keys.json", {remaining: {"name": "kept"}, gone: {"name": "gone"}})
+    removed, remaining = secrets.token_urlsafe(20), secrets.token_urlsafe(20)
+    put(bucket, "api_keys.json", {remaining: {"name": "unchanged"}, removed: {"name": "removed"}})
     put(
         bucket,
         "config/ngrok_urls.json",
-        {"urls": [{"api_key": gone, "url": "https://a.example"}, {"key": remaining, "url": "b"}]},
+        {"urls": [{"api_key": removed, "url": "https://a.example"}, {"key": remaining, "url": "b"}]},
     )
-    key_id = await imported(console, gone)
-    assert await keeper(console).run_once() == 0
+    key_id = await import_key(console, removed)
+    assert await file_sync(console).run_once() == 0
     await purge(console, key_id)
-    assert await keeper(console).run_once() == 1
-    assert get(bucket, "api_keys.json") == {remaining: {"name": "kept"}}
+    assert await file_sync(console).run_once() == 1
+    assert get(bucket, "api_keys.json") == {remaining: {"name": "unchanged"}}
     assert get(bucket, "config/ngrok_urls.json") == {"urls": [{"key": remaining, "url": "b"}]}
     assert (await actions(console, key_id))[0] == "key.legacy-files-removed"
-    assert await keeper(console).run_once() == 0
+    assert await file_sync(console).run_once() == 0
 
 
 async def test_hash_is_removed_from_legacy_file(console: Console, bucket: Any) -> None:
     token = secrets.token_urlsafe(20)
     hashed = material("sha256", token).partition(":")[2]
     put(bucket, "api_keys.json", [{"hash": hashed, "algorithm": "sha256", "uses": 4}, {"hash": "f" * 64, "algorithm": "sha256"}])
-    await purge(console, await imported(console, token))
-    await keeper(console).run_once()
+    await purge(console, await import_key(console, token))
+    await file_sync(console).run_once()
     assert get(bucket, "api_keys.json") == [{"hash": "f" * 64, "algorithm": "sha256"}]
 
 
 @pytest.mark.requirement("CG-09")
 async def test_concurrent_change_of_legacy_file_is_preserved(console: Console, bucket: Any) -> None:
-    gone = secrets.token_urlsafe(20)
-    put(bucket, "api_keys.json", {gone: {}, "first-other-key": {}})
+    removed = secrets.token_urlsafe(20)
+    put(bucket, "api_keys.json", {removed: {}, "first-other-key": {}})
 
-    def meanwhile(reads: int) -> None:
+    def write_concurrently(reads: int) -> None:
         if reads < ATTEMPTS_MAX:
-            put(bucket, "api_keys.json", {gone: {}, "first-other-key": {}, f"added-by-others-{reads}": {}})
+            put(bucket, "api_keys.json", {removed: {}, "first-other-key": {}, f"added-by-others-{reads}": {}})
 
-    await purge(console, await imported(console, gone))
-    files = Racing(meanwhile)
-    assert await keeper(console, files.read, (KEYS,)).run_once() == 1
+    await purge(console, await import_key(console, removed))
+    files = ConcurrentWriter(write_concurrently)
+    assert await file_sync(console, files.read, (KEYS,)).run_once() == 1
     assert files.reads == ATTEMPTS_MAX
     assert get(bucket, "api_keys.json") == {"first-other-key": {}, f"added-by-others-{ATTEMPTS_MAX - 1}": {}}
 
 
 @pytest.mark.requirement("CG-09")
 async def test_permanently_changing_legacy_file_is_retried(console: Console, bucket: Any) -> None:
-    gone = secrets.token_urlsafe(20)
+    removed = secrets.token_urlsafe(20)
 
-    def meanwhile(reads: int) -> None:
-        put(bucket, "api_keys.json", {gone: {}, f"added-by-others-{reads}": {}})
+    def write_concurrently(reads: int) -> None:
+        put(bucket, "api_keys.json", {removed: {}, f"added-by-others-{reads}": {}})
 
-    meanwhile(0)
-    key_id = await imported(console, gone)
+    write_concurrently(0)
+    key_id = await import_key(console, removed)
     await purge(console, key_id)
-    with pytest.raises(Unavailable) as expected:
-        await keeper(console, Racing(meanwhile).read, (KEYS,)).run_once()
-    assert "1 purged keys are still in a file" in expected.value.detail
-    assert gone not in expected.value.detail
+    with pytest.raises(Unavailable) as error:
+        await file_sync(console, ConcurrentWriter(write_concurrently).read, (KEYS,)).run_once()
+    assert "1 purged keys are still in a file" in error.value.detail
+    assert removed not in error.value.detail
     assert (await actions(console, key_id))[0] == "key.legacy-files-failed"
-    assert await keeper(console).run_once() == 0  # not yet
+    assert await file_sync(console).run_once() == 0  # not yet
     console.database.sql("UPDATE legacy_file_removal SET next_at = now()")
-    assert await keeper(console).run_once() == 1
-    assert gone not in get(bucket, "api_keys.json")
+    assert await file_sync(console).run_once() == 1
+    assert removed not in get(bucket, "api_keys.json")
 
 
 @pytest.mark.parametrize("content", ["{broken", '{"a": 1, "a": 2}extra'])
 async def test_unreadable_legacy_file_is_unchanged(console: Console, bucket: Any, content: str) -> None:
     put(bucket, "api_keys.json", content)
-    await purge(console, await imported(console, secrets.token_urlsafe(20)))
+    await purge(console, await import_key(console, secrets.token_urlsafe(20)))
     with pytest.raises(Unavailable):
-        await keeper(console).run_once()
+        await file_sync(console).run_once()
     assert bucket.get_object(Bucket=BUCKET, Key="api_keys.json")["Body"].read() == content.encode()
     put(bucket, "api_keys.json", {})
     console.database.sql("UPDATE legacy_file_removal SET next_at = now()")
-    assert await keeper(console).run_once() == 1
+    assert await file_sync(console).run_once() == 1
 
 
 async def test_missing_legacy_files_are_ignored(console: Console, bucket: Any) -> None:
-    await purge(console, await imported(console, secrets.token_urlsafe(20)))
-    assert await keeper(console).run_once() == 1
+    await purge(console, await import_key(console, secrets.token_urlsafe(20)))
+    assert await file_sync(console).run_once() == 1
 
 
 async def test_native_key_is_not_removed_from_legacy_files(console: Console) -> None:

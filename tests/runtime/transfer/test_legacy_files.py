@@ -66,9 +66,9 @@ def test_json_lines_and_csv_are_read_with_their_lines() -> None:
     ],
 )
 def test_malformed_file_is_rejected_with_its_line(text: str, kind: str, line: int, message: str) -> None:
-    with pytest.raises(MalformedFile) as denied:
+    with pytest.raises(MalformedFile) as error:
         read(text, kind)
-    assert (denied.value.line, denied.value.message) == (line, message)
+    assert (error.value.line, error.value.message) == (line, message)
 
 
 @given(st.dictionaries(st.text(), MEMBERS) | st.lists(MEMBERS), st.sampled_from([None, 1, 4]))
@@ -88,16 +88,16 @@ def test_any_text_is_read_or_rejected(text: str) -> None:
 
 
 @given(st.dictionaries(st.text(min_size=1), st.integers() | st.text(), max_size=8), st.sets(st.text(min_size=1)), st.booleans())
-def test_only_the_given_entries_are_removed(document: dict[str, Any], gone: set[str], wrapped: bool) -> None:
-    gone |= set(list(document)[:2])
+def test_only_the_given_entries_are_removed(document: dict[str, Any], removed: set[str], wrapped: bool) -> None:
+    removed |= set(list(document)[:2])
     text = json.dumps({"version": 2, "keys": document} if wrapped else document, indent=2, ensure_ascii=False) + "\n"
-    left, count = without(text, lambda entry: entry.name in gone)
-    remaining = {name: value for name, value in document.items() if name not in gone}
+    text_after, count = without(text, lambda entry: entry.name in removed)
+    remaining = {name: value for name, value in document.items() if name not in removed}
     assert count == len(document) - len(remaining)
     expected = {"version": 2, "keys": remaining} if wrapped else remaining
-    if not (wrapped and "version" in gone):
-        assert json.loads(left) == expected
-    assert without(left, lambda entry: entry.name in gone) == (left, 0)
+    if not (wrapped and "version" in removed):
+        assert json.loads(text_after) == expected
+    assert without(text_after, lambda entry: entry.name in removed) == (text_after, 0)
 
 
 def test_file_without_removed_entries_is_unchanged() -> None:

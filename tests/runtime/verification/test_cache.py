@@ -100,12 +100,12 @@ def test_absent_ids_are_bounded_and_evict_no_record() -> None:
     st.permutations([record(1), record(2, KeyState.DISABLED), record(3), record(4, KeyState.REVOKED)]),
     st.integers(0, 3),
 )
-def test_revoked_key_stays_revoked_in_any_order(arrivals: list[KeyRecord], begun: int) -> None:
-    cache = filled(KeyCache(10), arrivals[0])
-    for position, arrived in enumerate(arrivals[1:]):
-        if position == begun:
-            cache.begin_load([arrived.id])
-            cache.end_load(arrived.id, arrived)
+def test_revoked_key_stays_revoked_in_any_order(records: list[KeyRecord], loaded: int) -> None:
+    cache = filled(KeyCache(10), records[0])
+    for position, changed in enumerate(records[1:]):
+        if position == loaded:
+            cache.begin_load([changed.id])
+            cache.end_load(changed.id, changed)
         else:
-            cache.change(arrived)
+            cache.change(changed)
     assert cache.find(RECORD.id) == record(4, KeyState.REVOKED)

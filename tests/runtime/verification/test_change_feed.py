@@ -65,11 +65,11 @@ async def test_concurrent_lookups_share_one_query(rows: Any, worker: Any) -> Non
 async def test_cancelled_lookup_does_not_affect_others(rows: Any, worker: Any) -> None:
     key_id = KeyId("shared000000")
     await rows.add_key(key_id)
-    gone = asyncio.create_task(worker.keys.find(key_id))
-    stays = asyncio.create_task(worker.keys.find(key_id))
+    cancelled = asyncio.create_task(worker.keys.find(key_id))
+    waiting = asyncio.create_task(worker.keys.find(key_id))
     await asyncio.sleep(0)
-    gone.cancel()
-    assert (await stays).id == key_id
+    cancelled.cancel()
+    assert (await waiting).id == key_id
 
 
 async def test_stopped_worker_removes_its_row(rows: Any, database: Any) -> None:
@@ -81,9 +81,9 @@ async def test_stopped_worker_removes_its_row(rows: Any, database: Any) -> None:
 
 
 async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: Any) -> None:
-    lost: list[str] = []
+    errors: list[str] = []
     cache = KeyCache(10)
-    changes = change_feed(database.app, rows.pool, "cut", cache, on_interrupted=lost.append)
+    changes = change_feed(database.app, rows.pool, "cut", cache, on_interrupted=errors.append)
     await changes.start()
     key_id = KeyId("cutoff000000")
     await rows.add_key(key_id)
@@ -108,8 +108,8 @@ async def test_start_without_schema_names_migrate(empty_database: Any) -> None:
 
 async def test_start_without_database_names_address() -> None:
     port = free_port()
-    nowhere = login(f"postgresql://nobody:canary-secret@127.0.0.1:{port}/none?sslmode=disable", "url")
-    changes = change_feed(nowhere, None, "none")
+    unreachable = login(f"postgresql://nobody:canary-secret@127.0.0.1:{port}/none?sslmode=disable", "url")
+    changes = change_feed(unreachable, None, "none")
     with pytest.raises(Unavailable, match=f"cannot read from PostgreSQL at 127.0.0.1:{port}") as caught:
         await changes.start()
     assert "canary-secret" not in str(caught.value) + caught.value.detail

@@ -107,8 +107,8 @@ def test_token_is_bounded_visible_ascii(text: str) -> None:
 
 
 def test_ids_differ_by_scheme_generation_and_pepper() -> None:
-    places = [material("sha256", "some-token"), locator_of_id("bcrypt", "client"), locator_of_id("bcrypt-secret", "client")]
-    ids = {imported_key_id(place, PEPPER, generation) for place in places for generation in (1, 2)}
+    locators = [material("sha256", "some-token"), locator_of_id("bcrypt", "client"), locator_of_id("bcrypt-secret", "client")]
+    ids = {imported_key_id(text, PEPPER, generation) for text in locators for generation in (1, 2)}
     assert len(ids) == 6
-    assert imported_key_id(places[0], PEPPER, 3) is None
-    assert imported_key_id(places[0], Pepper({1: NEW}, 1), 1) == imported_key_id(places[0], PEPPER, 2)
+    assert imported_key_id(locators[0], PEPPER, 3) is None
+    assert imported_key_id(locators[0], Pepper({1: NEW}, 1), 1) == imported_key_id(locators[0], PEPPER, 2)

@@ -21,28 +21,28 @@ async def stored(rows: Any, key_id: str) -> tuple[int, bytes]:
 async def test_key_migrates_once_all_gateways_read_generation(rows: Any) -> None:
     await rows.add_key("moves0000000")
     await rows.pool.execute("INSERT INTO gateway_worker VALUES ('old', 0, now(), '{1}'), ('new', 0, now(), '{1,2}')")
-    rewrap = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
-    rewrap.add(KeyId("moves0000000"), "the token", 1)
-    assert (await rewrap.flush(), await stored(rows, "moves0000000")) == (0, (1, bytes(32)))
+    migration = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
+    migration.add(KeyId("moves0000000"), "the token", 1)
+    assert (await migration.flush(), await stored(rows, "moves0000000")) == (0, (1, bytes(32)))
     await rows.pool.execute("UPDATE gateway_worker SET seen_at = now() - interval '5 minutes' WHERE id = 'old'")
-    rewrap.add(KeyId("moves0000000"), "the token", 1)
-    assert await rewrap.flush() == 1
+    migration.add(KeyId("moves0000000"), "the token", 1)
+    assert await migration.flush() == 1
     assert await stored(rows, "moves0000000") == (2, BOTH.digest("the token", 2))
     audit = await rows.pool.fetchrow(
         "SELECT actor_type, target_id, details::text FROM audit_event WHERE action = 'pepper.rewrap'"
     )
     assert (audit["actor_type"], audit["target_id"], "the token" in audit["details"]) == ("system", "2", False)
-    await rewrap.close()
+    await migration.close()
     await rows.pool.execute("DELETE FROM gateway_worker")
 
 
 async def test_concurrently_migrated_key_is_not_written(rows: Any) -> None:
     await rows.add_key("raced0000000")
     await rows.pool.execute("UPDATE api_key SET pepper_generation = 2 WHERE id = 'raced0000000'")
-    rewrap = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
-    rewrap.add(KeyId("raced0000000"), "the token", 1)
-    assert (await rewrap.flush(), await stored(rows, "raced0000000")) == (0, (2, bytes(32)))
-    await rewrap.close()
+    migration = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
+    migration.add(KeyId("raced0000000"), "the token", 1)
+    assert (await migration.flush(), await stored(rows, "raced0000000")) == (0, (2, bytes(32)))
+    await migration.close()
 
 
 def test_mark_is_valid_under_available_generations_only() -> None:
@@ -55,8 +55,8 @@ def test_mark_is_valid_under_available_generations_only() -> None:
 
 
 def test_filter_is_disabled_by_unknown_generation() -> None:
-    for received, plausible in (([], False), ([1, 2], False), ([1, 0], True), ([3], True)):
+    for generations, plausible in (([], False), ([1, 2], False), ([1, 0], True), ([3], True)):
         prefilter = Prefilter(BOTH)
-        for generation in received:
+        for generation in generations:
             prefilter.add(generation)
         assert prefilter.plausible(KeyId("0" * 12)) is plausible

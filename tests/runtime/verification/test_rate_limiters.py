@@ -6,8 +6,7 @@ import asyncio
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 from gatehouse.errors import Unavailable
@@ -34,9 +33,9 @@ def additional(*names: str, subject: str, cost: int = 1, window_s: int = 3600) -
     return Charge(subject=subject, limits=(own, *limits), cost=cost, additional=len(limits))
 
 
-def limiter(url: str, on_error: OnError = "local", lost: list[str] | None = None, timeout_s: float = 0.25) -> RedisRateLimits:
-    heard = [] if lost is None else lost
-    return RedisRateLimits(redis_login(url, "url"), timeout_s=timeout_s, on_error=on_error, on_degraded=heard.append)
+def limiter(url: str, on_error: OnError = "local", reasons: list[str] | None = None, timeout_s: float = 0.25) -> RedisRateLimits:
+    reasons = [] if reasons is None else reasons
+    return RedisRateLimits(redis_login(url, "url"), timeout_s=timeout_s, on_error=on_error, on_degraded=reasons.append)
 
 
 async def command(url: str, *parts: str) -> object:
@@ -50,7 +49,7 @@ async def command(url: str, *parts: str) -> object:
 
 
 @pytest.fixture
-async def counted(redis_url: str) -> AsyncIterator[RedisRateLimits]:
+async def redis_limits(redis_url: str) -> AsyncIterator[RedisRateLimits]:
     started = limiter(redis_url)
     await started.start()
     yield started
@@ -62,18 +61,18 @@ async def limits(request: pytest.FixtureRequest) -> AsyncIterator[RateLimits]:
     if request.param == "memory":
         yield LocalRateLimits()
         return
-    counted = limiter(request.getfixturevalue("redis_url"), timeout_s=10)
-    await counted.start()
-    yield counted
-    await counted.close()
+    redis_limits = limiter(request.getfixturevalue("redis_url"), timeout_s=10)
+    await redis_limits.start()
+    yield redis_limits
+    await redis_limits.close()
 
 
 async def test_burst_is_allowed_then_retry_after_is_set(limits: RateLimits) -> None:
-    requested = charge(FIVE)
+    request = charge(FIVE)
     for left in (4, 3, 2, 1, 0):
-        (state,) = await limits.take(requested)
+        (state,) = await limits.take(request)
         assert (state.exceeded, state.remaining, state.retry_after_s) == (False, left, 0)
-    (state,) = await limits.take(requested)
+    (state,) = await limits.take(request)
     assert (state.exceeded, state.remaining) == (True, 0)
     assert 719 < state.retry_after_s <= 720
 
@@ -85,22 +84,22 @@ async def test_denial_by_one_limit_consumes_nothing_of_the_other(limits: RateLim
     five, two = await limits.take(both)
     assert (five.exceeded, five.remaining) == (False, 3)
     assert two.exceeded
-    (alone,) = await limits.take(charge(FIVE, subject=both.subject))
-    assert alone.remaining == 2
+    (state,) = await limits.take(charge(FIVE, subject=both.subject))
+    assert state.remaining == 2
 
 
 async def test_cost_zero_consumes_nothing(limits: RateLimits) -> None:
-    look = charge(FIVE, cost=0)
+    read_only = charge(FIVE, cost=0)
     for _ in range(10):
-        (state,) = await limits.take(look)
+        (state,) = await limits.take(read_only)
         assert (state.exceeded, state.remaining) == (False, 5)
 
 
 async def test_request_may_cost_several_units(limits: RateLimits) -> None:
-    requested = charge(FIVE, cost=3)
-    (state,) = await limits.take(requested)
+    request = charge(FIVE, cost=3)
+    (state,) = await limits.take(request)
     assert state.remaining == 2
-    (state,) = await limits.take(requested)
+    (state,) = await limits.take(request)
     assert (state.exceeded, state.remaining) == (True, 2)
 
 
@@ -127,13 +126,13 @@ async def test_several_additional_limits_of_one_request_are_bounded(limits: Rate
 
 async def test_reading_additional_limits_stores_nothing(redis_url: str) -> None:
     subject = uuid.uuid4().hex
-    counted = limiter(redis_url, timeout_s=10)
+    redis_limits = limiter(redis_url, timeout_s=10)
     for number in range(100):
-        await counted.take(additional(f"name{number}", subject=subject, cost=0))
+        await redis_limits.take(additional(f"name{number}", subject=subject, cost=0))
     assert await _counters(redis_url, subject) == 0
     for number in range(100):
-        await counted.take(additional(f"name{number}", subject=subject))
-    await counted.close()
+        await redis_limits.take(additional(f"name{number}", subject=subject))
+    await redis_limits.close()
     assert await _counters(redis_url, subject) == ADDITIONAL_MAX + 2  # the limit of the key, and the set of names
 
 
@@ -148,10 +147,7 @@ async def test_expired_additional_limits_make_room(limits: RateLimits) -> None:
 
 
 async def _counters(url: str, subject: str) -> int:
-    connection = RedisConnection(redis_login(url, "url"))
-    await connection.open(1)
-    reply = await connection.call(("KEYS", f"{KEY_PREFIX}*:{subject}"), 1)
-    connection.close()
+    reply = await command(url, "KEYS", f"{KEY_PREFIX}*:{subject}")
     assert isinstance(reply, list)
     return len(reply)
 
@@ -159,17 +155,17 @@ async def _counters(url: str, subject: str) -> int:
 async def test_used_up_limit_stays_used_up_without_redis() -> None:
     pids: list[int] = []
     with servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as url:
-        counted = limiter(url)
-        requested = charge(FIVE)
-        states = [(await counted.take(requested))[0] for _ in range(6)]
+        redis_limits = limiter(url)
+        request = charge(FIVE)
+        states = [(await redis_limits.take(request))[0] for _ in range(6)]
         assert [state.exceeded for state in states] == [False] * 5 + [True]
         os.kill(pids[0], signal.SIGSTOP)
         try:
-            slow = [(await counted.take(requested))[0] for _ in range(3)]
+            hung = [(await redis_limits.take(request))[0] for _ in range(3)]
         finally:
             os.kill(pids[0], signal.SIGCONT)
-        await counted.close()
-    assert [(state.exceeded, state.degraded) for state in slow] == [(True, True)] * 3
+        await redis_limits.close()
+    assert [(state.exceeded, state.degraded) for state in hung] == [(True, True)] * 3
 
 
 async def test_keys_do_not_share_a_counter(limits: RateLimits) -> None:
@@ -184,39 +180,39 @@ async def test_charge_without_limits_returns_nothing(limits: RateLimits) -> None
 
 @pytest.mark.requirement("CG-06", "TR-09")
 async def test_concurrent_requests_never_exceed_limit(limits: RateLimits) -> None:
-    requested = charge(RateLimit(name="requests", quota=100, window_s=3600, burst=100))
-    states = await asyncio.gather(*(limits.take(requested) for _ in range(500)))
+    request = charge(RateLimit(name="requests", quota=100, window_s=3600, burst=100))
+    states = await asyncio.gather(*(limits.take(request) for _ in range(500)))
     assert sum(not state.exceeded for (state,) in states) == 100
 
 
 @pytest.mark.requirement("TR-09")
 async def test_two_workers_share_one_counter(redis_url: str) -> None:
     workers = [limiter(redis_url), limiter(redis_url)]
-    requested = charge(RateLimit(name="requests", quota=50, window_s=3600, burst=50))
-    states = await asyncio.gather(*(worker.take(requested) for worker in workers for _ in range(100)))
+    request = charge(RateLimit(name="requests", quota=50, window_s=3600, burst=50))
+    states = await asyncio.gather(*(worker.take(request) for worker in workers for _ in range(100)))
     for worker in workers:
         await worker.close()
     assert sum(not state.exceeded for (state,) in states) == 50
     assert not any(state.degraded for (state,) in states)
 
 
-async def test_counter_name_has_limit_and_subject_and_expires(counted: RedisRateLimits, redis_url: str) -> None:
-    requested = charge(FIVE)
-    await counted.take(requested)
-    left = await command(redis_url, "PTTL", f"{KEY_PREFIX}requests:{requested.subject}")
+async def test_counter_name_has_limit_and_subject_and_expires(redis_limits: RedisRateLimits, redis_url: str) -> None:
+    request = charge(FIVE)
+    await redis_limits.take(request)
+    left = await command(redis_url, "PTTL", f"{KEY_PREFIX}requests:{request.subject}")
     assert isinstance(left, int)
     assert 0 < left <= 722_000
 
 
-async def test_lost_script_is_loaded_again(counted: RedisRateLimits, redis_url: str) -> None:
-    await counted.take(charge(FIVE))
+async def test_lost_script_is_loaded_again(redis_limits: RedisRateLimits, redis_url: str) -> None:
+    await redis_limits.take(charge(FIVE))
     await command(redis_url, "SCRIPT", "FLUSH")
-    (state,) = await counted.take(charge(FIVE))
+    (state,) = await redis_limits.take(charge(FIVE))
     assert (state.degraded, state.remaining) == (False, 4)
 
 
-async def test_cancelled_request_does_not_affect_others(counted: RedisRateLimits) -> None:
-    tasks = [asyncio.create_task(counted.take(charge(FIVE))) for _ in range(20)]
+async def test_cancelled_request_does_not_affect_others(redis_limits: RedisRateLimits) -> None:
+    tasks = [asyncio.create_task(redis_limits.take(charge(FIVE))) for _ in range(20)]
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
@@ -225,58 +221,54 @@ async def test_cancelled_request_does_not_affect_others(counted: RedisRateLimits
 
 
 async def test_without_redis_states_are_degraded() -> None:
-    lost: list[str] = []
-    counted = limiter(f"redis://127.0.0.1:{free_port()}", lost=lost)
-    await counted.start()
-    requested = charge(TWO)
-    states = [await counted.take(requested) for _ in range(3)]
-    await counted.close()
+    reasons: list[str] = []
+    redis_limits = limiter(f"redis://127.0.0.1:{free_port()}", reasons=reasons)
+    await redis_limits.start()
+    request = charge(TWO)
+    states = [await redis_limits.take(request) for _ in range(3)]
+    await redis_limits.close()
     assert [state.exceeded for (state,) in states] == [False, False, True]
     assert all(state.degraded for (state,) in states)
-    assert lost == ["ConnectionRefusedError"]  # once: other requests do not retry within BREAK_S
+    assert reasons == ["ConnectionRefusedError"]  # once: other requests do not retry within BREAK_S
 
 
 async def test_without_redis_refuse_setting_denies() -> None:
-    counted = limiter(f"redis://127.0.0.1:{free_port()}", on_error="refuse")
+    redis_limits = limiter(f"redis://127.0.0.1:{free_port()}", on_error="refuse")
     for _ in range(2):
         with pytest.raises(Unavailable, match="Rate limits cannot be counted at the moment"):
-            await counted.take(charge(TWO))
-    await counted.close()
+            await redis_limits.take(charge(TWO))
+    await redis_limits.close()
 
 
 @pytest.mark.requirement("TR-09")
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
-async def test_redis_failure_fails_no_request(ending: signal.Signals) -> None:
+@pytest.mark.parametrize("kill_signal", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+async def test_redis_failure_fails_no_request(kill_signal: signal.Signals) -> None:
     pids: list[int] = []
-    with servers.redis(on_start=_remember(pids)) as url:
-        counted = limiter(url)
-        await counted.start()
-        requested = charge(RateLimit(name="requests", quota=1_000_000, window_s=1, burst=1_000_000))
+    with servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as url:
+        redis_limits = limiter(url)
+        await redis_limits.start()
+        request = charge(RateLimit(name="requests", quota=1_000_000, window_s=1, burst=1_000_000))
 
         async def traffic() -> list[bool]:
-            return [(await counted.take(requested))[0].degraded for _ in range(200)]
+            return [(await redis_limits.take(request))[0].degraded for _ in range(200)]
 
         running = [asyncio.create_task(traffic()) for _ in range(10)]
-        await counted.take(requested)
-        os.kill(pids[0], ending)
-        answers = [degraded for task in running for degraded in await task]
-        (after,) = await counted.take(requested)
-        await counted.close()
-        if ending is signal.SIGSTOP:
+        await redis_limits.take(request)
+        os.kill(pids[0], kill_signal)
+        degraded_states = [degraded for task in running for degraded in await task]
+        (after,) = await redis_limits.take(request)
+        await redis_limits.close()
+        if kill_signal is signal.SIGSTOP:
             os.kill(pids[0], signal.SIGCONT)
-    assert len(answers) == 2000
+    assert len(degraded_states) == 2000
     assert after.degraded
-    assert counted.degraded
+    assert redis_limits.degraded
 
 
-async def test_recovered_redis_counts_again(counted: RedisRateLimits, redis_url: str) -> None:
-    await counted.take(charge(FIVE))
+async def test_recovered_redis_counts_again(redis_limits: RedisRateLimits, redis_url: str) -> None:
+    await redis_limits.take(charge(FIVE))
     await command(redis_url, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     async with asyncio.timeout(5):
-        while (await counted.take(charge(FIVE)))[0].degraded:
+        while (await redis_limits.take(charge(FIVE)))[0].degraded:
             await asyncio.sleep(0.01)
-    assert not counted.degraded
-
-
-def _remember(pids: list[int]) -> Callable[[str, int, Path], None]:
-    return lambda name, pid, folder: pids.append(pid)
+    assert not redis_limits.degraded

@@ -1,0 +1,75 @@
+"""Conformance of a service with its OpenAPI document, tested by schemathesis.
+
+The examples are bounded and deterministic. `GATEHOUSE_SCHEMA_EXAMPLES=200` runs more of them, with random inputs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi import checks
+
+#: Examples of each operation; 0: the default of the test.
+EXAMPLES = int(os.environ.get("GATEHOUSE_SCHEMA_EXAMPLES", "0"))
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.unsupported_method,
+    checks.missing_required_header,
+]
+#: Status codes that schemathesis does not treat as a rejection: version conflict, content too large, URL too long.
+_REJECTIONS = (412, 413, 414)
+#: No shrinking: it takes longer than reading the failure.
+BOUNDS = settings(
+    derandomize=not EXAMPLES,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def without_security(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without security requirements, because the tests set the credential."""
+    for operation in (entry for item in document["paths"].values() for entry in item.values()):
+        if isinstance(operation, dict):
+            operation.pop("security", None)
+    return document
+
+
+def validate(case: Case[Any], reply: Any, *more: Any) -> None:
+    """Raises AssertionError if the response fails one of CHECKS or of `more`."""
+    skipped = checks.negative_data_rejection if reply.status_code in _REJECTIONS else None
+    try:
+        case.validate_response(reply, checks=[check for check in (*CHECKS, *more) if check is not skipped])
+    except FailureGroup as exc:
+        failures = "; ".join(str(failure).partition("\n")[0] for failure in exc.exceptions)
+        raise AssertionError(f"{reply.request.method} {str(reply.request.url)[:200]}: {reply.status_code}, {failures}") from exc
+
+
+def failures(schema: Any, mode: GenerationMode, send: Callable[[Case[Any]], None], examples: int) -> list[str]:
+    """Sends examples of every operation. Returns the failure of each operation that does not conform."""
+    result = []
+    operations: list[Any] = [item.ok() for item in schema.get_all_operations()]
+    assert operations
+    for operation in operations:
+        bounds = settings(BOUNDS, max_examples=examples)
+        run: Any = bounds(given(operation.as_strategy(generation_mode=mode))(send))  # type: ignore[no-untyped-call]
+        try:
+            run()
+        except Unsatisfiable:
+            continue  # no input of this operation could be invalid
+        except AssertionError as exc:
+            result.append(str(exc))
+    return result
