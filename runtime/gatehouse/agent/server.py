@@ -26,11 +26,11 @@ from gatehouse.http.server import Server, listen
 _START_TIMEOUT_S = 10.0
 #: Time for requests in flight after the lease is released.
 GRACE_S = 1.0
-#: Of a request to the gateway.
+#: Timeout of a request to the gateway.
 TIMEOUT_S = 10.0
 MIN_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 30.0
-#: Prints a line for people.
+#: Prints a message for the user.
 Print = Callable[[str], None]
 
 

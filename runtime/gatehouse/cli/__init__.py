@@ -71,6 +71,6 @@ def main() -> NoReturn:
         sys.exit(FAILED)
     except Exception as exc:
         # The location is enough to find the defect; the message may contain a secret and is not printed.
-        place = traceback.extract_tb(exc.__traceback__)[-1]
-        stop(f"internal error: {type(exc).__name__} at {Path(place.filename).name}:{place.lineno}. Please report it")
+        frame = traceback.extract_tb(exc.__traceback__)[-1]
+        stop(f"internal error: {type(exc).__name__} at {Path(frame.filename).name}:{frame.lineno}. Report this error")
     sys.exit(code if isinstance(code, int) else 0)

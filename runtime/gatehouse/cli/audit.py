@@ -109,7 +109,7 @@ def _filters(target: str, action: str, actor: str, since: str, until: str) -> di
 def verify(
     file: Annotated[
         Path | None,
-        typer.Option(help="Verify a file of `gatehouse audit export` instead, offline."),
+        typer.Option(help="Verify a file created by `gatehouse audit export`, offline."),
     ] = None,
     checkpoints: Annotated[
         Path | None,

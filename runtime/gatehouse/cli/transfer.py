@@ -1,7 +1,7 @@
-"""`gatehouse import` and `gatehouse export`: imports keys of another system, exports and restores the encrypted key registry.
+"""`gatehouse import` and `gatehouse export`: import keys of another system, export and restore the encrypted key registry.
 
 The commands connect to the database and need the environment of the console (GATEHOUSE_DATABASE_URL, GATEHOUSE_PEPPER). Run them
-as a one-off task of the console's task definition, as `gatehouse migrate`.
+as one-off tasks of the console's task definition, like `gatehouse migrate`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def import_(
         str, typer.Argument(metavar="LOCATION", help="File or s3://bucket/key with the extension .json, .ndjson or .csv.")
     ],
     cores: Annotated[bool, typer.Option("--cores", help="The file lists URLs of Cores, such as ngrok_urls.json.")] = False,
-    restore: Annotated[bool, typer.Option("--restore", help="Restore an export of `gatehouse export`.")] = False,
+    restore: Annotated[bool, typer.Option("--restore", help="Restore a file created by `gatehouse export`.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate the file without writing.")] = False,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Skip invalid rows. Default: an invalid row stops the import.")
@@ -110,7 +110,7 @@ async def _import(
             _print_result(checked, checked.run, location, as_json, dry if dry_run else stopped)
             sys.exit(FAILED if checked.invalid else 0)
         with _progress() as progress:
-            bar = progress.add_task("importing", total=checked.rows)
+            bar = progress.add_task("importing", total=checked.run.rows)
             stages: list[Run] = []
 
             def on_batch(run: Run) -> None:
@@ -190,8 +190,8 @@ def _print_result(checked: CheckedImport, run: Run, location: str, as_json: bool
         invalid = [
             {"line": row.line, "errors": [msgspec.to_builtins(problem) for problem in row.problems]} for row in checked.invalid
         ]
-        counts = {"rows": checked.rows, "imported": run.imported, "existing": run.existing}
+        counts = {"rows": run.rows, "imported": run.imported, "existing": run.existing}
         print_json({"location": location, **counts, "invalid": invalid, "result": result})
         return
-    print(f"{location}: {checked.rows} rows, {run.imported} imported, {run.existing} existing, {len(checked.invalid)} invalid")
+    print(f"{location}: {run.rows} rows, {run.imported} imported, {run.existing} existing, {len(checked.invalid)} invalid")
     note(result)

@@ -213,7 +213,7 @@ def retry_after_s(reply: httpx.Response) -> float | None:
         return None
 
 
-def some(**query: str | int | None) -> dict[str, str | int]:
+def query_parameters(**query: str | int | None) -> dict[str, str | int]:
     """The parameters that are not None."""
     return {name: value for name, value in query.items() if value is not None}
 

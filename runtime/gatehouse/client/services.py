@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditVerification, CheckpointPage, CheckpointView
-from gatehouse.client.http import Client, Retries, Transport, some
+from gatehouse.client.http import Client, Retries, Transport, query_parameters
 from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
 from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey, SigningKeySet
@@ -106,7 +106,7 @@ class ConsoleClient(Client):
 
     def audit_export(self, **query: str | None) -> Iterator[bytes]:
         """The content of GET /v1/audit-export in chunks."""
-        return self._transport.stream("/v1/audit-export", params=some(**query))
+        return self._transport.stream("/v1/audit-export", params=query_parameters(**query))
 
     def audit_checkpoints(self) -> Iterator[CheckpointView]:
         """All checkpoints, oldest first."""
@@ -186,7 +186,7 @@ class ConsoleClient(Client):
         return self._decode(EndedSessions, reply).ended
 
     def _get(self, model: type[_Model], path: str, **query: str | int | None) -> _Model:
-        return self._decode(model, self._transport.send("GET", path, params=some(**query)))
+        return self._decode(model, self._transport.send("GET", path, params=query_parameters(**query)))
 
     def _post(self, model: type[_Model], path: str, request: dict[str, Any], idempotency_key: str | None) -> _Model:
         return self._decode(model, self._transport.post(path, key=idempotency_key, json=request))

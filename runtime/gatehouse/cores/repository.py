@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.clock import to_datetime
 from gatehouse.cores.models import CoreName, CoreRecord
-from gatehouse.db.pool import Pool, Row
+from gatehouse.db.pool import Pool
 from gatehouse.db.statements import Conditions, RowMapping
 from gatehouse.errors import Conflict
 from gatehouse.keys.models import KeyId
@@ -59,7 +61,7 @@ class CoreRegistry:
         return self._cores.get(name)
 
     def change(self, record: CoreRecord) -> None:
-        """Apply a committed row. A version never replaces a newer one."""
+        """Applies a committed row, unless a newer version is known."""
         current = self._cores.get(record.name)
         if current is None or record.version >= current.version:
             self._cores[record.name] = record
@@ -68,42 +70,32 @@ class CoreRegistry:
         self._cores.clear()
 
     async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:
-        """Take the name under a new lease. Raises Conflict while another key has a live lease on it."""
-        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
-            row = await connection.fetchrow(_REGISTER, *LEASE.values(record).values(), to_datetime(now))
-            if row is None:
-                raise Conflict(
-                    f"Another key has a live lease on the name {record.name}; choose another name or wait until it ends"
-                )
-            await append(connection, event)
-        return self._applied(row)
+        """Registers the Core under a new lease. Raises Conflict if another key has a live lease on the name."""
+        registered = await self._write(event, _REGISTER, *LEASE.values(record).values(), to_datetime(now))
+        if registered is None:
+            raise Conflict(f"Another key has a live lease on the name {record.name}; choose another name or wait until it ends")
+        return registered
 
     async def renew(self, record: CoreRecord, *, event: AuditEvent | None) -> CoreRecord | None:
-        """Set expiry and, unless empty, URL of the lease; None if the key does not have this lease on the name.
+        """Sets the expiry and, unless empty, the URL of the lease. None if the key does not have this lease on the name.
 
         `event` is None for a heartbeat, which only extends the lease.
         """
+        expires_at = to_datetime(record.expires_at)
+        return await self._write(event, _RENEW, record.name, record.lease_id, record.registered_by, record.url, expires_at)
+
+    async def drain(self, name: str, lease_id: str, *, registered_by: KeyId, event: AuditEvent) -> bool:
+        """Marks the Core as draining. False if the key does not have this lease on the name."""
+        return await self._write(event, _DRAIN, name, lease_id, registered_by) is not None
+
+    async def _write(self, event: AuditEvent | None, statement: str, *values: Any) -> CoreRecord | None:
+        """The written row, which is applied to the table in memory; None if the statement wrote none."""
         async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
-            row = await connection.fetchrow(
-                _RENEW, record.name, record.lease_id, record.registered_by, record.url, to_datetime(record.expires_at)
-            )
+            row = await connection.fetchrow(statement, *values)
             if row is None:
                 return None
             if event is not None:
                 await append(connection, event)
-        return self._applied(row)
-
-    async def drain(self, name: str, lease_id: str, *, registered_by: KeyId, event: AuditEvent) -> bool:
-        """Mark as draining; False if the key does not have this lease on the name."""
-        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
-            row = await connection.fetchrow(_DRAIN, name, lease_id, registered_by)
-            if row is None:
-                return False
-            await append(connection, event)
-        self._applied(row)
-        return True
-
-    def _applied(self, row: Row) -> CoreRecord:
         record = core_record(row)
         self.change(record)
         return record
@@ -126,7 +118,7 @@ class CoreRepository:
         return cores, cores[-1].name if len(rows) > size else None
 
     async def end(self, name: CoreName, event: AuditEvent) -> bool:
-        """End the registration of a Core; False if it has none. Raises Unavailable."""
+        """Ends the registration of a Core. False if the Core is not registered. Raises Unavailable."""
         async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
             registered_by = await connection.fetchval(_END, name)
             if registered_by is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET, UnsetType
 
-from gatehouse.audit.models import AuditAction, AuditEvent, Details
+from gatehouse.audit.models import AuditAction
 from gatehouse.clock import Clock, rfc3339
 from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.cores.origins import Network, Origin, parse_origin, rejection
@@ -18,10 +18,9 @@ from gatehouse.cores.schemas import LEASE_S_MIN, Lease
 from gatehouse.cores.upstream import SystemResolver
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable
-from gatehouse.http.asgi import RequestId
 from gatehouse.http.forwarding import CORE_NAME
 from gatehouse.identity.models import Actor
-from gatehouse.keys.models import KeyEnvironment, KeyRecord
+from gatehouse.keys.models import KeyEnvironment, KeyId
 
 LEASE_S_DEFAULT = 60
 
@@ -30,17 +29,12 @@ HEARTBEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """The verified key of a request, and where the request came from."""
-
-    key: KeyRecord
-    request_id: RequestId
-    source_address: str
-
-
-@dataclass(frozen=True, slots=True)
 class RegistrationService:
-    """networks: private networks in which Cores are allowed, besides public addresses. core_lease_max_s: longest lease."""
+    """Registers Cores for their agents. The actor of each method is the key of the agent.
+
+    networks: private networks in which Cores are allowed, in addition to public addresses.
+    core_lease_max_s: longest lease.
+    """
 
     cores: CoreRegistry
     resolver: SystemResolver
@@ -50,7 +44,7 @@ class RegistrationService:
     networks: tuple[Network, ...]
     core_lease_max_s: int
 
-    async def register(self, caller: Caller, name: str, url: str, ttl_s: int | None) -> Lease:
+    async def register(self, agent: Actor, name: str, url: str, ttl_s: int | None) -> Lease:
         """Creates a lease.
 
         The key that owns the lease can register again at any time. Raises BadRequest, Conflict, Unavailable.
@@ -58,8 +52,8 @@ class RegistrationService:
         core_name, lease_s = self._name(name), self._lease_s(ttl_s)
         origin = await self._origin(url)
         now = self.clock.now()
-        record = self._record(core_name, origin.url, secrets.token_urlsafe(18), caller, now + lease_s)
-        event = self._event(caller, AuditAction.CORE_REGISTER, name, now, {"url": origin.url})
+        record = self._record(core_name, origin.url, secrets.token_urlsafe(18), agent, now + lease_s)
+        event = agent.event(AuditAction.CORE_REGISTER, target_id=name, at=now, details={"url": origin.url})
         stored = await self.cores.register(record, now=now, event=event)
         secret = core_secret(self.pepper, stored)
         if secret is None:
@@ -68,7 +62,7 @@ class RegistrationService:
             )
         return _lease(stored, lease_s, secret)
 
-    async def renew(self, caller: Caller, name: str, lease_id: str, url: str | None, ttl_s: int | None) -> Lease:
+    async def renew(self, agent: Actor, name: str, lease_id: str, url: str | None, ttl_s: int | None) -> Lease:
         """Extends a lease. A new `url` takes effect immediately. Raises BadRequest, Conflict (lease lost), Unavailable."""
         core_name, lease_s = self._name(name), self._lease_s(ttl_s)
         now = self.clock.now()
@@ -76,25 +70,25 @@ class RegistrationService:
         if url is not None:
             new_url, current = (await self._origin(url)).url, self.cores.find(core_name)
             if current is None or current.url != new_url:
-                event = self._event(caller, AuditAction.CORE_MOVE, name, now, {"url": new_url})
-        stored = await self.cores.renew(self._record(core_name, new_url, lease_id, caller, now + lease_s), event=event)
+                event = agent.event(AuditAction.CORE_MOVE, target_id=name, at=now, details={"url": new_url})
+        stored = await self.cores.renew(self._record(core_name, new_url, lease_id, agent, now + lease_s), event=event)
         if stored is None:
             raise _lost(name)
         return _lease(stored, lease_s)
 
-    async def drain(self, caller: Caller, name: str, lease_id: str) -> None:
+    async def drain(self, agent: Actor, name: str, lease_id: str) -> None:
         """Ends a lease: no further requests are sent to the Core. Raises BadRequest, Conflict, Unavailable."""
-        event = self._event(caller, AuditAction.CORE_DRAIN, name, self.clock.now(), {})
-        if not await self.cores.drain(self._name(name), lease_id, registered_by=caller.key.id, event=event):
+        event = agent.event(AuditAction.CORE_DRAIN, target_id=name, at=self.clock.now(), details={})
+        if not await self.cores.drain(self._name(name), lease_id, registered_by=KeyId(agent.id), event=event):
             raise _lost(name)
 
-    def _record(self, name: CoreName, url: str, lease_id: str, caller: Caller, expires_at: float) -> CoreRecord:
+    def _record(self, name: CoreName, url: str, lease_id: str, agent: Actor, expires_at: float) -> CoreRecord:
         return CoreRecord(
             name=name,
             url=url,
             environment=self.environment,
             lease_id=lease_id,
-            registered_by=caller.key.id,
+            registered_by=KeyId(agent.id),
             pepper_generation=self.pepper.current,
             expires_at=expires_at,
             draining=False,
@@ -124,10 +118,6 @@ class RegistrationService:
         if error:
             raise _bad_url(error)
         return origin
-
-    def _event(self, caller: Caller, action: AuditAction, name: str, now: float, details: Details) -> AuditEvent:
-        actor = Actor("key", caller.key.id, caller.request_id, caller.source_address)
-        return actor.event(action, target_id=name, at=now, details=details)
 
 
 def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:

@@ -41,6 +41,8 @@ POOL_IDLE_S = 20.0
 
 
 class SystemResolver:
+    """Resolver of the operating system."""
+
     async def addresses(self, host: str, port: int) -> tuple[str, ...]:
         """Distinct addresses of a host name, in the resolver's order. Empty if it does not resolve within RESOLVE_TIMEOUT_S."""
         loop = asyncio.get_running_loop()

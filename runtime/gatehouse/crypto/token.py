@@ -36,7 +36,7 @@ STEM_CHARS = ID_CHARS - MARK_CHARS
 SECRET_CHARS = 43
 CHECKSUM_CHARS = 6
 BODY_CHARS = ID_CHARS + SECRET_CHARS + CHECKSUM_CHARS
-#: Of a bootstrap token, `<prefix>_admin_<secret><checksum>`.
+#: Length of the body of a bootstrap token, `<prefix>_admin_<secret><checksum>`.
 ADMIN_BODY_CHARS = SECRET_CHARS + CHECKSUM_CHARS
 TOKEN_CHARS_MAX = 16 + 1 + 4 + 1 + BODY_CHARS
 

@@ -7,20 +7,20 @@ that requests fail closed while the database cannot be reached.
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
-import boto3
 from asyncpg.connection import LoggedQuery
 from asyncpg.pool import PoolConnectionProxy
 
+from gatehouse.aws.client import create_client
 from gatehouse.errors import SettingsError, Unavailable
 from gatehouse.settings import Settings
 
@@ -131,18 +131,11 @@ def iam_password(host: str, port: int, user: str) -> Callable[[], Awaitable[str]
     """
 
     def sign() -> str:
-        # boto3 only reads AWS_DEFAULT_REGION; a task has AWS_REGION (contract.toml).
-        return str(
-            boto3.client("rds", region_name=os.environ.get("AWS_REGION")).generate_db_auth_token(
-                DBHostname=host, Port=port, DBUsername=user
-            )
-        )
+        rds = create_client("rds", timeout_s=CONNECT_TIMEOUT_S, attempts=1)
+        return str(rds.generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user))
 
-    async def token() -> str:
-        # In a thread: the first call requests the credentials of the task role over the network.
-        return await asyncio.to_thread(sign)
-
-    return token
+    # In a thread: the first call requests the credentials of the task role over the network.
+    return partial(asyncio.to_thread, sign)
 
 
 def _ssl(mode: SslMode, authorities: Path | None) -> ssl.SSLContext | str | bool:
@@ -196,7 +189,7 @@ class Pool:
         self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        """Open a connection. Raises Unavailable with what to check if the login fails."""
+        """Opens a connection. Raises Unavailable with what to check if the login fails."""
         try:
             pool = await self._opened()
             async with pool.acquire():

@@ -23,7 +23,10 @@ Convert = Callable[[Any], Any]
 
 
 class RowMapping(Generic[T]):
-    """`renamed`: columns of fields whose column has another name. `skip`: fields without a column of their own."""
+    """Mapping of a struct to the columns of a table.
+
+    renamed: columns of fields whose column has another name. skip: fields without a column of their own.
+    """
 
     def __init__(self, struct: type[T], *, renamed: Mapping[str, str] | None = None, skip: Collection[str] = ()) -> None:
         self._struct = struct
@@ -89,17 +92,17 @@ class Conditions:
         self._conditions: list[str] = []
 
     def add(self, condition: str, *values: Any) -> None:
-        """Add a condition, such as `add("owner = {}", owner)`: each `{}` becomes the parameter of the value at its position."""
+        """Adds a condition, such as `add("owner = {}", owner)`: each `{}` becomes the parameter of the value at its position."""
         self._conditions.append(condition.format(*(self.bind(value) for value in values)))
 
     def add_equal(self, **columns: Any) -> None:
-        """Add `column = value` for each value that is not None."""
+        """Adds `column = value` for each value that is not None."""
         for column, value in columns.items():
             if value is not None:
                 self.add(f"{column} = {{}}", value)
 
     def bind(self, value: Any) -> str:
-        """Add a parameter to the statement and return its placeholder."""
+        """Adds a parameter to the statement and returns its placeholder."""
         self.values.append(value)
         return f"${len(self.values)}"
 

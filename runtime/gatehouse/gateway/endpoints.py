@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import msgspec
 
 from gatehouse.cores.schemas import DrainCore, decode_lease
-from gatehouse.cores.service import Caller
 from gatehouse.errors import BadRequest, Problem, Unauthorized
 from gatehouse.gateway.asgi import RequestContext
 from gatehouse.gateway.credentials import ACCEPT_SIGNATURE, authenticate, challenge, denial, presented_token
@@ -17,6 +16,7 @@ from gatehouse.http.forwarding import flaw
 from gatehouse.http.health import Health
 from gatehouse.http.health import readiness as run_probes
 from gatehouse.http.validation import decode_query
+from gatehouse.identity.models import Actor
 from gatehouse.observability import METRICS_TYPE
 from gatehouse.verification import schemas
 from gatehouse.verification.decision import for_public
@@ -127,14 +127,14 @@ async def register_core(context: RequestContext) -> None:
     `heartbeat_s` seconds.
     """
     name = _core_name(context)
-    caller = await _caller(context, name)
-    if caller is None:
+    agent = await _agent(context, name)
+    if agent is None:
         return
     request, registration = decode_lease(await context.json_body()), context.dependencies.registration
     if request.lease_id is None:
-        lease = await registration.register(caller, name, request.url or "", request.ttl_s)
+        lease = await registration.register(agent, name, request.url or "", request.ttl_s)
     else:
-        lease = await registration.renew(caller, name, request.lease_id, request.url, request.ttl_s)
+        lease = await registration.renew(agent, name, request.lease_id, request.url, request.ttl_s)
     await context.reply(200, asgi.encode(lease))
 
 
@@ -144,11 +144,11 @@ async def drain_core(context: RequestContext) -> None:
     Requests in progress are completed. The Core receives no new requests.
     """
     name = _core_name(context)
-    caller = await _caller(context, name)
-    if caller is None:
+    agent = await _agent(context, name)
+    if agent is None:
         return
     query = decode_query(context.scope["query_string"], DrainCore)
-    await context.dependencies.registration.drain(caller, name, query.lease_id)
+    await context.dependencies.registration.drain(agent, name, query.lease_id)
     await context.reply(204)
 
 
@@ -159,12 +159,12 @@ def _core_name(context: RequestContext) -> str:
     return context.raw_path.removeprefix(b"/v1/cores/").decode("ascii")
 
 
-async def _caller(context: RequestContext, name: str) -> Caller | None:
+async def _agent(context: RequestContext, name: str) -> Actor | None:
     """None if the request was denied; the response is then sent."""
     address = context.client
     request = VerificationRequest(scopes=(REGISTER_SCOPE,), core=name, address=address, method=context.method)
     authenticated = await authenticate(context, presented_token(context), request)
-    return None if authenticated is None else Caller(authenticated[0], context.request_id, address)
+    return None if authenticated is None else Actor("key", authenticated[0].id, context.request_id, address)
 
 
 async def health(context: RequestContext) -> None:

@@ -182,7 +182,7 @@ def successor(key: Key, options: RotationOptions, now: float, created_by: str) -
     )
 
 
-def lives_as_long(key: Key, other: Key) -> bool:
+def expires_no_earlier(key: Key, other: Key) -> bool:
     """True if the key does not expire before the other one."""
     return _end(key) >= _end(other)
 

@@ -17,7 +17,7 @@ TTL_S_MAX = 10 * 365 * 86_400
 GRACE_S_DEFAULT = 86_400
 GRACE_S_MAX = 30 * 86_400
 
-#: How long a deleted key can be restored. Long enough for a job that runs once a month.
+#: Period in which a deleted key can be restored: long enough to notice that a monthly job fails.
 RESTORE_WINDOW_S = 30 * 86_400
 
 

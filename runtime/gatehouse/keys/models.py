@@ -197,14 +197,14 @@ class KeyFilter(msgspec.Struct, frozen=True):
     unused_for_s: int | None = None  # active keys created and last used longer ago than this
 
 
-#: A key that can manage keys counts as another administrator only if it lives at least this much longer.
+#: Minimum remaining lifetime at which another key that can manage keys counts as an administrator.
 LAST_ADMIN_MARGIN_S = 86_400
 
 
 class LockedKey(msgspec.Struct, frozen=True):
     """A key whose row and family are locked in the current transaction.
 
-    is_last_admin: the key can manage keys, and no other such key lives LAST_ADMIN_MARGIN_S longer, or as long as this key.
+    is_last_admin: the key can manage keys, and every other such key expires before it and within LAST_ADMIN_MARGIN_S.
     """
 
     key: Key

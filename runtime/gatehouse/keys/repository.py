@@ -247,7 +247,7 @@ class KeyRepository:
         return Page(keys=tuple(keys[:size]), next_after=keys[size - 1].id if len(keys) > size else None)
 
     async def alter(self, key_id: KeyId, work: Update) -> tuple[Key, int] | None:
-        """Lock the key and its family and write the update that `work` returns. If `work` raises an error, nothing changes.
+        """Locks the key and its family and writes the update that `work` returns. If `work` raises an error, nothing changes.
 
         Returns the key and its change number; None if the key does not exist. `work` returns None to change nothing.
         """
@@ -272,7 +272,7 @@ class KeyRepository:
         work: Callable[[SealedSecret], bytes | None],
         event: Callable[[int], AuditEvent],
     ) -> int:
-        """Replace up to RESEAL_ROWS signing secrets that are sealed under one of `generations` by what `work` returns.
+        """Replaces up to RESEAL_ROWS signing secrets that are sealed under one of `generations` by the results of `work`.
 
         The results are sealed under `generation`; None leaves a secret unchanged. `event` gets the number of replaced secrets,
         which is also returned. Consoles that run at the same time skip each other's rows.
@@ -296,7 +296,7 @@ class KeyRepository:
     async def revoke_usable(
         self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent
     ) -> tuple[KeyRecord, int] | None:
-        """Revoke an active or disabled key. Returns the key and its change number; None if the key is in another state.
+        """Revokes an active or disabled key. Returns the key and its change number; None if the key is in another state.
 
         For the gateway, whose database role cannot use `alter`.
         """
@@ -411,7 +411,7 @@ async def _write_credits(connection: Connection, subject: str, plan: CreditPlan 
 
 
 async def _purge_traces(connection: Connection, key_id: KeyId, subject: str) -> None:
-    """Erase a key from the other tables. Credits remain while another generation can use them."""
+    """Erases a key from the other tables. Credits remain while another generation can use them."""
     await connection.execute("SELECT forget_key_use($1)", key_id)
     await connection.execute("DELETE FROM console_session WHERE actor_type = 'key' AND actor_id = $1", key_id)
     await connection.execute(

@@ -112,7 +112,8 @@ Metadata = Annotated[
     Meta(max_length=METADATA_MAX, description="Key-value pairs for your own use. Do not store secrets here."),
 ]
 AllowLastAdmin = Annotated[
-    bool, Meta(description="Allow the operation although it leaves no key, or no key for as long, that can manage keys.")
+    bool,
+    Meta(description="Allow the operation even if it leaves no key that can manage keys, or none that is valid for as long."),
 ]
 RequireSignature = Annotated[bool, Meta(description="Deny unsigned requests. Requires a signing key.")]
 

@@ -25,7 +25,7 @@ from gatehouse.keys.changes import (
     check_rotated_expiry,
     creation_details,
     end_of_grace_period,
-    lives_as_long,
+    expires_no_earlier,
     patch_details,
     patched,
     state_change,
@@ -64,10 +64,10 @@ _SECRET_BYTES = 32
 #: because a leaked credential must end.
 _GUARDED = frozenset({Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ROTATE, Action.END_GRACE_PERIOD})
 _LAST_ADMIN = (
-    "This is the last key that can manage keys, and the change would remove or shorten that; create another one first, or send"
+    "The change would leave no key that can manage keys, or none that is valid for as long; create another one first, or send"
     " allow_last_admin"
 )
-_LAST_ADMIN_GRACE_PERIOD = "This is the last key that can manage keys: its successor cannot; create another one first"
+_LAST_ADMIN_GRACE_PERIOD = "This is the last key that can manage keys: its successor cannot manage keys; create another one first"
 
 #: Fields that NewKey shares with Key and that are copied unchanged.
 _COPIED = tuple(
@@ -191,7 +191,7 @@ class KeyService:
         return await self.transition(key_id, action, actor, change, allow_last_admin=allow_last_admin)
 
     async def rotate(self, key_id: KeyId, options: RotationOptions, actor: Actor, *, allow_last_admin: bool = False) -> Rotated:
-        """Creates the successor of a key; the old token stays valid for the grace period, and never longer than it would have.
+        """Creates the successor of a key. The old token stays valid for the grace period, at most until it expires.
 
         At most two keys of a family are valid at a time: an earlier grace period ends immediately.
         Raises Conflict (not active, expired, rotated before), BadRequest (expiry), NotFound, Unavailable.
@@ -354,4 +354,4 @@ class SelfRevocationService:
 def _keeps_admin(key: Key, changed: KeyChange) -> bool:
     """True if the changed key or its successor can manage keys for as long as the key could."""
     candidates = [changed.key] if changed.successor is None else [changed.key, changed.successor]
-    return any(can_manage_keys(candidate) and lives_as_long(candidate, key) for candidate in candidates)
+    return any(can_manage_keys(candidate) and expires_no_earlier(candidate, key) for candidate in candidates)

@@ -12,6 +12,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -98,10 +99,7 @@ def iam_token(cluster: str, user: str) -> Callable[[], Awaitable[str]]:
         signer.add_auth(request)
         return str(request.prepare().url).removeprefix("http://")
 
-    async def token() -> str:
-        return await asyncio.to_thread(sign)
-
-    return token
+    return partial(asyncio.to_thread, sign)
 
 
 class RedisReplyError(Exception):
@@ -117,7 +115,7 @@ class Script:
 
 
 class RedisConnection:
-    """Not for concurrent use."""
+    """A connection for one caller at a time."""
 
     def __init__(self, login: RedisLogin) -> None:
         self._login = login

@@ -35,7 +35,7 @@ _Waiter = tuple[str, int, asyncio.Future[bool]]
 
 
 class RedisNonces:
-    """`timeout_s`: timeout of a call."""
+    """Used nonces. `timeout_s`: timeout of a call to Redis."""
 
     def __init__(self, login: RedisLogin, *, timeout_s: float) -> None:
         self._connection = RedisConnection(login)

@@ -34,7 +34,7 @@ CSV, LINES, JSON = "csv", "lines", "json"
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An entry. `name`: of the member of an object, None elsewhere. `value`: a JSON value, for CSV an object of strings."""
+    """An entry. `name`: name of the object member; None for other entries. `value`: JSON value; for CSV an object of strings."""
 
     line: int
     name: str | None
@@ -63,7 +63,7 @@ def entries(text: str, kind: str) -> Iterator[Entry]:
 
 
 def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
-    """A JSON file without some entries, and the number of removed ones. Preserves order and indentation. Raises MalformedFile."""
+    """Removes entries from a JSON file. Returns the file, otherwise unchanged, and their number. Raises MalformedFile."""
     if not any(is_removed(entry) for entry in entries(text, JSON)):
         return text, 0
     try:
@@ -210,7 +210,7 @@ _FRAME_BYTES_MAX = 64 << 20
 
 
 class UnreadableExport(ValueError):
-    """An export cannot be read. The message is a sentence without its subject."""
+    """An export cannot be read. The message is a predicate: its subject, the location, is added by the caller."""
 
 
 def head(generation: int, salt: str, **members: str) -> bytes:
@@ -232,9 +232,9 @@ def read_head(content: bytes) -> dict[str, Any]:
     try:
         members = json.loads(content[: content.index(b"\n", 0, 4096)])
     except ValueError:
-        raise UnreadableExport("is not an export of gatehouse export") from None
+        raise UnreadableExport("was not created by gatehouse export") from None
     if not isinstance(members, dict) or not str(members.get("format", "")).startswith("gatehouse-registry-"):
-        raise UnreadableExport("is not an export of gatehouse export")
+        raise UnreadableExport("was not created by gatehouse export")
     if members["format"] != FORMAT or not isinstance(members.get("generation"), int) or not isinstance(members.get("salt"), str):
         raise UnreadableExport(f"is an export of another version ({str(members['format'])[:40]})")
     return members

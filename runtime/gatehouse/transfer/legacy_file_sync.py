@@ -24,7 +24,7 @@ from gatehouse.verification.imported_tokens import ids_of
 
 BATCH_SIZE = 500
 
-#: Removals of a run that did not end, because its process was killed, are taken by another run after this time.
+#: Time after which another run takes over the removals of a run whose process was killed.
 HOLD_S = 120.0
 
 #: Attempts in one run while another writer changes the same file.
@@ -49,7 +49,7 @@ class LegacyFileSync:
     read: Callable[[str], tuple[bytes, str]] = object_storage.read
 
     async def run_once(self) -> int:
-        """Remove purged keys that are due and return their number. Raises Unavailable after a failure was recorded."""
+        """Removes purged keys that are due and returns their number. Raises Unavailable after recording a failure."""
         due = await self.removals.due(size=BATCH_SIZE, hold_s=HOLD_S)
         if not due:
             return 0
@@ -66,7 +66,7 @@ class LegacyFileSync:
         return len(due)
 
     async def _remove(self, location: str, purged: set[KeyId]) -> int:
-        """Number of entries that were removed from the file."""
+        """Removes the entries of purged keys from a file and returns their number."""
         for attempt in range(ATTEMPTS_MAX):
             try:
                 content, tag = await asyncio.to_thread(self.read, location)

@@ -130,7 +130,7 @@ class ImportRepository:
         return await self._keys.is_confirmed(newest, timeout_s=timeout_s)
 
     async def write(self, run: Run, keys: list[IncomingKey], cores: list[CoreRecord], *, done: int, event: AuditEvent) -> Run:
-        """Insert rows that do not exist, set the progress of the run to `done` and append the event, in one transaction.
+        """Inserts rows that do not exist, sets the progress of the run to `done` and appends the event, in one transaction.
 
         Returns the run with the new progress. Raises Conflict if another process has continued the run.
         """
@@ -147,7 +147,7 @@ class ImportRepository:
 
 
 async def _add_keys(connection: Connection, keys: list[IncomingKey]) -> int:
-    """Insert keys that do not exist. Returns their number."""
+    """Inserts keys that do not exist. Returns their number."""
     await connection.execute(_INCOMING)
     records = [(*column_values(incoming.key), 1, 0) for incoming in keys]
     columns = (*COLUMNS, "version", "change_seq")
@@ -180,7 +180,7 @@ class ExportRepository:
                     yield b"".join(row[0].encode() + b"\n" for row in rows), len(rows)
 
     async def restore(self, batches: list[bytes], event: AuditEvent) -> dict[str, tuple[int, int]]:
-        """Insert rows that do not exist, in one transaction. Returns (inserted, skipped) for each table.
+        """Inserts rows that do not exist, in one transaction. Returns (inserted, skipped) for each table.
 
         Raises BadRequest if a row does not match the schema; then nothing was written.
         """
@@ -208,7 +208,7 @@ def _by_table(lines: bytes) -> dict[str, list[object]]:
     for line in lines.splitlines():
         for table, row in json.loads(line).items():
             if table not in TABLES:
-                raise BadRequest(f"the export has a table {table[:40]} that this version does not know; nothing was written")
+                raise BadRequest(f"the export has the table {table[:40]}, which this version does not know; nothing was written")
             rows.setdefault(table, []).append(row)
     return rows
 
@@ -230,7 +230,7 @@ class RemovalRepository:
                 await append(connection, event)
 
     async def failed(self, removals: tuple[Removal, ...], *, problem: str, retry_s: float, events: list[AuditEvent]) -> None:
-        """Schedule the removals for another attempt in `retry_s` seconds."""
+        """Schedules the removals for another attempt in `retry_s` seconds."""
         async with self._pool.transaction() as connection:
             await connection.execute(_FAIL_REMOVALS, _ids(removals), problem, retry_s)
             for event in events:

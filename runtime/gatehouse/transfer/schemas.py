@@ -1,4 +1,4 @@
-"""Keys and Cores of other systems, as entries of a file or rows of CSV describe them, under the names that such files use.
+"""Keys and Cores of other systems: entries of JSON and CSV files, with the field names that such files use.
 
 Fields have the same bounds as in POST /v1/keys. Messages never repeat a token or a hash.
 """
@@ -151,8 +151,8 @@ def members_of(
 ) -> dict[str, Any] | None:
     """An entry as an object with the field names of ImportedKey or ImportedCore; None if it has neither form.
 
-    named: the members of a file of Cores are names, not tokens. This is never guessed: a token that was taken for a name would
-    be visible to everyone.
+    named: the members of a file of Cores are names, not tokens. This is never guessed, because a token that is mistaken for a
+    name would be visible to everyone.
     """
     value: Any = entry.value
     if isinstance(value, str):
@@ -176,7 +176,7 @@ def members_of(
 
 
 def locators_of(entry: Entry) -> set[str]:
-    """Every locator that an id may be derived from for an entry of either file, valid or not. A purge looks for these."""
+    """All locators from which the id of an entry may be derived, even if the entry is invalid. Used to find purged keys."""
     value = entry.value if isinstance(entry.value, dict) else {}
     tokens = {item for name, item in value.items() if isinstance(item, str) and ALIASES.get(name, name) == "key"}
     if entry.name is not None:
@@ -224,7 +224,7 @@ class Parser:
 
 
 def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Problem, ...]]:
-    """The fields with dates, limits and states in one form each, and the problems of those that have no known form."""
+    """The fields with normalized dates, limits and states, and the problems of values that cannot be normalized."""
     normalized, problems = dict(fields), []
     for name, normalize in _NORMALIZERS.items():
         if name in fields:
@@ -283,12 +283,12 @@ _NORMALIZERS: dict[str, Callable[[object], object]] = {
 
 
 def _may_be_token(text: str) -> bool:
-    """A token that was taken for a name would be stored in clear."""
+    """True for text that looks like a token: a token that is mistaken for a name would be stored in plain text."""
     return len(text) >= _TOKEN_LIKE_CHARS and imported_tokens.is_token(text)
 
 
 def _problem(problem: Problem) -> Problem:
-    """A problem of a field of an entry: without the leading dot, with the fix of a file."""
+    """The problem with the location and the fix that apply to an entry of a file."""
     location, fix = problem.location.removeprefix("."), problem.fix
     if problem.message == "is not a known field":
         fix = f"remove it, correct its name, or add --ignore {location[:20]}"

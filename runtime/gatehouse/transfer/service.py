@@ -11,7 +11,7 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 import msgspec
@@ -85,13 +85,12 @@ class ImportOptions:
         return f"{self.cores} {sorted(self.ignored)} {self.scopes} {self.registered_by}"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CheckedImport:
-    """Result of the validation of a file."""
+    """Result of the validation of a file: the run that imports it, and its invalid rows."""
 
     run: Run
-    rows: int = 0
-    invalid: list[InvalidRow] = field(default_factory=list)
+    invalid: list[InvalidRow]
 
 
 class ImportJob:
@@ -109,35 +108,33 @@ class ImportJob:
         self._now = context.clock.now()
 
     async def check(self, on_row: Callable[[int], None] = lambda _: None) -> CheckedImport:
-        """Validate the whole file and write nothing. Raises MalformedFile, Unavailable."""
-        checked = CheckedImport(Run(self._id, self._source, 0))
+        """Validates the whole file and writes nothing. Raises MalformedFile, Unavailable."""
+        rows, invalid = 0, list[InvalidRow]()
         lines: dict[str, int] = {}
         batch: dict[KeyId, tuple[int, str]] = {}
         for line, row in self._rows():
-            checked.rows += 1
-            on_row(checked.rows)
+            rows += 1
+            on_row(rows)
             if isinstance(row, InvalidRow):
-                checked.invalid.append(row)
+                invalid.append(row)
                 continue
             name = self._key_id(row.locator()) if isinstance(row, ImportedKey) else self._core_name(row)
             if name in lines:
                 subject = "Core" if self._options.cores else "key"
                 problem = Problem("", f"is the same {subject} as line {lines[name]}", "remove one of them")
-                checked.invalid.append(InvalidRow(line, (problem,)))
+                invalid.append(InvalidRow(line, (problem,)))
                 continue
             lines[name] = line
             if isinstance(row, ImportedKey):
                 batch[KeyId(name)] = (line, row.scheme)
             if len(batch) >= BATCH_ROWS:
-                checked.invalid += await self._collisions(batch)
+                invalid += await self._collisions(batch)
                 batch = {}
-        checked.invalid += await self._collisions(batch)
-        checked.invalid.sort(key=lambda row: row.line)
-        checked.run = Run(self._id, self._source, checked.rows)
-        return checked
+        invalid += await self._collisions(batch)
+        return CheckedImport(Run(self._id, self._source, rows), sorted(invalid, key=lambda row: row.line))
 
     async def write(self, checked: CheckedImport, actor: Actor, on_batch: Callable[[Run], None] = lambda _: None) -> Run:
-        """Insert the valid rows, from where an earlier import of the file ended. Raises Conflict, Unavailable."""
+        """Inserts the valid rows, starting where an earlier import of the file ended. Raises Conflict, Unavailable."""
         run = await self._context.repository.run(checked.run, now=self._now)
         on_batch(run)
         invalid = {row.line for row in checked.invalid}
@@ -148,7 +145,7 @@ class ImportJob:
                 keys.append(self._key(row))
             elif isinstance(row, ImportedCore) and line not in invalid:
                 cores.append(self._core(row))
-            if position - run.done >= BATCH_ROWS or position == checked.rows:
+            if position - run.done >= BATCH_ROWS or position == run.rows:
                 run = await self._write_batch(run, keys, cores, position, actor)
                 keys, cores = [], []
                 on_batch(run)

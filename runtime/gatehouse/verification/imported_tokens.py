@@ -1,4 +1,4 @@
-"""Tokens of imported keys: where a token of another format may be stored, without knowing that format. Pure.
+"""Tokens of imported keys: ids under which a token of an unknown format may be stored. Pure.
 
 A presented token that does not have Gatehouse's format has one possible id per scheme and pepper generation in use, derived
 from its hash (for bcrypt, from the id inside the token). All of them are looked up in a single query. The database stores an
@@ -158,7 +158,7 @@ def is_id(text: str) -> bool:
 
 
 def bcrypt_matches(scheme: str, token: str, hashed: bytes) -> bool:
-    """Takes about a quarter of a second; never call it in an event loop."""
+    """True if the token has this hash. Takes about a quarter of a second: do not call it in an event loop."""
     try:
         return bcrypt.checkpw(_hashed_part(scheme, token).encode()[:_BCRYPT_BYTES], hashed)
     except ValueError:

@@ -66,7 +66,7 @@ class KeyLoader:
         return await asyncio.shield(waiter)
 
     async def close(self) -> None:
-        """Cancel running queries. Requests that wait for one get Unavailable."""
+        """Cancels running queries. Requests that wait for one get Unavailable."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

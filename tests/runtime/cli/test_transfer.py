@@ -235,7 +235,7 @@ def test_imported_cores_belong_to_the_given_key(importer: Command, database: Dat
         (("import", "latin.json"), "gatehouse: latin.json: byte 3 is not valid UTF-8; save the file as UTF-8"),
         (("import", "x", "--restore", "--cores"), "gatehouse: --restore can only be combined with --dry-run and --json"),
         (("import", "x", "--registered-by", "?"), "gatehouse: --registered-by must be a key ID such as 3fGh82kLmQ0a"),
-        (("import", "bad.json", "--restore"), "gatehouse: bad.json is not an export of gatehouse export"),
+        (("import", "bad.json", "--restore"), "gatehouse: bad.json was not created by gatehouse export"),
     ],
 )
 def test_unreadable_input_is_a_one_line_error(importer: Command, arguments: tuple[str, ...], message: str) -> None:

@@ -146,15 +146,15 @@ async def test_credits_are_refilled_per_period(gateway: Any) -> None:
 async def test_registration_ends_with_its_key(gateway: Any, core: Any, keys: KeyService, action: Action | None) -> None:
     agent, reply = await gateway.register(core.url, name="ended")
     assert reply.status == 200, reply.body
-    reader = await gateway.mint()
-    assert (await gateway.ask("GET", "/cores/ended/x", f"X-API-Key: {reader.token}")).status == 200
+    reader = await gateway.create_key()
+    assert (await gateway.request("GET", "/cores/ended/x", f"X-API-Key: {reader.token}")).status == 200
     if action is None:
         body = json.dumps({"token": agent.token, "reason": "stolen"}).encode()
-        assert (await gateway.ask("POST", "/v1/keys/revoke-self", body=body)).status == 200
+        assert (await gateway.request("POST", "/v1/keys/revoke-self", body=body)).status == 200
     else:
         await keys.act(KeyId(agent.id), action, "stolen", OPERATOR)
     async with asyncio.timeout(20):
-        while (reply := await gateway.ask("GET", "/cores/ended/x", f"X-API-Key: {reader.token}")).status == 200:
+        while (reply := await gateway.request("GET", "/cores/ended/x", f"X-API-Key: {reader.token}")).status == 200:
             await asyncio.sleep(0.005)
     assert (reply.status, reply.json["code"]) == (503, "core_not_registered")
     _, reply = await gateway.register(core.url, name="ended")
@@ -171,10 +171,10 @@ async def test_request_that_reaches_no_core_uses_no_credits(gateway: Any, path: 
     _, reply = await gateway.register("http://127.0.0.1:9", name="gone")
     assert reply.status in {200, 409}, reply.body
     await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'gone'")
-    key = await gateway.mint()
+    key = await gateway.create_key()
     await add_credits(gateway, key, 10)
     async with asyncio.timeout(20):
-        while (reply := await gateway.ask("GET", path, f"X-API-Key: {key.token}")).json["code"] != code:
+        while (reply := await gateway.request("GET", path, f"X-API-Key: {key.token}")).json["code"] != code:
             await asyncio.sleep(0.01)  # the registration reaches the gateway
     assert await remaining_credits(gateway, key) == 10
 
@@ -182,9 +182,9 @@ async def test_request_that_reaches_no_core_uses_no_credits(gateway: Any, path: 
 async def test_unreachable_core_uses_no_credits(gateway: Any) -> None:
     _, reply = await gateway.register(f"http://127.0.0.1:{free_port()}", name="closed")
     assert reply.status == 200, reply.body
-    key = await gateway.mint()
+    key = await gateway.create_key()
     await add_credits(gateway, key, 10)
-    reply = await gateway.ask("GET", "/cores/closed/x", f"X-API-Key: {key.token}")
+    reply = await gateway.request("GET", "/cores/closed/x", f"X-API-Key: {key.token}")
     assert (reply.status, await remaining_credits(gateway, key)) == (502, 10)
 
 
