@@ -118,6 +118,10 @@ def _lines(text: str) -> Iterator[Entry]:
                 raise MalformedFile(number, _reason(exc)) from None
 
 
+#: Depth of wrappers, such as {"data": {"keys": [...]}}.
+_WRAPPERS_MAX = 8
+
+
 class _Json:
     """Iterates over the outermost object or list and decodes its values one at a time."""
 
@@ -134,7 +138,9 @@ class _Json:
         if self._position != len(self._text):
             self._fail("contains more than one JSON value")
 
-    def _container(self) -> Iterator[Entry]:
+    def _container(self, depth: int = 0) -> Iterator[Entry]:
+        if depth > _WRAPPERS_MAX:
+            self._fail("has too many wrappers around its entries")
         self._space()
         opening = self._text[self._position : self._position + 1]
         if opening not in ("{", "["):
@@ -156,7 +162,7 @@ class _Json:
                 self._position += 1
                 self._space()
             if name in WRAPPERS and self._text[self._position : self._position + 1] in ("{", "["):
-                yield from self._container()
+                yield from self._container(depth + 1)
             else:
                 yield Entry(line, name, self._value())
             self._space()

@@ -58,6 +58,7 @@ def test_json_lines_and_csv_are_read_with_their_lines() -> None:
         ("[NaN]", JSON, 1, "is not valid JSON"),
         ("[1] [2]", JSON, 1, "contains more than one JSON value"),
         ("[" * 20_000, JSON, 1, "is not valid JSON"),
+        ('{"keys": ' * 5000 + "[]" + "}" * 5000, JSON, 1, "has too many wrappers around its entries"),
         ('{"a": 1}\n{', LINES, 2, "is not valid JSON"),
         ("", CSV, 1, "must have a first line with unique column names"),
         ("a,a\n1,2", CSV, 1, "must have a first line with unique column names"),
