@@ -51,17 +51,6 @@ class Valkey(Component):
             tags=tags("internal"),
             opts=self.child,
         )
-        family = f"valkey{settings.engine_version.split('.')[0]}"
-        parameters = aws.elasticache.ParameterGroup(
-            name,
-            name=names.name(f"cache-{family}"),
-            family=family,
-            description="Disables the eviction of keys",
-            # The default, volatile-lru, evicts counters and nonces when memory is full, which resets limits and allows replays.
-            parameters=[{"name": "maxmemory-policy", "value": "noeviction"}],
-            tags=tags("internal"),
-            opts=self.child,
-        )
         cluster = aws.elasticache.ReplicationGroup(
             name,
             replication_group_id=names.name("cache"),
@@ -71,7 +60,7 @@ class Valkey(Component):
             node_type=settings.node_type,
             num_cache_clusters=1 + settings.replicas,
             port=CACHE_PORT,
-            parameter_group_name=parameters.name,
+            parameter_group_name=self._parameter_group(name, args).name,
             subnet_group_name=subnets.name,
             security_group_ids=[args.placement.security_group_id],
             user_group_ids=[self._user_group(args)],
@@ -93,6 +82,19 @@ class Valkey(Component):
         )
         self.replication_group, self.address = cluster.replication_group_id, cluster.primary_endpoint_address
         self.register_outputs({"replicationGroup": self.replication_group, "address": self.address})
+
+    def _parameter_group(self, name: str, args: ValkeyArgs) -> aws.elasticache.ParameterGroup:
+        family = f"valkey{args.cache.engine_version.split('.')[0]}"
+        return aws.elasticache.ParameterGroup(
+            name,
+            name=args.names.name(f"cache-{family}"),
+            family=family,
+            description="Disables the eviction of keys",
+            # The default, volatile-lru, evicts counters and nonces when memory is full, which resets limits and allows replays.
+            parameters=[{"name": "maxmemory-policy", "value": "noeviction"}],
+            tags=tags("internal"),
+            opts=self.child,
+        )
 
     def _user_group(self, args: ValkeyArgs) -> pulumi.Output[str]:
         """Create the user group. With IAM authentication, user id and user name must be equal (ElastiCache User Guide,
