@@ -14,7 +14,7 @@ ResultKey = tuple[str, str]  # rule id, URN
 Value = TypeVar("Value")
 
 
-class _Results(Generic[Value]):
+class Results(Generic[Value]):
     """The latest result per rule and resource."""
 
     def __init__(self, lock: Lock) -> None:
@@ -43,11 +43,11 @@ class DeploymentState:
         self.exemptions = exemptions
         self._lock = Lock()
         self._inputs: dict[str, frozenset[str]] = {}
-        self.undecided: _Results[tuple[str, ...]] = _Results(self._lock)
-        self.allowed: _Results[tuple[tuple[str, str], ...]] = _Results(self._lock)
-        self.broken: _Results[str] = _Results(self._lock)
-        self.exempted: _Results[Exemption] = _Results(self._lock)
-        self.remediated: _Results[tuple[InputChange, ...]] = _Results(self._lock)
+        self.undecided: Results[tuple[tuple[str, str], ...]] = Results(self._lock)
+        self.allowed: Results[tuple[tuple[str, str], ...]] = Results(self._lock)
+        self.broken: Results[str] = Results(self._lock)
+        self.exempted: Results[Exemption] = Results(self._lock)
+        self.remediated: Results[tuple[InputChange, ...]] = Results(self._lock)
 
     def record_inputs(self, urn: str, properties: Mapping[str, Any]) -> None:
         """Records which properties the program sets, before the provider adds computed ones."""
@@ -65,7 +65,7 @@ class DeploymentState:
         key = (rule.id, urn)
         exemption = self.exemptions.find(rule.id, urn) if rule.exemptible else None
         exempted = exemption is not None and bool(decision.violations or decision.undecided)
-        self.undecided.record(key, None if exempted else decision.undecided)
+        self.undecided.record(key, None if exempted else tuple((path, "") for path in decision.undecided))
         self.allowed.record(key, None if exempted else decision.allowed)
         self.broken.record(key, decision.broken)
         self.exempted.record(key, exemption if exempted else None)

@@ -5,6 +5,7 @@ from functools import partial
 from policies.engine.rule import Control, Severity, levels
 
 _meta_policy = partial(Control, rationale="", types=(), url="https://www.pulumi.com/docs/iac/using-pulumi/crossguard")
+_notice = partial(_meta_policy, severity=Severity.LOW, levels=levels("A", "A", "A"))
 
 BROKEN = _meta_policy(
     "GH-BROKEN",
@@ -12,19 +13,15 @@ BROKEN = _meta_policy(
     remedy="fix the rule in policies/rules; the resource is not evaluated until then",
     severity=Severity.HIGH,
 )
-REMEDIATED = _meta_policy(
+REMEDIATED = _notice(
     "GH-REMEDIATED",
     title="Remediations are reported",
     remedy="set the value in the program",
-    severity=Severity.LOW,
-    levels=levels("A", "A", "A"),
 )
-EXEMPTION_USED = _meta_policy(
+EXEMPTION_USED = _notice(
     "GH-EXEMPT-USED",
     title="Exemptions in use are reported",
     remedy="remove the entry from the exemptions file",
-    severity=Severity.LOW,
-    levels=levels("A", "A", "A"),
 )
 EXEMPTION_INVALID = _meta_policy(
     "GH-EXEMPT-INVALID", title="Exemptions are valid", remedy="correct the entry in the exemptions file", severity=Severity.HIGH
@@ -33,15 +30,12 @@ UNDECIDED = _meta_policy(
     "GH-UNDECIDED",
     title="Every rule is decided at preview",
     remedy="use a value that is known at preview",
-    severity=Severity.MEDIUM,
     levels=levels("A", "A", "M"),
 )
-UNDECIDED_ALLOWED = _meta_policy(
+UNDECIDED_ALLOWED = _notice(
     "GH-UNDECIDED-ALLOWED",
     title="Accepted unknown properties are reported",
     remedy="no action required: the engine evaluates the rule again with the value before it creates the resource",
-    severity=Severity.LOW,
-    levels=levels("A", "A", "A"),
 )
 
 META_POLICIES = (BROKEN, REMEDIATED, EXEMPTION_USED, EXEMPTION_INVALID, UNDECIDED, UNDECIDED_ALLOWED)

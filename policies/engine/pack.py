@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from policies.analysis.properties import Properties, plain
 from policies.analysis.resources import Resource, Stack, identifiers_of
 from policies.analysis.type_tokens import STACK
 from policies.engine import meta_policies, sdk_cache
-from policies.engine.deployment_state import DeploymentState, Report
+from policies.engine.deployment_state import DeploymentState, Report, Results
 from policies.engine.exemptions import Exemptions, load
 from policies.engine.guard import evaluate
 from policies.engine.meta_policies import META_POLICIES
@@ -161,19 +162,6 @@ def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callabl
             text = "; ".join(change.text() for change in changes)
             report(f"{rule} {text}, which differs from the program. Fix: {meta_policies.REMEDIATED.remedy}", urn)
 
-    def undecided(args: StackValidationArgs, report: Report) -> None:
-        urns = {resource.urn for resource in args.resources}
-        for (rule, urn), paths in state.undecided.drain().items():
-            for path in paths if urn in urns else ():
-                text = f"{rule} could not be decided for {urn}: {path} is unknown"
-                report(f"{text}. Fix: {meta_policies.UNDECIDED.remedy}", urn)
-
-    def allowed(args: StackValidationArgs, report: Report) -> None:
-        urns = {resource.urn for resource in args.resources}
-        for (rule, urn), paths in state.allowed.drain().items():
-            for path, reason in paths if urn in urns else ():
-                report(f"{rule} could not be decided for {urn}: {path} is unknown, which is accepted: {reason}", urn)
-
     def exempted(args: StackValidationArgs, report: Report) -> None:
         uses = state.exempted.drain()
         for (rule, urn), entry in uses.items():
@@ -193,7 +181,16 @@ def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callabl
 
     reporters = (
         *((meta_policies.BROKEN, broken), (meta_policies.REMEDIATED, remediated), (meta_policies.EXEMPTION_USED, exempted)),
-        *((meta_policies.EXEMPTION_INVALID, invalid), (meta_policies.UNDECIDED, undecided)),
-        (meta_policies.UNDECIDED_ALLOWED, allowed),
+        (meta_policies.EXEMPTION_INVALID, invalid),
+        (meta_policies.UNDECIDED, partial(_report_unknown, state.undecided)),
+        (meta_policies.UNDECIDED_ALLOWED, partial(_report_unknown, state.allowed)),
     )
     return [StackValidationPolicy(validate=reporter, **_metadata(policy)) for policy, reporter in reporters]
+
+
+def _report_unknown(results: Results[tuple[tuple[str, str], ...]], args: StackValidationArgs, report: Report) -> None:
+    urns = {resource.urn for resource in args.resources}
+    for (rule, urn), paths in results.drain().items():
+        for path, reason in paths if urn in urns else ():
+            outcome = f", which is accepted: {reason}" if reason else f". Fix: {meta_policies.UNDECIDED.remedy}"
+            report(f"{rule} could not be decided for {urn}: {path} is unknown{outcome}", urn)

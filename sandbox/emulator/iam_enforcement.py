@@ -12,8 +12,7 @@ from moto.iam.models import iam_backends
 from moto.kms.models import kms_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
-from policies.analysis.iam.conditions import holds
-from policies.analysis.iam.evaluation import applies_to_resource
+from policies.analysis.iam.conditions import applies_to_resource, holds
 from policies.analysis.iam.grammar import Condition, Statement, listed, parse, raw_statements
 from sandbox.engine.types import ACCOUNT
 

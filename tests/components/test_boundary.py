@@ -7,9 +7,9 @@ import pytest
 
 from components.iam.permissions_boundary import DENIED, USED, boundary_policy
 from components.naming import Naming
-from policies.analysis.iam.evaluation import Call, Effect, decide
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS
+from tests.iam_evaluation import Call, Effect, decide
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 HOME = {"aws:RequestedRegion": NAMES.region}

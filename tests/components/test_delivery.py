@@ -11,9 +11,9 @@ from components.delivery.policies import DEPLOY, IMAGE, PREVIEW
 from components.iam.documents import render
 from components.naming import Naming
 from components.settings.operations import DeliverySettings
-from policies.analysis.iam.evaluation import Call, Effect, decide
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS, raw_settings
+from tests.iam_evaluation import Call, Effect, decide
 
 NAMES = Naming("prod", "123456789012", "eu-west-1")
 PIPELINE = DeliveryRolesArgs(

@@ -7,9 +7,9 @@ import pytest
 from components.monitoring import synthetic_probe
 from components.naming import Naming
 from components.settings.loader import parse
-from policies.analysis.iam.evaluation import Call, decide
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS, raw_settings
+from tests.iam_evaluation import Call, decide
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 SERVICES = ("gateway", "console", "sharing")

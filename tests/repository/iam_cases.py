@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 
-from policies.analysis.iam.evaluation import Effect
+from tests.iam_evaluation import Effect
 from tests.repository.iam_requests import (
     ADMINISTRATOR,
     ALLOWED,

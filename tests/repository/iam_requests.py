@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from policies.analysis.iam.evaluation import Call, Decision, Effect, decide
+from tests.iam_evaluation import Call, Decision, Effect, decide
 from tools.docs.iam_documents import NAMES, SETTINGS, documents
 
 ALLOWED, IMPLICIT_DENY, EXPLICIT_DENY = Effect.ALLOWED, Effect.NOT_ALLOWED, Effect.DENIED

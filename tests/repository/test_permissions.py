@@ -2,8 +2,8 @@
 
 import pytest
 
-from policies.analysis.iam.evaluation import Call, decide
 from policies.analysis.iam.grammar import raw_statements
+from tests.iam_evaluation import Call, decide
 from tests.repository.iam_cases import REQUESTS
 from tests.repository.iam_requests import ADMINISTRATOR, ALLOW_ALL, OTHER_ACCOUNT_ROLE, Request, decision
 from tools.docs.iam_documents import NAMES, documents, granted, reasons

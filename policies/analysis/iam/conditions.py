@@ -1,4 +1,4 @@
-"""Evaluation of the Condition element of an IAM statement against the context of a request.
+"""Evaluation of the elements Condition and Resource of an IAM statement against a request.
 
 Source: IAM user guide, "IAM JSON policy elements: Condition", "Condition operators", "Single-valued vs. multivalued context
 keys", "Variables and tags".
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from policies.analysis.iam.grammar import Condition, DocumentError, escape, matches, unescape
+from policies.analysis.iam.grammar import Condition, DocumentError, Statement, escape, matches, unescape
 
 Context = Mapping[str, str | Sequence[str]]
 """Value or values of each condition key, such as {"aws:SecureTransport": "true"}. An absent key is not in the request."""
@@ -30,6 +30,18 @@ def holds(conditions: Iterable[Condition], context: Context, *, variables: bool)
     """
     lower = {key.lower(): value for key, value in context.items()}
     return all(_matches(condition, _values(lower, condition.key), lower if variables else None) for condition in conditions)
+
+
+def applies_to_resource(statement: Statement, resource: str, context: Context | None) -> bool:
+    """True if the statement applies to the ARN. context: values of policy variables; None leaves them unchanged."""
+    if statement.not_resources is not None:
+        return not _any_matches(statement.not_resources, resource, context)
+    # A trust policy has no Resource: it applies to the role that it belongs to.
+    return statement.resources is None or _any_matches(statement.resources, resource, context)
+
+
+def _any_matches(patterns: Iterable[str], resource: str, context: Context | None) -> bool:
+    return any(matches(resource, text) for pattern in patterns if (text := substitute(pattern, context)) is not None)
 
 
 def substitute(text: str, context: Context | None) -> str | None:

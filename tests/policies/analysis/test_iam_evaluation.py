@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.analysis.iam.conditions import Context, holds
-from policies.analysis.iam.evaluation import Call, Effect, decide
 from policies.analysis.iam.grammar import DocumentError, matches, parse_conditions
+from tests.iam_evaluation import Call, Effect, decide
 
 ACCOUNT = "123456789012"
 OTHER = "999999999999"

@@ -37,22 +37,14 @@ def trail_without_access_log() -> Program:
 
 VIOLATIONS = [
     by_change(
-        "GH-IAM-002",
-        roles,
-        "task-rights",
-        "dynamodb:*",
-        policy=grant(Action="dynamodb:*", Resource="arn:aws:dynamodb:::table/a"),
+        "GH-IAM-002", roles, "task-rights", "dynamodb:*", policy=grant(Action="dynamodb:*", Resource="arn:aws:dynamodb:::table/a")
     ),
     by_change("GH-IAM-002", roles, "task-rights", "s3:GetObject", policy=grant(Resource="*")),
     violation(
         "GH-IAM-002",
         "boundary",
         "s3:*",
-        changed(
-            changed(roles(), "boundary", policy=grant(Action="s3:*")),
-            "reading-for-task",
-            policyArn=Ref("boundary", "arn"),
-        ),
+        changed(changed(roles(), "boundary", policy=grant(Action="s3:*")), "reading-for-task", policyArn=Ref("boundary", "arn")),
     ),
     by_change("GH-IAM-003", roles, "audit-for-deployer", "policyArn", policyArn="arn:aws:iam::aws:policy/AdministratorAccess"),
     by_change(
@@ -151,10 +143,7 @@ VIOLATIONS = [
         "GH-PUL-004",
         "old",
         "aws.alb",
-        [
-            *edge(),
-            declared("alb.TargetGroup", "old", vpcId=Ref("vpc"), protocol="HTTPS", healthCheck={"path": "/"}),
-        ],
+        [*edge(), declared("alb.TargetGroup", "old", vpcId=Ref("vpc"), protocol="HTTPS", healthCheck={"path": "/"})],
     ),
     violation("GH-PUL-005", "acme-prod", "database.adminPassword", account(database={"adminPassword": "correct horse"})),
 ]

@@ -67,11 +67,7 @@ VIOLATIONS = [
     violation("GH-ECS-011", "task", "taskRoleArn", task(taskRoleArn=None)),
     violation("GH-ECS-011", "task", "taskRoleArn", task(taskRoleArn=Ref("execution-role", "arn"))),
     by_change(
-        "GH-ECS-012",
-        ecs,
-        "service",
-        "deploymentCircuitBreaker",
-        deploymentCircuitBreaker={"enable": True, "rollback": False},
+        "GH-ECS-012", ecs, "service", "deploymentCircuitBreaker", deploymentCircuitBreaker={"enable": True, "rollback": False}
     ),
     by_change("GH-ECS-013", ecs, "service", "desiredCount", desiredCount=1),
     violation("GH-ECS-013", "service", "service", without(ecs(), "scaling")),
@@ -90,11 +86,7 @@ VIOLATIONS = [
     by_change("GH-ECR-004", ecs, "images", "encryptionConfigurations", encryptionConfigurations=[{"encryptionType": "AES256"}]),
     by_change("GH-LAM-001", watch, "rotate", "supported", runtime="python3.8"),
     by_change(
-        "GH-LAM-002",
-        watch,
-        "rotate",
-        "vpcConfig.subnetIds",
-        vpcConfig={"subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1"]},
+        "GH-LAM-002", watch, "rotate", "vpcConfig.subnetIds", vpcConfig={"subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1"]}
     ),
     violation("GH-LAM-002", "reader", "vpcConfig", function_with_database()),
     by_change("GH-LAM-003", watch, "rotate", "environment", environment={"variables": {"API_TOKEN": "hunter2"}}),
@@ -109,11 +101,7 @@ VIOLATIONS = [
     by_change("GH-API-004", api, "http", "disableExecuteApiEndpoint", disableExecuteApiEndpoint=None),
     by_change("GH-API-004", api, "domain", "securityPolicy", securityPolicy="TLS_1_0"),
     by_change(
-        "GH-API-005",
-        api,
-        "settings",
-        "settings.dataTraceEnabled",
-        settings={"dataTraceEnabled": True, "throttlingRateLimit": 1},
+        "GH-API-005", api, "settings", "settings.dataTraceEnabled", settings={"dataTraceEnabled": True, "throttlingRateLimit": 1}
     ),
     by_change("GH-API-005", api, "stage", "xrayTracingEnabled", xrayTracingEnabled=None),
 ]

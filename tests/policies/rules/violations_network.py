@@ -42,21 +42,13 @@ VIOLATIONS = [
     ),
     by_change("GH-VPC-003", network, "app-a", "mapPublicIpOnLaunch", mapPublicIpOnLaunch=True),
     violation(
-        "GH-VPC-004",
-        "from-balancer",
-        "80",
-        changed(edge(), "from-balancer", referencedSecurityGroupId=None, **SSH_FROM_INTERNET),
+        "GH-VPC-004", "from-balancer", "80", changed(edge(), "from-balancer", referencedSecurityGroupId=None, **SSH_FROM_INTERNET)
     ),
     violation(
         "GH-VPC-004",
         "from-balancer",
         "internet",
-        changed(
-            edge(),
-            "from-balancer",
-            referencedSecurityGroupId=None,
-            **{**SSH_FROM_INTERNET, "fromPort": 443, "toPort": 443},
-        ),
+        changed(edge(), "from-balancer", referencedSecurityGroupId=None, **{**SSH_FROM_INTERNET, "fromPort": 443, "toPort": 443}),
     ),
     *(
         violation(
@@ -71,10 +63,7 @@ VIOLATIONS = [
         "GH-VPC-004",
         "open-group",
         "ingress[0]",
-        [
-            *edge(),
-            security_group("open-group", ingress=[{**ALL_TRAFFIC, "description": "all", "ipv6CidrBlocks": ["::/0"]}]),
-        ],
+        [*edge(), security_group("open-group", ingress=[{**ALL_TRAFFIC, "description": "all", "ipv6CidrBlocks": ["::/0"]}])],
     ),
     by_change("GH-VPC-005", edge, "to-cores", "internet", ipProtocol="-1", fromPort=None, toPort=None),
     by_change("GH-VPC-006", edge, "to-cores", "description", description=None),

@@ -4,14 +4,14 @@ Sources: IAM user guide, "Policy evaluation logic" and "Cross-account policy eva
 policies". Organization policies (SCP, RCP) are not modelled.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from policies.analysis.iam import grammar
-from policies.analysis.iam.conditions import Context, holds, substitute
-from policies.analysis.iam.grammar import Statement, matches
+from policies.analysis.iam.conditions import Context, applies_to_resource, holds
+from policies.analysis.iam.grammar import Statement
 
 RawDocument = Mapping[str, Any]
 
@@ -140,15 +140,3 @@ def _applies_to_principal(statement: Statement, call: Call, delegated: bool) -> 
         value == call.principal or kind == "*" or (kind == "AWS" and (value == "*" or value in account))
         for kind, value in statement.principals
     )
-
-
-def applies_to_resource(statement: Statement, resource: str, context: Context | None) -> bool:
-    """True if the statement applies to the ARN. context: values of policy variables; None leaves them unchanged."""
-    if statement.not_resources is not None:
-        return not _any_matches(statement.not_resources, resource, context)
-    # A trust policy has no Resource: it applies to the role that it belongs to.
-    return statement.resources is None or _any_matches(statement.resources, resource, context)
-
-
-def _any_matches(patterns: Iterable[str], resource: str, context: Context | None) -> bool:
-    return any(matches(resource, text) for pattern in patterns if (text := substitute(pattern, context)) is not None)
