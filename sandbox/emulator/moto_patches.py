@@ -6,6 +6,7 @@
 
 import functools
 import json
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from moto.acm.models import acm_backends
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend as lambda_backend
 from moto.core.responses import ActionResult
+from moto.dynamodb.responses import DynamoHandler
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ecs.models import ecs_backends
@@ -50,6 +52,7 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
     - S3 bucket policies: moto ignores conditions, so a deny without TLS would deny every call. Denies with a condition are
       skipped; the tests evaluate them with `policies.analysis.iam`.
     - S3 replication: moto returns an empty filter and no delete marker settings.
+    - DynamoDB: moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional updates are atomic.
     - Security group rules, KMS rotation and Lambda: moto omits members of the response that were set.
     """
     patches: tuple[tuple[Any, str, Any], ...] = (
@@ -58,6 +61,7 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
         (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_allows_log_delivery)),
         (FakeBucket, "get_permission", _bucket_permission),
         (SecurityGroupRule, "description", _rule_description(SecurityGroupRule.__dict__["description"])),
+        (DynamoHandler, "call_action", _one_at_a_time(DynamoHandler.call_action)),
         (KmsResponse, "get_key_rotation_status", _key_rotation_status(KmsResponse.get_key_rotation_status)),
         (S3Response, "get_bucket_replication", _bucket_replication),
         (LambdaFunction, "get_configuration", _function_configuration(LambdaFunction.get_configuration)),
@@ -164,6 +168,17 @@ def _bucket_permission(bucket: Any, action: str, resource: str) -> Any:
 
 def _rule_description(original: Any) -> property:
     return property(lambda rule: getattr(rule, "sandbox_description", None) or original.fget(rule))
+
+
+def _one_at_a_time(original: Any) -> Any:
+    lock = threading.Lock()
+
+    @functools.wraps(original)
+    def call_action(handler: Any) -> Any:
+        with lock:
+            return original(handler)
+
+    return call_action
 
 
 def _key_rotation_status(original: Any) -> Any:

@@ -61,6 +61,19 @@ class AuditAction(DescribedStr):
     REGISTRY_EXPORT = "registry.export", "All API keys were exported to an encrypted file."
     REGISTRY_RESTORE = "registry.restore", "API keys were restored from an encrypted file."
     LOG_LEVEL_SET = "log-level.set", "The log level was changed or reset."
+    SECRET_CREATE = "secret.create", "A secret was created."
+    SECRET_UPDATE = "secret.update", "The expiry, uses, label or note of a secret were changed."
+    SECRET_REPLACE = "secret.replace", "The content of a secret was replaced by a new version."
+    SECRET_RESTORE = "secret.restore", "An earlier version of a secret was made the current one."
+    SECRET_REVOKE = "secret.revoke", "A secret was revoked."
+    SECRET_END = "secret.end", "A secret ended because it expired or all of its uses were taken."
+    SECRET_PURGE = "secret.purge", "All stored versions of the content of a secret were deleted."
+    LINK_OPEN = "link.open", "A client used a complete link for the first time, before taking a use."
+    LINK_CLAIM = "link.claim", "A use of a link was taken, before the content was decrypted."
+    LINK_ACKNOWLEDGE = "link.acknowledge", "A client confirmed that it received the content of a secret."
+    LINK_DENIED = "link.denied", "An attempt to open a link was denied."
+    LINK_BURN = "link.burn", "A link was ended after too many wrong passphrases."
+    LINK_REVOKE = "link.revoke", "A link was revoked."
     ACCESS_DENIED = "access.denied", "A request to the console was denied."
 
     @property
@@ -75,6 +88,12 @@ _TARGET_TYPES = {
     AuditAction.CORE_IMPORT: "import",
     AuditAction.DELIVERY_RETRY: "webhook",
     AuditAction.KEY_IMPORT: "import",
+    AuditAction.LINK_OPEN: "secret",
+    AuditAction.LINK_CLAIM: "secret",
+    AuditAction.LINK_ACKNOWLEDGE: "secret",
+    AuditAction.LINK_DENIED: "secret",
+    AuditAction.LINK_BURN: "secret",
+    AuditAction.LINK_REVOKE: "secret",
 }
 
 

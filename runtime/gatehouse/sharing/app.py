@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,18 +9,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from gatehouse import observability
-from gatehouse.aws.client import AWS_ERRORS, create_client, error_detail
-from gatehouse.errors import Unavailable
 from gatehouse.http import asgi
 from gatehouse.http.health import Probes
 from gatehouse.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, page, style_route, unexpected
 from gatehouse.observability import Observer
 from gatehouse.settings import SharingSettings
+from gatehouse.sharing.repository import SecretRepository
 
-_TIMEOUT_S = 1
-
-#: Key of an item that does not exist.
-_ABSENT = "readiness-probe"
 _PAGE = "<p>To open a secret that was shared with you, use the complete link.</p>"
 _NOT_FOUND = "<p>This link does not exist, was used, or has expired. Request a new link from the sender.</p>"
 _METHOD_NOT_ALLOWED = "<p>The method is not allowed for this page.</p>"
@@ -31,7 +24,7 @@ _METHOD_NOT_ALLOWED = "<p>The method is not allowed for this page.</p>"
 def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     """Build the sharing service. `scraped`: it serves /metrics to a scraper in its network."""
     return create(
-        probes=[SecretLinksProbe(settings.secret_links_table)] if settings.secret_links_table else [],
+        probes=[SecretRepository(settings.secret_links_table)] if settings.secret_links_table else [],
         observer=observability.observer("sharing", settings.log_level, settings.environment),
         https=settings.sharing_url.startswith("https://"),
         scraped=scraped,
@@ -62,23 +55,3 @@ async def _http_error(request: Request, exc: Exception) -> Response:
         response.headers["Allow"] = (exc.headers or {}).get("Allow", "GET, HEAD")
         return response
     return page("Page not found", _NOT_FOUND, 404)
-
-
-class SecretLinksProbe:
-    """Reads an item, which requires the permission that the sharing service needs (dynamodb:GetItem)."""
-
-    name = "tokens"
-
-    def __init__(self, table: str) -> None:
-        self._table = table
-        # A single attempt: the caller repeats a readiness probe.
-        self._client = create_client("dynamodb", timeout_s=_TIMEOUT_S, attempts=1)
-
-    async def check(self) -> None:
-        """Raises Unavailable. Runs in a thread, because boto3 blocks."""
-        try:
-            await asyncio.to_thread(
-                self._client.get_item, TableName=self._table, Key={"id": {"S": _ABSENT}}, ProjectionExpression="id"
-            )
-        except AWS_ERRORS as exc:
-            raise Unavailable("The table of secret links is not available", detail=error_detail(exc)) from exc

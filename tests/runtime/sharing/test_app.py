@@ -10,7 +10,8 @@ import boto3
 import httpx
 import pytest
 from gatehouse.observability import Metrics, Observer, logger
-from gatehouse.sharing.app import SecretLinksProbe, create
+from gatehouse.sharing.app import create
+from gatehouse.sharing.repository import SecretRepository
 from moto import mock_aws
 
 
@@ -31,7 +32,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 async def _client(table: str) -> httpx.AsyncClient:
     observer = Observer("sharing", logger("error"), Metrics())
-    probes = [SecretLinksProbe(table)] if table else []
+    probes = [SecretRepository(table)] if table else []
     transport = httpx.ASGITransport(create(probes=probes, observer=observer, https=True))
     return httpx.AsyncClient(transport=transport, base_url="https://share.test")
 

@@ -282,6 +282,11 @@ CREATE TABLE console_session (
 );
 CREATE INDEX console_session_actor ON console_session (actor_type, actor_id, created_at);
 
+CREATE TABLE sharing_event (
+    id          text        PRIMARY KEY,  -- of an event of a secret that is in the audit trail
+    recorded_at timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE log_level (
     sole   boolean     PRIMARY KEY DEFAULT true CHECK (sole),
     level  text        NOT NULL CHECK (level IN ('debug', 'info', 'warning', 'error')),
@@ -366,14 +371,15 @@ GRANT SELECT, INSERT ON audit_event, audit_checkpoint TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE ON api_key, core, notification_position TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity, key_address,
     key_alert,
-    key_leak, webhook, delivery, imported_hash, import_run, legacy_file_removal, idempotent_request, console_session, log_level
+    key_leak, webhook, delivery, imported_hash, import_run, legacy_file_removal, idempotent_request, console_session, log_level,
+    sharing_event
     TO gatehouse_app;
 """
 
 _DOWN = """
-DROP TABLE log_level, console_session, idempotent_request, legacy_file_removal, import_run, imported_hash, delivery,
-    notification_position, webhook, key_leak, key_alert, key_address, key_activity, usage_batch, usage_count, audit_checkpoint,
-    audit_event, gateway_worker, core, key_credit, api_key;
+DROP TABLE sharing_event, log_level, console_session, idempotent_request, legacy_file_removal, import_run, imported_hash,
+    delivery, notification_position, webhook, key_leak, key_alert, key_address, key_activity, usage_batch, usage_count,
+    audit_checkpoint, audit_event, gateway_worker, core, key_credit, api_key;
 DROP FUNCTION announce_change, set_family_id, keep_final_state, forget_purged_key, forget_deleted_key, forget_key_use;
 DROP SEQUENCE change_seq;
 """

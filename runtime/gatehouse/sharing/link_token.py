@@ -1,0 +1,73 @@
+"""Format of links. Pure.
+
+    https://share.example.com/s/5tRw0aB9xK2m7HqYc1dZ8eUfGh#<43 base62 characters>
+                                |                     |    |
+                                |                     |    `- link secret, 256 bits; browsers do not send it to the server
+                                |                     `------ link id, 6 characters
+                                `---------------------------- secret id, 22 characters
+
+The path contains the ids only, so access logs, traces and referrers never contain a link secret (docs/decisions/0020).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Self
+
+import msgspec
+
+from gatehouse.crypto.token import SECRET_CHARS, base62
+from gatehouse.sharing.models import BASE62, ID_CHARS, LINK_CHARS
+
+PATH_CHARS = ID_CHARS + LINK_CHARS
+_TOKEN = re.compile(rf"(?:https?://[^\s#]{{1,200}}/s/)?([0-9A-Za-z]{{{PATH_CHARS}}})#([0-9A-Za-z]{{{SECRET_CHARS}}})", re.ASCII)
+FINGERPRINT_CHARS = 12
+
+
+class LinkToken(msgspec.Struct, frozen=True):
+    """A well-formed link. `secret` is the link secret as text: it lives as long as the request and is never logged."""
+
+    secret_id: str
+    link_id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"LinkToken({self.secret_id}{self.link_id}#...)"
+
+    @property
+    def path(self) -> str:
+        """The public part of the link."""
+        return self.secret_id + self.link_id
+
+    def url(self, base: str) -> str:
+        return f"{base.rstrip('/')}/s/{self.path}#{self.secret}"
+
+    @classmethod
+    def create(cls, secret_id: str, link_id: str, random_bytes: Callable[[int], bytes]) -> Self:
+        return cls(secret_id, link_id, base62(int.from_bytes(random_bytes(32), "big"), SECRET_CHARS))
+
+
+def new_id(chars: int, random_bytes: Callable[[int], bytes]) -> str:
+    return base62(int.from_bytes(random_bytes(chars), "big") % 62**chars, chars)
+
+
+def parse_path(text: str) -> tuple[str, str] | None:
+    """Secret id and link id of the public part of a link, or None."""
+    if len(text) != PATH_CHARS or not BASE62.issuperset(text):
+        return None
+    return text[:ID_CHARS], text[ID_CHARS:]
+
+
+def parse(text: str) -> LinkToken | None:
+    """Parse a complete link, with or without its URL; None for anything else. Spaces around it are ignored."""
+    match = _TOKEN.fullmatch(text.strip())
+    if match is None:
+        return None
+    return LinkToken(match[1][:ID_CHARS], match[1][ID_CHARS:], match[2])
+
+
+def fingerprint(identifier: str) -> str:
+    """First 12 hexadecimal characters of the SHA-256 of an id, for logs and encryption contexts."""
+    return hashlib.sha256(identifier.encode("ascii")).hexdigest()[:FINGERPRINT_CHARS]

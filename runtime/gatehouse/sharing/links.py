@@ -1,0 +1,337 @@
+"""Opening links: proof of possession, passphrase, claim, and only then decryption."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from gatehouse.audit.models import AuditAction
+from gatehouse.aws.client import AWS_ERRORS, error_detail
+from gatehouse.clock import Clock
+from gatehouse.errors import Forbidden, NotFound, TooManyRequests, Unavailable
+from gatehouse.sharing import encryption
+from gatehouse.sharing.content_store import ContentStore, DataKeys
+from gatehouse.sharing.link_token import LinkToken, new_id, parse_path
+from gatehouse.sharing.models import Claim, ContentItem, Link, LinkState, Secret, SecretState, SharingEvent
+from gatehouse.sharing.repository import ConditionFailed, SecretRepository
+from gatehouse.sharing.service import is_expired
+
+#: A claim can be repeated for this long, until it is acknowledged: the response may have been lost, or files are downloaded.
+CLAIM_S = 600.0
+NETWORK_ATTEMPTS_MAX = 5
+LINK_ATTEMPTS_MAX = 20
+ATTEMPT_WINDOW_S = 600.0
+DENIED_EVENTS_MAX = 20
+_RETRIES = 5
+_ARGON2_PARALLEL = 2
+_NO_VERIFIER = bytes(32)
+_EVENT_ID_CHARS = 22
+
+
+class LinkNotFound(NotFound):
+    """Unknown, expired, revoked and used links are not distinguished."""
+
+    code, title = "link_not_found", "This link does not exist, was used, or has expired"
+
+
+class PassphraseRequired(Forbidden):
+    code, title = "passphrase_required", "This link requires a passphrase"
+
+
+class WrongPassphrase(Forbidden):
+    code, title = "wrong_passphrase", "The passphrase is wrong"
+
+
+class TooManyAttempts(TooManyRequests):
+    code, title = "too_many_attempts", "Too many wrong passphrases"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"Too many wrong passphrases. Try again in {retry_after_s} s.")
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The client that opens a link."""
+
+    address: str
+    request_id: str
+
+    @property
+    def network(self) -> str:
+        """The /24 (IPv4) or /48 (IPv6) network of the address."""
+        try:
+            address = ipaddress.ip_address(self.address)
+        except ValueError:
+            return "unknown"
+        return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
+
+
+class ManifestItem(msgspec.Struct, frozen=True):
+    name: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedItem:
+    """A text (no name) or file of an opened secret."""
+
+    number: int
+    name: str
+    media_type: str
+    content: ContentItem
+
+    @property
+    def size(self) -> int:
+        return self.content.size
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An opened secret. `content_key` lives as long as the request."""
+
+    secret: Secret
+    link: Link
+    claim_id: str
+    content_key: bytes
+    items: tuple[OpenedItem, ...]
+
+    def __repr__(self) -> str:
+        return f"Opened({self.secret.id})"
+
+
+def claim_id_of(nonce: str, path: str) -> str:
+    """Id of the claim that a nonce stands for: 32 hexadecimal characters."""
+    return hashlib.sha256(f"{path}:{nonce}".encode()).hexdigest()[:32]
+
+
+class LinkService:
+    """Raises Unavailable if a dependency fails. A use that was recorded before the failure can be repeated with its claim id."""
+
+    def __init__(
+        self,
+        repository: SecretRepository,
+        content: ContentStore,
+        data_keys: DataKeys,
+        clock: Clock,
+        environment: str,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._repository = repository
+        self._content = content
+        self._data_keys = data_keys
+        self._clock = clock
+        self._environment = environment
+        self._random_bytes = random_bytes
+        self._argon2 = asyncio.Semaphore(_ARGON2_PARALLEL)
+
+    async def find(self, path: str) -> tuple[Secret, Link]:
+        """The secret and the link of the public part of a link, for the page of the link. Changes nothing.
+
+        Raises LinkNotFound also for a link that has ended.
+        """
+        ids = parse_path(path)
+        secret = None if ids is None else await self._repository.get(ids[0])
+        link = None if secret is None or ids is None else secret.links.get(ids[1])
+        if secret is None or link is None or not self._is_open(secret, link):
+            raise LinkNotFound
+        return secret, link
+
+    async def look_up(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
+        """The secret and the link, for a client that has the complete link. Takes no use. Raises LinkNotFound."""
+        secret, link = await self._possessed(token, client)
+        if not self._is_open(secret, link):
+            await self._record_denied(secret, link, client, "ended")
+            raise LinkNotFound
+        await self._mark_opened(secret, link, client)
+        return secret, link
+
+    async def open(self, token: LinkToken, passphrase: str, claim_id: str, client: Client) -> Opened:
+        """Take one use of a link and return its content. A repeated claim returns the same content without another use.
+
+        Raises LinkNotFound, PassphraseRequired, WrongPassphrase, TooManyAttempts.
+        """
+        secret, link = await self._possessed(token, client)
+        if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
+            await self._record_denied(secret, link, client, "ended")
+            raise LinkNotFound
+        keys = await self._link_keys(secret, link, token, passphrase, client)
+        await self._mark_opened(secret, link, client)
+        secret = await self._claim(secret, link, claim_id, client)
+        return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
+
+    async def acknowledge(self, token: LinkToken, claim_id: str, client: Client) -> None:
+        """Record that the content of a claim was received. Idempotent. Raises LinkNotFound."""
+        secret, link = await self._possessed(token, client)
+        if claim_id not in link.claims:
+            raise LinkNotFound
+        event = self._event(link, client, AuditAction.LINK_ACKNOWLEDGE, "success", {"claim": claim_id})
+        try:
+            await self._repository.acknowledge(secret, link.id, claim_id, event, erase=_is_finished(link, claim_id))
+        except ConditionFailed:
+            return
+
+    async def read(self, item: OpenedItem, content_key: bytes) -> AsyncIterator[bytes]:
+        """The plaintext of an item, in chunks. Raises Unavailable, also for content that was altered."""
+        pieces = encryption.decrypt_item(await self._content.read(item.content), content_key, item.number)
+        while True:
+            try:
+                chunk = await asyncio.to_thread(next, pieces, None)
+            except (*AWS_ERRORS, encryption.DecryptionFailed) as exc:
+                raise Unavailable("The content is not available", detail=error_detail(exc)) from exc
+            if chunk is None:
+                return
+            yield chunk
+
+    async def _possessed(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
+        """The secret and the link whose link secret the client has. The verifier is always computed and compared."""
+        secret = await self._repository.get(token.secret_id)
+        link = None if secret is None else secret.links.get(token.link_id)
+        correct = encryption.matches(token.secret, token.path, link.verifier if link is not None else _NO_VERIFIER)
+        if secret is None or link is None:
+            raise LinkNotFound
+        if not correct:
+            await self._record_denied(secret, link, client, "wrong link secret")
+            raise LinkNotFound
+        return secret, link
+
+    def _is_open(self, secret: Secret, link: Link) -> bool:
+        return (
+            secret.state == SecretState.ACTIVE
+            and not is_expired(secret, self._clock.now())
+            and link.state == LinkState.ACTIVE
+            and link.uses < link.uses_max
+        )
+
+    def _is_repeatable(self, secret: Secret, link: Link, claim_id: str) -> bool:
+        claim = link.claims.get(claim_id)
+        if claim is None or claim.acknowledged_at is not None:
+            return False
+        now = self._clock.now()
+        active = secret.state == SecretState.ACTIVE and not is_expired(secret, now) and link.state == LinkState.ACTIVE
+        return active and now < claim.at + CLAIM_S
+
+    async def _link_keys(
+        self, secret: Secret, link: Link, token: LinkToken, passphrase: str, client: Client
+    ) -> encryption.LinkKeys:
+        """Keys of the link. A wrong passphrase is counted before it is compared, so that parallel guesses are counted too."""
+        if not link.salt:
+            return encryption.link_keys(token.secret, token.path)
+        if not passphrase:
+            raise PassphraseRequired
+        counters = (
+            (f"passphrase:{token.path}:{client.network}", NETWORK_ATTEMPTS_MAX),
+            (f"passphrase:{token.path}", LINK_ATTEMPTS_MAX),
+        )
+        taken: list[str] = []
+        for counter, limit in counters:
+            wait = await self._repository.take_attempt(counter, limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now())
+            if wait is not None:
+                for other in taken:
+                    await self._repository.return_attempt(other)
+                raise TooManyAttempts(max(1, round(wait)))
+            taken.append(counter)
+        async with self._argon2:
+            keys = await asyncio.to_thread(encryption.link_keys, token.secret, token.path, passphrase, link.salt)
+        if not hmac.compare_digest(keys.public_key, link.public_key):
+            await self._record_failure(secret, link, client)
+            raise WrongPassphrase
+        for counter in taken:
+            await self._repository.return_attempt(counter)
+        return keys
+
+    async def _record_failure(self, secret: Secret, link: Link, client: Client) -> None:
+        event = self._event(link, client, AuditAction.LINK_DENIED, "denied", {"reason": "wrong passphrase"})
+        try:
+            changed = await self._repository.count_failure(secret, link.id, event)
+            if changed.burn_after and changed.links[link.id].failures >= changed.burn_after:
+                burned = self._event(link, client, AuditAction.LINK_BURN, "success", {})
+                await self._repository.end_link(changed, link.id, LinkState.BURNED, burned)
+        except ConditionFailed:
+            return
+
+    async def _mark_opened(self, secret: Secret, link: Link, client: Client) -> None:
+        if link.opened_at is None:
+            try:
+                await self._repository.mark_opened(
+                    secret, link.id, self._event(link, client, AuditAction.LINK_OPEN, "success", {})
+                )
+            except ConditionFailed:
+                return
+
+    async def _claim(self, secret: Secret, link: Link, claim_id: str, client: Client) -> Secret:
+        """The secret after the use was recorded. Raises LinkNotFound if no use is left."""
+        event = self._event(link, client, AuditAction.LINK_CLAIM, "success", {"claim": claim_id})
+        for _ in range(_RETRIES):
+            try:
+                return await self._repository.claim(secret, link.id, claim_id, event)
+            except ConditionFailed as failed:
+                current = failed.secret
+            if current is None:
+                break
+            if self._is_repeatable(current, current.links[link.id], claim_id):
+                return current
+            if current.current.number == secret.current.number or not self._is_open(current, current.links[link.id]):
+                break
+            secret = current  # the owner replaced the content in the meantime
+        await self._record_denied(secret, link, client, "ended")
+        raise LinkNotFound
+
+    async def _decrypt(self, secret: Secret, link: Link, claim_id: str, keys: encryption.LinkKeys) -> Opened:
+        version = secret.current
+        wrapped = link.wrapped_keys.get(str(version.number))
+        if wrapped is None:
+            raise LinkNotFound
+        context = encryption.Context(self._environment, secret.id, link.id, version.number, int(secret.expires_at_max))
+        data_key = await self._data_keys.decrypt(secret.id, version.data_key)
+        try:
+            content_key = encryption.unwrap(wrapped, keys.private_key, data_key, context)
+            manifest = msgspec.json.decode(encryption.open_manifest(version.manifest, content_key), type=list[ManifestItem])
+        except encryption.DecryptionFailed as exc:
+            raise Unavailable("The content is not available", detail=str(exc)) from exc
+        items = tuple(
+            OpenedItem(number, entry.name, entry.media_type, content)
+            for number, (entry, content) in enumerate(zip(manifest, version.items, strict=True))
+        )
+        return Opened(secret, link, claim_id, content_key, items)
+
+    async def _record_denied(self, secret: Secret, link: Link, client: Client, reason: str) -> None:
+        """Record a denied attempt, at most 20 per link in 10 minutes. The event is stored with the secret."""
+        counter = f"denied:{secret.id}{link.id}"
+        now = self._clock.now()
+        wait = await self._repository.take_attempt(counter, limit=DENIED_EVENTS_MAX, window_s=ATTEMPT_WINDOW_S, now=now)
+        if wait is None:
+            event = self._event(link, client, AuditAction.LINK_DENIED, "denied", {"reason": reason})
+            await self._repository.record(secret, event)
+
+    def _event(
+        self, link: Link, client: Client, action: AuditAction, outcome: str, details: dict[str, str | int]
+    ) -> SharingEvent:
+        return SharingEvent(
+            id=new_id(_EVENT_ID_CHARS, self._random_bytes),
+            at=self._clock.now(),
+            action=action,
+            outcome=outcome,
+            actor_type="recipient",
+            actor_id=link.id,
+            link=link.id,
+            request_id=client.request_id,
+            source_address=client.address,
+            details=details,
+        )
+
+
+def _is_finished(link: Link, claim_id: str) -> bool:
+    """True if no use is left and every other claim is acknowledged."""
+    others = [claim for identifier, claim in link.claims.items() if identifier != claim_id]
+    return link.uses >= link.uses_max and all(_acknowledged(claim) for claim in others)
+
+
+def _acknowledged(claim: Claim) -> bool:
+    return claim.acknowledged_at is not None

@@ -1,0 +1,165 @@
+"""Types of secrets and links. Times are Unix seconds."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from gatehouse.crypto.token import ALPHABET
+
+TTL_S_DEFAULT = 72 * 3600
+TTL_S_MIN = 300
+TTL_S_MAX = 30 * 86_400
+USES_DEFAULT = 1
+USES_MAX = 100
+RECIPIENTS_MAX = 10
+VERSIONS_MAX = 10
+TEXT_BYTES_MAX = 64 * 1024
+PASSPHRASE_CHARS_MIN = 8
+PASSPHRASE_CHARS_MAX = 128
+#: Receipts are deleted this long after the content.
+RECEIPT_S = 30 * 86_400
+
+ID_CHARS = 22
+LINK_CHARS = 6
+BASE62 = frozenset(ALPHABET)
+
+
+class SecretState(StrEnum):
+    """Stored states. An expired secret is still `active` in storage: the clock decides."""
+
+    ACTIVE = "active"
+    ENDED = "ended"  # denied; the content is being deleted
+    PURGED = "purged"
+
+
+class EndReason(StrEnum):
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    USED = "used"  # no link has uses left
+
+
+class LinkState(StrEnum):
+    ACTIVE = "active"
+    REVOKED = "revoked"
+    BURNED = "burned"  # too many wrong passphrases
+
+
+class ContentItem(msgspec.Struct, frozen=True):
+    """One encrypted text or file of a version.
+
+    key, object_version: object in the bucket. size: bytes of the plaintext.
+    """
+
+    key: str
+    object_version: str
+    size: int
+
+
+class Version(msgspec.Struct, frozen=True):
+    """The content of a secret, encrypted under one content key.
+
+    data_key: the KMS data key, encrypted by KMS.
+    manifest: names and media types of the items, encrypted under the content key.
+    """
+
+    number: int
+    created_at: float
+    data_key: bytes
+    manifest: bytes
+    items: tuple[ContentItem, ...]
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """One use of a link. `acknowledged_at`: the client confirmed that it received the content."""
+
+    at: float
+    acknowledged_at: float | None = None
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A link to a secret.
+
+    id: 6 base62 characters, unique within the secret.
+    recipient: name for the sender; empty for a link that is not personal.
+    verifier: hash of the link secret.
+    public_key: X25519 key to which content keys are encrypted. The private key is derived from link secret and passphrase.
+    salt: salt of the passphrase; empty without a passphrase.
+    wrapped_keys: content keys by version, encrypted to `public_key` and under the KMS data key. Erased when the link ends.
+    claims: uses by claim id.
+    opened_at: first time that a client proved possession of the link.
+    """
+
+    id: str
+    recipient: str
+    verifier: bytes
+    public_key: bytes
+    salt: bytes
+    wrapped_keys: dict[str, bytes]
+    uses_max: int
+    uses: int = 0
+    state: LinkState = LinkState.ACTIVE
+    claims: dict[str, Claim] = {}
+    opened_at: float | None = None
+    failures: int = 0
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """A secret and its links: one item of the table, so that a single conditional update decides about every use.
+
+    id: 22 base62 characters.
+    owner: label of the actor that created it, such as `key:3fGh82kLmQ0a`.
+    sender: name of the sender that recipients see.
+    label, note: shown to the owner only.
+    expires_at: the links are denied from this time.
+    expires_at_max: latest time to which `expires_at` can be extended. Part of the encryption context.
+    purge_at: the content is deleted from this time.
+    burn_after: wrong passphrases after which a link is burned; 0: never.
+    revision: increases with every change by the owner.
+    versions: current version first.
+    next_version: number of the next version.
+    end_to_end: the client encrypted the content; the server cannot read it.
+    """
+
+    id: str
+    owner: str
+    sender: str
+    label: str
+    note: str
+    created_at: float
+    expires_at: float
+    expires_at_max: float
+    purge_at: float
+    state: SecretState
+    revision: int
+    versions: tuple[Version, ...]
+    next_version: int
+    links: dict[str, Link]
+    end_to_end: bool = False
+    burn_after: int = 0
+    ended_at: float | None = None
+    end_reason: EndReason | None = None
+    purged_at: float | None = None
+
+    @property
+    def current(self) -> Version:
+        return self.versions[0]
+
+
+class SharingEvent(msgspec.Struct, frozen=True):
+    """An act on a secret, stored with the change until it is in the audit trail.
+
+    actor: label of the actor; `recipient` for the holder of a link.
+    """
+
+    id: str
+    at: float
+    action: str
+    outcome: str
+    actor_type: str
+    actor_id: str
+    link: str
+    request_id: str
+    source_address: str
+    details: dict[str, str | int]

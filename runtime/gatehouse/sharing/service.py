@@ -1,0 +1,304 @@
+"""Creating, changing and ending secrets, for their owners. `links.py` opens them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from gatehouse.audit.models import AuditAction
+from gatehouse.clock import Clock
+from gatehouse.errors import Conflict, NotFound, PreconditionFailed, RateLimited
+from gatehouse.http.validation import invalid
+from gatehouse.identity.models import Actor
+from gatehouse.sharing import encryption
+from gatehouse.sharing.content_store import ContentStore, DataKeys
+from gatehouse.sharing.link_token import LinkToken, new_id
+from gatehouse.sharing.models import (
+    ID_CHARS,
+    LINK_CHARS,
+    TTL_S_MIN,
+    VERSIONS_MAX,
+    ContentItem,
+    EndReason,
+    Link,
+    LinkState,
+    Secret,
+    SecretState,
+    SharingEvent,
+    Version,
+)
+from gatehouse.sharing.repository import ConditionFailed, SecretRepository
+
+#: Secrets that one principal can create per minute.
+CREATES_PER_MINUTE = 10
+_EVENT_ID_CHARS = 22
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """A text (no name) or a file."""
+
+    content: bytes
+    name: str = ""
+    media_type: str = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSecret:
+    """Properties of a new secret. `recipients`: one personal link each; empty for one link. Times are seconds."""
+
+    items: Sequence[NewItem]
+    sender: str
+    ttl_s: float
+    ttl_s_max: float
+    uses: int
+    label: str = ""
+    note: str = ""
+    recipients: Sequence[str] = ()
+    passphrase: str = ""
+    burn_after: int = 0
+    purge_after_s: float = 0.0
+    end_to_end: bool = False
+
+    def __repr__(self) -> str:
+        return "NewSecret(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretPatch:
+    """Changes of a secret; None leaves a value unchanged."""
+
+    expires_at: float | None = None
+    uses: int | None = None
+    label: str | None = None
+    note: str | None = None
+
+
+def is_expired(secret: Secret, now: float) -> bool:
+    return now >= secret.expires_at
+
+
+def is_used(secret: Secret) -> bool:
+    """True if no link has uses left."""
+    return all(link.state != LinkState.ACTIVE or link.uses >= link.uses_max for link in secret.links.values())
+
+
+class SecretService:
+    """Raises Unavailable if a dependency fails: nothing is changed then, or the whole change is made."""
+
+    def __init__(
+        self,
+        repository: SecretRepository,
+        content: ContentStore,
+        data_keys: DataKeys,
+        clock: Clock,
+        environment: str,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._repository = repository
+        self._content = content
+        self._data_keys = data_keys
+        self._clock = clock
+        self._environment = environment
+        self._random_bytes = random_bytes
+
+    async def create(self, new: NewSecret, actor: Actor) -> tuple[Secret, list[LinkToken]]:
+        """Encrypt and store a secret. The links are returned only here. Raises RateLimited."""
+        now = self._clock.now()
+        wait = await self._repository.take_attempt(f"create:{actor.label}", limit=CREATES_PER_MINUTE, window_s=60, now=now)
+        if wait is not None:
+            raise RateLimited(f"You can create {CREATES_PER_MINUTE} secrets per minute. Try again in {max(1, round(wait))} s.")
+        secret_id = new_id(ID_CHARS, self._random_bytes)
+        tokens, links = await self._links(secret_id, new)
+        expires_at = now + new.ttl_s
+        expires_at_max = max(expires_at, now + new.ttl_s_max)
+        version, keys = await self._encrypt(secret_id, 1, now, int(expires_at_max), new.items, list(links.values()))
+        secret = Secret(
+            id=secret_id,
+            owner=actor.label,
+            sender=new.sender,
+            label=new.label,
+            note=new.note,
+            created_at=now,
+            expires_at=expires_at,
+            expires_at_max=float(int(expires_at_max)),
+            purge_at=expires_at + new.purge_after_s,
+            state=SecretState.ACTIVE,
+            revision=1,
+            versions=(version,),
+            next_version=2,
+            links={name: _with_key(link, version.number, keys[name]) for name, link in links.items()},
+            end_to_end=new.end_to_end,
+            burn_after=new.burn_after,
+        )
+        await self._repository.create(secret, self.event(actor, AuditAction.SECRET_CREATE, {"links": len(links)}))
+        return secret, tokens
+
+    async def get(self, secret_id: str) -> Secret:
+        """Raises NotFound."""
+        secret = await self._repository.get(secret_id) if len(secret_id) == ID_CHARS and secret_id.isalnum() else None
+        if secret is None:
+            raise NotFound("No secret has this id.")
+        return secret
+
+    async def of_owner(self, owner: str, *, before: float | None, size: int) -> list[Secret]:
+        """Secrets of an owner, newest first."""
+        return await self._repository.of_owner(owner, before=before, size=size)
+
+    async def update(self, secret_id: str, patch: SecretPatch, revision: int | None, actor: Actor) -> Secret:
+        """Change uses, expiry, label or note. `revision`: the expected one; None: any.
+
+        Raises NotFound, BadRequest, Conflict (ended), PreconditionFailed.
+        """
+        before = self._changeable(await self.get(secret_id), revision)
+        now, fields = self._clock.now(), {}
+        if patch.expires_at is not None:
+            self._check_expiry(patch.expires_at, before, now)
+            fields = {"expires_at": patch.expires_at, "purge_at": before.purge_at - before.expires_at + patch.expires_at}
+        fields |= {name: value for name in ("label", "note") if (value := getattr(patch, name)) is not None}
+        links = before.links
+        if patch.uses is not None:
+            links = {link.id: self._with_uses(link, patch.uses) for link in links.values()}
+        after = msgspec.structs.replace(before, **fields, links=links)
+        names = sorted((*fields, *(["uses"] if patch.uses is not None else [])))
+        event = self.event(actor, AuditAction.SECRET_UPDATE, {"fields": ", ".join(names)})
+        return await self._replace(before, after, event, fields=list(fields))
+
+    async def replace_content(self, secret_id: str, items: Sequence[NewItem], revision: int | None, actor: Actor) -> Secret:
+        """Add a version with new content. The links stay valid and open the new version."""
+        before = self._changeable(await self.get(secret_id), revision)
+        open_links = [link for link in before.links.values() if link.state == LinkState.ACTIVE]
+        now, deadline = self._clock.now(), int(before.expires_at_max)
+        version, keys = await self._encrypt(secret_id, before.next_version, now, deadline, items, open_links)
+        versions = (version, *before.versions)[:VERSIONS_MAX]
+        links = dict(before.links)
+        for link in open_links:
+            wrapped = {**link.wrapped_keys, str(version.number): keys[link.id]}
+            kept = {str(item.number) for item in versions}
+            wrapped = {number: key for number, key in wrapped.items() if number in kept}
+            links[link.id] = msgspec.structs.replace(link, wrapped_keys=wrapped)
+        after = msgspec.structs.replace(before, versions=versions, next_version=version.number + 1, links=links)
+        event = self.event(actor, AuditAction.SECRET_REPLACE, {"version": version.number})
+        return await self._replace(before, after, event, fields=["versions", "next_version"])
+
+    async def restore_version(self, secret_id: str, number: int, revision: int | None, actor: Actor) -> Secret:
+        """Make an earlier version the current one. Raises NotFound if it does not exist."""
+        before = self._changeable(await self.get(secret_id), revision)
+        chosen = next((version for version in before.versions if version.number == number), None)
+        if chosen is None:
+            raise NotFound("The secret has no such version.")
+        versions = (chosen, *(version for version in before.versions if version is not chosen))
+        after = msgspec.structs.replace(before, versions=versions)
+        event = self.event(actor, AuditAction.SECRET_RESTORE, {"version": number})
+        return await self._replace(before, after, event, fields=["versions"])
+
+    async def revoke(self, secret_id: str, actor: Actor) -> Secret:
+        """Deny all links and erase their keys. Idempotent for a secret that has ended."""
+        secret = await self.get(secret_id)
+        if secret.state != SecretState.ACTIVE:
+            return secret
+        try:
+            return await self._repository.end(secret, EndReason.REVOKED, self.event(actor, AuditAction.SECRET_REVOKE, {}))
+        except ConditionFailed as failed:
+            if failed.secret is None:
+                raise NotFound("No secret has this id.") from None
+            return failed.secret
+
+    async def revoke_link(self, secret_id: str, link_id: str, actor: Actor) -> Secret:
+        """Deny one link and erase its keys. Idempotent for a link that has ended. Raises NotFound."""
+        secret = await self.get(secret_id)
+        if link_id not in secret.links:
+            raise NotFound("The secret has no such link.")
+        event = self.event(actor, AuditAction.LINK_REVOKE, {}, link=link_id)
+        try:
+            return await self._repository.end_link(secret, link_id, LinkState.REVOKED, event)
+        except ConditionFailed as failed:
+            return failed.secret or secret
+
+    def event(self, actor: Actor, action: AuditAction, details: dict[str, str | int], *, link: str = "") -> SharingEvent:
+        return SharingEvent(
+            id=new_id(_EVENT_ID_CHARS, self._random_bytes),
+            at=self._clock.now(),
+            action=action,
+            outcome="success",
+            actor_type=actor.type,
+            actor_id=actor.id,
+            link=link,
+            request_id=actor.request_id,
+            source_address=actor.source_address,
+            details=details,
+        )
+
+    async def _links(self, secret_id: str, new: NewSecret) -> tuple[list[LinkToken], dict[str, Link]]:
+        tokens: list[LinkToken] = []
+        links: dict[str, Link] = {}
+        for recipient in new.recipients or ("",):
+            token = LinkToken.create(secret_id, new_id(LINK_CHARS, self._random_bytes), self._random_bytes)
+            salt = self._random_bytes(encryption.SALT_BYTES) if new.passphrase else b""
+            keys = await asyncio.to_thread(encryption.link_keys, token.secret, token.path, new.passphrase, salt)
+            tokens.append(token)
+            links[token.link_id] = Link(
+                id=token.link_id,
+                recipient=recipient,
+                verifier=keys.verifier,
+                public_key=keys.public_key,
+                salt=salt,
+                wrapped_keys={},
+                uses_max=new.uses,
+            )
+        return tokens, links
+
+    async def _encrypt(
+        self, secret_id: str, number: int, now: float, deadline: int, items: Sequence[NewItem], links: Sequence[Link]
+    ) -> tuple[Version, dict[str, bytes]]:
+        """Store the items under a new content key. Returns the version, and the content key encrypted for each link."""
+        data_key, sealed_data_key = await self._data_keys.generate(secret_id)
+        content_key = self._random_bytes(encryption.KEY_BYTES)
+        stored = []
+        for index, item in enumerate(items):
+            key = self._content.key(secret_id, number, index)
+            ciphertext = await asyncio.to_thread(encryption.encrypt_item, item.content, content_key, index)
+            stored.append(ContentItem(key, await self._content.write(key, ciphertext), len(item.content)))
+        manifest = msgspec.json.encode([{"name": item.name, "media_type": item.media_type} for item in items])
+        version = Version(
+            number, now, sealed_data_key, encryption.seal_manifest(manifest, content_key, self._random_bytes), tuple(stored)
+        )
+        keys = {}
+        for link in links:
+            context = encryption.Context(self._environment, secret_id, link.id, number, deadline)
+            keys[link.id] = encryption.wrap(content_key, link.public_key, data_key, context, self._random_bytes)
+        return version, keys
+
+    async def _replace(self, before: Secret, after: Secret, event: SharingEvent, *, fields: list[str]) -> Secret:
+        try:
+            return await self._repository.replace(before, after, event, fields=fields)
+        except ConditionFailed as failed:
+            if failed.secret is not None:
+                self._changeable(failed.secret, None)
+            raise PreconditionFailed("The secret has changed since it was read. Read it again, then retry.") from None
+
+    def _changeable(self, secret: Secret, revision: int | None) -> Secret:
+        if secret.state != SecretState.ACTIVE or self._clock.now() >= secret.purge_at:
+            raise Conflict("The secret has ended and can no longer be changed.")
+        if revision is not None and secret.revision != revision:
+            raise PreconditionFailed("The secret has changed since it was read. Read it again, then retry.")
+        return secret
+
+    def _check_expiry(self, expires_at: float, secret: Secret, now: float) -> None:
+        if not now + TTL_S_MIN <= expires_at <= secret.expires_at_max:
+            message = "is less than 5 minutes in the future or later than `expires_at_max` of the secret"
+            raise invalid("body.expires_at", message, "send a time between the two")
+
+    def _with_uses(self, link: Link, uses: int) -> Link:
+        if link.state != LinkState.ACTIVE:
+            return link
+        if uses < link.uses:
+            raise invalid("body.uses", f"is lower than the {link.uses} uses of a link so far", "send a larger number")
+        return msgspec.structs.replace(link, uses_max=uses)
+
+
+def _with_key(link: Link, version: int, key: bytes) -> Link:
+    return msgspec.structs.replace(link, wrapped_keys={**link.wrapped_keys, str(version): key})

@@ -1,0 +1,189 @@
+"""Background work of secrets: writes their events to the audit trail, deletes content whose time has come, and finds orphans.
+
+Several processes can run it at the same time. Every step is conditional or idempotent, and a step that fails is repeated.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from gatehouse.audit.models import AuditAction, AuditEvent, Signer
+from gatehouse.audit.repository import append
+from gatehouse.clock import Clock, rfc3339
+from gatehouse.db.pool import Pool
+from gatehouse.sharing.content_store import PREFIX, ContentStore
+from gatehouse.sharing.link_token import new_id
+from gatehouse.sharing.links import CLAIM_S
+from gatehouse.sharing.models import RECEIPT_S, EndReason, LinkState, Secret, SecretState, SharingEvent
+from gatehouse.sharing.repository import ConditionFailed, SecretRepository
+from gatehouse.sharing.service import is_used
+
+INTERVAL_S = 1.0
+ORPHAN_INTERVAL_S = 3600.0
+#: Objects without a secret are deleted after this time. A secret is stored seconds after its objects.
+ORPHAN_AGE_S = 3600.0
+BATCH = 25
+_RECORDED_DAYS = 30
+_EVENT_ID_CHARS = 22
+
+
+class SecretWorker:
+    """Methods raise Unavailable."""
+
+    def __init__(
+        self,
+        repository: SecretRepository,
+        content: ContentStore,
+        pool: Pool,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes],
+        signer: Signer | None,
+    ) -> None:
+        self._repository = repository
+        self._content = content
+        self._pool = pool
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._signer = signer
+
+    async def run_once(self) -> int:
+        """Handle the secrets that are due. Returns their number."""
+        due = await self._repository.due(self._clock.now(), BATCH)
+        for secret_id in due:
+            await self._handle(secret_id)
+        return len(due)
+
+    async def remove_orphans(self) -> int:
+        """Delete objects that belong to no secret, or to a purged one. Returns the number of deleted object versions."""
+        removed = 0
+        for secret_id in await self._content.secret_ids(older_than=self._clock.now() - ORPHAN_AGE_S):
+            secret = await self._repository.get(secret_id)
+            if secret is None or secret.state == SecretState.PURGED:
+                removed += len(await self._content.delete_all(f"{PREFIX}{secret_id}/"))
+        return removed
+
+    async def prune(self) -> None:
+        """Forget the ids of events that were written to the audit trail long ago."""
+        await self._pool.execute(
+            "DELETE FROM sharing_event WHERE recorded_at < now() - make_interval(days => $1)", _RECORDED_DAYS
+        )
+
+    async def _handle(self, secret_id: str) -> None:
+        found = await self._repository.with_events(secret_id)
+        if found is None:
+            return
+        secret, events = found
+        await self._record(secret, events)
+        secret = await self._end(secret)
+        if secret.state == SecretState.ENDED:
+            secret = await self._purge(secret)
+        # Events of the last two steps are recorded in the next run: `settle` does nothing if events were added.
+        await self._repository.settle(secret, events, next_at=next_due(secret, self._clock.now()))
+
+    async def _record(self, secret: Secret, events: Sequence[SharingEvent]) -> None:
+        """Write events to the audit trail, each once."""
+        for event in events:
+            async with self._pool.transaction() as connection:
+                statement = "INSERT INTO sharing_event (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id"
+                if await connection.fetchval(statement, event.id) is not None:
+                    await append(connection, _audit_event(secret, event))
+
+    async def _end(self, secret: Secret) -> Secret:
+        """End an active secret that is used or whose purge is due."""
+        now = self._clock.now()
+        if secret.state != SecretState.ACTIVE:
+            return secret
+        if now >= secret.purge_at:
+            reason = EndReason.EXPIRED
+        elif is_used(secret) and now >= settled_at(secret):
+            reason = EndReason.USED
+        else:
+            return secret
+        event = self._event(AuditAction.SECRET_END, {"reason": reason.value})
+        try:
+            return await self._repository.end(secret, reason, event, unchanged=True)
+        except ConditionFailed as failed:
+            return failed.secret or secret
+
+    async def _purge(self, secret: Secret) -> Secret:
+        """Delete every object version of an ended secret, and store a deletion receipt."""
+        deleted = await self._content.delete_all(f"{PREFIX}{secret.id}/")
+        event = self._event(AuditAction.SECRET_PURGE, {"object_versions": len(deleted)})
+        receipt = await self._receipt(secret, deleted, event.at)
+        try:
+            return await self._repository.mark_purged(secret, event, receipt=receipt, delete_at=event.at + RECEIPT_S)
+        except ConditionFailed as failed:
+            return failed.secret or secret
+
+    async def _receipt(self, secret: Secret, deleted: Sequence[tuple[str, str]], at: float) -> dict[str, str]:
+        """A statement of what was deleted, signed with the key that signs checkpoints, if there is one."""
+        statement = json.dumps(
+            {
+                "type": "gatehouse-deletion-receipt-v1",
+                "secret": secret.id,
+                "reason": secret.end_reason or "",
+                "ended_at": rfc3339(secret.ended_at or at),
+                "deleted_at": rfc3339(at),
+                "objects": [{"key": key, "version_id": version} for key, version in deleted],
+            },
+            sort_keys=True,
+        )
+        if self._signer is None:
+            return {"statement": statement}
+        signature = base64.b64encode(await self._signer.sign(statement.encode())).decode()
+        return {
+            "statement": statement,
+            "signature": signature,
+            "key_id": await self._signer.key_id(),
+            "algorithm": self._signer.algorithm,
+        }
+
+    def _event(self, action: AuditAction, details: dict[str, str | int]) -> SharingEvent:
+        return SharingEvent(
+            id=new_id(_EVENT_ID_CHARS, self._random_bytes),
+            at=self._clock.now(),
+            action=action,
+            outcome="success",
+            actor_type="system",
+            actor_id="secrets",
+            link="",
+            request_id="",
+            source_address="",
+            details=details,
+        )
+
+
+def settled_at(secret: Secret) -> float:
+    """Time after which no claim of a used secret can be repeated: it is acknowledged or too old."""
+    claims = [claim for link in secret.links.values() if link.state == LinkState.ACTIVE for claim in link.claims.values()]
+    return max((claim.acknowledged_at or claim.at + CLAIM_S for claim in claims), default=0.0)
+
+
+def next_due(secret: Secret, now: float) -> float | None:
+    """Time at which a secret is due again if nothing happens before; None: never."""
+    if secret.state == SecretState.PURGED:
+        return None
+    if secret.state == SecretState.ENDED:
+        return now
+    return min(secret.purge_at, settled_at(secret)) if is_used(secret) else secret.purge_at
+
+
+def _audit_event(secret: Secret, event: SharingEvent) -> AuditEvent:
+    details = {**event.details, **({"link": event.link} if event.link else {})}
+    action = AuditAction(event.action)
+    return AuditEvent(
+        occurred_at=event.at,
+        actor_type=event.actor_type,
+        actor_id=event.actor_id,
+        action=action,
+        target_type=action.target_type,
+        target_id=secret.id,
+        outcome=event.outcome,
+        request_id=event.request_id,
+        source_address=event.source_address,
+        details=msgspec.convert(details, dict[str, str | int | float | bool | list[str] | None]),
+    )

@@ -1,0 +1,115 @@
+"""Fixture `sharing`: the services of secrets on the AWS emulator, with one clock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from gatehouse.identity.models import Actor
+from gatehouse.sharing.content_store import ContentStore, DataKeys
+from gatehouse.sharing.link_token import LinkToken
+from gatehouse.sharing.links import Client, LinkService, Opened
+from gatehouse.sharing.models import Secret
+from gatehouse.sharing.repository import OWNER_INDEX, WORK_INDEX, SecretRepository
+from gatehouse.sharing.service import NewItem, NewSecret, SecretService
+
+from sandbox.emulator.server import Emulator
+from tests.runtime.clocks import ManualClock
+
+REGION = "eu-central-1"
+TABLE, BUCKET = "tokens", "secrets-bucket"
+ACTOR = Actor(type="key", id="3fGh82kLmQ0a")
+CLIENT = Client("198.51.100.7", "req_1")
+TEXT = b"correct horse battery staple \xf0\x9f\x90\xb4"
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Services of one environment. `s3` and `dynamodb` are clients with all permissions."""
+
+    repository: SecretRepository
+    content: ContentStore
+    data_keys: DataKeys
+    secrets: SecretService
+    links: LinkService
+    clock: ManualClock
+    s3: Any
+    dynamodb: Any
+
+    async def create(self, text: bytes = TEXT, **values: Any) -> tuple[Secret, list[LinkToken]]:
+        options = {"sender": "Ada", "ttl_s": 3600.0, "ttl_s_max": 86_400.0, "uses": 1, **values}
+        new = NewSecret(items=options.pop("items", [NewItem(text)]), **options)
+        return await self.secrets.create(new, Actor(type="key", id=os.urandom(6).hex()))
+
+    async def open(self, token: LinkToken, claim: str = "", passphrase: str = "", client: Client = CLIENT) -> Opened:
+        return await self.links.open(token, passphrase, claim or os.urandom(16).hex(), client)
+
+    async def text(self, opened: Opened, number: int = 0) -> bytes:
+        return b"".join([chunk async for chunk in self.links.read(opened.items[number], opened.content_key)])
+
+    def object_versions(self) -> list[str]:
+        reply = self.s3.list_object_versions(Bucket=BUCKET)
+        return [entry["Key"] for entry in (*reply.get("Versions", ()), *reply.get("DeleteMarkers", ()))]
+
+
+def create_table(dynamodb: Any) -> None:
+    """The table as components/database/secret_links_table.py declares it."""
+    dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": kind}
+            for name, kind in (("id", "S"), ("owner", "S"), ("created_at", "N"), ("work", "S"), ("work_at", "N"))
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": name,
+                "KeySchema": [{"AttributeName": first, "KeyType": "HASH"}, {"AttributeName": second, "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
+            for name, first, second in ((OWNER_INDEX, "owner", "created_at"), (WORK_INDEX, "work", "work_at"))
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    """An AWS emulator with table, bucket and KMS key; the id of the key. Sets the environment variables of AWS clients."""
+    with Emulator.start() as emulator, pytest.MonkeyPatch.context() as environment:
+        key_id, secret = emulator.credentials
+        for name, value in {
+            "AWS_ENDPOINT_URL": emulator.endpoint,
+            "AWS_ACCESS_KEY_ID": key_id,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_REGION": REGION,
+        }.items():
+            environment.setenv(name, value)
+        create_table(boto3.client("dynamodb", region_name=REGION))
+        s3: Any = boto3.client("s3", region_name=REGION)
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        yield boto3.client("kms", region_name=REGION).create_key()["KeyMetadata"]["KeyId"]
+
+
+def services(key: str, clock: ManualClock, environment: str = "test") -> Sharing:
+    repository, content, data_keys = SecretRepository(TABLE), ContentStore(BUCKET), DataKeys(key, environment)
+    return Sharing(
+        repository,
+        content,
+        data_keys,
+        SecretService(repository, content, data_keys, clock, environment, os.urandom),
+        LinkService(repository, content, data_keys, clock, environment, os.urandom),
+        clock,
+        boto3.client("s3", region_name=REGION),
+        boto3.client("dynamodb", region_name=REGION),
+    )
+
+
+@pytest.fixture
+def sharing(aws: str) -> Sharing:
+    return services(aws, ManualClock())
