@@ -73,8 +73,8 @@ class Settings(Section):
     region: Annotated[str, string(REGION, 'an AWS region such as "eu-west-1"')]
     """AWS region of every resource, except the copies in second_region."""
     second_region: Annotated[str, string(REGION, 'an AWS region such as "eu-central-1"')]
-    """AWS region of the copies of buckets and backups, see buckets.cross_region_replication and backup.cross_region_copy. Decide
-    before the first deployment whether the stack makes copies, and where: the backup KMS key depends on both."""
+    """AWS region of the copies of buckets and backups (buckets.cross_region_replication, backup.cross_region_copy). Set these
+    three keys before the first deployment, because the backup KMS key depends on them."""
     domain: Annotated[str, string(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", 'a domain such as "gatehouse.example.com"')]
     """Domain of the Route 53 hosted zone that the stack creates. Delegate it once from the parent zone. The services are
     gateway, console and sharing under this domain."""

@@ -366,8 +366,8 @@ class Settings(SharingSettings):
     )
     limit_on_error: Literal["local", "refuse"] = Field(
         default="local",
-        description="Rate limits while Redis is unavailable or slow: local counts in each worker, which continues from the last "
-        "state that it knows (n workers together allow up to n times the limit), refuse denies requests that must be counted.",
+        description="Rate limits while Redis is unavailable or slow. local: each worker counts on its own, starting from the last "
+        "state that it received (n workers allow up to n times the limit). refuse: requests that must be counted are denied.",
     )
     default_limit: RateLimit = Field(
         default=RateLimit(name="requests", quota=600, window_s=60, burst=600),

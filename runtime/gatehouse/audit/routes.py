@@ -50,7 +50,7 @@ _EXPORT = {
 async def list_audit(request: Request, query: ListAudit) -> AuditEventPage:
     """List audit events.
 
-    Newest first. Each event carries its hash and the hash of the previous event.
+    Newest first. Each event contains its hash and the hash of the previous event.
     """
     dependencies = request.dependencies
     only = audit_filter(query)
@@ -76,7 +76,7 @@ async def export_audit(request: Request, query: ExportAudit) -> StreamingRespons
 async def list_checkpoints(request: Request, query: ListCheckpoints) -> CheckpointPage:
     """List checkpoints.
 
-    These are copies. For evidence, use the checkpoints in the locked bucket.
+    Returns the copies in the database. As evidence, use the checkpoints in the locked bucket.
     """
     dependencies = request.dependencies
     checkpoints = await dependencies.audit.checkpoints(after=query.after, size=query.limit + 1)
@@ -91,7 +91,7 @@ async def list_checkpoints(request: Request, query: ListCheckpoints) -> Checkpoi
 async def verify_audit(request: Request) -> AuditVerification:
     """Verify the audit chain.
 
-    Checks the whole chain for edits, gaps and reordering. `gatehouse audit verify` does so without trusting the server.
+    Checks the whole chain for edits, gaps and reordering. `gatehouse audit verify` performs the same check on the client.
     """
     rows, broken = await request.dependencies.audit.verify()
     return AuditVerification(rows=rows, intact=broken is None, first_broken_seq=broken)

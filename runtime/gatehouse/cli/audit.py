@@ -73,7 +73,7 @@ def list_(
 def export(
     file: Annotated[Path, typer.Argument(help="Output file; must not exist.")],
     as_csv: Annotated[
-        bool, typer.Option("--csv", help="Write CSV for spreadsheets, with formulas neutralized, instead of NDJSON.")
+        bool, typer.Option("--csv", help="Write CSV for spreadsheets, with formulas escaped, instead of NDJSON.")
     ] = False,
     target: TargetOption = "",
     action: ActionOption = "",

@@ -47,7 +47,7 @@ def core(
     ttl: Annotated[
         int,
         typer.Option(
-            min=LEASE_S_MIN, max=LEASE_S_MAX, help="Duration of a lease in seconds. It is renewed after a third of this time."
+            min=LEASE_S_MIN, max=LEASE_S_MAX, help="Duration of the lease in seconds. The agent renews it after a third of it."
         ),
     ] = 30,
 ) -> None:

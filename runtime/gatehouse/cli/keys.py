@@ -184,9 +184,9 @@ def rotate(
     client: ConsoleClient,
     id: KeyIdArgument,
     grace: Annotated[
-        str, typer.Option(metavar="DURATION", help="Grace period of the old key. It never outlives its own expiry.")
+        str, typer.Option(metavar="DURATION", help="Grace period of the old key, at most until the old key expires.")
     ] = "1d",
-    ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the new key. Default: as the old key.")] = "",
+    ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the new key. Default: that of the old key.")] = "",
     reason: ReasonOption = "",
     allow_last_admin: LastAdminOption = False,
 ) -> Output:

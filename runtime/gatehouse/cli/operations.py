@@ -56,7 +56,7 @@ def log_level(
 
 
 def features(client: ConsoleClient) -> Output:
-    """List the features that GATEHOUSE_FEATURES can switch off, and their state at this console."""
+    """List the features that GATEHOUSE_FEATURES can disable, and whether they are enabled on this console."""
     listed = client.features()
     rows = [(feature.name, feature.service, "on" if feature.enabled else "off", feature.description) for feature in listed]
     return listed, lambda: print_table(("feature", "service", "state", "description"), rows)

@@ -46,7 +46,7 @@ def import_(
     location: Annotated[
         str, typer.Argument(metavar="LOCATION", help="File or s3://bucket/key with the extension .json, .ndjson or .csv.")
     ],
-    cores: Annotated[bool, typer.Option("--cores", help="The file lists URLs of Cores, such as ngrok_urls.json.")] = False,
+    cores: Annotated[bool, typer.Option("--cores", help="Import Cores and their URLs, as in ngrok_urls.json.")] = False,
     restore: Annotated[bool, typer.Option("--restore", help="Restore a file created by `gatehouse export`.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate the file without writing.")] = False,
     skip_invalid: Annotated[

@@ -37,10 +37,10 @@ class CoreView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     url: str
     environment: Environment
-    registered_by: Annotated[str, Meta(description="Id of the key that registered it.")]
-    expires_at: Annotated[Instant, Meta(description="End of its lease.")]
-    draining: Annotated[bool, Meta(description="It receives no new requests.")]
-    live: Annotated[bool, Meta(description="Its lease has not expired and it is not draining.")]
+    registered_by: Annotated[str, Meta(description="Id of the key that registered the Core.")]
+    expires_at: Annotated[Instant, Meta(description="End of the lease.")]
+    draining: Annotated[bool, Meta(description="The Core receives no new requests.")]
+    live: Annotated[bool, Meta(description="The lease has not expired and the Core is not draining.")]
 
 
 class CorePage(msgspec.Struct, frozen=True):

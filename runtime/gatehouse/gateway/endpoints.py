@@ -43,8 +43,8 @@ async def verify_key(context: RequestContext) -> None:
 async def verify_keys(context: RequestContext) -> None:
     """Verify several keys.
 
-    Each result equals that of a single verification, in the order of the request. If a limit of one entry cannot be counted,
-    the whole batch is rejected before any limits or credits are used.
+    Verifies each entry like a single verification and returns the results in the same order. If a limit of one entry cannot
+    be counted, the whole batch is rejected before any limits or credits are used.
     """
     requests = schemas.decode_batch(await context.json_body(), context.client)
     await _check_overrides(context, requests)
@@ -79,8 +79,8 @@ async def _check_overrides(context: RequestContext, requests: Sequence[tuple[str
 async def verify_key_header(context: RequestContext) -> None:
     """Verify the key of the request.
 
-    The status contains the result and the body is empty, for nginx `auth_request` and similar gateways. The client address is
-    that of the caller, as reported by trusted proxies.
+    Returns the result as the status, with an empty body. For reverse proxies, such as nginx with `auth_request`. The client
+    address is the address of the caller, as reported by trusted proxies.
     """
     token = presented_token(context)
     request = schemas.decode_parameters(context.scope["query_string"], context.client)
@@ -123,8 +123,8 @@ async def revoke_self(context: RequestContext) -> None:
 async def register_core(context: RequestContext) -> None:
     """Register a Core or renew its lease.
 
-    With `url`, registers the Core; the name then belongs to the key. With `lease_id`, renews the lease, which is due every
-    `heartbeat_s` seconds.
+    Send `url` to register the Core. The name is then reserved for the key. Send `lease_id` every `heartbeat_s` seconds to
+    renew the lease.
     """
     name = _core_name(context)
     agent = await _agent(context, name)

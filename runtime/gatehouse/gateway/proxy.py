@@ -51,7 +51,7 @@ _WATCH_AFTER_S = 0.1
 async def forward(context: RequestContext) -> None:
     """Forward a request to a Core.
 
-    If the key permits it, forwards the request with its path, query and body, and returns the response of the Core.
+    Verifies the key, forwards the request with its path, query and body, and returns the response of the Core.
     """
     path = _checked_path(context)
     token = presented_token(context)

@@ -34,7 +34,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 API = Api(
     title="Gatehouse gateway",
     description="Verifies API keys and forwards requests to Cores. Errors are problem documents (RFC 9457). Request bodies"
-    " are JSON encoded as UTF-8; a missing Content-Type, or the form type that curl sends by default, is accepted too.",
+    " are JSON, encoded as UTF-8. Content-Type can be omitted or have the value that curl sends by default.",
     security_schemes={
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},

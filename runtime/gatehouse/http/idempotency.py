@@ -34,8 +34,8 @@ REPLAYED = "Idempotency-Replayed"
 
 HEADER = Header(
     "Idempotency-Key",
-    "A unique value in double quotes, such as a UUID. A request that repeats the key within 24 hours is not processed again: it"
-    f" receives the first response, including tokens, with `{REPLAYED}: true`.",
+    "A unique value in double quotes, such as a UUID. A request with the same value within 24 hours is not processed again. The"
+    f" first response, including tokens, is returned again with `{REPLAYED}: true`.",
     {"type": "string", "pattern": r'^"([ !#-\[\]-~]|\\["\\])+"$', "maxLength": KEY_CHARS_MAX + 2},
     '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 )

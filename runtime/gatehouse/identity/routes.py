@@ -66,7 +66,7 @@ async def show_session(request: Request) -> CurrentSession:
 async def end_session(request: Request, session: str) -> None:
     """End a session.
 
-    `current` signs out; an id ends another of your sessions. An owner can end any session.
+    `current` ends the session of this request, an id ends another session of yours. An owner can end any session.
     """
     current = _session_id(request)
     session_id = current if session == "current" else key_id(session)

@@ -55,7 +55,7 @@ from gatehouse.verification.models import VerificationRequest
 DEFAULT_SCOPES = ("cores:read",)
 _ETAG = re.compile(r'"([1-9][0-9]{0,17})"')
 _IF_MATCH_FIX = 'send If-Match: "<version>" with the ETag of GET /v1/keys/{id}, or If-Match: * to overwrite any version'
-_IF_MATCH = Header("if-match", 'The ETag that was read, such as `"3"`, or `*`.', {"type": "string", "maxLength": 64}, '"3"')
+_IF_MATCH = Header("if-match", 'ETag of the key to update, such as `"3"`, or `*`.', {"type": "string", "maxLength": 64}, '"3"')
 
 
 async def create_key(request: Request, body: CreateKey) -> CreatedKey:
@@ -195,7 +195,7 @@ async def purge_key(request: Request, id: str, body: PurgeKey) -> PurgedKey:
 async def explain_key(request: Request, id: str, body: ExplainKey) -> Explanation:
     """Explain a verification.
 
-    Returns what the gateway would decide on a request with this key, check by check. Uses no limits or credits.
+    Returns the decision of the gateway on a request with this key, and the result of each check. Uses no limits or credits.
     """
     dependencies = request.dependencies
     return await explain(

@@ -150,7 +150,7 @@ class Refill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Prepaid uses, shared by all generations of a key. A request uses as many credits as its `cost`."""
+    """Prepaid uses, shared by the keys of a key family. A request uses as many credits as its `cost`."""
 
     example: ClassVar = _CREDITS_EXAMPLE
 
@@ -294,9 +294,9 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     environment: Annotated[Environment | None, Meta(description="Filter by environment.")] = None
     tag: Annotated[Annotated[str, Meta(max_length=64)] | None, Meta(description="Filter by tag.")] = None
     family_id: Annotated[Annotated[str, Meta(max_length=12)] | None, Meta(description="Filter by key family.")] = None
-    expires_within_s: Annotated[Seconds | None, Meta(description="Active keys that expire within this many seconds.")] = None
+    expires_within_s: Annotated[Seconds | None, Meta(description="Active keys that expire in the next N seconds.")] = None
     unused_for_s: Annotated[
-        Seconds | None, Meta(description="Active keys neither created nor used within this many seconds.")
+        Seconds | None, Meta(description="Active keys that were neither created nor used in the last N seconds.")
     ] = None
     cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of keys.")] = 50
@@ -308,7 +308,7 @@ class SigningView(msgspec.Struct, frozen=True):
 
 
 class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=True):
-    """An API key. It never contains the token or anything that verifies it."""
+    """An API key. Neither the token nor its digest is included."""
 
     example: ClassVar = {
         "id": "3fGh82kLmQ0a",
@@ -355,7 +355,7 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
     credits: Credits | None
     signing: Annotated[SigningView | None, Meta(description="How requests are signed. Null if the key has no signing key.")]
     version: Annotated[int, Meta(description="Increases with every change. The ETag of the key, for `If-Match`.")]
-    family_id: Annotated[str, Meta(description="Id of the key family: of its first generation. Limits and credits are shared.")]
+    family_id: Annotated[str, Meta(description="Key family: the id of its first key. Its keys share limits and credits.")]
     generation: Annotated[int, Meta(description="1 for a new key, plus one for every rotation.")]
     successor_id: Annotated[str | None, Meta(description="The key that replaces this one. Both work until `expires_at`.")]
     rotated_at: Instant | None

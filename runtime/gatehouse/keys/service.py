@@ -67,7 +67,7 @@ _LAST_ADMIN = (
     "The change would leave no key that can manage keys, or none that is valid for as long; create another one first, or send"
     " allow_last_admin"
 )
-_LAST_ADMIN_GRACE_PERIOD = "This is the last key that can manage keys: its successor cannot manage keys; create another one first"
+_LAST_ADMIN_GRACE_PERIOD = "This is the last key that can manage keys, because its successor cannot; create another one first"
 
 #: Fields that NewKey shares with Key and that are copied unchanged.
 _COPIED = tuple(

@@ -18,7 +18,7 @@ _PRINCIPAL = "leaks"
 async def report_github_leaks(request: Request) -> LeakLabels:
     """Report leaked keys (GitHub).
 
-    For GitHub secret scanning. The body is signed as its partner program defines, with one of the configured keys.
+    For GitHub secret scanning. The body must be signed as specified by the partner program, with one of the configured keys.
     """
     return await _report(request, "github")
 

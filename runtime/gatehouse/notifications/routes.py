@@ -66,7 +66,7 @@ async def list_webhooks(request: Request) -> WebhookList:
 async def delete_webhook(request: Request, webhook: str) -> None:
     """Delete a webhook.
 
-    Its waiting deliveries are discarded.
+    Pending deliveries to the webhook are discarded.
     """
     dependencies = request.dependencies
     now = dependencies.clock.now()

@@ -61,11 +61,11 @@ class PepperGeneration(msgspec.Struct, frozen=True):
     generation: int
     available: Annotated[bool, Meta(description="The console has the secret of this generation.")]
     keys: Annotated[int, Meta(description="Keys stored under this generation. They move to the newest one when they are used.")]
-    ids: Annotated[int, Meta(description="Ids marked with this generation. Without it, the pre-filter does not cover them.")]
-    cores: Annotated[int, Meta(description="Live Cores that would have to register again without this generation.")]
-    imported: Annotated[int, Meta(description="Imported keys that can be found only with it. Rotate them before removing it.")]
-    signing: Annotated[int, Meta(description="Signing secrets sealed under it. The console reseals them in the background.")]
-    removable: Annotated[bool, Meta(description="Nothing depends on it: it can be removed from GATEHOUSE_PEPPER.")]
+    ids: Annotated[int, Meta(description="Key ids whose check uses this generation.")]
+    cores: Annotated[int, Meta(description="Registered Cores. They must register again if it is removed.")]
+    imported: Annotated[int, Meta(description="Imported keys that require it. Rotate them before you remove it.")]
+    signing: Annotated[int, Meta(description="Encrypted signing secrets. A background job re-encrypts them.")]
+    removable: Annotated[bool, Meta(description="The generation is unused and can be removed from GATEHOUSE_PEPPER.")]
 
 
 class PepperStatus(msgspec.Struct, frozen=True):

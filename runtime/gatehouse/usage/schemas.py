@@ -26,7 +26,7 @@ class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     width: Annotated[
         Width,
-        Meta(description="Width of a bucket. Minutes are kept for 2 days, hours for 90 days, days for 3 years."),
+        Meta(description="Width of a bucket. Retention: minutes 2 days, hours 90 days, days 3 years."),
     ] = "hour"
     since: Annotated[
         Timestamp | None,

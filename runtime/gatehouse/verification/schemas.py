@@ -100,7 +100,7 @@ class SignedRequestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A token, and the use for which it is verified."""
+    """A token, and the request for which it is verified."""
 
     example: ClassVar = {
         "token": EXAMPLE_TOKEN,
