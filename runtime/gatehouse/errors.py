@@ -119,7 +119,7 @@ class UsageExceeded(GatehouseError):
 
 
 class RateLimited(GatehouseError):
-    code, status, title, retryable = "rate_limited", 429, "A rate limit of the key is exceeded", True
+    code, status, title, retryable = "rate_limited", 429, "A rate limit is exceeded", True
 
 
 class TooManyRequests(GatehouseError):

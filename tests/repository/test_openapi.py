@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from gatehouse.console.asgi import document as console_document
+from gatehouse.errors import BodyTooLarge
 from gatehouse.gateway.routes import document as gateway_document
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -101,6 +102,11 @@ def test_errors_are_problem_documents() -> None:
                 assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}, operation.name
                 assert problem["example"]["status"] == int(status), operation.name
                 assert problem["example"]["type"] == "urn:gatehouse:problem:" + problem["example"]["code"].lower(), operation.name
+
+
+def test_error_example_has_the_title_of_the_error() -> None:
+    responses = DOCUMENTS["gateway"]["paths"]["/v1/keys/verify"]["post"]["responses"]
+    assert responses["413"]["content"]["application/problem+json"]["example"]["title"] == BodyTooLarge.title
 
 
 @pytest.mark.requirement("TR-16")

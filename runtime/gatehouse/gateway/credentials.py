@@ -15,7 +15,7 @@ _DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {
     Code.NOT_FOUND: (Unauthorized, "The API key is unknown"),
     Code.DISABLED: (Unauthorized, "The API key is disabled"),
     Code.EXPIRED: (Unauthorized, "The API key has expired"),
-    Code.FORBIDDEN: (Forbidden, "The API key is not allowed here"),
+    Code.FORBIDDEN: (Forbidden, "The API key does not permit this request"),
     Code.INSUFFICIENT_PERMISSIONS: (Forbidden, "The API key lacks a required scope"),
     Code.SIGNATURE_INVALID: (Unauthorized, "The API key requires signed requests, and the signature is missing or invalid"),
     Code.RATE_LIMITED: (RateLimited, "A rate limit of the API key is exceeded"),

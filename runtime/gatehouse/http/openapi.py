@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, inspect
 
 from gatehouse import __version__
+from gatehouse.errors import GatehouseError
 from gatehouse.http import asgi
 from gatehouse.http.endpoint import CREDENTIAL, SIGNATURE, Endpoint, Header
 from gatehouse.http.fields import REQUEST_ID
@@ -162,7 +163,7 @@ def _problem(api: Api, status: int) -> Json:
     code, text = api.errors.get(status) or ERRORS[status]
     example = {
         "type": asgi.PROBLEM_TYPE + code.lower(),
-        "title": text.partition(".")[0],
+        "title": dict(_titles(GatehouseError))[code.lower()],
         "status": status,
         "detail": text,
         "code": code,
@@ -170,6 +171,13 @@ def _problem(api: Api, status: int) -> Json:
     }
     content = {"schema": {"$ref": _REFERENCE.format(name="Problem")}, "example": example}
     return {"description": text, "content": {"application/problem+json": content}}
+
+
+def _titles(error: type[GatehouseError]) -> Iterator[tuple[str, str]]:
+    """Code and title of an error class and of its subclasses."""
+    yield error.code, error.title
+    for subclass in error.__subclasses__():
+        yield from _titles(subclass)
 
 
 def _links(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
