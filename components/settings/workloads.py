@@ -165,7 +165,7 @@ class CoreSettings(ScalingSettings):
     health_command: Annotated[tuple[str, ...], strings(r"\S.{0,99}", 1, 10, "words of a command")]
     """Command in the image that exits with 0 while the Core is healthy, such as [python, health.py]."""
     token_secret_arn: Annotated[str, string(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)]
-    """Secret that holds an API key with the scope cores:register. Create it once, encrypted under the stack's KMS key for
+    """Secret that contains an API key with the scope cores:register. Create it once, encrypted under the stack's KMS key for
     secrets."""
 
     @property

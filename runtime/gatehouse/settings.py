@@ -106,7 +106,7 @@ class SharingSettings(BaseModel):
     environment: str = Field(
         min_length=1,
         max_length=32,
-        description="Name of the deployment, such as dev, staging or prod. A label of logs and metrics only.",
+        description="Name of the deployment, such as dev, staging or prod. Used only as a label in logs and metrics.",
     )
     secret_links_table: str = Field(
         default="", description="DynamoDB table of secret links. The sharing service is ready only if it can read the table."
@@ -391,7 +391,7 @@ class Settings(SharingSettings):
         default=128,
         ge=1,
         le=65_536,
-        description="Number of requests to Cores that a key has in progress in a worker (429). Bounds the memory that slow "
+        description="Maximum number of requests to Cores that a key has in progress in a worker (429). Bounds the memory that slow "
         "clients use.",
     )
     core_cache_max_bytes: int = Field(
