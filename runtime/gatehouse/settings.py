@@ -366,8 +366,9 @@ class Settings(SharingSettings):
     )
     limit_on_error: Literal["local", "refuse"] = Field(
         default="local",
-        description="Rate limits while Redis is unavailable or slow. local: each worker counts on its own, starting from the last "
-        "state that it received (n workers allow up to n times the limit). refuse: requests that must be counted are denied.",
+        description="Rate limits while Redis is unavailable or slow. local: each worker counts on its own, starting from the "
+        "last state that it received (n workers allow up to n times the limit). refuse: requests that must be counted are "
+        "denied.",
     )
     default_limit: RateLimit = Field(
         default=RateLimit(name="requests", quota=600, window_s=60, burst=600),
@@ -391,8 +392,8 @@ class Settings(SharingSettings):
         default=128,
         ge=1,
         le=65_536,
-        description="Maximum number of requests to Cores that a key has in progress in a worker (429). Bounds the memory that slow "
-        "clients use.",
+        description="Maximum number of requests to Cores that a key has in progress in a worker (429). Bounds the memory that "
+        "slow clients use.",
     )
     core_cache_max_bytes: int = Field(
         default=16_777_216,
