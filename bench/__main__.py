@@ -1,21 +1,31 @@
-"""Runs the benchmarks of the gateway: `make bench`. The machine must be idle otherwise."""
+"""Runs the benchmarks of the gateway: `make bench`. The machine must be idle otherwise.
+
+`peers` writes bench/peers/README.md instead, the comparison with other policy tools.
+"""
 
 import argparse
 
-from bench.gateway import nginx, scale, throughput, transfer
+from bench.gateway import nginx, throughput, transfer
+from bench.peers import checkov, comparison
 
+NAMES = ("throughput", "scale", "transfer", "nginx", "peers")
 parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-parser.add_argument("name", nargs="?", choices=("throughput", "scale", "transfer", "nginx"), help="benchmark (default: all)")
+parser.add_argument("name", nargs="?", choices=NAMES, help="benchmark (default: all of the gateway)")
 parser.add_argument("--keys", type=int, default=100_000, help="scale, transfer: number of keys (default: %(default)s)")
 parser.add_argument("--workers", type=int, default=1, help="nginx: number of gateway workers (default: %(default)s)")
+parser.add_argument("--checkov", action="store_true", help="peers: install and run Checkov first")
 options = parser.parse_args()
 if options.name in (None, "throughput"):
-    throughput.main()
+    throughput.endpoints()
 if options.name in (None, "scale"):
-    scale.main(options.keys)
+    throughput.cached_keys(options.keys)
 if options.name in (None, "transfer"):
     transfer.main(options.keys)
 if options.name in (None, "nginx"):
     if missing := nginx.missing():
         parser.exit(2 if options.name else 0, f"The comparison with nginx requires {' and '.join(missing)} on PATH.\n")
     nginx.main(options.workers)
+if options.name == "peers":
+    if options.checkov:
+        checkov.measure(comparison.terraform_programs())
+    comparison.PAGE.write_text(comparison.page(comparison.caught(comparison.read())), encoding="utf-8")

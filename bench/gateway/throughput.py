@@ -1,10 +1,31 @@
-"""Throughput of the verify endpoint and of the reverse proxy relative to /healthz."""
+"""Throughput of the gateway: its endpoints relative to /healthz, and throughput and memory by number of cached keys."""
 
-from bench.gateway.environment import environment, request, show_results
-from bench.gateway.load_generator import measure
+import asyncio
+import json
+import secrets
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.gateway.environment import Environment, create_keys, environment, request, show, show_results
+from bench.gateway.load_generator import Result, measure
+
+KEYS_MIN = 100
+_BATCH = 100
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Step:
+    """Measurements with a number of cached keys. memory_mib: of all gateway processes."""
+
+    keys: int
+    memory_mib: float
+    single: Result
+    batch: Result
+
+
+def endpoints() -> None:
     with environment() as env:
         key = f"X-API-Key: {env.token}"
         requests = {
@@ -17,3 +38,60 @@ def main() -> None:
         rows["upstream without gateway"] = measure(env.upstream_port, request("/"))
     title = "HMAC, scopes, two limits in Redis, metrics, log; one worker"
     show_results(title, rows, dict.fromkeys((name for name in rows if name != "GET /healthz"), "GET /healthz"))
+
+
+def cached_keys(keys: int) -> None:
+    with environment() as env:
+        empty_mib = _memory_mib(env)
+        tokens: list[str] = []
+        steps = []
+        for number in (KEYS_MIN, keys):
+            tokens += asyncio.run(create_keys(env.database_url, env.pepper, number - len(tokens)))
+            steps.append(_measure(env, tokens))
+    first = steps[0]
+    rows = []
+    for step in steps:
+        added = step.keys - first.keys
+        rows.append(
+            (
+                f"{step.keys:,}",
+                *(f"{step.single.rps:,.0f}", f"{step.single.rps / first.single.rps:.2f}", f"{step.single.p99_ms:.1f}"),
+                *(f"{step.batch.rps:,.0f}", f"{step.batch.rps / first.batch.rps:.2f}", f"{step.memory_mib:,.0f}"),
+                f"{(step.memory_mib - first.memory_mib) * 2**20 / added:,.0f}" if added else "",
+            )
+        )
+    columns = ("keys", "verify/s", "ratio", "p99 ms", "batches/s", "ratio", "memory MiB", "bytes per key")
+    show("gateway by number of cached keys", columns, rows)
+    failed = sum(step.single.failed + step.batch.failed for step in steps)
+    print(f"memory: all gateway processes; {empty_mib:,.0f} MiB without keys. Failed requests: {failed}")
+
+
+def _measure(env: Environment, tokens: Sequence[str]) -> Step:
+    _verify_all(env, tokens)
+    sample = [{"token": secrets.choice(tokens)} for _ in range(_BATCH)]
+    single = measure(env.gateway_port, request("/v1/keys/verify", body=sample[0]))
+    batch = measure(env.gateway_port, request("/v1/keys/verify-batch", body={"keys": sample}))
+    return Step(len(tokens), _memory_mib(env), single, batch)
+
+
+def _verify_all(env: Environment, tokens: Sequence[str]) -> None:
+    """Verify every key once, so that the gateway caches it."""
+    url = f"http://127.0.0.1:{env.gateway_port}/v1/keys/verify-batch"
+    for start in range(0, len(tokens), _BATCH):
+        body = json.dumps({"keys": [{"token": token, "cost": 0} for token in tokens[start : start + _BATCH]]}).encode()
+        with urllib.request.urlopen(url, data=body, timeout=30) as response:
+            results = json.load(response)["results"]
+        if not all(result["valid"] for result in results):
+            raise SystemExit("a created key is not valid")
+
+
+def _memory_mib(env: Environment) -> float:
+    """Proportional set size of the gateway and its child processes (proc_pid_smaps_rollup(5))."""
+    total, pids = 0, [env.gateway_pid]
+    while pids:
+        pid = pids.pop()
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            total += int(line.split()[1]) if line.startswith("Pss:") else 0
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            pids += [int(child) for child in (task / "children").read_text().split()]
+    return total / 1024

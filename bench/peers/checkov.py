@@ -1,6 +1,6 @@
 """Runs Checkov on the Terraform programs and stores its results in checkov.json.
 
-Checkov is not in uv.lock. `python -m bench.peers checkov` installs it from PyPI into .gatehouse/tools.
+Checkov is not in uv.lock. `python -m bench peers --checkov` installs it from PyPI into .gatehouse/tools.
 """
 
 import json
@@ -9,11 +9,9 @@ import sys
 import tempfile
 import venv
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from bench.peers.mistakes import VARIANTS, Mistake, variant
 
 VERSION = "3.3.30"
 RESULTS = Path(__file__).with_name("checkov.json")
@@ -21,23 +19,25 @@ _TOOLS = Path(__file__).resolve().parents[2] / ".gatehouse" / "tools" / "checkov
 _MINUTES_MAX = 10
 
 
-def measure(mistakes: Sequence[Mistake]) -> None:
-    """Runs Checkov on all programs and stores the checks that fail for the incorrect, but not for the corrected program."""
+def measure(programs: Mapping[str, Mapping[str, str]]) -> None:
+    """Runs Checkov on Terraform programs by mistake key and variant.
+
+    Stores the checks that fail for the incorrect, but not for the corrected program.
+    """
     failed: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for mistake in mistakes:
-            for name in VARIANTS:
-                program = folder / mistake.key / name
-                program.mkdir(parents=True)
-                (program / "main.tf").write_text(variant(mistake.terraform, name))
+        for key, variants in programs.items():
+            for name, program in variants.items():
+                (folder / key / name).mkdir(parents=True)
+                (folder / key / name / "main.tf").write_text(program)
         for row in _failures(folder):
             key, name = Path(row["file_path"]).parts[-3:-1]
             failed[key, name][row["check_id"]] = row["check_name"]
     results = {}
-    for mistake in mistakes:
-        incorrect, corrected = (failed[mistake.key, name] for name in VARIANTS)
-        results[mistake.key] = {check: incorrect[check] for check in sorted(set(incorrect) - set(corrected))}
+    for key in programs:
+        incorrect, corrected = failed[key, "incorrect"], failed[key, "corrected"]
+        results[key] = {check: incorrect[check] for check in sorted(set(incorrect) - set(corrected))}
     RESULTS.write_text(json.dumps({"version": VERSION, "caught": results}, indent=2) + "\n")
 
 

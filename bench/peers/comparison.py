@@ -4,11 +4,12 @@ Gatehouse runs on the Pulumi programs, with unknown and with known outputs, at t
 """
 
 import tempfile
+import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.peers import checkov
-from bench.peers.mistakes import VARIANTS, Mistake, read, variant
 from policies.reports.findings import merge
 from sandbox.checks import policy_check
 from sandbox.engine import analyzer
@@ -16,8 +17,12 @@ from sandbox.engine.program import run
 from sandbox.engine.project import load
 from sandbox.engine.providers import FakeProvider, PreviewProvider
 
+#: Each mistake as an incorrect and a corrected program in Terraform and in Pulumi.
+MISTAKES = Path(__file__).with_name("mistakes.toml")
 PAGE = Path(__file__).with_name("README.md")
-COMMAND = ".venv/bin/python -m bench.peers"
+#: Marker of the lines that belong to one variant of a program.
+VARIANTS = {"incorrect": "#-", "corrected": "#+"}
+COMMAND = ".venv/bin/python -m bench peers"
 CDK_NAG = "3.0.2"
 _NONE = "–"
 _STACK = "prod"
@@ -54,6 +59,38 @@ corrected one.
 [Checkov]: https://www.checkov.io
 [cdk-nag]: https://github.com/cdklabs/cdk-nag
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A mistake. `cdk_nag` is the matching rule of cdk-nag's published list, or ""."""
+
+    title: str
+    terraform: str
+    pulumi: str
+    cdk_nag: str
+
+    @property
+    def key(self) -> str:
+        """The title as a folder name."""
+        return "".join(letter if letter.isalnum() else "-" for letter in self.title.lower()).strip("-")
+
+
+def read() -> tuple[Mistake, ...]:
+    """All mistakes in the order of the file."""
+    return tuple(Mistake(**row) for row in tomllib.loads(MISTAKES.read_text(encoding="utf-8"))["mistake"])
+
+
+def variant(template: str, name: str) -> str:
+    """The program without the lines of the other variant and without the markers."""
+    others = {mark for other, mark in VARIANTS.items() if other != name}
+    lines = [line for line in template.strip().splitlines() if not line.endswith(tuple(others))]
+    return "\n".join(line.removesuffix(VARIANTS[name]).rstrip() for line in lines) + "\n"
+
+
+def terraform_programs() -> dict[str, dict[str, str]]:
+    """Terraform programs by mistake key and variant."""
+    return {mistake.key: {name: variant(mistake.terraform, name) for name in VARIANTS} for mistake in read()}
 
 
 def page(gatehouse: Mapping[str, list[str]]) -> str:

@@ -122,7 +122,7 @@ class Settings(Section):
     and removes purged keys from them. The bucket must be in the stack's region, and its policy and KMS key must allow the
     console's task role."""
     environment_variables: Annotated[tuple[str, ...], VARIABLES] = ()
-    """Optional environment variables of the runtime (docs/settings-runtime.md), such as GATEHOUSE_LIMIT_ON_ERROR=refuse, except
+    """Optional environment variables of the runtime (docs/settings-runtime.md), such as GATEHOUSE_LIMIT_ON_ERROR=deny, except
     those that another setting sets. With an invalid value the new tasks do not start and the old ones keep running."""
     load_balancer: LoadBalancerSettings
     waf: WafSettings

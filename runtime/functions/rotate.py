@@ -54,18 +54,13 @@ def handler(event: dict[str, Any], context: object) -> None:
     described = client.describe_secret(SecretId=secret)
     name = str(described["Name"])
     kind = name.rpartition("/")[2]
-    if kind not in _KINDS:
-        raise RotationError(f"this function does not rotate {name}: the name must end in {', '.join(_KINDS)}")
+    if kind not in KINDS:
+        raise RotationError(f"this function does not rotate {name}: the name must end in {', '.join(KINDS)}")
     stages: dict[str, list[str]] = described.get("VersionIdsToStages", {})
     if step != "createSecret" or stages:
         _check_version(name, token, stages)
     _STEPS[step](client, secret, token, kind, stages)
     log.info(json.dumps({"event": "rotation_step_completed", "secret": name, "version": token, "step": step}))
-
-
-def first_value(kind: str) -> str:
-    """Return the first value of a secret of this kind."""
-    return _KINDS[kind](None)
 
 
 def _check_version(name: str, token: str, stages: dict[str, list[str]]) -> None:
@@ -79,9 +74,7 @@ def _create(client: Any, secret: str, token: str, kind: str, stages: dict[str, l
     if _value(client, secret, VersionId=token) is not None:
         return  # A retry. Consumers may already have read this value.
     current = _value(client, secret, VersionStage=CURRENT)
-    client.put_secret_value(
-        SecretId=secret, ClientRequestToken=token, SecretString=_KINDS[kind](current), VersionStages=[PENDING]
-    )
+    client.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString=KINDS[kind](current), VersionStages=[PENDING])
 
 
 def _set(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
@@ -178,7 +171,8 @@ def _text(event: dict[str, Any], name: str) -> str:
 
 Step = Callable[[Any, str, str, str, dict[str, list[str]]], None]
 _STEPS: dict[str, Step] = {"createSecret": _create, "setSecret": _set, "testSecret": _test, "finishSecret": _finish}
-_KINDS: dict[str, Callable[[str | None], str]] = {
+#: Creates the next value of a kind of secret from the current value, or the first one from None.
+KINDS: dict[str, Callable[[str | None], str]] = {
     **{kind: partial(_next_generation, generations_max=count) for kind, count in GENERATIONS_MAX.items()},
     "bootstrap-token": _new_token,
 }

@@ -40,6 +40,4 @@ class PeriodicJob:
                 await self.action()
             except GatehouseError as exc:
                 observer.metrics.background_job_failures.labels(self.name).inc()
-                observer.log.warning(
-                    "background job failed", service=observer.service, job=self.name, reason=exc.detail or exc.code
-                )
+                observer.warn("background job failed", job=self.name, reason=exc.detail or exc.code)

@@ -27,11 +27,12 @@ class GatehouseError(Exception):
     title: ClassVar[str] = "Internal error"
     retryable: ClassVar[bool] = False
 
-    def __init__(self, public: str = "", *, detail: str = "", errors: tuple[Problem, ...] = ()) -> None:
+    def __init__(self, public: str = "", *, detail: str = "", errors: tuple[Problem, ...] = (), retry_after_s: int = 1) -> None:
         super().__init__(public or self.title)
         self.public = public or self.title
         self.detail = detail
         self.errors = errors
+        self.retry_after_s = retry_after_s
 
 
 class BadRequest(GatehouseError):
@@ -153,10 +154,6 @@ class CoreNotRegistered(GatehouseError):
 class CoreCircuitOpen(GatehouseError):
     code, status, retryable = "core_circuit_open", 503, True
     title = "The circuit breaker of the Core is open after repeated failures"
-
-    def __init__(self, public: str = "", *, detail: str = "", errors: tuple[Problem, ...] = (), retry_after_s: int = 1) -> None:
-        super().__init__(public, detail=detail, errors=errors)
-        self.retry_after_s = retry_after_s
 
 
 class Unavailable(GatehouseError):

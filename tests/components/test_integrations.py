@@ -107,9 +107,9 @@ def test_leak_report_secret_is_injected_into_console_only() -> None:
 
 
 def test_environment_variable_reaches_its_processes_only() -> None:
-    entries = ["GATEHOUSE_LIMIT_ON_ERROR=refuse", "GATEHOUSE_FEATURES=webhooks=off"]
+    entries = ["GATEHOUSE_LIMIT_ON_ERROR=deny", "GATEHOUSE_FEATURES=webhooks=off"]
     program = run("dev", changes=json.dumps({"environment_variables": entries}))
-    assert program.variables("gateway")["GATEHOUSE_LIMIT_ON_ERROR"] == "refuse"
+    assert program.variables("gateway")["GATEHOUSE_LIMIT_ON_ERROR"] == "deny"
     assert "GATEHOUSE_LIMIT_ON_ERROR" not in program.variables("console")
     assert [program.variables(process)["GATEHOUSE_FEATURES"] for process in ("gateway", "console")] == ["webhooks=off"] * 2
     assert "GATEHOUSE_FEATURES" not in program.variables("migrate")

@@ -3,7 +3,7 @@
 import re
 
 from bench.peers import checkov, comparison
-from bench.peers.mistakes import VARIANTS, read, variant
+from bench.peers.comparison import VARIANTS, read, variant
 from policies import catalogue
 
 MISTAKES = read()
@@ -16,7 +16,7 @@ def test_results_are_current() -> None:
 def test_checkov_results_cover_every_mistake() -> None:
     version, caught = checkov.caught()
     assert version == checkov.VERSION
-    assert sorted(caught) == sorted(mistake.key for mistake in MISTAKES), f"run: {comparison.COMMAND} checkov"
+    assert sorted(caught) == sorted(mistake.key for mistake in MISTAKES), f"run: {comparison.COMMAND} --checkov"
 
 
 def test_programs_differ_by_the_mistake() -> None:

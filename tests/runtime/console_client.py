@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -23,7 +25,7 @@ from gatehouse.identity.service import SessionRules, Sessions
 from gatehouse.keys.models import KeyEnvironment, RateLimit
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.notifications.repository import NotificationRepository
-from gatehouse.observability import Metrics, Observer
+from gatehouse.observability import Observer, Stream
 from gatehouse.operations.service import LogLevelRepository, LogLevelService
 from gatehouse.usage.repository import UsageRepository
 
@@ -33,16 +35,12 @@ if TYPE_CHECKING:
 BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)
 
 
-@dataclass
-class LogRecorder:
-    """A log that records its entries."""
+class LogRecorder(io.BytesIO):
+    """An output of log lines."""
 
-    entries: list[dict[str, Any]] = field(default_factory=list)
-
-    def info(self, event: str, **fields: Any) -> None:
-        self.entries.append({"event": event, **fields})
-
-    warning = error = info
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.getvalue().splitlines()]
 
 
 @dataclass
@@ -90,7 +88,7 @@ def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_d
         body_max_bytes=65_536,
         addresses=asgi.ClientAddresses(()),
         probes=(DatabaseProbe(pool),),
-        observer=Observer("console", log, Metrics()),  # type: ignore[arg-type]
+        observer=Observer("console", "info", "test", Stream(log)),
         random_bytes=secrets.token_bytes,
         https=True,
         idempotency_store=IdempotencyStore(pool),

@@ -8,7 +8,6 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse import observability as observe
 from gatehouse.observability import FLUSH_BYTES, Observer, Stream
 
 
@@ -48,17 +47,36 @@ def out() -> Out:
 
 @pytest.fixture
 def observer(out: Out) -> Observer:
-    return observe.observer("gateway", "info", "dev", stream=Stream(out))
+    return Observer("gateway", "info", "dev", Stream(out, batched=True))
 
 
 @pytest.mark.requirement("CG-12", "TR-14")
-def test_batched_line_equals_single_line(out: Out, observer: Observer, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_request_line_has_the_format_of_other_lines(out: Out, observer: Observer) -> None:
     log_request(observer, 502, detail="the Core is unavailable")
-    log_request(observe.observer("gateway", "info", "dev"), 502, detail="the Core is unavailable")
-    (batched,) = out.lines()
-    alone = json.loads(capfdbinary.readouterr().out)
-    assert len(batched.pop("ts")) == len(alone.pop("ts"))
-    assert batched == alone
+    observer.log.error("request")
+    request, other = out.lines()
+    assert len(request.pop("ts")) == len(other.pop("ts")) == len("2031-01-01T00:00:00.123456Z")
+    assert other.items() <= request.items()
+    assert request == {
+        "event": "request",
+        "level": "error",
+        "environment": "dev",
+        "service": "gateway",
+        "request_id": "req_1",
+        "method": "GET",
+        "route": "/v1/keys/verify",
+        "path": "/v1/keys/verify",
+        "status": 502,
+        "ms": 1.234,
+        "key_id": "3fGh82kLmQ0a",
+        "code": "VALID",
+        "detail": "the Core is unavailable",
+    }
+
+
+async def test_line_without_batching_is_written_immediately(out: Out) -> None:
+    log_request(Observer("gateway", "info", "dev", Stream(out)))
+    assert len(out.lines()) == 1
 
 
 async def test_concurrent_lines_are_one_write(out: Out, observer: Observer) -> None:
@@ -91,7 +109,7 @@ def test_line_without_event_loop_is_written_immediately(out: Out, observer: Obse
 
 @pytest.mark.parametrize(("level", "written"), [("info", [200, 503, 502]), ("warning", [503, 502]), ("error", [502])])
 def test_lines_below_log_level_are_omitted(level: Any, written: list[int], out: Out) -> None:
-    observer = observe.observer("gateway", level, "dev", stream=Stream(out))
+    observer = Observer("gateway", level, "dev", Stream(out))
     for status in (200, 503, 502):
         log_request(observer, status)
     assert [line["status"] for line in out.lines()] == written

@@ -9,7 +9,6 @@ import mimetypes
 import os
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
 from urllib.parse import quote
 
@@ -21,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatehouse.agent.directory import Directory, Entry, OpenFile, decode_path, split_path
+from gatehouse.clock import rfc3339
 from gatehouse.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound, Problem, Unauthorized
 from gatehouse.http import asgi
 
@@ -64,11 +64,10 @@ class Files:
 
     directory: Directory
     secrets: GatewaySecrets
-    instance: str
 
     async def healthz(self, request: Request) -> Response:
         """GET /healthz."""
-        return JSONResponse({"status": "ok", "instance": self.instance})
+        return JSONResponse({"status": "ok"})
 
     async def listing(self, request: Request) -> Response:
         """GET /files: the listing of a directory. Query: `path`, `depth`."""
@@ -111,16 +110,16 @@ class Files:
             raise Unauthorized("Only the gateway can use this Core")
 
 
-def create(directory: Directory, secrets: GatewaySecrets, *, instance: str) -> ASGIApp:
-    """Returns the ASGI application. /healthz returns `instance`, by which the agent recognizes its own server."""
-    files = Files(directory, secrets, instance)
+def create(directory: Directory, secrets: GatewaySecrets) -> ASGIApp:
+    """Returns the ASGI application."""
+    files = Files(directory, secrets)
     app = Starlette(
         routes=[
             Route("/healthz", files.healthz, methods=["GET"]),
             Route("/files", files.listing, methods=["GET"]),
             Route("/files/{path:path}", files.content, methods=["GET"]),
         ],
-        exception_handlers={GatehouseError: _on_error, HTTPException: _on_routing_error, Exception: _on_unexpected_error},
+        exception_handlers=dict.fromkeys((GatehouseError, HTTPException, Exception), _on_error),
     )
     app.router.redirect_slashes = False
     return app
@@ -145,13 +144,8 @@ def _depth(text: str | None) -> int:
 
 
 def _entry(entry: Entry) -> dict[str, str | int]:
-    modified = datetime.fromtimestamp(entry.modified_ns // 1_000_000_000, UTC)
-    return {
-        "path": entry.path,
-        "type": entry.type,
-        "size": entry.size,
-        "modified_at": modified.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
+    modified_at = rfc3339(entry.modified_ns // 1_000_000_000)
+    return {"path": entry.path, "type": entry.type, "size": entry.size, "modified_at": modified_at}
 
 
 def _bad_query(location: str, message: str) -> BadRequest:
@@ -159,25 +153,17 @@ def _bad_query(location: str, message: str) -> BadRequest:
 
 
 async def _on_error(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, GatehouseError)  # noqa: S101 - registered for this class
-    challenge = {"WWW-Authenticate": 'Bearer realm="core"'} if isinstance(exc, Unauthorized) else {}
-    return _problem(exc, challenge)
-
-
-async def _on_routing_error(request: Request, exc: Exception) -> Response:
-    if isinstance(exc, HTTPException) and exc.status_code == 405:
-        return _problem(MethodNotAllowed("Use GET or HEAD"), {"Allow": "GET, HEAD"})
-    return _problem(NotFound(), {})
-
-
-async def _on_unexpected_error(request: Request, exc: Exception) -> Response:
-    return _problem(GatehouseError("Internal error of the Core"), {})
-
-
-def _problem(error: GatehouseError, headers: dict[str, str]) -> Response:
-    body = asgi.problem(error, asgi.request_id())
-    response_headers = {**headers, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return Response(body, error.status, response_headers, media_type="application/problem+json")
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    error = GatehouseError("Internal error of the Core")
+    if isinstance(exc, GatehouseError):
+        error = exc
+    elif isinstance(exc, HTTPException):
+        error = MethodNotAllowed("Use GET or HEAD") if exc.status_code == 405 else NotFound()
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = "GET, HEAD"
+    elif isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="core"'
+    return Response(asgi.problem(error, asgi.request_id()), error.status, headers, media_type="application/problem+json")
 
 
 def _digest(secret: str) -> bytes:

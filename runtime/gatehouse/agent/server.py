@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 import signal
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,20 +17,19 @@ import msgspec
 
 from gatehouse.agent.app import GatewaySecrets, create
 from gatehouse.agent.directory import Directory
-from gatehouse.client.http import problem
+from gatehouse.client.http import backoff_s, problem
 from gatehouse.errors import Conflict, Forbidden, GatehouseError, SettingsError, Unauthorized, Unavailable
 from gatehouse.http.asgi import ClientAddresses
-from gatehouse.http.connection_limits import ConnectionLimits
 from gatehouse.http.protocol import Connections
 from gatehouse.http.server import Server, listen
+from gatehouse.settings import ConnectionSettings
 
-_START_TIMEOUT_S = 10.0
 #: Time for requests in flight after the lease is released.
 GRACE_S = 1.0
 #: Timeout of a request to the gateway.
 TIMEOUT_S = 10.0
-MIN_BACKOFF_S = 1.0
-MAX_BACKOFF_S = 30.0
+#: Waits between attempts to reach the gateway.
+WAIT_S, WAIT_S_MAX = 1.0, 30.0
 #: Prints a message for the user.
 Print = Callable[[str], None]
 
@@ -48,67 +48,42 @@ class Registration:
         return f"Registration({self.name} at {self.gateway})"
 
 
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """An address and a TCP port to listen on."""
-
-    bind: str
-    port: int
-
-    @property
-    def origin(self) -> str:
-        """The URL on this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind, self.bind)  # noqa: S104 - compared, not bound
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-
-def listen_address(bind: str, port: int) -> ListenAddress:
-    """Returns a free address; port 0 chooses a free port. Raises SettingsError if it is in use or cannot be bound."""
+def open_socket(bind: str, port: int) -> socket.socket:
+    """Returns a listening socket; port 0 chooses a free port. Raises SettingsError if the address cannot be used."""
     try:
-        with listen(bind, port) as sock:
-            return ListenAddress(bind, sock.getsockname()[1])
+        return listen(bind, port)
     except (OSError, OverflowError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
         raise SettingsError(f"cannot listen on {bind}:{port}: {reason}. Choose another --port or --bind") from exc
 
 
-async def run(directory: Path, address: ListenAddress, registration: Registration, print_line: Print) -> None:
-    """Serves until SIGTERM or SIGINT. Raises the errors of `Lease.keep`, and SettingsError if the server does not start."""
-    gateway_secrets, instance = GatewaySecrets(), secrets.token_hex(8)
-    stop = asyncio.Event()
+def origin(sock: socket.socket) -> str:
+    """The URL of a listening socket on this machine."""
+    address, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def run(directory: Path, sock: socket.socket, registration: Registration, print_line: Print) -> None:
+    """Serves on a listening socket until SIGTERM or SIGINT. Raises the errors of `Lease.keep`."""
+    gateway_secrets, stop = GatewaySecrets(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    app: Any = create(Directory(directory), gateway_secrets, instance=instance)
-    server = Server(app, Connections(ConnectionLimits(), ClientAddresses(())), handle_signals=False)
-    serving = asyncio.create_task(server.serve([listen(address.bind, address.port)]))
+    app: Any = create(Directory(directory), gateway_secrets)
+    server = Server(app, Connections(ConnectionSettings(), ClientAddresses(())), handle_signals=False)
+    # Requests that arrive before the server has started wait in the backlog of the socket.
+    serving = asyncio.create_task(server.serve([sock]))
+    serving.add_done_callback(lambda _: stop.set())
+    print_line(f"serving {directory} on {origin(sock)}")
     try:
-        async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as local:
-            await _until_listening(address, instance, local, serving)
-        print_line(f"serving {directory} on {address.origin}")
         # Uses the proxy settings of the environment: the gateway may be behind a corporate proxy.
         async with httpx.AsyncClient(follow_redirects=False) as client:
-            await Lease(registration, gateway_secrets, print_line, client=client).keep(stop)
+            await Lease(registration, gateway_secrets, print_line, client).keep(stop)
         await asyncio.sleep(GRACE_S)
     finally:
         server.should_exit = True
         await serving
-
-
-async def _until_listening(address: ListenAddress, instance: str, client: httpx.AsyncClient, serving: asyncio.Task[None]) -> None:
-    try:
-        async with asyncio.timeout(_START_TIMEOUT_S):
-            while not serving.done():
-                try:
-                    reply = await client.get(f"{address.origin}/healthz")
-                    if reply.json().get("instance") == instance:
-                        return
-                except (httpx.HTTPError, ValueError):
-                    pass
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        pass
-    raise SettingsError(f"the server of the Core did not start on {address.bind}:{address.port}")
 
 
 class _Lease(msgspec.Struct):
@@ -120,17 +95,15 @@ class _Lease(msgspec.Struct):
     core_secret: str = ""
 
 
+@dataclass(slots=True)
 class Lease:
     """Keeps the lease. Prints a line whenever its state changes."""
 
-    def __init__(
-        self, registration: Registration, secrets: GatewaySecrets, print_line: Print, *, client: httpx.AsyncClient
-    ) -> None:
-        self._registration = registration
-        self._secrets = secrets
-        self._print = print_line
-        self._client = client
-        self._lease: _Lease | None = None
+    registration: Registration
+    secrets: GatewaySecrets
+    print_line: Print
+    client: httpx.AsyncClient
+    _lease: _Lease | None = None
 
     async def keep(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set, then releases the lease.
@@ -144,29 +117,31 @@ class Lease:
                 failures = 0
             except Unavailable as exc:
                 failures += 1
-                wait_s = backoff_s(failures, random.random())  # noqa: S311 - jitter needs no cryptographic randomness
-                self._print(f"{exc.public}; retrying in {wait_s:.0f} s")
-            await _sleep(stop, wait_s)
+                jitter = random.random()  # noqa: S311 - needs no cryptographic randomness
+                wait_s = backoff_s(failures, jitter, wait_s=WAIT_S, wait_s_max=WAIT_S_MAX)
+                self.print_line(f"{exc.public}; retrying in {wait_s:.0f} s")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), wait_s)
         await self._release()
 
     async def _heartbeat(self) -> float:
         """Registers or renews. Returns the seconds until the next heartbeat."""
-        url, ttl_s = self._registration.url(), self._registration.ttl_s
+        url, ttl_s = self.registration.url(), self.registration.ttl_s
         try:
             lease = await self._put(url, self._lease)
         except Conflict:
             if self._lease is None:
                 raise
-            self._print(f"the lease on {self._registration.name} was lost; registering again")
+            self.print_line(f"the lease on {self.registration.name} was lost; registering again")
             self._lease = None
             lease = await self._put(url, None)
         if self._lease is None:
             if not lease.core_secret:
                 raise Unavailable("the response contains no lease: is this the URL of a gateway?")
-            self._secrets.accept(lease.core_secret)
-            self._print(f"registered {self._registration.name} at {self._registration.gateway} with the URL {url}")
+            self.secrets.accept(lease.core_secret)
+            self.print_line(f"registered {self.registration.name} at {self.registration.gateway} with the URL {url}")
         elif url != self._lease.url:
-            self._print(f"{self._registration.name} is now reachable at {url}")
+            self.print_line(f"{self.registration.name} is now reachable at {url}")
         self._lease = _Lease(lease.lease_id, url)
         return lease.heartbeat_s if 0 < lease.heartbeat_s < ttl_s else ttl_s / 3
 
@@ -176,13 +151,13 @@ class Lease:
         try:
             # One attempt: without it, the lease expires.
             await self._send("DELETE", params={"lease_id": self._lease.lease_id})
-            self._print(f"released the lease: the gateway no longer forwards to {self._registration.name}")
+            self.print_line(f"released the lease: the gateway no longer forwards to {self.registration.name}")
         except GatehouseError as exc:
-            self._print(f"could not release the lease ({exc.public}); it expires")
+            self.print_line(f"could not release the lease ({exc.public}); it expires")
 
     async def _put(self, url: str, current: _Lease | None) -> _Lease:
         """Renews the current lease; without one, registers."""
-        body = {"url": url, "ttl_s": self._registration.ttl_s, **({"lease_id": current.lease_id} if current else {})}
+        body = {"url": url, "ttl_s": self.registration.ttl_s, **({"lease_id": current.lease_id} if current else {})}
         reply = await self._send("PUT", json=body)
         try:
             return msgspec.json.decode(reply.content, type=_Lease)
@@ -191,21 +166,15 @@ class Lease:
 
     async def _send(self, method: str, **arguments: Any) -> httpx.Response:
         """Sends a request with the timeout TIMEOUT_S. Raises Unavailable for temporary failures."""
-        address = f"{self._registration.gateway}/v1/cores/{self._registration.name}"
-        headers = {"Authorization": f"Bearer {self._registration.token}"}
+        address = f"{self.registration.gateway}/v1/cores/{self.registration.name}"
+        headers = {"Authorization": f"Bearer {self.registration.token}"}
         try:
-            reply = await self._client.request(method, address, headers=headers, timeout=TIMEOUT_S, **arguments)
+            reply = await self.client.request(method, address, headers=headers, timeout=TIMEOUT_S, **arguments)
         except httpx.HTTPError as exc:
-            raise Unavailable(f"cannot reach the gateway at {self._registration.gateway} ({type(exc).__name__})") from exc
+            raise Unavailable(f"cannot reach the gateway at {self.registration.gateway} ({type(exc).__name__})") from exc
         if reply.is_success:
             return reply
         raise _error(reply)
-
-
-def backoff_s(failures: int, jitter: float) -> float:
-    """Seconds to wait after a number of consecutive failures: exponential, bounded, with `jitter` from 0 to 1."""
-    longest = min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** min(failures - 1, 10))
-    return longest * (0.5 + jitter / 2)
 
 
 def _error(reply: httpx.Response) -> GatehouseError:
@@ -218,10 +187,3 @@ def _error(reply: httpx.Response) -> GatehouseError:
     if reply.status_code in {429, 500, 502, 503, 504}:
         return Unavailable(f"the gateway is temporarily unable to register the Core: {text}")
     return Forbidden(f"the gateway rejected the registration: {text}")
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return

@@ -7,7 +7,7 @@ import re
 from functools import partial
 from pathlib import Path
 
-from gatehouse.aws.client import AWS_ERRORS, create_client, error_code, error_detail
+from gatehouse.aws import AWS_ERRORS, create_client, error_code, error_detail
 from gatehouse.errors import BadRequest, Conflict, NotFound, Unavailable
 
 _S3 = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)")

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gatehouse.audit.chain import ECDSA_P256, ED25519
-from gatehouse.aws.client import AWS_ERRORS, create_client, error_detail
+from gatehouse.aws import AWS_ERRORS, create_client, error_detail
 from gatehouse.errors import SettingsError, Unavailable
 
 VARIABLE = "GATEHOUSE_CHECKPOINT_KEY"
 _TIMEOUT_S = 3
 
 
+@dataclass(slots=True)
 class LocalSigner:
     """Signer with an Ed25519 key in this process. The key id is the fingerprint of the public key."""
 
-    algorithm = ED25519
-
-    def __init__(self, key: Ed25519PrivateKey) -> None:
-        self._key = key
+    key: Ed25519PrivateKey = field(repr=False)
+    algorithm: str = ED25519
 
     async def key_id(self) -> str:
-        raw = self._key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        raw = self.key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         return "ed25519:" + hashlib.sha256(raw).hexdigest()[:32]
 
     async def sign(self, message: bytes) -> bytes:
-        return self._key.sign(message)
+        return self.key.sign(message)
 
     async def public_key(self) -> bytes:
         form = serialization.PublicFormat.SubjectPublicKeyInfo
-        return self._key.public_key().public_bytes(serialization.Encoding.PEM, form)
+        return self.key.public_key().public_bytes(serialization.Encoding.PEM, form)
 
 
 class KmsSigner:
@@ -55,7 +56,9 @@ class KmsSigner:
         return self._arn
 
     async def sign(self, message: bytes) -> bytes:
-        return await asyncio.to_thread(self._sign, message)
+        # MessageType RAW allows up to 4096 bytes; a checkpoint has a few hundred.
+        reply = await self._call("sign", Message=message, MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")
+        return bytes(reply["Signature"])
 
     async def public_key(self) -> bytes:
         await self._load()
@@ -63,24 +66,16 @@ class KmsSigner:
 
     async def _load(self) -> None:
         if not self._arn:
-            self._public_key, self._arn = await asyncio.to_thread(self._get)
+            reply = await self._call("get_public_key")
+            public = serialization.load_der_public_key(reply["PublicKey"])
+            form = serialization.PublicFormat.SubjectPublicKeyInfo
+            self._public_key, self._arn = public.public_bytes(serialization.Encoding.PEM, form), str(reply["KeyId"])
 
-    def _sign(self, message: bytes) -> bytes:
+    async def _call(self, operation: str, **arguments: Any) -> Any:
         try:
-            # MessageType RAW allows up to 4096 bytes; a checkpoint has a few hundred.
-            reply = self._client.sign(KeyId=self._key, Message=message, MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")
+            return await asyncio.to_thread(getattr(self._client, operation), KeyId=self._key, **arguments)
         except AWS_ERRORS as exc:
-            raise _unavailable(exc) from exc
-        return bytes(reply["Signature"])
-
-    def _get(self) -> tuple[bytes, str]:
-        try:
-            reply = self._client.get_public_key(KeyId=self._key)
-        except AWS_ERRORS as exc:
-            raise _unavailable(exc) from exc
-        public = serialization.load_der_public_key(reply["PublicKey"])
-        pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        return pem, str(reply["KeyId"])
+            raise Unavailable("The signing key is not available", detail=error_detail(exc)) from exc
 
 
 def local_signer(file: Path) -> LocalSigner:
@@ -98,7 +93,3 @@ def local_signer(file: Path) -> LocalSigner:
             f"{VARIABLE}: {file} is not an Ed25519 key: create one with openssl genpkey -algorithm ed25519 -out FILE"
         )
     return LocalSigner(key)
-
-
-def _unavailable(exc: Exception) -> Unavailable:
-    return Unavailable("The signing key is not available", detail=error_detail(exc))

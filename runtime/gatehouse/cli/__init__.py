@@ -18,20 +18,20 @@ from gatehouse.errors import GatehouseError
 #: a third of the time when the other modules are not imported.
 COMMANDS = {
     "serve": "services",
-    "migrate": "services",
+    "migrate": "database",
     "core": "core",
     "keys": "keys",
     "audit": "audit",
     "pepper": "operations",
     "usage": "operations",
-    "import": "transfer",
-    "export": "transfer",
+    "import": "database",
+    "export": "database",
     "sessions": "operations",
     "log-level": "operations",
     "features": "operations",
     "scan": "scan",
-    "health": "health",
-    "version": "health",
+    "health": "services",
+    "version": "services",
 }
 #: Commands that only have subcommands. Without a subcommand, they show their help.
 GROUPS = (["keys"], ["audit"], ["pepper"], ["sessions"])

@@ -57,14 +57,14 @@ def core(
     and sockets are not served.
     """
     _check_options(directory, gateway, name, url, url_file, bind)
-    address = server.listen_address(bind, port)
     secret = read_token(token, "--token", "GATEHOUSE_CORE_TOKEN")
+    sock = server.open_socket(bind, port)
 
     def current() -> str:
-        return _from_file(url_file) if url_file else (url or address.origin).rstrip("/")
+        return _from_file(url_file) if url_file else (url or server.origin(sock)).rstrip("/")
 
     registration = Registration(gateway.rstrip("/"), secret, name, ttl, current)
-    asyncio.run(server.run(directory, address, registration, note))
+    asyncio.run(server.run(directory, sock, registration, note))
 
 
 def _check_options(directory: Path, gateway: str, name: str, url: str, url_file: Path | None, bind: str) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gatehouse.cli.output import FAILED, USAGE, count, note, print_json, stop
+from gatehouse.cli.output import FAILED, USAGE, count, note, print_json, printable, stop
 from gatehouse.leaks.scanner import Match, find
 
 #: Larger files are skipped with a note.
@@ -48,7 +48,7 @@ def scan(
         print_json([_view(name, match) for name, match in matches])
     else:
         for name, match in matches:
-            print(f"{_printable(name)}:{match.line}: {match.redacted}")
+            print(f"{printable(name)}:{match.line}: {match.redacted}")
     if matches:
         ids = " ".join(sorted({match.key_id for _, match in matches if match.key_id}))
         note(f"{count(len(matches), 'key')} found. Anyone with access to these files can use them{ids and f': revoke {ids}'}")
@@ -60,11 +60,6 @@ def scan(
 def _view(name: str, match: Match) -> dict[str, str | int | None]:
     key = {"prefix": match.prefix, "environment": match.environment, "key_id": match.key_id}
     return {"file": name, "line": match.line, **key, "key": match.redacted}
-
-
-def _printable(name: str) -> str:
-    """A file name without control characters, which could change the output of the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def _texts(paths: list[str]) -> Iterator[Text]:
@@ -94,10 +89,10 @@ def _file(path: Path) -> Iterator[Text]:
     try:
         size = path.stat().st_size
         if not path.is_file():
-            stop(f"{_printable(str(path))} is not a regular file", code=USAGE)
+            stop(f"{printable(str(path))} is not a regular file", code=USAGE)
         text = b"" if size > FILE_BYTES_MAX else path.read_bytes()
     except OSError as exc:
-        stop(f"{_printable(str(path))} cannot be read: {exc.strerror or type(exc).__name__}", code=USAGE)
+        stop(f"{printable(str(path))} cannot be read: {exc.strerror or type(exc).__name__}", code=USAGE)
     yield from _checked(str(path), text, size)
 
 
@@ -118,7 +113,7 @@ def _staged() -> Iterator[Text]:
 
 def _checked(name: str, text: bytes, size: int) -> Iterator[Text]:
     if size > FILE_BYTES_MAX:
-        note(f"skipped {_printable(name)}: larger than {FILE_BYTES_MAX // 1024 // 1024} MB")
+        note(f"skipped {printable(name)}: larger than {FILE_BYTES_MAX // 1024 // 1024} MB")
     else:
         yield name, text.replace(b"\0", b"")  # finds keys in UTF-16, too
 

@@ -1,26 +1,35 @@
-"""`gatehouse serve` and `gatehouse migrate`: run the services, and migrate their database."""
+"""`gatehouse serve`, `health` and `version`. The container runs its health check often, so this module imports little."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
+import os
+import platform
+import urllib.request
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from gatehouse import settings as configuration
-from gatehouse.cli.health import Service
-from gatehouse.cli.options import JsonOption
-from gatehouse.cli.output import FAILED, print_json
-from gatehouse.db.migrations import runner
-from gatehouse.db.pool import login
-from gatehouse.http import server
+from gatehouse import __version__
+from gatehouse.cli.output import USAGE, print_json, stop
+from gatehouse.settings import Settings, load
+
+TIMEOUT_S = 3.0
+
+
+class Service(StrEnum):
+    """A service of the container image."""
+
+    GATEWAY = "gateway"
+    CONSOLE = "console"
+    SHARING = "sharing"
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(serve)
-    app.command()(migrate)
+    app.command()(health)
+    app.command()(version)
 
 
 def serve(
@@ -30,33 +39,46 @@ def serve(
 
     Configuration is read from GATEHOUSE_* environment variables. An error names an invalid variable, and no service starts.
     """
-    settings = configuration.load()
+    from gatehouse.http import server  # imports the server, which a health check does not need
+
+    settings = load()
     server.serve(tuple(service.value for service in dict.fromkeys(services)), settings)
 
 
-def migrate(
-    to: Annotated[
-        str, typer.Option("--to", metavar="REVISION", help="Target revision: head, base or an ID such as 0001.")
-    ] = "head",
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit with 1 if migrations are pending.")] = False,
-    downgrade: Annotated[bool, typer.Option("--downgrade", help="Allow a downgrade, which deletes data.")] = False,
-    as_json: JsonOption = False,
+def health(
+    services: Annotated[list[Service], typer.Argument(help="Services to check: gateway, console, sharing, or several of them.")],
 ) -> None:
-    """Migrate the database schema to this version. Waits while another migration is running.
+    """Check the liveness of services on this machine. Exits with 0 if every /healthz returns 200, otherwise with 1."""
+    for service in services:
+        _check(service, _port(service))
+    print("healthy")
 
-    GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must be those of the database owner.
-    """
-    settings = configuration.load()
-    password = settings.database_password.get_secret_value() if settings.database_password else None
-    access = login(settings.database_url, settings.database_auth, password)
-    outcome = asyncio.run(runner.status(access) if check else runner.migrate(access, to=to, downgrade=downgrade))
+
+def _port(service: Service) -> int:
+    text = os.environ.get(f"GATEHOUSE_{service.upper()}_PORT") or str(Settings.model_fields[f"{service}_port"].default)
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        stop(f"GATEHOUSE_{service.upper()}_PORT must be a port from 1 to 65535", code=USAGE)
+    return int(text)
+
+
+def _check(service: Service, port: int) -> None:
+    # The service runs on this machine: ignore the proxy settings of the environment.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}/healthz", timeout=TIMEOUT_S) as response:
+            status = response.status
+    except urllib.error.HTTPError as exc:
+        status = exc.code
+    except OSError as exc:
+        stop(f"{service}: no response from 127.0.0.1:{port} ({getattr(exc, 'reason', None) or exc})")
+    if status != 200:
+        stop(f"{service}: /healthz on 127.0.0.1:{port} returned {status}")
+
+
+def version(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Print the versions of Gatehouse and Python."""
+    versions = {"gatehouse": __version__, "python": platform.python_version()}
     if as_json:
-        steps = [{"revision": step.revision, "title": step.title, "undone": step.undone} for step in outcome.steps]
-        print_json({"revision": outcome.revision, "steps": steps, "pending": list(outcome.pending)})
+        print_json(versions)
     else:
-        for step in outcome.steps:
-            print(f"{'reverted' if step.undone else 'applied'} {step.revision}  {step.title}", flush=True)
-        state = f"{len(outcome.pending)} pending: {', '.join(outcome.pending)}" if outcome.pending else "up to date"
-        print(f"{access.database} at {access.address} is at {outcome.revision}: {state}")
-    if check and outcome.pending:
-        sys.exit(FAILED)
+        print(" ".join(f"{name} {value}" for name, value in versions.items()))

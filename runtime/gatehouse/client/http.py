@@ -1,4 +1,4 @@
-"""HTTP transport of the clients: retries, and typed errors from problem documents.
+"""HTTP requests of the clients: retries, and typed errors from problem documents.
 
 Retried are idempotent methods (GET, HEAD, PUT, DELETE), requests with an Idempotency-Key, and requests that were never sent. The
 wait grows exponentially with jitter and is at least Retry-After (RFC 9110, section 10.2.3). If Retry-After exceeds `wait_s_max`,
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -73,35 +72,48 @@ class Retries:
         """Seconds to wait after the failed attempt number `attempt`; None to give up."""
         if attempt >= self.attempts or (retry_after_s is not None and retry_after_s > self.wait_s_max):
             return None
-        backoff: float = min(self.wait_s * 2 ** (attempt - 1), self.wait_s_max)
-        return max(backoff * (0.5 + self.jitter() / 2), retry_after_s or 0.0)
+        return max(backoff_s(attempt, self.jitter(), wait_s=self.wait_s, wait_s_max=self.wait_s_max), retry_after_s or 0.0)
+
+
+def backoff_s(failures: int, jitter: float, *, wait_s: float, wait_s_max: float) -> float:
+    """Seconds to wait after a number of consecutive failures: `wait_s`, doubled up to `wait_s_max`, with `jitter` from 0 to 1."""
+    return min(wait_s_max, wait_s * 2.0 ** min(failures - 1, 30)) * (0.5 + jitter / 2)
 
 
 #: No retries, for callers with their own retry policy.
 ONCE = Retries(attempts=1)
 
 
-class Transport:
-    """Sends requests to a service. `service` names it in error messages: `console` or `gateway`."""
+class Client:
+    """Base of the clients. Close it, or use it as a context manager.
+
+    service: names the service in error messages: `console` or `gateway`. transport: for tests.
+    """
 
     def __init__(
-        self, service: str, url: str, headers: dict[str, str], *, retries: Retries, transport: httpx.BaseTransport | None = None
+        self, service: str, url: str, headers: dict[str, str], retries: Retries | None, transport: httpx.BaseTransport | None
     ) -> None:
-        self.service = service
-        self.url = url.rstrip("/")
-        self._retries = retries
+        self._service = service
+        self._url = url.rstrip("/")
+        self._retries = retries or Retries()
         self._client = httpx.Client(
-            base_url=self.url,
+            base_url=self._url,
             headers={"User-Agent": f"gatehouse-client/{__version__}", **headers},
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             follow_redirects=False,  # a redirect must not send the credential to another host
             transport=transport,
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self._client.close()
 
-    def send(self, method: str, path: str, *, retryable: bool = False, **arguments: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, *, retryable: bool = False, **arguments: Any) -> httpx.Response:
         """Returns a successful response. `retryable`: the request is idempotent although its method is not.
 
         Raises the GatehouseError of the problem document; Unavailable without a valid response.
@@ -113,13 +125,13 @@ class Transport:
             try:
                 reply = self._client.request(method, path, **arguments)
             except httpx.InvalidURL as exc:
-                raise BadRequest(f"{self.url} is not a valid URL of a {self.service}") from exc
+                raise BadRequest(f"{self._url} is not a valid URL of a {self._service}") from exc
             except httpx.HTTPError as exc:
                 failure, may_retry = self._unavailable(exc), retryable or isinstance(exc, _NEVER_SENT)
             else:
                 if reply.is_success:
                     return reply
-                failure, delay_s = problem(reply, self.service), retry_after_s(reply)
+                failure, delay_s = problem(reply, self._service), retry_after_s(reply)
                 # The first request with this Idempotency-Key is still being processed.
                 in_progress = failure.code == "request_in_progress"
                 may_retry = retryable and (reply.status_code in _RETRYABLE_STATUSES or in_progress)
@@ -129,55 +141,38 @@ class Transport:
             self._retries.sleep(wait_s)
             attempt += 1
 
-    def post(self, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
-        """Sends a POST with an Idempotency-Key, by default a random one."""
+    def _send_once(self, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
+        """Sends a POST with an Idempotency-Key, by default a random one, which takes effect once."""
         value = key if key is not None else str(uuid.uuid4())
         if not value or len(value) > 255 or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
             raise BadRequest("An idempotency key must be 1 to 255 printable ASCII characters without quotes and backslashes")
         headers = {**arguments.pop("headers", {}), IDEMPOTENCY_KEY: f'"{value}"'}
-        return self.send("POST", path, retryable=True, headers=headers, **arguments)
+        return self._send("POST", path, retryable=True, headers=headers, **arguments)
 
-    def stream(self, path: str, **arguments: Any) -> Iterator[bytes]:
+    def _stream(self, path: str, **arguments: Any) -> Iterator[bytes]:
         """The body of a GET in chunks. Never retried: the caller may have used some chunks."""
         try:
             with self._client.stream("GET", path, **arguments) as reply:
                 if not reply.is_success:
                     reply.read()
-                    raise problem(reply, self.service)
+                    raise problem(reply, self._service)
                 yield from reply.iter_bytes()
         except httpx.HTTPError as exc:
-            raise Unavailable(f"the download from {self.url} was interrupted: {_reason(exc)}") from exc
+            raise Unavailable(f"the download from {self._url} was interrupted: {_reason(exc)}") from exc
 
     def _unavailable(self, exc: httpx.HTTPError) -> GatehouseError:
         if isinstance(exc, httpx.TimeoutException):
-            failure = Unavailable(f"the {self.service} at {self.url} did not respond in time")
+            failure = Unavailable(f"the {self._service} at {self._url} did not respond in time")
         else:
-            failure = Unavailable(f"cannot reach the {self.service} at {self.url}: {_reason(exc)}")
+            failure = Unavailable(f"cannot reach the {self._service} at {self._url}: {_reason(exc)}")
         failure.__cause__ = exc
         return failure
-
-
-class Client:
-    """Base of the clients. Close it, or use it as a context manager."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._transport.close()
 
     def _decode(self, model: type[_Model], reply: httpx.Response) -> _Model:
         try:
             return msgspec.json.decode(reply.content, type=model)
         except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            transport = self._transport
-            text = f"{transport.url} returned an unexpected response: is it a {transport.service} of this version?"
+            text = f"{self._url} returned an unexpected response: is it a {self._service} of this version?"
             raise Unavailable(text) from exc
 
 

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditVerification, CheckpointPage, CheckpointView
-from gatehouse.client.http import Client, Retries, Transport, query_parameters
+from gatehouse.client.http import Client, Retries, query_parameters
 from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
 from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey, SigningKeySet
@@ -44,8 +44,7 @@ class ConsoleClient(Client):
         self, console: str, token: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None
     ) -> None:
         """Arguments: URL of the console, admin credential, retry policy, HTTP transport (for tests)."""
-        headers = {"Authorization": f"Bearer {token}"}
-        super().__init__(Transport("console", console, headers, retries=retries or Retries(), transport=transport))
+        super().__init__("console", console, {"Authorization": f"Bearer {token}"}, retries, transport)
 
     def create_key(self, request: dict[str, Any], *, idempotency_key: str | None = None) -> CreatedKey:
         """Creates a key. `request`: the JSON members of POST /v1/keys."""
@@ -69,14 +68,14 @@ class ConsoleClient(Client):
         Raises PreconditionFailed if the key has another version.
         """
         match = {"If-Match": "*" if version is None else f'"{version}"'}
-        return self._decode(ChangedKey, self._transport.send("PATCH", f"/v1/keys/{key_id}", json=request, headers=match))
+        return self._decode(ChangedKey, self._send("PATCH", f"/v1/keys/{key_id}", json=request, headers=match))
 
     def act(self, key_id: str, action: str, request: dict[str, Any], *, idempotency_key: str | None = None) -> ChangedKey:
         """`action`: disable, enable, restore or end-grace."""
         return self._post(ChangedKey, f"/v1/keys/{key_id}/{action}", request, idempotency_key)
 
     def delete_key(self, key_id: str, request: dict[str, Any]) -> ChangedKey:
-        return self._decode(ChangedKey, self._transport.send("DELETE", f"/v1/keys/{key_id}", json=request))
+        return self._decode(ChangedKey, self._send("DELETE", f"/v1/keys/{key_id}", json=request))
 
     def rotate_key(self, key_id: str, request: dict[str, Any], *, idempotency_key: str | None = None) -> RotatedKey:
         return self._post(RotatedKey, f"/v1/keys/{key_id}/rotate", request, idempotency_key)
@@ -87,14 +86,14 @@ class ConsoleClient(Client):
         return self._post(PurgedKey, f"/v1/keys/{key_id}/purge", request, idempotency_key)
 
     def explain_key(self, key_id: str, request: dict[str, Any]) -> Explanation:
-        return self._decode(Explanation, self._transport.send("POST", f"/v1/keys/{key_id}/explain", retryable=True, json=request))
+        return self._decode(Explanation, self._send("POST", f"/v1/keys/{key_id}/explain", retryable=True, json=request))
 
     def set_signing(self, key_id: str, request: dict[str, Any]) -> SigningKeySet:
         """Sets the signing key. `request`: the JSON members of PUT /v1/keys/{id}/signing."""
-        return self._decode(SigningKeySet, self._transport.send("PUT", f"/v1/keys/{key_id}/signing", json=request))
+        return self._decode(SigningKeySet, self._send("PUT", f"/v1/keys/{key_id}/signing", json=request))
 
     def remove_signing(self, key_id: str) -> ChangedKey:
-        return self._decode(ChangedKey, self._transport.send("DELETE", f"/v1/keys/{key_id}/signing"))
+        return self._decode(ChangedKey, self._send("DELETE", f"/v1/keys/{key_id}/signing"))
 
     def pepper_status(self) -> PepperStatus:
         return self._get(PepperStatus, "/v1/pepper")
@@ -106,7 +105,7 @@ class ConsoleClient(Client):
 
     def audit_export(self, **query: str | None) -> Iterator[bytes]:
         """The content of GET /v1/audit-export in chunks."""
-        return self._transport.stream("/v1/audit-export", params=query_parameters(**query))
+        return self._stream("/v1/audit-export", params=query_parameters(**query))
 
     def audit_checkpoints(self) -> Iterator[CheckpointView]:
         """All checkpoints, oldest first."""
@@ -134,7 +133,7 @@ class ConsoleClient(Client):
 
     def end_core(self, name: str) -> None:
         """Ends the registration of a Core. Raises NotFound."""
-        self._transport.send("DELETE", f"/v1/cores/{name}")
+        self._send("DELETE", f"/v1/cores/{name}")
 
     def create_webhook(self, url: str, events: list[str] | None = None, *, idempotency_key: str | None = None) -> CreatedWebhook:
         """Creates a webhook. The secret is returned only in this response. `events`: empty for all events."""
@@ -145,7 +144,7 @@ class ConsoleClient(Client):
         return self._get(WebhookList, "/v1/webhooks").webhooks
 
     def delete_webhook(self, webhook: str) -> None:
-        self._transport.send("DELETE", f"/v1/webhooks/{webhook}")
+        self._send("DELETE", f"/v1/webhooks/{webhook}")
 
     def deliveries(self, state: str = "dead") -> Iterator[DeliveryView]:
         """Deliveries in a state: pending, delivered or dead; reads page after page."""
@@ -154,18 +153,18 @@ class ConsoleClient(Client):
 
     def retry_delivery(self, notification: str, destination: str, *, idempotency_key: str | None = None) -> None:
         """Retries a failed delivery."""
-        self._transport.post(f"/v1/deliveries/{notification}/{destination}/retry", key=idempotency_key)
+        self._send_once(f"/v1/deliveries/{notification}/{destination}/retry", key=idempotency_key)
 
     def log_level(self) -> LogLevel:
         return self._get(LogLevel, "/v1/log-level")
 
     def set_log_level(self, level: str, *, for_s: int) -> LogLevel:
         """Sets the log level of all gateway and console workers for `for_s` seconds."""
-        return self._decode(LogLevel, self._transport.send("PUT", "/v1/log-level", json={"level": level, "for_s": for_s}))
+        return self._decode(LogLevel, self._send("PUT", "/v1/log-level", json={"level": level, "for_s": for_s}))
 
     def reset_log_level(self) -> None:
         """Restores the configured log level."""
-        self._transport.send("DELETE", "/v1/log-level")
+        self._send("DELETE", "/v1/log-level")
 
     def features(self) -> list[FeatureView]:
         """The features and their state at the console that responds."""
@@ -177,19 +176,19 @@ class ConsoleClient(Client):
 
     def end_session(self, session: str) -> int:
         """Ends a session and returns 1. Owners can end the session of any user. Raises NotFound."""
-        self._transport.send("DELETE", f"/v1/sessions/{session}")
+        self._send("DELETE", f"/v1/sessions/{session}")
         return 1
 
     def end_sessions(self, *, everybody: bool = False) -> int:
         """Ends all sessions of this credential, or of all users (owners only), and returns their number."""
-        reply = self._transport.send("DELETE", "/v1/sessions", params={"everybody": everybody})
+        reply = self._send("DELETE", "/v1/sessions", params={"everybody": everybody})
         return self._decode(EndedSessions, reply).ended
 
     def _get(self, model: type[_Model], path: str, **query: str | int | None) -> _Model:
-        return self._decode(model, self._transport.send("GET", path, params=query_parameters(**query)))
+        return self._decode(model, self._send("GET", path, params=query_parameters(**query)))
 
     def _post(self, model: type[_Model], path: str, request: dict[str, Any], idempotency_key: str | None) -> _Model:
-        return self._decode(model, self._transport.post(path, key=idempotency_key, json=request))
+        return self._decode(model, self._send_once(path, key=idempotency_key, json=request))
 
     def _pages(self, model: type[_Page], path: str, **query: str | int | None) -> Iterator[_Page]:
         cursor: str | None = None
@@ -210,7 +209,7 @@ class GatewayClient(Client):
 
     def __init__(self, gateway: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None) -> None:
         """Arguments: URL of the gateway, retry policy, HTTP transport (for tests)."""
-        super().__init__(Transport("gateway", gateway, {}, retries=retries or Retries(), transport=transport))
+        super().__init__("gateway", gateway, {}, retries, transport)
 
     def verify(
         self,
@@ -238,5 +237,5 @@ class GatewayClient(Client):
     def _call(self, path: str, request: msgspec.Struct, response: type[_Model], *, retryable: bool = False) -> _Model:
         headers = {"Content-Type": "application/json"}
         content = msgspec.json.encode(request)
-        reply = self._transport.send("POST", path, retryable=retryable, content=content, headers=headers)
+        reply = self._send("POST", path, retryable=retryable, content=content, headers=headers)
         return self._decode(response, reply)

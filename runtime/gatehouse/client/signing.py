@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 
 import http_sf
 import httpx
@@ -69,33 +70,27 @@ def sign(
     return {**fields, "signature-input": signature_input, "signature": value}
 
 
+@dataclass(frozen=True, repr=False)
 class SignedAuth(httpx.Auth):
     """Adds the token and signs every request, including redirected ones. A streamed body is read completely first."""
 
+    token: str
+    secret: str | bytes
+    algorithm: SignatureAlgorithm = SignatureAlgorithm.HMAC_SHA256
+    clock: Callable[[], float] = time.time
+
     requires_request_body = True
 
-    def __init__(
-        self,
-        token: str,
-        secret: str | bytes,
-        algorithm: SignatureAlgorithm = SignatureAlgorithm.HMAC_SHA256,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._token = token
-        self._secret = secret
-        self._algorithm = algorithm
-        self._clock = clock
-
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        request.headers["Authorization"] = f"Bearer {self.token}"
         signed_headers = sign(
             request.method,
             str(request.url),
             request.content,
-            token=self._token,
-            secret=self._secret,
-            algorithm=self._algorithm,
-            now=self._clock(),
+            token=self.token,
+            secret=self.secret,
+            algorithm=self.algorithm,
+            now=self.clock(),
         )
         request.headers.update(signed_headers)
         yield request

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gatehouse import observability as observe
 from gatehouse.audit.models import Signer
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.audit.service import CheckpointArchive, Checkpointer
@@ -22,7 +22,6 @@ from gatehouse.crypto.token import Pepper, read_pepper
 from gatehouse.db.pool import DatabaseProbe, Pool, pool_of
 from gatehouse.errors import SettingsError
 from gatehouse.http import asgi
-from gatehouse.http.health import Probe
 from gatehouse.http.idempotency import IdempotencyStore
 from gatehouse.identity.models import Role
 from gatehouse.identity.oidc import Issuer, OidcIdentityProvider
@@ -39,7 +38,7 @@ from gatehouse.notifications.service import TIMEOUT_S, NotificationDispatcher, S
 from gatehouse.observability import Observer
 from gatehouse.operations import features
 from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelRepository, LogLevelService
-from gatehouse.redis.connection import RedisProbe, redis_login
+from gatehouse.redis.connection import RedisLogin, RedisProbe, redis_login
 from gatehouse.settings import Settings
 from gatehouse.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.transfer.repository import RemovalRepository
@@ -59,68 +58,163 @@ _FILE = "file:"
 
 def build(settings: Settings) -> asgi.App:
     """Build the console. Raises SettingsError. Connections are opened on first use."""
-    observer = observe.observer("console", settings.log_level, settings.environment)
+    observer = Observer("console", settings.log_level, settings.environment)
     pool = pool_of(settings, "gatehouse console", observer.slow_query)
-    staleness_s = settings.max_staleness_ms / 1000
-    counters = None
-    helpers: list[Probe] = []
-    if settings.redis_url:
-        redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster)
-        # Reads and deletes counters, but does not limit requests. On an error the state of a limit is unknown.
-        counters = RedisRateLimits(redis, timeout_s=settings.limit_timeout_ms / 1000, on_error="refuse")
-        helpers.append(RedisProbe(redis))
     pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
-    session_key = read_pepper(settings.session_key, "GATEHOUSE_SESSION_KEY")
-    clock, signer = Clock(), checkpoint_signer(settings)
-    log_levels = LogLevelRepository(pool)
-    follower = LogLevelFollower(log_levels, clock, settings.log_level, observer.set_level)
-    rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
-    sessions = Sessions(SessionRepository(pool), clock, session_key, rules, secrets.token_bytes)
-    keys = KeyRepository(pool, staleness_s=staleness_s)
-    service = KeyService(keys, clock, pepper, settings.key_prefix, secrets.token_bytes, staleness_s)
-    return console.create(
-        Dependencies(
-            keys=keys,
-            audit=AuditRepository(pool),
-            cores=CoreRepository(pool),
-            usage=UsageRepository(pool),
-            notifications=NotificationRepository(pool),
-            clock=clock,
-            pepper=pepper,
+    return Composition(settings, pool, observer, Clock(), pepper, checkpoint_signer(settings)).application()
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """Constructs the dependencies and the background jobs of a console. signer: None disables checkpoints."""
+
+    settings: Settings
+    pool: Pool
+    observer: Observer
+    clock: Clock
+    pepper: Pepper
+    signer: Signer | None
+
+    def application(self) -> asgi.App:
+        """Raises SettingsError."""
+        settings, log_levels = self.settings, LogLevelRepository(self.pool)
+        session_key = read_pepper(settings.session_key, "GATEHOUSE_SESSION_KEY")
+        rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
+        sessions = Sessions(SessionRepository(self.pool), self.clock, session_key, rules, secrets.token_bytes)
+        redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None
+        counters = None if redis is None else self._counters(redis)
+        dependencies = Dependencies(
+            keys=self._keys(),
+            audit=AuditRepository(self.pool),
+            cores=CoreRepository(self.pool),
+            usage=UsageRepository(self.pool),
+            notifications=NotificationRepository(self.pool),
+            clock=self.clock,
+            pepper=self.pepper,
             cursor_pepper=session_key,
             bootstrap_token=None if settings.bootstrap_token is None else settings.bootstrap_token.get_secret_value(),
             key_prefix=settings.key_prefix,
             key_environment=settings.key_environment,
             default_limit=settings.default_limit,
-            staleness_s=staleness_s,
+            staleness_s=settings.max_staleness_ms / 1000,
             body_max_bytes=settings.body_max_bytes,
             addresses=asgi.ClientAddresses(settings.trusted_proxies),
-            probes=[DatabaseProbe(pool)],
-            observer=observer,
+            probes=[DatabaseProbe(self.pool)],
+            observer=self.observer,
             random_bytes=secrets.token_bytes,
             https=settings.console_url.startswith("https://"),
             sessions=sessions,
-            log_levels=LogLevelService(log_levels, clock, settings.log_level),
+            log_levels=LogLevelService(log_levels, self.clock, settings.log_level),
             features_off=features.off(settings.features),
-            helpers=helpers,
+            helpers=[] if redis is None else [RedisProbe(redis)],
             origin=_origin(settings.console_url),
             counters=counters,
-            signer=signer,
+            signer=self.signer,
             webhook_networks=settings.webhook_networks,
-            identity_provider=_identity_provider(settings, clock),
-            idempotency_store=IdempotencyStore(pool),
-            leaks=_leak_reporters(settings, pool, keys, clock, pepper),
-        ),
-        jobs=[
-            *maintenance_jobs(settings, pool, clock, observer, signer),
-            *_notification_jobs(settings, pool, clock, pepper),
-            *_legacy_file_jobs(settings, pool, clock, pepper),
+            identity_provider=self._identity_provider(),
+            idempotency_store=IdempotencyStore(self.pool),
+            leaks=self._leak_reporters(),
+        )
+        on_stop = [self.pool.close, *([counters.close] if counters else [])]
+        return console.create(dependencies, jobs=self.jobs(sessions, log_levels), on_stop=on_stop)
+
+    def jobs(self, sessions: Sessions, log_levels: LogLevelRepository) -> list[PeriodicJob]:
+        usage, idempotency_store = UsageRepository(self.pool), IdempotencyStore(self.pool)
+        follower = LogLevelFollower(log_levels, self.clock, self.settings.log_level, self.observer.set_level)
+        resealer = Resealer(self._key_service(self.settings.max_staleness_ms / 1000))
+        return [
+            PeriodicJob("usage", PRUNE_INTERVAL_S, lambda: usage.prune(now=self.clock.now())),
+            PeriodicJob("idempotency keys", IDEMPOTENCY_INTERVAL_S, lambda: idempotency_store.prune(now=self.clock.now())),
             PeriodicJob("sessions", PRUNE_INTERVAL_S, sessions.prune),
             PeriodicJob("log level", POLL_S, follower.run_once),
-            PeriodicJob("reseal", RESEAL_INTERVAL_S, Resealer(service).run_once),
-        ],
-        on_stop=[pool.close, *([counters.close] if counters else [])],
-    )
+            PeriodicJob("reseal", RESEAL_INTERVAL_S, resealer.run_once),
+            *self.checkpoint_jobs(),
+            *self._notification_jobs(),
+            *self._legacy_file_jobs(),
+        ]
+
+    def checkpoint_jobs(self) -> list[PeriodicJob]:
+        """None if checkpoints are disabled."""
+        if self.signer is None:
+            return []
+        observer, settings = self.observer, self.settings
+
+        def on_broken(seq: int) -> None:
+            observer.metrics.audit_chain_broken.inc()
+            observer.log.error("audit trail broken", service=observer.service, seq=seq, fix="run gatehouse audit verify")
+
+        checkpointer = Checkpointer(
+            AuditRepository(self.pool),
+            self.signer,
+            CheckpointArchive(settings.checkpoint_archive),
+            self.clock,
+            rows=settings.checkpoint_interval_events,
+            seconds=settings.checkpoint_interval_s,
+            on_broken=on_broken,
+        )
+
+        async def create_checkpoint() -> None:
+            checkpoint = await checkpointer.run_once()
+            if checkpoint is not None:
+                observer.metrics.checkpoint.set(checkpoint.taken_at)
+                observer.log.info("checkpoint", service=observer.service, seq=checkpoint.seq)
+
+        return [PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, create_checkpoint)]
+
+    def _notification_jobs(self) -> list[PeriodicJob]:
+        topic, networks = self.settings.notification_topic, self.settings.webhook_networks
+        sender = WebhookSender(UpstreamClients(SystemResolver(), networks, read_timeout_s=TIMEOUT_S))
+        repository = NotificationRepository(self.pool)
+        dispatcher = NotificationDispatcher(repository, sender, SnsTopic(topic) if topic else None, self.clock, self.pepper)
+        return [
+            PeriodicJob("notifications", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
+            PeriodicJob("reminders", REMIND_INTERVAL_S, dispatcher.remind),
+        ]
+
+    def _legacy_file_jobs(self) -> list[PeriodicJob]:
+        """None if no file is configured."""
+        if not self.settings.legacy_files:
+            return []
+        files = LegacyFileSync(RemovalRepository(self.pool), self.settings.legacy_files, self.clock, self.pepper)
+        return [PeriodicJob("legacy files", LEGACY_FILES_INTERVAL_S, files.run_once)]
+
+    def _keys(self) -> KeyRepository:
+        return KeyRepository(self.pool, staleness_s=self.settings.max_staleness_ms / 1000)
+
+    def _key_service(self, confirmation_timeout_s: float) -> KeyService:
+        prefix = self.settings.key_prefix
+        return KeyService(self._keys(), self.clock, self.pepper, prefix, secrets.token_bytes, confirmation_timeout_s)
+
+    def _counters(self, redis: RedisLogin) -> RedisRateLimits:
+        """Reads and deletes counters, but does not limit requests. On an error the state of a limit is unknown."""
+        return RedisRateLimits(redis, timeout_s=self.settings.limit_timeout_ms / 1000, on_error="deny")
+
+    def _identity_provider(self) -> OidcIdentityProvider | None:
+        settings = self.settings
+        if not settings.oidc_issuer:
+            return None
+        roles = {name: Role(role) for name, role in settings.oidc_roles}
+        issuer = Issuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, settings.oidc_claim, roles)
+        return OidcIdentityProvider(issuer, self.clock)
+
+    def _leak_reporters(self) -> LeakReporters:
+        """Raises SettingsError if a key or the secret is malformed."""
+        settings, secret = self.settings, None
+        # A report may hold many keys and the gateways apply changes within a second, so nothing waits for their confirmation.
+        keys = self._key_service(confirmation_timeout_s=0.0)
+        service = LeakService(keys, LeakRepository(self.pool), self.clock, settings.leak_action)
+        if settings.leak_secret is not None:
+            try:
+                secret = webhook_signatures.secret_bytes(settings.leak_secret.get_secret_value())
+            except ValueError:
+                raise SettingsError("GATEHOUSE_LEAK_SECRET must be whsec_ and base64 of 24 to 64 bytes") from None
+        try:
+            pinned = json.loads(settings.leak_github_keys or "{}")
+            github_keys = {str(identifier): p256_key(pem) for identifier, pem in pinned.items()}
+        except (ValueError, AttributeError, TypeError):
+            form = '{"<key identifier>": "<P-256 public key, PEM>"}'
+            raise SettingsError(f"GATEHOUSE_LEAK_GITHUB_KEYS must be JSON: {form}") from None
+        return LeakReporters(service, github_keys, secret)
 
 
 def _origin(url: str) -> str:
@@ -135,85 +229,3 @@ def checkpoint_signer(settings: Settings) -> Signer | None:
     if not name:
         return None
     return local_signer(Path(name.removeprefix(_FILE))) if name.startswith(_FILE) else KmsSigner(name)
-
-
-def maintenance_jobs(
-    settings: Settings, pool: Pool, clock: Clock, observer: Observer, signer: Signer | None
-) -> list[PeriodicJob]:
-    usage, idempotency_store = UsageRepository(pool), IdempotencyStore(pool)
-    jobs = [
-        PeriodicJob("usage", PRUNE_INTERVAL_S, lambda: usage.prune(now=clock.now())),
-        PeriodicJob("idempotency keys", IDEMPOTENCY_INTERVAL_S, lambda: idempotency_store.prune(now=clock.now())),
-    ]
-    if signer is not None:
-        jobs.append(_checkpoint_job(settings, pool, clock, observer, signer))
-    return jobs
-
-
-def _legacy_file_jobs(settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> list[PeriodicJob]:
-    """Synchronization of the legacy files; none if no file is configured."""
-    if not settings.legacy_files:
-        return []
-    files = LegacyFileSync(RemovalRepository(pool), settings.legacy_files, clock, pepper)
-    return [PeriodicJob("legacy files", LEGACY_FILES_INTERVAL_S, files.run_once)]
-
-
-def _identity_provider(settings: Settings, clock: Clock) -> OidcIdentityProvider | None:
-    if not settings.oidc_issuer:
-        return None
-    roles = {name: Role(role) for name, role in settings.oidc_roles}
-    issuer = Issuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, settings.oidc_claim, roles)
-    return OidcIdentityProvider(issuer, clock)
-
-
-def _notification_jobs(settings: Settings, pool: Pool, clock: Clock, pepper: Pepper) -> list[PeriodicJob]:
-    sender = WebhookSender(UpstreamClients(SystemResolver(), settings.webhook_networks, read_timeout_s=TIMEOUT_S))
-    topic = SnsTopic(settings.notification_topic) if settings.notification_topic else None
-    dispatcher = NotificationDispatcher(NotificationRepository(pool), sender, topic, clock, pepper)
-    return [
-        PeriodicJob("notifications", NOTIFICATION_INTERVAL_S, dispatcher.run_once),
-        PeriodicJob("reminders", REMIND_INTERVAL_S, dispatcher.remind),
-    ]
-
-
-def _checkpoint_job(settings: Settings, pool: Pool, clock: Clock, observer: Observer, signer: Signer) -> PeriodicJob:
-    def on_broken(seq: int) -> None:
-        observer.metrics.audit_chain_broken.inc()
-        observer.log.error("audit trail broken", service=observer.service, seq=seq, fix="run gatehouse audit verify")
-
-    checkpointer = Checkpointer(
-        AuditRepository(pool),
-        signer,
-        CheckpointArchive(settings.checkpoint_archive),
-        clock,
-        rows=settings.checkpoint_interval_events,
-        seconds=settings.checkpoint_interval_s,
-        on_broken=on_broken,
-    )
-
-    async def create_checkpoint() -> None:
-        checkpoint = await checkpointer.run_once()
-        if checkpoint is not None:
-            observer.metrics.checkpoint.set(checkpoint.taken_at)
-            observer.log.info("checkpoint", service=observer.service, seq=checkpoint.seq)
-
-    return PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, create_checkpoint)
-
-
-def _leak_reporters(settings: Settings, pool: Pool, store: KeyRepository, clock: Clock, pepper: Pepper) -> LeakReporters:
-    """Raises SettingsError if a key or the secret is malformed."""
-    # A report may hold many keys and the gateways apply changes within a second, so nothing waits for their confirmation.
-    keys = KeyService(store, clock, pepper, settings.key_prefix, secrets.token_bytes, confirmation_timeout_s=0.0)
-    service = LeakService(keys, LeakRepository(pool), clock, settings.leak_action)
-    secret = None
-    if settings.leak_secret is not None:
-        try:
-            secret = webhook_signatures.secret_bytes(settings.leak_secret.get_secret_value())
-        except ValueError:
-            raise SettingsError("GATEHOUSE_LEAK_SECRET must be whsec_ and base64 of 24 to 64 bytes") from None
-    try:
-        pinned = json.loads(settings.leak_github_keys or "{}")
-        github_keys = {str(identifier): p256_key(pem) for identifier, pem in pinned.items()}
-    except (ValueError, AttributeError, TypeError):
-        raise SettingsError('GATEHOUSE_LEAK_GITHUB_KEYS must be JSON: {"<key identifier>": "<P-256 public key, PEM>"}') from None
-    return LeakReporters(service, github_keys, secret)

@@ -110,6 +110,7 @@ def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_s
         for stop in on_stop:
             await stop()
 
+    on_error = _error_handler(dependencies.sessions.rules.step_up_max_age_s)
     app = Starlette(
         routes=[
             LoggedRoute("/", _page, methods=["GET"]),
@@ -118,10 +119,10 @@ def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_s
             LoggedRoute("/openapi.json", _openapi(dependencies.features_off), methods=["GET"]),
             *(_route(endpoint, dependencies, lockout, denied) for endpoint in enabled(dependencies.features_off)),
         ],
+        exception_handlers={GatehouseError: on_error, HTTPException: on_error, Exception: unexpected},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    _handle_errors(app, step_up_max_age_s=dependencies.sessions.rules.step_up_max_age_s)
     return RequestContextMiddleware(app, dependencies.observer, https=dependencies.https)
 
 
@@ -155,34 +156,25 @@ def _openapi(features_off: frozenset[str]) -> Callable[[Request], Awaitable[Resp
     return respond
 
 
-def _handle_errors(app: Starlette, *, step_up_max_age_s: float) -> None:
-    """Register the exception handlers."""
-
-    def respond(request: Request, error: GatehouseError, headers: dict[str, str]) -> Response:
+def _error_handler(step_up_max_age_s: float) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def respond(request: Request, exc: Exception) -> Response:
+        headers, error = {"Cache-Control": "no-store"}, exc
+        if isinstance(exc, HTTPException):
+            error = NotFound() if exc.status_code == 404 else BadRequest()
+            if exc.status_code == 405:
+                headers["Allow"] = ", ".join(_allowed_methods(request))
+                error = MethodNotAllowed(f"Allowed methods: {headers['Allow']}.")
+        assert isinstance(error, GatehouseError)  # noqa: S101 - guaranteed by the registration
         request.state.code = error.code
         if error.detail:
             request.state.detail = error.detail
         if error.retryable:
-            headers["Retry-After"] = getattr(request.state, "retry_after", "1")
-        headers |= {**challenge(error, request, step_up_max_age_s=step_up_max_age_s), "Cache-Control": "no-store"}
-        return Response(
-            asgi.problem(error, request.state.request_id), error.status, headers, media_type="application/problem+json"
-        )
+            headers["Retry-After"] = str(error.retry_after_s)
+        headers |= challenge(error, request, step_up_max_age_s=step_up_max_age_s)
+        body = asgi.problem(error, request.state.request_id)
+        return Response(body, error.status, headers, media_type="application/problem+json")
 
-    async def own_error(request: Request, exc: Exception) -> Response:
-        assert isinstance(exc, GatehouseError)  # noqa: S101 - guaranteed by the registration
-        return respond(request, exc, {})
-
-    async def routing_error(request: Request, exc: Exception) -> Response:
-        assert isinstance(exc, HTTPException)  # noqa: S101 - guaranteed by the registration
-        if exc.status_code == 405:
-            allowed = ", ".join(_allowed_methods(request))
-            return respond(request, MethodNotAllowed(f"Allowed methods: {allowed}."), {"Allow": allowed})
-        return respond(request, NotFound() if exc.status_code == 404 else BadRequest(), {})
-
-    app.add_exception_handler(GatehouseError, own_error)
-    app.add_exception_handler(HTTPException, routing_error)
-    app.add_exception_handler(Exception, unexpected)
+    return respond
 
 
 def _allowed_methods(request: Request) -> list[str]:

@@ -67,8 +67,7 @@ def check_lockout(request: Request, principal: str, message: str) -> None:
     """Raise RateLimited while the address is locked out for this principal."""
     wait_s = request.lockout.wait_s(request.source_address, principal)
     if wait_s:
-        request.http.state.retry_after = str(wait_s)
-        raise RateLimited(message)
+        raise RateLimited(message, retry_after_s=wait_s)
 
 
 def challenge(error: GatehouseError, http: HttpRequest, *, step_up_max_age_s: float) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from starlette.requests import Request as HttpRequest
@@ -20,10 +20,10 @@ from gatehouse.console.authentication import authenticate
 from gatehouse.console.dependencies import Dependencies, Request
 from gatehouse.crypto.token import key_id
 from gatehouse.errors import BadRequest, Forbidden, NotFound, Problem, RateLimited, StepUpRequired, Unauthorized
-from gatehouse.http import asgi, json_body
+from gatehouse.http import asgi
 from gatehouse.http.endpoint import SIGNATURE, Endpoint, StepUp
 from gatehouse.http.idempotency import HEADER, REPLAYED, IdempotencyGuard, StoredResponse, idempotency_key
-from gatehouse.http.validation import check_query, invalid, validate, validate_query
+from gatehouse.http.validation import check_query, invalid, parse_json, strings, validate, validate_query
 from gatehouse.identity.models import Role, check, check_reach, manages
 from gatehouse.identity.service import Lockout
 from gatehouse.keys.models import KeyId, granted
@@ -45,7 +45,7 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
         await _authorize(endpoint, request)
         _check_parameters(http)
         content = await _json(request)
-        _reject_tokens([("query", http.query_params.multi_items()), ("body", content)])
+        _reject_tokens({"query": http.query_params.multi_items(), "body": content})
         try:
             _check_scopes(endpoint, request, content)
         except (Forbidden, Unauthorized) as exc:
@@ -88,17 +88,11 @@ def _check_parameters(http: HttpRequest) -> None:
         raise invalid("header.if-match", "is sent more than once", "send it once, with one version")
 
 
-def _reject_tokens(parts: list[tuple[str, Any]]) -> None:
+def _reject_tokens(parts: Mapping[str, object]) -> None:
     """Raise BadRequest if a text contains a token: it would be stored, and audit events cannot be changed."""
-    while parts:
-        location, value = parts.pop()
-        if isinstance(value, dict):
-            parts += [(f"{location}.{name}" if name.isidentifier() else location, item) for name, item in value.items()]
-            value = list(value)
-        if isinstance(value, list | tuple):
-            parts += [(f"{location}[{index}]", item) for index, item in enumerate(value)]
-        elif isinstance(value, str):
-            match = next(scanner.find(value.encode()), None)
+    for part, value in parts.items():
+        for location, text in strings(value, part):
+            match = next(scanner.find(text.encode()), None)
             if match is not None:
                 fix = "remove the key, and revoke it if others can read the text"
                 raise invalid(scanner.redact_keys(location), f"contains the API key {match.redacted}", fix)
@@ -109,7 +103,7 @@ async def _json(request: Request) -> object:
     if request.http.method in ("GET", "HEAD") or not await request.read_body():
         return None
     asgi.check_json(request.http.headers.getlist("content-type"))
-    return json_body.parse(request.content)
+    return parse_json(request.content)
 
 
 def _body(endpoint: Endpoint, request: Request, content: object) -> Any:

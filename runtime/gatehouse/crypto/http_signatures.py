@@ -47,58 +47,60 @@ _TAG_VALUE = '"gatehouse"'
 
 
 class SignatureError(StrEnum):
-    """Reason why a signature is invalid. The values are the `reason` of a verification result."""
+    """Reason why a signature is invalid: the `reason` of a verification result, the error message and the fix."""
 
-    MISSING = "signature_missing"
-    MALFORMED = "signature_malformed"
-    AMBIGUOUS = "signature_ambiguous"
-    PARAMETERS = "signature_parameters"
-    KEYID = "signature_keyid"
-    ALGORITHM = "signature_algorithm"
-    AGE = "signature_age"
-    UNCOVERED = "signature_uncovered"
-    COMPONENT = "signature_component"
-    DIGEST = "signature_digest"
-    WRONG = "signature_wrong"
-    REPLAYED = "signature_replayed"
+    message: str
+    fix: str
 
+    def __new__(cls, reason: str, message: str = "", fix: str = "") -> SignatureError:
+        error = str.__new__(cls, reason)
+        error._value_, error.message, error.fix = reason, message, fix
+        return error
 
-#: Error message and fix for each reason.
-TEXTS: dict[SignatureError, tuple[str, str]] = {
-    SignatureError.MISSING: (
+    MISSING = (
+        "signature_missing",
         'has no signature with tag="gatehouse"',
         "sign the request as described in docs/guides/signatures.md",
-    ),
-    SignatureError.MALFORMED: (
+    )
+    MALFORMED = (
+        "signature_malformed",
         "is not well-formed (RFC 9421)",
         "send Signature-Input and Signature as dictionaries with the same label",
-    ),
-    SignatureError.AMBIGUOUS: ('has several signatures with tag="gatehouse"', "send one"),
-    SignatureError.PARAMETERS: ("lacks a parameter", "send created (Unix seconds), keyid and a nonce of 16 to 128 characters"),
-    SignatureError.KEYID: ("names a different key than the token", "send keyid with the id of the key whose token is sent"),
-    SignatureError.ALGORITHM: (
+    )
+    AMBIGUOUS = "signature_ambiguous", 'has several signatures with tag="gatehouse"', "send one"
+    PARAMETERS = (
+        "signature_parameters",
+        "lacks a parameter",
+        "send created (Unix seconds), keyid and a nonce of 16 to 128 characters",
+    )
+    KEYID = "signature_keyid", "names a different key than the token", "send keyid with the id of the key whose token is sent"
+    ALGORITHM = (
+        "signature_algorithm",
         "names a different algorithm than the key has",
         "omit alg, or send the algorithm of the signing key",
-    ),
-    SignatureError.AGE: (
+    )
+    AGE = (
+        "signature_age",
         "is too old or in the future",
         f"sign each request when it is sent; created may be {AGE_S_MAX} s old; check the clock",
-    ),
-    SignatureError.UNCOVERED: (
+    )
+    UNCOVERED = (
+        "signature_uncovered",
         "does not cover all required components",
         'cover "@method", "@target-uri" (or "@authority", "@path" and, with a query, "@query"), with a body "content-digest"',
-    ),
-    SignatureError.COMPONENT: (
+    )
+    COMPONENT = (
+        "signature_component",
         "covers a component that the request lacks or that is not supported",
         "cover only headers that are sent, without parameters",
-    ),
-    SignatureError.DIGEST: (
+    )
+    DIGEST = (
+        "signature_digest",
         "covers a Content-Digest that does not match the body",
         "send Content-Digest: sha-256=:...: of the body as it is sent",
-    ),
-    SignatureError.WRONG: ("does not match the request", "check the secret, and that no proxy changes the request"),
-    SignatureError.REPLAYED: ("was used before", "sign each request with a new nonce"),
-}
+    )
+    WRONG = "signature_wrong", "does not match the request", "check the secret, and that no proxy changes the request"
+    REPLAYED = "signature_replayed", "was used before", "sign each request with a new nonce"
 
 
 class VerifiedSignature(msgspec.Struct, frozen=True):

@@ -10,8 +10,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
-from gatehouse import observability
 from gatehouse.clock import Clock
 from gatehouse.cores.circuit_breaker import CircuitBreakers, CircuitState
 from gatehouse.cores.repository import CoreRegistry
@@ -47,15 +47,13 @@ from gatehouse.verification.service import VerificationService
 
 def build(settings: Settings) -> asgi.App:
     """Raises SettingsError. Connections are opened when the server starts the application."""
-    stream = Stream()
     gateway = _Gateway(
         settings=settings,
         pepper=read_pepper(settings.pepper, "GATEHOUSE_PEPPER"),
         login=database(settings),
         redis=redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None,
         clock=Clock(),
-        stream=stream,
-        observer=observability.observer("gateway", settings.log_level, settings.environment, stream=stream),
+        observer=Observer("gateway", settings.log_level, settings.environment, Stream(batched=True)),
     )
 
     @asynccontextmanager
@@ -76,7 +74,6 @@ class _Gateway:
     pepper: Pepper
     login: DatabaseLogin
     redis: RedisLogin | None
-    stream: Stream
     observer: Observer
     clock: Clock
 
@@ -97,15 +94,6 @@ class _Gateway:
         follower.start()
         stack.push_async_callback(follower.close)
         required, optional = self._probes(pool, changes)
-        metrics = self.observer.metrics
-
-        def refresh_gauges() -> None:
-            metrics.staleness.set(changes.staleness_ms() / 1000)
-            metrics.cached_keys.set(len(cache))
-            metrics.cores.set(len(cores))
-            metrics.circuit_breakers_open.set(circuit_breakers.count_open(cores.find))
-            metrics.usage_pending.set(flusher.pending)
-
         return create(
             Dependencies(
                 verification=await self._verification(stack, pool, keys, imported, repository),
@@ -120,7 +108,7 @@ class _Gateway:
                 observer=self.observer,
                 required_probes=required,
                 optional_probes=optional,
-                refresh_gauges=refresh_gauges,
+                refresh_gauges=partial(self._refresh_gauges, changes, cache, cores, circuit_breakers, flusher),
                 body_max_bytes=settings.body_max_bytes,
                 response_cache=ResponseCache(settings.core_cache_max_bytes) if settings.core_cache_max_bytes else None,
                 key_requests=KeyRequests(settings.key_requests_max),
@@ -173,7 +161,7 @@ class _Gateway:
 
     def _usage(self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: CoreRegistry) -> tuple[UsageCounter, UsageFlusher]:
         namespace, usage = self.settings.metrics_namespace, UsageCounter()
-        cloudwatch = UsageMetrics(namespace, self.clock, observability.metric_lines(self.observer.service, self.stream))
+        cloudwatch = UsageMetrics(namespace, self.clock, self.observer.metric_line)
         if namespace:
             stack.callback(cloudwatch.flush)
         flusher = UsageFlusher(
@@ -193,7 +181,7 @@ class _Gateway:
         """Required probes, and those whose failure only degrades the gateway."""
         required: list[Probe] = [DatabaseProbe(pool), FreshnessProbe(changes.staleness_ms, self.settings.max_staleness_ms)]
         redis: list[Probe] = [] if self.redis is None else [RedisProbe(self.redis)]
-        return ([*required, *redis], []) if self.settings.limit_on_error == "refuse" else (required, redis)
+        return ([*required, *redis], []) if self.settings.limit_on_error == "deny" else (required, redis)
 
     async def _verification(
         self, stack: AsyncExitStack, pool: Pool, keys: KeyLoader, imported: ImportedKeys, repository: KeyRepository
@@ -241,20 +229,27 @@ class _Gateway:
             core_lease_max_s=self.settings.core_lease_max_s,
         )
 
+    def _refresh_gauges(
+        self, changes: ChangeFeed, cache: KeyCache, cores: CoreRegistry, circuit_breakers: CircuitBreakers, flusher: UsageFlusher
+    ) -> None:
+        metrics = self.observer.metrics
+        metrics.staleness.set(changes.staleness_ms() / 1000)
+        metrics.cached_keys.set(len(cache))
+        metrics.cores.set(len(cores))
+        metrics.circuit_breakers_open.set(circuit_breakers.count_open(cores.find))
+        metrics.usage_pending.set(flusher.pending)
+
     def _on_limiter_degraded(self, reason: str) -> None:
         self.observer.metrics.rate_limiter_degraded.inc()
-        self._warn("rate limiter degraded", reason=reason)
+        self.observer.warn("rate limiter degraded", reason=reason)
 
     def _on_circuit_breaker(self, name: str, state: CircuitState) -> None:
         self.observer.metrics.circuit_breaker_transitions.labels(state.value).inc()
-        self._warn("circuit breaker", core=name, state=state.value)
+        self.observer.warn("circuit breaker", core=name, state=state.value)
 
     def _on_feed_interrupted(self, reason: str) -> None:
         self.observer.metrics.change_feed_gaps.inc()
-        self._warn("change feed interrupted", reason=reason)
-
-    def _warn(self, event: str, **fields: str) -> None:
-        self.observer.log.warning(event, service=self.observer.service, **fields)
+        self.observer.warn("change feed interrupted", reason=reason)
 
 
 def _tune_garbage_collector() -> None:

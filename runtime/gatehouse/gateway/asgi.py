@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from gatehouse.clock import Clock
@@ -30,26 +30,22 @@ from gatehouse.verification.service import VerificationService
 _PATH_CHARS_LOGGED = 200
 
 
-class KeyRequests:
+class KeyRequests(asgi.Uses):
     """Bounds the requests to Cores that one key family has in progress in a worker, and so the memory that they use."""
 
     def __init__(self, requests_max: int) -> None:
+        super().__init__()
         self._requests_max = requests_max
-        self._counts: dict[str, int] = {}
 
     @contextmanager
     def hold(self, subject: str) -> Iterator[None]:
         """Counts a request while the context lasts. Raises TooManyRequests."""
-        count = self._counts.get(subject, 0)
-        if count >= self._requests_max:
-            raise TooManyRequests(f"The API key has {self._requests_max} requests in progress")
-        self._counts[subject] = count + 1
         try:
+            if self.add(subject) > self._requests_max:
+                raise TooManyRequests(f"The API key has {self._requests_max} requests in progress")
             yield
         finally:
-            self._counts[subject] -= 1
-            if not self._counts[subject]:
-                del self._counts[subject]
+            self.remove(subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,38 +79,31 @@ class Dependencies:
     features_off: frozenset[str]
 
 
+@dataclass(slots=True)
 class RequestContext:
-    """A request, the state of its response and the fields of its log line. `status` is 0 until the response has started."""
+    """A request, the state of its response and the fields of its log line.
 
-    __slots__ = (
-        "code",
-        "dependencies",
-        "detail",
-        "fields",
-        "key_id",
-        "receive",
-        "request_id",
-        "scope",
-        "send",
-        "status",
-        "template",
-        "verifications",
-    )
+    status: 0 until the response has started.
+    template: path template of the endpoint.
+    verifications: (key id, Core, code, on behalf of a client) of each verification, for the usage statistics.
+    """
 
-    def __init__(self, dependencies: Dependencies, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        self.dependencies = dependencies
-        self.scope = scope
-        self.receive = receive
-        self.send = send
-        self.fields: Sequence[tuple[bytes, bytes]] = scope["headers"]
-        self.request_id: RequestId = asgi.request_id()
-        self.template = ""
-        self.status = 0
-        self.key_id: str | None = None
-        self.code: str | None = None
-        self.detail = ""
-        #: (key id, Core, code, on behalf of a client) of each verification, for the usage statistics
-        self.verifications: list[tuple[str, str, str, bool]] = []
+    dependencies: Dependencies
+    scope: asgi.Scope
+    receive: asgi.Receive
+    send: asgi.Send
+    request_id: RequestId = field(default_factory=asgi.request_id)
+    template: str = ""
+    status: int = 0
+    key_id: str | None = None
+    code: str | None = None
+    detail: str = ""
+    verifications: list[tuple[str, str, str, bool]] = field(default_factory=list)
+
+    @property
+    def fields(self) -> Sequence[asgi.Header]:
+        fields: Sequence[asgi.Header] = self.scope["headers"]
+        return fields
 
     @property
     def method(self) -> str:
@@ -137,7 +126,7 @@ class RequestContext:
 
     def values(self, name: bytes) -> list[str]:
         """All values of a header, in order; `name` in lower case."""
-        return [value.decode("latin-1") for field, value in self.fields if field == name]
+        return [value.decode("latin-1") for header, value in self.fields if header == name]
 
     @property
     def client(self) -> str:
@@ -179,25 +168,26 @@ class RequestContext:
         )
 
     async def fail(self, error: GatehouseError, *, code: str = "", headers: Iterable[asgi.Header] = ()) -> None:
-        """Sends a problem document."""
-        self.status = error.status
+        """Sends a problem document. A header in `headers` replaces the default header of the same name."""
         self.detail = self.detail or error.detail
         self.code = self.code or code or error.code
-        await asgi.reply_problem(self.send, error, self.request_id, code=code, headers=headers, head=self.is_head)
+        extra = tuple(headers)
+        names = {name for name, _ in extra}
+        defaults = [header for header in asgi.problem_headers(error) if header[0] not in names]
+        body = asgi.problem(error, self.request_id, code=code)
+        await self.reply(error.status, body, content_type=asgi.PROBLEM_JSON, headers=[*defaults, *extra])
 
 
 Handler = Callable[[RequestContext], Awaitable[None]]
 
 
+@dataclass(slots=True)
 class Route:
     """Handlers of a path by method, or one handler for any method. A GET handler also serves HEAD."""
 
-    __slots__ = ("any_method", "methods", "template")
-
-    def __init__(self, template: str) -> None:
-        self.template = template
-        self.methods: dict[str, Handler] = {}
-        self.any_method: Handler | None = None
+    template: str
+    methods: dict[str, Handler] = field(default_factory=dict)
+    any_method: Handler | None = None
 
     def add(self, method: str, handler: Handler) -> None:
         self.methods[method] = handler
@@ -225,9 +215,6 @@ class GatewayApp:
         self._token_prefix = f"{dependencies.verification.prefix}_"
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        if scope["type"] != "http":
-            await _reject_websocket(scope, receive, send)
-            return
         started = time.perf_counter()
         context = RequestContext(self._dependencies, scope, receive, send)
         try:
@@ -295,9 +282,3 @@ def _origin(exc: BaseException) -> str:
     while last is not None and last.tb_next is not None:
         last = last.tb_next
     return "" if last is None else f"{last.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{last.tb_lineno}"
-
-
-async def _reject_websocket(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1011})

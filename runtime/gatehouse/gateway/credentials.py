@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatehouse.crypto.http_signatures import TEXTS, SignatureError
+from gatehouse.crypto.http_signatures import SignatureError
 from gatehouse.errors import BadRequest, Forbidden, GatehouseError, Problem, RateLimited, Unauthorized, Unavailable, UsageExceeded
 from gatehouse.gateway.asgi import RequestContext
 from gatehouse.http.asgi import APIKEY_CHALLENGE, BEARER_CHALLENGE, Header
@@ -76,8 +76,8 @@ def denial(result: VerificationResult) -> GatehouseError | None:
         return None
     error, text = _DENIALS[code]
     if result.reason:
-        message, fix = TEXTS[SignatureError(result.reason)]
-        return error(f"{text}: {result.reason}", errors=(Problem("header.signature", message, fix),))
+        invalid = SignatureError(result.reason)
+        return error(f"{text}: {result.reason}", errors=(Problem("header.signature", invalid.message, invalid.fix),))
     return error(text)
 
 

@@ -60,7 +60,8 @@ async def forward(context: RequestContext) -> None:
     signed: SignedRequest | None = None
     if token is not None and is_signed(context.values(b"signature-input")):
         # The body of a signed request is read and verified before any of it is forwarded; a larger one is rejected (413).
-        body = await asgi.read_body(context.receive, dependencies.body_max_bytes) if _has_body(context) else None
+        has_body = bool(context.values(b"content-length") or context.values(b"transfer-encoding"))
+        body = await asgi.read_body(context.receive, dependencies.body_max_bytes) if has_body else None
         signed = _signed_request(context, body)
     request = VerificationRequest(scopes=(SCOPE,), core=path.name, address=context.client, method=context.method, signed=signed)
     authenticated = await authenticate(context, token, request, path.name)
@@ -81,8 +82,7 @@ async def forward(context: RequestContext) -> None:
         if isinstance(exc, CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen):
             dependencies.observer.metrics.core_errors.labels(exc.code).inc()
         context.detail = f"{exc.code} {exc.detail}".strip()
-        retry_after = [(b"retry-after", str(exc.retry_after_s).encode())] if isinstance(exc, CoreCircuitOpen) else []
-        await context.fail(exc, headers=[*limit_headers(limits), *retry_after])
+        await context.fail(exc, headers=limit_headers(limits))
 
 
 def _find_core(dependencies: Dependencies, name: str) -> tuple[CoreRecord, str]:
@@ -301,10 +301,6 @@ def _checked_path(context: RequestContext) -> CorePath:
     if problem or isinstance(path, str):
         raise BadRequest(problem[0].upper() + problem[1:])
     return path
-
-
-def _has_body(context: RequestContext) -> bool:
-    return bool(context.values(b"content-length") or context.values(b"transfer-encoding"))
 
 
 def _framed(body: bytes | None) -> FramedBody:

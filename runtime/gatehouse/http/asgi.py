@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, NewType
 
@@ -73,36 +74,22 @@ def problem_headers(error: GatehouseError) -> list[Header]:
     if isinstance(error, Unauthorized):
         return [(b"www-authenticate", BEARER_CHALLENGE.encode()), (b"www-authenticate", APIKEY_CHALLENGE.encode())]
     if error.status in (429, 503):
-        return [(b"retry-after", b"1")]
+        return [(b"retry-after", str(error.retry_after_s).encode())]
     return []
+
+
+def response_headers(body: bytes, content_type: bytes, headers: Iterable[Header]) -> list[Header]:
+    """Headers of a response: those of the body, Cache-Control, and `headers`."""
+    media_type = [(b"content-type", content_type)] if body else []
+    return [(b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store"), *headers, *media_type]
 
 
 async def reply(
     send: Send, status: int, body: bytes, *, content_type: bytes = JSON, headers: Iterable[Header] = (), head: bool = False
 ) -> None:
     """Send a response. `head`: send the headers without the body, as the response to HEAD."""
-    sent: list[Header] = [(b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store"), *headers]
-    if body:
-        sent.append((b"content-type", content_type))
-    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.start", "status": status, "headers": response_headers(body, content_type, headers)})
     await send({"type": "http.response.body", "body": b"" if head else body})
-
-
-async def reply_problem(
-    send: Send, error: GatehouseError, request: str, *, code: str = "", headers: Iterable[Header] = (), head: bool = False
-) -> None:
-    """Send an error response. A header in `headers` replaces the default header of the same name."""
-    extra = tuple(headers)
-    names = {name for name, _ in extra}
-    defaults = [header for header in problem_headers(error) if header[0] not in names]
-    await reply(
-        send,
-        error.status,
-        problem(error, request, code=code),
-        content_type=PROBLEM_JSON,
-        headers=[(b"x-request-id", request.encode()), *defaults, *extra],
-        head=head,
-    )
 
 
 async def read_body(receive: Receive, bytes_max: int, declared: str = "") -> bytes:
@@ -144,6 +131,20 @@ def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
 
 def _media_type(message: str, fix: str) -> UnsupportedMediaType:
     return UnsupportedMediaType("The request cannot be read", errors=(Problem("header.content-type", message, fix),))
+
+
+class Uses(Counter[str]):
+    """Number of current uses by name, such as an address. Names without uses take no memory."""
+
+    def add(self, name: str) -> int:
+        """Returns the number of uses, including this one."""
+        self[name] += 1
+        return self[name]
+
+    def remove(self, name: str) -> None:
+        self[name] -= 1
+        if not self[name]:
+            del self[name]
 
 
 class ClientGone(Exception):

@@ -193,9 +193,8 @@ class IdempotencyGuard:
                 f"The first request with this Idempotency-Key changed {earlier.target_id}, but its response was lost."
                 " Read that resource, and rotate a key whose token was lost."
             )
-        if earlier.running and now - earlier.claimed_at < RUNNING_S_MAX:
-            raise RequestInProgress("A request with this Idempotency-Key is in progress. Try again in a few seconds.")
-        if not await self.store.take_over(claim, earlier):
+        in_progress = earlier.running and now - earlier.claimed_at < RUNNING_S_MAX
+        if in_progress or not await self.store.take_over(claim, earlier):
             raise RequestInProgress("A request with this Idempotency-Key is in progress. Try again in a few seconds.")
 
     async def _handle(self, claim: Claim, purpose: str, handle: Callable[[], Awaitable[StoredResponse]]) -> StoredResponse:

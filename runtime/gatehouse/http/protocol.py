@@ -10,7 +10,6 @@ Sources: RFC 9110, section 15.5.9 (408); RFC 9112, sections 3.2 (Host), 6.1 (fra
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -30,12 +29,18 @@ from gatehouse.errors import (
     Unavailable,
 )
 from gatehouse.http import asgi
-from gatehouse.http.connection_limits import ConnectionLimits
+from gatehouse.settings import BYTES_PER_S_MIN, ConnectionSettings
 
 #: After an error response, the rest of the request is read and discarded up to this time and size. Closing at once would reset
 #: the connection, and the client could lose the response (RFC 9112, section 9.6).
 _LINGER_S = 2.0
 _LINGER_BYTES_MAX = 262_144
+
+_TARGET_BYTES_MAX = 16_384
+
+#: Number of headers, and bytes of their names and values together.
+_HEADERS_MAX = 100
+_HEAD_BYTES_MAX = 65_536
 
 
 class Connections:
@@ -43,47 +48,37 @@ class Connections:
 
     def __init__(
         self,
-        limits: ConnectionLimits,
+        settings: ConnectionSettings,
         addresses: asgi.ClientAddresses,
         on_reject: Callable[[GatehouseError, str], None] = lambda error, address: None,
     ) -> None:
         """on_reject: called with the error and the address of a client whose request never reached the application."""
-        self.limits = limits
+        self.settings = settings
         self.addresses = addresses
         self.on_reject = on_reject
         #: Open connections.
         self.total = 0
-        self._by_address: Counter[str] = Counter()
+        self._by_address = asgi.Uses()
         #: Unfinished bodies by client address.
-        self.bodies: Counter[str] = Counter()
+        self.bodies = asgi.Uses()
 
     def open(self, address: str) -> None:
         """Counts a connection. Raises Unavailable or TooManyRequests if it exceeds a bound; `close` must be called even then."""
         self.total += 1
-        self._by_address[address] += 1
-        if self.total > self.limits.connections_max:
+        connections = self._by_address.add(address)
+        if self.total > self.settings.connections_max:
             raise Unavailable("The server has reached its limit of connections")
-        if self._by_address[address] > self.limits.address_connections_max and not self.addresses.trusts(address):
+        if connections > self.settings.address_connections_max and not self.addresses.trusts(address):
             raise TooManyRequests("This address has reached its limit of connections")
 
     def close(self, address: str) -> None:
         self.total -= 1
-        _decrement(self._by_address, address)
+        self._by_address.remove(address)
 
     def open_body(self, address: str) -> None:
-        """Counts an unfinished body. Raises TooManyRequests if it exceeds the bound; `close_body` must be called even then."""
-        self.bodies[address] += 1
-        if self.bodies[address] > self.limits.address_bodies_max:
+        """Counts an unfinished body. Raises TooManyRequests if it exceeds the bound; it must be removed even then."""
+        if self.bodies.add(address) > self.settings.address_bodies_max:
             raise TooManyRequests("This address is sending too many request bodies at the same time")
-
-    def close_body(self, address: str) -> None:
-        _decrement(self.bodies, address)
-
-
-def _decrement(counter: Counter[str], address: str) -> None:
-    counter[address] -= 1
-    if counter[address] == 0:
-        del counter[address]
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -102,7 +97,7 @@ class HttpProtocol(HttpToolsProtocol):
         # uvicorn accepts bytes after a request with `Connection: close`; this parser rejects them.
         self.parser = httptools.HttpRequestParser(self)
         self._worker = worker
-        self._limits = worker.limits
+        self._settings = worker.settings
         self._peer = ""
         self._head_bytes = 0
         self._fields = 0
@@ -133,7 +128,7 @@ class HttpProtocol(HttpToolsProtocol):
         except GatehouseError as exc:
             self._reject(exc)
         else:
-            self._timer = self.loop.call_later(self._limits.request_s, self._head_timeout)
+            self._timer = self.loop.call_later(self._settings.request_timeout_s, self._head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._worker.close(self._peer)
@@ -153,7 +148,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         if self._in_body:
-            self._body_deadline += len(data) / self._limits.bytes_per_s_min
+            self._body_deadline += len(data) / BYTES_PER_S_MIN
             if self.cycle.response_complete:
                 self._discard(len(data))
         try:
@@ -174,7 +169,7 @@ class HttpProtocol(HttpToolsProtocol):
             if self._body_address is None:
                 self._begin_body()
         elif self._timer is None and (self._in_head or self._running is None or self._running.response_complete):
-            self._timer = self.loop.call_later(self._limits.request_s, self._head_timeout)
+            self._timer = self.loop.call_later(self._settings.request_timeout_s, self._head_timeout)
 
     def _discard(self, size: int) -> None:
         self._discarded += size
@@ -196,14 +191,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         self.url += url
-        if len(self.url) > self._limits.target_bytes_max:
-            raise TargetTooLong(f"The request target is longer than {self._limits.target_bytes_max} bytes")
+        if len(self.url) > _TARGET_BYTES_MAX:
+            raise TargetTooLong(f"The request target is longer than {_TARGET_BYTES_MAX} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value)
         self._fields += 1
-        if self._head_bytes > self._limits.head_bytes_max or self._fields > self._limits.headers_max:
-            bounds = f"{self._limits.headers_max} headers or {self._limits.head_bytes_max} bytes"
+        if self._head_bytes > _HEAD_BYTES_MAX or self._fields > _HEADERS_MAX:
+            bounds = f"{_HEADERS_MAX} headers or {_HEAD_BYTES_MAX} bytes"
             raise HeadersTooLarge(f"The request has more than {bounds} of headers")
         if self._in_head:  # trailers are discarded
             super().on_header(name, value)
@@ -212,11 +207,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._cancel_timer()
         hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+        version = self.parser.get_http_version()
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
             raise BadRequest("The request needs exactly one Host header")
         if b"#" in self.url or not self.url.isascii():
             raise BadRequest("The request target contains a # or a byte that is not ASCII; percent-encode it")
-        if self.parser.get_http_version() not in ("1.0", "1.1"):
+        if version not in ("1.0", "1.1"):
             raise BadRequest("Use HTTP/1.1")
         super().on_headers_complete()
         self._in_body = True
@@ -224,7 +220,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _head_timeout(self) -> None:
         self._timer = None
         if self._running is not None and not self._running.response_complete:
-            self._timer = self.loop.call_later(self._limits.request_s, self._head_timeout)  # the client is still being served
+            # The client is still being served.
+            self._timer = self.loop.call_later(self._settings.request_timeout_s, self._head_timeout)
         elif self._in_head:
             self._reject(RequestTimeout("The headers of the request were not received in time"))
         else:
@@ -240,8 +237,8 @@ class HttpProtocol(HttpToolsProtocol):
         """Starts the deadline of a body that has not been received completely with its head."""
         forwarded = [value.decode("latin-1") for name, value in self.headers if name == b"x-forwarded-for"]
         self._body_address = self._worker.addresses.client(self._peer, forwarded)
-        self._body_deadline = self.loop.time() + self._limits.request_s
-        self._timer = self.loop.call_later(self._limits.request_s, self._body_timeout)
+        self._body_deadline = self.loop.time() + self._settings.request_timeout_s
+        self._timer = self.loop.call_later(self._settings.request_timeout_s, self._body_timeout)
         try:
             self._worker.open_body(self._body_address)
         except GatehouseError as exc:
@@ -250,7 +247,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _end_body(self) -> None:
         self._in_body = False
         if self._body_address is not None:
-            self._worker.close_body(self._body_address)
+            self._worker.bodies.remove(self._body_address)
             self._body_address = None
             self._cancel_timer()
 
@@ -258,7 +255,7 @@ class HttpProtocol(HttpToolsProtocol):
         now = self.loop.time()
         if self._body_paused:
             self._body_paused = self.flow.read_paused
-            self._body_deadline = now + self._limits.request_s
+            self._body_deadline = now + self._settings.request_timeout_s
         if now < self._body_deadline:
             self._timer = self.loop.call_at(self._body_deadline, self._body_timeout)
             return
@@ -295,12 +292,12 @@ class HttpProtocol(HttpToolsProtocol):
     def _watch_writing(self) -> None:
         self._unsent = self.transport.get_write_buffer_size()
         if self._unsent and self._write_timer is None:
-            self._write_timer = self.loop.call_later(self._limits.response_s, self._write_timeout)
+            self._write_timer = self.loop.call_later(self._settings.response_timeout_s, self._write_timeout)
 
     def _write_timeout(self) -> None:
         self._write_timer = None
         unsent = self.transport.get_write_buffer_size()
-        if unsent and self._unsent - unsent < self._limits.response_s * self._limits.bytes_per_s_min:
+        if unsent and self._unsent - unsent < self._settings.response_timeout_s * BYTES_PER_S_MIN:
             self.transport.abort()
         else:
             self._watch_writing()
@@ -335,15 +332,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _send_error(self, error: GatehouseError) -> None:
         request_id = asgi.request_id()
         body = asgi.problem(error, request_id)
-        headers = [
-            *self.server_state.default_headers,
-            (b"content-type", asgi.PROBLEM_JSON),
-            (b"content-length", str(len(body)).encode()),
-            (b"cache-control", b"no-store"),
-            (b"connection", b"close"),
-            (b"x-request-id", request_id.encode()),
-            *asgi.problem_headers(error),
-        ]
+        own = [(b"connection", b"close"), (b"x-request-id", request_id.encode()), *asgi.problem_headers(error)]
+        headers = [*self.server_state.default_headers, *asgi.response_headers(body, asgi.PROBLEM_JSON, own)]
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
         self.transport.write(b"".join((STATUS_LINE[error.status], head, b"\r\n", body)))
         self._closing = True
@@ -352,8 +342,4 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._timer = self.loop.call_later(_LINGER_S, self._linger_timeout)
-
-    def _linger_timeout(self) -> None:
-        self._timer = None
-        self.transport.abort()
+        self._timer = self.loop.call_later(_LINGER_S, self.transport.abort)

@@ -9,7 +9,6 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -25,16 +24,12 @@ import uvloop
 from gatehouse.errors import GatehouseError, SettingsError
 from gatehouse.http.asgi import App, ClientAddresses
 from gatehouse.http.protocol import Connections, HttpProtocol
-from gatehouse.settings import Settings
-
-SERVICES = ("gateway", "console", "sharing")
+from gatehouse.settings import METRICS_FOLDER_VARIABLE, Settings
 
 _BACKLOG = 2048
 
 #: Seconds that running requests have after SIGTERM. ECS sends SIGKILL after 30 s.
 STOP_S = 5
-
-_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Server(uvicorn.Server):
@@ -55,7 +50,7 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 backlog=_BACKLOG,
-                timeout_keep_alive=connections.limits.idle_s,
+                timeout_keep_alive=connections.settings.idle_timeout_s,
                 timeout_graceful_shutdown=STOP_S,
             )
         )
@@ -90,18 +85,6 @@ def serve(services: Sequence[str], settings: Settings) -> None:
         return
     with _metrics_folder(settings.workers) as folder:
         _serve_together(workers, settings, folder)
-
-
-def build(service: str, settings: Settings) -> App:
-    """The application of a service in SERVICES. Raises SettingsError if a setting of this service is missing or invalid.
-
-    Its module is imported here, so that a gateway worker does not load the dependencies of the console (measured: a second of
-    start-up time and 35 MB per worker).
-    """
-    if service not in SERVICES:
-        raise ValueError(f"unknown service {service}")
-    application: App = importlib.import_module(f"gatehouse.{service}.app").build(settings)
-    return application
 
 
 def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: str) -> None:
@@ -139,17 +122,18 @@ def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: 
 def _work(service: str, settings: Settings, metrics_folder: str) -> None:
     """Runs one worker. Prints an invalid setting in one line. Exits with status 1 if the service does not start."""
     _end_with_parent()
-    # Read by prometheus_client when the service imports it.
-    os.environ.pop(_METRICS_VARIABLE, None)
+    os.environ.pop(METRICS_FOLDER_VARIABLE, None)
     if metrics_folder:
-        os.environ[_METRICS_VARIABLE] = metrics_folder
+        os.environ[METRICS_FOLDER_VARIABLE] = metrics_folder
     try:
-        application = build(service, settings)
+        # Imported here, so that a gateway worker does not load the dependencies of the console (measured: a second of start-up
+        # time and 35 MB per worker).
+        application: App = importlib.import_module(f"gatehouse.{service}.app").build(settings)
     except SettingsError as exc:
         sys.stderr.write(f"{exc.public}\n")
         sys.exit(1)
     on_reject = _rejection_log(service, settings)
-    connections = Connections(settings.connection_limits, ClientAddresses(settings.trusted_proxies), on_reject)
+    connections = Connections(settings, ClientAddresses(settings.trusted_proxies), on_reject)
     server = Server(application, connections)
     sock = listen(settings.bind, getattr(settings, f"{service}_port"), shared=bool(metrics_folder))
     try:
@@ -163,7 +147,7 @@ def _rejection_log(service: str, settings: Settings) -> Callable[[GatehouseError
     """Logs requests that are rejected before they reach the application."""
     from gatehouse import observability  # imports prometheus_client
 
-    log = observability.logger(settings.log_level, service=service, environment=settings.environment)
+    log = observability.logger(settings.log_level, observability.Stream(), service=service, environment=settings.environment)
     return lambda error, address: log.info("rejected", status=error.status, code=error.code, detail=error.public, client=address)
 
 
@@ -206,10 +190,8 @@ def _metrics_folder(workers: int) -> Generator[str]:
         yield ""
         return
     try:
-        folder = tempfile.mkdtemp(prefix="gatehouse-metrics-")
+        directory = tempfile.TemporaryDirectory(prefix="gatehouse-metrics-", ignore_cleanup_errors=True)
     except OSError:
         raise SettingsError("GATEHOUSE_WORKERS above 1 needs a writable temporary folder (TMPDIR) for metrics") from None
-    try:
+    with directory as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Awaitable, Callable
 from html import escape
 
 from starlette.datastructures import MutableHeaders
@@ -17,8 +16,6 @@ from gatehouse.errors import GatehouseError
 from gatehouse.http import asgi
 from gatehouse.http.health import Probes, readiness
 from gatehouse.observability import METRICS_TYPE, Observer
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 STYLE_PATH = "/style.css"
 
@@ -160,27 +157,17 @@ def operational_routes(required: Probes, observer: Observer, optional: Probes = 
     optional: probes whose failure makes the service degraded rather than unavailable.
     scraped: serve /metrics for a scraper in the network. A Lambda function has none, and its address is public.
     """
-    handlers: dict[str, Endpoint] = {"/healthz": _healthz, "/readyz": _readyz(required, optional)}
-    if scraped:
-        handlers["/metrics"] = _metrics(observer)
-    return [LoggedRoute(path, handler, methods=["GET"]) for path, handler in handlers.items()]
 
+    async def healthz(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
 
-async def _healthz(request: Request) -> Response:
-    return JSONResponse({"status": "ok"})
-
-
-def _readyz(required: Probes, optional: Probes) -> Endpoint:
     async def readyz(request: Request) -> Response:
         report, request.state.detail = await readiness(required, optional)
         status = 503 if report.status == "unavailable" else 200
         return Response(asgi.encode(report), status, media_type="application/json")
 
-    return readyz
-
-
-def _metrics(observer: Observer) -> Endpoint:
     async def metrics(request: Request) -> Response:
         return Response(observer.metrics.exposition(), headers={"Content-Type": METRICS_TYPE.decode("ascii")})
 
-    return metrics
+    handlers = [healthz, readyz, *([metrics] if scraped else [])]
+    return [LoggedRoute(f"/{handler.__name__}", handler, methods=["GET"]) for handler in handlers]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import urlsplit
 
-from gatehouse.aws.client import AWS_ERRORS, create_client, error_code
+from gatehouse.aws import AWS_ERRORS, create_client, error_code
 from gatehouse.clock import Clock
 from gatehouse.cores.models import UpstreamRequest
 from gatehouse.cores.upstream import UpstreamClients

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.http.fields import Instant
-from gatehouse.observability import Level
+from gatehouse.settings import Level
 
 
 class SetLogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

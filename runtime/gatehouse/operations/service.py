@@ -17,7 +17,7 @@ from gatehouse.db.pool import Pool
 from gatehouse.db.statements import RowMapping
 from gatehouse.errors import Unavailable
 from gatehouse.identity.models import Actor
-from gatehouse.observability import Level
+from gatehouse.settings import Level
 
 #: Interval at which every worker reads the log level, and so the time that a change takes.
 POLL_S = 3.0

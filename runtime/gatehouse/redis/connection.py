@@ -50,13 +50,6 @@ class RedisLogin:
     user: str
     password: Password = field(default=None, repr=False)
 
-    @property
-    def address(self) -> str:
-        return f"{self.host}:{self.port}"
-
-    def context(self) -> ssl.SSLContext | None:
-        return ssl.create_default_context() if self.tls else None
-
 
 def redis_login(url: str, auth: Literal["iam", "url"], cluster: str = "") -> RedisLogin:
     """The login of GATEHOUSE_REDIS_URL, _AUTH and _CLUSTER. Raises SettingsError, which never quotes the URL."""
@@ -119,7 +112,7 @@ class RedisConnection:
 
     def __init__(self, login: RedisLogin) -> None:
         self._login = login
-        self._context = login.context()
+        self._context = ssl.create_default_context() if login.tls else None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._parser = hiredis.Reader()
@@ -198,17 +191,16 @@ class RedisConnection:
             self._parser.feed(data)
 
 
+@dataclass(slots=True)
 class RedisProbe:
     """Readiness of Redis. Uses its own connection, so that it never delays a request."""
 
-    name = "redis"
-
-    def __init__(self, login: RedisLogin) -> None:
-        self._login = login
+    login: RedisLogin
+    name: str = "redis"
 
     async def check(self) -> None:
         """Raises Unavailable."""
-        connection = RedisConnection(self._login)
+        connection = RedisConnection(self.login)
         try:
             await connection.open(PROBE_TIMEOUT_S)
             await connection.call(("PING",), PROBE_TIMEOUT_S)

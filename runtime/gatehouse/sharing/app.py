@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from gatehouse import observability
 from gatehouse.http import asgi
 from gatehouse.http.health import Probes
 from gatehouse.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, page, style_route, unexpected
@@ -25,7 +24,7 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     """Build the sharing service. `scraped`: it serves /metrics to a scraper in its network."""
     return create(
         probes=[SecretRepository(settings.secret_links_table)] if settings.secret_links_table else [],
-        observer=observability.observer("sharing", settings.log_level, settings.environment),
+        observer=Observer("sharing", settings.log_level, settings.environment),
         https=settings.sharing_url.startswith("https://"),
         scraped=scraped,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from gatehouse.aws.client import AWS_ERRORS, create_client, error_code, error_detail
+from gatehouse.aws import AWS_ERRORS, create_client, error_code, error_detail
 from gatehouse.errors import Unavailable
 from gatehouse.sharing.link_token import fingerprint
 from gatehouse.sharing.models import ContentItem

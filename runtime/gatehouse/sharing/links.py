@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gatehouse.audit.models import AuditAction
-from gatehouse.aws.client import AWS_ERRORS, error_detail
+from gatehouse.aws import AWS_ERRORS, error_detail
 from gatehouse.clock import Clock
 from gatehouse.errors import Forbidden, NotFound, TooManyRequests, Unavailable
 from gatehouse.sharing import encryption

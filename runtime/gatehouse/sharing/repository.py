@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gatehouse.aws.client import AWS_ERRORS, create_client, error_code, error_detail
+from gatehouse.aws import AWS_ERRORS, create_client, error_code, error_detail
 from gatehouse.errors import Conflict, Unavailable
 from gatehouse.sharing.models import Claim, EndReason, LinkState, Secret, SecretState, SharingEvent
 

@@ -21,11 +21,11 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import RateLimit
 from gatehouse.redis.connection import OPEN_TIMEOUT_S, RedisConnection, RedisLogin, RedisReplyError, Script
+from gatehouse.settings import OnError
 from gatehouse.verification import rate_limits as gcra
 from gatehouse.verification.models import ADDITIONAL_MAX, Charge, RateLimitState
 
@@ -90,7 +90,6 @@ end
 return result
 """)
 
-OnError = Literal["local", "refuse"]
 _Waiter = tuple[Charge, asyncio.Future[tuple[RateLimitState, ...]]]
 
 
@@ -124,7 +123,7 @@ class RedisRateLimits:
         self._connection.close()
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        """One state per limit, in order. Raises Unavailable if Redis is unavailable and the setting is `refuse`."""
+        """One state per limit, in order. Raises Unavailable if Redis is unavailable and the setting is `deny`."""
         if not charge.limits:
             return ()
         if time.monotonic() < self._retry_at:
@@ -198,9 +197,10 @@ class RedisRateLimits:
         for charge, future in batch:
             ahead = numbers[position : position + len(charge.limits)]
             position += len(charge.limits)
-            self._local.remember(charge, ahead)
+            states = gcra.report(charge.limits, ahead, charge.cost)
+            self._local.remember(charge, ahead, consumed=not any(state.exceeded for state in states))
             if not future.done():
-                future.set_result(gcra.report(charge.limits, ahead, charge.cost))
+                future.set_result(states)
         self.degraded = False
 
     def _fail(self, batch: list[_Waiter], exc: Exception) -> None:
@@ -217,8 +217,8 @@ class RedisRateLimits:
                 future.set_exception(error)
 
     def _without_redis(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        if self._on_error == "refuse":
-            detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is refuse"
+        if self._on_error == "deny":
+            detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is deny"
             raise Unavailable("Rate limits cannot be counted at the moment", detail=detail)
         return self._local.take_now(charge)
 
@@ -257,9 +257,8 @@ class LocalRateLimits:
                     self._additional.popitem(last=False)
         return gcra.report(charge.limits, ahead, charge.cost, degraded=True)
 
-    def remember(self, charge: Charge, ahead: Sequence[float]) -> None:
+    def remember(self, charge: Charge, ahead: Sequence[float], *, consumed: bool) -> None:
         """Continues the key's own limits from the state that Redis reported before this charge."""
-        consumed = gcra.allows(charge.limits, ahead, charge.cost)
         self._store(charge, ahead, time.monotonic() * 1_000_000, cost=charge.cost if consumed else 0)
 
     def _store(self, charge: Charge, ahead: Sequence[float], now: float, *, cost: int) -> None:

@@ -95,7 +95,7 @@ class VerificationService:
         limits = effective_limits(record, request, self.default_limit)
         if isinstance(limits, str):
             raise _bad_override(limits, request)
-        additional = len(limits) - (len(record.limits) or 1) if request.limits else 0
+        additional = sum(override.quota is not None for override in request.limits)
         charge = Charge(subject=record.subject, limits=limits, cost=request.cost, additional=additional)
         try:
             if record.signing is not None and (record.signing.required or request.signed is not None):

@@ -35,7 +35,7 @@ def test_stack_file_has_at_most_40_keys(stack: str) -> None:
         {"cores": [CORE, {**CORE, "name": "b", "port": 9001}]},
         {"oidc": OIDC},
         {"database.engine_version": "16.4"},
-        {"environment_variables": ["GATEHOUSE_LIMIT_ON_ERROR=refuse", "GATEHOUSE_FEATURES=webhooks=off"]},
+        {"environment_variables": ["GATEHOUSE_LIMIT_ON_ERROR=deny", "GATEHOUSE_FEATURES=webhooks=off"]},
         {"legacy_files": ["s3://old-bucket/api_keys.json"]},
         {"leak_reports.secret_arn": SECRET},
         {"leak_reports.secret_arn": None},

@@ -6,12 +6,14 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 from gatehouse.agent.app import GatewaySecrets
-from gatehouse.agent.server import MAX_BACKOFF_S, Lease, Registration, backoff_s
+from gatehouse.agent.server import WAIT_S, WAIT_S_MAX, Lease, Registration
+from gatehouse.client.http import backoff_s
 from gatehouse.errors import Conflict, Forbidden, Unauthorized
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,5 +100,6 @@ async def test_permanent_error_stops_the_agent(status: int, error: type[Exceptio
 
 @given(st.integers(1, 10_000), st.floats(0, 1))
 def test_backoff_is_exponential_and_bounded(failures: int, chance: float) -> None:
-    assert 0.5 <= backoff_s(failures, chance) <= MAX_BACKOFF_S
-    assert backoff_s(failures, chance) <= backoff_s(failures + 1, 1.0)
+    wait = partial(backoff_s, wait_s=WAIT_S, wait_s_max=WAIT_S_MAX)
+    assert 0.5 <= wait(failures, chance) <= WAIT_S_MAX
+    assert wait(failures, chance) <= wait(failures + 1, 1.0)

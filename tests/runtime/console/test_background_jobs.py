@@ -8,7 +8,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.audit.chain import find_contradiction, public_keys
+from gatehouse.audit.models import Signer
 from gatehouse.audit.service import CheckpointArchive
+from gatehouse.background import PeriodicJob
 from gatehouse.clock import Clock
 from gatehouse.console import app
 from gatehouse.errors import SettingsError
@@ -19,6 +21,11 @@ from tests.runtime.console_client import Console
 
 def settings(console: Console, **more: str) -> Settings:
     return load({"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": console.database.app_url, **more})
+
+
+def checkpoint_jobs(settings: Settings, console: Console, signer: Signer | None) -> list[PeriodicJob]:
+    observer, pepper = console.dependencies.observer, console.dependencies.pepper
+    return app.Composition(settings, console.pool, observer, Clock(), pepper, signer).checkpoint_jobs()
 
 
 async def test_configured_console_creates_checkpoints(console: Console, tmp_path: Path) -> None:
@@ -35,9 +42,9 @@ async def test_configured_console_creates_checkpoints(console: Console, tmp_path
     )
     signer = app.checkpoint_signer(configured)
     assert signer is not None
-    jobs = app.maintenance_jobs(configured, console.pool, Clock(), console.dependencies.observer, signer)
+    jobs = checkpoint_jobs(configured, console, signer)
     await console.create()
-    await next(job for job in jobs if job.name == "checkpoint").action()
+    await jobs[0].action()
     events = (await console.client.get("/v1/audit-events", params={"limit": 500})).json()["events"]
     hashes = {event["seq"]: bytes.fromhex(event["hash"]) for event in events}
     created = await CheckpointArchive(f"file:{tmp_path}/checkpoints").all()
@@ -49,8 +56,7 @@ async def test_configured_console_creates_checkpoints(console: Console, tmp_path
 
 def test_console_without_signing_key_creates_no_checkpoint(console: Console) -> None:
     assert app.checkpoint_signer(settings(console)) is None
-    jobs = app.maintenance_jobs(settings(console), console.pool, Clock(), console.dependencies.observer, None)
-    assert "checkpoint" not in {job.name for job in jobs}
+    assert checkpoint_jobs(settings(console), console, None) == []
 
 
 @pytest.mark.parametrize(

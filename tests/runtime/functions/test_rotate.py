@@ -78,14 +78,14 @@ def test_next_rotation_adds_generation_and_preserves_previous(manager: Any) -> N
     secret = create_secret(manager, "pepper")
     run(secret)
     first = json.loads(value(manager, secret))
-    second = json.loads(rotate._KINDS["pepper"](value(manager, secret)))
+    second = json.loads(rotate.KINDS["pepper"](value(manager, secret)))
     assert second["current"] == 2
     assert second["generations"]["1"] == first["generations"]["1"]
 
 
 @pytest.mark.requirement("TR-08")
 def test_pepper_preserves_100_generations() -> None:
-    text = rotate.first_value("pepper")
+    text = rotate.KINDS["pepper"](None)
     first = json.loads(text)["generations"]["1"]
     for _ in range(99):
         text = rotate._next_generation(text, rotate.GENERATIONS_MAX["pepper"])
@@ -96,9 +96,9 @@ def test_pepper_preserves_100_generations() -> None:
 
 @pytest.mark.parametrize(("kind", "generations_max"), [("pepper", 100), ("session-key", 3)])
 def test_oldest_generation_is_removed_above_maximum(kind: str, generations_max: int) -> None:
-    text = rotate.first_value(kind)
+    text = rotate.KINDS[kind](None)
     for _ in range(generations_max + 1):
-        text = rotate._KINDS[kind](text)
+        text = rotate.KINDS[kind](text)
     document = json.loads(text)
     assert sorted(map(int, document["generations"])) == list(range(3, generations_max + 3))
     assert document["current"] == generations_max + 2
@@ -109,7 +109,7 @@ def test_finish_moves_current_and_preserves_previous_value(manager: Any) -> None
     run(secret)
     before = value(manager, secret)
     token = str(uuid.uuid4())
-    pending = rotate._KINDS["pepper"](before)
+    pending = rotate.KINDS["pepper"](before)
     manager.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString=pending, VersionStages=["AWSPENDING"])
     run(secret, token=token)
     assert value(manager, secret) == pending
@@ -175,7 +175,7 @@ def test_event_of_other_source_is_rejected(event: dict[str, Any]) -> None:
 
 def test_malformed_pepper_is_not_replaced() -> None:
     with pytest.raises(rotate.RotationError, match="the current value is not a list of generations"):
-        rotate._KINDS["pepper"]('{"current": 1, "generations": {}}')
+        rotate.KINDS["pepper"]('{"current": 1, "generations": {}}')
 
 
 def test_malformed_pending_value_does_not_become_current(manager: Any) -> None:
@@ -190,7 +190,7 @@ def test_malformed_pending_value_does_not_become_current(manager: Any) -> None:
 def test_bootstrap_token_requires_valid_key_prefix(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
     monkeypatch.setenv("GATEHOUSE_KEY_PREFIX", prefix)
     with pytest.raises(rotate.RotationError, match="GATEHOUSE_KEY_PREFIX must be the prefix of API keys"):
-        rotate.first_value("bootstrap-token")
+        rotate.KINDS["bootstrap-token"](None)
 
 
 def test_log_contains_no_secret_value(manager: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -365,7 +365,7 @@ async def test_purge_under_load_is_in_effect_everywhere(gateway: Any, keys: KeyS
         while not done.is_set():
             codes.append((await gateway.verify(key.token)).json["code"])
 
-    counters = RedisRateLimits(redis_login(redis_url, "url", ""), timeout_s=1, on_error="refuse")
+    counters = RedisRateLimits(redis_login(redis_url, "url", ""), timeout_s=1, on_error="deny")
     clients = [asyncio.create_task(client()) for _ in range(3)]
     changed, counters_removed = await keys.purge(KeyId(key.id), key.id, "", OPERATOR, counters=counters)
     after = [(await gateway.verify(key.token)).json for _ in range(5)]

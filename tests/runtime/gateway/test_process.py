@@ -14,11 +14,12 @@ import asyncpg
 import pytest
 from gatehouse.db.migrations import runner
 from gatehouse.db.pool import login, pool_of
-from gatehouse.observability import Metrics, Observer
+from gatehouse.observability import Observer, Stream
 from gatehouse.settings import load
 
 from sandbox.local import servers
 from sandbox.ports import free_port
+from tests.runtime.console_client import LogRecorder
 from tests.runtime.gateway.conftest import gateway_environment
 
 
@@ -90,7 +91,7 @@ async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database:
 
 async def test_without_redis_refuse_setting_is_unavailable(gateway: Any, start: Any, database: Any) -> None:
     unavailable = f"redis://127.0.0.1:{free_port()}"
-    _, port, _ = start(database.app_url, unavailable, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="refuse")
+    _, port, _ = start(database.app_url, unavailable, until="/healthz", GATEHOUSE_LIMIT_ON_ERROR="deny")
     client = gateway.on_port(port)
     key = await client.create_key()
     reply = await client.verify(key.token)
@@ -151,13 +152,6 @@ async def test_log_level_warning_omits_requests(gateway: Any, start: Any, databa
     assert Path(log).read_text() == ""
 
 
-class Lines(list[dict[str, Any]]):
-    def info(self, event: str, **fields: Any) -> None:
-        self.append({"event": event, **fields})
-
-    warning = error = info
-
-
 @pytest.mark.requirement("TR-14")
 async def test_log_level_change_reaches_every_worker(gateway: Any, start: Any, database: Any, redis_url: str) -> None:
     _, _, log = start(database.app_url, redis_url, GATEHOUSE_WORKERS="2", GATEHOUSE_LOG_LEVEL="error")
@@ -199,12 +193,12 @@ async def test_slow_statement_is_logged_after_release(database: Any, redis_url: 
     environment = gateway_environment(
         database.app_url, redis_url, 1, GATEHOUSE_SLOW_QUERY_THRESHOLD_MS="20", GATEHOUSE_DATABASE_POOL_SIZE="1"
     )
-    lines = Lines()
+    lines = LogRecorder()
     settings = load(environment)
-    pool = pool_of(settings, "tests", Observer("gateway", lines, Metrics()).slow_query)  # type: ignore[arg-type]
+    pool = pool_of(settings, "tests", Observer("gateway", "info", "test", Stream(lines)).slow_query)
     for _ in range(2):
         await pool.fetchval("SELECT pg_sleep(0.05), $1::text", "canary-value")
     await pool.fetchval("SELECT 1")
     await pool.close()
-    assert [line["statement"] for line in lines] == ["SELECT pg_sleep(0.05), $1::text"] * 2
-    assert "canary-value" not in str(lines)
+    assert [line["statement"] for line in lines.entries] == ["SELECT pg_sleep(0.05), $1::text"] * 2
+    assert "canary-value" not in str(lines.entries)

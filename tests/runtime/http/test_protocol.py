@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from gatehouse.errors import GatehouseError
 from gatehouse.http.asgi import ClientAddresses, ClientGone, read_body, reply
-from gatehouse.http.connection_limits import ConnectionLimits
 from gatehouse.http.protocol import Connections
 from gatehouse.http.server import Server, listen
+from gatehouse.settings import ConnectionSettings
 
 #: Much longer than any deadline below.
 PATIENCE_S = 20
-NEVER = ConnectionLimits(request_s=600, response_s=600)
+NEVER = ConnectionSettings(request_timeout_s=600, response_timeout_s=600)
 LARGE = 50_000_000
 
 
@@ -80,7 +80,7 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
 
 
 @asynccontextmanager
-async def running(limits: ConnectionLimits, trusted: str = "") -> AsyncIterator[Running]:
+async def running(limits: ConnectionSettings, trusted: str = "") -> AsyncIterator[Running]:
     rejected: list[str] = []
 
     def on_reject(error: GatehouseError, address: str) -> None:
@@ -109,7 +109,7 @@ async def patient() -> AsyncIterator[Running]:
 
 @pytest.fixture
 async def hasty() -> AsyncIterator[Running]:
-    async with running(ConnectionLimits(request_s=0.3, response_s=0.3)) as server:
+    async with running(ConnectionSettings(request_timeout_s=0.3, response_timeout_s=0.3)) as server:
         yield server
 
 
@@ -172,7 +172,7 @@ async def test_steady_body_outlasts_the_deadline(hasty: Running) -> None:
     for _ in range(pieces):
         writer.write(piece)
         await asyncio.sleep(0.02)
-    assert asyncio.get_running_loop().time() - started > hasty.connections.limits.request_s
+    assert asyncio.get_running_loop().time() - started > hasty.connections.settings.request_timeout_s
     assert (await reader.read()).endswith(b"/x 81920")
     writer.close()
 
@@ -282,7 +282,7 @@ async def _until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
 
 
 async def test_connections_of_a_worker_are_bounded() -> None:
-    async with running(ConnectionLimits(connections_max=3)) as server:
+    async with running(ConnectionSettings.model_construct(connections_max=3)) as server:
         async with opened(server, 3):
             await _until(lambda: server.connections.total == 3)
             assert code_of(await server.send(b"")) == (503, "unavailable")
@@ -291,13 +291,13 @@ async def test_connections_of_a_worker_are_bounded() -> None:
 
 
 async def test_connections_of_an_address_are_bounded() -> None:
-    async with running(ConnectionLimits(address_connections_max=3)) as server, opened(server, 3):
+    async with running(ConnectionSettings(address_connections_max=3)) as server, opened(server, 3):
         await _until(lambda: server.connections.total == 3)
         assert code_of(await server.send(b"")) == (429, "too_many_requests")
 
 
 async def test_connections_of_a_trusted_proxy_are_not_bounded() -> None:
-    async with running(ConnectionLimits(address_connections_max=3), trusted="127.0.0.0/8") as server, opened(server, 3):
+    async with running(ConnectionSettings(address_connections_max=3), trusted="127.0.0.0/8") as server, opened(server, 3):
         await _until(lambda: server.connections.total == 3)
         assert await server.is_healthy()
 
@@ -305,7 +305,7 @@ async def test_connections_of_a_trusted_proxy_are_not_bounded() -> None:
 @pytest.mark.parametrize("trusted", ["", "127.0.0.0/8"])
 async def test_unfinished_bodies_of_an_address_are_bounded(trusted: str) -> None:
     body = POST + b"Content-Length: 10\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n{"
-    async with running(ConnectionLimits(address_bodies_max=3), trusted) as server:
+    async with running(ConnectionSettings(address_bodies_max=3), trusted) as server:
         async with opened(server, 3, body):
             await _until(lambda: sum(server.connections.bodies.values()) == 3)
             assert code_of(await server.send(body)) == (429, "too_many_requests")
@@ -318,7 +318,7 @@ async def test_unfinished_bodies_of_an_address_are_bounded(trusted: str) -> None
 
 async def test_many_stalled_requests_leave_the_server_responsive() -> None:
     """More than 2,048 stalled bodies once made a worker unreachable."""
-    limits = ConnectionLimits(request_s=600, address_bodies_max=5000, address_connections_max=5000)
+    limits = ConnectionSettings(request_timeout_s=600, address_bodies_max=5000, address_connections_max=5000)
     async with running(limits) as server, opened(server, 2100, POST + b"Content-Length: 1000\r\n\r\n{"):
         await _until(lambda: sum(server.connections.bodies.values()) == 2100)
         assert await server.is_healthy()

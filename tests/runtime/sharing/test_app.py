@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from gatehouse.observability import Metrics, Observer, logger
+from gatehouse.observability import Observer
 from gatehouse.sharing.app import create
 from gatehouse.sharing.repository import SecretRepository
 from moto import mock_aws
@@ -31,7 +31,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 async def _client(table: str) -> httpx.AsyncClient:
-    observer = Observer("sharing", logger("error"), Metrics())
+    observer = Observer("sharing", "error", "test")
     probes = [SecretRepository(table)] if table else []
     transport = httpx.ASGITransport(create(probes=probes, observer=observer, https=True))
     return httpx.AsyncClient(transport=transport, base_url="https://share.test")

@@ -11,7 +11,7 @@ from gatehouse.audit.models import AuditFilter
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.db.pool import Pool
 from gatehouse.errors import Unavailable
-from gatehouse.observability import Metrics, Observer, logger
+from gatehouse.observability import Observer
 from gatehouse.usage.models import RETENTION_S, UnusualUse, UsageBatch
 from gatehouse.usage.repository import ADDRESSES_MAX, UsageRepository
 from gatehouse.usage.service import DENIED_THRESHOLD, UsageCounter, UsageFlusher
@@ -75,7 +75,7 @@ async def counting(database: Database) -> AsyncIterator[Counting]:
     pool = Pool(database.app, application="tests", size_max=4)
     clock, counter = ManualClock(NOON), UsageCounter()
     repository = UnreliableRepository(pool)
-    observer = Observer("gateway", logger("error"), Metrics())
+    observer = Observer("gateway", "error", "test")
     flusher = UsageFlusher(counter, repository, clock, worker_id="w1", is_core=lambda name: name == "docs", observer=observer)
     yield Counting(counter, flusher, repository, clock, observer, AuditRepository(pool), pool)
     await pool.close()

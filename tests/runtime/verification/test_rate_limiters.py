@@ -12,8 +12,9 @@ import pytest
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import RateLimit
 from gatehouse.redis.connection import RedisConnection, redis_login
+from gatehouse.settings import OnError
 from gatehouse.verification.models import ADDITIONAL_MAX, Charge, RateLimits
-from gatehouse.verification.rate_limiters import KEY_PREFIX, LocalRateLimits, OnError, RedisRateLimits
+from gatehouse.verification.rate_limiters import KEY_PREFIX, LocalRateLimits, RedisRateLimits
 
 from sandbox.local import servers
 from sandbox.ports import free_port
@@ -233,7 +234,7 @@ async def test_without_redis_states_are_degraded() -> None:
 
 
 async def test_without_redis_refuse_setting_denies() -> None:
-    redis_limits = limiter(f"redis://127.0.0.1:{free_port()}", on_error="refuse")
+    redis_limits = limiter(f"redis://127.0.0.1:{free_port()}", on_error="deny")
     for _ in range(2):
         with pytest.raises(Unavailable, match="Rate limits cannot be counted at the moment"):
             await redis_limits.take(charge(TWO))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from alembic import command
+from alembic import command, op
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -54,6 +54,19 @@ async def status(login: DatabaseLogin) -> Outcome:
     return await _with_connection(login, lambda connection: _outcome(connection, ()))
 
 
+def execute_script(statements: str) -> None:
+    """Execute several statements in the transaction of the migration.
+
+    Statements that are executed through SQLAlchemy are prepared, and PostgreSQL prepares one statement at a time. `execute` of
+    asyncpg without arguments sends the text unchanged. SQLAlchemy opens the transaction with its first statement, hence the
+    SELECT.
+    """
+    bind = op.get_bind()
+    bind.exec_driver_sql("SELECT 1")
+    driver: Any = bind.connection.dbapi_connection
+    driver.run_async(lambda connection: connection.execute(statements))
+
+
 async def _with_connection(login: DatabaseLogin, work: Callable[[Connection], Outcome]) -> Outcome:
     arguments = {**login.arguments(), "command_timeout": STATEMENT_TIMEOUT_S}
 
@@ -89,7 +102,7 @@ def _migrate(connection: Connection, to: str, downgrade: bool) -> Outcome:
     connection.commit()
     target = _target(scripts, to)
     ancestors = _ancestors(scripts, current)
-    if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
+    if current is not None and current not in ancestors:
         raise Conflict(
             f"the database is at revision {current}, which this version of Gatehouse does not know: use a newer version"
         )
@@ -132,14 +145,11 @@ def _target(scripts: ScriptDirectory, to: str) -> str:
 
 
 def _ancestors(scripts: ScriptDirectory, revision: str | None) -> set[str]:
-    """The revision, all earlier ones, and `base`."""
-    ancestors = {BASE}
-    known = {script.revision: script for script in scripts.walk_revisions()}
-    while revision is not None and revision in known:
-        ancestors.add(revision)
-        before = known[revision].down_revision
-        revision = before if isinstance(before, str) else None
-    return ancestors
+    """The revision, all earlier ones, and `base`; only `base` for an unknown revision."""
+    try:
+        return {BASE, *(script.revision for script in scripts.walk_revisions(BASE, revision or BASE))}
+    except CommandError:
+        return {BASE}
 
 
 def _recorder(steps: list[Step]) -> Callable[..., None]:

@@ -10,7 +10,7 @@ before it.
 
 from __future__ import annotations
 
-from gatehouse.db.migrations.script import execute_script
+from gatehouse.db.migrations.runner import execute_script
 
 revision = "0001"
 down_revision = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from gatehouse.errors import BadRequest
-from gatehouse.http import json_body
+from gatehouse.http.validation import parse_json
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,7 +108,7 @@ def test_strict_parser_returns_value_or_bad_request(raw: bytes) -> None:
 def _parse(raw: bytes) -> tuple[Any, str]:
     """The parsed value, or the reason for its rejection."""
     try:
-        return json_body.parse(raw), ""
+        return parse_json(raw), ""
     except BadRequest as error:
         return None, error.errors[0].message
 

@@ -1,7 +1,7 @@
-"""`gatehouse import` and `gatehouse export`: import keys of another system, export and restore the encrypted key registry.
+"""Commands that connect to the database: `gatehouse migrate`, `gatehouse import` and `gatehouse export`.
 
-The commands connect to the database and need the environment of the console (GATEHOUSE_DATABASE_URL, GATEHOUSE_PEPPER). Run them
-as one-off tasks of the console's task definition, like `gatehouse migrate`.
+Import and export need the environment of the console (GATEHOUSE_DATABASE_URL, GATEHOUSE_PEPPER). Run them as one-off tasks of the
+console's task definition, like `gatehouse migrate`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from gatehouse.cli.options import JsonOption
 from gatehouse.cli.output import FAILED, USAGE, note, print_json, stop
 from gatehouse.clock import rfc3339
 from gatehouse.crypto.token import key_id
+from gatehouse.db.migrations import runner
+from gatehouse.db.pool import database
 from gatehouse.errors import BadRequest
 from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
@@ -38,8 +40,35 @@ _MAX_PRINTED_ROWS = 50
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
+    app.command()(migrate)
     app.command(name="import")(import_)
     app.command()(export)
+
+
+def migrate(
+    to: Annotated[
+        str, typer.Option("--to", metavar="REVISION", help="Target revision: head, base or an ID such as 0001.")
+    ] = "head",
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit with 1 if migrations are pending.")] = False,
+    downgrade: Annotated[bool, typer.Option("--downgrade", help="Allow a downgrade, which deletes data.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Migrate the database schema to this version. Waits while another migration is running.
+
+    GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must be those of the database owner.
+    """
+    access = database(configuration.load())
+    outcome = asyncio.run(runner.status(access) if check else runner.migrate(access, to=to, downgrade=downgrade))
+    if as_json:
+        steps = [{"revision": step.revision, "title": step.title, "undone": step.undone} for step in outcome.steps]
+        print_json({"revision": outcome.revision, "steps": steps, "pending": list(outcome.pending)})
+    else:
+        for step in outcome.steps:
+            print(f"{'reverted' if step.undone else 'applied'} {step.revision}  {step.title}", flush=True)
+        state = f"{len(outcome.pending)} pending: {', '.join(outcome.pending)}" if outcome.pending else "up to date"
+        print(f"{access.database} at {access.address} is at {outcome.revision}: {state}")
+    if check and outcome.pending:
+        sys.exit(FAILED)
 
 
 def import_(
