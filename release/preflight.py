@@ -85,7 +85,7 @@ def _check_account(stack: Stack) -> str | None:
         return f"AWS rejected the credentials ({type(exc).__name__}). Run: aws sso login, or set AWS_PROFILE"
     if account != stack.account:
         return (
-            f"the AWS credentials are for account {account}, the stack {stack.name} is in account {stack.account}. "
+            f"the AWS credentials are for account {account}, but the stack {stack.name} is in account {stack.account}. "
             f"Change AWS_PROFILE, or `account` in Pulumi.{stack.name}.yaml"
         )
     return None

@@ -12,18 +12,18 @@ REVISIONS_MAX = 50
 
 
 def previous_digest(ecs: Any, definition: str, current: str) -> str:
-    """The digest of the newest revision of a task definition family with another image than `current`.
+    """The digest of the newest revision of a task definition family whose image is not `current`.
 
     definition: ARN of the service's task definition.
     current: digest in the stack file.
-    Deregistered revisions count; ECS keeps them readable. Raises ValueError if there is none.
+    Includes deregistered revisions. Raises ValueError if there is none.
     """
     family = definition.rpartition("/")[2].partition(":")[0]
     for arn in _revisions(ecs, family):
         digest = _digest(ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"])
         if digest and digest != current:
             return digest
-    raise ValueError(f"{family} has no revision with another image than {current[:19]}...")
+    raise ValueError(f"{family} has no revision with an image other than {current[:19]}...")
 
 
 def write_digest(file: Path, digest: str) -> None:

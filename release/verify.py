@@ -75,7 +75,7 @@ def wait_for_rollouts(
 def deployment_errors(
     before: Mapping[str, ServiceState], after: Mapping[str, ServiceState], expected: Mapping[str, str]
 ) -> list[str]:
-    """One message for each service that does not run its expected task definition. expected: service to ARN."""
+    """One message for each service that does not run its expected task definition. expected: ARN by service."""
     errors = []
     for service, definition in expected.items():
         state = after.get(service)
@@ -84,7 +84,7 @@ def deployment_errors(
         elif state.definition != definition:
             errors.append(
                 f"{service}: ECS rolled the deployment back. It runs {_revision(state.definition)}, expected "
-                f"{_revision(definition)}. {state.reason or 'No reason given.'} See the events of the service, and: make logs"
+                f"{_revision(definition)}. {state.reason or 'No reason given.'} See the events of the service and run: make logs"
             )
         elif state.rollout == "FAILED":
             errors.append(f"{service}: the deployment of {_revision(definition)} failed. {state.reason}".rstrip())
@@ -105,7 +105,7 @@ def check_health(
     timeout_s: float = HEALTH_CHECK_TIMEOUT_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
-    """One message for each service whose health path does not return 200. urls: service to public URL."""
+    """One message for each service whose health path does not return 200. urls: public URL by service."""
     errors = []
     for service, url in urls.items():
         problem = ""

@@ -23,6 +23,10 @@ class Effect(Enum):
     NOT_ALLOWED = "not allowed"
     DENIED = "denied"
 
+    @property
+    def allowed(self) -> bool:
+        return self is Effect.ALLOWED
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -52,18 +56,6 @@ class Call:
         return {**own, **context}
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Result with the names of the statements that caused it, in evaluation order."""
-
-    effect: Effect
-    by: tuple[str, ...] = ()
-
-    @property
-    def allowed(self) -> bool:
-        return self.effect is Effect.ALLOWED
-
-
 def decide(
     call: Call,
     *,
@@ -72,7 +64,7 @@ def decide(
     limits: Sequence[RawDocument] = (),
     owner: str = "",
     resource_decides: bool = False,
-) -> Decision:
+) -> Effect:
     """Evaluates a request.
 
     identity: policies of the principal.
@@ -84,52 +76,41 @@ def decide(
     Raises DocumentError for a malformed document or an unknown element or operator.
     """
     documents = [*identity, *([resource] if resource else []), *limits]
-    denying = tuple(name for document in documents for name in _matching(document, call, allow=False))
-    if denying:
-        return Decision(Effect.DENIED, denying)
-    if any(not _matching(limit, call) for limit in limits):
-        return Decision(Effect.NOT_ALLOWED)
-    by_identity = tuple(name for document in identity for name in _matching(document, call))
-    direct, delegated = _granted(resource, call)
+    denials = [_applies(document, call, allow=False) for document in documents]
+    if any(denials):
+        return Effect.DENIED
+    by_identity = any(_applies(document, call) for document in identity)
+    by_resource = resource is not None and _applies(resource, call)
+    direct = resource is not None and _applies(resource, call, delegated=False)
     cross_account = bool(owner) and owner != call.account
     if resource_decides or (cross_account and call.account):
         # A resource policy that names the account alone delegates to the account's identity policies. Across accounts, both
         # sides must always allow the request.
         needs_identity = not direct or (cross_account and bool(call.account))
-        granted = bool(direct or delegated) and (bool(by_identity) or not needs_identity)
+        granted = by_resource and (by_identity or not needs_identity)
     else:
-        granted = bool(by_identity or direct)
-    return Decision(Effect.ALLOWED, (*by_identity, *direct, *delegated)) if granted else Decision(Effect.NOT_ALLOWED)
+        granted = by_identity or direct
+    return Effect.ALLOWED if granted and all(_applies(limit, call) for limit in limits) else Effect.NOT_ALLOWED
 
 
-def _granted(resource: RawDocument | None, call: Call) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Statements of a resource policy that allow the principal itself, and those that delegate to its account."""
-    if resource is None:
-        return (), ()
-    allowing = _matching(resource, call)
-    direct = _matching(resource, call, delegated=False)
-    return tuple(direct), tuple(name for name in allowing if name not in direct)
-
-
-def _matching(raw: RawDocument, call: Call, *, allow: bool = True, delegated: bool = True) -> list[str]:
-    """Names of the statements with this effect that apply to the request.
+def _applies(raw: RawDocument, call: Call, *, allow: bool = True, delegated: bool = True) -> bool:
+    """True if a statement with this effect applies to the request.
 
     delegated: include statements that name only the account of the principal.
     """
     if not grammar.raw_statements(raw):
-        return []
+        return False
     document = grammar.parse(raw, strict=True)
     context = call.full_context
     variables = document.version == "2012-10-17"
-    return [
-        statement.sid or f"statement {number}"
-        for number, statement in enumerate(document.statements, start=1)
-        if statement.allow == allow
+    return any(
+        statement.allow == allow
         and _applies_to_principal(statement, call, delegated)
         and statement.covers_action(call.action)
         and applies_to_resource(statement, call.resource, context if variables else None)
         and holds(statement.conditions, context, variables=variables)
-    ]
+        for statement in document.statements
+    )
 
 
 def _applies_to_principal(statement: Statement, call: Call, delegated: bool) -> bool:

@@ -1,5 +1,6 @@
-"""File storage: a bucket with access logs and a table, encrypted with one key, replicated to a second Region and backed up daily.
+"""File storage: a bucket with access logs, and a table with its alarms.
 
+The data is encrypted with one key, and the bucket is replicated to a second Region. AWS Backup creates daily backups.
 Most resources come from components; the key and the alarm topic are declared directly.
 """
 

@@ -10,7 +10,7 @@ import pulumi_aws as aws
 
 protected = pulumi.ResourceOptions(protect=True)
 
-# A public bucket without TLS that `pulumi destroy` deletes with all objects.
+# A public bucket that accepts HTTP. `pulumi destroy` deletes the bucket with all objects.
 photos = aws.s3.Bucket("photos", force_destroy=True, opts=protected)  # GH-S3-001, GH-S3-015
 public = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}  # GH-S3-012
 aws.s3.BucketPolicy(

@@ -35,7 +35,7 @@ def foreign_accounts(document: Document, holder: Resource) -> list[str]:
 
 
 def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:
-    """True for a managed policy that is a permissions boundary and is not attached to any identity, so grants nothing.
+    """True for a managed policy that is a permissions boundary and is not attached to an identity, so that it grants nothing.
 
     Security Hub excludes these too (KMS.1, parameter excludePermissionBoundaryPolicy).
     https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1

@@ -8,7 +8,7 @@ from pulumi_policy import proxy
 from pulumi_policy.proxy import UnknownValueError
 from pulumi_policy.secret import Secret
 
-# Wire markers of values that are unknown until the deployment: UNKNOWN_STRING_VALUE and so on. The SDK has no test for them.
+# Wire markers of values that are unknown until the deployment, such as UNKNOWN_STRING_VALUE. The SDK cannot detect them.
 UNKNOWNS = frozenset(value for name, value in vars(proxy).items() if name.startswith("UNKNOWN_") and name.endswith("_VALUE"))
 
 # The provider's Check adds this key to record which nested defaults it set.

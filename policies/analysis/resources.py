@@ -84,8 +84,8 @@ class Stack:
     def references(self, source: Resource, prop: str, target: Resource) -> bool:
         """True if a property of the source refers to the target.
 
-        A property whose value comes from the target refers to it, known or unknown. If the value comes from several resources
-        of that type, the known value decides between them. A plain string refers to the resource with that identifier.
+        A property refers to the target if its value comes from the target, known or unknown. If the value comes from several
+        resources of that type, the known value decides between them. A plain string refers to the resource with that identifier.
         """
         dependencies = source.property_dependencies.get(prop, ())
         same_type = [urn for urn in dependencies if (peer := self._by_urn.get(urn)) is not None and _same_type(peer, target)]

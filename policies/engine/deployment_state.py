@@ -1,4 +1,4 @@
-"""Results of a pack's rules during one deployment, kept for the meta policies. The SDK calls policies from several threads."""
+"""Stores the results of rules for the meta policies. Thread-safe, because the SDK calls policies from several threads."""
 
 from collections.abc import Callable, Mapping
 from threading import Lock

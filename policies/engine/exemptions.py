@@ -49,7 +49,7 @@ class Exemptions:
 
 
 def load(path: Path, today: date, exemptible: Mapping[str, bool]) -> Exemptions:
-    """Reads the file. A missing file has no exemptions; an unreadable file is reported as an error.
+    """Reads the file. Returns no exemptions if the file does not exist, and an error if it cannot be read.
 
     exemptible: for each known control, whether it allows exemptions.
     """

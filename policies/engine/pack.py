@@ -1,4 +1,4 @@
-"""Pulumi policies made of rules: each rule behind the guard, then the meta policies."""
+"""Converts rules to Pulumi policies and adds the meta policies."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,7 +41,7 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
 
     Without pack configuration, each rule has its level and settings of prod.
 
-    catalogue: the rules of all packs, for the one pack that reports exemptions of controls that no pack has.
+    catalogue: the rules of all packs, for the single pack that reports exemptions from unknown controls.
 
     Environment: `GATEHOUSE_EXEMPTIONS` replaces the exemptions file; `GATEHOUSE_IGNORE_EXEMPTIONS=1` ignores it (audit).
     """
@@ -84,7 +84,7 @@ def _resource_policy(rule: Rule, state: DeploymentState) -> Policy:
 def _stack_policy(rule: Rule, state: DeploymentState) -> Policy:
     def validate(args: StackValidationArgs, report: Report) -> None:
         if not any(resource.resource_type in rule.types for resource in args.resources):
-            return  # Reading all resources is the expensive part, and most programs lack most types.
+            return  # Decoding all resources is expensive, and most programs do not use most types.
         stack = Stack(_stack_resource(rule, resource, state, args.get_config()) for resource in args.resources)
         for resource in stack.of_type(rule.types):
             state.record(rule, resource.urn, evaluate(rule, resource, stack), report)

@@ -1,7 +1,7 @@
 """Remediation: changes the inputs of one resource so that a rule passes.
 
 A policy cannot add resources or see other ones while it remediates, so rules about several resources have no remediation.
-Neither do rules whose fix would replace a resource that holds data, add cost, or need a value that only a person knows.
+Rules whose fix would replace a resource with data, add cost or require a decision of the user have no remediation either.
 """
 
 import copy

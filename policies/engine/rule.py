@@ -24,7 +24,7 @@ class Level(StrEnum):
 
 
 class Severity(StrEnum):
-    """Severity of a violation. Orders reports; does not affect enforcement."""
+    """Severity of a violation. Determines the order of reports. Does not affect enforcement."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -186,7 +186,7 @@ class Requirement:
 
 
 class resource_rule(Control):  # a decorator
-    """Declares a rule whose check needs the resource alone."""
+    """Declares a rule whose check reads the resource only."""
 
     def __call__(self, check: ResourceCheck) -> Rule:
         return Rule(**_metadata(self), scope="resource", check=lambda resource, _: check(resource))
@@ -208,7 +208,7 @@ class resource_rule(Control):  # a decorator
 
 
 class stack_rule(Control):  # a decorator
-    """Declares a rule whose check needs the resource and those related to it."""
+    """Declares a rule whose check also reads other resources of the stack."""
 
     def __call__(self, check: StackCheck) -> Rule:
         return Rule(**_metadata(self), scope="stack", check=check)

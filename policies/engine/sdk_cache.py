@@ -1,7 +1,7 @@
 """Cache of decoded resources in the Pulumi policy SDK, shared by all policies of a pack.
 
 For each stack policy the SDK decodes every resource of the stack again (pulumi_policy/policy.py, AnalyzeStack): with fifty
-policies that is nine tenths of a pack's time. With the cache, equal messages share one decoded value, which must not be
+policies, this takes 90 percent of a pack's run time. With the cache, equal messages share one decoded value, which must not be
 modified; rules receive copies (policies/analysis/properties.py). An SDK without these functions is left unchanged.
 """
 

@@ -63,7 +63,7 @@ class Run:
     root: folder of the program in its repository, "" for the top folder.
     file: file that a finding without a source line is reported in.
     audit: True if exemptions were ignored.
-    invented: provider functions that were answered with made-up values.
+    invented: provider functions that returned fake values.
     """
 
     environment: str
@@ -165,7 +165,7 @@ def summary(findings: Sequence[Finding], run: Run) -> str:
     rules = catalogue.enabled(run.environment) if run.environment in ENVIRONMENTS else catalogue.RULES
     duration = f" in {run.seconds:.1f} s" if run.seconds else ""
     audit = ", exemptions ignored" if run.audit else ""
-    invented = f"; made-up results of provider functions: {', '.join(run.invented)}" if run.invented else ""
+    invented = f"; fake results of provider functions: {', '.join(run.invented)}" if run.invented else ""
     scope = f"{len(rules)} rules on {run.resources} resources{audit}{duration}"
     return f"{run.environment}: {scope}: {_counts(findings)}{invented}"
 

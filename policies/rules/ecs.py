@@ -125,7 +125,7 @@ def environment_has_no_secrets(container: Properties) -> Iterator[str]:
     for variable in container.blocks("environment"):
         name, value = variable.text("name"), variable.text("value")
         if looks_secret(name, value):
-            yield f"has a likely secret in the environment variable {name}"
+            yield f"probably has a secret in the environment variable {name}"
 
 
 @_container_stack_rule(

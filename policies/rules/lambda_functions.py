@@ -26,7 +26,7 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
     variables = function.props.block("environment").block("variables")
     for name in variables.names():
         if variables.known(name) and looks_secret(name, variables.text(name)):
-            yield f"the environment variable {name} has a likely secret"
+            yield f"the environment variable {name} probably contains a secret"
     if variables.names() and not function.props.has("kmsKeyArn"):
         yield Violation("kmsKeyArn is not set, so an AWS managed key encrypts the environment", "set kmsKeyArn")
 

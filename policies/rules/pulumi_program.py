@@ -170,4 +170,4 @@ def _find_secret(name: str, block: Properties) -> CheckResults:
     elif isinstance(value, str) and value:
         is_named_secret = _SECRET_OUTPUT.search(name) and not value.startswith("arn:")
         if is_named_secret or looks_secret("", value):
-            yield f"the output {block.path_of(name)} has a likely secret"
+            yield f"the output {block.path_of(name)} probably contains a secret"

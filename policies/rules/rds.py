@@ -213,7 +213,7 @@ _COPY_SOURCES = ("replicateSourceDb", "replicationSourceIdentifier", "snapshotId
 @_instance_rule(
     "GH-RDS-009",
     title="RDS instances have enhanced monitoring and Performance Insights enabled",
-    rationale="They show which queries, locks or disks slow down the database.",
+    rationale="Enhanced monitoring and Performance Insights show which queries, locks or disks slow down the database.",
     remedy="set monitoringInterval and monitoringRoleArn, performanceInsightsEnabled=True and performanceInsightsKmsKeyId",
     severity=Severity.LOW,
     levels=levels("-", "A", "M"),
@@ -269,7 +269,7 @@ _DEFAULT_PORTS = {"postgres": 5432, "aurora-postgresql": 5432, "mysql": 3306, "m
 @_database_rule(
     "GH-RDS-014",
     title="RDS databases do not use the default port",
-    rationale="Scans of default ports do not find the database. The rule is advisory because a full port scan does.",
+    rationale="Scans of default ports do not find the database. The rule is advisory because a scan of all ports finds it.",
     remedy="set port to a non-default number",
     severity=Severity.LOW,
     levels=levels("-", "-", "A"),
@@ -289,7 +289,7 @@ _CERTIFICATES = ("rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1")
 certificate_is_current = _instance_rule(
     "GH-RDS-015",
     title="RDS instances use a current certificate authority",
-    rationale="Clients that verify certificates cannot connect if the CA has expired, such as rds-ca-2019.",
+    rationale="Clients that verify certificates cannot connect if the certificate authority has expired, as rds-ca-2019 has.",
     upstream="CKV_AWS_211 rds_instance_certificate_expiration",
     url=f"{_GUIDE}/UsingWithRDS.SSL.html",
 ).requires(is_one_of("caCertIdentifier", *_CERTIFICATES, message="is not a current certificate authority"))

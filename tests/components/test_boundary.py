@@ -20,7 +20,7 @@ CHARACTERS_MAX = 6144  # of a managed policy without white space (IAM user guide
 def effect(action: str, context: dict[str, Any] = HOME, identity: dict[str, Any] = EVERYTHING) -> Effect:
     """The effect of a call by a role with this identity policy and the boundary."""
     call = Call(NAMES.role_arn("gateway-task"), action, "*", context)
-    return decide(call, identity=[identity], limits=[boundary_policy([NAMES.region])]).effect
+    return decide(call, identity=[identity], limits=[boundary_policy([NAMES.region])])
 
 
 @pytest.mark.requirement("CG-18")

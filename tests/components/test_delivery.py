@@ -51,7 +51,7 @@ def effect(role: str, action: str, resource: str = "*", *more: dict[str, Any], *
     documents = policies.policies(PIPELINE)
     own = [documents[name] for name in policies.attached_policies(role, documents)]
     call = Call(NAMES.role_arn(role), action, resource, context)
-    return decide(call, identity=[*own, *more], limits=[policies.boundary(PIPELINE)]).effect
+    return decide(call, identity=[*own, *more], limits=[policies.boundary(PIPELINE)])
 
 
 def allowed(role: str, action: str, resource: str = "*", context: dict[str, str] | None = None) -> bool:

@@ -127,7 +127,7 @@ def test_previous_image_is_found_in_inactive_revisions(ecs: Any) -> None:
 
 def test_first_image_has_no_previous_one(ecs: Any) -> None:
     definition = register(ecs, NEW)
-    with pytest.raises(ValueError, match="gateway has no revision with another image"):
+    with pytest.raises(ValueError, match="gateway has no revision with an image other than"):
         previous_digest(ecs, definition, NEW)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.iam_evaluation import Call, Decision, Effect, decide
+from tests.iam_evaluation import Call, Effect, decide
 from tools.docs.iam_documents import NAMES, SETTINGS, documents
 
 ALLOWED, IMPLICIT_DENY, EXPLICIT_DENY = Effect.ALLOWED, Effect.NOT_ALLOWED, Effect.DENIED
@@ -49,7 +49,7 @@ def source(account: str, arn: str) -> dict[str, str]:
     return {"aws:SourceAccount": account, "aws:SourceArn": arn}
 
 
-def decision(request: Request) -> Decision:
+def decision(request: Request) -> Effect:
     """The decision for `request` under the stack's policy documents."""
     policies = documents()
     is_arn_or_service = ":" in request.principal or request.principal.endswith(".amazonaws.com")

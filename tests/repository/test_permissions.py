@@ -15,7 +15,7 @@ REASON_CHARS_MIN = 20
 @pytest.mark.requirement("CG-17", "CG-18", "ECS-01")
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: request.case)
 def test_request_is_decided_as_expected(request_: Request) -> None:
-    assert decision(request_).effect is request_.expected
+    assert decision(request_) is request_.expected
 
 
 def test_every_policy_document_can_be_parsed() -> None:

@@ -21,12 +21,12 @@ CACHE = {"cache.t4g.micro": 0.0128, "cache.t4g.small": 0.0256, "cache.m7g.large"
 """ElastiCache for Valkey, USD an hour and node."""
 VCPU, GIB = 0.03238, 0.00356
 """Fargate on ARM, USD an hour."""
-MIB_A_GIB, UNITS_A_VCPU = 1024, 1024
+MIB_PER_GIB, UNITS_PER_VCPU = 1024, 1024
 
 
 def _tasks(services: list[Registration], definitions: list[Registration]) -> Iterator[float]:
     sizes = {
-        resource.name: (int(resource.inputs["cpu"]) / UNITS_A_VCPU, int(resource.inputs["memory"]) / MIB_A_GIB)
+        resource.name: (int(resource.inputs["cpu"]) / UNITS_PER_VCPU, int(resource.inputs["memory"]) / MIB_PER_GIB)
         for resource in definitions
     }
     for service in services:
@@ -46,7 +46,7 @@ def _endpoints(endpoints: Iterable[Registration]) -> int:
 
 
 ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] = (
-    # Item, its resource types, and a function from the resources to quantity and USD a month.
+    # Item, resource types, and a function that returns the quantity and the cost in USD a month.
     ("NAT gateways with Elastic IPs", ("ec2/natGateway:NatGateway",), lambda n: _each(n, (0.045 + 0.005) * HOURS)),
     (
         "interface endpoints, per zone",

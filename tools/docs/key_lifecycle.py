@@ -14,7 +14,7 @@ _DAY_S = 86_400
 _MEANINGS = {
     KeyState.ACTIVE: "The key is accepted until it expires. Expiry is not a state.",
     KeyState.DISABLED: "Denied with `DISABLED`. The key can be enabled again.",
-    KeyState.REVOKED: "Denied like an unknown key. Final.",
+    KeyState.REVOKED: "Denied like an unknown key. Revocation cannot be undone.",
     KeyState.DELETED: f"Denied like an unknown key. The key can be restored for {lifecycle.RESTORE_WINDOW_S // _DAY_S} days.",
     KeyState.PURGED: "All data is removed. The id stays reserved, so the token can never become valid again.",
 }

@@ -11,15 +11,15 @@ from tools.docs.markdown import table
 USED = "used by the end-to-end tests"
 RESOURCE_POLICIES = {
     "key": "Key policies are the only source of access to KMS keys. No identity policy grants access to a key.",
-    "bucket": "Deny statements for every principal, and the AWS services that may write.",
-    "secret": "Restricts reading to the listed roles, regardless of their identity policies.",
-    "endpoint": "VPC endpoint policies. They restrict requests and grant nothing.",
-    "topic": "Who may publish.",
-    "queue": "Who may send messages to the dead-letter queues.",
+    "bucket": "Deny statements for all principals, and Allow statements for the AWS services that write objects.",
+    "secret": "Denies reading to all principals except the listed roles, regardless of identity policies.",
+    "endpoint": "VPC endpoint policies. They restrict requests and do not grant permissions.",
+    "topic": "The principals that can publish messages.",
+    "queue": "The principals that can send messages to the dead-letter queues.",
     "vault": "Denies deletion of recovery points.",
-    "repository": "Lambda may pull images if sharing is serverless.",
-    "api": "Anyone may call the sharing API over TLS if sharing is serverless. The link authorizes the request.",
-    "logs": "AWS services that may write to log groups.",
+    "repository": "Lambda can pull images if sharing is serverless.",
+    "api": "Anyone can call the sharing API over TLS if sharing is serverless. The link authorizes the request.",
+    "logs": "AWS services that can write to log groups.",
 }
 
 

@@ -32,25 +32,44 @@ def call(action: str = "s3:GetObject", resource: str = OBJECT, *, principal: str
     return Call(principal, action, resource, {key.replace("__", ":"): value for key, value in context.items()})
 
 
-# IAM user guide, "Policy evaluation logic" and "Policy evaluation within a single account"
+def for_principal(principal: str, action: str = "s3:GetObject") -> dict[str, Any]:
+    return document(statement("Allow", action, Principal={"AWS": principal}))
 
 
-def test_request_without_policies_is_not_allowed() -> None:
-    assert decide(call()).effect is Effect.NOT_ALLOWED
+READ, KEY_USE = document(statement("Allow", "s3:GetObject")), document(statement("Allow", "kms:Decrypt"))
+OWN, FOREIGN = {"owner": ACCOUNT}, {"owner": OTHER}
 
 
-def test_identity_policy_allows_in_same_account() -> None:
-    assert decide(call(), identity=[document(statement("Allow", "s3:GetObject"))]).allowed
+# IAM user guide, "Policy evaluation logic" and "Cross-account policy evaluation logic"
+@pytest.mark.parametrize(
+    ("policies", "allowed"),
+    [
+        ({}, False),
+        ({"identity": [READ]}, True),
+        ({"resource": for_principal(ROLE), **OWN}, True),
+        ({"resource": for_principal(ROOT), **OWN}, False),
+        ({"identity": [READ], "resource": for_principal(ROLE), **FOREIGN}, True),
+        ({"identity": [READ], **FOREIGN}, False),
+        ({"resource": for_principal(ROLE), **FOREIGN}, False),
+        (FOREIGN, False),
+    ],
+)
+def test_allowing_policies(policies: dict[str, Any], allowed: bool) -> None:
+    assert decide(call(), **policies) is (Effect.ALLOWED if allowed else Effect.NOT_ALLOWED)
 
 
-def test_resource_policy_for_role_allows_in_same_account() -> None:
-    policy = document(statement("Allow", "s3:GetObject", Principal={"AWS": ROLE}))
-    assert decide(call(), resource=policy, owner=ACCOUNT).allowed
-
-
-def test_resource_policy_for_account_delegates_to_identity() -> None:
-    policy = document(statement("Allow", "s3:GetObject", Principal={"AWS": ROOT}))
-    assert not decide(call(), resource=policy, owner=ACCOUNT).allowed
+# KMS developer guide, "Key policies" and "Determining access to AWS KMS keys"
+@pytest.mark.parametrize(
+    ("identity", "key_policy", "allowed"),
+    [
+        ([document(statement("Allow", "kms:*"))], document(), False),
+        ([KEY_USE], for_principal(ROOT, "kms:*"), True),
+        ([], for_principal(ROOT, "kms:*"), False),
+        ([], for_principal(ROLE, "kms:Decrypt"), True),
+    ],
+)
+def test_key_policy_decides(identity: list[dict[str, Any]], key_policy: dict[str, Any], allowed: bool) -> None:
+    assert decide(call("kms:Decrypt", "key"), identity=identity, resource=key_policy, resource_decides=True).allowed is allowed
 
 
 @pytest.mark.parametrize("side", ["identity", "resource", "limits"])
@@ -64,7 +83,7 @@ def test_explicit_deny_overrides_allow(side: str) -> None:
         resource=on_resource,
         limits=[denying if side == "limits" else allowing],
     )
-    assert decision.effect is Effect.DENIED
+    assert decision is Effect.DENIED
 
 
 def test_permissions_boundary_limits_and_does_not_grant() -> None:
@@ -72,35 +91,6 @@ def test_permissions_boundary_limits_and_does_not_grant() -> None:
     assert not decide(call(), limits=[wide]).allowed
     assert not decide(call(), identity=[wide], limits=[narrow]).allowed
     assert decide(call("s3:ListBucket"), identity=[wide], limits=[narrow]).allowed
-
-
-@pytest.mark.parametrize(("identity", "resource", "allowed"), [(1, 1, True), (1, 0, False), (0, 1, False), (0, 0, False)])
-def test_cross_account_request_needs_both_policies(identity: int, resource: int, allowed: bool) -> None:
-    identity_policies = [document(statement("Allow", "s3:GetObject"))] if identity else []
-    resource_policy = document(statement("Allow", "s3:GetObject", Principal={"AWS": ROLE})) if resource else None
-    assert decide(call(), identity=identity_policies, resource=resource_policy, owner=OTHER).allowed is allowed
-
-
-# KMS developer guide, "Key policies" and "Determining access to AWS KMS keys"
-
-
-def test_empty_key_policy_denies_identity_policy() -> None:
-    identity_policies = [document(statement("Allow", "kms:*"))]
-    assert not decide(call("kms:Decrypt", "key"), identity=identity_policies, resource=document(), resource_decides=True).allowed
-
-
-@pytest.mark.parametrize(("identity", "allowed"), [(True, True), (False, False)])
-def test_key_policy_for_account_delegates_to_identity(identity: bool, allowed: bool) -> None:
-    policy = document(statement("Allow", "kms:*", Principal={"AWS": ROOT}))
-    identity_policies = [document(statement("Allow", "kms:Decrypt"))] if identity else []
-    assert (
-        decide(call("kms:Decrypt", "key"), identity=identity_policies, resource=policy, resource_decides=True).allowed is allowed
-    )
-
-
-def test_key_policy_for_role_allows() -> None:
-    policy = document(statement("Allow", "kms:Decrypt", Principal={"AWS": ROLE}))
-    assert decide(call("kms:Decrypt", "key"), resource=policy, resource_decides=True).allowed
 
 
 def test_service_principal_is_matched_by_name() -> None:
@@ -234,14 +224,14 @@ calls = st.builds(
 
 @given(st.lists(rows, max_size=4), calls)
 def test_deny_all_overrides_any_document(statements: list[dict[str, Any]], request: Call) -> None:
-    assert decide(request, identity=[document(*statements, statement("Deny", "*"))]).effect is Effect.DENIED
+    assert decide(request, identity=[document(*statements, statement("Deny", "*"))]) is Effect.DENIED
 
 
 @given(st.lists(rows, max_size=4), rows, calls)
 def test_added_statement_changes_result_in_one_direction(
     statements: list[dict[str, Any]], added: dict[str, Any], request: Call
 ) -> None:
-    before, after = (decide(request, identity=[document(*rows)]).effect for rows in (statements, [*statements, added]))
+    before, after = (decide(request, identity=[document(*rows)]) for rows in (statements, [*statements, added]))
     if added["Effect"] == "Allow":
         assert (before, after) in {(before, before), (Effect.NOT_ALLOWED, Effect.ALLOWED)}
     else:
@@ -250,8 +240,8 @@ def test_added_statement_changes_result_in_one_direction(
 
 @given(st.lists(rows, max_size=3), calls)
 def test_result_is_independent_of_statement_order(statements: list[dict[str, Any]], request: Call) -> None:
-    together = {decide(request, identity=[document(*order)]).effect for order in permutations(statements)}
-    separate = decide(request, identity=[document(row) for row in statements]).effect
+    together = {decide(request, identity=[document(*order)]) for order in permutations(statements)}
+    separate = decide(request, identity=[document(row) for row in statements])
     assert together == {separate}
 
 

@@ -188,7 +188,7 @@ def test_report_lists_fake_function_results(program: Path, pack: Path) -> None:
     source.write_text(source.read_text() + "vpc = aws.ec2.get_vpc(default=True)\naws.ec2.Subnet('s', vpc_id=vpc.id)\n")
     result = policy_check.check(program, "dev", folders=[pack])
     assert (result.findings, result.run.invented) == ([], ("getVpc",))
-    assert "; made-up results of provider functions: getVpc" in result.text("markdown")
+    assert "; fake results of provider functions: getVpc" in result.text("markdown")
     assert "getVpc" in result.text("table")
 
 
