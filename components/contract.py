@@ -155,6 +155,11 @@ class Stack:
         names = Naming(settings.environment, settings.account, settings.region)
         return cls(settings, names, replace(contract, cores=cores, domain=settings.domain))
 
+    def has_collector(self, process: Process) -> bool:
+        """Return whether an OpenTelemetry collector runs in the task: it does in the ECS services of the runtime."""
+        serves = process.name in self.contract.processes and bool(process.services)
+        return serves and self.settings.telemetry.collector_digest is not None
+
 
 def read(
     path: Path = PATH,
@@ -214,32 +219,31 @@ def _functions(raw: Mapping[str, Any], services: Mapping[str, ContractService], 
     }
 
 
-def settable(path: Path = PATH) -> frozenset[str]:
+def settable() -> frozenset[str]:
     """Return the optional variables that `environment_variables` accepts: those without a dedicated setting."""
-    return frozenset(row["name"] for row in _optional(path) if "setting" not in row)
+    return frozenset(row["name"] for row in _optional() if "setting" not in row)
 
 
 def optional_variables(settings: Settings) -> dict[str, str]:
     """Return the value of each optional variable that the stack sets. An empty setting does not set its variable."""
-    values = {row["name"]: _value(settings, row["setting"]) for row in _optional() if _has_setting(row) and "kind" not in row}
-    values |= dict(entry.split("=", 1) for entry in settings.environment_variables)
+    values = _from_settings(settings, secrets=False) | dict(entry.split("=", 1) for entry in settings.environment_variables)
     return {name: value for name, value in values.items() if value}
 
 
 def external_secrets(settings: Settings) -> dict[str, str]:
     """Return the ARN of the secret for each optional variable that ECS injects."""
-    values = {row["name"]: _value(settings, row["setting"]) for row in _optional() if _has_setting(row) and "kind" in row}
-    return {name: value for name, value in values.items() if value}
+    return {name: arn for name, arn in _from_settings(settings, secrets=True).items() if arn}
 
 
-def _optional(path: Path = PATH) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["optional"]
+def _from_settings(settings: Settings, *, secrets: bool) -> dict[str, str]:
+    """Return the setting of each optional variable. "image" marks variables that are used only outside a stack."""
+    rows = [row for row in _optional() if row.get("setting", "image") != "image" and ("kind" in row) == secrets]
+    return {row["name"]: _value(settings, row["setting"]) for row in rows}
+
+
+def _optional() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = tomllib.loads(PATH.read_text(encoding="utf-8"))["optional"]
     return rows
-
-
-def _has_setting(row: Mapping[str, Any]) -> bool:
-    """Return whether a stack setting determines the variable. "image" marks variables that are used only outside a stack."""
-    return "setting" in row and row["setting"] != "image"
 
 
 def _value(settings: Settings, key: str) -> str:

@@ -20,13 +20,8 @@ from components.secrets.secret import Secret, SecretArgs
 class DataStores(Component):
     """Data stores of the runtime, with their backups."""
 
-    rotation_function: RotationFunction
     rotated_secrets: dict[str, Secret]
     """Secrets that the rotation function creates, by kind."""
-    database: RdsInstance
-    cache: Valkey
-    secret_links_table: SecretLinksTable
-    endpoints: Endpoints
 
     def __init__(
         self, name: str, stack: Stack, foundation: Foundation, network: PrivateNetwork, opts: pulumi.ResourceOptions

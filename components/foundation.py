@@ -1,7 +1,5 @@
 """Composite component with the resources that all other components depend on."""
 
-from collections.abc import Mapping
-
 import pulumi
 
 from components.account.cloud_trail import CloudTrail, CloudTrailArgs
@@ -10,13 +8,11 @@ from components.contract import Stack
 from components.encryption.kms_keys import KmsKeys, KmsKeysArgs
 from components.iam import backup_roles, object_policies, resource_policies, role_policies, sharing_roles
 from components.iam.documents import Statement
-from components.iam.permissions_boundary import PermissionsBoundary, PermissionsBoundaryArgs
 from components.iam.role_policies import RoleDefinition
-from components.iam.roles import Roles, RolesArgs
+from components.iam.roles import PermissionsBoundary, PermissionsBoundaryArgs, Roles, RolesArgs
 from components.monitoring import synthetic_probe
-from components.monitoring.topics import NotificationTopic, NotificationTopicArgs
-from components.storage.bucket import Bucket, BucketReplica
-from components.storage.buckets import Buckets
+from components.monitoring.topics import NotificationTopic, TopicArgs
+from components.storage.bucket import Bucket, BucketReplica, Buckets
 
 
 class Foundation(Component):
@@ -24,15 +20,10 @@ class Foundation(Component):
 
     role_arns: dict[str, pulumi.Output[str]]
     """ARN of each role, by name."""
-    keys: KmsKeys
     logs: LogOptions
     """KMS key and retention of every log group."""
     topic_arn: pulumi.Output[str]
     """Topic for notifications from AWS services: RDS events, backup jobs, budget alerts and cost anomalies."""
-    log_bucket: Bucket
-    trail_bucket: Bucket
-    data_bucket: Bucket
-    trail: CloudTrail
 
     def __init__(self, name: str, stack: Stack, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:foundation:Foundation", name, None, opts)
@@ -44,7 +35,7 @@ class Foundation(Component):
         self.role_arns = Roles("roles", roles, self.child).arns
         self.keys = self._kms_keys()
         self.logs = LogOptions(self.keys.logs_arn, settings.log_retention_days)
-        topic = NotificationTopicArgs(names=names, monitoring=settings.monitoring, key_arn=self.keys.logs_arn)
+        topic = TopicArgs(names=names, monitoring=settings.monitoring, key_arn=self.keys.logs_arn)
         self.topic_arn = NotificationTopic("service-notifications", topic, self.child).arn
         self._buckets()
         self.trail = self._cloud_trail()
@@ -73,7 +64,7 @@ class Foundation(Component):
         self.log_bucket = Bucket.log_bucket("logs", buckets.logs(), self.child)
         self.trail_bucket = Bucket("trail", buckets.trail(self.keys.logs_arn, self.log_bucket.name), self.child)
         replica: BucketReplica | None = None
-        if self._stack.settings.buckets.cross_region_replication and self.keys.replica_arn:
+        if self._stack.settings.replication_region and self.keys.replica_arn:
             replica_logs = Bucket.log_bucket("replica-logs", buckets.replica_logs(), self.child)
             replica_args = buckets.replica_data(self.keys.replica_arn, replica_logs.name)
             replica_bucket = Bucket("replica-data", replica_args, self.child)
@@ -82,7 +73,7 @@ class Foundation(Component):
 
     def _cloud_trail(self) -> CloudTrail:
         settings, names = self._stack.settings, self._stack.names
-        copies = (names.in_region(settings.replica_region),) if settings.buckets.cross_region_replication else ()
+        copies = (names.in_region(settings.replication_region),) if settings.replication_region else ()
         args = CloudTrailArgs(
             names=names,
             bucket=self.trail_bucket.name,
@@ -100,18 +91,9 @@ class Foundation(Component):
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     """Return the definition of every role of the stack, by name."""
     settings, names, contract = stack.settings, stack.names, stack.contract
-    console = object_policies.console_statements(names, settings.legacy_files)
-    console += role_policies.publish_to_topic(settings.notifications.topic_arn)
     return (
-        role_policies.role_definitions(
-            names,
-            contract,
-            rds_proxy=settings.database.proxy,
-            collector=bool(settings.telemetry.collector_digest),
-            additional={process.name: console for process in object_policies.console_processes(contract)},
-        )
-        | role_policies.core_role_definitions(names, contract)
-        | backup_roles.role_definitions(names, replication_region=_replica_region(stack))
+        role_policies.role_definitions(stack)
+        | backup_roles.role_definitions(names, replication_region=settings.replication_region)
         | sharing_roles.role_definitions(names, contract, log_role=settings.sharing.api_gateway_log_role)
         | (synthetic_probe.role_definitions(names) if settings.monitoring.probe_interval_minutes else {})
     )
@@ -119,28 +101,20 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
 
 def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
     """Return key policy statements for backups, functions, notifications, checkpoints and exports, by key."""
-    names, contract = stack.names, stack.contract
+    names, settings, contract = stack.names, stack.settings, stack.contract
     consoles = [role_policies.task_role(process) for process in object_policies.console_processes(contract)]
-    sources: tuple[Mapping[str, tuple[Statement, ...]], ...] = (
+    sources = (
         backup_roles.key_statements(
-            names, replication_region=_replica_region(stack), replica_region=stack.settings.replica_region
+            names, replication_region=settings.replication_region, replica_region=settings.replica_region
         ),
         sharing_roles.key_statements(names, contract),
         {"logs": resource_policies.notification_key_statements(names)},
         object_policies.key_statements(names, signers=_signing_roles(stack), consoles=consoles),
     )
-    statements: dict[str, tuple[Statement, ...]] = {}
-    for source in sources:
-        for key, users in source.items():
-            statements[key] = (*statements.get(key, ()), *users)
-    return statements
+    keys = {key for source in sources for key in source}
+    return {key: tuple(statement for source in sources for statement in source.get(key, ())) for key in sorted(keys)}
 
 
 def _signing_roles(stack: Stack) -> tuple[str, ...]:
     """Return the roles that sign checkpoints of the audit trail."""
     return tuple(role_policies.task_role(process) for process in object_policies.signing_processes(stack.contract))
-
-
-def _replica_region(stack: Stack) -> str:
-    """Return the region of the data bucket's replica, or "" without replication."""
-    return stack.settings.replica_region if stack.settings.buckets.cross_region_replication else ""

@@ -97,14 +97,9 @@ class Naming:
         return f"arn:aws:iam::{self.account}:role/{self.name(resource)}"
 
     @property
-    def boundary(self) -> str:
-        """`gatehouse-dev-boundary`, the permissions boundary of every role of the stack."""
-        return self.name("boundary")
-
-    @property
     def boundary_arn(self) -> str:
-        """ARN of `boundary`."""
-        return f"arn:aws:iam::{self.account}:policy/{self.boundary}"
+        """ARN of `gatehouse-dev-boundary`, the permissions boundary of every role of the stack."""
+        return f"arn:aws:iam::{self.account}:policy/{self.name('boundary')}"
 
     def bucket_arn(self, resource: str) -> str:
         """ARN of the bucket `resource`."""
@@ -136,10 +131,6 @@ class Naming:
     def core_zone(self) -> str:
         """`cores.gatehouse-dev.internal`, the private DNS zone of the Cores of the stack."""
         return f"cores.{PROJECT}-{self.environment}.internal"
-
-    def core_url(self, core: str, port: int) -> str:
-        """URL at which the gateway connects to a Core. The security groups allow this HTTP traffic from the gateway only."""
-        return f"http://{core}.{self.core_zone}:{port}"
 
 
 def default_tags(settings: Settings) -> dict[str, str]:

@@ -18,7 +18,6 @@ from components.platform import Platform
 class Observability(Component):
     """Alarms on user-visible symptoms and on resource exhaustion. They notify one topic, with a link to the runbook."""
 
-    alarms: Alarms
     findings_log_group: pulumi.Output[str]
     """Log group of data protection findings, which report credentials in logs."""
     probe: dict[str, pulumi.Input[object]]
@@ -49,7 +48,7 @@ class Observability(Component):
                 table=data.secret_links_table.table,
                 rotation_function=names.name(role_policies.ROTATION_FUNCTION),
                 dead_letter_queue=names.dead_letter_queue(role_policies.ROTATION_FUNCTION),
-                functions=sharing_roles.stages(stack.contract),
+                functions={function.service.name: sharing_roles.STAGE for function in stack.contract.functions.values()},
             ),
             database=settings.database,
             certificate_arn=platform.certificate.arn,

@@ -6,7 +6,7 @@ import pulumi
 
 from components.component import Component, StackArgs
 from components.compute.container_image import ContainerImage, ContainerImageArgs
-from components.compute.ecs_cluster import EcsCluster
+from components.compute.ecs_service import EcsCluster
 from components.contract import Stack
 from components.edge.certificate import Certificate, CertificateArgs
 from components.edge.load_balancer import LoadBalancer, LoadBalancerArgs
@@ -21,13 +21,8 @@ from components.settings.workloads import ImageSettings
 class Platform(Component):
     """Image repositories, certificate, load balancer, ECS cluster and service discovery."""
 
-    runtime_image: ContainerImage
     sidecar_images: dict[str, str]
     """Image reference of the collector and of each Core, by repository."""
-    certificate: Certificate
-    load_balancer: LoadBalancer
-    cluster: EcsCluster
-    service_discovery: ServiceDiscovery
 
     def __init__(
         self, name: str, stack: Stack, foundation: Foundation, network: PrivateNetwork, opts: pulumi.ResourceOptions
@@ -42,12 +37,14 @@ class Platform(Component):
             function_arns=sharing_roles.function_arns(names, contract),
         )
         self.runtime_image = ContainerImage("runtime", image, self.child)
-        self.sidecar_images = {
-            repository: ContainerImage(
-                repository, replace(image, image=sidecar, repository=repository, function_arns=()), self.child
-            ).reference
-            for repository, sidecar in sidecar_images(stack).items()
-        }
+        digests = {name: core.image_digest for name, core in settings.core_tasks.items()}
+        if settings.telemetry.collector_digest:
+            digests[COLLECTOR] = settings.telemetry.collector_digest
+        self.sidecar_images = {}
+        for repository, digest in digests.items():
+            sidecar = ImageSettings(digest=digest, retained_images=settings.image.retained_images)
+            args = replace(image, image=sidecar, repository=repository, function_arns=())
+            self.sidecar_images[repository] = ContainerImage(repository, args, self.child).reference
         self.certificate = Certificate(
             "certificate",
             CertificateArgs(
@@ -72,12 +69,3 @@ class Platform(Component):
         discovery = ServiceDiscoveryArgs(names=names, vpc_id=network.vpc.vpc_id, core_names=cores)
         self.service_discovery = ServiceDiscovery("service-discovery", discovery, self.child)
         self.register_outputs({})
-
-
-def sidecar_images(stack: Stack) -> dict[str, ImageSettings]:
-    """Return the image of the collector and of each Core, by repository."""
-    digests = {name: core.image_digest for name, core in stack.settings.core_tasks.items()}
-    if stack.settings.telemetry.collector_digest:
-        digests[COLLECTOR] = stack.settings.telemetry.collector_digest
-    retained = stack.settings.image.retained_images
-    return {name: ImageSettings(digest=digest, retained_images=retained) for name, digest in digests.items()}

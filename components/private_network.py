@@ -17,7 +17,6 @@ from components.network.vpc_endpoints import VpcEndpoints, VpcEndpointsArgs
 class PrivateNetwork(Component):
     """A VPC with three subnet tiers, in which security groups allow only the required connections."""
 
-    vpc: Vpc
     security_groups: Mapping[str, pulumi.Output[str]]
     """Id of each security group, by name."""
 

@@ -41,7 +41,7 @@ class Workloads(Component):
         super().__init__("gatehouse:workloads:Workloads", name, None, opts)
         self._stack, self._foundation, self._network = stack, foundation, network
         self._data, self._platform, self._observability = data, platform, observability
-        variables = environments(stack.settings, stack.names, stack.contract, data.endpoints)
+        variables = environments(stack, data.endpoints)
         contract = stack.contract
         self.functions = {key: self._function(function, variables[key]) for key, function in contract.functions.items()}
         self._web_acl()
@@ -88,7 +88,7 @@ class Workloads(Component):
         settings, contract, roles = self._stack.settings, self._stack.contract, self._foundation.role_arns
         sidecars = self._platform.sidecar_images
         core = settings.core_tasks.get(process.name)
-        has_collector = process.name in contract.processes and process.services
+        rotated_secrets = {kind: secret.arn for kind, secret in self._data.rotated_secrets.items()}
         args = TaskDefinitionArgs(
             names=self._stack.names,
             process=process,
@@ -96,7 +96,11 @@ class Workloads(Component):
             image=sidecars.get(process.name, self._platform.runtime_image.reference),
             user=contract.user,
             variables=variables,
-            secret_arns=self._secret_arns(),
+            secret_arns={
+                **rotated_secrets,
+                "database-owner": self._data.database.owner_secret_arn,
+                **contract.external_secrets,
+            },
             task_role_arn=roles[role_policies.task_role(process)],
             execution_role_arn=roles[role_policies.execution_role(process)],
             logs=self._foundation.logs,
@@ -104,14 +108,9 @@ class Workloads(Component):
                 settings.key_prefix, self._observability.findings_log_group
             ),
             health_command=core.health_command if core else (),
-            collector_image=sidecars.get(COLLECTOR, "") if has_collector else "",
+            collector_image=sidecars[COLLECTOR] if self._stack.has_collector(process) else "",
         )
         return TaskDefinition(process.name, args, self.child)
-
-    def _secret_arns(self) -> dict[str, pulumi.Input[str]]:
-        """Return the ARN of each secret that ECS injects, by kind."""
-        rotated = {kind: secret.arn for kind, secret in self._data.rotated_secrets.items()}
-        return {**rotated, "database-owner": self._data.database.owner_secret_arn, **self._stack.contract.external_secrets}
 
     def _service(self, process: Process) -> EcsService:
         platform, alarms = self._platform, self._observability.alarms

@@ -86,7 +86,7 @@ class AccountBaseline(Component):
             allow_users_to_change_password=True,
             opts=self.child,
         )
-        # AWS Backup copies a DynamoDB table to another region only with its own management of such backups.
+        # AWS Backup can copy backups of a DynamoDB table to another region only if it manages these backups.
         aws.backup.RegionSettings(
             name,
             resource_type_opt_in_preference={"RDS": True, "DynamoDB": True, "S3": True},

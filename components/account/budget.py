@@ -29,7 +29,7 @@ class BudgetArgs(StackArgs):
 class Budget(Component):
     """A monthly budget for the tagged cost of the stack with actual and forecasted alerts, and a cost anomaly monitor.
 
-    Why: Recursive invocations and stolen credentials often become apparent through their cost first. Activate the cost
+    Why: Recursive invocations and stolen credentials are often noticed first in the cost of a stack. Activate the cost
     allocation tags Project and Environment once in the payer account.
     Cost: none for the first two budgets of an account, then 0.62 USD a month; anomaly detection is free. Controls: GH-COST-001.
     """

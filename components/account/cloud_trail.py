@@ -37,9 +37,6 @@ class CloudTrail(Component):
     Controls: GH-CT-001 to GH-CT-006.
     """
 
-    arn: pulumi.Output[str]
-    log_group: pulumi.Output[str]
-
     def __init__(self, name: str, args: CloudTrailArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:account:CloudTrail", name, args, opts)
         group = self.create_log_group(name, args.names.log_group("trail"), args.logs)

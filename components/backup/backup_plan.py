@@ -77,6 +77,7 @@ class BackupPlan(Component):
             opts=self.child,
         )
         replica = self._vault("replica", args, args.replica.key_arn, args.replica.region) if args.replica else None
+        lifecycle: aws.backup.PlanRuleLifecycleArgsDict = {"delete_after": args.backup.retention_days}
         plan = aws.backup.Plan(
             name,
             name=args.names.name("daily"),
@@ -87,12 +88,8 @@ class BackupPlan(Component):
                     "schedule": SCHEDULE,
                     "start_window": 60,
                     "completion_window": 360,
-                    "lifecycle": {"delete_after": args.backup.retention_days},
-                    "copy_actions": [
-                        {"destination_vault_arn": destination.arn, "lifecycle": {"delete_after": args.backup.retention_days}}
-                        for destination in (replica,)
-                        if destination is not None
-                    ],
+                    "lifecycle": lifecycle,
+                    "copy_actions": [{"destination_vault_arn": replica.arn, "lifecycle": lifecycle}] if replica else [],
                     "recovery_point_tags": tags("confidential"),
                 }
             ],

@@ -9,11 +9,10 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs, with_dependencies
 from components.iam.documents import render
 from components.iam.resource_policies import repository_policy
-from components.naming import Naming, tags
+from components.naming import tags
 from components.settings.data import BucketsSettings
 from components.settings.workloads import ImageSettings
 
-RUNTIME = "runtime"
 UNTAGGED_DAYS = 7
 
 
@@ -31,7 +30,7 @@ class ContainerImageArgs(StackArgs):
     image: ImageSettings
     key_arn: pulumi.Input[str]
     buckets: BucketsSettings
-    repository: str = RUNTIME
+    repository: str = "runtime"
     function_arns: tuple[str, ...] = ()
 
 
@@ -42,7 +41,6 @@ class ContainerImage(Component):
     Cost: 0.10 USD per GB and month. Controls: GH-ECR-001 to GH-ECR-004, GH-ECS-014.
     """
 
-    repository: pulumi.Output[str]
     reference: str
     """`<registry>/<repository>@sha256:...`, known at preview."""
     lambda_reference: pulumi.Input[str]
@@ -63,7 +61,8 @@ class ContainerImage(Component):
         lifecycle = json.dumps(lifecycle_policy(args.image.retained_images))
         aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle, opts=self.child)
         self.repository = repository.name
-        self.reference = reference(args.names, args.image.digest, args.repository)
+        registry = f"{args.names.account}.dkr.ecr.{args.names.region}.amazonaws.com"
+        self.reference = f"{registry}/{args.names.name(args.repository)}@{args.image.digest}"
         self.lambda_reference = self.reference
         if args.function_arns:
             document = render(repository_policy(args.names, args.function_arns))
@@ -72,20 +71,14 @@ class ContainerImage(Component):
         self.register_outputs({"repository": self.repository, "reference": self.reference})
 
 
-def reference(names: Naming, digest: str, repository: str = RUNTIME) -> str:
-    """Return the reference of an image by digest in a repository of the stack."""
-    return f"{names.account}.dkr.ecr.{names.region}.amazonaws.com/{names.name(repository)}@{digest}"
-
-
 def lifecycle_policy(images_max: int) -> dict[str, object]:
     """Return a lifecycle policy that expires untagged images after a week and retains the newest `images_max` images."""
-    expire = {"type": "expire"}
     untagged = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": UNTAGGED_DAYS}
     newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": images_max}
-    rules = ((f"Expire untagged images after {UNTAGGED_DAYS} days", untagged), (f"Retain the newest {images_max} images", newest))
+    rules = {f"Expire untagged images after {UNTAGGED_DAYS} days": untagged, f"Retain the newest {images_max} images": newest}
     return {
         "rules": [
-            {"rulePriority": priority, "description": description, "selection": selection, "action": expire}
-            for priority, (description, selection) in enumerate(rules, start=1)
+            {"rulePriority": priority, "description": description, "selection": selection, "action": {"type": "expire"}}
+            for priority, (description, selection) in enumerate(rules.items(), start=1)
         ]
     }

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.contract import Contract, optional_variables
+from components.contract import Stack, optional_variables
 from components.iam import object_policies, role_policies
-from components.naming import Naming
 from components.settings.data import CACHE_PORT, DATABASE_PORT
-from components.settings.model import Settings
 
 Environment = dict[str, pulumi.Input[str]]
 
@@ -27,9 +25,10 @@ class Endpoints:
     cache: pulumi.Input[str]
 
 
-def environments(settings: Settings, names: Naming, contract: Contract, endpoints: Endpoints) -> dict[str, Environment]:
+def environments(stack: Stack, endpoints: Endpoints) -> dict[str, Environment]:
     """Return the variables of each task and function, by name. Raises KeyError for a variable of the contract without a value."""
-    values = _common(settings, names, contract, endpoints)
+    settings, names, contract = stack.settings, stack.names, stack.contract
+    values = _common(stack, endpoints)
     overrides: dict[str, Environment] = {
         "gateway": {"GATEHOUSE_WORKERS": str(settings.services.gateway.workers)},
         # The owner of the schema logs in with the password that RDS manages.
@@ -39,13 +38,16 @@ def environments(settings: Settings, names: Naming, contract: Contract, endpoint
         },
     }
     for core in settings.cores:
-        overrides[core.process_name] = {"CORE_NAME": core.name, "CORE_URL": names.core_url(core.name, core.port)}
+        # The security groups allow this HTTP traffic from the gateway only.
+        url = f"http://{core.name}.{names.core_zone}:{core.port}"
+        overrides[core.process_name] = {"CORE_NAME": core.name, "CORE_URL": url}
     variables = {name: task.variables for name, task in contract.tasks.items()}
     variables |= {name: function.variables for name, function in contract.functions.items()}
     return {name: {key: (values | overrides.get(name, {}))[key] for key in keys} for name, keys in variables.items()}
 
 
-def _common(settings: Settings, names: Naming, contract: Contract, endpoints: Endpoints) -> Environment:
+def _common(stack: Stack, endpoints: Endpoints) -> Environment:
+    settings, names, contract = stack.settings, stack.names, stack.contract
     # The Cores of the stack run in the app tier.
     core_networks = (*settings.network.core_networks, *(settings.network.tier_cidrs("app") if settings.cores else ()))
     return {

@@ -42,6 +42,16 @@ def python_function(
 ) -> aws.lambda_.Function:
     """Create the function whose handler is in `runtime/functions/<name>.py`. `concurrency` is reserved for it."""
     group = parent.create_log_group(name, args.names.log_group(name), args.logs)
+    queue = aws.sqs.Queue(
+        name,
+        name=args.names.dead_letter_queue(name),
+        message_retention_seconds=DEAD_LETTER_DAYS * 86400,
+        kms_master_key_id=args.key_arn,
+        sqs_managed_sse_enabled=None if args.key_arn is not None else True,
+        tags=tags("internal"),
+        opts=parent.child,
+    )
+    policy = aws.sqs.QueuePolicy(name, queue_url=queue.id, policy=render(queue_policy(args.names, name)), opts=parent.child)
     return aws.lambda_.Function(
         name,
         name=args.names.name(name),
@@ -55,25 +65,10 @@ def python_function(
         memory_size=memory_mib,
         kms_key_arn=args.key_arn,
         environment={"variables": variables} if variables else None,
-        dead_letter_config={"target_arn": _dead_letter_queue(name, args, parent)},
+        dead_letter_config={"target_arn": with_dependencies(queue.arn, policy.id)},
         reserved_concurrent_executions=concurrency,
         tracing_config={"mode": "Active"},
         logging_config={"log_format": "JSON", "log_group": group.name},
         tags=tags(data_class),
         opts=parent.child,
     )
-
-
-def _dead_letter_queue(name: str, args: PythonFunctionArgs, parent: Component) -> pulumi.Output[str]:
-    """Create the queue and return its ARN, which resolves after the queue policy exists."""
-    queue = aws.sqs.Queue(
-        name,
-        name=args.names.dead_letter_queue(name),
-        message_retention_seconds=DEAD_LETTER_DAYS * 86400,
-        kms_master_key_id=args.key_arn,
-        sqs_managed_sse_enabled=None if args.key_arn is not None else True,
-        tags=tags("internal"),
-        opts=parent.child,
-    )
-    policy = aws.sqs.QueuePolicy(name, queue_url=queue.id, policy=render(queue_policy(args.names, name)), opts=parent.child)
-    return with_dependencies(queue.arn, policy.id)

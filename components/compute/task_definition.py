@@ -1,5 +1,6 @@
-"""ECS task definitions of processes, with their log groups."""
+"""ECS task definitions of processes: log group, container of the process, and the OpenTelemetry collector as a sidecar."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +9,22 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, LogArgs
-from components.compute.container_definition import SCRATCH, container_definition
-from components.compute.otel_collector import collector_container
-from components.contract import Process
-from components.naming import tags
+from components.contract import Process, Secret
+from components.iam.role_policies import COLLECTOR, COLLECTOR_METRICS_STREAM
+from components.naming import Naming, tags
 from components.settings.workloads import TaskSize
+
+STOP_TIMEOUT_S = 60
+"""Time between SIGTERM and SIGKILL, in which a task completes its requests."""
+SCRATCH = "scratch"
+"""Ephemeral volume, mounted at /tmp. It is the only writable path."""
+LINUX_PARAMETERS = {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}
+
+COLLECTOR_USER = "4317:4317"
+"""Numeric user id, which differs from that of the application container."""
+COLLECTOR_MEMORY_MIB = 64
+COLLECTOR_NAMESPACE = "Gatehouse"
+SCRAPE_INTERVAL_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +40,7 @@ class TaskDefinitionArgs(LogArgs):
     task_role_arn: Role of the application.
     execution_role_arn: Role of the ECS agent.
     data_protection_policy: Data protection policy of the log group.
-    health_command: Health check command of an image other than the runtime's.
+    health_command: Health check command of the image; by default the `health` command with the names of the services.
     collector_image: Image reference of the collector sidecar, or "" without one.
     """
 
@@ -54,9 +66,6 @@ class TaskDefinition(Component):
     GH-ECS-011, GH-ECS-014 to GH-ECS-016, GH-CW-001, GH-CW-002, GH-CW-006.
     """
 
-    definition_arn: pulumi.Output[str]
-    log_group: pulumi.Output[str]
-
     def __init__(self, name: str, args: TaskDefinitionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:compute:TaskDefinition", name, args, opts)
         group = self.create_log_group(name, args.names.log_group(name), args.logs)
@@ -66,10 +75,13 @@ class TaskDefinition(Component):
             policy_document=pulumi.Output.json_dumps(args.data_protection_policy),
             opts=self.child,
         )
+        containers = [process_container(args)]
+        if args.collector_image:
+            containers.append(collector_container(args.process, args.names, args.collector_image))
         task = aws.ecs.TaskDefinition(
             name,
             family=args.names.name(name),
-            container_definitions=pulumi.Output.json_dumps(_containers(name, args)),
+            container_definitions=pulumi.Output.json_dumps(containers),
             cpu=str(args.size.cpu),
             memory=str(args.size.memory_mib),
             network_mode="awsvpc",
@@ -89,27 +101,118 @@ class TaskDefinition(Component):
         self.register_outputs({"definitionArn": self.definition_arn})
 
 
-def _containers(name: str, args: TaskDefinitionArgs) -> list[dict[str, Any]]:
-    """Return the container of the process, and the collector if the task has one."""
-    group, region = args.names.log_group(name), args.names.region
-    container = container_definition(
-        args.process,
-        image=args.image,
-        user=args.user,
-        region=region,
-        log_group=group,
-        variables=args.variables,
-        secret_arns=args.secret_arns,
-        health=args.health_command,
-    )
-    if not args.collector_image:
-        return [container]
-    collector = collector_container(
-        image=args.collector_image,
-        region=region,
-        environment=args.names.environment,
-        process=name,
-        services=args.process.services,
-        log_group=group,
-    )
-    return [container, collector]
+def process_container(args: TaskDefinitionArgs) -> dict[str, Any]:
+    """Return the container definition of the process. Raises KeyError if a variable or secret has no value."""
+    process = args.process
+    definition: dict[str, Any] = {
+        "name": process.name,
+        "image": args.image,
+        "essential": True,
+        **({"command": list(process.command)} if process.command else {}),
+        "user": args.user,
+        "privileged": False,
+        "readonlyRootFilesystem": True,
+        "mountPoints": [{"sourceVolume": SCRATCH, "containerPath": "/tmp", "readOnly": False}],  # noqa: S108 in the container
+        "linuxParameters": LINUX_PARAMETERS,
+        "environment": [{"name": name, "value": args.variables[name]} for name in process.variables],
+        "secrets": [{"name": secret.variable, "valueFrom": _value_from(secret, args.secret_arns)} for secret in process.secrets],
+        "portMappings": [
+            {"name": service.name, "containerPort": service.port, "protocol": "tcp"} for service in process.services
+        ],
+        "stopTimeout": STOP_TIMEOUT_S,
+        "logConfiguration": _log_configuration(process, args.names, process.name, buffer_mb=25),
+    }
+    if process.services:
+        # The image contains no shell, so the check is a command of the application.
+        definition["healthCheck"] = {
+            "command": [
+                "CMD",
+                *(args.health_command or (process.command[0], "health", *(service.name for service in process.services))),
+            ],
+            "interval": 15,
+            "timeout": 10,
+            "retries": 3,
+            "startPeriod": 30,
+        }
+    return definition
+
+
+def collector_container(process: Process, names: Naming, image: str) -> dict[str, Any]:
+    """Return the container definition of the collector. It is not essential: if it stops, the task continues.
+
+    Source: ECS API Reference, ContainerDefinition.
+    """
+    configuration = json.dumps(collector_configuration(process, names), separators=(",", ":"))
+    return {
+        "name": COLLECTOR,
+        "image": image,
+        "essential": False,
+        "user": COLLECTOR_USER,
+        "privileged": False,
+        "readonlyRootFilesystem": True,
+        "linuxParameters": LINUX_PARAMETERS,
+        "memoryReservation": COLLECTOR_MEMORY_MIB,
+        # Source: AWS Distro for OpenTelemetry, "Setting up the ADOT Collector on Amazon ECS".
+        "environment": [{"name": "AOT_CONFIG_CONTENT", "value": configuration}],
+        # The image contains no shell.
+        "healthCheck": {"command": ["CMD", "/healthcheck"], "interval": 30, "timeout": 5, "retries": 3, "startPeriod": 10},
+        "logConfiguration": _log_configuration(process, names, COLLECTOR, buffer_mb=5),
+    }
+
+
+def collector_configuration(process: Process, names: Naming) -> dict[str, Any]:
+    """Return the configuration of the collector.
+
+    It scrapes the metrics of the application container and receives its traces on the loopback interface. Metrics go to
+    CloudWatch in embedded metric format through the log group of the process, traces to X-Ray.
+    """
+    scrape_config = {
+        "job_name": process.name,
+        "scrape_interval": f"{SCRAPE_INTERVAL_S}s",
+        "metrics_path": "/metrics",
+        "static_configs": [{"targets": [f"127.0.0.1:{service.port}" for service in process.services]}],
+    }
+    return {
+        "extensions": {"health_check": {"endpoint": "127.0.0.1:13133"}},
+        "receivers": {
+            "prometheus": {"config": {"scrape_configs": [scrape_config]}},
+            "otlp": {"protocols": {"grpc": {"endpoint": "127.0.0.1:4317"}, "http": {"endpoint": "127.0.0.1:4318"}}},
+        },
+        "processors": {
+            "memory_limiter": {"check_interval": "1s", "limit_mib": COLLECTOR_MEMORY_MIB - 8},
+            "batch": {"timeout": "10s"},
+            "resource": {"attributes": [{"key": "deployment.environment", "value": names.environment, "action": "upsert"}]},
+        },
+        "exporters": {
+            "awsxray": {"region": names.region},
+            "awsemf": {
+                "region": names.region,
+                "namespace": COLLECTOR_NAMESPACE,
+                "log_group_name": names.log_group(process.name),
+                "log_stream_name": COLLECTOR_METRICS_STREAM,
+                "dimension_rollup_option": "NoDimensionRollup",
+            },
+        },
+        "service": {
+            "extensions": ["health_check"],
+            "pipelines": {"metrics": _pipeline("prometheus", "awsemf"), "traces": _pipeline("otlp", "awsxray")},
+        },
+    }
+
+
+def _pipeline(receiver: str, exporter: str) -> dict[str, list[str]]:
+    return {"receivers": [receiver], "processors": ["memory_limiter", "resource", "batch"], "exporters": [exporter]}
+
+
+def _log_configuration(process: Process, names: Naming, stream_prefix: str, *, buffer_mb: int) -> dict[str, Any]:
+    """Return a log configuration that does not block the container: lines are dropped if the buffer is full."""
+    group = names.log_group(process.name)
+    options = {"awslogs-group": group, "awslogs-region": names.region, "awslogs-stream-prefix": stream_prefix}
+    return {"logDriver": "awslogs", "options": {**options, "mode": "non-blocking", "max-buffer-size": f"{buffer_mb}m"}}
+
+
+def _value_from(secret: Secret, arns: Mapping[str, pulumi.Input[str]]) -> pulumi.Input[str]:
+    """Return the ARN of the secret, or of one JSON key of its current version. Source: ECS Developer Guide, "Pass Secrets
+    Manager secrets through Amazon ECS environment variables"."""
+    arn = arns[secret.kind]
+    return pulumi.Output.format("{}:{}::", arn, secret.json_key) if secret.json_key else arn

@@ -1,6 +1,5 @@
 """The RDS for PostgreSQL instance."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -55,12 +54,6 @@ class RdsInstance(Component):
     Database Insights 18 USD for two vCPUs. Controls: GH-RDS-001 to GH-RDS-013, GH-RDS-015 to GH-RDS-017.
     """
 
-    arn: pulumi.Output[str]
-    identifier: pulumi.Output[str]
-    endpoint: pulumi.Output[str]
-    address: pulumi.Output[str]
-    owner_secret_arn: pulumi.Output[str]
-
     def __init__(self, name: str, args: RdsInstanceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:database:RdsInstance", name, args, opts)
         parameters = self._parameter_group(name, args)
@@ -68,7 +61,8 @@ class RdsInstance(Component):
         self._event_subscriptions(args, instance.identifier, parameters.name)
         self.arn = instance.arn
         self.identifier, self.endpoint, self.address = instance.identifier, instance.endpoint, instance.address
-        self.owner_secret_arn = instance.master_user_secrets.apply(master_user_secret_arn)
+        # RDS creates the secret after the instance.
+        self.owner_secret_arn = instance.master_user_secrets.apply(lambda secrets: str(secrets[0].secret_arn) if secrets else "")
         self.register_outputs({"identifier": self.identifier, "endpoint": self.endpoint, "ownerSecretArn": self.owner_secret_arn})
 
     def _parameter_group(self, name: str, args: RdsInstanceArgs) -> aws.rds.ParameterGroup:
@@ -164,8 +158,3 @@ class RdsInstance(Component):
                 tags=tags("internal"),
                 opts=self.child,
             )
-
-
-def master_user_secret_arn(secrets: Sequence[aws.rds.outputs.InstanceMasterUserSecret] | None) -> str:
-    """Return the ARN of the secret that RDS manages, or "" before RDS has created it."""
-    return str(secrets[0].secret_arn) if secrets else ""

@@ -33,9 +33,6 @@ class SecretLinksTable(Component):
     Controls: GH-DDB-001 to GH-DDB-005.
     """
 
-    table: pulumi.Output[str]
-    arn: pulumi.Output[str]
-
     def __init__(self, name: str, args: SecretLinksTableArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:database:SecretLinksTable", name, args, opts)
         table = aws.dynamodb.Table(

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, Placement, StackArgs
-from components.naming import tags
+from components.naming import DataClass, tags
 from components.settings.data import CACHE_PORT, CacheSettings
 
 ACCESS_STRING = "on ~* &* +@all -@admin -@dangerous"
@@ -36,9 +36,6 @@ class Valkey(Component):
     disabled (ElastiCache User Guide, "Role-Based Access Control (RBAC)"). Both engines work with Valkey.
     Cost: from 12 USD a month (cache.t4g.micro) to about 230 USD (two cache.m7g.large). Controls: GH-EC-001 to GH-EC-007.
     """
-
-    replication_group: pulumi.Output[str]
-    address: pulumi.Output[str]
 
     def __init__(self, name: str, args: ValkeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:database:Valkey", name, args, opts)
@@ -100,31 +97,23 @@ class Valkey(Component):
         """Create the user group. With IAM authentication, user id and user name must be equal (ElastiCache User Guide,
         "Authenticating with IAM")."""
         names = args.names
-        application = aws.elasticache.User(
-            "app",
-            user_id=names.name("app"),
-            user_name=names.name("app"),
-            engine="redis",
-            access_string=ACCESS_STRING,
-            authentication_mode={"type": "iam"},
-            tags=tags("internal"),
-            opts=self.child,
+        rows: tuple[tuple[str, str, str, str, DataClass], ...] = (
+            ("default", "default", "off -@all", "no-password-required", "none"),
+            ("app", names.name("app"), ACCESS_STRING, "iam", "internal"),
         )
-        default = aws.elasticache.User(
-            "default",
-            user_id=names.name("default"),
-            user_name="default",
-            engine="redis",
-            access_string="off -@all",
-            authentication_mode={"type": "no-password-required"},
-            tags=tags("none"),
-            opts=self.child,
-        )
+        users = [
+            aws.elasticache.User(
+                user,
+                user_id=names.name(user),
+                user_name=user_name,
+                engine="redis",
+                access_string=access_string,
+                authentication_mode={"type": authentication},
+                tags=tags(data_class),
+                opts=self.child,
+            ).user_id
+            for user, user_name, access_string, authentication, data_class in rows
+        ]
         return aws.elasticache.UserGroup(
-            "users",
-            user_group_id=names.name("cache"),
-            engine="redis",
-            user_ids=[default.user_id, application.user_id],
-            tags=tags("internal"),
-            opts=self.child,
+            "users", user_group_id=names.name("cache"), engine="redis", user_ids=users, tags=tags("internal"), opts=self.child
         ).user_group_id

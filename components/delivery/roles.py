@@ -9,13 +9,13 @@ from components.delivery.deploy_permissions import DeliveryRolesArgs
 from components.iam.documents import Document, render
 from components.naming import tags
 
-SESSION_S = {policies.PREVIEW: 3600, policies.DEPLOY: 7200, policies.IMAGE: 3600}
-"""Maximum session duration. A deployment includes the bake time of a release, see the timeouts in .github/workflows."""
-DESCRIPTIONS = {
-    policies.PREVIEW: "Reads the configuration of the stack, for previews and nightly drift detection",
-    policies.DEPLOY: "Deploys the stack",
-    policies.IMAGE: "Pushes images to the repositories of the stack",
+ROLES = {
+    policies.PREVIEW: ("Reads the configuration of the stack, for previews and nightly drift detection", 3600),
+    policies.DEPLOY: ("Deploys the stack", 7200),
+    policies.IMAGE: ("Pushes images to the repositories of the stack", 3600),
 }
+"""Description and maximum session duration in seconds. A deployment includes the bake time of a release, see the timeouts in
+.github/workflows."""
 
 
 class DeliveryRoles(Component):
@@ -51,14 +51,14 @@ class DeliveryRoles(Component):
         managed = {
             name: self._policy(name, "Permissions of the pipeline roles", policy, args) for name, policy in documents.items()
         }
-        for role_name, description in DESCRIPTIONS.items():
+        for role_name, (description, session_s) in ROLES.items():
             role = aws.iam.Role(
                 role_name,
                 name=args.names.name(role_name),
                 description=description,
                 assume_role_policy=render(policies.trust_policy(args, policies.github_environment(role_name, args.names))),
                 permissions_boundary=boundary.arn,
-                max_session_duration=SESSION_S[role_name],
+                max_session_duration=session_s,
                 tags=tags("internal"),
                 opts=self.child,
             )

@@ -36,8 +36,6 @@ class Certificate(Component):
     Cost: 0.50 USD a month for the zone. Controls: GH-ACM-001.
     """
 
-    zone_id: pulumi.Output[str]
-    name_servers: pulumi.Output[Sequence[str]]
     arn: pulumi.Output[str]
     """ARN of the certificate. Resolves after it was issued."""
 
@@ -59,29 +57,30 @@ class Certificate(Component):
             tags=tags("none"),
             opts=self.child,
         )
-        records = [self._validation_record(host, zone.zone_id, certificate) for host in args.host_names]
+        records = [
+            aws.route53.Record(
+                host,
+                zone_id=zone.zone_id,
+                name=validation_option(certificate, host, "resource_record_name"),
+                type="CNAME",
+                ttl=RECORD_TTL_S,
+                records=[validation_option(certificate, host, "resource_record_value")],
+                opts=self.child,
+            )
+            for host in args.host_names
+        ]
         validation = aws.acm.CertificateValidation(
             name, certificate_arn=certificate.arn, validation_record_fqdns=[record.fqdn for record in records], opts=self.child
         )
         self.zone_id, self.name_servers, self.arn = zone.zone_id, zone.name_servers, validation.certificate_arn
         self.register_outputs({"zoneId": self.zone_id, "nameServers": self.name_servers, "arn": self.arn})
 
-    def _validation_record(self, host: str, zone_id: pulumi.Output[str], certificate: aws.acm.Certificate) -> aws.route53.Record:
-        def attribute(name: str) -> pulumi.Output[str]:
-            return certificate.domain_validation_options.apply(lambda options: validation_option(options, host, name))
 
-        return aws.route53.Record(
-            host,
-            zone_id=zone_id,
-            name=attribute("resource_record_name"),
-            type="CNAME",
-            ttl=RECORD_TTL_S,
-            records=[attribute("resource_record_value")],
-            opts=self.child,
-        )
+def validation_option(certificate: aws.acm.Certificate, host: str, attribute: str) -> pulumi.Output[str]:
+    """Return an attribute of the validation option for `host`, or a placeholder while ACM has not created the options."""
 
+    def value(options: Sequence[Any] | None) -> str:
+        values = (getattr(option, attribute) for option in options or () if option.domain_name == host)
+        return str(next(values, None) or f"_validation-pending.{host}")
 
-def validation_option(options: Sequence[Any] | None, host: str, attribute: str) -> str:
-    """Return an attribute of the validation option for `host`, or a placeholder before ACM has created the options."""
-    values = (getattr(option, attribute) for option in options or () if option.domain_name == host)
-    return str(next(values, None) or f"_unproven.{host}")
+    return certificate.domain_validation_options.apply(value)

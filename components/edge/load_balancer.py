@@ -58,8 +58,6 @@ class LoadBalancer(Component):
     Cost: about 20 USD a month, plus 6 USD per capacity unit. Controls: GH-ALB-001 to GH-ALB-007, GH-ALB-009, GH-ALB-010.
     """
 
-    arn: pulumi.Output[str]
-    dns_name: pulumi.Output[str]
     label: pulumi.Output[str]
     """CloudWatch dimension of the load balancer."""
     target_groups: dict[str, TargetGroups]
@@ -69,7 +67,6 @@ class LoadBalancer(Component):
         super().__init__("gatehouse:edge:LoadBalancer", name, args, opts)
         load_balancer = self._load_balancer(name, args)
         https = self._listeners(load_balancer.arn, args)
-        self._deny_metrics(https)
         self.target_groups = {
             name: self._target_groups(service, 10 + index, https, args)
             for index, (name, service) in enumerate(args.services.items())
@@ -114,7 +111,7 @@ class LoadBalancer(Component):
         )
 
     def _listeners(self, load_balancer_arn: pulumi.Output[str], args: LoadBalancerArgs) -> pulumi.Output[str]:
-        """Redirect port 80 to HTTPS; return 404 on port 443 by default. Returns the ARN of the HTTPS listener."""
+        """Redirect port 80 to HTTPS; return 404 on port 443 by default and for `/metrics`. Returns the HTTPS listener."""
         aws.lb.Listener(
             "http",
             load_balancer_arn=load_balancer_arn,
@@ -124,7 +121,7 @@ class LoadBalancer(Component):
             tags=tags("none"),
             opts=self.child,
         )
-        return aws.lb.Listener(
+        https = aws.lb.Listener(
             "https",
             load_balancer_arn=load_balancer_arn,
             port=443,
@@ -138,25 +135,38 @@ class LoadBalancer(Component):
             routing_http_response_x_frame_options_header_value="DENY",
             tags=tags("none"),
             opts=self.child,
-        ).arn
-
-    def _deny_metrics(self, listener: pulumi.Output[str]) -> None:
-        """Return 404 for `/metrics` on every host name. The web ACL blocks encoded forms of the path."""
+        )
+        # The web ACL blocks encoded forms of the path.
         aws.lb.ListenerRule(
             "metrics",
-            listener_arn=listener,
+            listener_arn=https.arn,
             priority=1,
             conditions=[{"path_pattern": {"values": ["/metrics", "/metrics/*"]}}],
             actions=[{"type": "fixed-response", "fixed_response": NOT_FOUND}],
             tags=tags("none"),
             opts=self.child,
         )
+        return https.arn
 
     def _target_groups(
         self, service: ContractService, priority: int, listener: pulumi.Output[str], args: LoadBalancerArgs
     ) -> TargetGroups:
+        """Forward requests for the host name to the first group. ECS shifts them to the other in a deployment."""
         blue, green = (self._target_group(name, service, args) for name in (service.name, f"{service.name}-green"))
-        rule = self._rule(service.name, priority, listener, args.host_names[service.name], (blue, green))
+        groups: list[aws.lb.ListenerRuleActionForwardTargetGroupArgsDict] = [
+            {"arn": blue.arn, "weight": 100},
+            {"arn": green.arn, "weight": 0},
+        ]
+        rule = aws.lb.ListenerRule(
+            service.name,
+            listener_arn=listener,
+            priority=priority,
+            conditions=[{"host_header": {"values": [args.host_names[service.name]]}}],
+            actions=[{"type": "forward", "forward": {"target_groups": groups}}],
+            tags=tags("none"),
+            # ECS changes the weights in every deployment. Resetting them would route requests to stopped tasks.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),
+        )
         labels = (blue.arn_suffix, green.arn_suffix)
         return TargetGroups(with_dependencies(blue.arn, rule.arn), with_dependencies(green.arn, rule.arn), rule.arn, labels)
 
@@ -184,25 +194,4 @@ class LoadBalancer(Component):
             },
             tags=tags("none"),
             opts=self.child,
-        )
-
-    def _rule(
-        self, service: str, priority: int, listener: pulumi.Output[str], host: str, groups: Sequence[aws.lb.TargetGroup]
-    ) -> aws.lb.ListenerRule:
-        """Forward requests for a host name to the first group. ECS shifts them to the other in a deployment."""
-        blue, green = groups
-        return aws.lb.ListenerRule(
-            service,
-            listener_arn=listener,
-            priority=priority,
-            conditions=[{"host_header": {"values": [host]}}],
-            actions=[
-                {
-                    "type": "forward",
-                    "forward": {"target_groups": [{"arn": blue.arn, "weight": 100}, {"arn": green.arn, "weight": 0}]},
-                }
-            ],
-            tags=tags("none"),
-            # ECS changes the weights in every deployment. Resetting them would route requests to stopped tasks.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),
         )

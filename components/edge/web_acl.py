@@ -54,11 +54,10 @@ class WebAcl(Component):
     Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-004.
     """
 
-    arn: pulumi.Output[str]
-
     def __init__(self, name: str, args: WebAclArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:edge:WebAcl", name, args, opts)
         names = args.names
+        metrics_path = _byte_match({"uri_path": {}}, "STARTS_WITH", "/metrics", "URL_DECODE", "NORMALIZE_PATH", "LOWERCASE")
         acl = aws.wafv2.WebAcl(
             name,
             name=names.name("edge"),
@@ -67,7 +66,7 @@ class WebAcl(Component):
             default_action={"allow": {}},
             rules=[
                 _rate_limit(names, 0, "rate", args.waf.requests_max),
-                _metrics_path(names, 1),
+                _block(names, 1, "metrics", metrics_path, 404),
                 *(
                     _rate_limit(names, 2 + index, f"rate-{service}", limit, args.host_names[service])
                     for index, (service, limit) in enumerate(args.waf.service_requests_max().items())
@@ -144,12 +143,6 @@ def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host
 def _at_host(host: str) -> Any:
     """Match the Host header, case-insensitively."""
     return _byte_match({"single_header": {"name": "host"}}, "EXACTLY", host, "LOWERCASE")
-
-
-def _metrics_path(names: Naming, priority: int) -> Rule:
-    """Block `/metrics` after URL decoding, path normalization and conversion to lower case."""
-    path = _byte_match({"uri_path": {}}, "STARTS_WITH", "/metrics", "URL_DECODE", "NORMALIZE_PATH", "LOWERCASE")
-    return _block(names, priority, "metrics", path, 404)
 
 
 def _byte_match(field_to_match: dict[str, Any], constraint: str, text: str, *transformations: str) -> Any:

@@ -46,11 +46,6 @@ class KmsKeys(Component):
     Controls: GH-KMS-001 to GH-KMS-006, GH-KMS-008, GH-KMS-009.
     """
 
-    data_arn: pulumi.Output[str]
-    secrets_arn: pulumi.Output[str]
-    logs_arn: pulumi.Output[str]
-    backup_arn: pulumi.Output[str]
-    audit_arn: pulumi.Output[str]
     replica_arn: pulumi.Output[str] | None
     """Replica of the backup key in `replica_region`, if one is set."""
 
@@ -60,7 +55,7 @@ class KmsKeys(Component):
         protected = self.protected(args.protection)
         keys = {key: self._key(key, args, protected) for key in KEYS}
         self.data_arn, self.secrets_arn, self.logs_arn = keys["data"].arn, keys["secrets"].arn, keys["logs"].arn
-        self.backup_arn, self.audit_arn = keys["backup"].arn, keys["audit"].arn
+        self.backup_arn = keys["backup"].arn
         self.replica_arn = self._replica(keys["backup"], args, protected) if args.replica_region else None
         self.register_outputs({f"{name}Arn": key.arn for name, key in keys.items()} | {"replicaArn": self.replica_arn})
 

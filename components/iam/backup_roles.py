@@ -1,10 +1,9 @@
 """Roles of S3 replication and AWS Backup, with the key policy statements and the vault policy that they need."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from components.iam.bucket_policies import key_use
-from components.iam.documents import Conditions, Document, Statement, allow, allow_key_use, deny, document, trust
+from components.iam.documents import Document, Statement, allow, allow_key_use, deny, document, trust
+from components.iam.key_policies import AWS_RESOURCE_GRANT, SERVICES, bucket_key_use, caller_conditions
 from components.iam.role_policies import RoleDefinition
 from components.naming import Naming
 
@@ -24,7 +23,7 @@ def role_definitions(names: Naming, *, replication_region: str) -> dict[str, Rol
     if not replication_region:
         return {BACKUP: backup}
     trust_policy = trust("s3.amazonaws.com", account=names.account, source_arn=names.bucket_arn("data"))
-    permissions = replication_permissions(names, replace(names, region=replication_region))
+    permissions = replication_permissions(names, names.in_region(replication_region))
     description = "Replicates the data bucket to the second region"
     return {BACKUP: backup, REPLICATION: RoleDefinition(description, trust_policy, permissions)}
 
@@ -83,15 +82,13 @@ def key_statements(names: Naming, *, replication_region: str, replica_region: st
     replication_region: Target region of S3 replication, or "".
     replica_region: Region of the backup key's replica, or "".
     """
-    reads = _replication_use("kms:Decrypt", names) if replication_region else ()
-    statements = {
-        "data": (*_backup_use(names, ("rds", "dynamodb", "s3")), *reads),
-        "backup": _backup_use(names, ("backup", "rds", "dynamodb", "s3")),
-    }
+    statements = {"data": _backup_use(names, ("rds", "dynamodb", "s3")), "backup": _backup_use(names, SERVICES["backup"])}
+    replica, role = names.in_region(replica_region), names.role_arn(REPLICATION)
     if replica_region:
-        replica = replace(names, region=replica_region)
-        writes = _replication_use("kms:Encrypt", replica) if replication_region else ()
-        statements["replica"] = (*_backup_use(replica, ("backup", "rds", "dynamodb", "s3")), *writes)
+        statements["replica"] = _backup_use(replica, SERVICES["backup"])
+    if replication_region:
+        statements["data"] += (bucket_key_use("AllowReplication", names, "data", "kms:Decrypt", role),)
+        statements["replica"] += (bucket_key_use("AllowReplication", replica, "data", "kms:Encrypt", role),)
     return statements
 
 
@@ -110,16 +107,9 @@ def vault_policy(names: Naming) -> Document:
 
 
 def _backup_use(names: Naming, services: tuple[str, ...]) -> tuple[Statement, ...]:
-    role = {"AWS": names.role_arn(BACKUP)}
-    services_in_region = [f"{service}.{names.region}.amazonaws.com" for service in services]
-    caller = {"kms:CallerAccount": names.account, "kms:ViaService": services_in_region}
-    grants: Conditions = {"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringEquals": caller}
+    role, through_services = {"AWS": names.role_arn(BACKUP)}, caller_conditions(names, *services)
     use = "kms:Decrypt GenerateDataKey* ReEncrypt* DescribeKey"
     return (
-        allow_key_use("AllowBackupUse", use, role, {"StringEquals": caller}),
-        allow_key_use("AllowBackupGrants", "kms:CreateGrant", role, grants),
+        allow_key_use("AllowBackupUse", use, role, through_services),
+        allow_key_use("AllowBackupGrants", "kms:CreateGrant", role, AWS_RESOURCE_GRANT | through_services),
     )
-
-
-def _replication_use(action: str, names: Naming) -> tuple[Statement, ...]:
-    return (key_use("AllowReplication", names, "data", action, names.role_arn(REPLICATION)),)

@@ -1,17 +1,6 @@
-"""Bucket policies, with the statements for AWS services that deliver logs, and the key policy statement for a bucket."""
+"""Bucket policies, with the statements for AWS services that deliver logs."""
 
-from collections.abc import Sequence
-
-from components.iam.documents import (
-    Document,
-    Statement,
-    allow,
-    allow_key_use,
-    allow_service,
-    deny,
-    deny_insecure_transport,
-    document,
-)
+from components.iam.documents import Document, Statement, allow, allow_service, deny, deny_insecure_transport, document
 from components.naming import Naming
 
 LOAD_BALANCER_PREFIXES = ("edge-access", "edge-connection")
@@ -86,20 +75,3 @@ def _owned_writes(service: str, check: str, bucket_arn: str, objects: str, sourc
         allow(f"Allow{service}AclCheck", check, [bucket_arn], principal=principal, conditions={"StringEquals": source}),
         allow(f"Allow{service}Write", "s3:PutObject", [objects], principal=principal, conditions={"StringEquals": owned}),
     )
-
-
-def key_use(sid: str, names: Naming, bucket: str, actions: str, principal: str | Sequence[str]) -> Statement:
-    """Return a key policy statement that allows S3 to use the key for objects of one bucket on behalf of `principal`.
-
-    With an S3 Bucket Key, the encryption context is the bucket ARN instead of the object ARN (S3 User Guide, "Reducing the
-    cost of SSE-KMS with Amazon S3 Bucket Keys").
-
-    bucket: Resource name of the bucket.
-    principal: ARNs of roles.
-    """
-    conditions = {
-        "kms:CallerAccount": names.account,
-        "kms:ViaService": f"s3.{names.region}.amazonaws.com",
-        "kms:EncryptionContext:aws:s3:arn": names.bucket_arn(bucket),
-    }
-    return allow_key_use(sid, actions, {"AWS": principal}, {"StringEquals": conditions})

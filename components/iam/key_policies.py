@@ -1,7 +1,8 @@
 """Key policies of the KMS keys."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from components.iam.documents import Conditions, Document, Statement, action_list, allow_key_use, document
 from components.naming import Naming
@@ -23,6 +24,8 @@ ADMINISTER = action_list(
     "EnableKeyRotation DisableKeyRotation UpdateKeyDescription TagResource UntagResource ListResourceTags ListKeyPolicies "
     "ListGrants RevokeGrant ScheduleKeyDeletion CancelKeyDeletion"
 )
+AWS_RESOURCE_GRANT = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+"""Condition on a grant for an AWS service, which it needs for resources such as an encrypted volume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,35 @@ def key_policy(key: str, users: KeyUsers) -> Document:
 
 def replica_policy(users: KeyUsers) -> Document:
     """Return the policy of the backup key's replica: the same account and services, in the other region."""
-    names = replace(users.names, region=users.replica_region)
+    names = users.names.in_region(users.replica_region)
     return document(*_account("backup", names), *users.additional_statements.get("replica", ()))
+
+
+def caller_conditions(names: Naming, *services: str, context: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return conditions on the account, the AWS services through which it uses the key, and the encryption context."""
+    via = [f"{service}.{names.region}.amazonaws.com" for service in services]
+    keys = {"kms:CallerAccount": names.account, **({"kms:ViaService": via if len(via) > 1 else via[0]} if via else {})}
+    return {"StringEquals": keys | {f"kms:EncryptionContext:{key}": value for key, value in (context or {}).items()}}
+
+
+def bucket_key_use(sid: str, names: Naming, bucket: str, actions: str, principal: str | Sequence[str]) -> Statement:
+    """Return a statement that allows S3 to use the key for objects of one bucket on behalf of `principal`.
+
+    With an S3 Bucket Key, the encryption context is the bucket ARN instead of the object ARN (S3 User Guide, "Reducing the
+    cost of SSE-KMS with Amazon S3 Bucket Keys").
+
+    bucket: Resource name of the bucket.
+    principal: ARNs of roles.
+    """
+    conditions = caller_conditions(names, "s3", context={"aws:s3:arn": names.bucket_arn(bucket)})
+    return allow_key_use(sid, actions, {"AWS": principal}, conditions)
+
+
+def read_environment(sid: str, names: Naming, role: str, function: str) -> Statement:
+    """Allow Lambda to decrypt the environment variables of a function with the function's role."""
+    arn = names.arn("lambda", f"function:{names.name(function)}")
+    conditions = caller_conditions(names, context={"aws:lambda:FunctionArn": arn})
+    return allow_key_use(sid, "kms:Decrypt", {"AWS": names.role_arn(role)}, conditions)
 
 
 def _administration(names: Naming) -> Statement:
@@ -78,52 +108,40 @@ def _replication(users: KeyUsers) -> tuple[Statement, ...]:
 
 def _signers(users: KeyUsers) -> list[Statement]:
     """Allow the signing roles to sign with one algorithm. IAM policies can allow other principals of the account to verify."""
-    account = {"AWS": users.names.root_arn}
+    account, own = {"AWS": users.names.root_arn}, caller_conditions(users.names)
     signers = {"AWS": [users.names.role_arn(role) for role in users.signing_roles]}
-    caller = {"kms:CallerAccount": users.names.account}
-    sign = {"StringEquals": {**caller, "kms:SigningAlgorithm": SIGNING_ALGORITHM}}
+    sign = {"StringEquals": {**own["StringEquals"], "kms:SigningAlgorithm": SIGNING_ALGORITHM}}
     return [
         allow_key_use("SignCheckpoints", "kms:Sign", signers, sign),
-        allow_key_use("AllowSignersToGetPublicKey", "kms:GetPublicKey", signers, {"StringEquals": caller}),
-        allow_key_use("AllowSignatureVerification", "kms:GetPublicKey Verify", account, {"StringEquals": caller}),
+        allow_key_use("AllowSignersToGetPublicKey", "kms:GetPublicKey", signers, own),
+        allow_key_use("AllowSignatureVerification", "kms:GetPublicKey Verify", account, own),
     ]
 
 
 def _account(key: str, names: Naming) -> list[Statement]:
     """Allow the account to administer the key, and to use it through services. The principal is the account, so each
     caller also needs an IAM policy."""
-    account, caller = {"AWS": names.root_arn}, {"kms:CallerAccount": names.account}
-    services = [f"{service}.{names.region}.amazonaws.com" for service in SERVICES[key]]
-    grants = {"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringEquals": caller}
+    account = {"AWS": names.root_arn}
     return [
         _administration(names),
-        allow_key_use("AllowUseThroughServices", USE, account, {"StringEquals": {**caller, "kms:ViaService": services}}),
-        allow_key_use("AllowGrantsForAwsResources", "kms:CreateGrant", account, grants),
+        allow_key_use("AllowUseThroughServices", USE, account, caller_conditions(names, *SERVICES[key])),
+        allow_key_use("AllowGrantsForAwsResources", "kms:CreateGrant", account, AWS_RESOURCE_GRANT | caller_conditions(names)),
     ]
 
 
 def _data_users(users: KeyUsers) -> list[Statement]:
     names = users.names
-    conditions = {
-        "StringEquals": {
-            "kms:CallerAccount": names.account,
-            "kms:ViaService": f"dynamodb.{names.region}.amazonaws.com",
-            "kms:EncryptionContext:aws:dynamodb:tableName": names.name("tokens"),
-            "kms:EncryptionContext:aws:dynamodb:subscriberId": names.account,
-        }
-    }
+    table = {"aws:dynamodb:tableName": names.name("tokens"), "aws:dynamodb:subscriberId": names.account}
     roles = {"AWS": [names.role_arn(role) for role in users.table_roles]}
-    return [allow_key_use("SecretLinksTable", "kms:Decrypt", roles, conditions)]
+    return [allow_key_use("SecretLinksTable", "kms:Decrypt", roles, caller_conditions(names, "dynamodb", context=table))]
 
 
 def _secret_users(users: KeyUsers) -> list[Statement]:
     names, rotation = users.names, {"AWS": users.names.role_arn(users.rotation_role)}
-    caller, encrypt = {"kms:CallerAccount": names.account}, "kms:Decrypt GenerateDataKey"
-    via_secrets_manager = {**caller, "kms:ViaService": f"secretsmanager.{names.region}.amazonaws.com"}
-    via_sqs = {**caller, "kms:ViaService": f"sqs.{names.region}.amazonaws.com"}
+    encrypt = "kms:Decrypt GenerateDataKey"
 
     def of_secret(arn: str) -> Conditions:
-        return {"StringEquals": via_secrets_manager, "StringLike": {"kms:EncryptionContext:SecretARN": arn}}
+        return caller_conditions(names, "secretsmanager") | {"StringLike": {"kms:EncryptionContext:SecretARN": arn}}
 
     return [
         *(
@@ -134,15 +152,8 @@ def _secret_users(users: KeyUsers) -> list[Statement]:
         ),
         allow_key_use("RotateSecrets", encrypt, rotation, of_secret(names.secret_arn("*"))),
         read_environment("RotationReadsEnvironment", names, users.rotation_role, users.rotation_role),
-        allow_key_use("RotationUsesDeadLetterQueue", encrypt, rotation, {"StringEquals": via_sqs}),
+        allow_key_use("RotationUsesDeadLetterQueue", encrypt, rotation, caller_conditions(names, "sqs")),
     ]
-
-
-def read_environment(sid: str, names: Naming, role: str, function: str) -> Statement:
-    """Allow Lambda to decrypt the environment variables of a function with the function's role."""
-    arn = names.arn("lambda", f"function:{names.name(function)}")
-    conditions = {"StringEquals": {"kms:CallerAccount": names.account, "kms:EncryptionContext:aws:lambda:FunctionArn": arn}}
-    return allow_key_use(sid, "kms:Decrypt", {"AWS": names.role_arn(role)}, conditions)
 
 
 def _log_users(users: KeyUsers) -> list[Statement]:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from components.contract import Contract, Process
-from components.iam.bucket_policies import key_use
 from components.iam.documents import Statement, allow
+from components.iam.key_policies import bucket_key_use
 from components.naming import Naming
 
 KEY_VARIABLE, ARCHIVE_VARIABLE = "GATEHOUSE_CHECKPOINT_KEY", "GATEHOUSE_CHECKPOINT_ARCHIVE"
@@ -39,11 +39,6 @@ def legacy_file_arns(urls: Sequence[str]) -> list[str]:
     return [f"arn:aws:s3:::{url.removeprefix('s3://')}" for url in urls]
 
 
-def write_checkpoints(names: Naming) -> Statement:
-    """Allow a role to add checkpoints. S3 Object Lock prevents that they are overwritten or deleted."""
-    return allow("WriteCheckpoints", "s3:PutObject", [checkpoint_arns(names)])
-
-
 def console_statements(names: Naming, legacy_files: Sequence[str]) -> list[Statement]:
     """Allow the console to read and write exports and exactly these legacy files, but not to delete any of them.
 
@@ -61,6 +56,6 @@ def key_statements(names: Naming, *, signers: Sequence[str], consoles: Sequence[
     decrypts exports on behalf of the roles `consoles`."""
     sign, transfer = ([names.role_arn(role) for role in roles] for roles in (signers, consoles))
     return {
-        "data": (key_use("Exports", names, "data", "kms:Decrypt GenerateDataKey", transfer),),
-        "logs": (key_use("WriteCheckpoints", names, "trail", "kms:GenerateDataKey", sign),),
+        "data": (bucket_key_use("Exports", names, "data", "kms:Decrypt GenerateDataKey", transfer),),
+        "logs": (bucket_key_use("WriteCheckpoints", names, "trail", "kms:GenerateDataKey", sign),),
     }

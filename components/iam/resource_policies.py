@@ -19,7 +19,9 @@ from components.naming import Naming
 
 ALARM_TOPIC = "alarms"
 NOTIFICATION_TOPIC = "notifications"
-NOTIFYING_SERVICES = ("events.rds", "backup", "budgets", "costalerts")
+NOTIFYING_SERVICES = {
+    "Service": [f"{service}.amazonaws.com" for service in ("events.rds", "backup", "budgets", "costalerts")],
+}
 """Services that publish to the notification topic: RDS events, AWS Backup, AWS Budgets and Cost Anomaly Detection."""
 
 
@@ -41,7 +43,7 @@ def notification_topic_policy(names: Naming) -> Document:
     own_account = {"StringEquals": {"aws:SourceAccount": names.account}}
     return document(
         deny_insecure_transport("sns:Publish", [arn]),
-        allow("AllowServiceNotifications", "sns:Publish", [arn], principal=_notifying_services(), conditions=own_account),
+        allow("AllowServiceNotifications", "sns:Publish", [arn], principal=NOTIFYING_SERVICES, conditions=own_account),
     )
 
 
@@ -51,7 +53,7 @@ def notification_key_statements(names: Naming) -> tuple[Statement, ...]:
     SNS sets the topic ARN as encryption context (SNS Developer Guide, "Key management").
     """
     topic = {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": names.arn("sns", names.name(NOTIFICATION_TOPIC))}}
-    return (allow_key_use("AllowServiceNotifications", "kms:Decrypt GenerateDataKey*", _notifying_services(), topic),)
+    return (allow_key_use("AllowServiceNotifications", "kms:Decrypt GenerateDataKey*", NOTIFYING_SERVICES, topic),)
 
 
 def queue_policy(names: Naming, function: str) -> Document:
@@ -106,7 +108,3 @@ def rest_api_policy(names: Naming, methods: Sequence[str]) -> Document:
         allow("AllowPublicInvoke", "execute-api:Invoke", arns, principal=ANYONE),
         deny_insecure_transport("execute-api:Invoke", [names.arn("execute-api", "*")]),
     )
-
-
-def _notifying_services() -> dict[str, list[str]]:
-    return {"Service": [f"{service}.amazonaws.com" for service in NOTIFYING_SERVICES]}

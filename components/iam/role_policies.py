@@ -1,10 +1,8 @@
 """Trust policies and permissions of the roles that the processes and the AWS services of a stack assume."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from components.contract import Contract, Process, Secret
+from components.contract import Contract, Process, Secret, Stack
 from components.iam import object_policies
 from components.iam.documents import Document, Statement, allow, document, trust
 from components.naming import Naming
@@ -37,56 +35,17 @@ class RoleDefinition:
     permissions: Document | None
 
 
-def role_definitions(
-    names: Naming,
-    contract: Contract,
-    *,
-    rds_proxy: bool = False,
-    collector: bool = False,
-    additional: Mapping[str, Sequence[Statement]] = MappingProxyType({}),
-) -> dict[str, RoleDefinition]:
-    """Return the roles of the contract's processes and of AWS services, by resource name.
-
-    rds_proxy: The application connects to the database through RDS Proxy.
-    collector: An OpenTelemetry collector runs in each task of an ECS service.
-    additional: Further statements for the task role of a process, by process.
-    """
-    roles = _service_roles(names, contract)
-    if rds_proxy:
-        # Source: RDS User Guide, "Setting up end-to-end IAM authentication for RDS Proxy".
-        roles[RDS_PROXY] = RoleDefinition(
-            "Connects RDS Proxy to the database with IAM authentication",
-            trust("rds.amazonaws.com", account=names.account, source_arn=names.arn("rds", "db-proxy:*")),
-            document(_connect_to_database(names, "db")),
-        )
-    for process in contract.processes.values():
-        trust_policy = _ecs_tasks(names)
-        with_collector = collector and bool(process.services)
-        roles[task_role(process)] = RoleDefinition(
-            f"Task role of the {process.name} process",
-            trust_policy,
-            _task(names, process, rds_proxy, with_collector, additional.get(process.name, ())),
-        )
+def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
+    """Return the roles of the stack's processes and Cores, and of AWS services, by resource name."""
+    roles = _service_roles(stack)
+    trust_policy = trust("ecs-tasks.amazonaws.com", account=stack.names.account, source_arn=stack.names.arn("ecs", "*"))
+    for process in stack.contract.tasks.values():
+        core = stack.settings.core_tasks.get(process.name)
+        owner = f"Core {core.name}" if core else f"{process.name} process"
+        roles[task_role(process)] = RoleDefinition(f"Task role of the {owner}", trust_policy, _task(stack, process))
         roles[execution_role(process)] = RoleDefinition(
-            f"Task execution role of the {process.name} process",
-            trust_policy,
-            _execution(names, process, collector=with_collector),
+            f"Task execution role of the {owner}", trust_policy, _execution(stack, process)
         )
-    return roles
-
-
-def core_role_definitions(names: Naming, contract: Contract) -> dict[str, RoleDefinition]:
-    """Return the roles of Cores that run in the stack. Their task roles have no permissions."""
-    roles = {}
-    for process in contract.cores.values():
-        core = process.name.removeprefix("core-")
-        execution = document(
-            *_pull_images(names, process.name),
-            write_log(names, process.name),
-            allow("InjectSecrets", "secretsmanager:GetSecretValue", [secret.arn for secret in process.secrets]),
-        )
-        roles[task_role(process)] = RoleDefinition(f"Task role of the Core {core}", _ecs_tasks(names), None)
-        roles[execution_role(process)] = RoleDefinition(f"Task execution role of the Core {core}", _ecs_tasks(names), execution)
     return roles
 
 
@@ -133,11 +92,6 @@ def table_users(contract: Contract) -> tuple[str, ...]:
     return (*processes, *functions)
 
 
-def publish_to_topic(topic_arn: str | None) -> list[Statement]:
-    """Return the permission to publish to the topic of the setting `notifications.topic_arn`, if one is set."""
-    return [allow("PublishNotifications", "sns:Publish", [topic_arn])] if topic_arn else []
-
-
 def write_log(names: Naming, process: str, *, describe: bool = False, stream: str = "") -> Statement:
     """Return the permission to write to the log group of a process, or to one of its streams."""
     actions = ["logs:CreateLogStream", "logs:PutLogEvents", *(["logs:DescribeLogStreams"] if describe else [])]
@@ -155,19 +109,16 @@ def send_to_dead_letter_queue(names: Naming, function: str) -> Statement:
     return allow("SendToDeadLetterQueue", "sqs:SendMessage", [names.arn("sqs", names.dead_letter_queue(function))])
 
 
-def _ecs_tasks(names: Naming) -> Document:
-    return trust("ecs-tasks.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*"))
-
-
-def _service_roles(names: Naming, contract: Contract) -> dict[str, RoleDefinition]:
+def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
     """Return the roles that AWS services assume."""
+    names = stack.names
     flow_log = names.arn("ec2", "vpc-flow-log/*")
     list_groups = allow("DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")])
-    return {
+    roles = {
         ROTATION_FUNCTION: RoleDefinition(
             "Role of the secret rotation function",
             trust("lambda.amazonaws.com", account=names.account),
-            _rotation(names, contract),
+            _rotation(names, stack.contract),
         ),
         "network-log": RoleDefinition(
             "Publishes VPC flow logs to CloudWatch Logs",
@@ -192,6 +143,14 @@ def _service_roles(names: Naming, contract: Contract) -> dict[str, RoleDefinitio
             _ecs_infrastructure(names),
         ),
     }
+    if stack.settings.database.proxy:
+        # Source: RDS User Guide, "Setting up end-to-end IAM authentication for RDS Proxy".
+        roles[RDS_PROXY] = RoleDefinition(
+            "Connects RDS Proxy to the database with IAM authentication",
+            trust("rds.amazonaws.com", account=names.account, source_arn=names.arn("rds", "db-proxy:*")),
+            document(_connect_to_database(names, "db")),
+        )
+    return roles
 
 
 def _connect_to_database(names: Naming, resource: str) -> Statement:
@@ -203,44 +162,46 @@ def _connect_to_database(names: Naming, resource: str) -> Statement:
     return allow("ConnectToDatabase", "rds-db:connect", [names.arn("rds-db", f"dbuser:{resource}-*/{DATABASE_USER}")])
 
 
-def _task(names: Naming, process: Process, rds_proxy: bool, collector: bool, additional: Sequence[Statement]) -> Document | None:
-    """Return the permissions of the application: its data stores, and telemetry if a collector runs in the task."""
+def _task(stack: Stack, process: Process) -> Document | None:
+    """Return the permissions of the application: its data stores, the topic of notifications, and telemetry if a collector runs
+    in the task. A Core has none."""
+    names, settings = stack.names, stack.settings
     statements: list[Statement] = []
     if "GATEHOUSE_REDIS_URL" in process.variables:
         cache = [f"replicationgroup:{names.name('cache')}", f"user:{names.name('app')}"]
         statements += [
-            _connect_to_database(names, "prx" if rds_proxy else "db"),
+            _connect_to_database(names, "prx" if settings.database.proxy else "db"),
             allow("ConnectToCache", "elasticache:Connect", [names.arn("elasticache", resource) for resource in cache]),
         ]
     if TABLE_VARIABLE in process.variables:
         actions = [action for service in process.services for action in TABLE_ACTIONS.get(service.name, ())]
         statements.append(allow("SecretLinksTable", actions, [names.table_arn("tokens")]))
     if object_policies.KEY_VARIABLE in process.variables:
-        statements.append(object_policies.write_checkpoints(names))
-    if collector:
+        # S3 Object Lock protects checkpoints from being overwritten or deleted.
+        statements.append(allow("WriteCheckpoints", "s3:PutObject", [object_policies.checkpoint_arns(names)]))
+    if stack.has_collector(process):
         statements += [send_traces(), write_log(names, process.name, stream=COLLECTOR_METRICS_STREAM)]
-    statements += additional
+    if process in object_policies.console_processes(stack.contract):
+        statements += object_policies.console_statements(names, settings.legacy_files)
+        if settings.notifications.topic_arn:
+            statements.append(allow("PublishNotifications", "sns:Publish", [settings.notifications.topic_arn]))
     return document(*statements) if statements else None
 
 
-def _execution(names: Naming, process: Process, *, collector: bool) -> Document:
+def _execution(stack: Stack, process: Process) -> Document:
     """Return the permissions of the ECS agent: pull images, write logs and read secrets. The policy of the KMS key allows
     decryption."""
-    secrets = [secret for secret in process.secrets if not secret.managed or secret.arn]
-    managed = [secret for secret in process.secrets if secret.managed and not secret.arn]
-    statements = [*_pull_images(names, "runtime", *([COLLECTOR] if collector else [])), write_log(names, process.name)]
+    names = stack.names
+    secrets = [_secret_arn(names, secret) for secret in process.secrets if not secret.managed or secret.arn]
+    images = [process.name] if process.name in stack.contract.cores else ["runtime"]
+    images += [COLLECTOR] if stack.has_collector(process) else []
+    statements = [*_pull_images(names, *images), write_log(names, process.name)]
     if secrets:
-        arns = [_secret_arn(names, secret) for secret in secrets]
-        statements.append(allow("InjectSecrets", "secretsmanager:GetSecretValue", arns))
-    if managed:
-        statements.append(
-            allow(
-                "InjectManagedSecrets",
-                "secretsmanager:GetSecretValue",
-                [names.managed_secret_arn],
-                conditions={"StringEquals": {"secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn": names.database_arn}},
-            )
-        )
+        statements.append(allow("InjectSecrets", "secretsmanager:GetSecretValue", secrets))
+    if len(secrets) < len(process.secrets):
+        own_database = {"StringEquals": {"secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn": names.database_arn}}
+        read, arns = "secretsmanager:GetSecretValue", [names.managed_secret_arn]
+        statements.append(allow("InjectManagedSecrets", read, arns, conditions=own_database))
     return document(*statements)
 
 

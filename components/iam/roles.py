@@ -1,15 +1,95 @@
-"""The IAM roles of a stack."""
+"""The IAM roles of a stack and their permissions boundary."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs, with_dependencies
-from components.iam.documents import render
+from components.iam.documents import Document, action_list, allow, deny, document, render
 from components.iam.role_policies import RoleDefinition
 from components.naming import tags
+
+USED = tuple(
+    action
+    for actions in (
+        "backup:CopyIntoBackupVault DescribeBackupVault TagResource",
+        "cloudwatch:GetMetricData PutMetricData",
+        "dynamodb:BatchGetItem ConditionCheckItem DeleteBackup DeleteItem Describe* GetItem ListTagsOfResource PutItem Query "
+        "StartAwsBackupJob UpdateItem",
+        "ecr:BatchCheckLayerAvailability BatchGetImage GetAuthorizationToken GetDownloadUrlForLayer",
+        "elasticache:Connect",
+        "elasticloadbalancing:DeregisterTargets Describe* ModifyListener ModifyRule RegisterTargets",
+        "events:DeleteRule DescribeRule DisableRule EnableRule ListTargetsByRule ListRules PutRule PutTargets RemoveTargets",
+        "kms:CreateGrant Decrypt DescribeKey Encrypt GenerateDataKey* GetPublicKey ReEncrypt* Sign Verify",
+        "logs:CreateLogGroup CreateLogStream DescribeLogGroups DescribeLogStreams FilterLogEvents GetLogEvents PutLogEvents "
+        "PutRetentionPolicy",
+        "rds-db:connect",
+        "rds:AddTagsToResource CopyDBSnapshot CreateDBSnapshot DeleteDBSnapshot Describe* ListTagsForResource",
+        "s3:AbortMultipartUpload DeleteObject Get* List* PutBucketNotification PutInventoryConfiguration PutObject "
+        "PutObjectRetention PutObjectTagging Replicate*",
+        "secretsmanager:DescribeSecret GetSecretValue PutSecretValue UpdateSecretVersionStage",
+        "sns:Publish",
+        "sqs:SendMessage",
+        "tag:GetResources",
+        "ssmmessages:CreateControlChannel CreateDataChannel OpenControlChannel OpenDataChannel",
+        "xray:PutTelemetryRecords PutTraceSegments",
+    )
+    for action in action_list(actions)
+)
+"""Actions that at least one role of the stack needs. The policy of each role limits them to exact ARNs."""
+
+DENIED = {
+    # A principal that writes policies or assumes other roles can obtain any permission.
+    "DenyIdentityChanges": ("iam:*", "organizations:*", "account:*", "sts:AssumeRole*"),
+    "DenyAuditChanges": ("cloudtrail:*", "config:*", "guardduty:*", "securityhub:*", "access-analyzer:*"),
+    "DenyBackupChanges": (
+        *("backup:Delete*", "backup:DisassociateRecoveryPoint", "backup:PutBackupVault*", "backup:UpdateRecoveryPoint*"),
+        *("s3:BypassGovernanceRetention", "s3:PutBucketObjectLockConfiguration"),
+    ),
+    "DenyProtectionChanges": (
+        *("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DisableKey*", "kms:UpdatePrimaryRegion"),
+        *("s3:PutBucketPolicy", "s3:DeleteBucket*", "s3:PutBucketPublicAccessBlock", "s3:PutEncryptionConfiguration"),
+        *("s3:PutBucketVersioning", "s3:PutBucketAcl", "s3:PutObjectAcl"),
+        *("secretsmanager:PutResourcePolicy", "secretsmanager:DeleteSecret", "secretsmanager:DeleteResourcePolicy"),
+        *("logs:DeleteLogGroup", "logs:DeleteDataProtectionPolicy", "logs:PutDataProtectionPolicy", "logs:Unmask"),
+    ),
+}
+"""Actions that are denied to every role, by statement id. The deny takes precedence over a role's policy and over `USED`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermissionsBoundaryArgs(StackArgs):
+    """Arguments of `PermissionsBoundary`.
+
+    regions: Regions to which the roles can send requests.
+    """
+
+    regions: Sequence[str]
+
+
+class PermissionsBoundary(Component):
+    """The managed policy that every role of the stack has as its permissions boundary.
+
+    Why: Effective permissions are the intersection of the role's policies and the boundary. Even with an overly permissive
+    policy, a role cannot change identities, use other regions, or change audit trail, backups and protection settings. The
+    boundary also limits permissions granted by key policies.
+    Cost: none. Controls: GH-IAM-007.
+    """
+
+    def __init__(self, name: str, args: PermissionsBoundaryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:iam:PermissionsBoundary", name, args, opts)
+        policy = aws.iam.Policy(
+            name,
+            name=args.names.name("boundary"),
+            description="Permissions boundary of all roles in this stack",
+            policy=render(boundary_policy(args.regions)),
+            tags=tags("internal"),
+            opts=self.child,
+        )
+        self.arn = policy.arn
+        self.register_outputs({"arn": self.arn})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +136,12 @@ class Roles(Component):
             name, name="permissions", role=role.name, policy=render(definition.permissions), opts=self.child
         )
         return with_dependencies(role.arn, policy.id)
+
+
+def boundary_policy(regions: Sequence[str]) -> Document:
+    """Return the boundary document. Source: IAM User Guide, "Permissions boundaries for IAM entities"."""
+    conditions = {"StringEquals": {"aws:RequestedRegion": list(dict.fromkeys(regions))}}
+    return document(
+        allow("AllowUsedActions", USED, ["*"], conditions=conditions),
+        *(deny(sid, actions, ["*"], principal=None) for sid, actions in DENIED.items()),
+    )

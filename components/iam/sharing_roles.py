@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from components.contract import Contract, Function
+from components.contract import Contract
 from components.iam.documents import Document, Statement, allow, document, trust
 from components.iam.key_policies import read_environment
 from components.iam.role_policies import TABLE_ACTIONS, RoleDefinition, function_role, send_traces, write_log
@@ -18,14 +18,9 @@ def access_log(function: str) -> str:
     return f"{function}-access"
 
 
-def function_arn(names: Naming, function: str) -> str:
-    """Return the ARN of a Lambda function of the contract."""
-    return names.arn("lambda", f"function:{names.name(function)}")
-
-
 def function_arns(names: Naming, contract: Contract) -> tuple[str, ...]:
     """Return the ARNs of the functions of the stack."""
-    return tuple(function_arn(names, name) for name in contract.functions)
+    return tuple(names.arn("lambda", f"function:{names.name(name)}") for name in contract.functions)
 
 
 def log_groups(contract: Contract) -> tuple[str, ...]:
@@ -33,19 +28,15 @@ def log_groups(contract: Contract) -> tuple[str, ...]:
     return tuple(group for name in contract.functions for group in (name, access_log(name)))
 
 
-def stages(contract: Contract) -> dict[str, str]:
-    """Return the stage of each REST API, by service."""
-    return {function.service.name: STAGE for function in contract.functions.values()}
-
-
 def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> dict[str, RoleDefinition]:
     """Return the roles of the functions by resource name, and with `log_role` the role of API Gateway's access logs."""
-    roles = {
-        function_role(name): RoleDefinition(
-            f"Role of the {name} function", trust("lambda.amazonaws.com", account=names.account), _function(names, function)
-        )
-        for name, function in contract.functions.items()
-    }
+    roles = {}
+    for name, function in contract.functions.items():
+        # The readiness check reads the table.
+        read_table = allow("SecretLinksTable", TABLE_ACTIONS[function.service.name], [names.table_arn("tokens")])
+        permissions = document(read_table, write_log(names, name), send_traces())
+        trust_policy = trust("lambda.amazonaws.com", account=names.account)
+        roles[function_role(name)] = RoleDefinition(f"Role of the {name} function", trust_policy, permissions)
     if log_role:
         roles[API_LOG_ROLE] = RoleDefinition(
             "Delivers logs of the account's REST APIs to CloudWatch Logs",
@@ -63,15 +54,6 @@ def key_statements(names: Naming, contract: Contract) -> Mapping[str, tuple[Stat
         read_environment(f"{name.capitalize()}ReadsEnvironment", names, function_role(name), name) for name in contract.functions
     )
     return {"secrets": tuple(statements)}
-
-
-def _function(names: Naming, function: Function) -> Document:
-    """Return the permissions of the function: a read of the table for the readiness check, its log group and its traces."""
-    return document(
-        allow("SecretLinksTable", TABLE_ACTIONS[function.service.name], [names.table_arn("tokens")]),
-        write_log(names, function.name),
-        send_traces(),
-    )
 
 
 def _api_logging(names: Naming) -> Document:

@@ -7,17 +7,16 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import Component
 from components.contract import ContractService
 from components.iam.documents import render
 from components.iam.resource_policies import ALARM_TOPIC, alarm_topic_policy
 from components.monitoring import metric_alarms
 from components.monitoring.dashboard import MonitoredResources, dashboard_body
 from components.monitoring.metric_alarms import Alarm, alarm_description, metric_alarm
-from components.monitoring.topics import email_topic
+from components.monitoring.topics import TopicArgs, email_topic
 from components.naming import Naming, tags
 from components.settings.data import DatabaseSettings
-from components.settings.operations import MonitoringSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +36,15 @@ class EventRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlarmsArgs(StackArgs):
+class AlarmsArgs(TopicArgs):
     """Arguments of `Alarms`.
 
     monitoring: Thresholds, e-mail addresses and URL of the runbooks.
-    key_arn: KMS key of the topic.
     resources: Monitored resources.
     database: Storage of the database, from which a threshold follows.
     certificate_arn: Certificate of the load balancer.
     """
 
-    monitoring: MonitoringSettings
-    key_arn: pulumi.Input[str]
     resources: MonitoredResources
     database: DatabaseSettings
     certificate_arn: pulumi.Input[str]
@@ -64,14 +60,13 @@ class Alarms(Component):
     Controls: GH-CW-003, GH-CW-005, GH-SNS-001.
     """
 
-    topic_arn: pulumi.Output[str]
     service_alarms: dict[str, list[pulumi.Output[str]]]
     """Names of the alarms that roll back a deployment, by service."""
 
     def __init__(self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:Alarms", name, args, opts)
-        names, resources, policy = args.names, args.resources, alarm_topic_policy(args.names)
-        self.topic_arn = email_topic(name, names.name(ALARM_TOPIC), policy, args.monitoring.emails, args.key_arn, self)
+        names, resources = args.names, args.resources
+        self.topic_arn = email_topic(name, ALARM_TOPIC, alarm_topic_policy(names), args, self)
         for alarm in (
             *metric_alarms.load_balancer_alarms(resources.load_balancer, args.monitoring.error_alarm_threshold),
             *(row for ecs in resources.ecs_services for row in metric_alarms.ecs_service_alarms(ecs, resources.cluster, names)),
@@ -84,7 +79,9 @@ class Alarms(Component):
         self._service_alarms(args)
         for rule in event_rules(names):
             self._event_rule(rule, args)
-        self._dashboard(name, args)
+        probe = bool(args.monitoring.probe_interval_minutes)
+        body = pulumi.Output.json_dumps(dashboard_body(names, resources, args.monitoring.runbooks_url, probe=probe))
+        aws.cloudwatch.Dashboard(name, dashboard_name=names.name("overview"), dashboard_body=body, opts=self.child)
         self.register_outputs({"topicArn": self.topic_arn, "serviceAlarms": self.service_alarms})
 
     def rollback_alarms(self, services: Sequence[ContractService]) -> list[pulumi.Output[str]]:
@@ -146,13 +143,6 @@ class Alarms(Component):
             opts=self.child,
         )
         aws.cloudwatch.EventTarget(event.name, rule=rule.name, arn=self.topic_arn, target_id="alarms", opts=self.child)
-
-    def _dashboard(self, name: str, args: AlarmsArgs) -> None:
-        probe = bool(args.monitoring.probe_interval_minutes)
-        body = dashboard_body(args.names, args.resources, args.monitoring.runbooks_url, probe=probe)
-        aws.cloudwatch.Dashboard(
-            name, dashboard_name=args.names.name("overview"), dashboard_body=pulumi.Output.json_dumps(body), opts=self.child
-        )
 
 
 def event_rules(names: Naming) -> Iterator[EventRule]:

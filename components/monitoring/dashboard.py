@@ -95,27 +95,22 @@ def _alarm_states(names: Naming, resources: MonitoredResources, probe: bool) -> 
 
 
 def _load_balanced_service(names: Naming, service: str, resources: MonitoredResources) -> Iterator[Widget]:
-    def series(metric: str, stat: str, label: str) -> list[list[Any]]:
-        groups = zip(resources.target_groups[service], ("blue", "green"), strict=False)
+    def series(*metrics: tuple[str, str, str]) -> list[list[Any]]:
         return [
-            [
-                *("AWS/ApplicationELB", metric, "LoadBalancer", resources.load_balancer, "TargetGroup", group),
-                {"stat": stat, "label": f"{label} ({color})"},
-            ]
-            for group, color in groups
+            _series(
+                ("AWS/ApplicationELB", metric, "LoadBalancer", resources.load_balancer, "TargetGroup", group),
+                f"{label} ({color})",
+                stat,
+            )
+            for metric, stat, label in metrics
+            for group, color in zip(resources.target_groups[service], ("blue", "green"), strict=False)
         ]
 
-    yield _graph(names, f"{service}: requests per minute", series("RequestCount", "Sum", "requests"), stacked=True)
-    yield _graph(
-        names,
-        f"{service}: errors per minute",
-        [*series("HTTPCode_Target_5XX_Count", "Sum", "5xx"), *series("HTTPCode_Target_4XX_Count", "Sum", "4xx")],
-    )
-    yield _graph(
-        names,
-        f"{service}: latency in seconds",
-        [*series("TargetResponseTime", "p50", "p50"), *series("TargetResponseTime", "p99", "p99")],
-    )
+    errors = series(("HTTPCode_Target_5XX_Count", "Sum", "5xx"), ("HTTPCode_Target_4XX_Count", "Sum", "4xx"))
+    latency = series(("TargetResponseTime", "p50", "p50"), ("TargetResponseTime", "p99", "p99"))
+    yield _graph(names, f"{service}: requests per minute", series(("RequestCount", "Sum", "requests")), stacked=True)
+    yield _graph(names, f"{service}: errors per minute", errors)
+    yield _graph(names, f"{service}: latency in seconds", latency)
 
 
 def _synthetic_probe(names: Naming, resources: MonitoredResources) -> Iterator[Widget]:
@@ -123,16 +118,16 @@ def _synthetic_probe(names: Naming, resources: MonitoredResources) -> Iterator[W
         ("ServiceUp", "Minimum", "Synthetic probe: availability (1 is up)", 1),
         ("ResponseSeconds", "Maximum", "Synthetic probe: response time in seconds", None),
     ):
-        series = [[names.namespace, metric, "Service", name, {"stat": stat, "label": name}] for name in resources.services]
+        series = [_series((names.namespace, metric, "Service", name), name, stat) for name in resources.services]
         yield _graph(names, title, series, maximum=maximum)
 
 
 def _function(names: Naming, service: str, stage: str) -> Iterator[Widget]:
     def api(metric: str, stat: str, label: str) -> list[Any]:
-        return ["AWS/ApiGateway", metric, "ApiName", names.name(service), "Stage", stage, {"stat": stat, "label": label}]
+        return _series(("AWS/ApiGateway", metric, "ApiName", names.name(service), "Stage", stage), label, stat)
 
     def function(metric: str, stat: str, label: str) -> list[Any]:
-        return ["AWS/Lambda", metric, "FunctionName", names.name(service), {"stat": stat, "label": label}]
+        return _series(("AWS/Lambda", metric, "FunctionName", names.name(service)), label, stat)
 
     concurrency = [function("ConcurrentExecutions", "Maximum", "concurrent"), function("Throttles", "Sum", "throttled")]
     yield _graph(names, f"{service}: requests per minute", [api("Count", "Sum", "requests")], stacked=True)
@@ -141,74 +136,65 @@ def _function(names: Naming, service: str, stage: str) -> Iterator[Widget]:
     yield _graph(names, f"{service}: concurrency", concurrency)
 
 
-def _gateway_logs(names: Naming) -> Iterator[Widget]:
-    group = names.log_group("gateway")
-    denied = 'filter event = "request" and code != "VALID" | stats count(*) as requests by code'
-    errors = 'filter level = "error" | sort ts desc | limit 20'
-    yield _log_query(names, "Denied requests by code", group, denied)
-    yield _log_query(names, "Errors of the gateway", group, errors, view="table")
-
-
 def _key_usage(names: Naming) -> Iterator[Widget]:
     """Metrics that the gateway publishes in embedded metric format."""
-
-    def search(dimension: str, metric: str) -> list[list[Any]]:
+    for title, dimension, metric in (
+        ("Key verifications per minute, by code", "Code", "KeyDecisions"),
+        ("Requests per minute, by Core", "Core", "CoreRequests"),
+        ("Unusual key usage", "Kind", "UnusualUse"),
+    ):
         expression = f"SEARCH('{{{names.namespace},{dimension}}} MetricName=\"{metric}\"', 'Sum', 60)"
-        return [[{"expression": expression, "label": "", "id": metric.lower()}]]
+        yield _graph(names, title, [[{"expression": expression, "label": "", "id": metric.lower()}]], stacked=True)
 
-    yield _graph(names, "Key verifications per minute, by code", search("Code", "KeyDecisions"), stacked=True)
-    yield _graph(names, "Requests per minute, by Core", search("Core", "CoreRequests"), stacked=True)
-    yield _graph(names, "Unusual key usage", search("Kind", "UnusualUse"), stacked=True)
+
+def _gateway_logs(names: Naming) -> Iterator[Widget]:
+    for title, view, query in (
+        ("Denied requests by code", "bar", 'filter event = "request" and code != "VALID" | stats count(*) as requests by code'),
+        ("Errors of the gateway", "table", 'filter level = "error" | sort ts desc | limit 20'),
+    ):
+        source = f"SOURCE '{names.log_group('gateway')}' | {query}"
+        yield {"type": "log", "properties": {"title": title, "region": names.region, "view": view, "query": source}}
 
 
 def _ecs_services(names: Naming, resources: MonitoredResources) -> Iterator[Widget]:
-    for metric, title in (
-        ("CPUUtilization", "CPU of ECS services in percent"),
-        ("MemoryUtilization", "Memory of ECS services in percent"),
-    ):
-        series = [
-            ["AWS/ECS", metric, "ClusterName", resources.cluster, "ServiceName", names.name(service), {"label": service}]
-            for service in resources.ecs_services
-        ]
-        yield _graph(names, title, series, maximum=100)
+    for kind in ("CPU", "Memory"):
+        metric = ("AWS/ECS", f"{kind}Utilization", "ClusterName", resources.cluster, "ServiceName")
+        series = [_series((*metric, names.name(service)), service) for service in resources.ecs_services]
+        yield _graph(names, f"{kind} of ECS services in percent", series, maximum=100)
 
 
 def _stores(names: Naming, resources: MonitoredResources) -> Iterator[Widget]:
-    def database(metric: str, label: str) -> list[Any]:
-        return ["AWS/RDS", metric, "DBInstanceIdentifier", resources.database, {"label": label}]
-
-    nodes = [
-        ["AWS/ElastiCache", "EngineCPUUtilization", "CacheClusterId", node, {"label": node}] for node in resources.cache_nodes
-    ]
-    yield _graph(names, "Database: CPU in percent", [database("CPUUtilization", "CPU")], maximum=100)
-    yield _graph(names, "Database: connections", [database("DatabaseConnections", "connections")])
+    cpu, connections = (
+        _series(("AWS/RDS", metric, "DBInstanceIdentifier", resources.database), label)
+        for metric, label in (("CPUUtilization", "CPU"), ("DatabaseConnections", "connections"))
+    )
+    nodes = [_series(("AWS/ElastiCache", "EngineCPUUtilization", "CacheClusterId", node), node) for node in resources.cache_nodes]
+    yield _graph(names, "Database: CPU in percent", [cpu], maximum=100)
+    yield _graph(names, "Database: connections", [connections])
     yield _graph(names, "Cache: CPU in percent", nodes, maximum=100)
 
 
 def _maintenance(names: Naming, resources: MonitoredResources) -> Iterator[Widget]:
     throttles = [
-        ["AWS/DynamoDB", f"{kind}ThrottleEvents", "TableName", resources.table, {"stat": "Sum", "label": f"{kind.lower()}s"}]
+        _series(("AWS/DynamoDB", f"{kind}ThrottleEvents", "TableName", resources.table), f"{kind.lower()}s", "Sum")
         for kind in ("Read", "Write")
     ]
     invocations = [
-        ["AWS/Lambda", metric, "FunctionName", resources.rotation_function, {"stat": "Sum", "label": metric.lower()}]
+        _series(("AWS/Lambda", metric, "FunctionName", resources.rotation_function), metric.lower(), "Sum")
         for metric in ("Invocations", "Errors")
     ]
-    dead_letters = [
-        *("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", resources.dead_letter_queue),
-        {"stat": "Maximum", "label": "messages"},
-    ]
+    dead_letters = ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", resources.dead_letter_queue)
     yield _graph(names, "Secret links table: throttled requests per minute", throttles)
     yield _graph(names, "Secret rotation: invocations per minute", invocations)
-    yield _graph(names, "Secret rotation: dead-letter queue", [dead_letters])
+    yield _graph(names, "Secret rotation: dead-letter queue", [_series(dead_letters, "messages", "Maximum")])
+
+
+def _series(metric: Sequence[Text], label: str, stat: str = "") -> list[Any]:
+    """Return a series of a graph. `metric`: namespace, name, and name and value of each dimension."""
+    return [*metric, {"stat": stat, "label": label} if stat else {"label": label}]
 
 
 def _graph(names: Naming, title: str, metrics: list[list[Any]], *, maximum: int | None = None, stacked: bool = False) -> Widget:
     axis: dict[str, Any] = {"left": {"min": 0, **({"max": maximum} if maximum else {})}}
     properties = {"title": title, "region": names.region, "view": "timeSeries", "period": 60, "metrics": metrics, "yAxis": axis}
     return {"type": "metric", "properties": {**properties, "stacked": stacked}}
-
-
-def _log_query(names: Naming, title: str, group: str, query: str, view: str = "bar") -> Widget:
-    text = f"SOURCE '{group}' | {query}"
-    return {"type": "log", "properties": {"title": title, "region": names.region, "view": view, "query": text}}

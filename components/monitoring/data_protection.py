@@ -27,8 +27,6 @@ class DataProtection(Component):
     Cost: 0.12 USD per GB of scanned logs. Controls: GH-CW-001, GH-CW-002, GH-CW-006.
     """
 
-    log_group: pulumi.Output[str]
-
     def __init__(self, name: str, args: LogArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:DataProtection", name, args, opts)
         group_name = args.names.log_group(LOG_GROUP)

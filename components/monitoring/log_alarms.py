@@ -98,7 +98,8 @@ def account_filters() -> Iterator[LogFilter]:
         '{ ($.eventName = "ConsoleLogin") && ($.errorMessage = "Failed authentication") }',
         threshold=3,
     )
-    for name, (description, source, calls) in ACCOUNT_CHANGES.items():
+    for name, (description, changes) in ACCOUNT_CHANGES.items():
+        source, _, calls = changes.rpartition(":")
         events = " || ".join(f'($.eventName = "{call}")' for call in calls.split())
         pattern = f'{{ ($.eventSource = "{source}.amazonaws.com") && ({events}) }}' if source else f"{{ {events} }}"
         yield LogFilter(name, description, pattern)
@@ -128,69 +129,58 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
 ACCOUNT_CHANGES = {
     "cis-iam-changes": (
         "An IAM policy changed.",
-        "",
         "PutGroupPolicy DeleteGroupPolicy AttachGroupPolicy DetachGroupPolicy PutRolePolicy DeleteRolePolicy AttachRolePolicy "
         "DetachRolePolicy PutUserPolicy DeleteUserPolicy AttachUserPolicy DetachUserPolicy CreatePolicy DeletePolicy "
         "CreatePolicyVersion DeletePolicyVersion",
     ),
     "cis-trail-changes": (
         "A CloudTrail trail was changed or stopped.",
-        "",
         "CreateTrail UpdateTrail DeleteTrail StartLogging StopLogging",
     ),
     "cis-key-deletion": (
         "A KMS key was disabled or scheduled for deletion. Data encrypted with it becomes unreadable.",
-        "kms",
-        "DisableKey ScheduleKeyDeletion",
+        "kms:DisableKey ScheduleKeyDeletion",
     ),
     "cis-bucket-policies": (
         "The policy, ACL, CORS, lifecycle or replication configuration of a bucket changed.",
-        "s3",
-        "PutBucketAcl PutBucketPolicy PutBucketCors PutBucketLifecycle PutBucketReplication "
+        "s3:PutBucketAcl PutBucketPolicy PutBucketCors PutBucketLifecycle PutBucketReplication "
         "DeleteBucketPolicy DeleteBucketCors DeleteBucketLifecycle DeleteBucketReplication",
     ),
     "cis-config-changes": (
         "AWS Config was changed or stopped.",
-        "config",
-        "StopConfigurationRecorder DeleteDeliveryChannel PutDeliveryChannel PutConfigurationRecorder",
+        "config:StopConfigurationRecorder DeleteDeliveryChannel PutDeliveryChannel PutConfigurationRecorder",
     ),
     "cis-security-groups": (
         "A security group or one of its rules changed.",
-        "",
         "AuthorizeSecurityGroupIngress AuthorizeSecurityGroupEgress RevokeSecurityGroupIngress RevokeSecurityGroupEgress "
         "CreateSecurityGroup DeleteSecurityGroup ModifySecurityGroupRules",
     ),
     "cis-network-acls": (
         "A network ACL changed.",
-        "",
         "CreateNetworkAcl CreateNetworkAclEntry DeleteNetworkAcl DeleteNetworkAclEntry ReplaceNetworkAclEntry "
         "ReplaceNetworkAclAssociation",
     ),
     "cis-gateways": (
         "An internet gateway or customer gateway changed.",
-        "",
         "CreateCustomerGateway DeleteCustomerGateway AttachInternetGateway CreateInternetGateway DeleteInternetGateway "
         "DetachInternetGateway",
     ),
     "cis-routes": (
         "A route table changed.",
-        "ec2",
-        "CreateRoute CreateRouteTable ReplaceRoute ReplaceRouteTableAssociation DeleteRouteTable DeleteRoute "
+        "ec2:CreateRoute CreateRouteTable ReplaceRoute ReplaceRouteTableAssociation DeleteRouteTable DeleteRoute "
         "DisassociateRouteTable",
     ),
     "cis-vpcs": (
         "A VPC or VPC peering connection changed.",
-        "",
         "CreateVpc DeleteVpc ModifyVpcAttribute AcceptVpcPeeringConnection CreateVpcPeeringConnection DeleteVpcPeeringConnection "
         "RejectVpcPeeringConnection AttachClassicLinkVpc DetachClassicLinkVpc DisableVpcClassicLink EnableVpcClassicLink",
     ),
     "cis-organization": (
         "The AWS organization of the account changed.",
-        "organizations",
-        "AcceptHandshake AttachPolicy CancelHandshake CreateAccount CreateOrganization CreateOrganizationalUnit CreatePolicy "
-        "DeclineHandshake DeleteOrganization DeleteOrganizationalUnit DeletePolicy DetachPolicy DisablePolicyType "
+        "organizations:AcceptHandshake AttachPolicy CancelHandshake CreateAccount CreateOrganization CreateOrganizationalUnit "
+        "CreatePolicy DeclineHandshake DeleteOrganization DeleteOrganizationalUnit DeletePolicy DetachPolicy DisablePolicyType "
         "EnableAllFeatures EnablePolicyType InviteAccountToOrganization LeaveOrganization MoveAccount "
         "RemoveAccountFromOrganization UpdateOrganizationalUnit UpdatePolicy",
     ),
 }
-"""Description, event source and API calls of each filter over CloudTrail events. The source is "" where the calls name it."""
+"""Description and API calls of each filter over CloudTrail events. A prefix names the service if several have such a call."""

@@ -72,20 +72,11 @@ def target_group_alarms(
 ) -> Iterator[Alarm]:
     """Yield alarms of a service behind the load balancer, over both of its target groups."""
     dimensions = [{"LoadBalancer": load_balancer, "TargetGroup": label} for label in labels]
-    yield Alarm(
-        f"{service}-5xx",
-        f"The {service} service returns 5xx errors. Search its log group for level error.",
-        "errors",
-        Metric(LOAD_BALANCER, "HTTPCode_Target_5XX_Count", dimensions),
-        errors_max,
-        evaluation=ONCE,
-    )
-    yield Alarm(
-        f"{service}-latency",
-        f"The p99 latency of the {service} service is high. Check CPU of the ECS service, then of the database.",
-        "latency",
-        Metric(LOAD_BALANCER, "TargetResponseTime", dimensions, "p99"),
-        latency_s_max,
+    yield from _errors_and_latency(
+        service,
+        (Metric(LOAD_BALANCER, "HTTPCode_Target_5XX_Count", dimensions), errors_max),
+        (Metric(LOAD_BALANCER, "TargetResponseTime", dimensions, "p99"), latency_s_max),
+        ("Search its log group for level error.", "Check CPU of the ECS service, then of the database."),
     )
     yield Alarm(
         f"{service}-unhealthy",
@@ -98,20 +89,11 @@ def target_group_alarms(
 def function_alarms(service: str, names: Naming, *, stage: str, errors_max: int, latency_s_max: int) -> Iterator[Alarm]:
     """Yield alarms of a service that runs as a Lambda function behind a REST API. Both have the name of the service."""
     api, function = [{"ApiName": names.name(service), "Stage": stage}], [{"FunctionName": names.name(service)}]
-    yield Alarm(
-        f"{service}-5xx",
-        f"The {service} service returns 5xx errors. Check the log group of its function, then its access log.",
-        "errors",
-        Metric(REST_API, "5XXError", api),
-        errors_max,
-        evaluation=ONCE,
-    )
-    yield Alarm(
-        f"{service}-latency",
-        f"The p99 latency of the {service} service is high. Check cold starts and memory of its function.",
-        "latency",
-        Metric(REST_API, "Latency", api, "p99"),
-        latency_s_max * 1000,
+    yield from _errors_and_latency(
+        service,
+        (Metric(REST_API, "5XXError", api), errors_max),
+        (Metric(REST_API, "Latency", api, "p99"), latency_s_max * 1000),
+        ("Check the log group of its function, then its access log.", "Check cold starts and memory of its function."),
     )
     yield Alarm(
         f"{service}-throttles",
@@ -128,23 +110,26 @@ def function_alarms(service: str, names: Naming, *, stage: str, errors_max: int,
     )
 
 
+def _errors_and_latency(
+    service: str, errors: tuple[Metric, float], latency: tuple[Metric, float], checks: tuple[str, str]
+) -> Iterator[Alarm]:
+    """Yield the alarms on 5xx errors and on latency, each with its metric, threshold and first check."""
+    text = f"The {service} service returns 5xx errors. {checks[0]}"
+    yield Alarm(f"{service}-5xx", text, "errors", *errors, evaluation=ONCE)
+    text = f"The p99 latency of the {service} service is high. {checks[1]}"
+    yield Alarm(f"{service}-latency", text, "latency", *latency)
+
+
 def ecs_service_alarms(name: str, cluster: pulumi.Input[str], names: Naming) -> Iterator[Alarm]:
     """Yield alarms on CPU and memory of an ECS service."""
-    dimensions = [{"ClusterName": cluster, "ServiceName": names.name(name)}]
-    yield Alarm(
-        f"{name}-cpu",
-        f"CPU utilization of the ECS service {name} is high. Raise its tasks_max.",
-        "saturation",
-        Metric("AWS/ECS", "CPUUtilization", dimensions, "Average"),
-        90,
-    )
-    yield Alarm(
-        f"{name}-memory",
-        f"Memory utilization of the ECS service {name} is high. Raise its memory_mib.",
-        "saturation",
-        Metric("AWS/ECS", "MemoryUtilization", dimensions, "Maximum"),
-        85,
-    )
+    for kind, statistic, threshold, setting in (("CPU", "Average", 90, "tasks_max"), ("Memory", "Maximum", 85, "memory_mib")):
+        yield Alarm(
+            f"{name}-{kind.lower()}",
+            f"{kind} utilization of the ECS service {name} is high. Raise its {setting}.",
+            "saturation",
+            Metric("AWS/ECS", f"{kind}Utilization", [{"ClusterName": cluster, "ServiceName": names.name(name)}], statistic),
+            threshold,
+        )
 
 
 def database_alarms(identifier: pulumi.Input[str], storage_gib: int) -> Iterator[Alarm]:
@@ -169,21 +154,23 @@ def database_alarms(identifier: pulumi.Input[str], storage_gib: int) -> Iterator
 
 def cache_node_alarms(node: str, names: Naming) -> Iterator[Alarm]:
     """Yield alarms on CPU and memory of a cache node, given by its full id."""
-    name, dimensions = node.removeprefix(names.name("")), [{"CacheClusterId": node}]
-    yield Alarm(
-        f"{name}-cpu",
-        "CPU utilization of the cache engine is high, which slows down rate limit checks. Raise cache.node_type.",
-        "cache",
-        Metric("AWS/ElastiCache", "EngineCPUUtilization", dimensions, "Average"),
-        80,
-    )
-    yield Alarm(
-        f"{name}-memory",
-        "Memory usage of the cache is high. A full cache rejects writes. Raise cache.node_type.",
-        "cache",
-        Metric("AWS/ElastiCache", "DatabaseMemoryUsagePercentage", dimensions, "Maximum"),
-        80,
-    )
+    name = node.removeprefix(names.name(""))
+    for kind, metric, statistic, condition in (
+        (
+            "cpu",
+            "EngineCPUUtilization",
+            "Average",
+            "CPU utilization of the cache engine is high, which slows down rate limit checks.",
+        ),
+        ("memory", "DatabaseMemoryUsagePercentage", "Maximum", "Memory usage of the cache is high. A full cache rejects writes."),
+    ):
+        yield Alarm(
+            f"{name}-{kind}",
+            f"{condition} Raise cache.node_type.",
+            "cache",
+            Metric("AWS/ElastiCache", metric, [{"CacheClusterId": node}], statistic),
+            80,
+        )
 
 
 def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:

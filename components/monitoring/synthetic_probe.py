@@ -8,7 +8,7 @@ import pulumi_aws as aws
 
 from components.component import Component
 from components.compute.python_function import PythonFunctionArgs, python_function
-from components.iam.documents import Document, allow, document, render, trust
+from components.iam.documents import allow, document, render, trust
 from components.iam.role_policies import RoleDefinition, send_to_dead_letter_queue, send_traces, write_log
 from components.monitoring.metric_alarms import LAMBDA, ONCE, UNDER, Alarm, Metric, metric_alarm
 from components.naming import Naming, tags
@@ -83,13 +83,8 @@ class SyntheticProbe(Component):
             source_arn=args.names.arn("events", f"rule/{args.names.name(NAME)}"),
             opts=self.child,
         )
-        event = render(probe_event(args.names, args.urls))
+        event = render({"namespace": args.names.namespace, "services": dict(args.urls)})
         aws.cloudwatch.EventTarget(name, rule=rule.name, arn=function.arn, target_id=NAME, input=event, opts=self.child)
-
-
-def probe_event(names: Naming, urls: Mapping[str, str]) -> Document:
-    """Return the event that EventBridge passes to the function."""
-    return {"namespace": names.namespace, "services": dict(urls)}
 
 
 def probe_alarms(names: Naming, services: tuple[str, ...], interval_minutes: int) -> Iterator[Alarm]:

@@ -13,8 +13,8 @@ from components.settings.operations import MonitoringSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotificationTopicArgs(StackArgs):
-    """Arguments of `NotificationTopic`.
+class TopicArgs(StackArgs):
+    """Arguments of a component with an e-mail topic.
 
     monitoring: Subscribed e-mail addresses.
     key_arn: KMS key of the topic.
@@ -35,23 +35,17 @@ class NotificationTopic(Component):
     arn: pulumi.Output[str]
     """Resolves after the topic policy exists: AWS services check at configuration time that they can publish."""
 
-    def __init__(self, name: str, args: NotificationTopicArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: TopicArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:NotificationTopic", name, args, opts)
-        policy = notification_topic_policy(args.names)
-        self.arn = email_topic(name, args.names.name(NOTIFICATION_TOPIC), policy, args.monitoring.emails, args.key_arn, self)
+        self.arn = email_topic(name, NOTIFICATION_TOPIC, notification_topic_policy(args.names), args, self)
         self.register_outputs({"arn": self.arn})
 
 
-def email_topic(
-    name: str,
-    topic_name: str,
-    policy: Document,
-    emails: tuple[str, ...],
-    key_arn: pulumi.Input[str],
-    parent: Component,
-) -> pulumi.Output[str]:
+def email_topic(name: str, resource: str, policy: Document, args: TopicArgs, parent: Component) -> pulumi.Output[str]:
     """Create an encrypted topic with e-mail subscriptions. The ARN resolves after the topic policy exists."""
-    topic = aws.sns.Topic(name, name=topic_name, kms_master_key_id=key_arn, tags=tags("internal"), opts=parent.child)
-    for index, address in enumerate(emails):
+    topic = aws.sns.Topic(
+        name, name=args.names.name(resource), kms_master_key_id=args.key_arn, tags=tags("internal"), opts=parent.child
+    )
+    for index, address in enumerate(args.monitoring.emails):
         aws.sns.TopicSubscription(f"{name}-{index}", topic=topic.arn, protocol="email", endpoint=address, opts=parent.child)
     return aws.sns.TopicPolicy(name, arn=topic.arn, policy=render(policy), opts=parent.child).arn

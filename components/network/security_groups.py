@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -94,36 +95,33 @@ class SecurityGroups(Component):
 
     def _rules(self, connection: Connection, args: SecurityGroupsArgs) -> None:
         """Create the egress rule of the source and the ingress rule of the target."""
-        to_port = connection.to_port or connection.port
         destination = connection.target or connection.prefix_list or connection.cidr.replace("/", "-")
         rule = f"{connection.source or 'internet'}-to-{destination}-{connection.port}"
         source, target = (self.groups.get(group) for group in (connection.source, connection.target))
+        common: dict[str, Any] = {
+            "description": connection.description,
+            "ip_protocol": "tcp",
+            "from_port": connection.port,
+            "to_port": connection.to_port or connection.port,
+            "tags": tags("none", Name=rule),
+            "opts": self.child,
+        }
         if source is not None:
             aws.vpc.SecurityGroupEgressRule(
                 rule,
                 security_group_id=source,
-                description=connection.description,
-                ip_protocol="tcp",
-                from_port=connection.port,
-                to_port=to_port,
                 referenced_security_group_id=target,
                 cidr_ipv4=connection.cidr or None,
                 prefix_list_id=args.prefix_lists[connection.prefix_list] if connection.prefix_list else None,
-                tags=tags("none", Name=rule),
-                opts=self.child,
+                **common,
             )
         if target is not None:
             aws.vpc.SecurityGroupIngressRule(
                 rule,
                 security_group_id=target,
-                description=connection.description,
-                ip_protocol="tcp",
-                from_port=connection.port,
-                to_port=to_port,
                 referenced_security_group_id=source,
                 cidr_ipv4=ANYWHERE if source is None else None,
-                tags=tags("none", Name=rule),
-                opts=self.child,
+                **common,
             )
 
 

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, LogArgs
-from components.iam.documents import Document, render
+from components.iam.documents import render
 from components.iam.endpoint_policies import dynamodb_policy, s3_policy
 from components.naming import Naming, tags
 from components.settings.network import TIERS, NetworkSettings
@@ -38,7 +38,6 @@ class Vpc(Component):
     Controls: GH-VPC-001 to GH-VPC-003, GH-VPC-008 to GH-VPC-011.
     """
 
-    vpc_id: pulumi.Output[str]
     subnets: dict[str, list[pulumi.Output[str]]]
     """Subnets by tier, in the order of the zones."""
     endpoint_subnets: list[pulumi.Output[str]]
@@ -67,17 +66,18 @@ class Vpc(Component):
         self._flow_log(args)
         self.subnets = {tier: self._tier(tier, args) for tier in TIERS}
         self.endpoint_subnets = self.subnets["app"][: 1 if args.network.endpoint_zones == "one" else None]
+        # The exclusions have no effect while the block is disabled (VPC User Guide, "Create and delete exclusions").
         self.exclusions = [
-            self._exclusion(zone, subnet, names) for zone, subnet in zip(args.network.zones, self.subnets["edge"], strict=True)
+            aws.ec2.VpcBlockPublicAccessExclusion(
+                f"edge-{zone}",
+                subnet_id=subnet,
+                internet_gateway_exclusion_mode="allow-bidirectional",
+                tags=tags("none", Name=names.name(f"edge-{zone}")),
+                opts=self.child,
+            ).id
+            for zone, subnet in zip(args.network.zones, self.subnets["edge"], strict=True)
         ]
-        tables = self._route_tables(args)
-        self.prefix_lists = {
-            service: self._gateway_endpoint(service, policy, tables, names)
-            for service, policy in (
-                ("s3", s3_policy(names, args.buckets, args.write_only_objects, args.shared_objects)),
-                ("dynamodb", dynamodb_policy(names)),
-            )
-        }
+        self.prefix_lists = self._gateway_endpoints(self._route_tables(args), args)
         self.register_outputs({"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists})
 
     def _tier(self, tier: str, args: VpcArgs) -> list[pulumi.Output[str]]:
@@ -94,17 +94,6 @@ class Vpc(Component):
             ).id
             for zone, cidr in blocks
         ]
-
-    def _exclusion(self, zone: str, subnet: pulumi.Output[str], names: Naming) -> pulumi.Output[str]:
-        """Exclude an edge subnet from VPC Block Public Access. No effect while the block is disabled. Source: VPC User Guide,
-        "Create and delete exclusions"."""
-        return aws.ec2.VpcBlockPublicAccessExclusion(
-            f"edge-{zone}",
-            subnet_id=subnet,
-            internet_gateway_exclusion_mode="allow-bidirectional",
-            tags=tags("none", Name=names.name(f"edge-{zone}")),
-            opts=self.child,
-        ).id
 
     def _route_tables(self, args: VpcArgs) -> list[pulumi.Output[str]]:
         """Route edge to the internet gateway and app to NAT gateways. Returns the route tables of the app tier."""
@@ -153,19 +142,25 @@ class Vpc(Component):
             opts=self.after(internet_route),
         ).id
 
-    def _gateway_endpoint(
-        self, service: str, policy: Document, tables: list[pulumi.Output[str]], names: Naming
-    ) -> pulumi.Output[str]:
-        return aws.ec2.VpcEndpoint(
-            service,
-            vpc_id=self.vpc_id,
-            service_name=f"com.amazonaws.{names.region}.{service}",
-            vpc_endpoint_type="Gateway",
-            route_table_ids=tables,
-            policy=render(policy),
-            tags=tags("none", Name=names.name(service)),
-            opts=self.child,
-        ).prefix_list_id
+    def _gateway_endpoints(self, tables: list[pulumi.Output[str]], args: VpcArgs) -> dict[str, pulumi.Output[str]]:
+        """Create the gateway endpoints. Returns their prefix lists."""
+        policies = {
+            "s3": s3_policy(args.names, args.buckets, args.write_only_objects, args.shared_objects),
+            "dynamodb": dynamodb_policy(args.names),
+        }
+        return {
+            service: aws.ec2.VpcEndpoint(
+                service,
+                vpc_id=self.vpc_id,
+                service_name=f"com.amazonaws.{args.names.region}.{service}",
+                vpc_endpoint_type="Gateway",
+                route_table_ids=tables,
+                policy=render(policy),
+                tags=tags("none", Name=args.names.name(service)),
+                opts=self.child,
+            ).prefix_list_id
+            for service, policy in policies.items()
+        }
 
     def _flow_log(self, args: VpcArgs) -> None:
         group = self.create_log_group("flow", args.names.log_group("network"), args.logs)

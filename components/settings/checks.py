@@ -48,11 +48,17 @@ def private_networks(settings: Settings) -> Iterator[Mistake]:
             yield key, f"is {shown(cidr)}; allowed: a private network (RFC 1918) written with its first address"
 
 
-def core_ports(settings: Settings) -> Iterator[Mistake]:
-    """`network.core_port_max` is at least `network.core_port_min`."""
-    low, high = settings.network.core_port_min, settings.network.core_port_max
-    if high < low:
-        yield "network.core_port_max", f"is {high}; allowed: core_port_min ({low}) or more"
+def bounds(settings: Settings) -> Iterator[Mistake]:
+    """`network.core_port_max` is at least `network.core_port_min`, the limit of storage autoscaling at least the initial
+    storage, and the retention of CloudTrail log files at least the time for which they are locked."""
+    network, database, buckets = settings.network, settings.database, settings.buckets
+    for key, value, minimum_key, minimum in (
+        ("network.core_port_max", network.core_port_max, "core_port_min", network.core_port_min),
+        ("database.storage_max_gib", database.storage_max_gib, "database.storage_gib", database.storage_gib),
+        ("buckets.trail_retention_days", buckets.trail_retention_days, "buckets.object_lock_days", buckets.object_lock_days),
+    ):
+        if value < minimum:
+            yield key, f"is {value}; allowed: {minimum_key} ({minimum}) or more"
 
 
 def internet_access(settings: Settings) -> Iterator[Mistake]:
@@ -81,33 +87,15 @@ def account_baseline(settings: Settings) -> Iterator[Mistake]:
     if baseline.block_public_vpcs and not baseline.enabled:
         yield "account_baseline.block_public_vpcs", "is true; allowed without account_baseline.enabled: false"
     if baseline.managed_by_stack and baseline.enabled:
-        yield (
-            "account_baseline.managed_by_stack",
-            f'is {shown(baseline.managed_by_stack)}; allowed with account_baseline.enabled: ""',
-        )
+        allowed = 'allowed with account_baseline.enabled: ""'
+        yield "account_baseline.managed_by_stack", f"is {shown(baseline.managed_by_stack)}; {allowed}"
 
 
 def vault_lock(settings: Settings) -> Iterator[Mistake]:
     """A stack that empties its buckets on deletion does not lock its backup vault."""
     if settings.buckets.force_destroy and settings.backup.vault_lock != "none":
-        yield (
-            "backup.vault_lock",
-            f"is {settings.backup.vault_lock}; allowed with buckets.force_destroy: none. A locked vault cannot be emptied",
-        )
-
-
-def storage(settings: Settings) -> Iterator[Mistake]:
-    """The limit of storage autoscaling is at least the initial storage."""
-    low, high = settings.database.storage_gib, settings.database.storage_max_gib
-    if high < low:
-        yield "database.storage_max_gib", f"is {high}; allowed: database.storage_gib ({low}) or more"
-
-
-def trail_retention(settings: Settings) -> Iterator[Mistake]:
-    """CloudTrail log files are retained for at least as long as they are locked."""
-    retained, locked = settings.buckets.trail_retention_days, settings.buckets.object_lock_days
-    if retained < locked:
-        yield "buckets.trail_retention_days", f"is {retained}; allowed: buckets.object_lock_days ({locked}) or more"
+        allowed = "allowed with buckets.force_destroy: none. A locked vault cannot be emptied"
+        yield "backup.vault_lock", f"is {settings.backup.vault_lock}; {allowed}"
 
 
 def task_sizes(settings: Settings) -> Iterator[Mistake]:
@@ -129,21 +117,15 @@ def rollout_duration(settings: Settings) -> Iterator[Mistake]:
     """A rollout takes at most 12 hours."""
     rollout = settings.rollout
     if rollout.minutes > ROLLOUT_MAX_MINUTES:
-        yield (
-            "rollout.bake_minutes",
-            f"is {rollout.bake_minutes}; allowed: a rollout of at most {ROLLOUT_MAX_MINUTES} minutes, including the steps. It "
-            f"currently takes {rollout.minutes}",
-        )
+        allowed = f"a rollout of at most {ROLLOUT_MAX_MINUTES} minutes, including the steps. It currently takes {rollout.minutes}"
+        yield "rollout.bake_minutes", f"is {rollout.bake_minutes}; allowed: {allowed}"
 
 
 def waf_limits(settings: Settings) -> Iterator[Mistake]:
     """The rate limit of a service does not exceed `waf.requests_max`."""
     for service, requests in settings.waf.service_requests_max().items():
         if requests > settings.waf.requests_max:
-            yield (
-                f"waf.{service}_requests_max",
-                f"is {requests}; allowed: waf.requests_max ({settings.waf.requests_max}) or less",
-            )
+            yield f"waf.{service}_requests_max", f"is {requests}; allowed: waf.requests_max ({settings.waf.requests_max}) or less"
 
 
 def sharing_capacity(settings: Settings) -> Iterator[Mistake]:
@@ -151,11 +133,10 @@ def sharing_capacity(settings: Settings) -> Iterator[Mistake]:
     sharing = settings.sharing
     capacity = sharing.reserved_concurrency * REQUESTS_PER_SECOND_EACH
     if sharing.requests_per_second_max > capacity:
-        yield (
-            "sharing.requests_per_second_max",
-            f"is {sharing.requests_per_second_max}; allowed: {REQUESTS_PER_SECOND_EACH} times sharing.reserved_concurrency "
-            f"({capacity}) or less, the capacity of the function",
+        maximum = (
+            f"{REQUESTS_PER_SECOND_EACH} times sharing.reserved_concurrency ({capacity}) or less, the capacity of the function"
         )
+        yield "sharing.requests_per_second_max", f"is {sharing.requests_per_second_max}; allowed: {maximum}"
     if sharing.api_gateway_log_role and not sharing.functions:
         yield "sharing.api_gateway_log_role", f"is true; allowed with sharing.mode {sharing.mode}: false"
 
@@ -165,7 +146,6 @@ def cores(settings: Settings) -> Iterator[Mistake]:
     runtime = contract.read()
     names = dict.fromkeys((*runtime.processes, *runtime.services), "Gatehouse")
     ports = {service.port: f"the {service.name} service" for service in runtime.services.values()}
-    prefix = _secret_prefix(settings)
     for index, core in enumerate(settings.cores):
         key = f"cores.{index}"
         if core.name in names:
@@ -173,11 +153,7 @@ def cores(settings: Settings) -> Iterator[Mistake]:
         if core.port in ports:
             yield f"{key}.port", f"is {core.port}; allowed: a port that is not used by {ports[core.port]}"
         names[core.name] = ports[core.port] = key
-        if not core.token_secret_arn.startswith(prefix):
-            yield (
-                f"{key}.token_secret_arn",
-                f"is {shown(core.token_secret_arn)}; allowed: a secret whose ARN starts with {prefix}",
-            )
+        yield from _own_secret(settings, f"{key}.token_secret_arn", core.token_secret_arn)
 
 
 def delivery(settings: Settings) -> Iterator[Mistake]:
@@ -201,9 +177,8 @@ def oidc(settings: Settings) -> Iterator[Mistake]:
 
 def leak_report_secret(settings: Settings) -> Iterator[Mistake]:
     """The signing secret of leak reports belongs to this environment."""
-    arn, prefix = settings.leak_reports.secret_arn, _secret_prefix(settings)
-    if arn and not arn.startswith(prefix):
-        yield "leak_reports.secret_arn", f"is {shown(arn)}; allowed: a secret whose ARN starts with {prefix}"
+    if settings.leak_reports.secret_arn:
+        yield from _own_secret(settings, "leak_reports.secret_arn", settings.leak_reports.secret_arn)
 
 
 def environment_variables(settings: Settings) -> Iterator[Mistake]:
@@ -215,13 +190,15 @@ def environment_variables(settings: Settings) -> Iterator[Mistake]:
             yield f"environment_variables.{index}", f"is {name}; allowed, each once: {', '.join(sorted(known))}"
 
 
-def _secret_prefix(settings: Settings) -> str:
-    """Return the ARN prefix of the secrets that operators create for this stack."""
-    return f"arn:aws:secretsmanager:{settings.region}:{settings.account}:secret:gatehouse/{settings.environment}/"
+def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
+    """Yield a mistake if an operator created the secret for another stack."""
+    prefix = f"arn:aws:secretsmanager:{settings.region}:{settings.account}:secret:gatehouse/{settings.environment}/"
+    if not arn.startswith(prefix):
+        yield key, f"is {shown(arn)}; allowed: a secret whose ARN starts with {prefix}"
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
-    *(key_environment, zones, private_networks, core_ports, internet_access, operators, second_region, account_baseline),
-    *(vault_lock, storage, trail_retention, task_sizes, rollout_duration, waf_limits, sharing_capacity, cores, delivery),
+    *(key_environment, zones, private_networks, bounds, internet_access, operators, second_region, account_baseline),
+    *(vault_lock, task_sizes, rollout_duration, waf_limits, sharing_capacity, cores, delivery),
     *(oidc, leak_report_secret, environment_variables),
 )

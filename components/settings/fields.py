@@ -108,15 +108,14 @@ def shown(value: Any) -> str:
     return written if len(written) <= 60 else f"{written[:57]}..."
 
 
-def string(pattern: str, words: str, *, optional: bool = False) -> BeforeValidator:
-    """A string that matches the whole pattern. `optional` also accepts an empty value (None)."""
+def string(pattern: str, words: str) -> BeforeValidator:
+    """A string that matches the whole pattern."""
+    return BeforeValidator(Allowed(words, lambda value: _matches(pattern, value)))
 
-    def accepts(value: Any) -> bool:
-        if value is None:
-            return optional
-        return isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
-    return BeforeValidator(Allowed(words, accepts))
+def optional(pattern: str, words: str) -> BeforeValidator:
+    """A string that matches the whole pattern, or an empty value (None)."""
+    return BeforeValidator(Allowed(f"{words}, or empty", lambda value: value is None or _matches(pattern, value)))
 
 
 def integer(low: int, high: int, unit: str) -> BeforeValidator:
@@ -141,11 +140,15 @@ def strings(pattern: str, low: int, high: int, words: str) -> BeforeValidator:
     """A list of `low` to `high` unique strings, each of which matches the whole pattern."""
 
     def accepts(value: Any) -> bool:
-        if not isinstance(value, list | tuple) or not low <= len(value) <= high or not all(isinstance(v, str) for v in value):
+        if not isinstance(value, list | tuple) or not low <= len(value) <= high:
             return False
-        return len(set(value)) == len(value) and all(re.fullmatch(pattern, item) is not None for item in value)
+        return all(_matches(pattern, item) for item in value) and len(set(value)) == len(value)
 
     return BeforeValidator(Allowed(f"a list of {low} to {high} unique {words}", accepts))
+
+
+def _matches(pattern: str, value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
 Flag = Annotated[bool, BeforeValidator(Allowed("true or false", lambda value: isinstance(value, bool)))]

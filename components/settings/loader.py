@@ -91,12 +91,6 @@ def _section(path: list[str]) -> type[Section]:
         if part.isdigit():
             continue
         annotation = model.model_fields[part].annotation
-        inner = next((kind for kind in (annotation, *get_args(annotation)) if _is_section(kind)), None)
-        if inner is None:
-            break
-        model = inner
+        kinds = (annotation, *get_args(annotation))
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), model)
     return model
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Section)

@@ -8,16 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from components.settings.data import (
-    BackupSettings,
-    BucketsSettings,
-    CacheSettings,
-    DatabaseSettings,
-    KmsKeysSettings,
-    ProtectionSettings,
-    SecretLinksTableSettings,
-    SecretsSettings,
-)
+from components.settings import data, operations, workloads
 from components.settings.fields import (
     ENVIRONMENTS,
     Allowed,
@@ -29,27 +20,6 @@ from components.settings.fields import (
     string,
 )
 from components.settings.network import LoadBalancerSettings, NetworkSettings, WafSettings
-from components.settings.operations import (
-    LEGACY_FILES,
-    VARIABLES,
-    AccountBaselineSettings,
-    BudgetSettings,
-    DeliverySettings,
-    LeakReportsSettings,
-    MonitoringSettings,
-    NotificationsSettings,
-    OidcSettings,
-)
-from components.settings.workloads import (
-    CoreSettings,
-    ImageSettings,
-    RolloutSettings,
-    ScalingSettings,
-    ServicesSettings,
-    SharingSettings,
-    TaskSize,
-    TelemetrySettings,
-)
 
 REGION = r"[a-z]{2}(-[a-z]+)+-\d"
 # The retention periods that CloudWatch Logs supports (PutRetentionPolicy API).
@@ -95,57 +65,62 @@ class Settings(Section):
         30, 90, 400
     )
     """Days that CloudWatch Logs retains the log groups of the stack."""
-    protection: ProtectionSettings
+    protection: data.ProtectionSettings
     network: NetworkSettings
-    kms_keys: KmsKeysSettings
-    secrets: SecretsSettings
-    database: DatabaseSettings
-    cache: CacheSettings
-    secret_links_table: SecretLinksTableSettings
-    buckets: BucketsSettings
-    backup: BackupSettings
-    image: ImageSettings
-    services: ServicesSettings
-    rollout: RolloutSettings
-    telemetry: TelemetrySettings
+    kms_keys: data.KmsKeysSettings
+    secrets: data.SecretsSettings
+    database: data.DatabaseSettings
+    cache: data.CacheSettings
+    secret_links_table: data.SecretLinksTableSettings
+    buckets: data.BucketsSettings
+    backup: data.BackupSettings
+    image: workloads.ImageSettings
+    services: workloads.ServicesSettings
+    rollout: workloads.RolloutSettings
+    telemetry: workloads.TelemetrySettings
     cores: Annotated[
-        tuple[CoreSettings, ...],
+        tuple[workloads.CoreSettings, ...],
         BeforeValidator(Allowed("a list of 0 to 10 Cores", lambda value: isinstance(value, list | tuple) and len(value) <= 10)),
     ] = ()
     """Cores that run as ECS services of the stack. Only the gateway can connect to them."""
-    sharing: SharingSettings
-    oidc: OidcSettings
-    notifications: NotificationsSettings
-    leak_reports: LeakReportsSettings
-    legacy_files: Annotated[tuple[str, ...], LEGACY_FILES] = ()
+    sharing: workloads.SharingSettings
+    oidc: operations.OidcSettings
+    notifications: operations.NotificationsSettings
+    leak_reports: operations.LeakReportsSettings
+    legacy_files: Annotated[tuple[str, ...], operations.LEGACY_FILES] = ()
     """The files api_keys.json and ngrok_urls.json of a legacy deployment. The console can read and replace exactly these objects,
     and removes purged keys from them. The bucket must be in the stack's region, and its policy and KMS key must allow the
     console's task role."""
-    environment_variables: Annotated[tuple[str, ...], VARIABLES] = ()
+    environment_variables: Annotated[tuple[str, ...], operations.VARIABLES] = ()
     """Optional environment variables of the runtime (docs/settings-runtime.md), such as GATEHOUSE_LIMIT_ON_ERROR=deny, except
     those that another setting sets. With an invalid value the new tasks do not start and the old ones keep running."""
     load_balancer: LoadBalancerSettings
     waf: WafSettings
-    monitoring: MonitoringSettings
-    budget: BudgetSettings
-    account_baseline: AccountBaselineSettings
-    delivery: DeliverySettings
+    monitoring: operations.MonitoringSettings
+    budget: operations.BudgetSettings
+    account_baseline: operations.AccountBaselineSettings
+    delivery: operations.DeliverySettings
 
     @property
     def replica_region(self) -> str:
         """The region of the copies, or "" if the stack makes none."""
         return self.second_region if self.buckets.cross_region_replication or self.backup.cross_region_copy else ""
 
-    def task_size(self, task: str) -> TaskSize:
+    @property
+    def replication_region(self) -> str:
+        """The region of the data bucket's replica, or "" without replication."""
+        return self.second_region if self.buckets.cross_region_replication else ""
+
+    def task_size(self, task: str) -> workloads.TaskSize:
         """CPU and memory of a task. Raises KeyError for an unknown task."""
         return self.core_tasks.get(task) or self.services.sizes[task]
 
-    def scaling(self, task: str) -> ScalingSettings:
+    def scaling(self, task: str) -> workloads.ScalingSettings:
         """Auto scaling of an ECS service. Raises KeyError for a task that is not a service."""
         return self.core_tasks.get(task) or self.services.scaling[task]
 
     @property
-    def core_tasks(self) -> dict[str, CoreSettings]:
+    def core_tasks(self) -> dict[str, workloads.CoreSettings]:
         """The Cores, by the name of their task."""
         return {core.process_name: core for core in self.cores}
 

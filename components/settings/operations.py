@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from components.settings.fields import Flag, Production, Section, by_environment, choice, integer, string, strings
+from components.settings.fields import Flag, Production, Section, by_environment, choice, integer, optional, string, strings
 from components.settings.network import PRIVATE_NETWORKS
 from components.settings.workloads import EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS
 
 ROLES = "owner|operator|issuer|auditor|service"
-HTTPS_URL = string(r"https://[^/\s]+\S*", "an https URL, or empty", optional=True)
+HTTPS_URL = optional(r"https://[^/\s]+\S*", "an https URL")
 LEGACY_FILES = strings(
     r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s,*?$]+\.json", 0, 10, "objects in S3, such as s3://old-bucket/api_keys.json"
 )
@@ -74,29 +74,19 @@ class DeliverySettings(Section):
 
     repository: Annotated[
         str | None,
-        string(
-            r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}",
-            "owner/repository on GitHub, such as example/gatehouse, or empty",
-            optional=True,
-        ),
+        optional(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", "owner/repository on GitHub, such as example/gatehouse"),
     ] = None
     """GitHub repository whose jobs may assume the roles preview, deploy and image, each from a GitHub environment of its own:
     <environment>-preview, <environment> and <environment>-image. Empty: no roles."""
     create_oidc_provider: Flag = False
     """This stack creates the IAM OIDC identity provider of GitHub. Enable it in exactly one stack of an account; the other stacks
     use the same provider."""
-    state_bucket: Annotated[
-        str | None, string(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket, or empty", optional=True)
-    ] = None
+    state_bucket: Annotated[str | None, optional(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")] = None
     """S3 bucket of Pulumi's state. Each role can access only the objects of this stack. Create the bucket first. Empty: Pulumi
     Cloud stores the state."""
     state_key_arn: Annotated[
         str | None,
-        string(
-            r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]{36,40}",
-            "the ARN of a KMS key (not of an alias), or empty",
-            optional=True,
-        ),
+        optional(r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]{36,40}", "the ARN of a KMS key (not of an alias)"),
     ] = None
     """KMS key of that bucket, or of the stack's secrets provider."""
 
@@ -106,7 +96,7 @@ class OidcSettings(Section):
 
     issuer: Annotated[str | None, HTTPS_URL] = None
     """Issuer of the JWTs, as in the claim `iss`. Empty: users sign in with API keys only."""
-    audience: Annotated[str | None, string(r"\S{1,200}", "1 to 200 characters without spaces, or empty", optional=True)] = None
+    audience: Annotated[str | None, optional(r"\S{1,200}", "1 to 200 characters without spaces")] = None
     """Client id of Gatehouse at the issuer, as in the claim `aud`."""
     jwks_url: Annotated[str | None, HTTPS_URL] = None
     """URL of the issuer's JSON Web Key Set. Empty: the URL in the issuer's discovery document."""
@@ -125,8 +115,7 @@ class NotificationsSettings(Section):
     webhook_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks to which webhooks can be delivered, on port 443."""
     topic_arn: Annotated[
-        str | None,
-        string(r"arn:aws:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}", "the ARN of an SNS topic, or empty", optional=True),
+        str | None, optional(r"arn:aws:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}", "the ARN of an SNS topic")
     ] = None
     """SNS topic to which the console publishes the same events. It must be in the stack's region, and its KMS key must allow the
     console's task role. Empty: no topic."""
@@ -135,6 +124,6 @@ class NotificationsSettings(Section):
 class LeakReportsSettings(Section):
     """Reports of leaked API keys."""
 
-    secret_arn: Annotated[str | None, string(EXTERNAL_ARN_PATTERN, f"{EXTERNAL_ARN_WORDS}, or empty", optional=True)] = None
+    secret_arn: Annotated[str | None, optional(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)] = None
     """Secret with which scanners other than GitHub's sign their reports (Standard Webhooks: whsec_ and Base64). Create it once,
     encrypted under the stack's KMS key for secrets. Empty: such reports are rejected."""

@@ -11,6 +11,7 @@ from components.settings.fields import (
     by_environment,
     choice,
     integer,
+    optional,
     prod_requires_at_least,
     string,
     strings,
@@ -144,9 +145,7 @@ class RolloutSettings(Section):
 class TelemetrySettings(Section):
     """The OpenTelemetry collector."""
 
-    collector_digest: Annotated[
-        str | None, string(SHA256, '"sha256:" and 64 hexadecimal digits of the image, or empty', optional=True)
-    ] = None
+    collector_digest: Annotated[str | None, optional(SHA256, '"sha256:" and 64 hexadecimal digits of the image')] = None
     """Digest of the AWS Distro for OpenTelemetry collector image, in the ECR repository that the stack creates for it. The
     collector runs in each task of an ECS service and needs about 64 MiB of its memory. Empty: no collector."""
 

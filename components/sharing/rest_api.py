@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from components.iam.documents import Document
@@ -10,34 +10,22 @@ from components.iam.resource_policies import rest_api_policy
 from components.naming import Naming
 
 ROOT, PROXY = "/", "/{proxy+}"
+WRITE = "POST"
+"""Verb of the methods with a request body, which is validated against the model."""
 BODY_CHARS_MAX = 8192
 """Maximum length of one field. AWS WAF blocks bodies above 8 KB on this host name."""
 HSTS = "max-age=63072000; includeSubDomains"
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A method of one path. `takes_body`: the request body is validated against the model."""
-
-    path: str
-    verb: str
-    takes_body: bool = False
-
-    @property
-    def name(self) -> str:
-        """Resource name, such as `root-get`."""
-        return f"{'root' if self.path == ROOT else 'proxy'}-{self.verb.lower()}"
-
-
-METHODS = (
-    Method(ROOT, "GET"),
-    Method(ROOT, "HEAD"),
-    Method(PROXY, "GET"),
-    Method(PROXY, "HEAD"),
-    Method(PROXY, "POST", takes_body=True),
-)
-"""Methods that invoke the function. API Gateway rejects all others."""
-WRITES = PROXY.removeprefix("/") + "/POST"
+METHODS = {
+    "root-get": (ROOT, "GET"),
+    "root-head": (ROOT, "HEAD"),
+    "proxy-get": (PROXY, "GET"),
+    "proxy-head": (PROXY, "HEAD"),
+    "proxy-post": (PROXY, WRITE),
+}
+"""Path and verb of the methods that invoke the function, by resource name. API Gateway rejects all others."""
+WRITES = f"{PROXY.removeprefix('/')}/{WRITE}"
 """Path of the methods with a lower throttling limit, in the syntax of method settings."""
 
 BODY: dict[str, Any] = {
@@ -59,37 +47,17 @@ _SECURITY_HEADERS = {
 """Headers of every gateway response. API Gateway does not support quotes inside a static value."""
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayResponse:
-    """An error response that API Gateway generates. `status` is None for the default status.
-
-    Source: API Gateway Developer Guide, "Gateway response types for API Gateway".
-    """
-
-    kind: str
-    status: int | None
-    message: str
-    headers: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """Response headers as static values, which API Gateway expects in single quotes."""
-        headers = {**_SECURITY_HEADERS, **dict(self.headers)}
-        return {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in headers.items()}
-
-    @property
-    def body(self) -> str:
-        """JSON body. Contains no part of the request."""
-        return json.dumps({"message": self.message})
-
-
-GATEWAY_RESPONSES = (
+GATEWAY_RESPONSES: dict[str, tuple[int | None, str, dict[str, str]]] = {
     # API Gateway's response type for a method that is not defined.
-    GatewayResponse("MISSING_AUTHENTICATION_TOKEN", 405, "Method not allowed.", headers=(("Allow", "GET, HEAD, POST"),)),
-    GatewayResponse("THROTTLED", 429, "Too many requests. Retry later.", headers=(("Retry-After", "1"),)),
-    GatewayResponse("DEFAULT_4XX", None, "Request denied."),
-    GatewayResponse("DEFAULT_5XX", None, "Internal error."),
-)
+    "MISSING_AUTHENTICATION_TOKEN": (405, "Method not allowed.", {"Allow": "GET, HEAD, POST"}),
+    "THROTTLED": (429, "Too many requests. Retry later.", {"Retry-After": "1"}),
+    "DEFAULT_4XX": (None, "Request denied.", {}),
+    "DEFAULT_5XX": (None, "Internal error.", {}),
+}
+"""Status, message and further headers of each error response that API Gateway generates. The status is None for the default.
+
+Source: API Gateway Developer Guide, "Gateway response types for API Gateway".
+"""
 
 ACCESS_LOG = {
     "requestId": "$context.requestId",
@@ -112,19 +80,27 @@ ACCESS_LOG = {
 """Fields of an access log line. Source: API Gateway Developer Guide, "Variables for access logging for API Gateway"."""
 
 
-def access_log_format() -> str:
-    """Return the access log format: JSON with context variables."""
-    return json.dumps(ACCESS_LOG, separators=(",", ":"))
-
-
 def caller_policy(names: Naming) -> Document:
     """Return the resource policy of the API."""
-    return rest_api_policy(names, list(dict.fromkeys(method.verb for method in METHODS)))
+    return rest_api_policy(names, list(dict.fromkeys(verb for _, verb in METHODS.values())))
+
+
+def response_headers(additional: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a gateway response as static values, which API Gateway expects in single quotes."""
+    return {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in {**_SECURITY_HEADERS, **additional}.items()}
+
+
+def response_body(message: str) -> str:
+    """Return the JSON body of a gateway response. It contains no part of the request."""
+    return json.dumps({"message": message})
 
 
 def definition_hash(names: Naming) -> str:
     """Return a hash of the API definition. A deployment is a snapshot, so a change requires a new one."""
-    responses = [(response.kind, response.status, response.body, response.parameters) for response in GATEWAY_RESPONSES]
-    methods = [(method.path, method.verb, method.takes_body) for method in METHODS]
+    responses = [
+        (kind, status, response_body(message), response_headers(headers))
+        for kind, (status, message, headers) in GATEWAY_RESPONSES.items()
+    ]
+    methods = [(path, verb, verb == WRITE) for path, verb in METHODS.values()]
     definition = [methods, BODY, responses, caller_policy(names)]
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()

@@ -62,7 +62,6 @@ class SharingFunction(Component):
     Controls: GH-API-001 to GH-API-005, GH-LAM-003 to GH-LAM-005, GH-CW-001, GH-CW-002.
     """
 
-    function_name: pulumi.Output[str]
     api: pulumi.Output[str]
     """Id of the REST API."""
     stage_arn: pulumi.Output[str]
@@ -100,6 +99,7 @@ class SharingFunction(Component):
         self.register_outputs({"functionName": self.function_name, "api": self.api, "stageArn": self.stage_arn})
 
     def _function(self, name: str, args: SharingFunctionArgs) -> tuple[aws.lambda_.Function, aws.lambda_.Alias]:
+        group = self.create_log_group(name, args.names.log_group(name), args.logs)
         function = aws.lambda_.Function(
             name,
             name=args.names.name(name),
@@ -114,7 +114,7 @@ class SharingFunction(Component):
             reserved_concurrent_executions=args.sharing.reserved_concurrency,
             kms_key_arn=args.key_arn,
             environment={"variables": dict(args.variables)},
-            logging_config={"log_format": "JSON", "log_group": self._log_group(name, args).name},
+            logging_config={"log_format": "JSON", "log_group": group.name},
             tracing_config={"mode": "Active"},
             publish=True,
             tags=tags("internal"),
@@ -129,9 +129,6 @@ class SharingFunction(Component):
             opts=self.child,
         )
         return function, alias
-
-    def _log_group(self, name: str, args: SharingFunctionArgs) -> aws.cloudwatch.LogGroup:
-        return self.create_log_group(name, args.names.log_group(name), args.logs)
 
     def _methods(self, name: str, api: aws.apigateway.RestApi, alias: aws.lambda_.Alias) -> list[pulumi.Resource]:
         """Create the methods with request validation and proxy integration."""
@@ -156,19 +153,19 @@ class SharingFunction(Component):
             opts=self.child,
         )
         resources: list[pulumi.Resource] = []
-        for definition in rest_api.METHODS:
+        for suffix, (path, verb) in rest_api.METHODS.items():
             method = aws.apigateway.Method(
-                f"{name}-{definition.name}",
+                f"{name}-{suffix}",
                 rest_api=api.id,
-                resource_id=api.root_resource_id if definition.path == rest_api.ROOT else proxy.id,
-                http_method=definition.verb,
+                resource_id=api.root_resource_id if path == rest_api.ROOT else proxy.id,
+                http_method=verb,
                 authorization="NONE",
                 request_validator_id=validator.id,
                 # Applies to every content type.
-                request_models={"$default": model.name} if definition.takes_body else None,
+                request_models={"$default": model.name} if verb == rest_api.WRITE else None,
                 opts=self.child,
             )
-            resources += [method, self._integration(f"{name}-{definition.name}", api, method, alias)]
+            resources += [method, self._integration(f"{name}-{suffix}", api, method, alias)]
         return resources
 
     def _integration(
@@ -189,15 +186,15 @@ class SharingFunction(Component):
     def _gateway_responses(self, name: str, api: aws.apigateway.RestApi) -> list[pulumi.Resource]:
         return [
             aws.apigateway.Response(
-                f"{name}-{response.kind.lower().replace('_', '-')}",
+                f"{name}-{kind.lower().replace('_', '-')}",
                 rest_api_id=api.id,
-                response_type=response.kind,
-                status_code=str(response.status) if response.status else None,
-                response_parameters=response.parameters,
-                response_templates={"application/json": response.body},
+                response_type=kind,
+                status_code=str(status) if status else None,
+                response_parameters=rest_api.response_headers(headers),
+                response_templates={"application/json": rest_api.response_body(message)},
                 opts=self.child,
             )
-            for response in rest_api.GATEWAY_RESPONSES
+            for kind, (status, message, headers) in rest_api.GATEWAY_RESPONSES.items()
         ]
 
     def _stage(
@@ -210,23 +207,18 @@ class SharingFunction(Component):
             # A deployment is a snapshot of the API, so it requires all of its resources.
             opts=self.after(*resources),
         )
-        group = self._log_group(access_log(name), args)
+        group = self.create_log_group(access_log(name), args.names.log_group(access_log(name)), args.logs)
         log_role: list[pulumi.Resource] = []
         if API_LOG_ROLE in args.role_arns:
-            log_role.append(
-                aws.apigateway.Account(
-                    name,
-                    cloudwatch_role_arn=args.role_arns[API_LOG_ROLE],
-                    opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
-                )
-            )
+            retained = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
+            log_role.append(aws.apigateway.Account(name, cloudwatch_role_arn=args.role_arns[API_LOG_ROLE], opts=retained))
         return aws.apigateway.Stage(
             name,
             rest_api=api.id,
             deployment=deployment.id,
             stage_name=STAGE,
             description=f"Stage of {args.host_name}",
-            access_log_settings={"destination_arn": group.arn, "format": rest_api.access_log_format()},
+            access_log_settings={"destination_arn": group.arn, "format": render(rest_api.ACCESS_LOG)},
             xray_tracing_enabled=True,
             tags=tags("none"),
             # API Gateway rejects a stage with logging if the account has no log role.

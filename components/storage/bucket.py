@@ -1,4 +1,4 @@
-"""Private, encrypted, versioned and logged S3 buckets."""
+"""Private, encrypted, versioned and logged S3 buckets, and the arguments of those of a stack."""
 
 from dataclasses import dataclass, replace
 
@@ -6,9 +6,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component
-from components.iam.documents import Document, render
-from components.naming import DataClass, tags
+from components.iam import bucket_policies
+from components.iam.documents import Document, Statement, render
+from components.naming import DataClass, Naming, tags
 from components.settings.data import ProtectionSettings
+from components.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,6 @@ class Bucket(Component):
 
     name: pulumi.Output[str]
     """Name of the bucket. Resolves after the bucket policy exists."""
-    arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:storage:Bucket", name, args, opts)
@@ -204,4 +205,71 @@ class Bucket(Component):
                 }
             ],
             opts=opts,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """Arguments of the log, trail and data buckets. With replication, the second region has a log and a data bucket as well."""
+
+    settings: Settings
+    names: Naming
+
+    def logs(self) -> BucketArgs:
+        """Receives access logs of the other buckets and the load balancer, and with the account baseline those of AWS Config."""
+        sink, prefixes = self.names.bucket("logs"), bucket_policies.LOAD_BALANCER_PREFIXES
+        config = bucket_policies.config_writers(self.names, sink) if self.settings.account_baseline.enabled else ()
+        writers = (*bucket_policies.load_balancer_log_writers(self.names, sink, prefixes), *config)
+        return self._log_args(self.names, ("trail", "data"), writers)
+
+    def trail(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
+        """Log files of CloudTrail and checkpoints of the audit trail, under S3 Object Lock."""
+        buckets = self.settings.buckets
+        return replace(
+            self._args(self.names, "trail", "log", bucket_policies.trail_writers(self.names, self.names.bucket("trail"))),
+            expire_days=buckets.trail_retention_days,
+            key_arn=key_arn,
+            log_bucket=log_bucket,
+            lock_days=buckets.object_lock_days,
+            lock_mode=buckets.object_lock_mode,
+            purpose="trail",
+        )
+
+    def data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str], replica: BucketReplica | None) -> BucketArgs:
+        """Objects of the runtime."""
+        return replace(self._args(self.names, "data", "confidential"), key_arn=key_arn, log_bucket=log_bucket, replica=replica)
+
+    def replica_logs(self) -> BucketArgs:
+        """Receives access logs of the replica."""
+        return self._log_args(self.names.in_region(self.settings.replica_region), ("data",))
+
+    def replica_data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
+        """Replica of the data bucket."""
+        names = self.names.in_region(self.settings.replica_region)
+        return replace(self._args(names, "data", "confidential"), key_arn=key_arn, log_bucket=log_bucket)
+
+    def _log_args(self, names: Naming, sources: tuple[str, ...], writers: tuple[Statement, ...] = ()) -> BucketArgs:
+        buckets = tuple(names.bucket(source) for source in sources)
+        writers = (*bucket_policies.access_log_writers(names, names.bucket("logs"), buckets), *writers)
+        args = self._args(names, "logs", "log", writers, encrypted_by_key=False)
+        return replace(args, expire_days=self.settings.buckets.log_retention_days)
+
+    def _args(
+        self,
+        names: Naming,
+        resource: str,
+        data_class: DataClass,
+        writers: tuple[Statement, ...] = (),
+        *,
+        encrypted_by_key: bool = True,
+    ) -> BucketArgs:
+        bucket = names.bucket(resource)
+        return BucketArgs(
+            bucket_name=bucket,
+            policy=bucket_policies.bucket_policy(names, bucket, encrypted_by_key=encrypted_by_key, writers=writers),
+            data_class=data_class,
+            protection=self.settings.protection,
+            noncurrent_days=self.settings.buckets.noncurrent_version_days,
+            force_destroy=self.settings.buckets.force_destroy,
+            region=None if names == self.names else names.region,
         )

@@ -15,8 +15,7 @@ from components.database.secret_links_table import SecretLinksTable, SecretLinks
 from components.iam import backup_roles, bucket_policies
 from components.iam.documents import Document, Statement, allow, deny, document, render
 from components.iam.key_policies import ADMINISTER, USE
-from components.iam.permissions_boundary import PermissionsBoundary, PermissionsBoundaryArgs
-from components.iam.roles import Roles, RolesArgs
+from components.iam.roles import PermissionsBoundary, PermissionsBoundaryArgs, Roles, RolesArgs
 from components.monitoring.metric_alarms import metric_alarm, table_alarms
 from components.naming import Naming, tags
 from components.settings.data import BackupSettings, BucketsSettings, ProtectionSettings, SecretLinksTableSettings

@@ -108,10 +108,14 @@ def serverless(stack: str) -> dict[str, str]:
     return {"gatehouse:settings": json.dumps(raw_settings(stack, changes))}
 
 
+def run(stack: str, *, preview: bool = False, changes: dict[str, Any] | None = None) -> Program:
+    """Run the program once. preview: outputs are unknown, as in a first preview. changes: value of each dotted setting."""
+    return run_with(stack, json.dumps(raw_settings(stack, changes)), preview)
+
+
 @cache
-def run(stack: str, *, preview: bool = False, changes: str = "{}") -> Program:
-    """Run the program. preview: outputs are unknown, as in a first preview. changes: JSON of dotted setting to value."""
-    settings = json.dumps(raw_settings(stack, json.loads(changes)))
+def run_with(stack: str, settings: str, preview: bool) -> Program:
+    """Run the program with these settings as JSON."""
     deployment = run_program(ROOT, stack, _Provider(preview), preview=preview, config={"gatehouse:settings": settings})
     return Program([_resource(resource.registration) for resource in deployment.resources], deployment.exports)
 

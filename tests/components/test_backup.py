@@ -133,19 +133,3 @@ def test_acl_is_within_rule_quota() -> None:
     assert all(
         len(list(rules(tier, args))) <= 20 for tier in ("edge", "app", "data") for rules in (inbound_rules, outbound_rules)
     )
-
-
-@pytest.mark.requirement("CG-16")
-@pytest.mark.parametrize(("stack", "copies"), [("dev", 0), ("staging", 0), ("prod", 1)])
-def test_trail_records_data_events_of_replica_bucket(stack: str, copies: int) -> None:
-    (trail,) = run(stack).of_type("cloudtrail/trail:Trail")
-    recorded = {
-        value
-        for selector in trail.inputs["advancedEventSelectors"]
-        for field in selector["fieldSelectors"]
-        for key in ("startsWiths", "equals")
-        for value in field.get(key, [])
-        if value.startswith("arn:aws:s3:::")
-    }
-    data = f"arn:aws:s3:::gatehouse-{stack}-data-123456789012-eu-"
-    assert recorded == {f"{data}west-1/", *([f"{data}central-1/"] * copies)}

@@ -1,11 +1,10 @@
 """OpenTelemetry collector sidecar: hardening, configuration and permissions."""
 
-import json
-
 import pytest
 
-from components.compute.otel_collector import collector_configuration
+from components.compute.task_definition import collector_configuration
 from components.contract import read
+from components.naming import Naming
 from tests.components.program import Program, run
 
 DIGEST = "sha256:" + "2" * 64
@@ -13,7 +12,7 @@ SERVING = ("gateway", "console")
 
 
 def program() -> Program:
-    return run("dev", changes=json.dumps({"telemetry.collector_digest": DIGEST}))
+    return run("dev", changes={"telemetry.collector_digest": DIGEST})
 
 
 @pytest.mark.parametrize("process", SERVING)
@@ -36,10 +35,10 @@ def test_collector_has_hardening_of_the_process(process: str) -> None:
 
 @pytest.mark.parametrize("process", SERVING)
 def test_collector_scrapes_services_and_listens_on_localhost(process: str) -> None:
-    services = read().processes[process].services
-    document = collector_configuration("eu-west-1", "dev", process, services, "/gatehouse/dev/x")
+    definition = read().processes[process]
+    document = collector_configuration(definition, Naming("dev", "123456789012", "eu-west-1"))
     (job,) = document["receivers"]["prometheus"]["config"]["scrape_configs"]
-    assert job["static_configs"][0]["targets"] == [f"127.0.0.1:{service.port}" for service in services]
+    assert job["static_configs"][0]["targets"] == [f"127.0.0.1:{service.port}" for service in definition.services]
     listening = [document["extensions"]["health_check"], *document["receivers"]["otlp"]["protocols"].values()]
     assert all(listener["endpoint"].startswith("127.0.0.1:") for listener in listening)
     for pipeline in document["service"]["pipelines"].values():

@@ -1,6 +1,5 @@
 """ECS services of Cores: hardening, network and permissions."""
 
-import json
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ TOKEN = CORE["token_secret_arn"]
 
 
 def program() -> Program:
-    return run("dev", changes=json.dumps({"cores": [CORE]}))
+    return run("dev", changes={"cores": [CORE]})
 
 
 def container() -> dict[str, Any]:
@@ -71,8 +70,3 @@ def test_gateway_allows_app_subnets_as_core_networks() -> None:
     tier = {a.inputs["cidrBlock"] for a in program().of_type("ec2/subnet:Subnet") if a.name.startswith("app-")}
     assert set(program().variables("gateway")["GATEHOUSE_CORE_NETWORKS"].split(",")) == tier
     assert run("dev").variables("gateway")["GATEHOUSE_CORE_NETWORKS"] == ""
-
-
-def test_log_key_policy_contains_log_group_of_core() -> None:
-    policy = program().get("kms/key:Key", "logs").inputs["policy"]
-    assert "log-group:/gatehouse/dev/core-files" in policy

@@ -2,25 +2,25 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from components.contract import read
+from components.contract import Stack
 from components.encryption.kms_keys import KEYS, KmsKeysArgs
 from components.iam import bucket_policies, endpoint_policies, resource_policies
 from components.iam.backup_roles import key_statements
 from components.iam.key_policies import ADMINISTER, key_policy
 from components.iam.resource_policies import queue_policy, secret_policy
 from components.iam.role_policies import RoleDefinition, readers_of, role_definitions, secret_readers, table_users
-from components.naming import Naming
 from components.settings.data import KmsKeysSettings, ProtectionSettings
+from components.settings.loader import parse
+from tests.components.settings.stack_settings import raw_settings
 
-NAMES = Naming("dev", "123456789012", "eu-west-1")
-REPLICA_NAMES = replace(NAMES, region="eu-central-1")
-CONTRACT = read()
-GRANTS = role_definitions(NAMES, CONTRACT)
+STACK = Stack.of(parse(raw_settings("dev"), "dev"))
+NAMES, CONTRACT = STACK.names, STACK.contract
+REPLICA_NAMES = NAMES.in_region("eu-central-1")
+GRANTS = role_definitions(STACK)
 KEY_ARGS = KmsKeysArgs(
     names=NAMES,
     kms_keys=KmsKeysSettings(rotation_days=365, deletion_window_days=7),
@@ -91,7 +91,7 @@ def test_permissions_are_limited_to_account_and_region() -> None:
     ("role", "expected"),
     [
         ("gateway-task", {"rds-db:connect", "elasticache:Connect"}),
-        ("console-task", {"rds-db:connect", "elasticache:Connect", "dynamodb:GetItem", "s3:PutObject"}),
+        ("console-task", {"rds-db:connect", "elasticache:Connect", "dynamodb:GetItem", "s3:GetObject", "s3:PutObject"}),
         ("migrate-task", set()),
     ],
 )
@@ -174,12 +174,6 @@ def test_secrets_key_decrypts_secret_for_its_readers() -> None:
         )
         assert statement["Principal"] == {"AWS": [NAMES.role_arn(role) for role in roles]}
         assert statement["Action"] == ["kms:Decrypt"]
-
-
-def test_log_key_is_limited_to_the_listed_log_groups() -> None:
-    rows = statements(key_policy("logs", replace(KEY_ARGS, log_groups=("/a", "/b"))))
-    arns = [NAMES.log_group_arn(group) for group in ("/a", "/b")]
-    assert by_sid(rows, "LogGroups")["Condition"]["ArnLike"] == {"kms:EncryptionContext:aws:logs:arn": arns}
 
 
 @pytest.mark.requirement("CG-16", "ECS-02")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from components.contract import read
+from components.contract import Stack
 from components.iam.role_policies import role_definitions
 from components.naming import Naming
 from components.settings.loader import parse
@@ -27,10 +27,13 @@ def test_names_follow_the_pattern() -> None:
 
 @pytest.mark.parametrize("environment", STACKS)
 def test_names_are_within_aws_length_limits(environment: str) -> None:
-    names = Naming(environment, "123456789012", "ap-southeast-2")
+    stack = Stack.of(parse(raw_settings(environment), environment))
+    names = stack.names.in_region("ap-southeast-2")
     assert all(len(names.bucket(thing)) <= 63 for thing in ("data", "logs", "trail"))
-    assert all(len(names.name(service)) <= 32 for service in ("edge", *read().services)), "load balancer and target groups"
-    assert all(len(names.name(role)) <= 64 for role in role_definitions(names, read()))
+    assert all(len(names.name(service)) <= 32 for service in ("edge", *stack.contract.services)), (
+        "load balancer and target groups"
+    )
+    assert all(len(names.name(role)) <= 64 for role in role_definitions(stack))
     assert all(len(names.name(thing)) <= 40 for thing in ("cache", "app", "default")), "ElastiCache ids"
 
 

@@ -80,7 +80,7 @@ def test_probe_alarm_does_not_roll_back_deployments() -> None:
 
 
 def test_interval_0_disables_the_probe() -> None:
-    program = run("dev", changes=json.dumps({"monitoring.probe_interval_minutes": 0}))
+    program = run("dev", changes={"monitoring.probe_interval_minutes": 0})
     assert not [a for a in program.resources if a.name == "probe" or a.name.endswith("-unreachable")]
     assert "probe" not in program.exports
     (dashboard,) = program.of_type("cloudwatch/dashboard:Dashboard")

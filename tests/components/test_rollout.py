@@ -19,17 +19,20 @@ def rollout(strategy: str, bake: int = 5, percent: int = 25, minutes: int = 2) -
     return RolloutSettings(strategy=strategy, bake_minutes=bake, step_percent=percent, step_minutes=minutes)
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_prod_uses_canary_deployment(name: str) -> None:
-    configuration = service("prod", name)["deploymentConfiguration"]
-    assert configuration["strategy"] == "CANARY"
-    assert configuration["canaryConfiguration"] == {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": "10"}
-    assert configuration["bakeTimeInMinutes"] == "15"
+@pytest.mark.parametrize(
+    ("stack", "strategy", "bake", "steps"),
+    [
+        ("prod", "CANARY", "15", {"canaryConfiguration": {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": "10"}}),
+        ("staging", "LINEAR", "5", {"linearConfiguration": {"stepPercent": 25.0, "stepBakeTimeInMinutes": "2"}}),
+    ],
+)
+def test_deployment_strategy_follows_settings(stack: str, strategy: str, bake: str, steps: dict[str, Any]) -> None:
+    for name in SERVICES:
+        expected = {"strategy": strategy, "bakeTimeInMinutes": bake, **steps}
+        assert service(stack, name)["deploymentConfiguration"] == expected
 
 
-def test_staging_is_linear_and_dev_is_rolling() -> None:
-    linear = service("staging", "gateway")["deploymentConfiguration"]
-    assert (linear["strategy"], linear["linearConfiguration"]["stepPercent"]) == ("LINEAR", 25.0)
+def test_dev_uses_rolling_deployment() -> None:
     assert "deploymentConfiguration" not in service("dev", "gateway")
     assert "advancedConfiguration" not in service("dev", "gateway")["loadBalancers"][0]
 

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from components.compute.container_definition import container_definition
+from components.component import LogOptions
+from components.compute.task_definition import TaskDefinitionArgs, process_container
 from components.contract import PATH, read
+from components.naming import Naming
+from components.settings.workloads import TaskSize
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import STACKS
 
@@ -19,19 +22,6 @@ def definition(stack: str, process: str) -> dict[str, Any]:
     """The one container of a process."""
     (container,) = run(stack).containers(process)
     return dict(container)
-
-
-def arguments(process: str) -> dict[str, Any]:
-    """Complete arguments of `container_definition`."""
-    process_definition = read().processes[process]
-    return {
-        "image": "registry/image@sha256:0",
-        "user": "65532:65532",
-        "region": "eu-west-1",
-        "log_group": "/gatehouse/dev/gateway",
-        "variables": dict.fromkeys(process_definition.variables, "x"),
-        "secret_arns": {secret.kind: "arn:x" for secret in process_definition.secrets},
-    }
 
 
 @pytest.mark.parametrize(("stack", "process"), CASES)
@@ -98,19 +88,24 @@ def test_target_groups_check_readiness_of_service() -> None:
         assert (group["port"], group["healthCheck"]["path"]) == (service["port"], service["ready"])
 
 
-@pytest.mark.parametrize("process", PROCESSES)
-def test_missing_variable_raises_key_error(process: str) -> None:
-    args = arguments(process)
-    del args["variables"]["GATEHOUSE_LOG_LEVEL"]
-    with pytest.raises(KeyError, match="GATEHOUSE_LOG_LEVEL"):
-        container_definition(read().processes[process], **args)
-
-
-def test_missing_secret_arn_raises_key_error() -> None:
-    args = arguments("gateway")
-    del args["secret_arns"]["pepper"]
-    with pytest.raises(KeyError, match="pepper"):
-        container_definition(read().processes["gateway"], **args)
+@pytest.mark.parametrize("missing", ["GATEHOUSE_LOG_LEVEL", "pepper"])
+def test_missing_variable_or_secret_raises_key_error(missing: str) -> None:
+    process = read().processes["gateway"]
+    args = TaskDefinitionArgs(
+        names=Naming("dev", "123456789012", "eu-west-1"),
+        logs=LogOptions("arn:key", 30),
+        process=process,
+        size=TaskSize(cpu=256, memory_mib=512),
+        image="registry/image@sha256:0",
+        user="65532:65532",
+        variables={name: "x" for name in process.variables if name != missing},
+        secret_arns={secret.kind: "arn:secret" for secret in process.secrets if secret.kind != missing},
+        task_role_arn="arn:task",
+        execution_role_arn="arn:execution",
+        data_protection_policy={},
+    )
+    with pytest.raises(KeyError, match=missing):
+        process_container(args)
 
 
 def test_rotation_function_and_secrets_match_contract() -> None:

@@ -42,14 +42,6 @@ def rejected_keys(stack: str, changes: dict[str, Any]) -> list[str]:
     return [message.partition(" ")[0] for message in mistakes(stack, raw_settings(stack, changes))]
 
 
-def leaves(values: dict[str, Any], path: str = "") -> list[str]:
-    """The dotted path of every key that holds a value."""
-    paths = []
-    for key, value in values.items():
-        paths += leaves(value, f"{path}{key}.") if isinstance(value, dict) else [f"{path}{key}"]
-    return paths
-
-
 CORE: dict[str, Any] = {
     "name": "files",
     "image_digest": "sha256:" + "1" * 64,
