@@ -26,7 +26,7 @@ from gatehouse.keys.models import KeyEnvironment, RateLimit
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer, Stream
-from gatehouse.operations.service import LogLevelRepository, LogLevelService
+from gatehouse.operations.service import LogLevelService
 from gatehouse.usage.repository import UsageRepository
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_d
         random_bytes=secrets.token_bytes,
         https=True,
         idempotency_store=IdempotencyStore(pool),
-        log_levels=LogLevelService(LogLevelRepository(pool), clock, "info"),
+        log_levels=LogLevelService(pool, clock, "info"),
         sessions=Sessions(
             SessionRepository(pool), clock, Pepper({1: b"s" * 32}, 1), SessionRules(900, 28_800, 300), secrets.token_bytes
         ),

@@ -43,13 +43,25 @@ def page() -> str:
     ]
     return markdown.page(
         "key-lifecycle",
-        diagram=lifecycle.diagram(),
+        diagram=diagram(),
         states=table(("state", "description"), [(state.value, _MEANINGS[state]) for state in KeyState]),
         transitions=table(("state", *(act.value for act in acts)), rows),
         grace_days=lifecycle.GRACE_S_DEFAULT // _DAY_S,
         grace_days_max=lifecycle.GRACE_S_MAX // _DAY_S,
         limits=table(("field", "maximum"), bounds),
     )
+
+
+def diagram() -> str:
+    """The transitions as a Mermaid state diagram. Actions with the same source and target share an arrow."""
+    arrows: dict[tuple[KeyState, KeyState], list[str]] = {}
+    for (state, action), targets in TRANSITIONS.items():
+        for target in targets:
+            if not (target is state and action in lifecycle.IDEMPOTENT):
+                arrows.setdefault((state, target), []).append(action.value)
+    lines = ["stateDiagram-v2", f"    [*] --> {KeyState.ACTIVE.value}: {Action.CREATE.value}"]
+    lines += [f"    {state.value} --> {target.value}: {', '.join(actions)}" for (state, target), actions in arrows.items()]
+    return "\n".join([*lines, f"    {KeyState.PURGED.value} --> [*]"])
 
 
 def _cell(state: KeyState, act: Action) -> str:

@@ -124,11 +124,6 @@ class AuditRow(msgspec.Struct, frozen=True):
     hash: bytes
 
 
-class AuditPage(msgspec.Struct, frozen=True):
-    events: tuple[AuditRow, ...]
-    next_before: int | None  # None on the last page
-
-
 class AuditFilter(msgspec.Struct, frozen=True):
     """Conditions on events, joined by AND; None matches every event."""
 

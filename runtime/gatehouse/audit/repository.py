@@ -9,7 +9,7 @@ import asyncio
 import json
 
 from gatehouse.audit.chain import GENESIS, details_json, first_break, row_hash
-from gatehouse.audit.models import ALL_EVENTS, AuditEvent, AuditFilter, AuditPage, AuditRow, Checkpoint, UncheckpointedRange
+from gatehouse.audit.models import ALL_EVENTS, AuditEvent, AuditFilter, AuditRow, Checkpoint, UncheckpointedRange
 from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, Row
 from gatehouse.db.statements import Conditions, RowMapping, placeholders
@@ -56,14 +56,14 @@ class AuditRepository:
         async with self._pool.transaction() as connection:
             return await append(connection, event)
 
-    async def page(self, *, before: int | None, size: int, only: AuditFilter = ALL_EVENTS) -> AuditPage:
-        """`size` rows below sequence number `before`, newest first."""
+    async def page(self, *, before: int | None, size: int, only: AuditFilter = ALL_EVENTS) -> tuple[list[AuditRow], int | None]:
+        """`size` rows below sequence number `before`, newest first, and the number of the last one, None on the last page."""
         where = _conditions(only)
         if before is not None:
             where.add("seq < {}", before)
         statement = f"{_SELECT}{where} ORDER BY seq DESC LIMIT {where.bind(size + 1)}"
         rows = [_row(row) for row in await self._pool.fetch(statement, *where.values)]
-        return AuditPage(events=tuple(rows[:size]), next_before=rows[size - 1].seq if len(rows) > size else None)
+        return rows[:size], rows[size - 1].seq if len(rows) > size else None
 
     async def following(self, after: int, size: int, only: AuditFilter) -> tuple[AuditRow, ...]:
         """`size` rows above sequence number `after`, oldest first."""

@@ -56,9 +56,8 @@ async def list_audit(request: Request, query: ListAudit) -> AuditEventPage:
     only = audit_filter(query)
     cursors = Cursors(dependencies.cursor_pepper, f"audit|{only!r}")
     before = None if query.cursor is None else int(cursors.read(query.cursor))
-    page = await dependencies.audit.page(before=before, size=query.limit, only=only)
-    next_cursor = None if page.next_before is None else cursors.write(str(page.next_before))
-    return AuditEventPage([audit_view(row) for row in page.events], next_cursor)
+    rows, next_before = await dependencies.audit.page(before=before, size=query.limit, only=only)
+    return AuditEventPage([audit_view(row) for row in rows], None if next_before is None else cursors.write(str(next_before)))
 
 
 async def export_audit(request: Request, query: ExportAudit) -> StreamingResponse:

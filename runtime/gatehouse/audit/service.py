@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -25,18 +27,18 @@ ADDRESSES_MAX = 200
 _OTHERS = "others"
 
 
+@dataclass(slots=True, eq=False)
 class DeniedAttempts:
     """Records denied requests: immediately the first of an address in a window, the others together as one count.
 
     The count is kept in memory until the window ends and is lost if the process is killed.
     """
 
-    def __init__(self, trail: AuditRepository, clock: Clock, *, service: str) -> None:
-        self._trail = trail
-        self._clock = clock
-        self._service = service
-        self._window = 0
-        self._attempts: dict[str, int] = {}
+    trail: AuditRepository
+    clock: Clock
+    service: str
+    _window: int = 0
+    _attempts: dict[str, int] = field(default_factory=dict)
 
     async def record(self, address: str, request_id: RequestId, reason: str) -> None:
         """Record a denied request. Does not raise if the database is unavailable: the request is denied in any case."""
@@ -59,25 +61,16 @@ class DeniedAttempts:
 
     async def run_once(self) -> None:
         """Write the counts if their window has ended."""
-        window = int(self._clock.now() // WINDOW_S)
+        window = int(self.clock.now() // WINDOW_S)
         if window != self._window:
             self._window = window
             await self.flush()
 
     async def _write(self, subject: str, request_id: RequestId, details: Details) -> None:
-        actor = Actor(type="system", id="anonymous", request_id=request_id, source_address=subject)
-        event = actor.event(
-            AuditAction.ACCESS_DENIED,
-            target_id=self._service,
-            at=self._clock.now(),
-            details=details,
-            outcome="denied",
-        )
-        try:
-            await self._trail.append(event)
-        except Unavailable:
-            # The request log contains the denial.
-            return
+        actor, at = Actor("system", "anonymous", request_id, subject), self.clock.now()
+        event = actor.event(AuditAction.ACCESS_DENIED, target_id=self.service, at=at, details=details, outcome="denied")
+        with contextlib.suppress(Unavailable):  # the request log contains the denial
+            await self.trail.append(event)
 
 
 class CheckpointArchive:
@@ -120,6 +113,7 @@ def _parse(text: bytes) -> Checkpoint:
         raise Unavailable("A checkpoint cannot be read: it was modified", detail=type(exc).__name__) from exc
 
 
+@dataclass(slots=True, eq=False)
 class Checkpointer:
     """Creates a checkpoint after `rows` new rows, or after one new row if the last checkpoint is `seconds` old.
 
@@ -127,51 +121,43 @@ class Checkpointer:
     intact. A checkpoint is stored in the archive before the database, so the archive contains every checkpoint of the database.
     """
 
-    def __init__(
-        self,
-        trail: AuditRepository,
-        signer: Signer,
-        archive: CheckpointArchive,
-        clock: Clock,
-        *,
-        rows: int,
-        seconds: float,
-        on_broken: Callable[[int], None] = lambda _: None,
-    ) -> None:
-        self._trail = trail
-        self._signer = signer
-        self._archive = archive
-        self._clock = clock
-        self._rows = rows
-        self._seconds = seconds
-        self._on_broken = on_broken
-        self._started_at = clock.now()
+    trail: AuditRepository
+    signer: Signer
+    archive: CheckpointArchive
+    clock: Clock
+    rows: int
+    seconds: float
+    on_broken: Callable[[int], None] = lambda _: None
+    _started_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started_at = self.clock.now()
 
     async def run_once(self) -> Checkpoint | None:
         """Create a checkpoint if one is due. Raises Unavailable; the next run tries again."""
-        last = await self._trail.last_checkpoint()
-        new_rows = await self._trail.newest_seq() - (0 if last is None else last.seq)
-        age_s = self._clock.now() - (self._started_at if last is None else last.taken_at)
+        last = await self.trail.last_checkpoint()
+        new_rows = await self.trail.newest_seq() - (0 if last is None else last.seq)
+        age_s = self.clock.now() - (self._started_at if last is None else last.taken_at)
         # A negative number means that rows were deleted: `take` detects and reports it.
-        if new_rows == 0 or (0 < new_rows < self._rows and age_s < self._seconds):
+        if new_rows == 0 or (0 < new_rows < self.rows and age_s < self.seconds):
             return None
         return await self.take()
 
     async def take(self) -> Checkpoint | None:
         """Create a checkpoint now. None if no row is new or the chain is broken. Raises Unavailable."""
-        last = await self._trail.last_checkpoint()
-        newest = await self._trail.newest_seq()
+        last = await self.trail.last_checkpoint()
+        newest = await self.trail.newest_seq()
         if last is not None and newest < last.seq:
-            self._on_broken(newest + 1)
+            self.on_broken(newest + 1)
             return None
-        new = await self._trail.uncheckpointed(last)
+        new = await self.trail.uncheckpointed(last)
         if new.broken is not None:
-            self._on_broken(new.broken)
+            self.on_broken(new.broken)
             return None
         if new.rows == 0:
             return None
-        key_id, algorithm = await self._signer.key_id(), self._signer.algorithm
-        unsigned = Checkpoint(new.last_seq, new.last_hash, self._clock.now(), key_id, algorithm, signature=b"")
-        checkpoint = msgspec.structs.replace(unsigned, signature=await self._signer.sign(signed_bytes(unsigned)))
-        await self._archive.put(checkpoint)
-        return checkpoint if await self._trail.add_checkpoint(checkpoint) else None
+        key_id, algorithm = await self.signer.key_id(), self.signer.algorithm
+        unsigned = Checkpoint(new.last_seq, new.last_hash, self.clock.now(), key_id, algorithm, signature=b"")
+        checkpoint = msgspec.structs.replace(unsigned, signature=await self.signer.sign(signed_bytes(unsigned)))
+        await self.archive.put(checkpoint)
+        return checkpoint if await self.trail.add_checkpoint(checkpoint) else None

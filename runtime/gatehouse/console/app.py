@@ -29,15 +29,14 @@ from gatehouse.identity.repository import SessionRepository
 from gatehouse.identity.service import SessionRules, Sessions
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import KeyService
-from gatehouse.keys.signing import Resealer
-from gatehouse.leaks.reporters import LeakReporters, p256_key
-from gatehouse.leaks.service import LeakRepository, LeakService
-from gatehouse.notifications import webhook_signatures
+from gatehouse.leaks.schemas import p256_key
+from gatehouse.leaks.service import LeakService
+from gatehouse.notifications.models import parse_webhook_secret
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.notifications.service import TIMEOUT_S, NotificationDispatcher, SnsTopic, WebhookSender
 from gatehouse.observability import Observer
 from gatehouse.operations import features
-from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelRepository, LogLevelService
+from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.redis.connection import RedisLogin, RedisProbe, redis_login
 from gatehouse.settings import Settings
 from gatehouse.transfer.legacy_file_sync import LegacyFileSync
@@ -77,7 +76,7 @@ class Composition:
 
     def application(self) -> asgi.App:
         """Raises SettingsError."""
-        settings, log_levels = self.settings, LogLevelRepository(self.pool)
+        settings, log_levels = self.settings, LogLevelService(self.pool, self.clock, self.settings.log_level)
         session_key = read_pepper(settings.session_key, "GATEHOUSE_SESSION_KEY")
         rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
         sessions = Sessions(SessionRepository(self.pool), self.clock, session_key, rules, secrets.token_bytes)
@@ -104,7 +103,7 @@ class Composition:
             random_bytes=secrets.token_bytes,
             https=settings.console_url.startswith("https://"),
             sessions=sessions,
-            log_levels=LogLevelService(log_levels, self.clock, settings.log_level),
+            log_levels=log_levels,
             features_off=features.off(settings.features),
             helpers=[] if redis is None else [RedisProbe(redis)],
             origin=_origin(settings.console_url),
@@ -113,21 +112,21 @@ class Composition:
             webhook_networks=settings.webhook_networks,
             identity_provider=self._identity_provider(),
             idempotency_store=IdempotencyStore(self.pool),
-            leaks=self._leak_reporters(),
+            leaks=self._leak_service(),
         )
         on_stop = [self.pool.close, *([counters.close] if counters else [])]
         return console.create(dependencies, jobs=self.jobs(sessions, log_levels), on_stop=on_stop)
 
-    def jobs(self, sessions: Sessions, log_levels: LogLevelRepository) -> list[PeriodicJob]:
+    def jobs(self, sessions: Sessions, log_levels: LogLevelService) -> list[PeriodicJob]:
         usage, idempotency_store = UsageRepository(self.pool), IdempotencyStore(self.pool)
-        follower = LogLevelFollower(log_levels, self.clock, self.settings.log_level, self.observer.set_level)
-        resealer = Resealer(self._key_service(self.settings.max_staleness_ms / 1000))
+        follower = LogLevelFollower(log_levels, self.observer.set_level)
+        keys = self._key_service(self.settings.max_staleness_ms / 1000)
         return [
             PeriodicJob("usage", PRUNE_INTERVAL_S, lambda: usage.prune(now=self.clock.now())),
             PeriodicJob("idempotency keys", IDEMPOTENCY_INTERVAL_S, lambda: idempotency_store.prune(now=self.clock.now())),
             PeriodicJob("sessions", PRUNE_INTERVAL_S, sessions.prune),
             PeriodicJob("log level", POLL_S, follower.run_once),
-            PeriodicJob("reseal", RESEAL_INTERVAL_S, resealer.run_once),
+            PeriodicJob("reseal", RESEAL_INTERVAL_S, keys.reseal),
             *self.checkpoint_jobs(),
             *self._notification_jobs(),
             *self._legacy_file_jobs(),
@@ -197,15 +196,14 @@ class Composition:
         issuer = Issuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, settings.oidc_claim, roles)
         return OidcIdentityProvider(issuer, self.clock)
 
-    def _leak_reporters(self) -> LeakReporters:
+    def _leak_service(self) -> LeakService:
         """Raises SettingsError if a key or the secret is malformed."""
         settings, secret = self.settings, None
         # A report may hold many keys and the gateways apply changes within a second, so nothing waits for their confirmation.
         keys = self._key_service(confirmation_timeout_s=0.0)
-        service = LeakService(keys, LeakRepository(self.pool), self.clock, settings.leak_action)
         if settings.leak_secret is not None:
             try:
-                secret = webhook_signatures.secret_bytes(settings.leak_secret.get_secret_value())
+                secret = parse_webhook_secret(settings.leak_secret.get_secret_value())
             except ValueError:
                 raise SettingsError("GATEHOUSE_LEAK_SECRET must be whsec_ and base64 of 24 to 64 bytes") from None
         try:
@@ -214,7 +212,7 @@ class Composition:
         except (ValueError, AttributeError, TypeError):
             form = '{"<key identifier>": "<P-256 public key, PEM>"}'
             raise SettingsError(f"GATEHOUSE_LEAK_GITHUB_KEYS must be JSON: {form}") from None
-        return LeakReporters(service, github_keys, secret)
+        return LeakService(keys, self.pool, self.clock, settings.leak_action, github_keys, secret)
 
 
 def _origin(url: str) -> str:

@@ -23,7 +23,7 @@ from gatehouse.identity.oidc import OidcIdentityProvider
 from gatehouse.identity.service import Lockout, Sessions
 from gatehouse.keys.models import KeyEnvironment, RateLimit
 from gatehouse.keys.repository import KeyRepository
-from gatehouse.leaks.reporters import LeakReporters
+from gatehouse.leaks.service import LeakService
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer
 from gatehouse.operations.service import LogLevelService
@@ -50,7 +50,7 @@ class Dependencies:
     webhook_networks: private networks that webhooks may use.
     identity_provider: validates JWTs. None when it is not configured.
     idempotency_store: stored responses by Idempotency-Key. None: the header has no effect.
-    leaks: accepted leak reporters. None when none is configured.
+    leaks: response to leak reports. None: they are not accepted.
     """
 
     keys: KeyRepository
@@ -82,7 +82,7 @@ class Dependencies:
     webhook_networks: tuple[Network, ...] = ()
     identity_provider: OidcIdentityProvider | None = None
     idempotency_store: IdempotencyStore | None = None
-    leaks: LeakReporters | None = None
+    leaks: LeakService | None = None
 
 
 @dataclass(frozen=True, slots=True)

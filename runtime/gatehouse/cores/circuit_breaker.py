@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gatehouse.cores.models import CoreName, CoreRecord, UpstreamRequest
@@ -35,17 +35,17 @@ class CircuitState(StrEnum):
     HALF_OPEN = "half_open"
 
 
+@dataclass(slots=True, eq=False)
 class CircuitBreaker:
-    """Circuit breaker of one Core. Times are seconds of a monotonic clock."""
+    """Circuit breaker of one Core. Times are seconds of a monotonic clock.
 
-    __slots__ = ("_failures", "_failures_max", "_open_until", "_reset_s")
+    failures_max: consecutive failures that open it; 0: it never opens. reset_s: how long it stays open.
+    """
 
-    def __init__(self, failures_max: int, reset_s: float) -> None:
-        """failures_max: consecutive failures that open it; 0: it never opens. reset_s: how long it stays open."""
-        self._failures_max = failures_max
-        self._reset_s = reset_s
-        self._failures = 0
-        self._open_until: float | None = None
+    failures_max: int
+    reset_s: float
+    _failures: int = 0
+    _open_until: float | None = None
 
     def state(self, now: float) -> CircuitState:
         if self._open_until is None:
@@ -60,7 +60,7 @@ class CircuitBreaker:
         """Registers a request that is sent now (`wait_s` is 0). Returns True if it is the trial."""
         if self._open_until is None:
             return False
-        self._open_until = now + self._reset_s
+        self._open_until = now + self.reset_s
         return True
 
     def succeeded(self) -> bool:
@@ -73,12 +73,12 @@ class CircuitBreaker:
         """Registers a failure. Returns True if it opened the circuit breaker. Requests sent before it opened change nothing."""
         if self._open_until is not None:
             if trial:
-                self._open_until = now + self._reset_s
+                self._open_until = now + self.reset_s
             return False
         self._failures += 1
-        if not self._failures_max or self._failures < self._failures_max:
+        if not self.failures_max or self._failures < self.failures_max:
             return False
-        self._open_until = now + self._reset_s
+        self._open_until = now + self.reset_s
         return True
 
     def abandoned(self, now: float, *, trial: bool) -> None:
@@ -120,37 +120,27 @@ class _CoreState:
         return self.lease_id == core.lease_id and self.url == core.url
 
 
+@dataclass(slots=True, eq=False)
 class CircuitBreakers:
-    """Sends requests to Cores through their circuit breakers. For one event loop, not thread-safe."""
+    """Sends requests to Cores through their circuit breakers. For one event loop, not thread-safe.
 
-    def __init__(
-        self,
-        upstream: UpstreamClients,
-        monotonic: Callable[[], float],
-        *,
-        failures_max: int,
-        reset_s: float,
-        retry_share: float,
-        on_transition: Callable[[CoreName, CircuitState], None],
-        on_retry: Callable[[bool], None],
-    ) -> None:
-        """monotonic: clock in seconds. retry_share: 0 to 1. failures_max, reset_s: see CircuitBreaker.
+    monotonic: clock in seconds. retry_share: 0 to 1. failures_max, reset_s: see CircuitBreaker.
+    on_transition: called when a circuit breaker opens or closes. on_retry: called with False if the budget is used up.
+    """
 
-        on_transition: called when a circuit breaker opens or closes. on_retry: called with False if the budget is used up.
-        """
-        self._upstream = upstream
-        self._monotonic = monotonic
-        self._failures_max = failures_max
-        self._reset_s = reset_s
-        self._retry_share = retry_share
-        self._on_transition = on_transition
-        self._on_retry = on_retry
-        self._states: dict[CoreName, _CoreState] = {}
+    upstream: UpstreamClients
+    monotonic: Callable[[], float]
+    failures_max: int
+    reset_s: float
+    retry_share: float
+    on_transition: Callable[[CoreName, CircuitState], None]
+    on_retry: Callable[[bool], None]
+    _states: dict[CoreName, _CoreState] = field(default_factory=dict)
 
     @asynccontextmanager
     async def send(self, core: CoreRecord, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
         """Like `UpstreamClients.send`; raises CoreCircuitOpen without sending if the circuit breaker is open."""
-        state, now = self._state_of(core), self._monotonic()
+        state, now = self._state_of(core), self.monotonic()
         circuit_breaker = state.circuit_breaker
         wait_s = circuit_breaker.wait_s(now)
         if wait_s > 0:
@@ -159,15 +149,15 @@ class CircuitBreakers:
         trial = circuit_breaker.begin(now)
         async with AsyncExitStack() as stack:
             try:
-                response = await stack.enter_async_context(self._upstream.send(core.url, request))
+                response = await stack.enter_async_context(self.upstream.send(core.url, request))
             except BaseException as exc:
                 if not _is_failure_of_core(exc, request):
-                    circuit_breaker.abandoned(self._monotonic(), trial=trial)
-                elif circuit_breaker.failed(self._monotonic(), trial=trial):
-                    self._on_transition(core.name, CircuitState.OPEN)
+                    circuit_breaker.abandoned(self.monotonic(), trial=trial)
+                elif circuit_breaker.failed(self.monotonic(), trial=trial):
+                    self.on_transition(core.name, CircuitState.OPEN)
                 raise
             if circuit_breaker.succeeded():
-                self._on_transition(core.name, CircuitState.CLOSED)
+                self.on_transition(core.name, CircuitState.CLOSED)
             yield response
 
     def is_retryable(self, core: CoreRecord, request: UpstreamRequest, failure: CoreUnreachable) -> bool:
@@ -178,10 +168,10 @@ class CircuitBreakers:
         if request.body is not None or (failure.sent and request.method not in _SAFE_METHODS):
             return False
         state = self._state_of(core)
-        if state.circuit_breaker.wait_s(self._monotonic()) > 0:
+        if state.circuit_breaker.wait_s(self.monotonic()) > 0:
             return False
         allowed = state.budget.take()
-        self._on_retry(allowed)
+        self.on_retry(allowed)
         return allowed
 
     def count_open(self, find: Callable[[str], CoreRecord | None]) -> int:
@@ -189,13 +179,13 @@ class CircuitBreakers:
         self._states = {
             name: state for name, state in self._states.items() if (core := find(name)) is not None and state.applies_to(core)
         }
-        now = self._monotonic()
+        now = self.monotonic()
         return sum(state.circuit_breaker.state(now) is not CircuitState.CLOSED for state in self._states.values())
 
     def _state_of(self, core: CoreRecord) -> _CoreState:
         state = self._states.get(core.name)
         if state is None or not state.applies_to(core):
-            circuit_breaker, budget = CircuitBreaker(self._failures_max, self._reset_s), RetryBudget(self._retry_share)
+            circuit_breaker, budget = CircuitBreaker(self.failures_max, self.reset_s), RetryBudget(self.retry_share)
             state = self._states[core.name] = _CoreState(core.lease_id, core.url, circuit_breaker, budget)
         return state
 

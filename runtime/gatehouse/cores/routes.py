@@ -7,10 +7,10 @@ from functools import partial
 from gatehouse.audit.models import AuditAction
 from gatehouse.console.dependencies import Request
 from gatehouse.cores.models import CoreName
-from gatehouse.cores.schemas import CorePage, ListCores, core_view
+from gatehouse.cores.schemas import CorePage, CoreView, ListCores
 from gatehouse.errors import NotFound
 from gatehouse.http.endpoint import Endpoint, StepUp
-from gatehouse.http.fields import Cursors
+from gatehouse.http.fields import Cursors, view_of
 from gatehouse.http.forwarding import CORE_NAME
 from gatehouse.identity.models import AUDITORS, OPERATORS
 
@@ -25,7 +25,8 @@ async def list_cores(request: Request, query: ListCores) -> CorePage:
     after = None if query.cursor is None else CoreName(cursors.read(query.cursor))
     cores, next_after = await dependencies.cores.page(after=after, size=query.limit)
     now = dependencies.clock.now()
-    return CorePage([core_view(core, now) for core in cores], None if next_after is None else cursors.write(next_after))
+    views = [view_of(CoreView, core, live=not core.draining and core.expires_at > now) for core in cores]
+    return CorePage(views, None if next_after is None else cursors.write(next_after))
 
 
 async def end_core(request: Request, name: str) -> None:
@@ -41,16 +42,9 @@ async def end_core(request: Request, name: str) -> None:
 
 
 _core = partial(Endpoint, tag="cores")
+_CORE = "/v1/cores/{name}"
 
 ENDPOINTS = (
     _core(method="GET", path="/v1/cores", handler=list_cores, roles=AUDITORS),
-    _core(
-        method="DELETE",
-        path="/v1/cores/{name}",
-        handler=end_core,
-        roles=OPERATORS,
-        step_up=StepUp.ALWAYS,
-        status=204,
-        errors=(404,),
-    ),
+    _core(method="DELETE", path=_CORE, handler=end_core, roles=OPERATORS, step_up=StepUp.ALWAYS, status=204, errors=(404,)),
 )

@@ -7,9 +7,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gatehouse.clock import rfc3339
-from gatehouse.cores.models import CoreRecord
-from gatehouse.cores.origins import URL_CHARS_MAX
+from gatehouse.cores.models import URL_CHARS_MAX
 from gatehouse.http.fields import Cursor, Environment, Instant, NextCursor
 from gatehouse.http.validation import decode_body, invalid
 
@@ -48,18 +46,6 @@ class CorePage(msgspec.Struct, frozen=True):
 
     cores: list[CoreView]
     next_cursor: NextCursor
-
-
-def core_view(core: CoreRecord, now: float) -> CoreView:
-    return CoreView(
-        name=core.name,
-        url=core.url,
-        environment=core.environment.value,
-        registered_by=core.registered_by,
-        expires_at=rfc3339(core.expires_at),
-        draining=core.draining,
-        live=not core.draining and core.expires_at > now,
-    )
 
 
 LEASE_S_MIN = 5

@@ -11,8 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from gatehouse.audit.models import AuditAction
 from gatehouse.clock import Clock, rfc3339
-from gatehouse.cores.models import CoreName, CoreRecord
-from gatehouse.cores.origins import Network, Origin, parse_origin, rejection
+from gatehouse.cores.models import CoreName, CoreRecord, Network, Origin, parse_origin, rejection
 from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.schemas import LEASE_S_MIN, Lease
 from gatehouse.cores.upstream import SystemResolver

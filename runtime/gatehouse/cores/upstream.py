@@ -1,7 +1,7 @@
 """Sends requests to Cores: one HTTP client per URL, pinned to a checked address, streaming in both directions.
 
 pyreqwest as configured here follows no redirects, decodes nothing, stores no cookies, uses no proxy of the environment and adds
-no headers. The gateway resolves the host name, checks the address (cores/origins.py) and passes it to the client with
+no headers. The gateway resolves the host name, checks the address (cores/models.py) and passes it to the client with
 `resolve`, so that the name cannot resolve to another address between check and connection (DNS rebinding). TLS still verifies
 the name.
 """
@@ -14,15 +14,14 @@ import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import BuilderError, RequestError, RequestTimeoutError
 from pyreqwest.response import Response
 
-from gatehouse.cores.models import UpstreamRequest
-from gatehouse.cores.origins import Network, Origin, parse_origin, rejection
+from gatehouse.cores.models import Network, Origin, UpstreamRequest, parse_origin, rejection
 from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
 
 RESOLVE_TIMEOUT_S = 3.0
@@ -31,7 +30,7 @@ CONNECT_TIMEOUT_S = 3.0
 #: Longest time without data from a Core, before or during its response.
 READ_TIMEOUT_S = 60.0
 
-#: How long a checked address is used before the host name is resolved again.
+#: Time for which a checked address is used before the host name is resolved again.
 PIN_S = 60.0
 
 #: Clients that are unused for this long are closed: a Core behind a tunnel changes its URL often.
@@ -63,24 +62,17 @@ class _Pinned:
     used_at: float
 
 
+@dataclass(slots=True, eq=False)
 class UpstreamClients:
     """HTTP clients of a worker. `networks`: private networks in which Cores are allowed."""
 
-    def __init__(
-        self,
-        resolver: SystemResolver,
-        networks: Sequence[Network],
-        *,
-        connect_timeout_s: float = CONNECT_TIMEOUT_S,
-        read_timeout_s: float = READ_TIMEOUT_S,
-    ) -> None:
-        self._resolver = resolver
-        self._networks = tuple(networks)
-        self._connect_timeout = timedelta(seconds=connect_timeout_s)
-        self._read_timeout = timedelta(seconds=read_timeout_s)
-        self._pinned: dict[str, _Pinned] = {}
-        self._closing: set[asyncio.Task[None]] = set()
-        self._locks: dict[str, asyncio.Lock] = {}
+    resolver: SystemResolver
+    networks: Sequence[Network]
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    read_timeout_s: float = READ_TIMEOUT_S
+    _pinned: dict[str, _Pinned] = field(default_factory=dict)
+    _closing: set[asyncio.Task[None]] = field(default_factory=set)
+    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def close(self) -> None:
         clients, self._pinned = list(self._pinned.values()), {}
@@ -133,8 +125,8 @@ class UpstreamClients:
         origin = parse_origin(url)
         if isinstance(origin, str):
             raise CoreUnreachable(detail=f"the registered URL {origin}", sent=False)
-        addresses = await self._resolver.addresses(origin.host, origin.port)
-        error = rejection((ipaddress.ip_address(address) for address in addresses), self._networks)
+        addresses = await self.resolver.addresses(origin.host, origin.port)
+        error = rejection((ipaddress.ip_address(address) for address in addresses), self.networks)
         if error:
             self.forget(url)
             raise CoreUnreachable(detail=f"the registered URL {error}", sent=False)
@@ -153,7 +145,7 @@ class UpstreamClients:
         if pinned is None:
             return
         # Closing a client cancels its requests, so it is closed after the read timeout.
-        task = asyncio.create_task(_close_later(pinned.client, self._read_timeout.total_seconds()))
+        task = asyncio.create_task(_close_later(pinned.client, self.read_timeout_s))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -176,8 +168,8 @@ class UpstreamClients:
             .error_for_status(False)
             .http1_only()
             .tcp_nodelay(True)
-            .connect_timeout(self._connect_timeout)
-            .read_timeout(self._read_timeout)
+            .connect_timeout(timedelta(seconds=self.connect_timeout_s))
+            .read_timeout(timedelta(seconds=self.read_timeout_s))
             .pool_idle_timeout(timedelta(seconds=POOL_IDLE_S))
         )
         if origin.address is None:

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from gatehouse.background import Background, PeriodicJob
 from gatehouse.clock import Clock
 from gatehouse.cores.circuit_breaker import CircuitBreakers, CircuitState
 from gatehouse.cores.repository import CoreRegistry
@@ -28,7 +29,7 @@ from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import SelfRevocationService
 from gatehouse.observability import Observer, Stream
 from gatehouse.operations import features
-from gatehouse.operations.service import LogLevelFollower, LogLevelRepository
+from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.redis.connection import RedisLogin, RedisProbe, redis_login
 from gatehouse.redis.nonces import RedisNonces
 from gatehouse.settings import Settings
@@ -39,9 +40,8 @@ from gatehouse.verification.change_feed import ChangeFeed, FreshnessProbe
 from gatehouse.verification.imported_keys import ImportedKeys
 from gatehouse.verification.imported_tokens import ImportedKeyIds
 from gatehouse.verification.models import RateLimits
-from gatehouse.verification.pepper_migration import PepperMigration
 from gatehouse.verification.rate_limiters import LocalRateLimits, RedisRateLimits
-from gatehouse.verification.repository import CreditRepository, KeyLoader
+from gatehouse.verification.repository import CreditRepository, KeyLoader, PepperMigration
 from gatehouse.verification.service import VerificationService
 
 
@@ -90,9 +90,11 @@ class _Gateway:
         stack.push_async_callback(upstream.close)
         circuit_breakers = self._circuit_breakers(upstream)
         usage, flusher = self._usage(stack, pool, worker_id, cores)
-        follower = LogLevelFollower(LogLevelRepository(pool), self.clock, settings.log_level, self.observer.set_level)
-        follower.start()
-        stack.push_async_callback(follower.close)
+        log_levels = LogLevelService(pool, self.clock, settings.log_level)
+        follower, background = LogLevelFollower(log_levels, self.observer.set_level), Background()
+        await follower.run_once()
+        background.start(PeriodicJob("log level", POLL_S, follower.run_once).run(self.observer), "log-level")
+        stack.push_async_callback(background.stop)
         required, optional = self._probes(pool, changes)
         return create(
             Dependencies(

@@ -37,13 +37,7 @@ class Actor(msgspec.Struct, frozen=True):
         return self.type if self.type == self.id else f"{self.type}:{self.id}"
 
     def event(
-        self,
-        action: AuditAction,
-        *,
-        target_id: str,
-        at: float,
-        details: Details,
-        outcome: Outcome = "success",
+        self, action: AuditAction, *, target_id: str, at: float, details: Details, outcome: Outcome = "success"
     ) -> AuditEvent:
         """Audit event of an action at `at` (Unix seconds). `details` must not contain a token, key or secret."""
         return AuditEvent(

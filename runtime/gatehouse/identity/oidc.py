@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -55,16 +55,16 @@ class Issuer:
     roles: Mapping[str, Role]
 
 
+@dataclass(slots=True, eq=False)
 class OidcIdentityProvider:
     """Validates JWTs of an OpenID Connect issuer."""
 
-    def __init__(self, issuer: Issuer, clock: Clock) -> None:
-        self._issuer = issuer
-        self._clock = clock
-        self._keys: dict[str, _Key] = {}
-        self._fetched_at = -STALE_S
-        self._tried_at = -STALE_S
-        self._lock = asyncio.Lock()
+    issuer: Issuer
+    clock: Clock
+    _keys: dict[str, _Key] = field(default_factory=dict)
+    _fetched_at: float = -STALE_S
+    _tried_at: float = -STALE_S
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def identify(self, token: str) -> Identity | None:
         """Identity of a token; None if the token is invalid. Raises Unavailable if it cannot be verified."""
@@ -85,36 +85,34 @@ class OidcIdentityProvider:
         except (JoseError, ValueError, TypeError, OverflowError, RecursionError):
             return None
         subject = claims["sub"]
-        if not (
-            isinstance(subject, str) and 0 < len(subject) <= _SUBJECT_CHARS_MAX and subject.isascii() and subject.isprintable()
-        ):
+        if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_CHARS_MAX:
             return None
-        return Identity(subject, self._roles(claims), _proven_at(claims))
+        return Identity(subject, self._roles(claims), _proven_at(claims)) if subject.isascii() and subject.isprintable() else None
 
     def _registry(self) -> jwt.JWTClaimsRegistry:
         return jwt.JWTClaimsRegistry(
-            now=int(self._clock.now()),
+            now=int(self.clock.now()),
             leeway=SKEW_S,
-            iss={"essential": True, "value": self._issuer.url},
-            aud={"essential": True, "value": self._issuer.audience},
+            iss={"essential": True, "value": self.issuer.url},
+            aud={"essential": True, "value": self.issuer.audience},
             exp={"essential": True},
             sub={"essential": True},
         )
 
     def _roles(self, claims: Mapping[str, Any]) -> frozenset[Role]:
         value: Any = claims
-        for member in self._issuer.claim.split("."):
+        for member in self.issuer.claim.split("."):
             value = value.get(member) if isinstance(value, dict) else None
         named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        return frozenset(self._issuer.roles[name] for name in named if isinstance(name, str) and name in self._issuer.roles)
+        return frozenset(self.issuer.roles[name] for name in named if isinstance(name, str) and name in self.issuer.roles)
 
     async def _key(self, key_id: str) -> _Key | None:
         """Key of the issuer with this id; without an id, its only key. Raises Unavailable if no current keys are available."""
-        now = self._clock.now()
+        now = self.clock.now()
         if now - self._fetched_at < KEYS_S and self._find(key_id) is not None:
             return self._find(key_id)
         async with self._lock:
-            now = self._clock.now()
+            now = self.clock.now()
             due = now - self._fetched_at >= KEYS_S or self._find(key_id) is None
             if due and now - self._tried_at >= REFETCH_S:
                 self._tried_at = now
@@ -133,13 +131,13 @@ class OidcIdentityProvider:
         try:
             # Timeout: 2 * TIMEOUT_S per document. On failure cached keys are used for STALE_S; then tokens are denied.
             async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
-                url = self._issuer.jwks_url
+                url = self.issuer.jwks_url
                 if not url:
-                    document = await _document(client, f"{self._issuer.url.rstrip('/')}/.well-known/openid-configuration")
-                    if document.get("issuer") != self._issuer.url:
+                    document = await _document(client, f"{self.issuer.url.rstrip('/')}/.well-known/openid-configuration")
+                    if document.get("issuer") != self.issuer.url:
                         return
                     url = str(document.get("jwks_uri", ""))
-                    if not is_as_secure(url, self._issuer.url):
+                    if not is_as_secure(url, self.issuer.url):
                         return
                 keys = _keys(await _document(client, url))
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError):

@@ -105,22 +105,16 @@ def _current(request: Request, session: Session, csrf_token: str) -> CurrentSess
 
 
 _session = partial(Endpoint, tag="sessions", roles=ANY_ROLE, feature=SESSIONS.name)
+_SESSIONS, _CURRENT, _SESSION = "/v1/sessions", "/v1/sessions/current", "/v1/sessions/{session}"
+_TO_SESSION = Links("session", "/session/id", ("end_session",))
 
-# Ending a session requires no step-up, so that a user who suspects misuse can act immediately.
+# A sign-in is the step-up itself. The end of a session requires none, so that a user who suspects misuse can act immediately.
+_write = partial(_session, step_up=StepUp.NEVER)
+
 ENDPOINTS = (
-    _session(
-        method="POST",
-        path="/v1/sessions",
-        handler=sign_in,
-        security=(CREDENTIAL,),
-        step_up=StepUp.NEVER,
-        status=201,
-        links=Links("session", "/session/id", ("end_session",)),
-    ),
-    _session(method="GET", path="/v1/sessions", handler=list_sessions),
-    _session(method="DELETE", path="/v1/sessions", handler=end_sessions, step_up=StepUp.NEVER),
-    _session(method="GET", path="/v1/sessions/current", handler=show_session, errors=(404,)),
-    _session(
-        method="DELETE", path="/v1/sessions/{session}", handler=end_session, step_up=StepUp.NEVER, status=204, errors=(404,)
-    ),
+    _write(method="POST", path=_SESSIONS, handler=sign_in, security=(CREDENTIAL,), status=201, links=_TO_SESSION),
+    _session(method="GET", path=_SESSIONS, handler=list_sessions),
+    _write(method="DELETE", path=_SESSIONS, handler=end_sessions),
+    _session(method="GET", path=_CURRENT, handler=show_session, errors=(404,)),
+    _write(method="DELETE", path=_SESSION, handler=end_session, status=204, errors=(404,)),
 )

@@ -14,13 +14,13 @@ import hmac
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from gatehouse.audit.models import AuditAction
 from gatehouse.clock import Clock
-from gatehouse.crypto.token import Pepper, base62
+from gatehouse.crypto.token import ID_CHARS, Pepper, base62
 from gatehouse.errors import Unavailable
 from gatehouse.http.asgi import network_of
 from gatehouse.identity.models import Actor, ActorType, Role, Session
@@ -35,7 +35,6 @@ SESSIONS_MAX = 20
 #: `seen_at` is updated at most this often per idle timeout. A session may therefore expire early by this fraction, never late.
 _UPDATES_PER_IDLE_TIMEOUT = 20
 _USER_AGENT_CHARS_MAX = 200
-_ID_CHARS = 12
 
 
 FAILURES_MAX = 10
@@ -101,7 +100,7 @@ class Sessions:
         if digest is None:
             raise Unavailable("Sign-in is not available at the moment", detail="the current session key is not available")
         session = Session(
-            id=base62(int.from_bytes(self.random_bytes(12), "big") % 62**_ID_CHARS, _ID_CHARS),
+            id=base62(int.from_bytes(self.random_bytes(12), "big") % 62**ID_CHARS, ID_CHARS),
             actor_type=kind,
             actor_id=actor.id,
             roles=tuple(sorted(role.value for role in roles)) if kind == "person" else (),
@@ -152,14 +151,12 @@ class Sessions:
 
     def bond(self, secret: str) -> bytes:
         """HMAC of the bootstrap token. It is stored in the sessions of the token, which end when the token changes."""
-        text = base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode("ascii")
-        return self.key.digest(f"session-bond:{text}", self.key.current) or b""
+        return self.key.digest(_bond_text(secret), self.key.current) or b""
 
     def verify_bond(self, bond: bytes, secret: str | None) -> bool:
-        if secret is None:
-            return False
-        text = base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode("ascii")
-        return any(self.key.matches(f"session-bond:{text}", bond, generation) for generation in self.key.generations)
+        return secret is not None and any(
+            self.key.matches(_bond_text(secret), bond, generation) for generation in self.key.generations
+        )
 
     async def list_for(self, actor: Actor) -> tuple[Session, ...]:
         """Active sessions of the actor, newest first. Raises Unavailable."""
@@ -187,11 +184,16 @@ def _stored(cookie: str) -> str:
     return f"session:{cookie}"
 
 
+def _bond_text(secret: str) -> str:
+    return f"session-bond:{base64.b64encode(secret.encode('utf-8', 'surrogatepass')).decode('ascii')}"
+
+
 def _csrf(key: Pepper, cookie: str, generation: int) -> str | None:
     digest = key.digest(f"session-csrf:{cookie}", generation)
     return None if digest is None else base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
+@dataclass(slots=True, eq=False)
 class Lockout:
     """Lockout after failed authentications, for each pair of client address and principal.
 
@@ -199,18 +201,17 @@ class Lockout:
     stored in the memory of one console process: n processes allow n times as many attempts, which is no risk for 256-bit secrets.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._failures: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+    clock: Clock
+    _failures: OrderedDict[tuple[str, str], tuple[float, int]] = field(default_factory=OrderedDict)
 
     def wait_s(self, address: str, principal: str) -> int:
         """Seconds until the lockout ends, 0 if there is none. `principal`: a key id, or a fixed name for other credentials."""
         started, count = self._failures.get((network_of(address), principal), (0.0, 0))
-        remaining = started + WINDOW_S - self._clock.now()
+        remaining = started + WINDOW_S - self.clock.now()
         return math.ceil(remaining) if count >= FAILURES_MAX and remaining > 0 else 0
 
     def failed(self, address: str, principal: str) -> None:
-        pair, now = (network_of(address), principal), self._clock.now()
+        pair, now = (network_of(address), principal), self.clock.now()
         started, count = self._failures.pop(pair, (now, 0))
         self._failures[pair] = (now, 1) if now - started >= WINDOW_S else (started, count + 1)
         if len(self._failures) > PAIRS_MAX:

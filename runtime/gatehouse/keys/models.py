@@ -5,14 +5,13 @@ Times are Unix seconds (UTC). Field names carry their unit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
-from gatehouse.audit.models import AuditEvent
+from gatehouse.audit.models import AuditEvent, Details
 
 KeyId = NewType("KeyId", str)  # 12 base62 characters; part of the token in plain text and safe to log
 
@@ -129,46 +128,8 @@ class Key(KeyRecord, frozen=True, kw_only=True):
     last_used_at: float | None = None
 
 
-class NewKey(msgspec.Struct, frozen=True):
-    """Fields of a key to create. `ttl_s` and `expires_at` are mutually exclusive; without both the key does not expire."""
-
-    name: str
-    owner: str
-    environment: KeyEnvironment
-    scopes: tuple[str, ...]
-    cores: tuple[str, ...]
-    limits: tuple[RateLimit, ...]
-    expires_at: float | None = None
-    ttl_s: int | None = None
-    roles: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    addresses: tuple[str, ...] = ()
-    credits: CreditPlan | None = None
-    tags: tuple[str, ...] = ()
-    metadata: dict[str, str] = {}
-    notes: str = ""
-
-
-class KeyPatch(msgspec.Struct, frozen=True):
-    """Fields of a key to change; UNSET leaves a field unchanged.
-
-    `expires_at` None: the key does not expire. `credits` None: the credit balance is removed.
-    """
-
-    name: str | UnsetType = UNSET
-    owner: str | UnsetType = UNSET
-    scopes: tuple[str, ...] | UnsetType = UNSET
-    roles: tuple[str, ...] | UnsetType = UNSET
-    cores: tuple[str, ...] | UnsetType = UNSET
-    methods: tuple[str, ...] | UnsetType = UNSET
-    addresses: tuple[str, ...] | UnsetType = UNSET
-    limits: tuple[RateLimit, ...] | UnsetType = UNSET
-    expires_at: float | UnsetType | None = UNSET
-    credits: CreditPlan | UnsetType | None = UNSET
-    tags: tuple[str, ...] | UnsetType = UNSET
-    metadata: dict[str, str] | UnsetType = UNSET
-    notes: str | UnsetType = UNSET
-    require_signature: bool | UnsetType = UNSET
+#: Values of fields of a key to create or to change, by name. `scopes` are those of the key itself, without those of its roles.
+KeyFields = Mapping[str, Any]
 
 
 class RotationOptions(msgspec.Struct, frozen=True):
@@ -178,11 +139,6 @@ class RotationOptions(msgspec.Struct, frozen=True):
     ttl_s: int | None = None
     expires_at: float | None = None
     reason: str = ""
-
-
-class Page(msgspec.Struct, frozen=True):
-    keys: tuple[Key, ...]
-    next_after: KeyId | None  # id of the last key of this page; None on the last page
 
 
 class KeyFilter(msgspec.Struct, frozen=True):
@@ -211,20 +167,20 @@ class LockedKey(msgspec.Struct, frozen=True):
     is_last_admin: bool
 
 
-class KeyUpdate(msgspec.Struct, frozen=True):
-    """Rows to write in one transaction: the changed key, its audit event, and changes of other keys of the family.
+class KeyChange(msgspec.Struct, frozen=True):
+    """Result of an action: the changed key, the details of its audit event, and changes of other keys of the family.
 
     successor: a new key of the family. others_end_at: when all other usable keys of the family expire.
     """
 
     key: Key
-    event: AuditEvent
+    details: Details
     successor: Key | None = None
     others_end_at: float | None = None
 
 
-#: Computes the update of a locked key; None writes nothing. Errors that it raises roll the transaction back.
-Update = Callable[[LockedKey], KeyUpdate | None]
+#: Computes the change of a locked key and its audit event; None writes nothing. Errors that it raises roll the transaction back.
+Update = Callable[[LockedKey], tuple[KeyChange, AuditEvent] | None]
 
 
 class Effective(StrEnum):

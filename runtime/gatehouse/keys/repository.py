@@ -25,16 +25,16 @@ from gatehouse.keys.models import (
     LAST_ADMIN_MARGIN_S,
     OWNER_SCOPES,
     CreditPlan,
+    Effective,
     GenerationUse,
     Key,
+    KeyChange,
     KeyEnvironment,
     KeyFilter,
     KeyId,
     KeyRecord,
     KeyState,
-    KeyUpdate,
     LockedKey,
-    Page,
     RateLimit,
     SealedSecret,
     SignatureAlgorithm,
@@ -237,17 +237,17 @@ class KeyRepository:
         """True if a key of the creator's family created the first key of this key's family. Raises Unavailable."""
         return bool(await self._pool.fetchval(_IS_CREATED_BY, key_id, creator))
 
-    async def page(self, *, after: KeyId | None, size: int, only: KeyFilter) -> Page:
-        """Keys by ascending id."""
+    async def page(self, *, after: KeyId | None, size: int, only: KeyFilter) -> tuple[list[Key], KeyId | None]:
+        """Keys by ascending id, and the id of the last one, None on the last page."""
         where = _conditions(only)
         if after is not None:
             where.add("id > {}", after)
         statement = f"{_SELECT}{where} ORDER BY id LIMIT {where.bind(size + 1)}"
         keys = [full_key(row) for row in await self._pool.fetch(statement, *where.values)]
-        return Page(keys=tuple(keys[:size]), next_after=keys[size - 1].id if len(keys) > size else None)
+        return keys[:size], keys[size - 1].id if len(keys) > size else None
 
     async def alter(self, key_id: KeyId, work: Update) -> tuple[Key, int] | None:
-        """Locks the key and its family and writes the update that `work` returns. If `work` raises an error, nothing changes.
+        """Locks the key and its family and writes the change that `work` returns. If `work` raises an error, nothing changes.
 
         Returns the key and its change number; None if the key does not exist. `work` returns None to change nothing.
         """
@@ -260,8 +260,9 @@ class KeyRepository:
             before = full_key(row)
             update = work(LockedKey(before, await _is_last_admin(connection, before)))
             if update is not None:
-                await _write(connection, before, update)
-                await append(connection, update.event)
+                change, event = update
+                await _write(connection, before, change)
+                await append(connection, event)
             [row] = await connection.fetch(select, key_id)
         return full_key(row), row["change_seq"]
 
@@ -313,8 +314,8 @@ class KeyRepository:
         generation: int | None = await (connection or self._pool).fetchval(_WRITABLE, list(generations), self._live_s)
         return generation
 
-    async def is_confirmed(self, change_seq: int, *, timeout_s: float) -> bool:
-        """True once every live gateway worker has applied the change. False after `timeout_s`, or without a database connection.
+    async def effective(self, change_seq: int, *, timeout_s: float) -> Effective:
+        """EVERYWHERE once every live gateway worker has applied the change; WITHIN_BOUND after `timeout_s` or without a database.
 
         A worker that has not written its row for longer than the propagation bound denies all keys. One that has been silent
         for twice the bound is not waited for.
@@ -326,8 +327,8 @@ class KeyRepository:
                     await asyncio.sleep(wait_s)
                     wait_s = min(2 * wait_s, _POLL_MAX_S)
         except (TimeoutError, Unavailable):
-            return False
-        return True
+            return Effective.WITHIN_BOUND
+        return Effective.EVERYWHERE
 
 
 def _conditions(only: KeyFilter) -> Conditions:
@@ -378,13 +379,13 @@ async def _is_last_admin(connection: Connection, key: Key) -> bool:
     return not others
 
 
-async def _write(connection: Connection, before: Key, update: KeyUpdate) -> None:
-    key = update.key
-    if update.successor is not None:
-        await _insert(connection, update.successor)
-    if update.others_end_at is not None:
-        excluded = [key.id, *([update.successor.id] if update.successor else [])]
-        await connection.execute(_END_OTHERS, to_datetime(update.others_end_at), key.subject, excluded)
+async def _write(connection: Connection, before: Key, change: KeyChange) -> None:
+    key = change.key
+    if change.successor is not None:
+        await _insert(connection, change.successor)
+    if change.others_end_at is not None:
+        excluded = [key.id, *([change.successor.id] if change.successor else [])]
+        await connection.execute(_END_OTHERS, to_datetime(change.others_end_at), key.subject, excluded)
     await connection.execute(_UPDATE, *column_values(key))
     if before.state is KeyState.ACTIVE and key.state is not KeyState.ACTIVE:
         await connection.execute(_END_REGISTRATIONS, key.id)

@@ -15,18 +15,8 @@ from gatehouse.errors import NotFound, PreconditionFailed, PreconditionRequired,
 from gatehouse.http.endpoint import Endpoint, Header, Links, StepUp
 from gatehouse.http.fields import Cursors, unix_seconds
 from gatehouse.identity.models import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS, Role
-from gatehouse.keys import signing
 from gatehouse.keys.lifecycle import Action
-from gatehouse.keys.models import (
-    GenerationUse,
-    Key,
-    KeyEnvironment,
-    KeyFilter,
-    KeyId,
-    KeyPatch,
-    NewKey,
-    RotationOptions,
-)
+from gatehouse.keys.models import GenerationUse, Key, KeyEnvironment, KeyFilter, KeyId, RotationOptions
 from gatehouse.keys.schemas import (
     ChangedKey,
     CreatedKey,
@@ -40,6 +30,7 @@ from gatehouse.keys.schemas import (
     ReasonBody,
     RotatedKey,
     RotateKey,
+    SetSigning,
     SigningKeySet,
     UpdateKey,
     etag,
@@ -47,7 +38,6 @@ from gatehouse.keys.schemas import (
     settings_of,
 )
 from gatehouse.keys.service import Changed, KeyService
-from gatehouse.keys.signing import SetSigning
 from gatehouse.operations.schemas import PepperGeneration, PepperStatus
 from gatehouse.verification.explanation import ExplainKey, Explanation, explain
 from gatehouse.verification.models import VerificationRequest
@@ -70,7 +60,8 @@ async def create_key(request: Request, body: CreateKey) -> CreatedKey:
         settings["limits"] = (dependencies.default_limit,)
     if body.scopes is None:
         settings["scopes"] = () if body.roles else DEFAULT_SCOPES
-    created = await key_service(dependencies).create(NewKey(**settings), request.actor)
+    ttl_s = settings.pop("ttl_s")
+    created = await key_service(dependencies).create(settings, request.actor, ttl_s=ttl_s)
     request.response.headers["ETag"] = etag(created.key)
     request.response.headers["Location"] = f"/v1/keys/{created.key.id}"
     return CreatedKey(created.token, key_view(created.key, dependencies.key_prefix))
@@ -85,9 +76,9 @@ async def list_keys(request: Request, query: ListKeys) -> KeyPage:
     only = msgspec.convert(query, KeyFilter, from_attributes=True)
     cursors = Cursors(dependencies.cursor_pepper, f"keys|{only!r}")
     after = None if query.cursor is None else KeyId(cursors.read(query.cursor))
-    page = await dependencies.keys.page(after=after, size=query.limit, only=only)
-    next_cursor = None if page.next_after is None else cursors.write(page.next_after)
-    return KeyPage([key_view(key, dependencies.key_prefix) for key in page.keys], next_cursor)
+    keys, next_after = await dependencies.keys.page(after=after, size=query.limit, only=only)
+    next_cursor = None if next_after is None else cursors.write(next_after)
+    return KeyPage([key_view(key, dependencies.key_prefix) for key in keys], next_cursor)
 
 
 async def show_key(request: Request, id: str) -> KeyView:
@@ -109,7 +100,7 @@ async def update_key(request: Request, id: str, body: UpdateKey) -> ChangedKey:
     allow_last_admin = settings.pop("allow_last_admin")
     changed = await key_service(request.dependencies).update(
         existing_id(id),
-        KeyPatch(**settings),
+        settings,
         request.actor,
         version=_version(request.http.headers.get("if-match")),
         allow_last_admin=allow_last_admin,
@@ -213,7 +204,9 @@ async def set_signing(request: Request, id: str, body: SetSigning) -> SigningKey
 
     Replaces the current signing key. For hmac-sha256, the secret is returned only in this response.
     """
-    secret, changed = await signing.set_signing(key_service(request.dependencies), existing_id(id), body, request.actor)
+    secret, changed = await key_service(request.dependencies).set_signing(
+        existing_id(id), body.ed25519_key(), request.actor, required=body.required, allow_last_admin=body.allow_last_admin
+    )
     return SigningKeySet(secret, key_view(changed.key, request.dependencies.key_prefix), changed.effective.value)
 
 
@@ -222,7 +215,7 @@ async def remove_signing(request: Request, id: str) -> ChangedKey:
 
     Rejected while the key requires signatures.
     """
-    return _changed(request, await signing.remove_signing(key_service(request.dependencies), existing_id(id), request.actor))
+    return _changed(request, await key_service(request.dependencies).remove_signing(existing_id(id), request.actor))
 
 
 async def pepper_status(request: Request) -> PepperStatus:

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import UNSET, Meta, UnsetType
 
-from gatehouse.clock import rfc3339
+from gatehouse.errors import BadRequest, Problem
 from gatehouse.http.fields import (
     CORES_MAX,
     LIMITS_MAX,
@@ -34,6 +37,7 @@ from gatehouse.http.fields import (
     single_line,
     unique_items,
     unix_seconds,
+    view_of,
 )
 from gatehouse.http.validation import checked, matching
 from gatehouse.keys.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX, TTL_S_MAX
@@ -47,6 +51,7 @@ TAGS_MAX = 20
 METADATA_MAX = 20
 METADATA_CHARS_MAX = 500
 CREDITS_MAX = 1_000_000_000_000
+PUBLIC_KEY_CHARS_MAX = 512
 
 Period = Literal["hour", "day", "week", "month"]
 StateFilter = Literal["active", "disabled", "revoked", "deleted", "purged", "expired"]
@@ -64,6 +69,30 @@ def _networks(values: list[str]) -> str:
     if None in networks:
         return 'must be networks such as "192.0.2.0/24" or "2001:db8::/48" with all host bits zero, or single addresses'
     return distinct(networks)
+
+
+def _public_key(text: str) -> str:
+    try:
+        public_key_bytes(text)
+    except ValueError as exc:
+        return str(exc)
+    return ""
+
+
+def public_key_bytes(text: str) -> bytes:
+    """The 32 bytes of an Ed25519 public key in base64 or PEM. Raises ValueError."""
+    try:
+        if "-----BEGIN" in text:
+            key = load_pem_public_key(text.strip().encode())
+            raw = key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else b""
+        else:
+            raw = base64.b64decode(text, validate=True)
+            Ed25519PublicKey.from_public_bytes(raw)
+    except (ValueError, UnsupportedAlgorithm):
+        raw = b""
+    if len(raw) != 32:
+        raise ValueError("must be an Ed25519 public key: base64 of its 32 bytes, or PEM")
+    return raw
 
 
 def _distinct_names(limits: list[dict[str, Any]]) -> str:
@@ -165,7 +194,7 @@ class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ImportableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Fields with one shape in creation, update, import and response.
 
-    A field here is also a field of NewKey, KeyPatch and Key.
+    A field here is also a field of Key.
     """
 
     name: Name
@@ -302,6 +331,34 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of keys.")] = 50
 
 
+class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Signature method of the key's requests (RFC 9421). Replaces the current signing key immediately."""
+
+    examples: ClassVar = (
+        {"algorithm": "hmac-sha256"},
+        {"algorithm": "ed25519", "public_key": "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=", "required": True},
+    )
+
+    algorithm: Annotated[Algorithm, Meta(description="Signatures that name another algorithm are denied.")]
+    public_key: Annotated[
+        Annotated[str, checked(_public_key, max_length=PUBLIC_KEY_CHARS_MAX)] | None,
+        Meta(description="For ed25519: the public key, as base64 of its 32 bytes or as PEM."),
+    ] = None
+    required: Annotated[bool, Meta(description="Deny unsigned requests.")] = True
+    allow_last_admin: AllowLastAdmin = False
+
+    def ed25519_key(self) -> bytes | None:
+        """The 32 bytes of the public key; None for hmac-sha256. Raises BadRequest if the key does not match the algorithm."""
+        if self.algorithm == "ed25519" and self.public_key is not None:
+            return public_key_bytes(self.public_key)
+        if self.algorithm == "hmac-sha256" and self.public_key is None:
+            return None
+        message, fix = "is not a 32-byte Ed25519 public key", "send it as base64 or PEM"
+        if self.public_key is not None:
+            message, fix = "is only allowed with ed25519", "omit it: the secret of hmac-sha256 is generated and shown once"
+        raise BadRequest("The signing key cannot be set", errors=(Problem("body.public_key", message, fix),))
+
+
 class SigningView(msgspec.Struct, frozen=True):
     algorithm: Algorithm
     required: Annotated[bool, Meta(description="Unsigned requests are denied.")]
@@ -353,7 +410,7 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
     scopes: Annotated[list[str], Meta(description="Scopes in addition to those of the roles.")]
     limits: list[RateLimit]
     credits: Credits | None
-    signing: Annotated[SigningView | None, Meta(description="How requests are signed. Null if the key has no signing key.")]
+    signing: Annotated[SigningView | None, Meta(description="Signature method of requests. Null if the key has no signing key.")]
     version: Annotated[int, Meta(description="Increases with every change. The ETag of the key, for `If-Match`.")]
     family_id: Annotated[str, Meta(description="Key family: the id of its first key. Its keys share limits and credits.")]
     generation: Annotated[int, Meta(description="1 for a new key, plus one for every rotation.")]
@@ -427,8 +484,8 @@ class PurgedKey(msgspec.Struct, frozen=True):
     counters_removed: Annotated[
         bool,
         Meta(
-            description="Whether rate limit counters were removed. False if another generation uses them, or if Redis is"
-            " unavailable: then they expire with their windows."
+            description="True if the rate limit counters were removed. False if another generation uses them, or if Redis is"
+            " unavailable; they then expire with their windows."
         ),
     ]
 
@@ -448,31 +505,23 @@ class SigningKeySet(msgspec.Struct, frozen=True):
     effective: Effective
 
 
-#: Fields of KeyView whose values are not those of the same field of Key.
-_VIEW: dict[str, Callable[[Key], Any]] = {
-    "scopes": lambda key: key.own_scopes,
-    "credits": lambda key: None if key.credits is None else _credits(key.credits),
-    "family_id": lambda key: key.subject,
-    "signing": lambda key: None if key.signing is None else SigningView(key.signing.algorithm.value, key.signing.required),
-}
-
-
 def key_view(key: Key, prefix: str) -> KeyView:
     """The public view of a key. `prefix`: of this deployment's tokens."""
-    values: dict[str, Any] = {"start": f"{prefix}_{key.environment.value}_{key.id}" if key.scheme == OWN_SCHEME else ""}
-    for name in KeyView.__struct_fields__:
-        if name in _VIEW:
-            values[name] = _VIEW[name](key)
-        elif name not in values:
-            value = getattr(key, name)
-            values[name] = rfc3339(value) if name.endswith("_at") and value is not None else value
-    return KeyView(**values)
+    return view_of(
+        KeyView,
+        key,
+        scopes=key.own_scopes,
+        credits=None if key.credits is None else _credits(key.credits),
+        family_id=key.subject,
+        signing=None if key.signing is None else SigningView(key.signing.algorithm.value, key.signing.required),
+        start=f"{prefix}_{key.environment.value}_{key.id}" if key.scheme == OWN_SCHEME else "",
+    )
 
 
 def settings_of(body: msgspec.Struct) -> dict[str, Any]:
-    """The fields of a creation or update in the types of `keys.models`. UNSET fields stay UNSET."""
-    values = {name: getattr(body, name) for name in body.__struct_fields__}
-    if isinstance(values["addresses"], list):
+    """The fields of a creation, an update or an import in the types of `keys.models`, without omitted fields of an update."""
+    values = {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
+    if "addresses" in values:
         values["addresses"] = [network(address) for address in values["addresses"]]
     if isinstance(values.get("limits"), list):
         values["limits"] = [limit.limit() for limit in values["limits"]]

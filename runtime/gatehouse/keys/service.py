@@ -6,46 +6,37 @@ waits until the gateways have confirmed the change.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
-from msgspec import UnsetType
 
-from gatehouse.audit.models import AuditAction, Details
+from gatehouse.audit.models import AuditAction, AuditEvent, Details
 from gatehouse.clock import Clock
+from gatehouse.crypto import http_signatures
+from gatehouse.crypto.sealing import SIGNING_SECRET, seal, unseal
 from gatehouse.crypto.token import ParsedToken, Pepper, build_marked, parse, proves_possession
 from gatehouse.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem, Unavailable
 from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
-from gatehouse.keys.changes import (
-    KeyChange,
-    check_expiry,
-    check_rotatable,
-    check_rotated_expiry,
-    creation_details,
-    end_of_grace_period,
-    expires_no_earlier,
-    patch_details,
-    patched,
-    state_change,
-    successor,
-    tombstone,
-)
-from gatehouse.keys.lifecycle import Action, is_repeat, next_state, rejection
+from gatehouse.keys import lifecycle
+from gatehouse.keys.lifecycle import Action
 from gatehouse.keys.models import (
     OWN_SCHEME,
     Effective,
     Key,
+    KeyChange,
     KeyEnvironment,
+    KeyFields,
     KeyFilter,
     KeyId,
-    KeyPatch,
     KeyState,
-    KeyUpdate,
     LockedKey,
-    NewKey,
     RotationOptions,
+    SealedSecret,
+    SignatureAlgorithm,
+    Signing,
     can_manage_keys,
     granted,
 )
@@ -68,11 +59,6 @@ _LAST_ADMIN = (
     " allow_last_admin"
 )
 _LAST_ADMIN_GRACE_PERIOD = "This is the last key that can manage keys, because its successor cannot; create another one first"
-
-#: Fields that NewKey shares with Key and that are copied unchanged.
-_COPIED = tuple(
-    name for name in NewKey.__struct_fields__ if name in Key.__struct_fields__ and name not in {"scopes", "expires_at"}
-)
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -106,8 +92,6 @@ Change = Callable[[Key, KeyState, float], KeyChange]
 class KeyService:
     """Creates and manages API keys.
 
-    store: where keys are stored.
-    clock: the current time.
     pepper: secret under which tokens are stored.
     prefix: prefix of this deployment's tokens.
     random_bytes: source of randomness for tokens, `secrets.token_bytes`.
@@ -121,32 +105,34 @@ class KeyService:
     random_bytes: Callable[[int], bytes]
     confirmation_timeout_s: float
 
-    async def create(self, new: NewKey, actor: Actor) -> Created:
-        """Stores a new key with its audit event. Raises BadRequest if its expiry is not allowed, Unavailable."""
-        now = self.clock.now()
-        expires_at = now + new.ttl_s if new.ttl_s is not None else new.expires_at
-        check_expiry(expires_at, now)
+    async def create(self, fields: KeyFields, actor: Actor, *, ttl_s: int | None) -> Created:
+        """Stores a new key with its audit event. `ttl_s`: lifetime in seconds; None: the key expires at its `expires_at`.
+
+        Raises BadRequest if its expiry is not allowed, Unavailable.
+        """
+        now, own_scopes = self.clock.now(), fields["scopes"]
+        expires_at = fields["expires_at"] if ttl_s is None else now + ttl_s
+        lifecycle.check_expiry(expires_at, now)
         generation = await self.writable_generation()
         for _ in range(_ID_ATTEMPTS):
-            token, digest = self._new_token(new.environment, generation)
+            token, digest = self._new_token(fields["environment"], generation)
             key = Key(
-                **{name: getattr(new, name) for name in _COPIED},
+                **{**fields, "expires_at": expires_at, "scopes": granted(own_scopes, fields["roles"])},
                 id=token.id,
                 digest=digest,
                 pepper_generation=generation,
                 state=KeyState.ACTIVE,
-                scopes=granted(new.scopes, new.roles),
-                own_scopes=new.scopes,
-                expires_at=expires_at,
+                own_scopes=own_scopes,
                 version=1,
                 family_id=token.id,
-                has_credits=new.credits is not None,
+                has_credits=fields["credits"] is not None,
                 created_at=now,
                 created_by=actor.label,
                 id_generation=generation,
             )
             try:
-                event = actor.event(AuditAction.KEY_CREATE, target_id=key.id, at=now, details=creation_details(key))
+                details = lifecycle.creation_details(key, fields)
+                event = actor.event(AuditAction.KEY_CREATE, target_id=key.id, at=now, details=details)
                 await self.store.add(key, event)
             except Conflict:
                 continue
@@ -162,7 +148,7 @@ class KeyService:
         return key if proves_possession(self.pepper, parsed.text, key) else None
 
     async def update(
-        self, key_id: KeyId, patch: KeyPatch, actor: Actor, *, version: int | None, allow_last_admin: bool = False
+        self, key_id: KeyId, patch: KeyFields, actor: Actor, *, version: int | None, allow_last_admin: bool = False
     ) -> Changed:
         """Changes fields of a key. `version`: the version that the caller read; None: any.
 
@@ -173,9 +159,9 @@ class KeyService:
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             if version is not None and version != key.version:
                 raise PreconditionFailed(f"The key has changed and is at version {key.version}; read it again and retry")
-            if not isinstance(patch.expires_at, UnsetType):
-                check_rotated_expiry(key, patch.expires_at, now)
-            return KeyChange(patched(key, patch), patch_details(key, patch))
+            if "expires_at" in patch:
+                lifecycle.check_rotated_expiry(key, patch["expires_at"], now)
+            return KeyChange(lifecycle.patched(key, patch), lifecycle.patch_details(key, patch))
 
         return await self.transition(key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin)
 
@@ -186,7 +172,7 @@ class KeyService:
         """
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
-            return state_change(key, action, state, now, by=actor.label, reason=reason)
+            return lifecycle.state_change(key, action, state, now, by=actor.label, reason=reason)
 
         return await self.transition(key_id, action, actor, change, allow_last_admin=allow_last_admin)
 
@@ -200,10 +186,10 @@ class KeyService:
         created: list[tuple[str, Key]] = []
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
-            check_rotatable(key, now)
+            lifecycle.check_rotatable(key, now)
             token, digest = self._new_token(key.environment, generation)
             new_key = msgspec.structs.replace(
-                successor(key, options, now, actor.label),
+                lifecycle.successor(key, options, now, actor.label),
                 id=token.id,
                 digest=digest,
                 pepper_generation=generation,
@@ -211,7 +197,7 @@ class KeyService:
                 id_generation=generation,
             )
             created.append((token.text, new_key))
-            ends_at = end_of_grace_period(key, options, now)
+            ends_at = lifecycle.end_of_grace_period(key, options, now)
             previous = msgspec.structs.replace(key, expires_at=ends_at, successor_id=token.id, rotated_at=now)
             details: Details = {
                 "reason": options.reason,
@@ -242,12 +228,70 @@ class KeyService:
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             details: Details = {"reason": reason, "family_id": key.subject, "generation": key.generation}
-            return KeyChange(tombstone(key, now), details)
+            return KeyChange(lifecycle.tombstone(key, now), details)
 
         changed = await self.transition(key_id, Action.PURGE, actor, change)
         subject = changed.key.subject
-        remaining = await self.store.page(after=None, size=1, only=KeyFilter(family_id=subject))
-        return changed, counters is not None and not remaining.keys and await counters.forget(subject)
+        remaining, _ = await self.store.page(after=None, size=1, only=KeyFilter(family_id=subject))
+        return changed, counters is not None and not remaining and await counters.forget(subject)
+
+    async def set_signing(
+        self, key_id: KeyId, public_key: bytes | None, actor: Actor, *, required: bool, allow_last_admin: bool
+    ) -> tuple[str | None, Changed]:
+        """Sets or replaces the signing key. `public_key`: the 32 bytes of Ed25519; None: an HMAC secret is created.
+
+        A signing secret belongs to the key family. A rotated key passes it on, and the successor can get another one without
+        affecting its predecessor. To replace a secret without failed requests: rotate the key, set the successor's secret, end
+        the grace period. Returns the HMAC secret, which is shown once, or None. Raises what `transition` raises.
+        """
+        generation = await self.writable_generation()
+        secret = self.random_bytes(_SECRET_BYTES) if public_key is None else None
+        algorithm = SignatureAlgorithm.ED25519 if secret is None else SignatureAlgorithm.HMAC_SHA256
+
+        def change(key: Key, state: KeyState, now: float) -> KeyChange:
+            signing = Signing(algorithm, public_key or b"", 0, required)
+            if secret is not None:
+                sealed = seal(secret, SIGNING_SECRET, self.pepper, generation, self.random_bytes, context=key.subject)
+                if sealed is None:
+                    detail = f"pepper generation {generation} is not available"
+                    raise Unavailable("Signing secrets cannot be created at the moment", detail=detail)
+                signing = Signing(algorithm, sealed, generation, required)
+            details: Details = {"changed": ["signing"], "algorithm": algorithm.value, "require_signature": required}
+            return KeyChange(msgspec.structs.replace(key, signing=signing), {**details, "version": key.version})
+
+        changed = await self.transition(key_id, Action.UPDATE, actor, change, allow_last_admin=allow_last_admin)
+        return None if secret is None else http_signatures.secret_text(secret), changed
+
+    async def remove_signing(self, key_id: KeyId, actor: Actor) -> Changed:
+        """Removes the signing key. Raises Conflict while signatures are required, and what `transition` raises."""
+
+        def change(key: Key, state: KeyState, now: float) -> KeyChange:
+            if key.signing is None:
+                raise Conflict("The key has no signing key")
+            if key.signing.required:
+                raise Conflict("The key requires signatures; send require_signature false with PATCH first")
+            details: Details = {"changed": ["signing"], "algorithm": None, "version": key.version}
+            return KeyChange(msgspec.structs.replace(key, signing=None), details)
+
+        return await self.transition(key_id, Action.UPDATE, actor, change)
+
+    async def reseal(self) -> int:
+        """Encrypts signing secrets again under the pepper generation of new values. Returns their number. Raises Unavailable."""
+        pepper, generation = self.pepper, await self.writable_generation()
+
+        def sealed_again(stored: SealedSecret) -> bytes | None:
+            secret = unseal(stored.sealed, SIGNING_SECRET, pepper, stored.generation, context=stored.owner)
+            if secret is None:
+                return None
+            return seal(secret, SIGNING_SECRET, pepper, generation, self.random_bytes, context=stored.owner)
+
+        def event(count: int) -> AuditEvent:
+            details: Details = {"secrets": count, "generation": generation}
+            at = self.clock.now()
+            return Actor("system", "console").event(AuditAction.PEPPER_RESEAL, target_id=str(generation), at=at, details=details)
+
+        old_generations = [old for old in pepper.generations if old != generation]
+        return await self.store.reseal(old_generations, generation, sealed_again, event)
 
     async def transition(
         self, key_id: KeyId, action: Action, actor: Actor, change: Change, *, allow_last_admin: bool = False
@@ -258,25 +302,24 @@ class KeyService:
         """
         now = self.clock.now()
 
-        def update(locked: LockedKey) -> KeyUpdate | None:
+        def update(locked: LockedKey) -> tuple[KeyChange, AuditEvent] | None:
             key = locked.key
-            if is_repeat(key.state, action):
+            if lifecycle.is_repeat(key.state, action):
                 return None
-            state = next_state(key.state, action, key.state_before)
+            state = lifecycle.next_state(key.state, action, key.state_before)
             if state is None:
-                raise Conflict(rejection(key.state, action))
+                raise Conflict(lifecycle.rejection(key.state, action))
             changed = change(key, state, now)
             if action in _GUARDED and locked.is_last_admin and not allow_last_admin and not _keeps_admin(key, changed):
                 raise Conflict(_LAST_ADMIN if action is not Action.END_GRACE_PERIOD else _LAST_ADMIN_GRACE_PERIOD)
             event = actor.event(AuditAction(f"key.{action.value}"), target_id=key_id, at=now, details=changed.details)
-            return KeyUpdate(changed.key, event, successor=changed.successor, others_end_at=changed.others_end_at)
+            return changed, event
 
         written = await self.store.alter(key_id, update)
         if written is None:
             raise NotFound("No key has this id")
         key, change_seq = written
-        confirmed = await self.store.is_confirmed(change_seq, timeout_s=self.confirmation_timeout_s)
-        return Changed(key=key, effective=Effective.EVERYWHERE if confirmed else Effective.WITHIN_BOUND)
+        return Changed(key, await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s))
 
     async def writable_generation(self) -> int:
         """The newest pepper generation that every live gateway can read; during a rollout, the previous one.
@@ -331,13 +374,12 @@ class SelfRevocationService:
             record = await self.keys.find(parsed.id)
         else:
             imported = await self.imported.find(token)
-            if imported is None or imported.record is None:
+            if imported is None:
                 return None
-            material = imported.material
-            record = await self.imported.prove(imported.record, token, material) or imported.record
+            record, material = imported.record, imported.material
         if not proves_possession(self.pepper, material, record) or record is None:
             return None
-        if record.state is KeyState.REVOKED or next_state(record.state, Action.REVOKE) is None:
+        if record.state is KeyState.REVOKED or lifecycle.next_state(record.state, Action.REVOKE) is None:
             return None
         now = self.clock.now()
         actor = Actor(type="key", id=record.id, request_id=request_id, source_address=source_address)
@@ -347,11 +389,14 @@ class SelfRevocationService:
             return None
         revoked, change_seq = written
         self.cache.change(revoked)
-        confirmed = await self.repository.is_confirmed(change_seq, timeout_s=self.confirmation_timeout_s)
-        return revoked.id, Effective.EVERYWHERE if confirmed else Effective.WITHIN_BOUND
+        return revoked.id, await self.repository.effective(change_seq, timeout_s=self.confirmation_timeout_s)
 
 
 def _keeps_admin(key: Key, changed: KeyChange) -> bool:
     """True if the changed key or its successor can manage keys for as long as the key could."""
+    ends_at = math.inf if key.expires_at is None else key.expires_at
     candidates = [changed.key] if changed.successor is None else [changed.key, changed.successor]
-    return any(can_manage_keys(candidate) and expires_no_earlier(candidate, key) for candidate in candidates)
+    return any(
+        can_manage_keys(candidate) and (candidate.expires_at is None or candidate.expires_at >= ends_at)
+        for candidate in candidates
+    )

@@ -10,6 +10,7 @@ from gatehouse.errors import NotFound, Unauthorized
 from gatehouse.http.endpoint import SIGNATURE, Endpoint
 from gatehouse.identity.models import Actor
 from gatehouse.leaks.schemas import LeakLabels, LeakReports, decode, label
+from gatehouse.leaks.service import Reporter
 
 #: Failed signatures of an address are counted under this name, separately from failed authentications.
 _PRINCIPAL = "leaks"
@@ -31,22 +32,21 @@ async def report_leaks(request: Request) -> LeakLabels:
     return await _report(request, "webhook")
 
 
-async def _report(request: Request, reporter: str) -> LeakLabels:
-    """Verify the signature before the body is parsed, so that an unsigned body reveals nothing."""
-    dependencies, address = request.dependencies, request.source_address
-    is_signed = dependencies.leaks.signed(reporter) if dependencies.leaks is not None else None
-    if dependencies.leaks is None or is_signed is None:
+async def _report(request: Request, reporter: Reporter) -> LeakLabels:
+    """Verifies the signature before the body is parsed, so that an unsigned body reveals nothing."""
+    leaks, address = request.dependencies.leaks, request.source_address
+    if leaks is None or not leaks.accepts(reporter):
         raise NotFound("Leak reports of this kind are not enabled. See the GATEHOUSE_LEAK_* settings.")
     check_lockout(request, _PRINCIPAL, "Too many reports with invalid signatures from this address.")
     body = await request.read_body()
-    if not is_signed(request.http.headers, body, dependencies.clock.now()):
+    if not leaks.is_signed(reporter, request.http.headers, body):
         request.lockout.failed(address, _PRINCIPAL)
         await request.denied.record(address, request.request_id, Unauthorized.code)
         raise Unauthorized("The signature is not from a configured reporter.")
     request.lockout.succeeded(address, _PRINCIPAL)
     reports = decode(body)
     actor = Actor("system", f"leaks-{reporter}", request.request_id, address)
-    results = await dependencies.leaks.service.report(reports, actor)
+    results = await leaks.report(reports, actor)
     return [label(report, is_key=is_key) for report, is_key in zip(reports, results, strict=True)]
 
 

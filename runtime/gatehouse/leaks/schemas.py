@@ -1,17 +1,27 @@
-"""Request and response shapes of leak reports, as defined by GitHub's secret scanning partner program."""
+"""Leak reports as GitHub's secret scanning partner program defines them: request and response shapes, and signatures. Pure.
+
+GitHub signs with ECDSA on NIST P-256 with SHA-256 over the raw body, in ASN.1 and base64, in the header
+Github-Public-Key-Signature; Github-Public-Key-Identifier identifies the key. Its public keys are pinned.
+Source: docs.github.com/code-security/secret-scanning/secret-scanning-partnership-program.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Meta
 
 from gatehouse.http.validation import invalid, rejected
 
 REPORTS_MAX = 200
+SIGNATURE_CHARS_MAX = 200
 
 _REPORT = {
     "token": "gtk_live_3fGh82kLmQ0a...",
@@ -24,7 +34,6 @@ _LABEL = {
     "token_type": "gatehouse_api_key",
     "label": "true_positive",
 }
-
 
 Text = Annotated[str, Meta(max_length=2000)]
 
@@ -68,3 +77,27 @@ def decode(body: bytes) -> list[LeakReport]:
 def label(report: LeakReport, *, is_key: bool) -> LeakLabel:
     digest = hashlib.sha256(report.token.encode("utf-8", "surrogatepass")).digest()
     return LeakLabel(base64.b64encode(digest).decode(), report.type, "true_positive" if is_key else "false_positive")
+
+
+def p256_key(pem: str) -> ec.EllipticCurvePublicKey:
+    """Public key on P-256. Raises ValueError."""
+    try:
+        key = serialization.load_pem_public_key(pem.encode())
+    except UnsupportedAlgorithm as exc:
+        raise ValueError("the key has an unknown type") from exc
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("the key is not on P-256")
+    return key
+
+
+def is_signed_by_github(headers: Mapping[str, str], body: bytes, keys: Mapping[str, ec.EllipticCurvePublicKey]) -> bool:
+    """True if the pinned key that the headers identify verifies the signature in the headers."""
+    key = keys.get(headers.get("github-public-key-identifier", ""))
+    signature = headers.get("github-public-key-signature", "")
+    if key is None or len(signature) > SIGNATURE_CHARS_MAX:
+        return False
+    try:
+        key.verify(base64.b64decode(signature, validate=True), body, ec.ECDSA(hashes.SHA256()))
+    except (InvalidSignature, ValueError):
+        return False
+    return True

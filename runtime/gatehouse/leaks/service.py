@@ -1,66 +1,66 @@
 """Response to publicly exposed API keys: the key is revoked or disabled, or only reported, depending on the deployment.
 
 A report contains the token and so proves possession. A reporter learns only whether the token is a key; the work
-is the same for an unknown key, a wrong secret and a known key. The signature of the report is verified by the route.
+is the same for an unknown key, a wrong secret and a known key. The route verifies the signature of the
+report.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gatehouse.audit.models import AuditAction, AuditEvent
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+from gatehouse.audit.models import AuditAction, Details
 from gatehouse.audit.repository import append
 from gatehouse.clock import Clock, to_datetime
 from gatehouse.db.pool import Pool, row_count
 from gatehouse.errors import Conflict
 from gatehouse.identity.models import Actor
 from gatehouse.keys.lifecycle import Action
-from gatehouse.keys.models import Key, KeyId, KeyState
+from gatehouse.keys.models import Key, KeyState
 from gatehouse.keys.service import KeyService
 from gatehouse.leaks.scanner import redact_keys
-from gatehouse.leaks.schemas import LeakReport
+from gatehouse.leaks.schemas import LeakReport, is_signed_by_github
+from gatehouse.notifications.models import is_signed_webhook
 
 URL_CHARS_MAX = 500
 SOURCE_CHARS_MAX = 64
 LeakAction = Literal["notify", "disable", "revoke"]
-
+Reporter = Literal["github", "webhook"]
 
 #: Maximum number of stored locations per key. Reports of further locations are ignored.
 PLACES_MAX = 100
 
 
-class LeakRepository:
-    """Locations where API keys were publicly exposed, in PostgreSQL."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def record(self, key_id: KeyId, place: bytes, event: AuditEvent) -> bool:
-        """Store the location and append the event. False if it is known or PLACES_MAX is reached. Raises Unavailable."""
-        async with self._pool.transaction() as connection:
-            known = await connection.fetchval("SELECT count(*) FROM key_leak WHERE key_id = $1", key_id)
-            if known >= PLACES_MAX:
-                return False
-            statement = "INSERT INTO key_leak (key_id, place, reported_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
-            status = await connection.execute(statement, key_id, place, to_datetime(event.occurred_at))
-            if not row_count(status):
-                return False
-            await append(connection, event)
-        return True
-
-
 @dataclass(frozen=True, slots=True)
 class LeakService:
-    """Response to leak reports. `action`: performed on a reported key. The event key.leaked is always sent."""
+    """Response to leak reports.
+
+    action: performed on a reported key. The event key.leaked is always sent.
+    github_keys: public keys of GitHub by identifier. Empty: its reports are not accepted.
+    secret: of reports that are signed as Standard Webhooks. None: they are not accepted.
+    """
 
     keys: KeyService
-    repository: LeakRepository
+    pool: Pool
     clock: Clock
     action: LeakAction
+    github_keys: Mapping[str, EllipticCurvePublicKey]
+    secret: bytes | None
+
+    def accepts(self, reporter: Reporter) -> bool:
+        return bool(self.github_keys) if reporter == "github" else self.secret is not None
+
+    def is_signed(self, reporter: Reporter, headers: Mapping[str, str], body: bytes) -> bool:
+        """True if an accepted reporter signed the request."""
+        if reporter == "github":
+            return is_signed_by_github(headers, body, self.github_keys)
+        return self.secret is not None and is_signed_webhook(self.secret, headers, body, now=self.clock.now())
 
     async def report(self, reports: Sequence[LeakReport], actor: Actor) -> list[bool]:
         """For each report, True if its token is a key. Raises Unavailable; the reporter then sends the reports again."""
@@ -84,20 +84,23 @@ class LeakService:
                 await self.keys.act(key.id, Action.DISABLE, reason, actor, allow_last_admin=True)
 
     async def _record(self, key: Key, report: LeakReport, actor: Actor) -> None:
-        event = actor.event(
-            AuditAction.KEY_LEAK,
-            target_id=key.id,
-            at=self.clock.now(),
-            details={
-                "url": _clean(report.url),
-                "source": _clean(report.source)[:SOURCE_CHARS_MAX],
-                "action": self.action,
-                "state": key.state.value,
-                "name": key.name,
-                "owner": key.owner,
-            },
-        )
-        await self.repository.record(key.id, location_hash(actor.id, report.url), event)
+        """Stores the location and appends the event, unless the location is known or PLACES_MAX is reached."""
+        now = self.clock.now()
+        details: Details = {
+            "url": _clean(report.url),
+            "source": _clean(report.source)[:SOURCE_CHARS_MAX],
+            "action": self.action,
+            "state": key.state.value,
+            "name": key.name,
+            "owner": key.owner,
+        }
+        statement = "INSERT INTO key_leak (key_id, place, reported_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+        async with self.pool.transaction() as connection:
+            if await connection.fetchval("SELECT count(*) FROM key_leak WHERE key_id = $1", key.id) >= PLACES_MAX:
+                return
+            place = location_hash(actor.id, report.url)
+            if row_count(await connection.execute(statement, key.id, place, to_datetime(now))):
+                await append(connection, actor.event(AuditAction.KEY_LEAK, target_id=key.id, at=now, details=details))
 
 
 def location_hash(reporter: str, url: str) -> bytes:

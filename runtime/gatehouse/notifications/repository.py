@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from gatehouse.audit.models import AuditAction, AuditEvent
+from gatehouse.audit.models import AuditAction, AuditEvent, Details
 from gatehouse.audit.repository import append
 from gatehouse.clock import rfc3339, to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, Row, row_count
@@ -86,14 +86,9 @@ class NotificationRepository:
             rows = await connection.fetch(_EXPIRING, start, start + timedelta(days=days), kinds, BATCH_ROWS)
             await connection.executemany(_REMINDED, [(row["id"], f"{action}:{days}", row["expires_at"]) for row in rows])
             for row in rows:
-                details = {"name": row["name"], "owner": row["owner"], "expires_at": to_seconds(row["expires_at"])}
-                event = Actor("system", "reminder").event(
-                    action,
-                    target_id=row["id"],
-                    at=now,
-                    details={**details, "within_days": days},
-                )
-                await append(connection, event)
+                details: Details = {"name": row["name"], "owner": row["owner"], "expires_at": to_seconds(row["expires_at"])}
+                actor, details = Actor("system", "reminder"), {**details, "within_days": days}
+                await append(connection, actor.event(action, target_id=row["id"], at=now, details=details))
         return len(rows)
 
     async def follow(self, *, now: float, topic: bool) -> int:
@@ -178,7 +173,7 @@ async def _deliveries(connection: Connection, rows: list[Row], now: float, *, to
 
 def _body(row: Row, event: str) -> str:
     """Body of a notification. `details` are those of the audit row, which contain no token or secret."""
-    actor = row["actor_type"] if row["actor_type"] == row["actor_id"] else f"{row['actor_type']}:{row['actor_id']}"
-    data = {"key_id": row["target_id"], "by": actor, "audit_seq": row["seq"], "details": json.loads(row["details"])}
+    label = Actor(row["actor_type"], row["actor_id"]).label
+    data = {"key_id": row["target_id"], "by": label, "audit_seq": row["seq"], "details": json.loads(row["details"])}
     timestamp = rfc3339(to_seconds(row["occurred_at"]), "microseconds")
     return json.dumps({"type": event, "timestamp": timestamp, "data": data}, ensure_ascii=False, sort_keys=True)

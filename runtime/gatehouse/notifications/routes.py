@@ -8,22 +8,21 @@ from urllib.parse import urlsplit
 
 from gatehouse.audit.models import AuditAction, Details
 from gatehouse.console.dependencies import Request
-from gatehouse.cores.origins import parse_origin, rejection
-from gatehouse.crypto.token import build
+from gatehouse.cores.models import parse_origin, rejection
+from gatehouse.crypto.token import ID_CHARS, base62
 from gatehouse.errors import BadRequest, NotFound, Problem, Unavailable
 from gatehouse.http.asgi import Network
 from gatehouse.http.endpoint import Endpoint, Links, StepUp
-from gatehouse.http.fields import Cursors
+from gatehouse.http.fields import Cursors, view_of
 from gatehouse.identity.models import AUDITORS, OPERATORS
-from gatehouse.notifications import webhook_signatures as signatures
-from gatehouse.notifications.models import Webhook
+from gatehouse.notifications.models import Webhook, webhook_secret, webhook_secret_text
 from gatehouse.notifications.schemas import (
     CreatedWebhook,
     CreateWebhook,
     DeliveryPage,
+    DeliveryView,
     ListDeliveries,
     WebhookList,
-    delivery_view,
     webhook_view,
 )
 from gatehouse.operations.features import WEBHOOKS
@@ -40,11 +39,9 @@ async def create_webhook(request: Request, body: CreateWebhook) -> CreatedWebhoo
         problem = Problem("body.url", message, "send an https:// URL with a public address")
         raise BadRequest("Notifications cannot be sent to this URL.", errors=(problem,))
     # Webhook ids have the format of key ids: 71 random bits in base62.
-    id = build(
-        dependencies.key_prefix, dependencies.key_environment, dependencies.random_bytes(12), dependencies.random_bytes(32)
-    ).id
+    id = base62(int.from_bytes(dependencies.random_bytes(12), "big") % 62**ID_CHARS, ID_CHARS)
     now, generation = dependencies.clock.now(), dependencies.pepper.current
-    secret = signatures.secret_of(dependencies.pepper, id, generation)
+    secret = webhook_secret(dependencies.pepper, id, generation)
     if secret is None:
         raise Unavailable("Webhooks cannot be created at the moment.", detail="the current pepper generation is not configured")
     webhook = Webhook(id, body.url, tuple(dict.fromkeys(body.events)), generation, now, actor.label)
@@ -52,7 +49,7 @@ async def create_webhook(request: Request, body: CreateWebhook) -> CreatedWebhoo
     event = actor.event(AuditAction.WEBHOOK_CREATE, target_id=id, at=now, details=details)
     await dependencies.notifications.add_webhook(webhook, event)
     request.response.headers["Location"] = "/v1/webhooks"
-    return CreatedWebhook(signatures.secret_text(secret), webhook_view(webhook))
+    return CreatedWebhook(webhook_secret_text(secret), webhook_view(webhook))
 
 
 async def list_webhooks(request: Request) -> WebhookList:
@@ -89,7 +86,7 @@ async def list_deliveries(request: Request, query: ListDeliveries) -> DeliveryPa
     shown = deliveries[: query.limit]
     more = len(deliveries) > query.limit
     return DeliveryPage(
-        deliveries=[delivery_view(delivery) for delivery in shown],
+        deliveries=[view_of(DeliveryView, delivery, destination=delivery.target) for delivery in shown],
         next_cursor=cursors.write(json.dumps([shown[-1].notification_id, shown[-1].target])) if more else None,
     )
 
@@ -101,12 +98,8 @@ async def retry_delivery(request: Request, notification: str, destination: str) 
     """
     dependencies = request.dependencies
     now = dependencies.clock.now()
-    event = request.actor.event(
-        AuditAction.DELIVERY_RETRY,
-        target_id=destination[:12],
-        at=now,
-        details={"notification_id": notification[:40]},
-    )
+    details: Details = {"notification_id": notification[:40]}
+    event = request.actor.event(AuditAction.DELIVERY_RETRY, target_id=destination[:12], at=now, details=details)
     valid = "\0" not in notification + destination
     if not valid or not await dependencies.notifications.requeue(notification, destination, now=now, event=event):
         raise NotFound("No dead delivery has this notification and destination.")
@@ -127,37 +120,18 @@ def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
     return ""
 
 
-_webhook = partial(Endpoint, tag="notifications", feature=WEBHOOKS.name)
+_read = partial(Endpoint, tag="notifications", feature=WEBHOOKS.name, method="GET", roles=AUDITORS)
+_write = partial(Endpoint, tag="notifications", feature=WEBHOOKS.name, roles=OPERATORS)
+
+_WEBHOOKS, _WEBHOOK = "/v1/webhooks", "/v1/webhooks/{webhook}"
+_RETRY = "/v1/deliveries/{notification}/{destination}/retry"
+_TO_WEBHOOK = Links("webhook", "/webhook/id", ("delete_webhook",))
 
 ENDPOINTS = (
     # Step-up is required because the receiver gets a secret and all notifications.
-    _webhook(
-        method="POST",
-        path="/v1/webhooks",
-        handler=create_webhook,
-        roles=OPERATORS,
-        step_up=StepUp.ALWAYS,
-        status=201,
-        links=Links("webhook", "/webhook/id", ("delete_webhook",)),
-    ),
-    _webhook(method="GET", path="/v1/webhooks", handler=list_webhooks, roles=AUDITORS),
-    _webhook(
-        method="DELETE",
-        path="/v1/webhooks/{webhook}",
-        handler=delete_webhook,
-        roles=OPERATORS,
-        step_up=StepUp.ALWAYS,
-        status=204,
-        errors=(404,),
-    ),
-    _webhook(method="GET", path="/v1/deliveries", handler=list_deliveries, roles=AUDITORS),
-    _webhook(
-        method="POST",
-        path="/v1/deliveries/{notification}/{destination}/retry",
-        handler=retry_delivery,
-        roles=OPERATORS,
-        step_up=StepUp.NEVER,
-        status=204,
-        errors=(404,),
-    ),
+    _write(method="POST", path=_WEBHOOKS, handler=create_webhook, step_up=StepUp.ALWAYS, status=201, links=_TO_WEBHOOK),
+    _read(path=_WEBHOOKS, handler=list_webhooks),
+    _write(method="DELETE", path=_WEBHOOK, handler=delete_webhook, step_up=StepUp.ALWAYS, status=204, errors=(404,)),
+    _read(path="/v1/deliveries", handler=list_deliveries),
+    _write(method="POST", path=_RETRY, handler=retry_delivery, step_up=StepUp.NEVER, status=204, errors=(404,)),
 )

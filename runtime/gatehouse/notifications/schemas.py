@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.http.fields import Cursor, Instant, NextCursor, view_of
-from gatehouse.notifications.models import Delivery, DeliveryState, NotificationEvent, Webhook
+from gatehouse.notifications.models import DeliveryState, NotificationEvent, Webhook
 
 URL_CHARS_MAX = 500
 
@@ -42,10 +42,7 @@ class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreatedWebhook(msgspec.Struct, frozen=True):
-    example: ClassVar = {
-        "secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-        "webhook": WebhookView.example,
-    }
+    example: ClassVar = {"secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "webhook": WebhookView.example}
 
     secret: Annotated[
         str, Meta(description="Secret with which the receiver verifies signatures (Standard Webhooks). Returned only once.")
@@ -100,7 +97,3 @@ class DeliveryPage(msgspec.Struct, frozen=True):
 
 def webhook_view(webhook: Webhook) -> WebhookView:
     return view_of(WebhookView, webhook, events=[NotificationEvent(event) for event in webhook.events])
-
-
-def delivery_view(delivery: Delivery) -> DeliveryView:
-    return view_of(DeliveryView, delivery, destination=delivery.target)

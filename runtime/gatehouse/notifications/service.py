@@ -7,6 +7,7 @@ Deliveries are derived from committed audit rows, so a rolled-back change causes
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gatehouse.aws import AWS_ERRORS, create_client, error_code
@@ -15,8 +16,7 @@ from gatehouse.cores.models import UpstreamRequest
 from gatehouse.cores.upstream import UpstreamClients
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
-from gatehouse.notifications import webhook_signatures as signatures
-from gatehouse.notifications.models import TOPIC, Delivery, Webhook
+from gatehouse.notifications.models import TOPIC, Delivery, Webhook, webhook_secret, webhook_signature
 from gatehouse.notifications.repository import NotificationRepository
 
 #: Total timeout of a delivery.
@@ -34,17 +34,15 @@ LEASE_S = 60.0
 REMINDER_DAYS = (1, 7, 30)
 
 
+@dataclass(frozen=True, slots=True)
 class NotificationDispatcher:
     """Sends due deliveries. `pepper`: HMAC secret from which webhook secrets are derived. `topic`: None if not configured."""
 
-    def __init__(
-        self, repository: NotificationRepository, sender: WebhookSender, topic: SnsTopic | None, clock: Clock, pepper: Pepper
-    ) -> None:
-        self._repository = repository
-        self._sender = sender
-        self._topic = topic
-        self._clock = clock
-        self._pepper = pepper
+    repository: NotificationRepository
+    sender: WebhookSender
+    topic: SnsTopic | None
+    clock: Clock
+    pepper: Pepper
 
     async def remind(self) -> int:
         """Record reminders of keys that expire soon and return their number. Raises Unavailable.
@@ -53,50 +51,50 @@ class NotificationDispatcher:
         """
         count = 0
         for position, days in enumerate(REMINDER_DAYS):
-            count += await self._repository.remind(now=self._clock.now(), days=days, covered=REMINDER_DAYS[: position + 1])
+            count += await self.repository.remind(now=self.clock.now(), days=days, covered=REMINDER_DAYS[: position + 1])
         return count
 
     async def run_once(self) -> int:
         """Read new audit rows and attempt the deliveries that are due. Returns their number. Raises Unavailable."""
-        while await self._repository.follow(now=self._clock.now(), topic=self._topic is not None):
+        while await self.repository.follow(now=self.clock.now(), topic=self.topic is not None):
             pass
-        due = await self._repository.claim(now=self._clock.now(), size=BATCH_SIZE, lease_s=LEASE_S)
+        due = await self.repository.claim(now=self.clock.now(), size=BATCH_SIZE, lease_s=LEASE_S)
         await asyncio.gather(*(self._attempt(delivery) for delivery in due))
         return len(due)
 
     async def _attempt(self, delivery: Delivery) -> None:
         problem = await self._send(delivery)
-        now = self._clock.now()
+        now = self.clock.now()
         if not problem:
-            await self._repository.delivered(delivery, now=now)
+            await self.repository.delivered(delivery, now=now)
             return
         wait_s = BACKOFF_S[delivery.attempts - 1] if delivery.attempts <= len(BACKOFF_S) else None
-        await self._repository.failed(delivery, problem, now=now, retry_at=None if wait_s is None else now + wait_s)
+        await self.repository.failed(delivery, problem, now=now, retry_at=None if wait_s is None else now + wait_s)
 
     async def _send(self, delivery: Delivery) -> str:
         """Reason of a failure; empty on success."""
         if delivery.target == TOPIC:
-            return "no topic is configured" if self._topic is None else await self._topic.publish(delivery)
-        webhook = await self._repository.webhook(delivery.target)
+            return "no topic is configured" if self.topic is None else await self.topic.publish(delivery)
+        webhook = await self.repository.webhook(delivery.target)
         if webhook is None:
             return "the webhook was deleted"
-        secret = signatures.secret_of(self._pepper, webhook.id, webhook.pepper_generation)
+        secret = webhook_secret(self.pepper, webhook.id, webhook.pepper_generation)
         if secret is None:
             return "the pepper generation of its secret is not available; create the webhook again"
-        timestamp = int(self._clock.now())
+        timestamp = int(self.clock.now())
         headers = {
             "webhook-id": delivery.notification_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": signatures.sign(secret, delivery.notification_id, timestamp, delivery.body.encode()),
+            "webhook-signature": webhook_signature(secret, delivery.notification_id, timestamp, delivery.body.encode()),
         }
-        return await self._sender.send(webhook, delivery, headers)
+        return await self.sender.send(webhook, delivery, headers)
 
 
+@dataclass(frozen=True, slots=True)
 class WebhookSender:
     """Sends to the address that the host name resolves to and that was checked. Redirects are not followed."""
 
-    def __init__(self, upstreams: UpstreamClients) -> None:
-        self._upstreams = upstreams
+    upstreams: UpstreamClients
 
     async def send(self, webhook: Webhook, delivery: Delivery, headers: dict[str, str]) -> str:
         """Empty if the receiver responded with 2xx, otherwise the reason, without content of the response. Never raises."""
@@ -106,10 +104,7 @@ class WebhookSender:
         fixed = [("content-type", "application/json"), ("content-length", str(len(body))), ("user-agent", "gatehouse")]
         request = UpstreamRequest(method="POST", target=target, headers=[*fixed, *headers.items()], body=body)
         try:
-            async with (
-                asyncio.timeout(TIMEOUT_S),
-                self._upstreams.send(f"{parts.scheme}://{parts.netloc}", request) as reply,
-            ):
+            async with asyncio.timeout(TIMEOUT_S), self.upstreams.send(f"{parts.scheme}://{parts.netloc}", request) as reply:
                 return "" if 200 <= reply.status < 300 else f"responded with {reply.status}"
         except (CoreTimeout, TimeoutError):
             return f"no response within {TIMEOUT_S:.0f} s"

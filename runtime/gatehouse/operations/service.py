@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ import msgspec
 
 from gatehouse.audit.models import AuditAction, AuditEvent, Details
 from gatehouse.audit.repository import append
-from gatehouse.background import Background
 from gatehouse.clock import Clock
 from gatehouse.db.pool import Pool
 from gatehouse.db.statements import RowMapping
@@ -41,83 +39,58 @@ _SET = (
 )
 
 
-class LogLevelRepository:
-    """Methods raise Unavailable."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def get(self) -> LogLevelOverride | None:
-        """The last override, even if it has ended."""
-        row = await self._pool.fetchrow(_GET, timeout_s=READ_TIMEOUT_S)
-        return None if row is None else _OVERRIDE.read(row)
-
-    async def set(self, override: LogLevelOverride | None, event: AuditEvent) -> None:
-        """None removes the override."""
-        async with self._pool.transaction() as connection:
-            if override is None:
-                await connection.execute("DELETE FROM log_level")
-            else:
-                await connection.execute(_SET, *_OVERRIDE.values(override).values())
-            await append(connection, event)
-
-
 @dataclass(frozen=True, slots=True)
 class LogLevelService:
-    """`configured`: GATEHOUSE_LOG_LEVEL of this console. Methods raise Unavailable."""
+    """Temporary log level. `configured`: GATEHOUSE_LOG_LEVEL of this process. Methods raise Unavailable."""
 
-    repository: LogLevelRepository
+    pool: Pool
     clock: Clock
     configured: Level
 
+    async def stored(self) -> LogLevelOverride | None:
+        """The last override, even if it has ended."""
+        row = await self.pool.fetchrow(_GET, timeout_s=READ_TIMEOUT_S)
+        return None if row is None else _OVERRIDE.read(row)
+
     async def current(self) -> LogLevelOverride | None:
         """The override in effect; None while the setting applies."""
-        override = await self.repository.get()
+        override = await self.stored()
         return override if override is not None and override.until > self.clock.now() else None
 
     async def set(self, level: Level, for_s: int, actor: Actor) -> LogLevelOverride:
         now = self.clock.now()
         override = LogLevelOverride(level, now + for_s, actor.label)
-        await self.repository.set(override, self._event(actor, now, {"level": level, "for_s": for_s}))
+        async with self.pool.transaction() as connection:
+            await connection.execute(_SET, *_OVERRIDE.values(override).values())
+            await append(connection, _event(actor, now, {"level": level, "for_s": for_s}))
         return override
 
     async def reset(self, actor: Actor) -> None:
-        await self.repository.set(None, self._event(actor, self.clock.now(), {"level": self.configured}))
+        async with self.pool.transaction() as connection:
+            await connection.execute("DELETE FROM log_level")
+            await append(connection, _event(actor, self.clock.now(), {"level": self.configured}))
 
-    @staticmethod
-    def _event(actor: Actor, now: float, details: Details) -> AuditEvent:
-        return actor.event(AuditAction.LOG_LEVEL_SET, target_id="all", at=now, details=details)
+
+def _event(actor: Actor, now: float, details: Details) -> AuditEvent:
+    return actor.event(AuditAction.LOG_LEVEL_SET, target_id="all", at=now, details=details)
 
 
 class LogLevelFollower:
     """Applies the log level to one process. `apply` sets the level of its log."""
 
-    def __init__(self, repository: LogLevelRepository, clock: Clock, configured: Level, apply: Callable[[Level], None]) -> None:
-        self._repository = repository
-        self._clock = clock
-        self._configured = configured
+    def __init__(self, levels: LogLevelService, apply: Callable[[Level], None]) -> None:
+        self._levels = levels
         self._apply = apply
         self._override: LogLevelOverride | None = None
-        self._applied = configured
-        self._background = Background()
-
-    def start(self) -> None:
-        self._background.start(self._run(), "log-level")
-
-    async def close(self) -> None:
-        await self._background.stop()
+        self._applied = levels.configured
 
     async def run_once(self) -> None:
-        """Read and apply the level. Without a database the last override remains in effect until it ends."""
+        """Reads and applies the level. Without a database the last override remains in effect until it ends."""
         with contextlib.suppress(Unavailable):
-            self._override = await self._repository.get()
+            self._override = await self._levels.stored()
         override = self._override
-        level = override.level if override is not None and override.until > self._clock.now() else self._configured
+        now, configured = self._levels.clock.now(), self._levels.configured
+        level = override.level if override is not None and override.until > now else configured
         if level != self._applied:
             self._applied = level
             self._apply(level)
-
-    async def _run(self) -> None:
-        while True:
-            await self.run_once()
-            await asyncio.sleep(POLL_S)

@@ -141,37 +141,36 @@ class _Json:
     def _container(self, depth: int = 0) -> Iterator[Entry]:
         if depth > _WRAPPERS_MAX:
             self._fail("has too many wrappers around its entries")
-        self._space()
-        opening = self._text[self._position : self._position + 1]
-        if opening not in ("{", "["):
+        is_object = self._accept("{")
+        if not is_object and not self._accept("["):
             self._fail("must be a JSON object or list")
-        closing = "}" if opening == "{" else "]"
-        self._position += 1
-        self._space()
-        if self._text.startswith(closing, self._position):
-            self._position += 1
+        closing = "}" if is_object else "]"
+        if self._accept(closing):
             return
         while True:
             self._space()
             line, name = self._line, None
-            if opening == "{":
+            if is_object:
                 name = self._value()
-                self._space()
-                if not isinstance(name, str) or not self._text.startswith(":", self._position):
+                if not self._accept(":") or not isinstance(name, str):
                     self._fail("is not valid JSON")
-                self._position += 1
                 self._space()
-            if name in WRAPPERS and self._text[self._position : self._position + 1] in ("{", "["):
+            if name in WRAPPERS and self._text.startswith(("{", "["), self._position):
                 yield from self._container(depth + 1)
             else:
                 yield Entry(line, name, self._value())
-            self._space()
-            if self._text.startswith(closing, self._position):
-                self._position += 1
+            if self._accept(closing):
                 return
-            if not self._text.startswith(",", self._position):
+            if not self._accept(","):
                 self._fail("is not valid JSON")
-            self._position += 1
+
+    def _accept(self, character: str) -> bool:
+        """Skips white space, and the character if it follows."""
+        self._space()
+        if not self._text.startswith(character, self._position):
+            return False
+        self._position += 1
+        return True
 
     def _value(self) -> Any:
         try:

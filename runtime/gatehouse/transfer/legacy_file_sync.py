@@ -106,10 +106,5 @@ class LegacyFileSync:
         raise Unavailable("Legacy files are not synchronized", detail=f"{len(due)} purged keys are still in a file: {problem}")
 
     def _event(self, removal: Removal, action: AuditAction, details: Details, outcome: Outcome = "success") -> AuditEvent:
-        return Actor("system", "console").event(
-            action,
-            target_id=removal.key_id,
-            at=self.clock.now(),
-            details=details,
-            outcome=outcome,
-        )
+        actor, at = Actor("system", "console"), self.clock.now()
+        return actor.event(action, target_id=removal.key_id, at=at, details=details, outcome=outcome)

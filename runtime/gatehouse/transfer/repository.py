@@ -17,7 +17,7 @@ from gatehouse.cores.repository import LEASE
 from gatehouse.db.pool import Connection, Pool, row_count
 from gatehouse.db.statements import placeholders
 from gatehouse.errors import BadRequest, Conflict, Unavailable
-from gatehouse.keys.models import Key, KeyId
+from gatehouse.keys.models import Effective, Key, KeyId
 from gatehouse.keys.repository import COLUMNS, KeyRepository, column_values
 
 #: Seconds for a connection and for a statement: an import reads and writes thousands of rows at a time.
@@ -86,11 +86,8 @@ class Run(msgspec.Struct, frozen=True):
     finished: bool = False
 
 
-class IncomingKey(msgspec.Struct, frozen=True):
-    """A key to insert, and its sealed hash if the scheme is bcrypt."""
-
-    key: Key
-    sealed: bytes | None = None
+#: A key to insert, and its sealed hash if the scheme is bcrypt.
+IncomingKey = tuple[Key, bytes | None]
 
 
 class Removal(msgspec.Struct, frozen=True):
@@ -127,7 +124,7 @@ class ImportRepository:
             newest = await self._pool.fetchval("SELECT coalesce(max(change_seq), 0) FROM api_key", timeout_s=TIMEOUT_S)
         except Unavailable:
             return False
-        return await self._keys.is_confirmed(newest, timeout_s=timeout_s)
+        return await self._keys.effective(newest, timeout_s=timeout_s) is Effective.EVERYWHERE
 
     async def write(self, run: Run, keys: list[IncomingKey], cores: list[CoreRecord], *, done: int, event: AuditEvent) -> Run:
         """Inserts rows that do not exist, sets the progress of the run to `done` and appends the event, in one transaction.
@@ -149,15 +146,11 @@ class ImportRepository:
 async def _add_keys(connection: Connection, keys: list[IncomingKey]) -> int:
     """Inserts keys that do not exist. Returns their number."""
     await connection.execute(_INCOMING)
-    records = [(*column_values(incoming.key), 1, 0) for incoming in keys]
+    records = [(*column_values(key), 1, 0) for key, _ in keys]
     columns = (*COLUMNS, "version", "change_seq")
     await connection.copy_records_to_table("incoming", columns=columns, records=records, timeout=TIMEOUT_S)
     added = {row["id"] for row in await connection.fetch(_ADD_KEYS, timeout=TIMEOUT_S)}
-    hashes = [
-        (incoming.key.id, incoming.key.pepper_generation, incoming.sealed)
-        for incoming in keys
-        if incoming.sealed is not None and incoming.key.id in added
-    ]
+    hashes = [(key.id, key.pepper_generation, sealed) for key, sealed in keys if sealed is not None and key.id in added]
     if hashes:
         await connection.execute(_ADD_HASHES, *(list(column) for column in zip(*hashes, strict=True)))
     return len(added)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gatehouse.cores.origins import parse_origin
+from gatehouse.cores.models import parse_origin
 from gatehouse.crypto.token import parse
 from gatehouse.errors import BadRequest, Problem
 from gatehouse.http.fields import CoreName, Environment
@@ -193,34 +193,26 @@ def locators_of(entry: Entry) -> set[str]:
     return {locator for locator in locators if locator is not None}
 
 
-class Parser:
-    """Converts entries of a file to keys or Cores."""
-
-    def __init__(self, *, cores: bool, ignored: frozenset[str], prefix: str, named: bool = False) -> None:
-        """`prefix`: of this deployment's own tokens. See `members_of` for the other options."""
-        self._cores = cores
-        self._ignored = ignored
-        self._prefix = prefix
-        self._named = named
-
-    def __call__(self, entry: Entry) -> ImportedKey | ImportedCore | tuple[Problem, ...]:
-        """The key or Core, or the problems of the entry."""
-        fields = members_of(entry, cores=self._cores, ignored=self._ignored, named=self._named)
-        if fields is None:
-            shape = "a URL or an object" if self._cores else "a string or an object"
-            return (Problem("", f"must be {shape}", "see docs/guides/migrate.md"),)
-        if not self._cores and entry.name is not None and isinstance(entry.value, str) and _may_be_token(entry.value):
-            return (Problem("", "is a pair of strings, and either may be the key", 'write {"key": "...", "name": "..."}'),)
-        fields, problems = _normalized(fields)
-        if problems:
-            return problems
-        try:
-            row = validate(fields, ImportedCore, "") if self._cores else validate(fields, ImportedKey, "")
-        except BadRequest as exc:
-            return tuple(_problem(problem) for problem in exc.errors)
-        if row.key is not None and parse(row.key, self._prefix) is not None:
-            return (Problem("key", "has the format of this deployment's own keys", "restore an export with --restore"),)
-        return row
+def parse_entry(
+    entry: Entry, *, cores: bool, ignored: frozenset[str], prefix: str, named: bool = False
+) -> ImportedKey | ImportedCore | tuple[Problem, ...]:
+    """The key or Core of an entry, or its problems. `prefix`: of this deployment's own tokens. Otherwise as `members_of`."""
+    fields = members_of(entry, cores=cores, ignored=ignored, named=named)
+    if fields is None:
+        shape = "a URL or an object" if cores else "a string or an object"
+        return (Problem("", f"must be {shape}", "see docs/guides/migrate.md"),)
+    if not cores and entry.name is not None and isinstance(entry.value, str) and _may_be_token(entry.value):
+        return (Problem("", "is a pair of strings, and either may be the key", 'write {"key": "...", "name": "..."}'),)
+    fields, problems = _normalized(fields)
+    if problems:
+        return problems
+    try:
+        row = validate(fields, ImportedCore, "") if cores else validate(fields, ImportedKey, "")
+    except BadRequest as exc:
+        return tuple(_problem(problem) for problem in exc.errors)
+    if row.key is not None and parse(row.key, prefix) is not None:
+        return (Problem("key", "has the format of this deployment's own keys", "restore an export with --restore"),)
+    return row
 
 
 def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Problem, ...]]:

@@ -30,7 +30,7 @@ from gatehouse.keys.schemas import settings_of
 from gatehouse.settings import Settings
 from gatehouse.transfer.file_formats import entries, kind_of
 from gatehouse.transfer.repository import ExportRepository, ImportRepository, IncomingKey, Run
-from gatehouse.transfer.schemas import ImportedCore, ImportedKey, Parser
+from gatehouse.transfer.schemas import ImportedCore, ImportedKey, parse_entry
 from gatehouse.verification.imported_tokens import hash_purpose, imported_key_id
 
 BATCH_ROWS = 1000
@@ -97,9 +97,7 @@ class ImportJob:
     """Import of one file. The text is parsed twice: for the validation and for the import."""
 
     def __init__(self, context: ImportContext, text: str, source: str, options: ImportOptions) -> None:
-        named = bool(options.registered_by)
         self._context = context
-        self._parse = Parser(cores=options.cores, ignored=options.ignored, prefix=context.key_prefix, named=named)
         self._text = text
         self._kind = kind_of(source)
         self._options = options
@@ -164,9 +162,10 @@ class ImportJob:
             raise Unavailable("The database is not available; run the same command again to resume", detail=exc.detail) from exc
 
     def _rows(self, skip: int = 0) -> Iterator[tuple[int, Row]]:
+        options, prefix, named = self._options, self._context.key_prefix, bool(self._options.registered_by)
         for entry in islice(entries(self._text, self._kind), skip, None):
-            row = self._parse(entry)
-            if isinstance(row, ImportedCore) and row.key is None and not self._options.registered_by:
+            row = parse_entry(entry, cores=options.cores, ignored=options.ignored, prefix=prefix, named=named)
+            if isinstance(row, ImportedCore) and row.key is None and not named:
                 row = (Problem("key", "is missing", "specify the key that registers the Core: --registered-by ID"),)
             yield entry.line, InvalidRow(entry.line, row) if isinstance(row, tuple) else row
 
@@ -216,7 +215,7 @@ class ImportJob:
             "created_by": f"import:{self._id[:16]}",
             "id_generation": context.generation,
         }
-        return IncomingKey(Key(**values), sealed)
+        return Key(**values), sealed
 
     def _core(self, row: ImportedCore) -> CoreRecord:
         locator = row.locator()

@@ -12,7 +12,7 @@ from gatehouse.http.endpoint import Endpoint
 from gatehouse.http.fields import unix_seconds
 from gatehouse.http.validation import invalid
 from gatehouse.identity.models import KEY_READERS, READERS
-from gatehouse.usage.models import POINTS_MAX
+from gatehouse.usage.repository import POINTS_MAX
 from gatehouse.usage.schemas import BUCKETS_DEFAULT, BUCKETS_MAX, WIDTHS_S, KeyUsage, ReadUsage, UsagePointView, UsageSeries
 
 _COLUMNS = {"key": "key_id", "core": "core", "code": "code"}

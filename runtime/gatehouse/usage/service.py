@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from gatehouse.background import Background
@@ -17,8 +18,7 @@ from gatehouse.clock import Clock
 from gatehouse.errors import Unavailable
 from gatehouse.http.asgi import network_of
 from gatehouse.observability import Observer
-from gatehouse.usage.models import AddressUse, UnusualUse, UsageBatch, UsageRow
-from gatehouse.usage.repository import UsageRepository
+from gatehouse.usage.repository import AddressUse, UnusualUse, UsageBatch, UsageRepository, UsageRow
 from gatehouse.verification.models import Code
 
 FLUSH_S = 1.0
@@ -47,13 +47,11 @@ TOP_KEYS = 10
 _Use = tuple[str, str, str, str]  # key id, Core, code, address
 
 
+@dataclass(slots=True, eq=False)
 class UsageCounter:
     """Counts requests in memory. Not thread-safe."""
 
-    __slots__ = ("_counts",)
-
-    def __init__(self) -> None:
-        self._counts: dict[_Use, int] = {}
+    _counts: dict[_Use, int] = field(default_factory=dict)
 
     def count(self, key_id: str, core: str, code: str, address: str) -> None:
         """Count one request. `key_id` is empty unless possession of the key was proven, `address` if it is unknown."""
@@ -72,10 +70,8 @@ class UsageCounter:
         counts, self._counts = self._counts, {}
         return counts
 
-    def __len__(self) -> int:
-        return len(self._counts)
 
-
+@dataclass(slots=True, eq=False)
 class UsageFlusher:
     """Writes the counts of a counter to the database.
 
@@ -85,36 +81,28 @@ class UsageFlusher:
     metrics: receives each written batch. None: no CloudWatch metrics are written.
     """
 
-    def __init__(
-        self,
-        counter: UsageCounter,
-        repository: UsageRepository,
-        clock: Clock,
-        *,
-        worker_id: str,
-        is_core: Callable[[str], bool],
-        observer: Observer,
-        metrics: UsageMetrics | None = None,
-    ) -> None:
-        self._counter = counter
-        self._repository = repository
-        self._clock = clock
-        self._worker_id = worker_id
-        self._is_core = is_core
-        self._observer = observer
-        self._metrics = metrics
-        self._second_started_at = clock.now()
-        self._number = 0
-        self._sent: UsageBatch | None = None
-        self._pending: dict[tuple[str, str, str, int], int] = {}
-        self._last_used: dict[str, float] = {}
-        self._addresses: dict[AddressUse, None] = {}
-        self._known_addresses: OrderedDict[AddressUse, None] = OrderedDict()
-        self._denied: dict[str, int] = {}
-        self._denied_minute = 0
-        self._bursts: dict[str, int] = {}
-        self._background = Background()
-        self._flushing = asyncio.Lock()
+    counter: UsageCounter
+    repository: UsageRepository
+    clock: Clock
+    worker_id: str
+    is_core: Callable[[str], bool]
+    observer: Observer
+    metrics: UsageMetrics | None = None
+    _second_started_at: float = field(init=False)
+    _number: int = 0
+    _sent: UsageBatch | None = None
+    _pending: dict[tuple[str, str, str, int], int] = field(default_factory=dict)
+    _last_used: dict[str, float] = field(default_factory=dict)
+    _addresses: dict[AddressUse, None] = field(default_factory=dict)
+    _known_addresses: OrderedDict[AddressUse, None] = field(default_factory=OrderedDict)
+    _denied: dict[str, int] = field(default_factory=dict)
+    _denied_minute: int = 0
+    _bursts: dict[str, int] = field(default_factory=dict)
+    _background: Background = field(default_factory=Background)
+    _flushing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self._second_started_at = self.clock.now()
 
     @property
     def pending(self) -> int:
@@ -145,10 +133,10 @@ class UsageFlusher:
             if batch is None:
                 return True
             try:
-                unusual = await self._repository.add(batch)
+                unusual = await self.repository.add(batch)
             except Unavailable as exc:
-                self._observer.metrics.usage_write_failures.inc()
-                self._observer.log.warning("usage not written", service=self._observer.service, reason=exc.detail or exc.code)
+                self.observer.metrics.usage_write_failures.inc()
+                self.observer.log.warning("usage not written", service=self.observer.service, reason=exc.detail or exc.code)
                 return False
             self._sent = None
         for use in batch.addresses:
@@ -159,13 +147,13 @@ class UsageFlusher:
         return True
 
     def _report(self, batch: UsageBatch, unusual: tuple[UnusualUse, ...]) -> None:
-        observer = self._observer
+        observer = self.observer
         observer.metrics.usage_written.inc(sum(row.count for row in batch.rows))
         for use in unusual:
             observer.metrics.unusual.labels(use.kind).inc()
             observer.log.warning("unusual use", service=observer.service, key_id=use.key_id, kind=use.kind)
-        if self._metrics is not None:
-            self._metrics.add(batch, unusual)
+        if self.metrics is not None:
+            self.metrics.add(batch, unusual)
 
     async def _run(self) -> None:
         while True:
@@ -175,10 +163,10 @@ class UsageFlusher:
 
     def _collect(self) -> None:
         """Add the counts of the last second. Its requests belong to the minute in which it started."""
-        now = self._clock.now()
+        now = self.clock.now()
         minute = int(self._second_started_at // 60) * 60
-        for (key_id, core, code, address), count in self._counter.take().items():
-            self._add(key_id, core if core and self._is_core(core) else "", code, minute, count)
+        for (key_id, core, code, address), count in self.counter.take().items():
+            self._add(key_id, core if core and self.is_core(core) else "", code, minute, count)
             if not key_id:
                 continue
             if code == Code.VALID:
@@ -214,9 +202,9 @@ class UsageFlusher:
             return None
         self._number += 1
         batch = UsageBatch(
-            worker_id=self._worker_id,
+            worker_id=self.worker_id,
             number=self._number,
-            at=self._clock.now(),
+            at=self.clock.now(),
             rows=tuple(UsageRow(*row, count) for row, count in self._pending.items()),
             last_used=self._last_used,
             addresses=tuple(self._addresses),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from gatehouse.crypto.token import Pepper, is_marked
 from gatehouse.keys.models import KeyId, KeyRecord, KeyState
@@ -102,6 +103,7 @@ def _newer(current: KeyRecord | None, candidate: KeyRecord | None) -> KeyRecord 
     return candidate if candidate.version > current.version else current
 
 
+@dataclass(slots=True)
 class Prefilter:
     """Rejects ids that cannot have been issued, so that guesses cost no database query.
 
@@ -110,15 +112,14 @@ class Prefilter:
     database.
     """
 
-    def __init__(self, pepper: Pepper) -> None:
-        self._pepper = pepper
-        self.strict = True
+    pepper: Pepper
+    strict: bool = True
 
     def add(self, id_generation: int) -> None:
         """Registers that a key with an id of this generation exists. An unknown generation disables the filter."""
-        if id_generation not in self._pepper.generations:
+        if id_generation not in self.pepper.generations:
             self.strict = False
 
     def plausible(self, key_id: KeyId) -> bool:
         """False if no key can have this id."""
-        return not self.strict or is_marked(key_id, self._pepper)
+        return not self.strict or is_marked(key_id, self.pepper)

@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import asyncpg
 
+from gatehouse.background import Background
 from gatehouse.cores.repository import COLUMNS as CORE_COLUMNS
 from gatehouse.cores.repository import CoreRegistry, core_record
 from gatehouse.db.pool import DRIVER_ERRORS, DatabaseLogin
@@ -61,38 +63,28 @@ _HEARTBEAT = (
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
+@dataclass(slots=True, eq=False)
 class ChangeFeed:
-    """Change feed of one worker, on its own connection."""
+    """Change feed of one worker, on its own connection.
 
-    def __init__(
-        self,
-        login: DatabaseLogin,
-        *,
-        worker_id: str,
-        cache: KeyCache,
-        cores: CoreRegistry,
-        prefilter: Prefilter,
-        imported_ids: ImportedKeyIds,
-        generations: Sequence[int],
-        on_interrupted: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        """on_interrupted: called with the name of the error whenever the connection is replaced.
-        generations: pepper generations that this worker can read.
-        """
-        self._prefilter = prefilter
-        self._imported_ids = imported_ids
-        self._generations = list(generations)
-        self._login = login
-        self._worker_id = worker_id
-        self._cache = cache
-        self._cores = cores
-        self._on_interrupted = on_interrupted
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._connection: Connection | None = None
-        self._keys_position = 0
-        self._cores_position = 0
-        self._fresh_since: float | None = None
+    generations: pepper generations that this worker can read.
+    on_interrupted: called with the name of the error whenever the connection is replaced.
+    """
+
+    login: DatabaseLogin
+    worker_id: str
+    cache: KeyCache
+    cores: CoreRegistry
+    prefilter: Prefilter
+    imported_ids: ImportedKeyIds
+    generations: Sequence[int]
+    on_interrupted: Callable[[str], None] = lambda _: None
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _background: Background = field(default_factory=Background)
+    _connection: Connection | None = None
+    _keys_position: int = 0
+    _cores_position: int = 0
+    _fresh_since: float | None = None
 
     def staleness_ms(self) -> int:
         """Age of the key state; very large before `start`."""
@@ -107,18 +99,15 @@ class ChangeFeed:
             await self._poll()
         except DRIVER_ERRORS as exc:
             await self._disconnect()
-            raise Unavailable(_start_error(exc, self._login), detail=type(exc).__name__) from exc
-        self._task = asyncio.create_task(self._run(), name="change-feed")
+            raise Unavailable(_start_error(exc, self.login), detail=type(exc).__name__) from exc
+        self._background.start(self._run(), "change-feed")
 
     async def close(self) -> None:
         """Stops and removes this worker's row, so that no revocation waits for it."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
         if self._connection is not None:
             with contextlib.suppress(*DRIVER_ERRORS):
-                await self._connection.execute("DELETE FROM gateway_worker WHERE id = $1", self._worker_id, timeout=1)
+                await self._connection.execute("DELETE FROM gateway_worker WHERE id = $1", self.worker_id, timeout=1)
         await self._disconnect()
 
     async def _run(self) -> None:
@@ -132,14 +121,14 @@ class ChangeFeed:
                     await self._connect()
                 await self._poll()
             except DRIVER_ERRORS as exc:
-                self._on_interrupted(type(exc).__name__)
+                self.on_interrupted(type(exc).__name__)
                 await self._disconnect()
                 await asyncio.sleep(RECONNECT_S)
                 self._wake.set()
 
     async def _connect(self) -> None:
         await self._disconnect()
-        arguments = {**self._login.arguments(), "timeout": POLL_TIMEOUT_S, "command_timeout": POLL_TIMEOUT_S}
+        arguments = {**self.login.arguments(), "timeout": POLL_TIMEOUT_S, "command_timeout": POLL_TIMEOUT_S}
         arguments["server_settings"] = {"application_name": "gatehouse gateway changes"}
         connection: Connection = await asyncpg.connect(**arguments)
         self._connection = connection
@@ -149,9 +138,9 @@ class ChangeFeed:
         await connection.execute(remove_stopped, float(DEAD_WORKER_S))
         await self._check_positions(connection)
         for row in await connection.fetch(_ID_GENERATIONS):
-            self._prefilter.add(row["id_generation"])
+            self.prefilter.add(row["id_generation"])
         for row in await connection.fetch(_SCHEMES):
-            self._imported_ids.add(row["scheme"], row["id_generation"])
+            self.imported_ids.add(row["scheme"], row["id_generation"])
 
     async def _check_positions(self, connection: Connection) -> None:
         keys_last = await connection.fetchval("SELECT coalesce(max(change_seq), 0) FROM api_key")
@@ -160,8 +149,8 @@ class ChangeFeed:
             self._keys_position = keys_last  # nothing is cached yet
         elif keys_last < self._keys_position or cores_last < self._cores_position:
             # The database was restored to an earlier time: discard everything.
-            self._cache.clear()
-            self._cores.clear()
+            self.cache.clear()
+            self.cores.clear()
             self._keys_position, self._cores_position = keys_last, 0
 
     async def _poll(self) -> None:
@@ -169,23 +158,15 @@ class ChangeFeed:
         if connection is None:
             raise ConnectionError
         queried_at = time.monotonic()
-        while True:
-            rows = await connection.fetch(_KEYS, self._keys_position)
-            for row in rows:
-                self._cache.change(key_record(row))
-                self._prefilter.add(row["id_generation"])
-                self._imported_ids.add(row["scheme"], row["id_generation"])
-                self._keys_position = row["change_seq"]
-            if len(rows) < PAGE_ROWS:
-                break
-        while True:
-            rows = await connection.fetch(_CORES, self._cores_position)
-            for row in rows:
-                self._cores.change(core_record(row))
-                self._cores_position = row["change_seq"]
-            if len(rows) < PAGE_ROWS:
-                break
-        await connection.execute(_HEARTBEAT, self._worker_id, self._keys_position, self._generations)
+        async for row in _changes(connection, _KEYS, self._keys_position):
+            self.cache.change(key_record(row))
+            self.prefilter.add(row["id_generation"])
+            self.imported_ids.add(row["scheme"], row["id_generation"])
+            self._keys_position = row["change_seq"]
+        async for row in _changes(connection, _CORES, self._cores_position):
+            self.cores.change(core_record(row))
+            self._cores_position = row["change_seq"]
+        await connection.execute(_HEARTBEAT, self.worker_id, self._keys_position, list(self.generations))
         self._fresh_since = queried_at
 
     async def _disconnect(self) -> None:
@@ -194,19 +175,29 @@ class ChangeFeed:
             connection.terminate()
 
 
+@dataclass(frozen=True)
 class FreshnessProbe:
     """Readiness of the key state: it is recent enough for decisions."""
 
     name = "keys"
 
-    def __init__(self, staleness_ms: Callable[[], int], max_staleness_ms: int) -> None:
-        self._staleness_ms = staleness_ms
-        self._max_staleness_ms = max_staleness_ms
+    staleness_ms: Callable[[], int]
+    max_staleness_ms: int
 
     async def check(self) -> None:
         """Raises Unavailable."""
-        if self._staleness_ms() > self._max_staleness_ms:
-            raise Unavailable("The key state is too old", detail=f"older than {self._max_staleness_ms} ms")
+        if self.staleness_ms() > self.max_staleness_ms:
+            raise Unavailable("The key state is too old", detail=f"older than {self.max_staleness_ms} ms")
+
+
+async def _changes(connection: Connection, statement: str, position: int) -> AsyncIterator[asyncpg.Record]:
+    """Rows with a change number above `position`, read in pages."""
+    rows: list[asyncpg.Record] | None = None
+    while rows is None or len(rows) == PAGE_ROWS:
+        rows = await connection.fetch(statement, position)
+        for row in rows:
+            position = row["change_seq"]
+            yield row
 
 
 def _start_error(exc: Exception, login: DatabaseLogin) -> str:

@@ -109,7 +109,7 @@ def network(text: str) -> str | None:
 
 def allows(networks: Sequence[str], address: str) -> bool:
     """True if `address` is in one of the canonical networks. False for a malformed address."""
-    parsed = _address(address)
+    parsed = parse_address(address)
     return parsed is not None and any(parsed in _network(text) for text in networks)
 
 
@@ -120,7 +120,8 @@ def _network(text: str) -> Network:
 
 
 @lru_cache(maxsize=4096)
-def _address(text: str) -> Address | None:
+def parse_address(text: str) -> Address | None:
+    """The address, with an IPv4-mapped one as IPv4; None for malformed text."""
     try:
         parsed = ipaddress.ip_address(text)
     except ValueError:

@@ -94,11 +94,7 @@ def key_checks(record: KeyRecord, request: VerificationRequest, *, environment: 
         _check("method", Code.FORBIDDEN, method_allowed, " ".join(record.methods) or "any method", request.method or ""),
         _check("core", Code.FORBIDDEN, core_allowed, " ".join(record.cores) or "any Core", request.core or ""),
         _check(
-            "scopes",
-            Code.INSUFFICIENT_PERMISSIONS,
-            scopes_granted,
-            " ".join(record.scopes) or "none",
-            " ".join(request.scopes),
+            "scopes", Code.INSUFFICIENT_PERMISSIONS, scopes_granted, " ".join(record.scopes) or "none", " ".join(request.scopes)
         ),
         _signature_check(record),
     ]

@@ -8,17 +8,17 @@ rather than a denial, so that an attacker cannot lock out the holder of the key 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 
 import msgspec
 
-from gatehouse.audit.models import AuditAction, AuditEvent
+from gatehouse.audit.models import AuditAction, AuditEvent, Details
 from gatehouse.audit.repository import append
 from gatehouse.clock import Clock
 from gatehouse.crypto.sealing import unseal
 from gatehouse.crypto.token import NULL_DIGEST, Pepper, proves_possession
 from gatehouse.db.pool import Pool
 from gatehouse.errors import Unavailable
-from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyId, KeyRecord
 from gatehouse.keys.repository import RECORD_COLUMNS, key_record
@@ -52,37 +52,39 @@ class ImportedKey(msgspec.Struct, frozen=True):
     material: str
 
 
+@dataclass(slots=True, eq=False)
 class ImportedKeys:
     """Imported keys in one worker and event loop."""
 
-    def __init__(self, pool: Pool, cache: KeyCache, keys: KeyLoader, clock: Clock, pepper: Pepper, ids: ImportedKeyIds) -> None:
-        self._pool = pool
-        self._cache = cache
-        self._keys = keys
-        self._clock = clock
-        self._pepper = pepper
-        self._ids = ids
-        self._semaphore = asyncio.Semaphore(CHECKS_AT_ONCE)
-        self._waiting = 0
-        self._guesses: dict[KeyId, tuple[float, int]] = {}
+    pool: Pool
+    cache: KeyCache
+    keys: KeyLoader
+    clock: Clock
+    pepper: Pepper
+    ids: ImportedKeyIds
+    _semaphore: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHECKS_AT_ONCE))
+    _waiting: int = 0
+    _guesses: dict[KeyId, tuple[float, int]] = field(default_factory=dict)
 
     async def find(self, token: str) -> ImportedKey | None:
-        """The imported key that the token may belong to; None if no imported key can have such a token. Raises Unavailable."""
-        candidates = self._ids.candidates(token)
+        """The imported key that the token may belong to; None if no imported key can have such a token.
+
+        Verifies a bcrypt token on its first use and upgrades its key; `record` is None if it is wrong. Raises Unavailable, also
+        if there are too many guesses.
+        """
+        candidates = self.ids.candidates(token)
         if not candidates:
             return None
-        records = await asyncio.gather(*(self._keys.find(candidate.id) for candidate in candidates))
+        records = await asyncio.gather(*(self.keys.find(candidate.id) for candidate in candidates))
         for candidate, record in zip(candidates, records, strict=True):
             if record is not None and record.scheme == candidate.scheme:
+                if record.digest == NULL_DIGEST:
+                    record = await self._upgraded(record, token, candidate.material)
                 return ImportedKey(record, candidate.material)
         return ImportedKey(None, candidates[0].material)
 
-    async def prove(self, record: KeyRecord, token: str, material: str) -> KeyRecord | None:
-        """Verifies a bcrypt token on its first use and upgrades its key. None if the token is wrong.
-
-        Raises Unavailable, also if there are too many guesses.
-        """
-        if record.digest != NULL_DIGEST or not record.scheme.startswith("bcrypt"):
+    async def _upgraded(self, record: KeyRecord, token: str, material: str) -> KeyRecord | None:
+        if not record.scheme.startswith("bcrypt"):
             return None
         if self._waiting >= WAITING_MAX:
             raise _unavailable("too many first uses of imported keys at once")
@@ -94,23 +96,22 @@ class ImportedKeys:
             self._waiting -= 1
 
     async def _upgrade(self, key_id: KeyId, token: str, material: str) -> KeyRecord | None:
-        record = await self._keys.find(key_id)
+        record = await self.keys.find(key_id)
         if record is None or record.digest != NULL_DIGEST:
             # Another request has upgraded the key in the meantime.
-            return record if proves_possession(self._pepper, material, record) else None
+            return record if proves_possession(self.pepper, material, record) else None
         self._count_guess(key_id)
-        row = await self._pool.fetchrow(_READ, key_id, timeout_s=TIMEOUT_S)
-        hashed = None if row is None else unseal(row["sealed"], hash_purpose(key_id), self._pepper, row["generation"])
+        row = await self.pool.fetchrow(_READ, key_id, timeout_s=TIMEOUT_S)
+        hashed = None if row is None else unseal(row["sealed"], hash_purpose(key_id), self.pepper, row["generation"])
         if hashed is None or not await asyncio.to_thread(bcrypt_matches, record.scheme, token, hashed):
             return None
         self._guesses.pop(key_id, None)
         # The generation of the record, which every gateway that reads the record has; PepperMigration moves it later.
-        digest = self._pepper.digest(material, record.pepper_generation)
+        digest = self.pepper.digest(material, record.pepper_generation)
         if digest is None:
             return None
-        actor = Actor(type="system", id="gateway", request_id=RequestId(""), source_address="")
-        at, details = self._clock.now(), {"from": record.scheme, "to": "hmac"}
-        event = actor.event(AuditAction.KEY_UPGRADE, target_id=key_id, at=at, details={**details})
+        actor, details = Actor("system", "gateway"), Details({"from": record.scheme, "to": "hmac"})
+        event = actor.event(AuditAction.KEY_UPGRADE, target_id=key_id, at=self.clock.now(), details=details)
         return await self._replace_hash(key_id, digest, record.pepper_generation, event)
 
     async def _replace_hash(self, key_id: KeyId, digest: bytes, generation: int, event: AuditEvent) -> KeyRecord | None:
@@ -118,18 +119,18 @@ class ImportedKeys:
 
         Returns the updated key, or None if it no longer has a bcrypt hash. Raises Unavailable.
         """
-        async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
+        async with self.pool.transaction(timeout_s=TIMEOUT_S) as connection:
             row = await connection.fetchrow(_UPGRADE, key_id, digest, generation, NULL_DIGEST)
             if row is None:
                 return None
             await connection.execute("DELETE FROM imported_hash WHERE key_id = $1", key_id)
             await append(connection, event)
         record = key_record(row)
-        self._cache.change(record)
+        self.cache.change(record)
         return record
 
     def _count_guess(self, key_id: KeyId) -> None:
-        now = self._clock.now()
+        now = self.clock.now()
         since, count = self._guesses.pop(key_id, (now, 0))
         if now - since >= GUESSES_WINDOW_S:
             since, count = now, 0

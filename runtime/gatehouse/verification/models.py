@@ -78,7 +78,7 @@ class SignedRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class VerificationRequest(msgspec.Struct, frozen=True, gc=False):
-    """What a key is used for. Fields that are None are not checked."""
+    """The use of a key to verify. Fields that are None are not checked."""
 
     scopes: tuple[str, ...] = ()
     core: str | None = None
@@ -93,10 +93,10 @@ class VerificationResult(msgspec.Struct, frozen=True, gc=False):
     """Result of a verification. `record` is None unless the token proved possession of a known key."""
 
     code: Code
-    record: KeyRecord | None
-    limits: tuple[RateLimitState, ...]
     decided_at: float
     staleness_ms: int
+    record: KeyRecord | None = None
+    limits: tuple[RateLimitState, ...] = ()
     credits: CreditState | None = None  # None: the key has no credits, or they were not checked
     reason: str = ""  # a SignatureError, with SIGNATURE_INVALID only
 

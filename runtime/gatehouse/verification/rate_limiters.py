@@ -1,14 +1,12 @@
 """Rate limiters: in Redis or Valkey, exact across workers, and in the memory of one worker, without Redis or while it fails.
 
-All waiting requests are sent in one EVALSHA, which uses the clock of the server, and only one call is in flight at a time, so
-batches grow with the load (measured: three times the throughput of a call per request). A counter is named by limit and key
-family only: never by the token, and not by a configuration version, which would split the counter between workers after each
-change.
+All waiting requests are sent in one call of a script (redis/batches.py), which uses the clock of the server. A counter is named
+by limit and key family only: never by the token, and not by a configuration version, which would split the counter between
+workers after each change.
 
-When Redis fails, all waiting requests are answered by the fallback of the setting (local approximation or denial), the
-connection is closed so that a late reply cannot be taken for another one, and for BREAK_S no request waits for Redis. Then one
-request tries again. The local counters continue from the last state that Redis reported to this worker, so that a used-up limit
-stays used up. Requires a single shard (cluster mode disabled), because the script accesses the counters of many keys at once.
+While Redis fails, requests are answered by the fallback of the setting (local approximation or denial). The local counters
+continue from the last state that Redis reported to this worker, so that a used-up limit stays used up. Requires a single shard
+(cluster mode disabled), because the script accesses the counters of many keys at once.
 
 A local limiter marks its states as `degraded`: each worker counts independently, so n workers together allow up to n times the
 limit.
@@ -16,7 +14,6 @@ limit.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections import OrderedDict
@@ -24,14 +21,13 @@ from collections.abc import Callable, Sequence
 
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import RateLimit
-from gatehouse.redis.connection import OPEN_TIMEOUT_S, RedisConnection, RedisLogin, RedisReplyError, Script
+from gatehouse.redis.batches import ScriptBatches
+from gatehouse.redis.connection import OPEN_TIMEOUT_S, RedisConnection, RedisLogin, RedisReplyError, Reply, Script
 from gatehouse.settings import OnError
 from gatehouse.verification import rate_limits as gcra
 from gatehouse.verification.models import ADDITIONAL_MAX, Charge, RateLimitState
 
 KEY_PREFIX = "gatehouse:limit:"
-BREAK_S = 0.5
-BATCH_MAX = 256
 FORGET_TIMEOUT_S = 2.0
 
 # ARGV: for each request its number of limits and of its key's own limits, which come first, then move and room (us;
@@ -90,8 +86,6 @@ end
 return result
 """)
 
-_Waiter = tuple[Charge, asyncio.Future[tuple[RateLimitState, ...]]]
-
 
 class RedisRateLimits:
     """`RateLimits` in Redis. `on_degraded` is called with the name of the error once per failure."""
@@ -100,39 +94,35 @@ class RedisRateLimits:
         self, login: RedisLogin, *, timeout_s: float, on_error: OnError, on_degraded: Callable[[str], None] = lambda _: None
     ) -> None:
         self._login = login
-        self._connection = RedisConnection(login)
-        self._timeout_s = timeout_s
         self._on_error = on_error
         self._on_degraded = on_degraded
         self._local = LocalRateLimits()
-        self._waiting: list[_Waiter] = []
-        self._task: asyncio.Task[None] | None = None
-        self._retry_at = 0.0
+        self._batches = ScriptBatches[Charge, tuple[RateLimitState, ...]](
+            login, SCRIPT, timeout_s=timeout_s, encode=_encode, decode=self._decode, on_failure=self._degrade
+        )
         self.degraded = False
 
     async def start(self) -> None:
         """Opens the connection and loads the script. A failure is ignored; the first request retries."""
+        connection = self._batches.connection
         with contextlib.suppress(OSError, TimeoutError, RedisReplyError):
-            await self._connection.open(OPEN_TIMEOUT_S * 8)
-            await self._connection.call(("SCRIPT", "LOAD", SCRIPT.text), OPEN_TIMEOUT_S * 8)
+            await connection.open(OPEN_TIMEOUT_S * 8)
+            await connection.call(("SCRIPT", "LOAD", SCRIPT.text), OPEN_TIMEOUT_S * 8)
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        self._connection.close()
+        await self._batches.close()
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """One state per limit, in order. Raises Unavailable if Redis is unavailable and the setting is `deny`."""
         if not charge.limits:
             return ()
-        if time.monotonic() < self._retry_at:
-            return self._without_redis(charge)
-        future: asyncio.Future[tuple[RateLimitState, ...]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((charge, future))
-        if self._task is None:
-            self._task = asyncio.create_task(self._drain())
-        return await future
+        try:
+            return await self._batches.call(charge)
+        except Unavailable:
+            if self._on_error == "local":
+                return self._local.take_now(charge)
+        detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is deny"
+        raise Unavailable("Rate limits cannot be counted at the moment", detail=detail)
 
     async def forget(self, subject: str) -> bool:
         """Removes every counter of a subject. False if Redis is unavailable; the counters then expire within their window.
@@ -158,69 +148,37 @@ class RedisRateLimits:
         finally:
             connection.close()
 
-    async def _drain(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-                try:
-                    await self._send(batch)
-                except (OSError, TimeoutError, RedisReplyError, ValueError, TypeError) as exc:
-                    self._fail(batch, exc)
-                except BaseException:
-                    self._waiting = batch + self._waiting
-                    raise
-        finally:
-            self._task = None
-            for _, future in self._waiting:
-                future.cancel()
-            self._waiting = []
-
-    async def _send(self, batch: list[_Waiter]) -> None:
-        keys: list[str] = []
-        arguments: list[str] = []
-        expected = 0
-        for charge, _ in batch:
-            count = len(charge.limits)
-            expected += count
-            arguments += (str(count), str(count - charge.additional))
-            for limit in charge.limits:
-                keys.append(f"{KEY_PREFIX}{limit.name}:{charge.subject}")
-                arguments += (repr(gcra.move_us(limit, charge.cost)), repr(gcra.room_us(limit, charge.cost)))
-            if charge.additional:
-                keys.append(f"{KEY_PREFIX}+:{charge.subject}")
-        # Timeout: GATEHOUSE_LIMIT_TIMEOUT_MS, plus OPEN_TIMEOUT_S if the connection has to be opened first.
-        reply = await self._connection.evaluate(SCRIPT, keys, arguments, self._timeout_s)
-        if not isinstance(reply, list) or len(reply) != expected:
-            raise ValueError("unexpected reply")
+    def _decode(self, charges: list[Charge], reply: list[Reply]) -> list[tuple[RateLimitState, ...]]:
+        """States from the numbers of the script, which the local counters continue from."""
         numbers = [float(number) for number in reply if isinstance(number, bytes)]
-        position = 0
-        for charge, future in batch:
+        if len(numbers) != sum(len(charge.limits) for charge in charges):
+            raise ValueError("unexpected reply")
+        states, position = [], 0
+        for charge in charges:
             ahead = numbers[position : position + len(charge.limits)]
             position += len(charge.limits)
-            states = gcra.report(charge.limits, ahead, charge.cost)
-            self._local.remember(charge, ahead, consumed=not any(state.exceeded for state in states))
-            if not future.done():
-                future.set_result(states)
+            states.append(gcra.report(charge.limits, ahead, charge.cost))
+            self._local.remember(charge, ahead, consumed=not any(state.exceeded for state in states[-1]))
         self.degraded = False
+        return states
 
-    def _fail(self, batch: list[_Waiter], exc: Exception) -> None:
-        self._retry_at = time.monotonic() + BREAK_S
+    def _degrade(self, reason: str) -> None:
         self.degraded = True
-        self._on_degraded(type(exc).__name__ if not isinstance(exc, RedisReplyError) else f"RedisReplyError {exc}")
-        waiting, self._waiting = batch + self._waiting, []
-        for charge, future in waiting:
-            if future.done():
-                continue
-            try:
-                future.set_result(self._without_redis(charge))
-            except Unavailable as error:
-                future.set_exception(error)
+        self._on_degraded(reason)
 
-    def _without_redis(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        if self._on_error == "deny":
-            detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is deny"
-            raise Unavailable("Rate limits cannot be counted at the moment", detail=detail)
-        return self._local.take_now(charge)
+
+def _encode(charges: list[Charge]) -> tuple[list[str], list[str]]:
+    """Keys and arguments of the script."""
+    keys: list[str] = []
+    arguments: list[str] = []
+    for charge in charges:
+        arguments += (str(len(charge.limits)), str(len(charge.limits) - charge.additional))
+        for limit in charge.limits:
+            keys.append(f"{KEY_PREFIX}{limit.name}:{charge.subject}")
+            arguments += (repr(gcra.move_us(limit, charge.cost)), repr(gcra.room_us(limit, charge.cost)))
+        if charge.additional:
+            keys.append(f"{KEY_PREFIX}+:{charge.subject}")
+    return keys, arguments
 
 
 #: Maximum number of local counters. The least recently used is evicted first, which gives its subject a new burst.

@@ -24,7 +24,7 @@ def interval_us(limit: RateLimit) -> float:
 
 
 def move_us(limit: RateLimit, cost: int) -> float:
-    """How far a request of this cost advances the limit; 0 for cost 0."""
+    """Advance of the limit by a request of this cost; 0 for cost 0."""
     return cost * limit.cost * interval_us(limit)
 
 

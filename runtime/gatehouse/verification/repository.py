@@ -1,4 +1,4 @@
-"""Queries of the gateway in PostgreSQL: keys, which are read from memory first, and credits.
+"""Queries of the gateway in PostgreSQL: keys, which are read from memory first, credits, and migration to the newest pepper.
 
 After a restart or under an attack with random ids, one `= ANY($1)` for all waiting ids replaces a query for each (measured: six
 times the lookups per second; see bench/).
@@ -7,12 +7,19 @@ times the lookups per second; see bench/).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from gatehouse.db.pool import Pool
+from gatehouse.audit.models import AuditAction, AuditEvent, Details
+from gatehouse.audit.repository import append
+from gatehouse.crypto.token import Pepper
+from gatehouse.db.pool import Pool, row_count
 from gatehouse.errors import Unavailable
+from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyId, KeyRecord
-from gatehouse.keys.repository import RECORD_COLUMNS, key_record
+from gatehouse.keys.repository import RECORD_COLUMNS, KeyRepository, key_record
 from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.models import CreditState
 
@@ -26,32 +33,28 @@ BATCH_SIZE = 500
 IN_FLIGHT_MAX = 2
 
 
+@dataclass(slots=True, eq=False)
 class KeyLoader:
-    """Keys as a gateway worker reads them. `staleness_ms` is that of the change feed."""
+    """Keys as a gateway worker reads them.
 
-    def __init__(
-        self,
-        pool: Pool,
-        cache: KeyCache,
-        staleness_ms: Callable[[], int],
-        *,
-        plausible: Callable[[KeyId], bool] = lambda _: True,
-    ) -> None:
-        """`plausible`: False for an id that was never issued, which needs no query (verification/prefilter.py)."""
-        self._plausible = plausible
-        self._pool = pool
-        self._cache = cache
-        self._waiting: dict[KeyId, asyncio.Future[KeyRecord | None]] = {}
-        self._queue: list[KeyId] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.staleness_ms = staleness_ms
+    staleness_ms: of the change feed.
+    plausible: False for an id that was never issued, which needs no query (verification/cache.py).
+    """
+
+    pool: Pool
+    cache: KeyCache
+    staleness_ms: Callable[[], int]
+    plausible: Callable[[KeyId], bool] = lambda _: True
+    _waiting: dict[KeyId, asyncio.Future[KeyRecord | None]] = field(default_factory=dict)
+    _queue: list[KeyId] = field(default_factory=list)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def find(self, key_id: KeyId) -> KeyRecord | None:
         """The record, or None if the key does not exist. Raises Unavailable without a cached record and a database connection."""
-        record = self._cache.find(key_id)
+        record = self.cache.find(key_id)
         if record is not None:
             return record
-        if self._cache.absent(key_id) or not self._plausible(key_id):
+        if self.cache.absent(key_id) or not self.plausible(key_id):
             return None
         waiter = self._waiting.get(key_id)
         if waiter is None:
@@ -77,13 +80,13 @@ class KeyLoader:
             await self._load(batch)
 
     async def _load(self, batch: Sequence[KeyId]) -> None:
-        self._cache.begin_load(batch)
+        self.cache.begin_load(batch)
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S):
-                rows = await self._pool.fetch(_SELECT, list(batch))
+                rows = await self.pool.fetch(_SELECT, list(batch))
             records = {record.id: record for record in map(key_record, rows)}
         except BaseException as exc:
-            self._cache.abandon_load(batch)
+            self.cache.abandon_load(batch)
             error = Unavailable("The keys cannot be read at the moment", detail=f"key load: {type(exc).__name__}")
             for key_id in batch:
                 waiter = self._waiting.pop(key_id)
@@ -93,7 +96,7 @@ class KeyLoader:
                 raise
             return
         for key_id in batch:
-            self._waiting.pop(key_id).set_result(self._cache.end_load(key_id, records.get(key_id)))
+            self._waiting.pop(key_id).set_result(self.cache.end_load(key_id, records.get(key_id)))
 
 
 #: Fails closed: a request whose credits cannot be deducted is not served.
@@ -149,3 +152,76 @@ class CreditRepository:
                 await self._pool.execute(_REFUND, subject, cost)
         except (Unavailable, TimeoutError):
             return
+
+
+FLUSH_S = 2.0
+
+#: Maximum length of the queue; further keys are migrated by a later use.
+QUEUE_MAX = 1000
+WRITE_TIMEOUT_S = 5.0
+
+_MIGRATE = (
+    "UPDATE api_key SET digest = wrapped.digest, pepper_generation = $3"
+    " FROM unnest($1::text[], $2::bytea[], $4::integer[]) AS wrapped (id, digest, before)"
+    " WHERE api_key.id = wrapped.id AND api_key.pepper_generation = wrapped.before AND state <> 'purged'"
+)
+
+
+@dataclass(slots=True, eq=False)
+class PepperMigration:
+    """Migrates keys to the newest pepper generation when they are used, because the new digest requires the token.
+
+    Runs outside of the request: a request adds the new digest to a queue, and a task writes the queue at most every FLUSH_S, with
+    one audit event per batch. It writes only once every live gateway can read the new generation, so that no request fails while
+    a new pepper is rolled out; until then it discards the queue, because the next use adds the key again.
+    """
+
+    pool: Pool
+    keys: KeyRepository
+    pepper: Pepper
+    _queue: dict[KeyId, tuple[bytes, int]] = field(default_factory=dict)
+    _task: asyncio.Task[None] | None = None
+
+    def add(self, key_id: KeyId, token: str, generation: int) -> None:
+        """Queues a key whose token was just verified under an old generation. Computes one HMAC; no I/O."""
+        if generation >= self.pepper.current or key_id in self._queue or len(self._queue) >= QUEUE_MAX:
+            return
+        digest = self.pepper.digest(token, self.pepper.current)
+        if digest is None:
+            return
+        self._queue[key_id] = (digest, generation)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._flush_later(), name="pepper-migration")
+
+    async def flush(self) -> int:
+        """Writes the queue and returns the number of migrated keys. Never raises: the next use queues the keys again."""
+        queue, self._queue = self._queue, {}
+        if not queue:
+            return 0
+        current = self.pepper.current
+        try:
+            async with self.pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+                if await self.keys.writable_generation([current], connection) is None:
+                    return 0
+                digests, generations = zip(*queue.values(), strict=True)
+                count = row_count(await connection.execute(_MIGRATE, list(queue), list(digests), current, list(generations)))
+                if count:
+                    await append(connection, _event(count, current))
+        except Unavailable:
+            return 0
+        return count
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _flush_later(self) -> None:
+        await asyncio.sleep(FLUSH_S)
+        await self.flush()
+
+
+def _event(count: int, generation: int) -> AuditEvent:
+    actor, details = Actor("system", "gateway"), Details(keys=count, generation=generation)
+    return actor.event(AuditAction.PEPPER_REWRAP, target_id=str(generation), at=time.time(), details=details)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import ipaddress
 import math
 import re
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from gatehouse.http.fields import (
     Scope,
 )
 from gatehouse.http.validation import decode_body, decode_query, invalid, matching
+from gatehouse.verification.decision import parse_address
 from gatehouse.verification.models import (
     ADDITIONAL_MAX,
     Code,
@@ -277,7 +277,7 @@ def decode_self_revocation(body: bytes) -> SelfRevocationRequest:
 
 
 def _verification_request(request: VerifyRequest, client: str, location: str) -> tuple[str, VerificationRequest]:
-    if request.address is not None and not _is_address(request.address):
+    if request.address is not None and parse_address(request.address) is None:
         fix = "send the address of the client, such as 192.0.2.7, or omit the field"
         raise invalid(f"{location}.address", "is not an IP address", fix)
     if request.limits:
@@ -332,14 +332,6 @@ def _check_limits(request: VerifyRequest, location: str) -> None:
             raise invalid(
                 f"{location}[{index}].burst", "must not be larger than quota", "omit it to allow the whole quota at once"
             )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def reply(result: VerificationResult, request_id: str) -> VerifyReply:

@@ -12,25 +12,14 @@ from gatehouse.clock import Clock
 from gatehouse.crypto import http_signatures
 from gatehouse.crypto.http_signatures import SignatureError
 from gatehouse.crypto.sealing import SIGNING_SECRET, unseal
-from gatehouse.crypto.token import NULL_DIGEST, Pepper, parse, proves_possession
+from gatehouse.crypto.token import Pepper, parse, proves_possession
 from gatehouse.errors import BadRequest, Problem, Unavailable
 from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, RateLimit, SignatureAlgorithm, Signing
 from gatehouse.redis.nonces import RedisNonces
 from gatehouse.verification.decision import effective_limits, evaluate, evaluate_credits, evaluate_limits
-from gatehouse.verification.imported_keys import ImportedKey, ImportedKeys
-from gatehouse.verification.models import (
-    Charge,
-    Code,
-    CreditState,
-    RateLimits,
-    RateLimitState,
-    VerificationRequest,
-    VerificationResult,
-)
+from gatehouse.verification.imported_keys import ImportedKeys
+from gatehouse.verification.models import Charge, Code, RateLimits, VerificationRequest, VerificationResult
 from gatehouse.verification.repository import CreditRepository, KeyLoader
-
-#: Called with (key id, material of the digest, pepper generation) when a key that is not stored under the current pepper is used.
-OnOldPepper = Callable[[KeyId, str, int], None]
 
 
 class DecisionTime(NamedTuple):
@@ -47,7 +36,8 @@ class VerificationService:
     prefix, environment: of this deployment's keys.
     default_limit: for keys without rate limits.
     max_staleness_ms: while the key state is older, every well-formed token gets UNAVAILABLE.
-    on_old_pepper: migrates keys to the current pepper generation when they are used.
+    on_old_pepper: called with key id, material of the digest and pepper generation of a key that is not stored under the current
+        pepper, to migrate it.
     nonces: nonces of signatures that were used; without Redis (None) a signed request gets UNAVAILABLE.
     """
 
@@ -56,7 +46,7 @@ class VerificationService:
     credits: CreditRepository
     imported: ImportedKeys
     nonces: RedisNonces | None
-    on_old_pepper: OnOldPepper
+    on_old_pepper: Callable[[KeyId, str, int], None]
     clock: Clock
     pepper: Pepper
     prefix: str
@@ -76,20 +66,20 @@ class VerificationService:
             if parsed is not None:
                 record = await self.keys.find(parsed.id)
             else:
-                imported = await self._find_imported(token)
+                imported = await self.imported.find(token)
                 if imported is None:
-                    return self._result(Code.NOT_FOUND, self._decision_time())
+                    return VerificationResult(Code.NOT_FOUND, *self._decision_time())
                 record, material = imported.record, imported.material
         except Unavailable:
-            return self._result(Code.UNAVAILABLE, self._decision_time())
+            return VerificationResult(Code.UNAVAILABLE, *self._decision_time())
         time = self._decision_time()
         if time.staleness_ms > self.max_staleness_ms:
             # Fails closed: the key may have been revoked in the meantime.
-            return self._result(Code.UNAVAILABLE, time)
+            return VerificationResult(Code.UNAVAILABLE, *time)
         possession = proves_possession(self.pepper, material, record)
         code = evaluate(record, request, possession=possession, environment=self.environment, now=time.now)
         if code is not Code.VALID or record is None:
-            return self._result(code, time, record if possession else None)
+            return VerificationResult(code, *time, record if possession else None)
         if record.pepper_generation != self.pepper.current:
             self.on_old_pepper(record.id, material, record.pepper_generation)
         limits = effective_limits(record, request, self.default_limit)
@@ -106,20 +96,13 @@ class VerificationService:
                 return await self._take_limits_and_credits(record, charge, time)
             states = await self.limits.take(charge)
         except Unavailable:
-            return self._result(Code.UNAVAILABLE, time, record)
-        return self._result(evaluate_limits(states), time, record, states)
+            return VerificationResult(Code.UNAVAILABLE, *time, record)
+        return VerificationResult(evaluate_limits(states), *time, record, states)
 
     async def refund(self, record: KeyRecord, cost: int) -> None:
         """Returns the credits of a request that was allowed but not performed. Rate limits stay consumed. Never raises."""
         if record.has_credits:
             await self.credits.refund(record.subject, cost)
-
-    async def _find_imported(self, token: str) -> ImportedKey | None:
-        """The imported key that a token of another format may belong to, verified if this is its first use."""
-        imported = await self.imported.find(token)
-        if imported is None or imported.record is None or imported.record.digest != NULL_DIGEST:
-            return imported
-        return ImportedKey(await self.imported.prove(imported.record, token, imported.material), imported.material)
 
     async def _check_signature(
         self, record: KeyRecord, signing: Signing, request: VerificationRequest, charge: Charge, time: DecisionTime
@@ -130,7 +113,7 @@ class VerificationService:
         limits also bound the nonces of a key. With cost 0 the nonce is not consumed.
         """
         if request.signed is None:
-            return self._result(Code.SIGNATURE_INVALID, time, record, reason=SignatureError.MISSING.value)
+            return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=SignatureError.MISSING.value)
         key: bytes | None = signing.key
         if signing.algorithm is SignatureAlgorithm.HMAC_SHA256:
             key = unseal(signing.key, SIGNING_SECRET, self.pepper, signing.pepper_generation, context=record.subject)
@@ -139,12 +122,12 @@ class VerificationService:
             raise Unavailable
         verified = http_signatures.check(request.signed, key_id=record.id, algorithm=signing.algorithm, key=key, now=time.now)
         if isinstance(verified, SignatureError):
-            return self._result(Code.SIGNATURE_INVALID, time, record, reason=verified.value)
+            return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=verified.value)
         states = await self.limits.take(msgspec.structs.replace(charge, cost=0))
         if evaluate_limits(states) is not Code.VALID:
-            return self._result(Code.RATE_LIMITED, time, record, states)
+            return VerificationResult(Code.RATE_LIMITED, *time, record, states)
         if not await self.nonces.is_new(record.id, verified.nonce, keep_s=verified.keep_s if request.cost else 0):
-            return self._result(Code.SIGNATURE_INVALID, time, record, reason=SignatureError.REPLAYED.value)
+            return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=SignatureError.REPLAYED.value)
         return None
 
     async def _take_limits_and_credits(self, record: KeyRecord, charge: Charge, time: DecisionTime) -> VerificationResult:
@@ -155,12 +138,12 @@ class VerificationService:
         """
         states = await self.limits.take(Charge(subject=charge.subject, limits=charge.limits, cost=0))
         if evaluate_limits(states) is not Code.VALID:
-            return self._result(Code.RATE_LIMITED, time, record, states)
+            return VerificationResult(Code.RATE_LIMITED, *time, record, states)
         balance = await self.credits.spend(charge.subject, charge.cost)
         if balance is None:
             raise Unavailable  # the credits are being removed; the next read of the key reflects it
         if balance.exceeded or not charge.cost:
-            return self._result(evaluate_credits(balance), time, record, states, balance)
+            return VerificationResult(evaluate_credits(balance), *time, record, states, balance)
         try:
             states = await self.limits.take(charge)
         except Unavailable:
@@ -169,31 +152,11 @@ class VerificationService:
         code = evaluate_limits(states)
         if code is not Code.VALID:
             await self.credits.refund(charge.subject, charge.cost)
-            return self._result(code, time, record, states)
-        return self._result(code, time, record, states, balance)
+            return VerificationResult(code, *time, record, states)
+        return VerificationResult(code, *time, record, states, balance)
 
     def _decision_time(self) -> DecisionTime:
         return DecisionTime(self.clock.now(), self.keys.staleness_ms())
-
-    def _result(
-        self,
-        code: Code,
-        time: DecisionTime,
-        record: KeyRecord | None = None,
-        states: tuple[RateLimitState, ...] = (),
-        balance: CreditState | None = None,
-        *,
-        reason: str = "",
-    ) -> VerificationResult:
-        return VerificationResult(
-            code=code,
-            record=record,
-            limits=states,
-            decided_at=time.now,
-            staleness_ms=time.staleness_ms,
-            credits=balance,
-            reason=reason,
-        )
 
 
 def _bad_override(name: str, request: VerificationRequest) -> BadRequest:

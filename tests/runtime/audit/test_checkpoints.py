@@ -119,8 +119,8 @@ class Setup:
             )
 
     async def findings(self) -> Any:
-        page = await self.trail.page(before=None, size=500)
-        hashes = {row.seq: row.hash for row in page.events}
+        rows, _ = await self.trail.page(before=None, size=500)
+        hashes = {row.seq: row.hash for row in rows}
         return find_contradiction(hashes, await self.archive.all(), public_keys(await self.signer.public_key()))
 
 

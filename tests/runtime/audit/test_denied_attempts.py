@@ -28,8 +28,8 @@ class Recorder:
 
     async def rows(self) -> list[tuple[str, int]]:
         """(address, attempts), oldest first."""
-        page = await self.trail.page(before=None, size=500, only=AuditFilter(target_id="console"))
-        result = [(row.event.source_address, row.event.details["attempts"]) for row in reversed(page.events)]
+        rows, _ = await self.trail.page(before=None, size=500, only=AuditFilter(target_id="console"))
+        result = [(row.event.source_address, row.event.details["attempts"]) for row in reversed(rows)]
         return [(address, attempts) for address, attempts in result if isinstance(attempts, int)]
 
 

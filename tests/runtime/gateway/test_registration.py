@@ -155,14 +155,14 @@ async def test_registrations_are_audited(gateway: Any, core: Any, agent: Any, da
     await gateway.request("DELETE", f"/v1/cores/docs?lease_id={lease['lease_id']}", f"X-API-Key: {agent.token}")
     pool = Pool(database.app, application="test", size_max=1)
     trail = AuditRepository(pool)
-    page = await trail.page(before=None, size=2, only=AuditFilter(target_id="docs"))
+    events, _ = await trail.page(before=None, size=2, only=AuditFilter(target_id="docs"))
     rows, broken = await trail.verify()
     await pool.close()
-    assert [(row.event.action, row.event.actor_id, row.event.source_address) for row in page.events] == [
+    assert [(row.event.action, row.event.actor_id, row.event.source_address) for row in events] == [
         ("core.drain", agent.id, "127.0.0.1"),
         ("core.register", agent.id, "127.0.0.1"),
     ]
-    assert page.events[1].event.details == {"url": core.url}
+    assert events[1].event.details == {"url": core.url}
     assert rows >= 2
     assert broken is None
     stored = await gateway.pool.fetchval(

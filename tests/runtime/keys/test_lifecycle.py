@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.keys import lifecycle
 from gatehouse.keys.lifecycle import IDEMPOTENT, TRANSITIONS, Action, is_repeat, next_state, rejection
 from gatehouse.keys.models import KeyState, granted
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tools.docs.key_lifecycle import diagram
 
 action_lists = st.lists(st.sampled_from([action for action in Action if action is not Action.CREATE]), max_size=30)
 USABLE = {KeyState.ACTIVE}
@@ -72,7 +73,7 @@ def test_idempotent_action_is_a_repeat_in_its_target(action: Action) -> None:
 
 
 def test_diagram_shows_every_transition_once() -> None:
-    lines = lifecycle.diagram().splitlines()
+    lines = diagram().splitlines()
     drawn = {(line.split()[0], line.split()[2].rstrip(":")): line.partition(": ")[2].split(", ") for line in lines[2:-1]}
     expected: dict[tuple[str, str], list[str]] = {}
     for (state, action), targets in TRANSITIONS.items():

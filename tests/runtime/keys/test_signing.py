@@ -14,7 +14,6 @@ from gatehouse.crypto.sealing import SIGNING_SECRET, unseal
 from gatehouse.crypto.token import Pepper
 from gatehouse.keys.models import KeyId
 from gatehouse.keys.routes import key_service
-from gatehouse.keys.signing import Resealer
 
 OLD, NEW = {1: b"p" * 32}, {1: b"p" * 32, 2: b"q" * 32}
 PUBLIC = Ed25519PrivateKey.generate().public_key()
@@ -136,11 +135,10 @@ async def test_signing_secrets_are_resealed_with_the_new_pepper(console: Any) ->
     secret = signature.secret_bytes((await set_hmac(console, key_id)).json()["secret"])
     pepper = Pepper(NEW, 2)
     keys = dataclasses.replace(key_service(console.dependencies), pepper=pepper)
-    resealer = Resealer(keys)
     used = {use.generation: use.signing for use in await console.dependencies.keys.generations()}
     assert used[1] >= 1
-    assert await resealer.run_once() == used[1]
-    assert await resealer.run_once() == 0
+    assert await keys.reseal() == used[1]
+    assert await keys.reseal() == 0
     stored = await signing_of(console, key_id)
     assert (stored.pepper_generation, unseal(stored.key, SIGNING_SECRET, pepper, 2, context=key_id)) == (2, secret)
     assert {use.generation: use.signing for use in await console.dependencies.keys.generations()}[2] == used[1]

@@ -16,9 +16,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.console import asgi as console_asgi
 from gatehouse.keys.routes import key_service
-from gatehouse.leaks.reporters import LeakReporters
-from gatehouse.leaks.service import PLACES_MAX, LeakRepository, LeakService
-from gatehouse.notifications import webhook_signatures as webhook
+from gatehouse.leaks.service import PLACES_MAX, LeakService
+from gatehouse.notifications.models import webhook_signature
 
 PRIVATE = ec.generate_private_key(ec.SECP256R1())
 SECRET = bytes(range(32))
@@ -46,7 +45,7 @@ class LeakReporter:
         headers = {
             "webhook-id": "msg_1",
             "webhook-timestamp": str(at),
-            "webhook-signature": webhook.sign(secret, "msg_1", at, body),
+            "webhook-signature": webhook_signature(secret, "msg_1", at, body),
         }
         return await self.client.post("/v1/leaks", content=body, headers=headers)
 
@@ -70,9 +69,9 @@ async def start(console: Any) -> AsyncIterator[Start]:
         action: Any = "disable", *, address: str = "192.0.2.9", keys: Any = None, secret: bytes | None = SECRET
     ) -> LeakReporter:
         dependencies = console.dependencies
-        service = LeakService(key_service(dependencies), LeakRepository(console.pool), dependencies.clock, action)
         known = {"one": PRIVATE.public_key()} if keys is None else keys
-        app = console_asgi.create(dataclasses.replace(dependencies, leaks=LeakReporters(service, known, secret)))
+        leaks = LeakService(key_service(dependencies), console.pool, dependencies.clock, action, known, secret)
+        app = console_asgi.create(dataclasses.replace(dependencies, leaks=leaks))
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 4711)), base_url="https://console.test")
         opened.append(client)
         return LeakReporter(console, client)

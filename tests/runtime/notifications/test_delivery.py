@@ -16,9 +16,9 @@ import pytest
 from gatehouse.clock import Clock
 from gatehouse.console import asgi as console_asgi
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
+from gatehouse.notifications.models import webhook_signature
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.notifications.service import BACKOFF_S, NotificationDispatcher, SnsTopic, WebhookSender
-from gatehouse.notifications.webhook_signatures import sign
 from moto import mock_aws
 
 from tests.runtime.clocks import ManualClock
@@ -106,7 +106,9 @@ async def test_revocation_is_delivered_with_signature(setup: Setup) -> None:
     assert start == "POST /hook?x=1 HTTP/1.1"
     assert (document["type"], document["data"]["key_id"]) == ("key.revoked", key_id)
     assert document["data"]["details"] == {"reason": "no longer used"}
-    assert headers["webhook-signature"] == sign(secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
+    assert headers["webhook-signature"] == webhook_signature(
+        secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body
+    )
     assert await setup.dispatcher().run_once() == 0
 
 

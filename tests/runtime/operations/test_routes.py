@@ -14,7 +14,7 @@ from gatehouse.console import dependencies as console_dependencies
 from gatehouse.errors import SettingsError, Unavailable
 from gatehouse.observability import Observer
 from gatehouse.operations.features import FEATURES, off, switched
-from gatehouse.operations.service import LogLevelFollower, LogLevelOverride, LogLevelRepository
+from gatehouse.operations.service import LogLevelFollower, LogLevelOverride, LogLevelService
 from gatehouse.settings import Level, load
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +47,7 @@ def client(dependencies: console_dependencies.Dependencies) -> httpx.AsyncClient
 async def test_log_level_reverts_after_its_duration(console: Console) -> None:
     clock = ManualClock(console.dependencies.clock.now())
     applied: list[Level] = []
-    follower = LogLevelFollower(LogLevelRepository(console.pool), clock, "info", applied.append)
+    follower = LogLevelFollower(LogLevelService(console.pool, clock, "info"), applied.append)
     await follower.run_once()
     reply = await console.client.put("/v1/log-level", json={"level": "debug", "for_s": 60})
     assert (reply.status_code, reply.json()["level"], reply.json()["set_by"]) == (200, "debug", "bootstrap")
@@ -62,18 +62,18 @@ async def test_log_level_reverts_after_its_duration(console: Console) -> None:
 
 
 async def test_log_level_reverts_without_a_database(console: Console) -> None:
-    class Source(LogLevelRepository):
-        available = True
+    available = True
 
-        async def get(self) -> LogLevelOverride | None:
-            if not self.available:
+    class Source(LogLevelService):
+        async def stored(self) -> LogLevelOverride | None:
+            if not available:
                 raise Unavailable
             return LogLevelOverride("error", 100.0, "bootstrap")
 
-    source, clock, applied = Source(console.pool), ManualClock(50.0), list[Level]()
-    follower = LogLevelFollower(source, clock, "info", applied.append)
+    clock, applied = ManualClock(50.0), list[Level]()
+    follower = LogLevelFollower(Source(console.pool, clock, "info"), applied.append)
     await follower.run_once()
-    source.available = False
+    available = False
     await follower.run_once()
     clock.advance(50)
     await follower.run_once()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from gatehouse.transfer.file_formats import LINES, entries
-from gatehouse.transfer.schemas import ALIASES, ImportedCore, ImportedKey, Parser
+from gatehouse.transfer.schemas import ALIASES, ImportedCore, ImportedKey, parse_entry
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -21,10 +21,9 @@ ANY = st.recursive(
 
 
 def _problems(row: str, *, cores: bool = False) -> list[tuple[str, str]]:
-    read = Parser(cores=cores, ignored=frozenset(), prefix="gtk")
     result: list[tuple[str, str]] = []
     for entry in entries(row, LINES):
-        created = read(entry)
+        created = parse_entry(entry, cores=cores, ignored=frozenset(), prefix="gtk")
         result += [(item.location, item.message) for item in created] if isinstance(created, tuple) else []
     return result
 

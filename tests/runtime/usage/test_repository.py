@@ -12,8 +12,7 @@ from gatehouse.audit.repository import AuditRepository
 from gatehouse.db.pool import Pool
 from gatehouse.errors import Unavailable
 from gatehouse.observability import Observer
-from gatehouse.usage.models import RETENTION_S, UnusualUse, UsageBatch
-from gatehouse.usage.repository import ADDRESSES_MAX, UsageRepository
+from gatehouse.usage.repository import ADDRESSES_MAX, RETENTION_S, UnusualUse, UsageBatch, UsageRepository
 from gatehouse.usage.service import DENIED_THRESHOLD, UsageCounter, UsageFlusher
 
 from tests.runtime.clocks import ManualClock
@@ -175,7 +174,7 @@ async def test_second_address_of_a_key_is_unusual(counting: Counting) -> None:
         counting.use(1, address=address)
         await counting.flusher.flush()
     assert [(item.kind, item.address) for item in counting.repository.unusual] == [("new_address", "198.51.100.7")]
-    event = (await counting.trail.page(before=None, size=1, only=AuditFilter(target_id=KEY))).events[0].event
+    event = (await counting.trail.page(before=None, size=1, only=AuditFilter(target_id=KEY)))[0][0].event
     assert (event.action, event.source_address, event.details["kind"]) == ("key.unusual", "198.51.100.7", "new_address")
 
 
@@ -243,8 +242,13 @@ async def test_use_after_a_purge_is_counted_for_no_key(counting: Counting, datab
 
 
 async def test_memory_is_bounded_and_every_request_counted(counting: Counting) -> None:
-    for number in range(60_000):
-        counting.counter.count(f"{number:012d}", "", "VALID", "")
-    assert len(counting.counter) <= 50_001
+    def count_all() -> None:
+        for number in range(60_000):
+            counting.counter.count(f"{number:012d}", "", "VALID", "")
+
+    count_all()
+    counts = counting.counter.take()
+    assert (len(counts) <= 50_001, sum(counts.values())) == (True, 60_000)
+    count_all()
     await counting.flusher.flush()
     assert await counting.total(60) == [(0, 60_000)]

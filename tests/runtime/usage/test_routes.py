@@ -6,8 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from gatehouse.usage.models import AddressUse, UsageBatch, UsageRow
-from gatehouse.usage.repository import UsageRepository
+from gatehouse.usage.repository import AddressUse, UsageBatch, UsageRepository, UsageRow
 
 from tests.runtime.console_client import Console
 

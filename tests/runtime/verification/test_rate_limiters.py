@@ -27,10 +27,10 @@ def charge(*limits: RateLimit, subject: str = "", cost: int = 1) -> Charge:
     return Charge(subject=subject or uuid.uuid4().hex, limits=limits, cost=cost)
 
 
-def additional(*names: str, subject: str, cost: int = 1, window_s: int = 3600) -> Charge:
+def additional(*names: str, subject: str, cost: int = 1, window_s: int = 31 * 86_400) -> Charge:
     """A request with one limit of its key and these limits of its own."""
     limits = tuple(RateLimit(name=name, quota=1000, window_s=window_s, burst=1000) for name in names)
-    own = RateLimit(name="requests", quota=10_000, window_s=3600, burst=10_000)
+    own = RateLimit(name="requests", quota=10_000, window_s=31 * 86_400, burst=10_000)
     return Charge(subject=subject, limits=(own, *limits), cost=cost, additional=len(limits))
 
 

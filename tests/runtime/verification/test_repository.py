@@ -8,7 +8,7 @@ from gatehouse.crypto.token import Pepper, build_marked, is_marked
 from gatehouse.keys.models import KeyEnvironment, KeyId
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.verification.cache import Prefilter
-from gatehouse.verification.pepper_migration import PepperMigration
+from gatehouse.verification.repository import PepperMigration
 
 BOTH = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
 

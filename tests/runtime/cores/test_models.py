@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from gatehouse.cores.origins import Origin, parse_origin, rejection
+from gatehouse.cores.models import Origin, parse_origin, rejection
 from hypothesis import given
 from hypothesis import strategies as st
 
