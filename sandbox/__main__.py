@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from sandbox.child_processes import WITHOUT_AWS_PROFILE
 from sandbox.errors import SandboxError
 from sandbox.paths import HOME, REPOSITORY, write_private
 
@@ -131,11 +132,7 @@ def _clear_aws_environment() -> None:
     """Remove AWS profile and credentials from the environment, so that nothing reaches a real account."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    os.environ |= {
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
+    os.environ |= WITHOUT_AWS_PROFILE
 
 
 # Each command imports its modules, so that `down` and `--help` do not load Pulumi and moto.

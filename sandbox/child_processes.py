@@ -1,4 +1,4 @@
-"""Child processes that exit with the sandbox, log to a file, and are stopped with their process group."""
+"""Child processes that exit with the sandbox and log to a file, and records of processes."""
 
 import os
 import shutil
@@ -16,8 +16,15 @@ from sandbox.errors import SandboxError
 
 _LAUNCHER = Path(__file__).with_name("child_launcher.py")
 _POLL_S = 0.02
-_STOP_S = 10.0
+_STOP_S = 15.0
 _TAIL_LINES = 6
+_INHERITED_VARIABLES = ("LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
+WITHOUT_AWS_PROFILE = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""Variables with which the AWS SDKs use neither the profile of the user nor the credentials of an EC2 instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,18 @@ class Child:
             return "  (no output)"
         text = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         return "\n".join(f"  {line[:400]}" for line in text[-lines:]) or "  (no output)"
+
+
+def plain_environment() -> dict[str, str]:
+    """PATH, locale and what this interpreter needs to start."""
+    inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
+    path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"])
+    return {**inherited, "PATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def aws_environment(endpoint: str, region: str) -> dict[str, str]:
+    """The environment of a process that calls the emulated AWS, without credentials and settings of the user."""
+    return {**plain_environment(), **WITHOUT_AWS_PROFILE, "AWS_ENDPOINT_URL": endpoint, "AWS_REGION": region}
 
 
 def start(
@@ -129,3 +148,56 @@ def send_signal(pid: int, number: signal.Signals, *, group: bool = False) -> Non
     # PermissionError: on macOS, all processes of the group are zombies.
     with suppress(ProcessLookupError, PermissionError):
         (os.killpg if group else os.kill)(pid, number)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """A process with its id and start time (in the unit of the kernel, compared as text).
+
+    It is only signalled if the start time matches, because process ids are reused.
+    """
+
+    name: str
+    pid: int
+    started: str
+
+    @classmethod
+    def of(cls, name: str, pid: int) -> "ProcessRecord":
+        return cls(name, pid, _started(pid))
+
+    def alive(self) -> bool:
+        return bool(self.started) and _started(self.pid) == self.started
+
+    def stop(self, stop_signal: signal.Signals, timeout_s: float = _STOP_S) -> None:
+        """Send the signal, wait, then kill the process group. Does nothing if the process has exited."""
+        if not self.alive():
+            return
+        send_signal(self.pid, stop_signal)
+        if not self._exits(timeout_s):
+            send_signal(self.pid, signal.SIGKILL, group=True)
+            send_signal(self.pid, signal.SIGKILL)
+            self._exits(timeout_s)
+
+    def _exits(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while self.alive():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+
+def _started(pid: int) -> str:
+    """The start time of a process; "" if it does not exist or is a zombie."""
+    if sys.platform == "linux":
+        try:
+            # proc(5): fields are counted from the last ")", because the command may contain brackets; state is field 3,
+            # starttime field 22.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return ""
+        return "" if fields[0] in {"Z", "X"} else fields[19]
+    output = subprocess.run(
+        ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return "" if not output or output.startswith("Z") else output.partition(" ")[2].strip()

@@ -102,7 +102,9 @@ def mermaid(diagram: Graph) -> str:
     lines = ["flowchart TB", f"    {_INTERNET}((internet))"]
     for number, (tier, nodes) in enumerate(diagram.tiers()):
         lines.append(f'    subgraph tier{number} ["{tier}"]')
-        lines += [f'        {node.key}["{node.title}<br/><small>{_count(node.size)}</small>"]' for node in nodes]
+        for node in nodes:
+            plural = "" if node.size == 1 else "s"
+            lines.append(f'        {node.key}["{node.title}<br/><small>{node.size} resource{plural}</small>"]')
         lines.append("    end")
     for edge in diagram.edges:
         arrow = f'-->|"{edge.label}"|' if edge.traffic else f'-.->|"{edge.label}"|'
@@ -180,7 +182,3 @@ def _readers(resources: Mapping[str, Resource], owner: Mapping[str, str]) -> Ite
             for dependency in resource.registration.property_dependencies.get("containerDefinitions", ()):
                 if owner.get(dependency, "").startswith("Secret"):
                     yield Edge(owner[urn], owner[dependency], "injected", False)
-
-
-def _count(size: int) -> str:
-    return f"{size} resource{'' if size == 1 else 's'}"

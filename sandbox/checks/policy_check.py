@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from rich.console import Console
@@ -22,7 +21,7 @@ from sandbox.engine import analyzer, stack_import
 from sandbox.engine.analyzer import Pack
 from sandbox.engine.program import no_collection, run
 from sandbox.engine.project import load
-from sandbox.engine.providers import FakeProvider, PreviewProvider, uses_stack_references
+from sandbox.engine.providers import STACK_REFERENCE, FakeProvider, PreviewProvider
 from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
 from sandbox.paths import HOME, REPOSITORY
@@ -36,9 +35,8 @@ FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
     "markdown": markdown,
 }
 PASSES: Final = ("unknown", "known")
-NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 _COLUMNS_MAX: Final = 120
-_AUDIT: Final = "GATEHOUSE_IGNORE_EXEMPTIONS"
+_IGNORE_EXEMPTIONS: Final = "GATEHOUSE_IGNORE_EXEMPTIONS"
 _SUFFIXES: Final = {"table": "txt", "sarif": "sarif", "junit": "xml", "markdown": "md"}
 
 
@@ -66,7 +64,7 @@ def check(
     levels: str = "",
     passes: Sequence[str] = PASSES,
     folders: Sequence[Path] = PACKS,
-    variables: Mapping[str, str] = NO_VARIABLES,
+    variables: Mapping[str, str] | None = None,
 ) -> CheckResult:
     """Check a program with policy packs. Raises SandboxError if the program or a pack cannot run.
 
@@ -86,7 +84,8 @@ def check(
         for name in passes:
             provider = PreviewProvider() if name == "unknown" else FakeProvider()
             # Values are only unknown in a preview, and exports of other stacks are unknown in every pass.
-            preview = name == "unknown" or any(uses_stack_references(earlier) for earlier, _ in checks)
+            types = {resource.registration.type for earlier, _ in checks for resource in earlier.resources}
+            preview = name == "unknown" or STACK_REFERENCE in types
             deployment = run(program, stack, provider, preview=preview)
             faked_functions |= provider.faked_functions
             checks.append((deployment, executor.submit(findings, packs, deployment, name)))
@@ -95,12 +94,12 @@ def check(
     seconds = time.monotonic() - started_at
     functions = tuple(sorted(token.rpartition(":")[2] for token in faked_functions))
     return CheckResult(
-        merged, Run(levels or stack, resources, seconds, _root(program), audit=_audit(variables), invented=functions)
+        merged, Run(levels or stack, resources, seconds, _root(program), audit=_ignores_exemptions(variables), invented=functions)
     )
 
 
 def check_state(
-    file: Path, *, levels: str = "", folders: Sequence[Path] = PACKS, variables: Mapping[str, str] = NO_VARIABLES
+    file: Path, *, levels: str = "", folders: Sequence[Path] = PACKS, variables: Mapping[str, str] | None = None
 ) -> CheckResult:
     """Check an exported stack. Raises SandboxError if the file is invalid or a pack cannot run."""
     started_at = time.monotonic()
@@ -109,13 +108,13 @@ def check_state(
     with analyzer.packs(folders, project, environment, variables) as packs:
         merged = findings(packs, deployment, "state")
     seconds, resources = time.monotonic() - started_at, len(deployment.resources)
-    return CheckResult(merged, Run(environment, resources, seconds, file=file.name, audit=_audit(variables)))
+    return CheckResult(merged, Run(environment, resources, seconds, file=file.name, audit=_ignores_exemptions(variables)))
 
 
 def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
     """Environment variables of the packs for another file of exemptions, or for none. Raises SandboxError."""
     if ignore:
-        return {_AUDIT: "1"}
+        return {_IGNORE_EXEMPTIONS: "1"}
     if file is None:
         return {}
     if not file.is_file():
@@ -140,17 +139,13 @@ def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> l
     )
 
 
-def write(result: CheckResult, home: Path = HOME) -> list[Path]:
-    """Write the reports `.gatehouse/check/<environment>.{txt,sarif,xml,md}`. Returns the files."""
+def write(result: CheckResult, home: Path = HOME) -> None:
+    """Write the reports `.gatehouse/check/<environment>.{txt,sarif,xml,md}`."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = home / "check"
     folder.mkdir(exist_ok=True)
-    files = []
     for form, suffix in _SUFFIXES.items():
-        file = folder / f"{result.run.environment}.{suffix}"
-        file.write_text(result.text(form), encoding="utf-8")
-        files.append(file)
-    return files
+        (folder / f"{result.run.environment}.{suffix}").write_text(result.text(form), encoding="utf-8")
 
 
 def show(result: CheckResult) -> None:
@@ -176,8 +171,8 @@ def summary(pack: Pack, findings: Sequence[Finding], deployment: Deployment) -> 
     return f"{pack.name}: {pack.rules} policies, {len(deployment.resources)} resources: {counts or 'no violations'}"
 
 
-def _audit(variables: Mapping[str, str]) -> bool:
-    return variables.get(_AUDIT) == "1"
+def _ignores_exemptions(variables: Mapping[str, str] | None) -> bool:
+    return _IGNORE_EXEMPTIONS in (variables or {})
 
 
 def _root(program: Path) -> str:

@@ -1,7 +1,6 @@
 """`python -m sandbox prowler`: scans a deployed stack with Prowler and compares the findings with the accepted ones."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from sandbox import child_processes
 from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
 from sandbox.errors import SandboxError
@@ -75,9 +75,9 @@ class ScanResult:
         return int(any(finding.severity in SERIOUS for finding in self.open))
 
 
-def scan(stack: str, home: Path, progress: Progress | None = None) -> int:
+def scan(stack: str, home: Path) -> int:
     """Deploy a stack to the emulator and scan it. Returns the exit code. Raises SandboxError if Prowler cannot run."""
-    progress = progress or Progress()
+    progress = Progress()
     progress.title(f"Scanning the stack {stack} with Prowler {VERSION}")
     prowler = _install(home, progress)
     emulator = Emulator.start()
@@ -172,17 +172,11 @@ def _run(prowler: Path, emulator: Emulator, region: str, folder: Path, stack: st
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     key, secret = emulator.credentials
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
     env = {
-        **inherited,
-        "AWS_ENDPOINT_URL": emulator.endpoint,
+        **child_processes.aws_environment(emulator.endpoint, region),
         "AWS_ACCESS_KEY_ID": key,
         "AWS_SECRET_ACCESS_KEY": secret,
-        "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "NO_PROXY": "127.0.0.1",
     }
     command = [str(prowler), "aws", "--no-banner", "--no-color", "--ignore-exit-code-3"]

@@ -30,12 +30,12 @@ class Permissions:
     """Replaces moto's evaluation, which ignores resources and most condition operators.
 
     moto has no request context, so only conditions on `aws:RequestedRegion` are evaluated. For any other condition, an
-    Allow applies, a Deny does not, and `stripped_conditions` lists it. Resources are compared if the request names one;
+    Allow applies, a Deny does not, and `unevaluated_conditions` lists it. Resources are compared if the request names one;
     otherwise a statement for any resource applies.
     """
 
     def __init__(self) -> None:
-        self.stripped_conditions: list[str] = []
+        self.unevaluated_conditions: list[str] = []
         self.used_actions: dict[str, set[str]] = {}
         self.denied: list[str] = []
         self._lock = threading.Lock()
@@ -81,7 +81,7 @@ class Permissions:
                 continue
             holds_in_region = _conditions_hold(statement.conditions, call._region)
             if holds_in_region is None:
-                self._strip(name, action, raw["Condition"])
+                self._report_condition(name, action, raw["Condition"])
             if holds_in_region and not statement.allow:
                 self._deny(call, name, action, target)
             allowed = allowed or (statement.allow and holds_in_region is not False)
@@ -108,16 +108,16 @@ class Permissions:
             statement = _parsed(raw)
             if statement.allow and statement.covers_action(action) and ("AWS", role) in (statement.principals or ()):
                 if statement.conditions:
-                    self._strip(name, action, raw["Condition"])
+                    self._report_condition(name, action, raw["Condition"])
                 return True
         return False
 
-    def _strip(self, name: str, action: str, condition: dict[str, Any]) -> None:
+    def _report_condition(self, name: str, action: str, condition: dict[str, Any]) -> None:
         keys = ", ".join(f"{operator} {key}" for operator, pairs in condition.items() for key in pairs)
         text = f"{name}: {action} if {keys}"
         with self._lock:
-            if text not in self.stripped_conditions:
-                self.stripped_conditions.append(text)
+            if text not in self.unevaluated_conditions:
+                self.unevaluated_conditions.append(text)
 
     def _deny(self, call: Any, name: str, action: str, target: str) -> None:
         with self._lock:
@@ -153,15 +153,11 @@ def _resource(call: Any, action: str, resource: str) -> str:
     if target.startswith("arn:"):
         return target
     if action.startswith("secretsmanager:"):
-        return _secret_arn(call.account_id, region, target)
+        secrets = secretsmanager_backends[call.account_id][region].secrets
+        return secrets[target].arn if target in secrets else f"arn:aws:secretsmanager:{region}:{call.account_id}:secret:{target}"
     if action.startswith("dynamodb:"):
         return f"arn:aws:dynamodb:{region}:{call.account_id}:table/{target}"
     return "*"
-
-
-def _secret_arn(account: str, region: str, name: str) -> str:
-    secrets = secretsmanager_backends[account][region].secrets
-    return secrets[name].arn if name in secrets else f"arn:aws:secretsmanager:{region}:{account}:secret:{name}"
 
 
 def _body(call: Any) -> dict[str, Any]:

@@ -20,8 +20,6 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ecs.models import ecs_backends
 from moto.iam.access_control import IAMPolicy, IAMRequestBase, PermissionResult
-from moto.iam.aws_managed_policies import aws_managed_policies_data
-from moto.iam.models import AWSManagedPolicy, iam_backends
 from moto.kms.models import kms_backends
 from moto.kms.responses import KmsResponse
 from moto.rds.models import rds_backends
@@ -131,19 +129,6 @@ def issue_certificate(request: CreateRequest, arn: str) -> None:
     """Set an ACM certificate to ISSUED, as AWS does after validation."""
     certificate: Any = acm_backends[ACCOUNT][request.region].get_certificate(arn)
     certificate.status = "ISSUED"
-
-
-def load_managed_policy(request: CreateRequest, arn: str) -> None:
-    """Add one AWS managed policy to IAM; moto loads either all or none. Raises SandboxError for an unknown policy."""
-    backend: Any = iam_backends[ACCOUNT]["aws"]
-    if arn in backend.managed_policies:
-        return
-    name = arn.rpartition("/")[2]
-    data = json.loads(aws_managed_policies_data).get(name)
-    if data is None:
-        raise request.error(f"AWS has no managed policy {arn}.")
-    policy = AWSManagedPolicy.from_data(name, ACCOUNT, "aws", data)
-    backend.managed_policies[policy.arn] = policy
 
 
 def set_account_public_access_block(account: str, configuration: dict[str, Any]) -> None:

@@ -52,10 +52,6 @@ class ResourceType:
     """Makes further calls with the result of `call`; returns additional outputs."""
     create: Callable[[CreateRequest], Created] | None = None
     """Creates the resource instead of `call`; returns the id and the outputs."""
-    ignored: Mapping[str, str] = field(default_factory=dict)
-    """Inputs that the emulator does not use, each with the reason."""
-    dropped: Mapping[str, str] = field(default_factory=dict)
-    """Inputs that are validated and sent but not stored by moto, each with what is lost."""
     modelled: str = ""
     """Why moto cannot create this type: the request is only validated. "" for a type that is created."""
 
@@ -80,10 +76,10 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
             extra = {**_arn(resource_type, request, identity, members), **extra}
     scope = {**request.sent, **inputs, **members, **extra, **place, "id": identity}
     extra = {**extra, **{name: _fill(template, scope) for name, template in resource_type.outputs.items()}}
-    if unused := request.unused() - set(resource_type.ignored) - _PULUMI_ONLY:
+    if unused := request.unused() - _PULUMI_ONLY:
         raise request.error(
-            f"the emulator does not use these inputs of {request.registration.type}: {', '.join(sorted(unused))}. "
-            "Map them in sandbox/emulator/resources/, or list them there as `ignored` with the reason."
+            f"the emulator does not support these inputs of {request.registration.type}: {', '.join(sorted(unused))}. "
+            "Add them in sandbox/emulator/resources/."
         )
     return identity, _outputs(request, properties, members, extra)
 
@@ -97,7 +93,7 @@ def _call(resource_type: ResourceType, request: CreateRequest) -> Mapping[str, A
         nested=resource_type.nested,
         defaults=resource_type.defaults,
         prepared=resource_type.prepare(request) if resource_type.prepare is not None else {},
-        skip={*resource_type.ignored, *_PULUMI_ONLY},
+        skip=_PULUMI_ONLY,
         tag_kind=resource_type.tag_kind,
     )
     if resource_type.modelled:

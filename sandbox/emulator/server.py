@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from moto.core.config import default_user_config
+from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 
 from sandbox.emulator import moto_patches
@@ -69,7 +70,7 @@ class Emulator:
             _restrict(server)
             permissions = Permissions()
             permissions.enforce(False)
-            _reset()
+            moto_api_backend.reset()
             return cls(server, permissions)
         except BaseException:
             _SINGLE_EMULATOR.release()
@@ -84,7 +85,7 @@ class Emulator:
         self._server.stop()
         self._server._server.server_close()
         self._server._server = None
-        _reset()
+        moto_api_backend.reset()
         _SINGLE_EMULATOR.release()
 
     def __enter__(self) -> "Emulator":
@@ -151,12 +152,6 @@ class Emulator:
         iam.put_user_policy(UserName=OPERATOR, PolicyName="administrator", PolicyDocument=_ADMINISTRATOR_POLICY)
         key = iam.create_access_key(UserName=OPERATOR)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
-
-
-def _reset() -> None:
-    from moto.moto_api._internal.models import moto_api_backend
-
-    moto_api_backend.reset()
 
 
 def _restrict(server: ThreadedMotoServer) -> None:

@@ -150,7 +150,7 @@ class Pack:
         line = output.partition(b"\n")[0].decode(errors="replace").strip()
         if not line.isdigit():
             instead = f"Policy pack {self.name} printed {line[:80]!r} instead of its port."
-            raise SandboxError(f"{instead} Remove prints that run before PolicyPack(...).")
+            raise SandboxError(f"{instead} Remove print calls that run before PolicyPack(...).")
         return int(line)
 
     def _call(self, method: str, request: Any, *, optional: bool = False) -> Any:
@@ -161,7 +161,7 @@ class Pack:
             code, details = problem.code(), str(problem.details() or "")
             if optional and code == grpc.StatusCode.UNIMPLEMENTED:
                 return None
-            about = f" about {request.urn}" if getattr(request, "urn", "") else ""
+            resource = f" for {request.urn}" if getattr(request, "urn", "") else ""
             raised = details.removeprefix(_RAISED)
             if raised == details:
                 # The connection is lost before the process can be reaped.
@@ -169,7 +169,7 @@ class Pack:
                     self._child.process.wait(_EXIT_S)
             exited = self._child.process.poll() is not None
             reason = f"the process exited: {self._last_error()}" if exited else raised
-            raise SandboxError(f"Policy pack {self.name} failed in {method}{about}: {reason}") from problem
+            raise SandboxError(f"Policy pack {self.name} failed in {method}{resource}: {reason}") from problem
 
     def _last_error(self) -> str:
         """The line of standard error with the exception, else the last line."""

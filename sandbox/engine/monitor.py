@@ -139,12 +139,9 @@ class Monitor(mocks.MockMonitor):
             id_, outputs = self._provider.create(registration) if registration.custom else ("", dict(registration.inputs))
         except SandboxError as exc:
             raise SandboxError(f"{_at(registration.source)}{exc.message}") from exc
-        return self._store(Resource(registration, id_, outputs))
-
-    def _store(self, resource: Resource) -> Resource:
-        registration = resource.registration
+        resource = Resource(registration, id_, outputs)
         self._resources_by_urn[registration.urn] = resource
-        self.resources[registration.urn] = mocks.MockMonitor.ResourceRegistration(registration.urn, resource.id, resource.outputs)
+        self.resources[registration.urn] = mocks.MockMonitor.ResourceRegistration(registration.urn, id_, outputs)
         if self._on_resource is not None:
             self._on_resource(resource)
         return resource

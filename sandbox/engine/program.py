@@ -145,7 +145,7 @@ def _execute(project: Project, raised: list[BaseException]) -> None:
 
 
 def _drain(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel the tasks that a failed run left behind."""
+    """Cancel the unfinished tasks of a failed run."""
     pending = asyncio.all_tasks(loop)
     for task in pending:
         task.cancel()

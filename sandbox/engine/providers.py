@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.engine.fake_outputs import fake_outputs
 from sandbox.engine.invokes import DEFAULT_REGION, invoke_or_fake
 from sandbox.engine.schema import Schema, schema
-from sandbox.engine.types import ACCOUNT, UNKNOWN, Deployment, Registration
+from sandbox.engine.types import ACCOUNT, UNKNOWN, Registration
 from sandbox.errors import SandboxError
 
 STACK_REFERENCE = "pulumi:pulumi:StackReference"
@@ -97,11 +97,6 @@ class FakeProvider(_LocalProvider):
 
     def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
         return fake_outputs(registration, known, self._providers.region(registration))
-
-
-def uses_stack_references(deployment: Deployment) -> bool:
-    """True if the program reads exports of another stack."""
-    return any(resource.registration.type == STACK_REFERENCE for resource in deployment.resources)
 
 
 def _unjson(value: Any) -> Any:

@@ -106,7 +106,7 @@ def _resource(row: dict[str, Any], known: set[str], pending_deletion: set[str], 
         type=row["type"],
         name=urn.split("::", 3)[3],
         custom=row.get("custom") is True,
-        parent="" if _is_stack(parent) else parent,
+        parent="" if parent.split("::")[2:3] == [_STACK] else parent,
         inputs=inputs,
         protect=row.get("protect") is True,
         provider=members["provider"],
@@ -135,10 +135,6 @@ def _texts(value: Any, name: str, file: Path, urn: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise SandboxError(f"{file}: {urn}: {name} is not a list of text. {_HINT}")
     return value
-
-
-def _is_stack(urn: str) -> bool:
-    return urn.split("::")[2:3] == [_STACK]
 
 
 def _source(position: str) -> str:

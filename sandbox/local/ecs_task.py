@@ -34,16 +34,13 @@ class Credentials:
         return {name: value for name, value in variables.items() if value}
 
 
-OPERATOR = Credentials("sandbox", "sandbox")
-
-
 @dataclass(frozen=True, slots=True)
 class Aws:
     """The emulated AWS: endpoint, region and the credentials of the operator."""
 
     endpoint: str
     region: str
-    operator: Credentials = OPERATOR
+    operator: Credentials
 
     def client(self, service: str, credentials: Credentials | None = None) -> Any:
         """A boto3 client with the given credentials, by default those of the operator."""

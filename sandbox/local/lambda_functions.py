@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local.ecs_task import Aws
-from sandbox.local.services import LocalServers, function_environment, plain_environment, returns_200
+from sandbox.local.services import LocalServers, function_environment, returns_200
 from sandbox.paths import REPOSITORY
 from sandbox.ports import HOST
 
@@ -95,7 +95,7 @@ def start(aws: Aws, deployed: LambdaService, *, port: int, runtime_port: int, lo
     api = child_processes.start(
         f"{name}-api",
         [sys.executable, "-m", "sandbox.local.lambda_runtime_api", str(port), str(runtime_port)],
-        env={**plain_environment(), "SANDBOX_API": json.dumps(asdict(deployed.api))},
+        env={**child_processes.plain_environment(), "SANDBOX_API": json.dumps(asdict(deployed.api))},
         cwd=REPOSITORY,
         log=logs / f"{name}-api.log",
     )
@@ -111,10 +111,10 @@ def wait_ready(children: list[child_processes.Child], url: str) -> None:
     """Wait until the readiness path of the service returns 200."""
     api, function = children
 
-    def answers_or_failed() -> bool:
+    def responds_or_exited() -> bool:
         return returns_200(f"{url}/healthz") or function.process.poll() is not None
 
-    child_processes.wait_until(api, answers_or_failed, "ready", _READY_S)
+    child_processes.wait_until(api, responds_or_exited, "ready", _READY_S)
     child_processes.wait_until(function, lambda: returns_200(f"{url}/readyz"), f"ready at {url}/readyz", _READY_S)
 
 

@@ -35,7 +35,7 @@ def issue_key(console: str, admin_token: str, name: str, scopes: list[str]) -> s
 def start(gateway: str, token: str, log: Path) -> child_processes.Child:
     """Start `gatehouse core`. The key is passed in the environment, since arguments are visible to every user."""
     command = ["gatehouse", "core", "--dir", str(FOLDER), "--gateway", gateway, "--name", NAME]
-    env = {**services.plain_environment(), "GATEHOUSE_CORE_TOKEN": token}
+    env = {**child_processes.plain_environment(), "GATEHOUSE_CORE_TOKEN": token}
     return child_processes.start("core", command, env=env, log=log)
 
 

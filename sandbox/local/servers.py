@@ -1,7 +1,7 @@
 """Local PostgreSQL and Redis servers instead of RDS and ElastiCache, for one run.
 
-Each server has a temporary folder (socket paths must be short, and PostgreSQL does not run as root), exits with the process that
-started it, and is cleaned up by the next start if that failed.
+Each server has a temporary folder, because socket paths must be short and PostgreSQL does not run as root. It exits with the
+process that started it. The next start cleans up the servers of a process that was killed.
 """
 
 import importlib.util
@@ -16,21 +16,21 @@ import socket
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sandbox import child_processes
+from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
-from sandbox.local.run_state import ProcessRecord
 from sandbox.paths import write_private
 from sandbox.ports import HOST, free_port
 
 DATABASE = "gatehouse"
 OWNER_ROLE = "gatehouse_owner"
 APP_ROLE = "gatehouse_app"
-_PREFIX = "gatehouse-"
+_PREFIX = "gatehouse-server-"
 _START_S = 30.0
 # PostgreSQL does not run as root: the first existing user runs it instead.
 _UNPRIVILEGED = ("nobody", "daemon")
@@ -46,9 +46,6 @@ _SETTINGS = {
     "unix_socket_permissions": "0700",
     "log_min_messages": "warning",
 }
-
-OnStart = Callable[[str, int, Path], None]
-"""Called with name, process id and folder of a server after its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +83,10 @@ class Postgres:
 
 
 @contextmanager
-def postgres(log: Path | None = None, on_start: OnStart | None = None) -> Iterator[Postgres]:
+def postgres(log: Path | None = None) -> Iterator[Postgres]:
     """Run a PostgreSQL server on a free port of 127.0.0.1. Raises SandboxError if it does not start."""
     user = _unprivileged() if os.geteuid() == 0 else child_processes.UnixUser()
-    with _folder("postgres", user) as folder:
+    with _folder(user) as folder:
         binaries = _reachable(_postgres_binaries(), user, folder)
         log = log or folder / "postgres.log"
         data = folder / "data"
@@ -101,7 +98,7 @@ def postgres(log: Path | None = None, on_start: OnStart | None = None) -> Iterat
         command += [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
         child = child_processes.start("postgres", command, log=log, cwd=folder, user=user, death_signal=signal.SIGQUIT)
         try:
-            _record(folder, child, on_start)
+            _record(folder, child)
             child_processes.wait_until(child, lambda: _postmaster_ready(data), "ready for connections", _START_S)
             server = Postgres(port, secrets.token_urlsafe(24), secrets.token_urlsafe(24), folder, binaries)
             server.sql(
@@ -115,9 +112,9 @@ def postgres(log: Path | None = None, on_start: OnStart | None = None) -> Iterat
 
 
 @contextmanager
-def redis(log: Path | None = None, on_start: OnStart | None = None) -> Iterator[str]:
+def redis(log: Path | None = None) -> Iterator[str]:
     """Run a Redis or Valkey server on a free port of 127.0.0.1. Yields its URL. Raises SandboxError if none is installed."""
-    with _folder("redis", child_processes.UnixUser()) as folder:
+    with _folder(child_processes.UnixUser()) as folder:
         binary = _redis_binary()
         port, password = free_port(), secrets.token_urlsafe(24)
         settings = {
@@ -133,7 +130,7 @@ def redis(log: Path | None = None, on_start: OnStart | None = None) -> Iterator[
         write_private(config, "".join(f"{name} {value}\n" for name, value in settings.items()))
         child = child_processes.start("redis", [binary, str(config)], log=log or folder / "redis.log", cwd=folder)
         try:
-            _record(folder, child, on_start)
+            _record(folder, child)
             child_processes.wait_until(child, lambda: _redis_ready(port), "ready for connections", _START_S)
             yield f"redis://:{password}@{HOST}:{port}/0"
         finally:
@@ -141,9 +138,9 @@ def redis(log: Path | None = None, on_start: OnStart | None = None) -> Iterator[
 
 
 @contextmanager
-def _folder(kind: str, user: child_processes.UnixUser) -> Iterator[Path]:
-    _clean_up(kind)
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-"))
+def _folder(user: child_processes.UnixUser) -> Iterator[Path]:
+    clean_up()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
         if user.uid >= 0:
             os.chown(folder, user.uid, user.gid)
@@ -152,16 +149,14 @@ def _folder(kind: str, user: child_processes.UnixUser) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _record(folder: Path, child: child_processes.Child, on_start: OnStart | None) -> None:
+def _record(folder: Path, child: child_processes.Child) -> None:
     owner, server = ProcessRecord.of("owner", os.getpid()), ProcessRecord.of(child.name, child.pid)
     write_private(folder / "owner.json", json.dumps({"owner": asdict(owner), "server": asdict(server)}))
-    if on_start is not None:
-        on_start(child.name, child.pid, folder)
 
 
-def _clean_up(kind: str) -> None:
+def clean_up() -> None:
     """Stop the servers and delete the folders of runs of this user whose process was killed."""
-    for record in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{kind}-*/owner.json"):
+    for record in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/owner.json"):
         try:
             # Another user could name any process of this user.
             status = record.lstat()

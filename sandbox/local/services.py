@@ -5,8 +5,6 @@ emulator and `_local_settings` are added.
 """
 
 import json
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,6 @@ from sandbox.local.ecs_task import Aws, EcsTask
 from sandbox.local.servers import APP_ROLE, DATABASE, OWNER_ROLE, Postgres
 from sandbox.ports import HOST
 
-_INHERITED_VARIABLES = ("LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
 _READY_S = 45.0
 _MIGRATE_S = 90.0
 # The sample Core runs on this machine. On AWS, the task definition has the private networks.
@@ -72,7 +69,7 @@ def task_environment(aws: Aws, task: EcsTask, contract: Contract, local: LocalSe
     replaceable = set(contract.replaceable) & set(contract.processes[task.process].variables)
     replaced = {name: value for name, value in _local_addresses(task, local).items() if name in replaceable}
     return {
-        **base_environment(aws),
+        **child_processes.aws_environment(aws.endpoint, aws.region),
         **task.environment,
         **ecs_task.resolve_secrets(aws, task),
         **replaced,
@@ -81,22 +78,10 @@ def task_environment(aws: Aws, task: EcsTask, contract: Contract, local: LocalSe
     }
 
 
-def base_environment(aws: Aws) -> dict[str, str]:
-    """The environment of every process that calls AWS, without credentials and settings of the user."""
-    return {
-        **plain_environment(),
-        "AWS_ENDPOINT_URL": aws.endpoint,
-        "AWS_REGION": aws.region,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
-
-
 def function_environment(aws: Aws, name: str, variables: Mapping[str, str], role: str, session: str) -> dict[str, str]:
     """The environment of a Lambda function: its variables, credentials of its role, and the variables that Lambda defines."""
     return {
-        **base_environment(aws),
+        **child_processes.aws_environment(aws.endpoint, aws.region),
         **variables,
         **aws.assume(role, session).environment(),
         # Lambda Developer Guide, "Defined runtime environment variables".
@@ -105,21 +90,9 @@ def function_environment(aws: Aws, name: str, variables: Mapping[str, str], role
     }
 
 
-def plain_environment() -> dict[str, str]:
-    """PATH, locale and what this interpreter needs to start."""
-    inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
-    path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"])
-    return {**inherited, "PATH": path, "PYTHONUNBUFFERED": "1"}
-
-
 def migrate(task: EcsTask, env: Mapping[str, str], log: Path) -> None:
     """Run the migration task and wait for its end."""
     child_processes.run("the migration", task.command, env=env, log=log, timeout_s=_MIGRATE_S)
-
-
-def start(task: EcsTask, env: Mapping[str, str], log: Path) -> child_processes.Child:
-    """Start a process of the runtime with its deployed command."""
-    return child_processes.start(task.process, task.command, env=env, log=log)
 
 
 def wait_ready(child: child_processes.Child, contract: Contract, local: LocalServers) -> None:

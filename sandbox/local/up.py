@@ -16,6 +16,7 @@ from urllib.parse import quote
 from components import contract
 from components.contract import Contract
 from policies.reports.findings import Run
+from sandbox import child_processes
 from sandbox.checks import policy_check
 from sandbox.child_processes import Child
 from sandbox.emulator.server import Emulator
@@ -38,7 +39,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class PolicyViolation(Exception):
-    """A mandatory rule is violated. The report is already printed."""
+    """A mandatory rule is violated. The report has been printed."""
 
 
 class Stopped(BaseException):
@@ -148,13 +149,13 @@ class _Environment:
             (self._progress.fail if policy_check.is_violated(pack, findings) else self._progress.done)(line)
         if result.exit_code:
             policy_check.show(result)
-            self._progress.warn("Not deployed: a mandatory rule is violated. Fix the violations above and run this again.")
+            self._progress.warn("The services are not started, because a mandatory rule is violated. Correct the violations.")
             raise PolicyViolation
 
     def _start_servers(self, declared: Contract, functions: Sequence[str]) -> LocalServers:
         self._progress.step("Starting PostgreSQL and Redis instead of RDS and ElastiCache")
-        database = self._cleanup.enter_context(servers.postgres(self._logs / "postgres.log", self._record))
-        redis_url = self._cleanup.enter_context(servers.redis(self._logs / "redis.log", self._record))
+        database = self._cleanup.enter_context(servers.postgres(self._logs / "postgres.log"))
+        redis_url = self._cleanup.enter_context(servers.redis(self._logs / "redis.log"))
         self._progress.done(f"PostgreSQL on port {database.port}, Redis")
         return LocalServers(database, redis_url, {name: self._port(name) for name in (*declared.services, *functions)})
 
@@ -171,7 +172,7 @@ class _Environment:
         lambda_functions.rotate_secrets(aws, exports["rotation"], self._logs / "rotation.log")
         user, password = services.master_credentials(aws, exports)
         local.database.set_password(user, password)
-        progress.done(f"{', '.join(exports['rotation']['secrets'])}; password of the database owner managed by RDS")
+        progress.done(f"{', '.join(exports['rotation']['secrets'])}; password of the database owner, which RDS manages")
 
     def _start_services(
         self, aws: Aws, exports: Mapping[str, Any], declared: Contract, local: LocalServers
@@ -189,7 +190,7 @@ class _Environment:
         for name, task in tasks.items():
             env = services.task_environment(aws, task, declared, local)
             token = env.get("GATEHOUSE_BOOTSTRAP_TOKEN", token)
-            children.append(self._register(services.start(task, env, self._logs / f"{name}.log")))
+            children.append(self._register(child_processes.start(name, task.command, env=env, log=self._logs / f"{name}.log")))
         for child in children:
             services.wait_ready(child, declared, local)
             names = [service.name for service in declared.processes[child.name].services]
@@ -223,24 +224,24 @@ class _Environment:
         self._state.add(child.name, child.pid)
         return child
 
-    def _record(self, name: str, pid: int, folder: Path) -> None:
-        self._state.add(name, pid)
-        self._state.add_folder(folder)
-
     def _write_permissions(self, emulator: Emulator, roles: Sequence[str]) -> None:
         """Write the granted, used and unused actions of each role to permissions.json."""
         rows = {}
         for role in sorted({arn.rpartition("/")[2] for arn in roles}):
             granted, used = emulator.permissions.granted_actions(role), emulator.permissions.used_actions.get(role, set())
             rows[role] = {"granted": sorted(granted), "used": sorted(used), "unused": sorted(granted - used)}
-        report = {"roles": rows, "denied": emulator.permissions.denied, "stripped": emulator.permissions.stripped_conditions}
+        report = {
+            "roles": rows,
+            "denied": emulator.permissions.denied,
+            "unevaluated_conditions": emulator.permissions.unevaluated_conditions,
+        }
         (self._state.home / "permissions.json").write_text(json.dumps(report, indent=2))
 
     def _print_summary(self, endpoints: Endpoints, emulator: Emulator) -> None:
         progress = self._progress
         notes = {
             "Resources that are validated but not created": emulator.modelled,
-            "IAM conditions that are not evaluated": emulator.permissions.stripped_conditions,
+            "IAM conditions that are not evaluated": emulator.permissions.unevaluated_conditions,
         }
         for title, lines in notes.items():
             if lines:

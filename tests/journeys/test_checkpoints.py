@@ -50,7 +50,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     logs: Path = tmp_path_factory.mktemp("logs")
     with deployed_stack(STACK, logs) as stack, ExitStack() as cleanup:
         env = {**stack.environment("console"), "GATEHOUSE_CHECKPOINT_INTERVAL_S": str(INTERVAL_S)}
-        console = services.start(stack.tasks["console"], env, logs / "console.log")
+        console = child_processes.start("console", stack.tasks["console"].command, env=env, log=logs / "console.log")
         cleanup.callback(console.stop)
         services.wait_ready(console, stack.contract, stack.local)
         bucket, _, prefix = env["GATEHOUSE_CHECKPOINT_ARCHIVE"].removeprefix("s3://").partition("/")

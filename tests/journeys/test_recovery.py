@@ -71,7 +71,7 @@ class Services:
 
 def environment(url: str, **more: str) -> dict[str, str]:
     return {
-        **services.plain_environment(),
+        **child_processes.plain_environment(),
         "GATEHOUSE_ENVIRONMENT": "dev",
         "GATEHOUSE_DATABASE_URL": f"{url}?sslmode=disable",
         "GATEHOUSE_DATABASE_AUTH": "url",
@@ -96,7 +96,7 @@ def restore(server: servers.Postgres, file: Path) -> None:
 
 def _run(server: servers.Postgres, tool: str, *arguments: str) -> None:
     connection = (f"--host={HOST}", f"--port={server.port}", f"--username={servers.OWNER_ROLE}", "--no-password")
-    env = {**services.plain_environment(), "PGPASSWORD": server.owner_password}
+    env = {**child_processes.plain_environment(), "PGPASSWORD": server.owner_password}
     child_processes.run(tool, [str(server.binaries / tool), *connection, *arguments], env=env, log=server.folder / f"{tool}.log")
 
 

@@ -5,12 +5,9 @@ from typing import Any
 
 from sandbox.emulator.request import Created, CreateRequest
 from sandbox.emulator.resource_type import ResourceType
-from sandbox.engine.types import ACCOUNT
 
 _FEATURES = ("S3_DATA_EVENTS", "EKS_AUDIT_LOGS", "EBS_MALWARE_PROTECTION", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS")
-
-
-_COST_EXPRESSION = {"dimension": "Dimensions", "ands": "And", "ors": "Or", "not": "Not"}
+_COST_EXPRESSION = {"dimension": "Dimensions", "ands": "And"}
 _NO_ANOMALIES = "moto's Cost Explorer has no anomaly detection"
 
 
@@ -45,44 +42,31 @@ def _set_ebs_encryption(request: CreateRequest) -> Created:
     return request.region, {}
 
 
-def _configure_trail(request: CreateRequest, trail: dict[str, Any]) -> dict[str, Any]:
-    """Set the selectors and start logging; these are calls of their own."""
+def _configure_trail(request: CreateRequest, trail: dict[str, Any]) -> None:
+    """Set the selectors and start logging. The API has separate calls for both."""
     arn = trail["TrailARN"]
     if request.take("enableLogging") is not False:
         request.call("cloudtrail.start_logging", Name=arn)
-    for operation in ("cloudtrail.put_event_selectors", "cloudtrail.put_insight_selectors"):
-        if selectors := request.parameters(operation):
-            request.call(operation, selectors, TrailName=arn)
-    return {"homeRegion": request.region}
+    if selectors := request.parameters("cloudtrail.put_event_selectors"):
+        request.call("cloudtrail.put_event_selectors", selectors, TrailName=arn)
 
 
 def _limit_and_notifications(request: CreateRequest) -> dict[str, Any]:
-    """The API has a monetary limit, and lists subscribers next to each notification."""
-    budget: dict[str, Any] = {"BudgetLimit": {"Amount": str(request.take("limitAmount")), "Unit": request.take("limitUnit")}}
-    if metrics := request.take("metrics"):
-        budget["Metrics"] = [str(metrics[0] if isinstance(metrics, list) else metrics)]
+    """Combine amount and unit of the limit, and list the subscribers next to each notification."""
+    limit = {"Amount": str(request.take("limitAmount")), "Unit": request.take("limitUnit")}
     return {
-        "AccountId": request.take("accountId") or ACCOUNT,
-        "Budget": budget,
-        "NotificationsWithSubscribers": [_notification(request, row) for row in request.take("notifications") or []],
-        **({"ResourceTags": request.tag_list()} if request.tags else {}),
+        "AccountId": request.take("accountId"),
+        "Budget": {"BudgetLimit": limit},
+        "NotificationsWithSubscribers": [_notification(request, row) for row in request.take("notifications")],
+        "ResourceTags": request.tag_list(),
     }
 
 
 def _notification(request: CreateRequest, notification: dict[str, Any]) -> dict[str, Any]:
     rest = dict(notification)
-    subscribers = [
-        {"SubscriptionType": kind, "Address": address}
-        for key, kind in (("subscriberSnsTopicArns", "SNS"), ("subscriberEmailAddresses", "EMAIL"))
-        for address in rest.pop(key, None) or []
-    ]
+    subscribers = [{"SubscriptionType": "SNS", "Address": topic} for topic in rest.pop("subscriberSnsTopicArns")]
     body = request.part("budgets.create_budget", "NotificationsWithSubscribers.Notification", rest)
     return {"Notification": body, "Subscribers": subscribers}
-
-
-def _monitor_specification(request: CreateRequest) -> dict[str, Any]:
-    specification = request.take("monitorSpecification")
-    return {"AnomalyMonitor": {"MonitorSpecification": json.loads(specification)} if specification else {}}
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
@@ -92,12 +76,12 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         outputs={"arn": "arn:aws:guardduty:{region}:{account}:detector/{DetectorId}", "accountId": "{account}"},
     ),
     "aws:guardduty/detectorFeature:DetectorFeature": ResourceType(create=_enable_feature),
+    # moto's Security Hub does not store autoEnableControls and controlFindingGenerator.
     "aws:securityhub/account:Account": ResourceType(
         call="securityhub.enable_security_hub",
         id="{account}",
         finish=_update_hub,
         outputs={"arn": "arn:aws:securityhub:{region}:{account}:hub/default"},
-        dropped=dict.fromkeys(("autoEnableControls", "controlFindingGenerator"), "moto's Security Hub has no settings"),
     ),
     "aws:cfg/recorder:Recorder": ResourceType(
         call="config.put_configuration_recorder", id="{name}", body="ConfigurationRecorder"
@@ -139,7 +123,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="ce.create_anomaly_monitor",
         id="arn:aws:ce::{account}:anomalymonitor/{name}",
         body="AnomalyMonitor",
-        prepare=_monitor_specification,
+        prepare=lambda request: {"AnomalyMonitor": {"MonitorSpecification": json.loads(request.take("monitorSpecification"))}},
         outputs={"arn": "{id}"},
         modelled=_NO_ANOMALIES,
     ),

@@ -53,13 +53,12 @@ def _is_pattern(value: Any) -> bool:
 
 
 def _put_target(request: CreateRequest) -> Created:
-    rule, arn = request.take("rule"), request.take("arn")
-    identity = request.take("targetId") or request.registration.name
+    rule, arn, identity = request.take("rule"), request.take("arn"), request.take("targetId")
     payload = {"Input": text} if (text := request.take("input")) else {}
     response = request.call("events.put_targets", Rule=rule, Targets=[{"Id": identity, "Arn": arn, **payload}])
     if response["FailedEntryCount"]:
         raise request.error(f"AWS (emulated) rejects put_targets: {response['FailedEntries'][0]['ErrorMessage']}")
-    return f"{rule}-{identity}", {"targetId": identity}
+    return f"{rule}-{identity}", {}
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {

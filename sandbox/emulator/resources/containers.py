@@ -15,15 +15,6 @@ _DEPLOYMENT = {
 }
 
 
-def _containers(request: CreateRequest) -> dict[str, Any]:
-    """The container definitions, which the provider takes as JSON text."""
-    try:
-        containers = json.loads(request.take("containerDefinitions"))
-    except ValueError as exc:
-        raise request.error(f"property containerDefinitions is not JSON: {exc}.") from exc
-    return {"containerDefinitions": request.part("ecs.register_task_definition", "containerDefinitions", containers)}
-
-
 def _service_parameters(request: CreateRequest) -> dict[str, Any]:
     """Build deploymentConfiguration and awsvpcConfiguration from the flat inputs of the provider."""
     values: dict[str, Any] = {}
@@ -38,22 +29,15 @@ def _service_parameters(request: CreateRequest) -> dict[str, Any]:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ecs/cluster:Cluster": ResourceType(call="ecs.create_cluster", id="{clusterArn}"),
-    "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders": ResourceType(
-        call="ecs.put_cluster_capacity_providers",
-        id="{clusterName}",
-        names={"clusterName": "cluster", "defaultCapacityProviderStrategies": "defaultCapacityProviderStrategy"},
-        defaults={"capacityProviders": [], "defaultCapacityProviderStrategies": []},
-    ),
     "aws:ecs/taskDefinition:TaskDefinition": ResourceType(
         call="ecs.register_task_definition",
         id="{family}",
-        prepare=_containers,
-        finish=lambda _request, task: {"arnWithoutRevision": task["taskDefinitionArn"].rpartition(":")[0]},
+        # The provider takes the container definitions as JSON text.
+        prepare=lambda request: {"containerDefinitions": json.loads(request.take("containerDefinitions"))},
     ),
     "aws:ecs/service:Service": ResourceType(
         call="ecs.create_service",
         id="{serviceArn}",
-        names={"capacityProviderStrategies": "capacityProviderStrategy"},
         prepare=_service_parameters,
         finish=lambda request, service: moto_patches.set_ecs_service(request, service["serviceArn"]),
     ),
@@ -66,12 +50,10 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="ecr.put_lifecycle_policy",
         id="{repository}",
         names={"policy": "lifecyclePolicyText"},
-        outputs={"registryId": "{account}"},
     ),
     "aws:ecr/repositoryPolicy:RepositoryPolicy": ResourceType(
         call="ecr.set_repository_policy",
         id="{repository}",
         names={"policy": "policyText"},
-        outputs={"registryId": "{account}"},
     ),
 }

@@ -11,24 +11,17 @@ _TABLE_ATTRIBUTE = {"name": "AttributeName", "type": "AttributeType"}
 
 def _describe_instance(request: CreateRequest, instance: dict[str, Any]) -> dict[str, Any]:
     moto_patches.set_database(request, instance["DBInstanceIdentifier"])
-    endpoint = instance.get("Endpoint") or {}
-    address, port = endpoint.get("Address", ""), endpoint.get("Port", "")
-    outputs = {
+    endpoint, secret = instance["Endpoint"], instance["MasterUserSecret"]
+    return {
         "resourceId": instance["DbiResourceId"],
         "identifier": instance["DBInstanceIdentifier"],
-        "address": address,
-        "endpoint": f"{address}:{port}",
-        "port": port or 0,
-        "hostedZoneId": endpoint.get("HostedZoneId", "Z29XKXDKYMONMX"),
-        "engineVersionActual": instance.get("EngineVersion", ""),
-        "status": instance.get("DBInstanceStatus", "available"),
-        "masterUserSecrets": [],
+        "address": endpoint["Address"],
+        "endpoint": f"{endpoint['Address']}:{endpoint['Port']}",
+        "port": endpoint["Port"],
+        "masterUserSecrets": [
+            {"secretArn": secret["SecretArn"], "secretStatus": secret["SecretStatus"], "kmsKeyId": secret["KmsKeyId"]}
+        ],
     }
-    if secret := instance.get("MasterUserSecret"):
-        key = secret.get("KmsKeyId", "")
-        row = {"secretArn": secret["SecretArn"], "secretStatus": secret["SecretStatus"], "kmsKeyId": key}
-        outputs["masterUserSecrets"] = [row]
-    return outputs
 
 
 def _set_parameters(request: CreateRequest, group: dict[str, Any]) -> None:
@@ -40,68 +33,28 @@ def _set_parameters(request: CreateRequest, group: dict[str, Any]) -> None:
 
 
 def _table_parameters(request: CreateRequest) -> dict[str, Any]:
-    """Keys, indexes, encryption and streams, which the API structures differently."""
-    provisioned = request.peek("billingMode", "PROVISIONED") == "PROVISIONED"
-    capacity = request.take("readCapacity"), request.take("writeCapacity")
-    parameters = {
-        "AttributeDefinitions": request.part(
-            "dynamodb.create_table", "AttributeDefinitions", request.take("attributes") or [], _TABLE_ATTRIBUTE
-        ),
-        "KeySchema": _keys(request.take("hashKey"), request.take("rangeKey")),
-        **(_throughput(*capacity) if provisioned else {}),
-    }
-    if indexes := [_index(item, provisioned) for item in request.take("globalSecondaryIndexes") or []]:
-        parameters["GlobalSecondaryIndexes"] = indexes
-    if encryption := request.take("serverSideEncryption"):
-        key = encryption.get("kmsKeyArn")
-        by_kms = {"SSEType": "KMS", "KMSMasterKeyId": key} if key else {}
-        parameters["SSESpecification"] = {"Enabled": bool(encryption.get("enabled")), **by_kms}
-    if request.take("streamEnabled"):
-        parameters["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": request.take("streamViewType")}
-    return parameters
-
-
-def _index(item: dict[str, Any], provisioned: bool) -> dict[str, Any]:
-    attributes = {"NonKeyAttributes": item["nonKeyAttributes"]} if item.get("nonKeyAttributes") else {}
+    """Keys and encryption, which the API structures differently."""
+    attributes, encryption = request.take("attributes"), request.take("serverSideEncryption")
     return {
-        "IndexName": item["name"],
-        "KeySchema": _keys(item["hashKey"], item.get("rangeKey")),
-        "Projection": {"ProjectionType": item["projectionType"], **attributes},
-        **(_throughput(item.get("readCapacity"), item.get("writeCapacity")) if provisioned else {}),
+        "AttributeDefinitions": request.part("dynamodb.create_table", "AttributeDefinitions", attributes, _TABLE_ATTRIBUTE),
+        "KeySchema": [{"AttributeName": request.take("hashKey"), "KeyType": "HASH"}],
+        "SSESpecification": {"Enabled": encryption["enabled"], "SSEType": "KMS", "KMSMasterKeyId": encryption["kmsKeyArn"]},
     }
 
 
-def _throughput(read: Any, write: Any) -> dict[str, Any]:
-    return {"ProvisionedThroughput": {"ReadCapacityUnits": int(read or 1), "WriteCapacityUnits": int(write or 1)}}
-
-
-def _keys(partition: str, sort: str | None) -> list[dict[str, str]]:
-    keys = [{"AttributeName": partition, "KeyType": "HASH"}]
-    return [*keys, {"AttributeName": sort, "KeyType": "RANGE"}] if sort else keys
-
-
-def _configure_table(request: CreateRequest, table: dict[str, Any]) -> dict[str, Any]:
-    name = table["TableName"]
-    if ttl := request.take("ttl"):
-        body = {"Enabled": bool(ttl.get("enabled", True)), "AttributeName": ttl["attributeName"]}
-        request.call("dynamodb.update_time_to_live", TableName=name, TimeToLiveSpecification=body)
-    if recovery := request.take("pointInTimeRecovery"):
-        names = {"enabled": "PointInTimeRecoveryEnabled"}
-        body = request.part("dynamodb.update_continuous_backups", "PointInTimeRecoverySpecification", recovery, names)
-        request.call("dynamodb.update_continuous_backups", TableName=name, PointInTimeRecoverySpecification=body)
-    return {"streamArn": table["LatestStreamArn"]} if "LatestStreamArn" in table else {}
+def _configure_table(request: CreateRequest, table: dict[str, Any]) -> None:
+    """Set the time to live and point-in-time recovery. The API has separate calls for both."""
+    name, ttl = table["TableName"], request.take("ttl")
+    expiry = {"Enabled": ttl["enabled"], "AttributeName": ttl["attributeName"]}
+    request.call("dynamodb.update_time_to_live", TableName=name, TimeToLiveSpecification=expiry)
+    names = {"enabled": "PointInTimeRecoveryEnabled"}
+    operation, member = "dynamodb.update_continuous_backups", "PointInTimeRecoverySpecification"
+    recovery = request.part(operation, member, request.take("pointInTimeRecovery"), names)
+    request.call(operation, {"TableName": name, member: recovery})
 
 
 def _describe_replication_group(_request: CreateRequest, group: dict[str, Any]) -> dict[str, Any]:
-    node = group["NodeGroups"][0]
-    outputs = {"memberClusters": group.get("MemberClusters", [])}
-    if "PrimaryEndpoint" in node:
-        address = node["PrimaryEndpoint"]["Address"]
-        reader = node.get("ReaderEndpoint", {}).get("Address") or address.replace("master.", "replica.", 1)
-        outputs |= {"primaryEndpointAddress": address, "readerEndpointAddress": reader}
-    if "ConfigurationEndpoint" in group:
-        outputs["configurationEndpointAddress"] = group["ConfigurationEndpoint"]["Address"]
-    return outputs
+    return {"primaryEndpointAddress": group["NodeGroups"][0]["PrimaryEndpoint"]["Address"]}
 
 
 def _require_users(request: CreateRequest, _group: dict[str, Any]) -> None:
@@ -141,14 +94,13 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:rds/proxy:Proxy": ResourceType(
         call="rds.create_db_proxy",
         id="{DBProxyName}",
-        defaults={"auths": []},  # moto requires the list of secrets, which IAM authentication does not use
-        dropped={"defaultAuthScheme": "moto supports authentication by secrets only"},
+        # moto requires the list of secrets, which IAM authentication does not use, and does not store defaultAuthScheme.
+        defaults={"auths": []},
     ),
     # The target group "default" exists with the proxy: only its connection pool is configured.
     "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup": ResourceType(
         call="rds.modify_db_proxy_target_group",
         id="{dbProxyName}",
-        defaults={"connectionPoolConfig": {}},
         prepare=lambda _request: {"TargetGroupName": "default"},
         outputs={"name": "{TargetGroupName}"},
     ),
@@ -161,7 +113,6 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:dynamodb/table:Table": ResourceType(
         call="dynamodb.create_table",
         id="{TableName}",
-        defaults={"billingMode": "PROVISIONED"},
         prepare=_table_parameters,
         finish=_configure_table,
     ),
@@ -181,11 +132,12 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:elasticache/parameterGroup:ParameterGroup": ResourceType(
         call="elasticache.create_cache_parameter_group",
         id="{name}",
-        defaults={"description": "Managed by Pulumi"},
         finish=_validate_parameters,
         outputs={"arn": "arn:aws:elasticache:{region}:{account}:parametergroup:{name}"},
         modelled="moto has no CreateCacheParameterGroup",
     ),
+    # AWS returns engineVersion, parameterGroupName, securityGroupIds, subnetGroupName and maintenanceWindow with the member
+    # clusters, which moto does not create.
     "aws:elasticache/replicationGroup:ReplicationGroup": ResourceType(
         call="elasticache.create_replication_group",
         id="{ReplicationGroupId}",
@@ -196,9 +148,5 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             "maintenanceWindow": "PreferredMaintenanceWindow",
         },
         finish=_describe_replication_group,
-        dropped=dict.fromkeys(
-            ("engineVersion", "parameterGroupName", "securityGroupIds", "subnetGroupName", "maintenanceWindow"),
-            "AWS shows it on the member clusters, and moto makes no clusters for a replication group",
-        ),
     ),
 }

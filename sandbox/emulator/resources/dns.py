@@ -7,28 +7,24 @@ from sandbox.emulator.resource_type import ResourceType
 
 
 def _create_zone(request: CreateRequest) -> Created:
-    parameters: dict[str, Any] = {"Name": request.take("name"), "CallerReference": request.registration.urn[-128:]}
-    comment, networks = request.take("comment"), request.take("vpcs") or []
-    if comment:
-        parameters["HostedZoneConfig"] = {"Comment": comment, "PrivateZone": bool(networks)}
-    if networks:
-        parameters["VPC"] = {"VPCId": networks[0]["vpcId"], "VPCRegion": networks[0].get("vpcRegion") or request.region}
+    parameters = request.parameters(
+        "route53.create_hosted_zone",
+        prepared={
+            "CallerReference": request.registration.urn[-128:],
+            "HostedZoneConfig": {"Comment": request.take("comment"), "PrivateZone": False},
+        },
+    )
     created = request.call("route53.create_hosted_zone", parameters)
     identity = created["HostedZone"]["Id"].rpartition("/")[2]
-    if request.tags:
-        request.call(
-            "route53.change_tags_for_resource", ResourceType="hostedzone", ResourceId=identity, AddTags=request.tag_list()
-        )
-    servers = created.get("DelegationSet", {}).get("NameServers", [])
-    outputs = {"zoneId": identity, "nameServers": servers, "primaryNameServer": servers[0] if servers else ""}
-    return identity, {**outputs, "arn": f"arn:aws:route53:::hostedzone/{identity}"}
+    tags = {"ResourceType": "hostedzone", "ResourceId": identity, "AddTags": request.tag_list()}
+    request.call("route53.change_tags_for_resource", tags)
+    servers = created["DelegationSet"]["NameServers"]
+    return identity, {"zoneId": identity, "nameServers": servers, "arn": f"arn:aws:route53:::hostedzone/{identity}"}
 
 
 def _upsert_record(request: CreateRequest) -> Created:
     zone, name, kind = request.take("zoneId"), request.take("name"), request.take("type")
-    origin = request.call("route53.get_hosted_zone", Id=zone)["HostedZone"]["Name"].rstrip(".")
     full = name.rstrip(".")
-    full = full if full == origin or full.endswith(f".{origin}") else f"{full}.{origin}" if full else origin
     record: dict[str, Any] = {"Name": full, "Type": kind}
     aliases, values, ttl = request.take("aliases"), request.take("records"), request.take("ttl")
     if aliases:

@@ -13,8 +13,6 @@ def _configure_key(request: CreateRequest, key: dict[str, Any]) -> None:
         rotation: dict[str, Any] = {"RotationPeriodInDays": int(period)} if period else {}
         request.call("kms.enable_key_rotation", KeyId=key["KeyId"], **rotation)
         moto_patches.set_key_rotation(request, key["KeyId"], int(period or 365))
-    if request.take("isEnabled") is False:
-        request.call("kms.disable_key", KeyId=key["KeyId"])
 
 
 def _create_replica(request: CreateRequest) -> Created:
@@ -24,33 +22,19 @@ def _create_replica(request: CreateRequest) -> Created:
     parameters = request.parameters("kms.replicate_key")
     request.call("kms.replicate_key", parameters, KeyId=key_id, ReplicaRegion=request.region, in_region=primary_region)
     moto_patches.separate_replica_key(request, key_id)
-    if policy := request.peek("policy"):
-        request.call("kms.put_key_policy", KeyId=key_id, PolicyName="default", Policy=policy)
-    if description := request.peek("description"):
-        request.call("kms.update_key_description", KeyId=key_id, Description=description)
-    if request.take("enabled") is False:
-        request.call("kms.disable_key", KeyId=key_id)
-    return key_id, {"keyId": key_id, "arn": _arn(request, key_id)}
-
-
-def _describe_alias(request: CreateRequest, _response: dict[str, Any]) -> dict[str, Any]:
-    return {"arn": request.arn("kms", request.peek("name")), "targetKeyArn": _arn(request, request.peek("targetKeyId"))}
-
-
-def _arn(request: CreateRequest, key: str) -> str:
-    return str(request.call("kms.describe_key", KeyId=key)["KeyMetadata"]["Arn"])
+    request.call("kms.put_key_policy", KeyId=key_id, PolicyName="default", Policy=request.peek("policy"))
+    request.call("kms.update_key_description", KeyId=key_id, Description=request.peek("description"))
+    return key_id, {"keyId": key_id, "arn": request.arn("kms", f"key/{key_id}")}
 
 
 def _configure_rotation(request: CreateRequest) -> Created:
     """Set the schedule. The sandbox runs the rotation function itself, once, with the role of the function."""
     secret, function = request.peek("secretId"), request.peek("rotationLambdaArn")
-    parameters = request.parameters("secretsmanager.rotate_secret", defaults={"rotationRules": {}})
-    if function:
-        request.call("lambda.get_function", FunctionName=function)
+    parameters = request.parameters("secretsmanager.rotate_secret")
+    request.call("lambda.get_function", FunctionName=function)
     request.check("secretsmanager.rotate_secret", parameters)
     request.call("secretsmanager.describe_secret", SecretId=secret)
-    days = parameters["RotationRules"].get("AutomaticallyAfterDays", 0)
-    moto_patches.set_secret_rotation(request, secret, function or "", days)
+    moto_patches.set_secret_rotation(request, secret, function, parameters["RotationRules"]["AutomaticallyAfterDays"])
     return secret, {"rotationEnabled": True}
 
 
@@ -62,16 +46,17 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         defaults={"keyUsage": "ENCRYPT_DECRYPT"},  # moto omits it from its responses otherwise
         finish=_configure_key,
     ),
-    "aws:kms/replicaKey:ReplicaKey": ResourceType(create=_create_replica, dropped={"tags": "moto does not tag replica keys"}),
-    "aws:kms/alias:Alias": ResourceType(call="kms.create_alias", id="{name}", finish=_describe_alias),
+    # moto does not store the tags of a replica key.
+    "aws:kms/replicaKey:ReplicaKey": ResourceType(create=_create_replica),
+    "aws:kms/alias:Alias": ResourceType(
+        call="kms.create_alias", id="{name}", outputs={"arn": "arn:aws:kms:{region}:{account}:{name}"}
+    ),
     "aws:secretsmanager/secret:Secret": ResourceType(call="secretsmanager.create_secret", id="{ARN}"),
     "aws:secretsmanager/secretPolicy:SecretPolicy": ResourceType(
         call="secretsmanager.put_resource_policy",
         id="{secretArn}",
         names={"secretArn": "SecretId", "policy": "ResourcePolicy"},
     ),
-    "aws:secretsmanager/secretRotation:SecretRotation": ResourceType(
-        create=_configure_rotation,
-        dropped={"rotationRules": "moto stores automaticallyAfterDays, not a schedule or a duration"},
-    ),
+    # moto stores automaticallyAfterDays, but no schedule or duration.
+    "aws:secretsmanager/secretRotation:SecretRotation": ResourceType(create=_configure_rotation),
 }

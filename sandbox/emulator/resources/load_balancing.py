@@ -13,21 +13,10 @@ _LOAD_BALANCER_ATTRIBUTES = {
     "enableDeletionProtection": "deletion_protection.enabled",
     "enableWafFailOpen": "waf.fail_open.enabled",
     "idleTimeout": "idle_timeout.timeout_seconds",
-    "clientKeepAlive": "client_keep_alive.seconds",
     "xffHeaderProcessingMode": "routing.http.xff_header_processing.mode",
-    "enableXffClientPort": "routing.http.xff_client_port.enabled",
-    "preserveHostHeader": "routing.http.preserve_host_header.enabled",
     "enableHttp2": "routing.http2.enabled",
-    "enableTlsVersionAndCipherSuiteHeaders": "routing.http.x_amzn_tls_version_and_cipher_suite.enabled",
-    "enableCrossZoneLoadBalancing": "load_balancing.cross_zone.enabled",
-    "enableZonalShift": "zonal_shift.config.enabled",
 }
-_TARGET_GROUP_ATTRIBUTES = {
-    "deregistrationDelay": "deregistration_delay.timeout_seconds",
-    "slowStart": "slow_start.duration_seconds",
-    "loadBalancingAlgorithmType": "load_balancing.algorithm.type",
-    "loadBalancingAnomalyMitigation": "load_balancing.algorithm.anomaly_mitigation",
-}
+_TARGET_GROUP_ATTRIBUTES = {"deregistrationDelay": "deregistration_delay.timeout_seconds"}
 _HEALTH_CHECK = {
     "path": "HealthCheckPath",
     "port": "HealthCheckPort",
@@ -43,8 +32,6 @@ _ACTION = {
     "fixedResponse": "FixedResponseConfig",
     "forward": "ForwardConfig",
     "arn": "TargetGroupArn",
-    "stickiness": "TargetGroupStickinessConfig",
-    "duration": "DurationSeconds",
 }
 
 
@@ -72,14 +59,8 @@ def _health_check(request: CreateRequest) -> dict[str, Any]:
 
 
 def _set_target_group_attributes(request: CreateRequest, group: dict[str, Any]) -> dict[str, Any]:
-    attributes = request.attributes(_TARGET_GROUP_ATTRIBUTES)
-    stickiness = request.take("stickiness")
-    if stickiness:
-        attributes |= {"stickiness.enabled": text(stickiness.get("enabled", True)), "stickiness.type": stickiness["type"]}
-        if stickiness.get("cookieDuration"):
-            attributes["stickiness.lb_cookie.duration_seconds"] = text(stickiness["cookieDuration"])
     arn = group["TargetGroupArn"]
-    _put_attributes(request, "target_group", arn, attributes)
+    _put_attributes(request, "target_group", arn, request.attributes(_TARGET_GROUP_ATTRIBUTES))
     return {"arnSuffix": arn.rpartition(":")[2]}
 
 
@@ -105,7 +86,7 @@ def _conditions(request: CreateRequest) -> dict[str, Any]:
     for name, value in (pair for condition in request.take("conditions") for pair in condition.items()):
         singular = name.removesuffix("s")
         field_name = re.sub(r"(?=[A-Z])", "-", singular).lower()
-        conditions.append({"field": field_name, f"{singular}Config": {"values": value} if name == "queryStrings" else value})
+        conditions.append({"field": field_name, f"{singular}Config": value})
     return {"Conditions": request.part("elbv2.create_rule", "Conditions", conditions)}
 
 
@@ -121,12 +102,6 @@ def _validation_records(request: CreateRequest, arn: str) -> list[dict[str, str]
     ]
 
 
-def _describe_certificate(request: CreateRequest, certificate: dict[str, Any]) -> dict[str, Any]:
-    arn = certificate["CertificateArn"]
-    status = request.call("acm.describe_certificate", CertificateArn=arn)["Certificate"]["Status"]
-    return {"domainValidationOptions": _validation_records(request, arn), "status": status}
-
-
 def _validate_certificate(request: CreateRequest) -> Created:
     """Issue the certificate if the program names all of its validation records."""
     arn = request.take("certificateArn")
@@ -138,14 +113,6 @@ def _validate_certificate(request: CreateRequest) -> Created:
         )
     moto_patches.issue_certificate(request, arn)
     return arn, {}
-
-
-def _response_bodies(request: CreateRequest) -> dict[str, Any]:
-    bodies = {
-        item["key"]: {"Content": item["content"], "ContentType": item["contentType"]}
-        for item in request.take("customResponseBodies") or []
-    }
-    return {"CustomResponseBodies": bodies} if bodies else {}
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
@@ -170,18 +137,16 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         finish=_set_listener_attributes,
     ),
     "aws:lb/listenerRule:ListenerRule": ResourceType(
-        call="elbv2.create_rule", id="{RuleArn}", nested=_ACTION, defaults={"priority": 1}, prepare=_conditions
+        call="elbv2.create_rule", id="{RuleArn}", nested=_ACTION, prepare=_conditions
     ),
+    # moto does not store keyAlgorithm: it returns RSA_2048 for every certificate.
     "aws:acm/certificate:Certificate": ResourceType(
         call="acm.request_certificate",
         id="{CertificateArn}",
-        finish=_describe_certificate,
-        dropped={"keyAlgorithm": "moto reports RSA_2048 for every certificate"},
+        finish=lambda request, row: {"domainValidationOptions": _validation_records(request, row["CertificateArn"])},
     ),
     "aws:acm/certificateValidation:CertificateValidation": ResourceType(create=_validate_certificate),
-    "aws:wafv2/webAcl:WebAcl": ResourceType(
-        call="wafv2.create_web_acl", id="{Id}", defaults={"rules": []}, prepare=_response_bodies
-    ),
+    "aws:wafv2/webAcl:WebAcl": ResourceType(call="wafv2.create_web_acl", id="{Id}"),
     "aws:wafv2/webAclAssociation:WebAclAssociation": ResourceType(call="wafv2.associate_web_acl", id="{webAclArn},{resourceArn}"),
     "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": ResourceType(
         call="wafv2.put_logging_configuration", id="{resourceArn}", body="LoggingConfiguration"

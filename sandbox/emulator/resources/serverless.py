@@ -14,8 +14,6 @@ _METHOD_SETTINGS = {
     "throttlingBurstLimit": "throttling/burstLimit",
     "throttlingRateLimit": "throttling/rateLimit",
     "cachingEnabled": "caching/enabled",
-    "cacheTtlInSeconds": "caching/ttlInSeconds",
-    "cacheDataEncrypted": "caching/dataEncrypted",
 }
 """Method settings, with their paths in a patch of the stage (API Gateway API reference, UpdateStage)."""
 
@@ -25,44 +23,17 @@ def _code(request: CreateRequest) -> dict[str, Any]:
     return {"Code": {} if archive is None else {"ZipFile": zip_bytes(archive)}}
 
 
-def _configure_function(request: CreateRequest, function: dict[str, Any]) -> dict[str, Any]:
-    name, version, arn = function["FunctionName"], function["Version"], function["FunctionArn"]
-    reserved = request.take("reservedConcurrentExecutions")
-    if reserved is not None and int(reserved) >= 0:
+def _configure_function(request: CreateRequest, function: dict[str, Any]) -> None:
+    name, version = function["FunctionName"], function["Version"]
+    if (reserved := request.take("reservedConcurrentExecutions")) is not None:
         request.call("lambda.put_function_concurrency", FunctionName=name, ReservedConcurrentExecutions=int(reserved))
     moto_patches.set_function_configuration(request, name, version)
-    return {"name": name, "invokeArn": _invoke_arn(request.region, arn), "qualifiedArn": f"{arn}:{version}"}
 
 
-def _describe_alias(request: CreateRequest, alias: dict[str, Any]) -> dict[str, Any]:
-    return {"invokeArn": _invoke_arn(request.region, alias["AliasArn"])}
-
-
-def _invoke_arn(region: str, arn: str) -> str:
-    """The URI with which API Gateway invokes a function, version or alias."""
-    return f"arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{arn}/invocations"
-
-
-def _describe_api(request: CreateRequest, api: dict[str, Any]) -> dict[str, Any]:
-    identity = api["id"]
-    return {
-        "arn": f"arn:aws:apigateway:{request.region}::/restapis/{identity}",
-        "executionArn": request.arn("execute-api", identity),
-        "rootResourceId": request.call("apigateway.get_resources", restApiId=identity)["items"][0]["id"],
-    }
-
-
-def _set_access_log(request: CreateRequest, stage: dict[str, Any]) -> dict[str, Any]:
+def _set_access_log(request: CreateRequest, _stage: dict[str, Any]) -> None:
     api, name = request.peek("restApi"), request.peek("stageName")
-    logs = request.take("accessLogSettings") or {}
-    if logs:
-        patch = [_replace(f"/accessLogSettings/{key}", logs[key]) for key in ("destinationArn", "format")]
-        request.call("apigateway.update_stage", restApiId=api, stageName=name, patchOperations=patch)
-    return {
-        "arn": f"arn:aws:apigateway:{request.region}::/restapis/{api}/stages/{name}",
-        "executionArn": request.arn("execute-api", f"{api}/{name}"),
-        "invokeUrl": f"https://{api}.execute-api.{request.region}.amazonaws.com/{name}",
-    }
+    patch = [_replace(f"/accessLogSettings/{key}", value) for key, value in request.take("accessLogSettings").items()]
+    request.call("apigateway.update_stage", restApiId=api, stageName=name, patchOperations=patch)
 
 
 def _put_method_settings(request: CreateRequest) -> Created:
@@ -91,14 +62,24 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:lambda/function:Function": ResourceType(
         call="lambda.create_function", id="{FunctionName}", body="Code", prepare=_code, finish=_configure_function
     ),
-    "aws:lambda/alias:Alias": ResourceType(call="lambda.create_alias", id="{AliasArn}", finish=_describe_alias),
+    "aws:lambda/alias:Alias": ResourceType(
+        call="lambda.create_alias",
+        id="{AliasArn}",
+        # The URI with which API Gateway invokes the alias.
+        outputs={"invokeArn": "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{AliasArn}/invocations"},
+    ),
     "aws:lambda/permission:Permission": ResourceType(
         call="lambda.add_permission",
         id="{StatementId}",
-        prepare=lambda request: {"StatementId": request.take("statementId") or request.registration.name},
-        outputs={"statementId": "{StatementId}"},
     ),
-    "aws:apigateway/restApi:RestApi": ResourceType(call="apigateway.create_rest_api", id="{id}", finish=_describe_api),
+    "aws:apigateway/restApi:RestApi": ResourceType(
+        call="apigateway.create_rest_api",
+        id="{id}",
+        outputs={
+            "arn": "arn:aws:apigateway:{region}::/restapis/{id}",
+            "executionArn": "arn:aws:execute-api:{region}:{account}:{id}",
+        },
+    ),
     "aws:apigateway/resource:Resource": ResourceType(call="apigateway.create_resource", id="{id}"),
     "aws:apigateway/requestValidator:RequestValidator": ResourceType(call="apigateway.create_request_validator", id="{id}"),
     "aws:apigateway/model:Model": ResourceType(call="apigateway.create_model", id="{id}"),
@@ -121,13 +102,14 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="ags-{restApi}-{stageName}",
         names={"xrayTracingEnabled": "tracingEnabled"},
         finish=_set_access_log,
+        outputs={"arn": "arn:aws:apigateway:{region}::/restapis/{restApi}/stages/{stageName}"},
     ),
     "aws:apigateway/methodSettings:MethodSettings": ResourceType(create=_put_method_settings),
+    # moto does not store endpointAccessMode.
     "aws:apigateway/domainName:DomainName": ResourceType(
         call="apigateway.create_domain_name",
         id="{domainName}",
         outputs={"regionalZoneId": "{regionalHostedZoneId}", "arn": "arn:aws:apigateway:{region}::/domainnames/{domainName}"},
-        dropped={"endpointAccessMode": "moto's domain names have no access mode"},
     ),
     "aws:apigateway/basePathMapping:BasePathMapping": ResourceType(
         call="apigateway.create_base_path_mapping",

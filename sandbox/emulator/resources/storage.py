@@ -13,38 +13,20 @@ _BACKUP_PLAN = {
     "completionWindow": "CompletionWindowMinutes",
     "targetVaultName": "TargetBackupVaultName",
     "deleteAfter": "DeleteAfterDays",
-    "coldStorageAfter": "MoveToColdStorageAfterDays",
     "destinationVaultArn": "DestinationBackupVaultArn",
 }
 
 
 def _create_bucket(request: CreateRequest) -> Created:
-    name = request.take("bucket") or f"{request.registration.name}-{ACCOUNT}-{request.region}".lower()
+    name = request.take("bucket")
     parameters: dict[str, Any] = {"Bucket": name}
     if request.region != "us-east-1":
         parameters["CreateBucketConfiguration"] = {"LocationConstraint": request.region}
     if request.take("objectLockEnabled"):
         parameters["ObjectLockEnabledForBucket"] = True
     request.call("s3.create_bucket", parameters)
-    if request.tags:
-        request.call("s3.put_bucket_tagging", Bucket=name, Tagging={"TagSet": request.tag_list()})
-    return name, {
-        "arn": f"arn:aws:s3:::{name}",
-        "bucket": name,
-        "bucketDomainName": f"{name}.s3.amazonaws.com",
-        "bucketRegionalDomainName": f"{name}.s3.{request.region}.amazonaws.com",
-        "bucketRegion": request.region,
-    }
-
-
-def _lifecycle_rules(request: CreateRequest) -> dict[str, Any]:
-    """Add the filter that the API requires in each rule: like the provider, an empty prefix if there is none."""
-    rules = []
-    for rule in request.take("rules"):
-        conditions = {key: value for key, value in (rule.get("filter") or {}).items() if value is not None}
-        rules.append({**rule, "filter": conditions or {"prefix": ""}})
-    operation = "s3.put_bucket_lifecycle_configuration"
-    return {"LifecycleConfiguration": {"Rules": request.part(operation, "LifecycleConfiguration.Rules", rules)}}
+    request.call("s3.put_bucket_tagging", Bucket=name, Tagging={"TagSet": request.tag_list()})
+    return name, {"arn": f"arn:aws:s3:::{name}"}
 
 
 def _set_account_public_access_block(request: CreateRequest) -> Created:
@@ -84,9 +66,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:s3/bucketPolicy:BucketPolicy": _setting("put_bucket_policy"),
     "aws:s3/bucketLogging:BucketLogging": _setting("put_bucket_logging", body="BucketLoggingStatus.LoggingEnabled"),
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _setting(
-        "put_bucket_lifecycle_configuration",
-        prepare=_lifecycle_rules,
-        ignored={"transitionDefaultMinimumObjectSize": "moto has one default for all buckets"},
+        "put_bucket_lifecycle_configuration", body="LifecycleConfiguration"
     ),
     "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration": _setting(
         "put_object_lock_configuration", body="ObjectLockConfiguration", defaults={"objectLockEnabled": "Enabled"}
@@ -122,7 +102,6 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{planId}-{name}",
         body="BackupSelection",
         names={"planId": "BackupPlanId"},
-        defaults={"resources": []},
         finish=_require_plan,
         modelled="moto has no CreateBackupSelection",
     ),

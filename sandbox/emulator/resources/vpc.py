@@ -6,24 +6,14 @@ from typing import Any
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import Created, CreateRequest
 from sandbox.emulator.resource_type import ResourceType
-from sandbox.engine.types import ACCOUNT
 
-_OWNER = {"ownerId": "{account}"}
 _NO_BLOCKING = "moto has no VPC block public access"
-_FLOW_LOG_TARGETS = {"vpcId": "VPC", "subnetId": "Subnet", "eniId": "NetworkInterface"}
-_PROTOCOL_NUMBERS = {"tcp": "6", "udp": "17", "icmp": "1"}
+_PROTOCOL_NUMBERS = {"tcp": "6", "udp": "17"}
 _PORTS = {"fromPort": "FromPort", "toPort": "ToPort"}
 _RULE_PEERS = {
     "cidrIpv4": ("IpRanges", "CidrIp"),
-    "cidrIpv6": ("Ipv6Ranges", "CidrIpv6"),
     "prefixListId": ("PrefixListIds", "PrefixListId"),
     "referencedSecurityGroupId": ("UserIdGroupPairs", "GroupId"),
-}
-_INLINE_PEERS = {
-    "cidrBlocks": ("IpRanges", "CidrIp"),
-    "ipv6CidrBlocks": ("Ipv6Ranges", "CidrIpv6"),
-    "prefixListIds": ("PrefixListIds", "PrefixListId"),
-    "securityGroups": ("UserIdGroupPairs", "GroupId"),
 }
 
 
@@ -31,58 +21,37 @@ def _filter(name: str, value: str) -> list[dict[str, Any]]:
     return [{"Name": name, "Values": [value]}]
 
 
-def _configure_vpc(request: CreateRequest, vpc: dict[str, Any]) -> dict[str, Any]:
-    """Set the DNS attributes and find the default security group, route table and network ACL."""
+def _set_dns_attributes(request: CreateRequest, vpc: dict[str, Any]) -> None:
     for name, member in (("enableDnsSupport", "EnableDnsSupport"), ("enableDnsHostnames", "EnableDnsHostnames")):
-        if request.take(name) is not None:
-            request.call("ec2.modify_vpc_attribute", {"VpcId": vpc["VpcId"], member: {"Value": request.peek(name)}})
-    only = _filter("vpc-id", vpc["VpcId"])
-    table = request.call("ec2.describe_route_tables", Filters=only)["RouteTables"][0]["RouteTableId"]
-    return {
-        "defaultSecurityGroupId": request.call("ec2.describe_security_groups", Filters=only)["SecurityGroups"][0]["GroupId"],
-        "mainRouteTableId": table,
-        "defaultRouteTableId": table,
-        "defaultNetworkAclId": request.call("ec2.describe_network_acls", Filters=only)["NetworkAcls"][0]["NetworkAclId"],
-    }
+        request.call("ec2.modify_vpc_attribute", {"VpcId": vpc["VpcId"], member: {"Value": request.take(name)}})
 
 
 def _set_public_ip(request: CreateRequest, subnet: dict[str, Any]) -> None:
-    if request.take("mapPublicIpOnLaunch") is not None:
-        value = {"Value": request.peek("mapPublicIpOnLaunch")}
-        request.call("ec2.modify_subnet_attribute", SubnetId=subnet["SubnetId"], MapPublicIpOnLaunch=value)
+    value = {"Value": request.take("mapPublicIpOnLaunch")}
+    request.call("ec2.modify_subnet_attribute", SubnetId=subnet["SubnetId"], MapPublicIpOnLaunch=value)
 
 
 def _attach_internet_gateway(request: CreateRequest, gateway: dict[str, Any]) -> None:
-    if vpc := request.take("vpcId"):
-        request.call("ec2.attach_internet_gateway", InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc)
+    gateway_id, vpc = gateway["InternetGatewayId"], request.take("vpcId")
+    request.call("ec2.attach_internet_gateway", InternetGatewayId=gateway_id, VpcId=vpc)
 
 
 def _create_route(request: CreateRequest) -> Created:
     """The id has the form of the provider: route table and a hash of the destination."""
     request.call("ec2.create_route", request.parameters("ec2.create_route"))
-    destinations = ("destinationCidrBlock", "destinationIpv6CidrBlock", "destinationPrefixListId")
-    destination = next((request.peek(name) for name in destinations if request.peek(name)), "")
-    digest = int(hashlib.sha256(str(destination).encode()).hexdigest()[:8], 16)
+    digest = int(hashlib.sha256(request.peek("destinationCidrBlock").encode()).hexdigest()[:8], 16)
     return f"r-{request.peek('routeTableId')}{digest}", {"state": "active", "origin": "CreateRoute"}
 
 
 def _find_prefix_list(request: CreateRequest, endpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return the prefix list of a gateway endpoint, or the DNS entries of an interface endpoint."""
-    if endpoint.get("VpcEndpointType") != "Gateway":
-        entries = endpoint.get("DnsEntries", [])
-        return {"dnsEntries": [{"dnsName": row.get("DnsName"), "hostedZoneId": row.get("HostedZoneId")} for row in entries]}
+    """Return the prefix list of a gateway endpoint."""
+    if endpoint["VpcEndpointType"] != "Gateway":
+        return {}
     lists = request.call("ec2.describe_managed_prefix_lists")["PrefixLists"]
     ids = [item["PrefixListId"] for item in lists if item["PrefixListName"] == endpoint["ServiceName"]]
     if not ids:
         raise request.error(f"the emulator has no prefix list for {endpoint['ServiceName']}.")
-    return {"prefixListId": ids[0], "cidrBlocks": []}
-
-
-def _flow_log_target(request: CreateRequest) -> dict[str, Any]:
-    name = next((name for name in _FLOW_LOG_TARGETS if request.peek(name)), "")
-    if not name:
-        raise request.error("one of vpcId, subnetId or eniId is required.")
-    return {"ResourceIds": [request.take(name)], "ResourceType": _FLOW_LOG_TARGETS[name]}
+    return {"prefixListId": ids[0]}
 
 
 def _reject_unsuccessful(request: CreateRequest, response: dict[str, Any]) -> None:
@@ -106,15 +75,6 @@ def _configure_network_acl(request: CreateRequest, acl: dict[str, Any]) -> None:
         request.call("ec2.replace_network_acl_association", AssociationId=old, NetworkAclId=identity)
 
 
-def _validate_exclusion(request: CreateRequest) -> Created:
-    call = "ec2.create_vpc_block_public_access_exclusion"
-    request.check(call, request.parameters(call, tag_kind="vpc-block-public-access-exclusion"))
-    kind = "subnet" if request.peek("subnetId") else "vpc"
-    target = request.peek(f"{kind}Id")
-    identity = f"vpcbpa-exclude-{hashlib.sha256(str(target).encode()).hexdigest()[:17]}"
-    return identity, {"resourceArn": request.arn("ec2", f"{kind}/{target}")}
-
-
 def _revoke_rules(request: CreateRequest, group: str, direction: str) -> None:
     rules = request.call("ec2.describe_security_group_rules", Filters=_filter("group-id", group))["SecurityGroupRules"]
     ids = [rule["SecurityGroupRuleId"] for rule in rules if rule["IsEgress"] is (direction == "egress")]
@@ -122,39 +82,15 @@ def _revoke_rules(request: CreateRequest, group: str, direction: str) -> None:
         request.call(f"ec2.revoke_security_group_{direction}", GroupId=group, SecurityGroupRuleIds=ids)
 
 
-def _authorize_inline_rules(request: CreateRequest, group: str) -> None:
-    names = {"protocol": "IpProtocol", "self": "", "description": "", **dict.fromkeys(_INLINE_PEERS, "")}
-    for direction in ("ingress", "egress"):
-        call = f"ec2.authorize_security_group_{direction}"
-        for rule in request.take(direction) or []:
-            permission = request.part(call, "IpPermissions", [rule], names)[0]
-            note = {"Description": rule["description"]} if rule.get("description") else {}
-            for name, (member, key) in _INLINE_PEERS.items():
-                peers = [*rule.get(name, []), *([group] if rule.get("self") and name == "securityGroups" else [])]
-                permission[member] = [{key: peer, **note} for peer in peers]
-            request.call(call, GroupId=group, IpPermissions=[permission])
-
-
-def _configure_security_group(request: CreateRequest, group: dict[str, Any]) -> None:
-    """Remove the default egress rule, as the provider does, and add the inline rules."""
-    _revoke_rules(request, group["GroupId"], "egress")
-    _authorize_inline_rules(request, group["GroupId"])
-
-
 def _adopt_default_security_group(request: CreateRequest) -> Created:
     """Adopt the default group of the VPC and remove its rules, as the provider does."""
     only = [*_filter("vpc-id", request.take("vpcId")), *_filter("group-name", "default")]
-    groups = request.call("ec2.describe_security_groups", Filters=only)["SecurityGroups"]
-    if not groups:
-        raise request.error("the VPC has no default security group.")
-    group = groups[0]["GroupId"]
+    (group,) = request.call("ec2.describe_security_groups", Filters=only)["SecurityGroups"]
+    identity = group["GroupId"]
     for direction in ("ingress", "egress"):
-        _revoke_rules(request, group, direction)
-    _authorize_inline_rules(request, group)
-    if request.tags:
-        request.call("ec2.create_tags", Resources=[group], Tags=request.tag_list())
-    arn = request.arn("ec2", f"security-group/{group}")
-    return group, {"arn": arn, "name": "default", "ownerId": ACCOUNT, "description": groups[0]["Description"]}
+        _revoke_rules(request, identity, direction)
+    request.call("ec2.create_tags", Resources=[identity], Tags=request.tag_list())
+    return identity, {"arn": request.arn("ec2", f"security-group/{identity}"), "name": "default"}
 
 
 def _create_rule(request: CreateRequest) -> Created:
@@ -176,10 +112,8 @@ def _create_rule(request: CreateRequest) -> Created:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:ec2/vpc:Vpc": ResourceType(call="ec2.create_vpc", id="{VpcId}", tag_kind="vpc", finish=_configure_vpc, outputs=_OWNER),
-    "aws:ec2/subnet:Subnet": ResourceType(
-        call="ec2.create_subnet", id="{SubnetId}", tag_kind="subnet", finish=_set_public_ip, outputs=_OWNER
-    ),
+    "aws:ec2/vpc:Vpc": ResourceType(call="ec2.create_vpc", id="{VpcId}", tag_kind="vpc", finish=_set_dns_attributes),
+    "aws:ec2/subnet:Subnet": ResourceType(call="ec2.create_subnet", id="{SubnetId}", tag_kind="subnet", finish=_set_public_ip),
     "aws:ec2/internetGateway:InternetGateway": ResourceType(
         call="ec2.create_internet_gateway",
         id="{InternetGatewayId}",
@@ -188,9 +122,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     ),
     "aws:ec2/eip:Eip": ResourceType(call="ec2.allocate_address", id="{AllocationId}", tag_kind="elastic-ip"),
     "aws:ec2/natGateway:NatGateway": ResourceType(call="ec2.create_nat_gateway", id="{NatGatewayId}", tag_kind="natgateway"),
-    "aws:ec2/routeTable:RouteTable": ResourceType(
-        call="ec2.create_route_table", id="{RouteTableId}", tag_kind="route-table", outputs=_OWNER
-    ),
+    "aws:ec2/routeTable:RouteTable": ResourceType(call="ec2.create_route_table", id="{RouteTableId}", tag_kind="route-table"),
     "aws:ec2/route:Route": ResourceType(create=_create_route),
     "aws:ec2/routeTableAssociation:RouteTableAssociation": ResourceType(call="ec2.associate_route_table", id="{AssociationId}"),
     "aws:ec2/vpcEndpoint:VpcEndpoint": ResourceType(
@@ -205,7 +137,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{FlowLogIds[0]}",
         names={"iamRoleArn": "DeliverLogsPermissionArn"},
         tag_kind="vpc-flow-log",
-        prepare=_flow_log_target,
+        prepare=lambda request: {"ResourceIds": [request.take("vpcId")], "ResourceType": "VPC"},
         finish=_reject_unsuccessful,
     ),
     "aws:ec2/networkAcl:NetworkAcl": ResourceType(
@@ -213,23 +145,24 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{NetworkAclId}",
         tag_kind="network-acl",
         finish=_configure_network_acl,
-        outputs=_OWNER,
     ),
     "aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion": ResourceType(
-        create=_validate_exclusion, modelled=_NO_BLOCKING
+        call="ec2.create_vpc_block_public_access_exclusion",
+        id="vpcbpa-exclude-{subnetId}",
+        tag_kind="vpc-block-public-access-exclusion",
+        modelled=_NO_BLOCKING,
     ),
     "aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions": ResourceType(
         call="ec2.modify_vpc_block_public_access_options",
         id="{region}",
-        outputs={"awsAccountId": "{account}", "awsRegion": "{region}"},
         modelled=_NO_BLOCKING,
     ),
     "aws:ec2/securityGroup:SecurityGroup": ResourceType(
         call="ec2.create_security_group",
         id="{GroupId}",
         tag_kind="security-group",
-        finish=_configure_security_group,
-        outputs=_OWNER,
+        # The provider removes the default egress rule.
+        finish=lambda request, group: _revoke_rules(request, group["GroupId"], "egress"),
     ),
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": ResourceType(create=_adopt_default_security_group),
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": ResourceType(create=_create_rule),

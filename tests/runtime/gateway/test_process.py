@@ -21,6 +21,7 @@ from sandbox.local import servers
 from sandbox.ports import free_port
 from tests.runtime.console_client import LogRecorder
 from tests.runtime.gateway.conftest import gateway_environment
+from tests.runtime.redis_process import redis_pid
 
 
 @pytest.mark.requirement("TR-02")
@@ -64,8 +65,8 @@ async def test_sigterm_stops_cleanly_and_removes_worker_row(gateway: Any, start:
 
 @pytest.mark.requirement("TR-09")
 async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database: Any) -> None:
-    pids: list[int] = []
-    with servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as url:
+    with servers.redis() as url:
+        pid = redis_pid(url)
         _, port, _ = start(database.app_url, url)
         client = gateway.on_port(port)
         key = await client.create_key()
@@ -78,7 +79,7 @@ async def test_killed_redis_fails_no_request(gateway: Any, start: Any, database:
         running = [asyncio.create_task(traffic()) for _ in range(4)]
         while len(replies) < 20:
             await asyncio.sleep(0.001)
-        os.kill(pids[0], signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         await asyncio.gather(*running)
         after = (await client.verify(key.token)).json
     assert {reply.status for reply in replies} == {200}

@@ -37,6 +37,7 @@ from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local import servers
 from tests.runtime.gateway.conftest import Gateway, Key, read_reply
+from tests.runtime.redis_process import redis_pid
 
 GATEWAYS = 3
 CLIENTS = 2  # per gateway
@@ -185,8 +186,8 @@ def restart_postgres(server: servers.Postgres, log: Path) -> child_processes.Chi
 
 @pytest.mark.requirement("TR-13", "TR-12")
 async def test_kills_lose_pending_usage_only(gateway: Gateway, start: Any, tmp_path: Path) -> None:
-    pids: list[int] = []
-    with servers.postgres() as server, servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as redis:
+    with servers.postgres() as server, servers.redis() as redis:
+        pid = redis_pid(redis)
         # The sandbox disables durability, but in this test committed data must survive a kill.
         server.sql(f"ALTER ROLE {servers.APP_ROLE} SET synchronous_commit = on")
         await runner.migrate(login(server.owner_url, "url"))
@@ -202,7 +203,7 @@ async def test_kills_lose_pending_usage_only(gateway: Gateway, start: Any, tmp_p
                 while not (confirmed := await gateway.on_port(ports[2]).metric("gatehouse_usage_written_total")):
                     await asyncio.sleep(0.02)
                 os.killpg(started[2][0].pid, signal.SIGKILL)
-                os.kill(pids[0], signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
                 await until(_more(load, 200))
                 kill_postgres(server)
                 await until(lambda: all(load.count(number, "UNAVAILABLE") for number in range(2)))

@@ -18,6 +18,7 @@ from gatehouse.verification.rate_limiters import KEY_PREFIX, LocalRateLimits, Re
 
 from sandbox.local import servers
 from sandbox.ports import free_port
+from tests.runtime.redis_process import redis_pid
 
 FIVE = RateLimit(name="requests", quota=5, window_s=3600, burst=5)
 TWO = RateLimit(name="writes", quota=2, window_s=3600, burst=2)
@@ -154,17 +155,17 @@ async def _counters(url: str, subject: str) -> int:
 
 
 async def test_used_up_limit_stays_used_up_without_redis() -> None:
-    pids: list[int] = []
-    with servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as url:
+    with servers.redis() as url:
+        pid = redis_pid(url)
         redis_limits = limiter(url)
         request = charge(FIVE)
         states = [(await redis_limits.take(request))[0] for _ in range(6)]
         assert [state.exceeded for state in states] == [False] * 5 + [True]
-        os.kill(pids[0], signal.SIGSTOP)
+        os.kill(pid, signal.SIGSTOP)
         try:
             hung = [(await redis_limits.take(request))[0] for _ in range(3)]
         finally:
-            os.kill(pids[0], signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
         await redis_limits.close()
     assert [(state.exceeded, state.degraded) for state in hung] == [(True, True)] * 3
 
@@ -244,8 +245,8 @@ async def test_without_redis_refuse_setting_denies() -> None:
 @pytest.mark.requirement("TR-09")
 @pytest.mark.parametrize("kill_signal", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 async def test_redis_failure_fails_no_request(kill_signal: signal.Signals) -> None:
-    pids: list[int] = []
-    with servers.redis(on_start=lambda name, pid, folder: pids.append(pid)) as url:
+    with servers.redis() as url:
+        pid = redis_pid(url)
         redis_limits = limiter(url)
         await redis_limits.start()
         request = charge(RateLimit(name="requests", quota=1_000_000, window_s=1, burst=1_000_000))
@@ -255,12 +256,12 @@ async def test_redis_failure_fails_no_request(kill_signal: signal.Signals) -> No
 
         running = [asyncio.create_task(traffic()) for _ in range(10)]
         await redis_limits.take(request)
-        os.kill(pids[0], kill_signal)
+        os.kill(pid, kill_signal)
         degraded_states = [degraded for task in running for degraded in await task]
         (after,) = await redis_limits.take(request)
         await redis_limits.close()
         if kill_signal is signal.SIGSTOP:
-            os.kill(pids[0], signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
     assert len(degraded_states) == 2000
     assert after.degraded
     assert redis_limits.degraded

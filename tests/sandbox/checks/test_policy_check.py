@@ -110,14 +110,10 @@ def test_advisory_violation_does_not_fail(program: Path, pack: Path) -> None:
 
 def test_reports_are_written(program: Path, pack: Path, tmp_path: Path) -> None:
     result = policy_check.check(program, "dev", folders=[pack])
-    files = policy_check.write(result, tmp_path)
-    assert [file.relative_to(tmp_path).as_posix() for file in files] == [
-        "check/dev.txt",
-        "check/dev.sarif",
-        "check/dev.xml",
-        "check/dev.md",
-    ]
-    assert json.loads(files[1].read_text())["version"] == "2.1.0"
+    policy_check.write(result, tmp_path)
+    files = {file.name: file for file in (tmp_path / "check").iterdir()}
+    assert set(files) == {"dev.txt", "dev.sarif", "dev.xml", "dev.md"}
+    assert json.loads(files["dev.sarif"].read_text())["version"] == "2.1.0"
     assert json.loads(result.text("json")) == []
 
 

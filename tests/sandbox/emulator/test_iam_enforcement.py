@@ -95,7 +95,7 @@ def test_condition_of_an_allow_is_assumed_and_reported(emulator: Emulator) -> No
     allow = statement("Allow", "secretsmanager:GetSecretValue", arn, Condition=condition)
     client = caller(emulator, "secretsmanager", allow)
     client.get_secret_value(SecretId="app/one")
-    assert emulator.permissions.stripped_conditions == [
+    assert emulator.permissions.unevaluated_conditions == [
         f"{ROLE}: secretsmanager:GetSecretValue if StringEquals aws:SourceVpce, Bool aws:SecureTransport"
     ]
 
@@ -110,7 +110,7 @@ def test_deny_with_a_condition_is_skipped_and_reported(emulator: Emulator) -> No
         statement("Deny", "secretsmanager:*", "*", Condition=condition),
     )
     assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
-    assert emulator.permissions.stripped_conditions == [f"{ROLE}: secretsmanager:GetSecretValue if Bool aws:SecureTransport"]
+    assert emulator.permissions.unevaluated_conditions == [f"{ROLE}: secretsmanager:GetSecretValue if Bool aws:SecureTransport"]
 
 
 def test_dynamodb_table_arn(emulator: Emulator) -> None:
@@ -189,4 +189,4 @@ def test_boundary_with_a_region_condition(emulator: Emulator, region: str, passe
         assert client.get_secret_value(SecretId=arn)["SecretString"] == "value"
     else:
         assert denied(client.get_secret_value, SecretId=arn)
-    assert emulator.permissions.stripped_conditions == []
+    assert emulator.permissions.unevaluated_conditions == []

@@ -1,5 +1,10 @@
-"""The deployed prod stack: replication, backups, budget, network ACLs and account-wide settings."""
+"""The resources of the prod stack in the emulator have the declared settings: boto3 reads them back."""
 
+import base64
+import hashlib
+import io
+import json
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +13,8 @@ from moto.s3control.models import s3control_backends
 
 from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
+from sandbox.engine.types import Deployment
+from sandbox.engine.values import zip_bytes
 from sandbox.paths import REPOSITORY
 
 ACCOUNT, REGION, SECOND_REGION = "123456789012", "eu-west-1", "eu-central-1"
@@ -15,11 +22,33 @@ DATA, REPLICA = f"gatehouse-prod-data-{ACCOUNT}-{REGION}", f"gatehouse-prod-data
 
 
 @pytest.fixture(scope="module")
-def prod() -> Iterator[Emulator]:
+def deployed() -> Iterator[tuple[Emulator, Deployment]]:
     """The prod stack, deployed once for this module."""
     with Emulator.start() as emulator:
-        run(REPOSITORY, "prod", emulator, preview=False)
-        yield emulator
+        yield emulator, run(REPOSITORY, "prod", emulator, preview=False)
+
+
+@pytest.fixture(scope="module")
+def prod(deployed: tuple[Emulator, Deployment]) -> Emulator:
+    return deployed[0]
+
+
+@pytest.fixture(scope="module")
+def balancer(prod: Emulator) -> str:
+    """The ARN of the load balancer."""
+    (row,) = prod.client("elbv2", REGION).describe_load_balancers()["LoadBalancers"]
+    return str(row["LoadBalancerArn"])
+
+
+def key_arn(prod: Emulator, name: str) -> str:
+    """The ARN of the KMS key with the alias `gatehouse-prod-<name>`."""
+    return str(prod.client("kms", REGION).describe_key(KeyId=f"alias/gatehouse-prod-{name}")["KeyMetadata"]["Arn"])
+
+
+def security_groups(prod: Emulator) -> dict[str, dict[str, Any]]:
+    """The security groups by name, without the prefix of the stack."""
+    rows = prod.client("ec2", REGION).describe_security_groups()["SecurityGroups"]
+    return {row["GroupName"].removeprefix("gatehouse-prod-"): row for row in rows if row["Tags"]}
 
 
 def replica(prod: Emulator) -> dict[str, Any]:
@@ -126,13 +155,161 @@ def allowed(acl: dict[str, Any], *, egress: bool) -> list[dict[str, Any]]:
     return [entry for entry in acl["Entries"] if entry["Egress"] == egress and entry["RuleAction"] == "allow"]
 
 
+@pytest.mark.requirement("ECS-03")
+def test_default_security_group_has_no_rules(prod: Emulator) -> None:
+    group = security_groups(prod)["default"]
+    assert (group["IpPermissions"], group["IpPermissionsEgress"]) == ([], [])
+
+
+def test_security_group_has_the_declared_egress_only(prod: Emulator) -> None:
+    groups = security_groups(prod)
+    assert groups["database"]["IpPermissionsEgress"] == []
+    (endpoint,) = (rule for rule in groups["migrate"]["IpPermissionsEgress"] if rule["PrefixListIds"])
+    assert endpoint["PrefixListIds"][0]["PrefixListId"].startswith("pl-")
+
+
+def test_security_group_rule_has_its_description(prod: Emulator) -> None:
+    group = security_groups(prod)["database"]["GroupId"]
+    filters = [{"Name": "group-id", "Values": [group]}]
+    rules = prod.client("ec2", REGION).describe_security_group_rules(Filters=filters)["SecurityGroupRules"]
+    expected = {f"{process} tasks to the database" for process in ("gateway", "console", "migrate")}
+    assert {rule["Description"] for rule in rules} == expected
+
+
+def test_route_tables_and_dns_attributes(prod: Emulator) -> None:
+    ec2 = prod.client("ec2", REGION)
+    (vpc,) = (row for row in ec2.describe_vpcs()["Vpcs"] if row["CidrBlock"] == "10.40.0.0/16")
+    assert ec2.describe_vpc_attribute(VpcId=vpc["VpcId"], Attribute="enableDnsHostnames")["EnableDnsHostnames"]["Value"]
+    tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc["VpcId"]]}])["RouteTables"]
+    assert any("NatGatewayId" in route for table in tables for route in table["Routes"])
+
+
+@pytest.mark.requirement("TR-11")
+def test_trail_bucket_is_locked(prod: Emulator) -> None:
+    s3 = prod.client("s3", REGION)
+    lock = s3.get_object_lock_configuration(Bucket=f"gatehouse-prod-trail-{ACCOUNT}-{REGION}")["ObjectLockConfiguration"]
+    retention = lock["Rule"]["DefaultRetention"]
+    assert (retention["Mode"], retention["Days"]) == ("COMPLIANCE", 365)
+
+
+def test_trail_selectors(prod: Emulator) -> None:
+    cloudtrail = prod.client("cloudtrail", REGION)
+    (trail,) = cloudtrail.describe_trails()["trailList"]
+    assert cloudtrail.get_trail_status(Name=trail["Name"])["IsLogging"] is True
+    assert (trail["IsMultiRegionTrail"], trail["LogFileValidationEnabled"]) == (True, True)
+    selectors = cloudtrail.get_event_selectors(TrailName=trail["Name"])["AdvancedEventSelectors"]
+    assert {"Management", "Objects"} <= {selector["Name"] for selector in selectors}
+
+
+def test_resources_have_the_default_tags(prod: Emulator) -> None:
+    tags = {tag["Key"]: tag["Value"] for tag in prod.client("s3", REGION).get_bucket_tagging(Bucket=DATA)["TagSet"]}
+    assert {"DataClass", "Environment", "Owner"} <= set(tags)
+    assert tags["Environment"] == "prod"
+
+
+def test_secret_links_table(prod: Emulator) -> None:
+    dynamodb, name = prod.client("dynamodb", REGION), {"TableName": "gatehouse-prod-tokens"}
+    table = dynamodb.describe_table(**name)["Table"]
+    assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
+    assert table["DeletionProtectionEnabled"] is True
+    assert (table["SSEDescription"]["SSEType"], table["SSEDescription"]["KMSMasterKeyArn"]) == ("KMS", key_arn(prod, "data"))
+    assert dynamodb.describe_time_to_live(**name)["TimeToLiveDescription"]["AttributeName"] == "expires_at"
+    recovery = dynamodb.describe_continuous_backups(**name)["ContinuousBackupsDescription"]
+    assert recovery["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+
+
+def test_secret_policy_and_rotation(prod: Emulator) -> None:
+    manager, name = prod.client("secretsmanager", REGION), {"SecretId": "gatehouse/prod/pepper"}
+    secret = manager.describe_secret(**name)
+    assert (secret["RotationEnabled"], secret["RotationRules"]["AutomaticallyAfterDays"]) == (True, 30)
+    assert secret["RotationLambdaARN"].endswith(":function:gatehouse-prod-rotate")
+    assert secret["KmsKeyId"] == key_arn(prod, "secrets")
+    assert "VersionIdsToStages" not in secret, "the rotation function creates the value"
+    assert "ResourcePolicy" in manager.get_resource_policy(**name)
+
+
+def test_key_rotation_period(prod: Emulator) -> None:
+    status = prod.client("kms", REGION).get_key_rotation_status(KeyId=key_arn(prod, "data").rpartition("/")[2])
+    assert (status["KeyRotationEnabled"], status["RotationPeriodInDays"]) == (True, 365)
+
+
+def test_function_code_and_settings(deployed: tuple[Emulator, Deployment]) -> None:
+    emulator, deployment = deployed
+    client, name = emulator.client("lambda", REGION), {"FunctionName": "gatehouse-prod-rotate"}
+    function = client.get_function_configuration(**name)
+    declared = next(row.registration for row in deployment.resources if row.id == "gatehouse-prod-rotate")
+    code = zip_bytes(declared.inputs["code"])
+    assert "rotate.py" in zipfile.ZipFile(io.BytesIO(code)).namelist()
+    assert function["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode()
+    assert function["DeadLetterConfig"] == {"TargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:gatehouse-prod-rotate-failed"}
+    assert function["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": "/gatehouse/prod/rotate"}
+    assert function["TracingConfig"] == {"Mode": "Active"}
+    assert client.get_function_concurrency(**name)["ReservedConcurrentExecutions"] == 5
+
+
+def test_dead_letter_queue(prod: Emulator) -> None:
+    sqs = prod.client("sqs", REGION)
+    url = sqs.get_queue_url(QueueName="gatehouse-prod-rotate-failed")["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert (attributes["KmsMasterKeyId"], attributes["MessageRetentionPeriod"]) == (key_arn(prod, "secrets"), "1209600")
+    assert "Statement" in json.loads(attributes["Policy"])
+
+
+def test_task_definition_and_service(prod: Emulator) -> None:
+    ecs = prod.client("ecs", REGION)
+    (service,) = ecs.describe_services(cluster="gatehouse-prod-main", services=["gatehouse-prod-gateway"])["services"]
+    deployment = service["deploymentConfiguration"]
+    assert deployment["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
+    assert (deployment["minimumHealthyPercent"], deployment["maximumPercent"]) == (100, 200)
+    assert (service["availabilityZoneRebalancing"], service["enableExecuteCommand"]) == ("ENABLED", False)
+    task = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
+    (container,) = (row for row in task["containerDefinitions"] if row["name"] == "gateway")
+    assert container["readonlyRootFilesystem"] is True
+
+
+def test_load_balancer_attributes(prod: Emulator, balancer: str) -> None:
+    rows = prod.client("elbv2", REGION).describe_load_balancer_attributes(LoadBalancerArn=balancer)["Attributes"]
+    attributes = {row["Key"]: row["Value"] for row in rows}
+    assert attributes["routing.http.drop_invalid_header_fields.enabled"] == "true"
+    assert attributes["deletion_protection.enabled"] == "true"
+    assert attributes["access_logs.s3.bucket"] == f"gatehouse-prod-logs-{ACCOUNT}-{REGION}"
+
+
+def test_listener_and_its_rules(prod: Emulator, balancer: str) -> None:
+    elb = prod.client("elbv2", REGION)
+    (https,) = (row for row in elb.describe_listeners(LoadBalancerArn=balancer)["Listeners"] if row["Port"] == 443)
+    assert https["SslPolicy"] == "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
+    rows = elb.describe_listener_attributes(ListenerArn=https["ListenerArn"])["Attributes"]
+    headers = {row["Key"]: row["Value"] for row in rows}
+    assert headers["routing.http.response.server.enabled"] == "false"
+    assert headers["routing.http.response.x_frame_options.header_value"] == "DENY"
+    rules = {rule["Priority"]: rule for rule in elb.describe_rules(ListenerArn=https["ListenerArn"])["Rules"]}
+    assert rules["10"]["Conditions"][0]["HostHeaderConfig"]["Values"] == ["gateway.gatehouse.example.com"]
+    certificate = prod.client("acm", REGION).describe_certificate(CertificateArn=https["Certificates"][0]["CertificateArn"])
+    assert certificate["Certificate"]["Status"] == "ISSUED"
+
+
+def test_web_acl_association_and_redaction(prod: Emulator, balancer: str) -> None:
+    waf = prod.client("wafv2", REGION)
+    acl = waf.get_web_acl_for_resource(ResourceArn=balancer)["WebACL"]
+    logs = waf.get_logging_configuration(ResourceArn=acl["ARN"])["LoggingConfiguration"]
+    redacted = [field["SingleHeader"]["Name"] for field in logs["RedactedFields"]]
+    assert redacted == ["authorization", "cookie", "x-api-key"]
+
+
 @pytest.mark.requirement("TR-18")
-def test_database_monitoring_and_events(prod: Emulator) -> None:
+def test_database_settings_and_events(deployed: tuple[Emulator, Deployment]) -> None:
+    prod, deployment = deployed
     rds = prod.client("rds", REGION)
     (instance,) = rds.describe_db_instances()["DBInstances"]
-    key = prod.client("kms", REGION).describe_key(KeyId="alias/gatehouse-prod-data")["KeyMetadata"]["Arn"]
+    flags = ("StorageEncrypted", "MultiAZ", "DeletionProtection", "IAMDatabaseAuthenticationEnabled")
+    assert [instance[flag] for flag in flags] == [True] * 4
+    assert (instance["PubliclyAccessible"], instance["BackupRetentionPeriod"]) == (False, 35)
     assert (instance["MonitoringInterval"], instance["PerformanceInsightsRetentionPeriod"]) == (30, 465)
-    assert (instance["PerformanceInsightsKMSKeyId"], instance["DatabaseInsightsMode"]) == (key, "advanced")
+    assert (instance["PerformanceInsightsKMSKeyId"], instance["DatabaseInsightsMode"]) == (key_arn(prod, "data"), "advanced")
+    (outputs,) = (row.outputs for row in deployment.resources if row.registration.type == "aws:rds/instance:Instance")
+    secret = prod.client("secretsmanager", REGION).get_secret_value(SecretId=outputs["masterUserSecrets"][0]["secretArn"])
+    assert set(json.loads(secret["SecretString"])) >= {"username", "password"}
     events = {e["SourceType"]: e for e in rds.describe_event_subscriptions()["EventSubscriptionsList"]}
     assert {"db-instance", "db-parameter-group", "db-security-group"} == set(events)
     assert {"failover", "failure", "deletion"} <= set(events["db-instance"]["EventCategoriesList"])

@@ -162,7 +162,7 @@ def test_pack_that_prints_before_its_port_is_rejected(tmp_path: Path, project: P
     with pytest.raises(SandboxError) as error:
         analyze(write_pack(tmp_path, f"print('hello')\n{PACK}"), project, deployment())
     assert error.value.message == (
-        "Policy pack pack printed 'hello' instead of its port. Remove prints that run before PolicyPack(...)."
+        "Policy pack pack printed 'hello' instead of its port. Remove print calls that run before PolicyPack(...)."
     )
 
 
@@ -176,7 +176,7 @@ PolicyPack("tests", [ResourceValidationPolicy("T", "t", rule)])
 """
     with pytest.raises(SandboxError) as error:
         analyze(write_pack(tmp_path, code, {"T": "advisory"}), project, deployment())
-    assert error.value.message == f"Policy pack pack failed in Analyze about {STACK}: the process exited: out of luck"
+    assert error.value.message == f"Policy pack pack failed in Analyze for {STACK}: the process exited: out of luck"
 
 
 def test_exception_in_a_rule_is_an_error(tmp_path: Path, project: Project) -> None:
@@ -187,7 +187,7 @@ PolicyPack("tests", [ResourceValidationPolicy("T", "t", rule)])
 """
     with pytest.raises(SandboxError) as error:
         analyze(write_pack(tmp_path, code, {"T": "advisory"}), project, deployment())
-    assert error.value.message == f"Policy pack pack failed in Analyze about {STACK}: bad rule"
+    assert error.value.message == f"Policy pack pack failed in Analyze for {STACK}: bad rule"
 
 
 def test_level_for_unknown_rule_is_rejected(tmp_path: Path, project: Project) -> None:

@@ -14,10 +14,10 @@ from sandbox.engine.types import UNKNOWN, Deployment, Provider, Resource
 from sandbox.errors import SandboxError
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
-FAMILY = PROGRAMS / "family"
+PROGRAM = PROGRAMS / "nested_components"
 
-BUCKET = "urn:pulumi:dev::family::demo:parts:Application$demo:parts:Storage$aws:s3/bucket:Bucket::storage"
-POLICY = "urn:pulumi:dev::family::demo:parts:Application$demo:parts:Storage$aws:s3/bucketPolicy:BucketPolicy::storage"
+BUCKET = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage$aws:s3/bucket:Bucket::storage"
+POLICY = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage$aws:s3/bucketPolicy:BucketPolicy::storage"
 
 Write = Callable[..., Path]
 
@@ -47,19 +47,19 @@ def failure(program: Path, stack: str = "dev", provider: Provider | None = None,
 
 
 def test_urn_has_the_types_of_all_parents() -> None:
-    deployment = run(FAMILY, "dev", FakeProvider(), preview=False)
+    deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
     assert [item.registration.urn for item in deployment.resources] == [
-        "urn:pulumi:dev::family::demo:parts:Application::application",
-        "urn:pulumi:dev::family::pulumi:providers:aws::default_7_51_1",
-        "urn:pulumi:dev::family::aws:sns/topic:Topic::alerts",
-        "urn:pulumi:dev::family::demo:parts:Application$demo:parts:Storage::storage",
+        "urn:pulumi:dev::shop::demo:parts:Application::application",
+        "urn:pulumi:dev::shop::pulumi:providers:aws::default_7_51_1",
+        "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts",
+        "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage",
         BUCKET,
         POLICY,
     ]
 
 
 def test_exports() -> None:
-    deployment = run(FAMILY, "dev", FakeProvider(), preview=False)
+    deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
     assert deployment.exports == {
         "bucket": "application-data",
         "topic": {"arn": "arn:aws:sns:eu-west-1:123456789012:alerts", "zones": ["a", "b"]},
@@ -68,7 +68,7 @@ def test_exports() -> None:
 
 
 def test_registration_has_its_source_line() -> None:
-    deployment = run(FAMILY, "dev", FakeProvider(), preview=False)
+    deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
     assert {item.registration.name: item.registration.source for item in deployment.resources} == {
         "application": "__main__.py:8",
         "default_7_51_1": "",
@@ -78,15 +78,15 @@ def test_registration_has_its_source_line() -> None:
 
 
 def test_registration_has_parent_and_dependencies() -> None:
-    deployment = run(FAMILY, "dev", FakeProvider(), preview=False)
+    deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
     policy = resource(deployment, POLICY).registration
-    assert policy.parent == "urn:pulumi:dev::family::demo:parts:Application$demo:parts:Storage::storage"
+    assert policy.parent == "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage"
     assert policy.property_dependencies == {"bucket": (BUCKET,), "policy": (BUCKET,)}
-    assert resource(deployment, "urn:pulumi:dev::family::aws:sns/topic:Topic::alerts").registration.protect is True
+    assert resource(deployment, "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts").registration.protect is True
 
 
 def test_preview_keeps_dependent_values_unknown() -> None:
-    deployment = run(FAMILY, "dev", PreviewProvider(), preview=True)
+    deployment = run(PROGRAM, "dev", PreviewProvider(), preview=True)
     policy = resource(deployment, POLICY).registration
     assert policy.inputs == {"bucket": UNKNOWN, "policy": UNKNOWN}
     assert policy.property_dependencies == {"bucket": (BUCKET,), "policy": (BUCKET,)}
@@ -95,22 +95,22 @@ def test_preview_keeps_dependent_values_unknown() -> None:
 
 
 def test_preview_omits_optional_outputs() -> None:
-    outputs = resource(run(FAMILY, "dev", PreviewProvider(), preview=True), BUCKET).outputs
+    outputs = resource(run(PROGRAM, "dev", PreviewProvider(), preview=True), BUCKET).outputs
     assert outputs["bucket"] == "application-data"
     assert outputs["arn"] == UNKNOWN
     assert "forceDestroy" not in outputs
 
 
 def test_component_has_registered_outputs() -> None:
-    deployment = run(FAMILY, "dev", FakeProvider(), preview=False)
-    storage = resource(deployment, "urn:pulumi:dev::family::demo:parts:Application$demo:parts:Storage::storage")
+    deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
+    storage = resource(deployment, "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage")
     assert storage.outputs == {"name": "application-data"}
 
 
 def test_repeated_run_is_equal_and_restores_the_process() -> None:
     before = (Path.cwd(), list(sys.path), set(sys.modules) & {"parts"}, list(sys.argv))
-    first = run(FAMILY, "dev", FakeProvider(), preview=False)
-    second = run(FAMILY, "dev", FakeProvider(), preview=False)
+    first = run(PROGRAM, "dev", FakeProvider(), preview=False)
+    second = run(PROGRAM, "dev", FakeProvider(), preview=False)
     assert first == second
     assert (Path.cwd(), list(sys.path), set(sys.modules) & {"parts"}, list(sys.argv)) == before
 
@@ -119,13 +119,13 @@ def test_program_runs_in_its_folder_with_its_modules(write: Write) -> None:
     program = write(
         "import os\nimport parts\npulumi.export('values', [os.getcwd(), parts.WORD])\n", **{"parts.py": "WORD = 'own'\n"}
     )
-    run(FAMILY, "dev", FakeProvider(), preview=False)
+    run(PROGRAM, "dev", FakeProvider(), preview=False)
     assert run(program, "dev", FakeProvider(), preview=False).exports["values"] == [os.fspath(program), "own"]
 
 
 def test_on_resource_is_called_in_order() -> None:
     urns: list[str] = []
-    deployment = run(FAMILY, "dev", FakeProvider(), preview=False, on_resource=lambda item: urns.append(item.registration.urn))
+    deployment = run(PROGRAM, "dev", FakeProvider(), preview=False, on_resource=lambda item: urns.append(item.registration.urn))
     assert urns == [item.registration.urn for item in deployment.resources]
 
 

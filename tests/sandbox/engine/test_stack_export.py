@@ -10,13 +10,13 @@ import pytest
 from sandbox.engine.stack_export import deployment_file, export
 from sandbox.engine.types import Deployment, Registration, Resource
 
-FAMILY = Path(__file__).parents[1] / "programs" / "family"
-STACK = "urn:pulumi:dev::family::pulumi:pulumi:Stack::family-dev"
+PROGRAM = Path(__file__).parents[1] / "programs" / "nested_components"
+STACK = "urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev"
 
 
 @pytest.fixture(scope="module")
 def written() -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(export(FAMILY, "dev"))
+    document: dict[str, Any] = json.loads(export(PROGRAM, "dev"))
     return document
 
 
@@ -59,7 +59,7 @@ def test_resource_members(written: dict[str, Any]) -> None:
 
 
 def test_export_is_deterministic() -> None:
-    assert export(FAMILY, "dev") == export(FAMILY, "dev")
+    assert export(PROGRAM, "dev") == export(PROGRAM, "dev")
 
 
 def test_secret_values_are_redacted() -> None:

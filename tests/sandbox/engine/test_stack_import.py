@@ -16,7 +16,7 @@ from sandbox.engine.types import UNKNOWN
 from sandbox.errors import SandboxError
 
 ROOT = Path(__file__).resolve().parents[3]
-FAMILY = Path(__file__).parents[1] / "programs" / "family"
+PROGRAM = Path(__file__).parents[1] / "programs" / "nested_components"
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
 URN = "urn:pulumi:dev::shop::"
 STACK = {"urn": f"{URN}pulumi:pulumi:Stack::shop-dev", "type": "pulumi:pulumi:Stack", "outputs": {"open": True}}
@@ -45,13 +45,13 @@ def exported(tmp_path: Path, *rows: dict[str, Any], **more: Any) -> Path:
 
 
 def test_export_is_read_back(tmp_path: Path) -> None:
-    file = tmp_path / "family.json"
-    file.write_text(export(FAMILY, "dev"))
+    file = tmp_path / "shop.json"
+    file.write_text(export(PROGRAM, "dev"))
     project, deployment = stack_import.read(file)
-    assert (project.name, project.stack, deployment.exports["bucket"]) == ("family", "dev", "application-data")
+    assert (project.name, project.stack, deployment.exports["bucket"]) == ("shop", "dev", "application-data")
     policies = {row.registration.name: row for row in deployment.resources if "bucketPolicy" in row.registration.type}
     policy = policies["storage"].registration
-    storage = "urn:pulumi:dev::family::demo:parts:Application$demo:parts:Storage"
+    storage = "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage"
     assert policy.parent == f"{storage}::storage"
     assert policy.property_dependencies["bucket"] == (f"{storage}$aws:s3/bucket:Bucket::storage",)
     assert policy.source == "parts.py:15"

@@ -15,9 +15,9 @@ import asyncpg
 import pytest
 import redis
 
+from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
 from sandbox.local import servers
-from sandbox.local.run_state import ProcessRecord
 
 _TIMEOUT_S = 20.0
 
@@ -26,6 +26,10 @@ _TIMEOUT_S = 20.0
 def database() -> Iterator[servers.Postgres]:
     with servers.postgres() as server:
         yield server
+
+
+def recorded_server(record: Path) -> ProcessRecord:
+    return ProcessRecord(**json.loads(record.read_text())["server"])
 
 
 def until(condition: Callable[[], bool]) -> bool:
@@ -86,10 +90,10 @@ def test_postgres_does_not_run_as_root(database: servers.Postgres) -> None:
 
 
 def test_stopped_server_leaves_no_process_and_no_folder() -> None:
-    started: list[ProcessRecord] = []
-    with servers.postgres(on_start=lambda name, pid, _: started.append(ProcessRecord.of(name, pid))) as server:
-        assert started[0].alive()
-    assert not started[0].alive()
+    with servers.postgres() as server:
+        process = recorded_server(server.folder / "owner.json")
+        assert process.alive()
+    assert not process.alive()
     assert not server.folder.exists()
 
 
@@ -102,7 +106,7 @@ def test_record_of_another_user_stops_no_process(
     victim = subprocess.Popen(["sleep", "60"])
     try:
         dead = ProcessRecord.of("owner", os.getpid())
-        record = tmp_path / "gatehouse-redis-evil" / "owner.json"
+        record = tmp_path / "gatehouse-server-evil" / "owner.json"
         record.parent.mkdir()
         owner = {**asdict(dead), "pid": 2**22 - 1}
         record.write_text(json.dumps({"owner": owner, "server": asdict(ProcessRecord.of("redis", victim.pid))}))
@@ -141,25 +145,25 @@ def test_missing_redis_error_says_what_to_install(monkeypatch: pytest.MonkeyPatc
         pass
 
 
-def test_servers_exit_with_a_killed_parent() -> None:
+def test_servers_exit_with_a_killed_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     code = """
-import sys, threading
+import threading
 from sandbox.local import servers
-def record(name, pid, folder): print(pid, folder, flush=True)
-with servers.postgres(on_start=record), servers.redis(on_start=record):
+with servers.postgres(), servers.redis():
     print("ready", flush=True)
     threading.Event().wait()
 """
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    rows = []
-    while (line := parent.stdout.readline().strip()) != "ready":
-        assert line, "the parent ended early"
-        pid, folder = line.split(" ", 1)
-        rows.append((ProcessRecord.of("server", int(pid)), Path(folder)))
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    parent.stdout.close()
-    assert until(lambda: not any(process.alive() for process, _ in rows))
-    with servers.postgres(), servers.redis():
-        assert [folder.exists() for _, folder in rows] == [False, False]
+    # Not tmp_path: the path of a Unix socket has at most 107 bytes, and PostgreSQL does not run as root.
+    folder = Path(tempfile.mkdtemp(prefix="servers-"))
+    folder.chmod(0o755)
+    command, env = [sys.executable, "-c", code], {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        processes = [recorded_server(record) for record in folder.glob("*/owner.json")]
+        assert [process.alive() for process in processes] == [True, True]
+        parent.send_signal(signal.SIGKILL)
+    assert until(lambda: not any(process.alive() for process in processes))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    servers.clean_up()
+    folder.rmdir()  # fails unless the folders of both servers are deleted

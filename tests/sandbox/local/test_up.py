@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
-from sandbox.local.run_state import ProcessRecord, RunState, RunStateFile, down
+from sandbox.local.run_state import RunState, RunStateFile, down
 from sandbox.paths import REPOSITORY, write_private
 
 _TIMEOUT_S = 120.0
@@ -33,9 +34,9 @@ def sandbox(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
 
 
-def write_state(home: Path, owner: ProcessRecord, *children: ProcessRecord, folders: tuple[str, ...] = ()) -> None:
+def write_state(home: Path, owner: ProcessRecord, *children: ProcessRecord) -> None:
     """Write the state file of a run."""
-    write_private(home / "run.json", json.dumps(asdict(RunState(owner, "dev", children, folders))))
+    write_private(home / "run.json", json.dumps(asdict(RunState(owner, "dev", children))))
 
 
 def exited() -> ProcessRecord:
@@ -50,11 +51,9 @@ def test_second_up_is_rejected(tmp_path: Path, sleeper: "subprocess.Popen[bytes]
 
 
 def test_up_cleans_up_after_a_crash(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    write_state(tmp_path, exited(), ProcessRecord.of("gateway", sleeper.pid), folders=(str(folder),))
+    write_state(tmp_path, exited(), ProcessRecord.of("gateway", sleeper.pid))
     assert RunStateFile(tmp_path).claim("dev") == [f"gateway ({sleeper.pid})"]
-    assert (sleeper.wait(), folder.exists()) == (-signal.SIGTERM, False)
+    assert sleeper.wait() == -signal.SIGTERM
 
 
 def test_reused_process_id_is_not_signalled(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:

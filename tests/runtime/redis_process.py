@@ -1,0 +1,12 @@
+"""The process of a Redis server that a test stops or kills."""
+
+from typing import Any
+
+from redis import Redis
+
+
+def redis_pid(url: str) -> int:
+    """The id of the server process."""
+    with Redis.from_url(url) as client:
+        info: Any = client.info("server")
+    return int(info["process_id"])

@@ -1,0 +1,139 @@
+"""The emulator rejects invalid resources and requests of web pages. test_prod_stack.py reads valid resources."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from sandbox.emulator.request import CreateRequest
+from sandbox.emulator.resource_type import ResourceType, create
+from sandbox.emulator.resources import RESOURCE_TYPES
+from sandbox.emulator.server import Emulator
+from sandbox.engine.program import run
+from sandbox.engine.providers import FakeProvider
+from sandbox.engine.types import UNKNOWN, Registration
+from sandbox.errors import SandboxError
+from sandbox.paths import REPOSITORY
+
+REGION = "eu-west-1"
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    """An empty emulator."""
+    with Emulator.start() as started:
+        yield started
+
+
+def declared(kind: str, inputs: dict[str, Any]) -> Registration:
+    return Registration(f"urn:pulumi:dev::shop::{kind}::one", kind, "one", True, "", inputs)
+
+
+def error(emulator: Emulator, kind: str, inputs: dict[str, Any]) -> str:
+    with pytest.raises(SandboxError) as caught:
+        emulator.create(declared(kind, inputs))
+    return caught.value.message
+
+
+def test_every_type_is_deployed_by_a_test() -> None:
+    """RDS Proxy and service discovery are off in the stacks; test_rds_proxy and test_core_stack deploy them."""
+    stacks = (run(REPOSITORY, stack, FakeProvider(), preview=False) for stack in ("staging", "prod"))
+    deployed = {item.registration.type for deployment in stacks for item in deployment.resources}
+    assert set(RESOURCE_TYPES) - deployed == {
+        "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace",
+        "aws:servicediscovery/service:Service",
+        "aws:rds/proxy:Proxy",
+        "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup",
+        "aws:rds/proxyTarget:ProxyTarget",
+    }
+
+
+def test_unknown_type_is_rejected(emulator: Emulator) -> None:
+    assert error(emulator, "aws:mq/broker:Broker", {}) == (
+        "urn:pulumi:dev::shop::aws:mq/broker:Broker::one: the resource type aws:mq/broker:Broker is not "
+        "emulated. Add it to sandbox/emulator/resources/, or remove the resource from this stack."
+    )
+
+
+def test_invalid_input_is_rejected(emulator: Emulator) -> None:
+    message = error(emulator, "aws:iam/role:Role", {"name": "r", "assumeRolePolicy": "", "description": "x" * 1001})
+    assert message.startswith(
+        "urn:pulumi:dev::shop::aws:iam/role:Role::one: property assumeRolePolicy: "
+        "invalid parameters for create_role of the AWS API:"
+    )
+
+
+def test_invalid_enum_value_is_rejected(emulator: Emulator) -> None:
+    message = error(emulator, "aws:kms/key:Key", {"keyUsage": "PARTY"})
+    assert "property keyUsage is 'PARTY'; valid values: SIGN_VERIFY" in message
+
+
+def test_unknown_nested_property_is_rejected(emulator: Emulator) -> None:
+    inputs = {"bucket": "data", "rule": {"objectOwnership": "BucketOwnerEnforced", "color": "red"}}
+    message = error(emulator, "aws:s3/bucketOwnershipControls:BucketOwnershipControls", inputs)
+    assert "property rule[0].color has no member in OwnershipControlsRule of the AWS API" in message
+
+
+def test_api_error_is_reported(emulator: Emulator) -> None:
+    message = error(emulator, "aws:kms/alias:Alias", {"name": "alias/mine", "targetKeyId": "x"})
+    assert message.endswith("AWS (emulated) rejects create_alias: NotFoundException: Invalid keyId x")
+
+
+def test_unused_input_is_rejected(emulator: Emulator) -> None:
+    message = error(emulator, "aws:s3/bucket:Bucket", {"bucket": "another", "acl": "private"})
+    assert "the emulator does not support these inputs of aws:s3/bucket:Bucket: acl." in message
+
+
+def test_unknown_value_is_rejected(emulator: Emulator) -> None:
+    message = error(emulator, "aws:sns/topic:Topic", {"name": UNKNOWN})
+    assert message.endswith("property name is unknown: the resource that it comes from has no such output.")
+
+
+def test_import_is_rejected(emulator: Emulator) -> None:
+    registration = Registration("urn:x", "aws:s3/bucket:Bucket", "x", True, "", {}, import_id="old")
+    with pytest.raises(SandboxError, match="'old' cannot be read or imported: the emulator starts empty"):
+        emulator.create(registration)
+
+
+def test_unknown_output_is_rejected(emulator: Emulator) -> None:
+    registration = declared("aws:sns/topic:Topic", {})
+    request = CreateRequest(registration, region=REGION, tags={}, client=emulator.client)
+    resource_type = ResourceType(create=lambda _: ("x", {"arnn": "x"}))
+    with pytest.raises(SandboxError, match="aws:sns/topic:Topic of pulumi-aws has no such outputs: arnn"):
+        create(resource_type, request)
+
+
+def test_port_in_use_is_rejected(emulator: Emulator) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(SandboxError, match=f"Port {port} is in use, so the AWS emulator cannot listen on it"):
+            Emulator.start(port)
+
+
+def test_second_emulator_is_rejected(emulator: Emulator) -> None:
+    with pytest.raises(SandboxError, match="An emulator already runs in this process"):
+        Emulator.start()
+
+
+def test_endpoint_is_local(emulator: Emulator) -> None:
+    assert emulator.endpoint.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("POST", "/moto-api/reset", {}),
+        ("GET", "/moto-api/data.json", {}),
+        ("GET", "/moto-api/", {"Origin": "http://evil.example"}),
+        ("POST", "/", {"Origin": "http://evil.example", "X-Amz-Target": "secretsmanager.ListSecrets"}),
+        ("GET", "/", {"Host": "evil.example"}),
+        ("GET", "/", {"Host": "evil.example:5555"}),
+    ],
+)
+def test_web_pages_cannot_use_the_emulator(emulator: Emulator, method: str, path: str, headers: dict[str, str]) -> None:
+    reply = requests.request(method, emulator.endpoint + path, headers=headers, timeout=5)
+    assert (reply.status_code, "Access-Control-Allow-Origin" in reply.headers) == (403, False)

@@ -1,1 +1,0 @@
-"""Code of a function, for its zip."""
