@@ -237,8 +237,10 @@ def test_function_code_and_settings(deployed: tuple[Emulator, Deployment]) -> No
     emulator, deployment = deployed
     client, name = emulator.client("lambda", REGION), {"FunctionName": "gatehouse-prod-rotate"}
     function = client.get_function_configuration(**name)
-    declared = next(row.registration for row in deployment.resources if row.id == "gatehouse-prod-rotate")
-    code = zip_bytes(declared.inputs["code"])
+    functions = {
+        row.id: row.registration for row in deployment.resources if row.registration.type == "aws:lambda/function:Function"
+    }
+    code = zip_bytes(functions["gatehouse-prod-rotate"].inputs["code"])
     assert "rotate.py" in zipfile.ZipFile(io.BytesIO(code)).namelist()
     assert function["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode()
     assert function["DeadLetterConfig"] == {"TargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:gatehouse-prod-rotate-failed"}
