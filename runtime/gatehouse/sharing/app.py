@@ -1,23 +1,67 @@
-"""The sharing service: its start page and operational endpoints. Secret links cannot be created yet."""
+"""The sharing service: pages and API with which recipients open links, and operational endpoints."""
 
 from __future__ import annotations
 
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import parse_qsl, quote
+
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from gatehouse.clock import rfc3339
+from gatehouse.errors import BadRequest, CrossSite, GatehouseError, MethodNotAllowed, NotFound, Unavailable
 from gatehouse.http import asgi
 from gatehouse.http.health import Probes
-from gatehouse.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, page, style_route, unexpected
+from gatehouse.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, unexpected
+from gatehouse.http.validation import decode_body, invalid
 from gatehouse.observability import Observer
 from gatehouse.settings import SharingSettings
+from gatehouse.sharing.link_token import LinkToken, parse
+from gatehouse.sharing.links import (
+    Client,
+    LinkNotFound,
+    LinkService,
+    Opened,
+    OpenedItem,
+    PassphraseRequired,
+    TooManyAttempts,
+    WrongPassphrase,
+    claim_id_of,
+)
+from gatehouse.sharing.models import PASSPHRASE_CHARS_MAX, TEXT_BYTES_MAX
+from gatehouse.sharing.pages import STATIC, Pages, display_name
 from gatehouse.sharing.repository import SecretRepository
+from gatehouse.sharing.texts import language
 
-_PAGE = "<p>To open a secret that was shared with you, use the complete link.</p>"
-_NOT_FOUND = "<p>This link does not exist, was used, or has expired. Request a new link from the sender.</p>"
-_METHOD_NOT_ALLOWED = "<p>The method is not allowed for this page.</p>"
+BODY_BYTES_MAX = 8192
+_NONCE_BYTES = 24
+_FORM_FIELDS = frozenset({"link", "passphrase", "csrf", "claim"})
+_FORM = "application/x-www-form-urlencoded"
+_FILE_POLICY = "sandbox; default-src 'none'"
+#: Items up to this size in total are part of the JSON response.
+INLINE_BYTES_MAX = 1024 * 1024
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class OpenLink(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of the endpoints of /v1/links. `claim`: chosen by the client, so that it can repeat a request."""
+
+    link: str
+    passphrase: str = ""
+    claim: str = ""
+    item: int = 0
+
+    def __repr__(self) -> str:
+        return "OpenLink(...)"
+
+
+_decoder = msgspec.json.Decoder(OpenLink)
 
 
 def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
@@ -30,27 +74,303 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     )
 
 
-def create(*, probes: Probes, observer: Observer, https: bool, scraped: bool = True) -> ASGIApp:
-    """ASGI application. `https`: the public URL uses https, so HSTS is sent. `scraped`: /metrics is served."""
+def create(
+    *,
+    probes: Probes,
+    observer: Observer,
+    https: bool,
+    scraped: bool = True,
+    links: LinkService | None = None,
+    addresses: asgi.ClientAddresses | None = None,
+) -> asgi.App:
+    """ASGI application.
+
+    https: the public URL uses https, so HSTS and Secure cookies are sent. scraped: /metrics is served.
+    links: opens links; None if no table is configured: then every link is unknown.
+    addresses: determines the client address behind trusted proxies.
+    """
+    recipients = Recipients(links, addresses or asgi.ClientAddresses(()), https=https)
     app = Starlette(
         routes=[
-            LoggedRoute("/", _page, methods=["GET"]),
-            style_route(),
+            LoggedRoute("/", recipients.start, methods=["GET", "POST"]),
+            LoggedRoute("/s/{link}", recipients.link, methods=["GET", "POST"]),
+            LoggedRoute("/s/{link}/items/{item:int}", recipients.download, methods=["POST"]),
+            LoggedRoute("/s/{link}/acknowledge", recipients.acknowledge, methods=["POST"]),
+            LoggedRoute("/v1/links/lookup", recipients.api_look_up, methods=["POST"]),
+            LoggedRoute("/v1/links/open", recipients.api_open, methods=["POST"]),
+            LoggedRoute("/v1/links/items", recipients.api_item, methods=["POST"]),
+            LoggedRoute("/v1/links/acknowledge", recipients.api_acknowledge, methods=["POST"]),
+            *(LoggedRoute(path, _static, methods=["GET"]) for path in STATIC),
             *operational_routes(probes, observer, scraped=scraped),
         ],
-        exception_handlers={HTTPException: _http_error, Exception: unexpected},
+        exception_handlers={HTTPException: _http_error, GatehouseError: _error, Exception: unexpected},
     )
     app.router.redirect_slashes = False
     return RequestContextMiddleware(app, observer, https=https)
 
 
-async def _page(request: Request) -> Response:
-    return page("Gatehouse: shared secrets", _PAGE)
+class Recipients:
+    """Handlers of pages and of the API for programs. A GET or HEAD never changes anything."""
+
+    def __init__(self, links: LinkService | None, addresses: asgi.ClientAddresses, *, https: bool) -> None:
+        self._links = links
+        self._addresses = addresses
+        self._https = https
+        self._cookie = "__Host-csrf" if https else "csrf"
+
+    async def start(self, request: Request) -> Response:
+        pages = _pages(request)
+        if request.method != "POST":
+            return pages.start()
+        form = await _form(request)
+        token = parse(form.get("link", ""))
+        if token is None:
+            return pages.start(pages.texts["bad_link"])
+        return await self._link_page(request, token.path, value=form["link"].strip())
+
+    async def link(self, request: Request) -> Response:
+        path = request.path_params["link"]
+        if request.method != "POST":
+            return await self._link_page(request, path)
+        form = await self._checked_form(request)
+        token = self._token(form, path)
+        if token is None:
+            return await self._link_page(request, path, error="bad_link", status=400)
+        try:
+            opened = await self._service.open(token, form.get("passphrase", ""), self._claim(form, path), self._client(request))
+        except (PassphraseRequired, WrongPassphrase, TooManyAttempts) as exc:
+            response = await self._link_page(request, path, value=form["link"], error=exc.code, status=exc.status, exc=exc)
+            if isinstance(exc, TooManyAttempts):
+                response.headers["Retry-After"] = str(exc.retry_after_s)
+            return response
+        text = await self._text(opened)
+        if text is None and len(opened.items) == 1:
+            return await self._file(opened, opened.items[0])
+        fields = [
+            ("link", form["link"]),
+            ("passphrase", form.get("passphrase", "")),
+            ("csrf", form["csrf"]),
+            ("claim", form["claim"]),
+        ]
+        return _pages(request).revealed(opened, path, text, fields)
+
+    async def download(self, request: Request) -> Response:
+        path = request.path_params["link"]
+        form = await self._checked_form(request)
+        token = self._token(form, path)
+        if token is None:
+            raise LinkNotFound
+        opened = await self._service.open(token, form.get("passphrase", ""), self._claim(form, path), self._client(request))
+        return await self._file(opened, _item(opened, request.path_params["item"]))
+
+    async def acknowledge(self, request: Request) -> Response:
+        path = request.path_params["link"]
+        form = await self._checked_form(request)
+        token = self._token(form, path)
+        if token is None:
+            raise LinkNotFound
+        await self._service.acknowledge(token, self._claim(form, path), self._client(request))
+        return _pages(request).acknowledged()
+
+    async def api_look_up(self, request: Request) -> Response:
+        """Show what is known of a link without taking a use."""
+        _, token = await self._body(request)
+        secret, link = await self._service.look_up(token, self._client(request))
+        return JSONResponse(
+            {
+                "sender": secret.sender,
+                "created_at": rfc3339(secret.created_at),
+                "expires_at": rfc3339(secret.expires_at),
+                "uses": link.uses,
+                "uses_max": link.uses_max,
+                "passphrase": bool(link.salt),
+                "end_to_end": secret.end_to_end,
+            }
+        )
+
+    async def api_open(self, request: Request) -> Response:
+        """Take one use and return the content. Files are included up to 1 MiB in total."""
+        body, token = await self._body(request)
+        claim = body.claim or secrets.token_hex(16)
+        opened = await self._service.open(token, body.passphrase, claim_id_of(claim, token.path), self._client(request))
+        inline = sum(item.size for item in opened.items) <= INLINE_BYTES_MAX
+        items = []
+        for item in opened.items:
+            entry: dict[str, object] = {"name": item.name, "media_type": item.media_type, "size": item.size}
+            if inline:
+                content = await self._read(opened, item)
+                if item.name or opened.secret.end_to_end:
+                    entry["content_base64"] = msgspec.to_builtins(content)
+                else:
+                    entry["text"] = content.decode("utf-8", "replace")
+            items.append(entry)
+        return JSONResponse({"claim": claim, "end_to_end": opened.secret.end_to_end, "items": items})
+
+    async def api_item(self, request: Request) -> Response:
+        """Return one item of a claim as bytes."""
+        body, token = await self._body(request)
+        if not body.claim:
+            raise invalid("body.claim", "is missing", "send the claim of POST /v1/links/open")
+        claim = claim_id_of(body.claim, token.path)
+        opened = await self._service.open(token, body.passphrase, claim, self._client(request))
+        return await self._file(opened, _item(opened, body.item))
+
+    async def api_acknowledge(self, request: Request) -> Response:
+        """Confirm that the content of a claim was received."""
+        body, token = await self._body(request)
+        await self._service.acknowledge(token, claim_id_of(body.claim, token.path), self._client(request))
+        return Response(status_code=204)
+
+    @property
+    def _service(self) -> LinkService:
+        if self._links is None:
+            raise LinkNotFound
+        return self._links
+
+    def _client(self, request: Request) -> Client:
+        peer = request.client.host if request.client else "unknown"
+        address = self._addresses.client(peer, request.headers.getlist("x-forwarded-for"))
+        return Client(address, request.state.request_id)
+
+    async def _link_page(
+        self,
+        request: Request,
+        path: str,
+        *,
+        value: str = "",
+        error: str = "",
+        status: int = 200,
+        exc: GatehouseError | None = None,
+    ) -> Response:
+        pages = _pages(request)
+        secret, link = await self._service.find(path)
+        csrf = _cookie(request, self._cookie) or secrets.token_urlsafe(_NONCE_BYTES)
+        hidden = [("csrf", csrf), ("claim", secrets.token_urlsafe(_NONCE_BYTES))]
+        text = pages.texts[error] if error else ""
+        if isinstance(exc, TooManyAttempts):
+            text = text.format(minutes=max(1, round(exc.retry_after_s / 60)))
+        response = pages.link(secret, link, path, hidden, value=value, error=text, status=status)
+        response.set_cookie(self._cookie, csrf, path="/", secure=self._https, httponly=True, samesite="strict")
+        return response
+
+    async def _checked_form(self, request: Request) -> dict[str, str]:
+        """The form of a request of the link's page. Raises CrossSite, BadRequest."""
+        site = request.headers.get("sec-fetch-site")
+        if site is not None and site != "same-origin":
+            raise CrossSite
+        form = await _form(request)
+        cookie = _cookie(request, self._cookie)
+        if not cookie or not hmac.compare_digest(cookie.encode(), form.get("csrf", "").encode()):
+            raise CrossSite
+        if not form.get("claim"):
+            raise BadRequest
+        return form
+
+    def _token(self, form: Mapping[str, str], path: str) -> LinkToken | None:
+        token = parse(form.get("link", ""))
+        return token if token is not None and token.path == path else None
+
+    def _claim(self, form: Mapping[str, str], path: str) -> str:
+        return claim_id_of(form["claim"], path)
+
+    async def _body(self, request: Request) -> tuple[OpenLink, LinkToken]:
+        """The JSON body and its link. Raises BadRequest, LinkNotFound."""
+        content = await asgi.read_body(request.receive, BODY_BYTES_MAX, request.headers.get("content-length", ""))
+        asgi.check_json(request.headers.getlist("content-type"))
+        body = decode_body(_decoder, content)
+        if len(body.passphrase) > PASSPHRASE_CHARS_MAX:
+            raise invalid("body.passphrase", "is too long", f"send at most {PASSPHRASE_CHARS_MAX} characters")
+        token = parse(body.link)
+        if token is None:
+            raise invalid("body.link", "is not a complete link", "send the whole link, including the part after #")
+        return body, token
+
+    async def _text(self, opened: Opened) -> bytes | None:
+        """The text of a secret, its first item without a name; None if it has files only."""
+        item = next((item for item in opened.items if not item.name), None)
+        return None if item is None or item.size > 2 * TEXT_BYTES_MAX else await self._read(opened, item)
+
+    async def _read(self, opened: Opened, item: OpenedItem) -> bytes:
+        return b"".join([chunk async for chunk in self._service.read(item, opened.content_key)])
+
+    async def _file(self, opened: Opened, item: OpenedItem) -> Response:
+        """A download that a browser never displays, whatever its name and type."""
+        name = display_name(item.name) or "secret.txt"
+        return StreamingResponse(
+            self._service.read(item, opened.content_key),
+            media_type="application/octet-stream",
+            headers={
+                "Content-Length": str(item.size),
+                "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+                "Content-Security-Policy": _FILE_POLICY,
+            },
+        )
+
+
+def _item(opened: Opened, number: int) -> OpenedItem:
+    if not 0 <= number < len(opened.items):
+        raise NotFound("The secret has no such item.")
+    return opened.items[number]
+
+
+def _pages(request: Request) -> Pages:
+    return Pages(language(request.headers.get("accept-language", "")))
+
+
+def _cookie(request: Request, name: str) -> str:
+    value = request.cookies.get(name, "")
+    return value if len(value) == 4 * _NONCE_BYTES // 3 else ""
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form. Raises BadRequest for another type, unknown, repeated or too many fields."""
+    content = await asgi.read_body(request.receive, BODY_BYTES_MAX, request.headers.get("content-length", ""))
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise BadRequest
+    try:
+        pairs = parse_qsl(content.decode("ascii"), keep_blank_values=True, max_num_fields=len(_FORM_FIELDS), errors="strict")
+    except ValueError:
+        raise BadRequest from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs) or not _FORM_FIELDS.issuperset(fields):
+        raise BadRequest
+    return fields
+
+
+async def _static(request: Request) -> Response:
+    media_type, content = STATIC[request.url.path]
+    return Response(content, media_type=media_type, headers={"Cache-Control": "public, max-age=3600"})
+
+
+async def _error(request: Request, exc: Exception) -> Response:
+    """A problem document for programs, a page for people."""
+    assert isinstance(exc, GatehouseError)  # noqa: S101 - registered for this class
+    request.state.code, request.state.detail = exc.code, exc.detail
+    if request.url.path.startswith("/v1/"):
+        response = Response(asgi.problem(exc, request.state.request_id), exc.status, media_type="application/problem+json")
+    else:
+        response = _pages(request).message(_page_name(exc), exc.status)
+    if isinstance(exc, TooManyAttempts):
+        response.headers["Retry-After"] = str(exc.retry_after_s)
+    return response
+
+
+def _page_name(exc: GatehouseError) -> str:
+    if isinstance(exc, CrossSite):
+        return "cross_site"
+    if isinstance(exc, NotFound):
+        return "not_found"
+    if isinstance(exc, Unavailable):
+        return "unavailable"
+    return "bad_form"
 
 
 async def _http_error(request: Request, exc: Exception) -> Response:
-    if isinstance(exc, HTTPException) and exc.status_code == 405:
-        response: Response = page("Method not allowed", _METHOD_NOT_ALLOWED, 405)
+    assert isinstance(exc, HTTPException)  # noqa: S101 - registered for this class
+    api = request.url.path.startswith("/v1/")
+    if exc.status_code == 405:
+        error: GatehouseError = MethodNotAllowed()
+        response: Response = _pages(request).message("method", 405) if not api else await _error(request, error)
         response.headers["Allow"] = (exc.headers or {}).get("Allow", "GET, HEAD")
         return response
-    return page("Page not found", _NOT_FOUND, 404)
+    return await _error(request, NotFound("No endpoint has this path." if api else ""))

@@ -22,7 +22,10 @@ from gatehouse.crypto.token import SECRET_CHARS, base62
 from gatehouse.sharing.models import BASE62, ID_CHARS, LINK_CHARS
 
 PATH_CHARS = ID_CHARS + LINK_CHARS
-_TOKEN = re.compile(rf"(?:https?://[^\s#]{{1,200}}/s/)?([0-9A-Za-z]{{{PATH_CHARS}}})#([0-9A-Za-z]{{{SECRET_CHARS}}})", re.ASCII)
+_TOKEN = re.compile(
+    rf"(?:https?://[^\s#]{{1,200}}/s/)?([0-9A-Za-z]{{{PATH_CHARS}}})#([0-9A-Za-z]{{{SECRET_CHARS}}})(?:\.[\w-]{{1,100}})?",
+    re.ASCII,
+)
 FINGERPRINT_CHARS = 12
 
 
@@ -61,7 +64,10 @@ def parse_path(text: str) -> tuple[str, str] | None:
 
 
 def parse(text: str) -> LinkToken | None:
-    """Parse a complete link, with or without its URL; None for anything else. Spaces around it are ignored."""
+    """Parse a complete link, with or without its URL; None for anything else. Spaces around it are ignored.
+
+    The content key of an end-to-end link, which follows a dot, is ignored.
+    """
     match = _TOKEN.fullmatch(text.strip())
     if match is None:
         return None

@@ -1,0 +1,83 @@
+// The pages of links. They work without this script, which fills in the link, copies, hides, counts down and decrypts.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const fragment = location.hash.slice(1);
+const [linkSecret, contentKey] = fragment.split(".");
+
+// The part of the link after # never reaches the server by itself: put it into the form.
+for (const form of document.querySelectorAll("form[data-link]")) {
+  const field = form.elements.namedItem("link");
+  if (field && linkSecret && form.dataset.link) {
+    field.value = `${form.dataset.link}#${linkSecret}`;
+    field.required = false;
+    byId("link-field").hidden = true;
+  }
+  form.action += fragment ? `#${fragment}` : "";
+  form.addEventListener("submit", () => {
+    for (const button of form.querySelectorAll("button[data-once]")) {
+      setTimeout(() => { button.disabled = true; });
+    }
+  });
+}
+
+const remaining = byId("remaining");
+if (remaining) {
+  const end = Date.parse(remaining.dataset.end);
+  const format = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "always" });
+  const update = () => {
+    const seconds = Math.max(0, Math.round((end - Date.now()) / 1000));
+    const [amount, unit] = seconds >= 172800 ? [seconds / 86400, "day"] : seconds >= 7200 ? [seconds / 3600, "hour"]
+      : seconds >= 120 ? [seconds / 60, "minute"] : [seconds, "second"];
+    remaining.textContent = `(${format.format(Math.floor(amount), unit)})`;
+    if (seconds > 0) { setTimeout(update, seconds > 120 ? 30000 : 1000); }
+  };
+  update();
+}
+
+const secret = byId("secret");
+if (secret || byId("files")) {
+  // The link is used: remove its secret from the address bar and the history.
+  history.replaceState(null, "", location.pathname);
+}
+
+const bytes = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (character) => character.charCodeAt(0));
+
+async function decrypt(sealed) {
+  const key = await crypto.subtle.importKey("raw", bytes(contentKey), "AES-GCM", false, ["decrypt"]);
+  const data = bytes(sealed);
+  const parameters = { name: "AES-GCM", iv: data.slice(0, 12), additionalData: new TextEncoder().encode("gatehouse-e2e-v1") };
+  return new TextDecoder("utf-8", { fatal: true }).decode(await crypto.subtle.decrypt(parameters, key, data.slice(12)));
+}
+
+async function acknowledge() {
+  const form = byId("acknowledge");
+  if (form && form.dataset.automatic !== undefined) {
+    const reply = await fetch(form.action.split("#")[0], { method: "POST", body: new URLSearchParams(new FormData(form)) });
+    form.hidden = reply.ok;
+  }
+}
+
+async function present() {
+  if (secret.dataset.sealed) {
+    try {
+      secret.value = await decrypt(secret.dataset.sealed);
+      byId("encrypted").hidden = true;
+    } catch {
+      byId("decrypt-failed").hidden = false;
+      return;
+    }
+  }
+  byId("tools").hidden = false;
+  byId("copy").addEventListener("click", async () => {
+    await navigator.clipboard.writeText(secret.value);
+    byId("status").textContent = byId("copy").dataset.done;
+  });
+  byId("hide").addEventListener("click", (event) => {
+    const hidden = secret.classList.toggle("hidden");
+    event.currentTarget.setAttribute("aria-pressed", String(hidden));
+  });
+  await acknowledge();
+}
+
+if (secret) { present(); }
