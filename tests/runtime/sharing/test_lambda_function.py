@@ -39,7 +39,7 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.mark.requirement("SS-13")
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/"), ("HEAD", "/"), ("POST", "/"), ("GET", "/style.css"), ("GET", "/healthz"), ("GET", "/s/x")]
+    ("method", "path"), [("GET", "/"), ("HEAD", "/"), ("POST", "/"), ("GET", "/share.css"), ("GET", "/healthz"), ("GET", "/s/x")]
 )
 async def test_function_returns_response_of_container(function: Any, method: str, path: str) -> None:
     container = httpx.ASGITransport(sharing.build(load_sharing(ENVIRON)))

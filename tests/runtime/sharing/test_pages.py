@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.observability import Metrics, Observer, logger
+from gatehouse.observability import Observer
 from gatehouse.sharing.app import create
 from gatehouse.sharing.link_token import LinkToken
 from gatehouse.sharing.service import NewItem
@@ -26,7 +26,7 @@ PASSPHRASE = "a long passphrase"
 @pytest.fixture
 async def browser(sharing: Sharing) -> AsyncIterator[httpx.AsyncClient]:
     """A client with cookies."""
-    app = create(probes=[], observer=Observer("sharing", logger("error"), Metrics()), https=True, links=sharing.links)
+    app = create(probes=[], observer=Observer("sharing", "error", "test"), https=True, links=sharing.links)
     transport: Any = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
         yield client
