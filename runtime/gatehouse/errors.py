@@ -106,7 +106,7 @@ class IdempotencyKeyReused(GatehouseError):
 
 
 class PreconditionFailed(GatehouseError):
-    code, status, title = "precondition_failed", 412, "The key has changed since it was read"
+    code, status, title = "precondition_failed", 412, "The resource has changed since it was read"
 
 
 class PreconditionRequired(GatehouseError):

@@ -51,6 +51,9 @@ def _check_key_prefix(value: str) -> str:
     return value
 
 
+_ROLES = ("owner", "operator", "issuer", "auditor", "service", "secrets:create", "secrets:read", "secrets:revoke")
+
+
 def _check_issuer(value: str) -> str:
     if value and not re.fullmatch(r"https://[^/\s]+\S*|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value):
         raise ValueError("must be an https:// URL (http:// for localhost only)")
@@ -59,7 +62,7 @@ def _check_issuer(value: str) -> str:
 
 def _parse_oidc_roles(value: str) -> tuple[tuple[str, str], ...]:
     pairs = tuple((name.strip(), role.strip()) for name, _, role in (part.rpartition("=") for part in value.split(",")))
-    if any(not name or role not in {"owner", "operator", "issuer", "auditor", "service"} for name, role in pairs):
+    if any(not name or role not in _ROLES for name, role in pairs):
         raise ValueError("must be comma-separated value=role, such as platform=owner,on-call=operator")
     return pairs
 
@@ -107,7 +110,12 @@ class SharingSettings(BaseModel):
     environment: Annotated[str, Field(min_length=1, max_length=32)]
     """Name of the deployment, such as dev, staging or prod. Used only as a label in logs and metrics."""
     secret_links_table: str = ""
-    """DynamoDB table of secret links. The sharing service is ready only if it can read the table."""
+    """DynamoDB table of secrets and links. The sharing service is ready only if it can read the table. Secret sharing also
+    requires GATEHOUSE_SECRETS_BUCKET, GATEHOUSE_SECRETS_KEY and GATEHOUSE_SHARING_URL."""
+    secrets_bucket: str = ""
+    """S3 bucket of the encrypted content of secrets, with versioning."""
+    secrets_key: str = ""
+    """KMS key that encrypts the data keys of secrets: ID, ARN or alias of a symmetric key."""
     sharing_url: str = ""
     """Public URL of the sharing service. With https://, responses contain Strict-Transport-Security."""
     log_level: Level = "info"
@@ -228,8 +236,8 @@ class Settings(SharingSettings, ConnectionSettings):
     oidc_claim: str = "groups"
     """Claim that contains the roles, as a string or list. Dots address nested claims, as in realm_access.roles."""
     oidc_roles: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_parse_oidc_roles)] = ()
-    """Comma-separated mapping of claim values to roles (owner, operator, issuer, auditor, service):
-    platform=owner,on-call=operator. Required with GATEHOUSE_OIDC_ISSUER."""
+    """Comma-separated mapping of claim values to roles (owner, operator, issuer, auditor, service,
+    secrets:create, secrets:read, secrets:revoke): platform=owner,on-call=operator. Required with GATEHOUSE_OIDC_ISSUER."""
 
     session_idle_timeout_s: Annotated[int, Field(ge=60, le=43_200)] = 900
     """Idle timeout of browser sessions at the console, in seconds."""
@@ -281,6 +289,8 @@ class Settings(SharingSettings, ConnectionSettings):
     body_max_bytes: Annotated[int, Field(ge=1024, le=10_485_760)] = 65_536
     """Maximum size of request bodies of the management API and the verify endpoints, in bytes. Bodies to Cores are streamed
     without a limit."""
+    sharing_file_max_bytes: Annotated[int, Field(ge=0, le=104_857_600)] = 10_485_760
+    """Maximum size of the files of a secret in total, in bytes. The console holds them in memory. 0 allows text only."""
     key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
     """Number of key records that a worker caches. The least recently used are evicted."""
 
@@ -313,6 +323,8 @@ class Settings(SharingSettings, ConnectionSettings):
             raise ValueError("GATEHOUSE_OIDC_ISSUER requires GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES")
         if self.session_idle_timeout_s > self.session_max_age_s:
             raise ValueError("GATEHOUSE_SESSION_IDLE_TIMEOUT_S must not exceed GATEHOUSE_SESSION_MAX_AGE_S")
+        if bool(self.secrets_bucket) != bool(self.secrets_key):
+            raise ValueError("GATEHOUSE_SECRETS_BUCKET and GATEHOUSE_SECRETS_KEY must be set together")
         return self
 
 

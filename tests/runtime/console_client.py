@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -101,10 +101,11 @@ def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_d
 
 
 @asynccontextmanager
-async def open_console(database: Database) -> AsyncIterator[Console]:
-    """A console on this database until the end of the block."""
+async def open_console(database: Database, **changes: Any) -> AsyncIterator[Console]:
+    """A console on this database until the end of the block. `changes`: of its dependencies."""
     log = LogRecorder()
     dependencies, pool = create_dependencies(database, log)
+    dependencies = replace(dependencies, **changes)
     transport = httpx.ASGITransport(console_asgi.create(dependencies), client=("192.0.2.7", 4711))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:

@@ -9,7 +9,7 @@ import asyncio
 import json
 
 from gatehouse.audit.chain import GENESIS, details_json, first_break, row_hash
-from gatehouse.audit.models import ALL_EVENTS, AuditEvent, AuditFilter, AuditRow, Checkpoint, UncheckpointedRange
+from gatehouse.audit.models import ALL_EVENTS, AuditAction, AuditEvent, AuditFilter, AuditRow, Checkpoint, UncheckpointedRange
 from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, Row
 from gatehouse.db.statements import Conditions, RowMapping, placeholders
@@ -71,6 +71,14 @@ class AuditRepository:
         where.add("seq > {}", after)
         statement = f"{_SELECT}{where} ORDER BY seq LIMIT {where.bind(size)}"
         return tuple(_row(row) for row in await self._pool.fetch(statement, *where.values))
+
+    async def count_by_detail(self, target_id: str, action: AuditAction, detail: str) -> dict[str, int]:
+        """Number of events of a target by the value of a detail, such as denied attempts by link."""
+        statement = (
+            "SELECT coalesce(details ->> $3, '') AS value, count(*) AS number FROM audit_event"
+            " WHERE target_id = $1 AND action = $2 GROUP BY 1"
+        )
+        return {row["value"]: row["number"] for row in await self._pool.fetch(statement, target_id, action.value, detail)}
 
     async def verify(self) -> tuple[int, int | None]:
         """Number of rows read, and the sequence number of the first row that breaks the chain or None. Stops at a break."""

@@ -39,6 +39,12 @@ from gatehouse.operations import features
 from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.redis.connection import RedisLogin, RedisProbe, redis_login
 from gatehouse.settings import Settings
+from gatehouse.sharing.content_store import ContentStore, DataKeys
+from gatehouse.sharing.repository import SecretRepository
+from gatehouse.sharing.routes import NOT_CONFIGURED
+from gatehouse.sharing.service import SecretService, SecretSharing
+from gatehouse.sharing.worker import INTERVAL_S as SECRETS_INTERVAL_S
+from gatehouse.sharing.worker import ORPHAN_INTERVAL_S, SecretWorker
 from gatehouse.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.transfer.repository import RemovalRepository
 from gatehouse.usage.repository import UsageRepository
@@ -113,6 +119,7 @@ class Composition:
             identity_provider=self._identity_provider(),
             idempotency_store=IdempotencyStore(self.pool),
             leaks=self._leak_service(),
+            sharing=self._secret_sharing(),
         )
         on_stop = [self.pool.close, *([counters.close] if counters else [])]
         return console.create(dependencies, jobs=self.jobs(sessions, log_levels), on_stop=on_stop)
@@ -130,6 +137,7 @@ class Composition:
             *self.checkpoint_jobs(),
             *self._notification_jobs(),
             *self._legacy_file_jobs(),
+            *self.secret_jobs(),
         ]
 
     def checkpoint_jobs(self) -> list[PeriodicJob]:
@@ -159,6 +167,39 @@ class Composition:
                 observer.log.info("checkpoint", service=observer.service, seq=checkpoint.seq)
 
         return [PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, create_checkpoint)]
+
+    def secret_jobs(self) -> list[PeriodicJob]:
+        """Audit events, deletion and orphans of secrets; none if secret sharing is not configured."""
+        if not self._shares_secrets():
+            return []
+        settings = self.settings
+        repository, content = SecretRepository(settings.secret_links_table), ContentStore(settings.secrets_bucket)
+        worker = SecretWorker(repository, content, self.pool, self.clock, secrets.token_bytes, self.signer)
+        return [
+            PeriodicJob("secrets", SECRETS_INTERVAL_S, worker.run_once),
+            PeriodicJob("orphaned secrets", ORPHAN_INTERVAL_S, worker.remove_orphans),
+            PeriodicJob("recorded secret events", PRUNE_INTERVAL_S, worker.prune),
+        ]
+
+    def _secret_sharing(self) -> SecretSharing | None:
+        """None if secret sharing is not configured."""
+        settings = self.settings
+        if not self._shares_secrets():
+            self.observer.log.info("secret sharing disabled", service=self.observer.service, reason=NOT_CONFIGURED)
+            return None
+        service = SecretService(
+            SecretRepository(settings.secret_links_table),
+            ContentStore(settings.secrets_bucket),
+            DataKeys(settings.secrets_key, settings.environment),
+            self.clock,
+            settings.environment,
+            secrets.token_bytes,
+        )
+        return SecretSharing(service, settings.sharing_url, settings.sharing_file_max_bytes)
+
+    def _shares_secrets(self) -> bool:
+        settings = self.settings
+        return all((settings.secret_links_table, settings.secrets_bucket, settings.secrets_key, settings.sharing_url))
 
     def _notification_jobs(self) -> list[PeriodicJob]:
         topic, networks = self.settings.notification_topic, self.settings.webhook_networks

@@ -34,22 +34,24 @@ from gatehouse.keys.routes import ENDPOINTS as KEYS
 from gatehouse.leaks.routes import ENDPOINTS as LEAKS
 from gatehouse.notifications.routes import ENDPOINTS as NOTIFICATIONS
 from gatehouse.operations.routes import ENDPOINTS as OPERATIONS
+from gatehouse.sharing.routes import ENDPOINTS as SECRETS
 from gatehouse.usage.routes import ENDPOINTS as USAGE
 
-ENDPOINTS = (*KEYS, *AUDIT, *USAGE, *NOTIFICATIONS, *LEAKS, *CORES, *OPERATIONS, *SESSIONS)
+ENDPOINTS = (*KEYS, *AUDIT, *USAGE, *NOTIFICATIONS, *LEAKS, *CORES, *SECRETS, *OPERATIONS, *SESSIONS)
 
 #: Ids have no pattern, so that a malformed id is 404 like an unknown one.
 _ID = {"type": "string", "minLength": 1, "maxLength": 100}
 
 API = Api(
     title="Gatehouse management API",
-    description="Create and manage API keys, read usage and the audit trail, and operate a deployment. Every change is recorded"
-    " in the audit trail. Errors are problem documents (RFC 9457).",
+    description="Create and manage API keys, share secrets, read usage and the audit trail, and operate a deployment. Every"
+    " change is recorded in the audit trail. Errors are problem documents (RFC 9457).",
     security_schemes={
         CREDENTIAL: {
             "type": "http",
             "scheme": "bearer",
-            "description": "The bootstrap token, an API key with the scope `admin` or a role such as `role:operator`, or a JWT"
+            "description": "The bootstrap token, an API key with the scope `admin`, a role such as `role:operator` or a scope"
+            " such as `secrets:create`, or a JWT"
             " of the configured identity provider.",
         },
         SESSION: {
@@ -70,6 +72,8 @@ API = Api(
     },
     path_parameters={
         "id": ("Id of the key.", _ID, "3fGh82kLmQ0a"),
+        "secret": ("Id of the secret.", _ID, "5tRw0aB9xK2m7HqYc1dZ8e"),
+        "link": ("Id of the link.", _ID, "1dZ8eU"),
         "webhook": ("Id of the webhook.", _ID, "8kLm20pQxT4v"),
         "notification": ("Id of the notification.", _ID, "msg_0199f3a8c0d1b6e5f4a39281"),
         "destination": ("Id of the webhook, or `topic` for the SNS topic.", _ID, "8kLm20pQxT4v"),

@@ -120,17 +120,19 @@ async def _from_token(request: Request, token: str) -> Caller:
         person = await dependencies.identity_provider.identify(token)
         if person is None:
             raise Unauthorized("The bearer token is invalid.")
-        return Caller(_actor(request, "person", person.subject), person.roles, "person", person.proven_at)
+        actor = _actor(request, "person", person.subject)
+        return Caller(actor, person.roles, "person", person.proven_at, actor.label)
     bootstrap = dependencies.bootstrap_token
     # Hashes are compared, so that timing does not reveal the length.
     is_bootstrap = hmac.compare_digest(_sha256(token), tokens.NULL_DIGEST if bootstrap is None else _sha256(bootstrap))
     key = await _key(token, request)
     now = dependencies.clock.now()
     if is_bootstrap:
-        return Caller(_actor(request, "bootstrap", "bootstrap"), frozenset({Role.OWNER}), "bootstrap", now)
+        actor = _actor(request, "bootstrap", "bootstrap")
+        return Caller(actor, frozenset({Role.OWNER}), "bootstrap", now, actor.label)
     if key is None:
         raise Unauthorized("The bearer token is invalid.")
-    return Caller(_actor(request, "key", key.id), roles_of(key.scopes), key.id, now)
+    return Caller(_actor(request, "key", key.id), roles_of(key.scopes), key.id, now, _label(key))
 
 
 async def _from_session(request: Request, cookie: str) -> Caller:
@@ -139,14 +141,16 @@ async def _from_session(request: Request, cookie: str) -> Caller:
     if session is None:
         raise Unauthorized("The session has ended. Sign in again.")
     _check_csrf(request, cookie)
-    roles = await _session_roles(session, request)
+    actor = _actor(request, session.actor_type, session.actor_id)
+    key = await request.dependencies.keys.get(KeyId(session.actor_id)) if session.actor_type == "key" else None
+    roles = _session_roles(session, key, request)
     if roles is None:
         raise Unauthorized("The credential of this session is no longer valid. Sign in with another credential.")
     log_id = session.actor_id if session.actor_type == "key" else session.actor_type
-    return Caller(_actor(request, session.actor_type, session.actor_id), roles, log_id, session.proven_at, session)
+    return Caller(actor, roles, log_id, session.proven_at, actor.label if key is None else _label(key), session)
 
 
-async def _session_roles(session: Session, request: Request) -> frozenset[Role] | None:
+def _session_roles(session: Session, key: Key | None, request: Request) -> frozenset[Role] | None:
     """Roles of the credential behind a session, None if it is no longer valid."""
     dependencies = request.dependencies
     if session.actor_type == "person":
@@ -154,8 +158,12 @@ async def _session_roles(session: Session, request: Request) -> frozenset[Role] 
     if session.actor_type == "bootstrap":
         valid = dependencies.sessions.verify_bond(session.bond, dependencies.bootstrap_token)
         return frozenset({Role.OWNER}) if valid else None
-    key = await dependencies.keys.get(KeyId(session.actor_id))
     return roles_of(key.scopes) if key is not None and _is_usable(key, request) else None
+
+
+def _label(key: Key) -> str:
+    """Label under which a key owns secrets: that of the first key of its family, so that its successors own them too."""
+    return Actor(type="key", id=key.subject).label
 
 
 def _actor(request: Request, kind: Literal["bootstrap", "key", "person"], id: str) -> Actor:

@@ -27,6 +27,7 @@ from gatehouse.leaks.service import LeakService
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer
 from gatehouse.operations.service import LogLevelService
+from gatehouse.sharing.service import SecretSharing
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.verification.rate_limiters import RedisRateLimits
 
@@ -51,6 +52,7 @@ class Dependencies:
     identity_provider: validates JWTs. None when it is not configured.
     idempotency_store: stored responses by Idempotency-Key. None: the header has no effect.
     leaks: response to leak reports. None: they are not accepted.
+    sharing: manages secrets. None when secret sharing is not configured.
     """
 
     keys: KeyRepository
@@ -83,6 +85,7 @@ class Dependencies:
     identity_provider: OidcIdentityProvider | None = None
     idempotency_store: IdempotencyStore | None = None
     leaks: LeakService | None = None
+    sharing: SecretSharing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class Caller:
     roles: current roles of the credential.
     log_id: identifier in request logs.
     proven_at: Unix seconds of the last authentication.
+    owner: label under which the caller owns secrets. A key and its rotations have the same.
     session: browser session of the request. None if the request contains the credential.
     """
 
@@ -99,6 +103,7 @@ class Caller:
     roles: frozenset[Role]
     log_id: str
     proven_at: float
+    owner: str
     session: Session | None = None
 
 
@@ -138,8 +143,9 @@ class Request:
         peer = self.http.client.host if self.http.client else "unknown"
         return self.dependencies.addresses.client(peer, self.http.headers.getlist("x-forwarded-for"))
 
-    async def read_body(self) -> bytes:
-        """Read the body into `content`. Raises BodyTooLarge."""
-        declared = self.http.headers.get("content-length", "")
-        self.content = await asgi.read_body(self.http.receive, self.dependencies.body_max_bytes, declared)
+    async def read_body(self, *, secret: bool = False) -> bytes:
+        """Read the body into `content`. `secret`: it may contain the content of a secret. Raises BodyTooLarge."""
+        declared, sharing = self.http.headers.get("content-length", ""), self.dependencies.sharing
+        bytes_max = self.dependencies.body_max_bytes + (sharing.content_max_bytes if secret and sharing is not None else 0)
+        self.content = await asgi.read_body(self.http.receive, bytes_max, declared)
         return self.content

@@ -44,8 +44,8 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
             return _response(endpoint, request, await _handler(endpoint)(request))
         await _authorize(endpoint, request)
         _check_parameters(http)
-        content = await _json(request)
-        _reject_tokens({"query": http.query_params.multi_items(), "body": content})
+        content = await _json(endpoint, request)
+        _reject_tokens({"query": http.query_params.multi_items(), "body": content}, endpoint.secret_fields)
         try:
             _check_scopes(endpoint, request, content)
         except (Forbidden, Unauthorized) as exc:
@@ -88,19 +88,22 @@ def _check_parameters(http: HttpRequest) -> None:
         raise invalid("header.if-match", "is sent more than once", "send it once, with one version")
 
 
-def _reject_tokens(parts: Mapping[str, object]) -> None:
-    """Raise BadRequest if a text contains a token: it would be stored, and audit events cannot be changed."""
+def _reject_tokens(parts: Mapping[str, object], exempt: frozenset[str]) -> None:
+    """Raise BadRequest if a text contains a token: it would be stored, and audit events cannot be changed.
+
+    exempt: names of fields whose values are encrypted before they are stored.
+    """
     for part, value in parts.items():
-        for location, text in strings(value, part):
+        for location, text in strings(value, part, exempt):
             match = next(scanner.find(text.encode()), None)
             if match is not None:
                 fix = "remove the key, and revoke it if others can read the text"
                 raise invalid(scanner.redact_keys(location), f"contains the API key {match.redacted}", fix)
 
 
-async def _json(request: Request) -> object:
+async def _json(endpoint: Endpoint, request: Request) -> object:
     """The JSON value of the body, None without a body. Raises UnsupportedMediaType and BadRequest."""
-    if request.http.method in ("GET", "HEAD") or not await request.read_body():
+    if request.http.method in ("GET", "HEAD") or not await request.read_body(secret=bool(endpoint.secret_fields)):
         return None
     asgi.check_json(request.http.headers.getlist("content-type"))
     return parse_json(request.content)

@@ -72,6 +72,8 @@ class Endpoint:
     response_description: description of the success response.
     headers: request headers in addition to the common ones.
     links: links of the success response.
+    secret_fields: fields of the body, at any depth, that contain the content of a secret or a passphrase. They may contain API
+        keys, and the body may be larger than other bodies by the size of the content.
     """
 
     method: str
@@ -90,6 +92,7 @@ class Endpoint:
     response_description: str = ""
     headers: tuple[Header, ...] = ()
     links: Links | None = None
+    secret_fields: frozenset[str] = frozenset()
     operation_id: str = ""
     summary: str = ""
     description: str = ""

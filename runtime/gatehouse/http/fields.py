@@ -1,4 +1,4 @@
-"""Field types, views and page cursors that several APIs share."""
+"""Field types, views, versions and page cursors that several APIs share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from msgspec import Meta
 
 from gatehouse.clock import rfc3339
 from gatehouse.crypto.token import Pepper
-from gatehouse.errors import BadRequest
+from gatehouse.errors import BadRequest, PreconditionFailed, PreconditionRequired, Problem
+from gatehouse.http.endpoint import Header
 from gatehouse.http.forwarding import CORE_NAME
 from gatehouse.http.validation import checked, invalid, matching
 
@@ -38,6 +39,10 @@ REQUEST_ID = "req_0199f3a8c0d1b6e5f4a3928170"
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
+_ETAG = re.compile(r'"([1-9][0-9]{0,17})"')
+_IF_MATCH_FIX = 'send If-Match: "<version>" with the ETag that was read, or If-Match: * to overwrite any version'
+IF_MATCH = Header("if-match", 'ETag of the version to change, such as `"3"`, or `*`.', {"type": "string", "maxLength": 64}, '"3"')
+
 #: Unix seconds outside these years are not portable.
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 
@@ -57,6 +62,24 @@ def view_of(kind: type[_View], model: object, **values: Any) -> _View:
             value = getattr(model, name)
             values[name] = rfc3339(value) if name.endswith("_at") and value is not None else value
     return kind(**values)
+
+
+def etag(version: int) -> str:
+    """The version as a strong entity tag (RFC 9110, section 8.8.3)."""
+    return f'"{version}"'
+
+
+def expected_version(if_match: str | None) -> int | None:
+    """The version in an If-Match header, None for `*`. Raises PreconditionRequired and PreconditionFailed."""
+    if if_match is None:
+        raise PreconditionRequired(errors=(Problem("header.if-match", "is missing", _IF_MATCH_FIX),))
+    if if_match.strip() == "*":
+        return None
+    match = _ETAG.fullmatch(if_match.strip())
+    if match is None:
+        # Another server's tag, a weak tag or a list: none can be the current version of a resource.
+        raise PreconditionFailed(errors=(Problem("header.if-match", "is not a version of this resource", _IF_MATCH_FIX),))
+    return int(match[1])
 
 
 def single_line(text: str) -> str:

@@ -388,17 +388,18 @@ def _fraction(digits: str) -> float:
     return number
 
 
-def strings(value: Any, location: str) -> Iterator[tuple[str, str]]:
-    """Every string in the value with its location, names included."""
+def strings(value: Any, location: str, exempt: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
+    """Every string in the value with its location, names included. Values of fields with the names `exempt` are omitted."""
     if isinstance(value, str):
         yield location, value
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from strings(item, f"{location}[{index}]")
+            yield from strings(item, f"{location}[{index}]", exempt)
     elif isinstance(value, dict):
         for name, item in value.items():
             yield location, name
-            yield from strings(item, f"{location}.{name}" if name.isidentifier() else location)
+            if name not in exempt:
+                yield from strings(item, f"{location}.{name}" if name.isidentifier() else location, exempt)
 
 
 def _reject(location: str, message: str, fix: str) -> NoReturn:

@@ -1,7 +1,7 @@
 """Actors, roles, identities of the identity provider, and sessions of the console.
 
-A scope of a key grants a role: `role:operator`, or `admin`, which is `role:owner`. A role therefore expires and is revoked with
-its key, and changes of roles are in the audit trail (docs/decisions/0009).
+A scope of a key grants a role: `role:operator`, `secrets:create`, or `admin`, which is `role:owner`. A role therefore expires and
+is revoked with its key, and changes of roles are in the audit trail (docs/decisions/0009).
 """
 
 from __future__ import annotations
@@ -54,12 +54,24 @@ class Actor(msgspec.Struct, frozen=True):
         )
 
 
+ROLE_MARK = "role:"
+
+
 class Role(StrEnum):
     OWNER = "owner"  # everything, including keys that can manage keys
     OPERATOR = "operator"  # manages keys, Cores and webhooks
     ISSUER = "issuer"  # creates and reads keys
     AUDITOR = "auditor"  # reads everything, changes nothing
     SERVICE = "service"  # a program that creates keys, and reads, rotates and ends the keys that it created
+    # Roles that reach only the secrets that the credential created. Each has the name of the scope that grants it.
+    CREATE_SECRETS = "secrets:create"  # creates and changes secrets
+    READ_SECRETS = "secrets:read"  # reads metadata and receipts, never the content
+    REVOKE_SECRETS = "secrets:revoke"
+
+    @property
+    def scope(self) -> str:
+        """The scope that grants the role."""
+        return self.value if ":" in self.value else f"{ROLE_MARK}{self.value}"
 
 
 #: Sets of roles that endpoints declare.
@@ -70,21 +82,22 @@ KEY_MANAGERS = OPERATORS | {Role.SERVICE}
 READERS = OPERATORS | {Role.ISSUER, Role.AUDITOR}
 KEY_READERS = READERS | {Role.SERVICE}
 AUDITORS = OPERATORS | {Role.AUDITOR}
+SECRET_CREATORS = OPERATORS | {Role.CREATE_SECRETS}
+SECRET_READERS = AUDITORS | {Role.READ_SECRETS}
+SECRET_REVOKERS = OPERATORS | {Role.REVOKE_SECRETS}
 ANY_ROLE = frozenset(Role)
-
-ROLE_MARK = "role:"
 
 
 def roles_of(scopes: Iterable[str]) -> frozenset[Role]:
     """Roles that the scopes grant. An unknown `role:` scope grants none."""
-    known = {f"{ROLE_MARK}{role.value}": role for role in Role}
+    known = {role.scope: role for role in Role}
     return frozenset(
         {Role.OWNER if scope == ADMIN_SCOPE else known[scope] for scope in scopes if scope == ADMIN_SCOPE or scope in known}
     )
 
 
 def manages(scopes: Iterable[str]) -> bool:
-    """True if the scopes grant access to the console, including roles that a later version may define."""
+    """True if the scopes grant access to more than the caller's own secrets, including roles that a later version may define."""
     return any(scope == ADMIN_SCOPE or scope.startswith(ROLE_MARK) for scope in scopes)
 
 
@@ -93,7 +106,7 @@ def check(granted: frozenset[Role], required: frozenset[Role]) -> None:
     if granted & required:
         return
     if not granted:
-        raise Forbidden("This key has neither the scope admin nor a role, such as role:operator.")
+        raise Forbidden("This key has neither the scope admin nor a role, such as role:operator or secrets:create.")
     raise Forbidden(f"The credential has the role {_names(granted)}. This operation requires {_names(required)}.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +10,9 @@ import msgspec
 from gatehouse.clock import rfc3339
 from gatehouse.console.dependencies import Dependencies, Request
 from gatehouse.crypto.token import key_id
-from gatehouse.errors import NotFound, PreconditionFailed, PreconditionRequired, Problem
-from gatehouse.http.endpoint import Endpoint, Header, Links, StepUp
-from gatehouse.http.fields import Cursors, unix_seconds
+from gatehouse.errors import NotFound
+from gatehouse.http.endpoint import Endpoint, Links, StepUp
+from gatehouse.http.fields import IF_MATCH, Cursors, etag, expected_version, unix_seconds
 from gatehouse.identity.models import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS, Role
 from gatehouse.keys.lifecycle import Action
 from gatehouse.keys.models import GenerationUse, Key, KeyEnvironment, KeyFilter, KeyId, RotationOptions
@@ -33,7 +32,6 @@ from gatehouse.keys.schemas import (
     SetSigning,
     SigningKeySet,
     UpdateKey,
-    etag,
     key_view,
     settings_of,
 )
@@ -43,9 +41,6 @@ from gatehouse.verification.explanation import ExplainKey, Explanation, explain
 from gatehouse.verification.models import VerificationRequest
 
 DEFAULT_SCOPES = ("cores:read",)
-_ETAG = re.compile(r'"([1-9][0-9]{0,17})"')
-_IF_MATCH_FIX = 'send If-Match: "<version>" with the ETag of GET /v1/keys/{id}, or If-Match: * to overwrite any version'
-_IF_MATCH = Header("if-match", 'ETag of the key to update, such as `"3"`, or `*`.', {"type": "string", "maxLength": 64}, '"3"')
 
 
 async def create_key(request: Request, body: CreateKey) -> CreatedKey:
@@ -62,7 +57,7 @@ async def create_key(request: Request, body: CreateKey) -> CreatedKey:
         settings["scopes"] = () if body.roles else DEFAULT_SCOPES
     ttl_s = settings.pop("ttl_s")
     created = await key_service(dependencies).create(settings, request.actor, ttl_s=ttl_s)
-    request.response.headers["ETag"] = etag(created.key)
+    request.response.headers["ETag"] = etag(created.key.version)
     request.response.headers["Location"] = f"/v1/keys/{created.key.id}"
     return CreatedKey(created.token, key_view(created.key, dependencies.key_prefix))
 
@@ -87,7 +82,7 @@ async def show_key(request: Request, id: str) -> KeyView:
     Send its ETag in `If-Match` to update it.
     """
     key = await _existing_key(request, id)
-    request.response.headers["ETag"] = etag(key)
+    request.response.headers["ETag"] = etag(key.version)
     return key_view(key, request.dependencies.key_prefix)
 
 
@@ -102,10 +97,10 @@ async def update_key(request: Request, id: str, body: UpdateKey) -> ChangedKey:
         existing_id(id),
         settings,
         request.actor,
-        version=_version(request.http.headers.get("if-match")),
+        version=expected_version(request.http.headers.get("if-match")),
         allow_last_admin=allow_last_admin,
     )
-    request.response.headers["ETag"] = etag(changed.key)
+    request.response.headers["ETag"] = etag(changed.key.version)
     return _changed(request, changed)
 
 
@@ -274,19 +269,6 @@ def _changed(request: Request, changed: Changed) -> ChangedKey:
     return ChangedKey(key_view(changed.key, request.dependencies.key_prefix), changed.effective.value)
 
 
-def _version(if_match: str | None) -> int | None:
-    """The version in an If-Match header, None for `*`. Raises PreconditionRequired and PreconditionFailed."""
-    if if_match is None:
-        raise PreconditionRequired(errors=(Problem("header.if-match", "is missing", _IF_MATCH_FIX),))
-    if if_match.strip() == "*":
-        return None
-    match = _ETAG.fullmatch(if_match.strip())
-    if match is None:
-        # Another server's tag, a weak tag or a list: none can be the current version of a key.
-        raise PreconditionFailed(errors=(Problem("header.if-match", "is not a version of a key", _IF_MATCH_FIX),))
-    return int(match[1])
-
-
 def _key(
     method: str, path: str, handler: Callable[..., Any], roles: frozenset[Role], step_up: StepUp | None = None, **options: Any
 ) -> Endpoint:
@@ -303,7 +285,7 @@ ENDPOINTS = (
     _key("POST", "/v1/keys", create_key, KEY_CREATORS, _MANAGING, status=201, links=_TO_KEY),
     _key("GET", "/v1/keys", list_keys, READERS, links=Links("id", "/keys/0/id", ("show_key",))),
     _key("GET", _KEY, show_key, KEY_READERS, errors=(404,)),
-    _key("PATCH", _KEY, update_key, OPERATORS, _MANAGING, errors=(404, 409, 412, 428), headers=(_IF_MATCH,)),
+    _key("PATCH", _KEY, update_key, OPERATORS, _MANAGING, errors=(404, 409, 412, 428), headers=(IF_MATCH,)),
     _key("DELETE", _KEY, delete_key, OPERATORS, _ALWAYS, errors=(404, 409), links=_FROM_DELETED),
     _key("POST", f"{_KEY}/restore", restore_key, OPERATORS, _MANAGING, errors=(404,)),
     _key("POST", f"{_KEY}/disable", disable_key, KEY_MANAGERS, _MANAGING, errors=(404,)),

@@ -532,11 +532,6 @@ def settings_of(body: msgspec.Struct) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def etag(key: Key) -> str:
-    """The version as a strong entity tag (RFC 9110, section 8.8.3)."""
-    return f'"{key.version}"'
-
-
 def _credits(plan: CreditPlan) -> Credits:
     refill = msgspec.convert({"amount": plan.refill_amount, "every": plan.refill_every}, Refill) if plan.refill_amount else None
     return Credits(plan.remaining, refill)

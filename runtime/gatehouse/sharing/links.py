@@ -18,9 +18,8 @@ from gatehouse.errors import Forbidden, NotFound, TooManyRequests, Unavailable
 from gatehouse.sharing import encryption
 from gatehouse.sharing.content_store import ContentStore, DataKeys
 from gatehouse.sharing.link_token import LinkToken, new_id, parse_path
-from gatehouse.sharing.models import Claim, ContentItem, Link, LinkState, Secret, SecretState, SharingEvent
+from gatehouse.sharing.models import Claim, ContentItem, Link, LinkState, Secret, SecretState, SharingEvent, is_expired
 from gatehouse.sharing.repository import ConditionFailed, SecretRepository
-from gatehouse.sharing.service import is_expired
 
 #: A claim can be repeated for this long, until it is acknowledged: the response may have been lost, or files are downloaded.
 CLAIM_S = 600.0

@@ -15,6 +15,7 @@ USES_DEFAULT = 1
 USES_MAX = 100
 RECIPIENTS_MAX = 10
 VERSIONS_MAX = 10
+BURN_AFTER_MAX = 20
 TEXT_BYTES_MAX = 64 * 1024
 PASSPHRASE_CHARS_MIN = 8
 PASSPHRASE_CHARS_MAX = 128
@@ -145,6 +146,28 @@ class Secret(msgspec.Struct, frozen=True):
     @property
     def current(self) -> Version:
         return self.versions[0]
+
+
+def is_expired(secret: Secret, now: float) -> bool:
+    return now >= secret.expires_at
+
+
+def is_used(secret: Secret) -> bool:
+    """True if no link has uses left."""
+    return all(link.state != LinkState.ACTIVE or link.uses >= link.uses_max for link in secret.links.values())
+
+
+def shown_state(secret: Secret, now: float) -> str:
+    """State for the owner: `active`, `expired`, `used`, `revoked` or `purged`."""
+    if secret.state == SecretState.PURGED:
+        return "purged"
+    if secret.end_reason is not None:
+        return secret.end_reason.value
+    if is_expired(secret, now):
+        return "expired"
+    if all(link.state != LinkState.ACTIVE for link in secret.links.values()):
+        return "revoked"
+    return "used" if is_used(secret) else "active"
 
 
 class SharingEvent(msgspec.Struct, frozen=True):

@@ -215,14 +215,17 @@ class SecretRepository:
             event=event,
         )
 
-    async def receipt(self, secret_id: str) -> dict[str, Any] | None:
+    async def receipt(self, secret_id: str) -> dict[str, str] | None:
         """The deletion receipt of a purged secret."""
         reply = await self._call(self._client.get_item, Key=_key(secret_id), ConsistentRead=True, ProjectionExpression="receipt")
         value = reply.get("Item", {}).get("receipt")
         return None if value is None else _read(value)
 
-    async def of_owner(self, owner: str, *, before: float | None, size: int) -> list[Secret]:
-        """Secrets of an owner, newest first, below the creation time `before`."""
+    async def of_owner(self, owner: str, *, before: float | None, size: int) -> tuple[list[Secret], float | None]:
+        """Secrets of an owner, newest first, below the creation time `before`; and `before` of the next page, if there is one.
+
+        The index can name a secret that was deleted a moment ago, so a page can have fewer secrets than `size`.
+        """
         condition, values = "#owner = :owner", {":owner": {"S": owner}}
         if before is not None:
             condition, values = f"{condition} AND created_at < :before", {**values, ":before": _write(before)}
@@ -235,7 +238,9 @@ class SecretRepository:
             ScanIndexForward=False,
             Limit=size,
         )
-        return await self._get_all([item["id"]["S"] for item in reply["Items"]])
+        more = "LastEvaluatedKey" in reply
+        secrets = await self._get_all([item["id"]["S"] for item in reply["Items"]])
+        return secrets, float(_read(reply["Items"][-1]["created_at"])) if more and reply["Items"] else None
 
     async def due(self, now: float, size: int) -> list[str]:
         """Ids of secrets that have unrecorded events or whose purge is due."""

@@ -19,6 +19,7 @@ from gatehouse.sharing.link_token import LinkToken, new_id
 from gatehouse.sharing.models import (
     ID_CHARS,
     LINK_CHARS,
+    TEXT_BYTES_MAX,
     TTL_S_MIN,
     VERSIONS_MAX,
     ContentItem,
@@ -48,7 +49,11 @@ class NewItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSecret:
-    """Properties of a new secret. `recipients`: one personal link each; empty for one link. Times are seconds."""
+    """Properties of a new secret. Times are seconds.
+
+    recipients: one personal link each; empty for one link.
+    owner: label of the owner; empty for the actor.
+    """
 
     items: Sequence[NewItem]
     sender: str
@@ -61,6 +66,7 @@ class NewSecret:
     passphrase: str = ""
     burn_after: int = 0
     purge_after_s: float = 0.0
+    owner: str = ""
     end_to_end: bool = False
 
     def __repr__(self) -> str:
@@ -75,15 +81,6 @@ class SecretPatch:
     uses: int | None = None
     label: str | None = None
     note: str | None = None
-
-
-def is_expired(secret: Secret, now: float) -> bool:
-    return now >= secret.expires_at
-
-
-def is_used(secret: Secret) -> bool:
-    """True if no link has uses left."""
-    return all(link.state != LinkState.ACTIVE or link.uses >= link.uses_max for link in secret.links.values())
 
 
 class SecretService:
@@ -118,7 +115,7 @@ class SecretService:
         version, keys = await self._encrypt(secret_id, 1, now, int(expires_at_max), new.items, list(links.values()))
         secret = Secret(
             id=secret_id,
-            owner=actor.label,
+            owner=new.owner or actor.label,
             sender=new.sender,
             label=new.label,
             note=new.note,
@@ -144,9 +141,13 @@ class SecretService:
             raise NotFound("No secret has this id.")
         return secret
 
-    async def of_owner(self, owner: str, *, before: float | None, size: int) -> list[Secret]:
-        """Secrets of an owner, newest first."""
+    async def of_owner(self, owner: str, *, before: float | None, size: int) -> tuple[list[Secret], float | None]:
+        """Secrets of an owner, newest first, and `before` of the next page; None on the last page."""
         return await self._repository.of_owner(owner, before=before, size=size)
+
+    async def deletion_receipt(self, secret_id: str) -> dict[str, str] | None:
+        """The statement about the deletion of a purged secret, with its signature; None before it is purged."""
+        return await self._repository.receipt(secret_id)
 
     async def update(self, secret_id: str, patch: SecretPatch, revision: int | None, actor: Actor) -> Secret:
         """Change uses, expiry, label or note. `revision`: the expected one; None: any.
@@ -302,3 +303,21 @@ class SecretService:
 
 def _with_key(link: Link, version: int, key: bytes) -> Link:
     return msgspec.structs.replace(link, wrapped_keys={**link.wrapped_keys, str(version): key})
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSharing:
+    """Management of secrets at the console.
+
+    url: public URL of the sharing service, with which links begin.
+    file_max_bytes: maximum size of the files of a secret in total.
+    """
+
+    service: SecretService
+    url: str
+    file_max_bytes: int
+
+    @property
+    def content_max_bytes(self) -> int:
+        """Size of the largest content in JSON: files in base64, and text with up to 6 characters per byte (`\\u001f`)."""
+        return 4 * -(-self.file_max_bytes // 3) + 6 * TEXT_BYTES_MAX

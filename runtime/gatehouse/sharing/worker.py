@@ -18,9 +18,8 @@ from gatehouse.db.pool import Pool
 from gatehouse.sharing.content_store import PREFIX, ContentStore
 from gatehouse.sharing.link_token import new_id
 from gatehouse.sharing.links import CLAIM_S
-from gatehouse.sharing.models import RECEIPT_S, EndReason, LinkState, Secret, SecretState, SharingEvent
+from gatehouse.sharing.models import RECEIPT_S, EndReason, LinkState, Secret, SecretState, SharingEvent, is_used
 from gatehouse.sharing.repository import ConditionFailed, SecretRepository
-from gatehouse.sharing.service import is_used
 
 INTERVAL_S = 1.0
 ORPHAN_INTERVAL_S = 3600.0

@@ -30,7 +30,7 @@ def test_owner_has_all_rights_and_auditor_reads_only() -> None:
 
 @pytest.mark.parametrize("role", list(Role))
 async def test_role_may_call_its_endpoints_only(console: Console, role: Role) -> None:
-    token = (await console.create(scopes=[f"role:{role.value}"]))["token"]
+    token = (await console.create(scopes=[role.scope]))["token"]
     denied = set()
     for endpoint in WITH_ROLES:
         path = endpoint.path.replace("{id}", "000000000000")

@@ -83,8 +83,8 @@ async def test_malformed_if_match_changes_nothing(console: Console, sent: str) -
     reply = await console.client.patch(
         f"/v1/keys/{created['id']}", json={"owner": "x"}, headers=[(b"If-Match", sent.encode("latin-1"))]
     )
-    fix = 'send If-Match: "<version>" with the ETag of GET /v1/keys/{id}, or If-Match: * to overwrite any version'
-    assert_problem(reply, 412, "header.if-match", "is not a version of a key", fix)
+    fix = 'send If-Match: "<version>" with the ETag that was read, or If-Match: * to overwrite any version'
+    assert_problem(reply, 412, "header.if-match", "is not a version of this resource", fix)
     assert (await console.client.get(f"/v1/keys/{created['id']}")).json() == created
 
 

@@ -52,7 +52,7 @@ def console_schema(database: Any) -> Iterator[ConsoleSchema]:
         for role in Role:
             created = client.post(
                 "http://testserver/v1/keys",
-                json={"name": role.value, "scopes": [f"role:{role.value}"]},
+                json={"name": role.value, "scopes": [role.scope]},
                 headers={"Authorization": f"Bearer {BOOTSTRAP}"},
             )
             tokens[role.value] = created.json()["token"]

@@ -77,7 +77,8 @@ def test_missing_environment_setting_is_rejected() -> None:
 
 
 def test_settings_match_the_contract() -> None:
-    variables = {row["name"] for row in CONTRACT["variable"] if "sharing" in row.get("functions", ())}
+    rows = [*CONTRACT["variable"], *CONTRACT["optional"]]
+    variables = {row["name"] for row in rows if "sharing" in row.get("functions", ())}
     assert variables == {PREFIX + name.upper() for name in SharingSettings.model_fields}
 
 

@@ -1,0 +1,255 @@
+"""Endpoints of secrets, for their owners. No endpoint returns content: recipients open the links at the sharing service."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from gatehouse.audit.models import AuditAction
+from gatehouse.console.dependencies import Request
+from gatehouse.errors import Forbidden, NotFound
+from gatehouse.http.endpoint import Endpoint, Links, StepUp
+from gatehouse.http.fields import IF_MATCH, Cursors, etag, expected_version, unix_seconds
+from gatehouse.http.validation import invalid
+from gatehouse.identity.models import AUDITORS, OPERATORS, SECRET_CREATORS, SECRET_READERS, SECRET_REVOKERS, Role
+from gatehouse.sharing.models import TEXT_BYTES_MAX, TTL_S_MAX, Secret
+from gatehouse.sharing.schemas import (
+    OCTETS,
+    CreatedSecret,
+    CreateSecret,
+    ListSecrets,
+    Receipt,
+    RestoreVersion,
+    SecretContent,
+    SecretPage,
+    SecretView,
+    UpdateSecret,
+    new_link,
+    receipt_view,
+    secret_view,
+)
+from gatehouse.sharing.service import NewItem, NewSecret, SecretPatch, SecretSharing
+
+#: Nonce and authentication tag of AES-GCM.
+_END_TO_END_BYTES = 28
+
+NOT_CONFIGURED = (
+    "Secret sharing is not configured. Set GATEHOUSE_SECRET_LINKS_TABLE, GATEHOUSE_SECRETS_BUCKET, GATEHOUSE_SECRETS_KEY and"
+    " GATEHOUSE_SHARING_URL."
+)
+
+
+async def create_secret(request: Request, body: CreateSecret) -> CreatedSecret:
+    """Create a secret.
+
+    The links are returned only in this response. Anyone who has a link can open the secret, so send each link to its recipient
+    only.
+    """
+    # A repeated request with the same Idempotency-Key receives the stored response, with the links. Decision 0014 covers them as
+    # it covers tokens: the response is encrypted under the Idempotency-Key, of which only a hash is stored, and without its
+    # response the client could not deliver the secret. A stored link opens nothing that the link itself does not open.
+    sharing = _sharing(request)
+    secret, tokens = await sharing.service.create(
+        NewSecret(
+            items=_items(body, sharing),
+            sender=body.sender or request.actor.label,
+            owner=request.authenticated.owner,
+            ttl_s=body.lifetime_s(request.dependencies.clock.now()),
+            ttl_s_max=TTL_S_MAX,
+            uses=body.uses,
+            label=body.label,
+            note=body.note,
+            recipients=body.recipients,
+            passphrase=body.passphrase or "",
+            burn_after=body.burn_after,
+            end_to_end=body.end_to_end,
+        ),
+        request.actor,
+    )
+    request.response.headers["Location"] = f"/v1/secrets/{secret.id}"
+    return CreatedSecret(_view(request, secret), [new_link(token, secret, sharing.url) for token in tokens])
+
+
+async def list_secrets(request: Request, query: ListSecrets) -> SecretPage:
+    """List secrets.
+
+    Newest first. Returns the secrets of the caller, or of another owner if the role permits it.
+    """
+    own = request.authenticated.owner
+    owner = own if query.owner is None else query.owner
+    if owner != own and not _has(request, AUDITORS):
+        raise Forbidden("The secrets of another owner require the role owner, operator or auditor.")
+    cursors = Cursors(request.dependencies.cursor_pepper, f"secrets|{owner}")
+    before = None if query.cursor is None else float(cursors.read(query.cursor))
+    secrets, next_before = await _sharing(request).service.of_owner(owner, before=before, size=query.limit)
+    now = request.dependencies.clock.now()
+    next_cursor = None if next_before is None else cursors.write(repr(next_before))
+    return SecretPage([secret_view(secret, now) for secret in secrets], next_cursor)
+
+
+async def show_secret(request: Request, secret: str) -> SecretView:
+    """Retrieve a secret.
+
+    Returns metadata only. Send its ETag in `If-Match` to change it.
+    """
+    return _view(request, await _existing(request, secret, AUDITORS))
+
+
+async def update_secret(request: Request, secret: str, body: UpdateSecret) -> SecretView:
+    """Update a secret.
+
+    Changes expiry, uses, label or note. The links stay the same.
+    """
+    await _own(request, secret)
+    patch = SecretPatch(
+        expires_at=unix_seconds(body.expires_at) if isinstance(body.expires_at, str) else None,
+        uses=body.uses if isinstance(body.uses, int) else None,
+        label=body.label if isinstance(body.label, str) else None,
+        note=body.note if isinstance(body.note, str) else None,
+    )
+    return _view(request, await _sharing(request).service.update(secret, patch, _revision(request), request.actor))
+
+
+async def replace_content(request: Request, secret: str, body: SecretContent) -> SecretView:
+    """Replace the content of a secret.
+
+    Adds a version. The links stay the same and open the new version; their uses so far count.
+    """
+    current, sharing = await _own(request, secret), _sharing(request)
+    if current.end_to_end != body.end_to_end:
+        kind = "ciphertext_base64" if current.end_to_end else "text or files"
+        raise invalid("body", "is not encrypted like the secret", f"send {kind}, as when the secret was created")
+    items = _items(body, sharing)
+    return _view(request, await sharing.service.replace_content(secret, items, _revision(request), request.actor))
+
+
+async def restore_secret_version(request: Request, secret: str, body: RestoreVersion) -> SecretView:
+    """Restore an earlier version.
+
+    Makes an earlier version of the content the current one.
+    """
+    await _own(request, secret)
+    service = _sharing(request).service
+    return _view(request, await service.restore_version(secret, body.version, _revision(request), request.actor))
+
+
+async def revoke_secret(request: Request, secret: str) -> SecretView:
+    """Revoke a secret.
+
+    All links are denied when the response arrives. The content is deleted within a minute. Cannot be undone. Idempotent.
+    """
+    await _existing(request, secret, OPERATORS)
+    return _view(request, await _sharing(request).service.revoke(secret, request.actor))
+
+
+async def revoke_secret_link(request: Request, secret: str, link: str) -> SecretView:
+    """Revoke a link.
+
+    The other links of the secret stay valid. Cannot be undone. Idempotent.
+    """
+    await _existing(request, secret, OPERATORS)
+    return _view(request, await _sharing(request).service.revoke_link(secret, link, request.actor))
+
+
+async def show_secret_receipt(request: Request, secret: str) -> Receipt:
+    """Retrieve the receipt of a secret.
+
+    Shows when each link was opened, and the signed statement about the deletion when the content has been deleted.
+    """
+    existing = await _existing(request, secret, AUDITORS)
+    dependencies = request.dependencies
+    denied = await dependencies.audit.count_by_detail(secret, AuditAction.LINK_DENIED, "link")
+    deletion = await _sharing(request).service.deletion_receipt(secret)
+    return receipt_view(existing, denied, deletion, dependencies.clock.now())
+
+
+def _items(body: SecretContent, sharing: SecretSharing) -> list[NewItem]:
+    """The content of a body. Raises BadRequest for invalid base64 and for content that is too large."""
+    if body.ciphertext_base64 is not None:
+        content = _decoded(body.ciphertext_base64, "body.ciphertext_base64")
+        _check_size(len(content), max(sharing.file_max_bytes, TEXT_BYTES_MAX + _END_TO_END_BYTES), "body.ciphertext_base64")
+        return [NewItem(content, media_type=OCTETS)]
+    files = [
+        NewItem(_decoded(file.content_base64, f"body.files[{index}].content_base64"), file.name, file.media_type)
+        for index, file in enumerate(body.files)
+    ]
+    _check_size(sum(len(file.content) for file in files), sharing.file_max_bytes, "body.files")
+    return files if body.text is None else [NewItem(body.text.encode()), *files]
+
+
+def _decoded(text: str, location: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise invalid(location, "is not base64", "send standard base64 (RFC 4648, section 4) with padding") from None
+
+
+def _check_size(size: int, size_max: int, location: str) -> None:
+    if size > size_max:
+        raise invalid(location, f"is larger than {size_max} bytes in total", "send less content, or increase the limit")
+
+
+def _sharing(request: Request) -> SecretSharing:
+    if request.dependencies.sharing is None:
+        raise NotFound(NOT_CONFIGURED)
+    return request.dependencies.sharing
+
+
+async def _existing(request: Request, secret_id: str, others: frozenset[Role]) -> Secret:
+    """A secret of the caller, or of another owner for the roles `others`. Raises NotFound."""
+    secret = await _sharing(request).service.get(secret_id)
+    if secret.owner != request.authenticated.owner and not _has(request, others):
+        raise NotFound("No secret has this id.")
+    return secret
+
+
+async def _own(request: Request, secret_id: str) -> Secret:
+    """A secret of the caller. Raises NotFound, or Forbidden if the caller can read the secret."""
+    secret = await _existing(request, secret_id, AUDITORS)
+    if secret.owner != request.authenticated.owner:
+        raise Forbidden("Only the owner of a secret can change it. You can revoke it.")
+    return secret
+
+
+def _has(request: Request, roles: frozenset[Role]) -> bool:
+    return bool(request.authenticated.roles & roles)
+
+
+def _revision(request: Request) -> int | None:
+    return expected_version(request.http.headers.get("if-match"))
+
+
+def _view(request: Request, secret: Secret) -> SecretView:
+    request.response.headers["ETag"] = etag(secret.revision)
+    return secret_view(secret, request.dependencies.clock.now())
+
+
+_endpoint: Callable[..., Endpoint] = partial(Endpoint, tag="secrets", step_up=StepUp.NEVER)
+_change: Callable[..., Endpoint] = partial(_endpoint, roles=SECRET_CREATORS, errors=(404, 409, 412, 428), headers=(IF_MATCH,))
+_PATH = "/v1/secrets/{secret}"
+_CONTENT: dict[str, Any] = {"secret_fields": frozenset({"text", "content_base64", "ciphertext_base64", "passphrase"})}
+
+ENDPOINTS = (
+    _endpoint(
+        method="POST",
+        path="/v1/secrets",
+        handler=create_secret,
+        roles=SECRET_CREATORS,
+        status=201,
+        errors=(404,),
+        links=Links("secret", "/secret/id"),
+        **_CONTENT,
+    ),
+    _endpoint(method="GET", path="/v1/secrets", handler=list_secrets, roles=SECRET_READERS, errors=(404,)),
+    _endpoint(method="GET", path=_PATH, handler=show_secret, roles=SECRET_READERS, errors=(404,)),
+    _change(method="PATCH", path=_PATH, handler=update_secret),
+    _change(method="PUT", path=f"{_PATH}/content", handler=replace_content, **_CONTENT),
+    _change(method="POST", path=f"{_PATH}/restore-version", handler=restore_secret_version),
+    _endpoint(method="POST", path=f"{_PATH}/revoke", handler=revoke_secret, roles=SECRET_REVOKERS, errors=(404,)),
+    _endpoint(
+        method="POST", path=f"{_PATH}/links/{{link}}/revoke", handler=revoke_secret_link, roles=SECRET_REVOKERS, errors=(404,)
+    ),
+    _endpoint(method="GET", path=f"{_PATH}/receipt", handler=show_secret_receipt, roles=SECRET_READERS, errors=(404,)),
+)

@@ -1,0 +1,454 @@
+"""Request and response shapes of secrets. No response contains content, a passphrase or, except for a new secret, a link."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from gatehouse.clock import rfc3339
+from gatehouse.http.fields import (
+    Cursor,
+    Instant,
+    NextCursor,
+    Timestamp,
+    multi_line,
+    single_line,
+    unique_items,
+    unix_seconds,
+    view_of,
+)
+from gatehouse.http.validation import checked, invalid, matching
+from gatehouse.sharing.link_token import LinkToken
+from gatehouse.sharing.models import (
+    BURN_AFTER_MAX,
+    PASSPHRASE_CHARS_MAX,
+    PASSPHRASE_CHARS_MIN,
+    RECIPIENTS_MAX,
+    TEXT_BYTES_MAX,
+    TTL_S_DEFAULT,
+    TTL_S_MAX,
+    TTL_S_MIN,
+    USES_DEFAULT,
+    USES_MAX,
+    Link,
+    LinkState,
+    Secret,
+    shown_state,
+)
+
+NAME_CHARS_MAX = 100
+NOTE_CHARS_MAX = 2000
+FILES_MAX = 10
+FILE_NAME_CHARS_MAX = 255
+OCTETS = "application/octet-stream"
+
+State = Literal["active", "expired", "used", "revoked", "purged"]
+
+
+def _text_size(text: str) -> str:
+    too_long = len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX
+    return f"is longer than {TEXT_BYTES_MAX} bytes of UTF-8; send it as a file" if too_long else ""
+
+
+def _file_name(name: str) -> str:
+    if name in (".", "..") or "/" in name or "\\" in name:
+        return "must be a file name without a directory"
+    return single_line(name)
+
+
+def _different_names(files: list[dict[str, Any]]) -> str:
+    names = [file["name"] for file in files]
+    return "" if len(set(names)) == len(names) else "must not contain two files with the same name"
+
+
+_Line = Annotated[str, checked(single_line, min_length=1, max_length=NAME_CHARS_MAX)]
+Label = Annotated[
+    str,
+    checked(single_line, max_length=NAME_CHARS_MAX, description="Name of the secret for its owner. Recipients do not see it."),
+]
+Note = Annotated[
+    str, checked(multi_line, max_length=NOTE_CHARS_MAX, description="Free text for the owner. Do not store secrets here.")
+]
+Sender = Annotated[
+    str,
+    checked(
+        single_line,
+        max_length=NAME_CHARS_MAX,
+        description="Name of the sender, which recipients see. Default: the credential, such as `key:3fGh82kLmQ0a`.",
+    ),
+]
+Recipients = Annotated[
+    list[_Line],
+    unique_items(
+        max_length=RECIPIENTS_MAX,
+        description="Names of recipients. Each gets a link of its own, with its own uses. Empty: one link for anyone.",
+    ),
+]
+Uses = Annotated[int, Meta(ge=1, le=USES_MAX, description="Number of times that each link can be opened.")]
+Ttl = Annotated[
+    int, Meta(ge=TTL_S_MIN, le=TTL_S_MAX, description=f"Lifetime of the links in seconds. Default: {TTL_S_DEFAULT} (three days).")
+]
+Passphrase = Annotated[
+    str,
+    Meta(
+        min_length=PASSPHRASE_CHARS_MIN,
+        max_length=PASSPHRASE_CHARS_MAX,
+        description="Passphrase that recipients must enter. It is part of the encryption and not stored.",
+    ),
+]
+BurnAfter = Annotated[
+    int, Meta(ge=0, le=BURN_AFTER_MAX, description="Number of wrong passphrases after which a link ends. 0: it does not end.")
+]
+Text = Annotated[
+    str, checked(_text_size, min_length=1, max_length=TEXT_BYTES_MAX, description="Content: a text of at most 64 KiB in UTF-8.")
+]
+Base64 = Annotated[str, Meta(max_length=140_000_000, extra_json_schema={"contentEncoding": "base64"})]
+Ciphertext = Annotated[
+    Base64,
+    Meta(
+        min_length=1,
+        description="Content that the client encrypted, in base64, instead of `text` and `files`. The server cannot read it.",
+    ),
+]
+
+
+class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A file. Name and media type are encrypted like the content."""
+
+    example: ClassVar = {"name": "id_ed25519", "media_type": OCTETS, "content_base64": "c2VjcmV0"}
+
+    name: Annotated[str, checked(_file_name, min_length=1, max_length=FILE_NAME_CHARS_MAX)]
+    media_type: Annotated[str, matching(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}", max_length=129)] = OCTETS
+    content_base64: Base64
+
+    def __repr__(self) -> str:
+        return "NewFile(...)"
+
+
+Files = Annotated[
+    list[NewFile],
+    checked(
+        _different_names,
+        max_length=FILES_MAX,
+        description="Content: files. The deployment limits their size in total (GATEHOUSE_SHARING_FILE_MAX_BYTES).",
+    ),
+]
+
+
+class SecretContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The content of a secret: a text, files or both, or a ciphertext of the client."""
+
+    example: ClassVar[dict[str, Any]] = {"text": "correct horse battery staple"}
+
+    text: Text | None = None
+    files: Files = []
+    ciphertext_base64: Ciphertext | None = None
+
+    def __post_init__(self) -> None:
+        plain = self.text is not None or bool(self.files)
+        if plain == (self.ciphertext_base64 is not None):
+            raise ValueError("must contain text or files, or ciphertext_base64 alone")
+
+    def __repr__(self) -> str:
+        return "SecretContent(...)"
+
+    @property
+    def end_to_end(self) -> bool:
+        return self.ciphertext_base64 is not None
+
+
+class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Parameters of a new secret. Without `ttl_s` and `expires_at` its links expire after three days."""
+
+    example: ClassVar = {
+        "text": "correct horse battery staple",
+        "ttl_s": 86_400,
+        "uses": 1,
+        "recipients": ["Grace"],
+        "label": "database password, staging",
+    }
+
+    ttl_s: Ttl | None = None
+    expires_at: Annotated[
+        Timestamp | None,
+        Meta(description="Expiry of the links, an RFC 3339 timestamp, instead of `ttl_s`. At most 30 days ahead."),
+    ] = None
+    uses: Uses = USES_DEFAULT
+    passphrase: Passphrase | None = None
+    burn_after: BurnAfter = 0
+    recipients: Recipients = []
+    sender: Sender = ""
+    label: Label = ""
+    note: Note = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ttl_s is not None and self.expires_at is not None:
+            raise ValueError("must contain ttl_s or expires_at, not both")
+        if self.burn_after and self.passphrase is None:
+            raise ValueError("contains burn_after without a passphrase")
+
+    def lifetime_s(self, now: float) -> float:
+        """Raises BadRequest for an expiry outside of the bounds."""
+        if self.expires_at is None:
+            return float(self.ttl_s or TTL_S_DEFAULT)
+        lifetime = unix_seconds(self.expires_at) - now
+        if not TTL_S_MIN <= lifetime <= TTL_S_MAX:
+            raise invalid("body.expires_at", "is less than 5 minutes or more than 30 days ahead", "send a time between the two")
+        return lifetime
+
+
+class UpdateSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Changes to a secret. Omitted fields keep their values."""
+
+    example: ClassVar = {"uses": 3, "note": "two more for the on-call team"}
+
+    expires_at: Annotated[Timestamp | UnsetType, Meta(description="At most `expires_at_max` of the secret.")] = UNSET
+    uses: Annotated[Uses | UnsetType, Meta(description="New number of uses of each link. At least the uses so far.")] = UNSET
+    label: Label | UnsetType = UNSET
+    note: Note | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if all(getattr(self, name) is UNSET for name in self.__struct_fields__):
+            raise ValueError("changes nothing; send at least one field to change")
+
+
+class RestoreVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An earlier version of the content."""
+
+    example: ClassVar = {"version": 1}
+
+    version: Annotated[int, Meta(ge=1, le=1_000_000, description="Number of the version, from `versions` of the secret.")]
+
+
+class ListSecrets(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Query of a page of secrets."""
+
+    owner: Annotated[
+        Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,
+        Meta(description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Others require owner, operator or auditor."),
+    ] = None
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=100, description="Number of secrets on a page.")] = 50
+
+
+class LinkView(msgspec.Struct, frozen=True, kw_only=True):
+    """A link, without its secret part."""
+
+    example: ClassVar = {
+        "id": "1dZ8eU",
+        "recipient": "Grace",
+        "state": "active",
+        "uses": 0,
+        "uses_max": 1,
+        "opened_at": None,
+        "passphrase_required": False,
+    }
+
+    id: str
+    recipient: str
+    state: Annotated[
+        Literal["active", "used", "revoked", "burned"],
+        Meta(description="`burned`: ended after too many wrong passphrases. An active link is denied when the secret has ended."),
+    ]
+    uses: int
+    uses_max: int
+    opened_at: Annotated[Instant | None, Meta(description="First time that a client used the complete link.")]
+    passphrase_required: bool
+
+
+class VersionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of the content. `size`: bytes of text and files."""
+
+    number: int
+    created_at: Instant
+    items: Annotated[int, Meta(description="Number of texts and files.")]
+    size: int
+
+
+_SECRET = {
+    "id": "5tRw0aB9xK2m7HqYc1dZ8e",
+    "owner": "key:3fGh82kLmQ0a",
+    "sender": "key:3fGh82kLmQ0a",
+    "label": "database password, staging",
+    "note": "",
+    "state": "active",
+    "created_at": "2030-06-01T09:00:00Z",
+    "expires_at": "2030-06-04T09:00:00Z",
+    "expires_at_max": "2030-07-01T09:00:00Z",
+    "ended_at": None,
+    "purged_at": None,
+    "end_to_end": False,
+    "burn_after": 0,
+    "revision": 1,
+    "versions": [{"number": 1, "created_at": "2030-06-01T09:00:00Z", "items": 1, "size": 28}],
+    "links": [LinkView.example],
+}
+
+
+class SecretView(msgspec.Struct, frozen=True, kw_only=True):
+    """Metadata of a secret. Nobody can read its content at the console."""
+
+    example: ClassVar = _SECRET
+
+    id: str
+    owner: str
+    sender: str
+    label: str
+    note: str
+    state: Annotated[
+        State,
+        Meta(
+            description="`used`: no link has uses left. Links of an expired, used or revoked secret are denied and its content is"
+            " being deleted. `purged`: every version is deleted."
+        ),
+    ]
+    created_at: Instant
+    expires_at: Instant
+    expires_at_max: Annotated[Instant, Meta(description="Latest time to which `expires_at` can be changed.")]
+    ended_at: Instant | None
+    purged_at: Instant | None
+    end_to_end: Annotated[bool, Meta(description="The client encrypted the content, so the server cannot read it.")]
+    burn_after: int
+    revision: Annotated[
+        int, Meta(description="Increases with every change by the owner. The ETag of the secret, for `If-Match`.")
+    ]
+    versions: Annotated[list[VersionView], Meta(description="Versions of the content, the current one first.")]
+    links: list[LinkView]
+
+
+class SecretPage(msgspec.Struct, frozen=True):
+    """A page of secrets, newest first."""
+
+    example: ClassVar[dict[str, Any]] = {"secrets": [_SECRET], "next_cursor": None}
+
+    secrets: list[SecretView]
+    next_cursor: NextCursor
+
+
+class NewLink(msgspec.Struct, frozen=True):
+    """A link, with which anyone can open the secret. `recipient`: empty for a link that is not personal."""
+
+    id: str
+    recipient: str
+    url: str
+
+    def __repr__(self) -> str:
+        return f"NewLink({self.id})"
+
+
+class CreatedSecret(msgspec.Struct, frozen=True):
+    """A new secret and its links, which are returned only in this response."""
+
+    example: ClassVar = {
+        "secret": _SECRET,
+        "links": [
+            {
+                "id": "1dZ8eU",
+                "recipient": "Grace",
+                "url": "https://sharing.example.com/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#" + 43 * "x",
+            }
+        ],
+    }
+
+    secret: SecretView
+    links: list[NewLink]
+
+
+class ClaimView(msgspec.Struct, frozen=True):
+    """One use of a link. `acknowledged_at`: time at which the client confirmed that it received the content."""
+
+    claimed_at: Instant
+    acknowledged_at: Instant | None
+
+
+class LinkReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """Use of a link."""
+
+    id: str
+    recipient: str
+    opened_at: Instant | None
+    claims: list[ClaimView]
+    denied_attempts: Annotated[
+        int, Meta(description="Denied attempts in the audit trail. Repeated ones are counted up to a limit.")
+    ]
+
+
+class Deletion(msgspec.Struct, frozen=True):
+    """A statement about the deleted object versions.
+
+    Signed with the key that signs checkpoints of the audit trail; without a signature if the deployment has no such key.
+    """
+
+    statement: Annotated[str, Meta(description="JSON. The signature covers these characters in UTF-8.")]
+    signature: Annotated[str, Meta(description="Base64; empty without a key.")] = ""
+    key_id: str = ""
+    algorithm: str = ""
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """Uses of the links of a secret, and the proof of its deletion. Available for 30 days after the deletion."""
+
+    example: ClassVar = {
+        "id": _SECRET["id"],
+        "state": "used",
+        "created_at": "2030-06-01T09:00:00Z",
+        "ended_at": None,
+        "purged_at": None,
+        "links": [
+            {
+                "id": "1dZ8eU",
+                "recipient": "Grace",
+                "opened_at": "2030-06-01T09:41:07Z",
+                "claims": [{"claimed_at": "2030-06-01T09:41:12Z", "acknowledged_at": "2030-06-01T09:41:13Z"}],
+                "denied_attempts": 0,
+            }
+        ],
+        "deletion": None,
+    }
+
+    id: str
+    state: State
+    created_at: Instant
+    ended_at: Instant | None
+    purged_at: Instant | None
+    links: list[LinkReceipt]
+    deletion: Annotated[Deletion | None, Meta(description="Null until the content is deleted.")]
+
+
+def secret_view(secret: Secret, now: float) -> SecretView:
+    versions = [
+        view_of(VersionView, version, items=len(version.items), size=sum(item.size for item in version.items))
+        for version in secret.versions
+    ]
+    links = [_link_view(link) for link in secret.links.values()]
+    return view_of(SecretView, secret, state=shown_state(secret, now), versions=versions, links=links)
+
+
+def new_link(token: LinkToken, secret: Secret, base: str) -> NewLink:
+    return NewLink(token.link_id, secret.links[token.link_id].recipient, token.url(base))
+
+
+def receipt_view(secret: Secret, denied: dict[str, int], deletion: dict[str, str] | None, now: float) -> Receipt:
+    """`denied`: denied attempts by link."""
+    links = [
+        view_of(
+            LinkReceipt,
+            link,
+            claims=[
+                ClaimView(rfc3339(claim.at), None if claim.acknowledged_at is None else rfc3339(claim.acknowledged_at))
+                for claim in sorted(link.claims.values(), key=lambda claim: claim.at)
+            ],
+            denied_attempts=denied.get(link.id, 0),
+        )
+        for link in secret.links.values()
+    ]
+    deleted = None if deletion is None else Deletion(**deletion)
+    return view_of(Receipt, secret, state=shown_state(secret, now), links=links, deletion=deleted)
+
+
+def _link_view(link: Link) -> LinkView:
+    state = "used" if link.state == LinkState.ACTIVE and link.uses >= link.uses_max else link.state.value
+    return view_of(LinkView, link, state=state, passphrase_required=bool(link.salt))
