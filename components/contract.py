@@ -170,7 +170,7 @@ def read(
 ) -> Contract:
     """Read the contract. Raises KeyError if a process names a service that does not exist.
 
-    functions: Functions to deploy. Their services and variables are removed from the processes.
+    functions: Functions to deploy. Their services are removed from the processes.
     optional_variables: Optional variables to set, or None for all.
     external_secrets: ARN of the secret for each optional variable that ECS injects.
     """
@@ -187,7 +187,7 @@ def read(
             name=name,
             command=tuple(word for word in process["command"] if word not in in_functions),
             services=tuple(services[service] for service in process["services"] if service not in in_functions),
-            variables=tuple(v["name"] for v in variables if name in v["processes"] and v.get("service") not in in_functions),
+            variables=tuple(v["name"] for v in variables if name in v["processes"]),
             secrets=tuple(
                 Secret(s["name"], s["kind"], s.get("managed", ""), s.get("json_key", ""), external_secrets.get(s["name"], ""))
                 for s in secrets

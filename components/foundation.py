@@ -6,7 +6,7 @@ from components.account.cloud_trail import CloudTrail, CloudTrailArgs
 from components.component import Component, LogOptions
 from components.contract import Stack
 from components.encryption.kms_keys import KmsKeys, KmsKeysArgs
-from components.iam import backup_roles, object_policies, resource_policies, role_policies, sharing_roles
+from components.iam import backup_roles, object_policies, resource_policies, role_policies, sharing_policies, sharing_roles
 from components.iam.documents import Statement
 from components.iam.role_policies import RoleDefinition
 from components.iam.roles import PermissionsBoundary, PermissionsBoundaryArgs, Roles, RolesArgs
@@ -70,6 +70,7 @@ class Foundation(Component):
             replica_bucket = Bucket("replica-data", replica_args, self.child)
             replica = BucketReplica(replica_bucket.arn, self.keys.replica_arn, self.role_arns[backup_roles.REPLICATION])
         self.data_bucket = Bucket("data", buckets.data(self.keys.data_arn, self.log_bucket.name, replica), self.child)
+        self.secrets_bucket = Bucket("secrets", buckets.secrets(self.keys.data_arn, self.log_bucket.name), self.child)
 
     def _cloud_trail(self) -> CloudTrail:
         settings, names = self._stack.settings, self._stack.names
@@ -80,8 +81,11 @@ class Foundation(Component):
             logs=self.logs,
             role_arn=self.role_arns["trail-log"],
             data_events={
-                "AWS::S3::Object": [f"{in_region.bucket_arn('data')}/" for in_region in (names, *copies)],
-                "AWS::DynamoDB::Table": [names.table_arn("tokens")],
+                "AWS::S3::Object": [
+                    *(f"{in_region.bucket_arn('data')}/" for in_region in (names, *copies)),
+                    f"{names.bucket_arn(sharing_policies.BUCKET)}/",
+                ],
+                "AWS::DynamoDB::Table": [names.table_arn(sharing_policies.TABLE)],
                 "AWS::Lambda::Function": [names.arn("lambda", f"function:{names.name(role_policies.ROTATION_FUNCTION)}")],
             },
         )
@@ -100,7 +104,7 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
 
 
 def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
-    """Return key policy statements for backups, functions, notifications, checkpoints and exports, by key."""
+    """Return key policy statements for backups, functions, notifications, checkpoints, exports and secrets, by key."""
     names, settings, contract = stack.names, stack.settings, stack.contract
     consoles = [role_policies.task_role(process) for process in object_policies.console_processes(contract)]
     sources = (
@@ -110,6 +114,13 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
         sharing_roles.key_statements(names, contract),
         {"logs": resource_policies.notification_key_statements(names)},
         object_policies.key_statements(names, signers=_signing_roles(stack), consoles=consoles),
+        sharing_policies.key_statements(
+            names,
+            {
+                service: [names.role_arn(role) for role in role_policies.roles_of_service(contract, service)]
+                for service in (sharing_policies.CREATE, sharing_policies.OPEN)
+            },
+        ),
     )
     keys = {key for source in sources for key in source}
     return {key: tuple(statement for source in sources for statement in source.get(key, ())) for key in sorted(keys)}

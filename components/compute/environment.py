@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.contract import Stack, optional_variables
-from components.iam import object_policies, role_policies
+from components.iam import object_policies, role_policies, sharing_policies
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 
 Environment = dict[str, pulumi.Input[str]]
@@ -59,7 +59,6 @@ def _common(stack: Stack, endpoints: Endpoints) -> Environment:
         "GATEHOUSE_REDIS_URL": pulumi.Output.format("rediss://{}@{}:{}/0", names.name("app"), endpoints.cache, CACHE_PORT),
         "GATEHOUSE_REDIS_AUTH": "iam",
         "GATEHOUSE_REDIS_CLUSTER": names.name("cache"),
-        "GATEHOUSE_SECRET_LINKS_TABLE": names.name("tokens"),
         "GATEHOUSE_GATEWAY_URL": contract.urls["gateway"],
         "GATEHOUSE_CONSOLE_URL": contract.urls["console"],
         "GATEHOUSE_SHARING_URL": contract.urls["sharing"],
@@ -69,6 +68,7 @@ def _common(stack: Stack, endpoints: Endpoints) -> Environment:
         "GATEHOUSE_METRICS_NAMESPACE": names.namespace,
         "AWS_REGION": names.region,
         **object_policies.checkpoint_variables(names),
+        **sharing_policies.variables(names),
         **optional_variables(settings),
     }
 

@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
+from components.iam.sharing_policies import INDEXES, TABLE
 from components.naming import tags
 from components.settings.data import ProtectionSettings, SecretLinksTableSettings
 
@@ -25,11 +26,15 @@ class SecretLinksTableArgs(StackArgs):
 
 
 class SecretLinksTable(Component):
-    """An on-demand DynamoDB table with one item for each link. Its partition key is `id`; DynamoDB deletes items after
-    `expires_at`, in seconds since 1970.
+    """An on-demand DynamoDB table with one item for each secret, which contains its links. Its partition key is `id`. One
+    index lists the secrets of an owner, the other those that wait for background work. Both contain keys only.
+
+    DynamoDB deletes an item some days after `delete_at`, in seconds since 1970 (DynamoDB Developer Guide, "Using time to live
+    (TTL)"). TTL removes the records of purged secrets and old counters. It does not decide whether a link can be opened: the
+    service compares the expiry time with the clock for each request.
 
     Why: A conditional update decides between concurrent attempts to use a link for the last time.
-    Cost: 1.4 USD per million writes, 0.23 USD per GB for point-in-time recovery, none when idle.
+    Cost: 1.4 USD per million writes to the table or an index, 0.23 USD per GB for point-in-time recovery, none when idle.
     Controls: GH-DDB-001 to GH-DDB-005.
     """
 
@@ -37,11 +42,15 @@ class SecretLinksTable(Component):
         super().__init__("gatehouse:database:SecretLinksTable", name, args, opts)
         table = aws.dynamodb.Table(
             name,
-            name=args.names.name("tokens"),
+            name=args.names.name(TABLE),
             billing_mode="PAY_PER_REQUEST",
             hash_key="id",
-            attributes=[{"name": "id", "type": "S"}],
-            ttl={"attribute_name": "expires_at", "enabled": True},
+            attributes=[{"name": name, "type": kind} for name, kind in _attributes().items()],
+            global_secondary_indexes=[
+                {"name": index, "hash_key": partition, "range_key": sort, "projection_type": "KEYS_ONLY"}
+                for index, (partition, sort) in INDEXES.items()
+            ],
+            ttl={"attribute_name": "delete_at", "enabled": True},
             point_in_time_recovery={"enabled": True, "recovery_period_in_days": args.secret_links_table.recovery_days},
             server_side_encryption={"enabled": True, "kms_key_arn": args.key_arn},
             deletion_protection_enabled=args.secret_links_table.deletion_protection,
@@ -50,3 +59,9 @@ class SecretLinksTable(Component):
         )
         self.table, self.arn = table.name, table.arn
         self.register_outputs({"table": self.table, "arn": self.arn})
+
+
+def _attributes() -> dict[str, str]:
+    """Return the type of each key attribute of the table and its indexes."""
+    keys = {partition: "S" for partition, _ in INDEXES.values()} | {sort: "N" for _, sort in INDEXES.values()}
+    return {"id": "S", **keys}

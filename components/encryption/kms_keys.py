@@ -17,6 +17,7 @@ KEYS: Mapping[str, tuple[DataClass, str]] = {
     "secrets": ("secret", "secrets, and the environment of the rotation function"),
     "logs": ("log", "logs, audit trail and alarm topics"),
     "backup": ("confidential", "backups and replicas"),
+    "sharing": ("secret", "content keys of secrets"),
     "audit": ("log", "signatures of audit checkpoints"),
 }
 """Data class and description of what each key protects."""

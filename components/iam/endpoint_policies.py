@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from components.iam.documents import ANYONE, Document, Statement, allow, document
+from components.iam import sharing_policies
+from components.iam.documents import ANYONE, Document, Statement, action_list, allow, document
 from components.naming import Naming
 
 
@@ -17,7 +18,7 @@ def s3_policy(
     ECR stores image layers in its own bucket and returns presigned URLs, so that statement has no principal condition
     (ECR User Guide, "Minimum Amazon S3 bucket permissions for Amazon ECR").
 
-    buckets: Full names of the stack's buckets.
+    buckets: Full names of buckets of the stack whose objects may be read and written.
     write_only_objects: ARNs of objects that may be written but not read.
     shared_objects: ARNs of objects in buckets of other owners, which may be read and written.
     """
@@ -32,12 +33,18 @@ def s3_policy(
         # The bucket can belong to another account, so the condition covers the principal only. The object ARNs are exact.
         read_write = "s3:GetObject PutObject"
         statements.append(allow("LegacyFiles", read_write, shared_objects, principal=ANYONE, conditions=own_account))
+    secrets = names.bucket_arn(sharing_policies.BUCKET)
+    content = [action for actions in sharing_policies.OBJECT_ACTIONS.values() for action in action_list(actions)]
+    statements += [
+        _allow_account(names, "SecretContent", content, [f"{secrets}/{sharing_policies.PREFIX}*"]),
+        _allow_account(names, "ListSecretContent", sharing_policies.BUCKET_ACTIONS, [secrets]),
+    ]
     return document(*statements, allow("ImageLayers", "s3:GetObject", layers, principal=ANYONE))
 
 
 def dynamodb_policy(names: Naming) -> Document:
-    """Return the policy of the DynamoDB gateway endpoint: item operations on the stack's tables."""
-    actions = "dynamodb:GetItem PutItem UpdateItem DeleteItem Query"
+    """Return the policy of the DynamoDB gateway endpoint: item operations on the stack's tables and their indexes."""
+    actions = "dynamodb:GetItem BatchGetItem PutItem UpdateItem Query"
     return document(_allow_account(names, "OwnTables", actions, [names.table_arn("*")]))
 
 

@@ -13,7 +13,8 @@ SERVICES: Mapping[str, tuple[str, ...]] = {
     "logs": ("cloudtrail", "s3", "sns"),
     "backup": ("backup", "rds", "dynamodb", "s3"),
 }
-"""Services through which principals of the account may use each key. Direct use is not allowed."""
+"""Services through which principals of the account may use each key. Direct use is not allowed. Keys that are not listed are used
+directly, by the roles that their key policies name."""
 
 SIGNING_ALGORITHM = "ECDSA_SHA_256"
 """Signing algorithm of the audit key (NIST P-256). Signatures are verifiable with the public key alone."""
@@ -54,8 +55,10 @@ class KeyUsers:
 
 def key_policy(key: str, users: KeyUsers) -> Document:
     """Return the policy of a key. Source: KMS Developer Guide, "Key policies in AWS KMS"."""
-    if key == "audit":
-        return document(_administration(users.names), *_signers(users))
+    if key not in SERVICES:
+        # Only the principals of these statements can use the key: no statement delegates its use to IAM policies.
+        direct_users = _signers(users) if key == "audit" else ()
+        return document(_administration(users.names), *direct_users, *users.additional_statements.get(key, ()))
     builder = {"data": _data_users, "secrets": _secret_users, "logs": _log_users}.get(key)
     replication = _replication(users) if key == "backup" and users.replica_region else ()
     statements = builder(users) if builder else ()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from components.contract import Contract, Process, Secret, Stack
-from components.iam import object_policies
+from components.iam import object_policies, sharing_policies
 from components.iam.documents import Document, Statement, allow, document, trust
 from components.naming import Naming
 
@@ -20,10 +20,6 @@ DATABASE_OWNER = "gatehouse_owner"
 """PostgreSQL role that owns the schema and runs migrations. RDS manages its password."""
 DATABASE_USER = "gatehouse_app"
 """PostgreSQL role of the application, created by the first migration. It logs in with IAM tokens only."""
-
-TABLE_VARIABLE = "GATEHOUSE_SECRET_LINKS_TABLE"
-TABLE_ACTIONS = {"sharing": ("dynamodb:GetItem",)}
-"""Actions of each service on the secret links table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +81,17 @@ def readers_of(names: Naming, contract: Contract, kind: str, operators: tuple[st
     return (*(names.role_arn(role) for role in (ROTATION_FUNCTION, *roles)), *others)
 
 
+def roles_of_service(contract: Contract, service: str) -> tuple[str, ...]:
+    """Return the roles of the processes and functions that run a service."""
+    processes = [task_role(process) for process in contract.processes.values() if service in (s.name for s in process.services)]
+    functions = [function_role(name) for name, function in contract.functions.items() if function.service.name == service]
+    return (*processes, *functions)
+
+
 def table_users(contract: Contract) -> tuple[str, ...]:
     """Return the roles that access the secret links table."""
-    processes = [task_role(process) for process in contract.processes.values() if TABLE_VARIABLE in process.variables]
-    functions = [function_role(name) for name, function in contract.functions.items() if TABLE_VARIABLE in function.variables]
-    return (*processes, *functions)
+    services = (sharing_policies.CREATE, sharing_policies.OPEN)
+    return tuple(dict.fromkeys(role for service in services for role in roles_of_service(contract, service)))
 
 
 def write_log(names: Naming, process: str, *, describe: bool = False, stream: str = "") -> Statement:
@@ -173,9 +175,7 @@ def _task(stack: Stack, process: Process) -> Document | None:
             _connect_to_database(names, "prx" if settings.database.proxy else "db"),
             allow("ConnectToCache", "elasticache:Connect", [names.arn("elasticache", resource) for resource in cache]),
         ]
-    if TABLE_VARIABLE in process.variables:
-        actions = [action for service in process.services for action in TABLE_ACTIONS.get(service.name, ())]
-        statements.append(allow("SecretLinksTable", actions, [names.table_arn("tokens")]))
+    statements += sharing_policies.statements(names, [service.name for service in process.services])
     if object_policies.KEY_VARIABLE in process.variables:
         # S3 Object Lock protects checkpoints from being overwritten or deleted.
         statements.append(allow("WriteCheckpoints", "s3:PutObject", [object_policies.checkpoint_arns(names)]))

@@ -27,7 +27,7 @@ USED = tuple(
         "PutRetentionPolicy",
         "rds-db:connect",
         "rds:AddTagsToResource CopyDBSnapshot CreateDBSnapshot DeleteDBSnapshot Describe* ListTagsForResource",
-        "s3:AbortMultipartUpload DeleteObject Get* List* PutBucketNotification PutInventoryConfiguration PutObject "
+        "s3:AbortMultipartUpload DeleteObjectVersion Get* List* PutBucketNotification PutInventoryConfiguration PutObject "
         "PutObjectRetention PutObjectTagging Replicate*",
         "secretsmanager:DescribeSecret GetSecretValue PutSecretValue UpdateSecretVersionStage",
         "sns:Publish",

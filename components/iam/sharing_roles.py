@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from components.contract import Contract
+from components.iam import sharing_policies
 from components.iam.documents import Document, Statement, allow, document, trust
 from components.iam.key_policies import read_environment
-from components.iam.role_policies import TABLE_ACTIONS, RoleDefinition, function_role, send_traces, write_log
+from components.iam.role_policies import RoleDefinition, function_role, send_traces, write_log
 from components.naming import PROJECT, Naming
 
 API_LOG_ROLE = "api-log"
@@ -32,9 +33,8 @@ def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> di
     """Return the roles of the functions by resource name, and with `log_role` the role of API Gateway's access logs."""
     roles = {}
     for name, function in contract.functions.items():
-        # The readiness check reads the table.
-        read_table = allow("SecretLinksTable", TABLE_ACTIONS[function.service.name], [names.table_arn("tokens")])
-        permissions = document(read_table, write_log(names, name), send_traces())
+        share = sharing_policies.statements(names, [function.service.name])
+        permissions = document(*share, write_log(names, name), send_traces())
         trust_policy = trust("lambda.amazonaws.com", account=names.account)
         roles[function_role(name)] = RoleDefinition(f"Role of the {name} function", trust_policy, permissions)
     if log_role:

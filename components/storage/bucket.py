@@ -38,11 +38,12 @@ class BucketArgs:
     key_arn: KMS key of the objects; None for SSE-S3, which only log buckets use.
     log_bucket: Name of the bucket of server access logs; None for a log bucket.
     noncurrent_days: Days until noncurrent versions expire.
+    incomplete_upload_days: Days until incomplete multipart uploads are aborted.
     expire_days: Days until objects expire; None for never.
     lock_days: Default retention of object lock; None for no object lock.
     lock_mode: Retention mode of object lock.
     force_destroy: Empty the bucket before it is deleted.
-    purpose: Value of the tag gatehouse:purpose, by which policies recognize log buckets.
+    purpose: Value of the tag gatehouse:purpose, by which policies recognize log buckets and buckets whose deletions are final.
     region: Region of the bucket; None for the region of the stack.
     replica: Destination of replication; None without replication.
     """
@@ -54,6 +55,7 @@ class BucketArgs:
     key_arn: pulumi.Input[str] | None = None
     log_bucket: pulumi.Input[str] | None = None
     noncurrent_days: int = 30
+    incomplete_upload_days: int = 7
     expire_days: int | None = None
     lock_days: int | None = None
     lock_mode: str = "GOVERNANCE"
@@ -171,8 +173,15 @@ class Bucket(Component):
                     "filter": {"prefix": ""},
                     "expiration": None if args.expire_days is None else {"days": args.expire_days},
                     "noncurrent_version_expiration": {"noncurrent_days": args.noncurrent_days},
-                    "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
-                }
+                    "abort_incomplete_multipart_upload": {"days_after_initiation": args.incomplete_upload_days},
+                },
+                # S3 rejects this flag in a rule with an expiration in days (S3 API Reference, "LifecycleExpiration").
+                {
+                    "id": "expired-delete-markers",
+                    "status": "Enabled",
+                    "filter": {"prefix": ""},
+                    "expiration": {"expired_object_delete_marker": True},
+                },
             ],
             opts=opts,
         )
@@ -210,7 +219,8 @@ class Bucket(Component):
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """Arguments of the log, trail and data buckets. With replication, the second region has a log and a data bucket as well."""
+    """Arguments of the log, trail, data and secrets buckets. With replication, the second region has a log and a data bucket
+    as well."""
 
     settings: Settings
     names: Naming
@@ -220,7 +230,7 @@ class Buckets:
         sink, prefixes = self.names.bucket("logs"), bucket_policies.LOAD_BALANCER_PREFIXES
         config = bucket_policies.config_writers(self.names, sink) if self.settings.account_baseline.enabled else ()
         writers = (*bucket_policies.load_balancer_log_writers(self.names, sink, prefixes), *config)
-        return self._log_args(self.names, ("trail", "data"), writers)
+        return self._log_args(self.names, ("trail", "data", "secrets"), writers)
 
     def trail(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
         """Log files of CloudTrail and checkpoints of the audit trail, under S3 Object Lock."""
@@ -238,6 +248,18 @@ class Buckets:
     def data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str], replica: BucketReplica | None) -> BucketArgs:
         """Objects of the runtime."""
         return replace(self._args(self.names, "data", "confidential"), key_arn=key_arn, log_bucket=log_bucket, replica=replica)
+
+    def secrets(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
+        """Encrypted content of secrets. A deletion is final: the bucket has no object lock, no replica and no backup, and
+        noncurrent versions expire after one day, the shortest period that S3 supports."""
+        return replace(
+            self._args(self.names, "secrets", "secret"),
+            key_arn=key_arn,
+            log_bucket=log_bucket,
+            noncurrent_days=1,
+            incomplete_upload_days=1,
+            purpose="ephemeral",
+        )
 
     def replica_logs(self) -> BucketArgs:
         """Receives access logs of the replica."""

@@ -11,7 +11,7 @@ _NAME = re.compile(
 )
 # Suffixes of names that refer to a secret or describe one.
 _REFERENCE = re.compile(
-    r"(_ARN|_NAME|_ID|_PREFIX|_PATH|_FILE|_URL|_URI|_TABLE|_TTL|_S|_MS|_DAYS|_MAX|_MIN|_COUNT|_ENVIRONMENT|_ENABLED|_AUTH)$",
+    r"(_ARN|_NAME|_ID|_PREFIX|_PATH|_FILE|_URL|_URI|_TABLE|_BUCKET|_TTL|_S|_MS|_DAYS|_MAX|_MIN|_COUNT|_ENVIRONMENT|_ENABLED|_AUTH)$",
     re.IGNORECASE,
 )
 # AWS access key ids, private keys, GitHub and Slack tokens, JWTs, and URLs with a password in them.

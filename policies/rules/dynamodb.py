@@ -6,7 +6,7 @@ from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_true, uses_customer_key
 from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
-from policies.rules.s3 import purpose
+from policies.rules.s3 import EPHEMERAL, purpose
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
 _table_rule = partial(resource_rule, types=aws("dynamodb.Table"))
@@ -52,7 +52,7 @@ time_to_live_is_enabled = _table_rule(
     rationale="Without TTL, expired items accumulate and remain readable.",
     remedy="set ttl.enabled=True, and ttl.attributeName to the attribute that contains the expiry time",
     url=f"{_GUIDE}/TTL.html",
-).requires(is_true("ttl.enabled", remediate=False), when=lambda table: purpose(table) == "ephemeral")
+).requires(is_true("ttl.enabled", remediate=False), when=lambda table: purpose(table) == EPHEMERAL)
 
 
 @stack_rule(

@@ -21,6 +21,8 @@ _bucket_rule = partial(stack_rule, types=aws("s3.Bucket"))
 # record its own deliveries. https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
 _PURPOSE_TAG = "gatehouse:purpose"
 _LOG_SINK = "log-sink"
+# Tag of buckets and tables with expiring data, such as secret links and sessions: a deletion must be final.
+EPHEMERAL = "ephemeral"
 
 
 @_bucket_rule(
@@ -286,8 +288,9 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
     url=f"{_GUIDE}/replication.html",
 )
 def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
-    # Logs and trails are Regional and also in CloudWatch Logs. Replicas need no further replication.
-    if purpose(bucket) in (_LOG_SINK, "trail") or is_replica(bucket, stack):
+    # Logs and trails are Regional and also in CloudWatch Logs. Replicas need no further replication. A replica of expiring data
+    # would outlive its deletion (GH-S3-018).
+    if purpose(bucket) in (_LOG_SINK, "trail", EPHEMERAL) or is_replica(bucket, stack):
         return
     configurations = stack.referencing(bucket, aws("s3.BucketReplicationConfig"), "bucket")
     if not configurations:
@@ -342,11 +345,30 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
     url=f"{_GUIDE}/MultiFactorAuthenticationDelete.html",
 )
 def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResults:
+    if purpose(bucket) == EPHEMERAL:
+        return
     for versioning in stack.referencing(bucket, aws("s3.BucketVersioning"), "bucket"):
         if versioning.props.block("versioningConfiguration").text("mfaDelete") == "Enabled":
             return
     if not _locks(bucket, stack) and not _policies_meet(bucket_policy.denies_version_deletion, bucket, stack):
         yield "the bucket has no Object Lock, no MFA delete and no policy that denies s3:DeleteObjectVersion"
+
+
+@_bucket_rule(
+    "GH-S3-018",
+    title="S3 buckets with expiring data have no Object Lock and no replication",
+    rationale="Object Lock prevents the deletion of a version, and a replica keeps a copy of it.",
+    remedy="remove the BucketObjectLockConfiguration, the BucketReplicationConfig and objectLockEnabled",
+    severity=Severity.HIGH,
+    url=f"{_GUIDE}/object-lock.html",
+)
+def expiring_data_can_be_deleted(bucket: Resource, stack: Stack) -> CheckResults:
+    if purpose(bucket) != EPHEMERAL:
+        return
+    if bucket.props.flag("objectLockEnabled") or stack.referencing(bucket, aws("s3.BucketObjectLockConfiguration"), "bucket"):
+        yield "the bucket contains expiring data and has Object Lock"
+    for replication in stack.referencing(bucket, aws("s3.BucketReplicationConfig"), "bucket"):
+        yield f"the bucket contains expiring data and is replicated by {replication.name}"
 
 
 def _locks(bucket: Resource, stack: Stack) -> list[Resource]:

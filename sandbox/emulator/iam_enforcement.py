@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from xml.etree import ElementTree
 
 from moto import settings
 from moto.core.authorization import ActionAuthenticatorMixin
@@ -22,6 +23,9 @@ OPERATOR = "sandbox-operator"
 _IAM_PREFIX = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag"}
 """Service names in signatures that differ from the service prefix of IAM actions."""
 
+_ENCRYPTION_CONTEXT = "kms:encryptioncontext:"
+"""Prefix of condition keys."""
+
 _IAM_ACTION = {"budgets:CreateBudget": "budgets:ModifyBudget"}
 """API operations whose IAM action has another name (Service Authorization Reference)."""
 
@@ -29,9 +33,9 @@ _IAM_ACTION = {"budgets:CreateBudget": "budgets:ModifyBudget"}
 class Permissions:
     """Replaces moto's evaluation, which ignores resources and most condition operators.
 
-    moto has no request context, so only conditions on `aws:RequestedRegion` are evaluated. For any other condition, an
-    Allow applies, a Deny does not, and `unevaluated_conditions` lists it. Resources are compared if the request names one;
-    otherwise a statement for any resource applies.
+    moto has no request context, so only conditions on `aws:RequestedRegion`, and for KMS on the encryption context and the
+    account, are evaluated. For any other condition, an Allow applies, a Deny does not, and `unevaluated_conditions` lists it.
+    Resources are compared if the request names one; otherwise a statement for any resource applies.
     """
 
     def __init__(self) -> None:
@@ -62,7 +66,11 @@ class Permissions:
         service, _, operation = call._action.partition(":")
         action = f"{_IAM_PREFIX.get(service, service)}:{operation}"
         action = _IAM_ACTION.get(action, action)
-        target = _resource(call, action, resource)
+        for used, target in _deletions(call, action, resource) or [(action, _resource(call, action, resource))]:
+            self._authorize(call, name, used, target)
+
+    def _authorize(self, call: Any, name: str, action: str, target: str) -> None:
+        key = call._access_key
         boundary = self._boundary(key)
         granted = self._allows(key.collect_policies(), call, name, action, target)
         granted = granted or (action.startswith("kms:") and self._key_allows(call, name, action))
@@ -79,12 +87,12 @@ class Permissions:
             statement = _parsed(raw)
             if not statement.covers_action(action) or not (target == "*" or applies_to_resource(statement, target, None)):
                 continue
-            holds_in_region = _conditions_hold(statement.conditions, call._region)
-            if holds_in_region is None:
+            conditions_hold = _conditions_hold(statement.conditions, call, action)
+            if conditions_hold is None:
                 self._report_condition(name, action, raw["Condition"])
-            if holds_in_region and not statement.allow:
+            if conditions_hold and not statement.allow:
                 self._deny(call, name, action, target)
-            allowed = allowed or (statement.allow and holds_in_region is not False)
+            allowed = allowed or (statement.allow and conditions_hold is not False)
         return allowed
 
     def _boundary(self, key: Any) -> Any:
@@ -107,9 +115,11 @@ class Permissions:
         for raw in raw_statements(policy):
             statement = _parsed(raw)
             if statement.allow and statement.covers_action(action) and ("AWS", role) in (statement.principals or ()):
-                if statement.conditions:
+                conditions_hold = _conditions_hold(statement.conditions, call, action)
+                if conditions_hold is None:
                     self._report_condition(name, action, raw["Condition"])
-                return True
+                if conditions_hold is not False:
+                    return True
         return False
 
     def _report_condition(self, name: str, action: str, condition: dict[str, Any]) -> None:
@@ -125,12 +135,30 @@ class Permissions:
         call._raise_access_denied()
 
 
-def _conditions_hold(conditions: Sequence[Condition], region: str) -> bool | None:
-    """True if the conditions hold; None if one needs more of the request than its region."""
-    known = {"aws:requestedregion": region}
-    if {condition.key for condition in conditions} - set(known):
-        return None
-    return holds(conditions, known, variables=True)
+def _conditions_hold(conditions: Sequence[Condition], call: Any, action: str) -> bool | None:
+    """True if the conditions hold; None if one needs more of the request than is known."""
+    context = {"aws:requestedregion": call._region}
+    if action.startswith("kms:"):
+        pairs = _body(call).get("EncryptionContext") or {}
+        context |= {f"{_ENCRYPTION_CONTEXT}{name}".lower(): value for name, value in pairs.items()}
+        context["kms:calleraccount"] = ACCOUNT
+    known = [one for one in conditions if one.key in context or one.key.startswith(_ENCRYPTION_CONTEXT)]
+    if not holds(known, context, variables=True):
+        return False
+    return None if len(known) < len(conditions) else True
+
+
+def _deletions(call: Any, action: str, bucket: str) -> list[tuple[str, str]]:
+    """The action and resource of each object that DeleteObjects names; empty for another call.
+
+    AWS authorizes the deletion of a version as s3:DeleteObjectVersion (S3 API Reference, "DeleteObjects").
+    """
+    if action != "s3:DeleteObject" or "/" in bucket:
+        return []
+    objects = ElementTree.fromstring(call._body).iterfind("{*}Object")  # noqa: S314 the services of the sandbox send it
+    return [
+        (f"{action}Version" if one.findtext("{*}VersionId") else action, f"{bucket}/{one.findtext('{*}Key')}") for one in objects
+    ]
 
 
 def _parsed(statement: Mapping[str, Any]) -> Statement:
@@ -148,6 +176,9 @@ def _resource(call: Any, action: str, resource: str) -> str:
     body = _body(call)
     region = call._region
     target = body.get("SecretId") or body.get("TableName") or body.get("KeyId") or body.get("TopicArn") or body.get("RoleArn")
+    if action == "dynamodb:BatchGetItem":
+        # The services name one table per request.
+        (target,) = body["RequestItems"]
     if not isinstance(target, str):
         return "*"
     if target.startswith("arn:"):
@@ -156,7 +187,8 @@ def _resource(call: Any, action: str, resource: str) -> str:
         secrets = secretsmanager_backends[call.account_id][region].secrets
         return secrets[target].arn if target in secrets else f"arn:aws:secretsmanager:{region}:{call.account_id}:secret:{target}"
     if action.startswith("dynamodb:"):
-        return f"arn:aws:dynamodb:{region}:{call.account_id}:table/{target}"
+        index = f"/index/{body['IndexName']}" if "IndexName" in body else ""
+        return f"arn:aws:dynamodb:{region}:{call.account_id}:table/{target}{index}"
     return "*"
 
 

@@ -24,7 +24,7 @@ def test_only_console_signs_checkpoints_with_ecdsa(stack: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_encryption_keys_are_rotated(stack: str) -> None:
     rotated = {a.name for a in run(stack).of_type("kms/key:Key") if a.inputs.get("enableKeyRotation")}
-    assert rotated == {"data", "secrets", "logs", "backup"}
+    assert rotated == {"data", "secrets", "logs", "backup", "sharing"}
 
 
 def test_keys_are_multi_region_only_with_replication() -> None:

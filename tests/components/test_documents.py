@@ -1,6 +1,7 @@
 """Policy documents of roles, keys, buckets, secrets and endpoints."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_permissions_are_limited_to_account_and_region() -> None:
     for role, statement in every_permission():
         for resource in statement["Resource"]:
             # The ARN of a bucket contains neither region nor account; its name ends in both.
-            scoped = ":eu-west-1:123456789012:" in resource or "-123456789012-eu-west-1/" in resource
+            scoped = ":eu-west-1:123456789012:" in resource or re.search("-123456789012-eu-west-1(/|$)", resource)
             assert resource == "*" or scoped, (role, resource)
 
 
@@ -91,7 +92,15 @@ def test_permissions_are_limited_to_account_and_region() -> None:
     ("role", "expected"),
     [
         ("gateway-task", {"rds-db:connect", "elasticache:Connect"}),
-        ("console-task", {"rds-db:connect", "elasticache:Connect", "dynamodb:GetItem", "s3:GetObject", "s3:PutObject"}),
+        (
+            "console-task",
+            {
+                *("rds-db:connect", "elasticache:Connect", "s3:GetObject", "s3:PutObject"),
+                *(f"dynamodb:{name}" for name in ("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "Query")),
+                *(f"s3:{name}" for name in ("GetObjectVersion", "DeleteObjectVersion", "AbortMultipartUpload")),
+                *("s3:ListBucketVersions", "s3:ListBucketMultipartUploads"),
+            },
+        ),
         ("migrate-task", set()),
     ],
 )

@@ -87,4 +87,6 @@ def test_trail_records_data_events_of_sensitive_resources(stack: str) -> None:
     assert set(recorded) == {"AWS::S3::Object", "AWS::DynamoDB::Table", "AWS::Lambda::Function"}
     assert recorded["AWS::Lambda::Function"] == [f"arn:aws:lambda:eu-west-1:123456789012:function:gatehouse-{stack}-rotate"]
     regions = ["eu-west-1", "eu-central-1"] if stack == "prod" else ["eu-west-1"]
-    assert recorded["AWS::S3::Object"] == [f"arn:aws:s3:::gatehouse-{stack}-data-123456789012-{region}/" for region in regions]
+    buckets = [*(("data", region) for region in regions), ("secrets", "eu-west-1")]
+    names = [f"arn:aws:s3:::gatehouse-{stack}-{bucket}-123456789012-{region}/" for bucket, region in buckets]
+    assert recorded["AWS::S3::Object"] == names

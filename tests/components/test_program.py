@@ -173,7 +173,7 @@ def test_program_exports(stack: str) -> None:
 def test_buckets_have_all_protections(stack: str) -> None:
     program = run(stack)
     buckets = {a.name for a in program.of_type("s3/bucket:Bucket")}
-    assert buckets == {"logs", "trail", "data", *(("replica-logs", "replica-data") if stack == "prod" else ())}
+    assert buckets == {"logs", "trail", "data", "secrets", *(("replica-logs", "replica-data") if stack == "prod" else ())}
     for suffix in ("PublicAccessBlock", "OwnershipControls", "Policy", "Versioning", "LifecycleConfiguration"):
         kind = f"s3/bucket{suffix}:Bucket{suffix}"
         assert {a.name for a in program.of_type(kind)} == buckets, suffix
@@ -184,6 +184,26 @@ def test_buckets_have_all_protections(stack: str) -> None:
     assert {a.name for a in program.of_type("s3/bucketLogging:BucketLogging")} == buckets - sinks
 
 
+@pytest.mark.requirement("SS-02")
+@pytest.mark.parametrize("stack", STACKS)
+def test_deletion_from_secrets_bucket_is_final(stack: str) -> None:
+    program = run(stack)
+    rules = program.get("s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "secrets").inputs["rules"]
+    assert [rule["status"] for rule in rules] == ["Enabled", "Enabled"]
+    assert rules[0]["noncurrentVersionExpiration"] == {"noncurrentDays": 1}
+    assert rules[0]["abortIncompleteMultipartUpload"] == {"daysAfterInitiation": 1}
+    # S3 rejects expiredObjectDeleteMarker together with days.
+    assert ("expiration" in rules[0], rules[1]["expiration"]) == (False, {"expiredObjectDeleteMarker": True})
+    bucket = program.get("s3/bucket:Bucket", "secrets")
+    assert bucket.inputs["objectLockEnabled"] is False
+    assert {a.name for a in program.of_type("s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration")} == {"trail"}
+    copied = {a.name for a in program.of_type("s3/bucketReplicationConfig:BucketReplicationConfig")}
+    assert copied == ({"data"} if stack == "prod" else set())
+    (selection,) = program.of_type("backup/selection:Selection")
+    assert len(selection.inputs["resources"]) == 3
+    assert not [arn for arn in selection.inputs["resources"] if "secrets" in arn]
+
+
 def test_bucket_resources_are_in_region_of_bucket() -> None:
     resources = [a for a in run("prod").resources if a.type.startswith("aws:s3/bucket")]
     replicas = {a.name for a in resources if a.inputs.get("region") == "eu-central-1"}
@@ -191,7 +211,9 @@ def test_bucket_resources_are_in_region_of_bucket() -> None:
     assert not [a for a in resources if (a.name in replicas) != (a.inputs.get("region") == "eu-central-1")]
 
 
-@pytest.mark.parametrize(("bucket", "algorithm"), [("logs", "AES256"), ("data", "aws:kms"), ("trail", "aws:kms")])
+@pytest.mark.parametrize(
+    ("bucket", "algorithm"), [("logs", "AES256"), ("data", "aws:kms"), ("secrets", "aws:kms"), ("trail", "aws:kms")]
+)
 def test_log_bucket_uses_sse_s3_and_others_kms(bucket: str, algorithm: str) -> None:
     kind = "s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
     (rule,) = run("prod").get(kind, bucket).inputs["rules"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import pytest
@@ -43,10 +44,10 @@ def test_function_command_exists_in_image() -> None:
 
 
 @pytest.mark.requirement("CG-18")
-def test_function_has_table_variable_only_and_no_vpc() -> None:
+def test_function_has_variables_of_secrets_only_and_no_vpc() -> None:
     function = inputs("lambda/function:Function")
     variables = function["environment"]["variables"]
-    expected = ("ENVIRONMENT", "SECRET_LINKS_TABLE", "SHARING_URL", "LOG_LEVEL")
+    expected = ("ENVIRONMENT", "SECRET_LINKS_TABLE", "SECRETS_BUCKET", "SECRETS_KEY", "SHARING_URL", "LOG_LEVEL")
     assert set(variables) == {f"GATEHOUSE_{name}" for name in expected}
     assert "vpcConfig" not in function
     assert function["kmsKeyArn"] == "arn:aws:mock:::secrets"
@@ -58,6 +59,8 @@ def test_function_role_has_exactly_the_expected_actions() -> None:
     grants = {action: statement["Resource"] for statement in allowed for action in statement["Action"]}
     assert grants == {
         "dynamodb:GetItem": [NAMES.table_arn("tokens")],
+        "dynamodb:UpdateItem": [NAMES.table_arn("tokens")],
+        "s3:GetObjectVersion": [f"{NAMES.bucket_arn('secrets')}/secrets/*"],
         "logs:CreateLogStream": [f"{NAMES.log_group_arn('/gatehouse/staging/sharing')}:*"],
         "logs:PutLogEvents": [f"{NAMES.log_group_arn('/gatehouse/staging/sharing')}:*"],
         "xray:PutTraceSegments": ["*"],
@@ -65,17 +68,61 @@ def test_function_role_has_exactly_the_expected_actions() -> None:
     }
 
 
-def test_console_has_no_sharing_service_or_permissions() -> None:
+@pytest.mark.requirement("CG-18")
+def test_console_creates_secrets_but_opens_no_link() -> None:
     assert program().containers("console")[0]["command"] == ["gatehouse", "serve", "console"]
-    assert "GATEHOUSE_SECRET_LINKS_TABLE" not in program().variables("console")
-    assert "dynamodb" not in inputs("iam/rolePolicy:RolePolicy", "console-task")["policy"]
+    assert "GATEHOUSE_SECRETS_KEY" in program().variables("console")
+    allowed = program().permissions("console-task")
+    assert {"CreateSecrets", "CreateContent", "ListSecrets", "ListContent"} <= set(allowed)
+    assert "s3:GetObjectVersion" not in inputs("iam/rolePolicy:RolePolicy", "console-task")["policy"]
     assert "sharing" not in {resource.name for resource in program().of_type("lb/listenerRule:ListenerRule")}
     assert "sharing" not in {resource.name for resource in program().of_type("lb/targetGroup:TargetGroup")}
 
 
-def test_key_policies_allow_function_instead_of_console() -> None:
+def users_of(key: str) -> dict[str, tuple[list[str], list[str]]]:
+    """Actions and roles of each statement that names roles, by statement id."""
+    statements = program().statements("kms/key:Key", key)
+    return {
+        sid: (statement["Action"], statement["Principal"]["AWS"])
+        for sid, statement in statements.items()
+        if isinstance(statement["Principal"].get("AWS"), list)
+    }
+
+
+@pytest.mark.requirement("CG-18", "SS-02")
+def test_sharing_key_is_used_for_content_by_two_roles_only() -> None:
+    console, function = NAMES.role_arn("console-task"), NAMES.role_arn("sharing-function")
+    statements = program().statements("kms/key:Key", "sharing")
+    assert set(statements) == {"AllowAccountAdministration", "CreateContentKeys", "OpenContentKeys"}
+    assert users_of("sharing") == {
+        "CreateContentKeys": (["kms:GenerateDataKey"], [console]),
+        "OpenContentKeys": (["kms:Decrypt"], [function]),
+    }
+    for sid in ("CreateContentKeys", "OpenContentKeys"):
+        equal = {"kms:CallerAccount": NAMES.account}
+        equal |= {"kms:EncryptionContext:purpose": "secret-content", "kms:EncryptionContext:environment": STACK}
+        assert statements[sid]["Condition"] == {"StringEquals": equal}
+    assert not [
+        action for action in statements["AllowAccountAdministration"]["Action"] if re.search("crypt|DataKey|CreateGrant", action)
+    ]
+
+
+def test_container_form_opens_links_with_console_role() -> None:
+    statements = run("dev").statements("kms/key:Key", "sharing")
+    console = Naming("dev", "123456789012", "eu-west-1").role_arn("console-task")
+    assert {sid: s["Principal"]["AWS"] for sid, s in statements.items() if sid != "AllowAccountAdministration"} == {
+        "CreateContentKeys": [console],
+        "OpenContentKeys": [console],
+    }
+    assert "OpenContent" in run("dev").permissions("console-task")
+
+
+def test_key_policies_allow_console_and_function() -> None:
     data, secrets = (program().statements("kms/key:Key", key) for key in ("data", "secrets"))
-    assert data["SecretLinksTable"]["Principal"]["AWS"] == [NAMES.role_arn("sharing-function")]
+    console, function = NAMES.role_arn("console-task"), NAMES.role_arn("sharing-function")
+    assert data["SecretLinksTable"]["Principal"]["AWS"] == [console, function]
+    assert users_of("data")["WriteContent"] == (["kms:Decrypt", "kms:GenerateDataKey"], [console])
+    assert users_of("data")["ReadContent"] == (["kms:Decrypt"], [function])
     conditions = secrets["SharingReadsEnvironment"]["Condition"]["StringEquals"]
     assert conditions["kms:EncryptionContext:aws:lambda:FunctionArn"] == NAMES.arn("lambda", "function:gatehouse-staging-sharing")
 

@@ -33,13 +33,27 @@ def _set_parameters(request: CreateRequest, group: dict[str, Any]) -> None:
 
 
 def _table_parameters(request: CreateRequest) -> dict[str, Any]:
-    """Keys and encryption, which the API structures differently."""
+    """Keys, indexes and encryption, which the API structures differently."""
     attributes, encryption = request.take("attributes"), request.take("serverSideEncryption")
+    indexes = [
+        {
+            "IndexName": index["name"],
+            "KeySchema": _key_schema(index["hashKey"], index["rangeKey"]),
+            "Projection": {"ProjectionType": index["projectionType"]},
+        }
+        for index in request.take("globalSecondaryIndexes") or []
+    ]
     return {
         "AttributeDefinitions": request.part("dynamodb.create_table", "AttributeDefinitions", attributes, _TABLE_ATTRIBUTE),
-        "KeySchema": [{"AttributeName": request.take("hashKey"), "KeyType": "HASH"}],
+        "KeySchema": _key_schema(request.take("hashKey")),
+        **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
         "SSESpecification": {"Enabled": encryption["enabled"], "SSEType": "KMS", "KMSMasterKeyId": encryption["kmsKeyArn"]},
     }
+
+
+def _key_schema(*attributes: str) -> list[dict[str, str]]:
+    """A partition key and an optional sort key."""
+    return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(attributes, ("HASH", "RANGE"), strict=False)]
 
 
 def _configure_table(request: CreateRequest, table: dict[str, Any]) -> None:

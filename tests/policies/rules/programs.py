@@ -22,25 +22,20 @@ from tests.policies.rules.builders import (
 from tests.policies.rules.network_programs import network
 
 
+def ephemeral() -> list[Declared]:
+    """A bucket with expiring data: not replicated, not in a backup, and its versions can be deleted."""
+    bucket = declared("s3.Bucket", "links", bucket="acme-links", tags={**TAGS, "gatehouse:purpose": "ephemeral"}, protect=True)
+    open_policy = document(*tls_only("acme-links")[:-1])
+    return [*s3(), bucket, *(side for side in _sides("links", open_policy)), *_encrypted_and_logged("links")]
+
+
 def s3() -> list[Declared]:
-    bucket = {"bucket": Ref("files", "bucket")}
     return [
         declared("s3.Bucket", "files", bucket="acme-files", tags=TAGS, protect=True, computed={"policy": "{}"}),
         declared("s3.Bucket", "sink", bucket="acme-sink", tags={**TAGS, "gatehouse:purpose": "log-sink"}, protect=True),
-        *(side for name in ("files", "sink") for side in _sides(name)),
-        declared(
-            "s3.BucketServerSideEncryptionConfiguration",
-            "files-encryption",
-            **bucket,
-            rules=[
-                {
-                    "applyServerSideEncryptionByDefault": {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": Ref("key", "arn")},
-                    "bucketKeyEnabled": True,
-                }
-            ],
-        ),
-        declared("s3.BucketLogging", "files-logging", **bucket, targetBucket=Ref("sink", "bucket"), targetPrefix="s3/"),
-        declared("s3.BucketReplicationConfig", "files-replication", **bucket, rules=[replication()]),
+        *(side for name in ("files", "sink") for side in _sides(name, document(*tls_only(f"acme-{name}")))),
+        *_encrypted_and_logged("files"),
+        declared("s3.BucketReplicationConfig", "files-replication", bucket=Ref("files", "bucket"), rules=[replication()]),
         backed_up("files"),
         *kms(),
     ]
@@ -55,7 +50,17 @@ def replication(**changed: Any) -> dict[str, Any]:
     return {"status": "Enabled", "deleteMarkerReplication": {"status": "Enabled"}, "destination": destination, **changed}
 
 
-def _sides(name: str) -> list[Declared]:
+def _encrypted_and_logged(name: str) -> list[Declared]:
+    bucket = {"bucket": Ref(name, "bucket")}
+    default = {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": Ref("key", "arn")}
+    rules = [{"applyServerSideEncryptionByDefault": default, "bucketKeyEnabled": True}]
+    return [
+        declared("s3.BucketServerSideEncryptionConfiguration", f"{name}-encryption", **bucket, rules=rules),
+        declared("s3.BucketLogging", f"{name}-logging", **bucket, targetBucket=Ref("sink", "bucket"), targetPrefix="s3/"),
+    ]
+
+
+def _sides(name: str, policy: str) -> list[Declared]:
     bucket = {"bucket": Ref(name, "bucket")}
     return [
         declared(
@@ -67,7 +72,7 @@ def _sides(name: str) -> list[Declared]:
             ignorePublicAcls=True,
             restrictPublicBuckets=True,
         ),
-        declared("s3.BucketPolicy", f"{name}-policy", **bucket, policy=document(*tls_only(f"acme-{name}"))),
+        declared("s3.BucketPolicy", f"{name}-policy", **bucket, policy=policy),
         declared("s3.BucketOwnershipControls", f"{name}-ownership", **bucket, rule={"objectOwnership": "BucketOwnerEnforced"}),
         declared("s3.BucketVersioning", f"{name}-versioning", **bucket, versioningConfiguration={"status": "Enabled"}),
         declared(

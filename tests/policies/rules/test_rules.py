@@ -16,12 +16,12 @@ from tests.policies.rules import (
 from tests.policies.rules.account_programs import account, api, backup, trail
 from tests.policies.rules.builders import Case, Program, changed, grant, kms, retyped, roles, without
 from tests.policies.rules.network_programs import edge, network
-from tests.policies.rules.programs import ecs, rds, s3, secrets, stores, watch
+from tests.policies.rules.programs import ecs, ephemeral, rds, s3, secrets, stores, watch
 
 TABLES = (violations_storage, violations_databases, violations_compute, violations_network, violations_account)
 CASES: list[Case] = [case for table in TABLES for case in table.VIOLATIONS]
 COMPLIANT: list[Callable[[], Program]] = [
-    *(s3, kms, secrets, ecs, rds, roles, stores, watch),
+    *(s3, ephemeral, kms, secrets, ecs, rds, roles, stores, watch),
     *(network, edge),
     *(account, backup, api, trail),
 ]

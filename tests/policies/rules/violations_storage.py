@@ -17,8 +17,9 @@ from tests.policies.rules.builders import (
     violation,
     without,
 )
-from tests.policies.rules.programs import rds, replication, s3, secrets, stores, watch
+from tests.policies.rules.programs import ephemeral, rds, replication, s3, secrets, stores, watch
 
+LINKS = {"bucket": Ref("links", "bucket")}
 ALL_KEYS = "arn:aws:kms:*:123456789012:key/*"
 ANYONE = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
 ADMINISTRATOR = f"arn:aws:iam::{ACCOUNT}:role/administrator"
@@ -129,6 +130,15 @@ VIOLATIONS = [
         ),
     ),
     violation("GH-S3-017", "files", "s3:DeleteObjectVersion", without_statement("files", 4)),
+    violation(
+        "GH-S3-018", "links", "Object Lock", [*ephemeral(), declared("s3.BucketObjectLockConfiguration", "links-lock", **LINKS)]
+    ),
+    violation(
+        "GH-S3-018",
+        "links",
+        "links-copies",
+        [*ephemeral(), declared("s3.BucketReplicationConfig", "links-copies", **LINKS, rules=[replication()])],
+    ),
     by_change("GH-KMS-001", kms, "key", "enableKeyRotation", enableKeyRotation=False),
     by_change("GH-KMS-001", kms, "key", "rotationPeriodInDays", rotationPeriodInDays=730),
     by_change("GH-KMS-002", kms, "key", "policy", policy=None),

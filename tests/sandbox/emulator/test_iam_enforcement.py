@@ -128,6 +128,66 @@ def test_dynamodb_table_arn(emulator: Emulator) -> None:
     assert denied(client.get_item, TableName="others", Key={"id": {"S": "x"}})
 
 
+def test_dynamodb_index_and_batch_arns(emulator: Emulator) -> None:
+    tables = emulator.client("dynamodb", REGION)
+    for name in ("tokens", "others"):
+        tables.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("id", "owner")],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": index,
+                    "KeySchema": [{"AttributeName": "owner", "KeyType": "HASH"}],
+                    "Projection": {"ProjectionType": "KEYS_ONLY"},
+                }
+                for index in ("one", "two")
+            ],
+        )
+    table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/tokens"
+    query = statement("Allow", "dynamodb:Query", f"{table}/index/one")
+    client = caller(emulator, "dynamodb", query, statement("Allow", "dynamodb:BatchGetItem", table))
+    condition = {"KeyConditionExpression": "#o = :o", "ExpressionAttributeNames": {"#o": "owner"}}
+    condition["ExpressionAttributeValues"] = {":o": {"S": "x"}}
+    assert client.query(TableName="tokens", IndexName="one", **condition)["Items"] == []
+    assert denied(client.query, TableName="tokens", IndexName="two", **condition)
+    assert denied(client.query, TableName="tokens", **condition)
+    keys = {"Keys": [{"id": {"S": "x"}}]}
+    assert client.batch_get_item(RequestItems={"tokens": keys})["Responses"] == {"tokens": []}
+    assert denied(client.batch_get_item, RequestItems={"others": keys})
+
+
+def test_kms_encryption_context(emulator: Emulator) -> None:
+    condition = {"StringEquals": {"kms:EncryptionContext:purpose": "content", "kms:CallerAccount": ACCOUNT}}
+    principal = {"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"}}
+    allow = statement("Allow", "kms:GenerateDataKey", "*", Condition=condition, **principal)
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    key = emulator.client("kms", REGION).create_key(Policy=policy)["KeyMetadata"]["KeyId"]
+    client = caller(emulator, "kms", statement("Allow", "kms:ListKeys", "*"))
+    request = {"KeyId": key, "KeySpec": "AES_256"}
+    assert len(client.generate_data_key(**request, EncryptionContext={"purpose": "content"})["Plaintext"]) == 32
+    assert denied(client.generate_data_key, **request, EncryptionContext={"purpose": "other"})
+    assert denied(client.generate_data_key, **request)
+    assert emulator.permissions.unevaluated_conditions == []
+
+
+def test_deletion_of_object_versions(emulator: Emulator) -> None:
+    buckets = emulator.client("s3", REGION)
+    buckets.create_bucket(Bucket="papers", CreateBucketConfiguration={"LocationConstraint": REGION})
+    buckets.put_bucket_versioning(Bucket="papers", VersioningConfiguration={"Status": "Enabled"})
+    keys = ("open/a.txt", "closed/a.txt")
+    objects = [{"Key": key, "VersionId": buckets.put_object(Bucket="papers", Key=key)["VersionId"]} for key in keys]
+    client = caller(emulator, "s3", statement("Allow", "s3:DeleteObjectVersion", "arn:aws:s3:::papers/open/*"))
+    client.delete_objects(Bucket="papers", Delete={"Objects": objects[:1]})
+    assert emulator.permissions.used_actions == {ROLE: {"s3:DeleteObjectVersion"}}
+    for others in (objects, [{"Key": "open/a.txt"}]):
+        errors = client.delete_objects(Bucket="papers", Delete={"Objects": others})["Errors"]
+        assert {error["Code"] for error in errors} == {"AccessDenied"}
+    remaining = buckets.list_object_versions(Bucket="papers")["Versions"]
+    assert [version["Key"] for version in remaining] == ["closed/a.txt"]
+
+
 def test_s3_object_arn(emulator: Emulator) -> None:
     buckets = emulator.client("s3", REGION)
     buckets.create_bucket(Bucket="papers", CreateBucketConfiguration={"LocationConstraint": REGION})

@@ -211,9 +211,13 @@ def test_secret_links_table(prod: Emulator) -> None:
     dynamodb, name = prod.client("dynamodb", REGION), {"TableName": "gatehouse-prod-tokens"}
     table = dynamodb.describe_table(**name)["Table"]
     assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
+    indexes = {index["IndexName"]: index for index in table["GlobalSecondaryIndexes"]}
+    keys = {name: [key["AttributeName"] for key in index["KeySchema"]] for name, index in indexes.items()}
+    assert keys == {"owner-index": ["owner", "created_at"], "work-index": ["work", "work_at"]}
+    assert {index["Projection"]["ProjectionType"] for index in indexes.values()} == {"KEYS_ONLY"}
     assert table["DeletionProtectionEnabled"] is True
     assert (table["SSEDescription"]["SSEType"], table["SSEDescription"]["KMSMasterKeyArn"]) == ("KMS", key_arn(prod, "data"))
-    assert dynamodb.describe_time_to_live(**name)["TimeToLiveDescription"]["AttributeName"] == "expires_at"
+    assert dynamodb.describe_time_to_live(**name)["TimeToLiveDescription"]["AttributeName"] == "delete_at"
     recovery = dynamodb.describe_continuous_backups(**name)["ContinuousBackupsDescription"]
     assert recovery["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
 

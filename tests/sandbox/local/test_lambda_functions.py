@@ -183,7 +183,7 @@ def test_dns_record_points_to_the_api(deployed: Deployed) -> None:
 def test_console_runs_without_the_sharing_service() -> None:
     console = contract.read(functions=["sharing"], optional_variables=None).processes["console"]
     assert (console.command, [service.name for service in console.services]) == (("gatehouse", "serve", "console"), ["console"])
-    assert "GATEHOUSE_SECRET_LINKS_TABLE" not in console.variables
+    assert "GATEHOUSE_SECRET_LINKS_TABLE" in console.variables, "the console creates secrets"
 
 
 def test_command_outside_the_image_is_rejected(deployed: Deployed, tmp_path: Path) -> None:

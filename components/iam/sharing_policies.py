@@ -1,0 +1,82 @@
+"""Permissions of secret sharing: the console creates, changes and purges secrets, the sharing service opens links."""
+
+from collections.abc import Mapping, Sequence
+
+from components.iam.documents import Statement, allow, allow_key_use
+from components.iam.key_policies import bucket_key_use, caller_conditions
+from components.naming import Naming
+
+CREATE, OPEN = "console", "sharing"
+"""Services of the contract that create secrets and open links."""
+
+TABLE = "tokens"
+BUCKET = "secrets"
+KEY = "sharing"
+"""Resource names of the table, the bucket and the KMS key."""
+INDEXES: Mapping[str, tuple[str, str]] = {"owner-index": ("owner", "created_at"), "work-index": ("work", "work_at")}
+"""Partition key, a string, and sort key, a number, of each global secondary index of the table."""
+PREFIX = "secrets/"
+"""Key prefix of the content in the bucket."""
+PURPOSE = "secret-content"
+"""Value of `purpose` in the encryption context of data keys."""
+
+TABLE_ACTIONS: Mapping[str, str] = {
+    CREATE: "dynamodb:GetItem BatchGetItem PutItem UpdateItem",
+    OPEN: "dynamodb:GetItem UpdateItem",
+}
+OBJECT_ACTIONS: Mapping[str, str] = {
+    CREATE: "s3:PutObject AbortMultipartUpload DeleteObjectVersion",
+    OPEN: "s3:GetObjectVersion",
+}
+BUCKET_ACTIONS = "s3:ListBucketVersions ListBucketMultipartUploads"
+KEY_ACTIONS: Mapping[str, str] = {CREATE: "kms:GenerateDataKey", OPEN: "kms:Decrypt"}
+
+
+def variables(names: Naming) -> dict[str, str]:
+    """Return the environment variables of the services. The key alias is known before the key exists."""
+    return {
+        "GATEHOUSE_SECRET_LINKS_TABLE": names.name(TABLE),
+        "GATEHOUSE_SECRETS_BUCKET": names.bucket(BUCKET),
+        "GATEHOUSE_SECRETS_KEY": names.arn("kms", names.alias(KEY)),
+    }
+
+
+def statements(names: Naming, services: Sequence[str]) -> list[Statement]:
+    """Return the permissions of a role that runs `services`. The key policies allow the use of the KMS keys."""
+    table, bucket = names.table_arn(TABLE), names.bucket_arn(BUCKET)
+    allowed: list[Statement] = []
+    for service, verb in ((CREATE, "Create"), (OPEN, "Open")):
+        if service in services:
+            allowed += [
+                allow(f"{verb}Secrets", TABLE_ACTIONS[service], [table]),
+                allow(f"{verb}Content", OBJECT_ACTIONS[service], [f"{bucket}/{PREFIX}*"]),
+            ]
+    if CREATE in services:
+        allowed += [
+            allow("ListSecrets", "dynamodb:Query", [f"{table}/index/{index}" for index in INDEXES]),
+            allow("ListContent", BUCKET_ACTIONS, [bucket]),
+        ]
+    return allowed
+
+
+def key_statements(names: Naming, roles: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[Statement, ...]]:
+    """Return key policy statements by key.
+
+    The key `data` encrypts the objects in S3, on behalf of the roles. The key `sharing` encrypts the data keys of the content,
+    and KMS authenticates the encryption context of each.
+
+    roles: ARNs of the roles that run each service.
+    """
+    content = caller_conditions(names, context={"purpose": PURPOSE, "environment": names.environment})
+    return {
+        KEY: (
+            allow_key_use("CreateContentKeys", KEY_ACTIONS[CREATE], {"AWS": roles[CREATE]}, content),
+            allow_key_use("OpenContentKeys", KEY_ACTIONS[OPEN], {"AWS": roles[OPEN]}, content),
+        ),
+        "data": (
+            # A multipart upload requires kms:Decrypt as well (S3 User Guide, "Uploading and copying objects using multipart
+            # upload"). Without s3:GetObjectVersion, this does not allow reading an object.
+            bucket_key_use("WriteContent", names, BUCKET, "kms:Decrypt GenerateDataKey", roles[CREATE]),
+            bucket_key_use("ReadContent", names, BUCKET, "kms:Decrypt", roles[OPEN]),
+        ),
+    }
