@@ -15,6 +15,8 @@ for (const form of document.querySelectorAll("form[data-link]")) {
   }
   form.action += fragment ? `#${fragment}` : "";
   form.addEventListener("submit", () => {
+    // The next page gets the fragment from the address of the form. It does not stay in the history.
+    history.replaceState(null, "", location.pathname);
     for (const button of form.querySelectorAll("button[data-once]")) {
       setTimeout(() => { button.disabled = true; });
     }

@@ -1,0 +1,140 @@
+"""The recipient pages in headless Chromium, with and without JavaScript."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from axe_playwright_python.async_playwright import Axe
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from gatehouse.observability import Observer
+from gatehouse.sharing.app import create
+from gatehouse.sharing.service import NewItem
+from playwright.async_api import Browser, Page
+
+from tests.runtime.sharing.chromium import browser
+from tests.runtime.sharing.conftest import TEXT, Sharing
+
+__all__ = ["browser"]
+
+pytestmark = [pytest.mark.requirement("SS-01"), pytest.mark.requirement("SS-13")]
+PASSPHRASE = "a long passphrase"
+_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+@pytest.fixture
+async def origin(sharing: Sharing) -> AsyncIterator[str]:
+    """Serves the sharing service on a free port."""
+    app: Any = create(probes=[], observer=Observer("sharing", "error", "test"), https=False, links=sharing.links)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    task = asyncio.create_task(server.serve([listener]))
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    await task
+
+
+@asynccontextmanager
+async def page_of(browser: Browser, **options: Any) -> AsyncIterator[Page]:
+    """A page of a new browser profile. Fails on script errors, violations of the policy and requests to other hosts.
+
+    Error statuses of pages are reported on the console too, and are expected in some tests.
+    """
+    context = await browser.new_context(**options)
+    page = await context.new_page()
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: None if "127.0.0.1" in request.url else problems.append(request.url))
+    yield page
+    await context.close()
+    assert not [problem for problem in problems if "server responded with a status of 4" not in problem]
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+async def test_link_is_opened_copied_and_acknowledged(browser: Browser, origin: str, sharing: Sharing, color_scheme: str) -> None:
+    secret, [token] = await sharing.create()
+    async with page_of(browser, color_scheme=color_scheme, viewport={"width": 320, "height": 640}) as page:
+        await page.goto(token.url(origin))
+        assert not await page.is_visible("#link")
+        assert (await Axe().run(page, options=_RULES)).violations_count == 0
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector("#secret")
+        assert await page.input_value("#secret") == TEXT.decode()
+        assert token.secret not in page.url
+        await page.wait_for_selector("#acknowledge", state="hidden")
+        await page.click("#hide")
+        assert await page.get_attribute("#hide", "aria-pressed") == "true"
+        assert (await Axe().run(page, options=_RULES)).violations_count == 0
+        stored = await page.evaluate("JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})")
+        assert stored == "{}{}"
+        await page.evaluate("history.back()")
+        await page.wait_for_selector("#secret", state="detached")
+        assert token.secret not in page.url
+    link = (await sharing.secrets.get(secret.id)).links[token.link_id]
+    assert (link.uses, link.wrapped_keys, [claim.acknowledged_at is not None for claim in link.claims.values()]) == (
+        1,
+        {},
+        [True],
+    )
+
+
+async def test_link_is_opened_without_javascript(browser: Browser, origin: str, sharing: Sharing) -> None:
+    _, [token] = await sharing.create(passphrase=PASSPHRASE)
+    async with page_of(browser, java_script_enabled=False, locale="de-DE") as page:
+        await page.goto(token.url(origin))
+        await page.fill("#link", token.url(origin))
+        await page.fill("#passphrase", "wrong passphrase")
+        await page.click("button[type=submit]")
+        assert "falsch" in await page.inner_text("[role=alert]")
+        await page.fill("#passphrase", PASSPHRASE)
+        await page.click("button[type=submit]")
+        assert await page.input_value("#secret") == TEXT.decode()
+        await page.click("#acknowledge button")
+        assert await page.inner_text("h1") == "Vielen Dank"
+
+
+async def test_end_to_end_secret_is_decrypted_in_the_browser(browser: Browser, origin: str, sharing: Sharing) -> None:
+    key, nonce = os.urandom(32), os.urandom(12)
+    sealed = nonce + AESGCM(key).encrypt(nonce, TEXT, b"gatehouse-e2e-v1")
+    _, [token] = await sharing.create(items=[NewItem(sealed)], end_to_end=True)
+    encoded = base64.urlsafe_b64encode(key).decode().rstrip("=")
+    async with page_of(browser) as page:
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
+        await page.goto(f"{token.url(origin)}.{encoded}")
+        await page.click("button[type=submit]")
+        await page.wait_for_function("document.getElementById('secret')?.value.length > 0")
+        assert await page.input_value("#secret") == TEXT.decode()
+        assert not [line for line in sent if encoded in line.replace("%3D", "=")]
+
+
+async def test_page_that_is_only_loaded_takes_no_use(browser: Browser, origin: str, sharing: Sharing) -> None:
+    secret, [token] = await sharing.create()
+    async with page_of(browser) as page:
+        await page.goto(token.url(origin))
+        await page.wait_for_load_state("networkidle")
+        await page.reload()
+    assert await sharing.secrets.get(secret.id) == secret
+
+
+async def test_hostile_text_and_file_name_are_inert(browser: Browser, origin: str, sharing: Sharing) -> None:
+    hostile = "</textarea><script>document.title='x'</script><img src=x onerror=\"document.title='x'\">"
+    _, [token] = await sharing.create(items=[NewItem(hostile.encode()), NewItem(b"<svg onload=alert(1)>", f"{hostile}.svg")])
+    async with page_of(browser) as page:
+        await page.goto(token.url(origin))
+        await page.click("button[type=submit]")
+        assert await page.input_value("#secret") == hostile
+        async with page.expect_download() as download:
+            await page.click("li button")
+        assert (await (await download.value).path()).read_bytes() == b"<svg onload=alert(1)>"
+        assert await page.title() == await page.inner_text("h1")
