@@ -21,6 +21,7 @@ COMMANDS = {
     "migrate": "database",
     "core": "core",
     "keys": "keys",
+    "secrets": "secrets",
     "audit": "audit",
     "pepper": "operations",
     "usage": "operations",
@@ -34,10 +35,10 @@ COMMANDS = {
     "version": "services",
 }
 #: Commands that only have subcommands. Without a subcommand, they show their help.
-GROUPS = (["keys"], ["audit"], ["pepper"], ["sessions"])
+GROUPS = (["keys"], ["secrets"], ["audit"], ["pepper"], ["sessions"])
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130
-_HELP = "Manage API keys, operate a Gatehouse deployment and run its services."
+_HELP = "Manage API keys, share secrets, operate a Gatehouse deployment and run its services."
 
 
 def build(command: str = "") -> typer.Typer:

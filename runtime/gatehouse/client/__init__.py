@@ -1,6 +1,6 @@
-"""Typed Python clients: `ConsoleClient` for the management API and `GatewayClient` for the verification of keys."""
+"""Typed Python clients: `ConsoleClient` manages, `GatewayClient` verifies keys, `SharingClient` opens secrets."""
 
 from gatehouse.client.http import ONCE, Retries
-from gatehouse.client.services import ConsoleClient, GatewayClient
+from gatehouse.client.services import ConsoleClient, GatewayClient, SharingClient
 
-__all__ = ["ONCE", "ConsoleClient", "GatewayClient", "Retries"]
+__all__ = ["ONCE", "ConsoleClient", "GatewayClient", "Retries", "SharingClient"]

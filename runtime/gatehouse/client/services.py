@@ -1,4 +1,4 @@
-"""Clients of the management API and of the gateway, whose methods return the response types of the services."""
+"""Clients of the management API, the gateway and the sharing service, whose methods return the response types of the services."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
 from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey, SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, PepperStatus
+from gatehouse.sharing.schemas import CreatedSecret, LinkPreview, OpenedSecret, Receipt, SecretPage, SecretView
 from gatehouse.usage.schemas import KeyUsage, UsageSeries
 from gatehouse.verification.explanation import Explanation
 from gatehouse.verification.models import RateLimitOverride
@@ -29,7 +30,7 @@ from gatehouse.verification.schemas import (
 
 _AUDIT_PAGE_SIZE = 500
 _Model = TypeVar("_Model", bound=msgspec.Struct)
-_Page = TypeVar("_Page", KeyPage, AuditEventPage, CorePage, DeliveryPage)
+_Page = TypeVar("_Page", KeyPage, AuditEventPage, CorePage, DeliveryPage, SecretPage)
 
 
 class ConsoleClient(Client):
@@ -67,8 +68,7 @@ class ConsoleClient(Client):
 
         Raises PreconditionFailed if the key has another version.
         """
-        match = {"If-Match": "*" if version is None else f'"{version}"'}
-        return self._decode(ChangedKey, self._send("PATCH", f"/v1/keys/{key_id}", json=request, headers=match))
+        return self._decode(ChangedKey, self._send("PATCH", f"/v1/keys/{key_id}", json=request, headers=_if_match(version)))
 
     def act(self, key_id: str, action: str, request: dict[str, Any], *, idempotency_key: str | None = None) -> ChangedKey:
         """`action`: disable, enable, restore or end-grace."""
@@ -94,6 +94,41 @@ class ConsoleClient(Client):
 
     def remove_signing(self, key_id: str) -> ChangedKey:
         return self._decode(ChangedKey, self._send("DELETE", f"/v1/keys/{key_id}/signing"))
+
+    def create_secret(self, request: dict[str, Any], *, idempotency_key: str | None = None) -> CreatedSecret:
+        """Creates a secret. `request`: the JSON members of POST /v1/secrets. Only this response contains the links."""
+        return self._post(CreatedSecret, "/v1/secrets", request, idempotency_key)
+
+    def secrets(self, **query: str | int | None) -> Iterator[SecretView]:
+        """All secrets that match the query of GET /v1/secrets; reads page after page."""
+        for page in self._pages(SecretPage, "/v1/secrets", **query):
+            yield from page.secrets
+
+    def secret(self, secret_id: str) -> SecretView:
+        """Metadata of a secret. Raises NotFound."""
+        return self._get(SecretView, f"/v1/secrets/{secret_id}")
+
+    def update_secret(self, secret_id: str, request: dict[str, Any], *, revision: int | None) -> SecretView:
+        """Changes a secret. `request`: the JSON members of PATCH /v1/secrets/{secret}. `revision`: the expected one, or None.
+
+        Raises PreconditionFailed if the secret has another revision.
+        """
+        reply = self._send("PATCH", f"/v1/secrets/{secret_id}", json=request, headers=_if_match(revision))
+        return self._decode(SecretView, reply)
+
+    def replace_content(self, secret_id: str, request: dict[str, Any], *, revision: int | None) -> SecretView:
+        """Adds a version. `request`: the JSON members of PUT /v1/secrets/{secret}/content. `revision`: as for `update_secret`."""
+        reply = self._send("PUT", f"/v1/secrets/{secret_id}/content", json=request, headers=_if_match(revision))
+        return self._decode(SecretView, reply)
+
+    def revoke_secret(self, secret_id: str, *, idempotency_key: str | None = None) -> SecretView:
+        return self._post(SecretView, f"/v1/secrets/{secret_id}/revoke", {}, idempotency_key)
+
+    def revoke_secret_link(self, secret_id: str, link_id: str, *, idempotency_key: str | None = None) -> SecretView:
+        return self._post(SecretView, f"/v1/secrets/{secret_id}/links/{link_id}/revoke", {}, idempotency_key)
+
+    def secret_receipt(self, secret_id: str) -> Receipt:
+        return self._get(Receipt, f"/v1/secrets/{secret_id}/receipt")
 
     def pepper_status(self) -> PepperStatus:
         return self._get(PepperStatus, "/v1/pepper")
@@ -239,3 +274,34 @@ class GatewayClient(Client):
         content = msgspec.json.encode(request)
         reply = self._send("POST", path, retryable=retryable, content=content, headers=headers)
         return self._decode(response, reply)
+
+
+class SharingClient(Client):
+    """A synchronous client of the sharing service, for the holder of a link. A link is sent in bodies only."""
+
+    def __init__(self, sharing: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None) -> None:
+        """Arguments: URL of the sharing service, retry policy, HTTP transport (for tests)."""
+        super().__init__("sharing service", sharing, {}, retries, transport)
+
+    def look_up(self, link: str) -> LinkPreview:
+        """Information about a link. Takes no use. Raises NotFound."""
+        return self._decode(LinkPreview, self._post("lookup", link=link))
+
+    def open(self, link: str, passphrase: str, claim: str) -> OpenedSecret:
+        """Takes one use. A call that repeats the claim takes no other use. `claim`: 16 or more random bytes as text."""
+        return self._decode(OpenedSecret, self._post("open", link=link, passphrase=passphrase, claim=claim))
+
+    def item(self, link: str, passphrase: str, claim: str, number: int) -> bytes:
+        """The content of an item that `open` returned without content. `number`: from 0."""
+        return self._post("items", link=link, passphrase=passphrase, claim=claim, item=number).content
+
+    def acknowledge(self, link: str, claim: str) -> None:
+        """Confirms that the content was received. Idempotent."""
+        self._post("acknowledge", link=link, claim=claim)
+
+    def _post(self, action: str, **body: str | int) -> httpx.Response:
+        return self._send("POST", f"/v1/links/{action}", retryable=True, json=body)
+
+
+def _if_match(version: int | None) -> dict[str, str]:
+    return {"If-Match": "*" if version is None else f'"{version}"'}

@@ -28,6 +28,9 @@ class NotificationEvent(DescribedStr):
     KEY_EXPIRES_SOON = "key.expires_soon", "An API key expires within 30 days, 7 days or 1 day."
     KEY_LEAKED = "key.leaked", "An API key was reported as publicly exposed."
     KEY_UNUSUAL = "key.unusual", "Unusual use of an API key was detected."
+    SECRET_OPENED = "secret.opened", "A use of a link to a secret was taken."
+    SECRET_DENIED = "secret.denied", "An attempt to open a link to a secret was denied."
+    SECRET_PURGED = "secret.purged", "Every stored version of the content of a secret was deleted."
 
 
 #: Action in the audit trail -> event that receivers are notified of.
@@ -38,6 +41,9 @@ EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.KEY_EXPIRES_SOON: NotificationEvent.KEY_EXPIRES_SOON,
     AuditAction.KEY_LEAK: NotificationEvent.KEY_LEAKED,
     AuditAction.KEY_UNUSUAL: NotificationEvent.KEY_UNUSUAL,
+    AuditAction.LINK_CLAIM: NotificationEvent.SECRET_OPENED,
+    AuditAction.LINK_DENIED: NotificationEvent.SECRET_DENIED,
+    AuditAction.SECRET_PURGE: NotificationEvent.SECRET_PURGED,
 }
 
 #: Target of deliveries to the SNS topic. The target of a webhook is its id, which has 12 characters.

@@ -101,7 +101,7 @@ class NotificationRepository:
             rows = await connection.fetch(_NEW, position, BATCH_ROWS)
             if not rows:
                 return 0
-            if relevant := [row for row in rows if row["action"] in EVENTS and row["outcome"] == "success"]:
+            if relevant := [row for row in rows if _is_sent(row)]:
                 await connection.executemany(_ADD, await _deliveries(connection, relevant, now, topic=topic))
             await connection.execute("UPDATE notification_position SET seq = $1", rows[-1]["seq"])
             return len(rows)
@@ -171,9 +171,15 @@ async def _deliveries(connection: Connection, rows: list[Row], now: float, *, to
     return deliveries
 
 
+def _is_sent(row: Row) -> bool:
+    """True for actions that receivers are notified of. Of the denied ones, these are the attempts to open a link."""
+    return row["action"] in EVENTS and (row["outcome"] == "success" or row["action"] == AuditAction.LINK_DENIED)
+
+
 def _body(row: Row, event: str) -> str:
     """Body of a notification. `details` are those of the audit row, which contain no token or secret."""
     label = Actor(row["actor_type"], row["actor_id"]).label
-    data = {"key_id": row["target_id"], "by": label, "audit_seq": row["seq"], "details": json.loads(row["details"])}
+    target = f"{AuditAction(row['action']).target_type}_id"  # key_id or secret_id
+    data = {target: row["target_id"], "by": label, "audit_seq": row["seq"], "details": json.loads(row["details"])}
     timestamp = rfc3339(to_seconds(row["occurred_at"]), "microseconds")
     return json.dumps({"type": event, "timestamp": timestamp, "data": data}, ensure_ascii=False, sort_keys=True)

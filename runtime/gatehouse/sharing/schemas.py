@@ -382,8 +382,14 @@ class Deletion(msgspec.Struct, frozen=True):
     Signed with the key that signs checkpoints of the audit trail; without a signature if the deployment has no such key.
     """
 
-    statement: Annotated[str, Meta(description="JSON. The signature covers these characters in UTF-8.")]
-    signature: Annotated[str, Meta(description="Base64; empty without a key.")] = ""
+    statement: Annotated[str, Meta(description="JSON.")]
+    signature: Annotated[
+        str,
+        Meta(
+            description="Base64; empty without a key. Covers the text `gatehouse-deletion-receipt-v1 <hash>` with the SHA-256 of"
+            " the statement (UTF-8) in hexadecimal."
+        ),
+    ] = ""
     key_id: str = ""
     algorithm: str = ""
 
@@ -418,13 +424,53 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     deletion: Annotated[Deletion | None, Meta(description="Null until the content is deleted.")]
 
 
+class LinkPreview(msgspec.Struct, frozen=True, kw_only=True):
+    """Response of POST /v1/links/lookup."""
+
+    sender: str
+    created_at: Instant
+    expires_at: Instant
+    uses: int
+    uses_max: int
+    passphrase: Annotated[bool, Meta(description="The link requires a passphrase.")]
+    end_to_end: bool
+
+
+class OpenedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A text (no name) or file. Without `text` and `content_base64`, POST /v1/links/items returns the content."""
+
+    name: str
+    media_type: str
+    size: int
+    text: str | None = None
+    content_base64: bytes | None = None
+
+    def __repr__(self) -> str:
+        return "OpenedItem(...)"
+
+
+class OpenedSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """Response of POST /v1/links/open."""
+
+    claim: str
+    end_to_end: bool
+    items: list[OpenedItem]
+
+
 def secret_view(secret: Secret, now: float) -> SecretView:
     versions = [
         view_of(VersionView, version, items=len(version.items), size=sum(item.size for item in version.items))
         for version in secret.versions
     ]
     links = [_link_view(link) for link in secret.links.values()]
-    return view_of(SecretView, secret, state=shown_state(secret, now), versions=versions, links=links)
+    return view_of(
+        SecretView,
+        secret,
+        state=shown_state(secret, now),
+        expires_at_max=rfc3339(secret.expires_at_max),
+        versions=versions,
+        links=links,
+    )
 
 
 def new_link(token: LinkToken, secret: Secret, base: str) -> NewLink:

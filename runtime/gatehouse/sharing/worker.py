@@ -6,6 +6,7 @@ Several processes can run it at the same time. Every step is conditional or idem
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,7 @@ from gatehouse.audit.models import AuditAction, AuditEvent, Signer
 from gatehouse.audit.repository import append
 from gatehouse.clock import Clock, rfc3339
 from gatehouse.db.pool import Pool
+from gatehouse.errors import Unavailable
 from gatehouse.sharing.content_store import PREFIX, ContentStore
 from gatehouse.sharing.link_token import new_id
 from gatehouse.sharing.links import CLAIM_S
@@ -26,6 +28,7 @@ ORPHAN_INTERVAL_S = 3600.0
 #: Objects without a secret are deleted after this time. A secret is stored seconds after its objects.
 ORPHAN_AGE_S = 3600.0
 BATCH = 25
+RECEIPT_TYPE = "gatehouse-deletion-receipt-v1"
 _RECORDED_DAYS = 30
 _EVENT_ID_CHARS = 22
 
@@ -52,8 +55,14 @@ class SecretWorker:
     async def run_once(self) -> int:
         """Handle the secrets that are due. Returns their number."""
         due = await self._repository.due(self._clock.now(), BATCH)
+        failures = []
         for secret_id in due:
-            await self._handle(secret_id)
+            try:
+                await self._handle(secret_id)
+            except Unavailable as exc:
+                failures.append(exc)  # the other secrets do not wait for this one
+        if failures:
+            raise failures[0]
         return len(due)
 
     async def remove_orphans(self) -> int:
@@ -119,10 +128,13 @@ class SecretWorker:
             return failed.secret or secret
 
     async def _receipt(self, secret: Secret, deleted: Sequence[tuple[str, str]], at: float) -> dict[str, str]:
-        """A statement of what was deleted, signed with the key that signs checkpoints, if there is one."""
+        """A statement of what was deleted, signed with the key that signs checkpoints, if there is one.
+
+        The signature covers the hash of the statement, because KMS signs at most 4096 bytes.
+        """
         statement = json.dumps(
             {
-                "type": "gatehouse-deletion-receipt-v1",
+                "type": RECEIPT_TYPE,
                 "secret": secret.id,
                 "reason": secret.end_reason or "",
                 "ended_at": rfc3339(secret.ended_at or at),
@@ -133,7 +145,7 @@ class SecretWorker:
         )
         if self._signer is None:
             return {"statement": statement}
-        signature = base64.b64encode(await self._signer.sign(statement.encode())).decode()
+        signature = base64.b64encode(await self._signer.sign(signed_text(statement))).decode()
         return {
             "statement": statement,
             "signature": signature,
@@ -154,6 +166,11 @@ class SecretWorker:
             source_address="",
             details=details,
         )
+
+
+def signed_text(statement: str) -> bytes:
+    """The text that the signature of a deletion receipt covers."""
+    return f"{RECEIPT_TYPE} {hashlib.sha256(statement.encode()).hexdigest()}".encode()
 
 
 def settled_at(secret: Secret) -> float:

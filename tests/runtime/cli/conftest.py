@@ -93,7 +93,13 @@ def bare(tmp_path: Path) -> Command:
 @pytest.fixture(scope="module")
 def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A running console, started with the command of the container."""
-    folder = tmp_path_factory.mktemp("console")
+    with running_console(database, tmp_path_factory.mktemp("console")) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running_console(database: Database, folder: Path, **variables: str) -> Iterator[str]:
+    """A console with more variables in its environment."""
     port = ports.free_port()
     generations = json.dumps({"current": 1, "generations": {"1": base64.b64encode(b"p" * 32).decode()}})
     environment = {
@@ -106,6 +112,7 @@ def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) ->
         "GATEHOUSE_BOOTSTRAP_TOKEN": BOOTSTRAP,
         "GATEHOUSE_BIND": "127.0.0.1",
         "GATEHOUSE_CONSOLE_PORT": str(port),
+        **variables,
     }
     command = [sys.executable, "-c", "from gatehouse.cli import main; main()", "serve", "console"]
     child = child_processes.start("console", command, log=folder / "log", env=environment)

@@ -7,12 +7,14 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from gatehouse.clock import rfc3339
 from gatehouse.crypto.token import checksum
 from gatehouse.identity.models import Role
 from gatehouse.sharing.link_token import LinkToken, parse
 from gatehouse.sharing.links import LinkNotFound
+from gatehouse.sharing.schemas import CreatedSecret, Receipt
 from gatehouse.sharing.service import SecretSharing
 from gatehouse.sharing.worker import SecretWorker
 
@@ -42,7 +44,7 @@ class Member:
     async def create(self, **body: Any) -> tuple[dict[str, Any], list[LinkToken]]:
         reply = await self.send("POST", "", {"text": TEXT, **body})
         assert reply.status_code == 201, reply.text
-        created = reply.json()
+        created = msgspec.to_builtins(msgspec.json.decode(reply.content, type=CreatedSecret))
         tokens = [token for link in created["links"] if (token := parse(link["url"])) is not None]
         assert len(tokens) == len(created["links"])
         return created["secret"], tokens
@@ -348,7 +350,8 @@ async def test_receipt_shows_uses_and_denied_attempts(console: Console, sharing:
     for _ in range(20):  # other tests of this module leave work too
         if not await worker.run_once():
             break
-    receipt = (await sender.send("GET", f"/{secret['id']}/receipt")).json()
+    reply = await sender.send("GET", f"/{secret['id']}/receipt")
+    receipt = msgspec.to_builtins(msgspec.json.decode(reply.content, type=Receipt))
     grace, alan = receipt["links"]
     assert (grace["recipient"], alan["claims"], receipt["deletion"]) == ("Grace", [], None)
     assert (grace["denied_attempts"], alan["denied_attempts"]) == (1, 0)

@@ -1,0 +1,52 @@
+"""End-to-end encryption of a text: the key is part of the link after the link secret, and no server receives it.
+
+    https://sharing.example.com/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#<link secret>.<key>
+
+AES-256-GCM. Key: 32 random bytes in base64url without padding. Ciphertext: nonce of 12 bytes, then the output of AES-GCM over the
+text in UTF-8, with the associated data `gatehouse-e2e-v1`.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from gatehouse.errors import BadRequest
+
+_ASSOCIATED_DATA = b"gatehouse-e2e-v1"
+_KEY_BYTES, _NONCE_BYTES = 32, 12
+
+
+def encrypt(text: bytes) -> tuple[bytes, str]:
+    """Encrypt under a new key. Returns the ciphertext and the key as the text at the end of a link."""
+    key, nonce = os.urandom(_KEY_BYTES), os.urandom(_NONCE_BYTES)
+    ciphertext = nonce + AESGCM(key).encrypt(nonce, text, _ASSOCIATED_DATA)
+    return ciphertext, base64.urlsafe_b64encode(key).rstrip(b"=").decode("ascii")
+
+
+def decrypt(ciphertext: bytes, key: str) -> bytes:
+    """Raises BadRequest if the key is malformed or belongs to another text, and if the ciphertext was altered."""
+    try:
+        return AESGCM(_read_key(key)).decrypt(ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], _ASSOCIATED_DATA)
+    except (InvalidTag, ValueError):
+        raise BadRequest("the content cannot be decrypted with the key at the end of the link: copy the complete link") from None
+
+
+def split_link(link: str) -> tuple[str, str]:
+    """The link without the key, which may be sent to the server, and the key; an empty key if the link has none."""
+    before, separator, fragment = link.partition("#")
+    secret, _, key = fragment.partition(".")
+    return before + separator + secret, key
+
+
+def _read_key(key: str) -> bytes:
+    try:
+        raw = base64.b64decode(key + "=" * (-len(key) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raw = b""
+    if len(raw) != _KEY_BYTES:
+        raise BadRequest("the key at the end of the link is incomplete: copy the complete link")
+    return raw

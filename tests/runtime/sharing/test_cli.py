@@ -1,0 +1,166 @@
+"""`gatehouse secrets` against a running console and a running sharing service."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from gatehouse.clock import Clock
+from gatehouse.observability import Observer
+from gatehouse.sharing import app as sharing_app
+from gatehouse.sharing.content_store import ContentStore, DataKeys
+from gatehouse.sharing.links import LinkService
+from gatehouse.sharing.repository import SecretRepository
+
+from sandbox import ports
+from tests.runtime.cli.conftest import BOOTSTRAP, Command, running_console
+from tests.runtime.conftest import Database
+from tests.runtime.sharing.conftest import BUCKET, TABLE
+
+TEXT = "correct horse battery staple"
+
+
+class SharingServer(uvicorn.Server):
+    """A server in a thread of this process. `ready` is set when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        await super().startup(None)
+        self.ready.set()
+
+
+@pytest.fixture(scope="module")
+def sharing_url(aws: str) -> Iterator[str]:
+    links = LinkService(SecretRepository(TABLE), ContentStore(BUCKET), DataKeys(aws, "dev"), Clock(), "dev", os.urandom)
+    app = sharing_app.create(probes=[], observer=Observer("sharing", "error", "dev"), https=False, links=links)
+    port = ports.free_port()
+    server = SharingServer(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    assert server.ready.wait(30)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def console_url(database: Database, aws: str, sharing_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    variables = {
+        "GATEHOUSE_SECRET_LINKS_TABLE": TABLE,
+        "GATEHOUSE_SECRETS_BUCKET": BUCKET,
+        "GATEHOUSE_SECRETS_KEY": aws,
+        "GATEHOUSE_SHARING_URL": sharing_url,
+    }
+    with running_console(database, tmp_path_factory.mktemp("console"), **variables) as url:
+        yield url
+
+
+@pytest.fixture
+def sender(tmp_path: Path, console_url: str) -> Command:
+    """A command with an API key that has the scopes of secrets only."""
+    owner = Command(tmp_path, {"GATEHOUSE_CONSOLE_URL": console_url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP})
+    scopes = [option for scope in ("create", "read", "revoke") for option in ("--scope", f"secrets:{scope}")]
+    token = owner.run("keys", "create", "--name", "sender", *scopes).out.strip()
+    return Command(tmp_path, {**owner.variables, "GATEHOUSE_ADMIN_TOKEN": token})
+
+
+@pytest.fixture
+def recipient(tmp_path: Path) -> Command:
+    return Command(tmp_path, {})
+
+
+@pytest.mark.requirement("SS-01")
+def test_text_is_shared_and_opened_once(sender: Command, recipient: Command) -> None:
+    created = sender.run("secrets", "create", "--label", "database", "--sender", "Ada", stdin=TEXT + "\n")
+    link = created.out.strip()
+    assert (created.code, TEXT in created.out + created.err) == (0, False), created.err
+    opened = recipient.run("secrets", "open", stdin=link + "\n")
+    assert (opened.code, opened.out) == (0, TEXT)
+    assert opened.err.startswith("From Ada, created at ")
+    again = recipient.run("secrets", "open", stdin=link)
+    assert (again.code, again.out, "does not exist, was used, or has expired" in again.err) == (1, "", True)
+    (secret,) = json.loads(sender.run("secrets", "list", "--json").out)
+    assert (secret["label"], secret["links"][0]["uses"]) == ("database", 1)
+    assert secret["state"] in ("used", "purged")  # the console deletes the content within a second
+    receipt = json.loads(sender.run("secrets", "receipt", secret["id"], "--json").out)
+    (claim,) = receipt["links"][0]["claims"]
+    assert claim["acknowledged_at"] is not None
+
+
+def test_files_are_written_once_and_private(sender: Command, recipient: Command) -> None:
+    source = sender.folder / "source" / "key.pem"
+    source.parent.mkdir()
+    source.write_bytes(bytes(range(256)))
+    large = source.with_name("large.bin")
+    large.write_bytes(b"x" * 1_500_000)  # not part of the response of /v1/links/open
+    link = sender.run("secrets", "create", "--file", str(source), "--file", str(large), "--uses", "2").out.strip()
+    for names in (("key.pem", "large.bin"), ("key-1.pem", "large-1.bin")):
+        opened = recipient.run("secrets", "open", stdin=link)
+        assert (opened.code, opened.out) == (0, "")
+        assert [(recipient.folder / name).read_bytes() for name in names] == [source.read_bytes(), large.read_bytes()]
+        assert {stat.S_IMODE((recipient.folder / name).stat().st_mode) for name in names} == {0o600}
+
+
+@pytest.mark.requirement("SS-13")
+def test_end_to_end_key_is_never_sent(sender: Command, recipient: Command) -> None:
+    link = sender.run("secrets", "create", "--end-to-end", "--uses", "2", stdin=TEXT).out.strip()
+    base, _, key = link.rpartition(".")
+    assert (recipient.run("secrets", "open", stdin=link).out, len(key)) == (TEXT, 43)
+    incomplete = recipient.run("secrets", "open", stdin=base)
+    assert (incomplete.code, incomplete.out) == (2, "")
+    wrong = recipient.run("secrets", "open", stdin=f"{base}.{'A' * 43}")
+    assert (wrong.code, wrong.out, "cannot be decrypted" in wrong.err) == (2, "", True)
+
+
+def test_passphrase_is_read_from_a_file(sender: Command, recipient: Command) -> None:
+    file = sender.folder / "passphrase"
+    file.write_text("open sesame\n")
+    link = sender.run("secrets", "create", "--passphrase-file", str(file), stdin=TEXT).out.strip()
+    wrong = recipient.folder / "wrong"
+    wrong.write_text("open barley")
+    denied = recipient.run("secrets", "open", "--passphrase-file", str(wrong), stdin=link)
+    assert (denied.code, denied.out, "passphrase is wrong" in denied.err) == (1, "", True)
+    assert recipient.run("secrets", "open", "--passphrase-file", str(file), stdin=link).out == TEXT
+
+
+def test_secret_is_changed_and_revoked(sender: Command, recipient: Command) -> None:
+    created = json.loads(sender.run("secrets", "create", "--recipient", "Grace", "--recipient", "Alan", "--json", stdin=TEXT).out)
+    id, (grace, alan) = created["id"], created["links"]
+    assert [grace["recipient"], alan["recipient"]] == ["Grace", "Alan"]
+    assert sender.run("secrets", "update", id, "--uses", "2", "--note", "for two").code == 0
+    assert sender.run("secrets", "replace", id, stdin="second").out == f"Secret {id} has version 2.\n"
+    assert recipient.run("secrets", "open", stdin=grace["url"]).out == "second"
+    shown = json.loads(sender.run("secrets", "show", id, "--json").out)
+    assert sender.run("secrets", "revoke", id, "--link", shown["links"][0]["id"]).code == 0
+    assert recipient.run("secrets", "open", stdin=grace["url"]).code == 1
+    assert recipient.run("secrets", "open", stdin=alan["url"]).out == "second"
+    assert sender.run("secrets", "revoke", id).code == 0
+    assert recipient.run("secrets", "open", stdin=alan["url"]).code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (("create",), ""),
+        (("create", "--file", "missing"), ""),
+        (("create", "--end-to-end", "--file", "missing"), ""),
+        (("show", "https://sharing.example.com/s/x#secret"), ""),
+        (("update", "5tRw0aB9xK2m7HqYc1dZ8e"), ""),
+        (("open",), ""),
+        (("open",), "5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#secret"),
+        (("open",), "http://sharing.example.com/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#secret"),
+        (("open", "--output", "missing"), "http://127.0.0.1:1/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#secret"),
+    ],
+)
+def test_usage_errors_do_not_repeat_a_link(sender: Command, arguments: tuple[str, ...], stdin: str) -> None:
+    result = sender.run("secrets", *arguments, stdin=stdin)
+    assert (result.code, result.out, "#secret" in result.err) == (2, "", False)

@@ -1,0 +1,193 @@
+"""Background work on secrets: audit events, deletion with a receipt, orphans and notifications."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from gatehouse.audit.repository import AuditRepository
+from gatehouse.aws.signing_key import KmsSigner
+from gatehouse.db.pool import Pool
+from gatehouse.errors import Unavailable
+from gatehouse.identity.models import Actor
+from gatehouse.notifications.repository import NotificationRepository
+from gatehouse.sharing.content_store import ContentStore
+from gatehouse.sharing.links import CLAIM_S, LinkNotFound
+from gatehouse.sharing.models import EndReason, SecretState
+from gatehouse.sharing.service import NewItem
+from gatehouse.sharing.worker import SecretWorker, signed_text
+
+from tests.runtime.clocks import ManualClock
+from tests.runtime.conftest import Database, opened
+from tests.runtime.sharing.conftest import BUCKET, CLIENT, REGION, TEXT, Sharing
+
+OWNER = Actor(type="key", id="3fGh82kLmQ0a")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A worker and its audit trail."""
+
+    sharing: Sharing
+    pool: Pool
+    signer: KmsSigner
+
+    def worker(self, content: ContentStore | None = None, clock: ManualClock | None = None) -> SecretWorker:
+        sharing = self.sharing
+        return SecretWorker(
+            sharing.repository, content or sharing.content, self.pool, clock or sharing.clock, os.urandom, self.signer
+        )
+
+    async def run(self) -> None:
+        """Runs a worker until nothing is due."""
+        for _ in range(50):
+            if not await self.worker().run_once():
+                return
+        raise AssertionError("secrets stay due")
+
+    async def actions(self, secret_id: str) -> list[str]:
+        """Actions on a secret in the audit trail, in order."""
+        rows = await self.pool.fetch("SELECT action FROM audit_event WHERE target_id = $1 ORDER BY seq", secret_id)
+        return [row["action"] for row in rows]
+
+    def objects(self, secret_id: str) -> list[str]:
+        return [key for key in self.sharing.object_versions() if f"/{secret_id}/" in key]
+
+
+@pytest.fixture
+async def work(database: Database, sharing: Sharing) -> AsyncIterator[Work]:
+    kms: Any = boto3.client("kms", region_name=REGION)
+    key = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["KeyId"]
+    async with opened(database.app, size_max=6) as pool:
+        work = Work(sharing, pool, KmsSigner(key))
+        await work.run()  # what earlier tests left
+        yield work
+
+
+@pytest.mark.requirement("SS-10")
+async def test_events_reach_the_audit_trail_once(work: Work) -> None:
+    secret, (token,) = await work.sharing.create(uses=2)
+    opened_secret = await work.sharing.open(token)
+    await work.sharing.links.acknowledge(token, opened_secret.claim_id, CLIENT)
+    await asyncio.gather(*(work.worker().run_once() for _ in range(4)))
+    await work.run()
+    assert await work.actions(secret.id) == ["secret.create", "link.open", "link.claim", "link.acknowledge"]
+    rows, broken = await AuditRepository(work.pool).verify()
+    assert (rows >= 4, broken) == (True, None)
+
+
+@pytest.mark.requirement("SS-02")
+async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(work: Work) -> None:
+    # A statement of more than 4096 bytes, the limit of KMS.
+    secret, (token,) = await work.sharing.create(items=[NewItem(b"x", f"file-{number}") for number in range(30)])
+    await work.sharing.secrets.replace_content(secret.id, [NewItem(TEXT, f"new-{n}") for n in range(10)], None, OWNER)
+    objects = work.objects(secret.id)
+    await work.sharing.secrets.revoke(secret.id, OWNER)
+    await work.run()
+
+    assert (len(objects), work.objects(secret.id)) == (40, [])
+    purged = await work.sharing.secrets.get(secret.id)
+    assert (purged.state, purged.end_reason, purged.versions) == (SecretState.PURGED, EndReason.REVOKED, ())
+    assert [link.wrapped_keys for link in purged.links.values()] == [{}]
+    with pytest.raises(LinkNotFound):
+        await work.sharing.open(token)
+    assert (await work.actions(secret.id))[-2:] == ["secret.revoke", "secret.purge"]
+
+    receipt = await work.sharing.secrets.deletion_receipt(secret.id)
+    assert receipt is not None
+    statement = json.loads(receipt["statement"])
+    assert sorted(item["key"] for item in statement["objects"]) == sorted(objects)
+    assert (statement["secret"], statement["reason"], len(receipt["statement"]) > 4096) == (secret.id, "revoked", True)
+    key = serialization.load_pem_public_key(await work.signer.public_key())
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    signature = base64.b64decode(receipt["signature"])
+    key.verify(signature, signed_text(receipt["statement"]), ec.ECDSA(hashes.SHA256()))  # raises if it does not match
+
+
+@pytest.mark.requirement("SS-03")
+@pytest.mark.parametrize("reason", list(EndReason))
+async def test_ended_secret_is_purged(work: Work, reason: EndReason) -> None:
+    secret, (token,) = await work.sharing.create()
+    if reason is EndReason.REVOKED:
+        await work.sharing.secrets.revoke(secret.id, OWNER)
+    elif reason is EndReason.EXPIRED:
+        work.sharing.clock.advance(3600)
+    else:
+        await work.sharing.open(token)
+        await work.run()
+        assert work.objects(secret.id) != []  # the recipient can still repeat the claim
+        work.sharing.clock.advance(CLAIM_S)
+    await work.run()
+    purged = await work.sharing.secrets.get(secret.id)
+    assert (purged.state, purged.end_reason, work.objects(secret.id)) == (SecretState.PURGED, reason, [])
+
+
+async def test_active_secret_is_not_purged(work: Work) -> None:
+    secret, (token,) = await work.sharing.create(uses=2)
+    await work.sharing.open(token)
+    work.sharing.clock.advance(3599)
+    await work.run()
+    assert await work.sharing.text(await work.sharing.open(token)) == TEXT
+    assert (await work.sharing.secrets.get(secret.id)).state == SecretState.ACTIVE
+
+
+async def test_failed_deletion_does_not_delay_other_secrets(work: Work) -> None:
+    failing, _ = await work.sharing.create()
+    other, _ = await work.sharing.create()
+
+    class FailingContentStore(ContentStore):
+        async def delete_all(self, prefix: str) -> list[tuple[str, str]]:
+            if failing.id in prefix:
+                raise Unavailable("S3 is not available")
+            return await super().delete_all(prefix)
+
+    for secret in (failing, other):
+        await work.sharing.secrets.revoke(secret.id, OWNER)
+    with pytest.raises(Unavailable):
+        await work.worker(content=FailingContentStore(BUCKET)).run_once()
+    states = [(await work.sharing.secrets.get(secret.id)).state for secret in (failing, other)]
+    assert states == [SecretState.ENDED, SecretState.PURGED]
+    await work.run()
+    assert (await work.sharing.secrets.get(failing.id)).state == SecretState.PURGED
+
+
+async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work) -> None:
+    _, (token,) = await work.sharing.create()
+    orphan = "0" * 22
+    await work.sharing.content.write(ContentStore.key(orphan, 1, 0), b"ciphertext")
+    written_at = min(
+        entry["LastModified"].timestamp() for entry in work.sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"]
+    )
+    await work.worker(clock=ManualClock(written_at)).remove_orphans()
+    assert work.objects(orphan) != []
+    assert await work.worker().remove_orphans() == 1  # its clock is months later
+    assert work.objects(orphan) == []
+    assert await work.sharing.text(await work.sharing.open(token)) == TEXT
+
+
+async def test_receivers_are_notified_of_openings_denials_and_deletions(work: Work) -> None:
+    notifications = NotificationRepository(work.pool)
+    while await notifications.follow(now=work.sharing.clock.now(), topic=True):
+        pass
+    secret, (token,) = await work.sharing.create()
+    await work.sharing.open(token)
+    with pytest.raises(LinkNotFound):
+        await work.sharing.open(token)
+    await work.sharing.secrets.revoke(secret.id, OWNER)
+    await work.run()
+    await notifications.follow(now=work.sharing.clock.now(), topic=True)
+    waiting = await notifications.deliveries(state="waiting", after=("", ""), size=100)
+    bodies = [json.loads(delivery.body) for delivery in waiting]
+    own = [body for body in bodies if body["data"].get("secret_id") == secret.id]
+    assert Counter(body["type"] for body in own) == {"secret.opened": 1, "secret.denied": 1, "secret.purged": 1}
+    assert token.secret not in json.dumps(own)
