@@ -49,6 +49,9 @@ LimitOption = Annotated[
 CreditsOption = Annotated[
     str, typer.Option(metavar=CREDITS_FORM, help="Prepaid uses: 5000, 5000:5000/month (hour, day, week, month), or `none`.")
 ]
+LinkOption = Annotated[
+    bool, typer.Option("--link", help="Print a link that shows the token once, within three days, instead of the token.")
+]
 ExpiresOption = Annotated[str, typer.Option(metavar="RFC3339", help="Expiry date, such as 2031-01-01T00:00:00Z, or `never`.")]
 
 
@@ -83,6 +86,7 @@ def create(
     tag: TagOption = None,
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime, such as 90d. Default: the key does not expire.")] = "",
     expires_at: ExpiresOption = "",
+    link: LinkOption = False,
 ) -> Output:
     """Create a key and print its token to standard output. The token is shown only once.
 
@@ -92,11 +96,14 @@ def create(
     request = {**_settings(limit, credits, expires_at, name=name, owner=owner, environment=environment), **lists}
     if ttl:
         request["ttl_s"] = seconds("--ttl", ttl)
+    if link:
+        request["delivery"] = "link"
     created = client.create_key(request)
 
     def show() -> None:
-        note(f"Created key {created.key.id} ({created.key.name}). Store the token now; it is not shown again:")
-        print(created.token)
+        action = "Send the link to the user of the key" if link else "Store the token now"
+        note(f"Created key {created.key.id} ({created.key.name}). {action}; it is not shown again:")
+        print(created.link if link else created.token)
 
     return created, show
 
@@ -189,18 +196,21 @@ def rotate(
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the new key. Default: that of the old key.")] = "",
     reason: ReasonOption = "",
     allow_last_admin: LastAdminOption = False,
+    link: LinkOption = False,
 ) -> Output:
     """Replace the token of a key and print the new one, once. The old token works until the grace period ends."""
     request: dict[str, Any] = {"grace_s": seconds("--grace", grace), "reason": reason, "allow_last_admin": allow_last_admin}
     if ttl:
         request["ttl_s"] = seconds("--ttl", ttl)
+    if link:
+        request["delivery"] = "link"
     rotated = client.rotate_key(key_id(id), request)
     key, previous = rotated.key, rotated.previous
 
     def show() -> None:
         note(f"Created key {key.id}, generation {key.generation}. {previous.id} works until {previous.expires_at}.")
-        note("Store the new token now; it is not shown again:")
-        print(rotated.token)
+        note(f"{'Send the link to the user of the key' if link else 'Store the new token now'}; it is not shown again:")
+        print(rotated.link if link else rotated.token)
 
     return rotated, show
 

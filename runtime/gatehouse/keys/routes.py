@@ -10,9 +10,10 @@ import msgspec
 from gatehouse.clock import rfc3339
 from gatehouse.console.dependencies import Dependencies, Request
 from gatehouse.crypto.token import key_id
-from gatehouse.errors import NotFound
+from gatehouse.errors import NotFound, RateLimited, Unavailable
 from gatehouse.http.endpoint import Endpoint, Links, StepUp
 from gatehouse.http.fields import IF_MATCH, Cursors, etag, expected_version, unix_seconds
+from gatehouse.http.validation import invalid
 from gatehouse.identity.models import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS, Role
 from gatehouse.keys.lifecycle import Action
 from gatehouse.keys.models import GenerationUse, Key, KeyEnvironment, KeyFilter, KeyId, RotationOptions
@@ -55,11 +56,13 @@ async def create_key(request: Request, body: CreateKey) -> CreatedKey:
         settings["limits"] = (dependencies.default_limit,)
     if body.scopes is None:
         settings["scopes"] = () if body.roles else DEFAULT_SCOPES
-    ttl_s = settings.pop("ttl_s")
+    ttl_s, delivery = settings.pop("ttl_s"), settings.pop("delivery")
+    _check_delivery(request, delivery)
     created = await key_service(dependencies).create(settings, request.actor, ttl_s=ttl_s)
     request.response.headers["ETag"] = etag(created.key.version)
     request.response.headers["Location"] = f"/v1/keys/{created.key.id}"
-    return CreatedKey(created.token, key_view(created.key, dependencies.key_prefix))
+    issued = await _issued(request, delivery, created.token, created.key)
+    return CreatedKey(**issued, key=key_view(created.key, dependencies.key_prefix))
 
 
 async def list_keys(request: Request, query: ListKeys) -> KeyPage:
@@ -113,9 +116,15 @@ async def rotate_key(request: Request, id: str, body: RotateKey) -> RotatedKey:
     expires_at = None if body.expires_at is None else unix_seconds(body.expires_at)
     options = RotationOptions(body.grace_s, body.ttl_s, expires_at, body.reason)
     keys, prefix = key_service(request.dependencies), request.dependencies.key_prefix
+    _check_delivery(request, body.delivery)
     rotated = await keys.rotate(existing_id(id), options, request.actor, allow_last_admin=body.allow_last_admin)
     request.response.headers["Location"] = f"/v1/keys/{rotated.key.id}"
-    return RotatedKey(rotated.token, key_view(rotated.key, prefix), key_view(rotated.previous, prefix), rotated.effective.value)
+    return RotatedKey(
+        **await _issued(request, body.delivery, rotated.token, rotated.key),
+        key=key_view(rotated.key, prefix),
+        previous=key_view(rotated.previous, prefix),
+        effective=rotated.effective.value,
+    )
 
 
 async def end_grace(request: Request, id: str, body: ReasonBody) -> ChangedKey:
@@ -237,6 +246,24 @@ def existing_id(text: str) -> KeyId:
     if id is None:
         raise NotFound("No key has this id.")
     return id
+
+
+def _check_delivery(request: Request, delivery: str) -> None:
+    """Raises BadRequest for a link if secret sharing is not configured."""
+    if delivery == "link" and request.dependencies.sharing is None:
+        raise invalid("body.delivery", "requires secret sharing, which is not configured", "send token")
+
+
+async def _issued(request: Request, delivery: str, token: str, key: Key) -> dict[str, str]:
+    """The token of a new key, or a link to it. Raises Unavailable if the link cannot be created: the key exists then."""
+    sharing = request.dependencies.sharing
+    if delivery != "link" or sharing is None:
+        return {"token": token}
+    try:
+        return {"link": await sharing.deliver(token, f"API key {key.id}", request.authenticated.owner, request.actor)}
+    except (RateLimited, Unavailable) as exc:
+        text = f"Key {key.id} was created, but the link to its token was not. Rotate the key to get another link."
+        raise Unavailable(text, detail=exc.detail or exc.code) from exc
 
 
 async def _existing_key(request: Request, id: str) -> Key:

@@ -144,6 +144,10 @@ AllowLastAdmin = Annotated[
     bool,
     Meta(description="Allow the operation even if it leaves no key that can manage keys, or none that is valid for as long."),
 ]
+Delivery = Annotated[
+    Literal["token", "link"],
+    Meta(description="`token`: the response contains the token. `link`: it contains a link that shows the token once, instead."),
+]
 RequireSignature = Annotated[bool, Meta(description="Deny unsigned requests. Requires a signing key.")]
 
 
@@ -231,6 +235,7 @@ class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     expires_at: Annotated[Timestamp | None, Meta(description="RFC 3339 timestamp, at most ten years ahead.")] = None
     ttl_s: Annotated[Ttl | None, Meta(description="Lifetime in seconds, instead of `expires_at`.")] = None
     credits: Credits | None = None
+    delivery: Delivery = "token"
 
     def __post_init__(self) -> None:
         _check_one_expiry(self.expires_at, self.ttl_s)
@@ -306,6 +311,7 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ] = GRACE_S_DEFAULT
     expires_at: Annotated[Timestamp | None, Meta(description="Expiry of the new key, an RFC 3339 timestamp.")] = None
     ttl_s: Annotated[Ttl | None, Meta(description="Lifetime of the new key in seconds, instead of `expires_at`.")] = None
+    delivery: Delivery = "token"
     allow_last_admin: AllowLastAdmin = False
 
     def __post_init__(self) -> None:
@@ -433,10 +439,18 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
 Token = Annotated[str, Meta(description="The token. Returned only in this response.")]
 
 
-class CreatedKey(msgspec.Struct, frozen=True):
+class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
+    """The token of a new key, or a link to it."""
+
+    token: Token | UnsetType = UNSET
+    link: Annotated[str | UnsetType, Meta(description="With the delivery `link`: shows the token once, within three days.")] = (
+        UNSET
+    )
+
+
+class CreatedKey(IssuedToken, frozen=True, kw_only=True):
     example: ClassVar = {"token": "gtk_test_3fGh82kLmQ0a...", "key": KeyView.example}
 
-    token: Token
     key: KeyView
 
 
@@ -454,7 +468,7 @@ class ChangedKey(msgspec.Struct, frozen=True):
     effective: Effective
 
 
-class RotatedKey(msgspec.Struct, frozen=True):
+class RotatedKey(IssuedToken, frozen=True, kw_only=True):
     """The new key and the previous one, which works until its `expires_at`."""
 
     example: ClassVar = {
@@ -464,7 +478,6 @@ class RotatedKey(msgspec.Struct, frozen=True):
         "effective": "everywhere",
     }
 
-    token: Token
     key: KeyView
     previous: KeyView
     effective: Effective

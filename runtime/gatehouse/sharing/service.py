@@ -20,7 +20,10 @@ from gatehouse.sharing.models import (
     ID_CHARS,
     LINK_CHARS,
     TEXT_BYTES_MAX,
+    TTL_S_DEFAULT,
+    TTL_S_MAX,
     TTL_S_MIN,
+    USES_DEFAULT,
     VERSIONS_MAX,
     ContentItem,
     EndReason,
@@ -321,3 +324,17 @@ class SecretSharing:
     def content_max_bytes(self) -> int:
         """Size of the largest content in JSON: files in base64, and text with up to 6 characters per byte (`\\u001f`)."""
         return 4 * -(-self.file_max_bytes // 3) + 6 * TEXT_BYTES_MAX
+
+    async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> str:
+        """Share a text with one link that can be opened once within three days. Returns the link. Raises RateLimited."""
+        new = NewSecret(
+            items=[NewItem(text.encode())],
+            sender=actor.label,
+            owner=owner,
+            ttl_s=TTL_S_DEFAULT,
+            ttl_s_max=TTL_S_MAX,
+            uses=USES_DEFAULT,
+            label=label,
+        )
+        _, tokens = await self.service.create(new, actor)
+        return tokens[0].url(self.url)

@@ -364,3 +364,39 @@ async def test_unconfigured_console_says_what_is_missing(database: Database) -> 
     async with open_console(database) as console:
         reply = await console.client.get("/v1/secrets")
         assert (reply.status_code, "GATEHOUSE_SECRETS_BUCKET" in reply.json()["detail"]) == (404, True)
+
+
+async def test_token_of_a_key_is_delivered_by_link(console: Console, sharing: Sharing) -> None:
+    owner = await member(console, "admin")
+    headers = console.as_(owner.token)
+    created = (await console.client.post("/v1/keys", json={"name": "k", "delivery": "link"}, headers=headers)).json()
+    key_id = created["key"]["id"]
+    rotated = (await console.client.post(f"/v1/keys/{key_id}/rotate", json={"delivery": "link"}, headers=headers)).json()
+    for reply in (created, rotated):
+        assert "token" not in reply
+        link = parse(reply["link"])
+        assert link is not None
+        delivered = (await sharing.text(await sharing.open(link))).decode()
+        assert delivered.startswith(reply["key"]["start"])
+        with pytest.raises(LinkNotFound):
+            await sharing.open(link)
+    listed = (await owner.send("GET", "")).json()["secrets"]
+    assert {secret["label"] for secret in listed} == {f"API key {rotated['key']['id']}", f"API key {key_id}"}
+
+
+async def test_key_whose_link_fails_is_named(console: Console, sharing: Sharing) -> None:
+    owner = await member(console, "admin")
+    for _ in range(10):
+        await owner.create()
+    body = {"name": "k", "owner": "limited", "delivery": "link"}
+    reply = await console.client.post("/v1/keys", json=body, headers=console.as_(owner.token))
+    (key,) = (await console.client.get("/v1/keys?owner=limited")).json()["keys"]
+    assert (reply.status_code, reply.json()["detail"].startswith(f"Key {key['id']} was created, but")) == (503, True)
+
+
+async def test_link_delivery_requires_secret_sharing(database: Database) -> None:
+    async with open_console(database) as console:
+        reply = await console.client.post("/v1/keys", json={"name": "k", "owner": "unshared", "delivery": "link"})
+        message = "requires secret sharing, which is not configured"
+        assert_problem(reply, 400, "body.delivery", message, "send token")
+        assert (await console.client.get("/v1/keys?owner=unshared")).json()["keys"] == []
