@@ -12,7 +12,8 @@ from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditVerific
 from gatehouse.client.http import Client, Retries, query_parameters
 from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
-from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey, SigningKeySet
+from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey
+from gatehouse.keys.signing import SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, PepperStatus
 from gatehouse.sharing.schemas import CreatedSecret, LinkPreview, OpenedSecret, Receipt, SecretPage, SecretView

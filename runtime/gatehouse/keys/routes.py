@@ -30,13 +30,12 @@ from gatehouse.keys.schemas import (
     ReasonBody,
     RotatedKey,
     RotateKey,
-    SetSigning,
-    SigningKeySet,
     UpdateKey,
     key_view,
     settings_of,
 )
 from gatehouse.keys.service import Changed, KeyService
+from gatehouse.keys.signing import SetSigning, SigningKeySet
 from gatehouse.operations.schemas import PepperGeneration, PepperStatus
 from gatehouse.verification.explanation import ExplainKey, Explanation, explain
 from gatehouse.verification.models import VerificationRequest

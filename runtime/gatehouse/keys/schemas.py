@@ -5,16 +5,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import UNSET, Meta, UnsetType
 
-from gatehouse.errors import BadRequest, Problem
 from gatehouse.http.fields import (
     CORES_MAX,
     LIMITS_MAX,
@@ -51,7 +46,6 @@ TAGS_MAX = 20
 METADATA_MAX = 20
 METADATA_CHARS_MAX = 500
 CREDITS_MAX = 1_000_000_000_000
-PUBLIC_KEY_CHARS_MAX = 512
 
 Period = Literal["hour", "day", "week", "month"]
 StateFilter = Literal["active", "disabled", "revoked", "deleted", "purged", "expired"]
@@ -69,30 +63,6 @@ def _networks(values: list[str]) -> str:
     if None in networks:
         return 'must be networks such as "192.0.2.0/24" or "2001:db8::/48" with all host bits zero, or single addresses'
     return distinct(networks)
-
-
-def _public_key(text: str) -> str:
-    try:
-        public_key_bytes(text)
-    except ValueError as exc:
-        return str(exc)
-    return ""
-
-
-def public_key_bytes(text: str) -> bytes:
-    """The 32 bytes of an Ed25519 public key in base64 or PEM. Raises ValueError."""
-    try:
-        if "-----BEGIN" in text:
-            key = load_pem_public_key(text.strip().encode())
-            raw = key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else b""
-        else:
-            raw = base64.b64decode(text, validate=True)
-            Ed25519PublicKey.from_public_bytes(raw)
-    except (ValueError, UnsupportedAlgorithm):
-        raw = b""
-    if len(raw) != 32:
-        raise ValueError("must be an Ed25519 public key: base64 of its 32 bytes, or PEM")
-    return raw
 
 
 def _distinct_names(limits: list[dict[str, Any]]) -> str:
@@ -337,34 +307,6 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of keys.")] = 50
 
 
-class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Signature method of the key's requests (RFC 9421). Replaces the current signing key immediately."""
-
-    examples: ClassVar = (
-        {"algorithm": "hmac-sha256"},
-        {"algorithm": "ed25519", "public_key": "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=", "required": True},
-    )
-
-    algorithm: Annotated[Algorithm, Meta(description="Signatures that name another algorithm are denied.")]
-    public_key: Annotated[
-        Annotated[str, checked(_public_key, max_length=PUBLIC_KEY_CHARS_MAX)] | None,
-        Meta(description="For ed25519: the public key, as base64 of its 32 bytes or as PEM."),
-    ] = None
-    required: Annotated[bool, Meta(description="Deny unsigned requests.")] = True
-    allow_last_admin: AllowLastAdmin = False
-
-    def ed25519_key(self) -> bytes | None:
-        """The 32 bytes of the public key; None for hmac-sha256. Raises BadRequest if the key does not match the algorithm."""
-        if self.algorithm == "ed25519" and self.public_key is not None:
-            return public_key_bytes(self.public_key)
-        if self.algorithm == "hmac-sha256" and self.public_key is None:
-            return None
-        message, fix = "is not a 32-byte Ed25519 public key", "send it as base64 or PEM"
-        if self.public_key is not None:
-            message, fix = "is only allowed with ed25519", "omit it: the secret of hmac-sha256 is generated and shown once"
-        raise BadRequest("The signing key cannot be set", errors=(Problem("body.public_key", message, fix),))
-
-
 class SigningView(msgspec.Struct, frozen=True):
     algorithm: Algorithm
     required: Annotated[bool, Meta(description="Unsigned requests are denied.")]
@@ -501,21 +443,6 @@ class PurgedKey(msgspec.Struct, frozen=True):
             " unavailable; they then expire with their windows."
         ),
     ]
-
-
-class SigningKeySet(msgspec.Struct, frozen=True):
-    example: ClassVar = {
-        "secret": "sigkey_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-        "key": KeyView.example,
-        "effective": "everywhere",
-    }
-
-    secret: Annotated[
-        str | None,
-        Meta(description="The HMAC secret, returned only in this response. Null for ed25519: the client has the private key."),
-    ]
-    key: KeyView
-    effective: Effective
 
 
 def key_view(key: Key, prefix: str) -> KeyView:
