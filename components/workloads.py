@@ -53,6 +53,7 @@ class Workloads(Component):
             topic_arn=observability.alarms.topic_arn,
             trail_log_group=foundation.trail.log_group,
             gateway_log_group=self.tasks["gateway"].log_group,
+            console_log_group=self.tasks["console"].log_group,
         )
         LogAlarms("log-alarms", log_alarms, self.child)
         self.register_outputs({})

@@ -35,16 +35,19 @@ class LogAlarmsArgs(StackArgs):
     topic_arn: Topic of the alarms.
     trail_log_group: Log group of CloudTrail.
     gateway_log_group: Log group of the gateway.
+    console_log_group: Log group of the console.
     """
 
     monitoring: MonitoringSettings
     topic_arn: pulumi.Input[str]
     trail_log_group: pulumi.Input[str]
     gateway_log_group: pulumi.Input[str]
+    console_log_group: pulumi.Input[str]
 
 
 class LogAlarms(Component):
-    """A metric filter and an alarm for each of fifteen changes to the account, and for denied or abused API keys.
+    """A metric filter and an alarm for each of fifteen changes to the account, for denied or abused API keys, and for secrets
+    that are not deleted.
 
     Why: CloudTrail records the changes that precede or constitute an incident; the alarms notify operators.
     Cost: 0.30 USD per metric with data and 0.10 USD per alarm, each month. Controls: GH-CT-006, GH-CW-003.
@@ -56,6 +59,7 @@ class LogAlarms(Component):
             self._alarm(log_filter, "account-activity", args.trail_log_group, args)
         for log_filter in gateway_filters(args.monitoring.denied_requests_alarm_threshold):
             self._alarm(log_filter, "rejected-keys", args.gateway_log_group, args)
+        self._alarm(secrets_filter(), "tokens", args.console_log_group, args)
         self.register_outputs({})
 
     def _alarm(self, log_filter: LogFilter, runbook: str, group: pulumi.Input[str], args: LogAlarmsArgs) -> None:
@@ -123,6 +127,16 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
         "keys-abused",
         "A known API key is denied repeatedly: it leaked, or its client retries without limit. The log line contains the key id.",
         '{ ($.event = "unusual use") && ($.kind = "denials") }',
+    )
+
+
+def secrets_filter() -> LogFilter:
+    """Return the filter over the console's log for failures of the jobs that delete secrets and record their events."""
+    return LogFilter(
+        "secrets-not-deleted",
+        "The console fails to delete used or expired secrets, or to record their events. Their links are denied nevertheless.",
+        '{ ($.event = "background job failed") && (($.job = "secrets") || ($.job = "orphaned secrets")) }',
+        threshold=5,
     )
 
 

@@ -11,7 +11,7 @@ from components.naming import Naming
 
 ROOT, PROXY = "/", "/{proxy+}"
 WRITE = "POST"
-"""Verb of the methods with a request body, which is validated against the model."""
+"""Verb of the methods with a request body."""
 BODY_CHARS_MAX = 8192
 """Maximum length of one field. AWS WAF blocks bodies above 8 KB on this host name."""
 HSTS = "max-age=63072000; includeSubDomains"
@@ -20,6 +20,7 @@ HSTS = "max-age=63072000; includeSubDomains"
 METHODS = {
     "root-get": (ROOT, "GET"),
     "root-head": (ROOT, "HEAD"),
+    "root-post": (ROOT, WRITE),
     "proxy-get": (PROXY, "GET"),
     "proxy-head": (PROXY, "HEAD"),
     "proxy-post": (PROXY, WRITE),
@@ -30,12 +31,21 @@ WRITES = f"{PROXY.removeprefix('/')}/{WRITE}"
 
 BODY: dict[str, Any] = {
     "$schema": "http://json-schema.org/draft-04/schema#",
-    "title": "Form",
+    "title": "Body",
     "type": "object",
     "maxProperties": 16,
-    "additionalProperties": {"type": "string", "maxLength": BODY_CHARS_MAX},
+    "additionalProperties": {"type": ["string", "integer"], "maxLength": BODY_CHARS_MAX},
 }
-"""JSON schema of a POST body."""
+"""JSON schema of a JSON body."""
+BODY_CONTENT_TYPE = "application/json"
+"""Content type of the bodies that are validated. API Gateway passes bodies of other types through, such as forms, which the
+function validates. Source: API Gateway Developer Guide, "Request validation for REST APIs in API Gateway"."""
+
+BINARY_MEDIA_TYPES = ["*/*"]
+"""Content types whose bodies Lambda sends and receives in base64, so that downloads arrive unchanged. API Gateway decides by the
+first type of the Accept header, and a browser does not request a download by its type. A response of Lambda is limited to 6 MB,
+which is 4.5 MB of content in base64. Sources: API Gateway Developer Guide, "Return binary media from a Lambda proxy integration
+in API Gateway"; Lambda Developer Guide, "Lambda quotas"."""
 
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -102,5 +112,5 @@ def definition_hash(names: Naming) -> str:
         for kind, (status, message, headers) in GATEWAY_RESPONSES.items()
     ]
     methods = [(path, verb, verb == WRITE) for path, verb in METHODS.values()]
-    definition = [methods, BODY, responses, caller_policy(names)]
+    definition = [methods, BODY, BODY_CONTENT_TYPE, BINARY_MEDIA_TYPES, responses, caller_policy(names)]
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()

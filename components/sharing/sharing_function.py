@@ -53,7 +53,7 @@ class SharingFunction(Component):
     """A Lambda function with reserved concurrency, an alias of its newest version, and a regional REST API with
     throttling, request validation, tracing and an access log.
 
-    Why: Public requests reach a process that can access only the secret links table, and an idle service costs almost
+    Why: Public requests reach a process that can open links, but not create or list them, and an idle service costs almost
     nothing. The function runs outside the VPC because it connects to neither database nor cache. A new version receives
     all traffic at once; to roll back, deploy the previous digest. X-Ray and load balancers record full paths, so a path
     must never contain a token.
@@ -78,6 +78,7 @@ class SharingFunction(Component):
             # The default endpoint would bypass the rate limits of the web ACL for the host name.
             disable_execute_api_endpoint=True,
             policy=render(rest_api.caller_policy(args.names)),
+            binary_media_types=rest_api.BINARY_MEDIA_TYPES,
             tags=tags("none"),
             opts=self.child,
         )
@@ -145,10 +146,10 @@ class SharingFunction(Component):
         )
         model = aws.apigateway.Model(
             name,
-            name="Form",
+            name=rest_api.BODY["title"],
             rest_api=api.id,
-            description="Form fields",
-            content_type="application/json",
+            description="Fields of a JSON body",
+            content_type=rest_api.BODY_CONTENT_TYPE,
             schema=render(rest_api.BODY),
             opts=self.child,
         )
@@ -161,8 +162,7 @@ class SharingFunction(Component):
                 http_method=verb,
                 authorization="NONE",
                 request_validator_id=validator.id,
-                # Applies to every content type.
-                request_models={"$default": model.name} if verb == rest_api.WRITE else None,
+                request_models={rest_api.BODY_CONTENT_TYPE: model.name} if verb == rest_api.WRITE else None,
                 opts=self.child,
             )
             resources += [method, self._integration(f"{name}-{suffix}", api, method, alias)]

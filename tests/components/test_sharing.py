@@ -171,7 +171,9 @@ def test_methods_validate_requests_and_bodies() -> None:
     assert set(methods) == {f"sharing-{method}" for method in rest_api.METHODS}
     assert all("requestValidatorId" in method for method in methods.values())
     models = {name: method["requestModels"] for name, method in methods.items() if "requestModels" in method}
-    assert models == {"sharing-proxy-post": {"$default": "Form"}}
+    expected = {"application/json": inputs("apigateway/model:Model")["name"]}
+    assert models == {"sharing-root-post": expected, "sharing-proxy-post": expected}, "forms are not validated"
+    assert inputs("apigateway/restApi:RestApi")["binaryMediaTypes"] == ["*/*"]
     schema = json.loads(inputs("apigateway/model:Model")["schema"])
     assert schema["additionalProperties"]["maxLength"] * schema["maxProperties"] < 10 * 1024 * 1024
 

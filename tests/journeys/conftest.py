@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 UP_S_MAX = 400
+PURGE_S_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Running:
     home: Path
     gateway: str
     console: str
+    sharing: str
     emulator: str
     admin_token: str
     stack: str
@@ -43,11 +46,41 @@ class Running:
         assert response.status_code == 201, response.text
         return response.json()["key"]["id"], response.json()["token"]
 
+    def share(self, text: str) -> tuple[str, str]:
+        """Create a secret with one link. Returns its id and the link."""
+        response = self.manage("POST", "/v1/secrets", {"text": text})
+        assert response.status_code == 201, response.text
+        (link,) = response.json()["links"]
+        return response.json()["secret"]["id"], link["url"]
+
+    def open_link(self, link: str, action: str = "open", **body: str) -> httpx.Response:
+        """Call the API for recipients of a link."""
+        return httpx.post(f"{self.sharing}/v1/links/{action}", json={"link": link, **body}, timeout=30)
+
+    def purged(self, secret_id: str) -> dict[str, Any]:
+        """Return the secret after its content was deleted, which takes a few seconds."""
+        deadline = time.monotonic() + PURGE_S_MAX
+        while True:
+            secret: dict[str, Any] = self.manage("GET", f"/v1/secrets/{secret_id}").json()
+            if secret["state"] == "purged" or time.monotonic() > deadline:
+                return secret
+
+    def recorded(self, target_id: str, until: str) -> list[str]:
+        """Actions of the audit events of a resource, oldest first, once the trail contains the action `until`."""
+        deadline = time.monotonic() + PURGE_S_MAX
+        while True:
+            events = self.manage("GET", "/v1/audit-events?limit=100").json()["events"]
+            actions = [event["action"] for event in reversed(events) if event["target_id"] == target_id]
+            if until in actions or time.monotonic() > deadline:
+                return actions
+
 
 def running_from(home: Path) -> Running:
     """Read the endpoints that `up` wrote."""
     endpoints = json.loads((home / "up.json").read_text())
-    return Running(home, **{name: endpoints[name] for name in ("gateway", "console", "emulator", "admin_token", "stack")})
+    return Running(
+        home, **{name: endpoints[name] for name in ("gateway", "console", "sharing", "emulator", "admin_token", "stack")}
+    )
 
 
 def sandbox(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

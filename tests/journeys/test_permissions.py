@@ -20,6 +20,11 @@ def use_permissions(running: Running) -> None:
     key_id, token = running.key()
     assert running.open(token).status_code == 200
     assert running.manage("POST", f"/v1/keys/{key_id}/revoke", {}).status_code == 200
+    secret_id, link = running.share("correct horse")
+    assert running.manage("GET", "/v1/secrets").json()["secrets"][0]["id"] == secret_id
+    claim = running.open_link(link).json()["claim"]
+    assert running.open_link(link, "acknowledge", claim=claim).status_code == 204
+    assert running.purged(secret_id)["state"] == "purged"
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from gatehouse.clock import rfc3339
+from gatehouse.clock import Clock, rfc3339
 from gatehouse.errors import BadRequest, CrossSite, GatehouseError, MethodNotAllowed, NotFound, Unavailable
 from gatehouse.http import asgi
 from gatehouse.http.health import Probes
 from gatehouse.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, unexpected
 from gatehouse.http.validation import decode_body, invalid
 from gatehouse.observability import Observer
-from gatehouse.settings import SharingSettings
+from gatehouse.settings import Settings, SharingSettings
+from gatehouse.sharing.content_store import ContentStore, DataKeys
 from gatehouse.sharing.link_token import LinkToken, parse
 from gatehouse.sharing.links import (
     Client,
@@ -66,11 +67,25 @@ _decoder = msgspec.json.Decoder(OpenLink)
 
 def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     """Build the sharing service. `scraped`: it serves /metrics to a scraper in its network."""
+    repository = SecretRepository(settings.secret_links_table) if settings.secret_links_table else None
+    links = None
+    if repository is not None and settings.secrets_bucket and settings.secrets_key:
+        links = LinkService(
+            repository,
+            ContentStore(settings.secrets_bucket),
+            DataKeys(settings.secrets_key, settings.environment),
+            Clock(),
+            settings.environment,
+            secrets.token_bytes,
+        )
     return create(
-        probes=[SecretRepository(settings.secret_links_table)] if settings.secret_links_table else [],
+        probes=[] if repository is None else [repository],
         observer=Observer("sharing", settings.log_level, settings.environment),
         https=settings.sharing_url.startswith("https://"),
         scraped=scraped,
+        links=links,
+        # A Lambda function has no proxies: its client address is the `sourceIp` of API Gateway.
+        addresses=asgi.ClientAddresses(settings.trusted_proxies if isinstance(settings, Settings) else ()),
     )
 
 
@@ -86,7 +101,7 @@ def create(
     """ASGI application.
 
     https: the public URL uses https, so HSTS and Secure cookies are sent. scraped: /metrics is served.
-    links: opens links; None if no table is configured: then every link is unknown.
+    links: opens links; None if table, bucket or key is not configured: then every link is unknown.
     addresses: determines the client address behind trusted proxies.
     """
     recipients = Recipients(links, addresses or asgi.ClientAddresses(()), https=https)

@@ -1,0 +1,36 @@
+"""A secret is created at the console, opened once at the sharing service, deleted and recorded, with IAM enforced."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.journeys.conftest import Running
+
+TEXT = "correct horse battery staple"
+
+
+@pytest.mark.requirement("SS-01", "SS-02")
+def test_secret_is_opened_once_deleted_and_recorded(running: Running) -> None:
+    secret_id, link = running.share(TEXT)
+    opened = running.open_link(link)
+    assert opened.status_code == 200, opened.text
+    assert [item["text"] for item in opened.json()["items"]] == [TEXT]
+    again = running.open_link(link)
+    assert (again.status_code, again.json()["code"]) == (404, "link_not_found")
+    assert running.open_link(link, "acknowledge", claim=opened.json()["claim"]).status_code == 204
+
+    secret = running.purged(secret_id)
+    assert (secret["state"], secret["versions"]) == ("purged", [])
+    recorded = running.recorded(secret_id, until="secret.purge")
+    assert (recorded[0], recorded[-1]) == ("secret.create", "secret.purge")
+    assert {"link.open", "link.claim", "link.denied", "link.acknowledge", "secret.end"} <= set(recorded)
+
+    receipt = running.manage("GET", f"/v1/secrets/{secret_id}/receipt")
+    assert receipt.status_code == 200, receipt.text
+    deletion = receipt.json()["deletion"]
+    (deleted,) = json.loads(deletion["statement"])["objects"]
+    assert deleted["key"].startswith(f"secrets/{secret_id}/")
+    assert deleted["version_id"]
+    assert deletion["signature"]
