@@ -221,26 +221,28 @@ class SecretRepository:
         value = reply.get("Item", {}).get("receipt")
         return None if value is None else _read(value)
 
-    async def of_owner(self, owner: str, *, before: float | None, size: int) -> tuple[list[Secret], float | None]:
-        """Secrets of an owner, newest first, below the creation time `before`; and `before` of the next page, if there is one.
+    async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Secret], str]:
+        """Secrets of an owner, newest first, after a position; and the position of the last one. Empty: the start, the last page.
 
         The index can name a secret that was deleted a moment ago, so a page can have fewer secrets than `size`.
         """
-        condition, values = "#owner = :owner", {":owner": {"S": owner}}
-        if before is not None:
-            condition, values = f"{condition} AND created_at < :before", {**values, ":before": _write(before)}
+        start = {}
+        if after:
+            created_at, secret_id = after.split()
+            start = {"ExclusiveStartKey": {"owner": {"S": owner}, "created_at": {"N": created_at}, **_key(secret_id)}}
         reply = await self._call(
             self._client.query,
             IndexName=OWNER_INDEX,
-            KeyConditionExpression=condition,
+            KeyConditionExpression="#owner = :owner",
             ExpressionAttributeNames={"#owner": "owner"},
-            ExpressionAttributeValues=values,
+            ExpressionAttributeValues={":owner": {"S": owner}},
             ScanIndexForward=False,
             Limit=size,
+            **start,
         )
-        more = "LastEvaluatedKey" in reply
-        secrets = await self._get_all([item["id"]["S"] for item in reply["Items"]])
-        return secrets, float(_read(reply["Items"][-1]["created_at"])) if more and reply["Items"] else None
+        last = reply.get("LastEvaluatedKey")
+        position = f"{last['created_at']['N']} {last['id']['S']}" if last else ""
+        return await self._get_all([item["id"]["S"] for item in reply["Items"]]), position
 
     async def due(self, now: float, size: int) -> list[str]:
         """Ids of secrets that have unrecorded events or whose purge is due."""

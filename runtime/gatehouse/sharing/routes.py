@@ -82,10 +82,10 @@ async def list_secrets(request: Request, query: ListSecrets) -> SecretPage:
     if owner != own and not _has(request, AUDITORS):
         raise Forbidden("The secrets of another owner require the role owner, operator or auditor.")
     cursors = Cursors(request.dependencies.cursor_pepper, f"secrets|{owner}")
-    before = None if query.cursor is None else float(cursors.read(query.cursor))
-    secrets, next_before = await _sharing(request).service.of_owner(owner, before=before, size=query.limit)
+    after = "" if query.cursor is None else cursors.read(query.cursor)
+    secrets, last = await _sharing(request).service.of_owner(owner, after=after, size=query.limit)
     now = request.dependencies.clock.now()
-    next_cursor = None if next_before is None else cursors.write(repr(next_before))
+    next_cursor = cursors.write(last) if last else None
     return SecretPage([secret_view(secret, now) for secret in secrets], next_cursor)
 
 

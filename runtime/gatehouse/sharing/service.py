@@ -144,9 +144,9 @@ class SecretService:
             raise NotFound("No secret has this id.")
         return secret
 
-    async def of_owner(self, owner: str, *, before: float | None, size: int) -> tuple[list[Secret], float | None]:
-        """Secrets of an owner, newest first, and `before` of the next page; None on the last page."""
-        return await self._repository.of_owner(owner, before=before, size=size)
+    async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Secret], str]:
+        """Secrets of an owner, newest first, after a position; and the position of the last one (empty: the last page)."""
+        return await self._repository.of_owner(owner, after=after, size=size)
 
     async def deletion_receipt(self, secret_id: str) -> dict[str, str] | None:
         """The statement about the deletion of a purged secret, with its signature; None before it is purged."""

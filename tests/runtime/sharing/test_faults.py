@@ -94,7 +94,7 @@ async def test_failed_creation_leaves_a_whole_secret_or_none(sharing: Sharing, *
             except Unavailable:
                 token = None
         occurred += fault.occurred
-        stored, _ = await sharing.secrets.of_owner(owner.label, before=None, size=10)
+        stored, _ = await sharing.secrets.of_owner(owner.label, after="", size=10)
         if token is not None:
             assert await sharing.text(await sharing.open(token)) == TEXT
         for secret in stored:
