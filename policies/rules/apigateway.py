@@ -23,7 +23,9 @@ access_logging_is_enabled = resource_rule(
 
 
 # Methods of the sharing API. The recipient of a secret has no account; the link is the credential.
-_SHARING_METHODS = tuple(f"sharing-{method}" for method in ("root-get", "root-head", "proxy-get", "proxy-head", "proxy-post"))
+_SHARING_METHODS = tuple(
+    f"sharing-{method}" for method in ("root-get", "root-head", "root-post", "proxy-get", "proxy-head", "proxy-post")
+)
 
 
 @resource_rule(
