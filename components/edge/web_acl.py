@@ -18,8 +18,8 @@ MANAGED = {
     "common": "AWSManagedRulesCommonRuleSet",
     "known-bad-inputs": "AWSManagedRulesKnownBadInputsRuleSet",
 }
-UPLOAD_SERVICE = "gateway"
-"""Service that accepts request bodies above 8 KB."""
+UPLOADS = {"gateway": "/", "console": "/v1/secrets"}
+"""Services that accept request bodies above 8 KB, with the prefix of the paths: uploads to Cores, and secrets."""
 BODY_RULE, BODY_LABEL = "SizeRestrictions_BODY", "awswaf:managed:aws:core-rule-set:SizeRestrictions_Body"
 """Rule of the common rule set for bodies above 8 KB, and the label that it adds. Source: AWS WAF Developer Guide, "Core
 rule set (CRS) managed rule group"."""
@@ -50,7 +50,7 @@ class WebAcl(Component):
     without credentials.
 
     Why: Known attacks and floods are blocked before they reach a task; limits per API key are applied by the gateway.
-    Bodies above 8 KB are blocked for every service but the gateway, which accepts uploads to Cores.
+    Bodies above 8 KB are blocked, except for uploads to Cores through the gateway and for secrets at the console.
     Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-004.
     """
 
@@ -72,7 +72,7 @@ class WebAcl(Component):
                     for index, (service, limit) in enumerate(args.waf.service_requests_max().items())
                 ),
                 *(_managed_rule_group(names, 10 + index, rule, group) for index, (rule, group) in enumerate(MANAGED.items())),
-                _body_size(names, 20, args.host_names[UPLOAD_SERVICE]),
+                _body_size(names, 20, {args.host_names[service]: prefix for service, prefix in UPLOADS.items()}),
             ],
             visibility_config={**_visibility(names.name("edge"))},
             tags=tags("none"),
@@ -110,7 +110,7 @@ def _visibility(metric: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgsDict:
 def _managed_rule_group(names: Naming, priority: int, rule: str, group: str) -> Rule:
     """Apply a managed rule group with its own actions.
 
-    The rule for large bodies only counts, which adds its label; `_body_size` blocks for all services but the gateway.
+    The rule for large bodies only counts, which adds its label; `_body_size` blocks all but `UPLOADS`.
     """
     count: Any = [{"name": BODY_RULE, "action_to_use": {"count": {}}}] if rule == "common" else None
     return {
@@ -122,11 +122,15 @@ def _managed_rule_group(names: Naming, priority: int, rule: str, group: str) -> 
     }
 
 
-def _body_size(names: Naming, priority: int, uploads_host: str) -> Rule:
-    """Block requests with the body size label unless they are for the upload service."""
+def _body_size(names: Naming, priority: int, uploads: Mapping[str, str]) -> Rule:
+    """Block requests with the body size label unless they are uploads. `uploads`: path prefix by host name."""
     has_label: Statement = {"label_match_statement": {"scope": "LABEL", "key": BODY_LABEL}}
-    other_host: Statement = {"not_statement": {"statement": _at_host(uploads_host)}}
-    return _block(names, priority, "body-size", {"and_statement": {"statements": [has_label, other_host]}}, 413)
+    allowed: Any = [
+        {"and_statement": {"statements": [_at_host(host), _byte_match({"uri_path": {}}, "STARTS_WITH", prefix, "NONE")]}}
+        for host, prefix in uploads.items()
+    ]
+    others: Statement = {"not_statement": {"statement": {"or_statement": {"statements": allowed}}}}
+    return _block(names, priority, "body-size", {"and_statement": {"statements": [has_label, others]}}, 413)
 
 
 def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host: str = "") -> Rule:

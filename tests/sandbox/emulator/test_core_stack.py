@@ -92,7 +92,7 @@ def test_web_acl_rules(emulator: Emulator) -> None:
     rate = rules["rate-sharing"]["Statement"]["RateBasedStatement"]
     assert rate["ScopeDownStatement"]["ByteMatchStatement"]["FieldToMatch"] == {"SingleHeader": {"Name": "host"}}
     _, exception = rules["body-size"]["Statement"]["AndStatement"]["Statements"]
-    assert "ByteMatchStatement" in exception["NotStatement"]["Statement"]
+    assert len(exception["NotStatement"]["Statement"]["OrStatement"]["Statements"]) == 2
 
 
 @pytest.mark.requirement("CG-21", "ECS-05")
