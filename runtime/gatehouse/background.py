@@ -38,6 +38,8 @@ class PeriodicJob:
             await asyncio.sleep(self.seconds)
             try:
                 await self.action()
-            except GatehouseError as exc:
+            except Exception as exc:
+                # The message of another exception may contain values, so only its class is logged.
+                reason = (exc.detail or exc.code) if isinstance(exc, GatehouseError) else type(exc).__name__
                 observer.metrics.background_job_failures.labels(self.name).inc()
-                observer.warn("background job failed", job=self.name, reason=exc.detail or exc.code)
+                observer.warn("background job failed", job=self.name, reason=reason)
