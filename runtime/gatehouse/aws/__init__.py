@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from gatehouse.errors import Unavailable
+
 #: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no response.
 AWS_ERRORS = (BotoCoreError, ClientError)
+
+_Result = TypeVar("_Result")
 
 
 def create_client(service: str, *, timeout_s: float, attempts: int, read_timeout_s: float | None = None) -> Any:
@@ -28,3 +34,14 @@ def error_code(exc: Exception) -> str:
 def error_detail(exc: Exception) -> str:
     """Class and error code, for logs."""
     return f"{type(exc).__name__} {error_code(exc)}".strip()
+
+
+async def call(operation: Callable[..., _Result], service: str, **arguments: Any) -> _Result:
+    """Run an operation of a client in a thread, because boto3 blocks. `service`: its name for messages.
+
+    Raises Unavailable, whose cause is the error of boto3.
+    """
+    try:
+        return await asyncio.to_thread(operation, **arguments)
+    except AWS_ERRORS as exc:
+        raise Unavailable(f"{service} is not available", detail=f"{service} {error_detail(exc)}") from exc

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gatehouse.audit.chain import ECDSA_P256, ED25519
-from gatehouse.aws import AWS_ERRORS, create_client, error_detail
-from gatehouse.errors import SettingsError, Unavailable
+from gatehouse.aws import call, create_client
+from gatehouse.errors import SettingsError
 
 VARIABLE = "GATEHOUSE_CHECKPOINT_KEY"
 _TIMEOUT_S = 3
@@ -72,10 +71,7 @@ class KmsSigner:
             self._public_key, self._arn = public.public_bytes(serialization.Encoding.PEM, form), str(reply["KeyId"])
 
     async def _call(self, operation: str, **arguments: Any) -> Any:
-        try:
-            return await asyncio.to_thread(getattr(self._client, operation), KeyId=self._key, **arguments)
-        except AWS_ERRORS as exc:
-            raise Unavailable("The signing key is not available", detail=error_detail(exc)) from exc
+        return await call(getattr(self._client, operation), "KMS", KeyId=self._key, **arguments)
 
 
 def local_signer(file: Path) -> LocalSigner:

@@ -20,7 +20,7 @@ from gatehouse.cli.output import USAGE, count, note, print_json, print_table, st
 from gatehouse.client import end_to_end
 from gatehouse.client.services import ConsoleClient, SharingClient
 from gatehouse.sharing.models import BURN_AFTER_MAX, USES_MAX
-from gatehouse.sharing.schemas import OpenedItem, SecretView
+from gatehouse.sharing.schemas import OpenedItemView, SecretView
 
 _SECRET_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -293,17 +293,17 @@ def _passphrase(file: Path | None, *, ask: bool, new: bool = False) -> str:
     return passphrase
 
 
-def _content_of(item: OpenedItem) -> bytes | None:
+def _content_of(item: OpenedItemView) -> bytes | None:
     return item.text.encode() if item.text is not None else item.content_base64
 
 
-def _json(item: OpenedItem, content: bytes) -> dict[str, str]:
+def _json(item: OpenedItemView, content: bytes) -> dict[str, str]:
     if not item.name:
         return {"text": content.decode("utf-8", "replace")}
     return {"name": item.name, "media_type": item.media_type, "content_base64": base64.b64encode(content).decode()}
 
 
-def _write(item: OpenedItem, content: bytes, folder: Path) -> None:
+def _write(item: OpenedItemView, content: bytes, folder: Path) -> None:
     if not item.name:
         sys.stdout.write(content.decode("utf-8", "replace"))
         if sys.stdout.isatty():

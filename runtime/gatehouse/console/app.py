@@ -39,8 +39,7 @@ from gatehouse.operations import features
 from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelService
 from gatehouse.redis.connection import RedisLogin, RedisProbe, redis_login
 from gatehouse.settings import Settings
-from gatehouse.sharing.content_store import ContentStore, DataKeys
-from gatehouse.sharing.repository import SecretRepository
+from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.routes import NOT_CONFIGURED
 from gatehouse.sharing.service import SecretService, SecretSharing
 from gatehouse.sharing.worker import INTERVAL_S as SECRETS_INTERVAL_S
@@ -66,12 +65,17 @@ def build(settings: Settings) -> asgi.App:
     observer = Observer("console", settings.log_level, settings.environment)
     pool = pool_of(settings, "gatehouse console", observer.slow_query)
     pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
-    return Composition(settings, pool, observer, Clock(), pepper, checkpoint_signer(settings)).application()
+    clock = Clock()
+    sharing = Backend.from_settings(settings, clock) if settings.sharing_url else None
+    return Composition(settings, pool, observer, clock, pepper, checkpoint_signer(settings), sharing).application()
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """Constructs the dependencies and the background jobs of a console. signer: None disables checkpoints."""
+    """Constructs the dependencies and the background jobs of a console.
+
+    signer: None disables checkpoints. sharing: None disables secret sharing.
+    """
 
     settings: Settings
     pool: Pool
@@ -79,6 +83,7 @@ class Composition:
     clock: Clock
     pepper: Pepper
     signer: Signer | None
+    sharing: Backend | None
 
     def application(self) -> asgi.App:
         """Raises SettingsError."""
@@ -170,11 +175,9 @@ class Composition:
 
     def secret_jobs(self) -> list[PeriodicJob]:
         """Audit events, deletion and orphans of secrets; none if secret sharing is not configured."""
-        if not self._shares_secrets():
+        if self.sharing is None:
             return []
-        settings = self.settings
-        repository, content = SecretRepository(settings.secret_links_table), ContentStore(settings.secrets_bucket)
-        worker = SecretWorker(repository, content, self.pool, self.clock, secrets.token_bytes, self.signer)
+        worker = SecretWorker(self.sharing, self.pool, self.signer)
         return [
             PeriodicJob("secrets", SECRETS_INTERVAL_S, worker.run_once),
             PeriodicJob("orphaned secrets", ORPHAN_INTERVAL_S, worker.remove_orphans),
@@ -183,23 +186,10 @@ class Composition:
 
     def _secret_sharing(self) -> SecretSharing | None:
         """None if secret sharing is not configured."""
-        settings = self.settings
-        if not self._shares_secrets():
+        if self.sharing is None:
             self.observer.log.info("secret sharing disabled", service=self.observer.service, reason=NOT_CONFIGURED)
             return None
-        service = SecretService(
-            SecretRepository(settings.secret_links_table),
-            ContentStore(settings.secrets_bucket),
-            DataKeys(settings.secrets_key, settings.environment),
-            self.clock,
-            settings.environment,
-            secrets.token_bytes,
-        )
-        return SecretSharing(service, settings.sharing_url, settings.sharing_file_max_bytes)
-
-    def _shares_secrets(self) -> bool:
-        settings = self.settings
-        return all((settings.secret_links_table, settings.secrets_bucket, settings.secrets_key, settings.sharing_url))
+        return SecretSharing(SecretService(self.sharing), self.settings.sharing_url, self.settings.sharing_file_max_bytes)
 
     def _notification_jobs(self) -> list[PeriodicJob]:
         topic, networks = self.settings.notification_topic, self.settings.webhook_networks

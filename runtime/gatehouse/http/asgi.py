@@ -192,10 +192,11 @@ class ClientAddresses:
         return any(parsed.version == network.version and parsed in network for network in self._trusted)
 
 
-def network_of(address: str) -> str:
-    """The address, or its /64 network for IPv6. `unknown` if it is not an IP address."""
+def network_of(address: str, *, v4: int = 32, v6: int = 64) -> str:
+    """The network of an address with these prefix lengths; the address itself for /32. `unknown` if it is not an IP address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return "unknown"
-    return str(ipaddress.ip_network(f"{parsed}/64", strict=False)) if parsed.version == 6 else str(parsed)
+    length = v4 if parsed.version == 4 else v6
+    return str(parsed) if length == 32 else str(ipaddress.ip_network((parsed, length), strict=False))

@@ -21,12 +21,13 @@ ActorType = Literal["bootstrap", "key", "person"]
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Principal of a request, or a process (`system`), which has no request.
+    """Principal of a request, a process (`system`), which has no request, or the holder of a link to a secret (`recipient`).
 
-    `id`: a key id, `bootstrap`, the subject of a person at the issuer, or the name of the process; never a token.
+    `id`: a key id, `bootstrap`, the subject of a person at the issuer, the name of the process, or the id of the link; never a
+    token.
     """
 
-    type: Literal["bootstrap", "key", "person", "system"]
+    type: Literal["bootstrap", "key", "person", "system", "recipient"]
     id: str
     request_id: RequestId = RequestId("")
     source_address: str = ""

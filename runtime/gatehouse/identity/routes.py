@@ -22,12 +22,12 @@ async def sign_in(request: Request) -> CurrentSession:
     in again: the new session replaces the current one.
     """
     caller, http, sessions = request.authenticated, request.http, request.dependencies.sessions
-    if caller.session is not None or caller.actor.type == "system":
+    kind = caller.actor.type
+    if caller.session is not None or kind == "system" or kind == "recipient":
         raise invalid("header.authorization", "is missing", "send Authorization: Bearer <token>")
     if "sec-fetch-site" in http.headers or "origin" in http.headers:
         check_site(request)
     current = http.cookies.get(COOKIE)
-    kind = caller.actor.type
     started = await sessions.begin(
         caller.actor,
         caller.roles,

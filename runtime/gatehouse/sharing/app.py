@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
-from gatehouse.clock import Clock, rfc3339
+from gatehouse.clock import Clock
 from gatehouse.errors import BadRequest, CrossSite, GatehouseError, MethodNotAllowed, NotFound, Unavailable
 from gatehouse.http import asgi
 from gatehouse.http.health import Probes
@@ -21,7 +21,7 @@ from gatehouse.http.starlette_apps import LoggedRoute, RequestContextMiddleware,
 from gatehouse.http.validation import decode_body, invalid
 from gatehouse.observability import Observer
 from gatehouse.settings import Settings, SharingSettings
-from gatehouse.sharing.content_store import ContentStore, DataKeys
+from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.link_token import LinkToken, parse
 from gatehouse.sharing.links import (
     Client,
@@ -36,7 +36,7 @@ from gatehouse.sharing.links import (
 )
 from gatehouse.sharing.models import PASSPHRASE_CHARS_MAX, TEXT_BYTES_MAX
 from gatehouse.sharing.pages import STATIC, Pages, display_name
-from gatehouse.sharing.repository import SecretRepository
+from gatehouse.sharing.schemas import OpenedItemView, OpenedSecret, link_preview
 from gatehouse.sharing.texts import language
 
 BODY_BYTES_MAX = 8192
@@ -46,8 +46,6 @@ _FORM = "application/x-www-form-urlencoded"
 _FILE_POLICY = "sandbox; default-src 'none'"
 #: Items up to this size in total are part of the JSON response.
 INLINE_BYTES_MAX = 1024 * 1024
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class OpenLink(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,25 +63,31 @@ class OpenLink(msgspec.Struct, forbid_unknown_fields=True):
 _decoder = msgspec.json.Decoder(OpenLink)
 
 
+@dataclass(frozen=True, slots=True)
+class LinkForm:
+    """A form of the page of a link. token: None if the link is incomplete or belongs to another page. claim: claim id."""
+
+    fields: dict[str, str]
+    token: LinkToken | None
+    claim: str
+
+    def __repr__(self) -> str:
+        return "LinkForm(...)"
+
+    @property
+    def passphrase(self) -> str:
+        return self.fields.get("passphrase", "")
+
+
 def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     """Build the sharing service. `scraped`: it serves /metrics to a scraper in its network."""
-    repository = SecretRepository(settings.secret_links_table) if settings.secret_links_table else None
-    links = None
-    if repository is not None and settings.secrets_bucket and settings.secrets_key:
-        links = LinkService(
-            repository,
-            ContentStore(settings.secrets_bucket),
-            DataKeys(settings.secrets_key, settings.environment),
-            Clock(),
-            settings.environment,
-            secrets.token_bytes,
-        )
+    backend = Backend.from_settings(settings, Clock())
     return create(
-        probes=[] if repository is None else [repository],
+        probes=[] if backend is None else [backend.repository],
         observer=Observer("sharing", settings.log_level, settings.environment),
         https=settings.sharing_url.startswith("https://"),
         scraped=scraped,
-        links=links,
+        links=None if backend is None else LinkService(backend),
         # A Lambda function has no proxies: its client address is the `sourceIp` of API Gateway.
         addresses=asgi.ClientAddresses(settings.trusted_proxies if isinstance(settings, Settings) else ()),
     )
@@ -148,60 +152,37 @@ class Recipients:
         if request.method != "POST":
             return await self._link_page(request, path)
         form = await self._checked_form(request)
-        token = self._token(form, path)
-        if token is None:
+        if form.token is None:
             return await self._link_page(request, path, error="bad_link", status=400)
         try:
-            opened = await self._service.open(token, form.get("passphrase", ""), self._claim(form, path), self._client(request))
+            opened = await self._service.open(form.token, form.passphrase, form.claim, self._client(request))
         except (PassphraseRequired, WrongPassphrase, TooManyAttempts) as exc:
-            response = await self._link_page(request, path, value=form["link"], error=exc.code, status=exc.status, exc=exc)
-            if isinstance(exc, TooManyAttempts):
-                response.headers["Retry-After"] = str(exc.retry_after_s)
-            return response
+            response = await self._link_page(request, path, value=form.fields["link"], error=exc.code, status=exc.status, exc=exc)
+            return _with_headers(response, exc)
         text = await self._text(opened)
         if text is None and len(opened.items) == 1:
             return await self._file(opened, opened.items[0])
-        fields = [
-            ("link", form["link"]),
-            ("passphrase", form.get("passphrase", "")),
-            ("csrf", form["csrf"]),
-            ("claim", form["claim"]),
-        ]
-        return _pages(request).revealed(opened, path, text, fields)
+        return _pages(request).revealed(opened, path, text, form.fields.items())
 
     async def download(self, request: Request) -> Response:
-        path = request.path_params["link"]
         form = await self._checked_form(request)
-        token = self._token(form, path)
-        if token is None:
+        if form.token is None:
             raise LinkNotFound
-        opened = await self._service.open(token, form.get("passphrase", ""), self._claim(form, path), self._client(request))
+        opened = await self._service.open(form.token, form.passphrase, form.claim, self._client(request))
         return await self._file(opened, _item(opened, request.path_params["item"]))
 
     async def acknowledge(self, request: Request) -> Response:
-        path = request.path_params["link"]
         form = await self._checked_form(request)
-        token = self._token(form, path)
-        if token is None:
+        if form.token is None:
             raise LinkNotFound
-        await self._service.acknowledge(token, self._claim(form, path), self._client(request))
+        await self._service.acknowledge(form.token, form.claim, self._client(request))
         return _pages(request).acknowledged()
 
     async def api_look_up(self, request: Request) -> Response:
-        """Show what is known of a link without taking a use."""
+        """Return the metadata of a link without taking a use."""
         _, token = await self._body(request)
         secret, link = await self._service.look_up(token, self._client(request))
-        return JSONResponse(
-            {
-                "sender": secret.sender,
-                "created_at": rfc3339(secret.created_at),
-                "expires_at": rfc3339(secret.expires_at),
-                "uses": link.uses,
-                "uses_max": link.uses_max,
-                "passphrase": bool(link.salt),
-                "end_to_end": secret.end_to_end,
-            }
-        )
+        return _json(link_preview(secret, link))
 
     async def api_open(self, request: Request) -> Response:
         """Take one use and return the content. Files are included up to 1 MiB in total."""
@@ -211,15 +192,14 @@ class Recipients:
         inline = sum(item.size for item in opened.items) <= INLINE_BYTES_MAX
         items = []
         for item in opened.items:
-            entry: dict[str, object] = {"name": item.name, "media_type": item.media_type, "size": item.size}
+            view = OpenedItemView(name=item.name, media_type=item.media_type, size=item.size)
             if inline:
                 content = await self._read(opened, item)
-                if item.name or opened.secret.end_to_end:
-                    entry["content_base64"] = msgspec.to_builtins(content)
-                else:
-                    entry["text"] = content.decode("utf-8", "replace")
-            items.append(entry)
-        return JSONResponse({"claim": claim, "end_to_end": opened.secret.end_to_end, "items": items})
+                binary = bool(item.name) or opened.secret.end_to_end
+                value = {"content_base64": content} if binary else {"text": content.decode("utf-8", "replace")}
+                view = msgspec.structs.replace(view, **value)
+            items.append(view)
+        return _json(OpenedSecret(claim=claim, end_to_end=opened.secret.end_to_end, items=items))
 
     async def api_item(self, request: Request) -> Response:
         """Return one item of a claim as bytes."""
@@ -268,25 +248,21 @@ class Recipients:
         response.set_cookie(self._cookie, csrf, path="/", secure=self._https, httponly=True, samesite="strict")
         return response
 
-    async def _checked_form(self, request: Request) -> dict[str, str]:
+    async def _checked_form(self, request: Request) -> LinkForm:
         """The form of a request of the link's page. Raises CrossSite, BadRequest."""
         site = request.headers.get("sec-fetch-site")
         if site is not None and site != "same-origin":
             raise CrossSite
-        form = await _form(request)
+        fields = await _form(request)
         cookie = _cookie(request, self._cookie)
-        if not cookie or not hmac.compare_digest(cookie.encode(), form.get("csrf", "").encode()):
+        if not cookie or not hmac.compare_digest(cookie.encode(), fields.get("csrf", "").encode()):
             raise CrossSite
-        if not form.get("claim"):
+        if not fields.get("claim"):
             raise BadRequest
-        return form
-
-    def _token(self, form: Mapping[str, str], path: str) -> LinkToken | None:
-        token = parse(form.get("link", ""))
-        return token if token is not None and token.path == path else None
-
-    def _claim(self, form: Mapping[str, str], path: str) -> str:
-        return claim_id_of(form["claim"], path)
+        path = request.path_params["link"]
+        token = parse(fields.get("link", ""))
+        claim = claim_id_of(fields["claim"], path)
+        return LinkForm(fields, token if token is not None and token.path == path else None, claim)
 
     async def _body(self, request: Request) -> tuple[OpenLink, LinkToken]:
         """The JSON body and its link. Raises BadRequest, LinkNotFound."""
@@ -365,9 +341,17 @@ async def _error(request: Request, exc: Exception) -> Response:
         response = Response(asgi.problem(exc, request.state.request_id), exc.status, media_type="application/problem+json")
     else:
         response = _pages(request).message(_page_name(exc), exc.status)
-    if isinstance(exc, TooManyAttempts):
-        response.headers["Retry-After"] = str(exc.retry_after_s)
+    return _with_headers(response, exc)
+
+
+def _with_headers(response: Response, error: GatehouseError) -> Response:
+    """Adds the headers that the status of an error requires."""
+    response.raw_headers += asgi.problem_headers(error)
     return response
+
+
+def _json(value: msgspec.Struct) -> Response:
+    return Response(asgi.encode(value), media_type="application/json")
 
 
 def _page_name(exc: GatehouseError) -> str:

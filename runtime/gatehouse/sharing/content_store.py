@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
-from gatehouse.aws import AWS_ERRORS, create_client, error_code, error_detail
+from gatehouse.aws import call, create_client
 from gatehouse.errors import Unavailable
 from gatehouse.sharing.link_token import fingerprint
 from gatehouse.sharing.models import ContentItem
@@ -31,22 +29,22 @@ class DataKeys:
 
     async def generate(self, secret_id: str) -> tuple[bytes, bytes]:
         """A new data key of 32 bytes: in plaintext, and encrypted by KMS."""
-        reply = await _call(
+        reply = await call(
             self._client.generate_data_key,
+            "KMS",
             KeyId=self._key,
             KeySpec="AES_256",
             EncryptionContext=self._context(secret_id),
-            service="KMS",
         )
         return reply["Plaintext"], reply["CiphertextBlob"]
 
     async def decrypt(self, secret_id: str, data_key: bytes) -> bytes:
-        reply = await _call(
+        reply = await call(
             self._client.decrypt,
+            "KMS",
             KeyId=self._key,
             CiphertextBlob=data_key,
             EncryptionContext=self._context(secret_id),
-            service="KMS",
         )
         plaintext: bytes = reply["Plaintext"]
         return plaintext
@@ -69,70 +67,51 @@ class ContentStore:
 
     async def write(self, key: str, ciphertext: bytes) -> str:
         """Write an object and return its version id."""
-        reply = await _call(
+        reply = await call(
             self._client.put_object,
+            "S3",
             Bucket=self._bucket,
             Key=key,
             Body=ciphertext,
             ContentType="application/octet-stream",
             ChecksumAlgorithm="SHA256",
-            service="S3",
         )
         return str(reply.get("VersionId", ""))
 
     async def read(self, item: ContentItem) -> Iterator[bytes]:
         """The content of an object, in pieces. Reading the iterator blocks and raises AWS_ERRORS."""
         version = {"VersionId": item.object_version} if item.object_version else {}
-        reply = await _call(self._client.get_object, Bucket=self._bucket, Key=item.key, **version, service="S3")
+        reply = await call(self._client.get_object, "S3", Bucket=self._bucket, Key=item.key, **version)
         return iter(partial(reply["Body"].read, _READ_BYTES), b"")
 
     async def secret_ids(self, *, older_than: float) -> list[str]:
         """Ids of secrets that have objects, all of which were written before a time (Unix seconds)."""
-        return await asyncio.to_thread(self._secret_ids, older_than)
+        return await call(self._secret_ids, "S3", older_than=older_than)
 
-    def _secret_ids(self, older_than: float) -> list[str]:
+    def _secret_ids(self, *, older_than: float) -> list[str]:
         newest: dict[str, float] = {}
-        try:
-            for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=PREFIX):
-                for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-                    secret_id = entry["Key"].removeprefix(PREFIX).partition("/")[0]
-                    newest[secret_id] = max(newest.get(secret_id, 0.0), entry["LastModified"].timestamp())
-        except AWS_ERRORS as exc:
-            raise _unavailable("S3", exc) from exc
+        for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=PREFIX):
+            for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                secret_id = entry["Key"].removeprefix(PREFIX).partition("/")[0]
+                newest[secret_id] = max(newest.get(secret_id, 0.0), entry["LastModified"].timestamp())
         return [secret_id for secret_id, written_at in newest.items() if written_at < older_than]
 
     async def delete_all(self, prefix: str) -> list[tuple[str, str]]:
         """Delete every version and delete marker under a prefix. Returns key and version id of each."""
-        return await asyncio.to_thread(self._delete_all, prefix)
+        return await call(self._delete_all, "S3", prefix=prefix)
 
-    def _delete_all(self, prefix: str) -> list[tuple[str, str]]:
+    def _delete_all(self, *, prefix: str) -> list[tuple[str, str]]:
         deleted: list[tuple[str, str]] = []
-        try:
-            for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=prefix):
-                versions = [
-                    {"Key": entry["Key"], "VersionId": entry["VersionId"]}
-                    for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
-                ]
-                if versions:
-                    reply = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": versions, "Quiet": True})
-                    if reply.get("Errors"):
-                        raise Unavailable("Objects could not be deleted", detail=f"S3 {reply['Errors'][0].get('Code', '')}")
-                    deleted += [(entry["Key"], entry["VersionId"]) for entry in versions]
-            for upload in self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=prefix).get("Uploads", ()):
-                self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-        except AWS_ERRORS as exc:
-            raise _unavailable("S3", exc) from exc
+        for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=prefix):
+            versions = [
+                {"Key": entry["Key"], "VersionId": entry["VersionId"]}
+                for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+            ]
+            if versions:
+                reply = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": versions, "Quiet": True})
+                if reply.get("Errors"):
+                    raise Unavailable("Objects could not be deleted", detail=f"S3 {reply['Errors'][0].get('Code', '')}")
+                deleted += [(entry["Key"], entry["VersionId"]) for entry in versions]
+        for upload in self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=prefix).get("Uploads", ()):
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
         return deleted
-
-
-async def _call(operation: Any, *, service: str, **arguments: Any) -> dict[str, Any]:
-    """Runs in a thread, because boto3 blocks."""
-    try:
-        reply: dict[str, Any] = await asyncio.to_thread(operation, **arguments)
-    except AWS_ERRORS as exc:
-        raise _unavailable(service, exc) from exc
-    return reply
-
-
-def _unavailable(service: str, exc: Exception) -> Unavailable:
-    return Unavailable(f"{service} is not available", detail=f"{service} {error_detail(exc)} {error_code(exc)}".strip())

@@ -56,6 +56,11 @@ def new_id(chars: int, random_bytes: Callable[[int], bytes]) -> str:
     return base62(int.from_bytes(random_bytes(chars), "big") % 62**chars, chars)
 
 
+def is_id(text: str) -> bool:
+    """True if a text can be the id of a secret."""
+    return len(text) == ID_CHARS and BASE62.issuperset(text)
+
+
 def parse_path(text: str) -> tuple[str, str] | None:
     """Secret id and link id of the public part of a link, or None."""
     if len(text) != PATH_CHARS or not BASE62.issuperset(text):

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import msgspec
 
-from gatehouse.audit.models import AuditAction
+from gatehouse.audit.models import AuditAction, Outcome
 from gatehouse.aws import AWS_ERRORS, error_detail
-from gatehouse.clock import Clock
 from gatehouse.errors import Forbidden, NotFound, TooManyRequests, Unavailable
+from gatehouse.http.asgi import RequestId, network_of
+from gatehouse.identity.models import Actor
 from gatehouse.sharing import encryption
-from gatehouse.sharing.content_store import ContentStore, DataKeys
-from gatehouse.sharing.link_token import LinkToken, new_id, parse_path
-from gatehouse.sharing.models import Claim, ContentItem, Link, LinkState, Secret, SecretState, SharingEvent, is_expired
-from gatehouse.sharing.repository import ConditionFailed, SecretRepository
+from gatehouse.sharing.backend import Backend
+from gatehouse.sharing.link_token import LinkToken, parse_path
+from gatehouse.sharing.models import ContentItem, Link, LinkState, Secret, SecretState, SharingEvent, is_expired
+from gatehouse.sharing.repository import ConditionFailed
 
 #: A claim can be repeated for this long, until it is acknowledged: the response may have been lost, or files are downloaded.
 CLAIM_S = 600.0
@@ -30,7 +30,6 @@ DENIED_EVENTS_MAX = 20
 _RETRIES = 5
 _ARGON2_PARALLEL = 2
 _NO_VERIFIER = bytes(32)
-_EVENT_ID_CHARS = 22
 
 
 class LinkNotFound(NotFound):
@@ -50,26 +49,17 @@ class WrongPassphrase(Forbidden):
 class TooManyAttempts(TooManyRequests):
     code, title = "too_many_attempts", "Too many wrong passphrases"
 
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"Too many wrong passphrases. Try again in {retry_after_s} s.")
-        self.retry_after_s = retry_after_s
-
 
 @dataclass(frozen=True, slots=True)
 class Client:
     """The client that opens a link."""
 
     address: str
-    request_id: str
+    request_id: RequestId
 
     @property
     def network(self) -> str:
-        """The /24 (IPv4) or /48 (IPv6) network of the address."""
-        try:
-            address = ipaddress.ip_address(self.address)
-        except ValueError:
-            return "unknown"
-        return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
+        return network_of(self.address, v4=24, v6=48)
 
 
 class ManifestItem(msgspec.Struct, frozen=True):
@@ -113,21 +103,10 @@ def claim_id_of(nonce: str, path: str) -> str:
 class LinkService:
     """Raises Unavailable if a dependency fails. A use that was recorded before the failure can be repeated with its claim id."""
 
-    def __init__(
-        self,
-        repository: SecretRepository,
-        content: ContentStore,
-        data_keys: DataKeys,
-        clock: Clock,
-        environment: str,
-        random_bytes: Callable[[int], bytes],
-    ) -> None:
-        self._repository = repository
-        self._content = content
-        self._data_keys = data_keys
-        self._clock = clock
-        self._environment = environment
-        self._random_bytes = random_bytes
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._repository = backend.repository
+        self._clock = backend.clock
         self._argon2 = asyncio.Semaphore(_ARGON2_PARALLEL)
 
     async def find(self, path: str) -> tuple[Secret, Link]:
@@ -170,7 +149,7 @@ class LinkService:
         secret, link = await self._possessed(token, client)
         if claim_id not in link.claims:
             raise LinkNotFound
-        event = self._event(link, client, AuditAction.LINK_ACKNOWLEDGE, "success", {"claim": claim_id})
+        event = self._event(secret, link, client, AuditAction.LINK_ACKNOWLEDGE, {"claim": claim_id})
         try:
             await self._repository.acknowledge(secret, link.id, claim_id, event, erase=_is_finished(link, claim_id))
         except ConditionFailed:
@@ -178,7 +157,7 @@ class LinkService:
 
     async def read(self, item: OpenedItem, content_key: bytes) -> AsyncIterator[bytes]:
         """The plaintext of an item, in chunks. Raises Unavailable, also for content that was altered."""
-        pieces = encryption.decrypt_item(await self._content.read(item.content), content_key, item.number)
+        pieces = encryption.decrypt_item(await self._backend.content.read(item.content), content_key, item.number)
         while True:
             try:
                 chunk = await asyncio.to_thread(next, pieces, None)
@@ -201,20 +180,16 @@ class LinkService:
         return secret, link
 
     def _is_open(self, secret: Secret, link: Link) -> bool:
-        return (
-            secret.state == SecretState.ACTIVE
-            and not is_expired(secret, self._clock.now())
-            and link.state == LinkState.ACTIVE
-            and link.uses < link.uses_max
-        )
+        return self._is_active(secret, link) and link.uses < link.uses_max
 
     def _is_repeatable(self, secret: Secret, link: Link, claim_id: str) -> bool:
         claim = link.claims.get(claim_id)
-        if claim is None or claim.acknowledged_at is not None:
-            return False
-        now = self._clock.now()
-        active = secret.state == SecretState.ACTIVE and not is_expired(secret, now) and link.state == LinkState.ACTIVE
-        return active and now < claim.at + CLAIM_S
+        recent = claim is not None and claim.acknowledged_at is None and self._clock.now() < claim.at + CLAIM_S
+        return recent and self._is_active(secret, link)
+
+    def _is_active(self, secret: Secret, link: Link) -> bool:
+        unexpired = not is_expired(secret, self._clock.now())
+        return secret.state == SecretState.ACTIVE and unexpired and link.state == LinkState.ACTIVE
 
     async def _link_keys(
         self, secret: Secret, link: Link, token: LinkToken, passphrase: str, client: Client
@@ -234,7 +209,8 @@ class LinkService:
             if wait is not None:
                 for other in taken:
                     await self._repository.return_attempt(other)
-                raise TooManyAttempts(max(1, round(wait)))
+                wait_s = max(1, round(wait))
+                raise TooManyAttempts(f"Too many wrong passphrases. Try again in {wait_s} s.", retry_after_s=wait_s)
             taken.append(counter)
         async with self._argon2:
             keys = await asyncio.to_thread(encryption.link_keys, token.secret, token.path, passphrase, link.salt)
@@ -246,27 +222,26 @@ class LinkService:
         return keys
 
     async def _record_failure(self, secret: Secret, link: Link, client: Client) -> None:
-        event = self._event(link, client, AuditAction.LINK_DENIED, "denied", {"reason": "wrong passphrase"})
+        event = self._event(secret, link, client, AuditAction.LINK_DENIED, {"reason": "wrong passphrase"}, outcome="denied")
         try:
             changed = await self._repository.count_failure(secret, link.id, event)
             if changed.burn_after and changed.links[link.id].failures >= changed.burn_after:
-                burned = self._event(link, client, AuditAction.LINK_BURN, "success", {})
+                burned = self._event(secret, link, client, AuditAction.LINK_BURN)
                 await self._repository.end_link(changed, link.id, LinkState.BURNED, burned)
         except ConditionFailed:
             return
 
     async def _mark_opened(self, secret: Secret, link: Link, client: Client) -> None:
         if link.opened_at is None:
+            event = self._event(secret, link, client, AuditAction.LINK_OPEN)
             try:
-                await self._repository.mark_opened(
-                    secret, link.id, self._event(link, client, AuditAction.LINK_OPEN, "success", {})
-                )
+                await self._repository.mark_opened(secret, link.id, event)
             except ConditionFailed:
                 return
 
     async def _claim(self, secret: Secret, link: Link, claim_id: str, client: Client) -> Secret:
         """The secret after the use was recorded. Raises LinkNotFound if no use is left."""
-        event = self._event(link, client, AuditAction.LINK_CLAIM, "success", {"claim": claim_id})
+        event = self._event(secret, link, client, AuditAction.LINK_CLAIM, {"claim": claim_id})
         for _ in range(_RETRIES):
             try:
                 return await self._repository.claim(secret, link.id, claim_id, event)
@@ -287,8 +262,8 @@ class LinkService:
         wrapped = link.wrapped_keys.get(str(version.number))
         if wrapped is None:
             raise LinkNotFound
-        context = encryption.Context(self._environment, secret.id, link.id, version.number, int(secret.expires_at_max))
-        data_key = await self._data_keys.decrypt(secret.id, version.data_key)
+        context = encryption.Context(self._backend.environment, secret.id, link.id, version.number, int(secret.expires_at_max))
+        data_key = await self._backend.data_keys.decrypt(secret.id, version.data_key)
         try:
             content_key = encryption.unwrap(wrapped, keys.private_key, data_key, context)
             manifest = msgspec.json.decode(encryption.open_manifest(version.manifest, content_key), type=list[ManifestItem])
@@ -306,31 +281,24 @@ class LinkService:
         now = self._clock.now()
         wait = await self._repository.take_attempt(counter, limit=DENIED_EVENTS_MAX, window_s=ATTEMPT_WINDOW_S, now=now)
         if wait is None:
-            event = self._event(link, client, AuditAction.LINK_DENIED, "denied", {"reason": reason})
+            event = self._event(secret, link, client, AuditAction.LINK_DENIED, {"reason": reason}, outcome="denied")
             await self._repository.record(secret, event)
 
     def _event(
-        self, link: Link, client: Client, action: AuditAction, outcome: str, details: dict[str, str | int]
+        self,
+        secret: Secret,
+        link: Link,
+        client: Client,
+        action: AuditAction,
+        details: dict[str, str | int] | None = None,
+        *,
+        outcome: Outcome = "success",
     ) -> SharingEvent:
-        return SharingEvent(
-            id=new_id(_EVENT_ID_CHARS, self._random_bytes),
-            at=self._clock.now(),
-            action=action,
-            outcome=outcome,
-            actor_type="recipient",
-            actor_id=link.id,
-            link=link.id,
-            request_id=client.request_id,
-            source_address=client.address,
-            details=details,
-        )
+        actor = Actor(type="recipient", id=link.id, request_id=client.request_id, source_address=client.address)
+        return self._backend.event(actor, action, secret.id, details, link=link.id, outcome=outcome)
 
 
 def _is_finished(link: Link, claim_id: str) -> bool:
     """True if no use is left and every other claim is acknowledged."""
     others = [claim for identifier, claim in link.claims.items() if identifier != claim_id]
-    return link.uses >= link.uses_max and all(_acknowledged(claim) for claim in others)
-
-
-def _acknowledged(claim: Claim) -> bool:
-    return claim.acknowledged_at is not None
+    return link.uses >= link.uses_max and all(claim.acknowledged_at is not None for claim in others)

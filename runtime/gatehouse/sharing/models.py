@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from gatehouse.audit.models import AuditEvent
 from gatehouse.crypto.token import ALPHABET
 
 TTL_S_DEFAULT = 72 * 3600
@@ -107,7 +108,7 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """A secret and its links: one item of the table, so that a single conditional update decides about every use.
+    """A secret and its links: one item of the table, so that every use is decided by one conditional update.
 
     id: 22 base62 characters.
     owner: label of the actor that created it, such as `key:3fGh82kLmQ0a`.
@@ -171,18 +172,11 @@ def shown_state(secret: Secret, now: float) -> str:
 
 
 class SharingEvent(msgspec.Struct, frozen=True):
-    """An act on a secret, stored with the change until it is in the audit trail.
-
-    actor: label of the actor; `recipient` for the holder of a link.
-    """
+    """An audit event, stored with the change until it is in the audit trail. `id`: 22 base62 characters."""
 
     id: str
-    at: float
-    action: str
-    outcome: str
-    actor_type: str
-    actor_id: str
-    link: str
-    request_id: str
-    source_address: str
-    details: dict[str, str | int]
+    audit_event: AuditEvent
+
+    @property
+    def at(self) -> float:
+        return self.audit_event.occurred_at

@@ -6,13 +6,12 @@ decision depends on an index or on DynamoDB's TTL: items are denied by the clock
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from gatehouse.aws import AWS_ERRORS, create_client, error_code, error_detail
+from gatehouse.aws import call, create_client
 from gatehouse.errors import Conflict, Unavailable
 from gatehouse.sharing.models import Claim, EndReason, LinkState, Secret, SecretState, SharingEvent
 
@@ -21,7 +20,7 @@ WORK_INDEX = "work-index"
 _WORK = "pending"
 _TIMEOUT_S = 2.0
 _ATTEMPTS = 3
-_FAILED = "ConditionalCheckFailedException"
+_SERVICE = "DynamoDB"
 _BATCH = 100
 #: Key of an item that does not exist.
 _ABSENT = "readiness-probe"
@@ -355,7 +354,9 @@ class SecretRepository:
         for start in range(0, len(ids), _BATCH):
             keys = [_key(secret_id) for secret_id in ids[start : start + _BATCH]]
             while keys:
-                reply = await self._call_batch({self._table: {"Keys": keys, "ConsistentRead": True}})
+                reply = await call(
+                    self._client.batch_get_item, _SERVICE, RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
+                )
                 for item in reply["Responses"][self._table]:
                     secret = _read_secret(item)
                     if secret is not None:
@@ -401,21 +402,11 @@ class SecretRepository:
     async def _call(self, operation: Any, **arguments: Any) -> dict[str, Any]:
         """Raises ConditionFailed, Unavailable. Runs in a thread, because boto3 blocks."""
         try:
-            return await asyncio.to_thread(operation, TableName=self._table, **arguments)
-        except AWS_ERRORS as exc:
-            if error_code(exc) == _FAILED:
-                raise ConditionFailed(_read_secret(getattr(exc, "response", {}).get("Item"))) from None
-            raise _unavailable(exc) from exc
-
-    async def _call_batch(self, request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return await asyncio.to_thread(self._client.batch_get_item, RequestItems=request)
-        except AWS_ERRORS as exc:
-            raise _unavailable(exc) from exc
-
-
-def _unavailable(exc: Exception) -> Unavailable:
-    return Unavailable("The table of secret links is not available", detail=error_detail(exc))
+            return await call(operation, _SERVICE, TableName=self._table, **arguments)
+        except Unavailable as exc:
+            if isinstance(exc.__cause__, self._client.exceptions.ConditionalCheckFailedException):
+                raise ConditionFailed(_read_secret(exc.__cause__.response.get("Item"))) from None
+            raise
 
 
 def _key(item_id: str) -> dict[str, Any]:

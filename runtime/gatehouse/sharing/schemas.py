@@ -436,7 +436,7 @@ class LinkPreview(msgspec.Struct, frozen=True, kw_only=True):
     end_to_end: bool
 
 
-class OpenedItem(msgspec.Struct, frozen=True, kw_only=True):
+class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A text (no name) or file. Without `text` and `content_base64`, POST /v1/links/items returns the content."""
 
     name: str
@@ -446,7 +446,7 @@ class OpenedItem(msgspec.Struct, frozen=True, kw_only=True):
     content_base64: bytes | None = None
 
     def __repr__(self) -> str:
-        return "OpenedItem(...)"
+        return "OpenedItemView(...)"
 
 
 class OpenedSecret(msgspec.Struct, frozen=True, kw_only=True):
@@ -454,7 +454,7 @@ class OpenedSecret(msgspec.Struct, frozen=True, kw_only=True):
 
     claim: str
     end_to_end: bool
-    items: list[OpenedItem]
+    items: list[OpenedItemView]
 
 
 def secret_view(secret: Secret, now: float) -> SecretView:
@@ -493,6 +493,10 @@ def receipt_view(secret: Secret, denied: dict[str, int], deletion: dict[str, str
     ]
     deleted = None if deletion is None else Deletion(**deletion)
     return view_of(Receipt, secret, state=shown_state(secret, now), links=links, deletion=deleted)
+
+
+def link_preview(secret: Secret, link: Link) -> LinkPreview:
+    return view_of(LinkPreview, secret, uses=link.uses, uses_max=link.uses_max, passphrase=bool(link.salt))
 
 
 def _link_view(link: Link) -> LinkView:

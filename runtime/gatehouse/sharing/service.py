@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from gatehouse.audit.models import AuditAction
-from gatehouse.clock import Clock
 from gatehouse.errors import Conflict, NotFound, PreconditionFailed, RateLimited
 from gatehouse.http.validation import invalid
 from gatehouse.identity.models import Actor
 from gatehouse.sharing import encryption
-from gatehouse.sharing.content_store import ContentStore, DataKeys
-from gatehouse.sharing.link_token import LinkToken, new_id
+from gatehouse.sharing.backend import Backend
+from gatehouse.sharing.link_token import LinkToken, is_id
 from gatehouse.sharing.models import (
-    ID_CHARS,
     LINK_CHARS,
     TEXT_BYTES_MAX,
     TTL_S_DEFAULT,
@@ -34,11 +32,10 @@ from gatehouse.sharing.models import (
     SharingEvent,
     Version,
 )
-from gatehouse.sharing.repository import ConditionFailed, SecretRepository
+from gatehouse.sharing.repository import ConditionFailed
 
 #: Secrets that one principal can create per minute.
 CREATES_PER_MINUTE = 10
-_EVENT_ID_CHARS = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,6 @@ class NewSecret:
     recipients: Sequence[str] = ()
     passphrase: str = ""
     burn_after: int = 0
-    purge_after_s: float = 0.0
     owner: str = ""
     end_to_end: bool = False
 
@@ -89,21 +85,10 @@ class SecretPatch:
 class SecretService:
     """Raises Unavailable if a dependency fails: nothing is changed then, or the whole change is made."""
 
-    def __init__(
-        self,
-        repository: SecretRepository,
-        content: ContentStore,
-        data_keys: DataKeys,
-        clock: Clock,
-        environment: str,
-        random_bytes: Callable[[int], bytes],
-    ) -> None:
-        self._repository = repository
-        self._content = content
-        self._data_keys = data_keys
-        self._clock = clock
-        self._environment = environment
-        self._random_bytes = random_bytes
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._repository = backend.repository
+        self._clock = backend.clock
 
     async def create(self, new: NewSecret, actor: Actor) -> tuple[Secret, list[LinkToken]]:
         """Encrypt and store a secret. The links are returned only here. Raises RateLimited."""
@@ -111,7 +96,7 @@ class SecretService:
         wait = await self._repository.take_attempt(f"create:{actor.label}", limit=CREATES_PER_MINUTE, window_s=60, now=now)
         if wait is not None:
             raise RateLimited(f"You can create {CREATES_PER_MINUTE} secrets per minute. Try again in {max(1, round(wait))} s.")
-        secret_id = new_id(ID_CHARS, self._random_bytes)
+        secret_id = self._backend.new_id()
         tokens, links = await self._links(secret_id, new)
         expires_at = now + new.ttl_s
         expires_at_max = max(expires_at, now + new.ttl_s_max)
@@ -125,7 +110,7 @@ class SecretService:
             created_at=now,
             expires_at=expires_at,
             expires_at_max=float(int(expires_at_max)),
-            purge_at=expires_at + new.purge_after_s,
+            purge_at=expires_at,
             state=SecretState.ACTIVE,
             revision=1,
             versions=(version,),
@@ -134,12 +119,14 @@ class SecretService:
             end_to_end=new.end_to_end,
             burn_after=new.burn_after,
         )
-        await self._repository.create(secret, self.event(actor, AuditAction.SECRET_CREATE, {"links": len(links)}))
+        await self._repository.create(
+            secret, self._backend.event(actor, AuditAction.SECRET_CREATE, secret_id, {"links": len(links)})
+        )
         return secret, tokens
 
     async def get(self, secret_id: str) -> Secret:
         """Raises NotFound."""
-        secret = await self._repository.get(secret_id) if len(secret_id) == ID_CHARS and secret_id.isalnum() else None
+        secret = await self._repository.get(secret_id) if is_id(secret_id) else None
         if secret is None:
             raise NotFound("No secret has this id.")
         return secret
@@ -168,7 +155,7 @@ class SecretService:
             links = {link.id: self._with_uses(link, patch.uses) for link in links.values()}
         after = msgspec.structs.replace(before, **fields, links=links)
         names = sorted((*fields, *(["uses"] if patch.uses is not None else [])))
-        event = self.event(actor, AuditAction.SECRET_UPDATE, {"fields": ", ".join(names)})
+        event = self._backend.event(actor, AuditAction.SECRET_UPDATE, secret_id, {"fields": ", ".join(names)})
         return await self._replace(before, after, event, fields=list(fields))
 
     async def replace_content(self, secret_id: str, items: Sequence[NewItem], revision: int | None, actor: Actor) -> Secret:
@@ -185,7 +172,7 @@ class SecretService:
             wrapped = {number: key for number, key in wrapped.items() if number in kept}
             links[link.id] = msgspec.structs.replace(link, wrapped_keys=wrapped)
         after = msgspec.structs.replace(before, versions=versions, next_version=version.number + 1, links=links)
-        event = self.event(actor, AuditAction.SECRET_REPLACE, {"version": version.number})
+        event = self._backend.event(actor, AuditAction.SECRET_REPLACE, secret_id, {"version": version.number})
         return await self._replace(before, after, event, fields=["versions", "next_version"])
 
     async def restore_version(self, secret_id: str, number: int, revision: int | None, actor: Actor) -> Secret:
@@ -196,7 +183,7 @@ class SecretService:
             raise NotFound("The secret has no such version.")
         versions = (chosen, *(version for version in before.versions if version is not chosen))
         after = msgspec.structs.replace(before, versions=versions)
-        event = self.event(actor, AuditAction.SECRET_RESTORE, {"version": number})
+        event = self._backend.event(actor, AuditAction.SECRET_RESTORE, secret_id, {"version": number})
         return await self._replace(before, after, event, fields=["versions"])
 
     async def revoke(self, secret_id: str, actor: Actor) -> Secret:
@@ -204,8 +191,9 @@ class SecretService:
         secret = await self.get(secret_id)
         if secret.state != SecretState.ACTIVE:
             return secret
+        event = self._backend.event(actor, AuditAction.SECRET_REVOKE, secret_id)
         try:
-            return await self._repository.end(secret, EndReason.REVOKED, self.event(actor, AuditAction.SECRET_REVOKE, {}))
+            return await self._repository.end(secret, EndReason.REVOKED, event)
         except ConditionFailed as failed:
             if failed.secret is None:
                 raise NotFound("No secret has this id.") from None
@@ -216,32 +204,19 @@ class SecretService:
         secret = await self.get(secret_id)
         if link_id not in secret.links:
             raise NotFound("The secret has no such link.")
-        event = self.event(actor, AuditAction.LINK_REVOKE, {}, link=link_id)
+        event = self._backend.event(actor, AuditAction.LINK_REVOKE, secret_id, link=link_id)
         try:
             return await self._repository.end_link(secret, link_id, LinkState.REVOKED, event)
         except ConditionFailed as failed:
             return failed.secret or secret
 
-    def event(self, actor: Actor, action: AuditAction, details: dict[str, str | int], *, link: str = "") -> SharingEvent:
-        return SharingEvent(
-            id=new_id(_EVENT_ID_CHARS, self._random_bytes),
-            at=self._clock.now(),
-            action=action,
-            outcome="success",
-            actor_type=actor.type,
-            actor_id=actor.id,
-            link=link,
-            request_id=actor.request_id,
-            source_address=actor.source_address,
-            details=details,
-        )
-
     async def _links(self, secret_id: str, new: NewSecret) -> tuple[list[LinkToken], dict[str, Link]]:
+        random_bytes = self._backend.random_bytes
         tokens: list[LinkToken] = []
         links: dict[str, Link] = {}
         for recipient in new.recipients or ("",):
-            token = LinkToken.create(secret_id, new_id(LINK_CHARS, self._random_bytes), self._random_bytes)
-            salt = self._random_bytes(encryption.SALT_BYTES) if new.passphrase else b""
+            token = LinkToken.create(secret_id, self._backend.new_id(LINK_CHARS), random_bytes)
+            salt = random_bytes(encryption.SALT_BYTES) if new.passphrase else b""
             keys = await asyncio.to_thread(encryption.link_keys, token.secret, token.path, new.passphrase, salt)
             tokens.append(token)
             links[token.link_id] = Link(
@@ -259,21 +234,22 @@ class SecretService:
         self, secret_id: str, number: int, now: float, deadline: int, items: Sequence[NewItem], links: Sequence[Link]
     ) -> tuple[Version, dict[str, bytes]]:
         """Store the items under a new content key. Returns the version, and the content key encrypted for each link."""
-        data_key, sealed_data_key = await self._data_keys.generate(secret_id)
-        content_key = self._random_bytes(encryption.KEY_BYTES)
+        content, random_bytes = self._backend.content, self._backend.random_bytes
+        data_key, sealed_data_key = await self._backend.data_keys.generate(secret_id)
+        content_key = random_bytes(encryption.KEY_BYTES)
         stored = []
         for index, item in enumerate(items):
-            key = self._content.key(secret_id, number, index)
+            key = content.key(secret_id, number, index)
             ciphertext = await asyncio.to_thread(encryption.encrypt_item, item.content, content_key, index)
-            stored.append(ContentItem(key, await self._content.write(key, ciphertext), len(item.content)))
+            stored.append(ContentItem(key, await content.write(key, ciphertext), len(item.content)))
         manifest = msgspec.json.encode([{"name": item.name, "media_type": item.media_type} for item in items])
         version = Version(
-            number, now, sealed_data_key, encryption.seal_manifest(manifest, content_key, self._random_bytes), tuple(stored)
+            number, now, sealed_data_key, encryption.seal_manifest(manifest, content_key, random_bytes), tuple(stored)
         )
         keys = {}
         for link in links:
-            context = encryption.Context(self._environment, secret_id, link.id, number, deadline)
-            keys[link.id] = encryption.wrap(content_key, link.public_key, data_key, context, self._random_bytes)
+            context = encryption.Context(self._backend.environment, secret_id, link.id, number, deadline)
+            keys[link.id] = encryption.wrap(content_key, link.public_key, data_key, context, random_bytes)
         return version, keys
 
     async def _replace(self, before: Secret, after: Secret, event: SharingEvent, *, fields: list[str]) -> Secret:

@@ -8,20 +8,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
-import msgspec
-
-from gatehouse.audit.models import AuditAction, AuditEvent, Signer
+from gatehouse.audit.models import AuditAction, Signer
 from gatehouse.audit.repository import append
-from gatehouse.clock import Clock, rfc3339
+from gatehouse.clock import rfc3339
 from gatehouse.db.pool import Pool
 from gatehouse.errors import Unavailable
-from gatehouse.sharing.content_store import PREFIX, ContentStore
-from gatehouse.sharing.link_token import new_id
+from gatehouse.identity.models import Actor
+from gatehouse.sharing.backend import Backend
+from gatehouse.sharing.content_store import PREFIX
 from gatehouse.sharing.links import CLAIM_S
 from gatehouse.sharing.models import RECEIPT_S, EndReason, LinkState, Secret, SecretState, SharingEvent, is_used
-from gatehouse.sharing.repository import ConditionFailed, SecretRepository
+from gatehouse.sharing.repository import ConditionFailed
 
 INTERVAL_S = 1.0
 ORPHAN_INTERVAL_S = 3600.0
@@ -30,26 +30,18 @@ ORPHAN_AGE_S = 3600.0
 BATCH = 25
 RECEIPT_TYPE = "gatehouse-deletion-receipt-v1"
 _RECORDED_DAYS = 30
-_EVENT_ID_CHARS = 22
+_ACTOR = Actor(type="system", id="secrets")
 
 
 class SecretWorker:
     """Methods raise Unavailable."""
 
-    def __init__(
-        self,
-        repository: SecretRepository,
-        content: ContentStore,
-        pool: Pool,
-        clock: Clock,
-        random_bytes: Callable[[int], bytes],
-        signer: Signer | None,
-    ) -> None:
-        self._repository = repository
-        self._content = content
+    def __init__(self, backend: Backend, pool: Pool, signer: Signer | None) -> None:
+        self._repository = backend.repository
+        self._content = backend.content
+        self._clock = backend.clock
+        self._event = partial(backend.event, _ACTOR)
         self._pool = pool
-        self._clock = clock
-        self._random_bytes = random_bytes
         self._signer = signer
 
     async def run_once(self) -> int:
@@ -85,20 +77,20 @@ class SecretWorker:
         if found is None:
             return
         secret, events = found
-        await self._record(secret, events)
+        await self._record(events)
         secret = await self._end(secret)
         if secret.state == SecretState.ENDED:
             secret = await self._purge(secret)
         # Events of the last two steps are recorded in the next run: `settle` does nothing if events were added.
         await self._repository.settle(secret, events, next_at=next_due(secret, self._clock.now()))
 
-    async def _record(self, secret: Secret, events: Sequence[SharingEvent]) -> None:
+    async def _record(self, events: Sequence[SharingEvent]) -> None:
         """Write events to the audit trail, each once."""
         for event in events:
             async with self._pool.transaction() as connection:
                 statement = "INSERT INTO sharing_event (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id"
                 if await connection.fetchval(statement, event.id) is not None:
-                    await append(connection, _audit_event(secret, event))
+                    await append(connection, event.audit_event)
 
     async def _end(self, secret: Secret) -> Secret:
         """End an active secret that is used or whose purge is due."""
@@ -111,7 +103,7 @@ class SecretWorker:
             reason = EndReason.USED
         else:
             return secret
-        event = self._event(AuditAction.SECRET_END, {"reason": reason.value})
+        event = self._event(AuditAction.SECRET_END, secret.id, {"reason": reason.value})
         try:
             return await self._repository.end(secret, reason, event, unchanged=True)
         except ConditionFailed as failed:
@@ -120,7 +112,7 @@ class SecretWorker:
     async def _purge(self, secret: Secret) -> Secret:
         """Delete every object version of an ended secret, and store a deletion receipt."""
         deleted = await self._content.delete_all(f"{PREFIX}{secret.id}/")
-        event = self._event(AuditAction.SECRET_PURGE, {"object_versions": len(deleted)})
+        event = self._event(AuditAction.SECRET_PURGE, secret.id, {"object_versions": len(deleted)})
         receipt = await self._receipt(secret, deleted, event.at)
         try:
             return await self._repository.mark_purged(secret, event, receipt=receipt, delete_at=event.at + RECEIPT_S)
@@ -153,20 +145,6 @@ class SecretWorker:
             "algorithm": self._signer.algorithm,
         }
 
-    def _event(self, action: AuditAction, details: dict[str, str | int]) -> SharingEvent:
-        return SharingEvent(
-            id=new_id(_EVENT_ID_CHARS, self._random_bytes),
-            at=self._clock.now(),
-            action=action,
-            outcome="success",
-            actor_type="system",
-            actor_id="secrets",
-            link="",
-            request_id="",
-            source_address="",
-            details=details,
-        )
-
 
 def signed_text(statement: str) -> bytes:
     """The text that the signature of a deletion receipt covers."""
@@ -186,20 +164,3 @@ def next_due(secret: Secret, now: float) -> float | None:
     if secret.state == SecretState.ENDED:
         return now
     return min(secret.purge_at, settled_at(secret)) if is_used(secret) else secret.purge_at
-
-
-def _audit_event(secret: Secret, event: SharingEvent) -> AuditEvent:
-    details = {**event.details, **({"link": event.link} if event.link else {})}
-    action = AuditAction(event.action)
-    return AuditEvent(
-        occurred_at=event.at,
-        actor_type=event.actor_type,
-        actor_id=event.actor_id,
-        action=action,
-        target_type=action.target_type,
-        target_id=secret.id,
-        outcome=event.outcome,
-        request_id=event.request_id,
-        source_address=event.source_address,
-        details=msgspec.convert(details, dict[str, str | int | float | bool | list[str] | None]),
-    )

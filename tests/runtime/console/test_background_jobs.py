@@ -25,7 +25,7 @@ def settings(console: Console, **more: str) -> Settings:
 
 def checkpoint_jobs(settings: Settings, console: Console, signer: Signer | None) -> list[PeriodicJob]:
     observer, pepper = console.dependencies.observer, console.dependencies.pepper
-    return app.Composition(settings, console.pool, observer, Clock(), pepper, signer).checkpoint_jobs()
+    return app.Composition(settings, console.pool, observer, Clock(), pepper, signer, None).checkpoint_jobs()
 
 
 async def test_configured_console_creates_checkpoints(console: Console, tmp_path: Path) -> None:

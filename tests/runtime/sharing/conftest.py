@@ -9,12 +9,14 @@ from typing import Any
 
 import boto3
 import pytest
+from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
-from gatehouse.sharing.content_store import ContentStore, DataKeys
+from gatehouse.settings import SharingSettings
+from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.link_token import LinkToken
 from gatehouse.sharing.links import Client, LinkService, Opened
 from gatehouse.sharing.models import Secret
-from gatehouse.sharing.repository import OWNER_INDEX, WORK_INDEX, SecretRepository
+from gatehouse.sharing.repository import OWNER_INDEX, WORK_INDEX
 from gatehouse.sharing.service import NewItem, NewSecret, SecretService
 
 from sandbox.emulator.server import Emulator
@@ -23,7 +25,7 @@ from tests.runtime.clocks import ManualClock
 REGION = "eu-central-1"
 TABLE, BUCKET = "tokens", "secrets-bucket"
 ACTOR = Actor(type="key", id="3fGh82kLmQ0a")
-CLIENT = Client("198.51.100.7", "req_1")
+CLIENT = Client("198.51.100.7", RequestId("req_1"))
 TEXT = b"correct horse battery staple \xf0\x9f\x90\xb4"
 
 
@@ -31,9 +33,7 @@ TEXT = b"correct horse battery staple \xf0\x9f\x90\xb4"
 class Sharing:
     """Services of one environment. `s3` and `dynamodb` are clients with all permissions."""
 
-    repository: SecretRepository
-    content: ContentStore
-    data_keys: DataKeys
+    backend: Backend
     secrets: SecretService
     links: LinkService
     clock: ManualClock
@@ -97,13 +97,13 @@ def aws() -> Iterator[str]:
 
 
 def services(key: str, clock: ManualClock, environment: str = "test") -> Sharing:
-    repository, content, data_keys = SecretRepository(TABLE), ContentStore(BUCKET), DataKeys(key, environment)
+    settings = SharingSettings(environment=environment, secret_links_table=TABLE, secrets_bucket=BUCKET, secrets_key=key)
+    backend = Backend.from_settings(settings, clock)
+    assert backend is not None
     return Sharing(
-        repository,
-        content,
-        data_keys,
-        SecretService(repository, content, data_keys, clock, environment, os.urandom),
-        LinkService(repository, content, data_keys, clock, environment, os.urandom),
+        backend,
+        SecretService(backend),
+        LinkService(backend),
         clock,
         boto3.client("s3", region_name=REGION),
         boto3.client("dynamodb", region_name=REGION),

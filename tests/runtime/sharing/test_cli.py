@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 import threading
 from collections.abc import Iterator
@@ -11,12 +10,8 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from gatehouse.clock import Clock
-from gatehouse.observability import Observer
+from gatehouse.settings import SharingSettings
 from gatehouse.sharing import app as sharing_app
-from gatehouse.sharing.content_store import ContentStore, DataKeys
-from gatehouse.sharing.links import LinkService
-from gatehouse.sharing.repository import SecretRepository
 
 from sandbox import ports
 from tests.runtime.cli.conftest import BOOTSTRAP, Command, running_console
@@ -40,8 +35,10 @@ class SharingServer(uvicorn.Server):
 
 @pytest.fixture(scope="module")
 def sharing_url(aws: str) -> Iterator[str]:
-    links = LinkService(SecretRepository(TABLE), ContentStore(BUCKET), DataKeys(aws, "dev"), Clock(), "dev", os.urandom)
-    app = sharing_app.create(probes=[], observer=Observer("sharing", "error", "dev"), https=False, links=links)
+    settings = SharingSettings(
+        environment="dev", log_level="error", secret_links_table=TABLE, secrets_bucket=BUCKET, secrets_key=aws
+    )
+    app = sharing_app.build(settings)
     port = ports.free_port()
     server = SharingServer(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)

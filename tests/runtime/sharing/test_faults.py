@@ -49,7 +49,8 @@ class Faults:
 def faults(sharing: Sharing, at: int, *, before: bool) -> Iterator[Faults]:
     """Installs the fault in all AWS clients of the services."""
     fault = Faults(at, before=before)
-    clients = [sharing.repository._client, sharing.content._client, sharing.data_keys._client]
+    backend = sharing.backend
+    clients = [backend.repository._client, backend.content._client, backend.data_keys._client]
     for client in clients:
         client.meta.events.register("before-call.*", fault.on_send)
         client.meta.events.register("after-call.*", fault.on_response)

@@ -7,6 +7,7 @@ import asyncio
 import msgspec
 import pytest
 from gatehouse.errors import BadRequest, Conflict, PreconditionFailed
+from gatehouse.http.asgi import RequestId
 from gatehouse.sharing.link_token import LinkToken, parse
 from gatehouse.sharing.links import (
     CLAIM_S,
@@ -128,16 +129,19 @@ async def test_wrong_passphrases_of_a_network_lock_that_network_only(sharing: Sh
     outcomes = [type(outcome) for outcome in await asyncio.gather(*guesses, return_exceptions=True)]
     assert (outcomes.count(WrongPassphrase), outcomes.count(TooManyAttempts)) == (NETWORK_ATTEMPTS_MAX, 5)
     with pytest.raises(TooManyAttempts):
-        await sharing.open(token, passphrase=PASSPHRASE, client=Client("198.51.100.200", "req_2"))
-    assert await sharing.text(await sharing.open(token, passphrase=PASSPHRASE, client=Client("192.0.2.1", "req_3"))) == TEXT
+        await sharing.open(token, passphrase=PASSPHRASE, client=Client("198.51.100.200", RequestId("req_2")))
+    assert (
+        await sharing.text(await sharing.open(token, passphrase=PASSPHRASE, client=Client("192.0.2.1", RequestId("req_3"))))
+        == TEXT
+    )
 
 
 async def test_wrong_passphrases_of_many_networks_lock_the_link_for_a_time(sharing: Sharing) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE, ttl_s=7200.0)
     for number in range(LINK_ATTEMPTS_MAX):
         with pytest.raises(WrongPassphrase):
-            await sharing.open(token, passphrase="guess", client=Client(f"2001:db8:{number:x}::1", "req_2"))
-    client = Client("192.0.2.1", "req_3")
+            await sharing.open(token, passphrase="guess", client=Client(f"2001:db8:{number:x}::1", RequestId("req_2")))
+    client = Client("192.0.2.1", RequestId("req_3"))
     with pytest.raises(TooManyAttempts):
         await sharing.open(token, passphrase=PASSPHRASE, client=client)
     sharing.clock.advance(600)

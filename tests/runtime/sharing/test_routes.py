@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -347,7 +346,7 @@ async def test_receipt_shows_uses_and_denied_attempts(console: Console, sharing:
     await sharing.links.acknowledge(token, opened.claim_id, CLIENT)
     with pytest.raises(LinkNotFound):
         await sharing.open(token)
-    worker = SecretWorker(sharing.repository, sharing.content, console.pool, sharing.clock, os.urandom, None)
+    worker = SecretWorker(sharing.backend, console.pool, None)
     for _ in range(20):  # other tests of this module leave work too
         if not await worker.run_once():
             break

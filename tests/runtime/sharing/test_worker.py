@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import boto3
@@ -43,10 +42,9 @@ class Work:
     signer: KmsSigner
 
     def worker(self, content: ContentStore | None = None, clock: ManualClock | None = None) -> SecretWorker:
-        sharing = self.sharing
-        return SecretWorker(
-            sharing.repository, content or sharing.content, self.pool, clock or sharing.clock, os.urandom, self.signer
-        )
+        backend = self.sharing.backend
+        backend = replace(backend, content=content or backend.content, clock=clock or backend.clock)
+        return SecretWorker(backend, self.pool, self.signer)
 
     async def run(self) -> None:
         """Runs a worker until nothing is due."""
@@ -164,7 +162,7 @@ async def test_failed_deletion_does_not_delay_other_secrets(work: Work) -> None:
 async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work) -> None:
     _, (token,) = await work.sharing.create()
     orphan = "0" * 22
-    await work.sharing.content.write(ContentStore.key(orphan, 1, 0), b"ciphertext")
+    await work.sharing.backend.content.write(ContentStore.key(orphan, 1, 0), b"ciphertext")
     written_at = min(
         entry["LastModified"].timestamp() for entry in work.sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"]
     )

@@ -1,0 +1,62 @@
+"""What secrets and links are built on in one deployment: table, bucket, KMS key, clock and random numbers."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from gatehouse.audit.models import AuditAction, Outcome
+from gatehouse.clock import Clock
+from gatehouse.identity.models import Actor
+from gatehouse.settings import SharingSettings
+from gatehouse.sharing.content_store import ContentStore, DataKeys
+from gatehouse.sharing.link_token import new_id
+from gatehouse.sharing.models import ID_CHARS, SharingEvent
+from gatehouse.sharing.repository import SecretRepository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """environment: name of the deployment, to which all encrypted keys are bound."""
+
+    repository: SecretRepository
+    content: ContentStore
+    data_keys: DataKeys
+    environment: str
+    clock: Clock
+    random_bytes: Callable[[int], bytes]
+
+    @classmethod
+    def from_settings(cls, settings: SharingSettings, clock: Clock) -> Self | None:
+        """None if table, bucket or key is not configured. Opens no connection yet."""
+        if not (settings.secret_links_table and settings.secrets_bucket and settings.secrets_key):
+            return None
+        return cls(
+            repository=SecretRepository(settings.secret_links_table),
+            content=ContentStore(settings.secrets_bucket),
+            data_keys=DataKeys(settings.secrets_key, settings.environment),
+            environment=settings.environment,
+            clock=clock,
+            random_bytes=secrets.token_bytes,
+        )
+
+    def new_id(self, chars: int = ID_CHARS) -> str:
+        """A random base62 id."""
+        return new_id(chars, self.random_bytes)
+
+    def event(
+        self,
+        actor: Actor,
+        action: AuditAction,
+        secret_id: str,
+        details: dict[str, str | int] | None = None,
+        *,
+        link: str = "",
+        outcome: Outcome = "success",
+    ) -> SharingEvent:
+        """An event of now. `link`: id of the link that it concerns."""
+        recorded = {**(details or {}), **({"link": link} if link else {})}
+        event = actor.event(action, target_id=secret_id, at=self.clock.now(), details={**recorded}, outcome=outcome)
+        return SharingEvent(self.new_id(), event)
