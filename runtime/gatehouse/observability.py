@@ -190,6 +190,11 @@ class Metrics:
         self.background_job_failures = self._counter(
             "gatehouse_background_job_failures_total", "Failed runs of the console's background jobs, by job.", "job"
         )
+        self.secrets_due = self._gauge(
+            "gatehouse_secrets_due_seconds",
+            "Time for which the oldest secret has waited for its deletion or for the record of its events.",
+            "livemax",
+        )
         self.audit_chain_broken = self._counter(
             "gatehouse_audit_chain_broken_total", "Checkpoints that were not created because the audit chain is broken."
         )
@@ -243,9 +248,9 @@ class Observer:
         self.metrics.slow_queries.inc()
         self.warn("slow query", statement=statement, ms=round(seconds * 1000, 1))
 
-    def metric_line(self, members: dict[str, Any]) -> None:
+    def metric_line(self, members: dict[str, Any], *, event: str = "usage") -> None:
         """Writes a metric line for CloudWatch, regardless of the log level."""
-        logger("info", self._stream).info("usage", service=self.service, **members)
+        logger("info", self._stream).info(event, service=self.service, **members)
 
     def request(
         self,

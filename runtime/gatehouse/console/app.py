@@ -43,7 +43,7 @@ from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.routes import NOT_CONFIGURED
 from gatehouse.sharing.service import SecretService, SecretSharing
 from gatehouse.sharing.worker import INTERVAL_S as SECRETS_INTERVAL_S
-from gatehouse.sharing.worker import ORPHAN_INTERVAL_S, SecretWorker
+from gatehouse.sharing.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, SecretWorker
 from gatehouse.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.transfer.repository import RemovalRepository
 from gatehouse.usage.repository import UsageRepository
@@ -177,9 +177,10 @@ class Composition:
         """Audit events, deletion and orphans of secrets; none if secret sharing is not configured."""
         if self.sharing is None:
             return []
-        worker = SecretWorker(self.sharing, self.pool, self.signer)
+        worker = SecretWorker(self.sharing, self.pool, self.signer, self.observer)
         return [
             PeriodicJob("secrets", SECRETS_INTERVAL_S, worker.run_once),
+            PeriodicJob("due secrets", REPORT_INTERVAL_S, worker.report),
             PeriodicJob("orphaned secrets", ORPHAN_INTERVAL_S, worker.remove_orphans),
             PeriodicJob("recorded secret events", PRUNE_INTERVAL_S, worker.prune),
         ]

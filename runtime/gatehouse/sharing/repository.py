@@ -243,8 +243,8 @@ class SecretRepository:
         position = f"{last['created_at']['N']} {last['id']['S']}" if last else ""
         return await self._get_all([item["id"]["S"] for item in reply["Items"]]), position
 
-    async def due(self, now: float, size: int) -> list[str]:
-        """Ids of secrets that have unrecorded events or whose purge is due."""
+    async def due(self, now: float, size: int) -> list[tuple[str, float]]:
+        """Ids of secrets that have unrecorded events or whose purge is due, each with its `work_at`, the earliest first."""
         reply = await self._call(
             self._client.query,
             IndexName=WORK_INDEX,
@@ -253,7 +253,31 @@ class SecretRepository:
             ExpressionAttributeValues={":work": {"S": _WORK}, ":now": _write(now)},
             Limit=size,
         )
-        return [item["id"]["S"] for item in reply["Items"]]
+        return [(item["id"]["S"], float(item["work_at"]["N"])) for item in reply["Items"]]
+
+    async def postpone(self, secret_id: str, work_at: float, next_at: float, *, due_since: float) -> None:
+        """Set the time of the next attempt after background work failed, and remember since when it is due.
+
+        Does nothing if an event was stored since `work_at` was read: the secret stays due.
+        """
+        try:
+            await self._call(
+                self._client.update_item,
+                Key=_key(secret_id),
+                UpdateExpression="SET work_at = :next, due_since = :since",
+                ConditionExpression="work_at = :seen",
+                ExpressionAttributeValues={":next": _write(next_at), ":since": _write(due_since), ":seen": _write(work_at)},
+            )
+        except ConditionFailed:
+            return
+
+    async def due_since(self, secret_id: str) -> float | None:
+        """Time since which background work that failed before is due; None if it has not failed."""
+        reply = await self._call(
+            self._client.get_item, Key=_key(secret_id), ConsistentRead=True, ProjectionExpression="due_since"
+        )
+        value = reply.get("Item", {}).get("due_since")
+        return None if value is None else float(_read(value))
 
     async def with_events(self, secret_id: str) -> tuple[Secret, list[SharingEvent]] | None:
         """A secret and its events that are not in the audit trail yet, in their order."""
@@ -270,7 +294,7 @@ class SecretRepository:
         """
         names, values = {"#work": "work"}, {":count": {"N": str(len(recorded))}}
         condition = "size(events) = :count"
-        removes = [f"events[{index}]" for index in range(len(recorded))]
+        removes = ["due_since", *(f"events[{index}]" for index in range(len(recorded)))]
         if recorded:
             condition += " AND events[0].id = :first"
             values[":first"] = {"S": recorded[0].id}
@@ -279,7 +303,7 @@ class SecretRepository:
             removes += ["#work", "work_at"]
         else:
             sets, values = ["#work = :work", "work_at = :next"], {**values, ":work": {"S": _WORK}, ":next": _write(next_at)}
-        expression = (f"SET {', '.join(sets)} " if sets else "") + (f"REMOVE {', '.join(removes)}" if removes else "")
+        expression = (f"SET {', '.join(sets)} " if sets else "") + f"REMOVE {', '.join(removes)}"
         try:
             await self._call(
                 self._client.update_item,

@@ -9,14 +9,15 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from gatehouse.audit.models import AuditAction, Signer
 from gatehouse.audit.repository import append
 from gatehouse.clock import rfc3339
 from gatehouse.db.pool import Pool
-from gatehouse.errors import Unavailable
 from gatehouse.identity.models import Actor
+from gatehouse.observability import Observer
 from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.content_store import PREFIX
 from gatehouse.sharing.links import CLAIM_S
@@ -28,34 +29,64 @@ ORPHAN_INTERVAL_S = 3600.0
 #: Objects without a secret are deleted after this time. A secret is stored seconds after its objects.
 ORPHAN_AGE_S = 3600.0
 BATCH = 25
+#: Work that fails is repeated after as long as it has been due, within these bounds, so that it does not delay other secrets.
+RETRY_S_MIN = 5.0
+RETRY_S_MAX = 240.0
+#: Interval of the log line from which CloudWatch takes the age of the oldest due secret.
+REPORT_INTERVAL_S = 60.0
+REPORT_EVENT = "secrets due"
 RECEIPT_TYPE = "gatehouse-deletion-receipt-v1"
 _RECORDED_DAYS = 30
 _ACTOR = Actor(type="system", id="secrets")
 
 
-class SecretWorker:
-    """Methods raise Unavailable."""
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """Work that failed. due_since: time since which it is due. next_at: time of the next attempt."""
 
-    def __init__(self, backend: Backend, pool: Pool, signer: Signer | None) -> None:
+    due_since: float
+    next_at: float
+
+
+class SecretWorker:
+    """Methods raise Unavailable, and `run_once` the first exception of a secret, after it has handled the others."""
+
+    def __init__(self, backend: Backend, pool: Pool, signer: Signer | None, observer: Observer) -> None:
         self._repository = backend.repository
         self._content = backend.content
         self._clock = backend.clock
         self._event = partial(backend.event, _ACTOR)
         self._pool = pool
         self._signer = signer
+        self._observer = observer
+        self._postponed: dict[str, Postponed] = {}
+        #: All work that was due at this time is done.
+        self._done_until = self._clock.now()
 
     async def run_once(self) -> int:
         """Handle the secrets that are due. Returns their number."""
-        due = await self._repository.due(self._clock.now(), BATCH)
+        started_at = self._clock.now()
+        due = await self._repository.due(started_at, BATCH)
+        self._postponed = {secret_id: item for secret_id, item in self._postponed.items() if item.next_at > started_at}
+        waiting = [item.due_since for item in self._postponed.values()]
+        waiting += [work_at for _, work_at in due[BATCH - 1 :]]  # a full batch: more may be due since the time of its last one
         failures = []
-        for secret_id in due:
+        for secret_id, work_at in due:
             try:
                 await self._handle(secret_id)
-            except Unavailable as exc:
-                failures.append(exc)  # the other secrets do not wait for this one
+            except Exception as exc:  # also an item that cannot be read: the other secrets do not wait for this one
+                failures.append(exc)
+                waiting.append(await self._postpone(secret_id, work_at))
+        self._done_until = min(waiting, default=started_at)
         if failures:
             raise failures[0]
         return len(due)
+
+    async def report(self) -> None:
+        """Log for how long the oldest due secret has been due. CloudWatch raises an alarm if the line is missing."""
+        oldest_s = round(self._clock.now() - self._done_until, 1)
+        self._observer.metrics.secrets_due.set(oldest_s)
+        self._observer.metric_line({"oldest_s": oldest_s}, event=REPORT_EVENT)
 
     async def remove_orphans(self) -> int:
         """Delete objects that belong to no secret, or to a purged one. Returns the number of deleted object versions."""
@@ -71,6 +102,16 @@ class SecretWorker:
         await self._pool.execute(
             "DELETE FROM sharing_event WHERE recorded_at < now() - make_interval(days => $1)", _RECORDED_DAYS
         )
+
+    async def _postpone(self, secret_id: str, work_at: float) -> float:
+        """Repeat the work of a secret later. Returns the time since which it is due."""
+        now = self._clock.now()
+        due_since = await self._repository.due_since(secret_id) or work_at
+        next_at = now + min(max(now - due_since, RETRY_S_MIN), RETRY_S_MAX)
+        await self._repository.postpone(secret_id, work_at, next_at, due_since=due_since)
+        self._postponed[secret_id] = Postponed(due_since, next_at)
+        self._observer.warn("secret postponed", secret=secret_id, due_s=round(now - due_since, 1))
+        return due_since
 
     async def _handle(self, secret_id: str) -> None:
         found = await self._repository.with_events(secret_id)

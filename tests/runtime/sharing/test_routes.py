@@ -11,6 +11,7 @@ import pytest
 from gatehouse.clock import rfc3339
 from gatehouse.crypto.token import checksum
 from gatehouse.identity.models import Role
+from gatehouse.observability import Observer
 from gatehouse.sharing.link_token import LinkToken, parse
 from gatehouse.sharing.links import LinkNotFound
 from gatehouse.sharing.schemas import CreatedSecret, Receipt
@@ -346,7 +347,7 @@ async def test_receipt_shows_uses_and_denied_attempts(console: Console, sharing:
     await sharing.links.acknowledge(token, opened.claim_id, CLIENT)
     with pytest.raises(LinkNotFound):
         await sharing.open(token)
-    worker = SecretWorker(sharing.backend, console.pool, None)
+    worker = SecretWorker(sharing.backend, console.pool, None, Observer("console", "info", "test"))
     for _ in range(20):  # other tests of this module leave work too
         if not await worker.run_once():
             break

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import boto3
@@ -20,15 +21,17 @@ from gatehouse.db.pool import Pool
 from gatehouse.errors import Unavailable
 from gatehouse.identity.models import Actor
 from gatehouse.notifications.repository import NotificationRepository
-from gatehouse.sharing.content_store import ContentStore
+from gatehouse.observability import Observer, Stream
+from gatehouse.sharing.content_store import PREFIX, ContentStore
 from gatehouse.sharing.links import CLAIM_S, LinkNotFound
 from gatehouse.sharing.models import EndReason, SecretState
 from gatehouse.sharing.service import NewItem
-from gatehouse.sharing.worker import SecretWorker, signed_text
+from gatehouse.sharing.worker import BATCH, REPORT_EVENT, RETRY_S_MAX, RETRY_S_MIN, SecretWorker, signed_text
+from msgspec import ValidationError
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database, opened
-from tests.runtime.sharing.conftest import BUCKET, CLIENT, REGION, TEXT, Sharing
+from tests.runtime.sharing.conftest import BUCKET, CLIENT, REGION, TABLE, TEXT, Sharing
 
 OWNER = Actor(type="key", id="3fGh82kLmQ0a")
 
@@ -40,11 +43,12 @@ class Work:
     sharing: Sharing
     pool: Pool
     signer: KmsSigner
+    log: io.BytesIO = field(default_factory=io.BytesIO)
 
     def worker(self, content: ContentStore | None = None, clock: ManualClock | None = None) -> SecretWorker:
         backend = self.sharing.backend
         backend = replace(backend, content=content or backend.content, clock=clock or backend.clock)
-        return SecretWorker(backend, self.pool, self.signer)
+        return SecretWorker(backend, self.pool, self.signer, Observer("console", "info", "test", Stream(self.log)))
 
     async def run(self) -> None:
         """Runs a worker until nothing is due."""
@@ -52,6 +56,13 @@ class Work:
             if not await self.worker().run_once():
                 return
         raise AssertionError("secrets stay due")
+
+    async def reported_s(self, worker: SecretWorker) -> float:
+        """Age of the oldest due secret in the log line of a worker."""
+        await worker.report()
+        line = json.loads(self.log.getvalue().splitlines()[-1])
+        assert line["event"] == REPORT_EVENT
+        return float(line["oldest_s"])
 
     async def actions(self, secret_id: str) -> list[str]:
         """Actions on a secret in the audit trail, in order."""
@@ -139,24 +150,122 @@ async def test_active_secret_is_not_purged(work: Work) -> None:
     assert (await work.sharing.secrets.get(secret.id)).state == SecretState.ACTIVE
 
 
+class FailingContentStore(ContentStore):
+    """S3 denies the deletion of the objects of these secrets."""
+
+    def __init__(self, *secret_ids: str) -> None:
+        super().__init__(BUCKET)
+        self.failing = set(secret_ids)
+
+    async def delete_all(self, prefix: str) -> list[tuple[str, str]]:
+        if self.failing.intersection(prefix.split("/")):
+            raise Unavailable("S3 is not available")
+        return await super().delete_all(prefix)
+
+
 async def test_failed_deletion_does_not_delay_other_secrets(work: Work) -> None:
     failing, _ = await work.sharing.create()
     other, _ = await work.sharing.create()
-
-    class FailingContentStore(ContentStore):
-        async def delete_all(self, prefix: str) -> list[tuple[str, str]]:
-            if failing.id in prefix:
-                raise Unavailable("S3 is not available")
-            return await super().delete_all(prefix)
-
     for secret in (failing, other):
         await work.sharing.secrets.revoke(secret.id, OWNER)
     with pytest.raises(Unavailable):
-        await work.worker(content=FailingContentStore(BUCKET)).run_once()
+        await work.worker(content=FailingContentStore(failing.id)).run_once()
     states = [(await work.sharing.secrets.get(secret.id)).state for secret in (failing, other)]
     assert states == [SecretState.ENDED, SecretState.PURGED]
+    work.sharing.clock.advance(RETRY_S_MIN)
     await work.run()
     assert (await work.sharing.secrets.get(failing.id)).state == SecretState.PURGED
+
+
+async def test_a_full_batch_of_failures_does_not_starve_other_secrets(work: Work) -> None:
+    secrets = [(await work.sharing.create())[0] for _ in range(BATCH + 1)]
+    for secret in secrets:
+        await work.sharing.secrets.revoke(secret.id, OWNER)
+        work.sharing.clock.advance(0.001)
+    worker = work.worker(content=FailingContentStore(*(secret.id for secret in secrets[:-1])))
+    with pytest.raises(Unavailable):
+        await worker.run_once()
+    await worker.run_once()
+    assert (await work.sharing.secrets.get(secrets[-1].id)).state == SecretState.PURGED
+    work.sharing.clock.advance(RETRY_S_MIN)
+    await work.run()
+    assert {(await work.sharing.secrets.get(secret.id)).state for secret in secrets} == {SecretState.PURGED}
+
+
+async def test_an_unreadable_item_does_not_delay_other_secrets(work: Work) -> None:
+    broken, _ = await work.sharing.create()
+    other, _ = await work.sharing.create()
+    work.sharing.dynamodb.update_item(
+        TableName=TABLE,
+        Key={"id": {"S": broken.id}},
+        UpdateExpression="SET links = :text",
+        ExpressionAttributeValues={":text": {"S": "not links"}},
+    )
+    with pytest.raises(ValidationError):
+        await work.worker().run_once()
+    await work.run()
+    assert await work.actions(other.id) == ["secret.create"]
+    work.sharing.dynamodb.delete_item(TableName=TABLE, Key={"id": {"S": broken.id}})
+    await work.sharing.backend.content.delete_all(f"{PREFIX}{broken.id}/")
+
+
+async def test_repeated_failures_are_retried_less_often_and_reported(work: Work) -> None:
+    secret, _ = await work.sharing.create()
+    await work.sharing.secrets.revoke(secret.id, OWNER)
+    revoked_at = work.sharing.clock.now()
+    content = FailingContentStore(secret.id)
+    worker = work.worker(content=content)
+    assert await work.reported_s(worker) == 0
+    attempts = []
+    while work.sharing.clock.now() < revoked_at + 1000:
+        try:
+            assert await worker.run_once() == 0
+        except Unavailable:
+            attempts.append(work.sharing.clock.now() - revoked_at)
+        assert await work.reported_s(worker) == work.sharing.clock.now() - revoked_at
+        work.sharing.clock.advance(5)
+    assert attempts == [0, 5, 10, 20, 40, 80, 160, 320, 560, 800]
+    assert {later - earlier for earlier, later in zip(attempts[-3:], attempts[-2:], strict=False)} == {RETRY_S_MAX}
+
+    restarted = work.worker(content=content)  # knows the time from the item
+    with pytest.raises(Unavailable):
+        await _after(work, restarted)
+    assert await work.reported_s(restarted) > 1000
+    content.failing.clear()
+    await _after(work, restarted)
+    await work.run()
+    await restarted.run_once()
+    assert (await work.sharing.secrets.get(secret.id)).state == SecretState.PURGED
+    assert await work.reported_s(restarted) == 0
+
+
+async def _after(work: Work, worker: SecretWorker) -> None:
+    """Runs a worker after the longest time between two attempts."""
+    work.sharing.clock.advance(RETRY_S_MAX)
+    await worker.run_once()
+
+
+async def test_postponing_keeps_events_that_were_stored_in_the_meantime(work: Work) -> None:
+    secret, (token,) = await work.sharing.create(uses=2)
+    repository = work.sharing.backend.repository
+    now = work.sharing.clock.now()
+    ((_, work_at),) = [entry for entry in await repository.due(now, BATCH) if entry[0] == secret.id]
+    work.sharing.clock.advance(1)
+    await work.sharing.open(token)
+    await repository.postpone(secret.id, work_at, now + 3600, due_since=work_at)
+    await work.run()
+    assert await work.actions(secret.id) == ["secret.create", "link.open", "link.claim"]
+    await repository.postpone("0" * 22, work_at, now, due_since=work_at)
+    assert await repository.get("0" * 22) is None
+
+
+async def test_a_hanging_worker_is_visible(work: Work) -> None:
+    worker = work.worker()
+    await worker.run_once()
+    work.sharing.clock.advance(120)
+    assert await work.reported_s(worker) == 120
+    await worker.run_once()
+    assert await work.reported_s(worker) == 0
 
 
 async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work) -> None:
