@@ -1,6 +1,6 @@
 """The AWS WAF web ACL of the load balancer and of REST APIs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,25 @@ MANAGED = {
     "common": "AWSManagedRulesCommonRuleSet",
     "known-bad-inputs": "AWSManagedRulesKnownBadInputsRuleSet",
 }
-UPLOADS = {"gateway": "/", "console": "/v1/secrets"}
-"""Services that accept request bodies above 8 KB, with the prefix of the paths: uploads to Cores, and secrets."""
-BODY_RULE, BODY_LABEL = "SizeRestrictions_BODY", "awswaf:managed:aws:core-rule-set:SizeRestrictions_Body"
-"""Rule of the common rule set for bodies above 8 KB, and the label that it adds. Source: AWS WAF Developer Guide, "Core
-rule set (CRS) managed rule group"."""
+BODY_RULES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "common": (
+        "awswaf:managed:aws:core-rule-set",
+        ("SizeRestrictions", "EC2MetaDataSSRF", "GenericLFI", "GenericRFI", "CrossSiteScripting"),
+    ),
+    "known-bad-inputs": ("awswaf:managed:aws:known-bad-inputs", ("JavaDeserializationRCE", "Log4JRCE", "ReactJSRCE")),
+}
+"""Namespace of the labels, and rules for request bodies, of each managed rule group. The rule X_BODY adds the label X_Body.
+Source: AWS WAF Developer Guide, "Baseline rule groups"."""
+BODY_SIZE = "SizeRestrictions"
+"""The rule for bodies above 8 KB."""
+SECRET_PATHS = {
+    "console": "^/v1/(secrets|secret-requests)(/|$)",
+    "sharing": "^/($|s/|r/|v1/links/|v1/requests/)",
+}
+"""Paths of each service whose bodies contain secrets, passphrases or links: arbitrary text, which can look like an attack. The
+expressions match the path as sent, as do the routes of the services."""
+UPLOAD_PATHS = {"gateway": "^/", **SECRET_PATHS}
+"""Paths of each service that accept bodies above 8 KB: uploads to Cores, and secrets."""
 Rule = aws.wafv2.WebAclRuleArgsDict
 Statement = aws.wafv2.WebAclRuleStatementArgsDict
 REDACTED_HEADERS = ("authorization", "cookie", "x-api-key")
@@ -50,7 +64,8 @@ class WebAcl(Component):
     without credentials.
 
     Why: Known attacks and floods are blocked before they reach a task; limits per API key are applied by the gateway.
-    Bodies above 8 KB are blocked, except for uploads to Cores through the gateway and for secrets at the console.
+    Bodies above 8 KB are blocked, except for uploads to Cores through the gateway and for secrets. The managed rules for the
+    content of bodies apply everywhere but to requests with a secret, which is arbitrary text and reaches no interpreter.
     Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-004.
     """
 
@@ -72,7 +87,8 @@ class WebAcl(Component):
                     for index, (service, limit) in enumerate(args.waf.service_requests_max().items())
                 ),
                 *(_managed_rule_group(names, 10 + index, rule, group) for index, (rule, group) in enumerate(MANAGED.items())),
-                _body_size(names, 20, {args.host_names[service]: prefix for service, prefix in UPLOADS.items()}),
+                _block_labels(names, 20, "body-size", [BODY_SIZE], _at_paths(args.host_names, UPLOAD_PATHS), 413),
+                _block_labels(names, 21, "body-content", _content_rules(), _at_paths(args.host_names, SECRET_PATHS), 403),
             ],
             visibility_config={**_visibility(names.name("edge"))},
             tags=tags("none"),
@@ -108,29 +124,54 @@ def _visibility(metric: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgsDict:
 
 
 def _managed_rule_group(names: Naming, priority: int, rule: str, group: str) -> Rule:
-    """Apply a managed rule group with its own actions.
-
-    The rule for large bodies only counts, which adds its label; `_body_size` blocks all but `UPLOADS`.
-    """
-    count: Any = [{"name": BODY_RULE, "action_to_use": {"count": {}}}] if rule == "common" else None
+    """Apply a managed rule group with its own actions. Its rules for bodies only count, which adds their labels:
+    `_block_labels` blocks."""
+    _, body_rules = BODY_RULES.get(rule, ("", ()))
+    count: Any = [{"name": f"{name}_BODY", "action_to_use": {"count": {}}} for name in body_rules]
     return {
         "name": rule,
         "priority": priority,
-        "statement": {"managed_rule_group_statement": {"vendor_name": "AWS", "name": group, "rule_action_overrides": count}},
+        "statement": {
+            "managed_rule_group_statement": {"vendor_name": "AWS", "name": group, "rule_action_overrides": count or None}
+        },
         "override_action": {"none": {}},
         "visibility_config": _visibility(names.name(f"edge-{rule}")),
     }
 
 
-def _body_size(names: Naming, priority: int, uploads: Mapping[str, str]) -> Rule:
-    """Block requests with the body size label unless they are uploads. `uploads`: path prefix by host name."""
-    has_label: Statement = {"label_match_statement": {"scope": "LABEL", "key": BODY_LABEL}}
-    allowed: Any = [
-        {"and_statement": {"statements": [_at_host(host), _byte_match({"uri_path": {}}, "STARTS_WITH", prefix, "NONE")]}}
-        for host, prefix in uploads.items()
-    ]
+def _content_rules() -> list[str]:
+    """Return the rules for the content of bodies."""
+    return [name for _, rules in BODY_RULES.values() for name in rules if name != BODY_SIZE]
+
+
+def _block_labels(names: Naming, priority: int, rule: str, counted: Sequence[str], allowed: list[Any], status: int) -> Rule:
+    """Block requests with the label of a counted rule, unless one of the statements `allowed` matches."""
+    labels = [f"{namespace}:{name}_Body" for namespace, rules in BODY_RULES.values() for name in rules if name in counted]
+    has_label: list[Any] = [{"label_match_statement": {"scope": "LABEL", "key": label}} for label in labels]
+    labelled: Any = has_label[0] if len(has_label) == 1 else {"or_statement": {"statements": has_label}}
     others: Statement = {"not_statement": {"statement": {"or_statement": {"statements": allowed}}}}
-    return _block(names, priority, "body-size", {"and_statement": {"statements": [has_label, others]}}, 413)
+    return _block(names, priority, rule, {"and_statement": {"statements": [labelled, others]}}, status)
+
+
+def _at_paths(host_names: Mapping[str, str], paths: Mapping[str, str]) -> list[Any]:
+    """Match the paths of each service at its host name."""
+    return [
+        {
+            "and_statement": {
+                "statements": [
+                    _at_host(host_names[service]),
+                    {
+                        "regex_match_statement": {
+                            "regex_string": expression,
+                            "field_to_match": {"uri_path": {}},
+                            "text_transformations": [{"priority": 0, "type": "NONE"}],
+                        }
+                    },
+                ]
+            }
+        }
+        for service, expression in paths.items()
+    ]
 
 
 def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host: str = "") -> Rule:

@@ -261,24 +261,6 @@ def waf_rules(stack: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.requirement("ECS-04")
-@pytest.mark.parametrize("stack", STACKS)
-def test_waf_allows_large_bodies_for_uploads_only(stack: str) -> None:
-    rules = waf_rules(stack)
-    overrides = rules["common"]["statement"]["managedRuleGroupStatement"]["ruleActionOverrides"]
-    assert overrides == [{"name": "SizeRestrictions_BODY", "actionToUse": {"count": {}}}], "only this rule counts"
-    labelled, others = rules["body-size"]["statement"]["andStatement"]["statements"]
-    assert labelled["labelMatchStatement"]["key"] == "awswaf:managed:aws:core-rule-set:SizeRestrictions_Body"
-    uploads = []
-    for upload in others["notStatement"]["statement"]["orStatement"]["statements"]:
-        host, path = (part["byteMatchStatement"] for part in upload["andStatement"]["statements"])
-        uploads.append((f"https://{host['searchString']}", path["searchString"], path["positionalConstraint"]))
-    urls = run(stack).exports["urls"]
-    assert uploads == [(urls["gateway"], "/", "STARTS_WITH"), (urls["console"], "/v1/secrets", "STARTS_WITH")]
-    assert rules["body-size"]["action"]["block"]["customResponse"]["responseCode"] == 413
-    assert rules["body-size"]["priority"] > rules["common"]["priority"], "only later rules see a label"
-
-
-@pytest.mark.requirement("ECS-04")
 @pytest.mark.parametrize("service", ["console", "sharing"])
 @pytest.mark.parametrize("stack", STACKS)
 def test_waf_limits_requests_per_service(stack: str, service: str) -> None:

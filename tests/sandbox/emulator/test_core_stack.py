@@ -88,11 +88,12 @@ def test_web_acl_rules(emulator: Emulator) -> None:
     (summary,) = waf.list_web_acls(Scope="REGIONAL")["WebACLs"]
     acl = waf.get_web_acl(Name=summary["Name"], Id=summary["Id"], Scope="REGIONAL")["WebACL"]
     rules = {rule["Name"]: rule for rule in acl["Rules"]}
-    assert {"rate", "rate-console", "rate-sharing", "body-size", "common", "metrics"} <= set(rules)
+    assert {"rate", "rate-console", "rate-sharing", "body-size", "body-content", "common", "metrics"} <= set(rules)
     rate = rules["rate-sharing"]["Statement"]["RateBasedStatement"]
     assert rate["ScopeDownStatement"]["ByteMatchStatement"]["FieldToMatch"] == {"SingleHeader": {"Name": "host"}}
     _, exception = rules["body-size"]["Statement"]["AndStatement"]["Statements"]
-    assert len(exception["NotStatement"]["Statement"]["OrStatement"]["Statements"]) == 2
+    assert len(exception["NotStatement"]["Statement"]["OrStatement"]["Statements"]) == 3
+    assert len(rules["body-content"]["Statement"]["AndStatement"]["Statements"][0]["OrStatement"]["Statements"]) == 7
 
 
 @pytest.mark.requirement("CG-21", "ECS-05")
