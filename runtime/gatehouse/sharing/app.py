@@ -83,7 +83,7 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     """Build the sharing service. `scraped`: it serves /metrics to a scraper in its network."""
     backend = Backend.from_settings(settings, Clock())
     return create(
-        probes=[] if backend is None else [backend.repository],
+        probes=[] if backend is None else [backend.table],
         observer=Observer("sharing", settings.log_level, settings.environment),
         https=settings.sharing_url.startswith("https://"),
         scraped=scraped,

@@ -15,12 +15,14 @@ from gatehouse.sharing.content_store import ContentStore, DataKeys
 from gatehouse.sharing.link_token import new_id
 from gatehouse.sharing.models import ID_CHARS, SharingEvent
 from gatehouse.sharing.repository import SecretRepository
+from gatehouse.sharing.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """environment: name of the deployment, to which all encrypted keys are bound."""
 
+    table: Table
     repository: SecretRepository
     content: ContentStore
     data_keys: DataKeys
@@ -33,8 +35,10 @@ class Backend:
         """None if table, bucket or key is not configured. Opens no connection yet."""
         if not (settings.secret_links_table and settings.secrets_bucket and settings.secrets_key):
             return None
+        table = Table(settings.secret_links_table)
         return cls(
-            repository=SecretRepository(settings.secret_links_table),
+            table=table,
+            repository=SecretRepository(table),
             content=ContentStore(settings.secrets_bucket),
             data_keys=DataKeys(settings.secrets_key, settings.environment),
             environment=settings.environment,

@@ -106,6 +106,7 @@ class LinkService:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._repository = backend.repository
+        self._table = backend.table
         self._clock = backend.clock
         self._argon2 = asyncio.Semaphore(_ARGON2_PARALLEL)
 
@@ -205,10 +206,10 @@ class LinkService:
         )
         taken: list[str] = []
         for counter, limit in counters:
-            wait = await self._repository.take_attempt(counter, limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now())
+            wait = await self._table.take_attempt(counter, limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now())
             if wait is not None:
                 for other in taken:
-                    await self._repository.return_attempt(other)
+                    await self._table.return_attempt(other)
                 wait_s = max(1, round(wait))
                 raise TooManyAttempts(f"Too many wrong passphrases. Try again in {wait_s} s.", retry_after_s=wait_s)
             taken.append(counter)
@@ -218,7 +219,7 @@ class LinkService:
             await self._record_failure(secret, link, client)
             raise WrongPassphrase
         for counter in taken:
-            await self._repository.return_attempt(counter)
+            await self._table.return_attempt(counter)
         return keys
 
     async def _record_failure(self, secret: Secret, link: Link, client: Client) -> None:
@@ -279,7 +280,7 @@ class LinkService:
         """Record a denied attempt, at most 20 per link in 10 minutes. The event is stored with the secret."""
         counter = f"denied:{secret.id}{link.id}"
         now = self._clock.now()
-        wait = await self._repository.take_attempt(counter, limit=DENIED_EVENTS_MAX, window_s=ATTEMPT_WINDOW_S, now=now)
+        wait = await self._table.take_attempt(counter, limit=DENIED_EVENTS_MAX, window_s=ATTEMPT_WINDOW_S, now=now)
         if wait is None:
             event = self._event(secret, link, client, AuditAction.LINK_DENIED, {"reason": reason}, outcome="denied")
             await self._repository.record(secret, event)

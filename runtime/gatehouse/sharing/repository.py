@@ -11,25 +11,13 @@ from typing import Any
 
 import msgspec
 
-from gatehouse.aws import call, create_client
-from gatehouse.errors import Conflict, Unavailable
+from gatehouse.errors import Conflict
 from gatehouse.sharing.models import Claim, EndReason, LinkState, Secret, SecretState, SharingEvent
-
-OWNER_INDEX = "owner-index"
-WORK_INDEX = "work-index"
-_WORK = "pending"
-_TIMEOUT_S = 2.0
-_ATTEMPTS = 3
-_SERVICE = "DynamoDB"
-_BATCH = 100
-#: Key of an item that does not exist.
-_ABSENT = "readiness-probe"
-
-Item = dict[str, Any]
+from gatehouse.sharing.table import ConditionNotMet, Item, Table, Write, builtins, put_of
 
 
 class ConditionFailed(Exception):
-    """The item was not changed. `secret`: its current state, None if it does not exist."""
+    """The secret was not changed. `secret`: its current state, None if it does not exist."""
 
     def __init__(self, secret: Secret | None) -> None:
         super().__init__("the condition of the update is not met")
@@ -39,33 +27,18 @@ class ConditionFailed(Exception):
 class SecretRepository:
     """Methods raise Unavailable if DynamoDB cannot be reached."""
 
-    name = "tokens"  # of the readiness check
-
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
-        self._client = create_client("dynamodb", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS)
-        # A single attempt: the caller repeats a readiness probe.
-        self._probe = create_client("dynamodb", timeout_s=1, attempts=1)
-
-    async def check(self) -> None:
-        """Read an item, which requires the permission that the service needs. Raises Unavailable."""
-        await self._call(self._probe.get_item, Key={"id": {"S": _ABSENT}}, ProjectionExpression="id")
 
     async def create(self, secret: Secret, event: SharingEvent) -> None:
         """Raises Conflict if the id exists."""
-        item = {**_item(secret), "events": [_builtins(event)], "work": _WORK, "work_at": event.at}
         try:
-            await self._call(
-                self._client.put_item,
-                Item={name: _write(value) for name, value in item.items()},
-                ConditionExpression="attribute_not_exists(id)",
-            )
-        except ConditionFailed:
+            await self._table.put(builtins(secret), event)
+        except ConditionNotMet:
             raise Conflict("A secret with this id exists.") from None
 
     async def get(self, secret_id: str) -> Secret | None:
-        reply = await self._call(self._client.get_item, Key=_key(secret_id), ConsistentRead=True)
-        return _read_secret(reply.get("Item"))
+        return secret_of(await self._table.get(secret_id))
 
     async def claim(self, secret: Secret, link_id: str, claim_id: str, event: SharingEvent) -> Secret:
         """Record one use of a link, if one is left, before anything is decrypted.
@@ -87,7 +60,7 @@ class SecretRepository:
                 ":link_active": LinkState.ACTIVE,
                 ":now": event.at,
                 ":one": 1,
-                ":claim": _builtins(Claim(event.at)),
+                ":claim": builtins(Claim(event.at)),
                 ":version": secret.current.number,
             },
             event=event,
@@ -176,7 +149,7 @@ class SecretRepository:
             {":revision": before.revision, ":next": before.revision + 1, ":active": SecretState.ACTIVE},
         )
         sets, conditions = ["revision = :next"], ["revision = :revision", "#state = :active"]
-        content = _item(after)
+        content = builtins(after)
         for number, field in enumerate(fields):
             names[f"#field{number}"], values[f":field{number}"] = field, content[field]
             sets.append(f"#field{number} = :field{number}")
@@ -216,177 +189,14 @@ class SecretRepository:
 
     async def receipt(self, secret_id: str) -> dict[str, str] | None:
         """The deletion receipt of a purged secret."""
-        reply = await self._call(self._client.get_item, Key=_key(secret_id), ConsistentRead=True, ProjectionExpression="receipt")
-        value = reply.get("Item", {}).get("receipt")
-        return None if value is None else _read(value)
+        item = await self._table.get(secret_id)
+        receipt: dict[str, str] | None = None if item is None else item.get("receipt")
+        return receipt
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Secret], str]:
-        """Secrets of an owner, newest first, after a position; and the position of the last one. Empty: the start, the last page.
-
-        The index can name a secret that was deleted a moment ago, so a page can have fewer secrets than `size`.
-        """
-        start = {}
-        if after:
-            created_at, secret_id = after.split()
-            start = {"ExclusiveStartKey": {"owner": {"S": owner}, "created_at": {"N": created_at}, **_key(secret_id)}}
-        reply = await self._call(
-            self._client.query,
-            IndexName=OWNER_INDEX,
-            KeyConditionExpression="#owner = :owner",
-            ExpressionAttributeNames={"#owner": "owner"},
-            ExpressionAttributeValues={":owner": {"S": owner}},
-            ScanIndexForward=False,
-            Limit=size,
-            **start,
-        )
-        last = reply.get("LastEvaluatedKey")
-        position = f"{last['created_at']['N']} {last['id']['S']}" if last else ""
-        return await self._get_all([item["id"]["S"] for item in reply["Items"]]), position
-
-    async def due(self, now: float, size: int) -> list[tuple[str, float]]:
-        """Ids of secrets that have unrecorded events or whose purge is due, each with its `work_at`, the earliest first."""
-        reply = await self._call(
-            self._client.query,
-            IndexName=WORK_INDEX,
-            KeyConditionExpression="#work = :work AND work_at <= :now",
-            ExpressionAttributeNames={"#work": "work"},
-            ExpressionAttributeValues={":work": {"S": _WORK}, ":now": _write(now)},
-            Limit=size,
-        )
-        return [(item["id"]["S"], float(item["work_at"]["N"])) for item in reply["Items"]]
-
-    async def postpone(self, secret_id: str, work_at: float, next_at: float, *, due_since: float) -> None:
-        """Set the time of the next attempt after background work failed, and remember since when it is due.
-
-        Does nothing if an event was stored since `work_at` was read: the secret stays due.
-        """
-        try:
-            await self._call(
-                self._client.update_item,
-                Key=_key(secret_id),
-                UpdateExpression="SET work_at = :next, due_since = :since",
-                ConditionExpression="work_at = :seen",
-                ExpressionAttributeValues={":next": _write(next_at), ":since": _write(due_since), ":seen": _write(work_at)},
-            )
-        except ConditionFailed:
-            return
-
-    async def due_since(self, secret_id: str) -> float | None:
-        """Time since which background work that failed before is due; None if it has not failed."""
-        reply = await self._call(
-            self._client.get_item, Key=_key(secret_id), ConsistentRead=True, ProjectionExpression="due_since"
-        )
-        value = reply.get("Item", {}).get("due_since")
-        return None if value is None else float(_read(value))
-
-    async def with_events(self, secret_id: str) -> tuple[Secret, list[SharingEvent]] | None:
-        """A secret and its events that are not in the audit trail yet, in their order."""
-        reply = await self._call(self._client.get_item, Key=_key(secret_id), ConsistentRead=True)
-        secret = _read_secret(reply.get("Item"))
-        if secret is None:
-            return None
-        return secret, msgspec.convert(_read(reply["Item"].get("events", {"L": []})), list[SharingEvent])
-
-    async def settle(self, secret: Secret, recorded: Sequence[SharingEvent], *, next_at: float | None) -> None:
-        """Remove events that are in the audit trail, and set the time at which the secret is due again; None: never.
-
-        Does nothing if the events have changed in the meantime: the secret stays due.
-        """
-        names, values = {"#work": "work"}, {":count": {"N": str(len(recorded))}}
-        condition = "size(events) = :count"
-        removes = ["due_since", *(f"events[{index}]" for index in range(len(recorded)))]
-        if recorded:
-            condition += " AND events[0].id = :first"
-            values[":first"] = {"S": recorded[0].id}
-        sets = []
-        if next_at is None:
-            removes += ["#work", "work_at"]
-        else:
-            sets, values = ["#work = :work", "work_at = :next"], {**values, ":work": {"S": _WORK}, ":next": _write(next_at)}
-        expression = (f"SET {', '.join(sets)} " if sets else "") + f"REMOVE {', '.join(removes)}"
-        try:
-            await self._call(
-                self._client.update_item,
-                Key=_key(secret.id),
-                UpdateExpression=expression,
-                ConditionExpression=condition,
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=values,
-            )
-        except ConditionFailed:
-            return
-
-    async def take_attempt(self, counter: str, *, limit: int, window_s: float, now: float) -> float | None:
-        """Count an attempt. None, or the seconds after which the next attempt is allowed.
-
-        The window begins with its first attempt. The count is exact also for concurrent attempts.
-        """
-        key = _key(f"counter:{counter}")
-        for _ in range(5):
-            try:
-                await self._call(
-                    self._client.update_item,
-                    Key=key,
-                    UpdateExpression="ADD attempts :one",
-                    ConditionExpression="ends_at > :now AND attempts < :limit",
-                    ExpressionAttributeValues={":one": {"N": "1"}, ":now": _write(now), ":limit": {"N": str(limit)}},
-                )
-                return None
-            except ConditionFailed:
-                pass
-            reply = await self._call(self._client.get_item, Key=key, ConsistentRead=True)
-            stored = {name: _read(value) for name, value in reply.get("Item", {}).items()}
-            ends_at = float(stored.get("ends_at", 0))
-            if ends_at > now:
-                if stored["attempts"] >= limit:
-                    return ends_at - now
-                continue  # another process began the window in the meantime
-            try:
-                await self._call(
-                    self._client.update_item,
-                    Key=key,
-                    UpdateExpression="SET attempts = :one, ends_at = :ends, delete_at = :delete",
-                    ConditionExpression="attribute_not_exists(id) OR ends_at <= :now",
-                    ExpressionAttributeValues={
-                        ":one": {"N": "1"},
-                        ":now": _write(now),
-                        ":ends": _write(now + window_s),
-                        ":delete": {"N": str(int(now + window_s) + 3600)},
-                    },
-                )
-                return None
-            except ConditionFailed:
-                continue
-        raise Unavailable("Too many concurrent attempts. Try again.")
-
-    async def return_attempt(self, counter: str) -> None:
-        """Take back an attempt that was not a failure."""
-        try:
-            await self._call(
-                self._client.update_item,
-                Key=_key(f"counter:{counter}"),
-                UpdateExpression="ADD attempts :minus",
-                ConditionExpression="attempts > :zero",
-                ExpressionAttributeValues={":minus": {"N": "-1"}, ":zero": {"N": "0"}},
-            )
-        except ConditionFailed:
-            return
-
-    async def _get_all(self, ids: Sequence[str]) -> list[Secret]:
-        """Secrets in the order of the ids."""
-        found: dict[str, Secret] = {}
-        for start in range(0, len(ids), _BATCH):
-            keys = [_key(secret_id) for secret_id in ids[start : start + _BATCH]]
-            while keys:
-                reply = await call(
-                    self._client.batch_get_item, _SERVICE, RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
-                )
-                for item in reply["Responses"][self._table]:
-                    secret = _read_secret(item)
-                    if secret is not None:
-                        found[secret.id] = secret
-                keys = reply.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
-        return [found[secret_id] for secret_id in ids if secret_id in found]
+        """Secrets of an owner, newest first, after a position; and the position of the last one. See `Table.of_owner`."""
+        items, position = await self._table.of_owner(owner, after=after, size=size)
+        return [secret for item in items if (secret := secret_of(item)) is not None], position
 
     async def _update(
         self,
@@ -396,90 +206,21 @@ class SecretRepository:
         condition: str,
         names: Mapping[str, str],
         values: Mapping[str, Any],
-        event: SharingEvent | None = None,
+        event: SharingEvent,
     ) -> Secret:
         """Update an item and append an event in the same write. Raises ConditionFailed."""
-        values = dict(values)
-        if event is not None:
-            sets = [
-                *sets,
-                "events = list_append(if_not_exists(events, :no_events), :event)",
-                "work_at = :work_at",
-                "#work = :work",
-            ]
-            names = {**names, "#work": "work"}
-            values |= {":no_events": [], ":event": [_builtins(event)], ":work_at": event.at, ":work": _WORK}
-        reply = await self._call(
-            self._client.update_item,
-            Key=_key(secret_id),
-            UpdateExpression=f"SET {', '.join(sets)}",
-            ConditionExpression=f"attribute_exists(id) AND {condition}",
-            ExpressionAttributeNames=dict(names),
-            ExpressionAttributeValues={name: _write(value) for name, value in values.items()},
-            ReturnValues="ALL_NEW",
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-        )
-        secret = _read_secret(reply["Attributes"])
-        assert secret is not None  # noqa: S101 - ALL_NEW returns the item
-        return secret
-
-    async def _call(self, operation: Any, **arguments: Any) -> dict[str, Any]:
-        """Raises ConditionFailed, Unavailable. Runs in a thread, because boto3 blocks."""
         try:
-            return await call(operation, _SERVICE, TableName=self._table, **arguments)
-        except Unavailable as exc:
-            if isinstance(exc.__cause__, self._client.exceptions.ConditionalCheckFailedException):
-                raise ConditionFailed(_read_secret(exc.__cause__.response.get("Item"))) from None
-            raise
+            item = await self._table.update(secret_id, sets=sets, condition=condition, names=names, values=values, event=event)
+        except ConditionNotMet as failed:
+            raise ConditionFailed(secret_of(failed.item)) from None
+        return msgspec.convert(item, Secret)
 
 
-def _key(item_id: str) -> dict[str, Any]:
-    return {"id": {"S": item_id}}
+def secret_of(item: Item | None) -> Secret | None:
+    """The secret of an item; None for an item of another kind."""
+    return None if item is None or "links" not in item else msgspec.convert(item, Secret)
 
 
-def _builtins(model: Any) -> Any:
-    return msgspec.to_builtins(model, builtin_types=(bytes,))
-
-
-def _item(secret: Secret) -> Item:
-    content: Item = _builtins(secret)
-    return content
-
-
-def _read_secret(item: Mapping[str, Any] | None) -> Secret | None:
-    """The secret of an item; None for a missing item or a counter."""
-    if not item or "links" not in item:
-        return None
-    return msgspec.convert({name: _read(value) for name, value in item.items()}, Secret)
-
-
-def _write(value: Any) -> dict[str, Any]:
-    """A value in DynamoDB's JSON. Times have microseconds."""
-    if value is None:
-        return {"NULL": True}
-    if isinstance(value, bool):
-        return {"BOOL": value}
-    if isinstance(value, float):
-        return {"N": f"{value:.6f}"}
-    if isinstance(value, int):
-        return {"N": str(value)}
-    if isinstance(value, str):
-        return {"S": str(value)}
-    if isinstance(value, bytes):
-        return {"B": value}
-    if isinstance(value, Mapping):
-        return {"M": {name: _write(item) for name, item in value.items()}}
-    return {"L": [_write(item) for item in value]}
-
-
-def _read(value: Mapping[str, Any]) -> Any:
-    (kind, content), *_ = value.items()
-    if kind == "N":
-        return float(content) if "." in content else int(content)
-    if kind == "M":
-        return {name: _read(item) for name, item in content.items()}
-    if kind == "L":
-        return [_read(item) for item in content]
-    if kind == "NULL":
-        return None
-    return content
+def new_secret(secret: Secret, event: SharingEvent) -> Write:
+    """Parameters of the write that creates a secret."""
+    return put_of(builtins(secret), event)

@@ -88,12 +88,13 @@ class SecretService:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._repository = backend.repository
+        self._table = backend.table
         self._clock = backend.clock
 
     async def create(self, new: NewSecret, actor: Actor) -> tuple[Secret, list[LinkToken]]:
         """Encrypt and store a secret. The links are returned only here. Raises RateLimited."""
         now = self._clock.now()
-        wait = await self._repository.take_attempt(f"create:{actor.label}", limit=CREATES_PER_MINUTE, window_s=60, now=now)
+        wait = await self._table.take_attempt(f"create:{actor.label}", limit=CREATES_PER_MINUTE, window_s=60, now=now)
         if wait is not None:
             raise RateLimited(f"You can create {CREATES_PER_MINUTE} secrets per minute. Try again in {max(1, round(wait))} s.")
         secret_id = self._backend.new_id()

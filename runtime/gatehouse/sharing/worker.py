@@ -22,7 +22,7 @@ from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.content_store import PREFIX
 from gatehouse.sharing.links import CLAIM_S
 from gatehouse.sharing.models import RECEIPT_S, EndReason, LinkState, Secret, SecretState, SharingEvent, is_used
-from gatehouse.sharing.repository import ConditionFailed
+from gatehouse.sharing.repository import ConditionFailed, secret_of
 
 INTERVAL_S = 1.0
 ORPHAN_INTERVAL_S = 3600.0
@@ -53,6 +53,7 @@ class SecretWorker:
 
     def __init__(self, backend: Backend, pool: Pool, signer: Signer | None, observer: Observer) -> None:
         self._repository = backend.repository
+        self._table = backend.table
         self._content = backend.content
         self._clock = backend.clock
         self._event = partial(backend.event, _ACTOR)
@@ -66,7 +67,7 @@ class SecretWorker:
     async def run_once(self) -> int:
         """Handle the secrets that are due. Returns their number."""
         started_at = self._clock.now()
-        due = await self._repository.due(started_at, BATCH)
+        due = await self._table.due(started_at, BATCH)
         self._postponed = {secret_id: item for secret_id, item in self._postponed.items() if item.next_at > started_at}
         waiting = [item.due_since for item in self._postponed.values()]
         waiting += [work_at for _, work_at in due[BATCH - 1 :]]  # a full batch: more may be due since the time of its last one
@@ -106,24 +107,27 @@ class SecretWorker:
     async def _postpone(self, secret_id: str, work_at: float) -> float:
         """Repeat the work of a secret later. Returns the time since which it is due."""
         now = self._clock.now()
-        due_since = await self._repository.due_since(secret_id) or work_at
+        due_since = await self._table.due_since(secret_id) or work_at
         next_at = now + min(max(now - due_since, RETRY_S_MIN), RETRY_S_MAX)
-        await self._repository.postpone(secret_id, work_at, next_at, due_since=due_since)
+        await self._table.postpone(secret_id, work_at, next_at, due_since=due_since)
         self._postponed[secret_id] = Postponed(due_since, next_at)
         self._observer.warn("secret postponed", secret=secret_id, due_s=round(now - due_since, 1))
         return due_since
 
-    async def _handle(self, secret_id: str) -> None:
-        found = await self._repository.with_events(secret_id)
+    async def _handle(self, item_id: str) -> None:
+        found = await self._table.with_events(item_id)
         if found is None:
             return
-        secret, events = found
+        item, events = found
         await self._record(events)
-        secret = await self._end(secret)
-        if secret.state == SecretState.ENDED:
-            secret = await self._purge(secret)
-        # Events of the last two steps are recorded in the next run: `settle` does nothing if events were added.
-        await self._repository.settle(secret, events, next_at=next_due(secret, self._clock.now()))
+        secret, next_at = secret_of(item), None
+        if secret is not None:
+            secret = await self._end(secret)
+            if secret.state == SecretState.ENDED:
+                secret = await self._purge(secret)
+            next_at = next_due(secret, self._clock.now())
+        # Events of these steps are recorded in the next run: `settle` does nothing if events were added.
+        await self._table.settle(item_id, events, next_at=next_at)
 
     async def _record(self, events: Sequence[SharingEvent]) -> None:
         """Write events to the audit trail, each once."""

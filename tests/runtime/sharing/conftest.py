@@ -16,8 +16,8 @@ from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.link_token import LinkToken
 from gatehouse.sharing.links import Client, LinkService, Opened
 from gatehouse.sharing.models import Secret
-from gatehouse.sharing.repository import OWNER_INDEX, WORK_INDEX
 from gatehouse.sharing.service import NewItem, NewSecret, SecretService
+from gatehouse.sharing.table import OWNER_INDEX, WORK_INDEX
 
 from sandbox.emulator.server import Emulator
 from tests.runtime.clocks import ManualClock

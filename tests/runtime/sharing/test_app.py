@@ -11,7 +11,7 @@ import httpx
 import pytest
 from gatehouse.observability import Observer
 from gatehouse.sharing.app import create
-from gatehouse.sharing.repository import SecretRepository
+from gatehouse.sharing.table import Table
 from moto import mock_aws
 
 
@@ -32,7 +32,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 async def _client(table: str) -> httpx.AsyncClient:
     observer = Observer("sharing", "error", "test")
-    probes = [SecretRepository(table)] if table else []
+    probes = [Table(table)] if table else []
     transport = httpx.ASGITransport(create(probes=probes, observer=observer, https=True))
     return httpx.AsyncClient(transport=transport, base_url="https://share.test")
 

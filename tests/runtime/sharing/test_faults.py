@@ -50,7 +50,7 @@ def faults(sharing: Sharing, at: int, *, before: bool) -> Iterator[Faults]:
     """Installs the fault in all AWS clients of the services."""
     fault = Faults(at, before=before)
     backend = sharing.backend
-    clients = [backend.repository._client, backend.content._client, backend.data_keys._client]
+    clients = [backend.table._client, backend.content._client, backend.data_keys._client]
     for client in clients:
         client.meta.events.register("before-call.*", fault.on_send)
         client.meta.events.register("after-call.*", fault.on_response)

@@ -247,16 +247,16 @@ async def _after(work: Work, worker: SecretWorker) -> None:
 
 async def test_postponing_keeps_events_that_were_stored_in_the_meantime(work: Work) -> None:
     secret, (token,) = await work.sharing.create(uses=2)
-    repository = work.sharing.backend.repository
+    table = work.sharing.backend.table
     now = work.sharing.clock.now()
-    ((_, work_at),) = [entry for entry in await repository.due(now, BATCH) if entry[0] == secret.id]
+    ((_, work_at),) = [entry for entry in await table.due(now, BATCH) if entry[0] == secret.id]
     work.sharing.clock.advance(1)
     await work.sharing.open(token)
-    await repository.postpone(secret.id, work_at, now + 3600, due_since=work_at)
+    await table.postpone(secret.id, work_at, now + 3600, due_since=work_at)
     await work.run()
     assert await work.actions(secret.id) == ["secret.create", "link.open", "link.claim"]
-    await repository.postpone("0" * 22, work_at, now, due_since=work_at)
-    assert await repository.get("0" * 22) is None
+    await table.postpone("0" * 22, work_at, now, due_since=work_at)
+    assert await table.get("0" * 22) is None
 
 
 async def test_a_hanging_worker_is_visible(work: Work) -> None:

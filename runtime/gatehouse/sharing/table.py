@@ -1,0 +1,355 @@
+"""Items of the DynamoDB table: conditional writes with their audit events, pending work, and counters.
+
+A write stores its event in the same item, so a change without its event does not exist. Reads are consistent. No decision
+depends on an index or on DynamoDB's TTL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from gatehouse.aws import call, create_client, error_code
+from gatehouse.errors import Unavailable
+from gatehouse.sharing.models import SharingEvent
+
+OWNER_INDEX = "owner-index"
+WORK_INDEX = "work-index"
+_WORK = "pending"
+_TIMEOUT_S = 2.0
+_ATTEMPTS = 3
+_SERVICE = "DynamoDB"
+_BATCH = 100
+#: Attempts of a transaction while other transactions change its items, and the pause before the second one.
+_TRANSACTION_ATTEMPTS = 5
+_TRANSACTION_PAUSE_S = 0.05
+#: Key of an item that does not exist.
+_ABSENT = "readiness-probe"
+
+#: An item in Python types; a write in the parameters of DynamoDB.
+Item = dict[str, Any]
+Write = dict[str, Any]
+
+
+class ConditionNotMet(Exception):
+    """Nothing was written. `item`: the current item, None if it does not exist or is not known."""
+
+    def __init__(self, item: Item | None = None) -> None:
+        super().__init__("the condition of the write is not met")
+        self.item = item
+
+
+class Table:
+    """Methods raise Unavailable if DynamoDB cannot be reached."""
+
+    name = "tokens"  # of the readiness check
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._client = create_client("dynamodb", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS)
+        # A single attempt: the caller repeats a readiness probe.
+        self._probe = create_client("dynamodb", timeout_s=1, attempts=1)
+
+    async def check(self) -> None:
+        """Read an item, which requires the permission that the service needs. Raises Unavailable."""
+        await self._call(self._probe.get_item, Key={"id": {"S": _ABSENT}}, ProjectionExpression="id")
+
+    async def get(self, item_id: str) -> Item | None:
+        reply = await self._call(self._client.get_item, Key=_key(item_id), ConsistentRead=True)
+        return _read_item(reply.get("Item"))
+
+    async def get_all(self, ids: Sequence[str]) -> list[Item]:
+        """The items that exist, in the order of the ids."""
+        found: dict[str, Item] = {}
+        for start in range(0, len(ids), _BATCH):
+            keys = [_key(item_id) for item_id in ids[start : start + _BATCH]]
+            while keys:
+                reply = await call(
+                    self._client.batch_get_item, _SERVICE, RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
+                )
+                for attributes in reply["Responses"][self._table]:
+                    item = {name: _read(value) for name, value in attributes.items()}
+                    found[item["id"]] = item
+                keys = reply.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+        return [found[item_id] for item_id in ids if item_id in found]
+
+    async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Item], str]:
+        """Items of an owner, newest first, after a position; and the position of the last one. Empty: the start, the last page.
+
+        The index can name an item that was deleted a moment ago, so a page can have fewer items than `size`.
+        """
+        start = {}
+        if after:
+            created_at, item_id = after.split()
+            start = {"ExclusiveStartKey": {"owner": {"S": owner}, "created_at": {"N": created_at}, **_key(item_id)}}
+        reply = await self._call(
+            self._client.query,
+            IndexName=OWNER_INDEX,
+            KeyConditionExpression="#owner = :owner",
+            ExpressionAttributeNames={"#owner": "owner"},
+            ExpressionAttributeValues={":owner": {"S": owner}},
+            ScanIndexForward=False,
+            Limit=size,
+            **start,
+        )
+        last = reply.get("LastEvaluatedKey")
+        position = f"{last['created_at']['N']} {last['id']['S']}" if last else ""
+        return await self.get_all([item["id"]["S"] for item in reply["Items"]]), position
+
+    async def put(self, item: Item, event: SharingEvent) -> None:
+        """Create an item. Raises ConditionNotMet if the id exists."""
+        try:
+            await self._call(self._client.put_item, **put_of(item, event), ReturnValuesOnConditionCheckFailure="ALL_OLD")
+        except ConditionNotMet as failed:
+            # boto3 repeats a request whose response was lost, and finds the item that the first attempt created.
+            if not any(stored["id"] == event.id for stored in (failed.item or {}).get("events", ())):
+                raise
+
+    async def update(self, item_id: str, **changes: Any) -> Item:
+        """Change an item. `changes`: arguments of `update_of`. Returns the new item. Raises ConditionNotMet."""
+        reply = await self._call(
+            self._client.update_item,
+            **update_of(item_id, **changes),
+            ReturnValues="ALL_NEW",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+        return {name: _read(value) for name, value in reply["Attributes"].items()}
+
+    async def put_and_update(self, put: Write, update: Write) -> None:
+        """Make both writes or none (TransactWriteItems). Raises ConditionNotMet.
+
+        Source: Amazon DynamoDB Developer Guide, "Transaction conflict handling in DynamoDB".
+        """
+        items = [{"Put": {"TableName": self._table, **put}}, {"Update": {"TableName": self._table, **update}}]
+        for attempt in range(1, _TRANSACTION_ATTEMPTS + 1):
+            try:
+                await call(self._client.transact_write_items, _SERVICE, TransactItems=items)
+            except Unavailable as exc:
+                reasons = _cancellation_reasons(exc)
+                if "ConditionalCheckFailed" in reasons:
+                    raise ConditionNotMet from None
+                if "TransactionConflict" not in reasons or attempt == _TRANSACTION_ATTEMPTS:
+                    raise
+                await asyncio.sleep(_TRANSACTION_PAUSE_S * 2 ** (attempt - 1))
+            else:
+                return
+
+    async def due(self, now: float, size: int) -> list[tuple[str, float]]:
+        """Ids of items that have unrecorded events or whose purge is due, each with its `work_at`, the earliest first."""
+        reply = await self._call(
+            self._client.query,
+            IndexName=WORK_INDEX,
+            KeyConditionExpression="#work = :work AND work_at <= :now",
+            ExpressionAttributeNames={"#work": "work"},
+            ExpressionAttributeValues={":work": {"S": _WORK}, ":now": _write(now)},
+            Limit=size,
+        )
+        return [(item["id"]["S"], float(item["work_at"]["N"])) for item in reply["Items"]]
+
+    async def postpone(self, item_id: str, work_at: float, next_at: float, *, due_since: float) -> None:
+        """Set the time of the next attempt after background work failed, and remember since when it is due.
+
+        Does nothing if an event was stored since `work_at` was read: the item stays due.
+        """
+        try:
+            await self._call(
+                self._client.update_item,
+                Key=_key(item_id),
+                UpdateExpression="SET work_at = :next, due_since = :since",
+                ConditionExpression="work_at = :seen",
+                ExpressionAttributeValues={":next": _write(next_at), ":since": _write(due_since), ":seen": _write(work_at)},
+            )
+        except ConditionNotMet:
+            return
+
+    async def due_since(self, item_id: str) -> float | None:
+        """Time since which background work that failed before is due; None if it has not failed."""
+        reply = await self._call(self._client.get_item, Key=_key(item_id), ConsistentRead=True, ProjectionExpression="due_since")
+        value = reply.get("Item", {}).get("due_since")
+        return None if value is None else float(_read(value))
+
+    async def with_events(self, item_id: str) -> tuple[Item, list[SharingEvent]] | None:
+        """An item and its events that are not in the audit trail yet, in their order."""
+        item = await self.get(item_id)
+        return None if item is None else (item, msgspec.convert(item.get("events", []), list[SharingEvent]))
+
+    async def settle(self, item_id: str, recorded: Sequence[SharingEvent], *, next_at: float | None) -> None:
+        """Remove events that are in the audit trail, and set the time at which the item is due again; None: never.
+
+        Does nothing if the events have changed in the meantime: the item stays due.
+        """
+        names, values = {"#work": "work"}, {":count": {"N": str(len(recorded))}}
+        condition = "size(events) = :count"
+        removes = ["due_since", *(f"events[{index}]" for index in range(len(recorded)))]
+        if recorded:
+            condition += " AND events[0].id = :first"
+            values[":first"] = {"S": recorded[0].id}
+        sets = []
+        if next_at is None:
+            removes += ["#work", "work_at"]
+        else:
+            sets, values = ["#work = :work", "work_at = :next"], {**values, ":work": {"S": _WORK}, ":next": _write(next_at)}
+        expression = (f"SET {', '.join(sets)} " if sets else "") + f"REMOVE {', '.join(removes)}"
+        try:
+            await self._call(
+                self._client.update_item,
+                Key=_key(item_id),
+                UpdateExpression=expression,
+                ConditionExpression=condition,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=values,
+            )
+        except ConditionNotMet:
+            return
+
+    async def take_attempt(self, counter: str, *, limit: int, window_s: float, now: float) -> float | None:
+        """Count an attempt. None, or the seconds after which the next attempt is allowed.
+
+        The window begins with its first attempt. The count is exact also for concurrent attempts.
+        """
+        key = _key(f"counter:{counter}")
+        for _ in range(5):
+            try:
+                await self._call(
+                    self._client.update_item,
+                    Key=key,
+                    UpdateExpression="ADD attempts :one",
+                    ConditionExpression="ends_at > :now AND attempts < :limit",
+                    ExpressionAttributeValues={":one": {"N": "1"}, ":now": _write(now), ":limit": {"N": str(limit)}},
+                )
+                return None
+            except ConditionNotMet:
+                pass
+            reply = await self._call(self._client.get_item, Key=key, ConsistentRead=True)
+            stored = {name: _read(value) for name, value in reply.get("Item", {}).items()}
+            ends_at = float(stored.get("ends_at", 0))
+            if ends_at > now:
+                if stored["attempts"] >= limit:
+                    return ends_at - now
+                continue  # another process began the window in the meantime
+            try:
+                await self._call(
+                    self._client.update_item,
+                    Key=key,
+                    UpdateExpression="SET attempts = :one, ends_at = :ends, delete_at = :delete",
+                    ConditionExpression="attribute_not_exists(id) OR ends_at <= :now",
+                    ExpressionAttributeValues={
+                        ":one": {"N": "1"},
+                        ":now": _write(now),
+                        ":ends": _write(now + window_s),
+                        ":delete": {"N": str(int(now + window_s) + 3600)},
+                    },
+                )
+                return None
+            except ConditionNotMet:
+                continue
+        raise Unavailable("Too many concurrent attempts. Try again.")
+
+    async def return_attempt(self, counter: str) -> None:
+        """Take back an attempt that was not a failure."""
+        try:
+            await self._call(
+                self._client.update_item,
+                Key=_key(f"counter:{counter}"),
+                UpdateExpression="ADD attempts :minus",
+                ConditionExpression="attempts > :zero",
+                ExpressionAttributeValues={":minus": {"N": "-1"}, ":zero": {"N": "0"}},
+            )
+        except ConditionNotMet:
+            return
+
+    async def _call(self, operation: Any, **arguments: Any) -> dict[str, Any]:
+        """Raises ConditionNotMet, Unavailable. Runs in a thread, because boto3 blocks."""
+        try:
+            return await call(operation, _SERVICE, TableName=self._table, **arguments)
+        except Unavailable as exc:
+            if isinstance(exc.__cause__, self._client.exceptions.ConditionalCheckFailedException):
+                raise ConditionNotMet(_read_item(exc.__cause__.response.get("Item"))) from None
+            raise
+
+
+def put_of(item: Item, event: SharingEvent) -> Write:
+    """Parameters that create an item with its first event, if the id does not exist."""
+    attributes = {**item, "events": [builtins(event)], "work": _WORK, "work_at": event.at}
+    return {
+        "Item": {name: _write(value) for name, value in attributes.items()},
+        "ConditionExpression": "attribute_not_exists(id)",
+    }
+
+
+def update_of(
+    item_id: str,
+    *,
+    sets: Sequence[str],
+    condition: str,
+    names: Mapping[str, str],
+    values: Mapping[str, Any],
+    event: SharingEvent,
+) -> Write:
+    """Parameters that change an existing item under a condition and append an event."""
+    appended = ("events = list_append(if_not_exists(events, :no_events), :event)", "work_at = :work_at", "#work = :work")
+    values = {**values, ":no_events": [], ":event": [builtins(event)], ":work_at": event.at, ":work": _WORK}
+    return {
+        "Key": _key(item_id),
+        "UpdateExpression": f"SET {', '.join((*sets, *appended))}",
+        "ConditionExpression": f"attribute_exists(id) AND {condition}",
+        "ExpressionAttributeNames": {**names, "#work": "work"},
+        "ExpressionAttributeValues": {name: _write(value) for name, value in values.items()},
+    }
+
+
+def builtins(model: Any) -> Any:
+    """A model as the values of an item."""
+    return msgspec.to_builtins(model, builtin_types=(bytes,))
+
+
+def _cancellation_reasons(error: Unavailable) -> set[str]:
+    """Codes of the reasons for which DynamoDB cancelled a transaction; empty if it did not."""
+    cause = error.__cause__
+    if not isinstance(cause, Exception) or error_code(cause) != "TransactionCanceledException":
+        return set()
+    response: dict[str, Any] = getattr(cause, "response", {})
+    return {str(reason.get("Code", "")) for reason in response.get("CancellationReasons", ())}
+
+
+def _key(item_id: str) -> dict[str, Any]:
+    return {"id": {"S": item_id}}
+
+
+def _read_item(attributes: Mapping[str, Any] | None) -> Item | None:
+    return {name: _read(value) for name, value in attributes.items()} if attributes else None
+
+
+def _write(value: Any) -> dict[str, Any]:
+    """A value in DynamoDB's JSON. Times have microseconds."""
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, float):
+        return {"N": f"{value:.6f}"}
+    if isinstance(value, int):
+        return {"N": str(value)}
+    if isinstance(value, str):
+        return {"S": str(value)}
+    if isinstance(value, bytes):
+        return {"B": value}
+    if isinstance(value, Mapping):
+        return {"M": {name: _write(item) for name, item in value.items()}}
+    return {"L": [_write(item) for item in value]}
+
+
+def _read(value: Mapping[str, Any]) -> Any:
+    (kind, content), *_ = value.items()
+    if kind == "N":
+        return float(content) if "." in content else int(content)
+    if kind == "M":
+        return {name: _read(item) for name, item in content.items()}
+    if kind == "L":
+        return [_read(item) for item in content]
+    if kind == "NULL":
+        return None
+    return content
