@@ -1,7 +1,7 @@
 """Errors of the runtime: one tree, with code, status, title and whether the request can be retried.
 
 Outcomes of a verification (expired, rate limited, ...) are values (`verification.models.Code`) and not raised.
-`public` is sent to the caller. `detail` is only logged. Neither contains a token, key or secret.
+`public` is sent to the caller: sentences. `detail` is only logged. Neither contains a token, key or secret.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class GatehouseError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, public: str = "", *, detail: str = "", errors: tuple[Problem, ...] = (), retry_after_s: int = 1) -> None:
-        super().__init__(public or self.title)
-        self.public = public or self.title
+        self.public = public or f"{self.title}."
+        super().__init__(self.public)
         self.detail = detail
         self.errors = errors
         self.retry_after_s = retry_after_s

@@ -18,7 +18,7 @@ from gatehouse.console import dependencies as console_dependencies
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.crypto.token import Pepper
 from gatehouse.db.pool import DatabaseProbe, Pool
-from gatehouse.http import asgi
+from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.idempotency import IdempotencyStore
 from gatehouse.identity.repository import SessionRepository
 from gatehouse.identity.service import SessionRules, Sessions
@@ -86,7 +86,7 @@ def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_d
         default_limit=RateLimit(name="requests", quota=600, window_s=60, burst=600),
         staleness_s=1.0,
         body_max_bytes=65_536,
-        addresses=asgi.ClientAddresses(()),
+        addresses=ClientAddresses(()),
         probes=(DatabaseProbe(pool),),
         observer=Observer("console", "info", "test", Stream(log)),
         random_bytes=secrets.token_bytes,

@@ -87,7 +87,7 @@ class Files:
             return await self._listing(path, MAX_DEPTH)
         if request.scope["path"].endswith("/"):
             file.close()
-            raise NotFound("This is a file. Remove the slash at the end of the URL")
+            raise NotFound("This is a file. Remove the slash at the end of the URL.")
         return FileResponse(file, request)
 
     async def _listing(self, path: tuple[str, ...], depth: int) -> Response:
@@ -107,7 +107,7 @@ class Files:
         values = request.headers.getlist("authorization")
         scheme, _, secret = (values[0] if len(values) == 1 else "").partition(" ")
         if scheme.lower() != "bearer" or not self.secrets.matches(secret.strip()):
-            raise Unauthorized("Only the gateway can use this Core")
+            raise Unauthorized("Only the gateway can use this Core.")
 
 
 def create(directory: Directory, secrets: GatewaySecrets) -> ASGIApp:
@@ -130,7 +130,7 @@ def _raw_path(request: Request) -> bytes:
     raw: bytes = request.scope["raw_path"].partition(b"?")[0]
     if not raw.startswith(_PREFIX):
         raise BadRequest(
-            "The path is invalid", errors=(Problem("path", "has a percent-encoded prefix", "begin the path with /files/"),)
+            "The path is invalid.", errors=(Problem("path", "has a percent-encoded prefix", "begin the path with /files/"),)
         )
     return raw.removeprefix(_PREFIX)
 
@@ -149,16 +149,16 @@ def _entry(entry: Entry) -> dict[str, str | int]:
 
 
 def _bad_query(location: str, message: str) -> BadRequest:
-    return BadRequest("The query is invalid", errors=(Problem(location, message, "GET /files?path=docs&depth=2"),))
+    return BadRequest("The query is invalid.", errors=(Problem(location, message, "GET /files?path=docs&depth=2"),))
 
 
 async def _on_error(request: Request, exc: Exception) -> Response:
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    error = GatehouseError("Internal error of the Core")
+    error = GatehouseError("Internal error of the Core.")
     if isinstance(exc, GatehouseError):
         error = exc
     elif isinstance(exc, HTTPException):
-        error = MethodNotAllowed("Use GET or HEAD") if exc.status_code == 405 else NotFound()
+        error = MethodNotAllowed("Use GET or HEAD.") if exc.status_code == 405 else NotFound()
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = "GET, HEAD"
     elif isinstance(error, Unauthorized):

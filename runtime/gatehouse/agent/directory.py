@@ -101,7 +101,7 @@ class Directory:
         status = os.fstat(fd)
         if (status.st_dev, status.st_ino) != (entry.st_dev, entry.st_ino) or not stat.S_ISREG(status.st_mode):
             os.close(fd)
-            raise NotFound("The file was replaced while it was opened")
+            raise NotFound("The file was replaced while it was opened.")
         return OpenFile(fd, status.st_size, status.st_mtime_ns, status.st_ino, name)
 
     def listing(self, names: tuple[str, ...], *, max_depth: int, max_entries: int) -> Listing:
@@ -144,14 +144,14 @@ class Directory:
         try:
             fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as exc:
-            raise NotFound("The served directory is not available", detail=type(exc).__name__) from exc
+            raise NotFound("The served directory is not available.", detail=type(exc).__name__) from exc
         try:
             for name in names:
                 stored_name, entry = _stat(fd, name)
                 if stat.S_ISLNK(entry.st_mode):
                     raise _not_regular(entry.st_mode)
                 if not stat.S_ISDIR(entry.st_mode):
-                    raise NotFound("The file does not exist")
+                    raise NotFound("The file does not exist.")
                 child = _open(stored_name, _DIRECTORY_FLAGS, fd)
                 os.close(fd)
                 fd = child
@@ -163,7 +163,7 @@ class Directory:
 def _stat(fd: int, name: str) -> tuple[str, os.stat_result]:
     """The stored name and its status, without following links. Matches names in any Unicode normalization form."""
     if name.startswith("."):
-        raise NotFound("The file does not exist")
+        raise NotFound("The file does not exist.")
     for stored_name in _normalization_forms(fd, name):
         try:
             return stored_name, os.stat(stored_name, dir_fd=fd, follow_symlinks=False)
@@ -171,7 +171,7 @@ def _stat(fd: int, name: str) -> tuple[str, os.stat_result]:
             continue
         except OSError as exc:
             raise _inaccessible(exc) from exc
-    raise NotFound("The file does not exist")
+    raise NotFound("The file does not exist.")
 
 
 def _normalization_forms(fd: int, name: str) -> Iterator[str]:
@@ -191,7 +191,7 @@ def _open(name: str, flags: int, fd: int) -> int:
     try:
         return os.open(name, flags, dir_fd=fd)
     except FileNotFoundError as exc:
-        raise NotFound("The file does not exist") from exc
+        raise NotFound("The file does not exist.") from exc
     except OSError as exc:
         raise _inaccessible(exc) from exc
 
@@ -240,11 +240,11 @@ def _is_text(name: str) -> bool:
 
 def _not_regular(mode: int) -> NotServed:
     kind = "a symbolic link" if stat.S_ISLNK(mode) else "a device, FIFO or socket"
-    return NotServed(f"This is {kind}. Only regular files are served")
+    return NotServed(f"This is {kind}. Only regular files are served.")
 
 
 def _inaccessible(exc: OSError) -> NotServed:
-    return NotServed("The file cannot be read", detail=type(exc).__name__)
+    return NotServed("The file cannot be read.", detail=type(exc).__name__)
 
 
 def decode_path(raw_path: bytes) -> tuple[str, ...]:
@@ -288,4 +288,4 @@ def _checked(names: list[str]) -> tuple[str, ...]:
 
 
 def _invalid(message: str, fix: str) -> BadRequest:
-    return BadRequest("The path is invalid", errors=(Problem("path", message, fix),))
+    return BadRequest("The path is invalid.", errors=(Problem("path", message, fix),))

@@ -19,7 +19,7 @@ from gatehouse.agent.app import GatewaySecrets, create
 from gatehouse.agent.directory import Directory
 from gatehouse.client.http import backoff_s, problem
 from gatehouse.errors import Conflict, Forbidden, GatehouseError, SettingsError, Unauthorized, Unavailable
-from gatehouse.http.asgi import ClientAddresses
+from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.protocol import Connections
 from gatehouse.http.server import Server, listen
 from gatehouse.settings import ConnectionSettings
@@ -119,7 +119,7 @@ class Lease:
                 failures += 1
                 jitter = random.random()  # noqa: S311 - needs no cryptographic randomness
                 wait_s = backoff_s(failures, jitter, wait_s=WAIT_S, wait_s_max=WAIT_S_MAX)
-                self.print_line(f"{exc.public}; retrying in {wait_s:.0f} s")
+                self.print_line(f"{exc.public.removesuffix('.')}; retrying in {wait_s:.0f} s")
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), wait_s)
         await self._release()
@@ -153,7 +153,7 @@ class Lease:
             await self._send("DELETE", params={"lease_id": self._lease.lease_id})
             self.print_line(f"released the lease: the gateway no longer forwards to {self.registration.name}")
         except GatehouseError as exc:
-            self.print_line(f"could not release the lease ({exc.public}); it expires")
+            self.print_line(f"could not release the lease ({exc.public.removesuffix('.')}); it expires")
 
     async def _put(self, url: str, current: _Lease | None) -> _Lease:
         """Renews the current lease; without one, registers."""
@@ -179,7 +179,9 @@ class Lease:
 
 def _error(reply: httpx.Response) -> GatehouseError:
     error = problem(reply, "gateway")
-    text = "".join([error.public, *(f": {entry.location} {entry.message}; {entry.fix}" for entry in error.errors[:1])])
+    text = error.public
+    for entry in error.errors[:1]:
+        text = f"{text.removesuffix('.')}: {entry.location} {entry.message}; {entry.fix}"
     if reply.status_code == 401:
         return Unauthorized(f"the gateway denied the token: {text}")
     if reply.status_code == 409:

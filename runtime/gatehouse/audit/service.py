@@ -17,7 +17,8 @@ from gatehouse.audit.schemas import CheckpointView, checkpoint_of, checkpoint_vi
 from gatehouse.aws import object_storage
 from gatehouse.clock import Clock
 from gatehouse.errors import Conflict, NotFound, Unavailable
-from gatehouse.http.asgi import RequestId, network_of
+from gatehouse.http.asgi import RequestId
+from gatehouse.http.client_address import network_of
 from gatehouse.identity.models import Actor
 
 WINDOW_S = 60
@@ -95,7 +96,7 @@ class CheckpointArchive:
         except Conflict:
             return
         except NotFound as exc:
-            raise Unavailable("The checkpoint archive is not available", detail=exc.public) from exc
+            raise Unavailable("The checkpoint archive is not available.", detail=exc.public) from exc
 
     async def all(self) -> tuple[Checkpoint, ...]:
         """Checkpoints in the order of the rows. Raises Unavailable."""
@@ -110,7 +111,7 @@ def _parse(text: bytes) -> Checkpoint:
     try:
         return checkpoint_of(msgspec.json.decode(text, type=CheckpointView))
     except (msgspec.DecodeError, ValueError) as exc:
-        raise Unavailable("A checkpoint cannot be read: it was modified", detail=type(exc).__name__) from exc
+        raise Unavailable("A checkpoint cannot be read: it was modified.", detail=type(exc).__name__) from exc
 
 
 @dataclass(slots=True, eq=False)

@@ -44,4 +44,4 @@ async def call(operation: Callable[..., _Result], service: str, **arguments: Any
     try:
         return await asyncio.to_thread(operation, **arguments)
     except AWS_ERRORS as exc:
-        raise Unavailable(f"{service} is not available", detail=f"{service} {error_detail(exc)}") from exc
+        raise Unavailable(f"{service} is not available.", detail=f"{service} {error_detail(exc)}") from exc

@@ -20,7 +20,11 @@ USAGE = 2
 def fail(error: GatehouseError) -> NoReturn:
     """Prints the public text of an error and exits: with 2 for a usage error, with 1 otherwise."""
     problems = [f"{problem.location}: {problem.message}{f' ({problem.fix})' if problem.fix else ''}" for problem in error.errors]
-    text = error.public if isinstance(error, SettingsError) or not problems else f"{error.public}: {'; '.join(problems)}"
+    text = (
+        error.public
+        if isinstance(error, SettingsError) or not problems
+        else f"{error.public.removesuffix('.')}: {'; '.join(problems)}"
+    )
     stop(text, code=USAGE if isinstance(error, BadRequest | SettingsError) else FAILED)
 
 

@@ -145,7 +145,7 @@ class Client:
         """Sends a POST with an Idempotency-Key, by default a random one, which takes effect once."""
         value = key if key is not None else str(uuid.uuid4())
         if not value or len(value) > 255 or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
-            raise BadRequest("An idempotency key must be 1 to 255 printable ASCII characters without quotes and backslashes")
+            raise BadRequest("An idempotency key must be 1 to 255 printable ASCII characters without quotes and backslashes.")
         headers = {**arguments.pop("headers", {}), IDEMPOTENCY_KEY: f'"{value}"'}
         return self._send("POST", path, retryable=True, headers=headers, **arguments)
 

@@ -22,6 +22,7 @@ from gatehouse.crypto.token import Pepper, read_pepper
 from gatehouse.db.pool import DatabaseProbe, Pool, pool_of
 from gatehouse.errors import SettingsError
 from gatehouse.http import asgi
+from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.idempotency import IdempotencyStore
 from gatehouse.identity.models import Role
 from gatehouse.identity.oidc import Issuer, OidcIdentityProvider
@@ -108,7 +109,7 @@ class Composition:
             default_limit=settings.default_limit,
             staleness_s=settings.max_staleness_ms / 1000,
             body_max_bytes=settings.body_max_bytes,
-            addresses=asgi.ClientAddresses(settings.trusted_proxies),
+            addresses=ClientAddresses(settings.trusted_proxies),
             probes=[DatabaseProbe(self.pool)],
             observer=self.observer,
             random_bytes=secrets.token_bytes,

@@ -15,7 +15,8 @@ from gatehouse.clock import Clock
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.crypto.token import Pepper
 from gatehouse.http import asgi
-from gatehouse.http.asgi import ClientAddresses, Network, RequestId
+from gatehouse.http.asgi import RequestId
+from gatehouse.http.client_address import ClientAddresses, Network
 from gatehouse.http.health import Probes
 from gatehouse.http.idempotency import IdempotencyStore
 from gatehouse.identity.models import Actor, Role, Session

@@ -73,7 +73,7 @@ class CoreRegistry:
         """Registers the Core under a new lease. Raises Conflict if another key has a live lease on the name."""
         registered = await self._write(event, _REGISTER, *LEASE.values(record).values(), to_datetime(now))
         if registered is None:
-            raise Conflict(f"Another key has a live lease on the name {record.name}; choose another name or wait until it ends")
+            raise Conflict(f"Another key has a live lease on the name {record.name}; choose another name or wait until it ends.")
         return registered
 
     async def renew(self, record: CoreRecord, *, event: AuditEvent | None) -> CoreRecord | None:

@@ -38,7 +38,7 @@ async def end_core(request: Request, name: str) -> None:
     at = request.dependencies.clock.now()
     event = request.actor.event(AuditAction.CORE_DRAIN, target_id=name, at=at, details={})
     if CORE_NAME.fullmatch(name) is None or not await request.dependencies.cores.end(CoreName(name), event):
-        raise NotFound("No Core is registered under this name")
+        raise NotFound("No Core is registered under this name.")
 
 
 _core = partial(Endpoint, tag="cores")

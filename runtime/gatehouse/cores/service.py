@@ -57,7 +57,7 @@ class RegistrationService:
         secret = core_secret(self.pepper, stored)
         if secret is None:
             raise Unavailable(
-                "The secret of the Core cannot be derived at the moment", detail="pepper generation is not available"
+                "The secret of the Core cannot be derived at the moment.", detail="pepper generation is not available"
             )
         return _lease(stored, lease_s, secret)
 
@@ -139,4 +139,4 @@ def _bad_url(message: str) -> BadRequest:
 
 
 def _lost(name: str) -> Conflict:
-    return Conflict(f"The lease on the name {name} is no longer valid; register again")
+    return Conflict(f"The lease on the name {name} is no longer valid; register again.")

@@ -95,7 +95,7 @@ class UpstreamClients:
             sent = builder.build_streamed()
         except (BuilderError, ValueError) as exc:
             # Not an error of the Core, so it must not count as a failure of the circuit breaker.
-            raise BadRequest("The request cannot be forwarded", detail=type(exc).__name__) from exc
+            raise BadRequest("The request cannot be forwarded.", detail=type(exc).__name__) from exc
         async with AsyncExitStack() as stack:
             try:
                 response = await stack.enter_async_context(sent)

@@ -207,7 +207,7 @@ class Pool:
             finally:
                 await pool.release(connection)
         except DRIVER_ERRORS as exc:
-            raise Unavailable("The database is not available", detail=type(exc).__name__) from exc
+            raise Unavailable("The database is not available.", detail=type(exc).__name__) from exc
 
     @asynccontextmanager
     async def transaction(

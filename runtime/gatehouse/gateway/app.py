@@ -24,6 +24,7 @@ from gatehouse.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool
 from gatehouse.gateway.asgi import Dependencies, KeyRequests
 from gatehouse.gateway.routes import create
 from gatehouse.http import asgi
+from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.health import LifespanApp, Probe
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import SelfRevocationService
@@ -105,7 +106,7 @@ class _Gateway:
                 circuit_breakers=circuit_breakers,
                 pepper=self.pepper,
                 clock=self.clock,
-                addresses=asgi.ClientAddresses(settings.trusted_proxies),
+                addresses=ClientAddresses(settings.trusted_proxies),
                 usage=usage,
                 observer=self.observer,
                 required_probes=required,

@@ -20,6 +20,7 @@ from gatehouse.crypto.token import Pepper
 from gatehouse.errors import GatehouseError, MethodNotAllowed, NotFound, TooManyRequests
 from gatehouse.http import asgi
 from gatehouse.http.asgi import RequestId
+from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.health import Probes
 from gatehouse.keys.service import SelfRevocationService
 from gatehouse.observability import Observer
@@ -42,7 +43,7 @@ class KeyRequests(asgi.Uses):
         """Counts a request while the context lasts. Raises TooManyRequests."""
         try:
             if self.add(subject) > self._requests_max:
-                raise TooManyRequests(f"The API key has {self._requests_max} requests in progress")
+                raise TooManyRequests(f"The API key has {self._requests_max} requests in progress.")
             yield
         finally:
             self.remove(subject)
@@ -67,7 +68,7 @@ class Dependencies:
     circuit_breakers: CircuitBreakers
     pepper: Pepper
     clock: Clock
-    addresses: asgi.ClientAddresses
+    addresses: ClientAddresses
     usage: UsageCounter
     observer: Observer
     required_probes: Probes
@@ -255,7 +256,7 @@ class GatewayApp:
         elif context.method == "OPTIONS":
             await context.reply(204, headers=[(b"allow", route.allow.encode())])
         else:
-            error = MethodNotAllowed(f"Allowed methods: {route.allow}")
+            error = MethodNotAllowed(f"Allowed methods: {route.allow}.")
             await context.fail(error, headers=[(b"allow", route.allow.encode())])
 
     def _log(self, context: RequestContext, seconds: float) -> None:

@@ -99,4 +99,4 @@ def challenge(*, invalid: bool) -> list[Header]:
 
 
 def _ambiguous(message: str) -> BadRequest:
-    return BadRequest(f"The API key {message}", errors=(Problem(location="headers.authorization", message=message, fix=_FIX),))
+    return BadRequest(f"The API key {message}.", errors=(Problem(location="headers.authorization", message=message, fix=_FIX),))

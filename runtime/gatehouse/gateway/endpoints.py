@@ -113,7 +113,7 @@ async def revoke_self(context: RequestContext) -> None:
         request.token, request.reason, request_id=context.request_id, source_address=context.client
     )
     if revoked is None:
-        error = Unauthorized("The token does not belong to an active or disabled key")
+        error = Unauthorized("The token does not belong to an active or disabled key.")
         await context.fail(error, headers=challenge(invalid=True))
         return
     context.key_id, effective = revoked

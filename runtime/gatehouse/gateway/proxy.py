@@ -89,7 +89,7 @@ def _find_core(dependencies: Dependencies, name: str) -> tuple[CoreRecord, str]:
     """The Core and its secret. Raises NotFound, CoreNotRegistered."""
     core = dependencies.cores.find(name) if CORE_NAME.fullmatch(name) else None
     if core is None or core.environment is not dependencies.verification.environment:
-        raise NotFound("No Core has this name")
+        raise NotFound("No Core has this name.")
     secret = core_secret(dependencies.pepper, core)
     if core.draining or core.expires_at <= dependencies.clock.now() or secret is None:
         raise CoreNotRegistered
@@ -292,7 +292,7 @@ def _checked_path(context: RequestContext) -> CorePath:
     if context.method in _REJECTED_METHODS:
         raise MethodNotAllowed
     if context.values(b"upgrade"):
-        raise UpgradeUnsupported("The gateway does not forward WebSocket and other upgrades; use plain HTTP")
+        raise UpgradeUnsupported("The gateway does not forward WebSocket and other upgrades; use plain HTTP.")
     path = core_path(context.raw_path)
     query: bytes = context.scope["query_string"]
     problem = path if isinstance(path, str) else forwarding.ambiguity(context.fields)
@@ -313,7 +313,7 @@ async def _framed_body(context: RequestContext) -> FramedBody:
     if not length:
         return (_chunks(context), []) if context.values(b"transfer-encoding") else (None, [])
     if not length[0].isdigit():
-        raise BadRequest("The header content-length is not a number")
+        raise BadRequest("The header content-length is not a number.")
     size = int(length[0])
     if size > INLINE_BYTES_MAX:
         return _chunks(context), [("content-length", str(size))]

@@ -1,8 +1,7 @@
-"""ASGI functions of all services: types, request IDs, responses, problem documents, request bodies, client addresses."""
+"""ASGI functions of all services: types, request IDs, responses, problem documents, request bodies."""
 
 from __future__ import annotations
 
-import ipaddress
 import random
 import time
 from collections import Counter
@@ -20,7 +19,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 JSON = b"application/json"
 PROBLEM_JSON = b"application/problem+json"
 
@@ -95,7 +93,7 @@ async def reply(
 async def read_body(receive: Receive, bytes_max: int, declared: str = "") -> bytes:
     """Read the request body. `declared`: its Content-Length. Raises BodyTooLarge, and ClientGone if the client disconnects."""
     if declared.isdecimal() and int(declared[:20]) > bytes_max:
-        raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes")
+        raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -105,7 +103,7 @@ async def read_body(receive: Receive, bytes_max: int, declared: str = "") -> byt
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > bytes_max:
-            raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes")
+            raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
         if not message.get("more_body", False):
             return chunk if not chunks else b"".join((*chunks, chunk))
         chunks.append(chunk)
@@ -130,7 +128,7 @@ def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
 
 
 def _media_type(message: str, fix: str) -> UnsupportedMediaType:
-    return UnsupportedMediaType("The request cannot be read", errors=(Problem("header.content-type", message, fix),))
+    return UnsupportedMediaType("The request cannot be read.", errors=(Problem("header.content-type", message, fix),))
 
 
 class Uses(Counter[str]):
@@ -149,54 +147,3 @@ class Uses(Counter[str]):
 
 class ClientGone(Exception):
     """The client disconnected before the request was complete."""
-
-
-class ClientAddresses:
-    """Client addresses behind trusted proxies, from X-Forwarded-For.
-
-    Each proxy appends the address of its peer. The client is therefore the last address that is not a trusted proxy; the client
-    can forge all addresses before it. Source: RFC 7239, section 8.1.
-    """
-
-    def __init__(self, trusted: Sequence[Network]) -> None:
-        self._trusted = tuple(trusted)
-        self._known: dict[str, bool] = {}
-
-    def trusts(self, address: str) -> bool:
-        known = self._known.get(address)
-        if known is None:
-            known = self._check(address)
-            if len(self._known) < 10_000:
-                self._known[address] = known
-        return known
-
-    def client(self, peer: str, forwarded_for: Iterable[str]) -> str:
-        """`forwarded_for`: values of all X-Forwarded-For headers, in order."""
-        if not self._trusted or not self.trusts(peer):
-            return peer
-        hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
-        for hop in reversed(hops):
-            try:
-                peer = str(ipaddress.ip_address(hop))
-            except ValueError:
-                return peer  # not an IP address: ignore it and all addresses before it
-            if not self.trusts(peer):
-                return peer
-        return peer
-
-    def _check(self, address: str) -> bool:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed.version == network.version and parsed in network for network in self._trusted)
-
-
-def network_of(address: str, *, v4: int = 32, v6: int = 64) -> str:
-    """The network of an address with these prefix lengths; the address itself for /32. `unknown` if it is not an IP address."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    length = v4 if parsed.version == 4 else v6
-    return str(parsed) if length == 32 else str(ipaddress.ip_network((parsed, length), strict=False))

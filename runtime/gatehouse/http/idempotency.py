@@ -182,7 +182,7 @@ class IdempotencyGuard:
         plain = unseal(sealed, purpose, self.pepper, generation)
         if plain is None:
             raise Unavailable(
-                "The stored response is not available at the moment",
+                "The stored response is not available at the moment.",
                 detail="pepper generation of a stored response not available",
             )
         return msgspec.structs.replace(msgspec.msgpack.decode(plain, type=StoredResponse), replayed=True)

@@ -29,6 +29,7 @@ from gatehouse.errors import (
     Unavailable,
 )
 from gatehouse.http import asgi
+from gatehouse.http.client_address import ClientAddresses
 from gatehouse.settings import BYTES_PER_S_MIN, ConnectionSettings
 
 #: After an error response, the rest of the request is read and discarded up to this time and size. Closing at once would reset
@@ -49,7 +50,7 @@ class Connections:
     def __init__(
         self,
         settings: ConnectionSettings,
-        addresses: asgi.ClientAddresses,
+        addresses: ClientAddresses,
         on_reject: Callable[[GatehouseError, str], None] = lambda error, address: None,
     ) -> None:
         """on_reject: called with the error and the address of a client whose request never reached the application."""
@@ -67,9 +68,9 @@ class Connections:
         self.total += 1
         connections = self._by_address.add(address)
         if self.total > self.settings.connections_max:
-            raise Unavailable("The server has reached its limit of connections")
+            raise Unavailable("The server has reached its limit of connections.")
         if connections > self.settings.address_connections_max and not self.addresses.trusts(address):
-            raise TooManyRequests("This address has reached its limit of connections")
+            raise TooManyRequests("This address has reached its limit of connections.")
 
     def close(self, address: str) -> None:
         self.total -= 1
@@ -78,7 +79,7 @@ class Connections:
     def open_body(self, address: str) -> None:
         """Counts an unfinished body. Raises TooManyRequests if it exceeds the bound; it must be removed even then."""
         if self.bodies.add(address) > self.settings.address_bodies_max:
-            raise TooManyRequests("This address is sending too many request bodies at the same time")
+            raise TooManyRequests("This address is sending too many request bodies at the same time.")
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -157,7 +158,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False  # the application rejects upgrades; the bytes that follow are not HTTP
         except httptools.HttpParserError as exc:
             cause = exc.__context__
-            self._reject(cause if isinstance(cause, GatehouseError) else BadRequest("The request is not valid HTTP/1.1"))
+            self._reject(cause if isinstance(cause, GatehouseError) else BadRequest("The request is not valid HTTP/1.1."))
         else:
             self._set_deadline()
 
@@ -192,14 +193,14 @@ class HttpProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self.url += url
         if len(self.url) > _TARGET_BYTES_MAX:
-            raise TargetTooLong(f"The request target is longer than {_TARGET_BYTES_MAX} bytes")
+            raise TargetTooLong(f"The request target is longer than {_TARGET_BYTES_MAX} bytes.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value)
         self._fields += 1
         if self._head_bytes > _HEAD_BYTES_MAX or self._fields > _HEADERS_MAX:
             bounds = f"{_HEADERS_MAX} headers or {_HEAD_BYTES_MAX} bytes"
-            raise HeadersTooLarge(f"The request has more than {bounds} of headers")
+            raise HeadersTooLarge(f"The request has more than {bounds} of headers.")
         if self._in_head:  # trailers are discarded
             super().on_header(name, value)
 
@@ -209,11 +210,11 @@ class HttpProtocol(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         version = self.parser.get_http_version()
         if hosts > 1 or (hosts == 0 and version == "1.1"):
-            raise BadRequest("The request needs exactly one Host header")
+            raise BadRequest("The request needs exactly one Host header.")
         if b"#" in self.url or not self.url.isascii():
-            raise BadRequest("The request target contains a # or a byte that is not ASCII; percent-encode it")
+            raise BadRequest("The request target contains a # or a byte that is not ASCII; percent-encode it.")
         if version not in ("1.0", "1.1"):
-            raise BadRequest("Use HTTP/1.1")
+            raise BadRequest("Use HTTP/1.1.")
         super().on_headers_complete()
         self._in_body = True
 
@@ -223,7 +224,7 @@ class HttpProtocol(HttpToolsProtocol):
             # The client is still being served.
             self._timer = self.loop.call_later(self._settings.request_timeout_s, self._head_timeout)
         elif self._in_head:
-            self._reject(RequestTimeout("The headers of the request were not received in time"))
+            self._reject(RequestTimeout("The headers of the request were not received in time."))
         else:
             self.transport.close()
 
@@ -260,7 +261,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._timer = self.loop.call_at(self._body_deadline, self._body_timeout)
             return
         self._timer = None
-        self._reject(RequestTimeout("The body of the request was not received in time"))
+        self._reject(RequestTimeout("The body of the request was not received in time."))
 
     # Response
 

@@ -22,7 +22,8 @@ import uvicorn
 import uvloop
 
 from gatehouse.errors import GatehouseError, SettingsError
-from gatehouse.http.asgi import App, ClientAddresses
+from gatehouse.http.asgi import App
+from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.protocol import Connections, HttpProtocol
 from gatehouse.settings import METRICS_FOLDER_VARIABLE, Settings
 

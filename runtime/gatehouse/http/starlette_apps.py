@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gatehouse.errors import GatehouseError
 from gatehouse.http import asgi
 from gatehouse.http.health import Probes, readiness
+from gatehouse.http.security_headers import security_headers
 from gatehouse.observability import METRICS_TYPE, Observer
 
 STYLE_PATH = "/style.css"
@@ -33,23 +34,6 @@ li { margin: .3rem 0; }
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
-#: Pages may load styles and images of their own origin only.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
-HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-
-#: Two years. Sent if the public URL uses https; RFC 6797, section 7.2 forbids the header over http.
-STRICT_TRANSPORT = "max-age=63072000; includeSubDomains"
 _CLIENT_GONE = 499
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -79,7 +63,7 @@ class RequestContextMiddleware:
     def __init__(self, app: ASGIApp, observer: Observer, *, https: bool) -> None:
         self._app = app
         self._observer = observer
-        self._headers = {**HEADERS, **({"Strict-Transport-Security": STRICT_TRANSPORT} if https else {})}
+        self._headers = security_headers(https=https)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

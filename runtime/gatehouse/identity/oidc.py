@@ -118,7 +118,9 @@ class OidcIdentityProvider:
                 self._tried_at = now
                 await self._fetch(now)
         if now - self._fetched_at >= STALE_S:
-            raise Unavailable("Sign-in with the identity provider is not available at the moment", detail="no keys of the issuer")
+            raise Unavailable(
+                "Sign-in with the identity provider is not available at the moment.", detail="no keys of the issuer"
+            )
         return self._find(key_id)
 
     def _find(self, key_id: str) -> _Key | None:

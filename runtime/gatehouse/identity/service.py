@@ -22,7 +22,7 @@ from gatehouse.audit.models import AuditAction
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import ID_CHARS, Pepper, base62
 from gatehouse.errors import Unavailable
-from gatehouse.http.asgi import network_of
+from gatehouse.http.client_address import network_of
 from gatehouse.identity.models import Actor, ActorType, Role, Session
 from gatehouse.identity.repository import SessionRepository
 
@@ -98,7 +98,7 @@ class Sessions:
         cookie = base64.urlsafe_b64encode(self.random_bytes(32)).rstrip(b"=").decode("ascii")
         digest = self.key.digest(_stored(cookie), self.key.current)
         if digest is None:
-            raise Unavailable("Sign-in is not available at the moment", detail="the current session key is not available")
+            raise Unavailable("Sign-in is not available at the moment.", detail="the current session key is not available")
         session = Session(
             id=base62(int.from_bytes(self.random_bytes(12), "big") % 62**ID_CHARS, ID_CHARS),
             actor_type=kind,

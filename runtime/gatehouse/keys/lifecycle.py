@@ -115,7 +115,7 @@ def patched(key: Key, patch: KeyFields) -> Key:
     if required is not None:
         if signing is None and required:
             problem = Problem("body.require_signature", "requires a signing key", "set one first: PUT /v1/keys/{id}/signing")
-            raise BadRequest("The key has no signing key", errors=(problem,))
+            raise BadRequest("The key has no signing key.", errors=(problem,))
         signing = signing and msgspec.structs.replace(signing, required=required)
     fields = {name: value for name, value in patch.items() if name not in {"scopes", "require_signature"}}
     changed = msgspec.structs.replace(key, **fields, own_scopes=own_scopes, signing=signing)
@@ -135,14 +135,14 @@ def state_change(key: Key, action: Action, state: KeyState, now: float, *, by: s
         return KeyChange(deleted, {"reason": reason, "state_before": key.state.value})
     if action is Action.RESTORE:
         if key.deleted_at is not None and now > key.deleted_at + RESTORE_WINDOW_S:
-            raise Conflict(f"The key was deleted more than {RESTORE_WINDOW_S // 86_400} days ago; create a new key")
+            raise Conflict(f"The key was deleted more than {RESTORE_WINDOW_S // 86_400} days ago; create a new key.")
         restored = replace(key, state=state, state_before=None, deleted_at=None, deleted_by=None)
         return KeyChange(restored, {"reason": reason, "state": state.value})
     if action is Action.END_GRACE_PERIOD:
         if key.successor_id is None:
-            raise Conflict("The key was not rotated, so it has no grace period; rotate or revoke it")
+            raise Conflict("The key was not rotated, so it has no grace period; rotate or revoke it.")
         if key.expires_at is not None and key.expires_at <= now:
-            raise Conflict("The grace period of the key has already ended")
+            raise Conflict("The grace period of the key has already ended.")
         return KeyChange(replace(key, expires_at=now), {"reason": reason, "successor_id": key.successor_id})
     return KeyChange(replace(key, state=state), {"reason": reason})
 
@@ -219,15 +219,15 @@ def check_rotated_expiry(key: Key, expires_at: float | None, now: float) -> None
     check_expiry(expires_at, now)
     if key.successor_id is not None and key.expires_at is not None and (expires_at is None or expires_at > key.expires_at):
         problem = Problem("body.expires_at", "is later than the end of the grace period", "let clients use the successor")
-        raise BadRequest("The lifetime of a rotated key cannot be extended", errors=(problem,))
+        raise BadRequest("The lifetime of a rotated key cannot be extended.", errors=(problem,))
 
 
 def check_rotatable(key: Key, now: float) -> None:
     """Raises Conflict if the key was rotated before or has expired."""
     if key.successor_id is not None:
-        raise Conflict(f"The key was rotated before; rotate its successor {key.successor_id}")
+        raise Conflict(f"The key was rotated before; rotate its successor {key.successor_id}.")
     if key.expires_at is not None and key.expires_at <= now:
-        raise Conflict("The key has expired; create a new one")
+        raise Conflict("The key has expired; create a new one.")
 
 
 def end_of_grace_period(key: Key, options: RotationOptions, now: float) -> float:
@@ -255,4 +255,4 @@ def successor(key: Key, options: RotationOptions, now: float, created_by: str) -
 
 
 def _bad_expiry(message: str, fix: str) -> BadRequest:
-    return BadRequest("This expiry is not allowed", errors=(Problem("body.expires_at", message, fix),))
+    return BadRequest("This expiry is not allowed.", errors=(Problem("body.expires_at", message, fix),))

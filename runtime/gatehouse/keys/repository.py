@@ -226,7 +226,7 @@ class KeyRepository:
             try:
                 await _insert(connection, key)
             except asyncpg.UniqueViolationError as exc:
-                raise Conflict("A key with this id already exists") from exc
+                raise Conflict("A key with this id already exists.") from exc
             await append(connection, event)
 
     async def get(self, key_id: KeyId) -> Key | None:

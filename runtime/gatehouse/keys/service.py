@@ -137,7 +137,7 @@ class KeyService:
             except Conflict:
                 continue
             return Created(token=token.text, key=key)
-        raise Unavailable("Keys cannot be created at the moment", detail="random key ids collide")
+        raise Unavailable("Keys cannot be created at the moment.", detail="random key ids collide")
 
     async def find_by_token(self, token: str) -> Key | None:
         """The key, in any state, whose possession the token proves. Raises Unavailable."""
@@ -158,7 +158,7 @@ class KeyService:
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             if version is not None and version != key.version:
-                raise PreconditionFailed(f"The key has changed and is at version {key.version}; read it again and retry")
+                raise PreconditionFailed(f"The key has changed and is at version {key.version}; read it again and retry.")
             if "expires_at" in patch:
                 lifecycle.check_rotated_expiry(key, patch["expires_at"], now)
             return KeyChange(lifecycle.patched(key, patch), lifecycle.patch_details(key, patch))
@@ -224,7 +224,7 @@ class KeyService:
         """
         if confirm != key_id:
             problem = Problem("body.confirm", "is not the id of this key", "repeat the id: a purge cannot be undone")
-            raise BadRequest("The purge is not confirmed", errors=(problem,))
+            raise BadRequest("The purge is not confirmed.", errors=(problem,))
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             details: Details = {"reason": reason, "family_id": key.subject, "generation": key.generation}
@@ -254,7 +254,7 @@ class KeyService:
                 sealed = seal(secret, SIGNING_SECRET, self.pepper, generation, self.random_bytes, context=key.subject)
                 if sealed is None:
                     detail = f"pepper generation {generation} is not available"
-                    raise Unavailable("Signing secrets cannot be created at the moment", detail=detail)
+                    raise Unavailable("Signing secrets cannot be created at the moment.", detail=detail)
                 signing = Signing(algorithm, sealed, generation, required)
             details: Details = {"changed": ["signing"], "algorithm": algorithm.value, "require_signature": required}
             return KeyChange(msgspec.structs.replace(key, signing=signing), {**details, "version": key.version})
@@ -267,9 +267,9 @@ class KeyService:
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             if key.signing is None:
-                raise Conflict("The key has no signing key")
+                raise Conflict("The key has no signing key.")
             if key.signing.required:
-                raise Conflict("The key requires signatures; send require_signature false with PATCH first")
+                raise Conflict("The key requires signatures; send require_signature false with PATCH first.")
             details: Details = {"changed": ["signing"], "algorithm": None, "version": key.version}
             return KeyChange(msgspec.structs.replace(key, signing=None), details)
 
@@ -317,7 +317,7 @@ class KeyService:
 
         written = await self.store.alter(key_id, update)
         if written is None:
-            raise NotFound("No key has this id")
+            raise NotFound("No key has this id.")
         key, change_seq = written
         return Changed(key, await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s))
 
@@ -341,7 +341,7 @@ class KeyService:
         )
         digest = None if token is None else self.pepper.digest(token.text, generation)
         if token is None or digest is None:
-            raise Unavailable("Keys cannot be created at the moment", detail=f"pepper generation {generation} is not available")
+            raise Unavailable("Keys cannot be created at the moment.", detail=f"pepper generation {generation} is not available")
         return token, digest
 
 

@@ -68,7 +68,7 @@ class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         message, fix = "is not a 32-byte Ed25519 public key", "send it as base64 or PEM"
         if self.public_key is not None:
             message, fix = "is only allowed with ed25519", "omit it: the secret of hmac-sha256 is generated and shown once"
-        raise BadRequest("The signing key cannot be set", errors=(Problem("body.public_key", message, fix),))
+        raise BadRequest("The signing key cannot be set.", errors=(Problem("body.public_key", message, fix),))
 
 
 class SigningKeySet(msgspec.Struct, frozen=True):

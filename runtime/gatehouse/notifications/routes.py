@@ -11,7 +11,7 @@ from gatehouse.console.dependencies import Request
 from gatehouse.cores.models import parse_origin, rejection
 from gatehouse.crypto.token import ID_CHARS, base62
 from gatehouse.errors import BadRequest, NotFound, Problem, Unavailable
-from gatehouse.http.asgi import Network
+from gatehouse.http.client_address import Network
 from gatehouse.http.endpoint import Endpoint, Links, StepUp
 from gatehouse.http.fields import Cursors, view_of
 from gatehouse.identity.models import AUDITORS, OPERATORS

@@ -205,6 +205,6 @@ class RedisProbe:
             await connection.open(PROBE_TIMEOUT_S)
             await connection.call(("PING",), PROBE_TIMEOUT_S)
         except (OSError, TimeoutError, RedisReplyError) as exc:
-            raise Unavailable("Redis is not available", detail=type(exc).__name__) from exc
+            raise Unavailable("Redis is not available.", detail=type(exc).__name__) from exc
         finally:
             connection.close()

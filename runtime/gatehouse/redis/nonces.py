@@ -43,7 +43,7 @@ class RedisNonces:
         try:
             return await self._batches.call((name, keep_s))
         except Unavailable as exc:
-            raise Unavailable("Signatures cannot be verified at the moment", detail=f"nonces: {exc.detail}") from exc
+            raise Unavailable("Signatures cannot be verified at the moment.", detail=f"nonces: {exc.detail}") from exc
 
     async def close(self) -> None:
         await self._batches.close()

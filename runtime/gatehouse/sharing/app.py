@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from gatehouse.clock import Clock
 from gatehouse.errors import BadRequest, CrossSite, GatehouseError, MethodNotAllowed, NotFound, Unavailable
 from gatehouse.http import asgi
+from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.health import Probes
 from gatehouse.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, unexpected
 from gatehouse.http.validation import decode_body, invalid
@@ -89,7 +90,7 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
         scraped=scraped,
         links=None if backend is None else LinkService(backend),
         # A Lambda function has no proxies: its client address is the `sourceIp` of API Gateway.
-        addresses=asgi.ClientAddresses(settings.trusted_proxies if isinstance(settings, Settings) else ()),
+        addresses=ClientAddresses(settings.trusted_proxies if isinstance(settings, Settings) else ()),
     )
 
 
@@ -100,7 +101,7 @@ def create(
     https: bool,
     scraped: bool = True,
     links: LinkService | None = None,
-    addresses: asgi.ClientAddresses | None = None,
+    addresses: ClientAddresses | None = None,
 ) -> asgi.App:
     """ASGI application.
 
@@ -108,7 +109,7 @@ def create(
     links: opens links; None if table, bucket or key is not configured: then every link is unknown.
     addresses: determines the client address behind trusted proxies.
     """
-    recipients = Recipients(links, addresses or asgi.ClientAddresses(()), https=https)
+    recipients = Recipients(links, addresses or ClientAddresses(()), https=https)
     app = Starlette(
         routes=[
             LoggedRoute("/", recipients.start, methods=["GET", "POST"]),
@@ -131,7 +132,7 @@ def create(
 class Recipients:
     """Handlers of pages and of the API for programs. A GET or HEAD never changes anything."""
 
-    def __init__(self, links: LinkService | None, addresses: asgi.ClientAddresses, *, https: bool) -> None:
+    def __init__(self, links: LinkService | None, addresses: ClientAddresses, *, https: bool) -> None:
         self._links = links
         self._addresses = addresses
         self._https = https

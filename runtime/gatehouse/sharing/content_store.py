@@ -110,7 +110,7 @@ class ContentStore:
             if versions:
                 reply = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": versions, "Quiet": True})
                 if reply.get("Errors"):
-                    raise Unavailable("Objects could not be deleted", detail=f"S3 {reply['Errors'][0].get('Code', '')}")
+                    raise Unavailable("Objects could not be deleted.", detail=f"S3 {reply['Errors'][0].get('Code', '')}")
                 deleted += [(entry["Key"], entry["VersionId"]) for entry in versions]
         for upload in self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=prefix).get("Uploads", ()):
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])

@@ -13,7 +13,8 @@ import msgspec
 from gatehouse.audit.models import AuditAction, Outcome
 from gatehouse.aws import AWS_ERRORS, error_detail
 from gatehouse.errors import Forbidden, NotFound, TooManyRequests, Unavailable
-from gatehouse.http.asgi import RequestId, network_of
+from gatehouse.http.asgi import RequestId
+from gatehouse.http.client_address import network_of
 from gatehouse.identity.models import Actor
 from gatehouse.sharing import encryption
 from gatehouse.sharing.backend import Backend
@@ -163,7 +164,7 @@ class LinkService:
             try:
                 chunk = await asyncio.to_thread(next, pieces, None)
             except (*AWS_ERRORS, encryption.DecryptionFailed) as exc:
-                raise Unavailable("The content is not available", detail=error_detail(exc)) from exc
+                raise Unavailable("The content is not available.", detail=error_detail(exc)) from exc
             if chunk is None:
                 return
             yield chunk
@@ -269,7 +270,7 @@ class LinkService:
             content_key = encryption.unwrap(wrapped, keys.private_key, data_key, context)
             manifest = msgspec.json.decode(encryption.open_manifest(version.manifest, content_key), type=list[ManifestItem])
         except encryption.DecryptionFailed as exc:
-            raise Unavailable("The content is not available", detail=str(exc)) from exc
+            raise Unavailable("The content is not available.", detail=str(exc)) from exc
         items = tuple(
             OpenedItem(number, entry.name, entry.media_type, content)
             for number, (entry, content) in enumerate(zip(manifest, version.items, strict=True))

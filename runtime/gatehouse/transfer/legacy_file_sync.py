@@ -103,7 +103,7 @@ class LegacyFileSync:
             if not removal.attempts
         ]
         await self.removals.failed(due, problem=problem, retry_s=retry_s, events=events)
-        raise Unavailable("Legacy files are not synchronized", detail=f"{len(due)} purged keys are still in a file: {problem}")
+        raise Unavailable("Legacy files are not synchronized.", detail=f"{len(due)} purged keys are still in a file: {problem}")
 
     def _event(self, removal: Removal, action: AuditAction, details: Details, outcome: Outcome = "success") -> AuditEvent:
         actor, at = Actor("system", "console"), self.clock.now()

@@ -110,7 +110,7 @@ class ImportRepository:
             await connection.execute(_START_RUN, run.id, run.source, run.rows, to_datetime(now))
             row = await connection.fetchrow(_GET_RUN, run.id)
         if row is None:
-            raise Unavailable("The import cannot be started at the moment; try again")
+            raise Unavailable("The import cannot be started at the moment; try again.")
         return Run(**{**dict(row), "source": run.source})
 
     async def existing(self, ids: list[KeyId]) -> dict[KeyId, str]:
@@ -138,7 +138,7 @@ class ImportRepository:
             counts = {"imported": imported, "existing": len(keys) + len(cores) - imported}
             row = await connection.fetchrow(_PROGRESS, run.id, done, *counts.values(), datetime.now(UTC), run.done)
             if row is None:
-                raise Conflict("Another process is importing the same file; wait for it, or stop it, and run this again")
+                raise Conflict("Another process is importing the same file; wait for it, or stop it, and run this again.")
             await append(connection, msgspec.structs.replace(event, details={**event.details, **counts}))
         return msgspec.structs.replace(run, done=done, **dict(row), finished=done == run.rows)
 

@@ -159,7 +159,7 @@ class ImportJob:
         try:
             return await self._context.repository.write(run, keys, cores, done=done, event=event)
         except Unavailable as exc:
-            raise Unavailable("The database is not available; run the same command again to resume", detail=exc.detail) from exc
+            raise Unavailable("The database is not available; run the same command again to resume.", detail=exc.detail) from exc
 
     def _rows(self, skip: int = 0) -> Iterator[tuple[int, Row]]:
         options, prefix, named = self._options, self._context.key_prefix, bool(self._options.registered_by)
@@ -182,7 +182,7 @@ class ImportJob:
     def _key_id(self, locator: str) -> KeyId:
         key_id = imported_key_id(locator, self._context.pepper, self._context.generation)
         if key_id is None:
-            raise Unavailable("Keys cannot be imported at the moment", detail="the pepper generation is not available")
+            raise Unavailable("Keys cannot be imported at the moment.", detail="the pepper generation is not available")
         return key_id
 
     def _core_name(self, row: ImportedCore) -> str:

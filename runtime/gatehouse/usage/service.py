@@ -16,7 +16,7 @@ from typing import Any
 from gatehouse.background import Background
 from gatehouse.clock import Clock
 from gatehouse.errors import Unavailable
-from gatehouse.http.asgi import network_of
+from gatehouse.http.client_address import network_of
 from gatehouse.observability import Observer
 from gatehouse.usage.repository import AddressUse, UnusualUse, UsageBatch, UsageRepository, UsageRow
 from gatehouse.verification.models import Code

@@ -187,7 +187,7 @@ class FreshnessProbe:
     async def check(self) -> None:
         """Raises Unavailable."""
         if self.staleness_ms() > self.max_staleness_ms:
-            raise Unavailable("The key state is too old", detail=f"older than {self.max_staleness_ms} ms")
+            raise Unavailable("The key state is too old.", detail=f"older than {self.max_staleness_ms} ms")
 
 
 async def _changes(connection: Connection, statement: str, position: int) -> AsyncIterator[asyncpg.Record]:

@@ -142,4 +142,4 @@ class ImportedKeys:
 
 
 def _unavailable(detail: str) -> Unavailable:
-    return Unavailable("Keys cannot be verified at the moment", detail=detail)
+    return Unavailable("Keys cannot be verified at the moment.", detail=detail)

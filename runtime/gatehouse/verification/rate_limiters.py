@@ -122,7 +122,7 @@ class RedisRateLimits:
             if self._on_error == "local":
                 return self._local.take_now(charge)
         detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is deny"
-        raise Unavailable("Rate limits cannot be counted at the moment", detail=detail)
+        raise Unavailable("Rate limits cannot be counted at the moment.", detail=detail)
 
     async def forget(self, subject: str) -> bool:
         """Removes every counter of a subject. False if Redis is unavailable; the counters then expire within their window.

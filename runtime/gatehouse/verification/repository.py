@@ -87,7 +87,7 @@ class KeyLoader:
             records = {record.id: record for record in map(key_record, rows)}
         except BaseException as exc:
             self.cache.abandon_load(batch)
-            error = Unavailable("The keys cannot be read at the moment", detail=f"key load: {type(exc).__name__}")
+            error = Unavailable("The keys cannot be read at the moment.", detail=f"key load: {type(exc).__name__}")
             for key_id in batch:
                 waiter = self._waiting.pop(key_id)
                 waiter.set_exception(error)
@@ -136,7 +136,7 @@ class CreditRepository:
                 deducted = row is not None
                 row = row or await self._pool.fetchrow(_READ, subject)
         except TimeoutError as exc:
-            raise Unavailable("Credits cannot be counted at the moment", detail="credits: TimeoutError") from exc
+            raise Unavailable("Credits cannot be counted at the moment.", detail="credits: TimeoutError") from exc
         if row is None:
             return None
         refills_at = None if row["refills_at"] is None else row["refills_at"].timestamp()

@@ -77,7 +77,7 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
         "CREATE TRIGGER break_off BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION break_off()"
     )
     broken = import_file(importer, tokens(3200))
-    assert broken.err == "gatehouse: The database is not available; run the same command again to resume\n"
+    assert broken.err == "gatehouse: The database is not available; run the same command again to resume.\n"
     assert broken.code == 1
     assert count(database) == 2000
     database.sql("DROP TRIGGER break_off ON api_key; DROP FUNCTION break_off")

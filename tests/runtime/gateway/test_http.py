@@ -17,7 +17,7 @@ async def test_unknown_path_is_problem_document(gateway: Any) -> None:
         "type": "urn:gatehouse:problem:not_found",
         "title": "The resource does not exist",
         "status": 404,
-        "detail": "The resource does not exist",
+        "detail": "The resource does not exist.",
         "code": "not_found",
         "request_id": reply.header("x-request-id"),
     }

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from gatehouse.errors import GatehouseError
-from gatehouse.http.asgi import ClientAddresses, ClientGone, read_body, reply
+from gatehouse.http.asgi import ClientGone, read_body, reply
+from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.protocol import Connections
 from gatehouse.http.server import Server, listen
 from gatehouse.settings import ConnectionSettings

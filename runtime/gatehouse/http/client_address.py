@@ -1,0 +1,59 @@
+"""Addresses of clients: behind trusted proxies, and the networks that they belong to."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class ClientAddresses:
+    """Client addresses behind trusted proxies, from X-Forwarded-For.
+
+    Each proxy appends the address of its peer. The client is therefore the last address that is not a trusted proxy; the client
+    can forge all addresses before it. Source: RFC 7239, section 8.1.
+    """
+
+    def __init__(self, trusted: Sequence[Network]) -> None:
+        self._trusted = tuple(trusted)
+        self._known: dict[str, bool] = {}
+
+    def trusts(self, address: str) -> bool:
+        known = self._known.get(address)
+        if known is None:
+            known = self._check(address)
+            if len(self._known) < 10_000:
+                self._known[address] = known
+        return known
+
+    def client(self, peer: str, forwarded_for: Iterable[str]) -> str:
+        """`forwarded_for`: values of all X-Forwarded-For headers, in order."""
+        if not self._trusted or not self.trusts(peer):
+            return peer
+        hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
+        for hop in reversed(hops):
+            try:
+                peer = str(ipaddress.ip_address(hop))
+            except ValueError:
+                return peer  # not an IP address: ignore it and all addresses before it
+            if not self.trusts(peer):
+                return peer
+        return peer
+
+    def _check(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed.version == network.version and parsed in network for network in self._trusted)
+
+
+def network_of(address: str, *, v4: int = 32, v6: int = 64) -> str:
+    """The network of an address with these prefix lengths; the address itself for /32. `unknown` if it is not an IP address."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    length = v4 if parsed.version == 4 else v6
+    return str(parsed) if length == 32 else str(ipaddress.ip_network((parsed, length), strict=False))

@@ -1,0 +1,26 @@
+"""Security headers of all pages and of the management API."""
+
+from __future__ import annotations
+
+#: Pages may load styles and images of their own origin only.
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_HEADERS = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+#: Two years. Sent if the public URL uses https; RFC 6797, section 7.2 forbids the header over http.
+_STRICT_TRANSPORT = "max-age=63072000; includeSubDomains"
+
+
+def security_headers(*, https: bool) -> dict[str, str]:
+    """Headers of every response. `https`: of a service whose public URL uses https."""
+    return {**_HEADERS, **({"Strict-Transport-Security": _STRICT_TRANSPORT} if https else {})}
