@@ -19,8 +19,9 @@ from gatehouse.cli.options import RETRIES, Output, console_command, is_url, seco
 from gatehouse.cli.output import USAGE, count, note, print_json, print_table, stop
 from gatehouse.client import end_to_end
 from gatehouse.client.services import ConsoleClient, SharingClient
+from gatehouse.sharing.link_schemas import OpenedItemView
 from gatehouse.sharing.models import BURN_AFTER_MAX, USES_MAX
-from gatehouse.sharing.schemas import OpenedItemView, SecretView
+from gatehouse.sharing.schemas import SecretView
 
 _SECRET_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})

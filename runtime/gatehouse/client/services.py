@@ -16,7 +16,8 @@ from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, Pur
 from gatehouse.keys.signing import SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, PepperStatus
-from gatehouse.sharing.schemas import CreatedSecret, LinkPreview, OpenedSecret, Receipt, SecretPage, SecretView
+from gatehouse.sharing.link_schemas import LinkPreview, OpenedSecret
+from gatehouse.sharing.schemas import CreatedSecret, Receipt, SecretPage, SecretView
 from gatehouse.usage.schemas import KeyUsage, UsageSeries
 from gatehouse.verification.explanation import Explanation
 from gatehouse.verification.models import RateLimitOverride

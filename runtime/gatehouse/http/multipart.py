@@ -43,7 +43,7 @@ class MultipartReader:
         media_type, parameters = parse_options_header(content_type)
         boundary = parameters.get(b"boundary", b"")
         if media_type.decode("latin-1") != MEDIA_TYPE or not 0 < len(boundary) <= _BOUNDARY_CHARS_MAX:
-            raise BadRequest(f"The request is not {MEDIA_TYPE} with a boundary")
+            raise BadRequest(f"The request is not {MEDIA_TYPE} with a boundary.")
         self._body = body
         self._events: deque[Part | bytes | None] = deque()  # None: the end of a part
         self._in_part = False
@@ -88,7 +88,7 @@ class MultipartReader:
         async for chunk in self.chunks():
             content += chunk
             if len(content) > bytes_max:
-                raise BodyTooLarge(f"A part of the request body is larger than {bytes_max} bytes")
+                raise BodyTooLarge(f"A part of the request body is larger than {bytes_max} bytes.")
         return bytes(content)
 
     async def _chunk(self) -> bytes | None:
@@ -106,15 +106,15 @@ class MultipartReader:
             try:
                 self._parser.write(await anext(self._body))
             except StopAsyncIteration:
-                raise BadRequest("The form is truncated") from None
+                raise BadRequest("The form is truncated.") from None
             except FormParserError:
-                raise BadRequest("The form is not valid multipart/form-data") from None
+                raise BadRequest("The form is not valid multipart/form-data.") from None
         return self._events.popleft() if self._events else None
 
     def _end_header(self) -> None:
         name = self._header.decode("latin-1").lower()
         if name in self._headers:
-            raise BadRequest("A header of a part is repeated")
+            raise BadRequest("A header of a part is repeated.")
         self._headers[name] = self._value.decode("latin-1")
         self._header.clear()
         self._value.clear()
@@ -123,7 +123,7 @@ class MultipartReader:
         headers, self._headers = self._headers, {}
         disposition, parameters = parse_options_header(headers.get("content-disposition", "").encode("latin-1"))
         if disposition != b"form-data" or b"name" not in parameters:
-            raise BadRequest("A part of the form has no name")
+            raise BadRequest("A part of the form has no name.")
         file_name = parameters.get(b"filename")
         self._events.append(
             Part(_text(parameters[b"name"]), None if file_name is None else _text(file_name), headers.get("content-type", ""))
@@ -137,4 +137,4 @@ def _text(value: bytes) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise BadRequest("A name in the form is not UTF-8") from None
+        raise BadRequest("A name in the form is not UTF-8.") from None

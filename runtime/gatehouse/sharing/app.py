@@ -23,6 +23,7 @@ from gatehouse.http.validation import decode_body, invalid
 from gatehouse.observability import Observer
 from gatehouse.settings import Settings, SharingSettings
 from gatehouse.sharing.backend import Backend
+from gatehouse.sharing.link_schemas import OpenedItemView, OpenedSecret, OpenLink, link_preview
 from gatehouse.sharing.link_token import LinkToken, parse
 from gatehouse.sharing.links import (
     Client,
@@ -37,7 +38,6 @@ from gatehouse.sharing.links import (
 )
 from gatehouse.sharing.models import PASSPHRASE_CHARS_MAX, TEXT_BYTES_MAX
 from gatehouse.sharing.pages import STATIC, Pages, display_name
-from gatehouse.sharing.schemas import OpenedItemView, OpenedSecret, link_preview
 from gatehouse.sharing.texts import language
 
 BODY_BYTES_MAX = 8192
@@ -47,18 +47,6 @@ _FORM = "application/x-www-form-urlencoded"
 _FILE_POLICY = "sandbox; default-src 'none'"
 #: Items up to this size in total are part of the JSON response.
 INLINE_BYTES_MAX = 1024 * 1024
-
-
-class OpenLink(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of the endpoints of /v1/links. `claim`: chosen by the client, so that it can repeat a request."""
-
-    link: str
-    passphrase: str = ""
-    claim: str = ""
-    item: int = 0
-
-    def __repr__(self) -> str:
-        return "OpenLink(...)"
 
 
 _decoder = msgspec.json.Decoder(OpenLink)

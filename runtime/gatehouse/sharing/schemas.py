@@ -424,39 +424,6 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     deletion: Annotated[Deletion | None, Meta(description="Null until the content is deleted.")]
 
 
-class LinkPreview(msgspec.Struct, frozen=True, kw_only=True):
-    """Response of POST /v1/links/lookup."""
-
-    sender: str
-    created_at: Instant
-    expires_at: Instant
-    uses: int
-    uses_max: int
-    passphrase: Annotated[bool, Meta(description="The link requires a passphrase.")]
-    end_to_end: bool
-
-
-class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A text (no name) or file. Without `text` and `content_base64`, POST /v1/links/items returns the content."""
-
-    name: str
-    media_type: str
-    size: int
-    text: str | None = None
-    content_base64: bytes | None = None
-
-    def __repr__(self) -> str:
-        return "OpenedItemView(...)"
-
-
-class OpenedSecret(msgspec.Struct, frozen=True, kw_only=True):
-    """Response of POST /v1/links/open."""
-
-    claim: str
-    end_to_end: bool
-    items: list[OpenedItemView]
-
-
 def secret_view(secret: Secret, now: float) -> SecretView:
     versions = [
         view_of(VersionView, version, items=len(version.items), size=sum(item.size for item in version.items))
@@ -493,10 +460,6 @@ def receipt_view(secret: Secret, denied: dict[str, int], deletion: dict[str, str
     ]
     deleted = None if deletion is None else Deletion(**deletion)
     return view_of(Receipt, secret, state=shown_state(secret, now), links=links, deletion=deleted)
-
-
-def link_preview(secret: Secret, link: Link) -> LinkPreview:
-    return view_of(LinkPreview, secret, uses=link.uses, uses_max=link.uses_max, passphrase=bool(link.salt))
 
 
 def _link_view(link: Link) -> LinkView:
