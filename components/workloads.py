@@ -54,6 +54,7 @@ class Workloads(Component):
             trail_log_group=foundation.trail.log_group,
             gateway_log_group=self.tasks["gateway"].log_group,
             console_log_group=self.tasks["console"].log_group,
+            sharing_log_group=next(iter(self.functions.values()), self.tasks["console"]).log_group,
         )
         LogAlarms("log-alarms", log_alarms, self.child)
         self.register_outputs({})

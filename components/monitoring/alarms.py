@@ -17,6 +17,7 @@ from components.monitoring.metric_alarms import Alarm, alarm_description, metric
 from components.monitoring.topics import TopicArgs, email_topic
 from components.naming import Naming, tags
 from components.settings.data import DatabaseSettings
+from components.settings.workloads import SHARING_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,9 @@ class Alarms(Component):
             self.service_alarms[service] = [alarm.name for alarm in alarms]
             self._composite(service, alarms, "targets are unhealthy", "unhealthy", args)
         for service, stage in args.resources.functions.items():
-            definitions = metric_alarms.function_alarms(service, args.names, stage=stage, **thresholds)
+            definitions = metric_alarms.function_alarms(
+                service, args.names, stage=stage, timeout_s=SHARING_TIMEOUT_S, **thresholds
+            )
             alarms = [self._alarm(alarm, args) for alarm in definitions]
             self._composite(service, alarms, "its function is throttled", "throttles", args)
 

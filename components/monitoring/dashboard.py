@@ -6,6 +6,7 @@ from typing import Any
 
 import pulumi
 
+from components.monitoring.log_alarms import DENIED_LINKS, LATE_SECRETS, LOCKED_LINKS, SECRET_FAILURES
 from components.naming import Naming
 
 COLUMNS = 24
@@ -55,6 +56,7 @@ def dashboard_body(names: Naming, resources: MonitoredResources, runbooks_url: s
         _key_usage(names),
         *(_function(names, service, stage) for service, stage in resources.functions.items()),
         _gateway_logs(names),
+        _secret_links(names),
         _ecs_services(names, resources),
         _stores(names, resources),
         _maintenance(names, resources),
@@ -77,7 +79,8 @@ def _placed(rows: list[tuple[int, list[Widget]]]) -> Iterator[Widget]:
 def _heading(names: Naming, runbooks_url: str) -> Widget:
     text = (
         f"# Gatehouse {names.environment}\n"
-        "Alarms in state ALARM have notified the operators. Sections: services, API key usage, saturation, maintenance. "
+        "Alarms in state ALARM have notified the operators. Sections: services, API key usage, secret links, saturation, "
+        "maintenance. "
         f"[Runbooks]({runbooks_url})"
     )
     return {"type": "text", "properties": {"markdown": text}}
@@ -89,6 +92,7 @@ def _alarm_states(names: Naming, resources: MonitoredResources, probe: bool) -> 
         *([f"{service}-unreachable" for service in resources.services] if probe else ()),
         *resources.functions,
         *("edge-5xx", "database-cpu", "database-storage", "tokens-errors", "certificate-expiry", "rotation-errors"),
+        *(DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES, LATE_SECRETS),
     ]
     arns = [names.arn("cloudwatch", f"alarm:{names.name(alarm)}") for alarm in alarms]
     return {"type": "alarm", "properties": {"title": "Alarms", "alarms": arns}}
@@ -154,6 +158,18 @@ def _gateway_logs(names: Naming) -> Iterator[Widget]:
     ):
         source = f"SOURCE '{names.log_group('gateway')}' | {query}"
         yield {"type": "log", "properties": {"title": title, "region": names.region, "view": view, "query": source}}
+
+
+def _secret_links(names: Naming) -> Iterator[Widget]:
+    """Metrics of the filters over the logs of the sharing service and the console."""
+
+    def series(metric: str, label: str, stat: str) -> list[Any]:
+        return _series((names.namespace, metric), label, stat)
+
+    denied = [series(DENIED_LINKS, "denied", "Sum"), series(LOCKED_LINKS, "too many wrong passphrases", "Sum")]
+    yield _graph(names, "Secret links: denied requests per minute", denied)
+    yield _graph(names, "Secrets: age of the oldest due secret in seconds", [series(LATE_SECRETS, "oldest", "Maximum")])
+    yield _graph(names, "Secrets: failed background jobs per minute", [series(SECRET_FAILURES, "failures", "Sum")])
 
 
 def _ecs_services(names: Naming, resources: MonitoredResources) -> Iterator[Widget]:

@@ -1,4 +1,4 @@
-"""Metric filters over log groups and their alarms: changes to the account, and denied API keys."""
+"""Metric filters over log groups and their alarms: changes to the account, denied API keys, and secrets."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +10,9 @@ from components.component import Component, StackArgs
 from components.monitoring.metric_alarms import ONCE, Alarm, Metric, metric_alarm
 from components.settings.operations import MonitoringSettings
 
+DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES, LATE_SECRETS = "links-denied", "links-locked", "secrets-not-deleted", "secrets-late"
+"""Names of the filters, metrics and alarms of secret sharing."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
@@ -18,13 +21,16 @@ class LogFilter:
     name: Name of filter, metric and alarm.
     description: Condition that the alarm reports.
     pattern: Filter pattern. Source: CloudWatch Logs User Guide, "Filter pattern syntax for metric filters".
-    threshold: Number of matching lines in five minutes that must be exceeded.
+    threshold: Number of matching lines in five minutes that must be exceeded, or with `value` the maximum value in them.
+    value: Field of the matching lines with the value of the metric. The alarm is also raised if no line matches for five
+        minutes. Empty: the metric counts the lines.
     """
 
     name: str
     description: str
     pattern: str
     threshold: int = 0
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +42,7 @@ class LogAlarmsArgs(StackArgs):
     trail_log_group: Log group of CloudTrail.
     gateway_log_group: Log group of the gateway.
     console_log_group: Log group of the console.
+    sharing_log_group: Log group of the sharing service.
     """
 
     monitoring: MonitoringSettings
@@ -43,11 +50,12 @@ class LogAlarmsArgs(StackArgs):
     trail_log_group: pulumi.Input[str]
     gateway_log_group: pulumi.Input[str]
     console_log_group: pulumi.Input[str]
+    sharing_log_group: pulumi.Input[str]
 
 
 class LogAlarms(Component):
-    """A metric filter and an alarm for each of fifteen changes to the account, for denied or abused API keys, and for secrets
-    that are not deleted.
+    """A metric filter and an alarm for each of fifteen changes to the account, for denied or abused API keys, for links
+    that are guessed, and for secrets that are not deleted.
 
     Why: CloudTrail records the changes that precede or constitute an incident; the alarms notify operators.
     Cost: 0.30 USD per metric with data and 0.10 USD per alarm, each month. Controls: GH-CT-006, GH-CW-003.
@@ -59,7 +67,10 @@ class LogAlarms(Component):
             self._alarm(log_filter, "account-activity", args.trail_log_group, args)
         for log_filter in gateway_filters(args.monitoring.denied_requests_alarm_threshold):
             self._alarm(log_filter, "rejected-keys", args.gateway_log_group, args)
-        self._alarm(secrets_filter(), "tokens", args.console_log_group, args)
+        for log_filter in link_filters(args.monitoring.denied_links_alarm_threshold):
+            self._alarm(log_filter, "links", args.sharing_log_group, args)
+        for log_filter in secret_filters():
+            self._alarm(log_filter, "tokens", args.console_log_group, args)
         self.register_outputs({})
 
     def _alarm(self, log_filter: LogFilter, runbook: str, group: pulumi.Input[str], args: LogAlarmsArgs) -> None:
@@ -69,11 +80,17 @@ class LogAlarms(Component):
             name=args.names.name(name),
             log_group_name=group,
             pattern=log_filter.pattern,
-            metric_transformation={"name": name, "namespace": namespace, "value": "1", "default_value": "0"},
+            metric_transformation={
+                "name": name,
+                "namespace": namespace,
+                "value": log_filter.value or "1",
+                "default_value": None if log_filter.value else "0",
+            },
             opts=self.child,
         )
-        metric = Metric(namespace, name, [{}])
-        alarm = Alarm(name, log_filter.description, runbook, metric, log_filter.threshold, evaluation=ONCE)
+        metric = Metric(namespace, name, [{}], "Maximum" if log_filter.value else "Sum")
+        missing = "breaching" if log_filter.value else "notBreaching"
+        alarm = Alarm(name, log_filter.description, runbook, metric, log_filter.threshold, evaluation=ONCE, missing=missing)
         metric_alarm(alarm, args.names, args.monitoring.runbooks_url, args.topic_arn, metric_filter)
 
 
@@ -130,13 +147,38 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     )
 
 
-def secrets_filter() -> LogFilter:
-    """Return the filter over the console's log for failures of the jobs that delete secrets and record their events."""
-    return LogFilter(
-        "secrets-not-deleted",
+def link_filters(denied_max: int) -> Iterator[LogFilter]:
+    """Yield filters over the log of the sharing service, by error code."""
+    yield LogFilter(
+        DENIED_LINKS,
+        "The sharing service denies an unusual number of links: guessing, or a client that retries links that have ended.",
+        '{ ($.service = "sharing") && ($.code = "link_not_found") }',
+        threshold=denied_max,
+    )
+    yield LogFilter(
+        LOCKED_LINKS,
+        "Someone who has a link guesses its passphrase. After 5 wrong passphrases from a network and 20 in total, attempts are "
+        "denied for ten minutes.",
+        '{ ($.service = "sharing") && ($.code = "too_many_attempts") }',
+        threshold=5,
+    )
+
+
+def secret_filters() -> Iterator[LogFilter]:
+    """Yield filters over the console's log for the jobs that delete secrets and record their events."""
+    yield LogFilter(
+        SECRET_FAILURES,
         "The console fails to delete used or expired secrets, or to record their events. Their links are denied nevertheless.",
         '{ ($.event = "background job failed") && (($.job = "secrets") || ($.job = "orphaned secrets")) }',
         threshold=5,
+    )
+    yield LogFilter(
+        LATE_SECRETS,
+        "A used or expired secret has waited for its deletion, or an event for its record, for more than five minutes, or the "
+        "console does not report it.",
+        '{ ($.event = "secrets due") && ($.oldest_s = *) }',
+        threshold=300,
+        value="$.oldest_s",
     )
 
 

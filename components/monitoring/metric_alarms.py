@@ -13,6 +13,8 @@ OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"
 LOAD_BALANCER, REST_API, LAMBDA = "AWS/ApplicationELB", "AWS/ApiGateway", "AWS/Lambda"
 CERTIFICATE_DAYS = 30
 """ACM renews certificates 60 days before they expire."""
+DURATION_PERCENT = 80
+"""Share of a function's timeout that an invocation may take."""
 
 FIVE_TIMES, ONCE = (60, 5), (300, 1)
 """Evaluation of an alarm: length of a period in seconds, and number of consecutive periods."""
@@ -86,7 +88,9 @@ def target_group_alarms(
     )
 
 
-def function_alarms(service: str, names: Naming, *, stage: str, errors_max: int, latency_s_max: int) -> Iterator[Alarm]:
+def function_alarms(
+    service: str, names: Naming, *, stage: str, timeout_s: int, errors_max: int, latency_s_max: int
+) -> Iterator[Alarm]:
     """Yield alarms of a service that runs as a Lambda function behind a REST API. Both have the name of the service."""
     api, function = [{"ApiName": names.name(service), "Stage": stage}], [{"FunctionName": names.name(service)}]
     yield from _errors_and_latency(
@@ -106,6 +110,15 @@ def function_alarms(service: str, names: Naming, *, stage: str, errors_max: int,
         f"The function of the {service} service fails to start or times out. Check its log group.",
         "errors",
         Metric(LAMBDA, "Errors", function),
+        evaluation=ONCE,
+    )
+    yield Alarm(
+        f"{service}-function-duration",
+        f"An invocation of the {service} function took more than {DURATION_PERCENT} percent of its timeout of {timeout_s} s. "
+        "Check its dependencies, then raise sharing.memory_mib.",
+        "latency",
+        Metric(LAMBDA, "Duration", function, "Maximum"),
+        timeout_s * 10 * DURATION_PERCENT,
         evaluation=ONCE,
     )
 

@@ -36,6 +36,10 @@ class MonitoringSettings(Section):
         1_000, 2_000, 5_000
     )
     """Alarm threshold of requests that the gateway denies because of their API key, in five minutes."""
+    denied_links_alarm_threshold: Annotated[int, integer(1, 1_000_000, "denied requests in five minutes")] = by_environment(
+        50, 50, 200
+    )
+    """Alarm threshold of requests that the sharing service denies because their link is unknown or has ended, in five minutes."""
     error_alarm_threshold: Annotated[int, integer(1, 100_000, "failed requests in five minutes")] = by_environment(50, 20, 10)
     """Alarm threshold of 5xx responses of the load balancer or of a service, in five minutes."""
     probe_interval_minutes: Annotated[

@@ -19,6 +19,8 @@ from components.settings.fields import (
 
 ROLLING = "rolling"
 SERVERLESS = "serverless"
+SHARING_TIMEOUT_S = 10
+"""Timeout of the sharing function."""
 SHA256 = r"sha256:[0-9a-f]{64}"
 DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
 EXTERNAL_ARN_PATTERN = r"arn:aws:secretsmanager:[a-z0-9-]+:\d{12}:secret:gatehouse/[a-z]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}"

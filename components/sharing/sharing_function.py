@@ -12,10 +12,9 @@ from components.iam.documents import render
 from components.iam.role_policies import function_role
 from components.iam.sharing_roles import API_LOG_ROLE, STAGE, access_log
 from components.naming import tags
-from components.settings.workloads import SharingSettings
+from components.settings.workloads import SHARING_TIMEOUT_S, SharingSettings
 from components.sharing import rest_api
 
-TIMEOUT_S = 10
 TLS_POLICY = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
 """TLS 1.2 and 1.3 with forward secrecy and post-quantum key exchange. Source: API Gateway Developer Guide, "Security
 policies for REST APIs in API Gateway"."""
@@ -62,6 +61,8 @@ class SharingFunction(Component):
     Controls: GH-API-001 to GH-API-005, GH-LAM-003 to GH-LAM-005, GH-CW-001, GH-CW-002.
     """
 
+    log_group: pulumi.Output[str]
+    """Name of the function's log group."""
     api: pulumi.Output[str]
     """Id of the REST API."""
     stage_arn: pulumi.Output[str]
@@ -101,6 +102,7 @@ class SharingFunction(Component):
 
     def _function(self, name: str, args: SharingFunctionArgs) -> tuple[aws.lambda_.Function, aws.lambda_.Alias]:
         group = self.create_log_group(name, args.names.log_group(name), args.logs)
+        self.log_group = group.name
         function = aws.lambda_.Function(
             name,
             name=args.names.name(name),
@@ -110,7 +112,7 @@ class SharingFunction(Component):
             image_uri=args.image,
             image_config={"entry_points": list(args.function.entry_point), "commands": list(args.function.command)},
             architectures=["arm64"],
-            timeout=TIMEOUT_S,
+            timeout=SHARING_TIMEOUT_S,
             memory_size=args.sharing.memory_mib,
             reserved_concurrent_executions=args.sharing.reserved_concurrency,
             kms_key_arn=args.key_arn,
@@ -179,7 +181,7 @@ class SharingFunction(Component):
             type="AWS_PROXY",
             integration_http_method="POST",
             uri=alias.invoke_arn,
-            timeout_milliseconds=(TIMEOUT_S + 1) * 1000,
+            timeout_milliseconds=(SHARING_TIMEOUT_S + 1) * 1000,
             opts=self.child,
         )
 

@@ -1,9 +1,18 @@
-"""Metric filters and alarms on the audit trail and the gateway's log."""
+"""Metric filters and alarms on the audit trail and on the logs of the services."""
 
+import asyncio
+import io
+import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from gatehouse.background import PeriodicJob
+from gatehouse.errors import GatehouseError, Unavailable
+from gatehouse.observability import Observer, Stream
+from gatehouse.sharing.links import LinkNotFound, PassphraseRequired, TooManyAttempts
+from gatehouse.sharing.worker import REPORT_EVENT
 from gatehouse.verification.models import Code
 
 from components.monitoring import log_alarms
@@ -47,7 +56,12 @@ def test_cis_filter_matches_api_calls_of_service(name: str, pattern: str) -> Non
 
 
 def test_filter_patterns_are_within_cloudwatch_limits() -> None:
-    for metric_filter in (*log_alarms.account_filters(), *log_alarms.gateway_filters(1)):
+    for metric_filter in (
+        *log_alarms.account_filters(),
+        *log_alarms.gateway_filters(1),
+        *log_alarms.link_filters(1),
+        *log_alarms.secret_filters(),
+    ):
         assert metric_filter.pattern.startswith("{ ")
         assert metric_filter.pattern.endswith(" }")
         assert metric_filter.pattern.count("(") == metric_filter.pattern.count(")")
@@ -90,3 +104,94 @@ def test_trail_records_data_events_of_sensitive_resources(stack: str) -> None:
     buckets = [*(("data", region) for region in regions), ("secrets", "eu-west-1")]
     names = [f"arn:aws:s3:::gatehouse-{stack}-{bucket}-123456789012-{region}/" for bucket, region in buckets]
     assert recorded["AWS::S3::Object"] == names
+
+
+def matches(pattern: str, line: bytes) -> bool:
+    """Evaluate a filter pattern of equalities, `&&`, `||` and parentheses over a JSON line."""
+    fields = json.loads(line)
+    expression = re.sub(r'\(\$\.(\w+) = (\*|"[^"]*")\)', lambda test: str(_is_equal(fields, *test.groups())), pattern)
+    assert re.fullmatch(r"\{ [\s()TrueFals|&]+ \}", expression), f"{pattern}: not evaluated"
+    value = eval(expression.strip("{} ").replace("&&", "and").replace("||", "or"))  # noqa: S307 - of True and False only
+    return bool(value)
+
+
+def _is_equal(fields: dict[str, Any], name: str, text: str) -> bool:
+    return name in fields and (text == "*" or fields[name] == text.strip('"'))
+
+
+def logged(write: Callable[[Observer], None], service: str = "sharing") -> bytes:
+    out = io.BytesIO()
+    write(Observer(service, "info", "test", Stream(out)))
+    (line,) = out.getvalue().splitlines()
+    return line
+
+
+def request(error: type[GatehouseError] | None) -> Callable[[Observer], None]:
+    return lambda observer: observer.request(
+        request_id="req_1",
+        method="POST",
+        route="/s/{link}",
+        path="/s/{link}",
+        status=200 if error is None else error.status,
+        seconds=0.1,
+        code=None if error is None else error.code,
+    )
+
+
+@pytest.mark.requirement("SS-10")
+@pytest.mark.parametrize(
+    ("error", "alarms"),
+    [
+        (LinkNotFound, {"links-denied"}),
+        (TooManyAttempts, {"links-locked"}),
+        (PassphraseRequired, set()),
+        (Unavailable, set()),
+        (None, set()),
+    ],
+)
+def test_denied_links_are_counted_by_error_code(error: type[GatehouseError] | None, alarms: set[str]) -> None:
+    filters = list(log_alarms.link_filters(1))
+    assert {f.name for f in filters if matches(f.pattern, logged(request(error)))} == alarms
+    assert not [f.name for f in filters if matches(f.pattern, logged(request(error), "console"))]
+
+
+@pytest.mark.requirement("SS-10")
+@pytest.mark.parametrize(("job", "alarms"), [("secrets", {"secrets-not-deleted"}), ("sessions", set())])
+async def test_failed_deletions_are_counted(job: str, alarms: set[str]) -> None:
+    out, failed = io.BytesIO(), asyncio.Event()
+
+    async def action() -> None:
+        if failed.is_set():
+            await asyncio.Event().wait()
+        failed.set()
+        raise Unavailable("S3 is not available")
+
+    task = asyncio.create_task(PeriodicJob(job, 0.0, action).run(Observer("console", "info", "test", Stream(out))))
+    await asyncio.wait_for(failed.wait(), 30)
+    await asyncio.sleep(0)
+    task.cancel()
+    (line,) = out.getvalue().splitlines()
+    assert {f.name for f in log_alarms.secret_filters() if matches(f.pattern, line)} == alarms
+
+
+@pytest.mark.requirement("SS-10")
+@pytest.mark.parametrize("stack", STACKS)
+def test_age_of_due_secrets_is_a_metric_whose_absence_is_an_alarm(stack: str) -> None:
+    line = logged(lambda observer: observer.metric_line({"oldest_s": 301.5}, event=REPORT_EVENT), "console")
+    assert {f.name for f in log_alarms.secret_filters() if matches(f.pattern, line)} == {"secrets-late"}
+    metric_filter = resource_inputs(stack, "cloudwatch/logMetricFilter:LogMetricFilter")["secrets-late"]
+    assert metric_filter["logGroupName"] == f"/gatehouse/{stack}/console"
+    assert metric_filter["metricTransformation"]["value"] == "$.oldest_s"
+    assert "defaultValue" not in metric_filter["metricTransformation"], "other lines do not replace a missing line"
+    alarm = run(stack).alarms()["secrets-late"]
+    assert (alarm["statistic"], alarm["threshold"], alarm["period"]) == ("Maximum", 300, 300)
+    assert alarm["treatMissingData"] == "breaching"
+
+
+@pytest.mark.requirement("SS-10")
+@pytest.mark.parametrize(("stack", "process"), [("dev", "console"), ("staging", "sharing"), ("prod", "console")])
+def test_link_alarms_follow_the_form_of_the_service(stack: str, process: str) -> None:
+    filters = resource_inputs(stack, "cloudwatch/logMetricFilter:LogMetricFilter")
+    for name in ("links-denied", "links-locked"):
+        assert filters[name]["logGroupName"] == f"/gatehouse/{stack}/{process}"
+        assert run(stack).alarms()[name]["treatMissingData"] == "notBreaching"

@@ -112,6 +112,36 @@ def test_dashboard_searches_metrics_of_gateway(stack: str) -> None:
     assert program.variables("gateway")["GATEHOUSE_METRICS_NAMESPACE"] == f"Gatehouse/{stack}"
 
 
+@pytest.mark.requirement("SS-10")
+@pytest.mark.parametrize("stack", STACKS)
+def test_dashboard_shows_metrics_of_secret_links(stack: str) -> None:
+    program = run(stack)
+    (board,) = program.of_type("cloudwatch/dashboard:Dashboard")
+    widgets = json.loads(board.inputs["dashboardBody"])["widgets"]
+    shown = {tuple(series[:2]) for w in widgets for series in w["properties"].get("metrics", ()) if isinstance(series[0], str)}
+    filters = program.of_type("cloudwatch/logMetricFilter:LogMetricFilter")
+    metrics = {f.inputs["metricTransformation"]["name"] for f in filters if f.name.startswith(("links-", "secrets-"))}
+    assert len(metrics) == 4
+    assert {(f"Gatehouse/{stack}", metric) for metric in metrics} <= shown
+
+
+@pytest.mark.requirement("SS-10")
+def test_function_has_alarms_on_errors_throttles_and_duration() -> None:
+    program = run("staging")
+    alarms = program.alarms()
+    metrics = {name: (alarms[name]["namespace"], alarms[name]["metricName"]) for name in alarms if name.startswith("sharing-")}
+    assert metrics | {"sharing-unreachable": ("", "")} == {
+        "sharing-5xx": ("AWS/ApiGateway", "5XXError"),
+        "sharing-latency": ("AWS/ApiGateway", "Latency"),
+        "sharing-throttles": ("AWS/Lambda", "Throttles"),
+        "sharing-function-errors": ("AWS/Lambda", "Errors"),
+        "sharing-function-duration": ("AWS/Lambda", "Duration"),
+        "sharing-unreachable": ("", ""),
+    }
+    timeout_ms = program.get("lambda/function:Function", "sharing").inputs["timeout"] * 1000
+    assert alarms["sharing-function-duration"]["threshold"] == timeout_ms * 0.8
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_dashboard_shows_existing_alarms(stack: str) -> None:
     program = run(stack)

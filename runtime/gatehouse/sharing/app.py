@@ -146,6 +146,7 @@ class Recipients:
         try:
             opened = await self._service.open(form.token, form.passphrase, form.claim, self._client(request))
         except (PassphraseRequired, WrongPassphrase, TooManyAttempts) as exc:
+            request.state.code = exc.code
             response = await self._link_page(request, path, value=form.fields["link"], error=exc.code, status=exc.status, exc=exc)
             return _with_headers(response, exc)
         text = await self._text(opened)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import html
+import io
+import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from gatehouse.observability import Observer
+from gatehouse.observability import Observer, Stream
 from gatehouse.sharing.app import create
 from gatehouse.sharing.link_token import LinkToken
 from gatehouse.sharing.service import NewItem
@@ -164,6 +166,23 @@ async def test_passphrase_errors_are_shown_on_the_page(browser: httpx.AsyncClien
         await submit(browser, token, "wrong passphrase")
     locked = await submit(browser, token, PASSPHRASE)
     assert (locked.status_code, int(locked.headers["retry-after"]) > 500, await uses(sharing, token)) == (429, True, 0)
+
+
+@pytest.mark.requirement("SS-10")
+async def test_log_has_the_error_code_of_pages_and_requests_of_programs(sharing: Sharing) -> None:
+    log = io.BytesIO()
+    app: Any = create(probes=[], observer=Observer("sharing", "info", "test", Stream(log)), https=True, links=sharing.links)
+    _, [token] = await sharing.create(passphrase=PASSPHRASE)
+    body = {"link": token.url(ORIGIN), "passphrase": "wrong passphrase"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as client:
+        await client.get(f"/s/{'z' * 28}")
+        for _ in range(6):
+            await client.post("/v1/links/open", json=body)
+        await client.get(f"/s/{token.path}")
+        await submit(client, token, "wrong passphrase")
+    codes = [line.get("code") for line in map(json.loads, log.getvalue().splitlines()) if line["event"] == "request"]
+    wrong = ["wrong_passphrase"] * 5
+    assert [code for code in codes if code] == ["link_not_found", *wrong, "too_many_attempts", "too_many_attempts"]
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,19 @@ def test_log_metric_filters_have_alarms(emulator: Emulator) -> None:
     assert len(alarms["MetricAlarms"]) == 1
 
 
+@pytest.mark.requirement("SS-10")
+def test_secret_sharing_has_metric_filters_and_alarms(emulator: Emulator) -> None:
+    filters = emulator.client("logs", REGION).describe_metric_filters(logGroupName="/gatehouse/dev/console")["metricFilters"]
+    transformations = {entry["filterName"]: entry["metricTransformations"][0] for entry in filters}
+    names = {f"gatehouse-dev-{name}" for name in ("links-denied", "links-locked", "secrets-late", "secrets-not-deleted")}
+    assert set(transformations) == names
+    cloudwatch = emulator.client("cloudwatch", REGION)
+    alarms = {alarm["AlarmName"]: alarm for alarm in cloudwatch.describe_alarms(AlarmNames=sorted(names))["MetricAlarms"]}
+    for name, metric in transformations.items():
+        assert (alarms[name]["Namespace"], alarms[name]["MetricName"]) == (metric["metricNamespace"], metric["metricName"])
+        assert alarms[name]["AlarmActions"] == alarms[name]["OKActions"] != []
+
+
 def test_failure_events_reach_the_alarm_topic(emulator: Emulator) -> None:
     events = emulator.client("events", REGION)
     rules = [rule["Name"] for rule in events.list_rules(NamePrefix="gatehouse-dev-")["Rules"] if "EventPattern" in rule]
