@@ -7,8 +7,8 @@ import pulumi_aws as aws
 
 from components.component import Component, LogArgs
 from components.iam.documents import render
-from components.iam.endpoint_policies import dynamodb_policy, s3_policy
 from components.naming import Naming, tags
+from components.network.vpc_endpoints import dynamodb_policy, s3_policy
 from components.settings.network import TIERS, NetworkSettings
 
 

@@ -1,14 +1,19 @@
-"""The interface VPC endpoints of AWS services that tasks use."""
+"""VPC endpoints of the AWS services that tasks use, and their policies.
 
+To add an interface endpoint, add its service with a policy to `interface_policies`. The policies allow principals of the account
+only and, for actions on a resource, its resources only. `vpc.py` creates the gateway endpoints of S3 and DynamoDB.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, Placement, StackArgs
-from components.iam.documents import render
-from components.iam.endpoint_policies import interface_policies
-from components.naming import tags
+from components.iam import sharing_policies
+from components.iam.documents import ANYONE, Document, Statement, action_list, allow, document, render
+from components.naming import Naming, tags
 from components.settings.network import NetworkSettings
 
 
@@ -50,3 +55,87 @@ class VpcEndpoints(Component):
                 opts=self.child,
             )
         self.register_outputs({})
+
+
+def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Document]:
+    """Return the policies of the interface endpoints by service. `ecs_exec` adds the endpoints of ECS Exec."""
+    log_in = _allow_account(names, "LogInToEcr", "ecr:GetAuthorizationToken", ["*"])
+    pull = _allow_account(
+        names,
+        "Pull",
+        "ecr:BatchCheckLayerAvailability GetDownloadUrlForLayer BatchGetImage",
+        [names.arn("ecr", f"repository/{names.name('*')}")],
+    )
+    log_groups = [f"{names.log_group_arn(names.log_group('*'))}:*"]
+    secrets = [names.secret_arn("*"), names.managed_secret_arn]
+    keys = [names.arn("kms", "key/*")]
+    encrypt = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"]
+    namespace = {"cloudwatch:namespace": "Gatehouse"}
+    statements = {
+        "ecr.api": [log_in, pull],
+        "ecr.dkr": [log_in, pull],
+        "logs": [_allow_account(names, "Write", "logs:CreateLogStream PutLogEvents", log_groups)],
+        "secretsmanager": [_allow_account(names, "Read", "secretsmanager:GetSecretValue DescribeSecret", secrets)],
+        "kms": [
+            _allow_account(names, "UseKeys", encrypt, keys),
+            _allow_account(names, "SignCheckpoints", "kms:Sign GetPublicKey", keys),
+        ],
+        "sts": [_allow_account(names, "GetCallerIdentity", "sts:GetCallerIdentity", ["*"])],
+        "monitoring": [_allow_account(names, "PutMetrics", "cloudwatch:PutMetricData", ["*"], namespace)],
+    }
+    if ecs_exec:
+        # These actions do not support resource-level permissions (Service Authorization Reference).
+        channels = [f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")]
+        statements["ssmmessages"] = [_allow_account(names, "SessionChannels", channels, ["*"])]
+        statements["ssm"] = [_allow_account(names, "SsmAgent", "ssm:UpdateInstanceInformation", ["*"])]
+    return {service: document(*of_service) for service, of_service in statements.items()}
+
+
+def s3_policy(
+    names: Naming,
+    buckets: tuple[str, ...],
+    write_only_objects: tuple[str, ...] = (),
+    shared_objects: tuple[str, ...] = (),
+) -> Document:
+    """Return the policy of the S3 gateway endpoint.
+
+    ECR stores image layers in its own bucket and returns presigned URLs, so that statement has no principal condition
+    (ECR User Guide, "Minimum Amazon S3 bucket permissions for Amazon ECR").
+
+    buckets: Full names of buckets of the stack whose objects may be read and written.
+    write_only_objects: ARNs of objects that may be written but not read.
+    shared_objects: ARNs of objects in buckets of other owners, which may be read and written.
+    """
+    arns = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
+    own_account = {"StringEquals": {"aws:PrincipalAccount": names.account}}
+    own_buckets = [*arns, *(f"{arn}/*" for arn in arns)]
+    layers = [f"arn:aws:s3:::prod-{names.region}-starport-layer-bucket/*"]
+    statements = [_allow_account(names, "OwnBuckets", "s3:GetObject PutObject ListBucket", own_buckets)]
+    if write_only_objects:
+        statements.append(_allow_account(names, "WriteOnlyObjects", "s3:PutObject", write_only_objects))
+    if shared_objects:
+        # The bucket can belong to another account, so the condition covers the principal only. The object ARNs are exact.
+        read_write = "s3:GetObject PutObject"
+        statements.append(allow("LegacyFiles", read_write, shared_objects, principal=ANYONE, conditions=own_account))
+    secrets = names.bucket_arn(sharing_policies.BUCKET)
+    content = [action for actions in sharing_policies.OBJECT_ACTIONS.values() for action in action_list(actions)]
+    statements += [
+        _allow_account(names, "SecretContent", content, [f"{secrets}/{sharing_policies.PREFIX}*"]),
+        _allow_account(names, "ListSecretContent", sharing_policies.BUCKET_ACTIONS, [secrets]),
+    ]
+    return document(*statements, allow("ImageLayers", "s3:GetObject", layers, principal=ANYONE))
+
+
+def dynamodb_policy(names: Naming) -> Document:
+    """Return the policy of the DynamoDB gateway endpoint: item operations on the stack's tables and their indexes."""
+    actions = "dynamodb:GetItem BatchGetItem PutItem UpdateItem Query"
+    return document(_allow_account(names, "OwnTables", actions, [names.table_arn("*")]))
+
+
+def _allow_account(
+    names: Naming, sid: str, actions: str | Sequence[str], resources: Sequence[str], additional: dict[str, str] | None = None
+) -> Statement:
+    # Requests without a resource, such as ecr:GetAuthorizationToken, have no aws:ResourceAccount.
+    owned = {} if resources == ["*"] else {"aws:ResourceAccount": names.account}
+    conditions = {"StringEquals": {"aws:PrincipalAccount": names.account, **owned, **(additional or {})}}
+    return allow(sid, actions, resources, principal=ANYONE, conditions=conditions)

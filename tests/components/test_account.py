@@ -2,8 +2,9 @@
 
 import pytest
 
-from components.iam import bucket_policies, endpoint_policies, resource_policies
+from components.iam import bucket_policies, resource_policies
 from components.naming import Naming
+from components.network import vpc_endpoints
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS
 
@@ -92,8 +93,8 @@ def test_config_writes_to_its_prefix_for_own_account() -> None:
 
 @pytest.mark.requirement("ECS-03")
 def test_ssm_endpoints_require_the_exec_setting() -> None:
-    policies = endpoint_policies.interface_policies(NAMES, ecs_exec=True)
-    services = set(policies) - set(endpoint_policies.interface_policies(NAMES))
+    policies = vpc_endpoints.interface_policies(NAMES, ecs_exec=True)
+    services = set(policies) - set(vpc_endpoints.interface_policies(NAMES))
     assert services == {"ssm", "ssmmessages"}
     for statement in (s for name in services for s in policies[name]["Statement"]):
         assert statement["Condition"]["StringEquals"]["aws:PrincipalAccount"] == "123456789012"

@@ -9,11 +9,12 @@ import pytest
 
 from components.contract import Stack
 from components.encryption.kms_keys import KEYS, KmsKeysArgs
-from components.iam import bucket_policies, endpoint_policies, resource_policies
+from components.iam import bucket_policies, resource_policies
 from components.iam.backup_roles import key_statements
 from components.iam.key_policies import ADMINISTER, key_policy
 from components.iam.resource_policies import queue_policy, secret_policy
 from components.iam.role_policies import RoleDefinition, readers_of, role_definitions, secret_readers, table_users
+from components.network import vpc_endpoints
 from components.settings.data import KmsKeysSettings, ProtectionSettings
 from components.settings.loader import parse
 from tests.components.settings.stack_settings import raw_settings
@@ -242,9 +243,9 @@ def test_operators_read_the_bootstrap_token_only() -> None:
 @pytest.mark.requirement("ECS-03")
 def test_vpc_endpoints_allow_own_principals_only() -> None:
     policies = {
-        **endpoint_policies.interface_policies(NAMES),
-        "s3": endpoint_policies.s3_policy(NAMES, (BUCKET,)),
-        "dynamodb": endpoint_policies.dynamodb_policy(NAMES),
+        **vpc_endpoints.interface_policies(NAMES),
+        "s3": vpc_endpoints.s3_policy(NAMES, (BUCKET,)),
+        "dynamodb": vpc_endpoints.dynamodb_policy(NAMES),
     }
     assert set(policies) == {*("s3", "dynamodb", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts", "monitoring")}
     for name, policy in policies.items():
@@ -258,4 +259,4 @@ def test_policy_documents_are_within_size_limits() -> None:
     sizes = {role: len(json.dumps(g.permissions or {}, separators=(",", ":"))) for role, g in GRANTS.items()}
     assert max(sizes.values()) <= 10_240, "inline policies of one role"
     assert all(len(json.dumps(key_policy(name, KEY_ARGS))) <= 32_768 for name in KEYS)
-    assert all(len(json.dumps(p)) <= 20_480 for p in endpoint_policies.interface_policies(NAMES).values())
+    assert all(len(json.dumps(p)) <= 20_480 for p in vpc_endpoints.interface_policies(NAMES).values())
