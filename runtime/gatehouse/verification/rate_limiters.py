@@ -24,14 +24,14 @@ from gatehouse.keys.models import RateLimit
 from gatehouse.redis.batches import ScriptBatches
 from gatehouse.redis.connection import OPEN_TIMEOUT_S, RedisConnection, RedisLogin, RedisReplyError, Reply, Script
 from gatehouse.settings import OnError
-from gatehouse.verification import rate_limits as gcra
+from gatehouse.verification import gcra
 from gatehouse.verification.models import ADDITIONAL_MAX, Charge, RateLimitState
 
 KEY_PREFIX = "gatehouse:limit:"
 FORGET_TIMEOUT_S = 2.0
 
 # ARGV: for each request its number of limits and of its key's own limits, which come first, then move and room (us;
-# verification/rate_limits.py) of each limit. KEYS in the same order; a request with additional limits has one more, the sorted
+# verification/gcra.py) of each limit. KEYS in the same order; a request with additional limits has one more, the sorted
 # set of the names of the family's additional counters by expiry. Returns how far each counter was ahead of now before the
 # request, in us, as text: Lua numbers become integers in replies. Times are relative to 2024, because a double represents them to
 # better than 0.01 us but today's Unix time only to 0.25 us. `%.4f` instead of tostring, which keeps 14 digits and would lose the

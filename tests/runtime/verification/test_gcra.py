@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 from gatehouse.keys.models import RateLimit
-from gatehouse.verification import rate_limits as gcra
+from gatehouse.verification import gcra
 from hypothesis import given
 from hypothesis import strategies as st
 
