@@ -251,11 +251,13 @@ class Buckets:
 
     def secrets(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
         """Encrypted content of secrets. A deletion is final: the bucket has no object lock, no replica and no backup, and
-        noncurrent versions expire after one day, the shortest period that S3 supports."""
+        noncurrent versions expire after one day, the shortest period that S3 supports. Content that the console failed to delete
+        expires a day after the longest lifetime of a secret (TTL_S_MAX of the runtime, 30 days)."""
         return replace(
             self._args(self.names, "secrets", "secret"),
             key_arn=key_arn,
             log_bucket=log_bucket,
+            expire_days=31,
             noncurrent_days=1,
             incomplete_upload_days=1,
             purpose="ephemeral",

@@ -11,6 +11,7 @@ from components.contract import read
 from components.naming import Naming
 from components.sharing import rest_api
 from tests.components.program import ROOT, Program, run
+from tests.iam_evaluation import Call, Effect, decide
 
 pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
@@ -105,6 +106,52 @@ def test_sharing_key_is_used_for_content_by_two_roles_only() -> None:
     assert not [
         action for action in statements["AllowAccountAdministration"]["Action"] if re.search("crypt|DataKey|CreateGrant", action)
     ]
+
+
+TABLE, BUCKET = NAMES.table_arn("tokens"), NAMES.bucket_arn("secrets")
+OBJECT = f"{BUCKET}/secrets/5tRw0aB9xK2m7HqYc1dZ8e/1/0"
+CREATE = {
+    *((f"dynamodb:{action}", TABLE) for action in ("PutItem", "GetItem", "BatchGetItem", "UpdateItem")),
+    *(("dynamodb:Query", f"{TABLE}/index/{index}") for index in ("owner-index", "work-index")),
+    ("s3:PutObject", OBJECT),
+    ("s3:AbortMultipartUpload", OBJECT),
+    ("kms:GenerateDataKey", "sharing"),
+}
+DELETE = {
+    ("dynamodb:Query", f"{TABLE}/index/work-index"),
+    *((f"dynamodb:{action}", TABLE) for action in ("GetItem", "UpdateItem")),
+    *((f"s3:{action}", BUCKET) for action in ("ListBucketVersions", "ListBucketMultipartUploads")),
+    ("s3:DeleteObjectVersion", OBJECT),
+}
+OPEN = {
+    *((f"dynamodb:{action}", TABLE) for action in ("GetItem", "UpdateItem")),
+    ("s3:GetObjectVersion", OBJECT),
+    ("kms:Decrypt", "sharing"),
+}
+NOBODY = {
+    *((f"dynamodb:{action}", TABLE) for action in ("Scan", "Query", "DeleteItem", "BatchWriteItem", "PartiQLSelect")),
+    *((f"s3:{action}", OBJECT) for action in ("GetObject", "DeleteObject", "PutObjectRetention", "PutObjectLegalHold")),
+    *((f"s3:{action}", BUCKET) for action in ("PutBucketPolicy", "PutLifecycleConfiguration", "PutBucketVersioning")),
+    *((f"kms:{action}", "sharing") for action in ("Encrypt", "ReEncryptFrom", "CreateGrant", "Sign")),
+}
+
+
+def is_allowed(role: str, action: str, resource: str) -> bool:
+    identity = [json.loads(inputs("iam/rolePolicy:RolePolicy", role)["policy"])]
+    principal, context = NAMES.role_arn(role), {"aws:RequestedRegion": NAMES.region}
+    if resource != "sharing":
+        return decide(Call(principal, action, resource, context), identity=identity) is Effect.ALLOWED
+    context |= {"kms:CallerAccount": NAMES.account, "kms:EncryptionContext:purpose": "secret-content"}
+    context |= {"kms:EncryptionContext:environment": STACK}
+    key = json.loads(inputs("kms/key:Key", "sharing")["policy"])
+    return decide(Call(principal, action, "*", context), identity=identity, resource=key, resource_decides=True) is Effect.ALLOWED
+
+
+@pytest.mark.requirement("CG-18", "SS-05", "SS-06")
+@pytest.mark.parametrize(("role", "duties"), [("console-task", CREATE | DELETE), ("sharing-function", OPEN)])
+def test_role_can_do_its_duty_and_no_other(role: str, duties: set[tuple[str, str]]) -> None:
+    calls = CREATE | DELETE | OPEN | NOBODY
+    assert {call for call in calls if is_allowed(role, *call)} == duties
 
 
 def test_container_form_opens_links_with_console_role() -> None:
