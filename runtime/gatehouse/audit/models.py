@@ -74,6 +74,10 @@ class AuditAction(DescribedStr):
     LINK_DENIED = "link.denied", "An attempt to open a link was denied."
     LINK_BURN = "link.burn", "A link was ended after too many wrong passphrases."
     LINK_REVOKE = "link.revoke", "A link was revoked."
+    REQUEST_CREATE = "request.create", "A request for a secret was created."
+    REQUEST_SUBMIT = "request.submit", "A secret was submitted to a request."
+    REQUEST_DENIED = "request.denied", "An attempt to submit a secret to a request was denied."
+    REQUEST_REVOKE = "request.revoke", "A request for a secret was revoked."
     ACCESS_DENIED = "access.denied", "A request to the console was denied."
 
     @property

@@ -41,6 +41,7 @@ from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelServi
 from gatehouse.redis.connection import RedisLogin, RedisProbe, redis_login
 from gatehouse.settings import Settings
 from gatehouse.sharing.backend import Backend
+from gatehouse.sharing.requests.service import RequestService
 from gatehouse.sharing.routes import NOT_CONFIGURED
 from gatehouse.sharing.service import SecretService, SecretSharing
 from gatehouse.sharing.worker import INTERVAL_S as SECRETS_INTERVAL_S
@@ -191,7 +192,12 @@ class Composition:
         if self.sharing is None:
             self.observer.log.info("secret sharing disabled", service=self.observer.service, reason=NOT_CONFIGURED)
             return None
-        return SecretSharing(SecretService(self.sharing), self.settings.sharing_url, self.settings.sharing_file_max_bytes)
+        return SecretSharing(
+            SecretService(self.sharing),
+            self.settings.sharing_url,
+            self.settings.sharing_file_max_bytes,
+            RequestService(self.sharing),
+        )
 
     def _notification_jobs(self) -> list[PeriodicJob]:
         topic, networks = self.settings.notification_topic, self.settings.webhook_networks

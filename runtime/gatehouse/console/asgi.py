@@ -34,10 +34,11 @@ from gatehouse.keys.routes import ENDPOINTS as KEYS
 from gatehouse.leaks.routes import ENDPOINTS as LEAKS
 from gatehouse.notifications.routes import ENDPOINTS as NOTIFICATIONS
 from gatehouse.operations.routes import ENDPOINTS as OPERATIONS
+from gatehouse.sharing.requests.routes import ENDPOINTS as SECRET_REQUESTS
 from gatehouse.sharing.routes import ENDPOINTS as SECRETS
 from gatehouse.usage.routes import ENDPOINTS as USAGE
 
-ENDPOINTS = (*KEYS, *AUDIT, *USAGE, *NOTIFICATIONS, *LEAKS, *CORES, *SECRETS, *OPERATIONS, *SESSIONS)
+ENDPOINTS = (*KEYS, *AUDIT, *USAGE, *NOTIFICATIONS, *LEAKS, *CORES, *SECRETS, *SECRET_REQUESTS, *OPERATIONS, *SESSIONS)
 
 #: Ids have no pattern, so that a malformed id is 404 like an unknown one.
 _ID = {"type": "string", "minLength": 1, "maxLength": 100}
@@ -74,6 +75,7 @@ API = Api(
         "id": ("Id of the key.", _ID, "3fGh82kLmQ0a"),
         "secret": ("Id of the secret.", _ID, "5tRw0aB9xK2m7HqYc1dZ8e"),
         "link": ("Id of the link.", _ID, "1dZ8eU"),
+        "secret_request": ("Id of the request for a secret.", _ID, "2mKq8ZrT4vB6nX0sWc9yEd"),
         "webhook": ("Id of the webhook.", _ID, "8kLm20pQxT4v"),
         "notification": ("Id of the notification.", _ID, "msg_0199f3a8c0d1b6e5f4a39281"),
         "destination": ("Id of the webhook, or `topic` for the SNS topic.", _ID, "8kLm20pQxT4v"),

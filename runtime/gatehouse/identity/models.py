@@ -21,13 +21,14 @@ ActorType = Literal["bootstrap", "key", "person"]
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Principal of a request, a process (`system`), which has no request, or the holder of a link to a secret (`recipient`).
+    """Principal of a request, a process (`system`), which has no request, or the holder of a link: to a secret (`recipient`)
+    or to a request for one (`submitter`).
 
-    `id`: a key id, `bootstrap`, the subject of a person at the issuer, the name of the process, or the id of the link; never a
-    token.
+    `id`: a key id, `bootstrap`, the subject of a person at the issuer, the name of the process, or the id of the link or of the
+    request for a secret; never a token.
     """
 
-    type: Literal["bootstrap", "key", "person", "system", "recipient"]
+    type: Literal["bootstrap", "key", "person", "system", "recipient", "submitter"]
     id: str
     request_id: RequestId = RequestId("")
     source_address: str = ""

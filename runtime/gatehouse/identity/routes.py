@@ -23,7 +23,7 @@ async def sign_in(request: Request) -> CurrentSession:
     """
     caller, http, sessions = request.authenticated, request.http, request.dependencies.sessions
     kind = caller.actor.type
-    if caller.session is not None or kind == "system" or kind == "recipient":
+    if caller.session is not None or kind == "system" or kind == "recipient" or kind == "submitter":
         raise invalid("header.authorization", "is missing", "send Authorization: Bearer <token>")
     if "sec-fetch-site" in http.headers or "origin" in http.headers:
         check_site(request)

@@ -107,6 +107,15 @@ def link_keys(link_secret: str, path: str, passphrase: str = "", salt: bytes = b
     return LinkKeys(verifier(link_secret, path), private_key)
 
 
+def is_public_key(public_key: bytes) -> bool:
+    """True for 32 bytes to which content keys can be encrypted. RFC 7748, section 6.1: some points give a known shared secret."""
+    try:
+        X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(public_key))
+    except ValueError:
+        return False
+    return True
+
+
 def wrap(content_key: bytes, public_key: bytes, data_key: bytes, context: Context, random_bytes: Callable[[int], bytes]) -> bytes:
     """Encrypt a content key for a link."""
     inner = _SUITE.encrypt(content_key, X25519PublicKey.from_public_bytes(public_key), info=context.encode("link"))

@@ -7,6 +7,7 @@
                                 `---------------------------- secret id, 22 characters
 
 The path contains the ids only, so access logs, traces and referrers never contain a link secret (docs/decisions/0020).
+A submission link has the same form: /r/<request id, 22 characters>#<link secret> (docs/decisions/0021).
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ PATH_CHARS = ID_CHARS + LINK_CHARS
 _TOKEN = re.compile(
     rf"(?:https?://[^\s#]{{1,200}}/s/)?([0-9A-Za-z]{{{PATH_CHARS}}})#([0-9A-Za-z]{{{SECRET_CHARS}}})(?:\.[\w-]{{1,100}})?",
     re.ASCII,
+)
+_SUBMISSION_TOKEN = re.compile(
+    rf"(?:https?://[^\s#]{{1,200}}/r/)?([0-9A-Za-z]{{{ID_CHARS}}})#([0-9A-Za-z]{{{SECRET_CHARS}}})", re.ASCII
 )
 FINGERPRINT_CHARS = 12
 
@@ -49,7 +53,24 @@ class LinkToken(msgspec.Struct, frozen=True):
 
     @classmethod
     def create(cls, secret_id: str, link_id: str, random_bytes: Callable[[int], bytes]) -> Self:
-        return cls(secret_id, link_id, base62(int.from_bytes(random_bytes(32), "big"), SECRET_CHARS))
+        return cls(secret_id, link_id, _link_secret(random_bytes))
+
+
+class SubmissionToken(msgspec.Struct, frozen=True):
+    """A well-formed submission link: the public part, which is the id of the request, and the link secret."""
+
+    path: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"SubmissionToken({self.path}#...)"
+
+    def url(self, base: str) -> str:
+        return f"{base.rstrip('/')}/r/{self.path}#{self.secret}"
+
+    @classmethod
+    def create(cls, request_id: str, random_bytes: Callable[[int], bytes]) -> Self:
+        return cls(request_id, _link_secret(random_bytes))
 
 
 def new_id(chars: int, random_bytes: Callable[[int], bytes]) -> str:
@@ -79,6 +100,16 @@ def parse(text: str) -> LinkToken | None:
     return LinkToken(match[1][:ID_CHARS], match[1][ID_CHARS:], match[2])
 
 
+def parse_submission(text: str) -> SubmissionToken | None:
+    """Parse a complete submission link, with or without its URL; None for anything else. Spaces around it are ignored."""
+    match = _SUBMISSION_TOKEN.fullmatch(text.strip())
+    return None if match is None else SubmissionToken(match[1], match[2])
+
+
 def fingerprint(identifier: str) -> str:
     """First 12 hexadecimal characters of the SHA-256 of an id, for logs and encryption contexts."""
     return hashlib.sha256(identifier.encode("ascii")).hexdigest()[:FINGERPRINT_CHARS]
+
+
+def _link_secret(random_bytes: Callable[[int], bytes]) -> str:
+    return base62(int.from_bytes(random_bytes(32), "big"), SECRET_CHARS)

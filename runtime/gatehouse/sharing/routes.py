@@ -50,7 +50,7 @@ async def create_secret(request: Request, body: CreateSecret) -> CreatedSecret:
     # A repeated request with the same Idempotency-Key receives the stored response, with the links. Decision 0014 covers them as
     # it covers tokens: the response is encrypted under the Idempotency-Key, of which only a hash is stored, and without its
     # response the client could not deliver the secret. A stored link opens nothing that the link itself does not open.
-    sharing = _sharing(request)
+    sharing = sharing_of(request)
     secret, tokens = await sharing.service.create(
         NewSecret(
             items=_items(body, sharing),
@@ -83,7 +83,7 @@ async def list_secrets(request: Request, query: ListSecrets) -> SecretPage:
         raise Forbidden("The secrets of another owner require the role owner, operator or auditor.")
     cursors = Cursors(request.dependencies.cursor_pepper, f"secrets|{owner}")
     after = "" if query.cursor is None else cursors.read(query.cursor)
-    secrets, last = await _sharing(request).service.of_owner(owner, after=after, size=query.limit)
+    secrets, last = await sharing_of(request).service.of_owner(owner, after=after, size=query.limit)
     now = request.dependencies.clock.now()
     next_cursor = cursors.write(last) if last else None
     return SecretPage([secret_view(secret, now) for secret in secrets], next_cursor)
@@ -109,7 +109,7 @@ async def update_secret(request: Request, secret: str, body: UpdateSecret) -> Se
         label=body.label if isinstance(body.label, str) else None,
         note=body.note if isinstance(body.note, str) else None,
     )
-    return _view(request, await _sharing(request).service.update(secret, patch, _revision(request), request.actor))
+    return _view(request, await sharing_of(request).service.update(secret, patch, _revision(request), request.actor))
 
 
 async def replace_content(request: Request, secret: str, body: SecretContent) -> SecretView:
@@ -117,7 +117,7 @@ async def replace_content(request: Request, secret: str, body: SecretContent) ->
 
     Adds a version. The links stay the same and open the new version; their uses so far count.
     """
-    current, sharing = await _own(request, secret), _sharing(request)
+    current, sharing = await _own(request, secret), sharing_of(request)
     if current.end_to_end != body.end_to_end:
         kind = "ciphertext_base64" if current.end_to_end else "text or files"
         raise invalid("body", "is not encrypted like the secret", f"send {kind}, as when the secret was created")
@@ -131,7 +131,7 @@ async def restore_secret_version(request: Request, secret: str, body: RestoreVer
     Makes an earlier version of the content the current one.
     """
     await _own(request, secret)
-    service = _sharing(request).service
+    service = sharing_of(request).service
     return _view(request, await service.restore_version(secret, body.version, _revision(request), request.actor))
 
 
@@ -141,7 +141,7 @@ async def revoke_secret(request: Request, secret: str) -> SecretView:
     All links are denied when the response arrives. The content is deleted within a minute. Cannot be undone. Idempotent.
     """
     await _existing(request, secret, OPERATORS)
-    return _view(request, await _sharing(request).service.revoke(secret, request.actor))
+    return _view(request, await sharing_of(request).service.revoke(secret, request.actor))
 
 
 async def revoke_secret_link(request: Request, secret: str, link: str) -> SecretView:
@@ -150,7 +150,7 @@ async def revoke_secret_link(request: Request, secret: str, link: str) -> Secret
     The other links of the secret stay valid. Cannot be undone. Idempotent.
     """
     await _existing(request, secret, OPERATORS)
-    return _view(request, await _sharing(request).service.revoke_link(secret, link, request.actor))
+    return _view(request, await sharing_of(request).service.revoke_link(secret, link, request.actor))
 
 
 async def show_secret_receipt(request: Request, secret: str) -> Receipt:
@@ -161,7 +161,7 @@ async def show_secret_receipt(request: Request, secret: str) -> Receipt:
     existing = await _existing(request, secret, AUDITORS)
     dependencies = request.dependencies
     denied = await dependencies.audit.count_by_detail(secret, AuditAction.LINK_DENIED, "link")
-    deletion = await _sharing(request).service.deletion_receipt(secret)
+    deletion = await sharing_of(request).service.deletion_receipt(secret)
     return receipt_view(existing, denied, deletion, dependencies.clock.now())
 
 
@@ -191,7 +191,8 @@ def _check_size(size: int, size_max: int, location: str) -> None:
         raise invalid(location, f"is larger than {size_max} bytes in total", "send less content, or increase the limit")
 
 
-def _sharing(request: Request) -> SecretSharing:
+def sharing_of(request: Request) -> SecretSharing:
+    """Raises NotFound if secret sharing is not configured."""
     if request.dependencies.sharing is None:
         raise NotFound(NOT_CONFIGURED)
     return request.dependencies.sharing
@@ -199,7 +200,7 @@ def _sharing(request: Request) -> SecretSharing:
 
 async def _existing(request: Request, secret_id: str, others: frozenset[Role]) -> Secret:
     """A secret of the caller, or of another owner for the roles `others`. Raises NotFound."""
-    secret = await _sharing(request).service.get(secret_id)
+    secret = await sharing_of(request).service.get(secret_id)
     if secret.owner != request.authenticated.owner and not _has(request, others):
         raise NotFound("No secret has this id.")
     return secret

@@ -16,10 +16,10 @@ from gatehouse.http.fields import (
     multi_line,
     single_line,
     unique_items,
-    unix_seconds,
     view_of,
 )
-from gatehouse.http.validation import checked, invalid, matching
+from gatehouse.http.validation import checked, matching
+from gatehouse.sharing.lifetime import ExpiresAt, Ttl, check_lifetime, lifetime
 from gatehouse.sharing.link_token import LinkToken
 from gatehouse.sharing.models import (
     BURN_AFTER_MAX,
@@ -27,9 +27,6 @@ from gatehouse.sharing.models import (
     PASSPHRASE_CHARS_MIN,
     RECIPIENTS_MAX,
     TEXT_BYTES_MAX,
-    TTL_S_DEFAULT,
-    TTL_S_MAX,
-    TTL_S_MIN,
     USES_DEFAULT,
     USES_MAX,
     Link,
@@ -52,13 +49,13 @@ def _text_size(text: str) -> str:
     return f"is longer than {TEXT_BYTES_MAX} bytes of UTF-8; send it as a file" if too_long else ""
 
 
-def _file_name(name: str) -> str:
+def file_name_problem(name: str) -> str:
     if name in (".", "..") or "/" in name or "\\" in name:
         return "must be a file name without a directory"
     return single_line(name)
 
 
-def _different_names(files: list[dict[str, Any]]) -> str:
+def different_names(files: list[dict[str, Any]]) -> str:
     names = [file["name"] for file in files]
     return "" if len(set(names)) == len(names) else "must not contain two files with the same name"
 
@@ -87,9 +84,6 @@ Recipients = Annotated[
     ),
 ]
 Uses = Annotated[int, Meta(ge=1, le=USES_MAX, description="Number of times that each link can be opened.")]
-Ttl = Annotated[
-    int, Meta(ge=TTL_S_MIN, le=TTL_S_MAX, description=f"Lifetime of the links in seconds. Default: {TTL_S_DEFAULT} (three days).")
-]
 Passphrase = Annotated[
     str,
     Meta(
@@ -119,7 +113,7 @@ class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     example: ClassVar = {"name": "id_ed25519", "media_type": OCTETS, "content_base64": "c2VjcmV0"}
 
-    name: Annotated[str, checked(_file_name, min_length=1, max_length=FILE_NAME_CHARS_MAX)]
+    name: Annotated[str, checked(file_name_problem, min_length=1, max_length=FILE_NAME_CHARS_MAX)]
     media_type: Annotated[str, matching(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}", max_length=129)] = OCTETS
     content_base64: Base64
 
@@ -130,7 +124,7 @@ class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 Files = Annotated[
     list[NewFile],
     checked(
-        _different_names,
+        different_names,
         max_length=FILES_MAX,
         description="Content: files. The deployment limits their size in total (GATEHOUSE_SHARING_FILE_MAX_BYTES).",
     ),
@@ -171,10 +165,7 @@ class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_on
     }
 
     ttl_s: Ttl | None = None
-    expires_at: Annotated[
-        Timestamp | None,
-        Meta(description="Expiry of the links, an RFC 3339 timestamp, instead of `ttl_s`. At most 30 days ahead."),
-    ] = None
+    expires_at: ExpiresAt = None
     uses: Uses = USES_DEFAULT
     passphrase: Passphrase | None = None
     burn_after: BurnAfter = 0
@@ -185,19 +176,13 @@ class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_on
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.ttl_s is not None and self.expires_at is not None:
-            raise ValueError("must contain ttl_s or expires_at, not both")
+        check_lifetime(self.ttl_s, self.expires_at)
         if self.burn_after and self.passphrase is None:
             raise ValueError("contains burn_after without a passphrase")
 
     def lifetime_s(self, now: float) -> float:
         """Raises BadRequest for an expiry outside of the bounds."""
-        if self.expires_at is None:
-            return float(self.ttl_s or TTL_S_DEFAULT)
-        lifetime = unix_seconds(self.expires_at) - now
-        if not TTL_S_MIN <= lifetime <= TTL_S_MAX:
-            raise invalid("body.expires_at", "is less than 5 minutes or more than 30 days ahead", "send a time between the two")
-        return lifetime
+        return lifetime(self.ttl_s, self.expires_at, now)
 
 
 class UpdateSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -33,6 +33,7 @@ from gatehouse.sharing.models import (
     Version,
 )
 from gatehouse.sharing.repository import ConditionFailed
+from gatehouse.sharing.requests.service import RequestService
 
 #: Secrets that one principal can create per minute.
 CREATES_PER_MINUTE = 10
@@ -99,12 +100,20 @@ class SecretService:
             raise RateLimited(f"You can create {CREATES_PER_MINUTE} secrets per minute. Try again in {max(1, round(wait))} s.")
         secret_id = self._backend.new_id()
         tokens, links = await self._links(secret_id, new)
+        secret = await self.store(secret_id, new, links, new.owner or actor.label, now)
+        await self._repository.create(
+            secret, self._backend.event(actor, AuditAction.SECRET_CREATE, secret_id, {"links": len(links)})
+        )
+        return secret, tokens
+
+    async def store(self, secret_id: str, new: NewSecret, links: dict[str, Link], owner: str, now: float) -> Secret:
+        """Encrypt the content to the links and store it. The secret does not exist until it is written to the table."""
         expires_at = now + new.ttl_s
         expires_at_max = max(expires_at, now + new.ttl_s_max)
         version, keys = await self._encrypt(secret_id, 1, now, int(expires_at_max), new.items, list(links.values()))
-        secret = Secret(
+        return Secret(
             id=secret_id,
-            owner=new.owner or actor.label,
+            owner=owner,
             sender=new.sender,
             label=new.label,
             note=new.note,
@@ -120,10 +129,6 @@ class SecretService:
             end_to_end=new.end_to_end,
             burn_after=new.burn_after,
         )
-        await self._repository.create(
-            secret, self._backend.event(actor, AuditAction.SECRET_CREATE, secret_id, {"links": len(links)})
-        )
-        return secret, tokens
 
     async def get(self, secret_id: str) -> Secret:
         """Raises NotFound."""
@@ -291,11 +296,13 @@ class SecretSharing:
 
     url: public URL of the sharing service, with which links begin.
     file_max_bytes: maximum size of the files of a secret in total.
+    requests: requests for a secret.
     """
 
     service: SecretService
     url: str
     file_max_bytes: int
+    requests: RequestService
 
     @property
     def content_max_bytes(self) -> int:

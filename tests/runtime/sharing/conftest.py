@@ -16,6 +16,8 @@ from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.link_token import LinkToken
 from gatehouse.sharing.links import Client, LinkService, Opened
 from gatehouse.sharing.models import Secret
+from gatehouse.sharing.requests.service import RequestService
+from gatehouse.sharing.requests.submissions import SubmissionService
 from gatehouse.sharing.service import NewItem, NewSecret, SecretService
 from gatehouse.sharing.table import OWNER_INDEX, WORK_INDEX
 
@@ -36,6 +38,8 @@ class Sharing:
     backend: Backend
     secrets: SecretService
     links: LinkService
+    requests: RequestService
+    submissions: SubmissionService
     clock: ManualClock
     s3: Any
     dynamodb: Any
@@ -104,6 +108,8 @@ def services(key: str, clock: ManualClock, environment: str = "test") -> Sharing
         backend,
         SecretService(backend),
         LinkService(backend),
+        RequestService(backend),
+        SubmissionService(backend),
         clock,
         boto3.client("s3", region_name=REGION),
         boto3.client("dynamodb", region_name=REGION),

@@ -24,11 +24,11 @@ from tests.runtime.sharing.conftest import Sharing
 def test_secrets_match_openapi(database: Database, sharing: Sharing, mode: GenerationMode) -> None:
     log = LogRecorder()
     dependencies, _ = create_dependencies(database, log)
-    management = SecretSharing(sharing.secrets, "https://sharing.test", file_max_bytes=1000)
+    management = SecretSharing(sharing.secrets, "https://sharing.test", 1000, sharing.requests)
     app: Any = console_asgi.create(replace(dependencies, clock=sharing.clock, sharing=management))
     with get_client(app) as client:
         schema: Any = schemathesis.openapi.from_dict(without_security(client.get("http://testserver/openapi.json").json()))
-        schema = schema.include(path_regex="/v1/secrets.*")
+        schema = schema.include(path_regex="/v1/secret.*")
         schema.app = app
 
         def send(case: Case[Any]) -> None:

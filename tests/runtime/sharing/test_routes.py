@@ -57,7 +57,7 @@ def sharing(aws: str) -> Sharing:
 
 @pytest.fixture
 async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console]:
-    management = SecretSharing(sharing.secrets, URL, FILE_BYTES_MAX)
+    management = SecretSharing(sharing.secrets, URL, FILE_BYTES_MAX, sharing.requests)
     async with open_console(database, clock=sharing.clock, sharing=management) as started:
         yield started
 

@@ -1,0 +1,35 @@
+"""Lifetime of links in requests: `ttl_s` or `expires_at`, with the same bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from gatehouse.http.fields import Timestamp, unix_seconds
+from gatehouse.http.validation import invalid
+from gatehouse.sharing.models import TTL_S_DEFAULT, TTL_S_MAX, TTL_S_MIN
+
+Ttl = Annotated[
+    int, Meta(ge=TTL_S_MIN, le=TTL_S_MAX, description=f"Lifetime of the links in seconds. Default: {TTL_S_DEFAULT} (three days).")
+]
+ExpiresAt = Annotated[
+    Timestamp | None,
+    Meta(description="Expiry of the links, an RFC 3339 timestamp, instead of `ttl_s`. At most 30 days ahead."),
+]
+
+
+def check_lifetime(ttl_s: int | None, expires_at: str | None) -> None:
+    """Raises ValueError if both are set."""
+    if ttl_s is not None and expires_at is not None:
+        raise ValueError("must contain ttl_s or expires_at, not both")
+
+
+def lifetime(ttl_s: int | None, expires_at: str | None, now: float) -> float:
+    """Lifetime in seconds. Raises BadRequest for an expiry outside of the bounds."""
+    if expires_at is None:
+        return float(ttl_s or TTL_S_DEFAULT)
+    seconds = unix_seconds(expires_at) - now
+    if not TTL_S_MIN <= seconds <= TTL_S_MAX:
+        raise invalid("body.expires_at", "is less than 5 minutes or more than 30 days ahead", "send a time between the two")
+    return seconds

@@ -1,0 +1,95 @@
+"""Requests for secrets in the table of secrets: one item each, with its submissions and unrecorded events."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gatehouse.sharing.models import RECEIPT_S, Secret, SharingEvent
+from gatehouse.sharing.repository import new_secret
+from gatehouse.sharing.requests.models import RequestState, SecretRequest, Submission
+from gatehouse.sharing.table import ConditionNotMet, Item, Table, builtins, update_of
+
+#: Prefix of item ids, and of owners in the index, which lists the secrets of an owner apart from the requests.
+_PREFIX = "request:"
+
+
+class RequestRepository:
+    """Methods raise Unavailable if DynamoDB cannot be reached."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def create(self, request: SecretRequest, event: SharingEvent) -> None:
+        """Store a new request. DynamoDB deletes it 30 days after its expiry."""
+        item = {
+            **builtins(request),
+            "id": _item_id(request.id),
+            "owner": _PREFIX + request.owner,
+            "delete_at": int(request.expires_at + RECEIPT_S),
+        }
+        await self._table.put(item, event)
+
+    async def get(self, request_id: str) -> SecretRequest | None:
+        item = await self._table.get(_item_id(request_id))
+        return None if item is None else _request_of(item)
+
+    async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[SecretRequest], str]:
+        """Requests of an owner, newest first, after a position; and the position of the last one. See `Table.of_owner`."""
+        items, position = await self._table.of_owner(_PREFIX + owner, after=after, size=size)
+        return [_request_of(item) for item in items], position
+
+    async def submit(
+        self, request: SecretRequest, submission_id: str, secret: Secret, submitted: SharingEvent, created: SharingEvent
+    ) -> None:
+        """Count a submission and create its secret, or neither, if the request accepts one and the id of the secret is free.
+
+        Raises ConditionNotMet.
+        """
+        update = update_of(
+            _item_id(request.id),
+            sets=("submissions.#submission = :submission",),
+            condition=(
+                "#state = :active AND expires_at > :now AND size(submissions) < :max"
+                " AND attribute_not_exists(submissions.#submission)"
+            ),
+            names={"#state": "state", "#submission": submission_id},
+            values={
+                ":submission": builtins(Submission(secret.id, submitted.at)),
+                ":active": RequestState.ACTIVE,
+                ":now": submitted.at,
+                ":max": len(request.retrieval_links),
+            },
+            event=submitted,
+        )
+        await self._table.put_and_update(new_secret(secret, created), update)
+
+    async def revoke(self, request: SecretRequest, event: SharingEvent) -> SecretRequest:
+        """Deny further submissions. Returns the current request. Idempotent."""
+        try:
+            item = await self._table.update(
+                _item_id(request.id),
+                sets=("#state = :revoked", "ended_at = :now"),
+                condition="#state = :active",
+                names={"#state": "state"},
+                values={":active": RequestState.ACTIVE, ":revoked": RequestState.REVOKED, ":now": event.at},
+                event=event,
+            )
+        except ConditionNotMet as failed:
+            return request if failed.item is None else _request_of(failed.item)
+        return _request_of(item)
+
+    async def record(self, request: SecretRequest, event: SharingEvent) -> None:
+        """Store an event that changes nothing else."""
+        await self._table.update(
+            _item_id(request.id), sets=(), condition="attribute_exists(purpose)", names={}, values={}, event=event
+        )
+
+
+def _item_id(request_id: str) -> str:
+    return _PREFIX + request_id
+
+
+def _request_of(item: Item) -> SecretRequest:
+    return msgspec.convert(
+        {**item, "id": item["id"].removeprefix(_PREFIX), "owner": item["owner"].removeprefix(_PREFIX)}, SecretRequest
+    )

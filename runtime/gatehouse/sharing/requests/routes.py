@@ -1,0 +1,109 @@
+"""Endpoints of requests for a secret, for their owners. Submitters use the sharing service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from gatehouse.console.dependencies import Request
+from gatehouse.errors import Forbidden, NotFound
+from gatehouse.http.endpoint import Endpoint, Links, StepUp
+from gatehouse.http.fields import Cursors
+from gatehouse.identity.models import AUDITORS, OPERATORS, SECRET_CREATORS, SECRET_READERS, SECRET_REVOKERS, Role
+from gatehouse.sharing.requests.models import SecretRequest
+from gatehouse.sharing.requests.schemas import (
+    CreatedSecretRequest,
+    CreateSecretRequest,
+    ListSecretRequests,
+    SecretRequestPage,
+    SecretRequestView,
+    request_view,
+)
+from gatehouse.sharing.requests.service import NewRequest
+from gatehouse.sharing.routes import sharing_of
+
+
+async def create_secret_request(request: Request, body: CreateSecretRequest) -> CreatedSecretRequest:
+    """Request a secret.
+
+    The submission link is returned only in this response. Send it to the person who has the secret. Only the retrieval links,
+    which the client created, open what is submitted.
+    """
+    # A repeated request with the same Idempotency-Key receives the stored response, with the submission link, as for secrets.
+    sharing = sharing_of(request)
+    created, token = await sharing.requests.create(
+        NewRequest(
+            owner=request.authenticated.owner,
+            requester=body.requester or request.actor.label,
+            purpose=body.purpose,
+            lifetime_s=body.lifetime_s(request.dependencies.clock.now()),
+            retrieval_links=[link.retrieval_link() for link in body.retrieval_links],
+            label=body.label,
+            note=body.note,
+        ),
+        request.actor,
+    )
+    request.response.headers["Location"] = f"/v1/secret-requests/{created.id}"
+    return CreatedSecretRequest(_view(request, created), token.url(sharing.url))
+
+
+async def list_secret_requests(request: Request, query: ListSecretRequests) -> SecretRequestPage:
+    """List requests for a secret.
+
+    Newest first. Returns the requests of the caller, or of another owner if the role permits it.
+    """
+    own = request.authenticated.owner
+    owner = own if query.owner is None else query.owner
+    if owner != own and not request.authenticated.roles & AUDITORS:
+        raise Forbidden("The requests of another owner require the role owner, operator or auditor.")
+    cursors = Cursors(request.dependencies.cursor_pepper, f"secret-requests|{owner}")
+    after = "" if query.cursor is None else cursors.read(query.cursor)
+    requests, last = await sharing_of(request).requests.of_owner(owner, after=after, size=query.limit)
+    return SecretRequestPage([_view(request, item) for item in requests], cursors.write(last) if last else None)
+
+
+async def show_secret_request(request: Request, secret_request: str) -> SecretRequestView:
+    """Retrieve a request for a secret.
+
+    Contains the ids of the secrets that were submitted.
+    """
+    return _view(request, await _existing(request, secret_request, AUDITORS))
+
+
+async def revoke_secret_request(request: Request, secret_request: str) -> SecretRequestView:
+    """Revoke a request for a secret.
+
+    Submissions are denied when the response arrives. Secrets that were submitted before can still be opened. Idempotent.
+    """
+    await _existing(request, secret_request, OPERATORS)
+    return _view(request, await sharing_of(request).requests.revoke(secret_request, request.actor))
+
+
+async def _existing(request: Request, request_id: str, others: frozenset[Role]) -> SecretRequest:
+    """A request of the caller, or of another owner for the roles `others`. Raises NotFound."""
+    existing = await sharing_of(request).requests.get(request_id)
+    if existing.owner != request.authenticated.owner and not request.authenticated.roles & others:
+        raise NotFound("No request for a secret has this id.")
+    return existing
+
+
+def _view(request: Request, secret_request: SecretRequest) -> SecretRequestView:
+    return request_view(secret_request, request.dependencies.clock.now())
+
+
+_endpoint: Callable[..., Endpoint] = partial(Endpoint, tag="secrets", step_up=StepUp.NEVER, errors=(404,))
+_PATH = "/v1/secret-requests/{secret_request}"
+
+ENDPOINTS = (
+    _endpoint(
+        method="POST",
+        path="/v1/secret-requests",
+        handler=create_secret_request,
+        roles=SECRET_CREATORS,
+        status=201,
+        links=Links("secret_request", "/request/id"),
+    ),
+    _endpoint(method="GET", path="/v1/secret-requests", handler=list_secret_requests, roles=SECRET_READERS),
+    _endpoint(method="GET", path=_PATH, handler=show_secret_request, roles=SECRET_READERS),
+    _endpoint(method="POST", path=f"{_PATH}/revoke", handler=revoke_secret_request, roles=SECRET_REVOKERS),
+)

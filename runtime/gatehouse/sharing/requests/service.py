@@ -1,0 +1,82 @@
+"""Creating, reading and revoking requests for a secret, for their owners. `submissions.py` receives the secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gatehouse.audit.models import AuditAction
+from gatehouse.errors import NotFound, RateLimited
+from gatehouse.identity.models import Actor
+from gatehouse.sharing import encryption
+from gatehouse.sharing.backend import Backend
+from gatehouse.sharing.link_token import SubmissionToken, is_id
+from gatehouse.sharing.requests.models import RequestState, RetrievalLink, SecretRequest
+from gatehouse.sharing.requests.repository import RequestRepository
+
+#: Requests that one principal can create per minute.
+CREATES_PER_MINUTE = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRequest:
+    """Properties of a new request. owner: label of the owner. retrieval_links: one for each submission."""
+
+    owner: str
+    requester: str
+    purpose: str
+    lifetime_s: float
+    retrieval_links: Sequence[RetrievalLink]
+    label: str = ""
+    note: str = ""
+
+
+class RequestService:
+    """Raises Unavailable if a dependency fails."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._repository = RequestRepository(backend.table)
+
+    async def create(self, new: NewRequest, actor: Actor) -> tuple[SecretRequest, SubmissionToken]:
+        """Store a request. The submission link is returned only here. Raises RateLimited."""
+        now = self._backend.clock.now()
+        wait = await self._backend.table.take_attempt(f"request:{actor.label}", limit=CREATES_PER_MINUTE, window_s=60, now=now)
+        if wait is not None:
+            raise RateLimited(f"You can create {CREATES_PER_MINUTE} requests per minute. Try again in {max(1, round(wait))} s.")
+        request_id = self._backend.new_id()
+        token = SubmissionToken.create(request_id, self._backend.random_bytes)
+        request = SecretRequest(
+            id=request_id,
+            owner=new.owner,
+            requester=new.requester,
+            purpose=new.purpose,
+            label=new.label,
+            note=new.note,
+            created_at=now,
+            expires_at=now + new.lifetime_s,
+            lifetime_s=new.lifetime_s,
+            verifier=encryption.verifier(token.secret, token.path),
+            retrieval_links=tuple(new.retrieval_links),
+        )
+        details: dict[str, str | int] = {"submissions": len(request.retrieval_links)}
+        await self._repository.create(request, self._backend.event(actor, AuditAction.REQUEST_CREATE, request_id, details))
+        return request, token
+
+    async def get(self, request_id: str) -> SecretRequest:
+        """Raises NotFound."""
+        request = await self._repository.get(request_id) if is_id(request_id) else None
+        if request is None:
+            raise NotFound("No request for a secret has this id.")
+        return request
+
+    async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[SecretRequest], str]:
+        """Requests of an owner, newest first, after a position; and the position of the last one (empty: the last page)."""
+        return await self._repository.of_owner(owner, after=after, size=size)
+
+    async def revoke(self, request_id: str, actor: Actor) -> SecretRequest:
+        """Deny further submissions. Secrets that were submitted stay. Idempotent. Raises NotFound."""
+        request = await self.get(request_id)
+        if request.state != RequestState.ACTIVE:
+            return request
+        return await self._repository.revoke(request, self._backend.event(actor, AuditAction.REQUEST_REVOKE, request_id))
