@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from sandbox import child_processes
 from sandbox.errors import SandboxError
+from sandbox.local.api_gateway import Api
 from sandbox.local.ecs_task import Aws
 from sandbox.local.services import LocalServers, function_environment, returns_200
 from sandbox.paths import REPOSITORY
@@ -24,22 +25,6 @@ _READY_S = 45.0
 _FUNCTIONS = REPOSITORY / "runtime" / "functions"
 # AWS Secrets Manager User Guide, "Rotation by Lambda function": the four steps, in this order.
 _ROTATION_STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
-
-
-@dataclass(frozen=True, slots=True)
-class Api:
-    """The deployed REST API that `sandbox.local.lambda_runtime_api` emulates.
-
-    methods: path to HTTP methods. responses: gateway response type to status, headers and body. arn: ARN of the function.
-    """
-
-    id: str
-    account: str
-    host: str
-    stage: str
-    methods: Mapping[str, list[str]]
-    responses: Mapping[str, Mapping[str, Any]]
-    arn: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +79,7 @@ def start(aws: Aws, deployed: LambdaService, *, port: int, runtime_port: int, lo
         raise SandboxError(f"The {name} function starts {executable}, which is not in {_IMAGE_BIN} of the image.")
     api = child_processes.start(
         f"{name}-api",
-        [sys.executable, "-m", "sandbox.local.lambda_runtime_api", str(port), str(runtime_port)],
+        [sys.executable, "-m", "sandbox.local.api_gateway", str(port), str(runtime_port)],
         env={**child_processes.plain_environment(), "SANDBOX_API": json.dumps(asdict(deployed.api))},
         cwd=REPOSITORY,
         log=logs / f"{name}-api.log",
@@ -161,7 +146,7 @@ def _invoke(aws: Aws, deployed: Mapping[str, Any], events: Sequence[Mapping[str,
         raise SandboxError(f"{name} runs with the role {role}, but the stack exports {deployed['role']}.")
     variables = configuration.get("Environment", {}).get("Variables", {})
     environment = function_environment(aws, name, variables, role, name.rpartition("-")[2])
-    command = [sys.executable, "-m", "sandbox.local.lambda_host", str(_FUNCTIONS), handler, json.dumps(list(events))]
+    command = [sys.executable, "-m", "sandbox.local.lambda_handler_process", str(_FUNCTIONS), handler, json.dumps(list(events))]
     child_processes.run(title, command, log=log, env=environment, cwd=_FUNCTIONS)
 
 

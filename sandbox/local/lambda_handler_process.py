@@ -1,7 +1,7 @@
 """Runs a Lambda handler for a list of events like Lambda: in its own process, with its own path and environment.
 
-Run as a module: `python -m sandbox.local.lambda_host <folder> <module.function> <events as JSON>`. Stops at the first error and
-prints it in one line, without a traceback, which could show secret values.
+Run as a module: `python -m sandbox.local.lambda_handler_process <folder> <module.function> <events as JSON>`. Stops at the first
+error and prints it in one line, without a traceback, which could show secret values.
 """
 
 import importlib
