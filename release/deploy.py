@@ -35,19 +35,21 @@ class NotConfirmed(DeploymentFailed):
 def pulumi_command(command: str, stack: Stack, *, yes: bool = False, without_services: bool = False) -> list[str]:
     """The Pulumi command line. preview and deploy run both policy packs with the levels of the environment.
 
-    without_services: exclude the ECS services and their task definitions, so that they keep running unchanged.
+    without_services: exclude the ECS services and their task definitions, so that they keep running unchanged. Without the packs,
+    because the engine passes an excluded resource that does not exist yet to the packs without inputs, and they reject it. The
+    preview and the deployment of the services evaluate all resources.
     """
     verb = {"preview": ["preview", "--diff"], "deploy": ["up"], "destroy": ["destroy"]}[command]
     packs: list[str] = []
-    if command != "destroy":
-        for pack in PACKS:
-            packs += ["--policy-pack", pack, "--policy-pack-config", f"{pack}/levels/{stack.name}.json"]
     excluded: list[str] = []
     if without_services:
         for process in contract.read().ecs_services:
             excluded += ["--exclude", f"**aws:ecs/taskDefinition:TaskDefinition::{process}"]
         # The ECS service depends on its task definition, and auto scaling on the ECS service.
         excluded.append("--exclude-dependents")
+    elif command != "destroy":
+        for pack in PACKS:
+            packs += ["--policy-pack", pack, "--policy-pack-config", f"{pack}/levels/{stack.name}.json"]
     return ["pulumi", *verb, "--stack", stack.name, *packs, *excluded, *(["--yes", "--skip-preview"] if yes else [])]
 
 

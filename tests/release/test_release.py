@@ -1,15 +1,11 @@
 """Order of a deployment, failures of each step, and rollback."""
 
-import fnmatch
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from release.deploy import pulumi_command
-from release.preflight import Stack
-from tests.release.fake_aws import ACCOUNT, NEW, OLD, FakeAccount, release, serving
+from tests.release.fake_aws import NEW, OLD, FakeAccount, release, serving
 
 
 @pytest.fixture
@@ -30,17 +26,6 @@ def test_migration_runs_before_services_change(account: FakeAccount, tmp_path: P
     assert result.returncode == 0, result.stderr
     assert account.steps == ["preview", "up without services", "run gatehouse-dev-migrate:2", "up"]
     assert "verified: gatehouse-dev-console, gatehouse-dev-gateway" in result.stdout
-
-
-def test_first_update_excludes_task_definitions_only() -> None:
-    command = pulumi_command("deploy", Stack("dev", ACCOUNT, "eu-west-1", NEW), without_services=True)
-    patterns = [after for option, after in pairwise(command) if option == "--exclude"]
-    component = "urn:pulumi:dev::gatehouse::gatehouse:compute:TaskDefinition"
-    for process in ("gateway", "console"):
-        definition = f"{component}$aws:ecs/taskDefinition:TaskDefinition::{process}"
-        assert any(fnmatch.fnmatch(definition, pattern) for pattern in patterns)
-        assert not any(fnmatch.fnmatch(f"{component}::{process}", pattern) for pattern in patterns)
-    assert not any(pattern.endswith("::migrate") for pattern in patterns)
 
 
 @pytest.mark.requirement("SS-08", "TR-17")

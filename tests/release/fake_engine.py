@@ -1,0 +1,54 @@
+"""The part of the Pulumi engine that excludes resources from an update and shows them to the policy packs."""
+
+import fnmatch
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+
+from policies.reports.findings import Finding
+from sandbox.checks.policy_check import findings
+from sandbox.engine import analyzer
+from sandbox.engine.program import run
+from sandbox.engine.project import load
+from sandbox.engine.providers import PreviewProvider
+from sandbox.engine.types import Deployment, Resource
+from sandbox.paths import REPOSITORY
+
+STACK = "dev"
+
+
+@cache
+def program() -> Deployment:
+    """The dev stack with the outputs of a first preview."""
+    return run(REPOSITORY, STACK, PreviewProvider(), preview=True)
+
+
+def excluded(words: Sequence[str]) -> set[str]:
+    """URNs that a command line excludes: the matches of --exclude, and with --exclude-dependents what depends on them."""
+    patterns = [after for option, after in pairwise(words) if option == "--exclude"]
+    urns: set[str] = set()
+    for resource in program().resources:
+        registration = resource.registration
+        is_match = any(fnmatch.fnmatch(registration.urn, pattern) for pattern in patterns)
+        is_dependent = "--exclude-dependents" in words and not urns.isdisjoint((registration.parent, *registration.dependencies))
+        if is_match or is_dependent:
+            urns.add(registration.urn)
+    return urns
+
+
+def violations(words: Sequence[str], deployed: Collection[str] = ()) -> list[Finding]:
+    """The mandatory violations for which the engine stops a command.
+
+    An excluded resource that is not in `deployed` reaches the packs without inputs, because the engine replaces the inputs of the
+    program with those in the state (pkg/resource/deploy/step_generator.go, "stub out the provider check").
+    """
+    folders = [REPOSITORY / after for option, after in pairwise(words) if option == "--policy-pack"]
+    absent = excluded(words) - set(deployed)
+    resources = tuple(_without_inputs(row) if row.registration.urn in absent else row for row in program().resources)
+    with analyzer.packs(folders, load(REPOSITORY, STACK), STACK) as packs:
+        return [finding for finding in findings(packs, replace(program(), resources=resources), "unknown") if finding.blocks]
+
+
+def _without_inputs(resource: Resource) -> Resource:
+    return replace(resource, registration=replace(resource.registration, inputs={}), outputs={})
