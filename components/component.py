@@ -25,17 +25,18 @@ class StackArgs:
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """KMS key and retention of log groups."""
+    """KMS key, retention and deletion protection of log groups."""
 
     key_arn: pulumi.Input[str]
     retention_days: int
+    protection: ProtectionSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogArgs(StackArgs):
     """Arguments of a component with log groups.
 
-    logs: KMS key and retention of the log groups.
+    logs: KMS key, retention and deletion protection of the log groups.
     """
 
     logs: LogOptions
@@ -103,7 +104,7 @@ class Component(pulumi.ComponentResource):
             retention_in_days=options.retention_days,
             kms_key_id=options.key_arn,
             tags=tags("log"),
-            opts=self.child,
+            opts=self.protected(options.protection),
         )
 
 

@@ -35,6 +35,7 @@ class DataStores(Component):
         cache = ValkeyArgs(
             names=stack.names,
             cache=stack.settings.cache,
+            protection=stack.settings.protection,
             placement=network.placement("data", "cache"),
             key_arn=foundation.keys.data_arn,
         )

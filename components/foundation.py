@@ -21,7 +21,7 @@ class Foundation(Component):
     role_arns: dict[str, pulumi.Output[str]]
     """ARN of each role, by name."""
     logs: LogOptions
-    """KMS key and retention of every log group."""
+    """KMS key, retention and deletion protection of every log group."""
     topic_arn: pulumi.Output[str]
     """Topic for notifications from AWS services: RDS events, backup jobs, budget alerts and cost anomalies."""
 
@@ -34,7 +34,7 @@ class Foundation(Component):
         roles = RolesArgs(names=names, definitions=role_definitions(stack), boundary_arn=boundary.arn)
         self.role_arns = Roles("roles", roles, self.child).arns
         self.keys = self._kms_keys()
-        self.logs = LogOptions(self.keys.logs_arn, settings.log_retention_days)
+        self.logs = LogOptions(self.keys.logs_arn, settings.log_retention_days, settings.protection)
         topic = TopicArgs(names=names, monitoring=settings.monitoring, key_arn=self.keys.logs_arn)
         self.topic_arn = NotificationTopic("service-notifications", topic, self.child).arn
         self._buckets()

@@ -33,6 +33,7 @@ class Platform(Component):
             names=names,
             image=settings.image,
             key_arn=foundation.keys.data_arn,
+            protection=settings.protection,
             buckets=settings.buckets,
             function_arns=sharing_roles.function_arns(names, contract),
         )

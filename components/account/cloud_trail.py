@@ -17,7 +17,7 @@ SELECTORS = {"AWS::S3::Object": "Objects", "AWS::DynamoDB::Table": "Items", "AWS
 class CloudTrailArgs(LogArgs):
     """Arguments of `CloudTrail`.
 
-    logs: KMS key of the log files and the log group, and retention of the log group.
+    logs: KMS key and deletion protection of the trail and the log group, and retention of the log group.
     bucket: Name of the bucket, resolved after its policy exists.
     role_arn: Role that delivers events to the log group.
     data_events: ARN prefixes of the resources whose data events are recorded, by resource type.
@@ -56,7 +56,7 @@ class CloudTrail(Component):
                 *(_data_events(kind, arns) for kind, arns in args.data_events.items()),
             ],
             tags=tags("log"),
-            opts=self.child,
+            opts=self.protected(args.logs.protection),
         )
         self.arn, self.log_group = trail.arn, group.name
         self.register_outputs({"arn": self.arn})

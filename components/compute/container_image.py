@@ -10,7 +10,7 @@ from components.component import Component, StackArgs, with_dependencies
 from components.iam.documents import render
 from components.iam.resource_policies import repository_policy
 from components.naming import tags
-from components.settings.data import BucketsSettings
+from components.settings.data import BucketsSettings, ProtectionSettings
 from components.settings.workloads import ImageSettings
 
 UNTAGGED_DAYS = 7
@@ -22,6 +22,7 @@ class ContainerImageArgs(StackArgs):
 
     image: Digest of the image and number of images to retain.
     key_arn: KMS key of the repository.
+    protection: Deletion protection by Pulumi.
     buckets: `force_destroy` also deletes a repository that contains images.
     repository: Resource name of the repository.
     function_arns: Lambda functions that run the image.
@@ -29,6 +30,7 @@ class ContainerImageArgs(StackArgs):
 
     image: ImageSettings
     key_arn: pulumi.Input[str]
+    protection: ProtectionSettings
     buckets: BucketsSettings
     repository: str = "runtime"
     function_arns: tuple[str, ...] = ()
@@ -56,7 +58,7 @@ class ContainerImage(Component):
             encryption_configurations=[{"encryption_type": "KMS", "kms_key": args.key_arn}],
             force_delete=args.buckets.force_destroy,
             tags=tags("internal"),
-            opts=self.child,
+            opts=self.protected(args.protection),
         )
         lifecycle = json.dumps(lifecycle_policy(args.image.retained_images))
         aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle, opts=self.child)

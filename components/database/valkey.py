@@ -7,7 +7,7 @@ import pulumi_aws as aws
 
 from components.component import Component, Placement, StackArgs
 from components.naming import DataClass, tags
-from components.settings.data import CACHE_PORT, CacheSettings
+from components.settings.data import CACHE_PORT, CacheSettings, ProtectionSettings
 
 ACCESS_STRING = "on ~* &* +@all -@admin -@dangerous"
 """Permissions of the application user: all data commands, no administrative commands."""
@@ -18,11 +18,13 @@ class ValkeyArgs(StackArgs):
     """Arguments of `Valkey`.
 
     cache: Node type, engine version and replicas.
+    protection: Deletion protection by Pulumi.
     placement: Subnets of the data tier, and security group of the cache.
     key_arn: KMS key of data at rest.
     """
 
     cache: CacheSettings
+    protection: ProtectionSettings
     placement: Placement
     key_arn: pulumi.Input[str]
 
@@ -73,9 +75,7 @@ class Valkey(Component):
             maintenance_window="sun:03:30-sun:04:30",
             apply_immediately=False,
             tags=tags("internal"),
-            opts=pulumi.ResourceOptions(
-                parent=self, custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
-            ),
+            opts=self.protected(args.protection, custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")),
         )
         self.replication_group, self.address = cluster.replication_group_id, cluster.primary_endpoint_address
         self.register_outputs({"replicationGroup": self.replication_group, "address": self.address})

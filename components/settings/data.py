@@ -21,10 +21,12 @@ ROLE_ARN = r"arn:aws:iam::\d{12}:role/[\w+=,.@/*-]+"
 
 
 class ProtectionSettings(Section):
-    """Protection of stateful resources (keys, secrets, database, tables, buckets) from deletion by a deployment."""
+    """Protection of resources with data from deletion by a deployment: keys, secrets, database, cache, tables, buckets, backup
+    vaults, image repositories, log groups, the audit trail and the hosted zone."""
 
     protect: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
-    """Pulumi's `protect`: an operation that would delete or replace the resource fails."""
+    """Pulumi's `protect`: an operation that would delete or replace the resource fails. To remove one resource, such as the log
+    group of a deleted Core, run `pulumi state unprotect <URN>` first."""
     retain_on_delete: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
     """Pulumi's `retainOnDelete`: a resource that is removed from the program stays in AWS."""
 

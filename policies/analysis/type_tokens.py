@@ -34,4 +34,10 @@ def _token(module: str, class_name: str) -> str:
     return f"aws:{module}/{class_name[0].lower()}{class_name[1:]}:{class_name}"
 
 
+STATEFUL = (
+    *aws("s3.Bucket", "kms.Key", "kms.ReplicaKey", "secretsmanager.Secret", "rds.Instance", "rds.Cluster", "dynamodb.Table"),
+    *aws("elasticache.ReplicationGroup", "backup.Vault", "ecr.Repository", "cloudwatch.LogGroup", "cloudtrail.Trail"),
+    *aws("route53.Zone"),
+)
+"""Types whose replacement or deletion loses data, evidence or a delegation, directly or by losing the key that decrypts data."""
 S3_DEPRECATED = tuple(_token("s3", f"{name}V2") for name in S3_V2_CLASSES)

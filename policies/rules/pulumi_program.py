@@ -8,12 +8,11 @@ from pathlib import Path
 from policies.analysis.properties import MalformedError, Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.secret_detection import looks_secret
-from policies.analysis.type_tokens import AWS_PROVIDER, S3_DEPRECATED, STACK, aws
+from policies.analysis.type_tokens import AWS_PROVIDER, S3_DEPRECATED, STACK, STATEFUL, aws
 from policies.engine.rule import CheckResults, Severity, Undecided, levels, resource_rule, stack_rule
 
 _OPTIONS = "https://www.pulumi.com/docs/iac/concepts/resources/options"
 
-_STATEFUL = aws("s3.Bucket", "kms.Key", "secretsmanager.Secret", "rds.Instance", "rds.Cluster", "dynamodb.Table", "backup.Vault")
 _TAGGED_WITH_DATA_CLASS = aws(
     "s3.Bucket", "kms.Key", "secretsmanager.Secret", "rds.Instance", "rds.Cluster", "dynamodb.Table", "cloudwatch.LogGroup"
 )
@@ -28,7 +27,7 @@ ALLOWED_REGIONS: list[str] = tomllib.loads((_FOLDER / "allowed_regions.toml").re
     rationale="Protection prevents deletion by a rename, a deployment of the wrong branch or `pulumi destroy`.",
     remedy="set ResourceOptions(protect=True)",
     severity=Severity.HIGH,
-    types=_STATEFUL,
+    types=STATEFUL,
     levels=levels("-", "A", "M"),
     pack="resilience",
     url=f"{_OPTIONS}/protect/",

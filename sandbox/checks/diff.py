@@ -9,6 +9,7 @@ from typing import Any, Final
 import pulumi
 import yaml
 
+from policies.analysis.type_tokens import STATEFUL
 from sandbox.engine.program import run
 from sandbox.engine.project import load
 from sandbox.engine.providers import FakeProvider
@@ -28,6 +29,7 @@ _REPLACING: Final[dict[str, frozenset[str]]] = {
         {"replicationGroupId", "subnetGroupName", "port", "atRestEncryptionEnabled", "kmsKeyId", "networkType", "snapshotName"}
     ),
     "aws:kms/key:Key": frozenset({"customerMasterKeySpec", "keyUsage", "multiRegion", "customKeyStoreId", "xksKeyId"}),
+    "aws:kms/replicaKey:ReplicaKey": frozenset({"primaryKeyArn"}),
     "aws:rds/instance:Instance": frozenset(
         {
             *("engine", "username", "dbName", "kmsKeyId", "storageEncrypted", "availabilityZone", "characterSetName"),
@@ -39,9 +41,6 @@ _REPLACING: Final[dict[str, frozenset[str]]] = {
     "aws:s3/bucket:Bucket": frozenset({"bucket", "bucketPrefix", "objectLockEnabled"}),
     "aws:secretsmanager/secret:Secret": frozenset({"name", "namePrefix"}),
 }
-
-STATEFUL: Final = frozenset(_REPLACING)
-"""Types whose replacement or deletion loses data, directly or by losing the key that decrypts it."""
 
 _ECS_SERVICE: Final = frozenset({"cluster", "name", "launchType", "schedulingStrategy"})
 _NAMES: Final = frozenset({"name", "namePrefix"})

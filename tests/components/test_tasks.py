@@ -9,6 +9,7 @@ from components.component import LogOptions
 from components.compute.task_definition import TaskDefinitionArgs, process_container
 from components.contract import PATH, read
 from components.naming import Naming
+from components.settings.data import ProtectionSettings
 from components.settings.workloads import TaskSize
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import STACKS
@@ -93,7 +94,7 @@ def test_missing_variable_or_secret_raises_key_error(missing: str) -> None:
     process = read().processes["gateway"]
     args = TaskDefinitionArgs(
         names=Naming("dev", "123456789012", "eu-west-1"),
-        logs=LogOptions("arn:key", 30),
+        logs=LogOptions("arn:key", 30, ProtectionSettings()),
         process=process,
         size=TaskSize(cpu=256, memory_mib=512),
         image="registry/image@sha256:0",

@@ -42,7 +42,7 @@ def backup() -> Program:
     deny = {"Effect": "Deny", "Principal": "*", "Action": "backup:DeleteRecoveryPoint", "Resource": "*"}
     return [
         *kms(),
-        declared("backup.Vault", "vault", kmsKeyArn=Ref("key", "arn"), protect=True),
+        declared("backup.Vault", "vault", kmsKeyArn=Ref("key", "arn")),
         declared("backup.VaultLockConfiguration", "lock", **vault, minRetentionDays=7),
         declared("backup.VaultPolicy", "vault-policy", **vault, policy=document(deny)),
         declared("backup.Plan", "plan", rules=[backup_rule()]),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from policies.analysis.type_tokens import aws
+from policies.analysis.type_tokens import STATEFUL, aws
 from policies.testing.pack_process import ACCOUNT, Declared, Ref
 
 Program = list[Declared]
@@ -27,9 +27,9 @@ def violation(rule: str, name: str, mention: str, program: Program) -> Case:
 
 
 def declared(resource_class: str, name: str, /, **inputs: Any) -> Declared:
-    """A resource of a class such as "s3.Bucket". The inputs `protect` and `computed` are fields of `Declared`."""
-    protect, computed = inputs.pop("protect", False), inputs.pop("computed", {})
-    return Declared(aws(resource_class)[0], name, inputs, protect=protect, computed=computed)
+    """A resource of a class such as "s3.Bucket", protected if it is stateful. The input `computed` is a field of `Declared`."""
+    (type_, *_), computed = aws(resource_class), inputs.pop("computed", {})
+    return Declared(type_, name, inputs, protect=type_ in STATEFUL, computed=computed)
 
 
 def by_change(
@@ -105,7 +105,7 @@ KEY_POLICY = document(
 def kms() -> list[Declared]:
     inputs = {"description": "everything", "enableKeyRotation": True, "policy": KEY_POLICY, "tags": TAGS}
     return [
-        declared("kms.Key", "key", **inputs, protect=True),
+        declared("kms.Key", "key", **inputs),
         declared("kms.Alias", "key-alias", name="alias/acme", targetKeyId=Ref("key")),
     ]
 

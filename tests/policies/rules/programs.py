@@ -24,15 +24,15 @@ from tests.policies.rules.network_programs import network
 
 def ephemeral() -> list[Declared]:
     """A bucket with expiring data: not replicated, not in a backup, and its versions can be deleted."""
-    bucket = declared("s3.Bucket", "links", bucket="acme-links", tags={**TAGS, "gatehouse:purpose": "ephemeral"}, protect=True)
+    bucket = declared("s3.Bucket", "links", bucket="acme-links", tags={**TAGS, "gatehouse:purpose": "ephemeral"})
     open_policy = document(*tls_only("acme-links")[:-1])
     return [*s3(), bucket, *(side for side in _sides("links", open_policy)), *_encrypted_and_logged("links")]
 
 
 def s3() -> list[Declared]:
     return [
-        declared("s3.Bucket", "files", bucket="acme-files", tags=TAGS, protect=True, computed={"policy": "{}"}),
-        declared("s3.Bucket", "sink", bucket="acme-sink", tags={**TAGS, "gatehouse:purpose": "log-sink"}, protect=True),
+        declared("s3.Bucket", "files", bucket="acme-files", tags=TAGS, computed={"policy": "{}"}),
+        declared("s3.Bucket", "sink", bucket="acme-sink", tags={**TAGS, "gatehouse:purpose": "log-sink"}),
         *(side for name in ("files", "sink") for side in _sides(name, document(*tls_only(f"acme-{name}")))),
         *_encrypted_and_logged("files"),
         declared("s3.BucketReplicationConfig", "files-replication", bucket=Ref("files", "bucket"), rules=[replication()]),
@@ -100,7 +100,7 @@ def secrets() -> list[Declared]:
     }
     return [
         *kms(),
-        declared("secretsmanager.Secret", "pepper", name="acme/pepper", kmsKeyId=Ref("key", "arn"), tags=TAGS, protect=True),
+        declared("secretsmanager.Secret", "pepper", name="acme/pepper", kmsKeyId=Ref("key", "arn"), tags=TAGS),
         declared(
             "secretsmanager.SecretPolicy",
             "pepper-policy",
@@ -217,7 +217,6 @@ def rds() -> list[Declared]:
             manageMasterUserPassword=True,
             masterUserSecretKmsKeyId=Ref("key", "arn"),
             tags=TAGS,
-            protect=True,
         ),
         *(
             declared("rds.EventSubscription", kind, sourceType=kind, snsTopic="arn:aws:sns:::alarms")
@@ -241,7 +240,6 @@ def stores() -> list[Declared]:
             deletionProtectionEnabled=True,
             ttl={"enabled": True, "attributeName": "ends"},
             tags={**TAGS, "gatehouse:purpose": "ephemeral"},
-            protect=True,
         ),
         *monitoring(tokens=("AWS/DynamoDB", "TableName"), cache=("AWS/ElastiCache", "CacheClusterId")),
         declared("elasticache.User", "nobody", userName="default", accessString="off -@all", noPasswordRequired=True, tags=TAGS),
