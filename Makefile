@@ -55,9 +55,9 @@ bench: ## Run the benchmarks of the gateway
 	@scripts/setup.sh
 	@$(PY) -m bench
 
-preview: ## Preview a deployment to AWS (ENV= is required)
+preview: ## Preview a deployment to AWS (ENV= is required, DIFF=1 prints the changed properties)
 	@scripts/setup.sh
-	@$(PY) -m release preview --env "$(ENV)"
+	@$(PY) -m release preview --env "$(ENV)" $(if $(filter-out 0,$(DIFF)),--diff)
 
 deploy: ## Deploy to AWS: preview, policy packs, migration, services, verification (ENV= is required, YES=1 skips the prompt)
 	@scripts/setup.sh

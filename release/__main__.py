@@ -1,7 +1,6 @@
 """Release commands for a stack. Exit codes: 0 success, 1 failure, 2 missing prerequisite."""
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -11,10 +10,13 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components import contract
-from release.deploy import FAILED, DeploymentFailed, NotConfirmed, deploy, pulumi_command, verify
+from release import pulumi_cli
+from release.deploy import FAILED, DeploymentFailed, NotConfirmed, deploy, verify
 from release.logs import follow_cloudwatch, follow_files
-from release.preflight import ROOT, Stack, missing_prerequisites, read_stack, stack_output
+from release.preflight import missing_prerequisites
+from release.pulumi_cli import command_line, stack_output
 from release.rollback import previous_digest, write_digest
+from release.stack_file import ROOT, Stack, read_stack
 
 COMMANDS = ("preview", "deploy", "verify", "rollback", "destroy", "logs")
 REJECTED = 2
@@ -24,9 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command of the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("--env", default="", help="stack: dev, staging or prod")
+    parser.add_argument("--env", default="", help="name of the stack")
     parser.add_argument("--process", default="gateway", choices=list(contract.read().processes), help="logs: process to follow")
     parser.add_argument("--yes", action="store_true", help="deploy, rollback: skip the confirmation prompt")
+    parser.add_argument("--diff", action="store_true", help="preview: print the changed properties of each resource")
     parser.add_argument("--digest", default="", help="rollback: image digest; the previous image by default")
     # Tests pass the directory of another Pulumi project.
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
@@ -64,7 +67,7 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
         return _rollback(options, stack)
     if options.command == "destroy" and not _confirm(stack, "destroys"):
         return _reject("destroy", ["not confirmed; nothing was changed"])
-    return subprocess.run(pulumi_command(options.command, stack), cwd=options.root, check=False).returncode
+    return pulumi_cli.run(command_line(options.command, stack, diff=options.diff), options.root)
 
 
 def _rollback(options: argparse.Namespace, stack: Stack) -> int:

@@ -1,17 +1,18 @@
 """Deployment of a stack: preview, infrastructure, migration, ECS services, verification."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from components import contract
-from policies.catalogue import write_levels
+from release import pulumi_cli
 from release.migrate import MigrationFailed, migrate
-from release.preflight import PACKS, ROOT, Stack, stack_output
+from release.pulumi_cli import command_line, excluded_urns, stack_output
+from release.stack_file import ROOT, Stack
+from release.update_plan import mark_executed
 from release.verify import (
     HEALTH_CHECK_ATTEMPTS,
     ServiceState,
@@ -32,40 +33,25 @@ class NotConfirmed(DeploymentFailed):
     """The preview succeeded, but the deployment was not confirmed."""
 
 
-def pulumi_command(command: str, stack: Stack, *, yes: bool = False, without_services: bool = False) -> list[str]:
-    """The Pulumi command line. preview and deploy run both policy packs with the levels of the environment.
-
-    without_services: exclude the ECS services and their task definitions, so that they keep running unchanged. Without the packs,
-    because the engine passes an excluded resource that does not exist yet to the packs without inputs, and they reject it. The
-    preview and the deployment of the services evaluate all resources.
-    """
-    verb = {"preview": ["preview", "--diff"], "deploy": ["up"], "destroy": ["destroy"]}[command]
-    packs: list[str] = []
-    excluded: list[str] = []
-    if without_services:
-        for process in contract.read().ecs_services:
-            excluded += ["--exclude", f"**aws:ecs/taskDefinition:TaskDefinition::{process}"]
-        # The ECS service depends on its task definition, and auto scaling on the ECS service.
-        excluded.append("--exclude-dependents")
-    elif command != "destroy":
-        for pack in PACKS:
-            packs += ["--policy-pack", pack, "--policy-pack-config", f"{pack}/levels/{stack.name}.json"]
-    return ["pulumi", *verb, "--stack", stack.name, *packs, *excluded, *(["--yes", "--skip-preview"] if yes else [])]
-
-
 def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, root: Path = ROOT) -> int:
-    """Deploy a stack and verify it. Returns 0. Raises DeploymentFailed."""
-    _pulumi("preview", pulumi_command("preview", stack), root)
-    if not confirm():
-        raise NotConfirmed("not confirmed; nothing was changed")
-    before = _current_services(stack, root)
-    if with_migration:
-        _step("deploying everything except the ECS services")
-        _pulumi("up", pulumi_command("deploy", stack, yes=True, without_services=True), root)
-        _step("running the migration task")
-        _step(f"migration task {_migrate(stack, root)} succeeded")
-    _step("deploying the ECS services")
-    _pulumi("up", pulumi_command("deploy", stack, yes=True), root)
+    """Deploy a stack and verify it. Returns 0. Raises DeploymentFailed.
+
+    The last deployment executes the operations of the confirmed preview only.
+    """
+    with TemporaryDirectory(prefix="gatehouse-") as folder:
+        plan = Path(folder) / "plan.json"
+        _pulumi("preview", command_line("preview", stack, save_plan=plan), root)
+        if not confirm():
+            raise NotConfirmed("not confirmed; nothing was changed")
+        before = _current_services(stack, root)
+        if with_migration:
+            _step("deploying everything except the ECS services")
+            _pulumi("up", command_line("deploy", stack, yes=True, without_services=True), root)
+            mark_executed(plan, lambda urn: urn.endswith(excluded_urns()))
+            _step("running the migration task")
+            _step(f"migration task {_migrate(stack, root)} succeeded")
+        _step("deploying the ECS services")
+        _pulumi("up", command_line("deploy", stack, yes=True, plan=plan), root)
     return verify(stack, before, root=root)
 
 
@@ -109,8 +95,7 @@ def _migrate(stack: Stack, root: Path) -> str:
 
 
 def _pulumi(command: str, arguments: list[str], root: Path) -> None:
-    write_levels()
-    code = subprocess.run(arguments, cwd=root, check=False).returncode
+    code = pulumi_cli.run(arguments, root)
     if code != 0:
         raise DeploymentFailed(f"pulumi {command} exited with {code}; see its output above")
 

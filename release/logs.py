@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from release.preflight import ROOT, Stack
+from release.stack_file import ROOT, Stack
 
 POLL_S = 2.0
 HISTORY_S = 600

@@ -1,67 +1,38 @@
-"""Prerequisites of a release: stack file, Pulumi CLI and login, AWS credentials, container image."""
+"""Prerequisites of a release: Pulumi CLI with login, stack and passphrase, AWS credentials, own values and a container image."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
-import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKS = ("policies/security", "policies/resilience")
+from release import pulumi_cli
+from release.stack_file import ROOT, Stack
+
 CLI_MIN = (3, 249, 0)
 """Oldest supported Pulumi CLI: `pulumi policy analyze --file` was added in 3.249."""
 _PLACEHOLDER_DIGEST = "sha256:" + "0" * 64
+_EXAMPLE = re.compile(r"123456789012|\bexample(\.(com|net|org)\b|/)|^gatehouse-pulumi-state$")
+"""Account, domains, repository and state bucket of the stack files in the repository."""
 _INSTALL = "https://www.pulumi.com/docs/install/"
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """The values of a stack file that a release needs.
-
-    name: name of the stack.
-    account: AWS account id, 12 digits.
-    region: AWS region.
-    image_digest: digest of the container image, or "".
-    """
-
-    name: str
-    account: str
-    region: str
-    image_digest: str
-
-
-def known_stacks(root: Path = ROOT) -> list[str]:
-    """The names of the `Pulumi.<name>.yaml` files."""
-    return sorted(path.name.split(".")[1] for path in root.glob("Pulumi.*.yaml"))
-
-
-def read_stack(name: str, root: Path = ROOT) -> Stack:
-    """Read a stack file. Raises ValueError if it does not exist or has no settings."""
-    stacks = known_stacks(root)
-    if name not in stacks:
-        problem = f"no stack {name!r}" if name else "no stack specified"
-        raise ValueError(f"{problem}; use one of: {', '.join(f'ENV={stack}' for stack in stacks)}")
-    config: dict[str, Any] = yaml.safe_load((root / f"Pulumi.{name}.yaml").read_text()).get("config", {})
-    settings = config.get("gatehouse:settings")
-    if not isinstance(settings, dict):
-        raise ValueError(f"Pulumi.{name}.yaml has no gatehouse:settings")
-    image = settings.get("image") or {}
-    return Stack(name, str(settings.get("account", "")), str(settings.get("region", "")), str(image.get("digest", "")))
+_PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
 def missing_prerequisites(stack: Stack, *, image: bool, root: Path = ROOT) -> list[str]:
-    """One message for each missing prerequisite, with its fix. image: also require a pushed image."""
-    messages = [_check_pulumi(root), _check_account(stack), _check_image(stack) if image else None]
+    """One message for each missing prerequisite, with its fix. image: also require a pushed image and own values."""
+    messages = [_check_pulumi(stack, root), _check_account(stack)]
+    if image:
+        messages += [_check_examples(stack), _check_image(stack)]
     return [message for message in messages if message]
 
 
-def _check_pulumi(root: Path) -> str | None:
+def _check_pulumi(stack: Stack, root: Path) -> str | None:
     path = shutil.which("pulumi")
     if path is None:
         return f"the Pulumi CLI is not on PATH. Install it: {_INSTALL}"
@@ -69,9 +40,28 @@ def _check_pulumi(root: Path) -> str | None:
     match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
     if match and tuple(map(int, match.groups())) < CLI_MIN:
         return f"the Pulumi CLI is {version}; {'.'.join(map(str, CLI_MIN))} or later is required: {_INSTALL}"
-    command = [path, "whoami", "--non-interactive"]
-    if subprocess.run(command, capture_output=True, timeout=60, check=False, cwd=root).returncode:
+    login = pulumi_cli.query("whoami", "--json", root=root)
+    if login.returncode:
         return "the Pulumi CLI is not logged in. Run: pulumi login s3://<state bucket>, or pulumi login"
+    return _check_backend(stack, str(json.loads(login.stdout).get("url", "")), root)
+
+
+def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
+    """The stack exists in the backend, and its secrets can be decrypted."""
+    # `pulumi stack ls` would read the state of other stacks, which the delivery roles must not do.
+    result = pulumi_cli.query("stack", "--show-name", "--stack", stack.name, root=root)
+    if result.returncode and "no stack named" not in result.stderr:
+        return f"the Pulumi CLI cannot read the stack {stack.name}: {(result.stderr.strip().splitlines() or ['no message'])[-1]}"
+    if result.returncode:
+        # Pulumi Cloud encrypts the secrets of a stack itself.
+        provider = "" if url.startswith("http") else " --secrets-provider 'awskms://alias/<key>?region=<region>'"
+        return f"the stack {stack.name} does not exist in {url}. Run: pulumi stack init {stack.name}{provider}"
+    has_passphrase = stack.has_salt or not (stack.secrets_provider or url.startswith("http"))
+    if has_passphrase and not any(name in os.environ for name in _PASSPHRASE):
+        return (
+            f"the secrets of the stack {stack.name} are encrypted with a passphrase. Set {' or '.join(_PASSPHRASE)}, "
+            f"or use a KMS key: pulumi stack change-secrets-provider 'awskms://alias/<key>?region=<region>' --stack {stack.name}"
+        )
     return None
 
 
@@ -91,6 +81,25 @@ def _check_account(stack: Stack) -> str | None:
     return None
 
 
+def _check_examples(stack: Stack) -> str | None:
+    keys = list(_examples(stack.settings))
+    if not keys:
+        return None
+    return f"Pulumi.{stack.name}.yaml contains example values. Set your own, or remove the key: {', '.join(keys)}"
+
+
+def _examples(value: Any, key: str = "") -> Iterator[str]:
+    """The keys of settings with an example value."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _examples(item, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        if any(True for item in value for _ in _examples(item)):
+            yield key
+    elif isinstance(value, str) and _EXAMPLE.search(value):
+        yield key
+
+
 def _check_image(stack: Stack) -> str | None:
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", stack.image_digest) or stack.image_digest == _PLACEHOLDER_DIGEST:
         return (
@@ -98,14 +107,3 @@ def _check_image(stack: Stack) -> str | None:
             "and set image.digest to its sha256:<64 hex digits>"
         )
     return None
-
-
-def stack_output(stack: Stack, name: str, root: Path = ROOT) -> Any:
-    """An output of the deployed stack. Raises ValueError if the stack or the output does not exist."""
-    result = subprocess.run(
-        ["pulumi", "stack", "output", name, "--json", "--stack", stack.name, "--non-interactive"],
-        capture_output=True, text=True, timeout=120, check=False, cwd=root,
-    )  # fmt: skip
-    if result.returncode != 0:
-        raise ValueError(f"the stack {stack.name} has no output {name!r}. Is it deployed? Run: make deploy ENV={stack.name}")
-    return json.loads(result.stdout)

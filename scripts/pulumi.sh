@@ -1,5 +1,6 @@
 #!/bin/sh
-# Downloads the Pulumi CLI in the version of uv.lock to .gatehouse/pulumi and prints that directory for PATH. For Linux CI runners.
+# Downloads the Pulumi CLI in the version of uv.lock to .gatehouse/pulumi. Prints the directories of the CLI and of the uv that
+# scripts/setup.sh installs, for PATH. For Linux CI runners.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -22,3 +23,9 @@ if [ "$("$folder/pulumi" version 2>/dev/null)" != "v$version" ]; then
     tar --extract --gzip --file "$folder/$archive" --directory "$folder" --strip-components 1
 fi
 printf '%s\n' "$PWD/$folder"
+if [ -x .gatehouse/tools/bin/uv ]; then
+    # A directory of its own, because .gatehouse/tools/bin also contains a Python interpreter.
+    mkdir -p .gatehouse/uv
+    ln -sf "$PWD/.gatehouse/tools/bin/uv" .gatehouse/uv/uv
+    printf '%s\n' "$PWD/.gatehouse/uv"
+fi

@@ -22,7 +22,7 @@ from pulumi_policy import (
 from policies.analysis.properties import Properties, plain
 from policies.analysis.resources import Resource, Stack, identifiers_of
 from policies.analysis.type_tokens import STACK
-from policies.engine import meta_policies, sdk_cache
+from policies.engine import environment, meta_policies, sdk_cache
 from policies.engine.deployment_state import DeploymentState, Report, Results
 from policies.engine.exemptions import Exemptions, load
 from policies.engine.guard import evaluate
@@ -39,20 +39,23 @@ _IDENTIFIERS = sdk_cache.ByIdentity[frozenset[str]](identifiers_of)
 def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Policy]:
     """Policies of the rules, followed by the meta policies, which must come last.
 
-    Without pack configuration, each rule has its level and settings of prod.
+    Without pack configuration, each rule has the level and settings of the stack's environment.
 
     catalogue: the rules of all packs, for the single pack that reports exemptions from unknown controls.
 
     Environment: `GATEHOUSE_EXEMPTIONS` replaces the exemptions file; `GATEHOUSE_IGNORE_EXEMPTIONS=1` ignores it (audit).
     """
     sdk_cache.install()
+    stack_environment = environment.of_process()
     own = frozenset(rule.id for rule in rules)
     everywhere = {rule.id: rule.exemptible for rule in catalogue}
     known = frozenset(everywhere).union(own, (policy.id for policy in META_POLICIES))
     state = DeploymentState(_exemptions(everywhere | {rule.id: rule.exemptible for rule in rules}))
-    policies = [_resource_policy(rule, state) for rule in rules if rule.scope == "resource"]
-    policies += [_stack_policy(rule, state) for rule in rules if rule.scope == "stack"]
-    return policies + _meta_policies(state, own, lambda control: control in own or (bool(everywhere) and control not in known))
+    policies = [_resource_policy(rule, state, stack_environment) for rule in rules if rule.scope == "resource"]
+    policies += [_stack_policy(rule, state, stack_environment) for rule in rules if rule.scope == "stack"]
+    return policies + _meta_policies(
+        state, own, lambda control: control in own or (bool(everywhere) and control not in known), stack_environment
+    )
 
 
 def _exemptions(exemptible: Mapping[str, bool]) -> Exemptions:
@@ -62,37 +65,37 @@ def _exemptions(exemptible: Mapping[str, bool]) -> Exemptions:
     return load(path, datetime.now(UTC).date(), exemptible)
 
 
-def _resource_policy(rule: Rule, state: DeploymentState) -> Policy:
+def _resource_policy(rule: Rule, state: DeploymentState, env: str) -> Policy:
     def validate(args: ResourceValidationArgs, report: Report) -> None:
         state.record_inputs(args.urn, args.props)
         if args.resource_type in rule.types or not rule.types:
-            resource = _resource(rule, args, _PLAIN.of(args.props), args.get_config())
+            resource = _resource(rule, args, _PLAIN.of(args.props), args.get_config(), env)
             state.record(rule, args.urn, evaluate(rule, resource, Stack([resource])), report)
 
     # The SDK accepts inputs or an awaitable of them, but its types declare the awaitable alone.
     def fix(args: ResourceValidationArgs) -> Any:
         if args.resource_type not in rule.types or (rule.exemptible and state.exemptions.find(rule.id, args.urn)):
             return None
-        resource = _resource(rule, args, plain(args.props, reveal=True), args.get_config())
+        resource = _resource(rule, args, plain(args.props, reveal=True), args.get_config(), env)
         result = remediate(rule, resource, args.props)
         state.remediated.record((rule.id, args.urn), result[1] if result else ())
         return result[0] if result else None
 
-    return ResourceValidationPolicy(validate=validate, remediate=fix if rule.remediation else None, **_metadata(rule))
+    return ResourceValidationPolicy(validate=validate, remediate=fix if rule.remediation else None, **_metadata(rule, env))
 
 
-def _stack_policy(rule: Rule, state: DeploymentState) -> Policy:
+def _stack_policy(rule: Rule, state: DeploymentState, env: str) -> Policy:
     def validate(args: StackValidationArgs, report: Report) -> None:
         if not any(resource.resource_type in rule.types for resource in args.resources):
             return  # Decoding all resources is expensive, and most programs do not use most types.
-        stack = Stack(_stack_resource(rule, resource, state, args.get_config()) for resource in args.resources)
+        stack = Stack(_stack_resource(rule, resource, state, args.get_config(), env) for resource in args.resources)
         for resource in stack.of_type(rule.types):
             state.record(rule, resource.urn, evaluate(rule, resource, stack), report)
 
-    return StackValidationPolicy(validate=validate, **_metadata(rule))
+    return StackValidationPolicy(validate=validate, **_metadata(rule, env))
 
 
-def _stack_resource(rule: Rule, source: PolicyResource, state: DeploymentState, config: Mapping[str, Any]) -> Resource:
+def _stack_resource(rule: Rule, source: PolicyResource, state: DeploymentState, config: Mapping[str, Any], env: str) -> Resource:
     properties = _PLAIN.of(source.props)
     return _resource(
         rule,
@@ -100,6 +103,7 @@ def _stack_resource(rule: Rule, source: PolicyResource, state: DeploymentState, 
         # The properties of the stack resource are the program's outputs, all of which are computed.
         properties if source.resource_type == STACK else state.program_inputs(source.urn, properties),
         config,
+        env,
         identifiers=_IDENTIFIERS.of(properties),
         parent=source.parent.urn if source.parent else "",
         property_dependencies={name: tuple(peer.urn for peer in peers) for name, peers in source.property_dependencies.items()},
@@ -111,9 +115,10 @@ def _resource(
     source: ResourceValidationArgs | PolicyResource,
     properties: dict[str, Any],
     config: Mapping[str, Any],
+    env: str,
     **relations: Any,
 ) -> Resource:
-    settings = rule.defaults("prod")
+    settings = rule.defaults(env)
     settings |= {name: float(value) for name, value in config.items() if name in settings}
     lists = dict(rule.lists)
     lists |= {name: tuple(map(str, value)) for name, value in config.items() if name in lists}
@@ -130,9 +135,9 @@ def _resource(
     )
 
 
-def _metadata(control: Control) -> dict[str, Any]:
+def _metadata(control: Control, env: str) -> dict[str, Any]:
     schema: dict[str, Any] = {
-        name: {"type": "number", "minimum": 0, "default": values["prod"]} for name, values in control.settings.items()
+        name: {"type": "number", "minimum": 0, "default": values[env]} for name, values in control.settings.items()
     }
     schema |= {
         name: {"type": "array", "items": {"type": "string"}, "default": list(values)} for name, values in control.lists.items()
@@ -141,7 +146,7 @@ def _metadata(control: Control) -> dict[str, Any]:
         "name": control.id,
         "description": control.title,
         "display_name": control.title,
-        "enforcement_level": EnforcementLevel(control.levels["prod"].value),
+        "enforcement_level": EnforcementLevel(control.levels[env].value),
         "config_schema": PolicyConfigSchema(schema) if schema else None,
         "severity": Severity(control.severity.value),
         "tags": control.upstream_ids(),
@@ -150,7 +155,7 @@ def _metadata(control: Control) -> dict[str, Any]:
     }
 
 
-def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callable[[str], bool]) -> list[Policy]:
+def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callable[[str], bool], env: str) -> list[Policy]:
     """The meta policies. reports: True for a control whose invalid exemptions this pack reports."""
 
     def broken(args: StackValidationArgs, report: Report) -> None:
@@ -185,7 +190,7 @@ def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callabl
         (meta_policies.UNDECIDED, partial(_report_unknown, state.undecided)),
         (meta_policies.UNDECIDED_ALLOWED, partial(_report_unknown, state.allowed)),
     )
-    return [StackValidationPolicy(validate=reporter, **_metadata(policy)) for policy, reporter in reporters]
+    return [StackValidationPolicy(validate=reporter, **_metadata(policy, env)) for policy, reporter in reporters]
 
 
 def _report_unknown(results: Results[tuple[tuple[str, str], ...]], args: StackValidationArgs, report: Report) -> None:

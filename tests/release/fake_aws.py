@@ -14,8 +14,10 @@ from pathlib import Path
 from subprocess import CompletedProcess, run
 from typing import Any
 
+from sandbox.engine.types import UNKNOWN
+
 ROOT = Path(__file__).resolve().parents[2]
-ACCOUNT = "123456789012"
+ACCOUNT = "210987654321"
 OLD, NEW = (f"sha256:{letter * 64}" for letter in "ab")
 SERVICES = ("gateway", "console")
 _CLI = """#!{python}
@@ -23,17 +25,32 @@ import json, sys, urllib.request
 words = sys.argv[1:]
 if words[0] == "version":
     print("v3.300.0")
-elif words[0] != "whoami":
+else:
     body = json.dumps(words).encode()
     request = urllib.request.Request("{url}/pulumi", data=body)
     with urllib.request.build_opener(urllib.request.ProxyHandler({{}})).open(request) as response:
         result = json.load(response)
-    print(result["text"])
+    sys.stdout.write(result.get("text", ""))
+    sys.stderr.write(result.get("error", ""))
     sys.exit(result["code"])
 """
 _IDENTITY = f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
 <Arn>arn:aws:iam::{ACCOUNT}:user/x</Arn><UserId>x</UserId><Account>{ACCOUNT}</Account></GetCallerIdentityResult>
 <ResponseMetadata><RequestId>x</RequestId></ResponseMetadata></GetCallerIdentityResponse>"""
+
+
+def own_stack_file() -> str:
+    """The stack file of dev with the values of a team instead of the example values."""
+    text = (ROOT / "Pulumi.dev.yaml").read_text()
+    for example, own in (
+        ("123456789012", ACCOUNT),
+        ("example.com", "acme.dev"),
+        ("example/", "acme/"),
+        ("gatehouse-pulumi", "acme"),
+    ):
+        assert example in text
+        text = text.replace(example, own)
+    return text
 
 
 def arn(process: str, revision: int) -> str:
@@ -49,6 +66,11 @@ class FakeAccount:
     migration: exit code of the migration; None if the container did not start.
     unhealthy: services that return 503.
     preview: exit code of `pulumi preview`.
+    backend: URL of the Pulumi backend.
+    stacks: stacks in the backend.
+    no_stack: error message for other stacks.
+    undeployed: outputs that are not known yet.
+    planned: operations that the last `pulumi up` was limited to, by name of the task definition.
     """
 
     url: str = ""
@@ -59,16 +81,32 @@ class FakeAccount:
     migration: int | None = 0
     unhealthy: tuple[str, ...] = ()
     preview: int = 0
+    backend: str = "s3://acme-state"
+    stacks: tuple[str, ...] = ("dev",)
+    no_stack: str = "error: no stack named 'dev' found"
+    undeployed: tuple[str, ...] = ()
+    planned: dict[str, list[str]] = field(default_factory=dict)
 
     def pulumi(self, words: list[str]) -> dict[str, Any]:
+        if words[0] == "whoami":
+            return {"code": 0, "text": json.dumps({"user": "ada", "url": self.backend})}
+        if words[:2] == ["stack", "--show-name"]:
+            return {"code": 0, "text": words[3]} if words[3] in self.stacks else {"code": 6, "error": self.no_stack}
         if words[:2] == ["stack", "output"]:
             return {"code": 0, "text": json.dumps(self._outputs()[words[2]])}
         if words[0] == "preview":
             self.steps.append("preview")
+            if "--save-plan" in words:
+                file = Path(words[words.index("--save-plan") + 1])
+                assert file.parent.stat().st_mode & 0o077 == 0
+                file.write_text(json.dumps({"resourcePlans": self._plan()}))
             return {"code": self.preview, "text": ""}
         excluded = "--exclude-dependents" in words
         self.steps.append("up without services" if excluded else "up")
         assert words.count("--policy-pack") == (0 if excluded else 2)
+        if "--plan" in words:
+            plan = json.loads(Path(words[words.index("--plan") + 1]).read_text())
+            self.planned = {urn.rpartition("::")[2]: row["steps"] for urn, row in plan["resourcePlans"].items()}
         if not excluded and not self.rolls_back:
             self.running = dict.fromkeys(SERVICES, self.expected)
         return {"code": 0, "text": ""}
@@ -92,8 +130,15 @@ class FakeAccount:
         digest = NEW if request["taskDefinition"].endswith(":2") else OLD
         return {"taskDefinition": {"containerDefinitions": [{"image": f"registry/gatehouse@{digest}"}]}}
 
+    def _plan(self) -> dict[str, Any]:
+        """The plan of a new image: every task definition is replaced."""
+        component = "urn:pulumi:dev::gatehouse::gatehouse:compute:TaskDefinition"
+        names = (*SERVICES, "migrate")
+        steps = ["create-replacement", "replace", "delete-replaced"]
+        return {f"{component}$aws:ecs/taskDefinition:TaskDefinition::{name}": {"steps": steps} for name in names}
+
     def _outputs(self) -> dict[str, Any]:
-        return {
+        outputs: dict[str, Any] = {
             "cluster": "gatehouse-dev-main",
             "services": {
                 name: {"service": f"gatehouse-dev-{name}", "taskDefinition": arn(name, self.expected)} for name in SERVICES
@@ -101,6 +146,7 @@ class FakeAccount:
             "migration": {"taskDefinition": arn("migrate", 2), "subnets": ["subnet-1"], "securityGroup": "sg-1"},
             "urls": {service: f"{self.url}/{service}" for service in ("gateway", "console", "sharing")},
         }
+        return outputs | {name: {"gateway": {"taskDefinition": UNKNOWN}} for name in self.undeployed}
 
     def _service(self, name: str) -> dict[str, Any]:
         revision = self.running[name.rpartition("-")[2]]
@@ -155,9 +201,20 @@ def serving(account: FakeAccount) -> Iterator[str]:
         server.server_close()
 
 
-def release(account: FakeAccount, folder: Path, *words: str, image: str = NEW, stdin: str = "") -> CompletedProcess[str]:
-    """Run `python -m release <words> --env dev` in a project with the dev stack, this image digest and the fake Pulumi CLI."""
-    text = (ROOT / "Pulumi.dev.yaml").read_text()
+def release(
+    account: FakeAccount,
+    folder: Path,
+    *words: str,
+    image: str = NEW,
+    stdin: str = "",
+    stack_file: str | None = None,
+    has_passphrase: bool = True,
+) -> CompletedProcess[str]:
+    """Run `python -m release <words> --env dev` in a project with the dev stack and the fake Pulumi CLI.
+
+    image: digest in the stack file. stack_file: text of the stack file, by default `own_stack_file()`.
+    """
+    text = own_stack_file() if stack_file is None else stack_file
     (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {image}", text))
     cli = folder / "bin" / "pulumi"
     cli.parent.mkdir()
@@ -169,5 +226,7 @@ def release(account: FakeAccount, folder: Path, *words: str, image: str = NEW, s
         **{"AWS_ENDPOINT_URL": account.url, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"},
         **{"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull},
     }
+    environ = {name: value for name, value in environ.items() if not name.startswith("PULUMI_CONFIG_PASSPHRASE")}
+    environ |= {"PULUMI_CONFIG_PASSPHRASE": "x"} if has_passphrase else {}
     command = [sys.executable, "-m", "release", *words, "--env", "dev", "--root", str(folder)]
     return run(command, cwd=ROOT, env=environ, input=stdin, capture_output=True, text=True, timeout=120, check=False)

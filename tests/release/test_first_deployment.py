@@ -2,8 +2,8 @@
 
 import pytest
 
-from release.deploy import pulumi_command
-from release.preflight import Stack
+from release.pulumi_cli import command_line
+from release.stack_file import Stack
 from tests.release import fake_engine
 from tests.release.fake_aws import ACCOUNT, NEW
 
@@ -12,7 +12,7 @@ PACKS = ("--policy-pack", "policies/security")
 
 
 def test_first_step_excludes_services_and_their_task_definitions() -> None:
-    command = pulumi_command("deploy", STACK, yes=True, without_services=True)
+    command = command_line("deploy", STACK, yes=True, without_services=True)
     types = {urn.split("::")[2].rpartition("$")[2] for urn in fake_engine.excluded(command)}
     assert {type for type in types if type.startswith("aws:")} == {
         "aws:ecs/taskDefinition:TaskDefinition",
@@ -23,21 +23,21 @@ def test_first_step_excludes_services_and_their_task_definitions() -> None:
 
 
 def test_packs_reject_excluded_resources_that_do_not_exist() -> None:
-    command = [*pulumi_command("deploy", STACK, yes=True, without_services=True), *PACKS]
+    command = [*command_line("deploy", STACK, yes=True, without_services=True), *PACKS]
     assert {finding.rule for finding in fake_engine.violations(command)} >= {"GH-ECS-004", "GH-ECS-011"}
     assert fake_engine.violations(command, deployed=fake_engine.excluded(command)) == []
 
 
 @pytest.mark.requirement("TR-17")
 def test_first_deployment_passes_the_packs() -> None:
-    first = pulumi_command("deploy", STACK, yes=True, without_services=True)
-    second = pulumi_command("deploy", STACK, yes=True)
+    first = command_line("deploy", STACK, yes=True, without_services=True)
+    second = command_line("deploy", STACK, yes=True)
     assert fake_engine.violations(first) == []
     assert second.count("--policy-pack") == 2
     assert fake_engine.violations(second) == []
 
 
 def test_first_step_deploys_the_migration() -> None:
-    command = pulumi_command("deploy", STACK, yes=True, without_services=True)
+    command = command_line("deploy", STACK, yes=True, without_services=True)
     names = {urn.rpartition("::")[2] for urn in fake_engine.excluded(command) if "$aws:ecs/taskDefinition:" in urn}
     assert names == {"gateway", "console"}

@@ -37,6 +37,18 @@ def test_deployment_rolled_back_by_ecs_fails(account: FakeAccount, tmp_path: Pat
     assert "gatehouse-dev-gateway:1, expected gatehouse-dev-gateway:2" in result.stderr
 
 
+def test_last_step_executes_the_confirmed_plan(account: FakeAccount, tmp_path: Path) -> None:
+    assert release(account, tmp_path, "deploy", "--yes").returncode == 0
+    replaced = ["create-replacement", "replace", "delete-replaced"]
+    assert account.planned == {"gateway": replaced, "console": replaced, "migrate": ["same"]}
+
+
+def test_rollback_executes_the_confirmed_plan(account: FakeAccount, tmp_path: Path) -> None:
+    account.running, account.expected = dict.fromkeys(account.running, 2), 2
+    assert release(account, tmp_path, "rollback", "--yes").returncode == 0
+    assert account.planned["migrate"] == ["create-replacement", "replace", "delete-replaced"]
+
+
 def test_unhealthy_service_fails_verification(account: FakeAccount, tmp_path: Path) -> None:
     account.unhealthy, account.rolls_back = ("sharing",), True  # After a rollback, health is checked once only.
     result = release(account, tmp_path, "verify")
@@ -93,3 +105,10 @@ def test_placeholder_image_is_rejected(account: FakeAccount, tmp_path: Path) -> 
     result = release(account, tmp_path, "deploy", "--yes", image=f"sha256:{'0' * 64}")
     assert (result.returncode, account.steps) == (2, [])
     assert "Pulumi.dev.yaml contains no image" in result.stderr
+
+
+def test_output_of_a_partly_deployed_stack_is_rejected(account: FakeAccount, tmp_path: Path) -> None:
+    account.undeployed = ("services",)
+    result = release(account, tmp_path, "verify")
+    assert result.returncode == 2
+    assert result.stderr == "verify: the output 'services' of the stack dev is not deployed yet. Run: make deploy ENV=dev\n"

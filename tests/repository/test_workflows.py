@@ -123,3 +123,16 @@ def test_scripts_are_valid_and_name_executable_files() -> None:
             assert syntax.returncode == 0, f"{name}: {syntax.stderr}"
             files = re.findall(r"(?<![\w./])(scripts/[\w.-]+)", script)
             assert [file for file in files if not os.access(ROOT / file, os.X_OK)] == [], name
+
+
+def test_preview_comment_contains_the_end_of_the_preview() -> None:
+    assert "tail --bytes 35000 preview.txt" in scripts("preview")
+    assert "head --bytes 35000" not in scripts("preview")
+
+
+def test_engine_does_not_change_the_lock_file() -> None:
+    """`release` sets the variable for the commands that it runs."""
+    direct = [name for name in WORKFLOWS if re.search(r"^\s*pulumi ", scripts(name), re.MULTILINE)]
+    assert direct == ["drift"]
+    (job,) = WORKFLOWS["drift"]["jobs"].values()
+    assert job["env"]["UV_LOCKED"] == "1"

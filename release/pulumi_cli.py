@@ -1,0 +1,99 @@
+"""Command lines of the Pulumi CLI, their environment, and the outputs of a deployed stack."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from components import contract
+from release.stack_file import ROOT, Stack
+
+PACKS = ("policies/security", "policies/resilience")
+_UV = ROOT / ".gatehouse" / "tools" / "bin"
+_UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""Pulumi's text for a value that is not known yet (`pulumi.runtime.rpc.UNKNOWN`)."""
+
+
+def command_line(
+    command: str,
+    stack: Stack,
+    *,
+    yes: bool = False,
+    without_services: bool = False,
+    diff: bool = False,
+    save_plan: Path | None = None,
+    plan: Path | None = None,
+) -> list[str]:
+    """A command line for preview, deploy or destroy. preview and deploy run both policy packs.
+
+    without_services: exclude the ECS services and their task definitions, so that they keep running unchanged. Without the packs,
+    because the engine passes an excluded resource that does not exist yet to the packs without inputs, and they reject it. The
+    preview and the deployment of the services evaluate all resources.
+    diff: print the changed properties of each resource.
+    save_plan: file for the operations of a preview. plan: file with the only operations that a deployment may execute.
+    """
+    verb = {"preview": "preview", "deploy": "up", "destroy": "destroy"}[command]
+    options = [*(["--diff"] if diff else []), *(["--yes", "--skip-preview"] if yes else [])]
+    if save_plan:
+        options += ["--save-plan", str(save_plan)]
+    if plan:
+        options += ["--plan", str(plan)]
+    if without_services:
+        for suffix in excluded_urns():
+            options += ["--exclude", f"**{suffix}"]
+        # The ECS service depends on its task definition, and auto scaling on the ECS service.
+        options.append("--exclude-dependents")
+    elif command != "destroy":
+        for pack in PACKS:
+            options += ["--policy-pack", pack]
+    return ["pulumi", verb, "--stack", stack.name, *options]
+
+
+def excluded_urns() -> tuple[str, ...]:
+    """Ends of the URNs that `without_services` excludes: the task definitions of the ECS services."""
+    return tuple(f"aws:ecs/taskDefinition:TaskDefinition::{process}" for process in contract.read().ecs_services)
+
+
+def run(arguments: list[str], root: Path = ROOT) -> int:
+    """Run a command line of the CLI. Returns its exit code."""
+    return subprocess.run(arguments, cwd=root, env=environment(), check=False).returncode
+
+
+def query(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a command of the CLI that asks no questions, and capture its output."""
+    command = ["pulumi", *arguments, "--non-interactive"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=root, env=environment())
+
+
+def environment() -> dict[str, str]:
+    """The environment of the CLI. With `toolchain: uv` the engine runs `uv sync`.
+
+    `UV_LOCKED` makes uv fail on an outdated uv.lock instead of changing the file. Without uv on PATH, the engine uses the copy
+    that scripts/setup.sh installed.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(_UV)])
+    return {**os.environ, "PATH": path, "UV_LOCKED": "1"}
+
+
+def stack_output(stack: Stack, name: str, root: Path = ROOT) -> Any:
+    """An output of the deployed stack.
+
+    Raises ValueError if the stack or the output does not exist, or if a part of the output is not deployed yet.
+    """
+    result = query("stack", "output", name, "--json", "--stack", stack.name, root=root)
+    if result.returncode != 0:
+        raise ValueError(f"the stack {stack.name} has no output {name!r}. Is it deployed? Run: make deploy ENV={stack.name}")
+    value = json.loads(result.stdout)
+    if _has_unknown(value):
+        raise ValueError(f"the output {name!r} of the stack {stack.name} is not deployed yet. Run: make deploy ENV={stack.name}")
+    return value
+
+
+def _has_unknown(value: Any) -> bool:
+    """True for null, the value of an output of a resource that an update excluded, and for Pulumi's text for unknown values."""
+    if isinstance(value, dict):
+        return any(_has_unknown(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_has_unknown(item) for item in value)
+    return value is None or value == _UNKNOWN

@@ -1,0 +1,54 @@
+"""The levels that a pack has without configuration: those of the stack's environment."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import analyzer_pb2
+
+import policies
+from policies.catalogue import level_config
+from policies.engine.environment import of_stack
+from policies.testing.pack_process import RunningPack
+
+PACK = Path(policies.__path__[0]) / "resilience"
+
+
+@pytest.mark.parametrize(
+    ("stack", "config", "expected"),
+    [
+        ("dev", {}, "dev"),
+        ("staging", {}, "staging"),
+        ("alice", {}, "prod"),
+        ("alice", {"shop:environment": "staging"}, "staging"),
+        ("alice", {"shop:settings": '{"environment": "dev"}'}, "dev"),
+        ("alice", {"shop:settings": '{"environment": "test"}'}, "prod"),
+        ("alice", {"shop:settings": "x"}, "prod"),
+        ("alice", {"other:environment": "dev"}, "prod"),
+        ("prod", {"shop:environment": "dev"}, "prod"),
+        ("prod", {"shop:settings": '{"environment": "dev"}'}, "prod"),
+    ],
+)
+def test_environment_of_a_stack(stack: str, config: dict[str, str], expected: str) -> None:
+    assert of_stack("shop", stack, config) == expected
+
+
+@pytest.mark.requirement("PP-02")
+@pytest.mark.parametrize(
+    ("variables", "environment"),
+    [
+        ({}, "prod"),
+        ({"PULUMI_STACK": "staging", "PULUMI_PROJECT": "shop", "PULUMI_CONFIG": "{}"}, "staging"),
+        ({"PULUMI_STACK": "alice", "PULUMI_PROJECT": "shop", "PULUMI_CONFIG": json.dumps({"shop:environment": "dev"})}, "dev"),
+    ],
+)
+def test_pack_without_configuration_has_levels_of_the_stack(variables: dict[str, str], environment: str) -> None:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
+    with RunningPack(PACK, env={**inherited, **variables}) as pack:
+        info = pack.stub.GetAnalyzerInfo(empty_pb2.Empty(), timeout=30)
+    names = {number: name.lower() for name, number in analyzer_pb2.EnforcementLevel.items()}
+    levels = {policy.name: names[policy.enforcementLevel] for policy in info.policies}
+    assert len(levels) > 20
+    assert levels == {name: values["enforcementLevel"] for name, values in level_config("resilience", environment).items()}

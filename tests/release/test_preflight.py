@@ -1,0 +1,77 @@
+"""Prerequisites that `make preview` and `make deploy` check before they run the Pulumi CLI."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from release.pulumi_cli import command_line, environment
+from release.stack_file import Stack
+from tests.release.fake_aws import ACCOUNT, NEW, ROOT, FakeAccount, own_stack_file, release, serving
+
+KMS = "awskms://alias/acme-pulumi?region=eu-west-1"
+
+
+@pytest.fixture
+def account() -> Iterator[FakeAccount]:
+    fake = FakeAccount()
+    with serving(fake):
+        yield fake
+
+
+@pytest.mark.parametrize(
+    ("backend", "command"),
+    [
+        ("s3://acme-state", "pulumi stack init dev --secrets-provider 'awskms://alias/<key>?region=<region>'"),
+        ("https://app.pulumi.com/acme", "pulumi stack init dev"),
+    ],
+)
+def test_missing_stack_is_reported(account: FakeAccount, tmp_path: Path, backend: str, command: str) -> None:
+    account.stacks, account.backend = ("prod",), backend
+    result = release(account, tmp_path, "preview")
+    assert (result.returncode, account.steps) == (2, [])
+    assert result.stderr == f"preview: the stack dev does not exist in {backend}. Run: {command}\n"
+
+
+def test_unreadable_stack_is_reported(account: FakeAccount, tmp_path: Path) -> None:
+    account.stacks, account.no_stack = (), "warning: x\nerror: could not read the bucket: AccessDenied\n"
+    result = release(account, tmp_path, "preview")
+    assert (result.returncode, account.steps) == (2, [])
+    assert result.stderr == "preview: the Pulumi CLI cannot read the stack dev: error: could not read the bucket: AccessDenied\n"
+
+
+@pytest.mark.parametrize("header", ["", "encryptionsalt: v1:x\n"])
+def test_missing_passphrase_is_reported(account: FakeAccount, tmp_path: Path, header: str) -> None:
+    result = release(account, tmp_path, "preview", stack_file=header + own_stack_file(), has_passphrase=False)
+    assert (result.returncode, account.steps) == (2, [])
+    assert (
+        "Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE, or use a KMS key: pulumi stack change-" in result.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("backend", "header"), [("s3://acme-state", f"secretsprovider: {KMS}\n"), ("https://app.pulumi.com/acme", "")]
+)
+def test_kms_key_or_pulumi_cloud_needs_no_passphrase(account: FakeAccount, tmp_path: Path, backend: str, header: str) -> None:
+    account.backend = backend
+    result = release(account, tmp_path, "preview", stack_file=header + own_stack_file(), has_passphrase=False)
+    assert (result.returncode, account.steps) == (0, ["preview"]), result.stderr
+
+
+def test_example_values_are_rejected(account: FakeAccount, tmp_path: Path) -> None:
+    result = release(account, tmp_path, "deploy", "--yes", stack_file=(ROOT / "Pulumi.dev.yaml").read_text())
+    assert (result.returncode, account.steps) == (2, [])
+    keys = "account, domain, secrets.operators, monitoring.runbooks_url, delivery.repository, delivery.state_bucket"
+    assert f"deploy: Pulumi.dev.yaml contains example values. Set your own, or remove the key: {keys}\n" in result.stderr
+
+
+def test_engine_uses_uv_lock_unchanged() -> None:
+    variables = environment()
+    assert variables["UV_LOCKED"] == "1"
+    assert variables["PATH"].endswith(str(ROOT / ".gatehouse" / "tools" / "bin"))
+
+
+def test_preview_prints_properties_on_request_only() -> None:
+    stack = Stack("dev", ACCOUNT, "eu-west-1", NEW)
+    assert "--diff" not in command_line("preview", stack)
+    assert "--diff" in command_line("preview", stack, diff=True)
