@@ -12,6 +12,7 @@ from components.settings.fields import (
     choice,
     integer,
     optional,
+    optional_integer,
     prod_requires_at_least,
     string,
     strings,
@@ -21,6 +22,9 @@ ROLLING = "rolling"
 SERVERLESS = "serverless"
 SHARING_TIMEOUT_S = 10
 """Timeout of the sharing function."""
+FUNCTION_FILE_MAX_BYTES = 4 * 1024 * 1024
+"""Maximum size of a file that a function returns. Lambda limits a response to 6 MB, and base64 adds a third. Source: Lambda
+Developer Guide, "Lambda quotas"."""
 SHA256 = r"sha256:[0-9a-f]{64}"
 DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
 EXTERNAL_ARN_PATTERN = r"arn:aws:secretsmanager:[a-z0-9-]+:\d{12}:secret:gatehouse/[a-z]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}"
@@ -182,6 +186,9 @@ class SharingSettings(Section):
     """`container`: the sharing service runs in the console's tasks behind the load balancer. `serverless`: it runs as a Lambda
     function behind a REST API, with permissions of its own and no cost while idle. A new version of the function takes all
     traffic at once."""
+    file_max_bytes: Annotated[int | None, optional_integer(1, 104_857_600, "bytes")] = None
+    """Maximum size of the files of a secret in total, in bytes. Required with `serverless`, at most 4194304: Lambda limits a
+    response to 6 MB, in base64. Empty: the default of GATEHOUSE_SHARING_FILE_MAX_BYTES (docs/settings-runtime.md)."""
     memory_mib: Annotated[int, integer(256, 3008, "MiB")] = 1024
     """Memory of the function in MiB. Lambda allocates CPU in proportion to it."""
     reserved_concurrency: Annotated[int, integer(2, 500, "concurrent requests")] = by_environment(10, 10, 50)

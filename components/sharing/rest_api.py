@@ -12,8 +12,6 @@ from components.naming import Naming
 ROOT, PROXY = "/", "/{proxy+}"
 WRITE = "POST"
 """Verb of the methods with a request body."""
-BODY_CHARS_MAX = 8192
-"""Maximum length of one field. AWS WAF blocks bodies above 8 KB on this host name."""
 HSTS = "max-age=63072000; includeSubDomains"
 
 
@@ -34,9 +32,8 @@ BODY: dict[str, Any] = {
     "title": "Body",
     "type": "object",
     "maxProperties": 16,
-    "additionalProperties": {"type": ["string", "integer"], "maxLength": BODY_CHARS_MAX},
 }
-"""JSON schema of a JSON body."""
+"""JSON schema of a JSON body. The function validates its members: a secret that is submitted can contain files."""
 BODY_CONTENT_TYPE = "application/json"
 """Content type of the bodies that are validated. API Gateway passes bodies of other types through, such as forms, which the
 function validates. Source: API Gateway Developer Guide, "Request validation for REST APIs in API Gateway"."""
@@ -60,6 +57,7 @@ _SECURITY_HEADERS = {
 GATEWAY_RESPONSES: dict[str, tuple[int | None, str, dict[str, str]]] = {
     # API Gateway's response type for a method that is not defined.
     "MISSING_AUTHENTICATION_TOKEN": (405, "Method not allowed.", {"Allow": "GET, HEAD, POST"}),
+    "REQUEST_TOO_LARGE": (413, "The request is larger than 10 MB.", {}),
     "THROTTLED": (429, "Too many requests. Retry later.", {"Retry-After": "1"}),
     "DEFAULT_4XX": (None, "Request denied.", {}),
     "DEFAULT_5XX": (None, "Internal error.", {}),

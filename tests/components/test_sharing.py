@@ -1,5 +1,6 @@
 """The sharing service as a Lambda function behind API Gateway."""
 
+import base64
 import hashlib
 import json
 import re
@@ -9,12 +10,18 @@ import pytest
 
 from components.contract import read
 from components.naming import Naming
+from components.settings.loader import SettingsError, parse
 from components.sharing import rest_api
 from tests.components.program import ROOT, Program, run
+from tests.components.settings.stack_settings import raw_settings
 from tests.iam_evaluation import Call, Effect, decide
 
 pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
+LAMBDA_RESPONSE_BYTES_MAX = 6_000_000
+"""Source: Lambda Developer Guide, "Lambda quotas" (6 MB for the response of a synchronous invocation)."""
+HEADERS_BYTES_MAX = 10_000
+"""Allowance for the status and the headers of a response."""
 NAMES = Naming(STACK, "123456789012", "eu-west-1")
 
 
@@ -222,7 +229,7 @@ def test_methods_validate_requests_and_bodies() -> None:
     assert models == {"sharing-root-post": expected, "sharing-proxy-post": expected}, "forms are not validated"
     assert inputs("apigateway/restApi:RestApi")["binaryMediaTypes"] == ["*/*"]
     schema = json.loads(inputs("apigateway/model:Model")["schema"])
-    assert schema["additionalProperties"]["maxLength"] * schema["maxProperties"] < 10 * 1024 * 1024
+    assert (schema["type"], schema["maxProperties"]) == ("object", 16)
 
 
 def test_web_acl_protects_stage_and_load_balancer() -> None:
@@ -249,6 +256,19 @@ def test_api_change_triggers_new_deployment(monkeypatch: pytest.MonkeyPatch) -> 
     assert rest_api.definition_hash(NAMES) != before
 
 
+@pytest.mark.requirement("SS-01")
+def test_console_accepts_files_that_the_function_can_return() -> None:
+    size = int(program().variables("console")["GATEHOUSE_SHARING_FILE_MAX_BYTES"])
+    assert len(base64.b64encode(bytes(size))) + HEADERS_BYTES_MAX <= LAMBDA_RESPONSE_BYTES_MAX
+    assert "GATEHOUSE_SHARING_FILE_MAX_BYTES" not in run("prod").variables("console"), "the default of the runtime applies"
+
+
+@pytest.mark.parametrize("size", [None, 4_194_305])
+def test_function_with_larger_files_is_rejected(size: int | None) -> None:
+    with pytest.raises(SettingsError, match=r"sharing.file_max_bytes is (empty|4194305); allowed .* 4194304"):
+        parse(raw_settings("prod") | {"sharing": {"mode": "serverless", "file_max_bytes": size}}, "prod")
+
+
 def test_image_change_updates_function_but_not_api() -> None:
     after = run(STACK, changes={"image.digest": "sha256:" + "1" * 64})
     apis = [
@@ -265,4 +285,6 @@ def test_sharing_mode_decides_on_api_and_function(stack: str) -> None:
         resource for resource in run(stack).resources if "apigateway" in resource.type or resource.name == "sharing-function"
     ]
     assert run(stack).exports["functions"] == {}
-    assert set(run(stack, changes={"sharing.mode": "serverless"}).exports["functions"]) == {"sharing"}
+    assert set(run(stack, changes={"sharing.mode": "serverless", "sharing.file_max_bytes": 4_000_000}).exports["functions"]) == {
+        "sharing"
+    }

@@ -15,7 +15,13 @@ from typing import Any
 from mangum import Mangum
 from mangum.types import LambdaContext
 
+from gatehouse.errors import GatehouseError
 from gatehouse.http import asgi
+from gatehouse.http.starlette_apps import REQUEST_ID_HEADER
+
+#: Lambda limits a response to 6 MB, including its headers (Lambda Developer Guide, "Lambda quotas"). API Gateway would respond
+#: with 502 without an explanation.
+RESPONSE_BYTES_MAX = 5_990_000
 
 Event = dict[str, Any]
 Handler = Callable[[Event, LambdaContext], dict[str, Any]]
@@ -23,6 +29,10 @@ Handler = Callable[[Event, LambdaContext], dict[str, Any]]
 
 class UnsupportedEvent(Exception):
     """The event is not a proxy event of a REST API. The message names missing members and contains no values."""
+
+
+class ResponseTooLarge(GatehouseError):
+    code, status, title = "response_too_large", 500, "The content is too large for this service"
 
 
 def lambda_handler(app: asgi.App) -> Handler:
@@ -35,6 +45,8 @@ def lambda_handler(app: asgi.App) -> Handler:
         # Mangum uses the event loop of the thread, which Python 3.12 and later do not create automatically.
         asyncio.set_event_loop(loop)
         response = serve(_request(event), context)
+        if len(response["body"]) > RESPONSE_BYTES_MAX:
+            return _too_large(response)
         return {**response, "body": "", "isBase64Encoded": False} if event["httpMethod"] == "HEAD" else response
 
     return handler
@@ -51,6 +63,15 @@ def _request(event: Event) -> Event:
         reason = f"it lacks {', '.join(missing)}" if missing else "it comes from another kind of gateway"
         raise UnsupportedEvent(f"the event is not a proxy event of a REST API: {reason}")
     return {**event, "multiValueHeaders": _one_cookie_header(event.get("multiValueHeaders") or {})}
+
+
+def _too_large(response: dict[str, Any]) -> dict[str, Any]:
+    """A problem document instead of a response that Lambda would reject. The claim of the link can be repeated."""
+    error = ResponseTooLarge("The file is larger than this service can send. Ask the sender for smaller files.")
+    headers = {name: value for name, value in response["headers"].items() if not name.startswith("content-")}
+    headers["content-type"] = "application/problem+json"
+    body = asgi.problem(error, headers.get(REQUEST_ID_HEADER.lower(), "")).decode()
+    return {**response, "statusCode": error.status, "headers": headers, "body": body, "isBase64Encoded": False}
 
 
 def _one_cookie_header(headers: Mapping[str, list[str]]) -> dict[str, list[str]]:
