@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -45,13 +46,21 @@ def test_links_have_targets() -> None:
     assert broken == []
 
 
+def named_files(cell: str) -> Iterator[str]:
+    """Glob patterns of the files in a cell. A name without a folder is in the folder of the name before it."""
+    folder = ""
+    for name in re.findall(r"`([\w.<>/-]+\.(?:json|js|py|toml|yaml|yml)|[\w./-]+/(?:Dockerfile)?)`", cell):
+        path = re.sub(r"<\w+>", "*", name if "/" in name else folder + name)
+        folder = path.rpartition("/")[0] + "/" if "/" in path else ""
+        yield path
+
+
 def test_readme_names_existing_paths_and_targets() -> None:
     section = README.partition("## Where to change what")[2].partition("\n## ")[0]
-    table = "\n".join(line for line in section.splitlines() if line.startswith("|"))
-    names = re.findall(r"`([\w.{}<>-]+/[\w./<>-]*|Pulumi\.\w+\.yaml|__main__\.py)`", table)
-    assert len(names) > 30
-    patterns = [re.sub(r"<\w+>", "*", name) for name in names]
-    assert [pattern for pattern in patterns if not list(ROOT.glob(pattern))] == []
+    rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("|") and "`" in line]
+    files = {path for cell in rows for path in named_files(cell)}
+    assert len(files) > 100
+    assert {path for path in files if not list(ROOT.glob(path))} == set()
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z][a-z-]+)", README)) <= targets
 
