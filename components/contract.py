@@ -152,7 +152,7 @@ class Stack:
             external_secrets=external_secrets(settings),
         )
         cores = {core.process_name: _core(core) for core in settings.cores}
-        names = Naming(settings.environment, settings.account, settings.region)
+        names = Naming(settings.stack, settings.account, settings.region)
         return cls(settings, names, replace(contract, cores=cores, domain=settings.domain))
 
     def has_collector(self, process: Process) -> bool:

@@ -1,6 +1,6 @@
 """Names, ARNs and tags of every resource.
 
-Names are derived from environment, account and region, so policy documents are known at preview.
+Names are derived from stack, account and region, so policy documents are known at preview.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ none: no data. internal: configuration. confidential: user data. secret: credent
 class Naming:
     """The names of a stack. `resource`, `kind` and `process` are hyphenated lowercase words."""
 
-    environment: str
+    stack: str
     account: str
     region: str
 
@@ -30,7 +30,7 @@ class Naming:
 
     def name(self, resource: str) -> str:
         """`gatehouse-dev-gateway`"""
-        return f"{PROJECT}-{self.environment}-{resource}"
+        return f"{PROJECT}-{self.stack}-{resource}"
 
     def bucket(self, resource: str) -> str:
         """`gatehouse-dev-logs-123456789012-eu-west-1`. Bucket names must be globally unique."""
@@ -38,16 +38,16 @@ class Naming:
 
     def secret(self, kind: str) -> str:
         """`gatehouse/dev/pepper`"""
-        return f"{PROJECT}/{self.environment}/{kind}"
+        return f"{PROJECT}/{self.stack}/{kind}"
 
     @property
     def namespace(self) -> str:
         """`Gatehouse/dev`, the CloudWatch namespace of the stack's metrics."""
-        return f"{PROJECT.capitalize()}/{self.environment}"
+        return f"{PROJECT.capitalize()}/{self.stack}"
 
     def log_group(self, process: str) -> str:
         """`/gatehouse/dev/gateway`"""
-        return f"/{PROJECT}/{self.environment}/{process}"
+        return f"/{PROJECT}/{self.stack}/{process}"
 
     @property
     def waf_log_group(self) -> str:
@@ -130,14 +130,14 @@ class Naming:
     @property
     def core_zone(self) -> str:
         """`cores.gatehouse-dev.internal`, the private DNS zone of the Cores of the stack."""
-        return f"cores.{PROJECT}-{self.environment}.internal"
+        return f"cores.{PROJECT}-{self.stack}.internal"
 
 
 def default_tags(settings: Settings) -> dict[str, str]:
     """Return the default tags of the provider. Resources override DataClass."""
     return {
         "Project": PROJECT,
-        "Environment": settings.environment,
+        "Environment": settings.stack,
         "Owner": settings.owner,
         "CostCentre": settings.cost_centre,
         "ManagedBy": "pulumi",

@@ -48,7 +48,7 @@ class Budget(Component):
             filter_expression={
                 "ands": [
                     {"tags": {"key": key, "values": [value], "match_options": ["EQUALS"]}}
-                    for key, value in (("Project", PROJECT), ("Environment", args.names.environment))
+                    for key, value in (("Project", PROJECT), ("Environment", args.names.stack))
                 ]
             },
             notifications=[
@@ -69,7 +69,7 @@ class Budget(Component):
 
     def _anomaly_detection(self, name: str, args: BudgetArgs) -> None:
         # An account can have one monitor of all services, but one for each tag value.
-        environment = {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": [args.names.environment]}
+        environment = {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": [args.names.stack]}
         monitor = aws.costexplorer.AnomalyMonitor(
             name,
             name=args.names.name("cost"),

@@ -51,7 +51,7 @@ def _common(stack: Stack, endpoints: Endpoints) -> Environment:
     # The Cores of the stack run in the app tier.
     core_networks = (*settings.network.core_networks, *(settings.network.tier_cidrs("app") if settings.cores else ()))
     return {
-        "GATEHOUSE_ENVIRONMENT": settings.environment,
+        "GATEHOUSE_ENVIRONMENT": settings.stack,
         "GATEHOUSE_KEY_PREFIX": settings.key_prefix,
         "GATEHOUSE_KEY_ENVIRONMENT": settings.key_environment,
         "GATEHOUSE_DATABASE_URL": _database_url(role_policies.DATABASE_USER, endpoints.database),

@@ -181,7 +181,7 @@ def collector_configuration(process: Process, names: Naming) -> dict[str, Any]:
         "processors": {
             "memory_limiter": {"check_interval": "1s", "limit_mib": COLLECTOR_MEMORY_MIB - 8},
             "batch": {"timeout": "10s"},
-            "resource": {"attributes": [{"key": "deployment.environment", "value": names.environment, "action": "upsert"}]},
+            "resource": {"attributes": [{"key": "deployment.environment", "value": names.stack, "action": "upsert"}]},
         },
         "exporters": {
             "awsxray": {"region": names.region},

@@ -46,7 +46,7 @@ class DeliveryRolesArgs(StackArgs):
 
     def tag_condition(self, kind: str = "ResourceTag") -> dict[str, dict[str, str | list[str]]]:
         """Return the condition that a resource ("ResourceTag") or a request ("RequestTag") has the stack's tags."""
-        tags = {f"aws:{kind}/Project": PROJECT, f"aws:{kind}/Environment": self.names.environment}
+        tags = {f"aws:{kind}/Project": PROJECT, f"aws:{kind}/Environment": self.names.stack}
         return {"StringEquals": {**self.region_condition["StringEquals"], **tags}}
 
     def arns(self, service: str, *resources: str, global_service: bool = False) -> list[str]:

@@ -47,7 +47,7 @@ def trust_policy(args: DeliveryRolesArgs, environment: str) -> Document:
 
 def github_environment(role: str, names: Naming) -> str:
     """Return the GitHub environment whose jobs assume the role: `prod` deploys, `prod-preview` and `prod-image` do the rest."""
-    return names.environment if role == DEPLOY else f"{names.environment}-{role}"
+    return names.stack if role == DEPLOY else f"{names.stack}-{role}"
 
 
 def provider_arn(names: Naming) -> str:
@@ -186,7 +186,7 @@ def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:
     """
     if not args.delivery.state_bucket:
         return []
-    bucket, stack = f"arn:aws:s3:::{args.delivery.state_bucket}", f"{PROJECT}/{args.names.environment}"
+    bucket, stack = f"arn:aws:s3:::{args.delivery.state_bucket}", f"{PROJECT}/{args.names.stack}"
     objects = [f"{bucket}/.pulumi/*{stack}{end}" for end in (".*", "/*")]
     verbs = "DeleteObject GetObject PutObject" if writes else "GetObject"
     statements = [

@@ -44,7 +44,7 @@ class Certificate(Component):
         zone = aws.route53.Zone(
             name,
             name=args.domain,
-            comment=f"Gatehouse {args.names.environment}",
+            comment=f"Gatehouse {args.names.stack}",
             tags=tags("none"),
             opts=self.protected(args.protection),
         )

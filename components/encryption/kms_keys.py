@@ -65,7 +65,7 @@ class KmsKeys(Component):
         asymmetric = name == "audit"
         key = aws.kms.Key(
             name,
-            description=f"Gatehouse {args.names.environment}: {description}",
+            description=f"Gatehouse {args.names.stack}: {description}",
             # KMS does not rotate asymmetric keys: earlier signatures must remain verifiable.
             key_usage="SIGN_VERIFY" if asymmetric else None,
             customer_master_key_spec="ECC_NIST_P256" if asymmetric else None,
@@ -87,7 +87,7 @@ class KmsKeys(Component):
             "backup",
             region=args.replica_region,
             primary_key_arn=key.arn,
-            description=f"Gatehouse {args.names.environment}: {description}, second region",
+            description=f"Gatehouse {args.names.stack}: {description}, second region",
             deletion_window_in_days=args.kms_keys.deletion_window_days,
             policy=render(replica_policy(args)),
             tags=tags(data_class),

@@ -67,7 +67,7 @@ def key_statements(names: Naming, roles: Mapping[str, Sequence[str]]) -> Mapping
 
     roles: ARNs of the roles that run each service.
     """
-    content = caller_conditions(names, context={"purpose": PURPOSE, "environment": names.environment})
+    content = caller_conditions(names, context={"purpose": PURPOSE, "environment": names.stack})
     return {
         KEY: (
             allow_key_use("CreateContentKeys", KEY_ACTIONS[CREATE], {"AWS": roles[CREATE]}, content),

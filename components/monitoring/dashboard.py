@@ -78,7 +78,7 @@ def _placed(rows: list[tuple[int, list[Widget]]]) -> Iterator[Widget]:
 
 def _heading(names: Naming, runbooks_url: str) -> Widget:
     text = (
-        f"# Gatehouse {names.environment}\n"
+        f"# Gatehouse {names.stack}\n"
         "Alarms in state ALARM have notified the operators. Sections: services, API key usage, secret links, saturation, "
         "maintenance. "
         f"[Runbooks]({runbooks_url})"

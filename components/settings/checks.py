@@ -150,7 +150,7 @@ def sharing_capacity(settings: Settings) -> Iterator[Mistake]:
 
 
 def cores(settings: Settings) -> Iterator[Mistake]:
-    """A Core has a unique name and port, and its token is in a secret of this environment."""
+    """A Core has a unique name and port, and its token is in a secret of this stack."""
     runtime = contract.read()
     names = dict.fromkeys((*runtime.processes, *runtime.services), "Gatehouse")
     ports = {service.port: f"the {service.name} service" for service in runtime.services.values()}
@@ -184,7 +184,7 @@ def oidc(settings: Settings) -> Iterator[Mistake]:
 
 
 def leak_report_secret(settings: Settings) -> Iterator[Mistake]:
-    """The signing secret of leak reports belongs to this environment."""
+    """The signing secret of leak reports belongs to this stack."""
     if settings.leak_reports.secret_arn:
         yield from _own_secret(settings, "leak_reports.secret_arn", settings.leak_reports.secret_arn)
 
@@ -200,7 +200,7 @@ def environment_variables(settings: Settings) -> Iterator[Mistake]:
 
 def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
     """Yield a mistake if an operator created the secret for another stack."""
-    prefix = f"arn:aws:secretsmanager:{settings.region}:{settings.account}:secret:gatehouse/{settings.environment}/"
+    prefix = f"arn:aws:secretsmanager:{settings.region}:{settings.account}:secret:gatehouse/{settings.stack}/"
     if not arn.startswith(prefix):
         yield key, f"is {shown(arn)}; allowed: a secret whose ARN starts with {prefix}"
 

@@ -1,14 +1,21 @@
 """Loads the settings of the selected stack and reports every mistake in its stack file."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 import pulumi
+from pulumi.runtime import is_config_secret
 from pydantic import ValidationError
 
 from components.settings.checks import CHECKS, Mistake
 from components.settings.fields import ENVIRONMENTS, PROD, Allowed, Production, Section, shown
 from components.settings.model import Settings
+
+STACK_NAME = r"[a-z][a-z0-9]{1,7}"
+"""Target groups have the longest names in relation to the limit of AWS: 32 characters for `gatehouse-<stack>-gateway-green`.
+Without hyphens, a pattern such as `gatehouse-dev-*` in an IAM policy does not match the resources of another stack."""
+STACK_NAME_WORDS = "2 to 8 lowercase letters and digits, starting with a letter, such as alice or pr12"
 
 
 class SettingsError(pulumi.RunError):
@@ -17,18 +24,28 @@ class SettingsError(pulumi.RunError):
 
 def load() -> Settings:
     """The settings of the selected stack. Raises SettingsError, which Pulumi prints without a traceback."""
-    return parse(pulumi.Config().get_object("settings"), pulumi.get_stack())
+    config, stack = pulumi.Config(), pulumi.get_stack()
+    # Pulumi returns the decrypted value without a secret mark, and settings become tags, variables and names.
+    if is_config_secret(config.full_key("settings")):
+        message = "gatehouse:settings contains an encrypted value; allowed: plain values. Store the secret in AWS Secrets Manager"
+        raise _error(stack, [f"{message}, and remove it here: pulumi config rm --path settings.<key>"])
+    return parse(config.get_object("settings"), stack)
 
 
 def parse(raw: Any, stack: str) -> Settings:
     """The settings in `raw`, the value of `gatehouse:settings` in the file of `stack`. Raises SettingsError."""
     if not isinstance(raw, Mapping):
         raise _error(stack, [f"gatehouse:settings is {shown(raw)}; allowed: a mapping, as in Pulumi.{ENVIRONMENTS[0]}.yaml"])
-    if raw.get("environment", stack) in ENVIRONMENTS and raw.get("environment", stack) != stack:
+    if not re.fullmatch(STACK_NAME, stack):
+        raise _error(stack, [f"the name of the stack is {shown(stack)}; allowed: {STACK_NAME_WORDS}"])
+    environment = raw.get("environment", stack)
+    if stack in ENVIRONMENTS and environment in ENVIRONMENTS and environment != stack:
         # The defaults and rules of another environment would produce misleading messages.
-        raise _error(stack, [f"environment is {shown(raw['environment'])}; allowed: {stack}, the name of the stack"])
+        raise _error(stack, [f"environment is {shown(environment)}; allowed: {stack}, the name of the stack"])
+    values = {"environment": stack, **raw} if stack in ENVIRONMENTS else dict(raw)
+    context = {"environment": environment if environment in ENVIRONMENTS else PROD, "stack": stack}
     try:
-        settings = Settings.model_validate(dict(raw), context={"environment": stack if stack in ENVIRONMENTS else PROD})
+        settings = Settings.model_validate(values, context=context)
     except ValidationError as exc:
         raise _error(stack, [_message(dict(error)) for error in exc.errors(include_url=False)]) from None
     mistakes = list(_production_mistakes(settings) if settings.environment == PROD else ())

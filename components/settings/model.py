@@ -4,9 +4,9 @@ A default that differs between environments is a `by_environment(...)`. `prod_re
 prod accepts. Rules that involve more than one setting are in `checks`.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, PrivateAttr
 
 from components.settings import data, operations, workloads
 from components.settings.fields import (
@@ -33,7 +33,8 @@ class Settings(Section):
     """The stack as a whole."""
 
     environment: Annotated[str, choice(*ENVIRONMENTS)]
-    """Name of the stack, and the second part of every physical name. It selects the defaults; prod has stricter rules."""
+    """Environment of the stack. It selects the defaults and the levels of the policy packs; prod has stricter rules. Required
+    unless the stack is named dev, staging or prod, which is then its environment."""
     owner: Annotated[str, string(r"[A-Za-z0-9 ._@-]{2,64}", "the team responsible for the stack, 2 to 64 characters")]
     """Team responsible for the stack, in the tag Owner of every resource."""
     cost_centre: Annotated[str, string(r"[A-Za-z0-9-]{2,32}", "2 to 32 letters, digits or hyphens, in quotes")]
@@ -100,6 +101,17 @@ class Settings(Section):
     budget: operations.BudgetSettings
     account_baseline: operations.AccountBaselineSettings
     delivery: operations.DeliverySettings
+
+    _stack: str = PrivateAttr(default="")
+
+    def model_post_init(self, context: Any) -> None:
+        """Take the name of the stack from the validation context."""
+        self._stack = (context or {}).get("stack", "")
+
+    @property
+    def stack(self) -> str:
+        """Name of the stack: the second part of every physical name, and the value of the tag Environment."""
+        return self._stack
 
     @property
     def replica_region(self) -> str:

@@ -73,10 +73,11 @@ def check(
     """
     started_at = time.monotonic()
     project = load(program, stack)
+    environment = levels or project.environment
     # The packs check a pass in their own processes while the program runs for the next one.
     with (
         no_collection(),
-        analyzer.packs(folders, project, levels or stack, variables) as packs,
+        analyzer.packs(folders, project, environment, variables) as packs,
         ThreadPoolExecutor(max_workers=1) as executor,
     ):
         checks: list[tuple[Deployment, Future[list[Finding]]]] = []
@@ -94,7 +95,7 @@ def check(
     seconds = time.monotonic() - started_at
     functions = tuple(sorted(token.rpartition(":")[2] for token in faked_functions))
     return CheckResult(
-        merged, Run(levels or stack, resources, seconds, _root(program), audit=_ignores_exemptions(variables), invented=functions)
+        merged, Run(environment, resources, seconds, _root(program), audit=_ignores_exemptions(variables), invented=functions)
     )
 
 
@@ -104,7 +105,7 @@ def check_state(
     """Check an exported stack. Raises SandboxError if the file is invalid or a pack cannot run."""
     started_at = time.monotonic()
     project, deployment = stack_import.read(file)
-    environment = levels or project.stack
+    environment = levels or project.environment
     with analyzer.packs(folders, project, environment, variables) as packs:
         merged = findings(packs, deployment, "state")
     seconds, resources = time.monotonic() - started_at, len(deployment.resources)

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from policies.engine.environment import of_stack
 from sandbox.errors import SandboxError
 
 
@@ -22,6 +23,11 @@ class Project:
     root: Path
     program: Path
     config: dict[str, str]
+
+    @property
+    def environment(self) -> str:
+        """The environment of the stack, whose levels the policy packs have by default."""
+        return of_stack(self.name, self.stack, self.config)
 
 
 class _Loader(yaml.SafeLoader):

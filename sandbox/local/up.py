@@ -127,7 +127,7 @@ class _Environment:
         """Check a preview, deploy the stack, and check the deployment."""
         progress = self._progress
         project = load(REPOSITORY, stack)
-        with analyzer.packs(policy_check.PACKS, project, stack) as packs:
+        with analyzer.packs(policy_check.PACKS, project, project.environment) as packs:
             for pack in packs:
                 self._state.add(f"policy pack {pack.name}", pack.pid)
             progress.step("Checking policies against a preview (unknown outputs)")

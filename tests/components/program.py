@@ -113,6 +113,18 @@ def run(stack: str, *, preview: bool = False, changes: dict[str, Any] | None = N
     return run_with(stack, json.dumps(raw_settings(stack, changes)), preview)
 
 
+def run_as(stack: str, folder: Path, *, environment: str, changes: dict[str, Any] | None = None) -> Program:
+    """Run the program as a stack with a name of its own and the settings of an environment.
+
+    folder: an empty directory for the project and stack file.
+    """
+    (folder / "Pulumi.yaml").write_text(f"name: gatehouse\nruntime: python\nmain: {ROOT}\n", encoding="utf-8")
+    config = stack_file(environment) | {"gatehouse:settings": raw_settings(environment, changes)}
+    (folder / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump({"config": config}), encoding="utf-8")
+    deployment = run_program(folder, stack, _Provider(preview=False), preview=False)
+    return Program([_resource(resource.registration) for resource in deployment.resources], deployment.exports)
+
+
 @cache
 def run_with(stack: str, settings: str, preview: bool) -> Program:
     """Run the program with these settings as JSON."""

@@ -1,16 +1,20 @@
 """Names, ARNs and subnet ranges."""
 
 import ipaddress
+import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from components.contract import Stack
-from components.iam.role_policies import role_definitions
 from components.naming import Naming
 from components.settings.loader import parse
-from tests.components.settings.stack_settings import STACKS, raw_settings
+from tests.components.program import Program, run, run_as
+from tests.components.settings.stack_settings import CORE, STACKS, raw_settings
 
+STACK = "longname"
+CORE_NAME_MAX = 20
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 
 
@@ -25,16 +29,60 @@ def test_names_follow_the_pattern() -> None:
     assert NAMES.cache_nodes(2) == ("gatehouse-dev-cache-001", "gatehouse-dev-cache-002")
 
 
-@pytest.mark.parametrize("environment", STACKS)
-def test_names_are_within_aws_length_limits(environment: str) -> None:
-    stack = Stack.of(parse(raw_settings(environment), environment))
-    names = stack.names.in_region("ap-southeast-2")
-    assert all(len(names.bucket(thing)) <= 63 for thing in ("data", "logs", "trail"))
-    assert all(len(names.name(service)) <= 32 for service in ("edge", *stack.contract.services)), (
-        "load balancer and target groups"
-    )
-    assert all(len(names.name(role)) <= 64 for role in role_definitions(stack))
-    assert all(len(names.name(thing)) <= 40 for thing in ("cache", "app", "default")), "ElastiCache ids"
+# Longest name that AWS accepts, for the types with short limits (API references of the services).
+LIMITS = {
+    ("lb/targetGroup:TargetGroup", "name"): 32,
+    ("lb/loadBalancer:LoadBalancer", "name"): 32,
+    ("elasticache/replicationGroup:ReplicationGroup", "replicationGroupId"): 40,
+    ("elasticache/user:User", "userId"): 40,
+    ("elasticache/userGroup:UserGroup", "userGroupId"): 40,
+    ("backup/vault:Vault", "name"): 50,
+    ("backup/selection:Selection", "name"): 50,
+    ("s3/bucket:Bucket", "bucket"): 63,
+    ("rds/instance:Instance", "identifier"): 63,
+    ("iam/role:Role", "name"): 64,
+    ("lambda/function:Function", "name"): 64,
+    ("cloudwatch/eventRule:EventRule", "name"): 64,
+    ("sqs/queue:Queue", "name"): 80,
+    ("budgets/budget:Budget", "name"): 100,
+    ("iam/policy:Policy", "name"): 128,
+    ("cloudtrail/trail:Trail", "name"): 128,
+    ("wafv2/webAcl:WebAcl", "name"): 128,
+}
+
+
+@pytest.fixture(scope="module")
+def longest(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """The prod stack with the longest allowed stack name and Core name in a region with a long name."""
+    secret = f"arn:aws:secretsmanager:ap-southeast-2:123456789012:secret:gatehouse/{STACK}/core-token-abcdef"
+    changes: dict[str, Any] = {
+        "region": "ap-southeast-2",
+        "second_region": "ap-northeast-1",
+        "network.zones": ["ap-southeast-2a", "ap-southeast-2b", "ap-southeast-2c"],
+        "buckets.cross_region_replication": True,
+        "cores": [{**CORE, "name": "c" * CORE_NAME_MAX, "token_secret_arn": secret}],
+        "leak_reports.secret_arn": None,
+    }
+    return run_as(STACK, tmp_path_factory.mktemp("longest"), environment="prod", changes=changes)
+
+
+@pytest.mark.parametrize(("type_", "property_", "limit"), [(*key, limit) for key, limit in LIMITS.items()])
+def test_names_are_within_aws_length_limits(longest: Program, type_: str, property_: str, limit: int) -> None:
+    names = [resource.inputs[property_] for resource in longest.of_type(type_)]
+    assert any(STACK in name for name in names)
+    assert [name for name in names if len(name) > limit] == []
+
+
+def test_stack_of_its_own_name_has_values_of_its_environment(tmp_path: Path) -> None:
+    operators = {"secrets.operators": ["arn:aws:iam::123456789012:role/operator"]}
+    alice, dev = run_as("alice", tmp_path, environment="dev", changes=operators), run("dev")
+    assert alice.exports["environment"] == "dev"
+    assert alice.get("ecs/service:Service", "gateway").inputs["name"] == "gatehouse-alice-gateway"
+    assert alice.variables("gateway")["GATEHOUSE_ENVIRONMENT"] == "alice"
+    assert {resource.name for resource in alice.resources} == {resource.name for resource in dev.resources}
+    texts = [json.dumps(resource.inputs, default=str) for resource in alice.resources if resource.type.startswith("aws:")]
+    assert [text for text in texts if re.search(r"gatehouse[-/]dev[-/]", text)] == []
+    assert [text for text in texts if "alice" in text]
 
 
 def test_secret_arn_pattern_matches_one_secret() -> None:

@@ -46,7 +46,7 @@ def violations(words: Sequence[str], deployed: Collection[str] = ()) -> list[Fin
     folders = [REPOSITORY / after for option, after in pairwise(words) if option == "--policy-pack"]
     absent = excluded(words) - set(deployed)
     resources = tuple(_without_inputs(row) if row.registration.urn in absent else row for row in program().resources)
-    with analyzer.packs(folders, load(REPOSITORY, STACK), STACK) as packs:
+    with analyzer.packs(folders, load(REPOSITORY, STACK), load(REPOSITORY, STACK).environment) as packs:
         return [finding for finding in findings(packs, replace(program(), resources=resources), "unknown") if finding.blocks]
 
 

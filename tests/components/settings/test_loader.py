@@ -1,13 +1,16 @@
 """Loading of a stack file: accepted and rejected values, messages, defaults."""
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
+from pulumi.runtime import Mocks, set_all_config, set_mocks
 
 from components.settings.checks import CHECKS
 from components.settings.data import DatabaseSettings
 from components.settings.fields import Production, Section
-from components.settings.loader import parse
+from components.settings.loader import SettingsError, load, parse
 from components.settings.model import Settings
 from tests.components.settings.stack_settings import CORE, each_stack, mistakes, raw_settings, rejected_keys
 
@@ -21,6 +24,57 @@ OIDC = {"issuer": "https://login.example.com", "audience": "gatehouse", "roles":
 @each_stack
 def test_stack_file_is_accepted(stack: str) -> None:
     assert parse(raw_settings(stack), stack).environment == stack
+
+
+class NoResources(Mocks):
+    """Accepts the stack resource, which the SDK registers."""
+
+    def new_resource(self, args: Any) -> tuple[str | None, dict[Any, Any]]:
+        return args.name, {}
+
+    def call(self, args: Any) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        raise NotImplementedError
+
+
+def test_encrypted_setting_is_rejected_without_its_value() -> None:
+    async def load_settings() -> None:
+        raw = json.dumps(raw_settings("dev", {"owner": "hunter2"}))
+        set_all_config({"gatehouse:settings": raw}, ["gatehouse:settings"])
+        set_mocks(NoResources(), project="gatehouse", stack="dev")
+        with pytest.raises(SettingsError, match="contains an encrypted value; allowed: plain values") as error:
+            load()
+        assert "hunter2" not in str(error.value)
+
+    asyncio.run(load_settings())
+
+
+def test_environment_is_the_name_of_the_stack_by_default() -> None:
+    raw = raw_settings("staging")
+    del raw["environment"]
+    settings = parse(raw, "staging")
+    assert (settings.environment, settings.stack, settings.log_retention_days) == ("staging", "staging", 90)
+
+
+def test_stack_of_its_own_name_has_the_defaults_of_its_environment() -> None:
+    settings = parse(raw_settings("dev"), "pr12")
+    assert (settings.environment, settings.stack, settings.log_retention_days) == ("dev", "pr12", 30)
+
+
+def test_stack_of_its_own_name_requires_an_environment() -> None:
+    raw = raw_settings("dev")
+    del raw["environment"]
+    assert mistakes("pr12", raw) == ["environment is missing; allowed: dev, staging, prod"]
+
+
+def test_stack_of_its_own_name_follows_the_rules_of_prod() -> None:
+    raw = raw_settings("prod", {"protection.protect": False})
+    assert mistakes("eu", raw) == ["protection.protect is false; allowed in prod: true"]
+
+
+@pytest.mark.parametrize("stack", ["pr-12", "Alice", "a", "ninechars", "1a"])
+def test_invalid_stack_name_is_rejected(stack: str) -> None:
+    words = "2 to 8 lowercase letters and digits, starting with a letter, such as alice or pr12"
+    assert mistakes(stack, raw_settings("dev")) == [f"the name of the stack is {stack!r}; allowed: {words}"]
 
 
 @pytest.mark.parametrize(
