@@ -13,7 +13,7 @@ from gatehouse.client.http import Client, Retries, query_parameters
 from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
 from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey
-from gatehouse.keys.signing import SigningKeySet
+from gatehouse.keys.signing_schemas import SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, PepperStatus
 from gatehouse.sharing.link_schemas import LinkPreview, OpenedSecret

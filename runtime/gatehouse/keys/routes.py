@@ -35,7 +35,7 @@ from gatehouse.keys.schemas import (
     settings_of,
 )
 from gatehouse.keys.service import Changed, KeyService
-from gatehouse.keys.signing import SetSigning, SigningKeySet
+from gatehouse.keys.signing_schemas import SetSigning, SigningKeySet
 from gatehouse.operations.schemas import PepperGeneration, PepperStatus
 from gatehouse.verification.explanation import ExplainKey, Explanation, explain
 from gatehouse.verification.models import VerificationRequest
