@@ -60,7 +60,6 @@ class Platform(Component):
             host_names=contract.hosts,
             vpc_id=network.vpc.vpc_id,
             placement=network.placement("edge", "edge"),
-            zone_id=self.certificate.zone_id,
             certificate_arn=self.certificate.arn,
             log_bucket=foundation.log_bucket.name,
         )

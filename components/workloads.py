@@ -8,6 +8,7 @@ from components.compute.environment import Environment, environments
 from components.compute.task_definition import TaskDefinition, TaskDefinitionArgs
 from components.contract import Function, Process, Stack
 from components.data_stores import DataStores
+from components.edge.host_records import HostRecords, HostRecordsArgs, HostTarget
 from components.edge.web_acl import WebAcl, WebAclArgs
 from components.foundation import Foundation
 from components.iam import role_policies
@@ -47,6 +48,7 @@ class Workloads(Component):
         self._web_acl()
         self.tasks = {key: self._task(process, variables[key]) for key, process in contract.tasks.items()}
         self.services = {key: self._service(process) for key, process in contract.ecs_services.items()}
+        self._host_records()
         log_alarms = LogAlarmsArgs(
             names=stack.names,
             monitoring=stack.settings.monitoring,
@@ -70,7 +72,6 @@ class Workloads(Component):
             key_arn=self._foundation.keys.secrets_arn,
             logs=self._foundation.logs,
             host_name=self._stack.contract.hosts[function.service.name],
-            zone_id=self._platform.certificate.zone_id,
             certificate_arn=self._platform.certificate.arn,
         )
         return SharingFunction(function.name, args, self.child)
@@ -85,6 +86,37 @@ class Workloads(Component):
             stage_arns={name: function.stage_arn for name, function in self.functions.items()},
         )
         return WebAcl("web-acl", args, self.child)
+
+    def _host_records(self) -> HostRecords:
+        """Create the records of the services behind the load balancer and of those that run as functions."""
+        load_balancer = self._platform.load_balancer
+        targets = {
+            service.name: HostTarget(
+                name=load_balancer.dns_name,
+                zone_id=load_balancer.zone_id,
+                evaluate_target_health=True,
+                runs_in=self.services[process.name],
+            )
+            for process in self._stack.contract.ecs_services.values()
+            for service in process.services
+            if service.name in load_balancer.target_groups
+        }
+        targets |= {
+            function.service.name: HostTarget(
+                name=self.functions[name].domain_name,
+                zone_id=self.functions[name].domain_zone_id,
+                evaluate_target_health=False,
+                runs_in=self.functions[name],
+            )
+            for name, function in self._stack.contract.functions.items()
+        }
+        args = HostRecordsArgs(
+            names=self._stack.names,
+            zone_id=self._platform.certificate.zone_id,
+            host_names=self._stack.contract.hosts,
+            targets=targets,
+        )
+        return HostRecords("hosts", args, self.child)
 
     def _task(self, process: Process, variables: Environment) -> TaskDefinition:
         settings, contract, roles = self._stack.settings, self._stack.contract, self._foundation.role_arns

@@ -35,7 +35,6 @@ class LoadBalancerArgs(StackArgs):
     host_names: Host name of each service.
     vpc_id: VPC of the target groups.
     placement: Subnets of the edge tier, and security group of the load balancer.
-    zone_id: Hosted zone of the host names.
     certificate_arn: Certificate of all host names.
     log_bucket: Bucket of access and connection logs.
     """
@@ -45,7 +44,6 @@ class LoadBalancerArgs(StackArgs):
     host_names: Mapping[str, str]
     vpc_id: pulumi.Input[str]
     placement: Placement
-    zone_id: pulumi.Input[str]
     certificate_arn: pulumi.Input[str]
     log_bucket: pulumi.Input[str]
 
@@ -71,16 +69,7 @@ class LoadBalancer(Component):
             name: self._target_groups(service, 10 + index, https, args)
             for index, (name, service) in enumerate(args.services.items())
         }
-        for service in args.services:
-            aws.route53.Record(
-                service,
-                zone_id=args.zone_id,
-                name=args.host_names[service],
-                type="A",
-                aliases=[{"name": load_balancer.dns_name, "zone_id": load_balancer.zone_id, "evaluate_target_health": True}],
-                opts=self.child,
-            )
-        self.arn, self.dns_name = load_balancer.arn, load_balancer.dns_name
+        self.arn, self.dns_name, self.zone_id = load_balancer.arn, load_balancer.dns_name, load_balancer.zone_id
         self.label = load_balancer.arn_suffix
         groups = {service: [pair.blue, pair.green] for service, pair in self.target_groups.items()}
         self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})

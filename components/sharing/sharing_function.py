@@ -33,7 +33,6 @@ class SharingFunctionArgs(LogArgs):
     role_arns: ARNs by resource name: the function's role, and the API log role if this stack creates it.
     key_arn: KMS key of the environment.
     host_name: Host name of the service.
-    zone_id: Hosted zone of the host name.
     certificate_arn: Certificate of the host name.
     """
 
@@ -44,7 +43,6 @@ class SharingFunctionArgs(LogArgs):
     role_arns: Mapping[str, pulumi.Input[str]]
     key_arn: pulumi.Input[str]
     host_name: str
-    zone_id: pulumi.Input[str]
     certificate_arn: pulumi.Input[str]
 
 
@@ -67,6 +65,9 @@ class SharingFunction(Component):
     """Id of the REST API."""
     stage_arn: pulumi.Output[str]
     """ARN of the stage, for the web ACL."""
+    domain_name: pulumi.Output[str]
+    domain_zone_id: pulumi.Output[str]
+    """Domain name and hosted zone to which the record of the host name points."""
 
     def __init__(self, name: str, args: SharingFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:sharing:SharingFunction", name, args, opts)
@@ -96,7 +97,8 @@ class SharingFunction(Component):
             opts=self.child,
         )
         self._throttling(name, api, stage, args)
-        self._domain(name, api, stage, args)
+        domain = self._domain(name, api, stage, args)
+        self.domain_name, self.domain_zone_id = domain.regional_domain_name, domain.regional_zone_id
         self.function_name, self.api, self.stage_arn = function.name, api.id, stage.arn
         self.register_outputs({"functionName": self.function_name, "api": self.api, "stageArn": self.stage_arn})
 
@@ -248,7 +250,9 @@ class SharingFunction(Component):
                 opts=self.child,
             )
 
-    def _domain(self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs) -> None:
+    def _domain(
+        self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs
+    ) -> aws.apigateway.DomainName:
         domain = aws.apigateway.DomainName(
             name,
             domain_name=args.host_name,
@@ -262,11 +266,4 @@ class SharingFunction(Component):
         aws.apigateway.BasePathMapping(
             name, rest_api=api.id, stage_name=stage.stage_name, domain_name=domain.domain_name, opts=self.child
         )
-        aws.route53.Record(
-            name,
-            zone_id=args.zone_id,
-            name=args.host_name,
-            type="A",
-            aliases=[{"name": domain.regional_domain_name, "zone_id": domain.regional_zone_id, "evaluate_target_health": False}],
-            opts=self.child,
-        )
+        return domain

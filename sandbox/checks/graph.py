@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.engine.types import Deployment, Resource
 
 TIERS: Mapping[str, tuple[str, ...]] = {
-    "Edge": ("WebAcl", "LoadBalancer", "Certificate", "SharingFunction"),
+    "Edge": ("HostRecords", "WebAcl", "LoadBalancer", "Certificate", "SharingFunction"),
     "Application tier, private subnets": ("EcsService", "TaskDefinition", "VpcEndpoints"),
     "Data tier, isolated subnets": ("RdsInstance", "RdsProxy", "Valkey"),
     "Storage and secrets": ("SecretLinksTable", "Bucket", "Secret", "RotationFunction", "ContainerImage", "BackupPlan"),

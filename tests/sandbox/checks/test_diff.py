@@ -45,6 +45,27 @@ def test_no_changes(stack: str) -> None:
     assert text([]) == "no changes\n"
 
 
+@pytest.mark.requirement("SS-06", "SS-09")
+@pytest.mark.parametrize(
+    ("stack", "changes", "created", "deleted"),
+    [
+        ("dev", ("sharing.mode=serverless", "sharing.file_max_bytes=4194304"), "aws:apigateway/", "aws:lb/"),
+        ("staging", ("sharing.mode=container", "sharing.api_gateway_log_role=false"), "aws:lb/", "aws:apigateway/"),
+    ],
+)
+def test_sharing_mode_changes_in_place(stack: str, changes: tuple[str, ...], created: str, deleted: str) -> None:
+    steps = change(stack, *changes)
+    operations = {(step.operation, step.type.partition("/")[0] + "/") for step in steps}
+    assert {("create", created), ("delete", deleted)} <= operations
+    records = [(step.operation, step.name) for step in steps if step.type == "aws:route53/record:Record"]
+    assert records == [("update", "sharing")], "a second record with the same name is rejected"
+    order = [index for index, step in enumerate(steps) if step.type == "aws:route53/record:Record"]
+    assert max(index for index, step in enumerate(steps) if step.operation == "create") < order[0]
+    assert min(index for index, step in enumerate(steps) if step.operation == "delete") > order[0]
+    lost = {step.type for step in steps if step.loses_data}
+    assert lost <= {"aws:cloudwatch/logGroup:LogGroup"}, "the logs of the function are deleted with it"
+
+
 def test_instance_class_is_updated_in_place() -> None:
     (step,) = (step for step in change("dev", "database.instance_class=db.t4g.small") if step.type == "aws:rds/instance:Instance")
     assert (step.operation, step.properties, step.loses_data) == ("update", ("instanceClass",), False)

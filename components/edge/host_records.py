@@ -1,0 +1,67 @@
+"""The DNS records of the services."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components.component import Component, StackArgs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostTarget:
+    """Target of the record of a service.
+
+    name, zone_id: Domain name and hosted zone of the load balancer, or of the domain of a REST API.
+    evaluate_target_health: Route 53 checks the health of the target.
+    runs_in: The resource that runs the service. The record changes after it.
+    """
+
+    name: pulumi.Input[str]
+    zone_id: pulumi.Input[str]
+    evaluate_target_health: bool
+    runs_in: pulumi.Resource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRecordsArgs(StackArgs):
+    """Arguments of `HostRecords`.
+
+    zone_id: Hosted zone of the host names.
+    host_names: Host name of each service.
+    targets: Target of each service.
+    """
+
+    zone_id: pulumi.Input[str]
+    host_names: Mapping[str, str]
+    targets: Mapping[str, HostTarget]
+
+
+class HostRecords(Component):
+    """An alias record for the host name of each service.
+
+    Why: A service that moves from the load balancer to a REST API or back keeps its record, which is updated in place: Route 53
+    rejects a second record with the same name. The record changes after the service runs at its new target, and before the old
+    target is deleted.
+    Cost: none. Queries for alias records of AWS resources are free. Controls: none.
+    """
+
+    def __init__(self, name: str, args: HostRecordsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:edge:HostRecords", name, args, opts)
+        for service, target in args.targets.items():
+            aws.route53.Record(
+                service,
+                zone_id=args.zone_id,
+                name=args.host_names[service],
+                type="A",
+                aliases=[
+                    {
+                        "name": target.name,
+                        "zone_id": target.zone_id,
+                        "evaluate_target_health": target.evaluate_target_health,
+                    }
+                ],
+                opts=self.after(target.runs_in),
+            )
+        self.register_outputs({})
