@@ -194,8 +194,12 @@ def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callabl
 
 
 def _report_unknown(results: Results[tuple[tuple[str, str], ...]], args: StackValidationArgs, report: Report) -> None:
+    """Reports each unknown property once, with the rules that need it."""
     urns = {resource.urn for resource in args.resources}
+    rules: dict[tuple[str, str, str], list[str]] = {}
     for (rule, urn), paths in results.drain().items():
         for path, reason in paths if urn in urns else ():
-            outcome = f", which is accepted: {reason}" if reason else f". Fix: {meta_policies.UNDECIDED.remedy}"
-            report(f"{rule} could not be decided for {urn}: {path} is unknown{outcome}", urn)
+            rules.setdefault((urn, path, reason), []).append(rule)
+    for (urn, path, reason), ids in rules.items():
+        outcome = f", which is accepted: {reason}" if reason else f". Fix: {meta_policies.UNDECIDED.remedy}"
+        report(f"{', '.join(sorted(ids))} could not be decided for {urn}: {path} is unknown{outcome}", urn)

@@ -15,7 +15,7 @@ from policies.engine.rule import ENVIRONMENTS, Level
 Outcome = Literal["violation", "undecided", "broken", "exempted", "unused"]
 
 _UNDECIDED_MESSAGE = re.compile(
-    r"^(?P<rule>\S+) could not be decided for (?P<urn>.+?): (?P<path>\S+) is unknown(?P<reason>, .*)?$", re.DOTALL
+    r"^(?P<rules>\S+(?:, \S+)*) could not be decided for (?P<urn>.+?): (?P<path>\S+) is unknown(?P<reason>, .*)?$", re.DOTALL
 )
 _EXEMPTED_MESSAGE = re.compile(r"^(?P<rule>\S+) is exempted for (?P<urn>\S+) until ", re.DOTALL)
 _BROKEN_MESSAGE = re.compile(r"^rule (?P<rule>\S+) raised ")
@@ -77,8 +77,8 @@ class Run:
 
 def from_diagnostic(
     *, pack: str, policy: str, message: str, level: str, urn: str, passes: Iterable[str] = (), source: str = ""
-) -> Finding:
-    """Converts a diagnostic of a pack.
+) -> list[Finding]:
+    """Converts a diagnostic of a pack. A diagnostic about an unknown property has a finding for each rule that needs it.
 
     pack: name or folder of the pack.
     policy, message, urn: fields of the diagnostic. The policy's description, which the SDK adds to the message, is removed.
@@ -89,30 +89,32 @@ def from_diagnostic(
     text = message.removeprefix(f"{reporter.title}\n") if reporter else message
     defect, _, fix = text.partition(". Fix: ")
     outcome: Outcome = "violation"
-    rule = policy
+    rules = [policy]
     if policy in (UNDECIDED.id, UNDECIDED_ALLOWED.id) and (match := _UNDECIDED_MESSAGE.match(defect)):
-        outcome, rule, urn = "undecided", match["rule"], match["urn"]
+        outcome, rules, urn = "undecided", match["rules"].split(", "), match["urn"]
         defect = f"could not be decided: {match['path']} is unknown{match['reason'] or ''}"
     elif policy == BROKEN.id and (match := _BROKEN_MESSAGE.match(defect)):
-        outcome, rule = "broken", match["rule"]
+        outcome, rules = "broken", [match["rule"]]
     elif policy == EXEMPTION_USED.id:
         match = _EXEMPTED_MESSAGE.match(defect)
-        outcome, rule = ("exempted", match["rule"]) if match else ("unused", policy)
-    subject = catalogue.find(rule)
-    return Finding(
-        rule=rule,
-        title=subject.title if subject else rule,
-        pack=catalogue.PACKS.get(pack, pack),
-        level=level,
-        urn=urn,
-        resource_type=_type_of(urn),
-        message=defect,
-        remedy=fix or (reporter.remedy if reporter else ""),
-        severity=str(subject.severity) if subject else "medium",
-        outcome=outcome,
-        passes=tuple(passes),
-        source=source,
-    )
+        outcome, rules = ("exempted", [match["rule"]]) if match else ("unused", rules)
+    return [
+        Finding(
+            rule=rule,
+            title=subject.title if subject else rule,
+            pack=catalogue.PACKS.get(pack, pack),
+            level=level,
+            urn=urn,
+            resource_type=_type_of(urn),
+            message=defect,
+            remedy=fix or (reporter.remedy if reporter else ""),
+            severity=str(subject.severity) if subject else "medium",
+            outcome=outcome,
+            passes=tuple(passes),
+            source=source,
+        )
+        for rule, subject in ((rule, catalogue.find(rule)) for rule in rules)
+    ]
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:

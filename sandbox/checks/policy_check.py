@@ -126,8 +126,11 @@ def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
 def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> list[Finding]:
     """The findings of the packs for a deployment, most severe first."""
     registrations = {resource.registration.urn: resource.registration for resource in deployment.resources}
+    diagnostics = chain.from_iterable(analyzer.analyze(packs, deployment).values())
     return merge(
-        from_diagnostic(
+        finding
+        for row in diagnostics
+        for finding in from_diagnostic(
             pack=row.pack,
             policy=row.rule,
             message=row.message,
@@ -136,7 +139,6 @@ def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> l
             passes=(pass_name,),
             source=registrations[row.urn].source if row.urn in registrations else "",
         )
-        for row in chain.from_iterable(analyzer.analyze(packs, deployment).values())
     )
 
 

@@ -9,6 +9,12 @@ RUN = Run("prod", 120)
 
 
 def violation(**changes: str) -> Finding:
+    [finding] = findings(**changes)
+    return finding
+
+
+def findings(**changes: str) -> list[Finding]:
+    """The findings of one diagnostic."""
     rule = catalogue.rule("GH-S3-001")
     fields = {
         "pack": "security",

@@ -6,7 +6,7 @@ import pytest
 
 from policies import catalogue
 from policies.reports.findings import Finding, exit_code, merge
-from tests.policies.reports.builders import URN, exempted, undecided, violation
+from tests.policies.reports.builders import URN, exempted, findings, undecided, violation
 
 
 def test_violation_has_rule_resource_and_remedy() -> None:
@@ -40,6 +40,16 @@ def test_allowed_unknown_finding_has_its_reason() -> None:
 
     assert (finding.rule, finding.outcome) == ("GH-ECS-001", "undecided")
     assert finding.message == f"could not be decided: {text}"
+
+
+def test_rules_that_need_an_unknown_property_have_a_finding_each() -> None:
+    message = f"GH-ECS-001, GH-ECS-002 could not be decided for {URN}: containerDefinitions is unknown, which is accepted: x"
+    both = findings(policy="GH-UNDECIDED-ALLOWED", level="advisory", message=message)
+
+    assert [(finding.rule, finding.urn, finding.outcome) for finding in both] == [
+        ("GH-ECS-001", URN, "undecided"),
+        ("GH-ECS-002", URN, "undecided"),
+    ]
 
 
 def test_broken_rule_blocks_and_exemption_does_not() -> None:
