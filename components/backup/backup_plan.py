@@ -119,7 +119,11 @@ class BackupPlan(Component):
         # The policy denies the deletion of recovery points, which would prevent Pulumi from emptying the vault.
         if not args.buckets.force_destroy:
             aws.backup.VaultPolicy(
-                name, backup_vault_name=vault.name, region=region, policy=render(vault_policy(args.names)), opts=self.child
+                name,
+                backup_vault_name=vault.name,
+                region=region,
+                policy=render(vault_policy(args.names)),
+                opts=self.protected(args.protection),
             )
         if args.backup.vault_lock != "none":
             aws.backup.VaultLockConfiguration(
@@ -128,6 +132,6 @@ class BackupPlan(Component):
                 region=region,
                 min_retention_days=args.backup.retention_days,
                 changeable_for_days=GRACE_DAYS if args.backup.vault_lock == "COMPLIANCE" else None,
-                opts=self.child,
+                opts=self.protected(args.protection),
             )
         return vault

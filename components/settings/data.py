@@ -22,7 +22,8 @@ ROLE_ARN = r"arn:aws:iam::\d{12}:role/[\w+=,.@/*-]+"
 
 class ProtectionSettings(Section):
     """Protection of resources with data from deletion by a deployment: keys, secrets, database, cache, tables, buckets, backup
-    vaults, image repositories, log groups, the audit trail and the hosted zone."""
+    vaults, image repositories, log groups, the audit trail and the hosted zone, and of the policies, versioning and locks of
+    buckets and vaults."""
 
     protect: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
     """Pulumi's `protect`: an operation that would delete or replace the resource fails. To remove one resource, such as the log

@@ -127,7 +127,7 @@ class Bucket(Component):
             name, bucket=bucket, region=args.region, rule={"object_ownership": "BucketOwnerEnforced"}, opts=self.child
         )
         # S3 rejects these calls if they are concurrent (OperationAborted).
-        opts = self.after(public_access_block, ownership_controls)
+        opts = self.protected(args.protection, depends_on=[public_access_block, ownership_controls])
         return aws.s3.BucketPolicy(name, bucket=bucket, region=args.region, policy=render(args.policy), opts=opts)
 
     def _encryption(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> None:
@@ -148,7 +148,11 @@ class Bucket(Component):
     def _versioning(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> pulumi.ResourceOptions:
         """Enable versioning and object lock. Returns options for resources that require versioning."""
         versioning = aws.s3.BucketVersioning(
-            name, bucket=bucket, region=args.region, versioning_configuration={"status": "Enabled"}, opts=self.child
+            name,
+            bucket=bucket,
+            region=args.region,
+            versioning_configuration={"status": "Enabled"},
+            opts=self.protected(args.protection),
         )
         requires_versioning = self.after(versioning)
         if args.lock_days is not None:
@@ -157,7 +161,7 @@ class Bucket(Component):
                 bucket=bucket,
                 region=args.region,
                 rule={"default_retention": {"mode": args.lock_mode, "days": args.lock_days}},
-                opts=requires_versioning,
+                opts=self.protected(args.protection, depends_on=[versioning]),
             )
         return requires_versioning
 
