@@ -356,10 +356,11 @@ def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResul
 
 @_bucket_rule(
     "GH-S3-018",
-    title="S3 buckets with expiring data have no Object Lock and no replication",
-    rationale="Object Lock prevents the deletion of a version, and a replica keeps a copy of it.",
-    remedy="remove the BucketObjectLockConfiguration, the BucketReplicationConfig and objectLockEnabled",
+    title="S3 buckets with expiring data delete every version, without Object Lock or replication",
+    rationale="Object Lock prevents the deletion of a version, a replica keeps a copy, and a deleted object remains a version.",
+    remedy="remove Object Lock and replication, and set noncurrentVersionExpiration.noncurrentDays to 7 or less",
     severity=Severity.HIGH,
+    settings={"noncurrent_days_max": {"dev": 7, "staging": 7, "prod": 7}},
     url=f"{_GUIDE}/object-lock.html",
 )
 def expiring_data_can_be_deleted(bucket: Resource, stack: Stack) -> CheckResults:
@@ -369,6 +370,10 @@ def expiring_data_can_be_deleted(bucket: Resource, stack: Stack) -> CheckResults
         yield "the bucket contains expiring data and has Object Lock"
     for replication in stack.referencing(bucket, aws("s3.BucketReplicationConfig"), "bucket"):
         yield f"the bucket contains expiring data and is replicated by {replication.name}"
+    days_max = bucket.settings["noncurrent_days_max"]
+    expirations = [rule.block("noncurrentVersionExpiration") for rule in _lifecycle_rules(bucket, stack)]
+    if not any(0 < each.number("noncurrentDays") <= days_max and not each.has("newerNoncurrentVersions") for each in expirations):
+        yield f"no enabled lifecycle rule deletes all noncurrent versions of expiring data within {days_max:g} days"
 
 
 def _locks(bucket: Resource, stack: Stack) -> list[Resource]:

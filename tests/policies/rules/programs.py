@@ -83,7 +83,7 @@ def _sides(name: str, policy: str) -> list[Declared]:
                 {
                     "id": "tidy",
                     "status": "Enabled",
-                    "noncurrentVersionExpiration": {"noncurrentDays": 30},
+                    "noncurrentVersionExpiration": {"noncurrentDays": 7},
                     "abortIncompleteMultipartUpload": {"daysAfterInitiation": 7},
                 }
             ],

@@ -19,6 +19,7 @@ from tests.policies.rules.builders import (
 )
 from tests.policies.rules.programs import ephemeral, rds, replication, s3, secrets, stores, watch
 
+ABORT = {"daysAfterInitiation": 7}
 LINKS = {"bucket": Ref("links", "bucket")}
 ALL_KEYS = "arn:aws:kms:*:123456789012:key/*"
 ANYONE = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
@@ -138,6 +139,17 @@ VIOLATIONS = [
         "links",
         "links-copies",
         [*ephemeral(), declared("s3.BucketReplicationConfig", "links-copies", **LINKS, rules=[replication()])],
+    ),
+    *(
+        by_change(
+            "GH-S3-018",
+            ephemeral,
+            "links-lifecycle",
+            "within 7 days",
+            reported="links",
+            rules=[{"status": "Enabled", "noncurrentVersionExpiration": expiration, "abortIncompleteMultipartUpload": ABORT}],
+        )
+        for expiration in ({"noncurrentDays": 8}, {"noncurrentDays": 1, "newerNoncurrentVersions": 3})
     ),
     by_change("GH-KMS-001", kms, "key", "enableKeyRotation", enableKeyRotation=False),
     by_change("GH-KMS-001", kms, "key", "rotationPeriodInDays", rotationPeriodInDays=730),
