@@ -98,6 +98,9 @@ def _parse_limit(value: str) -> RateLimit:
     return RateLimit(name="requests", quota=quota, window_s=window_s, burst=quota)
 
 
+#: Largest maximum size of the files of a secret in total.
+FILES_BYTES_MAX = 500 * 1024 * 1024
+
 _Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_parse_networks)]
 _Issuer = Annotated[str, AfterValidator(_check_issuer)]
 
@@ -289,8 +292,8 @@ class Settings(SharingSettings, ConnectionSettings):
     body_max_bytes: Annotated[int, Field(ge=1024, le=10_485_760)] = 65_536
     """Maximum size of request bodies of the management API and the verify endpoints, in bytes. Bodies to Cores are streamed
     without a limit."""
-    sharing_file_max_bytes: Annotated[int, Field(ge=0, le=104_857_600)] = 10_485_760
-    """Maximum size of the files of a secret in total, in bytes. The console holds them in memory. 0 allows text only."""
+    sharing_file_max_bytes: Annotated[int, Field(ge=0, le=FILES_BYTES_MAX)] = 10_485_760
+    """Maximum size of the files of a secret in total, in bytes, up to 500 MiB. 0 allows text only."""
     key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
     """Number of key records that a worker caches. The least recently used are evicted."""
 

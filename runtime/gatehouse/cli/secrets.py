@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import getpass
+import io
 import mimetypes
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 import typer
@@ -76,6 +79,7 @@ def create(
         content: dict[str, Any] = {"ciphertext_base64": base64.b64encode(ciphertext).decode()}
     else:
         content = _content(file)
+    files = [] if encrypt else _opened(file)
     optional = {
         "recipients": recipient,
         "ttl_s": seconds("--ttl", ttl) if ttl else None,
@@ -86,7 +90,8 @@ def create(
         "label": label,
         "note": note_,
     }
-    created = client.create_secret({**content, "uses": uses, **{name: value for name, value in optional.items() if value}})
+    request = {**content, "uses": uses, **{name: value for name, value in optional.items() if value}}
+    created = client.create_secret(request, files)
     links = [(link.recipient, f"{link.url}.{key}" if key else link.url) for link in created.links]
 
     def show() -> None:
@@ -157,7 +162,7 @@ def update(
 def replace(client: ConsoleClient, id: SecretIdArgument, file: FileOption = None) -> Output:
     """Replace the content by standard input or files. The links stay the same and open the new version."""
     revision = client.secret(_secret_id(id)).revision
-    secret = client.replace_content(id, _content(file), revision=revision)
+    secret = client.replace_content(id, _content(file), _opened(file), revision=revision)
     return secret, lambda: print(f"Secret {secret.id} has version {secret.versions[0].number}.")
 
 
@@ -213,17 +218,18 @@ def open_(
             stop("the link is incomplete: the key after the dot is missing", code=USAGE)
         passphrase, claim = _passphrase(passphrase_file, ask=preview.passphrase), token_hex(16)
         opened = client.open(link, passphrase, claim)
-        items = []
+        values = []
         for number, item in enumerate(opened.items):
-            content = _content_of(item)
-            if content is None:
-                content = client.item(link, passphrase, claim, number)
-            items.append((item, end_to_end.decrypt(content, key) if opened.end_to_end else content))
+            with _target(item, output, memory=as_json) as target:
+                content = _content_of(item)
+                if content is None:
+                    client.save_item(link, passphrase, claim, number, target)
+                else:
+                    target.write(end_to_end.decrypt(content, key) if opened.end_to_end else content)
+                if as_json:
+                    values.append(_json(item, cast(io.BytesIO, target).getvalue()))
         if as_json:
-            print_json([_json(item, content) for item, content in items])
-        else:
-            for item, content in items:
-                _write(item, content, output)
+            print_json(values)
         client.acknowledge(link, claim)
 
 
@@ -245,12 +251,17 @@ def _content(files: list[Path] | None) -> dict[str, Any]:
 
 
 def _file(path: Path) -> dict[str, str]:
-    try:
-        content = path.read_bytes()
-    except OSError as exc:
-        stop(f"{path} cannot be read: {exc.strerror}", code=USAGE)
-    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return {"name": path.name, "media_type": media_type, "content_base64": base64.b64encode(content).decode()}
+    return {"name": path.name, "media_type": mimetypes.guess_type(path.name)[0] or "application/octet-stream"}
+
+
+def _opened(files: list[Path] | None) -> list[BinaryIO]:
+    opened: list[BinaryIO] = []
+    for path in files or []:
+        try:
+            opened.append(path.open("rb"))
+        except OSError as exc:
+            stop(f"{path} cannot be read: {exc.strerror}", code=USAGE)
+    return opened
 
 
 def _read_text() -> str:
@@ -304,25 +315,41 @@ def _json(item: OpenedItemView, content: bytes) -> dict[str, str]:
     return {"name": item.name, "media_type": item.media_type, "content_base64": base64.b64encode(content).decode()}
 
 
-def _write(item: OpenedItemView, content: bytes, folder: Path) -> None:
+@contextmanager
+def _target(item: OpenedItemView, folder: Path, *, memory: bool) -> Iterator[BinaryIO]:
+    """Where the content of an item is written: memory, standard output for a text, or a new file, which a failure removes."""
+    if memory:
+        yield io.BytesIO()
+        return
     if not item.name:
-        sys.stdout.write(content.decode("utf-8", "replace"))
+        text = io.BytesIO()
+        yield text
+        sys.stdout.write(text.getvalue().decode("utf-8", "replace"))
         if sys.stdout.isatty():
             sys.stdout.write("\n")
         sys.stdout.flush()
         return
-    # The sender chose the name: only its last part is used, and no existing file or link is followed or replaced.
-    name = Path(item.name.replace("\\", "/"))
+    path, handle = _new_file(folder, item.name)
+    try:
+        with os.fdopen(handle, "wb") as target:
+            yield target
+            size = target.tell()
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    note(f"Wrote {path} ({size} bytes).")
+
+
+def _new_file(folder: Path, sent_name: str) -> tuple[Path, int]:
+    """A new file and its descriptor. The sender chose the name: only its last part is used, and no existing file or link is
+    followed or replaced."""
+    name = Path(sent_name.replace("\\", "/"))
     for number in range(1000):
         path = folder / (f"{name.stem}-{number}{name.suffix}" if number else name.name)
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             continue
         except OSError as exc:
             stop(f"{path} cannot be written: {exc.strerror}")
-        with os.fdopen(handle, "wb") as target:
-            target.write(content)
-        note(f"Wrote {path} ({len(content)} bytes).")
-        return
-    stop(f"{folder} contains too many files named like {name.name}")
+    return stop(f"{folder} contains too many files named like {name.name}")

@@ -149,10 +149,10 @@ class Client:
         headers = {**arguments.pop("headers", {}), IDEMPOTENCY_KEY: f'"{value}"'}
         return self._send("POST", path, retryable=True, headers=headers, **arguments)
 
-    def _stream(self, path: str, **arguments: Any) -> Iterator[bytes]:
-        """The body of a GET in chunks. Never retried: the caller may have used some chunks."""
+    def _stream(self, method: str, path: str, **arguments: Any) -> Iterator[bytes]:
+        """The body of a response in chunks. Never retried: the caller may have used some chunks."""
         try:
-            with self._client.stream("GET", path, **arguments) as reply:
+            with self._client.stream(method, path, **arguments) as reply:
                 if not reply.is_success:
                     reply.read()
                     raise problem(reply, self._service)

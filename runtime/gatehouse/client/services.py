@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from itertools import count
+from typing import Any, BinaryIO, TypeVar
 
 import httpx
 import msgspec
@@ -11,6 +12,8 @@ import msgspec
 from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditVerification, CheckpointPage, CheckpointView
 from gatehouse.client.http import Client, Retries, query_parameters
 from gatehouse.cores.schemas import CorePage, CoreView
+from gatehouse.errors import Unavailable
+from gatehouse.http.endpoint import FILE_PART, JSON_PART
 from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
 from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey
 from gatehouse.keys.signing_schemas import SigningKeySet
@@ -97,9 +100,14 @@ class ConsoleClient(Client):
     def remove_signing(self, key_id: str) -> ChangedKey:
         return self._decode(ChangedKey, self._send("DELETE", f"/v1/keys/{key_id}/signing"))
 
-    def create_secret(self, request: dict[str, Any], *, idempotency_key: str | None = None) -> CreatedSecret:
-        """Creates a secret. `request`: the JSON members of POST /v1/secrets. Only this response contains the links."""
-        return self._post(CreatedSecret, "/v1/secrets", request, idempotency_key)
+    def create_secret(
+        self, request: dict[str, Any], files: Sequence[BinaryIO] = (), *, idempotency_key: str | None = None
+    ) -> CreatedSecret:
+        """Creates a secret. `request`: the JSON members of POST /v1/secrets. Only this response contains the links.
+
+        files: content of the members of `files` that have no `content_base64`, in their order. Must be seekable.
+        """
+        return self._decode(CreatedSecret, self._send_once("/v1/secrets", key=idempotency_key, **_content(request, files)))
 
     def secrets(self, **query: str | int | None) -> Iterator[SecretView]:
         """All secrets that match the query of GET /v1/secrets; reads page after page."""
@@ -118,9 +126,15 @@ class ConsoleClient(Client):
         reply = self._send("PATCH", f"/v1/secrets/{secret_id}", json=request, headers=_if_match(revision))
         return self._decode(SecretView, reply)
 
-    def replace_content(self, secret_id: str, request: dict[str, Any], *, revision: int | None) -> SecretView:
-        """Adds a version. `request`: the JSON members of PUT /v1/secrets/{secret}/content. `revision`: as for `update_secret`."""
-        reply = self._send("PUT", f"/v1/secrets/{secret_id}/content", json=request, headers=_if_match(revision))
+    def replace_content(
+        self, secret_id: str, request: dict[str, Any], files: Sequence[BinaryIO] = (), *, revision: int | None
+    ) -> SecretView:
+        """Adds a version. `request`: the JSON members of PUT /v1/secrets/{secret}/content.
+
+        files: as for `create_secret`. revision: as for `update_secret`.
+        """
+        content = _content(request, files)
+        reply = self._send("PUT", f"/v1/secrets/{secret_id}/content", headers=_if_match(revision), **content)
         return self._decode(SecretView, reply)
 
     def revoke_secret(self, secret_id: str, *, idempotency_key: str | None = None) -> SecretView:
@@ -142,7 +156,7 @@ class ConsoleClient(Client):
 
     def audit_export(self, **query: str | None) -> Iterator[bytes]:
         """The content of GET /v1/audit-export in chunks."""
-        return self._stream("/v1/audit-export", params=query_parameters(**query))
+        return self._stream("GET", "/v1/audit-export", params=query_parameters(**query))
 
     def audit_checkpoints(self) -> Iterator[CheckpointView]:
         """All checkpoints, oldest first."""
@@ -293,9 +307,21 @@ class SharingClient(Client):
         """Takes one use. A call that repeats the claim takes no other use. `claim`: 16 or more random bytes as text."""
         return self._decode(OpenedSecret, self._post("open", link=link, passphrase=passphrase, claim=claim))
 
-    def item(self, link: str, passphrase: str, claim: str, number: int) -> bytes:
-        """The content of an item that `open` returned without content. `number`: from 0."""
-        return self._post("items", link=link, passphrase=passphrase, claim=claim, item=number).content
+    def save_item(self, link: str, passphrase: str, claim: str, number: int, target: BinaryIO) -> None:
+        """Writes an item that `open` returned without content to an empty file. `number`: from 0. Repeats if interrupted."""
+        body = {"link": link, "passphrase": passphrase, "claim": claim, "item": number}
+        for attempt in count(1):
+            try:
+                for chunk in self._stream("POST", "/v1/links/items", json=body):
+                    target.write(chunk)
+                return
+            except Unavailable:
+                wait_s = self._retries.wait(attempt, None)
+                if wait_s is None:
+                    raise
+            self._retries.sleep(wait_s)
+            target.seek(0)
+            target.truncate()
 
     def acknowledge(self, link: str, claim: str) -> None:
         """Confirms that the content was received. Idempotent."""
@@ -303,6 +329,14 @@ class SharingClient(Client):
 
     def _post(self, action: str, **body: str | int) -> httpx.Response:
         return self._send("POST", f"/v1/links/{action}", retryable=True, json=body)
+
+
+def _content(request: dict[str, Any], files: Sequence[BinaryIO]) -> dict[str, Any]:
+    """Arguments of a request with the content of a secret: a JSON body, or a form if files follow it."""
+    if not files:
+        return {"json": request}
+    body = (JSON_PART, (None, msgspec.json.encode(request), "application/json"))
+    return {"files": [body, *[(FILE_PART, ("file", file)) for file in files]]}
 
 
 def _if_match(version: int | None) -> dict[str, str]:

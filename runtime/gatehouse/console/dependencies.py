@@ -17,8 +17,11 @@ from gatehouse.crypto.token import Pepper
 from gatehouse.http import asgi
 from gatehouse.http.asgi import RequestId
 from gatehouse.http.client_address import ClientAddresses, Network
+from gatehouse.http.endpoint import JSON_PART
 from gatehouse.http.health import Probes
 from gatehouse.http.idempotency import IdempotencyStore
+from gatehouse.http.multipart import MultipartReader
+from gatehouse.http.validation import invalid
 from gatehouse.identity.models import Actor, Role, Session
 from gatehouse.identity.oidc import OidcIdentityProvider
 from gatehouse.identity.service import Lockout, Sessions
@@ -113,7 +116,8 @@ class Request:
     """Request that handlers receive.
 
     response: collects headers and cookies of the response.
-    content: the raw body, once it has been read.
+    content: the raw body, once it has been read; of a form, its part `json`.
+    form: the form whose files have not been read yet. None for a JSON body.
     """
 
     http: HttpRequest
@@ -122,6 +126,7 @@ class Request:
     denied: DeniedAttempts
     caller: Caller | None = None
     content: bytes = b""
+    form: MultipartReader | None = None
     response: HttpResponse = field(default_factory=HttpResponse)
 
     @property
@@ -149,4 +154,18 @@ class Request:
         declared, sharing = self.http.headers.get("content-length", ""), self.dependencies.sharing
         bytes_max = self.dependencies.body_max_bytes + (sharing.content_max_bytes if secret and sharing is not None else 0)
         self.content = await asgi.read_body(self.http.receive, bytes_max, declared)
+        return self.content
+
+    async def read_form(self) -> bytes:
+        """Read the part `json` of a form into `content`. Raises BodyTooLarge, BadRequest."""
+        declared, sharing = self.http.headers.get("content-length", ""), self.dependencies.sharing
+        json_max = self.dependencies.body_max_bytes + (sharing.content_max_bytes if sharing is not None else 0)
+        bytes_max = json_max + (sharing.file_max_bytes if sharing is not None else 0)
+        body = asgi.body_chunks(self.http.receive, bytes_max, declared)
+        self.form = MultipartReader(body, self.http.headers["content-type"])
+        part = await self.form.next_part()
+        if part is None or part.name != JSON_PART:
+            message = f"does not begin with the part {JSON_PART}"
+            raise invalid("body", message, f"send the body as {JSON_PART}, before the files")
+        self.content = await self.form.read(json_max)
         return self.content

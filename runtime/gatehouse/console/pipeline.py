@@ -22,7 +22,16 @@ from gatehouse.crypto.token import key_id
 from gatehouse.errors import BadRequest, Forbidden, NotFound, Problem, RateLimited, StepUpRequired, Unauthorized
 from gatehouse.http import asgi
 from gatehouse.http.endpoint import SIGNATURE, Endpoint, StepUp
-from gatehouse.http.idempotency import HEADER, REPLAYED, IdempotencyGuard, StoredResponse, idempotency_key
+from gatehouse.http.idempotency import (
+    FORM_RUNNING_S_MAX,
+    HEADER,
+    REPLAYED,
+    RUNNING_S_MAX,
+    IdempotencyGuard,
+    StoredResponse,
+    idempotency_key,
+)
+from gatehouse.http.multipart import MEDIA_TYPE
 from gatehouse.http.validation import check_query, invalid, parse_json, strings, validate, validate_query
 from gatehouse.identity.models import Role, check, check_reach, manages
 from gatehouse.identity.service import Lockout
@@ -103,9 +112,14 @@ def _reject_tokens(parts: Mapping[str, object], exempt: frozenset[str]) -> None:
 
 async def _json(endpoint: Endpoint, request: Request) -> object:
     """The JSON value of the body, None without a body. Raises UnsupportedMediaType and BadRequest."""
-    if request.http.method in ("GET", "HEAD") or not await request.read_body(secret=bool(endpoint.secret_fields)):
+    if request.http.method in ("GET", "HEAD"):
         return None
-    asgi.check_json(request.http.headers.getlist("content-type"))
+    content_types = request.http.headers.getlist("content-type")
+    if endpoint.files_max and len(content_types) == 1 and content_types[0].lower().startswith(MEDIA_TYPE):
+        return parse_json(await request.read_form())
+    if not await request.read_body(secret=bool(endpoint.secret_fields)):
+        return None
+    asgi.check_json(content_types)
     return parse_json(request.content)
 
 
@@ -211,7 +225,12 @@ async def _run_once(endpoint: Endpoint, request: Request, content: object, handl
 
     guard = IdempotencyGuard(dependencies.idempotency_store, dependencies.clock, dependencies.pepper, dependencies.random_bytes)
     query = sorted(request.http.query_params.multi_items())
-    fingerprint = json.dumps([endpoint.method, request.http.url.path, query, content], sort_keys=True).encode()
-    stored = await guard.run(request.actor.label, key, request.request_id, fingerprint, store)
+    # The files of a form are read when the request is handled, so only their size in total is compared.
+    size = [request.http.headers.get("content-length")] if request.form is not None else []
+    fingerprint = json.dumps([endpoint.method, request.http.url.path, query, content, *size], sort_keys=True).encode()
+    running_s_max = RUNNING_S_MAX if request.form is None else FORM_RUNNING_S_MAX
+    stored = await guard.run(request.actor.label, key, request.request_id, fingerprint, store, running_s_max=running_s_max)
+    if stored.replayed and request.form is not None:
+        await request.form.discard()
     replayed = {REPLAYED: "true"} if stored.replayed else {}
     return Response(stored.body, stored.status, {**dict(stored.headers), **replayed, "Cache-Control": "no-store"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, NewType
 
 import msgspec
@@ -92,21 +92,26 @@ async def reply(
 
 async def read_body(receive: Receive, bytes_max: int, declared: str = "") -> bytes:
     """Read the request body. `declared`: its Content-Length. Raises BodyTooLarge, and ClientGone if the client disconnects."""
+    return b"".join([chunk async for chunk in body_chunks(receive, bytes_max, declared)])
+
+
+async def body_chunks(receive: Receive, bytes_max: int, declared: str = "") -> AsyncIterator[bytes]:
+    """The request body as it arrives. Raises as `read_body`."""
+    too_large = BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
     if declared.isdecimal() and int(declared[:20]) > bytes_max:
-        raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
-    chunks: list[bytes] = []
+        raise too_large
     size = 0
-    while True:
+    more = True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > bytes_max:
-            raise BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
-        if not message.get("more_body", False):
-            return chunk if not chunks else b"".join((*chunks, chunk))
-        chunks.append(chunk)
+            raise too_large
+        more = message.get("more_body", False)
+        yield chunk
 
 
 def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:

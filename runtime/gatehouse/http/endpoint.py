@@ -10,6 +10,9 @@ from typing import Any, get_type_hints
 
 #: Security schemes of the management API. An endpoint that accepts a credential declares the roles that may call it.
 CREDENTIAL, SESSION, SIGNATURE = "admin", "session", "signed"
+
+#: Parts of a form with files.
+JSON_PART, FILE_PART = "json", "file"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -74,6 +77,8 @@ class Endpoint:
     links: links of the success response.
     secret_fields: fields of the body, at any depth, that contain the content of a secret or a passphrase. They may contain API
         keys, and the body may be larger than other bodies by the size of the content.
+    files_max: the body may also be a form (multipart/form-data): the JSON body in a part `json`, then at most this number of
+        files in parts `file`. 0: the body is JSON only.
     """
 
     method: str
@@ -93,6 +98,7 @@ class Endpoint:
     headers: tuple[Header, ...] = ()
     links: Links | None = None
     secret_fields: frozenset[str] = frozenset()
+    files_max: int = 0
     operation_id: str = ""
     summary: str = ""
     description: str = ""

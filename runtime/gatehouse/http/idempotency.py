@@ -29,6 +29,9 @@ REPLAY_S = 86_400
 
 #: Maximum duration of a request in seconds. The longest is a revocation, which waits up to one minute.
 RUNNING_S_MAX = 120.0
+
+#: The same for a form with files, which can take long to arrive.
+FORM_RUNNING_S_MAX = 3600.0
 KEY_CHARS_MAX = 255
 REPLAYED = "Idempotency-Replayed"
 
@@ -150,13 +153,20 @@ class IdempotencyGuard:
     random_bytes: Callable[[int], bytes]
 
     async def run(
-        self, caller: str, key: str, request_id: str, request: bytes, handle: Callable[[], Awaitable[StoredResponse]]
+        self,
+        caller: str,
+        key: str,
+        request_id: str,
+        request: bytes,
+        handle: Callable[[], Awaitable[StoredResponse]],
+        *,
+        running_s_max: float = RUNNING_S_MAX,
     ) -> StoredResponse:
         """Response of `handle`, or the stored response of the first request with this Idempotency-Key.
 
-        request: unambiguous encoding of method, path and body. Raises IdempotencyKeyReused (the Idempotency-Key was used for a
-        different request), RequestInProgress, Conflict (the request succeeded but its response was lost), Unavailable, and all
-        errors of `handle`.
+        request: unambiguous encoding of method, path and body. running_s_max: maximum duration of the request.
+        Raises IdempotencyKeyReused (the Idempotency-Key was used for a different request), RequestInProgress, Conflict (the
+        request succeeded but its response was lost), Unavailable, and all errors of `handle`.
         """
         now = self.clock.now()
         claim = Claim(
@@ -175,7 +185,7 @@ class IdempotencyGuard:
                 )
             if earlier.sealed is not None and earlier.generation is not None:
                 return self._open(earlier.sealed, purpose, earlier.generation)
-            await self._take_over(claim, earlier, now)
+            await self._take_over(claim, earlier, now - running_s_max)
         return await self._handle(claim, purpose, handle)
 
     def _open(self, sealed: bytes, purpose: str, generation: int) -> StoredResponse:
@@ -187,13 +197,13 @@ class IdempotencyGuard:
             )
         return msgspec.structs.replace(msgspec.msgpack.decode(plain, type=StoredResponse), replayed=True)
 
-    async def _take_over(self, claim: Claim, earlier: Earlier, now: float) -> None:
+    async def _take_over(self, claim: Claim, earlier: Earlier, running_since: float) -> None:
         if earlier.target_id:
             raise Conflict(
                 f"The first request with this Idempotency-Key changed {earlier.target_id}, but its response was lost."
                 " Read that resource, and rotate a key whose token was lost."
             )
-        in_progress = earlier.running and now - earlier.claimed_at < RUNNING_S_MAX
+        in_progress = earlier.running and earlier.claimed_at > running_since
         if in_progress or not await self.store.take_over(claim, earlier):
             raise RequestInProgress("A request with this Idempotency-Key is in progress. Try again in a few seconds.")
 

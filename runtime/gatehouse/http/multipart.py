@@ -77,6 +77,11 @@ class MultipartReader:
         self._in_part = True
         return event
 
+    async def discard(self) -> None:
+        """Receive the rest of the body."""
+        async for _ in self._body:
+            pass
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The content of the current part, in pieces."""
         while (chunk := await self._chunk()) is not None:

@@ -13,9 +13,11 @@ from msgspec import UNSET, inspect
 from gatehouse import __version__
 from gatehouse.errors import GatehouseError
 from gatehouse.http import asgi
-from gatehouse.http.endpoint import CREDENTIAL, SIGNATURE, Endpoint, Header
+from gatehouse.http.endpoint import CREDENTIAL, FILE_PART, JSON_PART, SIGNATURE, Endpoint, Header
 from gatehouse.http.fields import REQUEST_ID
+from gatehouse.http.multipart import MEDIA_TYPE
 from gatehouse.http.validation import published
+from gatehouse.settings import FILES_BYTES_MAX
 
 Json = dict[str, Any]
 
@@ -108,7 +110,7 @@ def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": not api.empty_body or _is_required(endpoint.body),
-            "content": _content(endpoint.body),
+            "content": {**_content(endpoint.body), **(_form(endpoint) if endpoint.files_max else {})},
         }
     if endpoint.roles:
         operation["x-roles"] = sorted(str(role) for role in endpoint.roles)
@@ -238,6 +240,21 @@ def _headers(api: Api, endpoint: Endpoint) -> Iterator[Json]:
 def _content(kind: Any) -> Json:
     (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
     return {"application/json": {"schema": schema}}
+
+
+def _form(endpoint: Endpoint) -> Json:
+    file = {"type": "string", "contentMediaType": "application/octet-stream", "maxLength": FILES_BYTES_MAX}
+    schema = {
+        "type": "object",
+        "properties": {
+            JSON_PART: _content(endpoint.body)["application/json"]["schema"],
+            FILE_PART: {"type": "array", "items": file, "maxItems": endpoint.files_max},
+        },
+        "required": [JSON_PART],
+        "additionalProperties": False,
+    }
+    example = {JSON_PART: endpoint.body.example, FILE_PART: []}
+    return {MEDIA_TYPE: {"schema": schema, "example": example, "encoding": {JSON_PART: {"contentType": "application/json"}}}}
 
 
 def _is_required(kind: Any) -> bool:

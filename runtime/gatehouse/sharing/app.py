@@ -36,7 +36,7 @@ from gatehouse.sharing.links import (
     WrongPassphrase,
     claim_id_of,
 )
-from gatehouse.sharing.models import PASSPHRASE_CHARS_MAX, TEXT_BYTES_MAX
+from gatehouse.sharing.models import JSON_FILES_BYTES_MAX, PASSPHRASE_CHARS_MAX, TEXT_BYTES_MAX
 from gatehouse.sharing.pages import STATIC, Pages, display_name
 from gatehouse.sharing.texts import language
 
@@ -45,8 +45,6 @@ _NONCE_BYTES = 24
 _FORM_FIELDS = frozenset({"link", "passphrase", "csrf", "claim"})
 _FORM = "application/x-www-form-urlencoded"
 _FILE_POLICY = "sandbox; default-src 'none'"
-#: Items up to this size in total are part of the JSON response.
-INLINE_BYTES_MAX = 1024 * 1024
 
 
 _decoder = msgspec.json.Decoder(OpenLink)
@@ -175,11 +173,11 @@ class Recipients:
         return _json(link_preview(secret, link))
 
     async def api_open(self, request: Request) -> Response:
-        """Take one use and return the content. Files are included up to 1 MiB in total."""
+        """Take one use and return the content. Items are included up to 1 MiB in total."""
         body, token = await self._body(request)
         claim = body.claim or secrets.token_hex(16)
         opened = await self._service.open(token, body.passphrase, claim_id_of(claim, token.path), self._client(request))
-        inline = sum(item.size for item in opened.items) <= INLINE_BYTES_MAX
+        inline = sum(item.size for item in opened.items) <= JSON_FILES_BYTES_MAX
         items = []
         for item in opened.items:
             view = OpenedItemView(name=item.name, media_type=item.media_type, size=item.size)

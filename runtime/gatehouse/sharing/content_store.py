@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, Iterator
 from functools import partial
+from typing import Any
 
 from gatehouse.aws import call, create_client
 from gatehouse.errors import Unavailable
@@ -15,6 +16,7 @@ _TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 15.0
 _ATTEMPTS = 3
 _READ_BYTES = 256 * 1024
+_CHECKSUM = "SHA256"
 #: Size of the parts of a multipart upload. S3 requires at least 5 MiB for all parts but the last.
 PART_BYTES = 8 * 1024 * 1024
 
@@ -54,6 +56,30 @@ class DataKeys:
         return {"purpose": "secret-content", "environment": self._environment, "secret": fingerprint(secret_id)}
 
 
+class MultipartUpload:
+    """An upload of an object in parts. `delete_all` aborts unfinished uploads."""
+
+    def __init__(self, client: Any, upload: dict[str, str]) -> None:
+        self._client = client
+        self._upload = upload
+        self._parts: list[dict[str, object]] = []
+
+    async def add(self, content: bytes) -> None:
+        number = len(self._parts) + 1
+        reply = await call(
+            self._client.upload_part, "S3", **self._upload, PartNumber=number, Body=content, ChecksumAlgorithm=_CHECKSUM
+        )
+        part = {"PartNumber": number, "ETag": reply["ETag"]}
+        # S3 returns the checksum, and requires it on completion if the upload has a checksum algorithm.
+        checksum = {"ChecksumSHA256": reply["ChecksumSHA256"]} if "ChecksumSHA256" in reply else {}
+        self._parts.append({**part, **checksum})
+
+    async def complete(self) -> str:
+        """Returns the version id of the object."""
+        reply = await call(self._client.complete_multipart_upload, "S3", **self._upload, MultipartUpload={"Parts": self._parts})
+        return str(reply.get("VersionId", ""))
+
+
 class ContentStore:
     """Objects of secrets. Methods raise Unavailable."""
 
@@ -62,21 +88,35 @@ class ContentStore:
         self._client = create_client("s3", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS, read_timeout_s=_READ_TIMEOUT_S)
 
     @staticmethod
-    def key(secret_id: str, version: int, item: int) -> str:
-        return f"{PREFIX}{secret_id}/{version}/{item}"
+    def prefix(secret_id: str, version: int | None = None) -> str:
+        """Prefix of the objects of a secret, or of one of its versions."""
+        return f"{PREFIX}{secret_id}/" + (f"{version}/" if version is not None else "")
 
-    async def write(self, key: str, ciphertext: bytes) -> str:
-        """Write an object and return its version id."""
-        reply = await call(
-            self._client.put_object,
-            "S3",
-            Bucket=self._bucket,
-            Key=key,
-            Body=ciphertext,
-            ContentType="application/octet-stream",
-            ChecksumAlgorithm="SHA256",
-        )
+    @staticmethod
+    def key(secret_id: str, version: int, item: int) -> str:
+        return f"{ContentStore.prefix(secret_id, version)}{item}"
+
+    async def write(self, key: str, chunks: AsyncIterable[bytes]) -> str:
+        """Write an object and return its version id. An object of more than one part is written with a multipart upload."""
+        buffer, upload = bytearray(), None
+        async for chunk in chunks:
+            buffer += chunk
+            while len(buffer) > PART_BYTES:
+                upload = upload or await self._begin(key)
+                await upload.add(bytes(buffer[:PART_BYTES]))
+                del buffer[:PART_BYTES]
+        if upload is not None:
+            await upload.add(bytes(buffer))
+            return await upload.complete()
+        reply = await call(self._client.put_object, "S3", **self._object(key), Body=bytes(buffer), ChecksumAlgorithm=_CHECKSUM)
         return str(reply.get("VersionId", ""))
+
+    async def _begin(self, key: str) -> MultipartUpload:
+        upload = await call(self._client.create_multipart_upload, "S3", **self._object(key), ChecksumAlgorithm=_CHECKSUM)
+        return MultipartUpload(self._client, {"Bucket": self._bucket, "Key": key, "UploadId": upload["UploadId"]})
+
+    def _object(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": key, "ContentType": "application/octet-stream"}
 
     async def read(self, item: ContentItem) -> Iterator[bytes]:
         """The content of an object, in pieces. Reading the iterator blocks and raises AWS_ERRORS."""

@@ -19,7 +19,7 @@ from gatehouse.identity.models import Actor
 from gatehouse.sharing import encryption
 from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.link_token import LinkToken, parse_path
-from gatehouse.sharing.models import ContentItem, Link, LinkState, Secret, SecretState, SharingEvent, is_expired
+from gatehouse.sharing.models import ContentItem, Link, LinkState, ManifestItem, Secret, SecretState, SharingEvent, is_expired
 from gatehouse.sharing.repository import ConditionFailed
 
 #: A claim can be repeated for this long, until it is acknowledged: the response may have been lost, or files are downloaded.
@@ -61,11 +61,6 @@ class Client:
     @property
     def network(self) -> str:
         return network_of(self.address, v4=24, v6=48)
-
-
-class ManifestItem(msgspec.Struct, frozen=True):
-    name: str
-    media_type: str
 
 
 @dataclass(frozen=True, slots=True)

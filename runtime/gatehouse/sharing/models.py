@@ -18,6 +18,8 @@ RECIPIENTS_MAX = 10
 VERSIONS_MAX = 10
 BURN_AFTER_MAX = 20
 TEXT_BYTES_MAX = 64 * 1024
+#: Files up to this size in total can be part of a JSON body or response.
+JSON_FILES_BYTES_MAX = 1024 * 1024
 PASSPHRASE_CHARS_MIN = 8
 PASSPHRASE_CHARS_MAX = 128
 #: Receipts are deleted this long after the content.
@@ -59,11 +61,18 @@ class ContentItem(msgspec.Struct, frozen=True):
     size: int
 
 
+class ManifestItem(msgspec.Struct, frozen=True):
+    """Name and media type of a text (no name) or file."""
+
+    name: str
+    media_type: str
+
+
 class Version(msgspec.Struct, frozen=True):
     """The content of a secret, encrypted under one content key.
 
     data_key: the KMS data key, encrypted by KMS.
-    manifest: names and media types of the items, encrypted under the content key.
+    manifest: a list of ManifestItem in JSON, encrypted under the content key.
     """
 
     number: int

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 
 from gatehouse.audit.models import AuditAction
 from gatehouse.console.dependencies import Request
 from gatehouse.errors import Forbidden, NotFound
-from gatehouse.http.endpoint import Endpoint, Links, StepUp
+from gatehouse.http.endpoint import FILE_PART, Endpoint, Links, StepUp
 from gatehouse.http.fields import IF_MATCH, Cursors, etag, expected_version, unix_seconds
+from gatehouse.http.multipart import MultipartReader
 from gatehouse.http.validation import invalid
 from gatehouse.identity.models import AUDITORS, OPERATORS, SECRET_CREATORS, SECRET_READERS, SECRET_REVOKERS, Role
 from gatehouse.sharing.models import TEXT_BYTES_MAX, TTL_S_MAX, Secret
 from gatehouse.sharing.schemas import (
+    FILES_MAX,
     OCTETS,
     CreatedSecret,
     CreateSecret,
@@ -30,7 +32,7 @@ from gatehouse.sharing.schemas import (
     receipt_view,
     secret_view,
 )
-from gatehouse.sharing.service import NewItem, NewSecret, SecretPatch, SecretSharing
+from gatehouse.sharing.service import NewItem, NewSecret, SecretPatch, SecretSharing, one_by_one
 
 #: Nonce and authentication tag of AES-GCM.
 _END_TO_END_BYTES = 28
@@ -53,7 +55,7 @@ async def create_secret(request: Request, body: CreateSecret) -> CreatedSecret:
     sharing = sharing_of(request)
     secret, tokens = await sharing.service.create(
         NewSecret(
-            items=_items(body, sharing),
+            items=_items(request, body),
             sender=body.sender or request.actor.label,
             owner=request.authenticated.owner,
             ttl_s=body.lifetime_s(request.dependencies.clock.now()),
@@ -121,7 +123,7 @@ async def replace_content(request: Request, secret: str, body: SecretContent) ->
     if current.end_to_end != body.end_to_end:
         kind = "ciphertext_base64" if current.end_to_end else "text or files"
         raise invalid("body", "is not encrypted like the secret", f"send {kind}, as when the secret was created")
-    items = _items(body, sharing)
+    items = _items(request, body)
     return _view(request, await sharing.service.replace_content(secret, items, _revision(request), request.actor))
 
 
@@ -165,18 +167,61 @@ async def show_secret_receipt(request: Request, secret: str) -> Receipt:
     return receipt_view(existing, denied, deletion, dependencies.clock.now())
 
 
-def _items(body: SecretContent, sharing: SecretSharing) -> list[NewItem]:
-    """The content of a body. Raises BadRequest for invalid base64 and for content that is too large."""
+def _items(request: Request, body: SecretContent) -> AsyncIterator[NewItem]:
+    """The content of a request. Raises BadRequest for invalid base64 and for content in JSON that is too large."""
+    sharing = sharing_of(request)
     if body.ciphertext_base64 is not None:
-        content = _decoded(body.ciphertext_base64, "body.ciphertext_base64")
-        _check_size(len(content), max(sharing.file_max_bytes, TEXT_BYTES_MAX + _END_TO_END_BYTES), "body.ciphertext_base64")
-        return [NewItem(content, media_type=OCTETS)]
-    files = [
-        NewItem(_decoded(file.content_base64, f"body.files[{index}].content_base64"), file.name, file.media_type)
-        for index, file in enumerate(body.files)
-    ]
-    _check_size(sum(len(file.content) for file in files), sharing.file_max_bytes, "body.files")
-    return files if body.text is None else [NewItem(body.text.encode()), *files]
+        location = "body.ciphertext_base64"
+        content = _decoded(body.ciphertext_base64, location)
+        _check_size(len(content), max(sharing.json_files_max_bytes, TEXT_BYTES_MAX + _END_TO_END_BYTES), location)
+        return one_by_one([NewItem.of(content, media_type=OCTETS)])
+    texts = [] if body.text is None else [NewItem.of(body.text.encode())]
+    files: list[NewItem] = []
+    uploads = _Uploads(request.form, sharing.file_max_bytes)
+    for index, file in enumerate(body.files):
+        location = f"body.files[{index}].content_base64"
+        if file.content_base64 is not None:
+            content = _decoded(file.content_base64, location)
+            uploads.size += len(content)
+            files.append(NewItem.of(content, name=file.name, media_type=file.media_type))
+        elif request.form is not None:
+            files.append(NewItem(uploads.next_file(), file.name, file.media_type))
+        else:
+            raise invalid(location, "is missing", "send base64, or send the request as multipart/form-data with the files")
+    _check_size(uploads.size, sharing.json_files_max_bytes, "body.files")
+    return _with_end([*texts, *files], uploads)
+
+
+async def _with_end(items: Sequence[NewItem], uploads: _Uploads) -> AsyncIterator[NewItem]:
+    for item in items:
+        yield item
+    await uploads.check_end()
+
+
+class _Uploads:
+    """The files of a form, in the order of `body.files`. `size`: of all files so far. Methods raise BadRequest."""
+
+    def __init__(self, form: MultipartReader | None, bytes_max: int) -> None:
+        self._form = form
+        self._bytes_max = bytes_max
+        self.size = 0
+
+    async def next_file(self) -> AsyncIterator[bytes]:
+        assert self._form is not None  # noqa: S101 - files without content are rejected without a form
+        part = await self._form.next_part()
+        if part is None or part.name != FILE_PART:
+            raise invalid("body", "has fewer files than body.files", f"send each file as a part {FILE_PART}, in the same order")
+        async for chunk in self._form.chunks():
+            self.size += len(chunk)
+            _check_size(self.size, self._bytes_max, "body.files")
+            yield chunk
+
+    async def check_end(self) -> None:
+        if self._form is None:
+            return
+        if await self._form.next_part() is not None:
+            raise invalid("body", "has more files than body.files", "list every file in body.files, in the same order")
+        await self._form.discard()
 
 
 def _decoded(text: str, location: str) -> bytes:
@@ -230,7 +275,10 @@ def _view(request: Request, secret: Secret) -> SecretView:
 _endpoint: Callable[..., Endpoint] = partial(Endpoint, tag="secrets", step_up=StepUp.NEVER)
 _change: Callable[..., Endpoint] = partial(_endpoint, roles=SECRET_CREATORS, errors=(404, 409, 412, 428), headers=(IF_MATCH,))
 _PATH = "/v1/secrets/{secret}"
-_CONTENT: dict[str, Any] = {"secret_fields": frozenset({"text", "content_base64", "ciphertext_base64", "passphrase"})}
+_CONTENT: dict[str, Any] = {
+    "files_max": FILES_MAX,
+    "secret_fields": frozenset({"text", "content_base64", "ciphertext_base64", "passphrase"}),
+}
 
 ENDPOINTS = (
     _endpoint(

@@ -23,6 +23,7 @@ from gatehouse.sharing.lifetime import ExpiresAt, Ttl, check_lifetime, lifetime
 from gatehouse.sharing.link_token import LinkToken
 from gatehouse.sharing.models import (
     BURN_AFTER_MAX,
+    JSON_FILES_BYTES_MAX,
     PASSPHRASE_CHARS_MAX,
     PASSPHRASE_CHARS_MIN,
     RECIPIENTS_MAX,
@@ -98,7 +99,9 @@ BurnAfter = Annotated[
 Text = Annotated[
     str, checked(_text_size, min_length=1, max_length=TEXT_BYTES_MAX, description="Content: a text of at most 64 KiB in UTF-8.")
 ]
-Base64 = Annotated[str, Meta(max_length=140_000_000, extra_json_schema={"contentEncoding": "base64"})]
+#: Of files and ciphertexts that are part of a JSON body.
+_BASE64_CHARS_MAX = 4 * -(-JSON_FILES_BYTES_MAX // 3)
+Base64 = Annotated[str, Meta(max_length=_BASE64_CHARS_MAX, extra_json_schema={"contentEncoding": "base64"})]
 Ciphertext = Annotated[
     Base64,
     Meta(
@@ -115,7 +118,12 @@ class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     name: Annotated[str, checked(file_name_problem, min_length=1, max_length=FILE_NAME_CHARS_MAX)]
     media_type: Annotated[str, matching(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}", max_length=129)] = OCTETS
-    content_base64: Base64
+    content_base64: Annotated[
+        Base64 | None,
+        Meta(
+            description="Content. Null: it follows as a part `file` of the form. JSON bodies can contain files of 1 MiB in total."
+        ),
+    ] = None
 
     def __repr__(self) -> str:
         return "NewFile(...)"

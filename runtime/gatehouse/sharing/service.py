@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Self, TypeVar
 
 import msgspec
 
 from gatehouse.audit.models import AuditAction
-from gatehouse.errors import Conflict, NotFound, PreconditionFailed, RateLimited
+from gatehouse.errors import Conflict, NotFound, PreconditionFailed, RateLimited, Unavailable
 from gatehouse.http.validation import invalid
 from gatehouse.identity.models import Actor
 from gatehouse.sharing import encryption
 from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.link_token import LinkToken, is_id
 from gatehouse.sharing.models import (
+    JSON_FILES_BYTES_MAX,
     LINK_CHARS,
     TEXT_BYTES_MAX,
     TTL_S_DEFAULT,
@@ -27,6 +30,7 @@ from gatehouse.sharing.models import (
     EndReason,
     Link,
     LinkState,
+    ManifestItem,
     Secret,
     SecretState,
     SharingEvent,
@@ -35,17 +39,26 @@ from gatehouse.sharing.models import (
 from gatehouse.sharing.repository import ConditionFailed
 from gatehouse.sharing.requests.service import RequestService
 
+_Value = TypeVar("_Value")
+
+TEXT_TYPE = "text/plain; charset=utf-8"
+
 #: Secrets that one principal can create per minute.
 CREATES_PER_MINUTE = 10
 
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """A text (no name) or a file."""
+    """A text (no name) or a file. `chunks`: the content; that of an upload can be read once."""
 
-    content: bytes
+    chunks: AsyncIterable[bytes]
     name: str = ""
-    media_type: str = "text/plain; charset=utf-8"
+    media_type: str = TEXT_TYPE
+
+    @classmethod
+    def of(cls, content: bytes, name: str = "", media_type: str = TEXT_TYPE) -> Self:
+        """An item whose content is in memory."""
+        return cls(_InMemory(content), name, media_type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +69,7 @@ class NewSecret:
     owner: label of the owner; empty for the actor.
     """
 
-    items: Sequence[NewItem]
+    items: AsyncIterable[NewItem]
     sender: str
     ttl_s: float
     ttl_s_max: float
@@ -164,7 +177,7 @@ class SecretService:
         event = self._backend.event(actor, AuditAction.SECRET_UPDATE, secret_id, {"fields": ", ".join(names)})
         return await self._replace(before, after, event, fields=list(fields))
 
-    async def replace_content(self, secret_id: str, items: Sequence[NewItem], revision: int | None, actor: Actor) -> Secret:
+    async def replace_content(self, secret_id: str, items: AsyncIterable[NewItem], revision: int | None, actor: Actor) -> Secret:
         """Add a version with new content. The links stay valid and open the new version."""
         before = self._changeable(await self.get(secret_id), revision)
         open_links = [link for link in before.links.values() if link.state == LinkState.ACTIVE]
@@ -237,18 +250,27 @@ class SecretService:
         return tokens, links
 
     async def _encrypt(
-        self, secret_id: str, number: int, now: float, deadline: int, items: Sequence[NewItem], links: Sequence[Link]
+        self, secret_id: str, number: int, now: float, deadline: int, items: AsyncIterable[NewItem], links: Sequence[Link]
     ) -> tuple[Version, dict[str, bytes]]:
-        """Store the items under a new content key. Returns the version, and the content key encrypted for each link."""
+        """Store the items under a new content key. Returns the version, and the content key encrypted for each link.
+
+        If it fails, the objects that were written are deleted as far as possible; the worker deletes the rest.
+        """
         content, random_bytes = self._backend.content, self._backend.random_bytes
         data_key, sealed_data_key = await self._backend.data_keys.generate(secret_id)
         content_key = random_bytes(encryption.KEY_BYTES)
-        stored = []
-        for index, item in enumerate(items):
-            key = content.key(secret_id, number, index)
-            ciphertext = await asyncio.to_thread(encryption.encrypt_item, item.content, content_key, index)
-            stored.append(ContentItem(key, await content.write(key, ciphertext), len(item.content)))
-        manifest = msgspec.json.encode([{"name": item.name, "media_type": item.media_type} for item in items])
+        stored: list[ContentItem] = []
+        entries: list[ManifestItem] = []
+        try:
+            async for item in items:
+                key, ciphertext = content.key(secret_id, number, len(stored)), _Encrypted(item, content_key, len(stored))
+                stored.append(ContentItem(key, await content.write(key, ciphertext.chunks()), ciphertext.size))
+                entries.append(ManifestItem(item.name, item.media_type))
+        except BaseException:
+            with suppress(Unavailable):
+                await content.delete_all(content.prefix(secret_id, number))
+            raise
+        manifest = msgspec.json.encode(entries)
         version = Version(
             number, now, sealed_data_key, encryption.seal_manifest(manifest, content_key, random_bytes), tuple(stored)
         )
@@ -286,6 +308,36 @@ class SecretService:
         return msgspec.structs.replace(link, uses_max=uses)
 
 
+class _InMemory:
+    """Content that can be read repeatedly."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return one_by_one([self._content])
+
+
+class _Encrypted:
+    """The ciphertext of an item. `size`: bytes of the plaintext so far."""
+
+    def __init__(self, item: NewItem, content_key: bytes, number: int) -> None:
+        self._item = item
+        self._encryptor = encryption.ItemEncryptor(content_key, number)
+        self.size = 0
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        async for chunk in self._item.chunks:
+            self.size += len(chunk)
+            yield self._encryptor.update(chunk)
+        yield self._encryptor.finish()
+
+
+async def one_by_one(values: Iterable[_Value]) -> AsyncIterator[_Value]:
+    for value in values:
+        yield value
+
+
 def _with_key(link: Link, version: int, key: bytes) -> Link:
     return msgspec.structs.replace(link, wrapped_keys={**link.wrapped_keys, str(version): key})
 
@@ -305,14 +357,19 @@ class SecretSharing:
     requests: RequestService
 
     @property
+    def json_files_max_bytes(self) -> int:
+        """Maximum size of the files of a JSON body in total. Larger files are sent as a form."""
+        return min(self.file_max_bytes, JSON_FILES_BYTES_MAX)
+
+    @property
     def content_max_bytes(self) -> int:
         """Size of the largest content in JSON: files in base64, and text with up to 6 characters per byte (`\\u001f`)."""
-        return 4 * -(-self.file_max_bytes // 3) + 6 * TEXT_BYTES_MAX
+        return 4 * -(-self.json_files_max_bytes // 3) + 6 * TEXT_BYTES_MAX
 
     async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> str:
         """Share a text with one link that can be opened once within three days. Returns the link. Raises RateLimited."""
         new = NewSecret(
-            items=[NewItem(text.encode())],
+            items=one_by_one([NewItem.of(text.encode())]),
             sender=actor.label,
             owner=owner,
             ttl_s=TTL_S_DEFAULT,

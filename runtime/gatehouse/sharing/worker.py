@@ -19,7 +19,7 @@ from gatehouse.db.pool import Pool
 from gatehouse.identity.models import Actor
 from gatehouse.observability import Observer
 from gatehouse.sharing.backend import Backend
-from gatehouse.sharing.content_store import PREFIX
+from gatehouse.sharing.content_store import ContentStore
 from gatehouse.sharing.links import CLAIM_S
 from gatehouse.sharing.models import RECEIPT_S, EndReason, LinkState, Secret, SecretState, SharingEvent, is_used
 from gatehouse.sharing.repository import ConditionFailed, secret_of
@@ -95,7 +95,7 @@ class SecretWorker:
         for secret_id in await self._content.secret_ids(older_than=self._clock.now() - ORPHAN_AGE_S):
             secret = await self._repository.get(secret_id)
             if secret is None or secret.state == SecretState.PURGED:
-                removed += len(await self._content.delete_all(f"{PREFIX}{secret_id}/"))
+                removed += len(await self._content.delete_all(ContentStore.prefix(secret_id)))
         return removed
 
     async def prune(self) -> None:
@@ -156,7 +156,7 @@ class SecretWorker:
 
     async def _purge(self, secret: Secret) -> Secret:
         """Delete every object version of an ended secret, and store a deletion receipt."""
-        deleted = await self._content.delete_all(f"{PREFIX}{secret.id}/")
+        deleted = await self._content.delete_all(ContentStore.prefix(secret.id))
         event = self._event(AuditAction.SECRET_PURGE, secret.id, {"object_versions": len(deleted)})
         receipt = await self._receipt(secret, deleted, event.at)
         try:

@@ -11,6 +11,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -99,8 +100,15 @@ def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) ->
 
 @contextlib.contextmanager
 def running_console(database: Database, folder: Path, **variables: str) -> Iterator[str]:
-    """A console with more variables in its environment."""
+    """The URL of a console with more variables in its environment."""
     port = ports.free_port()
+    with running_services(database, folder, "console", GATEHOUSE_CONSOLE_PORT=str(port), **variables):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def running_services(database: Database, folder: Path, *services: str, **variables: str) -> Iterator[child_processes.Child]:
+    """The parent process of services whose ports are in `variables`."""
     generations = json.dumps({"current": 1, "generations": {"1": base64.b64encode(b"p" * 32).decode()}})
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")},
@@ -111,17 +119,21 @@ def running_console(database: Database, folder: Path, **variables: str) -> Itera
         "GATEHOUSE_SESSION_KEY": generations,
         "GATEHOUSE_BOOTSTRAP_TOKEN": BOOTSTRAP,
         "GATEHOUSE_BIND": "127.0.0.1",
-        "GATEHOUSE_CONSOLE_PORT": str(port),
         **variables,
     }
-    command = [sys.executable, "-c", "from gatehouse.cli import main; main()", "serve", "console"]
+    command = [sys.executable, "-c", "from gatehouse.cli import main; main()", "serve", *services]
     child = child_processes.start("console", command, log=folder / "log", env=environment)
     try:
-        probe = Command(folder, {"GATEHOUSE_CONSOLE_PORT": str(port)})
-        child_processes.wait_until(child, lambda: probe.run("health", "console").code == 0, "healthy", 60)
-        yield f"http://127.0.0.1:{port}"
+        probe = Command(folder, variables)
+        for service in services:
+            child_processes.wait_until(child, partial(_is_healthy, probe, service), "healthy", 60)
+        yield child
     finally:
         child.stop()
+
+
+def _is_healthy(probe: Command, service: str) -> bool:
+    return probe.run("health", service).code == 0
 
 
 @pytest.fixture

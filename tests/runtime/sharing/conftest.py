@@ -18,7 +18,7 @@ from gatehouse.sharing.links import Client, LinkService, Opened
 from gatehouse.sharing.models import Secret
 from gatehouse.sharing.requests.service import RequestService
 from gatehouse.sharing.requests.submissions import SubmissionService
-from gatehouse.sharing.service import NewItem, NewSecret, SecretService
+from gatehouse.sharing.service import NewItem, NewSecret, SecretService, one_by_one
 from gatehouse.sharing.table import OWNER_INDEX, WORK_INDEX
 
 from sandbox.emulator.server import Emulator
@@ -46,7 +46,7 @@ class Sharing:
 
     async def create(self, text: bytes = TEXT, **values: Any) -> tuple[Secret, list[LinkToken]]:
         options = {"sender": "Ada", "ttl_s": 3600.0, "ttl_s_max": 86_400.0, "uses": 1, **values}
-        new = NewSecret(items=options.pop("items", [NewItem(text)]), **options)
+        new = NewSecret(items=one_by_one(options.pop("items", [NewItem.of(text)])), **options)
         return await self.secrets.create(new, Actor(type="key", id=os.urandom(6).hex()))
 
     async def open(self, token: LinkToken, claim: str = "", passphrase: str = "", client: Client = CLIENT) -> Opened:

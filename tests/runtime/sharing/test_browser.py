@@ -106,7 +106,7 @@ async def test_link_is_opened_without_javascript(browser: Browser, origin: str, 
 async def test_end_to_end_secret_is_decrypted_in_the_browser(browser: Browser, origin: str, sharing: Sharing) -> None:
     key, nonce = os.urandom(32), os.urandom(12)
     sealed = nonce + AESGCM(key).encrypt(nonce, TEXT, b"gatehouse-e2e-v1")
-    _, [token] = await sharing.create(items=[NewItem(sealed)], end_to_end=True)
+    _, [token] = await sharing.create(items=[NewItem.of(sealed)], end_to_end=True)
     encoded = base64.urlsafe_b64encode(key).decode().rstrip("=")
     async with page_of(browser) as page:
         sent: list[str] = []
@@ -129,7 +129,9 @@ async def test_page_that_is_only_loaded_takes_no_use(browser: Browser, origin: s
 
 async def test_hostile_text_and_file_name_are_inert(browser: Browser, origin: str, sharing: Sharing) -> None:
     hostile = "</textarea><script>document.title='x'</script><img src=x onerror=\"document.title='x'\">"
-    _, [token] = await sharing.create(items=[NewItem(hostile.encode()), NewItem(b"<svg onload=alert(1)>", f"{hostile}.svg")])
+    _, [token] = await sharing.create(
+        items=[NewItem.of(hostile.encode()), NewItem.of(b"<svg onload=alert(1)>", f"{hostile}.svg")]
+    )
     async with page_of(browser) as page:
         await page.goto(token.url(origin))
         await page.click("button[type=submit]")

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from gatehouse.errors import Unavailable
 from gatehouse.sharing.links import LinkNotFound
-from gatehouse.sharing.service import NewItem, NewSecret
+from gatehouse.sharing.service import NewItem, NewSecret, one_by_one
 
 from tests.runtime.sharing.conftest import ACTOR, CLIENT, TEXT, Sharing
 
@@ -85,10 +85,11 @@ async def test_failed_opening_takes_at_most_one_use_and_can_be_repeated(sharing:
 
 @pytest.mark.parametrize("before", [True, False])
 async def test_failed_creation_leaves_a_whole_secret_or_none(sharing: Sharing, *, before: bool) -> None:
-    new = NewSecret(items=[NewItem(TEXT), NewItem(b"file", "a")], sender="Ada", ttl_s=600, ttl_s_max=600, uses=1)
     occurred = 0
     for at in range(1, CALLS_MAX):
         owner = ACTOR.__class__(type="key", id=f"creator-{before}-{at}")
+        items = one_by_one([NewItem.of(TEXT), NewItem.of(b"file", "a")])
+        new = NewSecret(items=items, sender="Ada", ttl_s=600, ttl_s_max=600, uses=1)
         with faults(sharing, at, before=before) as fault:
             try:
                 _, [token] = await sharing.secrets.create(new, owner)

@@ -20,7 +20,7 @@ from gatehouse.sharing.links import (
     WrongPassphrase,
 )
 from gatehouse.sharing.models import EndReason, LinkState, SecretState
-from gatehouse.sharing.service import NewItem, SecretPatch
+from gatehouse.sharing.service import NewItem, SecretPatch, one_by_one
 
 from tests.runtime.sharing.conftest import ACTOR, CLIENT, TEXT, Sharing
 
@@ -180,20 +180,20 @@ async def test_owner_changes_uses_and_expiry_within_bounds(sharing: Sharing) -> 
 
 async def test_links_open_the_current_version(sharing: Sharing) -> None:
     secret, [token] = await sharing.create(uses=3, passphrase=PASSPHRASE)
-    await sharing.secrets.replace_content(secret.id, [NewItem(b"second")], 1, ACTOR)
+    await sharing.secrets.replace_content(secret.id, one_by_one([NewItem.of(b"second")]), 1, ACTOR)
     assert await sharing.text(await sharing.open(token, passphrase=PASSPHRASE)) == b"second"
     await sharing.secrets.restore_version(secret.id, 1, None, ACTOR)
     assert await sharing.text(await sharing.open(token, passphrase=PASSPHRASE)) == TEXT
 
 
 async def test_files_have_their_names_and_content(sharing: Sharing) -> None:
-    files = [NewItem(b"a" * 200_000, "a.bin", "application/octet-stream"), NewItem(b"", "../b<script>.svg", "image/svg+xml")]
-    _, [token] = await sharing.create(items=[NewItem(TEXT), *files])
+    files = [(b"a" * 200_000, "a.bin", "application/octet-stream"), (b"", "../b<script>.svg", "image/svg+xml")]
+    _, [token] = await sharing.create(items=[NewItem.of(TEXT), *[NewItem.of(*file) for file in files]])
     opened = await sharing.open(token)
     assert [(item.name, item.media_type, item.size) for item in opened.items[1:]] == [
-        (file.name, file.media_type, len(file.content)) for file in files
+        (name, media_type, len(content)) for content, name, media_type in files
     ]
-    assert [await sharing.text(opened, number) for number in range(3)] == [TEXT, *(file.content for file in files)]
+    assert [await sharing.text(opened, number) for number in range(3)] == [TEXT, *(content for content, _, _ in files)]
 
 
 async def test_link_is_parsed_from_its_url(sharing: Sharing) -> None:

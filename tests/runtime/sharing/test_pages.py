@@ -199,7 +199,7 @@ async def test_log_has_the_error_code_of_pages_and_requests_of_programs(sharing:
 )
 async def test_file_is_always_an_attachment(browser: httpx.AsyncClient, sharing: Sharing, name: str, expected: str) -> None:
     content = b"<script>alert(1)</script>" * 10_000
-    _, [token] = await sharing.create(items=[NewItem(content, name, "text/html")])
+    _, [token] = await sharing.create(items=[NewItem.of(content, name, "text/html")])
     reply = await submit(browser, token)
     assert (reply.status_code, reply.content) == (200, content)
     assert reply.headers["content-disposition"] == f"attachment; filename*=UTF-8''{expected}"
@@ -209,7 +209,7 @@ async def test_file_is_always_an_attachment(browser: httpx.AsyncClient, sharing:
 
 
 async def test_text_with_files_is_shown_with_a_download_for_each(browser: httpx.AsyncClient, sharing: Sharing) -> None:
-    _, [token] = await sharing.create(items=[NewItem(TEXT), NewItem(b"a" * 70_000, "a.bin"), NewItem(b"b", "b<i>.bin")])
+    _, [token] = await sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"a" * 70_000, "a.bin"), NewItem.of(b"b", "b<i>.bin")])
     reply = await submit(browser, token)
     assert shown(reply.text) == TEXT.decode()
     form = hidden(reply.text)
@@ -265,7 +265,7 @@ async def test_pages_have_a_strict_policy_and_fit_the_budget(browser: httpx.Asyn
 
 
 async def test_program_opens_a_link(browser: httpx.AsyncClient, sharing: Sharing) -> None:
-    _, [token] = await sharing.create(items=[NewItem(TEXT), NewItem(b"\x00\xff", "key.bin")], passphrase=PASSPHRASE)
+    _, [token] = await sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"\x00\xff", "key.bin")], passphrase=PASSPHRASE)
     looked_up = (await browser.post("/v1/links/lookup", json={"link": url(token)})).json()
     assert (looked_up["sender"], looked_up["uses"], looked_up["passphrase"]) == ("Ada", 0, True)
     assert (await browser.post("/v1/links/open", json={"link": url(token)})).json()["code"] == "passphrase_required"

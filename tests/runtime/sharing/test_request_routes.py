@@ -62,7 +62,7 @@ async def requester(console: Console, *scopes: str) -> Requester:
 async def submit(sharing: Sharing, link: str, submission_id: str = "a" * 32) -> None:
     token = parse_submission(link)
     assert token is not None
-    await sharing.submissions.submit(token, [NewItem(TEXT)], submission_id, CLIENT)
+    await sharing.submissions.submit(token, [NewItem.of(TEXT)], submission_id, CLIENT)
 
 
 async def test_request_is_created_answered_and_shown(console: Console, sharing: Sharing) -> None:

@@ -53,14 +53,14 @@ async def request(
 async def submit(
     sharing: Sharing, token: SubmissionToken, content: bytes = TEXT, submission_id: str = "", items: Sequence[NewItem] = ()
 ) -> None:
-    await sharing.submissions.submit(token, items or [NewItem(content)], submission_id or os.urandom(16).hex(), CLIENT)
+    await sharing.submissions.submit(token, items or [NewItem.of(content)], submission_id or os.urandom(16).hex(), CLIENT)
 
 
 async def test_submission_is_opened_once_by_the_requester(sharing: Sharing) -> None:
     created, token, [link] = await request(sharing, label="database")
     with pytest.raises(LinkNotFound):
         await sharing.open(link)
-    await submit(sharing, token, items=[NewItem(TEXT), NewItem(b"\x00\xff", "key.bin", "application/x-key")])
+    await submit(sharing, token, items=[NewItem.of(TEXT), NewItem.of(b"\x00\xff", "key.bin", "application/x-key")])
     current = await sharing.requests.get(created.id)
     assert [submission.secret for submission in current.submissions.values()] == [link.secret_id]
     assert shown_state(current, sharing.clock.now()) == "used"
@@ -166,7 +166,7 @@ async def test_id_of_another_secret_is_never_replaced(sharing: Sharing) -> None:
 async def test_stored_data_and_kms_cannot_open_a_submission(sharing: Sharing) -> None:
     canary = b"canary-" + os.urandom(8).hex().encode()
     _, token, [link] = await request(sharing)
-    await submit(sharing, token, items=[NewItem(canary), NewItem(canary, "canary-name.txt")])
+    await submit(sharing, token, items=[NewItem.of(canary), NewItem.of(canary, "canary-name.txt")])
     stored = str(sharing.dynamodb.scan(TableName=TABLE)["Items"])
     bodies = [sharing.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in set(sharing.object_versions())]
     assert bodies
@@ -189,7 +189,7 @@ async def test_failed_submission_is_not_counted_or_received_as_a_whole(sharing: 
         failed = False
         with faults(sharing, at, before=before) as fault:
             try:
-                await submit(sharing, token, submission_id="a" * 32, items=[NewItem(TEXT), NewItem(b"file", "a")])
+                await submit(sharing, token, submission_id="a" * 32, items=[NewItem.of(TEXT), NewItem.of(b"file", "a")])
             except Unavailable:
                 failed = True
         occurred += fault.occurred

@@ -25,7 +25,7 @@ from gatehouse.observability import Observer, Stream
 from gatehouse.sharing.content_store import PREFIX, ContentStore
 from gatehouse.sharing.links import CLAIM_S, LinkNotFound
 from gatehouse.sharing.models import EndReason, SecretState
-from gatehouse.sharing.service import NewItem
+from gatehouse.sharing.service import NewItem, one_by_one
 from gatehouse.sharing.worker import BATCH, REPORT_EVENT, RETRY_S_MAX, RETRY_S_MIN, SecretWorker, signed_text
 from msgspec import ValidationError
 
@@ -98,8 +98,10 @@ async def test_events_reach_the_audit_trail_once(work: Work) -> None:
 @pytest.mark.requirement("SS-02")
 async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(work: Work) -> None:
     # A statement of more than 4096 bytes, the limit of KMS.
-    secret, (token,) = await work.sharing.create(items=[NewItem(b"x", f"file-{number}") for number in range(30)])
-    await work.sharing.secrets.replace_content(secret.id, [NewItem(TEXT, f"new-{n}") for n in range(10)], None, OWNER)
+    secret, (token,) = await work.sharing.create(items=[NewItem.of(b"x", f"file-{number}") for number in range(30)])
+    await work.sharing.secrets.replace_content(
+        secret.id, one_by_one([NewItem.of(TEXT, f"new-{n}") for n in range(10)]), None, OWNER
+    )
     objects = work.objects(secret.id)
     await work.sharing.secrets.revoke(secret.id, OWNER)
     await work.run()
@@ -271,7 +273,7 @@ async def test_a_hanging_worker_is_visible(work: Work) -> None:
 async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work) -> None:
     _, (token,) = await work.sharing.create()
     orphan = "0" * 22
-    await work.sharing.backend.content.write(ContentStore.key(orphan, 1, 0), b"ciphertext")
+    await work.sharing.backend.content.write(ContentStore.key(orphan, 1, 0), one_by_one([b"ciphertext"]))
     written_at = min(
         entry["LastModified"].timestamp() for entry in work.sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"]
     )

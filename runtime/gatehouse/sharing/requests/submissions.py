@@ -13,7 +13,7 @@ from gatehouse.sharing.links import ATTEMPT_WINDOW_S, DENIED_EVENTS_MAX, Client,
 from gatehouse.sharing.models import TTL_S_MAX, USES_DEFAULT, Link, Secret, SharingEvent
 from gatehouse.sharing.requests.models import RetrievalLink, SecretRequest, is_open
 from gatehouse.sharing.requests.repository import RequestRepository
-from gatehouse.sharing.service import NewItem, NewSecret, SecretService
+from gatehouse.sharing.service import NewItem, NewSecret, SecretService, one_by_one
 from gatehouse.sharing.table import ConditionNotMet
 
 _NO_VERIFIER = bytes(32)
@@ -56,8 +56,8 @@ class SubmissionService:
     async def submit(self, token: SubmissionToken, items: Sequence[NewItem], submission_id: str, client: Client) -> None:
         """Store the items as a secret of the requester. A repeated submission id changes nothing. Raises LinkNotFound.
 
-        Content is encrypted to the next free retrieval link. If another submission takes that link first, the content is
-        encrypted again to the following one.
+        The items are in memory. Content is encrypted to the next free retrieval link. If another submission takes that link
+        first, the content is encrypted again to the following one.
         """
         tried: set[str] = set()
         while True:
@@ -89,7 +89,7 @@ class SubmissionService:
             uses_max=USES_DEFAULT,
         )
         new = NewSecret(
-            items=items,
+            items=one_by_one(items),
             sender=f"request:{request.id}",
             ttl_s=request.lifetime_s,
             ttl_s_max=TTL_S_MAX,

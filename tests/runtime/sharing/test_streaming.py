@@ -1,0 +1,83 @@
+"""A large file is uploaded and downloaded in constant memory of the services and of the commands."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import ports
+from sandbox.child_processes import Child
+from tests.runtime.cli.conftest import BOOTSTRAP, Command, running_services
+from tests.runtime.conftest import Database
+from tests.runtime.sharing.conftest import BUCKET, TABLE
+
+FILE_BYTES = 128 * 1024 * 1024
+#: Buffers of a part of an upload and of a connection, for one request.
+GROWTH_BYTES_MAX = 80 * 1024 * 1024
+
+
+class Memory:
+    """Memory of the processes of the services, and of their peaks since the start of the observation."""
+
+    def __init__(self, parent: Child) -> None:
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+        self._processes = [Path("/proc", pid) for pid in children]
+        for process in self._processes:
+            (process / "clear_refs").write_text("5")  # resets the peak (proc(5))
+        self._before = self._read("VmRSS")
+
+    def growth(self) -> int:
+        """Bytes of the process that grew most."""
+        return max(peak - before for peak, before in zip(self._read("VmHWM"), self._before, strict=True))
+
+    def _read(self, name: str) -> list[int]:
+        found = []
+        for process in self._processes:
+            lines = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+            if name in lines:
+                found.append(int(lines[name].split()[0]) * 1024)
+        assert len(found) == len(self._processes) >= 2
+        return found
+
+
+@pytest.fixture
+def running(database: Database, aws: str, tmp_path: Path) -> Iterator[tuple[Child, Command]]:
+    """The console and the sharing service in processes of their own, and a command for them."""
+    console, sharing = ports.free_port(), ports.free_port()
+    variables = {
+        "GATEHOUSE_SECRET_LINKS_TABLE": TABLE,
+        "GATEHOUSE_SECRETS_BUCKET": BUCKET,
+        "GATEHOUSE_SECRETS_KEY": aws,
+        "GATEHOUSE_SHARING_URL": f"http://127.0.0.1:{sharing}",
+        "GATEHOUSE_SHARING_FILE_MAX_BYTES": str(FILE_BYTES),
+        "GATEHOUSE_CONSOLE_PORT": str(console),
+        "GATEHOUSE_SHARING_PORT": str(sharing),
+    }
+    with running_services(database, tmp_path, "console", "sharing", **variables) as parent:
+        url = f"http://127.0.0.1:{console}"
+        yield parent, Command(tmp_path, {"GATEHOUSE_CONSOLE_URL": url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP})
+
+
+@pytest.mark.requirement("SS-01")
+def test_large_file_needs_constant_memory(running: tuple[Child, Command], tmp_path: Path) -> None:
+    parent, command = running
+    source, folder = tmp_path / "large.bin", tmp_path / "received"
+    folder.mkdir()
+    with source.open("wb") as file:
+        for _ in range(FILE_BYTES // 1_048_576):
+            file.write(os.urandom(1_048_576))
+    memory = Memory(parent)
+    created = command.run("secrets", "create", "--file", str(source))
+    assert created.code == 0, created.err
+    opened = command.run("secrets", "open", "--output", str(folder), stdin=created.out)
+    assert opened.code == 0, opened.err
+    digests = []
+    for path in (source, folder / "large.bin"):
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").digest())
+    assert digests[0] == digests[1]
+    assert memory.growth() < GROWTH_BYTES_MAX
