@@ -195,7 +195,7 @@ def test_deletion_from_secrets_bucket_is_final(stack: str) -> None:
     assert rules[0]["noncurrentVersionExpiration"] == {"noncurrentDays": 1}
     assert rules[0]["abortIncompleteMultipartUpload"] == {"daysAfterInitiation": 1}
     # S3 rejects expiredObjectDeleteMarker together with days.
-    assert ("expiration" in rules[0], rules[1]["expiration"]) == (False, {"expiredObjectDeleteMarker": True})
+    assert (rules[0]["expiration"], rules[1]["expiration"]) == ({"days": 31}, {"expiredObjectDeleteMarker": True})
     bucket = program.get("s3/bucket:Bucket", "secrets")
     assert bucket.inputs["objectLockEnabled"] is False
     assert {a.name for a in program.of_type("s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration")} == {"trail"}
