@@ -66,6 +66,7 @@ class AuditAction(DescribedStr):
     SECRET_REPLACE = "secret.replace", "The content of a secret was replaced by a new version."
     SECRET_RESTORE = "secret.restore", "An earlier version of a secret was made the current one."
     SECRET_REVOKE = "secret.revoke", "A secret was revoked."
+    SECRET_REQUEST_REVOCATION = "secret.request-revocation", "An operator requested the revocation of a secret of another owner."
     SECRET_END = "secret.end", "A secret ended because it expired or all of its uses were taken."
     SECRET_PURGE = "secret.purge", "All stored versions of the content of a secret were deleted."
     LINK_OPEN = "link.open", "A client used a complete link for the first time, before taking a use."

@@ -24,6 +24,8 @@ PASSPHRASE_CHARS_MIN = 8
 PASSPHRASE_CHARS_MAX = 128
 #: Receipts are deleted this long after the content.
 RECEIPT_S = 30 * 86_400
+#: A second operator can confirm a revocation for this long.
+REVOCATION_REQUEST_S = 3600.0
 
 ID_CHARS = 22
 LINK_CHARS = 6
@@ -116,6 +118,13 @@ class Link(msgspec.Struct, frozen=True):
     failures: int = 0
 
 
+class RevocationRequest(msgspec.Struct, frozen=True):
+    """An operator's request to revoke a secret of another owner. `by`: label of the operator."""
+
+    by: str
+    at: float
+
+
 class Secret(msgspec.Struct, frozen=True):
     """A secret and its links: one item of the table, so that every use is decided by one conditional update.
 
@@ -152,6 +161,7 @@ class Secret(msgspec.Struct, frozen=True):
     ended_at: float | None = None
     end_reason: EndReason | None = None
     purged_at: float | None = None
+    revocation_request: RevocationRequest | None = None
 
     @property
     def current(self) -> Version:

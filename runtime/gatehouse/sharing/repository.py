@@ -12,7 +12,16 @@ from typing import Any
 import msgspec
 
 from gatehouse.errors import Conflict
-from gatehouse.sharing.models import Claim, EndReason, LinkState, Secret, SecretState, SharingEvent
+from gatehouse.sharing.models import (
+    REVOCATION_REQUEST_S,
+    Claim,
+    EndReason,
+    LinkState,
+    RevocationRequest,
+    Secret,
+    SecretState,
+    SharingEvent,
+)
 from gatehouse.sharing.table import ConditionNotMet, Item, Table, Write, builtins, put_of
 
 
@@ -138,6 +147,26 @@ class SecretRepository:
         if unchanged:
             condition, values[":revision"] = f"{condition} AND revision = :revision", secret.revision
         return await self._update(secret.id, sets=sets, condition=condition, names=names, values=values, event=event)
+
+    async def request_revocation(self, secret: Secret, request: RevocationRequest, event: SharingEvent) -> Secret:
+        """Record the request of an operator. Raises ConditionFailed if the secret has ended or another operator requested it."""
+        return await self._update(
+            secret.id,
+            sets=("revocation_request = :request",),
+            condition=(
+                "#state = :active AND (attribute_not_exists(revocation_request) OR attribute_type(revocation_request, :null)"
+                " OR revocation_request.#at <= :expired OR revocation_request.#by = :by)"
+            ),
+            names={"#state": "state", "#at": "at", "#by": "by"},
+            values={
+                ":active": SecretState.ACTIVE,
+                ":null": "NULL",
+                ":request": builtins(request),
+                ":expired": request.at - REVOCATION_REQUEST_S,
+                ":by": request.by,
+            },
+            event=event,
+        )
 
     async def replace(self, before: Secret, after: Secret, event: SharingEvent, *, fields: Sequence[str]) -> Secret:
         """Replace fields of a secret, and the bounds and content keys of its links, if its revision is unchanged.

@@ -14,7 +14,7 @@ from gatehouse.http.endpoint import FILE_PART, Endpoint, Links, StepUp
 from gatehouse.http.fields import IF_MATCH, Cursors, etag, expected_version, unix_seconds
 from gatehouse.http.multipart import MultipartReader
 from gatehouse.http.validation import invalid
-from gatehouse.identity.models import AUDITORS, OPERATORS, SECRET_CREATORS, SECRET_READERS, SECRET_REVOKERS, Role
+from gatehouse.identity.models import AUDITORS, OPERATORS, OWNERS, SECRET_CREATORS, SECRET_READERS, SECRET_REVOKERS, Role
 from gatehouse.sharing.models import TEXT_BYTES_MAX, TTL_S_MAX, Secret
 from gatehouse.sharing.schemas import (
     FILES_MAX,
@@ -140,18 +140,26 @@ async def restore_secret_version(request: Request, secret: str, body: RestoreVer
 async def revoke_secret(request: Request, secret: str) -> SecretView:
     """Revoke a secret.
 
-    All links are denied when the response arrives. The content is deleted within a minute. Cannot be undone. Idempotent.
+    All links are denied when the response arrives. The content is deleted within a minute. Cannot be undone. Idempotent. An
+    operator requests the revocation of a secret of another owner; it takes effect when a second operator sends the same request
+    within an hour.
     """
-    await _existing(request, secret, OPERATORS)
-    return _view(request, await sharing_of(request).service.revoke(secret, request.actor))
+    existing, service = await _existing(request, secret, OPERATORS), sharing_of(request).service
+    # An owner can create a second credential for themselves, so a second confirmation would not restrict owners.
+    alone = existing.owner == request.authenticated.owner or _has(request, OWNERS)
+    revoke = service.revoke if alone else service.revoke_as_operator
+    return _view(request, await revoke(secret, request.actor))
 
 
 async def revoke_secret_link(request: Request, secret: str, link: str) -> SecretView:
     """Revoke a link.
 
-    The other links of the secret stay valid. Cannot be undone. Idempotent.
+    The other links of the secret stay valid. Only the owner of the secret and the role owner can revoke a single link. Cannot be
+    undone. Idempotent.
     """
-    await _existing(request, secret, OPERATORS)
+    existing = await _existing(request, secret, OPERATORS)
+    if existing.owner != request.authenticated.owner and not _has(request, OWNERS):
+        raise Forbidden("Only the owner of a secret can revoke one of its links. You can request the revocation of the secret.")
     return _view(request, await sharing_of(request).service.revoke_link(secret, link, request.actor))
 
 

@@ -273,6 +273,7 @@ _SECRET = {
     "expires_at_max": "2030-07-01T09:00:00Z",
     "ended_at": None,
     "purged_at": None,
+    "revocation_requested_by": "",
     "end_to_end": False,
     "burn_after": 0,
     "revision": 1,
@@ -303,6 +304,9 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_max: Annotated[Instant, Meta(description="Latest time to which `expires_at` can be changed.")]
     ended_at: Instant | None
     purged_at: Instant | None
+    revocation_requested_by: Annotated[
+        str, Meta(description="Operator that requested the revocation, which another operator has to confirm. Empty: none.")
+    ]
     end_to_end: Annotated[bool, Meta(description="The client encrypted the content, so the server cannot read it.")]
     burn_after: int
     revision: Annotated[
@@ -428,6 +432,7 @@ def secret_view(secret: Secret, now: float) -> SecretView:
         secret,
         state=shown_state(secret, now),
         expires_at_max=rfc3339(secret.expires_at_max),
+        revocation_requested_by=secret.revocation_request.by if secret.revocation_request is not None else "",
         versions=versions,
         links=links,
     )
