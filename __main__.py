@@ -100,7 +100,10 @@ pulumi.export(
 pulumi.export("deliveryRoles", delivery.roles)
 pulumi.export(
     "functions",
-    {name: {"function": function.function_name, "api": function.api} for name, function in workloads.functions.items()},
+    {
+        name: {"function": function.function_name, "version": function.version, "api": function.api}
+        for name, function in workloads.functions.items()
+    },
 )
 pulumi.export("urls", contract.urls)
 if observability.probe:

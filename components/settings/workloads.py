@@ -185,7 +185,13 @@ class SharingSettings(Section):
     mode: Annotated[str, choice("container", SERVERLESS)] = "container"
     """`container`: the sharing service runs in the console's tasks behind the load balancer. `serverless`: it runs as a Lambda
     function behind a REST API, with permissions of its own and no cost while idle. A new version of the function takes all
-    traffic at once."""
+    traffic at once, unless `previous_version` is set."""
+    previous_version: Annotated[str | None, optional(r"[1-9]\d{0,9}", 'the number of a published version, such as "7"')] = None
+    """Published version of the function that keeps `previous_version_percent` of the requests, for a canary deployment or an
+    immediate rollback. The stack output `functions` contains the number of the current version. Empty: the newest version
+    receives all requests."""
+    previous_version_percent: Annotated[int, integer(0, 100, "percent of the requests")] = 90
+    """Percentage of the requests that `previous_version` receives."""
     file_max_bytes: Annotated[int | None, optional_integer(1, 104_857_600, "bytes")] = None
     """Maximum size of the files of a secret in total, in bytes. Required with `serverless`, at most 4194304: Lambda limits a
     response to 6 MB, in base64. Empty: the default of GATEHOUSE_SHARING_FILE_MAX_BYTES (docs/settings-runtime.md)."""

@@ -52,8 +52,8 @@ class SharingFunction(Component):
 
     Why: Public requests reach a process that can open links, but not create or list them, and an idle service costs almost
     nothing. The function runs outside the VPC because it connects to neither database nor cache. A new version receives
-    all traffic at once; to roll back, deploy the previous digest. X-Ray and load balancers record full paths, so a path
-    must never contain a token.
+    all traffic at once, or a share of it while sharing.previous_version is set. X-Ray and load balancers record full paths, so
+    a path must never contain a token.
     Cost: 0.80 USD a month for alarms when idle; per million requests 3.50 USD for the API, 0.20 USD and about 1 USD of
     duration for the function, 0.60 USD for AWS WAF.
     Controls: GH-API-001 to GH-API-005, GH-LAM-003 to GH-LAM-005, GH-CW-001, GH-CW-002.
@@ -61,6 +61,8 @@ class SharingFunction(Component):
 
     log_group: pulumi.Output[str]
     """Name of the function's log group."""
+    version: pulumi.Output[str]
+    """Number of the version that was published last."""
     api: pulumi.Output[str]
     """Id of the REST API."""
     stage_arn: pulumi.Output[str]
@@ -99,6 +101,7 @@ class SharingFunction(Component):
         self._throttling(name, api, stage, args)
         domain = self._domain(name, api, stage, args)
         self.domain_name, self.domain_zone_id = domain.regional_domain_name, domain.regional_zone_id
+        self.version = function.version
         self.function_name, self.api, self.stage_arn = function.name, api.id, stage.arn
         self.register_outputs({"functionName": self.function_name, "api": self.api, "stageArn": self.stage_arn})
 
@@ -131,6 +134,7 @@ class SharingFunction(Component):
             description="Version that the REST API invokes",
             function_name=function.name,
             function_version=function.version,
+            routing_config=_routing(args.sharing),
             opts=self.child,
         )
         return function, alias
@@ -267,3 +271,11 @@ class SharingFunction(Component):
             name, rest_api=api.id, stage_name=stage.stage_name, domain_name=domain.domain_name, opts=self.child
         )
         return domain
+
+
+def _routing(sharing: SharingSettings) -> aws.lambda_.AliasRoutingConfigArgsDict | None:
+    """Return the share of the previous version. Lambda sends the other requests to the version of the alias (Lambda Developer
+    Guide, "Implement Lambda canary deployments using a weighted alias")."""
+    if sharing.previous_version is None:
+        return None
+    return {"additional_version_weights": {sharing.previous_version: sharing.previous_version_percent / 100}}

@@ -190,6 +190,16 @@ def test_api_invokes_alias_and_alias_allows_stage_only() -> None:
     assert permission["sourceArn"] == "arn:aws:execute-api:mock::a1b2c3d4e5/live/*/*"
 
 
+@pytest.mark.requirement("SS-09")
+def test_previous_version_keeps_its_share_of_the_traffic() -> None:
+    assert "routingConfig" not in inputs("lambda/alias:Alias")
+    canary = run(STACK, changes={"sharing.previous_version": "7", "sharing.previous_version_percent": 95})
+    alias = canary.get("lambda/alias:Alias", "sharing").inputs
+    assert alias["routingConfig"] == {"additionalVersionWeights": {"7": 0.95}}
+    assert inputs("lambda/function:Function")["publish"] is True
+    assert alias["functionVersion"] == program().exports["functions"]["sharing"]["version"] == "8"
+
+
 def test_api_has_custom_domain_only_with_tls_1_3_policy() -> None:
     assert inputs("apigateway/restApi:RestApi")["disableExecuteApiEndpoint"] is True
     domain = inputs("apigateway/domainName:DomainName")
