@@ -168,7 +168,6 @@ async def test_failed_deletions_are_counted(job: str, alarms: set[str]) -> None:
 
     task = asyncio.create_task(PeriodicJob(job, 0.0, action).run(Observer("console", "info", "test", Stream(out))))
     await asyncio.wait_for(failed.wait(), 30)
-    await asyncio.sleep(0)
     task.cancel()
     (line,) = out.getvalue().splitlines()
     assert {f.name for f in log_alarms.secret_filters() if matches(f.pattern, line)} == alarms
