@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote
@@ -23,6 +22,7 @@ from gatehouse.http.validation import decode_body, invalid
 from gatehouse.observability import Observer
 from gatehouse.settings import Settings, SharingSettings
 from gatehouse.sharing.backend import Backend
+from gatehouse.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.sharing.link_schemas import OpenedItemView, OpenedSecret, OpenLink, link_preview
 from gatehouse.sharing.link_token import LinkToken, parse
 from gatehouse.sharing.links import (
@@ -38,13 +38,17 @@ from gatehouse.sharing.links import (
 )
 from gatehouse.sharing.models import JSON_FILES_BYTES_MAX, PASSPHRASE_CHARS_MAX, TEXT_BYTES_MAX
 from gatehouse.sharing.pages import STATIC, Pages, display_name
+from gatehouse.sharing.requests.submissions import SubmissionService
+from gatehouse.sharing.requests.submitters import Submitters
 from gatehouse.sharing.texts import language
 
 BODY_BYTES_MAX = 8192
-_NONCE_BYTES = 24
 _FORM_FIELDS = frozenset({"link", "passphrase", "csrf", "claim"})
 _FORM = "application/x-www-form-urlencoded"
 _FILE_POLICY = "sandbox; default-src 'none'"
+#: Files of a submission in total as a Lambda function. Lambda accepts requests of 6 MB, with the body in base64.
+#: Source: Lambda Developer Guide, "Lambda quotas".
+LAMBDA_FILES_BYTES_MAX = 4 * 1024 * 1024
 
 
 _decoder = msgspec.json.Decoder(OpenLink)
@@ -75,6 +79,8 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
         https=settings.sharing_url.startswith("https://"),
         scraped=scraped,
         links=None if backend is None else LinkService(backend),
+        submissions=None if backend is None else SubmissionService(backend),
+        submission_files_bytes_max=settings.sharing_file_max_bytes if isinstance(settings, Settings) else LAMBDA_FILES_BYTES_MAX,
         # A Lambda function has no proxies: its client address is the `sourceIp` of API Gateway.
         addresses=ClientAddresses(settings.trusted_proxies if isinstance(settings, Settings) else ()),
     )
@@ -87,21 +93,29 @@ def create(
     https: bool,
     scraped: bool = True,
     links: LinkService | None = None,
+    submissions: SubmissionService | None = None,
+    submission_files_bytes_max: int = LAMBDA_FILES_BYTES_MAX,
     addresses: ClientAddresses | None = None,
 ) -> asgi.App:
     """ASGI application.
 
     https: the public URL uses https, so HSTS and Secure cookies are sent. scraped: /metrics is served.
-    links: opens links; None if table, bucket or key is not configured: then every link is unknown.
+    links, submissions: open links and receive secrets; None if table, bucket or key is not configured: then every link is
+        unknown.
+    submission_files_bytes_max: maximum size of the files of a submission in total.
     addresses: determines the client address behind trusted proxies.
     """
-    recipients = Recipients(links, addresses or ClientAddresses(()), https=https)
+    addresses, forms = addresses or ClientAddresses(()), FormProtection(https=https)
+    recipients = Recipients(links, addresses, forms)
+    submitters = Submitters(submissions, addresses, forms, submission_files_bytes_max)
     app = Starlette(
         routes=[
             LoggedRoute("/", recipients.start, methods=["GET", "POST"]),
             LoggedRoute("/s/{link}", recipients.link, methods=["GET", "POST"]),
             LoggedRoute("/s/{link}/items/{item:int}", recipients.download, methods=["POST"]),
             LoggedRoute("/s/{link}/acknowledge", recipients.acknowledge, methods=["POST"]),
+            LoggedRoute("/r/{request}", submitters.page, methods=["GET", "POST"]),
+            LoggedRoute("/v1/requests/submit", submitters.api_submit, methods=["POST"]),
             LoggedRoute("/v1/links/lookup", recipients.api_look_up, methods=["POST"]),
             LoggedRoute("/v1/links/open", recipients.api_open, methods=["POST"]),
             LoggedRoute("/v1/links/items", recipients.api_item, methods=["POST"]),
@@ -118,11 +132,10 @@ def create(
 class Recipients:
     """Handlers of pages and of the API for programs. A GET or HEAD never changes anything."""
 
-    def __init__(self, links: LinkService | None, addresses: ClientAddresses, *, https: bool) -> None:
+    def __init__(self, links: LinkService | None, addresses: ClientAddresses, forms: FormProtection) -> None:
         self._links = links
         self._addresses = addresses
-        self._https = https
-        self._cookie = "__Host-csrf" if https else "csrf"
+        self._forms = forms
 
     async def start(self, request: Request) -> Response:
         pages = _pages(request)
@@ -227,24 +240,20 @@ class Recipients:
     ) -> Response:
         pages = _pages(request)
         secret, link = await self._service.find(path)
-        csrf = _cookie(request, self._cookie) or secrets.token_urlsafe(_NONCE_BYTES)
-        hidden = [("csrf", csrf), ("claim", secrets.token_urlsafe(_NONCE_BYTES))]
+        nonce = self._forms.nonce(request)
+        hidden = [("csrf", nonce), ("claim", new_nonce())]
         text = pages.texts[error] if error else ""
         if isinstance(exc, TooManyAttempts):
             text = text.format(minutes=max(1, round(exc.retry_after_s / 60)))
         response = pages.link(secret, link, path, hidden, value=value, error=text, status=status)
-        response.set_cookie(self._cookie, csrf, path="/", secure=self._https, httponly=True, samesite="strict")
+        self._forms.set_cookie(response, nonce)
         return response
 
     async def _checked_form(self, request: Request) -> LinkForm:
         """The form of a request of the link's page. Raises CrossSite, BadRequest."""
-        site = request.headers.get("sec-fetch-site")
-        if site is not None and site != "same-origin":
-            raise CrossSite
+        self._forms.check_site(request)
         fields = await _form(request)
-        cookie = _cookie(request, self._cookie)
-        if not cookie or not hmac.compare_digest(cookie.encode(), fields.get("csrf", "").encode()):
-            raise CrossSite
+        self._forms.check_nonce(request, fields.get("csrf", ""))
         if not fields.get("claim"):
             raise BadRequest
         path = request.path_params["link"]
@@ -294,11 +303,6 @@ def _item(opened: Opened, number: int) -> OpenedItem:
 
 def _pages(request: Request) -> Pages:
     return Pages(language(request.headers.get("accept-language", "")))
-
-
-def _cookie(request: Request, name: str) -> str:
-    value = request.cookies.get(name, "")
-    return value if len(value) == 4 * _NONCE_BYTES // 3 else ""
 
 
 async def _form(request: Request) -> dict[str, str]:

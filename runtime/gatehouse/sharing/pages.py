@@ -1,4 +1,7 @@
-"""HTML of the recipient pages. They work without JavaScript and load one style sheet and one script of their own origin."""
+"""HTML of the pages of links and of requests for a secret.
+
+They work without JavaScript and load one style sheet and one script of their own origin.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from starlette.responses import HTMLResponse
 from gatehouse.clock import rfc3339
 from gatehouse.sharing.links import Opened, OpenedItem
 from gatehouse.sharing.models import Link, Secret
+from gatehouse.sharing.requests.models import SecretRequest
+from gatehouse.sharing.schemas import FILES_MAX
 from gatehouse.sharing.texts import TEXTS
 
 STYLE_PATH, SCRIPT_PATH = "/share.css", "/share.js"
@@ -101,6 +106,47 @@ class Pages:
 
     def acknowledged(self) -> HTMLResponse:
         return self._page("acknowledged", f"<p>{self._text('acknowledged_text')}</p>")
+
+    def request(
+        self,
+        secret_request: SecretRequest,
+        hidden: Iterable[tuple[str, str]],
+        *,
+        files_bytes_max: int,
+        link: str = "",
+        text: str = "",
+        error: str = "",
+    ) -> HTMLResponse:
+        """The page of a request for a secret. link, text: what the client sent. error: name of the text of a problem."""
+        limits = {"count": FILES_MAX, "size": _size(files_bytes_max)}
+        facts = (
+            f"<dl><dt>{self._text('requester')}</dt><dd>{escape(secret_request.requester)}</dd>"
+            f'<dt>{self._text("purpose")}</dt><dd class="lines">{escape(secret_request.purpose)}</dd>'
+            f"<dt>{self._text('expires')}</dt><dd>{self._time(secret_request.expires_at)}"
+            f' <span id="remaining" data-end="{rfc3339(secret_request.expires_at)}"></span></dd></dl>'
+        )
+        files = (
+            f'<label for="file">{self._text("files")}</label>'
+            f'<p class="hint" id="file-help">{escape(self.texts["files_help"].format(**limits))}</p>'
+            '<input id="file" name="file" type="file" multiple aria-describedby="file-help">'
+            if files_bytes_max
+            else ""
+        )
+        path = escape(secret_request.id)
+        form = (
+            f'<form method="post" action="/r/{path}" enctype="multipart/form-data" data-link="{path}">{_hidden(hidden)}'
+            f'{self._link_field(link)}<label for="text">{self._text("text")}</label>'
+            f'<p class="hint" id="text-help">{self._text("text_help")}</p>'
+            '<textarea id="text" name="text" spellcheck="false" autocomplete="off" aria-describedby="text-help">'
+            f"\n{escape(text)}</textarea>{files}"
+            f'<p class="hint">{self._text("request_explain")}</p>'
+            f'<button type="submit" data-once>{self._text("send")}</button></form>'
+        )
+        alert = self._alert(self.texts[error].format(**limits)) if error else ""
+        return self._page("request", f"{alert}{facts}{form}", 400 if error else 200)
+
+    def submitted(self) -> HTMLResponse:
+        return self._page("submitted", f'<p id="submitted">{self._text("submitted_text")}</p>')
 
     def message(self, name: str, status: int) -> HTMLResponse:
         """A page with a title `<name>_title` and a text `<name>`."""

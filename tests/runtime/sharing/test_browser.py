@@ -21,6 +21,7 @@ from playwright.async_api import Browser, Page
 
 from tests.runtime.sharing.chromium import browser
 from tests.runtime.sharing.conftest import TEXT, Sharing
+from tests.runtime.sharing.test_requests import request
 
 __all__ = ["browser"]
 
@@ -32,7 +33,8 @@ _RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "b
 @pytest.fixture
 async def origin(sharing: Sharing) -> AsyncIterator[str]:
     """Serves the sharing service on a free port."""
-    app: Any = create(probes=[], observer=Observer("sharing", "error", "test"), https=False, links=sharing.links)
+    observer = Observer("sharing", "error", "test")
+    app: Any = create(probes=[], observer=observer, https=False, links=sharing.links, submissions=sharing.submissions)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     task = asyncio.create_task(server.serve([listener]))
@@ -140,3 +142,59 @@ async def test_hostile_text_and_file_name_are_inert(browser: Browser, origin: st
             await page.click("li button")
         assert (await (await download.value).path()).read_bytes() == b"<svg onload=alert(1)>"
         assert await page.title() == await page.inner_text("h1")
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+async def test_secret_is_submitted_with_the_keyboard(browser: Browser, origin: str, sharing: Sharing, color_scheme: str) -> None:
+    _, token, [link] = await request(sharing, purpose="Password of the staging database\nfor the migration")
+    async with page_of(browser, color_scheme=color_scheme, viewport={"width": 320, "height": 640}) as page:
+        await page.goto(token.url(origin))
+        assert not await page.is_visible("#link")
+        assert (await Axe().run(page, options=_RULES)).violations_count == 0
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+        await page.keyboard.press("Tab")
+        await page.keyboard.type(TEXT.decode())
+        await page.set_input_files("#file", {"name": "key.bin", "mimeType": "application/x-key", "buffer": b"\x00\xff"})
+        await page.click("button[type=submit]")
+        await page.wait_for_selector("#submitted")
+        assert (await Axe().run(page, options=_RULES)).violations_count == 0
+        assert token.secret not in page.url
+        stored = await page.evaluate("JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})")
+        assert stored == "{}{}"
+        await page.goto(link.url(origin))
+        await page.click("button[type=submit]")
+        assert await page.input_value("#secret") == TEXT.decode()
+        async with page.expect_download() as download:
+            await page.click("li button")
+        assert (await (await download.value).path()).read_bytes() == b"\x00\xff"
+
+
+async def test_secret_is_submitted_without_javascript(browser: Browser, origin: str, sharing: Sharing) -> None:
+    _, token, [link] = await request(sharing)
+    async with page_of(browser, java_script_enabled=False, locale="de-DE") as page:
+        await page.goto(token.url(origin))
+        await page.fill("#link", token.path)
+        await page.fill("#text", "erste Zeile\nzweite")
+        await page.click("button[type=submit]")
+        assert "vollständiger Link" in await page.inner_text("[role=alert]")
+        assert await page.input_value("#text") == "erste Zeile\nzweite"
+        await page.fill("#link", token.url(origin))
+        await page.click("button[type=submit]")
+        assert await page.inner_text("h1") == "Vielen Dank"
+    assert await sharing.text(await sharing.open(link)) == b"erste Zeile\nzweite"
+
+
+async def test_files_that_are_too_large_are_named_on_the_page(browser: Browser, origin: str, sharing: Sharing) -> None:
+    _, token, [link] = await request(sharing)
+    async with page_of(browser) as page:
+        await page.goto(token.url(origin))
+        await page.fill("#text", "kept")
+        await page.set_input_files("#file", {"name": "a", "mimeType": "text/plain", "buffer": bytes(20_000_000)})
+        await page.click("button[type=submit]")
+        await page.wait_for_selector("[role=alert]")
+        assert "larger than 4.0 MiB" in await page.inner_text("[role=alert]")
+        assert (await Axe().run(page, options=_RULES)).violations_count == 0
+        assert await page.input_value("#text") == "kept"
+        await page.click("button[type=submit]")
+        await page.wait_for_selector("#submitted")
+    assert await sharing.text(await sharing.open(link)) == b"kept"

@@ -38,8 +38,8 @@ if (remaining) {
 }
 
 const secret = byId("secret");
-if (secret || byId("files")) {
-  // The link is used: remove its secret from the address bar and the history.
+if (secret || byId("files") || byId("submitted")) {
+  // The link was used: remove its secret from the address bar and the history.
   history.replaceState(null, "", location.pathname);
 }
 

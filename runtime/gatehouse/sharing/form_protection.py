@@ -1,0 +1,48 @@
+"""Protection of the forms of pages against requests from other sites: Sec-Fetch-Site, and a nonce in a cookie and in the form."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gatehouse.errors import CrossSite
+
+_NONCE_BYTES = 24
+
+
+class FormProtection:
+    """`https`: the public URL uses https, so the cookie is `Secure` and bound to the host."""
+
+    def __init__(self, *, https: bool) -> None:
+        self._https = https
+        self._cookie = "__Host-csrf" if https else "csrf"
+
+    def nonce(self, request: Request) -> str:
+        """The nonce for the form of a page: that of the client's cookie, or a new one for `set_cookie`."""
+        return self._stored(request) or new_nonce()
+
+    def set_cookie(self, response: Response, nonce: str) -> None:
+        response.set_cookie(self._cookie, nonce, path="/", secure=self._https, httponly=True, samesite="strict")
+
+    def check_site(self, request: Request) -> None:
+        """Raises CrossSite if the browser says that another site sent the request."""
+        site = request.headers.get("sec-fetch-site")
+        if site is not None and site != "same-origin":
+            raise CrossSite
+
+    def check_nonce(self, request: Request, nonce: str) -> None:
+        """Raises CrossSite unless the form contains the nonce of the cookie."""
+        stored = self._stored(request)
+        if not stored or not hmac.compare_digest(stored.encode(), nonce.encode()):
+            raise CrossSite
+
+    def _stored(self, request: Request) -> str:
+        value = request.cookies.get(self._cookie, "")
+        return value if len(value) == 4 * _NONCE_BYTES // 3 else ""
+
+
+def new_nonce() -> str:
+    return secrets.token_urlsafe(_NONCE_BYTES)

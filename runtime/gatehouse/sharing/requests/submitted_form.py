@@ -1,0 +1,134 @@
+"""The form of a submission, multipart/form-data, read while it is received: text and files are kept in memory only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from gatehouse.errors import BadRequest, BodyTooLarge, Problem
+from gatehouse.http.multipart import MultipartReader, Part
+from gatehouse.sharing.models import TEXT_BYTES_MAX
+from gatehouse.sharing.schemas import FILE_NAME_CHARS_MAX, FILES_MAX, OCTETS, file_name_problem
+from gatehouse.sharing.service import NewItem
+
+FIELDS = frozenset({"csrf", "submission", "link", "text"})
+FILE_FIELD = "file"
+_FIELD_BYTES_MAX = 1024
+#: Bodies that are too large are read up to this size and discarded, so that the browser shows the response.
+DISCARDED_BYTES_MAX = 256 * 1024 * 1024
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
+
+
+class InvalidContent(BadRequest):
+    """The content of a submission cannot be accepted. `text`: name of the text of the page that says why."""
+
+    code, title = "invalid_content", "The content cannot be accepted"
+
+    def __init__(self, text: str, location: str, message: str, fix: str) -> None:
+        super().__init__(f"{location} {message}: {fix}.", errors=(Problem(location, message, fix),))
+        self.text = text
+
+
+@dataclass(slots=True)
+class SubmittedForm:
+    """Fields and files of a form. Its representation contains no content."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    files: list[NewItem] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return "SubmittedForm(...)"
+
+    @property
+    def items(self) -> list[NewItem]:
+        """Text and files. Raises InvalidContent if there are none."""
+        return content_items(self.fields.get("text", ""), self.files)
+
+
+def content_items(text: str, files: list[NewItem]) -> list[NewItem]:
+    """Raises InvalidContent for content that is missing, a text that is too long and files with the same name."""
+    if not text and not files:
+        raise InvalidContent("content_missing", "body", "has no content", "send a text or a file")
+    if len(text.encode()) > TEXT_BYTES_MAX:
+        raise text_too_long()
+    if len({file.name for file in files}) < len(files):
+        raise InvalidContent("same_file_name", "body.files", "contains two files with the same name", "rename a file")
+    return [NewItem(text.encode()), *files] if text else files
+
+
+async def read_form(
+    body: AsyncIterator[bytes],
+    content_type: str,
+    authorize: Callable[[dict[str, str]], Awaitable[None]],
+    *,
+    files_bytes_max: int,
+    form: SubmittedForm,
+) -> None:
+    """Read a form into `form`. `authorize` is called with the fields before the first file is read, so fields precede files.
+
+    Raises BadRequest for unknown and repeated fields, InvalidContent, and what `authorize` raises.
+    """
+    reader = MultipartReader(body, content_type)
+    authorized = False
+    while (part := await reader.next_part()) is not None:
+        if part.file_name is None:
+            if authorized or part.name not in FIELDS or part.name in form.fields:
+                raise BadRequest("The form contains an unknown or repeated field, or a field after a file.")
+            form.fields[part.name] = await _field(reader, part.name)
+            continue
+        if not authorized:
+            await authorize(form.fields)
+            authorized = True
+        file = await _file(reader, part, files_bytes_max - sum(len(file.content) for file in form.files), files_bytes_max)
+        if file is not None:
+            form.files.append(file)
+            if len(form.files) > FILES_MAX:
+                raise InvalidContent("too_many_files", "body.files", "has too many items", f"send at most {FILES_MAX} files")
+    if not authorized:
+        await authorize(form.fields)
+
+
+async def discard(body: AsyncIterator[bytes]) -> None:
+    """Read the rest of a body up to a limit."""
+    size = 0
+    async for chunk in body:
+        size += len(chunk)
+        if size > DISCARDED_BYTES_MAX:
+            return
+
+
+async def _field(reader: MultipartReader, name: str) -> str:
+    """A field in UTF-8. Browsers send the line feeds of a text as CR LF."""
+    bytes_max = 2 * TEXT_BYTES_MAX if name == "text" else _FIELD_BYTES_MAX
+    try:
+        return (await reader.read(bytes_max)).decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise BadRequest("A field of the form is not UTF-8.") from None
+    except BodyTooLarge:
+        raise text_too_long() if name == "text" else BadRequest("A field of the form is too long.") from None
+
+
+async def _file(reader: MultipartReader, part: Part, bytes_left: int, files_bytes_max: int) -> NewItem | None:
+    """A file; None for the empty part that a browser sends if no file is chosen."""
+    if part.name != FILE_FIELD:
+        raise BadRequest("The form contains a file in an unknown field.")
+    try:
+        content = await reader.read(bytes_left)
+    except BodyTooLarge:
+        raise files_too_large(files_bytes_max) from None
+    name = part.file_name or ""
+    if not name and not content:
+        return None
+    if not name or len(name) > FILE_NAME_CHARS_MAX or file_name_problem(name):
+        fix = f"send 1 to {FILE_NAME_CHARS_MAX} printable characters without a directory"
+        raise InvalidContent("invalid_file_name", "body.files", "contains a file name that is not allowed", fix)
+    return NewItem(content, name, part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) else OCTETS)
+
+
+def text_too_long() -> InvalidContent:
+    return InvalidContent("text_too_long", "body.text", f"is longer than {TEXT_BYTES_MAX} bytes of UTF-8", "send it as a file")
+
+
+def files_too_large(bytes_max: int) -> InvalidContent:
+    return InvalidContent("files_too_large", "body.files", f"are larger than {bytes_max} bytes in total", "send smaller files")

@@ -1,0 +1,173 @@
+"""Handlers of the page on which a secret is submitted, and of its API for programs. A GET or HEAD never changes anything."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gatehouse.errors import BadRequest, GatehouseError
+from gatehouse.http import asgi
+from gatehouse.http.client_address import ClientAddresses
+from gatehouse.http.multipart import MEDIA_TYPE
+from gatehouse.http.validation import invalid, parse_json, validate
+from gatehouse.sharing.form_protection import FormProtection, new_nonce
+from gatehouse.sharing.link_token import SubmissionToken, parse_submission
+from gatehouse.sharing.links import Client, LinkNotFound, claim_id_of
+from gatehouse.sharing.models import TEXT_BYTES_MAX
+from gatehouse.sharing.pages import Pages
+from gatehouse.sharing.requests.models import JSON_FILES_BYTES_MAX
+from gatehouse.sharing.requests.submission_schemas import SubmitSecret, SubmittedSecret
+from gatehouse.sharing.requests.submissions import SubmissionService
+from gatehouse.sharing.requests.submitted_form import InvalidContent, SubmittedForm, content_items, discard, read_form
+from gatehouse.sharing.service import NewItem
+from gatehouse.sharing.texts import language
+
+#: Files in base64, text with up to 6 characters per byte (`\\u001f`), and the other fields.
+JSON_BYTES_MAX = 4 * -(-JSON_FILES_BYTES_MAX // 3) + 6 * TEXT_BYTES_MAX + 8192
+#: Submissions whose content a process keeps in memory at the same time. Others wait.
+_PARALLEL = 4
+
+
+class Submitters:
+    """submissions: None if secret sharing is not configured: then every request is unknown.
+
+    files_bytes_max: maximum size of the files of a submission in total.
+    """
+
+    def __init__(
+        self, submissions: SubmissionService | None, addresses: ClientAddresses, forms: FormProtection, files_bytes_max: int
+    ) -> None:
+        self._submissions = submissions
+        self._addresses = addresses
+        self._forms = forms
+        self._files_bytes_max = files_bytes_max
+        self._slots = asyncio.Semaphore(_PARALLEL)
+
+    async def page(self, request: Request) -> Response:
+        """The page of a request, and the submission of its form."""
+        path = request.path_params["request"]
+        if request.method != "POST":
+            return await self._request_page(request, path)
+        self._forms.check_site(request)
+        form, body = SubmittedForm(), request.stream()
+        try:
+            async with AsyncExitStack() as stack:
+                await self._read_form(request, body, form, stack, path)
+                await self._submit(request, form, form.items)
+        except GatehouseError as exc:
+            await discard(body)
+            if isinstance(exc, InvalidContent):
+                return await self._request_page(request, path, form, exc)
+            raise
+        return _pages(request).submitted()
+
+    async def api_submit(self, request: Request) -> Response:
+        """Submit a secret: JSON with files up to 1 MiB in total, or multipart/form-data."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == MEDIA_TYPE:
+            form = SubmittedForm()
+            async with AsyncExitStack() as stack:
+                await self._read_form(request, request.stream(), form, stack)
+                form.fields.setdefault("submission", secrets.token_hex(16))
+                await self._submit(request, form, form.items)
+            return _json(SubmittedSecret(form.fields["submission"]))
+        content = await asgi.read_body(request.receive, JSON_BYTES_MAX, request.headers.get("content-length", ""))
+        asgi.check_json(request.headers.getlist("content-type"))
+        body = validate(parse_json(content), SubmitSecret, "body")
+        form = SubmittedForm({"link": body.link, "submission": body.submission or secrets.token_hex(16)})
+        items = content_items(body.text or "", _files(body))
+        await self._submit(request, form, items)
+        return _json(SubmittedSecret(form.fields["submission"]))
+
+    @property
+    def _service(self) -> SubmissionService:
+        if self._submissions is None:
+            raise LinkNotFound
+        return self._submissions
+
+    async def _read_form(
+        self, request: Request, body: AsyncIterator[bytes], form: SubmittedForm, stack: AsyncExitStack, path: str = ""
+    ) -> None:
+        """Read the form. `path`: of the page whose form it is; empty for a program, which sends no nonce.
+
+        The link is checked before a file is read, and `stack` holds one of the slots from then on.
+        """
+
+        async def authorize(fields: dict[str, str]) -> None:
+            if path:
+                self._forms.check_nonce(request, fields.get("csrf", ""))
+                if not fields.get("submission"):
+                    raise BadRequest
+            token = _token(fields, path)
+            await self._service.check(token, _submission_id(fields, token), self._client(request))
+            await stack.enter_async_context(self._slots)
+
+        content_type = request.headers.get("content-type", "")
+        await read_form(body, content_type, authorize, files_bytes_max=self._files_bytes_max, form=form)
+
+    async def _submit(self, request: Request, form: SubmittedForm, items: list[NewItem]) -> None:
+        token = _token(form.fields)
+        await self._service.submit(token, items, _submission_id(form.fields, token), self._client(request))
+
+    async def _request_page(
+        self, request: Request, path: str, form: SubmittedForm | None = None, problem: InvalidContent | None = None
+    ) -> Response:
+        secret_request = await self._service.find(path)
+        nonce = self._forms.nonce(request)
+        fields = {} if form is None else form.fields
+        response = _pages(request).request(
+            secret_request,
+            [("csrf", nonce), ("submission", fields.get("submission") or new_nonce())],
+            files_bytes_max=self._files_bytes_max,
+            link=fields.get("link", ""),
+            text=fields.get("text", ""),
+            error="" if problem is None else problem.text,
+        )
+        self._forms.set_cookie(response, nonce)
+        return response
+
+    def _client(self, request: Request) -> Client:
+        peer = request.client.host if request.client else "unknown"
+        address = self._addresses.client(peer, request.headers.getlist("x-forwarded-for"))
+        return Client(address, request.state.request_id)
+
+
+def _token(fields: dict[str, str], path: str = "") -> SubmissionToken:
+    """The link of a form. Raises InvalidContent for an incomplete link, or one of another page than `path`."""
+    token = parse_submission(fields.get("link", ""))
+    if token is None or (path and token.path != path):
+        raise InvalidContent("bad_link", "body.link", "is not a complete link", "send the whole link, including the part after #")
+    return token
+
+
+def _submission_id(fields: dict[str, str], token: SubmissionToken) -> str:
+    return claim_id_of(fields.get("submission", ""), token.path)
+
+
+def _files(body: SubmitSecret) -> list[NewItem]:
+    files = []
+    for index, file in enumerate(body.files):
+        try:
+            content = base64.b64decode(file.content_base64, validate=True)
+        except ValueError:
+            location = f"body.files[{index}].content_base64"
+            raise invalid(location, "is not base64", "send standard base64 (RFC 4648, section 4) with padding") from None
+        files.append(NewItem(content, file.name, file.media_type))
+    if sum(len(file.content) for file in files) > JSON_FILES_BYTES_MAX:
+        message = f"are larger than {JSON_FILES_BYTES_MAX} bytes in total"
+        raise invalid("body.files", message, "send multipart/form-data with the fields link, text and file")
+    return files
+
+
+def _pages(request: Request) -> Pages:
+    return Pages(language(request.headers.get("accept-language", "")))
+
+
+def _json(value: msgspec.Struct) -> Response:
+    return Response(asgi.encode(value), media_type="application/json")

@@ -1,0 +1,305 @@
+"""The page of a request for a secret and its API over HTTP: what is submitted, what is rejected, and what nobody can tell."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from gatehouse.observability import Observer, Stream
+from gatehouse.sharing.app import create
+from gatehouse.sharing.link_token import SubmissionToken
+from gatehouse.sharing.schemas import FILES_MAX
+
+from tests.runtime.sharing.conftest import ACTOR, TEXT, Sharing
+from tests.runtime.sharing.test_faults import faults
+from tests.runtime.sharing.test_pages import ORIGIN, SAME_ORIGIN, hidden, stable
+from tests.runtime.sharing.test_requests import request
+
+pytestmark = [pytest.mark.requirement("SS-01"), pytest.mark.requirement("SS-13")]
+FILES_BYTES_MAX = 100_000
+
+
+@pytest.fixture
+def log() -> io.BytesIO:
+    return io.BytesIO()
+
+
+@pytest.fixture
+async def browser(sharing: Sharing, log: io.BytesIO) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with cookies."""
+    app = create(
+        probes=[],
+        observer=Observer("sharing", "debug", "test", Stream(log)),
+        https=True,
+        links=sharing.links,
+        submissions=sharing.submissions,
+        submission_files_bytes_max=FILES_BYTES_MAX,
+    )
+    transport: Any = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+        yield client
+
+
+def multipart(fields: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Parts in this order. A tuple is a file: name, content and media type."""
+    return [(name, value if isinstance(value, tuple) else (None, value)) for name, value in fields]
+
+
+async def submit(
+    browser: httpx.AsyncClient, token: SubmissionToken, *files: tuple[str, bytes], text: str = "", **changes: Any
+) -> httpx.Response:
+    """Open the page and send its form."""
+    page = await browser.get(f"/r/{token.path}")
+    form = {**hidden(page.text), "link": token.url(ORIGIN), "text": text, **changes.pop("form", {})}
+    parts = multipart([*form.items(), *(("file", (name, content, "text/plain")) for name, content in files)])
+    return await browser.post(f"/r/{token.path}", files=parts, headers=SAME_ORIGIN | changes.pop("headers", {}))
+
+
+async def received(sharing: Sharing, token: SubmissionToken) -> int:
+    return len((await sharing.requests.get(token.path)).submissions)
+
+
+async def test_form_submits_text_and_files_once(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, token, [link] = await request(sharing)
+    reply = await submit(browser, token, ("ü.txt", b"\x00\xff"), ("b.bin", b"b"), text="line\r\nother \N{HORSE FACE}")
+    assert (reply.status_code, 'id="submitted"' in reply.text) == (200, True)
+    assert reply.headers["cache-control"] == "no-store"
+    opened = await sharing.open(link)
+    assert [(item.name, item.media_type) for item in opened.items[1:]] == [("ü.txt", "text/plain"), ("b.bin", "text/plain")]
+    contents = [await sharing.text(opened, number) for number in range(3)]
+    assert contents == ["line\nother \N{HORSE FACE}".encode(), b"\x00\xff", b"b"]
+    assert (await browser.get(f"/r/{token.path}")).status_code == 404
+
+
+async def test_repeated_form_is_received_once(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, token, _ = await request(sharing, submissions=2)
+    fields = {**hidden((await browser.get(f"/r/{token.path}")).text), "link": token.url(ORIGIN), "text": "text"}
+    replies = [
+        await browser.post(f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN) for _ in range(2)
+    ]
+    assert [reply.status_code for reply in replies] == [200, 200]
+    assert await received(sharing, token) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("headers", [{}, {"Sec-Purpose": "prefetch;prerender"}, {"User-Agent": "Slackbot-LinkExpanding 1.0"}])
+async def test_reading_the_page_changes_nothing(
+    browser: httpx.AsyncClient, sharing: Sharing, method: str, headers: dict[str, str]
+) -> None:
+    created, token, _ = await request(sharing, requester="Grace <b>", purpose="<i>first\nsecond", label="label-canary")
+    reply = await browser.request(method, f"/r/{token.path}", headers=headers)
+    assert (reply.status_code, await sharing.requests.get(created.id)) == (200, created)
+    if method == "GET":
+        assert "Grace &lt;b&gt;" in reply.text
+        assert "&lt;i&gt;first\nsecond" in reply.text
+        assert "2027-01-15 09:00 UTC" in reply.text
+        assert "canary" not in reply.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "form"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, {}),
+        ({"Sec-Fetch-Site": "none"}, {}),
+        ({}, {"csrf": "x" * 32}),
+        ({}, {"csrf": ""}),
+    ],
+)
+async def test_submission_of_another_site_is_denied(
+    browser: httpx.AsyncClient, sharing: Sharing, headers: dict[str, str], form: dict[str, str]
+) -> None:
+    _, token, _ = await request(sharing)
+    reply = await submit(browser, token, text="text", headers=headers, form=form)
+    assert (reply.status_code, await received(sharing, token)) == (403, 0)
+
+
+async def test_unknown_expired_revoked_and_used_requests_look_the_same(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, used, _ = await request(sharing)
+    page = hidden((await browser.get(f"/r/{used.path}")).text)
+    await submit(browser, used, text="text")
+    revoked_request, revoked, _ = await request(sharing)
+    await sharing.requests.revoke(revoked_request.id, ACTOR)
+    _, expired, _ = await request(sharing, lifetime_s=300.0)
+    sharing.clock.advance(300)
+    tokens = [used, revoked, expired, SubmissionToken("z" * 22, used.secret)]
+    pages = [await browser.get(f"/r/{path}") for path in (*(token.path for token in tokens), "short", "a" * 5000)]
+    assert {(reply.status_code, reply.text, tuple(stable(reply))) for reply in pages} == {
+        (404, pages[0].text, tuple(stable(pages[0])))
+    }
+    forms, posts = [], []
+    for token in tokens:
+        fields = {**page, "submission": "another", "link": token.url(ORIGIN), "text": "text"}
+        forms.append(await browser.post(f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN))
+        posts.append(await browser.post("/v1/requests/submit", json={"link": token.url(ORIGIN), "text": "text"}))
+    assert {(reply.status_code, reply.text, tuple(stable(reply))) for reply in forms} == {
+        (404, pages[0].text, tuple(stable(forms[0])))
+    }
+    assert {(reply.status_code, reply.json()["code"], tuple(stable(reply))) for reply in posts} == {
+        (404, "link_not_found", tuple(stable(posts[0])))
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "text", "message"),
+    [
+        ([], "", "Enter a text or choose a file."),
+        ([], "ü" * 32_769, "The text is longer than 64 KiB."),
+        ([], "x" * 200_000, "The text is longer than 64 KiB."),
+        ([("a", b"a" * 60_000), ("b", b"b" * 60_000)], "", "The files are larger than 98 KiB in total."),
+        ([(f"{number}", b"a") for number in range(FILES_MAX + 1)], "", "More than 10 files are selected."),
+        ([("a", b"a"), ("a", b"b")], "", "Two files have the same name."),
+        ([("../../etc/passwd", b"a")], "", "The name of a file is not allowed."),
+        ([("a\u202egnp.exe", b"a")], "", "The name of a file is not allowed."),
+        ([("a" * 256, b"a")], "", "The name of a file is not allowed."),
+        ([("..", b"a")], "", "The name of a file is not allowed."),
+    ],
+)
+async def test_invalid_content_is_one_message_and_stores_nothing(
+    browser: httpx.AsyncClient, sharing: Sharing, files: list[tuple[str, bytes]], text: str, message: str
+) -> None:
+    _, token, [link] = await request(sharing)
+    reply = await submit(browser, token, *files, text=text or ("kept text" if files else ""))
+    assert (reply.status_code, reply.text.count('role="alert"')) == (400, 1)
+    assert message in reply.text
+    assert ("kept text</textarea>" in reply.text) == bool(files)
+    assert (await received(sharing, token), await sharing.backend.repository.get(link.secret_id)) == (0, None)
+    assert not [key for key in sharing.object_versions() if link.secret_id in key]
+    assert (await submit(browser, token, text="corrected")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("unknown", "1")],
+        [("csrf", "CSRF"), ("csrf", "CSRF")],
+        [("csrf", "CSRF"), ("submission", "x"), ("link", "LINK"), ("text", "a"), ("text", "b")],
+        [("csrf", "CSRF"), ("submission", "x"), ("link", "LINK"), ("file", ("a", b"a", "text/plain")), ("text", "late")],
+        [("csrf", "CSRF"), ("submission", "x"), ("link", "LINK"), ("other", ("a", b"a", "text/plain"))],
+        [("csrf", "CSRF"), ("submission", ""), ("link", "LINK"), ("text", "a")],
+        [("csrf", "CSRF"), ("submission", "x" * 2000), ("link", "LINK"), ("text", "a")],
+        [("csrf", "CSRF"), ("submission", "x"), ("link", "LINK"), ("text", b"\xff")],
+        [("file", ("a", b"a", "text/plain")), ("csrf", "CSRF")],
+    ],
+)
+async def test_changed_form_is_rejected_with_a_page(
+    browser: httpx.AsyncClient, sharing: Sharing, fields: list[tuple[str, Any]]
+) -> None:
+    _, token, _ = await request(sharing)
+    values = {"CSRF": hidden((await browser.get(f"/r/{token.path}")).text)["csrf"], "LINK": token.url(ORIGIN)}
+    parts = multipart([(name, values.get(value, value) if isinstance(value, str) else value) for name, value in fields])
+    reply = await browser.post(f"/r/{token.path}", files=parts, headers=SAME_ORIGIN)
+    assert reply.status_code in (400, 403)
+    assert "<h1>" in reply.text
+    assert await received(sharing, token) == 0
+
+
+@pytest.mark.parametrize("link", ["", "nonsense", "{path}", "https://share.test/r/{path}", "{other}"])
+async def test_incomplete_link_is_named_on_the_page(browser: httpx.AsyncClient, sharing: Sharing, link: str) -> None:
+    _, token, _ = await request(sharing)
+    _, other, _ = await request(sharing)
+    value = link.format(path=token.path, other=other.url(ORIGIN))
+    reply = await submit(browser, token, text="kept text", form={"link": value})
+    assert (reply.status_code, "This is not a complete link." in reply.text) == (400, True)
+    assert "kept text</textarea>" in reply.text
+    assert (await received(sharing, token), await received(sharing, other)) == (0, 0)
+
+
+async def test_files_are_not_read_without_the_link(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, token, _ = await request(sharing)
+    wrong = SubmissionToken(token.path, "A" * 43)
+    reply = await submit(browser, wrong, ("a", b"x" * 1_000_000))
+    assert (reply.status_code, await received(sharing, token)) == (404, 0)
+
+
+async def test_failure_leaves_the_request_open(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, token, [link] = await request(sharing)
+    fields = {**hidden((await browser.get(f"/r/{token.path}")).text), "link": token.url(ORIGIN), "text": TEXT.decode()}
+    with faults(sharing, 4, before=True) as fault:
+        reply = await browser.post(f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN)
+    assert (fault.occurred, reply.status_code, await received(sharing, token)) == (True, 503, 0)
+    again = await browser.post(f"/r/{token.path}", files=multipart(list(fields.items())), headers=SAME_ORIGIN)
+    assert again.status_code == 200
+    assert await sharing.text(await sharing.open(link)) == TEXT
+
+
+async def test_page_has_a_strict_policy_and_fits_the_budget(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, token, _ = await request(sharing, purpose="x" * 500)
+    page = await browser.get(f"/r/{token.path}", headers={"Accept-Language": "de"})
+    assert '<html lang="de">' in page.text
+    policy = page.headers["content-security-policy"]
+    assert "form-action 'self'" in policy
+    assert "unsafe" not in policy
+    loaded = re.findall(r'(?:href|src)="([^"]+)"', page.text)
+    assert loaded == ["/share.css", "/share.js"]
+    parts = [page.content, *[(await browser.get(path)).content for path in loaded]]
+    assert sum(len(gzip.compress(part)) for part in parts) < 12_000
+
+
+async def test_program_submits_json_and_forms(browser: httpx.AsyncClient, sharing: Sharing) -> None:
+    _, token, [first, second] = await request(sharing, submissions=2)
+    body = {"link": token.url(ORIGIN), "text": TEXT.decode(), "files": [{"name": "key.bin", "content_base64": "AP8="}]}
+    reply = await browser.post("/v1/requests/submit", json=body)
+    assert (reply.status_code, list(reply.json())) == (200, ["submission"])
+    again = await browser.post("/v1/requests/submit", json={**body, "submission": reply.json()["submission"]})
+    assert (again.status_code, again.json(), await received(sharing, token)) == (200, reply.json(), 1)
+    opened = await sharing.open(first)
+    assert [await sharing.text(opened, number) for number in (0, 1)] == [TEXT, b"\x00\xff"]
+    form = multipart([("link", token.url(ORIGIN)), ("file", ("large.bin", b"x" * FILES_BYTES_MAX, "text/plain"))])
+    assert (await browser.post("/v1/requests/submit", files=form)).status_code == 200
+    assert await sharing.text(await sharing.open(second)) == b"x" * FILES_BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "location"),
+    [
+        ({"text": "a"}, 400, "body.link"),
+        ({"link": "nonsense", "text": "a"}, 400, "body.link"),
+        ({"link": "LINK"}, 400, "body"),
+        ({"link": "LINK", "text": ""}, 400, "body.text"),
+        ({"link": "LINK", "text": "ü" * 40_000}, 400, "body.text"),
+        ({"link": "LINK", "more": 1}, 400, "body.more"),
+        ({"link": "LINK", "files": [{"name": "a/b", "content_base64": ""}]}, 400, "body.files[0].name"),
+        ({"link": "LINK", "files": [{"name": "a", "content_base64": "!"}]}, 400, "body.files[0].content_base64"),
+        ({"link": "LINK", "files": [{"name": "a", "content_base64": "AAAA" * 349_526}]}, 400, "body.files"),
+        ({"link": "LINK", "files": [{"name": "a", "content_base64": "AAAA" * 600_000}]}, 413, ""),
+    ],
+)
+async def test_invalid_submission_of_a_program_names_the_field(
+    browser: httpx.AsyncClient, sharing: Sharing, body: dict[str, Any], status: int, location: str
+) -> None:
+    _, token, _ = await request(sharing)
+    reply = await browser.post(
+        "/v1/requests/submit", json={**body, **({"link": token.url(ORIGIN)} if body.get("link") == "LINK" else {})}
+    )
+    assert (reply.status_code, reply.headers["content-type"]) == (status, "application/problem+json")
+    assert [problem["location"] for problem in reply.json().get("errors", [])] == ([location] if location else [])
+    assert await received(sharing, token) == 0
+
+
+@pytest.mark.requirement("SS-07")
+async def test_content_and_links_are_not_logged(browser: httpx.AsyncClient, sharing: Sharing, log: io.BytesIO) -> None:
+    _, token, _ = await request(sharing, submissions=2, purpose="purpose-canary")
+    await submit(browser, token, ("name-canary", b"file-canary"), text="text-canary")
+    await submit(browser, token, ("name-canary/", b"file-canary"), text="text-canary")
+    await browser.post("/v1/requests/submit", json={"link": f"{ORIGIN}/r/{token.path}#{'A' * 43}", "text": "text-canary"})
+    await browser.post(
+        "/v1/requests/submit", content=b"--x text-canary", headers={"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert {line["route"] for line in lines if "route" in line} == {"/r/{request}", "/v1/requests/submit"}
+    for text in (b"canary", token.secret.encode(), token.path.encode()):
+        assert text not in log.getvalue()
+
+
+async def test_service_without_storage_knows_no_request() -> None:
+    app: Any = create(probes=[], observer=Observer("sharing", "error", "test"), https=True)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as client:
+        assert (await client.get(f"/r/{'a' * 22}")).status_code == 404
+        body = {"link": f"{'a' * 22}#{'b' * 43}", "text": "text"}
+        assert (await client.post("/v1/requests/submit", json=body)).status_code == 404
