@@ -1,4 +1,5 @@
-"""Permissions of secret sharing: the console creates, changes and purges secrets, the sharing service opens links."""
+"""Permissions of secret sharing: the console creates, changes and purges secrets, the sharing service opens links and receives
+secrets that were requested."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +8,7 @@ from components.iam.key_policies import bucket_key_use, caller_conditions
 from components.naming import Naming
 
 CREATE, OPEN = "console", "sharing"
-"""Services of the contract that create secrets and open links."""
+"""Services of the contract that create secrets, and that open links and receive requested secrets."""
 
 TABLE = "tokens"
 BUCKET = "secrets"
@@ -22,14 +23,13 @@ PURPOSE = "secret-content"
 
 TABLE_ACTIONS: Mapping[str, str] = {
     CREATE: "dynamodb:GetItem BatchGetItem PutItem UpdateItem",
-    OPEN: "dynamodb:GetItem UpdateItem",
+    OPEN: "dynamodb:GetItem PutItem UpdateItem",
 }
 OBJECT_ACTIONS: Mapping[str, str] = {
     CREATE: "s3:PutObject AbortMultipartUpload DeleteObjectVersion",
-    OPEN: "s3:GetObjectVersion",
+    OPEN: "s3:GetObjectVersion PutObject",
 }
 BUCKET_ACTIONS = "s3:ListBucketVersions ListBucketMultipartUploads"
-KEY_ACTIONS: Mapping[str, str] = {CREATE: "kms:GenerateDataKey", OPEN: "kms:Decrypt"}
 
 
 def variables(names: Naming) -> dict[str, str]:
@@ -67,16 +67,17 @@ def key_statements(names: Naming, roles: Mapping[str, Sequence[str]]) -> Mapping
 
     roles: ARNs of the roles that run each service.
     """
+    writers = list(dict.fromkeys((*roles[CREATE], *roles[OPEN])))
     content = caller_conditions(names, context={"purpose": PURPOSE, "environment": names.stack})
     return {
         KEY: (
-            allow_key_use("CreateContentKeys", KEY_ACTIONS[CREATE], {"AWS": roles[CREATE]}, content),
-            allow_key_use("OpenContentKeys", KEY_ACTIONS[OPEN], {"AWS": roles[OPEN]}, content),
+            allow_key_use("CreateContentKeys", "kms:GenerateDataKey", {"AWS": writers}, content),
+            allow_key_use("OpenContentKeys", "kms:Decrypt", {"AWS": roles[OPEN]}, content),
         ),
         "data": (
             # A multipart upload requires kms:Decrypt as well (S3 User Guide, "Uploading and copying objects using multipart
-            # upload"). Without s3:GetObjectVersion, this does not allow reading an object.
-            bucket_key_use("WriteContent", names, BUCKET, "kms:Decrypt GenerateDataKey", roles[CREATE]),
+            # upload"). Without s3:GetObjectVersion, the console cannot read an object.
+            bucket_key_use("WriteContent", names, BUCKET, "kms:Decrypt GenerateDataKey", writers),
             bucket_key_use("ReadContent", names, BUCKET, "kms:Decrypt", roles[OPEN]),
         ),
     }

@@ -50,7 +50,7 @@ class SharingFunction(Component):
     """A Lambda function with reserved concurrency, an alias of its newest version, and a regional REST API with
     throttling, request validation, tracing and an access log.
 
-    Why: Public requests reach a process that can open links, but not create or list them, and an idle service costs almost
+    Why: Public requests reach a process that cannot list or delete secrets, and an idle service costs almost
     nothing. The function runs outside the VPC because it connects to neither database nor cache. A new version receives
     all traffic at once, or a share of it while sharing.previous_version is set. X-Ray and load balancers record full paths, so
     a path must never contain a token.

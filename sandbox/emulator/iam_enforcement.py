@@ -66,7 +66,8 @@ class Permissions:
         service, _, operation = call._action.partition(":")
         action = f"{_IAM_PREFIX.get(service, service)}:{operation}"
         action = _IAM_ACTION.get(action, action)
-        for used, target in _deletions(call, action, resource) or [(action, _resource(call, action, resource))]:
+        parts = _deletions(call, action, resource) or _transaction(call, action)
+        for used, target in parts or [(action, _resource(call, action, resource))]:
             self._authorize(call, name, used, target)
 
     def _authorize(self, call: Any, name: str, action: str, target: str) -> None:
@@ -159,6 +160,18 @@ def _deletions(call: Any, action: str, bucket: str) -> list[tuple[str, str]]:
     return [
         (f"{action}Version" if one.findtext("{*}VersionId") else action, f"{bucket}/{one.findtext('{*}Key')}") for one in objects
     ]
+
+
+def _transaction(call: Any, action: str) -> list[tuple[str, str]]:
+    """The action and table of each write of TransactWriteItems; empty for another call.
+
+    AWS authorizes a transaction by its writes (Amazon DynamoDB Developer Guide, "Using IAM with DynamoDB transactions").
+    """
+    if action != "dynamodb:TransactWriteItems":
+        return []
+    writes = [write for item in _body(call)["TransactItems"] for write in item.items()]
+    tables = f"arn:aws:dynamodb:{call._region}:{call.account_id}:table"
+    return [(f"dynamodb:{kind}Item", f"{tables}/{write['TableName']}") for kind, write in writes]
 
 
 def _parsed(statement: Mapping[str, Any]) -> Statement:

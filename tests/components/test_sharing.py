@@ -67,8 +67,10 @@ def test_function_role_has_exactly_the_expected_actions() -> None:
     grants = {action: statement["Resource"] for statement in allowed for action in statement["Action"]}
     assert grants == {
         "dynamodb:GetItem": [NAMES.table_arn("tokens")],
+        "dynamodb:PutItem": [NAMES.table_arn("tokens")],
         "dynamodb:UpdateItem": [NAMES.table_arn("tokens")],
         "s3:GetObjectVersion": [f"{NAMES.bucket_arn('secrets')}/secrets/*"],
+        "s3:PutObject": [f"{NAMES.bucket_arn('secrets')}/secrets/*"],
         "logs:CreateLogStream": [f"{NAMES.log_group_arn('/gatehouse/staging/sharing')}:*"],
         "logs:PutLogEvents": [f"{NAMES.log_group_arn('/gatehouse/staging/sharing')}:*"],
         "xray:PutTraceSegments": ["*"],
@@ -103,7 +105,7 @@ def test_sharing_key_is_used_for_content_by_two_roles_only() -> None:
     statements = program().statements("kms/key:Key", "sharing")
     assert set(statements) == {"AllowAccountAdministration", "CreateContentKeys", "OpenContentKeys"}
     assert users_of("sharing") == {
-        "CreateContentKeys": (["kms:GenerateDataKey"], [console]),
+        "CreateContentKeys": (["kms:GenerateDataKey"], [console, function]),
         "OpenContentKeys": (["kms:Decrypt"], [function]),
     }
     for sid in ("CreateContentKeys", "OpenContentKeys"):
@@ -135,6 +137,7 @@ OPEN = {
     ("s3:GetObjectVersion", OBJECT),
     ("kms:Decrypt", "sharing"),
 }
+RECEIVE = {("dynamodb:PutItem", TABLE), ("s3:PutObject", OBJECT), ("kms:GenerateDataKey", "sharing")}
 NOBODY = {
     *((f"dynamodb:{action}", TABLE) for action in ("Scan", "Query", "DeleteItem", "BatchWriteItem", "PartiQLSelect")),
     *((f"s3:{action}", OBJECT) for action in ("GetObject", "DeleteObject", "PutObjectRetention", "PutObjectLegalHold")),
@@ -155,7 +158,7 @@ def is_allowed(role: str, action: str, resource: str) -> bool:
 
 
 @pytest.mark.requirement("CG-18", "SS-05", "SS-06")
-@pytest.mark.parametrize(("role", "duties"), [("console-task", CREATE | DELETE), ("sharing-function", OPEN)])
+@pytest.mark.parametrize(("role", "duties"), [("console-task", CREATE | DELETE), ("sharing-function", OPEN | RECEIVE)])
 def test_role_can_do_its_duty_and_no_other(role: str, duties: set[tuple[str, str]]) -> None:
     calls = CREATE | DELETE | OPEN | NOBODY
     assert {call for call in calls if is_allowed(role, *call)} == duties
@@ -175,7 +178,7 @@ def test_key_policies_allow_console_and_function() -> None:
     data, secrets = (program().statements("kms/key:Key", key) for key in ("data", "secrets"))
     console, function = NAMES.role_arn("console-task"), NAMES.role_arn("sharing-function")
     assert data["SecretLinksTable"]["Principal"]["AWS"] == [console, function]
-    assert users_of("data")["WriteContent"] == (["kms:Decrypt", "kms:GenerateDataKey"], [console])
+    assert users_of("data")["WriteContent"] == (["kms:Decrypt", "kms:GenerateDataKey"], [console, function])
     assert users_of("data")["ReadContent"] == (["kms:Decrypt"], [function])
     conditions = secrets["SharingReadsEnvironment"]["Condition"]["StringEquals"]
     assert conditions["kms:EncryptionContext:aws:lambda:FunctionArn"] == NAMES.arn("lambda", "function:gatehouse-staging-sharing")

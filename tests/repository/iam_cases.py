@@ -284,7 +284,7 @@ SHARING_FUNCTION = [
         for action, resource, expected in (
             ("dynamodb:GetItem", TABLE, ALLOWED),
             ("dynamodb:Scan", TABLE, IMPLICIT_DENY),
-            ("dynamodb:PutItem", TABLE, IMPLICIT_DENY),
+            ("dynamodb:DeleteItem", TABLE, IMPLICIT_DENY),
             ("rds-db:connect", NAMES.arn("rds-db", "dbuser:db-A/gatehouse_app"), IMPLICIT_DENY),
             (READ_SECRET, secret_arn("pepper"), IMPLICIT_DENY),
         )

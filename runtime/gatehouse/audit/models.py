@@ -99,6 +99,10 @@ _TARGET_TYPES = {
     AuditAction.LINK_DENIED: "secret",
     AuditAction.LINK_BURN: "secret",
     AuditAction.LINK_REVOKE: "secret",
+    AuditAction.REQUEST_CREATE: "secret_request",
+    AuditAction.REQUEST_SUBMIT: "secret_request",
+    AuditAction.REQUEST_DENIED: "secret_request",
+    AuditAction.REQUEST_REVOKE: "secret_request",
 }
 
 

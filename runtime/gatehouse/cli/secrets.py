@@ -20,6 +20,7 @@ import typer
 
 from gatehouse.cli.options import RETRIES, Output, console_command, is_url, seconds
 from gatehouse.cli.output import USAGE, count, note, print_json, print_table, stop
+from gatehouse.cli.secret_requests import list_requests, request, revoke_request, show_request
 from gatehouse.client import end_to_end
 from gatehouse.client.services import ConsoleClient, SharingClient
 from gatehouse.sharing.link_schemas import OpenedItemView
@@ -39,9 +40,10 @@ NoteOption = Annotated[str | None, typer.Option(help="Note for you. Do not store
 
 def register(app: typer.Typer) -> None:
     """Adds `gatehouse secrets`."""
-    secrets = typer.Typer(help="Share secrets with links, and open links.")
-    for command in (create, list_, show, update, replace, revoke, receipt):
-        console_command(secrets, command.__name__.rstrip("_"))(command)
+    secrets = typer.Typer(help="Share secrets with links, request secrets, and open links.")
+    own = (create, list_, show, update, replace, revoke, receipt)
+    for command in (*own, request, list_requests, show_request, revoke_request):
+        console_command(secrets, command.__name__.rstrip("_").replace("_", "-"))(command)
     secrets.command(name="open")(open_)
     app.add_typer(secrets, name="secrets")
 

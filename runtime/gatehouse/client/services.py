@@ -20,6 +20,8 @@ from gatehouse.keys.signing_schemas import SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, PepperStatus
 from gatehouse.sharing.link_schemas import LinkPreview, OpenedSecret
+from gatehouse.sharing.requests.schemas import CreatedSecretRequest, SecretRequestPage, SecretRequestView
+from gatehouse.sharing.requests.submission_schemas import SubmittedSecret
 from gatehouse.sharing.schemas import CreatedSecret, Receipt, SecretPage, SecretView
 from gatehouse.usage.schemas import KeyUsage, UsageSeries
 from gatehouse.verification.explanation import Explanation
@@ -35,7 +37,7 @@ from gatehouse.verification.schemas import (
 
 _AUDIT_PAGE_SIZE = 500
 _Model = TypeVar("_Model", bound=msgspec.Struct)
-_Page = TypeVar("_Page", KeyPage, AuditEventPage, CorePage, DeliveryPage, SecretPage)
+_Page = TypeVar("_Page", KeyPage, AuditEventPage, CorePage, DeliveryPage, SecretPage, SecretRequestPage)
 
 
 class ConsoleClient(Client):
@@ -145,6 +147,26 @@ class ConsoleClient(Client):
 
     def secret_receipt(self, secret_id: str) -> Receipt:
         return self._get(Receipt, f"/v1/secrets/{secret_id}/receipt")
+
+    def request_secret(self, request: dict[str, Any], *, idempotency_key: str | None = None) -> CreatedSecretRequest:
+        """Creates a request for a secret. Only this response contains the submission link.
+
+        `request`: the JSON members of POST /v1/secret-requests. `client.retrieval_links` creates the links that open what is
+        submitted, and their entries of `retrieval_links`.
+        """
+        return self._post(CreatedSecretRequest, "/v1/secret-requests", request, idempotency_key)
+
+    def secret_requests(self, **query: str | int | None) -> Iterator[SecretRequestView]:
+        """All requests that match the query of GET /v1/secret-requests; reads page after page."""
+        for page in self._pages(SecretRequestPage, "/v1/secret-requests", **query):
+            yield from page.requests
+
+    def secret_request(self, request_id: str) -> SecretRequestView:
+        """A request with the ids of the secrets that were submitted. Raises NotFound."""
+        return self._get(SecretRequestView, f"/v1/secret-requests/{request_id}")
+
+    def revoke_secret_request(self, request_id: str, *, idempotency_key: str | None = None) -> SecretRequestView:
+        return self._post(SecretRequestView, f"/v1/secret-requests/{request_id}/revoke", {}, idempotency_key)
 
     def pepper_status(self) -> PepperStatus:
         return self._get(PepperStatus, "/v1/pepper")
@@ -293,7 +315,7 @@ class GatewayClient(Client):
 
 
 class SharingClient(Client):
-    """A synchronous client of the sharing service, for the holder of a link. A link is sent in bodies only."""
+    """A synchronous client of the sharing service, for the holder of a link or submission link. Links are sent in bodies only."""
 
     def __init__(self, sharing: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None) -> None:
         """Arguments: URL of the sharing service, retry policy, HTTP transport (for tests)."""
@@ -326,6 +348,17 @@ class SharingClient(Client):
     def acknowledge(self, link: str, claim: str) -> None:
         """Confirms that the content was received. Idempotent."""
         self._post("acknowledge", link=link, claim=claim)
+
+    def submit(
+        self, link: str, submission: str, *, text: str = "", files: Sequence[tuple[str, bytes, str]] = ()
+    ) -> SubmittedSecret:
+        """Submits a secret to a request. A call that repeats `submission`, 16 or more random bytes as text, changes nothing.
+
+        link: the submission link. files: name, content and media type of each.
+        """
+        fields = {"link": link, "submission": submission, **({"text": text} if text else {})}
+        body: dict[str, Any] = {"data": fields, "files": [("file", file) for file in files]} if files else {"json": fields}
+        return self._decode(SubmittedSecret, self._send("POST", "/v1/requests/submit", retryable=True, **body))
 
     def _post(self, action: str, **body: str | int) -> httpx.Response:
         return self._send("POST", f"/v1/links/{action}", retryable=True, json=body)

@@ -179,7 +179,7 @@ def _is_sent(row: Row) -> bool:
 def _body(row: Row, event: str) -> str:
     """Body of a notification. `details` are those of the audit row, which contain no token or secret."""
     label = Actor(row["actor_type"], row["actor_id"]).label
-    target = f"{AuditAction(row['action']).target_type}_id"  # key_id or secret_id
+    target = f"{AuditAction(row['action']).target_type}_id"  # key_id, secret_id or secret_request_id
     data = {target: row["target_id"], "by": label, "audit_seq": row["seq"], "details": json.loads(row["details"])}
     timestamp = rfc3339(to_seconds(row["occurred_at"]), "microseconds")
     return json.dumps({"type": event, "timestamp": timestamp, "data": data}, ensure_ascii=False, sort_keys=True)

@@ -7,7 +7,7 @@
                                 `---------------------------- secret id, 22 characters
 
 The path contains the ids only, so access logs, traces and referrers never contain a link secret (docs/decisions/0020).
-A submission link has the same form: /r/<request id, 22 characters>#<link secret> (docs/decisions/0021).
+A submission link has the same form: /r/<request id, 22 characters>#<link secret> (docs/decisions/0023).
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from gatehouse.client.services import SharingClient
+from gatehouse.errors import NotFound
 from gatehouse.settings import SharingSettings
 from gatehouse.sharing import app as sharing_app
 
@@ -161,3 +163,41 @@ def test_secret_is_changed_and_revoked(sender: Command, recipient: Command) -> N
 def test_usage_errors_do_not_repeat_a_link(sender: Command, arguments: tuple[str, ...], stdin: str) -> None:
     result = sender.run("secrets", *arguments, stdin=stdin)
     assert (result.code, result.out, "#secret" in result.err) == (2, "", False)
+
+
+@pytest.mark.requirement("SS-01")
+def test_secret_is_requested_submitted_and_opened(sender: Command, recipient: Command, sharing_url: str) -> None:
+    created = sender.run("secrets", "request", "--purpose", "Database password", "--requester", "Grace", "--submissions", "2")
+    assert created.code == 0, created.err
+    kinds, links = zip(*(line.split("\t") for line in created.out.splitlines()), strict=True)
+    assert kinds == ("submission", "retrieval", "retrieval")
+    early = recipient.run("secrets", "open", stdin=links[1])
+    assert (early.code, early.out) == (1, "")
+    with SharingClient(sharing_url) as client:
+        client.submit(links[0], "a" * 32, text=TEXT)
+        client.submit(links[0], "a" * 32, text=TEXT)
+        client.submit(links[0], "b" * 32, files=[("key.bin", b"\x00" * 2_000_000, "application/x-key")])
+        with pytest.raises(NotFound):
+            client.submit(links[0], "c" * 32, text=TEXT)
+    assert recipient.run("secrets", "open", stdin=links[1]).out == TEXT
+    assert recipient.run("secrets", "open", stdin=links[2]).code == 0
+    assert (recipient.folder / "key.bin").read_bytes() == b"\x00" * 2_000_000
+    (listed,) = json.loads(sender.run("secrets", "list-requests", "--json").out)
+    assert (listed["purpose"], listed["state"]) == ("Database password", "used")
+    shown = sender.run("secrets", "show-request", listed["id"])
+    assert (shown.code, all(submission["secret"] in shown.out for submission in listed["submissions"])) == (0, True)
+    secrets = json.loads(sender.run("secrets", "list", "--json").out)
+    assert {secret["id"] for secret in secrets} == {submission["secret"] for submission in listed["submissions"]}
+
+
+def test_request_is_revoked(sender: Command, sharing_url: str) -> None:
+    created = json.loads(sender.run("secrets", "request", "--purpose", "Key", "--ttl", "1h", "--json").out)
+    assert sender.run("secrets", "revoke-request", created["id"]).code == 0
+    with SharingClient(sharing_url) as client, pytest.raises(NotFound):
+        client.submit(created["submission_link"], "a" * 32, text=TEXT)
+
+
+def test_link_is_not_accepted_as_a_request_id(sender: Command) -> None:
+    link = "https://sharing.test/r/" + "a" * 22 + "#" + "b" * 43
+    denied = sender.run("secrets", "show-request", link)
+    assert (denied.code, "b" * 43 in denied.out + denied.err) == (2, False)

@@ -23,6 +23,7 @@ from gatehouse.identity.models import Actor
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer, Stream
 from gatehouse.sharing.content_store import PREFIX, ContentStore
+from gatehouse.sharing.link_token import SubmissionToken
 from gatehouse.sharing.links import CLAIM_S, LinkNotFound
 from gatehouse.sharing.models import EndReason, SecretState
 from gatehouse.sharing.service import NewItem, one_by_one
@@ -32,6 +33,8 @@ from msgspec import ValidationError
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database, opened
 from tests.runtime.sharing.conftest import BUCKET, CLIENT, REGION, TABLE, TEXT, Sharing
+from tests.runtime.sharing.test_faults import faults
+from tests.runtime.sharing.test_requests import request, submit
 
 OWNER = Actor(type="key", id="3fGh82kLmQ0a")
 
@@ -300,3 +303,54 @@ async def test_receivers_are_notified_of_openings_denials_and_deletions(work: Wo
     own = [body for body in bodies if body["data"].get("secret_id") == secret.id]
     assert Counter(body["type"] for body in own) == {"secret.opened": 1, "secret.denied": 1, "secret.purged": 1}
     assert token.secret not in json.dumps(own)
+
+
+async def test_submission_is_audited_notified_and_purged(work: Work) -> None:
+    notifications = NotificationRepository(work.pool)
+    while await notifications.follow(now=work.sharing.clock.now(), topic=True):
+        pass
+    created, token, [link] = await request(work.sharing, submissions=2)
+    await submit(work.sharing, token)
+    with pytest.raises(LinkNotFound):
+        await submit(work.sharing, SubmissionToken(token.path, "A" * 43))
+    await work.sharing.requests.revoke(created.id, OWNER)
+    await work.run()
+    assert await work.actions(created.id) == ["request.create", "request.submit", "request.denied", "request.revoke"]
+    assert await work.actions(link.secret_id) == ["secret.create"]
+    opened = await work.sharing.open(link, claim="a" * 32)
+    await work.sharing.links.acknowledge(link, opened.claim_id, CLIENT)
+    await work.run()
+    assert work.objects(link.secret_id) == []
+    receipt = await work.sharing.secrets.deletion_receipt(link.secret_id)
+    assert receipt is not None
+    assert json.loads(receipt["statement"])["secret"] == link.secret_id
+    while await notifications.follow(now=work.sharing.clock.now(), topic=True):
+        pass
+    bodies = [json.loads(delivery.body) for delivery in await notifications.deliveries(state="waiting", after=("", ""), size=100)]
+    (submitted,) = [body["data"] for body in bodies if body["data"].get("secret_request_id") == created.id]
+    assert submitted["details"]["secret"] == link.secret_id
+    assert {body["type"] for body in bodies if body["data"].get("secret_id") == link.secret_id} == {
+        "secret.opened",
+        "secret.purged",
+    }
+    rows = await work.pool.fetch("SELECT actor_type, details::text AS details FROM audit_event WHERE target_id = $1", created.id)
+    assert {row["actor_type"] for row in rows} == {"key", "submitter"}
+    assert not [row for row in rows if token.secret in row["details"] or link.secret in row["details"]]
+
+
+async def test_unused_request_waits_for_nothing(work: Work) -> None:
+    created, _, _ = await request(work.sharing)
+    await work.run()
+    work.sharing.clock.advance(86_400)
+    due = await work.sharing.backend.table.due(work.sharing.clock.now(), BATCH)
+    assert not [item_id for item_id, _ in due if created.id in item_id]
+
+
+async def test_content_of_a_failed_submission_is_an_orphan(work: Work) -> None:
+    _, token, [link] = await request(work.sharing)
+    with faults(work.sharing, 4, before=True), pytest.raises(Unavailable):
+        await submit(work.sharing, token)
+    assert len(work.objects(link.secret_id)) == 1
+    work.sharing.clock.advance(400 * 86_400)
+    assert await work.worker().remove_orphans() >= 1
+    assert work.objects(link.secret_id) == []
