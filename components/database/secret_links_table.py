@@ -26,8 +26,9 @@ class SecretLinksTableArgs(StackArgs):
 
 
 class SecretLinksTable(Component):
-    """An on-demand DynamoDB table with one item for each secret, which contains its links. Its partition key is `id`. One
-    index lists the secrets of an owner, the other those that wait for background work. Both contain keys only.
+    """An on-demand DynamoDB table with one item for each secret, which contains its links, and one for each request for a secret.
+    Its partition key is `id`. One index lists the items of an owner, the other those that wait for background work. Both contain
+    keys only.
 
     DynamoDB deletes an item some days after `delete_at`, in seconds since 1970 (DynamoDB Developer Guide, "Using time to live
     (TTL)"). TTL removes the records of purged secrets and old counters. It does not decide whether a link can be opened: the

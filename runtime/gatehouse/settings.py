@@ -293,7 +293,8 @@ class Settings(SharingSettings, ConnectionSettings):
     """Maximum size of request bodies of the management API and the verify endpoints, in bytes. Bodies to Cores are streamed
     without a limit."""
     sharing_file_max_bytes: Annotated[int, Field(ge=0, le=FILES_BYTES_MAX)] = 10_485_760
-    """Maximum size of the files of a secret in total, in bytes, up to 500 MiB. 0 allows text only."""
+    """Maximum size of the files of a secret in total, in bytes, up to 500 MiB. 0 allows text only. A secret that is
+    submitted to a request has at most 10 MiB of files."""
     key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
     """Number of key records that a worker caches. The least recently used are evicted."""
 

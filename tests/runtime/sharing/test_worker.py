@@ -309,7 +309,7 @@ async def test_submission_is_audited_notified_and_purged(work: Work) -> None:
     notifications = NotificationRepository(work.pool)
     while await notifications.follow(now=work.sharing.clock.now(), topic=True):
         pass
-    created, token, [link] = await request(work.sharing, submissions=2)
+    created, token, [link, _] = await request(work.sharing, submissions=2)
     await submit(work.sharing, token)
     with pytest.raises(LinkNotFound):
         await submit(work.sharing, SubmissionToken(token.path, "A" * 43))

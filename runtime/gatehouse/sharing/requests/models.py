@@ -8,8 +8,9 @@ import msgspec
 
 SUBMISSIONS_MAX = 100
 PURPOSE_CHARS_MAX = 500
-#: Files in the JSON body of a submission, in total. Forms can contain files up to the limit of the deployment.
-JSON_FILES_BYTES_MAX = 1024 * 1024
+#: Files of a submission in total, within the limit of the deployment. They are kept in memory until the submission is stored,
+#: because its content is encrypted again if another submission takes its place.
+SUBMISSION_FILES_BYTES_MAX = 10 * 1024 * 1024
 
 
 class RequestState(StrEnum):

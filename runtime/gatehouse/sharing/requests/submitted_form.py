@@ -30,12 +30,24 @@ class InvalidContent(BadRequest):
         self.text = text
 
 
+@dataclass(frozen=True, slots=True)
+class ReceivedFile:
+    """A file in memory. Its representation contains no content."""
+
+    content: bytes
+    name: str
+    media_type: str
+
+    def __repr__(self) -> str:
+        return "ReceivedFile(...)"
+
+
 @dataclass(slots=True)
 class SubmittedForm:
     """Fields and files of a form. Its representation contains no content."""
 
     fields: dict[str, str] = field(default_factory=dict)
-    files: list[NewItem] = field(default_factory=list)
+    files: list[ReceivedFile] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return "SubmittedForm(...)"
@@ -46,7 +58,7 @@ class SubmittedForm:
         return content_items(self.fields.get("text", ""), self.files)
 
 
-def content_items(text: str, files: list[NewItem]) -> list[NewItem]:
+def content_items(text: str, files: list[ReceivedFile]) -> list[NewItem]:
     """Raises InvalidContent for content that is missing, a text that is too long and files with the same name."""
     if not text and not files:
         raise InvalidContent("content_missing", "body", "has no content", "send a text or a file")
@@ -54,7 +66,8 @@ def content_items(text: str, files: list[NewItem]) -> list[NewItem]:
         raise text_too_long()
     if len({file.name for file in files}) < len(files):
         raise InvalidContent("same_file_name", "body.files", "contains two files with the same name", "rename a file")
-    return [NewItem(text.encode()), *files] if text else files
+    items = [NewItem.of(file.content, file.name, file.media_type) for file in files]
+    return [NewItem.of(text.encode()), *items] if text else items
 
 
 async def read_form(
@@ -109,7 +122,7 @@ async def _field(reader: MultipartReader, name: str) -> str:
         raise text_too_long() if name == "text" else BadRequest("A field of the form is too long.") from None
 
 
-async def _file(reader: MultipartReader, part: Part, bytes_left: int, files_bytes_max: int) -> NewItem | None:
+async def _file(reader: MultipartReader, part: Part, bytes_left: int, files_bytes_max: int) -> ReceivedFile | None:
     """A file; None for the empty part that a browser sends if no file is chosen."""
     if part.name != FILE_FIELD:
         raise BadRequest("The form contains a file in an unknown field.")
@@ -123,7 +136,7 @@ async def _file(reader: MultipartReader, part: Part, bytes_left: int, files_byte
     if not name or len(name) > FILE_NAME_CHARS_MAX or file_name_problem(name):
         fix = f"send 1 to {FILE_NAME_CHARS_MAX} printable characters without a directory"
         raise InvalidContent("invalid_file_name", "body.files", "contains a file name that is not allowed", fix)
-    return NewItem(content, name, part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) else OCTETS)
+    return ReceivedFile(content, name, part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) else OCTETS)
 
 
 def text_too_long() -> InvalidContent:

@@ -20,12 +20,12 @@ from gatehouse.http.validation import invalid, parse_json, validate
 from gatehouse.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.sharing.link_token import SubmissionToken, parse_submission
 from gatehouse.sharing.links import Client, LinkNotFound, claim_id_of
-from gatehouse.sharing.models import TEXT_BYTES_MAX
+from gatehouse.sharing.models import JSON_FILES_BYTES_MAX, TEXT_BYTES_MAX
 from gatehouse.sharing.pages import Pages
-from gatehouse.sharing.requests.models import JSON_FILES_BYTES_MAX
+from gatehouse.sharing.requests.models import SUBMISSION_FILES_BYTES_MAX
 from gatehouse.sharing.requests.submission_schemas import SubmitSecret, SubmittedSecret
 from gatehouse.sharing.requests.submissions import SubmissionService
-from gatehouse.sharing.requests.submitted_form import InvalidContent, SubmittedForm, content_items, discard, read_form
+from gatehouse.sharing.requests.submitted_form import InvalidContent, ReceivedFile, SubmittedForm, content_items, discard, read_form
 from gatehouse.sharing.service import NewItem
 from gatehouse.sharing.texts import language
 
@@ -38,7 +38,7 @@ _PARALLEL = 4
 class Submitters:
     """submissions: None if secret sharing is not configured: then every request is unknown.
 
-    files_bytes_max: maximum size of the files of a submission in total.
+    files_bytes_max: maximum size of the files of a secret in total.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Submitters:
         self._submissions = submissions
         self._addresses = addresses
         self._forms = forms
-        self._files_bytes_max = files_bytes_max
+        self._files_bytes_max = min(files_bytes_max, SUBMISSION_FILES_BYTES_MAX)
         self._slots = asyncio.Semaphore(_PARALLEL)
 
     async def page(self, request: Request) -> Response:
@@ -150,15 +150,17 @@ def _submission_id(fields: dict[str, str], token: SubmissionToken) -> str:
     return claim_id_of(fields.get("submission", ""), token.path)
 
 
-def _files(body: SubmitSecret) -> list[NewItem]:
-    files = []
+def _files(body: SubmitSecret) -> list[ReceivedFile]:
+    files: list[ReceivedFile] = []
     for index, file in enumerate(body.files):
+        location = f"body.files[{index}].content_base64"
+        if file.content_base64 is None:
+            raise invalid(location, "is missing", "send base64, or multipart/form-data with the fields link, text and file")
         try:
-            content = base64.b64decode(file.content_base64, validate=True)
+            content = base64.b64decode(file.content_base64 or "", validate=True)
         except ValueError:
-            location = f"body.files[{index}].content_base64"
             raise invalid(location, "is not base64", "send standard base64 (RFC 4648, section 4) with padding") from None
-        files.append(NewItem(content, file.name, file.media_type))
+        files.append(ReceivedFile(content, file.name, file.media_type))
     if sum(len(file.content) for file in files) > JSON_FILES_BYTES_MAX:
         message = f"are larger than {JSON_FILES_BYTES_MAX} bytes in total"
         raise invalid("body.files", message, "send multipart/form-data with the fields link, text and file")
