@@ -27,7 +27,7 @@ TABLE_ACTIONS: Mapping[str, str] = {
 }
 OBJECT_ACTIONS: Mapping[str, str] = {
     CREATE: "s3:PutObject AbortMultipartUpload DeleteObjectVersion",
-    OPEN: "s3:GetObjectVersion PutObject",
+    OPEN: "s3:GetObjectVersion PutObject AbortMultipartUpload",
 }
 BUCKET_ACTIONS = "s3:ListBucketVersions ListBucketMultipartUploads"
 

@@ -71,6 +71,7 @@ def test_function_role_has_exactly_the_expected_actions() -> None:
         "dynamodb:UpdateItem": [NAMES.table_arn("tokens")],
         "s3:GetObjectVersion": [f"{NAMES.bucket_arn('secrets')}/secrets/*"],
         "s3:PutObject": [f"{NAMES.bucket_arn('secrets')}/secrets/*"],
+        "s3:AbortMultipartUpload": [f"{NAMES.bucket_arn('secrets')}/secrets/*"],
         "logs:CreateLogStream": [f"{NAMES.log_group_arn('/gatehouse/staging/sharing')}:*"],
         "logs:PutLogEvents": [f"{NAMES.log_group_arn('/gatehouse/staging/sharing')}:*"],
         "xray:PutTraceSegments": ["*"],
@@ -137,7 +138,12 @@ OPEN = {
     ("s3:GetObjectVersion", OBJECT),
     ("kms:Decrypt", "sharing"),
 }
-RECEIVE = {("dynamodb:PutItem", TABLE), ("s3:PutObject", OBJECT), ("kms:GenerateDataKey", "sharing")}
+RECEIVE = {
+    ("dynamodb:PutItem", TABLE),
+    ("s3:PutObject", OBJECT),
+    ("s3:AbortMultipartUpload", OBJECT),
+    ("kms:GenerateDataKey", "sharing"),
+}
 NOBODY = {
     *((f"dynamodb:{action}", TABLE) for action in ("Scan", "Query", "DeleteItem", "BatchWriteItem", "PartiQLSelect")),
     *((f"s3:{action}", OBJECT) for action in ("GetObject", "DeleteObject", "PutObjectRetention", "PutObjectLegalHold")),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -79,6 +80,10 @@ class MultipartUpload:
         reply = await call(self._client.complete_multipart_upload, "S3", **self._upload, MultipartUpload={"Parts": self._parts})
         return str(reply.get("VersionId", ""))
 
+    async def abort(self) -> None:
+        """Delete the parts."""
+        await call(self._client.abort_multipart_upload, "S3", **self._upload)
+
 
 class ContentStore:
     """Objects of secrets. Methods raise Unavailable."""
@@ -99,15 +104,21 @@ class ContentStore:
     async def write(self, key: str, chunks: AsyncIterable[bytes]) -> str:
         """Write an object and return its version id. An object of more than one part is written with a multipart upload."""
         buffer, upload = bytearray(), None
-        async for chunk in chunks:
-            buffer += chunk
-            while len(buffer) > PART_BYTES:
-                upload = upload or await self._begin(key)
-                await upload.add(bytes(buffer[:PART_BYTES]))
-                del buffer[:PART_BYTES]
-        if upload is not None:
-            await upload.add(bytes(buffer))
-            return await upload.complete()
+        try:
+            async for chunk in chunks:
+                buffer += chunk
+                while len(buffer) > PART_BYTES:
+                    upload = upload or await self._begin(key)
+                    await upload.add(bytes(buffer[:PART_BYTES]))
+                    del buffer[:PART_BYTES]
+            if upload is not None:
+                await upload.add(bytes(buffer))
+                return await upload.complete()
+        except BaseException:
+            if upload is not None:
+                with suppress(Unavailable):
+                    await upload.abort()
+            raise
         reply = await call(self._client.put_object, "S3", **self._object(key), Body=bytes(buffer), ChecksumAlgorithm=_CHECKSUM)
         return str(reply.get("VersionId", ""))
 
@@ -135,6 +146,12 @@ class ContentStore:
                 secret_id = entry["Key"].removeprefix(PREFIX).partition("/")[0]
                 newest[secret_id] = max(newest.get(secret_id, 0.0), entry["LastModified"].timestamp())
         return [secret_id for secret_id, written_at in newest.items() if written_at < older_than]
+
+    async def delete(self, items: Sequence[ContentItem]) -> None:
+        """Delete the object versions of these items."""
+        if items:
+            objects = [{"Key": item.key, "VersionId": item.object_version} for item in items]
+            await call(self._client.delete_objects, "S3", Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
 
     async def delete_all(self, prefix: str) -> list[tuple[str, str]]:
         """Delete every version and delete marker under a prefix. Returns key and version id of each."""

@@ -287,8 +287,9 @@ class SecretService:
                 stored.append(ContentItem(key, await content.write(key, ciphertext.chunks()), ciphertext.size))
                 entries.append(ManifestItem(item.name, item.media_type))
         except BaseException:
+            # Only its own objects: another request can have stored a version with the same number.
             with suppress(Unavailable):
-                await content.delete_all(content.prefix(secret_id, number))
+                await content.delete(stored)
             raise
         manifest = msgspec.json.encode(entries)
         version = Version(

@@ -162,6 +162,18 @@ async def test_id_of_another_secret_is_never_replaced(sharing: Sharing) -> None:
     assert await sharing.text(await sharing.open(owner_link)) == b"theirs"
 
 
+async def test_failed_submission_deletes_only_its_own_objects(sharing: Sharing) -> None:
+    secret, [owner_link] = await sharing.create(b"theirs")
+    stolen = LinkToken.create(secret.id, "abcdef", os.urandom)
+    _, token, _ = await request(sharing, retrieval_links=[retrieval_link(stolen)])
+    before = [key for key in sharing.object_versions() if secret.id in key]
+    with faults(sharing, 4, before=True) as fault, pytest.raises(Unavailable):
+        await submit(sharing, token, items=[NewItem.of(b"first"), NewItem.of(b"second", "a")])
+    assert fault.occurred
+    assert [key for key in sharing.object_versions() if secret.id in key] == before
+    assert await sharing.text(await sharing.open(owner_link)) == b"theirs"
+
+
 @pytest.mark.requirement("SS-04")
 async def test_stored_data_and_kms_cannot_open_a_submission(sharing: Sharing) -> None:
     canary = b"canary-" + os.urandom(8).hex().encode()

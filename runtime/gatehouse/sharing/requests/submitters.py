@@ -25,7 +25,14 @@ from gatehouse.sharing.pages import Pages
 from gatehouse.sharing.requests.models import SUBMISSION_FILES_BYTES_MAX
 from gatehouse.sharing.requests.submission_schemas import SubmitSecret, SubmittedSecret
 from gatehouse.sharing.requests.submissions import SubmissionService
-from gatehouse.sharing.requests.submitted_form import InvalidContent, ReceivedFile, SubmittedForm, content_items, discard, read_form
+from gatehouse.sharing.requests.submitted_form import (
+    InvalidContent,
+    ReceivedFile,
+    SubmittedForm,
+    content_items,
+    discard,
+    read_form,
+)
 from gatehouse.sharing.service import NewItem
 from gatehouse.sharing.texts import language
 
