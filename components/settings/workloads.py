@@ -192,7 +192,7 @@ class SharingSettings(Section):
     receives all requests."""
     previous_version_percent: Annotated[int, integer(0, 100, "percent of the requests")] = 90
     """Percentage of the requests that `previous_version` receives."""
-    file_max_bytes: Annotated[int | None, optional_integer(1, 104_857_600, "bytes")] = None
+    file_max_bytes: Annotated[int | None, optional_integer(1, 500 * 1024 * 1024, "bytes")] = None
     """Maximum size of the files of a secret in total, in bytes. Required with `serverless`, at most 4194304: Lambda limits a
     response to 6 MB, in base64. Empty: the default of GATEHOUSE_SHARING_FILE_MAX_BYTES (docs/settings-runtime.md)."""
     memory_mib: Annotated[int, integer(256, 3008, "MiB")] = 1024

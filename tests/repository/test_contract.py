@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from gatehouse.errors import SettingsError
-from gatehouse.settings import PREFIX, Settings, load
+from gatehouse.settings import FILES_BYTES_MAX, PREFIX, Settings, load
 
 from components.settings.loader import SettingsError as StackFileError
 from components.settings.loader import parse
@@ -20,6 +20,9 @@ AWS_VARIABLES = {"AWS_REGION"}
 
 def _names(section: str) -> set[str]:
     return {row["name"] for row in CONTRACT[section]} - AWS_VARIABLES
+
+
+ENVIRON = {"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": "postgresql://x@y/z"}
 
 
 def test_contract_declares_every_runtime_setting() -> None:
@@ -70,9 +73,15 @@ def test_services_have_their_own_ports() -> None:
 )
 def test_stack_file_and_runtime_accept_the_same_key_prefixes(prefix: str, accepted: bool) -> None:
     values = raw_settings("dev", {"key_prefix": prefix})
-    environ = {"GATEHOUSE_ENVIRONMENT": "dev", "GATEHOUSE_DATABASE_URL": "postgresql://x@y/z", "GATEHOUSE_KEY_PREFIX": prefix}
     assert _accepts(lambda: parse(values, "dev")) is accepted
-    assert _accepts(lambda: load(environ)) is accepted
+    assert _accepts(lambda: load({**ENVIRON, "GATEHOUSE_KEY_PREFIX": prefix})) is accepted
+
+
+@pytest.mark.parametrize(("size", "accepted"), [(FILES_BYTES_MAX, True), (FILES_BYTES_MAX + 1, False)])
+def test_stack_file_and_runtime_accept_the_same_sizes_of_files(size: int, accepted: bool) -> None:
+    values = raw_settings("dev", {"sharing": {"mode": "container", "file_max_bytes": size}})
+    assert _accepts(lambda: parse(values, "dev")) is accepted
+    assert _accepts(lambda: load({**ENVIRON, "GATEHOUSE_SHARING_FILE_MAX_BYTES": str(size)})) is accepted
 
 
 def _accepts(load_settings: Callable[[], object]) -> bool:
