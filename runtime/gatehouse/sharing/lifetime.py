@@ -15,7 +15,9 @@ Ttl = Annotated[
 ]
 ExpiresAt = Annotated[
     Timestamp | None,
-    Meta(description="Expiry of the links, an RFC 3339 timestamp, instead of `ttl_s`. At most 30 days ahead."),
+    Meta(
+        description=f"Expiry of the links, an RFC 3339 timestamp, instead of `ttl_s`. At most {TTL_S_MAX // 86_400} days ahead."
+    ),
 ]
 
 
@@ -31,5 +33,6 @@ def lifetime(ttl_s: int | None, expires_at: str | None, now: float) -> float:
         return float(ttl_s or TTL_S_DEFAULT)
     seconds = unix_seconds(expires_at) - now
     if not TTL_S_MIN <= seconds <= TTL_S_MAX:
-        raise invalid("body.expires_at", "is less than 5 minutes or more than 30 days ahead", "send a time between the two")
+        bounds = f"is less than {TTL_S_MIN // 60} minutes or more than {TTL_S_MAX // 86_400} days ahead"
+        raise invalid("body.expires_at", bounds, "send a time between the two")
     return seconds

@@ -26,10 +26,18 @@ PASSPHRASE_CHARS_MAX = 128
 RECEIPT_S = 30 * 86_400
 #: A second operator can confirm a revocation for this long.
 REVOCATION_REQUEST_S = 3600.0
-
 ID_CHARS = 22
 LINK_CHARS = 6
 BASE62 = frozenset(ALPHABET)
+
+
+def base64_chars(size: int) -> int:
+    return 4 * -(-size // 3)
+
+
+def json_bytes_max(files_bytes: int) -> int:
+    """Size of the largest content in JSON: files in base64, and text with up to 6 characters per byte (`\\u001f`)."""
+    return base64_chars(files_bytes) + 6 * TEXT_BYTES_MAX
 
 
 class SecretState(StrEnum):

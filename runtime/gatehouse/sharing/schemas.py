@@ -33,6 +33,7 @@ from gatehouse.sharing.models import (
     Link,
     LinkState,
     Secret,
+    base64_chars,
     shown_state,
 )
 
@@ -100,7 +101,7 @@ Text = Annotated[
     str, checked(_text_size, min_length=1, max_length=TEXT_BYTES_MAX, description="Content: a text of at most 64 KiB in UTF-8.")
 ]
 #: Of files and ciphertexts that are part of a JSON body.
-_BASE64_CHARS_MAX = 4 * -(-JSON_FILES_BYTES_MAX // 3)
+_BASE64_CHARS_MAX = base64_chars(JSON_FILES_BYTES_MAX)
 Base64 = Annotated[str, Meta(max_length=_BASE64_CHARS_MAX, extra_json_schema={"contentEncoding": "base64"})]
 Ciphertext = Annotated[
     Base64,

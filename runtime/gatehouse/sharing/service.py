@@ -21,7 +21,6 @@ from gatehouse.sharing.models import (
     JSON_FILES_BYTES_MAX,
     LINK_CHARS,
     REVOCATION_REQUEST_S,
-    TEXT_BYTES_MAX,
     TTL_S_DEFAULT,
     TTL_S_MAX,
     TTL_S_MIN,
@@ -37,6 +36,7 @@ from gatehouse.sharing.models import (
     SecretState,
     SharingEvent,
     Version,
+    json_bytes_max,
 )
 from gatehouse.sharing.repository import ConditionFailed
 from gatehouse.sharing.requests.service import RequestService
@@ -318,7 +318,7 @@ class SecretService:
 
     def _check_expiry(self, expires_at: float, secret: Secret, now: float) -> None:
         if not now + TTL_S_MIN <= expires_at <= secret.expires_at_max:
-            message = "is less than 5 minutes in the future or later than `expires_at_max` of the secret"
+            message = f"is less than {TTL_S_MIN // 60} minutes in the future or later than `expires_at_max` of the secret"
             raise invalid("body.expires_at", message, "send a time between the two")
 
     def _with_uses(self, link: Link, uses: int) -> Link:
@@ -384,8 +384,8 @@ class SecretSharing:
 
     @property
     def content_max_bytes(self) -> int:
-        """Size of the largest content in JSON: files in base64, and text with up to 6 characters per byte (`\\u001f`)."""
-        return 4 * -(-self.json_files_max_bytes // 3) + 6 * TEXT_BYTES_MAX
+        """Size of the largest content in JSON."""
+        return json_bytes_max(self.json_files_max_bytes)
 
     async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> str:
         """Share a text with one link that can be opened once within three days. Returns the link. Raises RateLimited."""

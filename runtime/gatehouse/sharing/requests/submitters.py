@@ -20,7 +20,7 @@ from gatehouse.http.validation import invalid, parse_json, validate
 from gatehouse.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.sharing.link_token import SubmissionToken, parse_submission
 from gatehouse.sharing.links import Client, LinkNotFound, claim_id_of
-from gatehouse.sharing.models import JSON_FILES_BYTES_MAX, TEXT_BYTES_MAX
+from gatehouse.sharing.models import JSON_FILES_BYTES_MAX, json_bytes_max
 from gatehouse.sharing.pages import Pages
 from gatehouse.sharing.requests.models import SUBMISSION_FILES_BYTES_MAX
 from gatehouse.sharing.requests.submission_schemas import SubmitSecret, SubmittedSecret
@@ -37,7 +37,7 @@ from gatehouse.sharing.service import NewItem
 from gatehouse.sharing.texts import language
 
 #: Files in base64, text with up to 6 characters per byte (`\\u001f`), and the other fields.
-JSON_BYTES_MAX = 4 * -(-JSON_FILES_BYTES_MAX // 3) + 6 * TEXT_BYTES_MAX + 8192
+JSON_BYTES_MAX = json_bytes_max(JSON_FILES_BYTES_MAX) + 8192
 #: Submissions whose content a process keeps in memory at the same time. Others wait.
 _PARALLEL = 4
 
