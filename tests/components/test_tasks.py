@@ -12,7 +12,7 @@ from components.naming import Naming
 from components.settings.data import ProtectionSettings
 from components.settings.workloads import TaskSize
 from tests.components.program import ROOT, run
-from tests.components.settings.stack_settings import STACKS
+from tests.components.settings.stack_settings import STACKS, raw_settings
 
 RAW = tomllib.loads(PATH.read_text(encoding="utf-8"))
 PROCESSES = tuple(RAW["process"])
@@ -29,7 +29,19 @@ def definition(stack: str, process: str) -> dict[str, Any]:
 def test_task_has_exactly_the_variables_of_its_process(stack: str, process: str) -> None:
     variables = [entry["name"] for entry in definition(stack, process)["environment"]]
     functions = run(stack).exports["functions"]
-    assert variables == [v["name"] for v in RAW["variable"] if process in v["processes"] and v.get("service") not in functions]
+    required = [v["name"] for v in RAW["variable"] if process in v["processes"] and v.get("service") not in functions]
+    optional = [v["name"] for v in RAW["optional"] if process in v["processes"] and _is_set(stack, v.get("setting", ""))]
+    assert variables == [*required, *optional]
+
+
+def _is_set(stack: str, setting: str) -> bool:
+    """True if the stack file contains a setting, such as `sharing.file_max_bytes`. Variables of `image` are part of the image."""
+    if setting == "image":
+        return False
+    value: Any = raw_settings(stack)
+    for name in setting.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value is not None
 
 
 @pytest.mark.requirement("ECS-06")

@@ -11,14 +11,17 @@ STACK = Stack(fake_engine.STACK, ACCOUNT, "eu-west-1", NEW)
 PACKS = ("--policy-pack", "policies/security")
 
 
-def test_first_step_excludes_services_and_their_task_definitions() -> None:
+def test_first_step_excludes_services_their_task_definitions_and_their_dns_records() -> None:
     command = command_line("deploy", STACK, yes=True, without_services=True)
-    types = {urn.split("::")[2].rpartition("$")[2] for urn in fake_engine.excluded(command)}
+    excluded = fake_engine.excluded(command)
+    types = {urn.split("::")[2].rpartition("$")[2] for urn in excluded}
+    assert {urn.rpartition("::")[2] for urn in excluded if ":route53/record:" in urn} == {"gateway", "console", "sharing"}
     assert {type for type in types if type.startswith("aws:")} == {
         "aws:ecs/taskDefinition:TaskDefinition",
         "aws:ecs/service:Service",
         "aws:appautoscaling/target:Target",
         "aws:appautoscaling/policy:Policy",
+        "aws:route53/record:Record",
     }
 
 
