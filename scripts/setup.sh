@@ -45,6 +45,7 @@ fi
 
 printf '%s\n' "setup: syncing .venv from uv.lock ($("$python" --version 2>&1))"
 [ -x .venv/bin/python ] && ! .venv/bin/python -c '' 2>/dev/null && rm -rf .venv
-UV_PYTHON_DOWNLOADS=never "$uv" sync --locked --quiet --python "$("$python" -c 'import sys; print(sys.executable)')" ||
+# Where Python writes no bytecode, every process would compile the AWS SDK again: 3 s for a run of the program.
+UV_PYTHON_DOWNLOADS=never "$uv" sync --locked --quiet ${PYTHONDONTWRITEBYTECODE:+--compile-bytecode} --python "$("$python" -c 'import sys; print(sys.executable)')" ||
     fail "'uv sync --locked' failed, see above. After a change of pyproject.toml run: $uv lock"
 printf '%s' "$fingerprint" >"$stamp"

@@ -75,7 +75,10 @@ class UpstreamClients:
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def close(self) -> None:
+        """Closes all clients at once, also those whose read timeout has not passed. Their requests are canceled."""
         clients, self._pinned = list(self._pinned.values()), {}
+        for task in self._closing:
+            task.cancel()
         await asyncio.gather(*(pinned.client.close() for pinned in clients), *self._closing, return_exceptions=True)
 
     @asynccontextmanager

@@ -328,7 +328,8 @@ def gateway_process(
     port, log = free_port(), tmp_path_factory.mktemp("gateway") / "gateway.log"
     child = start_gateway(gateway_environment(database.app_url, redis_url, port), log)
     yield port, child.pid, log, database.app_url
-    child.stop()
+    status = child.stop()
+    assert status == 0, f"the gateway did not stop after SIGTERM: status {status}"
 
 
 @pytest.fixture
