@@ -1,6 +1,23 @@
-"""Hypothesis profile of all tests: no deadlines, so that slow machines do not fail tests."""
+"""Settings of all tests: Hypothesis without deadlines, and how pytest-xdist distributes the files among its workers."""
 
+import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 settings.register_profile("gatehouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gatehouse")
+
+_ONE_ENVIRONMENT = ("test_guides.py", "test_probe.py", "test_quick_start.py", "test_secret_sharing.py")
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type annotations
+    """The tests of a file run in one worker, and the journeys that use the same local environment too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "local environment" if file.startswith("tests/journeys/") and file.endswith(_ONE_ENVIRONMENT) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return Scheduling(config, log)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from starlette.applications import Starlette
@@ -154,10 +155,12 @@ async def _page(request: Request) -> Response:
 
 
 def _openapi(features_off: frozenset[str]) -> Callable[[Request], Awaitable[Response]]:
-    body = json.dumps(document(features_off), ensure_ascii=False).encode()
+    @cache
+    def body() -> bytes:
+        return json.dumps(document(features_off), ensure_ascii=False).encode()
 
     async def respond(request: Request) -> Response:
-        return Response(body, media_type="application/json", headers={"Cache-Control": "public, max-age=300"})
+        return Response(body(), media_type="application/json", headers={"Cache-Control": "public, max-age=300"})
 
     return respond
 

@@ -6,7 +6,6 @@ import signal
 import stat
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -100,22 +99,3 @@ def test_detach_reports_the_error_of_up(tmp_path: Path) -> None:
     result = sandbox(tmp_path, "up", "--env", "nope", "--detach")
     assert result.returncode == 2
     assert "error: There is no stack 'nope'" in result.stdout
-
-
-def test_up_serves_every_service_until_down(tmp_path: Path) -> None:
-    result = sandbox(tmp_path, "up", "--env", "dev", "--detach")
-    try:
-        assert result.returncode == 0, result.stdout + result.stderr
-        state = json.loads((tmp_path / "up.json").read_text())
-        assert stat.S_IMODE((tmp_path / "up.json").stat().st_mode) == 0o600
-        for service in ("gateway", "console", "sharing"):
-            with urllib.request.urlopen(f"{state[service]}/readyz", timeout=10) as response:  # noqa: S310
-                assert response.status == 200
-        running = RunStateFile(tmp_path).read()
-        assert running is not None
-    finally:
-        stopped = sandbox(tmp_path, "down")
-    assert stopped.stdout == "Gatehouse (stack dev) is stopped.\n"
-    assert [child.name for child in (running.owner, *running.children) if child.alive()] == []
-    assert not (tmp_path / "up.json").exists()
-    assert json.loads((tmp_path / "permissions.json").read_text())["denied"] == []

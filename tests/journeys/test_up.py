@@ -1,0 +1,99 @@
+"""One `up`, the use of its services under IAM enforcement, and `down`: no call is denied and nothing is left running.
+
+Unused permissions have a reason in tests/permissions.toml.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox.local.run_state import RunStateFile
+from tests.journeys.conftest import Running, running_from, sandbox
+from tools.docs.iam_documents import reasons
+
+STACK = "dev"
+PREFIX = f"gatehouse-{STACK}-"
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """What was seen during and after a run.
+
+    mode: permissions of up.json. readiness: status of /readyz by service. stopped: output of `down`.
+    left: processes that still run. files: names of the files that are left.
+    roles: used and unused actions by role. denied: calls that IAM denied.
+    """
+
+    mode: int
+    readiness: dict[str, int]
+    stopped: str
+    left: list[str]
+    files: list[str]
+    roles: dict[str, dict[str, Any]]
+    denied: list[str]
+
+
+def use_permissions(running: Running) -> None:
+    """Use the permissions of each role. A new permission needs a step here or a reason in tests/permissions.toml."""
+    key_id, token = running.key()
+    assert running.open(token).status_code == 200
+    assert running.manage("POST", f"/v1/keys/{key_id}/revoke", {}).status_code == 200
+    secret_id, link = running.share("correct horse")
+    assert running.manage("GET", "/v1/secrets").json()["secrets"][0]["id"] == secret_id
+    claim = running.open_link(link).json()["claim"]
+    assert running.open_link(link, "acknowledge", claim=claim).status_code == 204
+    assert running.purged(secret_id)["state"] == "purged"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    home: Path = tmp_path_factory.mktemp("home")
+    started = sandbox(home, "up", "--env", STACK, "--detach")
+    try:
+        assert started.returncode == 0, started.stdout[-4000:] + started.stderr[-4000:]
+        mode = stat.S_IMODE((home / "up.json").stat().st_mode)
+        running = running_from(home)
+        urls = {"gateway": running.gateway, "console": running.console, "sharing": running.sharing}
+        readiness = {service: httpx.get(f"{url}/readyz", timeout=10).status_code for service, url in urls.items()}
+        use_permissions(running)
+        state = RunStateFile(home).read()
+        assert state is not None
+    finally:
+        stopped = sandbox(home, "down")
+    assert stopped.returncode == 0, stopped.stderr
+    left = [child.name for child in (state.owner, *state.children) if child.alive()]
+    permissions = json.loads((home / "permissions.json").read_text())
+    files = [file.name for file in home.iterdir()]
+    return FinishedRun(mode, readiness, stopped.stdout, left, files, permissions["roles"], permissions["denied"])
+
+
+def test_up_serves_every_service_until_down(finished: FinishedRun) -> None:
+    assert finished.mode == 0o600
+    assert finished.readiness == {"gateway": 200, "console": 200, "sharing": 200}
+    assert finished.stopped == f"Gatehouse (stack {STACK}) is stopped.\n"
+    assert finished.left == []
+    assert "up.json" not in finished.files
+
+
+@pytest.mark.requirement("CG-18", "ECS-01")
+def test_no_call_is_denied(finished: FinishedRun) -> None:
+    assert finished.denied == []
+    assert any(row["used"] for row in finished.roles.values())
+
+
+@pytest.mark.requirement("CG-18")
+def test_unused_permissions_have_a_reason(finished: FinishedRun) -> None:
+    unused = {(role.removeprefix(PREFIX), action) for role, row in finished.roles.items() for action in row["unused"]}
+    assert unused - set(reasons()) == set(), "use the permission, remove it, or add a reason to tests/permissions.toml"
+
+
+def test_used_permissions_have_no_reason(finished: FinishedRun) -> None:
+    used = {(role.removeprefix(PREFIX), action) for role, row in finished.roles.items() for action in row["used"]}
+    assert used & set(reasons()) == set(), "remove the reason from tests/permissions.toml"
