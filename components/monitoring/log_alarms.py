@@ -151,8 +151,9 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
     """Yield filters over the log of the sharing service, by error code."""
     yield LogFilter(
         DENIED_LINKS,
-        "The sharing service denies an unusual number of links: guessing, or a client that retries links that have ended.",
-        '{ ($.service = "sharing") && ($.code = "link_not_found") }',
+        "The sharing service denies an unusual number of links or submission links: guessing, or a client that retries links "
+        "that have ended.",
+        '{ ($.service = "sharing") && (($.code = "link_not_found") || ($.code = "too_many_denied")) }',
         threshold=denied_max,
     )
     yield LogFilter(

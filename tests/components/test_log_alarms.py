@@ -11,7 +11,8 @@ import pytest
 from gatehouse.background import PeriodicJob
 from gatehouse.errors import GatehouseError, Unavailable
 from gatehouse.observability import Observer, Stream
-from gatehouse.sharing.links import LinkNotFound, PassphraseRequired, TooManyAttempts
+from gatehouse.sharing.denials import LinkNotFound, TooManyDenied
+from gatehouse.sharing.links import PassphraseRequired, TooManyAttempts
 from gatehouse.sharing.worker import REPORT_EVENT
 from gatehouse.verification.models import Code
 
@@ -143,6 +144,7 @@ def request(error: type[GatehouseError] | None) -> Callable[[Observer], None]:
     ("error", "alarms"),
     [
         (LinkNotFound, {"links-denied"}),
+        (TooManyDenied, {"links-denied"}),
         (TooManyAttempts, {"links-locked"}),
         (PassphraseRequired, set()),
         (Unavailable, set()),

@@ -22,12 +22,12 @@ from gatehouse.http.validation import decode_body, invalid
 from gatehouse.observability import Observer
 from gatehouse.settings import Settings, SharingSettings
 from gatehouse.sharing.backend import Backend
+from gatehouse.sharing.denials import LinkNotFound, TooManyDenied
 from gatehouse.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.sharing.link_schemas import OpenedItemView, OpenedSecret, OpenLink, link_preview
 from gatehouse.sharing.link_token import LinkToken, parse
 from gatehouse.sharing.links import (
     Client,
-    LinkNotFound,
     LinkService,
     Opened,
     OpenedItem,
@@ -351,6 +351,8 @@ def _page_name(exc: GatehouseError) -> str:
         return "cross_site"
     if isinstance(exc, NotFound):
         return "not_found"
+    if isinstance(exc, TooManyDenied):
+        return "too_many_denied"
     if isinstance(exc, Unavailable):
         return "unavailable"
     return "bad_form"

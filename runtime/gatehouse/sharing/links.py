@@ -12,12 +12,13 @@ import msgspec
 
 from gatehouse.audit.models import AuditAction, Outcome
 from gatehouse.aws import AWS_ERRORS, error_detail
-from gatehouse.errors import Forbidden, NotFound, TooManyRequests, Unavailable
+from gatehouse.errors import Forbidden, GatehouseError, TooManyRequests, Unavailable
 from gatehouse.http.asgi import RequestId
 from gatehouse.http.client_address import network_of
 from gatehouse.identity.models import Actor
 from gatehouse.sharing import encryption
 from gatehouse.sharing.backend import Backend
+from gatehouse.sharing.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
 from gatehouse.sharing.link_token import LinkToken, parse_path
 from gatehouse.sharing.models import ContentItem, Link, LinkState, ManifestItem, Secret, SecretState, SharingEvent, is_expired
 from gatehouse.sharing.repository import ConditionFailed
@@ -26,17 +27,9 @@ from gatehouse.sharing.repository import ConditionFailed
 CLAIM_S = 600.0
 NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20
-ATTEMPT_WINDOW_S = 600.0
-DENIED_EVENTS_MAX = 20
 _RETRIES = 5
 _ARGON2_PARALLEL = 2
 _NO_VERIFIER = bytes(32)
-
-
-class LinkNotFound(NotFound):
-    """Unknown, expired, revoked and used links are not distinguished."""
-
-    code, title = "link_not_found", "This link does not exist, was used, or has expired"
 
 
 class PassphraseRequired(Forbidden):
@@ -104,6 +97,7 @@ class LinkService:
         self._repository = backend.repository
         self._table = backend.table
         self._clock = backend.clock
+        self._denials = Denials(backend.table, backend.clock)
         self._argon2 = asyncio.Semaphore(_ARGON2_PARALLEL)
 
     async def find(self, path: str) -> tuple[Secret, Link]:
@@ -119,33 +113,31 @@ class LinkService:
         return secret, link
 
     async def look_up(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
-        """The secret and the link, for a client that has the complete link. Takes no use. Raises LinkNotFound."""
+        """The secret and the link, for a client that has the complete link. Takes no use. Raises LinkNotFound, TooManyDenied."""
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link):
-            await self._record_denied(secret, link, client, "ended")
-            raise LinkNotFound
+            raise await self._denied(token, client, "ended")
         await self._mark_opened(secret, link, client)
         return secret, link
 
     async def open(self, token: LinkToken, passphrase: str, claim_id: str, client: Client) -> Opened:
         """Take one use of a link and return its content. A repeated claim returns the same content without another use.
 
-        Raises LinkNotFound, PassphraseRequired, WrongPassphrase, TooManyAttempts.
+        Raises LinkNotFound, TooManyDenied, PassphraseRequired, WrongPassphrase, TooManyAttempts.
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
-            await self._record_denied(secret, link, client, "ended")
-            raise LinkNotFound
+            raise await self._denied(token, client, "ended")
         keys = await self._link_keys(secret, link, token, passphrase, client)
         await self._mark_opened(secret, link, client)
-        secret = await self._claim(secret, link, claim_id, client)
+        secret = await self._claim(secret, link, claim_id, token, client)
         return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
 
     async def acknowledge(self, token: LinkToken, claim_id: str, client: Client) -> None:
-        """Record that the content of a claim was received. Idempotent. Raises LinkNotFound."""
+        """Record that the content of a claim was received. Idempotent. Raises LinkNotFound, TooManyDenied."""
         secret, link = await self._possessed(token, client)
         if claim_id not in link.claims:
-            raise LinkNotFound
+            raise await self._denied(token, client, "unknown claim")
         event = self._event(secret, link, client, AuditAction.LINK_ACKNOWLEDGE, {"claim": claim_id})
         try:
             await self._repository.acknowledge(secret, link.id, claim_id, event, erase=_is_finished(link, claim_id))
@@ -169,11 +161,8 @@ class LinkService:
         secret = await self._repository.get(token.secret_id)
         link = None if secret is None else secret.links.get(token.link_id)
         correct = encryption.matches(token.secret, token.path, link.verifier if link is not None else _NO_VERIFIER)
-        if secret is None or link is None:
-            raise LinkNotFound
-        if not correct:
-            await self._record_denied(secret, link, client, "wrong link secret")
-            raise LinkNotFound
+        if secret is None or link is None or not correct:
+            raise await self._denied(token, client, "wrong link secret")
         return secret, link
 
     def _is_open(self, secret: Secret, link: Link) -> bool:
@@ -236,8 +225,8 @@ class LinkService:
             except ConditionFailed:
                 return
 
-    async def _claim(self, secret: Secret, link: Link, claim_id: str, client: Client) -> Secret:
-        """The secret after the use was recorded. Raises LinkNotFound if no use is left."""
+    async def _claim(self, secret: Secret, link: Link, claim_id: str, token: LinkToken, client: Client) -> Secret:
+        """The secret after the use was recorded. Raises LinkNotFound or TooManyDenied if no use is left."""
         event = self._event(secret, link, client, AuditAction.LINK_CLAIM, {"claim": claim_id})
         for _ in range(_RETRIES):
             try:
@@ -251,8 +240,7 @@ class LinkService:
             if current.current.number == secret.current.number or not self._is_open(current, current.links[link.id]):
                 break
             secret = current  # the owner replaced the content in the meantime
-        await self._record_denied(secret, link, client, "ended")
-        raise LinkNotFound
+        raise await self._denied(token, client, "ended")
 
     async def _decrypt(self, secret: Secret, link: Link, claim_id: str, keys: encryption.LinkKeys) -> Opened:
         version = secret.current
@@ -272,14 +260,13 @@ class LinkService:
         )
         return Opened(secret, link, claim_id, content_key, items)
 
-    async def _record_denied(self, secret: Secret, link: Link, client: Client, reason: str) -> None:
-        """Record a denied attempt, at most 20 per link in 10 minutes. The event is stored with the secret."""
-        counter = f"denied:{secret.id}{link.id}"
-        now = self._clock.now()
-        wait = await self._table.take_attempt(counter, limit=DENIED_EVENTS_MAX, window_s=ATTEMPT_WINDOW_S, now=now)
-        if wait is None:
-            event = self._event(secret, link, client, AuditAction.LINK_DENIED, {"reason": reason}, outcome="denied")
-            await self._repository.record(secret, event)
+    async def _denied(self, token: LinkToken, client: Client, reason: str) -> GatehouseError:
+        """The error of a denied attempt. Its event is stored with the secret, if the link exists."""
+        denial = await self._denials.count(token.path, client.network)
+        if denial.recorded:
+            event = self._event_of(token.secret_id, token.link_id, client, AuditAction.LINK_DENIED, {"reason": reason}, "denied")
+            await self._repository.record(token.secret_id, token.link_id, event)
+        return denial.error()
 
     def _event(
         self,
@@ -291,8 +278,19 @@ class LinkService:
         *,
         outcome: Outcome = "success",
     ) -> SharingEvent:
-        actor = Actor(type="recipient", id=link.id, request_id=client.request_id, source_address=client.address)
-        return self._backend.event(actor, action, secret.id, details, link=link.id, outcome=outcome)
+        return self._event_of(secret.id, link.id, client, action, details, outcome)
+
+    def _event_of(
+        self,
+        secret_id: str,
+        link_id: str,
+        client: Client,
+        action: AuditAction,
+        details: dict[str, str | int] | None,
+        outcome: Outcome,
+    ) -> SharingEvent:
+        actor = Actor(type="recipient", id=link_id, request_id=client.request_id, source_address=client.address)
+        return self._backend.event(actor, action, secret_id, details, link=link_id, outcome=outcome)
 
 
 def _is_finished(link: Link, claim_id: str) -> bool:

@@ -7,6 +7,7 @@ decision depends on an index or on DynamoDB's TTL: items are denied by the clock
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -194,9 +195,11 @@ class SecretRepository:
             before.id, sets=sets, condition=" AND ".join(conditions), names=names, values=values, event=event
         )
 
-    async def record(self, secret: Secret, event: SharingEvent) -> None:
-        """Store an event that changes nothing else."""
-        await self._update(secret.id, sets=(), condition="attribute_exists(links)", names={}, values={}, event=event)
+    async def record(self, secret_id: str, link_id: str, event: SharingEvent) -> None:
+        """Store an event that changes nothing else. Does nothing if the link does not exist."""
+        names = {"#link": link_id}
+        with suppress(ConditionFailed):
+            await self._update(secret_id, sets=(), condition="attribute_exists(links.#link)", names=names, values={}, event=event)
 
     async def mark_purged(self, secret: Secret, event: SharingEvent, *, receipt: Mapping[str, Any], delete_at: float) -> Secret:
         """Record that all object versions are deleted. Raises ConditionFailed if it is recorded."""

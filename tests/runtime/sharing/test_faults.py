@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from gatehouse.errors import Unavailable
-from gatehouse.sharing.links import LinkNotFound
+from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.service import NewItem, NewSecret, one_by_one
 
 from tests.runtime.sharing.conftest import ACTOR, CLIENT, TEXT, Sharing

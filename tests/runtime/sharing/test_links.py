@@ -8,13 +8,13 @@ import msgspec
 import pytest
 from gatehouse.errors import BadRequest, Conflict, PreconditionFailed
 from gatehouse.http.asgi import RequestId
+from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.link_token import LinkToken, parse
 from gatehouse.sharing.links import (
     CLAIM_S,
     LINK_ATTEMPTS_MAX,
     NETWORK_ATTEMPTS_MAX,
     Client,
-    LinkNotFound,
     PassphraseRequired,
     TooManyAttempts,
     WrongPassphrase,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from gatehouse.errors import Unavailable
-from gatehouse.sharing.links import LinkNotFound
+from gatehouse.sharing.denials import LinkNotFound
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.sharing.conftest import ACTOR, TEXT, Sharing, services

@@ -9,8 +9,8 @@ import pytest
 from gatehouse.client import retrieval_links
 from gatehouse.clock import rfc3339
 from gatehouse.identity.models import Role
+from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.link_token import LinkToken, parse_submission
-from gatehouse.sharing.links import LinkNotFound
 from gatehouse.sharing.service import NewItem, SecretSharing
 
 from tests.runtime.conftest import Database

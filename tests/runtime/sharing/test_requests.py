@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 from gatehouse.client import retrieval_links
 from gatehouse.errors import RateLimited, Unavailable
 from gatehouse.identity.models import Actor
+from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.link_token import LinkToken, SubmissionToken
-from gatehouse.sharing.links import LinkNotFound
 from gatehouse.sharing.requests.models import RetrievalLink, SecretRequest, shown_state
 from gatehouse.sharing.requests.schemas import NewRetrievalLink
 from gatehouse.sharing.requests.service import CREATES_PER_MINUTE, NewRequest

@@ -13,8 +13,8 @@ from gatehouse.clock import rfc3339
 from gatehouse.crypto.token import checksum
 from gatehouse.identity.models import Role
 from gatehouse.observability import Observer
+from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.link_token import LinkToken, parse
-from gatehouse.sharing.links import LinkNotFound
 from gatehouse.sharing.schemas import CreatedSecret, Receipt
 from gatehouse.sharing.service import SecretSharing
 from gatehouse.sharing.worker import SecretWorker

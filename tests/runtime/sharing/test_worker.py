@@ -23,8 +23,9 @@ from gatehouse.identity.models import Actor
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer, Stream
 from gatehouse.sharing.content_store import PREFIX, ContentStore
+from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.link_token import SubmissionToken
-from gatehouse.sharing.links import CLAIM_S, LinkNotFound
+from gatehouse.sharing.links import CLAIM_S
 from gatehouse.sharing.models import EndReason, SecretState
 from gatehouse.sharing.service import NewItem, one_by_one
 from gatehouse.sharing.worker import BATCH, REPORT_EVENT, RETRY_S_MAX, RETRY_S_MIN, SecretWorker, signed_text

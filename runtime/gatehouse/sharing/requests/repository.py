@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from gatehouse.sharing.models import RECEIPT_S, Secret, SharingEvent
@@ -78,11 +80,11 @@ class RequestRepository:
             return request if failed.item is None else _request_of(failed.item)
         return _request_of(item)
 
-    async def record(self, request: SecretRequest, event: SharingEvent) -> None:
-        """Store an event that changes nothing else."""
-        await self._table.update(
-            _item_id(request.id), sets=(), condition="attribute_exists(purpose)", names={}, values={}, event=event
-        )
+    async def record(self, request_id: str, event: SharingEvent) -> None:
+        """Store an event that changes nothing else. Does nothing if the request does not exist."""
+        condition = "attribute_exists(purpose)"
+        with suppress(ConditionNotMet):
+            await self._table.update(_item_id(request_id), sets=(), condition=condition, names={}, values={}, event=event)
 
 
 def _item_id(request_id: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gatehouse.audit.models import AuditAction, Outcome
+from gatehouse.errors import GatehouseError
 from gatehouse.identity.models import Actor
 from gatehouse.sharing import encryption
 from gatehouse.sharing.backend import Backend
+from gatehouse.sharing.denials import Denials, LinkNotFound
 from gatehouse.sharing.link_token import SubmissionToken, is_id, parse_path
-from gatehouse.sharing.links import ATTEMPT_WINDOW_S, DENIED_EVENTS_MAX, Client, LinkNotFound
+from gatehouse.sharing.links import Client
 from gatehouse.sharing.models import TTL_S_MAX, USES_DEFAULT, Link, Secret, SharingEvent
 from gatehouse.sharing.requests.models import RetrievalLink, SecretRequest, is_open
 from gatehouse.sharing.requests.repository import RequestRepository
@@ -28,6 +30,7 @@ class SubmissionService:
         self._repository = RequestRepository(backend.table)
         self._secrets = SecretService(backend)
         self._clock = backend.clock
+        self._denials = Denials(backend.table, backend.clock)
 
     async def find(self, path: str) -> SecretRequest:
         """The request of the public part of a submission link, for its page. Changes nothing.
@@ -40,21 +43,19 @@ class SubmissionService:
         return request
 
     async def check(self, token: SubmissionToken, submission_id: str, client: Client) -> SecretRequest:
-        """The request to which a client with the complete link can submit. Raises LinkNotFound."""
+        """The request to which a client with the complete link can submit. Raises LinkNotFound, TooManyDenied."""
         request = await self._repository.get(token.path)
         correct = encryption.matches(token.secret, token.path, _NO_VERIFIER if request is None else request.verifier)
-        if request is None:
-            raise LinkNotFound
-        if not correct:
-            await self._record_denied(request, client, "wrong link secret")
-            raise LinkNotFound
+        if request is None or not correct:
+            raise await self._denied(token, client, "wrong link secret")
         if not is_open(request, self._clock.now()) and submission_id not in request.submissions:
-            await self._record_denied(request, client, "ended")
-            raise LinkNotFound
+            raise await self._denied(token, client, "ended")
         return request
 
     async def submit(self, token: SubmissionToken, items: Sequence[NewItem], submission_id: str, client: Client) -> None:
-        """Store the items as a secret of the requester. A repeated submission id changes nothing. Raises LinkNotFound.
+        """Store the items as a secret of the requester. A repeated submission id changes nothing.
+
+        Raises LinkNotFound, TooManyDenied.
 
         The items are in memory. Content is encrypted to the next free retrieval link. If another submission takes that link
         first, the content is encrypted again to the following one.
@@ -69,8 +70,8 @@ class SubmissionService:
                 raise LinkNotFound
             tried.add(retrieval_link.path)
             secret = await self._store(request, retrieval_link, items)
-            submitted = self._event(request, client, AuditAction.REQUEST_SUBMIT, {"secret": secret.id})
-            created = self._event(request, client, AuditAction.SECRET_CREATE, {"links": 1, "request": request.id}, secret.id)
+            submitted = self._event(request.id, client, AuditAction.REQUEST_SUBMIT, {"secret": secret.id})
+            created = self._event(request.id, client, AuditAction.SECRET_CREATE, {"links": 1, "request": request.id}, secret.id)
             try:
                 await self._repository.submit(request, submission_id, secret, submitted, created)
             except ConditionNotMet:
@@ -98,18 +99,17 @@ class SubmissionService:
         )
         return await self._secrets.store(secret_id, new, {link_id: link}, request.owner, self._clock.now())
 
-    async def _record_denied(self, request: SecretRequest, client: Client, reason: str) -> None:
-        """Record a denied attempt, at most 20 per request in 10 minutes."""
-        wait = await self._backend.table.take_attempt(
-            f"denied:{request.id}", limit=DENIED_EVENTS_MAX, window_s=ATTEMPT_WINDOW_S, now=self._clock.now()
-        )
-        if wait is None:
-            event = self._event(request, client, AuditAction.REQUEST_DENIED, {"reason": reason}, outcome="denied")
-            await self._repository.record(request, event)
+    async def _denied(self, token: SubmissionToken, client: Client, reason: str) -> GatehouseError:
+        """The error of a denied attempt. Its event is stored with the request, if there is one."""
+        denial = await self._denials.count(token.path, client.network)
+        if denial.recorded:
+            event = self._event(token.path, client, AuditAction.REQUEST_DENIED, {"reason": reason}, outcome="denied")
+            await self._repository.record(token.path, event)
+        return denial.error()
 
     def _event(
         self,
-        request: SecretRequest,
+        request_id: str,
         client: Client,
         action: AuditAction,
         details: dict[str, str | int],
@@ -118,8 +118,8 @@ class SubmissionService:
         outcome: Outcome = "success",
     ) -> SharingEvent:
         """`target_id`: the request by default."""
-        actor = Actor(type="submitter", id=request.id, request_id=client.request_id, source_address=client.address)
-        return self._backend.event(actor, action, target_id or request.id, details, outcome=outcome)
+        actor = Actor(type="submitter", id=request_id, request_id=client.request_id, source_address=client.address)
+        return self._backend.event(actor, action, target_id or request_id, details, outcome=outcome)
 
 
 def _next_free(request: SecretRequest, tried: set[str]) -> RetrievalLink | None:

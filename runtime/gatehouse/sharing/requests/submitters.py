@@ -17,9 +17,10 @@ from gatehouse.http import asgi
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.multipart import MEDIA_TYPE
 from gatehouse.http.validation import invalid, parse_json, validate
+from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.form_protection import FormProtection, new_nonce
 from gatehouse.sharing.link_token import SubmissionToken, parse_submission
-from gatehouse.sharing.links import Client, LinkNotFound, claim_id_of
+from gatehouse.sharing.links import Client, claim_id_of
 from gatehouse.sharing.models import JSON_FILES_BYTES_MAX, json_bytes_max
 from gatehouse.sharing.pages import Pages
 from gatehouse.sharing.requests.models import SUBMISSION_FILES_BYTES_MAX

@@ -1,0 +1,305 @@
+"""Denied attempts: outsiders cannot distinguish the links that are denied, and nobody can lock out somebody else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from gatehouse.http.asgi import RequestId
+from gatehouse.observability import Observer
+from gatehouse.sharing.app import create
+from gatehouse.sharing.denials import ATTEMPT_WINDOW_S, NETWORK_DENIED_MAX, LinkNotFound, TooManyDenied
+from gatehouse.sharing.form_protection import new_nonce
+from gatehouse.sharing.link_token import LinkToken, SubmissionToken
+from gatehouse.sharing.links import Client, WrongPassphrase
+from gatehouse.sharing.models import LinkState
+
+from tests.runtime.sharing.aws_calls import recorded
+from tests.runtime.sharing.conftest import ACTOR, CLIENT, TABLE, TEXT, Sharing
+from tests.runtime.sharing.test_requests import request, submit
+
+pytestmark = pytest.mark.requirement("SS-05")
+ORIGIN = "https://share.test"
+PASSPHRASE = "a long passphrase"
+LIFETIME_S = 3600.0
+ADDRESS, NETWORK = "203.0.113.9", "203.0.113.0/24"
+_VARYING = frozenset({"x-request-id", "date"})
+Make = Callable[[Sharing], Awaitable[LinkToken]]
+MakeSubmission = Callable[[Sharing], Awaitable[SubmissionToken]]
+
+
+@pytest.fixture(autouse=True)
+def _no_attempts(sharing: Sharing) -> None:
+    """No attempt of the network of `_observed` is counted."""
+    sharing.dynamodb.delete_item(TableName=TABLE, Key={"id": {"S": f"counter:denied:network:{NETWORK}"}})
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What an outsider can see of a response, and the AWS calls that determine its time."""
+
+    status: int
+    body: str
+    headers: list[tuple[str, str]]
+    calls: list[str]
+
+
+async def _observed(sharing: Sharing, method: str, path: str, **body: Any) -> Observed:
+    app: Any = create(
+        probes=[], observer=Observer("sharing", "error", "test"), https=True, links=sharing.links, submissions=sharing.submissions
+    )
+    transport = httpx.ASGITransport(app, client=(ADDRESS, 1))
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+        with recorded(sharing) as calls:
+            reply = await client.request(method, path, **body)
+    headers = [(name, value) for name, value in reply.headers.items() if name not in _VARYING]
+    return Observed(reply.status_code, reply.text.replace(reply.headers["x-request-id"], "<request id>"), headers, calls)
+
+
+async def _unknown(sharing: Sharing) -> LinkToken:
+    backend = sharing.backend
+    return LinkToken.create(backend.new_id(), backend.new_id(6), backend.random_bytes)
+
+
+async def _unknown_link_of_a_secret(sharing: Sharing) -> LinkToken:
+    _, [token] = await sharing.create(ttl_s=LIFETIME_S)
+    return msgspec.structs.replace(token, link_id=sharing.backend.new_id(6))
+
+
+async def _wrong_link_secret(sharing: Sharing) -> LinkToken:
+    _, [token] = await sharing.create(ttl_s=LIFETIME_S)
+    return msgspec.structs.replace(token, secret=(await _unknown(sharing)).secret)
+
+
+async def _expired(sharing: Sharing) -> LinkToken:
+    _, [token] = await sharing.create(ttl_s=300.0)
+    sharing.clock.advance(300)
+    return token
+
+
+async def _revoked(sharing: Sharing) -> LinkToken:
+    secret, [token] = await sharing.create()
+    await sharing.secrets.revoke(secret.id, ACTOR)
+    return token
+
+
+async def _revoked_link(sharing: Sharing) -> LinkToken:
+    secret, [token, _] = await sharing.create(recipients=("Grace", "Alan"))
+    await sharing.secrets.revoke_link(secret.id, token.link_id, ACTOR)
+    return token
+
+
+async def _used(sharing: Sharing) -> LinkToken:
+    _, [token] = await sharing.create()
+    await sharing.open(token)
+    return token
+
+
+async def _acknowledged(sharing: Sharing) -> LinkToken:
+    _, [token] = await sharing.create()
+    opened = await sharing.open(token)
+    await sharing.links.acknowledge(token, opened.claim_id, CLIENT)
+    return token
+
+
+async def _burned(sharing: Sharing) -> LinkToken:
+    secret, [token] = await sharing.create(passphrase=PASSPHRASE, burn_after=1)
+    with pytest.raises(WrongPassphrase):
+        await sharing.open(token, passphrase="wrong passphrase")
+    assert (await sharing.secrets.get(secret.id)).links[token.link_id].state == LinkState.BURNED
+    return token
+
+
+DENIED_LINKS: list[Make] = [
+    _unknown_link_of_a_secret,
+    _expired,
+    _revoked,
+    _revoked_link,
+    _used,
+    _acknowledged,
+    _burned,
+]
+
+
+async def _page(sharing: Sharing, token: LinkToken) -> Observed:
+    return await _observed(sharing, "GET", f"/s/{token.path}")
+
+
+def _form(suffix: str) -> Callable[[Sharing, LinkToken], Awaitable[Observed]]:
+    async def send(sharing: Sharing, token: LinkToken) -> Observed:
+        nonce = new_nonce()
+        fields = {"csrf": nonce, "claim": new_nonce(), "link": token.url(ORIGIN), "passphrase": PASSPHRASE}
+        headers = {"Cookie": f"__Host-csrf={nonce}", "Sec-Fetch-Site": "same-origin"}
+        return await _observed(sharing, "POST", f"/s/{token.path}{suffix}", data=fields, headers=headers)
+
+    return send
+
+
+def _api(action: str) -> Callable[[Sharing, LinkToken], Awaitable[Observed]]:
+    async def send(sharing: Sharing, token: LinkToken) -> Observed:
+        body = {"link": token.url(ORIGIN), "passphrase": PASSPHRASE, "claim": new_nonce()}
+        return await _observed(sharing, "POST", f"/v1/links/{action}", json=body)
+
+    return send
+
+
+#: Requests with a complete link.
+COMPLETE = {
+    "POST /s/{link}": _form(""),
+    "POST /s/{link}/items/{item:int}": _form("/items/0"),
+    "POST /s/{link}/acknowledge": _form("/acknowledge"),
+    "POST /v1/links/lookup": _api("lookup"),
+    "POST /v1/links/open": _api("open"),
+    "POST /v1/links/items": _api("items"),
+    "POST /v1/links/acknowledge": _api("acknowledge"),
+}
+
+
+@pytest.mark.parametrize("endpoint", COMPLETE)
+async def test_denied_links_have_the_same_response_and_calls(sharing: Sharing, endpoint: str) -> None:
+    send = COMPLETE[endpoint]
+    await send(sharing, await _unknown(sharing))  # begins the window of the network
+    token = await _unknown(sharing)
+    first, second = await send(sharing, token), await send(sharing, token)
+    assert (first.status, second.calls[:2]) == (404, ["GetItem", "UpdateItem"])
+    for make in (*DENIED_LINKS, _wrong_link_secret):
+        token = await make(sharing)
+        assert [await send(sharing, token), await send(sharing, token)] == [first, second], make.__name__
+
+
+async def test_pages_of_denied_links_have_the_same_response_and_calls(sharing: Sharing) -> None:
+    expected = await _page(sharing, await _unknown(sharing))
+    assert (expected.status, expected.calls[:1]) == (404, ["GetItem"])
+    for make in DENIED_LINKS:
+        assert await _page(sharing, await make(sharing)) == expected, make.__name__
+
+
+async def _unknown_request(sharing: Sharing) -> SubmissionToken:
+    return SubmissionToken.create(sharing.backend.new_id(), sharing.backend.random_bytes)
+
+
+async def _wrong_request_secret(sharing: Sharing) -> SubmissionToken:
+    _, token, _ = await request(sharing)
+    return msgspec.structs.replace(token, secret=(await _unknown_request(sharing)).secret)
+
+
+async def _expired_request(sharing: Sharing) -> SubmissionToken:
+    _, token, _ = await request(sharing, lifetime_s=300.0)
+    sharing.clock.advance(300)
+    return token
+
+
+async def _revoked_request(sharing: Sharing) -> SubmissionToken:
+    created, token, _ = await request(sharing)
+    await sharing.requests.revoke(created.id, ACTOR)
+    return token
+
+
+async def _used_request(sharing: Sharing) -> SubmissionToken:
+    _, token, _ = await request(sharing)
+    await submit(sharing, token)
+    return token
+
+
+DENIED_REQUESTS: list[MakeSubmission] = [_expired_request, _revoked_request, _used_request]
+
+
+async def _submission(sharing: Sharing, token: SubmissionToken) -> Observed:
+    return await _observed(sharing, "POST", "/v1/requests/submit", json={"link": token.url(ORIGIN), "text": "x"})
+
+
+async def _submitted_form(sharing: Sharing, token: SubmissionToken) -> Observed:
+    nonce = new_nonce()
+    fields = {"csrf": nonce, "submission": new_nonce(), "link": token.url(ORIGIN), "text": "x"}
+    headers = {"Cookie": f"__Host-csrf={nonce}", "Sec-Fetch-Site": "same-origin"}
+    files = {name: (None, value) for name, value in fields.items()}
+    return await _observed(sharing, "POST", f"/r/{token.path}", files=files, headers=headers)
+
+
+@pytest.mark.parametrize("send", [_submission, _submitted_form])
+async def test_denied_requests_have_the_same_response_and_calls(sharing: Sharing, send: Any) -> None:
+    await send(sharing, await _unknown_request(sharing))
+    token = await _unknown_request(sharing)
+    first, second = await send(sharing, token), await send(sharing, token)
+    assert first.status == 404
+    for make in (*DENIED_REQUESTS, _wrong_request_secret):
+        token = await make(sharing)
+        assert [await send(sharing, token), await send(sharing, token)] == [first, second], make.__name__
+
+
+async def test_pages_of_denied_requests_have_the_same_response_and_calls(sharing: Sharing) -> None:
+    expected = await _observed(sharing, "GET", f"/r/{(await _unknown_request(sharing)).path}")
+    assert expected.status == 404
+    for make in DENIED_REQUESTS:
+        assert await _observed(sharing, "GET", f"/r/{(await make(sharing)).path}") == expected, make.__name__
+
+
+def _client(address: str) -> Client:
+    return Client(address, RequestId("req_1"))
+
+
+async def _deny(sharing: Sharing, client: Client, times: int) -> list[str]:
+    """Codes of the errors of concurrent attempts with unknown links."""
+
+    async def attempt() -> str:
+        token = await _unknown(sharing)
+        with pytest.raises((LinkNotFound, TooManyDenied)) as raised:
+            await sharing.links.look_up(token, client)
+        return str(raised.value.code)
+
+    return await asyncio.gather(*(attempt() for _ in range(times)))
+
+
+def _exhaust(sharing: Sharing, network: str) -> None:
+    """Make the attempts of a network that are counted."""
+    ends_at = f"{sharing.clock.now() + ATTEMPT_WINDOW_S:.6f}"
+    item = {
+        "id": {"S": f"counter:denied:network:{network}"},
+        "attempts": {"N": str(NETWORK_DENIED_MAX)},
+        "ends_at": {"N": ends_at},
+    }
+    sharing.dynamodb.put_item(TableName=TABLE, Item=item)
+
+
+async def test_denied_attempts_of_a_network_are_limited_exactly(sharing: Sharing) -> None:
+    network, another = _client("192.0.2.1"), _client("198.18.0.1")
+    await _deny(sharing, network, 1)
+    codes = [*await _deny(sharing, network, 60), *await _deny(sharing, _client("192.0.2.254"), 60)]
+    assert (codes.count("link_not_found"), codes.count("too_many_denied")) == (NETWORK_DENIED_MAX - 1, 21)
+    assert await _deny(sharing, another, 1) == ["link_not_found"]
+    sharing.clock.advance(ATTEMPT_WINDOW_S)
+    assert await _deny(sharing, network, 1) == ["link_not_found"]
+
+
+async def test_limit_of_a_network_denies_no_correct_link(sharing: Sharing) -> None:
+    network = _client(ADDRESS)
+    _exhaust(sharing, NETWORK)
+    assert await _deny(sharing, network, 1) == ["too_many_denied"]
+    _, [token] = await sharing.create(passphrase=PASSPHRASE)
+    _, submission, _ = await request(sharing)
+    assert await sharing.links.look_up(token, network)
+    opened = await sharing.open(token, passphrase=PASSPHRASE, client=network)
+    assert await sharing.text(opened) == TEXT
+    await sharing.links.acknowledge(token, opened.claim_id, network)
+    await submit(sharing, submission)
+
+
+async def test_limit_of_a_network_shows_neither_links_nor_events(sharing: Sharing) -> None:
+    _exhaust(sharing, NETWORK)
+    send = COMPLETE["POST /v1/links/open"]
+    expected = await send(sharing, await _unknown(sharing))
+    assert (expected.status, json.loads(expected.body)["code"]) == (429, "too_many_denied")
+    assert 0 < int(dict(expected.headers)["retry-after"]) <= ATTEMPT_WINDOW_S
+    for make in (_wrong_link_secret, _revoked, _used):
+        token = await make(sharing)
+        assert await send(sharing, token) == expected, make.__name__
+        _, events = await sharing.backend.table.with_events(token.secret_id) or ({}, [])
+        assert "link.denied" not in [event.audit_event.action for event in events]
+    page = await COMPLETE["POST /s/{link}"](sharing, await _unknown(sharing))
+    assert (page.status, "Try again in ten minutes" in page.body) == (429, True)
