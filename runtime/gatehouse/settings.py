@@ -100,6 +100,8 @@ def _parse_limit(value: str) -> RateLimit:
 
 #: Largest maximum size of the files of a secret in total.
 FILES_BYTES_MAX = 500 * 1024 * 1024
+#: Default of the secrets, and of the requests for a secret, that an owner can create per minute.
+SHARING_CREATES_PER_MINUTE = 10
 
 _Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_parse_networks)]
 _Issuer = Annotated[str, AfterValidator(_check_issuer)]
@@ -295,6 +297,9 @@ class Settings(SharingSettings, ConnectionSettings):
     sharing_file_max_bytes: Annotated[int, Field(ge=0, le=FILES_BYTES_MAX)] = 10_485_760
     """Maximum size of the files of a secret in total, in bytes, up to 500 MiB. 0 allows text only. A secret that is
     submitted to a request has at most 10 MiB of files."""
+    sharing_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = SHARING_CREATES_PER_MINUTE
+    """Secrets that an owner can create per minute, and requests for a secret, which are counted separately (429). Keys of a
+    rotation count together."""
     key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
     """Number of key records that a worker caches. The least recently used are evicted."""
 

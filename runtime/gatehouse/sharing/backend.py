@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,18 +10,24 @@ from typing import Self
 
 from gatehouse.audit.models import AuditAction, Outcome
 from gatehouse.clock import Clock
+from gatehouse.errors import RateLimited
 from gatehouse.identity.models import Actor
-from gatehouse.settings import SharingSettings
+from gatehouse.settings import SHARING_CREATES_PER_MINUTE, Settings, SharingSettings
 from gatehouse.sharing.content_store import ContentStore, DataKeys
 from gatehouse.sharing.link_token import new_id
 from gatehouse.sharing.models import ID_CHARS, SharingEvent
 from gatehouse.sharing.repository import SecretRepository
 from gatehouse.sharing.table import Table
 
+_MINUTE_S = 60.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """environment: name of the deployment, to which all encrypted keys are bound."""
+    """environment: name of the deployment, to which all encrypted keys are bound.
+
+    creates_per_minute: secrets, and requests for a secret, that an owner can create.
+    """
 
     table: Table
     repository: SecretRepository
@@ -29,6 +36,7 @@ class Backend:
     environment: str
     clock: Clock
     random_bytes: Callable[[int], bytes]
+    creates_per_minute: int = SHARING_CREATES_PER_MINUTE
 
     @classmethod
     def from_settings(cls, settings: SharingSettings, clock: Clock) -> Self | None:
@@ -44,11 +52,25 @@ class Backend:
             environment=settings.environment,
             clock=clock,
             random_bytes=secrets.token_bytes,
+            # A Lambda function creates nothing for owners.
+            creates_per_minute=(
+                settings.sharing_creates_per_minute if isinstance(settings, Settings) else SHARING_CREATES_PER_MINUTE
+            ),
         )
 
     def new_id(self, chars: int = ID_CHARS) -> str:
         """A random base62 id."""
         return new_id(chars, self.random_bytes)
+
+    async def take_create(self, kind: str, owner: str) -> None:
+        """Count a `kind`, such as `secret`, that an owner creates. Exact for all processes. Raises RateLimited, Unavailable."""
+        wait = await self.table.take_attempt(
+            f"create:{kind}:{owner}", limit=self.creates_per_minute, window_s=_MINUTE_S, now=self.clock.now()
+        )
+        if wait is not None:
+            wait_s = max(1, math.ceil(wait))
+            message = f"You can create {self.creates_per_minute} {kind}s per minute. Try again in {wait_s} s."
+            raise RateLimited(message, retry_after_s=wait_s)
 
     def event(
         self,

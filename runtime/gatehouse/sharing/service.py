@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from gatehouse.audit.models import AuditAction
-from gatehouse.errors import Conflict, NotFound, PreconditionFailed, RateLimited, Unavailable
+from gatehouse.errors import Conflict, NotFound, PreconditionFailed, Unavailable
 from gatehouse.http.validation import invalid
 from gatehouse.identity.models import Actor
 from gatehouse.sharing import encryption
@@ -44,9 +44,6 @@ from gatehouse.sharing.requests.service import RequestService
 _Value = TypeVar("_Value")
 
 TEXT_TYPE = "text/plain; charset=utf-8"
-
-#: Secrets that one principal can create per minute.
-CREATES_PER_MINUTE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +101,15 @@ class SecretService:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._repository = backend.repository
-        self._table = backend.table
         self._clock = backend.clock
 
     async def create(self, new: NewSecret, actor: Actor) -> tuple[Secret, list[LinkToken]]:
         """Encrypt and store a secret. The links are returned only here. Raises RateLimited."""
-        now = self._clock.now()
-        wait = await self._table.take_attempt(f"create:{actor.label}", limit=CREATES_PER_MINUTE, window_s=60, now=now)
-        if wait is not None:
-            raise RateLimited(f"You can create {CREATES_PER_MINUTE} secrets per minute. Try again in {max(1, round(wait))} s.")
+        owner, now = new.owner or actor.label, self._clock.now()
+        await self._backend.take_create("secret", owner)
         secret_id = self._backend.new_id()
         tokens, links = await self._links(secret_id, new)
-        secret = await self.store(secret_id, new, links, new.owner or actor.label, now)
+        secret = await self.store(secret_id, new, links, owner, now)
         await self._repository.create(
             secret, self._backend.event(actor, AuditAction.SECRET_CREATE, secret_id, {"links": len(links)})
         )

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from gatehouse.client import retrieval_links
-from gatehouse.errors import RateLimited, Unavailable
+from gatehouse.errors import Unavailable
 from gatehouse.identity.models import Actor
 from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.link_token import LinkToken, SubmissionToken
 from gatehouse.sharing.requests.models import RetrievalLink, SecretRequest, shown_state
 from gatehouse.sharing.requests.schemas import NewRetrievalLink
-from gatehouse.sharing.requests.service import CREATES_PER_MINUTE, NewRequest
+from gatehouse.sharing.requests.service import NewRequest
 from gatehouse.sharing.service import NewItem
 
 from tests.runtime.clocks import ManualClock
@@ -138,15 +138,6 @@ async def test_request_is_not_listed_among_secrets(sharing: Sharing) -> None:
     secrets, _ = await sharing.secrets.of_owner(actor.label, after="", size=10)
     assert [secret.id for secret in secrets] == [link.secret_id]
     assert await sharing.backend.repository.get(f"request:{first.id}") is None
-
-
-async def test_creations_are_limited_per_principal(sharing: Sharing) -> None:
-    actor = Actor(type="key", id=os.urandom(6).hex())
-    for _ in range(CREATES_PER_MINUTE):
-        await request(sharing, actor=actor)
-    with pytest.raises(RateLimited):
-        await request(sharing, actor=actor)
-    await request(sharing)
 
 
 async def test_id_of_another_secret_is_never_replaced(sharing: Sharing) -> None:

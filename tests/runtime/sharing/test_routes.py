@@ -343,8 +343,12 @@ async def test_repeated_create_returns_the_same_links(console: Console, sharing:
 
 async def test_creates_are_limited_per_key(console: Console, sharing: Sharing) -> None:
     sender = await member(console)
-    statuses = [(await sender.send("POST", "", {"text": "x"})).status_code for _ in range(11)]
-    assert statuses == [201] * 10 + [429]
+    replies = [await sender.send("POST", "", {"text": "x"}) for _ in range(11)]
+    assert [reply.status_code for reply in replies] == [201] * 10 + [429]
+    assert (replies[-1].headers["retry-after"], replies[-1].json()["code"]) == ("60", "rate_limited")
+    rotated = (await console.client.post(f"/v1/keys/{sender.id}/rotate")).json()
+    sender = Member(console, {"key": rotated["key"], "token": rotated["token"]})
+    assert (await sender.send("POST", "", {"text": "x"})).status_code == 429
     sharing.clock.advance(60)
     assert (await sender.send("POST", "", {"text": "x"})).status_code == 201
 

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gatehouse.audit.models import AuditAction
-from gatehouse.errors import NotFound, RateLimited
+from gatehouse.errors import NotFound
 from gatehouse.identity.models import Actor
 from gatehouse.sharing import encryption
 from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.link_token import SubmissionToken, is_id
 from gatehouse.sharing.requests.models import RequestState, RetrievalLink, SecretRequest
 from gatehouse.sharing.requests.repository import RequestRepository
-
-#: Requests that one principal can create per minute.
-CREATES_PER_MINUTE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +38,7 @@ class RequestService:
     async def create(self, new: NewRequest, actor: Actor) -> tuple[SecretRequest, SubmissionToken]:
         """Store a request. The submission link is returned only here. Raises RateLimited."""
         now = self._backend.clock.now()
-        wait = await self._backend.table.take_attempt(f"request:{actor.label}", limit=CREATES_PER_MINUTE, window_s=60, now=now)
-        if wait is not None:
-            raise RateLimited(f"You can create {CREATES_PER_MINUTE} requests per minute. Try again in {max(1, round(wait))} s.")
+        await self._backend.take_create("request", new.owner)
         request_id = self._backend.new_id()
         token = SubmissionToken.create(request_id, self._backend.random_bytes)
         request = SecretRequest(
