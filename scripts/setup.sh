@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates or updates .venv from uv.lock; installs uv into .gatehouse/tools if needed. Idempotent.
+# Creates or updates .venv from uv.lock; installs uv into .gatehouse/tools if needed. Builds the web UI of the console. Idempotent.
 # Requires Python 3.11 or later, make and git. Changes nothing outside of the repository.
 set -eu
 cd "$(dirname "$0")/.."
@@ -25,6 +25,7 @@ fi
 stamp=.venv/.synced
 fingerprint=$(cat uv.lock pyproject.toml runtime/pyproject.toml | cksum)
 if [ -x .venv/bin/gatehouse ] && [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint" ] && .venv/bin/python -c '' 2>/dev/null; then
+    scripts/build_web.sh || :
     exit 0
 fi
 
@@ -49,3 +50,4 @@ printf '%s\n' "setup: syncing .venv from uv.lock ($("$python" --version 2>&1))"
 UV_PYTHON_DOWNLOADS=never "$uv" sync --locked --quiet ${PYTHONDONTWRITEBYTECODE:+--compile-bytecode} --python "$("$python" -c 'import sys; print(sys.executable)')" ||
     fail "'uv sync --locked' failed, see above. After a change of pyproject.toml run: $uv lock"
 printf '%s' "$fingerprint" >"$stamp"
+scripts/build_web.sh || :

@@ -1,4 +1,4 @@
-"""The console as an ASGI application: the endpoints, the start page, health checks, background jobs and middleware."""
+"""The console as an ASGI application: the endpoints, the web UI, health checks, background jobs and middleware."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from gatehouse.background import PeriodicJob
 from gatehouse.console import pipeline
 from gatehouse.console.authentication import COOKIE, challenge
 from gatehouse.console.dependencies import Dependencies
+from gatehouse.console.web import WebFiles, operations_route
 from gatehouse.cores.routes import ENDPOINTS as CORES
 from gatehouse.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound
 from gatehouse.http import asgi, openapi
 from gatehouse.http.endpoint import CREDENTIAL, SESSION, SIGNATURE, Endpoint
 from gatehouse.http.idempotency import HEADER
 from gatehouse.http.openapi import Api
-from gatehouse.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, page, style_route, unexpected
+from gatehouse.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, unexpected
 from gatehouse.identity.routes import ENDPOINTS as SESSIONS
 from gatehouse.identity.service import Lockout
 from gatehouse.keys.routes import ENDPOINTS as KEYS
@@ -88,14 +89,6 @@ API = Api(
     empty_body=True,
 )
 
-_PAGE = """\
-<p>This is the management API of a Gatehouse deployment. Use it with an admin credential to create and manage API keys. Services
-behind the gateway are not reachable here.</p>
-<ul>
-<li><a href="/openapi.json">/openapi.json</a> describes the API.</li>
-<li><code>gatehouse keys list</code> lists the keys from a terminal.</li>
-</ul>"""
-
 Close = Callable[[], Awaitable[None]]
 
 
@@ -120,8 +113,8 @@ def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_s
     on_error = _error_handler(dependencies.sessions.rules.step_up_max_age_s)
     app = Starlette(
         routes=[
-            LoggedRoute("/", _page, methods=["GET"]),
-            style_route(),
+            *WebFiles.read().routes(),
+            operations_route(enabled(dependencies.features_off)),
             *operational_routes(dependencies.probes, dependencies.observer, dependencies.helpers),
             LoggedRoute("/openapi.json", _openapi(dependencies.features_off), methods=["GET"]),
             *(_route(endpoint, dependencies, lockout, denied) for endpoint in enabled(dependencies.features_off)),
@@ -148,10 +141,6 @@ def _route(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout, den
     route = LoggedRoute(endpoint.path, application, methods=[endpoint.method])
     route.methods = {endpoint.method}  # without the HEAD that Starlette adds
     return route
-
-
-async def _page(request: Request) -> Response:
-    return page("Gatehouse console", _PAGE)
 
 
 def _openapi(features_off: frozenset[str]) -> Callable[[Request], Awaitable[Response]]:

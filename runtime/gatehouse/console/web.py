@@ -1,0 +1,151 @@
+"""The web UI of the console: built files, held in memory, and the pages of its router.
+
+Source: `runtime/web`. Set-up and the image build write the files to the folder `static`. A request selects a file by its name in
+a table, so no path is joined. Names of assets contain a hash of their content, so browsers may cache them for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mimetypes
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gatehouse.errors import NotFound
+from gatehouse.http.endpoint import CREDENTIAL, Endpoint
+from gatehouse.http.starlette_apps import LoggedRoute, page, style_route
+
+FOLDER = Path(__file__).parent / "static"
+
+#: Vue creates its templates under the Trusted Types policy `vue`. No other code can create HTML or scripts.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types vue",
+    )
+)
+_PERMISSIONS_POLICY = "camera=(), clipboard-write=(self), geolocation=(), microphone=(), payment=(), usb=()"
+_PAGE_HEADERS = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Permissions-Policy": _PERMISSIONS_POLICY}
+_IMMUTABLE = "public, max-age=31536000, immutable"
+
+#: Content codings of the built files, most preferred first, with the suffixes of their files.
+_CODINGS = {"br": ".br", "gzip": ".gz"}
+
+_NOT_BUILT = """\
+<p>This is the management API of a Gatehouse deployment. <a href="/openapi.json">/openapi.json</a> describes it.</p>
+<p>The web UI is not part of this installation. <code>scripts/setup.sh</code> builds it and reports what it lacks.</p>"""
+
+_Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class WebFile:
+    """A built file. codings: its compressed forms by content coding."""
+
+    content: bytes
+    media_type: str
+    codings: Mapping[str, bytes] = field(default_factory=dict)
+
+    def respond(self, request: Request, headers: Mapping[str, str]) -> Response:
+        """The file in the preferred coding that the client accepts."""
+        accepted = _accepted_codings(request.headers.get("accept-encoding", ""))
+        coding = next((name for name in self.codings if name in accepted), None)
+        content = self.content if coding is None else self.codings[coding]
+        tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
+        all_headers = {**headers, "ETag": tag, "Vary": "Accept-Encoding"}
+        if tag in re.split(r",\s*", request.headers.get("if-none-match", "")):
+            return Response(status_code=304, headers=all_headers)
+        if coding is not None:
+            all_headers["Content-Encoding"] = coding
+        return Response(content, headers=all_headers, media_type=self.media_type)
+
+
+@dataclass(frozen=True, slots=True)
+class WebFiles:
+    """The built UI. index: None if it is not built. paths: of its pages, as Starlette path templates."""
+
+    index: WebFile | None
+    assets: Mapping[str, WebFile]
+    paths: tuple[str, ...]
+
+    @classmethod
+    def read(cls, folder: Path = FOLDER) -> WebFiles:
+        """Read the built files. Raises ValueError if the folder is incomplete."""
+        if not (folder / "index.html").is_file():
+            return cls(None, {}, ("/",))
+        assets = {
+            path.name: _read(path) for path in sorted((folder / "assets").iterdir()) if path.suffix not in _CODINGS.values()
+        }
+        paths = [re.sub(r":(\w+)", r"{\1}", route["path"]) for route in json.loads((folder / "routes.json").read_bytes())]
+        # Without parameters first: /keys/new is not a key.
+        return cls(_read(folder / "index.html"), assets, tuple(sorted(paths, key=lambda path: "{" in path)))
+
+    def routes(self) -> list[LoggedRoute]:
+        pages = [LoggedRoute(path, self._page, methods=["GET"]) for path in self.paths]
+        return [*pages, LoggedRoute("/assets/{name}", self._asset, methods=["GET"]), *([] if self.index else [style_route()])]
+
+    async def _page(self, request: Request) -> Response:
+        if self.index is None:
+            return page("Gatehouse console", _NOT_BUILT)
+        return self.index.respond(request, {**_PAGE_HEADERS, "Cache-Control": "no-store"})
+
+    async def _asset(self, request: Request) -> Response:
+        asset = self.assets.get(request.path_params["name"])
+        if asset is None:
+            raise NotFound
+        return asset.respond(request, {"Cache-Control": _IMMUTABLE})
+
+
+def operations_route(endpoints: list[Endpoint]) -> LoggedRoute:
+    """Route of /operations.json: method, path, roles and step-up rule of each operation that accepts a session.
+
+    The UI shows only what the roles of a session permit. The file has the same facts as the OpenAPI document in a fraction of its
+    size.
+    """
+    operations = {
+        endpoint.operation_id: {
+            "method": endpoint.method,
+            "path": endpoint.path,
+            "roles": sorted(str(role) for role in endpoint.roles),
+            "step_up": None if endpoint.step_up is None else endpoint.step_up.value,
+        }
+        for endpoint in endpoints
+        if CREDENTIAL in endpoint.security
+    }
+    return LoggedRoute("/operations.json", _json({"operations": operations}), methods=["GET"])
+
+
+def _json(content: object) -> _Handler:
+    async def respond(request: Request) -> Response:
+        return JSONResponse(content, headers={"Cache-Control": "no-store"})
+
+    return respond
+
+
+def _read(path: Path) -> WebFile:
+    media_type = mimetypes.guess_type(path.name)[0]
+    if media_type is None:
+        raise ValueError(f"{path} has an unknown media type")
+    compressed = {coding: path.with_name(path.name + suffix) for coding, suffix in _CODINGS.items()}
+    codings = {coding: file.read_bytes() for coding, file in compressed.items() if file.is_file()}
+    return WebFile(path.read_bytes(), media_type, codings)
+
+
+def _accepted_codings(header: str) -> frozenset[str]:
+    """Codings that an Accept-Encoding header names, except those with the quality 0 (RFC 9110, section 12.5.3)."""
+    parts = [part.replace(" ", "").lower().partition(";q=") for part in header.split(",")]
+    return frozenset(name for name, _, quality in parts if not re.fullmatch(r"0(\.0*)?", quality))

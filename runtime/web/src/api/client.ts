@@ -1,0 +1,156 @@
+/**
+ * Typed client of the management API. Methods, paths and roles of operations come from /operations.json of the console,
+ * shapes from its OpenAPI document.
+ */
+import type { components, operations } from './schema'
+
+export type Schemas = components['schemas']
+export type OperationId = keyof operations
+
+/** An operation as /operations.json describes it. `step_up`: never, always or managing. */
+export interface Operation {
+  method: string
+  path: string
+  roles: string[]
+  step_up: string | null
+}
+
+type Parameters<K extends OperationId, Place extends string> = operations[K] extends {
+  parameters: { [P in Place]?: infer Value }
+}
+  ? NonNullable<Value>
+  : never
+type Body<K extends OperationId> = operations[K] extends {
+  requestBody?: { content: { 'application/json': infer Value } }
+}
+  ? Value
+  : never
+type Success<K extends OperationId> = operations[K]['responses'] extends infer Responses
+  ? { [Status in keyof Responses & (200 | 201)]: Responses[Status] } extends infer Picked
+    ? Picked[keyof Picked] extends { content: { 'application/json': infer Value } }
+      ? Value
+      : undefined
+    : never
+  : never
+
+export interface CallOptions<K extends OperationId> {
+  path?: Parameters<K, 'path'>
+  query?: Parameters<K, 'query'>
+  body?: Body<K>
+  /** Files of a form. The body is then its part `json`. */
+  files?: File[]
+  /** Version of the resource that the request changes. */
+  version?: number
+  /** A credential instead of the session. */
+  credential?: string
+  signal?: AbortSignal
+}
+
+/** A problem document (RFC 9457), or a failure without a response (status 0, code `network`). */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly detail: string,
+    readonly errors: Schemas['ProblemDetail'][],
+    readonly requestId: string,
+  ) {
+    super(code)
+  }
+}
+
+type Handler = (error: ApiError) => Promise<boolean>
+
+let table: Record<string, Operation> = {}
+let csrf = ''
+let onUnauthorized: Handler = async () => false
+
+export async function loadOperations(): Promise<void> {
+  const response = await send('/operations.json', { method: 'GET' })
+  table = ((await response.json()) as { operations: Record<string, Operation> }).operations
+}
+
+/** The operation, undefined if its feature is disabled. */
+export function operation(id: OperationId): Operation | undefined {
+  return table[id]
+}
+
+export function useCsrfToken(token: string): void {
+  csrf = token
+}
+
+/** `handler` is called for a 401. The request is sent again if it returns true. */
+export function handleUnauthorized(handler: Handler): void {
+  onUnauthorized = handler
+}
+
+/** Calls an operation. Throws ApiError. */
+export async function call<K extends OperationId>(id: K, options: CallOptions<K> = {}): Promise<Success<K>> {
+  try {
+    return await request(id, options)
+  } catch (error) {
+    const retry = error instanceof ApiError && error.status === 401 && !options.credential && (await onUnauthorized(error))
+    if (retry) {
+      return await request(id, options)
+    }
+    throw error
+  }
+}
+
+async function request<K extends OperationId>(id: K, options: CallOptions<K>): Promise<Success<K>> {
+  const target = table[id]
+  if (!target) {
+    throw new ApiError(404, 'not_found', '', [], '')
+  }
+  const headers = new Headers({ Accept: 'application/json' })
+  if (options.credential !== undefined) {
+    headers.set('Authorization', `Bearer ${options.credential}`)
+  } else if (target.method !== 'GET') {
+    headers.set('X-CSRF-Token', csrf)
+  }
+  if (options.version !== undefined) {
+    headers.set('If-Match', `"${options.version}"`)
+  }
+  let body: BodyInit | undefined
+  if (options.files?.length) {
+    const form = new FormData()
+    form.append('json', new Blob([JSON.stringify(options.body ?? {})], { type: 'application/json' }))
+    options.files.forEach((file) => form.append('file', file, file.name))
+    body = form
+  } else if (options.body !== undefined) {
+    headers.set('Content-Type', 'application/json')
+    body = JSON.stringify(options.body)
+  }
+  const response = await send(address(target.path, options), { method: target.method, headers, body, signal: options.signal })
+  return (response.status === 204 ? undefined : await response.json()) as Success<K>
+}
+
+function address<K extends OperationId>(template: string, options: CallOptions<K>): string {
+  const path = (options.path ?? {}) as Record<string, string>
+  const filled = template.replace(/\{(\w+)\}/g, (_match, name: string) => encodeURIComponent(path[name] ?? ''))
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries((options.query ?? {}) as Record<string, unknown>)) {
+    if (value !== undefined && value !== null && value !== '') {
+      query.set(name, String(value))
+    }
+  }
+  return query.size ? `${filled}?${query}` : filled
+}
+
+async function send(url: string, init: RequestInit): Promise<Response> {
+  let response: Response
+  try {
+    response = await fetch(url, { ...init, credentials: 'same-origin', cache: 'no-store', redirect: 'error' })
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') {
+      throw error
+    }
+    throw new ApiError(0, 'network', '', [], '')
+  }
+  if (response.ok) {
+    return response
+  }
+  const problem = (await response.json().catch(() => ({}))) as Partial<Schemas['Problem']>
+  const requestId = problem.request_id ?? response.headers.get('X-Request-Id') ?? ''
+  throw new ApiError(response.status, problem.code ?? 'error', problem.detail ?? '', problem.errors ?? [], requestId)
+}

@@ -1,0 +1,29 @@
+/** Filters and page cursors in the query of the address, so that a filtered list can be opened by its link. */
+import { computed, type ComputedRef } from 'vue'
+import { useRoute, useRouter, type LocationQueryRaw } from 'vue-router'
+
+export interface Filters<Name extends string> {
+  values: ComputedRef<Record<Name, string>>
+  cursor: ComputedRef<string | undefined>
+  /** Changes filters and returns to the first page. */
+  set: (changes: Partial<Record<Name, string>>) => void
+  /** The query of the page with this cursor. */
+  page: (cursor: string | undefined) => { query: LocationQueryRaw }
+}
+
+export function useFilters<Name extends string>(names: readonly Name[]): Filters<Name> {
+  const route = useRoute()
+  const router = useRouter()
+  const text = (name: string): string => {
+    const value = route.query[name]
+    return typeof value === 'string' ? value : ''
+  }
+  const values = computed(() => Object.fromEntries(names.map((name) => [name, text(name)])) as Record<Name, string>)
+  const compact = (query: Record<string, string>): LocationQueryRaw => Object.fromEntries(Object.entries(query).filter(([, value]) => value))
+  return {
+    values,
+    cursor: computed(() => text('cursor') || undefined),
+    set: (changes) => void router.push({ query: compact({ ...values.value, ...(changes as Record<string, string>) }) }),
+    page: (cursor) => ({ query: compact({ ...values.value, cursor: cursor ?? '' }) }),
+  }
+}

@@ -1,0 +1,109 @@
+/** Language and theme. They are stored in the browser; nothing else is. */
+import { computed, reactive, watchEffect } from 'vue'
+import { en, type MessageKey } from './locales/en'
+
+export type { MessageKey }
+export type Language = 'en' | 'de'
+export type Theme = 'system' | 'light' | 'dark'
+type Parameters = Record<string, string | number>
+
+const LANGUAGES: Language[] = ['en', 'de']
+const THEMES: Theme[] = ['system', 'light', 'dark']
+
+function stored<Value extends string>(name: string, allowed: Value[]): Value | undefined {
+  return allowed.find((value) => value === localStorage.getItem(name))
+}
+
+const browserLanguage: Language = navigator.language.toLowerCase().startsWith('de') ? 'de' : 'en'
+export const preferences = reactive({
+  language: stored('language', LANGUAGES) ?? browserLanguage,
+  theme: stored('theme', THEMES) ?? ('system' as Theme),
+})
+const catalogues = reactive<{ en: Record<MessageKey, string>; de?: Record<MessageKey, string> }>({ en })
+const messages = computed(() => catalogues[preferences.language] ?? catalogues.en)
+
+/** Loads the catalogue of the language. The texts are English until it is loaded. */
+export async function loadMessages(): Promise<void> {
+  if (preferences.language === 'de' && !catalogues.de) {
+    catalogues.de = (await import('./locales/de')).de
+  }
+}
+
+/** The text of a key in the language of the user, with `{name}` replaced by parameters. */
+export function t(key: MessageKey, parameters: Parameters = {}): string {
+  return messages.value[key].replace(/\{(\w+)\}/g, (match, name: string) => String(parameters[name] ?? match))
+}
+
+/** The text of `prefix.value`, or the value itself if the catalogue has none. */
+export function label(prefix: string, value: string): string {
+  const key = `${prefix}.${value}`
+  return key in messages.value ? t(key as MessageKey) : value
+}
+
+export function setLanguage(language: Language): void {
+  preferences.language = language
+  localStorage.setItem('language', language)
+}
+
+export function setTheme(theme: Theme): void {
+  preferences.theme = theme
+  localStorage.setItem('theme', theme)
+}
+
+watchEffect(() => {
+  document.documentElement.lang = preferences.language
+  document.documentElement.dataset.theme = preferences.theme
+  void loadMessages()
+})
+
+const numbers = computed(() => new Intl.NumberFormat(preferences.language))
+const absolute = computed(() => new Intl.DateTimeFormat(preferences.language, { dateStyle: 'medium', timeStyle: 'medium' }))
+const short = computed(
+  () => new Intl.DateTimeFormat(preferences.language, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' }),
+)
+const relative = computed(() => new Intl.RelativeTimeFormat(preferences.language, { numeric: 'auto' }))
+const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
+  ['year', 31_536_000],
+  ['month', 2_592_000],
+  ['day', 86_400],
+  ['hour', 3600],
+  ['minute', 60],
+  ['second', 1],
+]
+
+export function formatNumber(value: number): string {
+  return numbers.value.format(value)
+}
+
+/** Date and time in the time zone of the browser. */
+export function formatTime(instant: string): string {
+  return absolute.value.format(new Date(instant))
+}
+
+export function formatShortTime(instant: string): string {
+  return short.value.format(new Date(instant))
+}
+
+/** Time from now, such as "in 3 days". */
+export function formatRelative(instant: string, now: number): string {
+  const seconds = (new Date(instant).getTime() - now) / 1000
+  const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? ['second', 1]
+  return relative.value.format(Math.trunc(seconds / size), unit)
+}
+
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB']
+  const power = bytes > 0 ? Math.min(Math.floor(Math.log2(bytes) / 10), units.length - 1) : 0
+  return `${new Intl.NumberFormat(preferences.language, { maximumFractionDigits: 1 }).format(bytes / 1024 ** power)} ${units[power]}`
+}
+
+/** A duration in the largest unit that divides it, such as "15 min". */
+export function formatDuration(seconds: number): string {
+  const units: [string, number][] = [
+    ['day', 86_400],
+    ['hour', 3600],
+    ['minute', 60],
+  ]
+  const [unit, size] = units.find(([, length]) => seconds >= length && seconds % length === 0) ?? ['second', 1]
+  return new Intl.NumberFormat(preferences.language, { style: 'unit', unit, unitDisplay: 'long' }).format(seconds / size)
+}

@@ -1,0 +1,34 @@
+/** Pages. The console serves the paths of routes.json only. */
+import { createRouter, createWebHistory, type RouteRecordRaw } from 'vue-router'
+import type { Component } from 'vue'
+import type { OperationId } from './api/client'
+import routes from './routes.json'
+import Overview from './screens/OverviewScreen.vue'
+
+declare module 'vue-router' {
+  interface RouteMeta {
+    /** The page is available to sessions that may call one of these; to all sessions if there is none. */
+    operations: OperationId[]
+  }
+}
+
+const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
+  overview: Overview,
+  keys: () => import('./screens/KeyListScreen.vue'),
+  'key-new': () => import('./screens/KeyCreateScreen.vue'),
+  key: () => import('./screens/KeyScreen.vue'),
+  sessions: () => import('./screens/SessionScreen.vue'),
+}
+
+export const router = createRouter({
+  history: createWebHistory(),
+  routes: routes
+    .filter((route) => route.name in SCREENS)
+    .map((route) => ({
+      name: route.name,
+      path: route.path,
+      component: SCREENS[route.name],
+      meta: { operations: route.operations as OperationId[] },
+    })) as RouteRecordRaw[],
+  scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
+})

@@ -1,0 +1,87 @@
+/** The session of the browser: sign-in, sign-out, step-up, and what its roles permit. */
+import { computed, reactive, readonly } from 'vue'
+import { ApiError, call, handleUnauthorized, loadOperations, operation, useCsrfToken, type OperationId, type Schemas } from './api/client'
+
+type Status = 'loading' | 'unavailable' | 'signed-out' | 'expired' | 'signed-in'
+
+interface State {
+  status: Status
+  current: Schemas['CurrentSession'] | null
+  /** True while the step-up dialog is open. */
+  steppingUp: boolean
+}
+
+const state = reactive<State>({ status: 'loading', current: null, steppingUp: false })
+let finishStepUp: ((signedIn: boolean) => void) | undefined
+
+export const session = readonly(state)
+export const roles = computed(() => state.current?.roles ?? [])
+
+/** True if the feature is enabled and a role of the session may call the operation. */
+export function may(id: OperationId): boolean {
+  return operation(id)?.roles.some((role) => roles.value.includes(role)) ?? false
+}
+
+/** Loads the operations and the session of the cookie, if there is one. */
+export async function start(): Promise<void> {
+  state.status = 'loading'
+  try {
+    await loadOperations()
+    begin(await call('show_session'))
+  } catch (error) {
+    state.status = error instanceof ApiError && error.status === 401 ? 'signed-out' : 'unavailable'
+  }
+}
+
+/** Starts a session. Throws ApiError. */
+export async function signIn(credential: string): Promise<void> {
+  begin(await call('sign_in', { credential }))
+}
+
+export async function signOut(everywhere: boolean): Promise<void> {
+  if (everywhere) {
+    await call('end_sessions')
+  } else {
+    await call('end_session', { path: { session: 'current' } })
+  }
+  end('signed-out')
+}
+
+/** Opens the step-up dialog. The result is true after a new sign-in, false if the user cancels. */
+export function stepUp(): Promise<boolean> {
+  finishStepUp?.(false)
+  state.steppingUp = true
+  return new Promise((resolve) => {
+    finishStepUp = resolve
+  })
+}
+
+export function closeStepUp(signedIn: boolean): void {
+  state.steppingUp = false
+  finishStepUp?.(signedIn)
+  finishStepUp = undefined
+}
+
+export function end(status: 'signed-out' | 'expired'): void {
+  closeStepUp(false)
+  useCsrfToken('')
+  state.current = null
+  state.status = status
+}
+
+function begin(current: Schemas['CurrentSession']): void {
+  useCsrfToken(current.csrf_token)
+  state.current = current
+  state.status = 'signed-in'
+}
+
+handleUnauthorized(async (error) => {
+  if (state.status !== 'signed-in') {
+    return false
+  }
+  if (error.code === 'step_up_required') {
+    return await stepUp()
+  }
+  end('expired')
+  return false
+})

