@@ -1,65 +1,109 @@
-"""Readers in several processes compete for the uses of a link: never more than N get the content."""
+"""Readers in several processes compete for the uses of a link, over every route: never more than N get the content.
+
+`GATEHOUSE_RACE_ROUNDS=200` runs 200 rounds with 64 readers. The default is smaller.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
-from multiprocessing.synchronize import Barrier
+import time
 from typing import Any
 
 import pytest
-from gatehouse.errors import Unavailable
+from gatehouse.settings import SharingSettings
+from gatehouse.sharing import app as sharing_app
 from gatehouse.sharing.denials import LinkNotFound
+from gatehouse.sharing.lambda_adapter import lambda_handler
+from gatehouse.sharing.link_token import LinkToken
 
-from tests.runtime.clocks import ManualClock
-from tests.runtime.sharing.conftest import ACTOR, TEXT, Sharing, services
+from tests.runtime.sharing.conftest import ACTOR, BUCKET, TABLE, TEXT, Sharing
+from tests.runtime.sharing.readers import CANARY, OPENING, ORIGIN, Form, Message, in_container, in_function, outcome, race
 
 pytestmark = pytest.mark.requirement("SS-03")
-PROCESSES, READERS, ROUNDS = 3, 6, 2
+ROUNDS = int(os.environ.get("GATEHOUSE_RACE_ROUNDS", "2"))
+FORMS: list[Form] = ["container", "function"] * (2 if "GATEHOUSE_RACE_ROUNDS" in os.environ else 1)
+READERS = 16 if "GATEHOUSE_RACE_ROUNDS" in os.environ else 8
+"""In each process."""
+
+#: Routes of the sharing service that return no content. A new route belongs here or in `OPENING`.
+WITHOUT_CONTENT = (
+    "/",
+    "/s/{link}/acknowledge",
+    "/r/{request}",
+    "/v1/requests/submit",
+    "/v1/links/lookup",
+    "/v1/links/acknowledge",
+    "/share.css",
+    "/share.js",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+)
 
 
-def _read(key: str, urls: list[tuple[str, str, str]], barrier: Barrier, results: Any) -> None:
-    """A process: `READERS` clients open each link at the same time."""
-    from gatehouse.sharing.link_token import LinkToken
-
-    sharing = services(key, ManualClock())
-
-    async def attempt(token: LinkToken) -> str:
-        claim = os.urandom(16).hex()
-        while True:
-            try:
-                return "content" if await sharing.text(await sharing.open(token, claim=claim)) == TEXT else "other"
-            except LinkNotFound:
-                return "not found"
-            except Unavailable:
-                continue  # a slow machine: the client repeats its request
-
-    async def rounds() -> None:
-        for values in urls:
-            barrier.wait(60)
-            results.put(await asyncio.gather(*(attempt(LinkToken(*values)) for _ in range(READERS))))
-
-    asyncio.run(rounds())
+def settings(key: str) -> SharingSettings:
+    return SharingSettings(
+        environment="test",
+        log_level="error",
+        secret_links_table=TABLE,
+        secrets_bucket=BUCKET,
+        secrets_key=key,
+        sharing_url=ORIGIN,
+    )
 
 
-@pytest.mark.parametrize("limit", [1, 3])
-async def test_readers_get_the_content_as_often_as_the_link_allows(sharing: Sharing, aws: str, limit: int) -> None:
-    tokens = [(await sharing.create(uses=limit))[1][0] for _ in range(ROUNDS)]
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(PROCESSES), context.Queue()
-    values = [(token.secret_id, token.link_id, token.secret) for token in tokens]
-    processes = [context.Process(target=_read, args=(aws, values, barrier, results)) for _ in range(PROCESSES)]
-    for process in processes:
-        process.start()
-    outcomes = [outcome for _ in range(PROCESSES * ROUNDS) for outcome in await asyncio.to_thread(results.get, True, 120)]
-    for process in processes:
-        process.join(60)
-    assert outcomes.count("content") == limit * ROUNDS
-    assert outcomes.count("not found") == (PROCESSES * READERS - limit) * ROUNDS
-    for token in tokens:
+async def test_readers_of_all_routes_get_the_content_as_often_as_allowed(sharing: Sharing, aws: str) -> None:
+    limits = [1 if number % 2 else 3 for number in range(ROUNDS)]
+    # The processes have the system clock.
+    lifetime_s = time.time() - sharing.clock.now() + 86_400
+    created = [await sharing.create(CANARY.encode(), uses=limit, ttl_s=lifetime_s, ttl_s_max=lifetime_s) for limit in limits]
+    tokens = [token for _, [token] in created]
+    rounds = await asyncio.to_thread(race, settings(aws), tokens, forms=FORMS, readers=READERS)
+    assert len(rounds) == ROUNDS
+    for limit, token, outcomes in zip(limits, tokens, rounds, strict=True):
+        denied = len(FORMS) * READERS - limit
+        assert (outcomes.count("content"), outcomes.count("denied")) == (limit, denied), set(outcomes)
         link = (await sharing.secrets.get(token.secret_id)).links[token.link_id]
         assert (link.uses, len(link.claims)) == (limit, limit)
+
+
+def test_every_route_is_in_the_race_or_returns_no_content(aws: str) -> None:
+    app: Any = sharing_app.build(settings(aws))
+    assert sorted(route.path for route in app._app.routes) == sorted([*OPENING, *WITHOUT_CONTENT])
+
+
+@pytest.mark.parametrize("route", WITHOUT_CONTENT)
+async def test_other_routes_return_no_content(sharing: Sharing, aws: str, route: str) -> None:
+    secret, [token] = await sharing.create(CANARY.encode())
+    app = sharing_app.build(settings(aws))
+    path = route.format(link=token.path, request=token.path)
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        for make in OPENING.values():
+            message = make(token, "c" * 32)
+            status, body = await in_container(app, Message(method, path, message.headers, message.body))
+            assert (status < 500, CANARY.encode() in body) == (True, False), method
+    assert (await sharing.secrets.get(secret.id)).links[token.link_id].uses == 0
+
+
+@pytest.mark.parametrize("route", OPENING)
+async def test_each_route_returns_the_content_once_in_both_forms(sharing: Sharing, aws: str, route: str) -> None:
+    lifetime_s = time.time() - sharing.clock.now() + 86_400
+    function = lambda_handler(sharing_app.build(settings(aws), scraped=False))
+    app = sharing_app.build(settings(aws))
+
+    async def read(form: Form, token: LinkToken, claim: str) -> str:
+        message = OPENING[route](token, claim)
+        if form == "container":
+            return outcome(*await in_container(app, message))
+        return outcome(*await asyncio.to_thread(in_function, function, message))
+
+    orders: list[tuple[Form, Form]] = [("container", "function"), ("function", "container")]
+    for first, second in orders:
+        _, [token] = await sharing.create(CANARY.encode(), ttl_s=lifetime_s, ttl_s_max=lifetime_s)
+        # The other form repeats the claim, and denies another one.
+        opened = [await read(first, token, "a" * 32), await read(second, token, "a" * 32), await read(second, token, "b" * 32)]
+        assert opened == ["content", "content", "denied"]
 
 
 async def test_nothing_is_opened_after_the_revocation_returned(sharing: Sharing) -> None:

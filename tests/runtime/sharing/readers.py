@@ -1,0 +1,160 @@
+"""Clients that open links at the same time, over every route that returns content, in processes of both deployment forms."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import multiprocessing
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import httpx
+from gatehouse.settings import SharingSettings
+from gatehouse.sharing import app as sharing_app
+from gatehouse.sharing.lambda_adapter import lambda_handler
+from gatehouse.sharing.link_token import LinkToken
+from mangum.types import LambdaContext
+
+from tests.runtime.sharing.api_gateway_events import HOST, encoded, event
+
+#: Content of the secrets, which no response may contain otherwise.
+CANARY = "canary7Hq1dZ8eUfGh"
+ORIGIN = f"https://{HOST}"
+Form = Literal["container", "function"]
+#: Secret id, link id and link secret of each link.
+Links = Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Message:
+    """An HTTP request."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+#: Sends a request and returns status and body.
+Send = Callable[[Message], tuple[int, bytes]]
+
+
+def _form(suffix: str) -> Callable[[LinkToken, str], Message]:
+    def message(token: LinkToken, claim: str) -> Message:
+        nonce = "n" * 32
+        fields = {"csrf": nonce, "claim": claim, "link": token.url(ORIGIN)}
+        headers = {
+            "Cookie": f"__Host-csrf={nonce}",
+            "Sec-Fetch-Site": "same-origin",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        return Message("POST", f"/s/{token.path}{suffix}", headers, urlencode(fields).encode())
+
+    return message
+
+
+def _api(path: str) -> Callable[[LinkToken, str], Message]:
+    def message(token: LinkToken, claim: str) -> Message:
+        body = {"link": token.url(ORIGIN), "claim": claim}
+        return Message("POST", path, {"Content-Type": "application/json"}, json.dumps(body).encode())
+
+    return message
+
+
+#: Every route of the sharing service that returns content: how a client opens a link with it.
+OPENING: dict[str, Callable[[LinkToken, str], Message]] = {
+    "/s/{link}": _form(""),
+    "/s/{link}/items/{item:int}": _form("/items/0"),
+    "/v1/links/open": _api("/v1/links/open"),
+    "/v1/links/items": _api("/v1/links/items"),
+}
+
+
+async def in_container(app: Any, message: Message) -> tuple[int, bytes]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN, trust_env=False) as client:
+        reply = await client.request(message.method, message.path, headers=message.headers, content=message.body)
+        return reply.status_code, reply.content
+
+
+def in_function(handler: Any, message: Message) -> tuple[int, bytes]:
+    headers = {name: [value] for name, value in message.headers.items()}
+    reply = handler(event(message.method, message.path, headers=headers, **encoded(message.body)), LambdaContext)
+    body = base64.b64decode(reply["body"]) if reply["isBase64Encoded"] else reply["body"].encode()
+    return reply["statusCode"], body
+
+
+def outcome(status: int, body: bytes) -> str:
+    """`content`, `denied`, or what must not happen."""
+    shown = CANARY.encode() in body
+    if status == 200:
+        return "content" if shown else "200 without content"
+    return "denied" if status in (404, 429) and not shown else f"{status}, content: {shown}"
+
+
+async def _open(send: Callable[[Message], Awaitable[tuple[int, bytes]]], message: Message) -> str:
+    """Open a link. A client whose request fails repeats it."""
+    while True:
+        status, body = await send(message)
+        if status != 503:
+            return outcome(status, body)
+
+
+def _messages(values: tuple[str, str, str], readers: int) -> list[Message]:
+    """Requests of clients for one link: every client has its own claim, and all routes are used."""
+    makers = list(OPENING.values())
+    return [makers[number % len(makers)](LinkToken(*values), secrets.token_hex(16)) for number in range(readers)]
+
+
+def _container(settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any) -> None:
+    app = sharing_app.build(settings)
+
+    async def rounds() -> None:
+        for values in links:
+            messages = _messages(values, readers)
+            barrier.wait(120)
+            sent = (_open(lambda message: in_container(app, message), message) for message in messages)
+            results.put(list(await asyncio.gather(*sent)))
+
+    asyncio.run(rounds())
+
+
+def _function(settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any) -> None:
+    """Each thread is an instance of the function, with clients and an event loop of its own."""
+    instances = [lambda_handler(sharing_app.build(settings, scraped=False)) for _ in range(readers)]
+
+    def read(handler: Any, message: Message) -> str:
+        while True:
+            status, body = in_function(handler, message)
+            if status != 503:
+                return outcome(status, body)
+
+    with ThreadPoolExecutor(readers) as threads:
+        for values in links:
+            messages = _messages(values, readers)
+            barrier.wait(120)
+            results.put(list(threads.map(read, instances, messages)))
+
+
+def race(settings: SharingSettings, tokens: Sequence[LinkToken], *, forms: Sequence[Form], readers: int) -> list[list[str]]:
+    """Outcomes for each link. `forms`: deployment form of each process, in which `readers` clients open each link."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(len(forms))
+    queues = [context.Queue() for _ in forms]
+    links = [(token.secret_id, token.link_id, token.secret) for token in tokens]
+    targets = {"container": _container, "function": _function}
+    processes = [
+        context.Process(target=targets[form], args=(settings, links, readers, barrier, results))
+        for form, results in zip(forms, queues, strict=True)
+    ]
+    for process in processes:
+        process.start()
+    outcomes = [[result for queue in queues for result in queue.get(timeout=300)] for _ in tokens]
+    for process in processes:
+        process.join(60)
+    return outcomes
