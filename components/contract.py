@@ -1,7 +1,7 @@
 """Reads `runtime/contract.toml`: the services, processes, functions, variables and secrets of the container image."""
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -199,20 +199,25 @@ def read(
     return Contract(
         user=raw["image"]["user"],
         processes=processes,
-        functions=_functions(raw, services, functions),
+        functions=_functions(raw, services, variables, functions),
         replaceable=tuple(row["name"] for row in raw["variable"] if row.get("stand_in")),
         secret_variables=tuple(row["name"] for row in raw["optional"] if "kind" in row),
     )
 
 
-def _functions(raw: Mapping[str, Any], services: Mapping[str, ContractService], names: Collection[str]) -> dict[str, Function]:
+def _functions(
+    raw: Mapping[str, Any],
+    services: Mapping[str, ContractService],
+    variables: Sequence[Mapping[str, Any]],
+    names: Collection[str],
+) -> dict[str, Function]:
     return {
         name: Function(
             name=name,
             service=services[row["service"]],
             entry_point=tuple(row["entry_point"]),
             command=tuple(row["command"]),
-            variables=tuple(v["name"] for v in raw["variable"] if name in v.get("functions", ())),
+            variables=tuple(v["name"] for v in variables if name in v.get("functions", ())),
         )
         for name, row in raw["function"].items()
         if name in names

@@ -1,6 +1,15 @@
 """Bucket policies, with the statements for AWS services that deliver logs."""
 
-from components.iam.documents import Document, Statement, allow, allow_service, deny, deny_insecure_transport, document
+from components.iam.documents import (
+    Conditions,
+    Document,
+    Statement,
+    allow,
+    allow_service,
+    deny,
+    deny_insecure_transport,
+    document,
+)
 from components.naming import Naming
 
 LOAD_BALANCER_PREFIXES = ("edge-access", "edge-connection")
@@ -16,7 +25,7 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
     encrypted_by_key: The default encryption uses a customer managed key. Requests that specify an encryption are denied, and
         requests that specify none use the default (S3 User Guide, "Setting default server-side encryption behavior for
         Amazon S3 buckets").
-    writers: Statements that allow AWS services to write.
+    writers: Statements that allow AWS services to write, or deny other requests.
     """
     arn = f"arn:aws:s3:::{bucket}"
     everything, objects = [arn, f"{arn}/*"], [f"{arn}/*"]
@@ -35,6 +44,20 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
             specifies_encryption = {"Null": {f"s3:x-amz-server-side-encryption{header}": "false"}, "BoolIfExists": not_service}
             statements.append(deny(sid, "s3:PutObject", objects, conditions=specifies_encryption))
     return document(*statements, *writers)
+
+
+def deny_old_signatures(bucket: str) -> tuple[Statement, ...]:
+    """Deny presigned requests more than a minute after their signature. They are valid for 60 seconds (`PRESIGNED_S` of the
+    runtime); a role with permission to the bucket could sign requests that are valid for longer.
+
+    `s3:signatureAge` is in milliseconds and works for presigned requests. Source: Amazon S3 API Reference, "Amazon S3 Signature
+    Version 4 Authentication Specific Policy Keys".
+    """
+    conditions: Conditions = {
+        "StringEquals": {"s3:authType": ["REST-QUERY-STRING", "POST"]},
+        "NumericGreaterThan": {"s3:signatureAge": "60000"},
+    }
+    return (deny("DenyOldSignatures", "s3:*", [f"arn:aws:s3:::{bucket}/*"], conditions=conditions),)
 
 
 def access_log_writers(names: Naming, sink: str, sources: tuple[str, ...]) -> tuple[Statement, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from components import contract
 from components.settings.fields import PROD, shown
 from components.settings.model import Settings
-from components.settings.workloads import FUNCTION_FILE_MAX_BYTES, ScalingSettings, TaskSize
+from components.settings.workloads import ScalingSettings, TaskSize
 
 Mistake = tuple[str, str]
 """Key of a setting, and the rest of the message: "is <value>; allowed: <values>"."""
@@ -128,14 +128,6 @@ def waf_limits(settings: Settings) -> Iterator[Mistake]:
             yield f"waf.{service}_requests_max", f"is {requests}; allowed: waf.requests_max ({settings.waf.requests_max}) or less"
 
 
-def sharing_files(settings: Settings) -> Iterator[Mistake]:
-    """The sharing function can return every file that the console accepts."""
-    size = settings.sharing.file_max_bytes
-    if settings.sharing.functions and (size is None or size > FUNCTION_FILE_MAX_BYTES):
-        allowed = f"allowed with sharing.mode serverless: an integer from 1 to {FUNCTION_FILE_MAX_BYTES}, the limit of Lambda"
-        yield "sharing.file_max_bytes", f"is {'empty' if size is None else size}; {allowed}"
-
-
 def sharing_capacity(settings: Settings) -> Iterator[Mistake]:
     """The sharing API admits no more requests than its function can serve. Only a stack with an API sets the log role."""
     sharing = settings.sharing
@@ -207,6 +199,6 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
     *(key_environment, zones, private_networks, bounds, internet_access, operators, second_region, account_baseline),
-    *(vault_lock, task_sizes, rollout_duration, waf_limits, sharing_files, sharing_capacity, cores, delivery),
+    *(vault_lock, task_sizes, rollout_duration, waf_limits, sharing_capacity, cores, delivery),
     *(oidc, leak_report_secret, environment_variables),
 )

@@ -22,9 +22,6 @@ ROLLING = "rolling"
 SERVERLESS = "serverless"
 SHARING_TIMEOUT_S = 10
 """Timeout of the sharing function."""
-FUNCTION_FILE_MAX_BYTES = 4 * 1024 * 1024
-"""Maximum size of a file that a function returns. Lambda limits a response to 6 MB, and base64 adds a third. Source: Lambda
-Developer Guide, "Lambda quotas"."""
 SHA256 = r"sha256:[0-9a-f]{64}"
 DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
 EXTERNAL_ARN_PATTERN = r"arn:aws:secretsmanager:[a-z0-9-]+:\d{12}:secret:gatehouse/[a-z]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}"
@@ -193,8 +190,8 @@ class SharingSettings(Section):
     previous_version_percent: Annotated[int, integer(0, 100, "percent of the requests")] = 90
     """Percentage of the requests that `previous_version` receives."""
     file_max_bytes: Annotated[int | None, optional_integer(1, 500 * 1024 * 1024, "bytes")] = None
-    """Maximum size of the files of a secret in total, in bytes. Required with `serverless`, at most 4194304: Lambda limits a
-    response to 6 MB, in base64. Empty: the default of GATEHOUSE_SHARING_FILE_MAX_BYTES (docs/settings-runtime.md)."""
+    """Maximum size of the files of a secret in total, in bytes. With `serverless`, files above 4 MiB are transferred by programs
+    and the command line, not by browsers. Empty: the default of GATEHOUSE_SHARING_FILE_MAX_BYTES (docs/settings-runtime.md)."""
     memory_mib: Annotated[int, integer(256, 3008, "MiB")] = 1024
     """Memory of the function in MiB. Lambda allocates CPU in proportion to it."""
     reserved_concurrency: Annotated[int, integer(2, 500, "concurrent requests")] = by_environment(10, 10, 50)

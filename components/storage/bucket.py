@@ -256,9 +256,10 @@ class Buckets:
     def secrets(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
         """Encrypted content of secrets. A deletion is final: the bucket has no object lock, no replica and no backup, and
         noncurrent versions expire after one day, the shortest period that S3 supports. Content that the console failed to delete
-        expires a day after the longest lifetime of a secret (TTL_S_MAX of the runtime, 30 days)."""
+        expires a day after the longest lifetime of a secret (TTL_S_MAX of the runtime, 30 days). Presigned requests expire after
+        a minute."""
         return replace(
-            self._args(self.names, "secrets", "secret"),
+            self._args(self.names, "secrets", "secret", bucket_policies.deny_old_signatures(self.names.bucket("secrets"))),
             key_arn=key_arn,
             log_bucket=log_bucket,
             expire_days=31,

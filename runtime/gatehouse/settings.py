@@ -123,6 +123,9 @@ class SharingSettings(BaseModel):
     """KMS key that encrypts the data keys of secrets: ID, ARN or alias of a symmetric key."""
     sharing_url: str = ""
     """Public URL of the sharing service. With https://, responses contain Strict-Transport-Security."""
+    sharing_file_max_bytes: Annotated[int, Field(ge=0, le=FILES_BYTES_MAX)] = 10_485_760
+    """Maximum size of the files of a secret in total, in bytes, up to 500 MiB. 0 allows text only. A secret that is
+    submitted to a request through the container has at most 10 MiB of files."""
     log_level: Level = "info"
     """Minimum level of log lines: info logs every request, debug is for troubleshooting."""
 
@@ -294,9 +297,6 @@ class Settings(SharingSettings, ConnectionSettings):
     body_max_bytes: Annotated[int, Field(ge=1024, le=10_485_760)] = 65_536
     """Maximum size of request bodies of the management API and the verify endpoints, in bytes. Bodies to Cores are streamed
     without a limit."""
-    sharing_file_max_bytes: Annotated[int, Field(ge=0, le=FILES_BYTES_MAX)] = 10_485_760
-    """Maximum size of the files of a secret in total, in bytes, up to 500 MiB. 0 allows text only. A secret that is
-    submitted to a request has at most 10 MiB of files."""
     sharing_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = SHARING_CREATES_PER_MINUTE
     """Secrets that an owner can create per minute, and requests for a secret, which are counted separately (429). Keys of a
     rotation count together."""

@@ -4,10 +4,12 @@
 `sandbox_` are read by the patched methods; moto itself reads the others.
 """
 
+import base64
 import functools
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore import xform_name
@@ -23,7 +25,7 @@ from moto.iam.access_control import IAMPolicy, IAMRequestBase, PermissionResult
 from moto.kms.models import kms_backends
 from moto.kms.responses import KmsResponse
 from moto.rds.models import rds_backends
-from moto.s3.exceptions import ReplicationConfigurationNotFoundError
+from moto.s3.exceptions import ReplicationConfigurationNotFoundError, S3AccessDeniedError, S3ClientError
 from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
 from moto.s3control.models import s3control_backends
@@ -49,6 +51,7 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
     - S3 server access logs: moto fails on a target policy with `"Principal": "*"` and on lists, which AWS accepts.
     - S3 bucket policies: moto ignores conditions, so a deny without TLS would deny every call. Denies with a condition are
       skipped; the tests evaluate them with `policies.analysis.iam`.
+    - S3 presigned requests: moto ignores their expiry, the policy of a form, and the version that a form creates.
     - S3 replication: moto returns an empty filter and no delete marker settings.
     - DynamoDB: moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional updates are atomic.
     - Security group rules, KMS rotation and Lambda: moto omits members of the response that were set.
@@ -62,6 +65,8 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
         (DynamoHandler, "call_action", _one_at_a_time(DynamoHandler.call_action)),
         (KmsResponse, "get_key_rotation_status", _key_rotation_status(KmsResponse.get_key_rotation_status)),
         (S3Response, "get_bucket_replication", _bucket_replication),
+        (S3Response, "get_object", _presigned_download(S3Response.get_object)),
+        (S3Response, "_bucket_response_post", _form_upload(S3Response._bucket_response_post)),
         (LambdaFunction, "get_configuration", _function_configuration(LambdaFunction.get_configuration)),
     )
     originals = [(owner, name, owner.__dict__[name]) for owner, name, _ in patches]
@@ -192,6 +197,43 @@ def _bucket_replication(response: Any) -> Any:
         raise ReplicationConfigurationNotFoundError(bucket_name=response.bucket_name)
     rules = [{**rule, "Filter": {"Prefix": (rule.get("Filter") or {}).get("Prefix") or ""}} for rule in replication["Rule"]]
     return response.serialized(ActionResult({"ReplicationConfiguration": {"Role": replication["Role"], "Rules": rules}}))
+
+
+def _presigned_download(original: Any) -> Any:
+    @functools.wraps(original)
+    def get_object(response: Any) -> Any:
+        query = response.querystring
+        if "X-Amz-Expires" in query:
+            signed_at = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            if datetime.now(UTC) > signed_at + timedelta(seconds=int(query["X-Amz-Expires"][0])):
+                raise S3AccessDeniedError
+        return original(response)
+
+    return get_object
+
+
+def _form_upload(original: Any) -> Any:
+    """Checks expiry, exact fields and size of a form, and returns the version of the new object."""
+
+    @functools.wraps(original)
+    def post(response: Any, request: Any, bucket_name: str) -> Any:
+        form = response.form_data
+        if "policy" not in form:
+            return original(response, request, bucket_name)
+        policy = json.loads(base64.b64decode(form["policy"]))
+        exact = {name: value for row in policy["conditions"] if isinstance(row, dict) for name, value in row.items()}
+        ranges = [row[1:] for row in policy["conditions"] if isinstance(row, list) and row[0] == "content-length-range"]
+        fields = {**form, "bucket": bucket_name}
+        expired = datetime.now(UTC) > datetime.fromisoformat(policy["expiration"])
+        if expired or any(fields.get(name) != value for name, value in exact.items()):
+            raise S3AccessDeniedError
+        if not all(low <= len(response.body) <= high for low, high in ranges):
+            raise S3ClientError("EntityTooLarge", "The size is not allowed by the policy.")
+        status, headers, body = original(response, request, bucket_name)
+        created = response.backend.get_object(bucket_name, form["key"])
+        return status, {**headers, "x-amz-version-id": created.version_id}, body
+
+    return post
 
 
 def _allows_log_delivery(target_bucket: Any, target_prefix: str | None) -> bool:

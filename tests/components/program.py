@@ -105,7 +105,7 @@ def stack_file(stack: str) -> dict[str, Any]:
 
 def serverless(stack: str) -> dict[str, str]:
     """The configuration of a stack whose sharing service is a Lambda function."""
-    changes = {"sharing.mode": "serverless", "sharing.api_gateway_log_role": True, "sharing.file_max_bytes": 4_194_304}
+    changes = {"sharing.mode": "serverless", "sharing.api_gateway_log_role": True}
     return {"gatehouse:settings": json.dumps(raw_settings(stack, changes))}
 
 

@@ -1,6 +1,5 @@
 """The sharing service as a Lambda function behind API Gateway."""
 
-import base64
 import hashlib
 import json
 import re
@@ -10,18 +9,12 @@ import pytest
 
 from components.contract import read
 from components.naming import Naming
-from components.settings.loader import SettingsError, parse
 from components.sharing import rest_api
 from tests.components.program import ROOT, Program, run
-from tests.components.settings.stack_settings import raw_settings
 from tests.iam_evaluation import Call, Effect, decide
 
 pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
-LAMBDA_RESPONSE_BYTES_MAX = 6_000_000
-"""Source: Lambda Developer Guide, "Lambda quotas" (6 MB for the response of a synchronous invocation)."""
-HEADERS_BYTES_MAX = 10_000
-"""Allowance for the status and the headers of a response."""
 NAMES = Naming(STACK, "123456789012", "eu-west-1")
 
 
@@ -276,16 +269,39 @@ def test_api_change_triggers_new_deployment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.requirement("SS-01")
-def test_console_accepts_files_that_the_function_can_return() -> None:
-    size = int(program().variables("console")["GATEHOUSE_SHARING_FILE_MAX_BYTES"])
-    assert len(base64.b64encode(bytes(size))) + HEADERS_BYTES_MAX <= LAMBDA_RESPONSE_BYTES_MAX
-    assert "GATEHOUSE_SHARING_FILE_MAX_BYTES" not in run("prod").variables("console"), "the default of the runtime applies"
+def test_console_and_function_accept_the_same_files() -> None:
+    large = run(STACK, changes={"sharing.file_max_bytes": 524_288_000})
+    function = large.get("lambda/function:Function", "sharing").inputs["environment"]["variables"]
+    name = "GATEHOUSE_SHARING_FILE_MAX_BYTES"
+    assert large.variables("console")[name] == function[name] == "524288000"
+    assert name not in program().variables("console"), "the default of the runtime applies"
 
 
-@pytest.mark.parametrize("size", [None, 4_194_305])
-def test_function_with_larger_files_is_rejected(size: int | None) -> None:
-    with pytest.raises(SettingsError, match=r"sharing.file_max_bytes is (empty|4194305); allowed .* 4194304"):
-        parse(raw_settings("prod") | {"sharing": {"mode": "serverless", "file_max_bytes": size}}, "prod")
+def presigned(age_ms: int, **values: str) -> Call:
+    context = {"s3:authType": "REST-QUERY-STRING", "s3:signatureAge": str(age_ms), "aws:SecureTransport": "true"}
+    context |= {"s3:TlsVersion": "1.3", "aws:RequestedRegion": NAMES.region}
+    return Call(NAMES.role_arn("sharing-function"), values.pop("action", "s3:GetObjectVersion"), OBJECT, context | values)
+
+
+@pytest.mark.requirement("CG-18", "SS-06")
+@pytest.mark.parametrize(
+    ("call", "effect"),
+    [
+        (presigned(60_000), Effect.ALLOWED),
+        (presigned(60_001), Effect.DENIED),
+        (presigned(60_000, action="s3:PutObject", **{"s3:authType": "POST"}), Effect.ALLOWED),
+        (presigned(60_001, action="s3:PutObject", **{"s3:authType": "POST"}), Effect.DENIED),
+        (presigned(600_000, **{"s3:authType": "REST-HEADER"}), Effect.ALLOWED),
+        (presigned(1, **{"aws:SecureTransport": "false"}), Effect.DENIED),
+        (presigned(1, **{"s3:TlsVersion": "1.1"}), Effect.DENIED),
+        (presigned(1, action="s3:GetObject"), Effect.NOT_ALLOWED),
+        (presigned(1, action="s3:DeleteObjectVersion"), Effect.NOT_ALLOWED),
+    ],
+)
+def test_presigned_requests_require_tls_and_expire_after_a_minute(call: Call, effect: Effect) -> None:
+    identity = [json.loads(inputs("iam/rolePolicy:RolePolicy", "sharing-function")["policy"])]
+    bucket = json.loads(inputs("s3/bucketPolicy:BucketPolicy", "secrets")["policy"])
+    assert decide(call, identity=identity, resource=bucket) is effect
 
 
 def test_image_change_updates_function_but_not_api() -> None:
@@ -304,6 +320,4 @@ def test_sharing_mode_decides_on_api_and_function(stack: str) -> None:
         resource for resource in run(stack).resources if "apigateway" in resource.type or resource.name == "sharing-function"
     ]
     assert run(stack).exports["functions"] == {}
-    assert set(run(stack, changes={"sharing.mode": "serverless", "sharing.file_max_bytes": 4_000_000}).exports["functions"]) == {
-        "sharing"
-    }
+    assert set(run(stack, changes={"sharing.mode": "serverless"}).exports["functions"]) == {"sharing"}

@@ -78,9 +78,7 @@ class PolicyDocuments:
 @cache
 def documents() -> PolicyDocuments:
     """Every policy document of the stack, with those that it adds when sharing is serverless."""
-    serverless = json.dumps(
-        {**SETTINGS, "sharing": {"mode": "serverless", "file_max_bytes": 4_194_304, "api_gateway_log_role": True}}
-    )
+    serverless = json.dumps({**SETTINGS, "sharing": {"mode": "serverless", "api_gateway_log_role": True}})
     configs: tuple[dict[str, str], ...] = ({}, {"gatehouse:settings": serverless})
     base, added = (collect(run(REPOSITORY, STACK, FakeProvider(), preview=False, config=config)) for config in configs)
     known = {(policy.kind, policy.name) for policy in base.resource_policies}

@@ -19,9 +19,15 @@ AWS_ERRORS = (BotoCoreError, ClientError)
 _Result = TypeVar("_Result")
 
 
-def create_client(service: str, *, timeout_s: float, attempts: int, read_timeout_s: float | None = None) -> Any:
-    """A client with timeouts of a connection and of a response (`timeout_s` by default). Opens no connection yet."""
-    config = Config(connect_timeout=timeout_s, read_timeout=read_timeout_s or timeout_s, retries={"total_max_attempts": attempts})
+def create_client(
+    service: str, *, timeout_s: float, attempts: int, read_timeout_s: float | None = None, config: Config | None = None
+) -> Any:
+    """A client with timeouts of a connection and of a response (`timeout_s` by default). Opens no connection yet.
+
+    config: further settings of the client.
+    """
+    bounds = Config(connect_timeout=timeout_s, read_timeout=read_timeout_s or timeout_s, retries={"total_max_attempts": attempts})
+    config = bounds if config is None else bounds.merge(config)
     # boto3 reads AWS_DEFAULT_REGION only, but tasks have AWS_REGION (contract.toml).
     return boto3.client(service, region_name=os.environ.get("AWS_REGION"), config=config)  # type: ignore[call-overload]
 

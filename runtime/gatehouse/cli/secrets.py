@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
     for command in (*own, request, list_requests, show_request, revoke_request):
         console_command(secrets, command.__name__.rstrip("_").replace("_", "-"))(command)
     secrets.command(name="open")(open_)
+    secrets.command(name="submit")(submit)
     app.add_typer(secrets, name="secrets")
 
 
@@ -239,6 +240,24 @@ def open_(
         client.acknowledge(link, claim)
 
 
+def submit(
+    link: Annotated[str, typer.Argument(metavar="LINK", help="Submission link, which can open nothing.")],
+    file: Annotated[
+        list[Path] | None, typer.Option("--file", help="File to submit instead of a text from standard input. Repeatable.")
+    ] = None,
+) -> None:
+    """Submit a secret to a request, without an account. Reads a text from standard input, unless files are given.
+
+    One line feed at the end of standard input is removed.
+    """
+    _check_link(link, "/r/", "give the complete submission link: https://<host>/r/<id>#<secret>")
+    text = "" if file else _read_text()
+    files = [(path.name, content, _file(path)["media_type"]) for path, content in zip(file or [], _opened(file), strict=True)]
+    with SharingClient(link.partition("/r/")[0], retries=RETRIES) as client:
+        client.submit(link, token_hex(16), text=text, files=files)
+    note("The requester has received the secret.")
+
+
 def _secret_id(text: str) -> str:
     """Returns the secret ID. Exits with a usage error if the text is not one, without printing it: it may be a link."""
     if not _SECRET_ID.fullmatch(text):
@@ -285,12 +304,17 @@ def _read_text() -> str:
 
 def _read_link() -> str:
     link = (getpass.getpass("Link: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
+    _check_link(link, "/s/", "write the complete link to standard input: https://<host>/s/<id>#<secret>")
+    return link
+
+
+def _check_link(link: str, path: str, fix: str) -> None:
+    """Exits with a usage error for an incomplete link, or one without TLS."""
     parts = urlsplit(link) if is_url(link) else None
-    if parts is None or not parts.path.startswith("/s/") or not parts.fragment:
-        stop("write the complete link to standard input: https://<host>/s/<id>#<secret>", code=USAGE)
+    if parts is None or not parts.path.startswith(path) or not parts.fragment:
+        stop(fix, code=USAGE)
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         stop("the link must begin with https://", code=USAGE)
-    return link
 
 
 def _passphrase(file: Path | None, *, ask: bool, new: bool = False) -> str:

@@ -11,6 +11,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -151,12 +152,18 @@ class Client:
 
     def _stream(self, method: str, path: str, **arguments: Any) -> Iterator[bytes]:
         """The body of a response in chunks. Never retried: the caller may have used some chunks."""
+        with self._streamed(method, path, **arguments) as reply:
+            yield from reply.iter_bytes()
+
+    @contextmanager
+    def _streamed(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
+        """A successful response whose body is read within the context. Never retried."""
         try:
             with self._client.stream(method, path, **arguments) as reply:
                 if not reply.is_success:
                     reply.read()
                     raise problem(reply, self._service)
-                yield from reply.iter_bytes()
+                yield reply
         except httpx.HTTPError as exc:
             raise Unavailable(f"the download from {self._url} was interrupted: {_reason(exc)}") from exc
 

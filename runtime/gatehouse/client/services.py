@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, BinaryIO, TypeVar
 
@@ -11,6 +14,7 @@ import msgspec
 
 from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditVerification, CheckpointPage, CheckpointView
 from gatehouse.client.http import Client, Retries, query_parameters
+from gatehouse.client.presigned import EncryptedFile, file_size
 from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.errors import Unavailable
 from gatehouse.http.endpoint import FILE_PART, JSON_PART
@@ -19,9 +23,17 @@ from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, Pur
 from gatehouse.keys.signing_schemas import SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
 from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, PepperStatus
-from gatehouse.sharing.link_schemas import LinkPreview, OpenedSecret
+from gatehouse.sharing.encryption import KEY_BYTES, DecryptionFailed, decrypt_item
+from gatehouse.sharing.link_schemas import LinkPreview, OpenedItemDownload, OpenedSecret
+from gatehouse.sharing.models import LAMBDA_FILES_BYTES_MAX
 from gatehouse.sharing.requests.schemas import CreatedSecretRequest, SecretRequestPage, SecretRequestView
-from gatehouse.sharing.requests.submission_schemas import SubmittedSecret
+from gatehouse.sharing.requests.submission_schemas import (
+    SubmissionReceived,
+    SubmittedSecret,
+    UploadConflict,
+    UploadsNotSupported,
+    UploadView,
+)
 from gatehouse.sharing.schemas import CreatedSecret, Receipt, SecretPage, SecretView
 from gatehouse.usage.schemas import KeyUsage, UsageSeries
 from gatehouse.verification.explanation import Explanation
@@ -314,6 +326,12 @@ class GatewayClient(Client):
         return self._decode(response, reply)
 
 
+class TransferFailed(Unavailable):
+    """A file could not be transferred between this machine and S3."""
+
+    code, title = "transfer_failed", "The transfer of a file failed"
+
+
 class SharingClient(Client):
     """A synchronous client of the sharing service, for the holder of a link or submission link. Links are sent in bodies only."""
 
@@ -330,11 +348,15 @@ class SharingClient(Client):
         return self._decode(OpenedSecret, self._post("open", link=link, passphrase=passphrase, claim=claim))
 
     def save_item(self, link: str, passphrase: str, claim: str, number: int, target: BinaryIO) -> None:
-        """Writes an item that `open` returned without content to an empty file. `number`: from 0. Repeats if interrupted."""
-        body = {"link": link, "passphrase": passphrase, "claim": claim, "item": number}
+        """Writes an item that `open` returned without content to an empty file. `number`: from 0. Repeats if interrupted.
+
+        The content is complete and authentic if the method returns. A deployment with AWS Lambda sends large items through S3,
+        encrypted; they are decrypted here.
+        """
+        body: dict[str, str | int] = {"link": link, "passphrase": passphrase, "claim": claim, "item": number}
         for attempt in count(1):
             try:
-                for chunk in self._stream("POST", "/v1/links/items", json=body):
+                for chunk in self._item(body):
                     target.write(chunk)
                 return
             except Unavailable:
@@ -350,18 +372,87 @@ class SharingClient(Client):
         self._post("acknowledge", link=link, claim=claim)
 
     def submit(
-        self, link: str, submission: str, *, text: str = "", files: Sequence[tuple[str, bytes, str]] = ()
+        self, link: str, submission: str, *, text: str = "", files: Sequence[tuple[str, BinaryIO, str]] = ()
     ) -> SubmittedSecret:
         """Submits a secret to a request. A call that repeats `submission`, 16 or more random bytes as text, changes nothing.
 
-        link: the submission link. files: name, content and media type of each.
+        link: the submission link. files: name, content and media type of each. The content must be seekable. A deployment with
+        AWS Lambda receives large files through S3; they are encrypted here.
         """
+        if sum(file_size(file) for _, file, _ in files) > LAMBDA_FILES_BYTES_MAX:
+            try:
+                return self._submit_uploads(link, submission, text, files)
+            except UploadsNotSupported:
+                pass  # the files are part of the request
         fields = {"link": link, "submission": submission, **({"text": text} if text else {})}
         body: dict[str, Any] = {"data": fields, "files": [("file", file) for file in files]} if files else {"json": fields}
         return self._decode(SubmittedSecret, self._send("POST", "/v1/requests/submit", retryable=True, **body))
 
     def _post(self, action: str, **body: str | int) -> httpx.Response:
         return self._send("POST", f"/v1/links/{action}", retryable=True, json=body)
+
+    def _item(self, body: dict[str, str | int]) -> Iterator[bytes]:
+        """The plaintext of an item, from the response or from S3."""
+        with self._streamed("POST", "/v1/links/items", json=body) as reply:
+            if not reply.headers.get("content-type", "").startswith("application/json"):
+                yield from reply.iter_bytes()
+                return
+            reply.read()
+        download = self._decode(OpenedItemDownload, reply).download
+        with self._storage("GET", download.url) as content:
+            try:
+                yield from decrypt_item(content.iter_bytes(), download.key_base64)
+            except DecryptionFailed as exc:
+                raise TransferFailed(f"a file cannot be decrypted: {exc}") from exc
+
+    def _submit_uploads(
+        self, link: str, submission: str, text: str, files: Sequence[tuple[str, BinaryIO, str]]
+    ) -> SubmittedSecret:
+        attempt = 1
+        while True:
+            try:
+                return self._submit_uploads_once(link, submission, text, files)
+            except SubmissionReceived:
+                return SubmittedSecret(submission)
+            except (UploadConflict, TransferFailed):
+                wait_s = self._retries.wait(attempt, None)
+                if wait_s is None:
+                    raise
+            self._retries.sleep(wait_s)
+            attempt += 1
+
+    def _submit_uploads_once(
+        self, link: str, submission: str, text: str, files: Sequence[tuple[str, BinaryIO, str]]
+    ) -> SubmittedSecret:
+        """Encrypts and uploads each file, then submits them."""
+        content_key = os.urandom(KEY_BYTES)
+        body: dict[str, Any] = {"link": link, "submission": submission, **({"text": text} if text else {})}
+        uploaded: list[dict[str, str | int]] = []
+        for number, (name, file, media_type) in enumerate(files, start=1 if text else 0):
+            size = file_size(file)
+            values = {"link": link, "submission": submission, "number": number, "size": size}
+            secret = {"secret": body["secret"]} if "secret" in body else {}
+            upload = self._decode(
+                UploadView, self._send("POST", "/v1/requests/uploads", retryable=True, json={**values, **secret})
+            )
+            body["secret"] = upload.secret
+            content = EncryptedFile(file, size, content_key, number)
+            with self._storage("POST", upload.url, data=upload.fields, files={"file": content}) as reply:
+                version = reply.headers.get("x-amz-version-id", "")
+            uploaded.append({"name": name, "media_type": media_type, "size": size, "object_version": version})
+        body |= {"content_key_base64": base64.b64encode(content_key).decode("ascii"), "files": uploaded}
+        return self._decode(SubmittedSecret, self._send("POST", "/v1/requests/submit-uploads", retryable=True, json=body))
+
+    @contextmanager
+    def _storage(self, method: str, url: str, **arguments: Any) -> Iterator[httpx.Response]:
+        """The response to a presigned request. Raises TransferFailed, whose text contains no part of the request."""
+        try:
+            with self._client.stream(method, url, **arguments) as reply:
+                if not reply.is_success:
+                    raise TransferFailed(f"the storage of the {self._service} returned {reply.status_code}")
+                yield reply
+        except httpx.HTTPError as exc:
+            raise TransferFailed(f"the transfer of a file was interrupted: {type(exc).__name__}") from exc
 
 
 def _content(request: dict[str, Any], files: Sequence[BinaryIO]) -> dict[str, Any]:

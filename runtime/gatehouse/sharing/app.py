@@ -24,10 +24,11 @@ from gatehouse.settings import Settings, SharingSettings
 from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.denials import LinkNotFound, TooManyDenied
 from gatehouse.sharing.form_protection import FormProtection, new_nonce
-from gatehouse.sharing.link_schemas import OpenedItemView, OpenedSecret, OpenLink, link_preview
+from gatehouse.sharing.link_schemas import OpenedItemDownload, OpenedItemView, OpenedSecret, OpenLink, download_view, link_preview
 from gatehouse.sharing.link_token import LinkToken, parse
 from gatehouse.sharing.links import (
     Client,
+    ContentTooLarge,
     LinkService,
     Opened,
     OpenedItem,
@@ -36,8 +37,8 @@ from gatehouse.sharing.links import (
     WrongPassphrase,
     claim_id_of,
 )
-from gatehouse.sharing.models import JSON_FILES_BYTES_MAX, PASSPHRASE_CHARS_MAX, TEXT_BYTES_MAX
-from gatehouse.sharing.pages import STATIC, Pages, display_name
+from gatehouse.sharing.models import JSON_FILES_BYTES_MAX, LAMBDA_FILES_BYTES_MAX, PASSPHRASE_CHARS_MAX, TEXT_BYTES_MAX
+from gatehouse.sharing.pages import STATIC, Pages, display_name, display_size
 from gatehouse.sharing.requests.submissions import SubmissionService
 from gatehouse.sharing.requests.submitters import Submitters
 from gatehouse.sharing.texts import language
@@ -46,9 +47,6 @@ BODY_BYTES_MAX = 8192
 _FORM_FIELDS = frozenset({"link", "passphrase", "csrf", "claim"})
 _FORM = "application/x-www-form-urlencoded"
 _FILE_POLICY = "sandbox; default-src 'none'"
-#: Files of a submission in total as a Lambda function. Lambda accepts requests of 6 MB, with the body in base64.
-#: Source: Lambda Developer Guide, "Lambda quotas".
-LAMBDA_FILES_BYTES_MAX = 4 * 1024 * 1024
 
 
 _decoder = msgspec.json.Decoder(OpenLink)
@@ -73,6 +71,7 @@ class LinkForm:
 def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     """Build the sharing service. `scraped`: it serves /metrics to a scraper in its network."""
     backend = Backend.from_settings(settings, Clock())
+    container, file_max_bytes = isinstance(settings, Settings), settings.sharing_file_max_bytes
     return create(
         probes=[] if backend is None else [backend.table],
         observer=Observer("sharing", settings.log_level, settings.environment),
@@ -80,7 +79,9 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
         scraped=scraped,
         links=None if backend is None else LinkService(backend),
         submissions=None if backend is None else SubmissionService(backend),
-        submission_files_bytes_max=settings.sharing_file_max_bytes if isinstance(settings, Settings) else LAMBDA_FILES_BYTES_MAX,
+        submission_files_bytes_max=file_max_bytes if container else min(file_max_bytes, LAMBDA_FILES_BYTES_MAX),
+        response_bytes_max=None if container else LAMBDA_FILES_BYTES_MAX,
+        upload_bytes_max=None if container else file_max_bytes,
         # A Lambda function has no proxies: its client address is the `sourceIp` of API Gateway.
         addresses=ClientAddresses(settings.trusted_proxies if isinstance(settings, Settings) else ()),
     )
@@ -95,6 +96,8 @@ def create(
     links: LinkService | None = None,
     submissions: SubmissionService | None = None,
     submission_files_bytes_max: int = LAMBDA_FILES_BYTES_MAX,
+    response_bytes_max: int | None = None,
+    upload_bytes_max: int | None = None,
     addresses: ClientAddresses | None = None,
 ) -> asgi.App:
     """ASGI application.
@@ -102,12 +105,14 @@ def create(
     https: the public URL uses https, so HSTS and Secure cookies are sent. scraped: /metrics is served.
     links, submissions: open links and receive secrets; None if table, bucket or key is not configured: then every link is
         unknown.
-    submission_files_bytes_max: maximum size of the files of a submission in total.
+    submission_files_bytes_max: maximum size of the files of a submission in total, in the body of a request.
+    response_bytes_max: maximum size of an item in a response. Programs download larger items from S3. None: unlimited.
+    upload_bytes_max: maximum size of the files of a submission in total that a program uploads to S3. None: no uploads.
     addresses: determines the client address behind trusted proxies.
     """
     addresses, forms = addresses or ClientAddresses(()), FormProtection(https=https)
-    recipients = Recipients(links, addresses, forms)
-    submitters = Submitters(submissions, addresses, forms, submission_files_bytes_max)
+    recipients = Recipients(links, addresses, forms, response_bytes_max)
+    submitters = Submitters(submissions, addresses, forms, submission_files_bytes_max, upload_bytes_max)
     app = Starlette(
         routes=[
             LoggedRoute("/", recipients.start, methods=["GET", "POST"]),
@@ -116,6 +121,8 @@ def create(
             LoggedRoute("/s/{link}/acknowledge", recipients.acknowledge, methods=["POST"]),
             LoggedRoute("/r/{request}", submitters.page, methods=["GET", "POST"]),
             LoggedRoute("/v1/requests/submit", submitters.api_submit, methods=["POST"]),
+            LoggedRoute("/v1/requests/uploads", submitters.api_upload, methods=["POST"]),
+            LoggedRoute("/v1/requests/submit-uploads", submitters.api_submit_uploads, methods=["POST"]),
             LoggedRoute("/v1/links/lookup", recipients.api_look_up, methods=["POST"]),
             LoggedRoute("/v1/links/open", recipients.api_open, methods=["POST"]),
             LoggedRoute("/v1/links/items", recipients.api_item, methods=["POST"]),
@@ -132,10 +139,13 @@ def create(
 class Recipients:
     """Handlers of pages and of the API for programs. A GET or HEAD never changes anything."""
 
-    def __init__(self, links: LinkService | None, addresses: ClientAddresses, forms: FormProtection) -> None:
+    def __init__(
+        self, links: LinkService | None, addresses: ClientAddresses, forms: FormProtection, response_bytes_max: int | None
+    ) -> None:
         self._links = links
         self._addresses = addresses
         self._forms = forms
+        self._response_bytes_max = response_bytes_max
 
     async def start(self, request: Request) -> Response:
         pages = _pages(request)
@@ -155,8 +165,8 @@ class Recipients:
         if form.token is None:
             return await self._link_page(request, path, error="bad_link", status=400)
         try:
-            opened = await self._service.open(form.token, form.passphrase, form.claim, self._client(request))
-        except (PassphraseRequired, WrongPassphrase, TooManyAttempts) as exc:
+            opened = await self._open(request, form, form.token)
+        except (PassphraseRequired, WrongPassphrase, TooManyAttempts, ContentTooLarge) as exc:
             request.state.code = exc.code
             response = await self._link_page(request, path, value=form.fields["link"], error=exc.code, status=exc.status, exc=exc)
             return _with_headers(response, exc)
@@ -169,7 +179,7 @@ class Recipients:
         form = await self._checked_form(request)
         if form.token is None:
             raise LinkNotFound
-        opened = await self._service.open(form.token, form.passphrase, form.claim, self._client(request))
+        opened = await self._open(request, form, form.token)
         return await self._file(opened, _item(opened, request.path_params["item"]))
 
     async def acknowledge(self, request: Request) -> Response:
@@ -186,7 +196,7 @@ class Recipients:
         return _json(link_preview(secret, link))
 
     async def api_open(self, request: Request) -> Response:
-        """Take one use and return the content. Items are included up to 1 MiB in total."""
+        """Take one use and return the content. Items are included up to 1 MiB in total, and are otherwise read one by one."""
         body, token = await self._body(request)
         claim = body.claim or secrets.token_hex(16)
         opened = await self._service.open(token, body.passphrase, claim_id_of(claim, token.path), self._client(request))
@@ -199,17 +209,22 @@ class Recipients:
                 binary = bool(item.name) or opened.secret.end_to_end
                 value = {"content_base64": content} if binary else {"text": content.decode("utf-8", "replace")}
                 view = msgspec.structs.replace(view, **value)
+            elif self._is_too_large(item):
+                view = msgspec.structs.replace(view, download=download_view(await self._service.download(opened, item)))
             items.append(view)
         return _json(OpenedSecret(claim=claim, end_to_end=opened.secret.end_to_end, items=items))
 
     async def api_item(self, request: Request) -> Response:
-        """Return one item of a claim as bytes."""
+        """Return one item of a claim as bytes, or a presigned request for an item that is too large for a response."""
         body, token = await self._body(request)
         if not body.claim:
             raise invalid("body.claim", "is missing", "send the claim of POST /v1/links/open")
         claim = claim_id_of(body.claim, token.path)
         opened = await self._service.open(token, body.passphrase, claim, self._client(request))
-        return await self._file(opened, _item(opened, body.item))
+        item = _item(opened, body.item)
+        if self._is_too_large(item):
+            return _json(OpenedItemDownload(download_view(await self._service.download(opened, item))))
+        return await self._file(opened, item)
 
     async def api_acknowledge(self, request: Request) -> Response:
         """Confirm that the content of a claim was received."""
@@ -222,6 +237,15 @@ class Recipients:
         if self._links is None:
             raise LinkNotFound
         return self._links
+
+    async def _open(self, request: Request, form: LinkForm, token: LinkToken) -> Opened:
+        """Open a link for a browser, which receives items in responses only. Raises what LinkService.open raises."""
+        return await self._service.open(
+            token, form.passphrase, form.claim, self._client(request), item_bytes_max=self._response_bytes_max
+        )
+
+    def _is_too_large(self, item: OpenedItem) -> bool:
+        return self._response_bytes_max is not None and item.size > self._response_bytes_max
 
     def _client(self, request: Request) -> Client:
         peer = request.client.host if request.client else "unknown"
@@ -245,6 +269,8 @@ class Recipients:
         text = pages.texts[error] if error else ""
         if isinstance(exc, TooManyAttempts):
             text = text.format(minutes=max(1, round(exc.retry_after_s / 60)))
+        if isinstance(exc, ContentTooLarge):
+            text = text.format(size=display_size(self._response_bytes_max or 0))
         response = pages.link(secret, link, path, hidden, value=value, error=text, status=status)
         self._forms.set_cookie(response, nonce)
         return response

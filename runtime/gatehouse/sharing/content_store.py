@@ -7,7 +7,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from gatehouse.aws import call, create_client
+import msgspec
+from botocore.config import Config
+
+from gatehouse.aws import call, create_client, error_code
 from gatehouse.errors import Unavailable
 from gatehouse.sharing.link_token import fingerprint
 from gatehouse.sharing.models import ContentItem
@@ -18,6 +21,15 @@ _READ_TIMEOUT_S = 15.0
 _ATTEMPTS = 3
 _READ_BYTES = 256 * 1024
 _CHECKSUM = "SHA256"
+_MEDIA_TYPE = "application/octet-stream"
+#: botocore presigns with signature version 2 in some regions, which has no age (`s3:signatureAge`). The regional host name never
+#: redirects a request.
+_PRESIGNED = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
+#: Codes of HeadObject for a malformed version id and for a version that does not exist. Without permission to list the bucket,
+#: S3 returns 403 instead of 404.
+_MISSING = frozenset({"400", "403", "404"})
+#: Lifetime of a presigned request. The bucket policy denies older signatures (components/iam/bucket_policies.py).
+PRESIGNED_S = 60
 #: Size of the parts of a multipart upload. S3 requires at least 5 MiB for all parts but the last.
 PART_BYTES = 8 * 1024 * 1024
 
@@ -85,12 +97,24 @@ class MultipartUpload:
         await call(self._client.abort_multipart_upload, "S3", **self._upload)
 
 
+class PresignedUpload(msgspec.Struct, frozen=True):
+    """A POST request of S3, for one object of one size. `fields`: of the form, before its field `file`."""
+
+    url: str
+    fields: dict[str, str]
+
+    def __repr__(self) -> str:
+        return "PresignedUpload(...)"
+
+
 class ContentStore:
     """Objects of secrets. Methods raise Unavailable."""
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
-        self._client = create_client("s3", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS, read_timeout_s=_READ_TIMEOUT_S)
+        self._client = create_client(
+            "s3", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS, read_timeout_s=_READ_TIMEOUT_S, config=_PRESIGNED
+        )
 
     @staticmethod
     def prefix(secret_id: str, version: int | None = None) -> str:
@@ -100,6 +124,11 @@ class ContentStore:
     @staticmethod
     def key(secret_id: str, version: int, item: int) -> str:
         return f"{ContentStore.prefix(secret_id, version)}{item}"
+
+    @staticmethod
+    def upload_key(secret_id: str, item: int, submission_id: str) -> str:
+        """Key of an item that a client uploads. It contains the submission id, so no other submission writes it."""
+        return f"{ContentStore.prefix(secret_id, 1)}{item}-{submission_id}"
 
     async def write(self, key: str, chunks: AsyncIterable[bytes]) -> str:
         """Write an object and return its version id. An object of more than one part is written with a multipart upload."""
@@ -127,13 +156,46 @@ class ContentStore:
         return MultipartUpload(self._client, {"Bucket": self._bucket, "Key": key, "UploadId": upload["UploadId"]})
 
     def _object(self, key: str) -> dict[str, str]:
-        return {"Bucket": self._bucket, "Key": key, "ContentType": "application/octet-stream"}
+        return {"Bucket": self._bucket, "Key": key, "ContentType": _MEDIA_TYPE}
 
     async def read(self, item: ContentItem) -> Iterator[bytes]:
         """The content of an object, in pieces. Reading the iterator blocks and raises AWS_ERRORS."""
         version = {"VersionId": item.object_version} if item.object_version else {}
         reply = await call(self._client.get_object, "S3", Bucket=self._bucket, Key=item.key, **version)
         return iter(partial(reply["Body"].read, _READ_BYTES), b"")
+
+    async def presigned_download(self, item: ContentItem) -> str:
+        """A URL with which anyone can read the ciphertext of an item for 60 seconds. Sends no request to S3."""
+        version = {"VersionId": item.object_version} if item.object_version else {}
+        parameters = {"Bucket": self._bucket, "Key": item.key, **version}
+        url = await call(
+            self._client.generate_presigned_url, "S3", ClientMethod="get_object", Params=parameters, ExpiresIn=PRESIGNED_S
+        )
+        return str(url)
+
+    async def presigned_upload(self, key: str, size: int) -> PresignedUpload:
+        """A form with which anyone can write this object, with this size, for 60 seconds. Sends no request to S3."""
+        fields = {"Content-Type": _MEDIA_TYPE}
+        post = await call(
+            self._client.generate_presigned_post,
+            "S3",
+            Bucket=self._bucket,
+            Key=key,
+            Fields=fields,
+            Conditions=[fields, ["content-length-range", size, size]],
+            ExpiresIn=PRESIGNED_S,
+        )
+        return PresignedUpload(post["url"], post["fields"])
+
+    async def size(self, key: str, object_version: str) -> int | None:
+        """Bytes of an object version; None if it does not exist."""
+        try:
+            reply = await call(self._client.head_object, "S3", Bucket=self._bucket, Key=key, VersionId=object_version)
+        except Unavailable as exc:
+            if isinstance(exc.__cause__, Exception) and error_code(exc.__cause__) in _MISSING:
+                return None
+            raise
+        return int(reply["ContentLength"])
 
     async def secret_ids(self, *, older_than: float) -> list[str]:
         """Ids of secrets that have objects, all of which were written before a time (Unix seconds)."""

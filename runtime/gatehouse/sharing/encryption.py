@@ -148,12 +148,23 @@ def open_manifest(sealed: bytes, content_key: bytes) -> bytes:
         raise DecryptionFailed("the manifest cannot be decrypted") from exc
 
 
+def item_key(content_key: bytes, number: int) -> bytes:
+    """Key of one item of a version. It decrypts no other item."""
+    return _derive(content_key, b"", f"gatehouse item {number}".encode("ascii"))
+
+
+def ciphertext_size(size: int) -> int:
+    """Bytes of the ciphertext of an item of `size` bytes."""
+    chunks = max(1, -(-size // CHUNK_BYTES))
+    return _HEADER_BYTES + size + chunks * _TAG_BYTES
+
+
 class ItemEncryptor:
     """Encrypts one item of a version: feed plaintext in pieces of any size, then call `finish`."""
 
     def __init__(self, content_key: bytes, number: int) -> None:
         self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
-        self._output = sodium.crypto_secretstream_xchacha20poly1305_init_push(self._state, _item_key(content_key, number))
+        self._output = sodium.crypto_secretstream_xchacha20poly1305_init_push(self._state, item_key(content_key, number))
         self._buffer = bytearray()
 
     def update(self, plaintext: bytes) -> bytes:
@@ -183,9 +194,10 @@ def encrypt_item(plaintext: bytes, content_key: bytes, number: int) -> bytes:
     return encryptor.update(plaintext) + encryptor.finish()
 
 
-def decrypt_item(pieces: Iterable[bytes], content_key: bytes, number: int) -> Iterator[bytes]:
+def decrypt_item(pieces: Iterable[bytes], key: bytes) -> Iterator[bytes]:
     """Plaintext of a ciphertext in pieces of any size, chunk by chunk. Raises DecryptionFailed.
 
+    key: `item_key` of the item.
     A chunk is authentic when it is returned. Only the end of the iteration shows that the content is complete.
     """
     state = sodium.crypto_secretstream_xchacha20poly1305_state()
@@ -196,7 +208,7 @@ def decrypt_item(pieces: Iterable[bytes], content_key: bytes, number: int) -> It
             buffer += piece
             if not started and len(buffer) >= _HEADER_BYTES:
                 header = bytes(buffer[:_HEADER_BYTES])
-                sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, header, _item_key(content_key, number))
+                sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, header, key)
                 del buffer[:_HEADER_BYTES]
                 started = True
             while started and len(buffer) > size:
@@ -217,10 +229,6 @@ def _pull(state: sodium.crypto_secretstream_xchacha20poly1305_state, chunk: byte
     plaintext, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(state, chunk, None)
     yield plaintext
     return tag == _FINAL
-
-
-def _item_key(content_key: bytes, number: int) -> bytes:
-    return _derive(content_key, b"", f"gatehouse item {number}".encode("ascii"))
 
 
 def _derive(material: bytes, salt: bytes, info: bytes) -> bytes:

@@ -12,15 +12,26 @@ import msgspec
 
 from gatehouse.audit.models import AuditAction, Outcome
 from gatehouse.aws import AWS_ERRORS, error_detail
-from gatehouse.errors import Forbidden, GatehouseError, TooManyRequests, Unavailable
+from gatehouse.errors import BadRequest, Forbidden, GatehouseError, TooManyRequests, Unavailable
 from gatehouse.http.asgi import RequestId
 from gatehouse.http.client_address import network_of
 from gatehouse.identity.models import Actor
 from gatehouse.sharing import encryption
 from gatehouse.sharing.backend import Backend
+from gatehouse.sharing.content_store import PRESIGNED_S
 from gatehouse.sharing.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
 from gatehouse.sharing.link_token import LinkToken, parse_path
-from gatehouse.sharing.models import ContentItem, Link, LinkState, ManifestItem, Secret, SecretState, SharingEvent, is_expired
+from gatehouse.sharing.models import (
+    ContentItem,
+    Download,
+    Link,
+    LinkState,
+    ManifestItem,
+    Secret,
+    SecretState,
+    SharingEvent,
+    is_expired,
+)
 from gatehouse.sharing.repository import ConditionFailed
 
 #: A claim can be repeated for this long, until it is acknowledged: the response may have been lost, or files are downloaded.
@@ -34,6 +45,12 @@ _NO_VERIFIER = bytes(32)
 
 class PassphraseRequired(Forbidden):
     code, title = "passphrase_required", "This link requires a passphrase"
+
+
+class ContentTooLarge(BadRequest):
+    """The client cannot receive an item. No use was taken."""
+
+    code, title = "content_too_large", "A file is too large for a browser"
 
 
 class WrongPassphrase(Forbidden):
@@ -120,15 +137,21 @@ class LinkService:
         await self._mark_opened(secret, link, client)
         return secret, link
 
-    async def open(self, token: LinkToken, passphrase: str, claim_id: str, client: Client) -> Opened:
+    async def open(
+        self, token: LinkToken, passphrase: str, claim_id: str, client: Client, *, item_bytes_max: int | None = None
+    ) -> Opened:
         """Take one use of a link and return its content. A repeated claim returns the same content without another use.
 
-        Raises LinkNotFound, TooManyDenied, PassphraseRequired, WrongPassphrase, TooManyAttempts.
+        item_bytes_max: the client cannot receive larger items.
+        Raises LinkNotFound, TooManyDenied, PassphraseRequired, WrongPassphrase, TooManyAttempts; ContentTooLarge before a use is
+        taken.
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
             raise await self._denied(token, client, "ended")
         keys = await self._link_keys(secret, link, token, passphrase, client)
+        if item_bytes_max is not None and any(item.size > item_bytes_max for item in secret.current.items):
+            raise ContentTooLarge(f"A file has more than {item_bytes_max} bytes. Open the link with: gatehouse secrets open")
         await self._mark_opened(secret, link, client)
         secret = await self._claim(secret, link, claim_id, token, client)
         return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
@@ -146,7 +169,8 @@ class LinkService:
 
     async def read(self, item: OpenedItem, content_key: bytes) -> AsyncIterator[bytes]:
         """The plaintext of an item, in chunks. Raises Unavailable, also for content that was altered."""
-        pieces = encryption.decrypt_item(await self._backend.content.read(item.content), content_key, item.number)
+        key = encryption.item_key(content_key, item.number)
+        pieces = encryption.decrypt_item(await self._backend.content.read(item.content), key)
         while True:
             try:
                 chunk = await asyncio.to_thread(next, pieces, None)
@@ -155,6 +179,12 @@ class LinkService:
             if chunk is None:
                 return
             yield chunk
+
+    async def download(self, opened: Opened, item: OpenedItem) -> Download:
+        """A presigned request, for the client whose claim was opened only. It is in no log and in no audit event."""
+        expires_at = self._clock.now() + PRESIGNED_S
+        url = await self._backend.content.presigned_download(item.content)
+        return Download(url, expires_at, encryption.item_key(opened.content_key, item.number))
 
     async def _possessed(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
         """The secret and the link whose link secret the client has. The verifier is always computed and compared."""

@@ -20,6 +20,10 @@ BURN_AFTER_MAX = 20
 TEXT_BYTES_MAX = 64 * 1024
 #: Files up to this size in total can be part of a JSON body or response.
 JSON_FILES_BYTES_MAX = 1024 * 1024
+#: Largest item of a response and files of a submission in total, as a Lambda function. Lambda accepts requests and responses of
+#: 6 MB, with the body in base64. Programs transfer larger files with presigned requests. Source: Lambda Developer Guide, "Lambda
+#: quotas".
+LAMBDA_FILES_BYTES_MAX = 4 * 1024 * 1024
 PASSPHRASE_CHARS_MIN = 8
 PASSPHRASE_CHARS_MAX = 128
 #: Receipts are deleted this long after the content.
@@ -69,6 +73,17 @@ class ContentItem(msgspec.Struct, frozen=True):
     key: str
     object_version: str
     size: int
+
+
+class Download(msgspec.Struct, frozen=True):
+    """A presigned request for the ciphertext of one item, and the key that decrypts this item alone."""
+
+    url: str
+    expires_at: float
+    key: bytes
+
+    def __repr__(self) -> str:
+        return "Download(...)"
 
 
 class ManifestItem(msgspec.Struct, frozen=True):

@@ -113,12 +113,17 @@ class Pages:
         hidden: Iterable[tuple[str, str]],
         *,
         files_bytes_max: int,
+        uploads: bool = False,
         link: str = "",
         text: str = "",
         error: str = "",
     ) -> HTMLResponse:
-        """The page of a request for a secret. link, text: what the client sent. error: name of the text of a problem."""
-        limits = {"count": FILES_MAX, "size": _size(files_bytes_max)}
+        """The page of a request for a secret.
+
+        uploads: programs can send larger files. link, text: what the client sent. error: name of the text of a problem.
+        """
+        limits = {"count": FILES_MAX, "size": display_size(files_bytes_max)}
+        larger = f" {self._text('larger_files')}" if uploads else ""
         facts = (
             f"<dl><dt>{self._text('requester')}</dt><dd>{escape(secret_request.requester)}</dd>"
             f'<dt>{self._text("purpose")}</dt><dd class="lines">{escape(secret_request.purpose)}</dd>'
@@ -127,7 +132,7 @@ class Pages:
         )
         files = (
             f'<label for="file">{self._text("files")}</label>'
-            f'<p class="hint" id="file-help">{escape(self.texts["files_help"].format(**limits))}</p>'
+            f'<p class="hint" id="file-help">{escape(self.texts["files_help"].format(**limits))}{larger}</p>'
             '<input id="file" name="file" type="file" multiple aria-describedby="file-help">'
             if files_bytes_max
             else ""
@@ -172,7 +177,7 @@ class Pages:
         )
 
     def _download(self, item: OpenedItem, path: str, fields: Iterable[tuple[str, str]]) -> str:
-        text = self.texts["download"].format(name=display_name(item.name) or self.texts["unnamed"], size=_size(item.size))
+        text = self.texts["download"].format(name=display_name(item.name) or self.texts["unnamed"], size=display_size(item.size))
         return (
             f'<li><form method="post" action="/s/{escape(path)}/items/{item.number}">{_hidden(fields)}'
             f'<button type="submit" class="plain">{escape(text)}</button></form></li>'
@@ -224,7 +229,7 @@ def _hidden(fields: Iterable[tuple[str, str]]) -> str:
     return "".join(f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in fields)
 
 
-def _size(size: int) -> str:
+def display_size(size: int) -> str:
     number, unit = float(size), 0
     while number >= 1024 and unit < len(_UNITS) - 1:
         number, unit = number / 1024, unit + 1

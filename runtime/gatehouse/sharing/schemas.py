@@ -112,13 +112,17 @@ Ciphertext = Annotated[
 ]
 
 
+FileName = Annotated[str, checked(file_name_problem, min_length=1, max_length=FILE_NAME_CHARS_MAX)]
+MediaType = Annotated[str, matching(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}", max_length=129)]
+
+
 class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A file. Name and media type are encrypted like the content."""
 
     example: ClassVar = {"name": "id_ed25519", "media_type": OCTETS, "content_base64": "c2VjcmV0"}
 
-    name: Annotated[str, checked(file_name_problem, min_length=1, max_length=FILE_NAME_CHARS_MAX)]
-    media_type: Annotated[str, matching(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}", max_length=129)] = OCTETS
+    name: FileName
+    media_type: MediaType = OCTETS
     content_base64: Annotated[
         Base64 | None,
         Meta(

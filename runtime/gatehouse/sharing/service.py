@@ -86,6 +86,17 @@ class NewSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadedContent:
+    """Files that a client encrypted under `content_key` and uploaded. Their numbers follow those of other items."""
+
+    content_key: bytes
+    items: Sequence[tuple[ContentItem, ManifestItem]]
+
+    def __repr__(self) -> str:
+        return "UploadedContent(...)"
+
+
+@dataclass(frozen=True, slots=True)
 class SecretPatch:
     """Changes of a secret; None leaves a value unchanged."""
 
@@ -115,11 +126,19 @@ class SecretService:
         )
         return secret, tokens
 
-    async def store(self, secret_id: str, new: NewSecret, links: dict[str, Link], owner: str, now: float) -> Secret:
+    async def store(
+        self,
+        secret_id: str,
+        new: NewSecret,
+        links: dict[str, Link],
+        owner: str,
+        now: float,
+        uploaded: UploadedContent | None = None,
+    ) -> Secret:
         """Encrypt the content to the links and store it. The secret does not exist until it is written to the table."""
         expires_at = now + new.ttl_s
         expires_at_max = max(expires_at, now + new.ttl_s_max)
-        version, keys = await self._encrypt(secret_id, 1, now, int(expires_at_max), new.items, list(links.values()))
+        version, keys = await self._encrypt(secret_id, 1, now, int(expires_at_max), new.items, list(links.values()), uploaded)
         return Secret(
             id=secret_id,
             owner=owner,
@@ -264,15 +283,23 @@ class SecretService:
         return tokens, links
 
     async def _encrypt(
-        self, secret_id: str, number: int, now: float, deadline: int, items: AsyncIterable[NewItem], links: Sequence[Link]
+        self,
+        secret_id: str,
+        number: int,
+        now: float,
+        deadline: int,
+        items: AsyncIterable[NewItem],
+        links: Sequence[Link],
+        uploaded: UploadedContent | None = None,
     ) -> tuple[Version, dict[str, bytes]]:
-        """Store the items under a new content key. Returns the version, and the content key encrypted for each link.
+        """Store the items under a new content key, or that of `uploaded`. Returns the version, and the content key encrypted for
+        each link.
 
         If it fails, the objects that were written are deleted as far as possible; the worker deletes the rest.
         """
         content, random_bytes = self._backend.content, self._backend.random_bytes
         data_key, sealed_data_key = await self._backend.data_keys.generate(secret_id)
-        content_key = random_bytes(encryption.KEY_BYTES)
+        content_key = random_bytes(encryption.KEY_BYTES) if uploaded is None else uploaded.content_key
         stored: list[ContentItem] = []
         entries: list[ManifestItem] = []
         try:
@@ -285,6 +312,9 @@ class SecretService:
             with suppress(Unavailable):
                 await content.delete(stored)
             raise
+        for object_version, entry in () if uploaded is None else uploaded.items:
+            stored.append(object_version)
+            entries.append(entry)
         manifest = msgspec.json.encode(entries)
         version = Version(
             number, now, sealed_data_key, encryption.seal_manifest(manifest, content_key, random_bytes), tuple(stored)

@@ -94,7 +94,7 @@ def test_invalid_stack_name_is_rejected(stack: str) -> None:
         {"delivery.state_key_arn": STATE_KEY},
         {"monitoring.probe_interval_minutes": 0},
         {"network.nat": "none", "notifications.public_webhooks": False},
-        {"sharing": {"mode": "serverless", "file_max_bytes": 4_194_304, "api_gateway_log_role": True}},
+        {"sharing": {"mode": "serverless", "api_gateway_log_role": True}},
         {"services.gateway.cpu": 1024, "services.gateway.memory_mib": 4096},
     ],
 )
@@ -178,7 +178,6 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("waf_limits", {"waf.console_requests_max": 30_000}, "waf.console_requests_max"),
     ("waf_limits", {"waf.sharing_requests_max": 30_000}, "waf.sharing_requests_max"),
-    ("sharing_files", {"sharing.mode": "serverless"}, "sharing.file_max_bytes"),
     ("sharing_capacity", {"sharing.requests_per_second_max": 101}, "sharing.requests_per_second_max"),
     ("sharing_capacity", {"sharing.api_gateway_log_role": True}, "sharing.api_gateway_log_role"),
     ("cores", {"cores": [{**CORE, "name": "gateway"}]}, "cores.0.name"),

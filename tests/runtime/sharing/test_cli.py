@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import stat
 import threading
 from collections.abc import Iterator
@@ -176,7 +178,7 @@ def test_secret_is_requested_submitted_and_opened(sender: Command, recipient: Co
     with SharingClient(sharing_url) as client:
         client.submit(links[0], "a" * 32, text=TEXT)
         client.submit(links[0], "a" * 32, text=TEXT)
-        client.submit(links[0], "b" * 32, files=[("key.bin", b"\x00" * 2_000_000, "application/x-key")])
+        client.submit(links[0], "b" * 32, files=[("key.bin", io.BytesIO(bytes(2_000_000)), "application/x-key")])
         with pytest.raises(NotFound):
             client.submit(links[0], "c" * 32, text=TEXT)
     assert recipient.run("secrets", "open", stdin=links[1]).out == TEXT
@@ -188,6 +190,38 @@ def test_secret_is_requested_submitted_and_opened(sender: Command, recipient: Co
     assert (shown.code, all(submission["secret"] in shown.out for submission in listed["submissions"])) == (0, True)
     secrets = json.loads(sender.run("secrets", "list", "--json").out)
     assert {secret["id"] for secret in secrets} == {submission["secret"] for submission in listed["submissions"]}
+
+
+@pytest.mark.requirement("SS-01")
+def test_text_and_large_file_are_submitted_and_opened(sender: Command, recipient: Command) -> None:
+    created = json.loads(sender.run("secrets", "request", "--purpose", "Backup", "--submissions", "2", "--json").out)
+    submission, (first, second) = created["submission_link"], created["retrieval_links"]
+    content = os.urandom(5 * 1024 * 1024)
+    (recipient.folder / "backup.bin").write_bytes(content)
+    assert recipient.run("secrets", "submit", submission, stdin=TEXT + "\n").code == 0
+    submitted = recipient.run("secrets", "submit", submission, "--file", "backup.bin")
+    assert (submitted.code, submitted.out) == (0, ""), submitted.err
+    (recipient.folder / "received").mkdir()
+    assert recipient.run("secrets", "open", stdin=first).out == TEXT
+    assert recipient.run("secrets", "open", "--output", "received", stdin=second).code == 0
+    assert (recipient.folder / "received/backup.bin").read_bytes() == content
+    ended = recipient.run("secrets", "submit", submission, stdin=TEXT)
+    assert (ended.code, TEXT in ended.err) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("https://sharing.test/r/" + "a" * 22,), "complete submission link"),
+        (("https://sharing.test/s/" + "a" * 28 + "#" + "b" * 43,), "complete submission link"),
+        (("http://sharing.test/r/" + "a" * 22 + "#" + "b" * 43,), "must begin with https://"),
+        (("https://sharing.test/r/" + "a" * 22 + "#" + "b" * 43, "--file", "missing"), "missing cannot be read"),
+        (("https://sharing.test/r/" + "a" * 22 + "#" + "b" * 43,), "no content"),
+    ],
+)
+def test_submission_with_bad_input_names_the_fix(recipient: Command, arguments: tuple[str, ...], message: str) -> None:
+    result = recipient.run("secrets", "submit", *arguments)
+    assert (result.code, message in result.err, "b" * 43 in result.err) == (2, True, False)
 
 
 def test_request_is_revoked(sender: Command, sharing_url: str) -> None:

@@ -7,7 +7,16 @@ import os
 import msgspec
 import pytest
 from gatehouse.sharing import encryption
-from gatehouse.sharing.encryption import CHUNK_BYTES, Context, DecryptionFailed, ItemEncryptor, decrypt_item, encrypt_item
+from gatehouse.sharing.encryption import (
+    CHUNK_BYTES,
+    Context,
+    DecryptionFailed,
+    ItemEncryptor,
+    ciphertext_size,
+    decrypt_item,
+    encrypt_item,
+    item_key,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +30,7 @@ def pieces(content: bytes, size: int) -> list[bytes]:
 
 
 def decrypted(ciphertext: bytes, key: bytes = CONTENT_KEY, number: int = 0) -> bytes:
-    return b"".join(decrypt_item([ciphertext], key, number))
+    return b"".join(decrypt_item([ciphertext], item_key(key, number)))
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
@@ -29,7 +38,8 @@ def test_item_in_pieces_of_any_size(size: int) -> None:
     content = os.urandom(size)
     encryptor = ItemEncryptor(CONTENT_KEY, 7)
     ciphertext = b"".join([*(encryptor.update(piece) for piece in pieces(content, 10_007)), encryptor.finish()])
-    assert b"".join(decrypt_item(pieces(ciphertext, 999), CONTENT_KEY, 7)) == content
+    assert len(ciphertext) == ciphertext_size(size)
+    assert b"".join(decrypt_item(pieces(ciphertext, 999), item_key(CONTENT_KEY, 7))) == content
 
 
 @given(st.binary(max_size=300), st.data())

@@ -49,7 +49,7 @@ def test_no_changes(stack: str) -> None:
 @pytest.mark.parametrize(
     ("stack", "changes", "created", "deleted"),
     [
-        ("dev", ("sharing.mode=serverless", "sharing.file_max_bytes=4194304"), "aws:apigateway/", "aws:lb/"),
+        ("dev", ("sharing.mode=serverless",), "aws:apigateway/", "aws:lb/"),
         ("staging", ("sharing.mode=container", "sharing.api_gateway_log_role=false"), "aws:lb/", "aws:apigateway/"),
     ],
 )

@@ -19,10 +19,10 @@ from gatehouse.sharing.requests.models import PURPOSE_CHARS_MAX, SUBMISSIONS_MAX
 from gatehouse.sharing.schemas import NAME_CHARS_MAX, Label, Note
 
 State = Literal["active", "used", "expired", "revoked"]
-_KEY_CHARS = 44  # 32 bytes in base64
+KEY_CHARS = 44  # 32 bytes in base64
 
 
-def _key_problem(text: str) -> str:
+def key_problem(text: str) -> str:
     try:
         valid = len(base64.b64decode(text, validate=True)) == KEY_BYTES
     except ValueError:
@@ -31,7 +31,7 @@ def _key_problem(text: str) -> str:
 
 
 def _public_key_problem(text: str) -> str:
-    problem = _key_problem(text)
+    problem = key_problem(text)
     if not problem and not is_public_key(base64.b64decode(text)):
         problem = "must be a public key of X25519"
     return problem
@@ -67,13 +67,13 @@ class NewRetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         ),
     ]
     verifier: Annotated[
-        str, checked(_key_problem, max_length=_KEY_CHARS, extra_json_schema=_BASE64, description="Hash of the link secret.")
+        str, checked(key_problem, max_length=KEY_CHARS, extra_json_schema=_BASE64, description="Hash of the link secret.")
     ]
     public_key: Annotated[
         str,
         checked(
             _public_key_problem,
-            max_length=_KEY_CHARS,
+            max_length=KEY_CHARS,
             extra_json_schema=_BASE64,
             description="X25519 public key to which the submission is encrypted.",
         ),

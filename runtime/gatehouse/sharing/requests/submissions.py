@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
 
 from gatehouse.audit.models import AuditAction, Outcome
-from gatehouse.errors import GatehouseError
+from gatehouse.errors import Conflict, GatehouseError, TooManyRequests
 from gatehouse.identity.models import Actor
 from gatehouse.sharing import encryption
 from gatehouse.sharing.backend import Backend
-from gatehouse.sharing.denials import Denials, LinkNotFound
+from gatehouse.sharing.content_store import PRESIGNED_S, ContentStore, PresignedUpload
+from gatehouse.sharing.denials import ATTEMPT_WINDOW_S, Denials, LinkNotFound
 from gatehouse.sharing.link_token import SubmissionToken, is_id, parse_path
 from gatehouse.sharing.links import Client
-from gatehouse.sharing.models import TTL_S_MAX, USES_DEFAULT, Link, Secret, SharingEvent
+from gatehouse.sharing.models import TTL_S_MAX, USES_DEFAULT, ContentItem, Link, ManifestItem, Secret, SharingEvent
 from gatehouse.sharing.requests.models import RetrievalLink, SecretRequest, is_open
 from gatehouse.sharing.requests.repository import RequestRepository
-from gatehouse.sharing.service import NewItem, NewSecret, SecretService, one_by_one
+from gatehouse.sharing.requests.submission_schemas import SubmissionReceived, UploadConflict, UploadedFile
+from gatehouse.sharing.service import NewItem, NewSecret, SecretService, UploadedContent, one_by_one
 from gatehouse.sharing.table import ConditionNotMet
 
 _NO_VERIFIER = bytes(32)
+#: Uploads of a request in 10 minutes: a presigned request admits an object of the maximum size before the submission is decided.
+UPLOADS_MAX = 40
+
+
+class UploadIncomplete(Conflict):
+    code, title = "upload_incomplete", "A file was not uploaded"
+
+
+class TooManyUploads(TooManyRequests):
+    code, title = "too_many_uploads", "Too many uploads"
 
 
 class SubmissionService:
@@ -70,15 +83,95 @@ class SubmissionService:
                 raise LinkNotFound
             tried.add(retrieval_link.path)
             secret = await self._store(request, retrieval_link, items)
-            submitted = self._event(request.id, client, AuditAction.REQUEST_SUBMIT, {"secret": secret.id})
-            created = self._event(request.id, client, AuditAction.SECRET_CREATE, {"links": 1, "request": request.id}, secret.id)
             try:
-                await self._repository.submit(request, submission_id, secret, submitted, created)
+                await self._commit(request, submission_id, secret, client)
             except ConditionNotMet:
                 continue  # another submission, the end of the request, or this submission, whose response was lost
             return
 
-    async def _store(self, request: SecretRequest, retrieval_link: RetrievalLink, items: Sequence[NewItem]) -> Secret:
+    async def create_upload(
+        self, token: SubmissionToken, submission_id: str, secret_id: str | None, number: int, size: int, client: Client
+    ) -> tuple[str, PresignedUpload, float]:
+        """A presigned request that uploads the ciphertext of a file. Returns the id of its secret, the request and its expiry.
+
+        secret_id: of the earlier uploads of this submission; None for the first.
+        number, size: number of the item in the secret, and bytes of its plaintext.
+        Raises LinkNotFound, SubmissionReceived, UploadConflict, TooManyUploads.
+        """
+        request = await self.check(token, submission_id, client)
+        if submission_id in request.submissions:
+            raise SubmissionReceived
+        chosen, _ = _ids(await self._free(request, secret_id))
+        now = self._clock.now()
+        wait = await self._backend.table.take_attempt(
+            f"upload:{request.id}", limit=UPLOADS_MAX, window_s=ATTEMPT_WINDOW_S, now=now
+        )
+        if wait is not None:
+            wait_s = max(1, round(wait))
+            raise TooManyUploads(f"Too many uploads to this request. Try again in {wait_s} s.", retry_after_s=wait_s)
+        key = ContentStore.upload_key(chosen, number, submission_id)
+        upload = await self._backend.content.presigned_upload(key, encryption.ciphertext_size(size))
+        return chosen, upload, now + PRESIGNED_S
+
+    async def submit_uploads(
+        self,
+        token: SubmissionToken,
+        submission_id: str,
+        secret_id: str,
+        content_key: bytes,
+        text: str,
+        files: Sequence[UploadedFile],
+        client: Client,
+    ) -> None:
+        """Store a text and files that were uploaded as a secret of the requester. A repeated submission id changes nothing.
+
+        Raises LinkNotFound, UploadConflict, UploadIncomplete.
+        """
+        request = await self.check(token, submission_id, client)
+        if submission_id in request.submissions:
+            return
+        retrieval_link = await self._free(request, secret_id)
+        items = [NewItem.of(text.encode())] if text else []
+        uploaded = [
+            ContentItem(ContentStore.upload_key(secret_id, number, submission_id), file.object_version, file.size)
+            for number, file in enumerate(files, start=len(items))
+        ]
+        sizes = await asyncio.gather(*(self._backend.content.size(item.key, item.object_version) for item in uploaded))
+        for index, (size, item) in enumerate(zip(sizes, uploaded, strict=True)):
+            if size != encryption.ciphertext_size(item.size):
+                raise UploadIncomplete(f"body.files[{index}] was not uploaded with this version and size. Upload the file again.")
+        manifest = [ManifestItem(file.name, file.media_type) for file in files]
+        content = UploadedContent(content_key, list(zip(uploaded, manifest, strict=True)))
+        secret = await self._store(request, retrieval_link, items, content)
+        try:
+            await self._commit(request, submission_id, secret, client)
+        except ConditionNotMet:
+            # Another submission, the end of the request, or this submission, whose response was lost.
+            request = await self.check(token, submission_id, client)
+            if submission_id not in request.submissions:
+                raise UploadConflict from None
+
+    async def _free(self, request: SecretRequest, secret_id: str | None) -> RetrievalLink:
+        """The retrieval link for a secret, or the first one whose place is free. Raises UploadConflict if there is none."""
+        for link in _all_free(request):
+            link_secret_id, _ = _ids(link)
+            if secret_id in (None, link_secret_id) and await self._backend.repository.get(link_secret_id) is None:
+                return link
+        raise UploadConflict
+
+    async def _commit(self, request: SecretRequest, submission_id: str, secret: Secret, client: Client) -> None:
+        """Count the submission and create its secret in one transaction. Raises ConditionNotMet."""
+        submitted = self._event(request.id, client, AuditAction.REQUEST_SUBMIT, {"secret": secret.id})
+        created = self._event(request.id, client, AuditAction.SECRET_CREATE, {"links": 1, "request": request.id}, secret.id)
+        await self._repository.submit(request, submission_id, secret, submitted, created)
+
+    async def _store(
+        self,
+        request: SecretRequest,
+        retrieval_link: RetrievalLink,
+        items: Sequence[NewItem],
+        uploaded: UploadedContent | None = None,
+    ) -> Secret:
         secret_id, link_id = _ids(retrieval_link)
         link = Link(
             id=link_id,
@@ -97,7 +190,7 @@ class SubmissionService:
             uses=USES_DEFAULT,
             label=request.label,
         )
-        return await self._secrets.store(secret_id, new, {link_id: link}, request.owner, self._clock.now())
+        return await self._secrets.store(secret_id, new, {link_id: link}, request.owner, self._clock.now(), uploaded)
 
     async def _denied(self, token: SubmissionToken, client: Client, reason: str) -> GatehouseError:
         """The error of a denied attempt. Its event is stored with the request, if there is one."""
@@ -124,9 +217,13 @@ class SubmissionService:
 
 def _next_free(request: SecretRequest, tried: set[str]) -> RetrievalLink | None:
     """The first retrieval link without a submission, except those that another secret took in the meantime."""
+    return next((link for link in _all_free(request) if link.path not in tried), None)
+
+
+def _all_free(request: SecretRequest) -> Iterator[RetrievalLink]:
+    """The retrieval links without a submission."""
     taken = {submission.secret for submission in request.submissions.values()}
-    free = (link for link in request.retrieval_links if link.path not in tried and _ids(link)[0] not in taken)
-    return next(free, None)
+    return (link for link in request.retrieval_links if _ids(link)[0] not in taken)
 
 
 def _ids(retrieval_link: RetrievalLink) -> tuple[str, str]:

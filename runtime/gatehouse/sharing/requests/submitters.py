@@ -7,14 +7,17 @@ import base64
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gatehouse.clock import rfc3339
 from gatehouse.errors import BadRequest, GatehouseError
 from gatehouse.http import asgi
 from gatehouse.http.client_address import ClientAddresses
+from gatehouse.http.fields import view_of
 from gatehouse.http.multipart import MEDIA_TYPE
 from gatehouse.http.validation import invalid, parse_json, validate
 from gatehouse.sharing.denials import LinkNotFound
@@ -24,7 +27,14 @@ from gatehouse.sharing.links import Client, claim_id_of
 from gatehouse.sharing.models import JSON_FILES_BYTES_MAX, json_bytes_max
 from gatehouse.sharing.pages import Pages
 from gatehouse.sharing.requests.models import SUBMISSION_FILES_BYTES_MAX
-from gatehouse.sharing.requests.submission_schemas import SubmitSecret, SubmittedSecret
+from gatehouse.sharing.requests.submission_schemas import (
+    CreateUpload,
+    SubmitSecret,
+    SubmittedSecret,
+    SubmitUploads,
+    UploadsNotSupported,
+    UploadView,
+)
 from gatehouse.sharing.requests.submissions import SubmissionService
 from gatehouse.sharing.requests.submitted_form import (
     InvalidContent,
@@ -41,21 +51,29 @@ from gatehouse.sharing.texts import language
 JSON_BYTES_MAX = json_bytes_max(JSON_FILES_BYTES_MAX) + 8192
 #: Submissions whose content a process keeps in memory at the same time. Others wait.
 _PARALLEL = 4
+_Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 class Submitters:
     """submissions: None if secret sharing is not configured: then every request is unknown.
 
-    files_bytes_max: maximum size of the files of a secret in total.
+    files_bytes_max: maximum size of the files of a submission in total, in the body of a request.
+    upload_bytes_max: maximum size of the files of a submission in total that a program uploads; None: no uploads.
     """
 
     def __init__(
-        self, submissions: SubmissionService | None, addresses: ClientAddresses, forms: FormProtection, files_bytes_max: int
+        self,
+        submissions: SubmissionService | None,
+        addresses: ClientAddresses,
+        forms: FormProtection,
+        files_bytes_max: int,
+        upload_bytes_max: int | None,
     ) -> None:
         self._submissions = submissions
         self._addresses = addresses
         self._forms = forms
         self._files_bytes_max = min(files_bytes_max, SUBMISSION_FILES_BYTES_MAX)
+        self._upload_bytes_max = upload_bytes_max
         self._slots = asyncio.Semaphore(_PARALLEL)
 
     async def page(self, request: Request) -> Response:
@@ -85,13 +103,47 @@ class Submitters:
                 form.fields.setdefault("submission", secrets.token_hex(16))
                 await self._submit(request, form, form.items)
             return _json(SubmittedSecret(form.fields["submission"]))
-        content = await asgi.read_body(request.receive, JSON_BYTES_MAX, request.headers.get("content-length", ""))
-        asgi.check_json(request.headers.getlist("content-type"))
-        body = validate(parse_json(content), SubmitSecret, "body")
+        body = await _body(request, SubmitSecret)
         form = SubmittedForm({"link": body.link, "submission": body.submission or secrets.token_hex(16)})
         items = content_items(body.text or "", _files(body))
         await self._submit(request, form, items)
         return _json(SubmittedSecret(form.fields["submission"]))
+
+    async def api_upload(self, request: Request) -> Response:
+        """Return a presigned request with which a program uploads one file of a submission."""
+        body = await _body(request, CreateUpload)
+        self._check_uploads(body.size, "body.size")
+        fields = {"link": body.link, "submission": body.submission or secrets.token_hex(16)}
+        token = _token(fields)
+        secret, upload, expires_at = await self._service.create_upload(
+            token, _submission_id(fields, token), body.secret, body.number, body.size, self._client(request)
+        )
+        view = view_of(UploadView, upload, submission=fields["submission"], secret=secret, expires_at=rfc3339(expires_at))
+        return _json(view)
+
+    async def api_submit_uploads(self, request: Request) -> Response:
+        """Submit a secret whose files were uploaded."""
+        body = await _body(request, SubmitUploads)
+        self._check_uploads(sum(file.size for file in body.files), "body.files")
+        fields = {"link": body.link, "submission": body.submission}
+        token = _token(fields)
+        await self._service.submit_uploads(
+            token,
+            _submission_id(fields, token),
+            body.secret,
+            body.content_key,
+            body.text or "",
+            body.files,
+            self._client(request),
+        )
+        return _json(SubmittedSecret(body.submission))
+
+    def _check_uploads(self, size: int, location: str) -> None:
+        """Raises UploadsNotSupported, and BadRequest for more bytes than the deployment accepts."""
+        if self._upload_bytes_max is None:
+            raise UploadsNotSupported("Send the files as multipart/form-data to POST /v1/requests/submit.")
+        if size > self._upload_bytes_max:
+            raise invalid(location, f"has more than {self._upload_bytes_max} bytes", "send smaller files")
 
     @property
     def _service(self) -> SubmissionService:
@@ -133,6 +185,7 @@ class Submitters:
             secret_request,
             [("csrf", nonce), ("submission", fields.get("submission") or new_nonce())],
             files_bytes_max=self._files_bytes_max,
+            uploads=self._upload_bytes_max is not None,
             link=fields.get("link", ""),
             text=fields.get("text", ""),
             error="" if problem is None else problem.text,
@@ -173,6 +226,13 @@ def _files(body: SubmitSecret) -> list[ReceivedFile]:
         message = f"are larger than {JSON_FILES_BYTES_MAX} bytes in total"
         raise invalid("body.files", message, "send multipart/form-data with the fields link, text and file")
     return files
+
+
+async def _body(request: Request, kind: type[_Body]) -> _Body:
+    """The JSON body. Raises BadRequest."""
+    content = await asgi.read_body(request.receive, JSON_BYTES_MAX, request.headers.get("content-length", ""))
+    asgi.check_json(request.headers.getlist("content-type"))
+    return validate(parse_json(content), kind, "body")
 
 
 def _pages(request: Request) -> Pages:
