@@ -115,7 +115,7 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
 
 
 class RateLimits(Protocol):
-    """Rate limiter: `RedisRateLimits` counts exactly across workers, `LocalRateLimits` within one worker."""
+    """Rate limiter: `RedisRateLimits` counts across workers, `LocalRateLimits` within one worker."""
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """Returns one state per limit, in order.

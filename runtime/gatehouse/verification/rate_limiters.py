@@ -1,8 +1,12 @@
-"""Rate limiters: in Redis or Valkey, exact across workers, and in the memory of one worker, without Redis or while it fails.
+"""Rate limiters: in Redis or Valkey, across workers, and in the memory of one worker, without Redis or while it fails.
 
 All waiting requests are sent in one call of a script (redis/batches.py), which uses the clock of the server. A counter is named
 by limit and key family only: never by the token, and not by a configuration version, which would split the counter between
 workers after each change.
+
+A worker that counts many requests of one key leases requests in advance (verification/leases.py), so that most of them do not
+wait for Redis. The script then also counts up to a tenth of what the limits still allow, and the worker counts the leased requests
+in its memory.
 
 While Redis fails, requests are answered by the fallback of the setting (local approximation or denial). The local counters
 continue from the last state that Redis reported to this worker, so that a used-up limit stays used up. Requires a single shard
@@ -14,10 +18,12 @@ limit.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import RateLimit
@@ -25,14 +31,18 @@ from gatehouse.redis.batches import ScriptBatches
 from gatehouse.redis.connection import OPEN_TIMEOUT_S, RedisConnection, RedisLogin, RedisReplyError, Reply, Script
 from gatehouse.settings import OnError
 from gatehouse.verification import gcra
+from gatehouse.verification.leases import LEASE_S, Leases
 from gatehouse.verification.models import ADDITIONAL_MAX, Charge, RateLimitState
 
 KEY_PREFIX = "gatehouse:limit:"
+#: A lease is at most this part of the requests that the limits still allow, so that little is missing elsewhere.
+LEASED_PART = 10
 FORGET_TIMEOUT_S = 2.0
 
-# ARGV: for each request its number of limits and of its key's own limits, which come first, then move and room (us;
-# verification/gcra.py) of each limit. KEYS in the same order; a request with additional limits has one more, the sorted
-# set of the names of the family's additional counters by expiry. Returns how far each counter was ahead of now before the
+# ARGV: for each request its number of limits and of its key's own limits, which come first, whether the request itself is counted
+# (1) or only leased (0), the number of requests to lease (negative: to return), then move and room (us; verification/gcra.py) of
+# each limit. KEYS in the same order; a request with additional limits has one more, the sorted set of the names of the family's
+# additional counters by expiry. Returns the number of leased requests, and how far each counter was ahead of now before the
 # request, in us, as text: Lua numbers become integers in replies. Times are relative to 2024, because a double represents them to
 # better than 0.01 us but today's Unix time only to 0.25 us. `%.4f` instead of tostring, which keeps 14 digits and would lose the
 # microseconds.
@@ -42,7 +52,8 @@ local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
 local result, key, argument = {{}}, 0, 1
 while argument <= #ARGV do
   local limits, own = tonumber(ARGV[argument]), tonumber(ARGV[argument + 1])
-  argument = argument + 2
+  local counted, lease = tonumber(ARGV[argument + 2]), tonumber(ARGV[argument + 3])
+  argument = argument + 4
   local ahead, move, room, names = {{}}, {{}}, {{}}, nil
   for i = 1, limits do
     move[i], room[i] = tonumber(ARGV[argument + 2 * i - 2]), tonumber(ARGV[argument + 2 * i - 1])
@@ -62,15 +73,28 @@ while argument <= #ARGV do
       end
     end
   end
-  local passes = true
+  local passes, position = counted == 1, #result + 1
+  result[position] = '0'
   for i = 1, limits do
     result[#result + 1] = string.format('%.4f', ahead[i])
     if ahead[i] > room[i] + {gcra.SLACK_US} then passes = false end
   end
-  if passes then
+  if lease > 0 and (passes or counted == 0) then
     for i = 1, limits do
       if move[i] > 0 then
-        local moved = ahead[i] + move[i]
+        local allowed = math.floor((room[i] + {gcra.SLACK_US} - ahead[i]) / move[i]) + 1 - counted
+        lease = math.max(math.min(lease, math.floor(allowed / {LEASED_PART})), 0)
+      end
+    end
+    result[position] = tostring(lease)
+  elseif lease > 0 then
+    lease = 0
+  end
+  local requests = lease + (passes and 1 or 0)
+  if requests ~= 0 then
+    for i = 1, limits do
+      if move[i] > 0 and (requests > 0 or ahead[i] > 0) then
+        local moved = math.max(ahead[i] + requests * move[i], 0)
         local expiry = math.ceil(moved / 1000) + 1000
         redis.call('SET', KEYS[key + i], string.format('%.4f', now + moved), 'PX', expiry)
         if i > own then
@@ -87,6 +111,15 @@ return result
 """)
 
 
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """What the script counts. counted: the request itself. lease: requests to lease; negative: to return."""
+
+    charge: Charge
+    counted: bool
+    lease: int
+
+
 class RedisRateLimits:
     """`RateLimits` in Redis. `on_degraded` is called with the name of the error once per failure."""
 
@@ -97,9 +130,12 @@ class RedisRateLimits:
         self._on_error = on_error
         self._on_degraded = on_degraded
         self._local = LocalRateLimits()
-        self._batches = ScriptBatches[Charge, tuple[RateLimitState, ...]](
+        self._batches = ScriptBatches[_Count, tuple[RateLimitState, ...]](
             login, SCRIPT, timeout_s=timeout_s, encode=_encode, decode=self._decode, on_failure=self._degrade
         )
+        self._leases = Leases()
+        self._timer: asyncio.TimerHandle | None = None
+        self._background: set[asyncio.Task[None]] = set()
         self.degraded = False
 
     async def start(self) -> None:
@@ -110,14 +146,33 @@ class RedisRateLimits:
             await connection.call(("SCRIPT", "LOAD", SCRIPT.text), OPEN_TIMEOUT_S * 8)
 
     async def close(self) -> None:
+        """Returns the leased requests that were not used, if Redis is available."""
+        if self._timer is not None:
+            self._timer.cancel()
+        unused = [_Count(charge, counted=False, lease=-count) for charge, count in self._leases.clear()]
+        await asyncio.gather(*(self._batches.call(count) for count in unused), *self._background, return_exceptions=True)
         await self._batches.close()
+
+    def take_now(self, charge: Charge) -> tuple[RateLimitState, ...] | None:
+        """Like `take` for a request that this worker has leased; None for others."""
+        now = time.monotonic()
+        if not self._leases.use(charge, now):
+            return () if not charge.limits else None
+        wanted = self._leases.wanted_ahead(charge, now)
+        if wanted:
+            self._in_background(_Count(charge, counted=False, lease=wanted))
+        return self._local.take_now(charge, degraded=False)
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """One state per limit, in order. Raises Unavailable if Redis is unavailable and the setting is `deny`."""
-        if not charge.limits:
-            return ()
+        states = self.take_now(charge)
+        if states is not None:
+            return states
+        lease = self._leases.wanted(charge, time.monotonic())
         try:
-            return await self._batches.call(charge)
+            states = await self._batches.call(_Count(charge, counted=True, lease=lease))
+            # The last requests that a limit allows may be leased by this worker.
+            return (self.take_now(charge) or states) if any(state.exceeded for state in states) else states
         except Unavailable:
             if self._on_error == "local":
                 return self._local.take_now(charge)
@@ -148,17 +203,45 @@ class RedisRateLimits:
         finally:
             connection.close()
 
-    def _decode(self, charges: list[Charge], reply: list[Reply]) -> list[tuple[RateLimitState, ...]]:
+    def _in_background(self, count: _Count) -> None:
+        task = asyncio.create_task(self._count(count), name="rate-limit-lease")
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _count(self, count: _Count) -> None:
+        with contextlib.suppress(Unavailable):
+            await self._batches.call(count)
+
+    def _end_leases_later(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LEASE_S, self._end_leases)
+
+    def _end_leases(self) -> None:
+        self._timer = None
+        for charge, unused in self._leases.end(time.monotonic()):
+            self._in_background(_Count(charge, counted=False, lease=-unused))
+        if self._leases:
+            self._end_leases_later()
+
+    def _decode(self, counts: list[_Count], reply: list[Reply]) -> list[tuple[RateLimitState, ...]]:
         """States from the numbers of the script, which the local counters continue from."""
         numbers = [float(number) for number in reply if isinstance(number, bytes)]
-        if len(numbers) != sum(len(charge.limits) for charge in charges):
+        if len(numbers) != sum(1 + len(count.charge.limits) for count in counts):
             raise ValueError("unexpected reply")
-        states, position = [], 0
-        for charge in charges:
-            ahead = numbers[position : position + len(charge.limits)]
-            position += len(charge.limits)
-            states.append(gcra.report(charge.limits, ahead, charge.cost))
-            self._local.remember(charge, ahead, consumed=not any(state.exceeded for state in states[-1]))
+        states, position, now = [], 0, time.monotonic()
+        for count in counts:
+            charge = count.charge
+            leased, *ahead = numbers[position : position + 1 + len(charge.limits)]
+            position += 1 + len(charge.limits)
+            allowed = gcra.allows(charge.limits, ahead, charge.cost)
+            # Redis has also counted the requests that this worker has leased and not used.
+            used = _without(ahead, charge, self._leases.unused(charge))
+            states.append(gcra.report(charge.limits, used if allowed else ahead, charge.cost))
+            if count.counted or count.lease > 0:
+                self._local.remember(charge, used, consumed=count.counted and allowed)
+            if count.lease > 0:
+                self._leases.add(charge, int(leased), now)
+                self._end_leases_later()
         self.degraded = False
         return states
 
@@ -167,12 +250,21 @@ class RedisRateLimits:
         self._on_degraded(reason)
 
 
-def _encode(charges: list[Charge]) -> tuple[list[str], list[str]]:
+def _without(ahead: Sequence[float], charge: Charge, requests: int) -> list[float]:
+    """How far the limits of the key would be ahead without these requests."""
+    own = len(charge.limits) - charge.additional
+    moves = [gcra.move_us(limit, requests) if index < own else 0.0 for index, limit in enumerate(charge.limits)]
+    return [max(before - move, 0.0) for before, move in zip(ahead, moves, strict=True)]
+
+
+def _encode(counts: list[_Count]) -> tuple[list[str], list[str]]:
     """Keys and arguments of the script."""
     keys: list[str] = []
     arguments: list[str] = []
-    for charge in charges:
+    for count in counts:
+        charge = count.charge
         arguments += (str(len(charge.limits)), str(len(charge.limits) - charge.additional))
+        arguments += ("1" if count.counted else "0", str(count.lease))
         for limit in charge.limits:
             keys.append(f"{KEY_PREFIX}{limit.name}:{charge.subject}")
             arguments += (repr(gcra.move_us(limit, charge.cost)), repr(gcra.room_us(limit, charge.cost)))
@@ -196,8 +288,8 @@ class LocalRateLimits:
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         return self.take_now(charge)
 
-    def take_now(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        """Synchronous `take`, for the fallback of the Redis limiter."""
+    def take_now(self, charge: Charge, *, degraded: bool = True) -> tuple[RateLimitState, ...]:
+        """Synchronous `take`, for the Redis limiter. degraded: the request is not counted in Redis."""
         now = time.monotonic() * 1_000_000
         own, additional = _split(charge)
         ahead = [max(self._arrivals.get((limit.name, charge.subject), 0.0) - now, 0.0) for limit in own]
@@ -213,7 +305,7 @@ class LocalRateLimits:
                         arrivals[limit.name] = now + before + gcra.move_us(limit, charge.cost)
                 while len(self._additional) > COUNTERS_MAX // ADDITIONAL_MAX:
                     self._additional.popitem(last=False)
-        return gcra.report(charge.limits, ahead, charge.cost, degraded=True)
+        return gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
 
     def remember(self, charge: Charge, ahead: Sequence[float], *, consumed: bool) -> None:
         """Continues the key's own limits from the state that Redis reported before this charge."""

@@ -1,0 +1,125 @@
+"""Requests that a worker has counted in Redis in advance. Pure: the caller passes the time and calls Redis.
+
+A worker leases requests of a key family only while it verifies them in quick succession, and twice as many each time: at most
+100, and at most a tenth of the smallest burst. Limits with a burst below 10 are therefore always counted one by one. A lease ends
+after a second, and the rest is returned to Redis.
+
+Because a leased request is counted before it is made, a worker can allow the requests of one lease up to a second late: in any
+window at most a tenth of the burst, and at most 100, above the limit. Requests that one worker has leased are missing in the
+others for at most a second.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from gatehouse.verification.models import Charge
+
+LEASE_S = 1.0
+LEASE_MAX = 100
+BURST_PART = 10
+#: Key families. The one whose lease ends first is evicted first; its unused requests expire with the window of the limit.
+FAMILIES_MAX = 10_000
+
+
+@dataclass(slots=True)
+class _Lease:
+    """size: requests of the last lease. ends_at, asked_until: seconds of the caller's clock."""
+
+    charge: Charge
+    ends_at: float
+    size: int = 0
+    unused: int = 0
+    asked_until: float = 0.0
+
+
+class Leases:
+    """The leases of one worker, by key family."""
+
+    def __init__(self) -> None:
+        self._leases: OrderedDict[str, _Lease] = OrderedDict()
+
+    def use(self, charge: Charge, now: float) -> bool:
+        """Take one request of a lease. False if there is none for this charge."""
+        lease = self._leases.get(charge.subject)
+        if lease is None or not lease.unused or now >= lease.ends_at or lease.charge != charge:
+            return False
+        lease.unused -= 1
+        return True
+
+    def wanted(self, charge: Charge, now: float) -> int:
+        """Number of requests to lease with a request that is counted in Redis.
+
+        0 for the first request in a second, and while another request of the worker asks for a lease.
+        """
+        most = _size_max(charge)
+        if not most:
+            return 0
+        lease = self._leases.get(charge.subject)
+        if lease is None or now >= lease.ends_at or lease.charge != charge:
+            if lease is None or not lease.unused:
+                self._store(_Lease(charge, now + LEASE_S))
+            return 0
+        return self._ask(lease, most, now)
+
+    def wanted_ahead(self, charge: Charge, now: float) -> int:
+        """Number of requests to lease before the lease is used up; 0 while more than half of it is left."""
+        lease = self._leases[charge.subject]
+        return 0 if lease.unused * 2 > lease.size else self._ask(lease, _size_max(charge), now)
+
+    def add(self, charge: Charge, count: int, now: float) -> None:
+        """Add the requests that Redis has leased, which can be fewer than wanted."""
+        lease = self._leases.get(charge.subject)
+        if lease is None or lease.charge != charge:
+            lease = _Lease(charge, now, size=count)
+        lease.unused += count
+        lease.ends_at = now + LEASE_S
+        lease.asked_until = 0.0
+        self._store(lease)
+
+    def unused(self, charge: Charge) -> int:
+        """Requests that are leased and not used, of the charge's key family with the same limits."""
+        lease = self._leases.get(charge.subject)
+        own = charge.limits[: len(charge.limits) - charge.additional]
+        return lease.unused if lease is not None and lease.charge.limits == own else 0
+
+    def end(self, now: float) -> list[tuple[Charge, int]]:
+        """Remove the leases that have ended. Returns what is to be returned to Redis: charge, and number of requests."""
+        ended = []
+        while self._leases:
+            lease = next(iter(self._leases.values()))
+            if now < lease.ends_at:
+                break
+            self._leases.popitem(last=False)
+            if lease.unused:
+                ended.append((lease.charge, lease.unused))
+        return ended
+
+    def clear(self) -> list[tuple[Charge, int]]:
+        """Remove all leases. Returns what is to be returned to Redis."""
+        return self.end(float("inf"))
+
+    def __len__(self) -> int:
+        return len(self._leases)
+
+    def _ask(self, lease: _Lease, most: int, now: float) -> int:
+        if now < lease.asked_until:
+            return 0
+        lease.asked_until = now + LEASE_S
+        lease.size = min(max(lease.size * 2, 1), most)
+        return lease.size
+
+    def _store(self, lease: _Lease) -> None:
+        self._leases[lease.charge.subject] = lease
+        self._leases.move_to_end(lease.charge.subject)
+        while len(self._leases) > FAMILIES_MAX:
+            self._leases.popitem(last=False)
+
+
+def _size_max(charge: Charge) -> int:
+    """Size of the largest lease; 0 for a charge that is always counted on its own."""
+    if charge.cost != 1 or charge.additional:
+        return 0
+    bursts = [limit.burst // (BURST_PART * limit.cost) for limit in charge.limits if limit.cost]
+    return min(*bursts, LEASE_MAX) if bursts else 0
