@@ -31,7 +31,9 @@ def acl(stack: str, **changes: Any) -> NetworkAclsArgs:
 @pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize("role", ["backup", "replication"])
 def test_copy_roles_are_limited_to_stack_resources(role: str) -> None:
-    for statement in statements(GRANTS[role].permissions):
+    permissions = statements(GRANTS[role].permissions)
+    assert permissions
+    for statement in permissions:
         assert not [a for a in statement["Action"] if "*" in a or a.startswith("kms:")], statement["Sid"]
         if statement["Resource"] == ["*"]:
             assert set(statement["Action"]) == {"tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"}

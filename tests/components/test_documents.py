@@ -81,7 +81,9 @@ def test_roles_have_no_wildcard_and_no_kms_action() -> None:
 
 
 def test_permissions_are_limited_to_account_and_region() -> None:
-    for role, statement in every_permission():
+    permissions = list(every_permission())
+    assert permissions
+    for role, statement in permissions:
         for resource in statement["Resource"]:
             # The ARN of a bucket contains neither region nor account; its name ends in both.
             scoped = ":eu-west-1:123456789012:" in resource or re.search("-123456789012-eu-west-1(/|$)", resource)
@@ -166,12 +168,13 @@ def test_key_administration_and_use_are_separate(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["data", "secrets", "logs", "backup"])
 def test_key_use_requires_service_or_encryption_context(name: str) -> None:
-    for statement in key(name):
-        if "AWS" in statement["Principal"] and "kms:Decrypt" in statement["Action"]:
-            equals = statement["Condition"]["StringEquals"]
-            context = any(k.startswith("kms:EncryptionContext:") for k in equals)
-            assert "kms:ViaService" in equals or context, statement["Sid"]
-            assert equals["kms:CallerAccount"] == "123456789012"
+    uses = [statement for statement in key(name) if "AWS" in statement["Principal"] and "kms:Decrypt" in statement["Action"]]
+    assert uses
+    for statement in uses:
+        equals = statement["Condition"]["StringEquals"]
+        context = any(k.startswith("kms:EncryptionContext:") for k in equals)
+        assert "kms:ViaService" in equals or context, statement["Sid"]
+        assert equals["kms:CallerAccount"] == "123456789012"
 
 
 def test_secrets_key_decrypts_secret_for_its_readers() -> None:
@@ -221,7 +224,9 @@ def test_bucket_policy_allows_named_services_only() -> None:
             *bucket_policies.trail_writers(NAMES, BUCKET),
         ),
     )
-    for statement in (s for s in statements(sink) if s["Effect"] == "Allow"):
+    allowed = [statement for statement in statements(sink) if statement["Effect"] == "Allow"]
+    assert allowed
+    for statement in allowed:
         assert set(statement["Principal"]) == {"Service"}
         keys = {k for operator in statement["Condition"].values() for k in operator}
         assert "aws:SourceArn" in keys

@@ -35,7 +35,9 @@ def descriptions(stack: str) -> dict[str, str]:
 @pytest.mark.parametrize("stack", STACKS)
 def test_alarm_description_links_to_its_runbook(stack: str) -> None:
     index = (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
-    for name, text in descriptions(stack).items():
+    alarms = descriptions(stack)
+    assert alarms
+    for name, text in alarms.items():
         page = re.fullmatch(rf".{{20,}} {re.escape(RUNBOOKS)}/([a-z-]+\.md)", text)
         assert page, f"{name}: {text}"
         assert (ROOT / "docs/runbooks" / page[1]).is_file()

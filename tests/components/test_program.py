@@ -101,6 +101,7 @@ def test_environments_differ_by_values_only() -> None:
 
 def test_environment_names_occur_in_settings_only() -> None:
     files = [ROOT / "__main__.py", *(ROOT / "components").rglob("*.py")]
+    assert len(files) > 20
     for file in files:
         code = re.sub(r'"""[\s\S]*?"""|#.*', "", file.read_text(encoding="utf-8"))
         names = re.findall(r"[\"'](dev|staging|prod)[\"']", code)
@@ -116,10 +117,11 @@ def test_program_is_deterministic() -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_resources_have_explicit_provider_and_parent(stack: str) -> None:
-    for resource in run(stack).resources:
-        if resource.type.startswith("aws:"):
-            assert "pulumi:providers:aws::aws" in resource.provider, resource.name
-            assert "::gatehouse:" in resource.parent, resource.name
+    resources = [resource for resource in run(stack).resources if resource.type.startswith("aws:")]
+    assert resources
+    for resource in resources:
+        assert "pulumi:providers:aws::aws" in resource.provider, resource.name
+        assert "::gatehouse:" in resource.parent, resource.name
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -143,7 +145,9 @@ def test_resources_have_default_tags_and_data_class(stack: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_program_contains_no_secret_value(stack: str) -> None:
     forbidden = {"password", "passwords", "passwordWo", "secretString", "secretBinary", "authToken", "noPasswordRequired"}
-    for resource in run(stack).resources:
+    resources = run(stack).resources
+    assert resources
+    for resource in resources:
         assert not forbidden & set(resource.inputs), f"{resource.type} {resource.name}"
         assert resource.type != "aws:secretsmanager/secretVersion:SecretVersion"
 

@@ -65,6 +65,7 @@ def test_operation_ids_are_unique(service: str) -> None:
 
 @pytest.mark.requirement("TR-16")
 def test_operations_have_summary_and_description() -> None:
+    assert OPERATIONS
     for operation in OPERATIONS:
         summary, description = operation.body["summary"], operation.body["description"]
         assert 0 < len(summary) <= 80, operation.name
@@ -74,6 +75,7 @@ def test_operations_have_summary_and_description() -> None:
 
 @pytest.mark.requirement("TR-16")
 def test_examples_match_their_schemas() -> None:
+    assert OPERATIONS
     for operation in OPERATIONS:
         contents = [operation.body.get("requestBody", {}), *operation.body["responses"].values()]
         for media_type, media in ((kind, media) for content in contents for kind, media in content.get("content", {}).items()):
@@ -88,6 +90,7 @@ def test_examples_match_their_schemas() -> None:
 
 @pytest.mark.requirement("TR-16")
 def test_errors_are_problem_documents() -> None:
+    assert OPERATIONS
     for operation in OPERATIONS:
         statuses = {status for status in operation.body["responses"] if status[0] in "45"}
         assert statuses >= ({"500"} if operation.route in PROBES else {"400", "500"}), operation.name

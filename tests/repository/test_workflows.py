@@ -117,6 +117,7 @@ def test_drift_detection_changes_nothing() -> None:
 
 
 def test_scripts_are_valid_and_name_executable_files() -> None:
+    assert WORKFLOWS
     for name in WORKFLOWS:
         for script in (step["run"] for step in steps(name) if "run" in step):
             syntax = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False, timeout=30)

@@ -5,8 +5,8 @@ by limit and key family only: never by the token, and not by a configuration ver
 workers after each change.
 
 A worker that counts many requests of one key leases requests in advance (verification/leases.py), so that most of them do not
-wait for Redis. The script then also counts up to a tenth of what the limits still allow, and the worker counts the leased requests
-in its memory.
+wait for Redis. The script then also counts up to a tenth of what the limits still allow, and the worker counts the leased
+requests in its memory.
 
 While Redis fails, requests are answered by the fallback of the setting (local approximation or denial). The local counters
 continue from the last state that Redis reported to this worker, so that a used-up limit stays used up. Requires a single shard

@@ -176,6 +176,7 @@ async def test_stored_response_expires_after_a_day(console: Console) -> None:
 
 async def test_openapi_documents_idempotency_key_on_changing_posts(console: Console) -> None:
     paths = (await console.client.get("/openapi.json")).json()["paths"]
+    assert paths
     for path, operations in paths.items():
         for method, operation in operations.items():
             names = {item["name"] for item in operation.get("parameters", [])}

@@ -30,6 +30,7 @@ def test_leaky_program_violates_its_controls(leaky: CheckResult) -> None:
 
 def test_findings_point_near_the_comment(leaky: CheckResult) -> None:
     declared = {(finding.rule, int(finding.source.rpartition(":")[2])) for finding in leaky.findings if finding.source}
+    assert re.search(r"GH-[A-Z0-9]+-\d+", SOURCE)
     for number, line in enumerate(SOURCE.splitlines(), start=1):
         for control in re.findall(r"GH-[A-Z0-9]+-\d+", line):
             distances = [abs(number - source_line) for rule, source_line in declared if rule == control]
