@@ -10,7 +10,8 @@ from components.component import Component, StackArgs
 from components.monitoring.metric_alarms import ONCE, Alarm, Metric, metric_alarm
 from components.settings.operations import MonitoringSettings
 
-DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES, LATE_SECRETS = "links-denied", "links-locked", "secrets-not-deleted", "secrets-late"
+DENIED_LINKS, LOCKED_LINKS, HONEY_LINKS = "links-denied", "links-locked", "links-honey"
+SECRET_FAILURES, LATE_SECRETS = "secrets-not-deleted", "secrets-late"
 """Names of the filters, metrics and alarms of secret sharing."""
 
 
@@ -162,6 +163,11 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
         "denied for ten minutes.",
         '{ ($.service = "sharing") && ($.code = "too_many_attempts") }',
         threshold=5,
+    )
+    yield LogFilter(
+        HONEY_LINKS,
+        "Someone used a honey link: they read the place where its owner left it. The log line contains the id of the secret.",
+        '{ ($.service = "sharing") && ($.event = "honey link used") }',
     )
 
 

@@ -73,6 +73,7 @@ class AuditAction(DescribedStr):
     LINK_CLAIM = "link.claim", "A use of a link was taken, before the content was decrypted."
     LINK_ACKNOWLEDGE = "link.acknowledge", "A client confirmed that it received the content of a secret."
     LINK_DENIED = "link.denied", "An attempt to open a link was denied."
+    LINK_HONEY = "link.honey", "A honey link was used."
     LINK_BURN = "link.burn", "A link was ended after too many wrong passphrases."
     LINK_REVOKE = "link.revoke", "A link was revoked."
     REQUEST_CREATE = "request.create", "A request for a secret was created."
@@ -97,6 +98,7 @@ _TARGET_TYPES = {
     AuditAction.LINK_CLAIM: "secret",
     AuditAction.LINK_ACKNOWLEDGE: "secret",
     AuditAction.LINK_DENIED: "secret",
+    AuditAction.LINK_HONEY: "secret",
     AuditAction.LINK_BURN: "secret",
     AuditAction.LINK_REVOKE: "secret",
     AuditAction.REQUEST_CREATE: "secret_request",

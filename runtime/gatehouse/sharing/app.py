@@ -72,12 +72,13 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     """Build the sharing service. `scraped`: it serves /metrics to a scraper in its network."""
     backend = Backend.from_settings(settings, Clock())
     container, file_max_bytes = isinstance(settings, Settings), settings.sharing_file_max_bytes
+    observer = Observer("sharing", settings.log_level, settings.environment)
     return create(
         probes=[] if backend is None else [backend.table],
-        observer=Observer("sharing", settings.log_level, settings.environment),
+        observer=observer,
         https=settings.sharing_url.startswith("https://"),
         scraped=scraped,
-        links=None if backend is None else LinkService(backend),
+        links=None if backend is None else LinkService(backend, observer),
         submissions=None if backend is None else SubmissionService(backend),
         submission_files_bytes_max=file_max_bytes if container else min(file_max_bytes, LAMBDA_FILES_BYTES_MAX),
         response_bytes_max=None if container else LAMBDA_FILES_BYTES_MAX,
@@ -263,7 +264,7 @@ class Recipients:
         exc: GatehouseError | None = None,
     ) -> Response:
         pages = _pages(request)
-        secret, link = await self._service.find(path)
+        secret, link = await self._service.find(path, self._client(request))
         nonce = self._forms.nonce(request)
         hidden = [("csrf", nonce), ("claim", new_nonce())]
         text = pages.texts[error] if error else ""

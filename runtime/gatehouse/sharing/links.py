@@ -16,6 +16,7 @@ from gatehouse.errors import BadRequest, Forbidden, GatehouseError, TooManyReque
 from gatehouse.http.asgi import RequestId
 from gatehouse.http.client_address import network_of
 from gatehouse.identity.models import Actor
+from gatehouse.observability import Observer
 from gatehouse.sharing import encryption
 from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.content_store import PRESIGNED_S
@@ -38,6 +39,8 @@ from gatehouse.sharing.repository import ConditionFailed
 CLAIM_S = 600.0
 NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20
+#: Log line of a use of a honey link, from which CloudWatch raises an alarm.
+HONEY_EVENT = "honey link used"
 _RETRIES = 5
 _ARGON2_PARALLEL = 2
 _NO_VERIFIER = bytes(32)
@@ -109,23 +112,27 @@ def claim_id_of(nonce: str, path: str) -> str:
 class LinkService:
     """Raises Unavailable if a dependency fails. A use that was recorded before the failure can be repeated with its claim id."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, observer: Observer) -> None:
         self._backend = backend
+        self._observer = observer
         self._repository = backend.repository
         self._table = backend.table
         self._clock = backend.clock
         self._denials = Denials(backend.table, backend.clock)
         self._argon2 = asyncio.Semaphore(_ARGON2_PARALLEL)
 
-    async def find(self, path: str) -> tuple[Secret, Link]:
+    async def find(self, path: str, client: Client) -> tuple[Secret, Link]:
         """The secret and the link of the public part of a link, for the page of the link. Changes nothing.
 
-        Raises LinkNotFound also for a link that has ended.
+        Raises LinkNotFound also for a link that has ended, and for a honey link, whose use is recorded.
         """
         ids = parse_path(path)
-        secret = None if ids is None else await self._repository.get(ids[0])
-        link = None if secret is None or ids is None else secret.links.get(ids[1])
+        if ids is None:
+            raise LinkNotFound
+        secret = await self._repository.get(ids[0])
+        link = None if secret is None else secret.links.get(ids[1])
         if secret is None or link is None or not self._is_open(secret, link):
+            await self._record_honey(*ids, client, "page", honey=self._is_honey(secret, link))
             raise LinkNotFound
         return secret, link
 
@@ -133,7 +140,7 @@ class LinkService:
         """The secret and the link, for a client that has the complete link. Takes no use. Raises LinkNotFound, TooManyDenied."""
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link):
-            raise await self._denied(token, client, "ended")
+            raise await self._denied(token, client, "ended", secret)
         await self._mark_opened(secret, link, client)
         return secret, link
 
@@ -148,7 +155,7 @@ class LinkService:
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
-            raise await self._denied(token, client, "ended")
+            raise await self._denied(token, client, "ended", secret)
         keys = await self._link_keys(secret, link, token, passphrase, client)
         if item_bytes_max is not None and any(item.size > item_bytes_max for item in secret.current.items):
             raise ContentTooLarge(f"A file has more than {item_bytes_max} bytes. Open the link with: gatehouse secrets open")
@@ -160,7 +167,7 @@ class LinkService:
         """Record that the content of a claim was received. Idempotent. Raises LinkNotFound, TooManyDenied."""
         secret, link = await self._possessed(token, client)
         if claim_id not in link.claims:
-            raise await self._denied(token, client, "unknown claim")
+            raise await self._denied(token, client, "unknown claim", secret)
         event = self._event(secret, link, client, AuditAction.LINK_ACKNOWLEDGE, {"claim": claim_id})
         try:
             await self._repository.acknowledge(secret, link.id, claim_id, event, erase=_is_finished(link, claim_id))
@@ -192,11 +199,15 @@ class LinkService:
         link = None if secret is None else secret.links.get(token.link_id)
         correct = encryption.matches(token.secret, token.path, link.verifier if link is not None else _NO_VERIFIER)
         if secret is None or link is None or not correct:
-            raise await self._denied(token, client, "wrong link secret")
+            raise await self._denied(token, client, "wrong link secret", secret)
         return secret, link
 
     def _is_open(self, secret: Secret, link: Link) -> bool:
-        return self._is_active(secret, link) and link.uses < link.uses_max
+        return self._is_active(secret, link) and link.uses < link.uses_max and not secret.honey
+
+    def _is_honey(self, secret: Secret | None, link: Link | None) -> bool:
+        """True for a honey link that reports its use. One that has expired or was revoked is denied like other links."""
+        return secret is not None and link is not None and secret.honey and self._is_active(secret, link)
 
     def _is_repeatable(self, secret: Secret, link: Link, claim_id: str) -> bool:
         claim = link.claims.get(claim_id)
@@ -270,7 +281,7 @@ class LinkService:
             if current.current.number == secret.current.number or not self._is_open(current, current.links[link.id]):
                 break
             secret = current  # the owner replaced the content in the meantime
-        raise await self._denied(token, client, "ended")
+        raise await self._denied(token, client, "ended", secret)
 
     async def _decrypt(self, secret: Secret, link: Link, claim_id: str, keys: encryption.LinkKeys) -> Opened:
         version = secret.current
@@ -290,13 +301,28 @@ class LinkService:
         )
         return Opened(secret, link, claim_id, content_key, items)
 
-    async def _denied(self, token: LinkToken, client: Client, reason: str) -> GatehouseError:
-        """The error of a denied attempt. Its event is stored with the secret, if the link exists."""
+    async def _denied(self, token: LinkToken, client: Client, reason: str, secret: Secret | None) -> GatehouseError:
+        """The error of a denied attempt. Its event is stored with the secret, if the link exists.
+
+        Ends with one update in every case, which does nothing if there is nothing to store.
+        """
         denial = await self._denials.count(token.path, client.network)
-        if denial.recorded:
+        honey = self._is_honey(secret, None if secret is None else secret.links.get(token.link_id))
+        if denial.recorded and not honey:
             event = self._event_of(token.secret_id, token.link_id, client, AuditAction.LINK_DENIED, {"reason": reason}, "denied")
             await self._repository.record(token.secret_id, token.link_id, event)
+        else:
+            use = "wrong link secret" if reason == "wrong link secret" else "complete link"
+            await self._record_honey(token.secret_id, token.link_id, client, use, honey=honey)
         return denial.error()
+
+    async def _record_honey(self, secret_id: str, link_id: str, client: Client, use: str, *, honey: bool) -> None:
+        """Record and log the use of a honey link. For another link, the same call does nothing."""
+        if honey:
+            members = {"secret": secret_id, "link": link_id, "use": use, "request_id": client.request_id}
+            self._observer.metric_line(members, event=HONEY_EVENT)
+        event = self._event_of(secret_id, link_id, client, AuditAction.LINK_HONEY, {"use": use}, "denied")
+        await self._repository.record_honey(secret_id, link_id, event)
 
     def _event(
         self,

@@ -30,6 +30,8 @@ PASSPHRASE_CHARS_MAX = 128
 RECEIPT_S = 30 * 86_400
 #: A second operator can confirm a revocation for this long.
 REVOCATION_REQUEST_S = 3600.0
+#: Shortest time between two events of honey links of a secret.
+HONEY_EVENT_S = 60.0
 ID_CHARS = 22
 LINK_CHARS = 6
 BASE62 = frozenset(ALPHABET)
@@ -163,6 +165,7 @@ class Secret(msgspec.Struct, frozen=True):
     versions: current version first.
     next_version: number of the next version.
     end_to_end: the client encrypted the content; the server cannot read it.
+    honey: the links have no content, are denied like unknown ones, and report their use.
     """
 
     id: str
@@ -180,6 +183,7 @@ class Secret(msgspec.Struct, frozen=True):
     next_version: int
     links: dict[str, Link]
     end_to_end: bool = False
+    honey: bool = False
     burn_after: int = 0
     ended_at: float | None = None
     end_reason: EndReason | None = None

@@ -97,6 +97,13 @@ Passphrase = Annotated[
 BurnAfter = Annotated[
     int, Meta(ge=0, le=BURN_AFTER_MAX, description="Number of wrong passphrases after which a link ends. 0: it does not end.")
 ]
+Honey = Annotated[
+    bool,
+    Meta(
+        description="Create honey links. They have no content, look like links that do not exist, and report their use: an audit"
+        " event `link.honey`, a notification `secret.honey_used` and an alarm."
+    ),
+]
 Text = Annotated[
     str, checked(_text_size, min_length=1, max_length=TEXT_BYTES_MAX, description="Content: a text of at most 64 KiB in UTF-8.")
 ]
@@ -186,9 +193,13 @@ class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_on
     sender: Sender = ""
     label: Label = ""
     note: Note = ""
+    honey: Honey = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        if not self.honey:
+            super().__post_init__()
+        elif self.text is not None or self.files or self.ciphertext_base64 is not None or self.passphrase is not None:
+            raise ValueError("must not contain honey together with text, files, ciphertext_base64 or passphrase")
         check_lifetime(self.ttl_s, self.expires_at)
         if self.burn_after and self.passphrase is None:
             raise ValueError("contains burn_after without a passphrase")
@@ -280,6 +291,7 @@ _SECRET = {
     "purged_at": None,
     "revocation_requested_by": "",
     "end_to_end": False,
+    "honey": False,
     "burn_after": 0,
     "revision": 1,
     "versions": [{"number": 1, "created_at": "2030-06-01T09:00:00Z", "items": 1, "size": 28}],
@@ -313,6 +325,7 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="Operator that requested the revocation, which another operator has to confirm. Empty: none.")
     ]
     end_to_end: Annotated[bool, Meta(description="The client encrypted the content, so the server cannot read it.")]
+    honey: Annotated[bool, Meta(description="The links are honey links, which have no content and report their use.")]
     burn_after: int
     revision: Annotated[
         int, Meta(description="Increases with every change by the owner. The ETag of the secret, for `If-Match`.")

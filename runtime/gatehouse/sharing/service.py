@@ -80,6 +80,7 @@ class NewSecret:
     burn_after: int = 0
     owner: str = ""
     end_to_end: bool = False
+    honey: bool = False
 
     def __repr__(self) -> str:
         return "NewSecret(...)"
@@ -155,6 +156,7 @@ class SecretService:
             next_version=2,
             links={name: _with_key(link, version.number, keys[name]) for name, link in links.items()},
             end_to_end=new.end_to_end,
+            honey=new.honey,
             burn_after=new.burn_after,
         )
 

@@ -11,6 +11,7 @@ import boto3
 import pytest
 from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
+from gatehouse.observability import Observer
 from gatehouse.settings import SharingSettings
 from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.link_token import LinkToken
@@ -107,7 +108,7 @@ def services(key: str, clock: ManualClock, environment: str = "test") -> Sharing
     return Sharing(
         backend,
         SecretService(backend),
-        LinkService(backend),
+        LinkService(backend, Observer("sharing", "error", environment)),
         RequestService(backend),
         SubmissionService(backend),
         clock,

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
+from queue import SimpleQueue
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -27,6 +28,8 @@ from tests.runtime.sharing.api_gateway_events import HOST, encoded, event
 CANARY = "canary7Hq1dZ8eUfGh"
 ORIGIN = f"https://{HOST}"
 Form = Literal["container", "function"]
+#: Instances of the function in a process, as many as a container process has threads for calls of AWS with two CPUs.
+_INSTANCES = 6
 #: Secret id, link id and link secret of each link.
 Links = Sequence[tuple[str, str, str]]
 
@@ -126,19 +129,25 @@ def _container(settings: SharingSettings, links: Links, readers: int, barrier: B
 
 def _function(settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any) -> None:
     """Each thread is an instance of the function, with clients and an event loop of its own."""
-    instances = [lambda_handler(sharing_app.build(settings, scraped=False)) for _ in range(readers)]
+    instances: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(_INSTANCES):
+        instances.put(lambda_handler(sharing_app.build(settings, scraped=False)))
 
-    def read(handler: Any, message: Message) -> str:
-        while True:
-            status, body = in_function(handler, message)
-            if status != 503:
-                return outcome(status, body)
+    def read(message: Message) -> str:
+        handler = instances.get()
+        try:
+            while True:
+                status, body = in_function(handler, message)
+                if status != 503:
+                    return outcome(status, body)
+        finally:
+            instances.put(handler)
 
-    with ThreadPoolExecutor(readers) as threads:
+    with ThreadPoolExecutor(_INSTANCES) as threads:
         for values in links:
             messages = _messages(values, readers)
             barrier.wait(120)
-            results.put(list(threads.map(read, instances, messages)))
+            results.put(list(threads.map(read, messages)))
 
 
 def race(settings: SharingSettings, tokens: Sequence[LinkToken], *, forms: Sequence[Form], readers: int) -> list[list[str]]:

@@ -116,7 +116,13 @@ async def _burned(sharing: Sharing) -> LinkToken:
     return token
 
 
+async def _honey(sharing: Sharing) -> LinkToken:
+    _, [token] = await sharing.create(items=[], honey=True)
+    return token
+
+
 DENIED_LINKS: list[Make] = [
+    _honey,
     _unknown_link_of_a_secret,
     _expired,
     _revoked,
