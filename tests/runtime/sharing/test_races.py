@@ -32,6 +32,8 @@ WITHOUT_CONTENT = (
     "/s/{link}/acknowledge",
     "/r/{request}",
     "/v1/requests/submit",
+    "/v1/requests/uploads",
+    "/v1/requests/submit-uploads",
     "/v1/links/lookup",
     "/v1/links/acknowledge",
     "/share.css",
