@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import vue from '@vitejs/plugin-vue'
 import { defineConfig, type Plugin } from 'vite'
@@ -8,14 +9,15 @@ function served(): Plugin {
   return {
     name: 'served',
     apply: 'build',
-    enforce: 'post',
-    generateBundle(_options, bundle) {
-      for (const [fileName, item] of Object.entries(bundle)) {
-        const content = Buffer.from(item.type === 'chunk' ? item.code : item.source)
-        this.emitFile({ type: 'asset', fileName: `${fileName}.br`, source: brotliCompressSync(content) })
-        this.emitFile({ type: 'asset', fileName: `${fileName}.gz`, source: gzipSync(content, { level: 9 }) })
+    // The bundle is final only when it is written: Vite replaces placeholders in generateBundle.
+    writeBundle({ dir = '.' }, bundle) {
+      for (const fileName of Object.keys(bundle)) {
+        const path = join(dir, fileName)
+        const content = readFileSync(path)
+        writeFileSync(`${path}.br`, brotliCompressSync(content))
+        writeFileSync(`${path}.gz`, gzipSync(content, { level: 9 }))
       }
-      this.emitFile({ type: 'asset', fileName: 'routes.json', source: readFileSync('src/routes.json') })
+      copyFileSync('src/routes.json', join(dir, 'routes.json'))
     },
   }
 }

@@ -56,12 +56,14 @@ watchEffect(() => {
   void loadMessages()
 })
 
-const numbers = computed(() => new Intl.NumberFormat(preferences.language))
-const absolute = computed(() => new Intl.DateTimeFormat(preferences.language, { dateStyle: 'medium', timeStyle: 'medium' }))
+/** The region of the browser with the language of the user, such as en-GB: it determines the format of dates. */
+const locale = computed(() => navigator.languages.find((name) => name.startsWith(preferences.language)) ?? preferences.language)
+const numbers = computed(() => new Intl.NumberFormat(locale.value))
+const absolute = computed(() => new Intl.DateTimeFormat(locale.value, { dateStyle: 'medium', timeStyle: 'medium' }))
 const short = computed(
-  () => new Intl.DateTimeFormat(preferences.language, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' }),
+  () => new Intl.DateTimeFormat(locale.value, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' }),
 )
-const relative = computed(() => new Intl.RelativeTimeFormat(preferences.language, { numeric: 'auto' }))
+const relative = computed(() => new Intl.RelativeTimeFormat(locale.value, { numeric: 'auto' }))
 const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['year', 31_536_000],
   ['month', 2_592_000],
@@ -94,7 +96,7 @@ export function formatRelative(instant: string, now: number): string {
 export function formatBytes(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB']
   const power = bytes > 0 ? Math.min(Math.floor(Math.log2(bytes) / 10), units.length - 1) : 0
-  return `${new Intl.NumberFormat(preferences.language, { maximumFractionDigits: 1 }).format(bytes / 1024 ** power)} ${units[power]}`
+  return `${new Intl.NumberFormat(locale.value, { maximumFractionDigits: 1 }).format(bytes / 1024 ** power)} ${units[power]}`
 }
 
 /** A duration in the largest unit that divides it, such as "15 min". */
@@ -105,5 +107,5 @@ export function formatDuration(seconds: number): string {
     ['minute', 60],
   ]
   const [unit, size] = units.find(([, length]) => seconds >= length && seconds % length === 0) ?? ['second', 1]
-  return new Intl.NumberFormat(preferences.language, { style: 'unit', unit, unitDisplay: 'long' }).format(seconds / size)
+  return new Intl.NumberFormat(locale.value, { style: 'unit', unit, unitDisplay: 'long' }).format(seconds / size)
 }

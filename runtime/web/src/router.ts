@@ -17,7 +17,15 @@ const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
   keys: () => import('./screens/KeyListScreen.vue'),
   'key-new': () => import('./screens/KeyCreateScreen.vue'),
   key: () => import('./screens/KeyScreen.vue'),
+  secrets: () => import('./screens/SecretListScreen.vue'),
+  'secret-new': () => import('./screens/SecretCreateScreen.vue'),
+  secret: () => import('./screens/SecretScreen.vue'),
+  audit: () => import('./screens/AuditScreen.vue'),
+  cores: () => import('./screens/CoreListScreen.vue'),
+  usage: () => import('./screens/UsageScreen.vue'),
+  webhooks: () => import('./screens/WebhookScreen.vue'),
   sessions: () => import('./screens/SessionScreen.vue'),
+  settings: () => import('./screens/SettingsScreen.vue'),
 }
 
 export const router = createRouter({

@@ -91,6 +91,16 @@ async def test_assets_are_immutable_compressed_and_revalidated(console: Console)
 
 
 @built
+def test_compressed_files_have_the_content_of_the_files() -> None:
+    files = WebFiles.read()
+    assert files.index is not None
+    forms = [(file.content, file.codings) for file in (files.index, *files.assets.values())]
+    assert len(forms) > 10
+    assert [content for content, codings in forms if gzip.decompress(codings["gzip"]) != content] == []
+    assert {frozenset(codings) for _, codings in forms} == {frozenset({"br", "gzip"})}
+
+
+@built
 def test_built_files_are_within_the_budgets() -> None:
     scripts, styles = assets(".js"), assets(".css")
     first = first_load(".js")

@@ -70,6 +70,18 @@ export async function loadOperations(): Promise<void> {
   table = ((await response.json()) as { operations: Record<string, Operation> }).operations
 }
 
+/** Health of the console and of each of its dependencies. */
+export interface Health {
+  status: string
+  checks: Record<string, string>
+}
+
+/** Reads /readyz, which is no operation of the API. Its body is the same when a dependency is unavailable (503). */
+export async function readHealth(signal: AbortSignal): Promise<Health> {
+  const response = await fetch('/readyz', { signal, cache: 'no-store' })
+  return (await response.json()) as Health
+}
+
 /** The operation, undefined if its feature is disabled. */
 export function operation(id: OperationId): Operation | undefined {
   return table[id]

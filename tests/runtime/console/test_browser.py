@@ -1,0 +1,216 @@
+"""The web UI in headless Chromium: keyboard, accessibility, content security policy, and what remains after sign-out."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import uvicorn
+from axe_playwright_python.async_playwright import Axe
+from gatehouse.console import asgi as console_asgi
+from gatehouse.console.web import FOLDER
+from playwright.async_api import Browser, Page, expect
+
+from tests.runtime.console_client import BOOTSTRAP, Console
+from tests.runtime.sharing.chromium import browser
+
+__all__ = ["browser"]
+
+pytestmark = [
+    pytest.mark.requirement("CG-13"),
+    pytest.mark.skipif(not (FOLDER / "index.html").is_file(), reason="the web UI is not built: run scripts/setup.sh"),
+]
+_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+_REPORT = """
+addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective}`))
+addEventListener('unhandledrejection', (event) => console.error(`unhandled: ${event.reason}`))
+"""
+
+
+@pytest.fixture
+async def origin(console: Console) -> AsyncIterator[str]:
+    """Serves the console on a free port."""
+    app: Any = console_asgi.create(replace(console.dependencies, https=False))
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    task = asyncio.create_task(server.serve([listener]))
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    await task
+
+
+@asynccontextmanager
+async def page_of(browser: Browser, origin: str, **options: Any) -> AsyncIterator[Page]:
+    """A page of a new browser profile.
+
+    Fails on script errors, unhandled rejections, violations of the policy and requests to other origins. Error statuses are
+    reported on the console too, and are expected.
+    """
+    context = await browser.new_context(base_url=origin, locale="en-GB", **options)
+    await context.add_init_script(_REPORT)
+    page = await context.new_page()
+    page.set_default_timeout(10_000)
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith((origin, "blob:")) else problems.append(request.url))
+    yield page
+    await context.close()
+    assert not [problem for problem in problems if "server responded with a status of 4" not in problem]
+
+
+async def sign_in(page: Page, path: str = "/") -> None:
+    """Opens a page and signs in by keyboard. The field for the credential has the focus."""
+    await page.goto(path)
+    await expect(page.get_by_label("Credential")).to_be_focused()
+    await page.keyboard.type(BOOTSTRAP)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("main h1")).not_to_have_text("Sign in")
+
+
+async def violations(page: Page) -> list[str]:
+    results = await Axe().run(page, options=_RULES)
+    return [f"{violation['id']}: {violation['nodes'][0]['html']}" for violation in results.response["violations"]]
+
+
+async def tab_to(page: Page, name: str) -> None:
+    """Presses Tab until a control with this accessible name has the focus."""
+    target = page.get_by_role("link", name=name, exact=True).or_(page.get_by_role("button", name=name, exact=True))
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        if await target.first.evaluate("element => element === document.activeElement"):
+            return
+    pytest.fail(f"{name} cannot be reached with Tab")
+
+
+async def test_key_is_created_and_revoked_by_keyboard(browser: Browser, origin: str, console: Console) -> None:
+    async with page_of(browser, origin) as page:
+        await sign_in(page)
+        await tab_to(page, "Create key")
+        await page.keyboard.press("Enter")
+        await page.get_by_label("Name").focus()
+        await page.keyboard.type("nightly export")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Key nightly export created")).to_be_focused()
+        token = await page.get_by_label("Token", exact=True).input_value()
+        assert re.fullmatch(r"gtk_test_[0-9A-Za-z]{40,}", token)
+        await tab_to(page, "I have stored the token")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="nightly export")).to_be_visible()
+        key_id = page.url.rpartition("/")[2]
+        assert token not in await page.content()
+        await tab_to(page, "Revoke")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_label("Reason")).to_be_focused()
+        await page.keyboard.type("end of the test")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("Revoked", exact=True)).to_be_visible()
+    key = (await console.client.get(f"/v1/keys/{key_id}")).json()
+    assert (key["state"], key["revoke_reason"]) == ("revoked", "end of the test")
+
+
+async def test_nothing_of_a_session_remains_after_sign_out(browser: Browser, origin: str, console: Console) -> None:
+    created = await console.create(name="canary-of-the-list", notes="canary-of-the-notes")
+    async with page_of(browser, origin) as page:
+        await sign_in(page, f"/keys/{created['key']['id']}")
+        await expect(page.get_by_text("canary-of-the-notes")).to_be_visible()
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        remaining = await page.evaluate(
+            "document.documentElement.outerHTML + JSON.stringify([{...localStorage}, {...sessionStorage}, history.state])"
+        )
+        assert not re.search(f"canary|{BOOTSTRAP}|gtk_", remaining + page.url)
+        assert await page.context.cookies() == []
+        await page.reload()
+        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+async def test_wrong_credential_and_ended_session_are_explained(browser: Browser, origin: str, console: Console) -> None:
+    async with page_of(browser, origin) as page:
+        await page.goto("/keys")
+        await page.get_by_label("Credential").fill("wrong")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("invalid")
+        assert await page.get_by_label("Credential").input_value() == ""
+        await sign_in(page, "/keys")
+        assert (await console.client.delete("/v1/sessions")).status_code == 200
+        await page.get_by_role("link", name="Create key").first.click()
+        await page.get_by_label("Name").fill("a key")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("The session has ended.")).to_be_visible()
+
+
+async def test_auditor_sees_no_action_that_is_denied(browser: Browser, origin: str, console: Console) -> None:
+    auditor = await console.create(name="auditor", scopes=["role:auditor"])
+    async with page_of(browser, origin) as page:
+        await page.goto("/keys")
+        await page.get_by_label("Credential").fill(auditor["token"])
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("link", name="auditor")).to_be_visible()
+        assert await page.get_by_role("link", name="Create key").count() == 0
+        await page.goto(f"/keys/{auditor['key']['id']}")
+        await expect(page.get_by_role("heading", name="auditor")).to_be_visible()
+        assert await page.get_by_role("button", name=re.compile("Revoke|Rotate|Edit|Delete")).count() == 0
+        await page.goto("/keys/new")
+        await expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
+
+
+async def test_conflicting_change_keeps_the_form(browser: Browser, origin: str, console: Console) -> None:
+    created = await console.create(name="before")
+    url = f"/v1/keys/{created['key']['id']}"
+    async with page_of(browser, origin) as page:
+        await sign_in(page, f"/keys/{created['key']['id']}")
+        await page.get_by_role("button", name="Edit").click()
+        await page.get_by_label("Owner").fill("billing")
+        assert (await console.client.patch(url, json={"notes": "changed"}, headers={"If-Match": "*"})).status_code == 200
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_text("The key was changed in the meantime.")).to_be_visible()
+        assert await page.get_by_label("Owner").input_value() == "billing"
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("button", name="Edit")).to_be_visible()
+    key = (await console.client.get(url)).json()
+    assert (key["owner"], key["notes"]) == ("billing", "changed")
+
+
+PAGES = (
+    "/",
+    "/keys",
+    "/keys/new",
+    "/keys/{key}",
+    "/secrets/new",
+    "/audit",
+    "/cores",
+    "/usage",
+    "/webhooks",
+    "/sessions",
+    "/settings",
+)
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+async def test_pages_are_accessible_and_fit_320_pixels(
+    browser: Browser, origin: str, console: Console, color_scheme: str
+) -> None:
+    key = (await console.create(name="a key with a long name " + "x" * 60, tags=["nightly"]))["key"]["id"]
+    found = {}
+    async with page_of(browser, origin, color_scheme=color_scheme, viewport={"width": 320, "height": 640}) as page:
+        await page.goto("/")
+        await expect(page.get_by_label("Credential")).to_be_visible()
+        found["sign-in"] = await violations(page)
+        await sign_in(page)
+        for path in PAGES:
+            await page.goto(path.replace("{key}", key))
+            await expect(page.locator("h1")).to_be_visible()
+            await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+            found[path] = await violations(page)
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 320, path
+        await page.goto(f"/keys/{key}")
+        await page.get_by_role("button", name="Revoke").click()
+        found["dialog"] = await violations(page)
+    assert {path: problems for path, problems in found.items() if problems} == {}
