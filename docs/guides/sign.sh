@@ -27,7 +27,7 @@ params="($covered);created=$(date +%s);nonce=\"$(openssl rand -hex 16)\";keyid=\
 base+=$'\n'"\"@signature-params\": $params"
 signature=$(printf %s "$base" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$secret" -binary | openssl base64 -A)
 
-# The token is passed on standard input, so that it is not in the list of processes.
+# The token is passed on standard input, so it does not appear in the process list.
 curl --silent --show-error --fail-with-body --request "$method" --config - ${sent[@]+"${sent[@]}"} \
     --header "Signature-Input: gatehouse=$params" --header "Signature: gatehouse=:$signature:" "$url" \
     <<<"header = \"Authorization: Bearer $GATEHOUSE_KEY\""

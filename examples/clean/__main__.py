@@ -40,7 +40,7 @@ provider = aws.Provider(
 opts = pulumi.ResourceOptions(provider=provider)
 protected = pulumi.ResourceOptions(provider=provider, protect=True, retain_on_delete=True)
 
-# Roles of S3 replication and AWS Backup, limited by a permissions boundary.
+# Roles for S3 replication and AWS Backup, limited by a permissions boundary.
 boundary = PermissionsBoundary(
     "boundary", PermissionsBoundaryArgs(names=names, regions=(names.region, replica_names.region)), opts
 )
@@ -60,7 +60,7 @@ users = backup_roles.key_statements(names, replication_region=replica_names.regi
 
 
 def key_policy(names_in_region: Naming, *statements: Statement) -> Document:
-    """Key policy of the key or its replica."""
+    """The key policy for the key or the replica of the key."""
     through = [f"{service}.{names_in_region.region}.amazonaws.com" for service in ("s3", "dynamodb", "backup")]
     caller = {"kms:CallerAccount": names.account, "kms:ViaService": through}
     account = {"AWS": names.root_arn}
