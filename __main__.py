@@ -101,7 +101,13 @@ pulumi.export("deliveryRoles", delivery.roles)
 pulumi.export(
     "functions",
     {
-        name: {"function": function.function_name, "version": function.version, "api": function.api}
+        name: {
+            "function": function.function_name,
+            "version": function.version,
+            "alias": function.alias,
+            "alarms": observability.alarms.service_alarms[name],
+            "api": function.api,
+        }
         for name, function in workloads.functions.items()
     },
 )

@@ -1,4 +1,4 @@
-"""Deployment of a stack: preview, infrastructure, migration, ECS services, verification."""
+"""Deployment of a stack: preview, infrastructure, migration, traffic of the functions, ECS services, verification."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +8,12 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from components import contract
 from release import pulumi_cli
 from release.migrate import MigrationFailed, migrate
 from release.pulumi_cli import command_line, excluded_urns, stack_output
 from release.stack_file import ROOT, Stack
+from release.traffic import FunctionVersion, TrafficNotShifted, shift_traffic
 from release.update_plan import mark_executed
 from release.verify import (
     HEALTH_CHECK_ATTEMPTS,
@@ -46,10 +48,13 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
         before = _current_services(stack, root)
         if with_migration:
             _step("deploying everything except the ECS services")
-            _pulumi("up", command_line("deploy", stack, yes=True, without_services=True), root)
-            mark_executed(plan, lambda urn: urn.endswith(excluded_urns()))
+            functions = _gradual_functions(stack, root)
+            _pulumi("up", command_line("deploy", stack, yes=True, without_services=True, without_aliases=functions), root)
+            mark_executed(plan, lambda urn: urn.endswith(excluded_urns(functions)))
             _step("running the migration task")
             _step(f"migration task {_migrate(stack, root)} succeeded")
+            for name in functions:
+                _shift_traffic(stack, name, root)
         _step("deploying the ECS services")
         _pulumi("up", command_line("deploy", stack, yes=True, plan=plan), root)
     return verify(stack, before, root=root)
@@ -92,6 +97,35 @@ def _migrate(stack: Stack, root: Path) -> str:
         ) from exc
     except (ClientError, BotoCoreError) as exc:
         raise DeploymentFailed(f"ECS rejected the migration task ({exc}). The ECS services were not changed.") from exc
+
+
+def _gradual_functions(stack: Stack, root: Path) -> tuple[str, ...]:
+    """The functions that are deployed and stay. Their new versions receive traffic gradually, unless the stack file declares
+    the share of a version."""
+    sharing = stack.settings.get("sharing") or {}
+    if sharing.get("mode") != "serverless" or sharing.get("previous_version"):
+        return ()
+    try:
+        return tuple(name for name, row in stack_output(stack, "functions", root).items() if "alias" in row)
+    except ValueError:
+        return ()  # the first deployment
+
+
+def _shift_traffic(stack: Stack, name: str, root: Path) -> None:
+    """Shift the requests to the version that was published. The update that follows declares the same."""
+    new = FunctionVersion.of(stack_output(stack, "functions", root)[name])
+    service = contract.read(functions=(name,)).functions[name].service
+    _step(f"shifting the traffic of {new.function} to version {new.version}")
+    functions = boto3.client("lambda", region_name=stack.region)
+    alarms = boto3.client("cloudwatch", region_name=stack.region)
+    try:
+        previous = shift_traffic(functions, alarms, new, service.ready)
+    except TrafficNotShifted as exc:
+        raise DeploymentFailed(f"{exc} The ECS services were not changed.") from exc
+    except (ClientError, BotoCoreError) as exc:
+        message = f"the traffic of {new.function} was not shifted ({exc}). The ECS services were not changed."
+        raise DeploymentFailed(message) from exc
+    _step(f"version {new.version} of {new.function} receives all requests; the previous version is {previous}")
 
 
 def _pulumi(command: str, arguments: list[str], root: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def command_line(
     *,
     yes: bool = False,
     without_services: bool = False,
+    without_aliases: Sequence[str] = (),
     diff: bool = False,
     save_plan: Path | None = None,
     plan: Path | None = None,
@@ -30,6 +32,7 @@ def command_line(
     without_services: exclude the ECS services and their task definitions, so that they keep running unchanged. Without the packs,
     because the engine passes an excluded resource that does not exist yet to the packs without inputs, and they reject it. The
     preview and the deployment of the services evaluate all resources.
+    without_aliases: with `without_services`, exclude the aliases of these functions, so that their versions keep the requests.
     diff: print the changed properties of each resource.
     save_plan: file for the operations of a preview. plan: file with the only operations that a deployment may execute.
     """
@@ -40,9 +43,9 @@ def command_line(
     if plan:
         options += ["--plan", str(plan)]
     if without_services:
-        for suffix in excluded_urns():
+        for suffix in excluded_urns(without_aliases):
             options += ["--exclude", f"**{suffix}"]
-        # The ECS service depends on its task definition, and auto scaling on the ECS service.
+        # The ECS service depends on its task definition, and auto scaling on the ECS service. The API depends on the alias.
         options.append("--exclude-dependents")
     elif command != "destroy":
         for pack in PACKS:
@@ -50,9 +53,12 @@ def command_line(
     return ["pulumi", verb, "--stack", stack.name, *options]
 
 
-def excluded_urns() -> tuple[str, ...]:
-    """Ends of the URNs that `without_services` excludes: the task definitions of the ECS services."""
-    return tuple(f"aws:ecs/taskDefinition:TaskDefinition::{process}" for process in contract.read().ecs_services)
+def excluded_urns(aliases: Sequence[str] = ()) -> tuple[str, ...]:
+    """Ends of the URNs that `without_services` excludes: the task definitions of the ECS services, and `aliases` of functions."""
+    return (
+        *(f"aws:ecs/taskDefinition:TaskDefinition::{process}" for process in contract.read().ecs_services),
+        *(f"aws:lambda/alias:Alias::{function}" for function in aliases),
+    )
 
 
 def run(arguments: list[str], root: Path = ROOT) -> int:

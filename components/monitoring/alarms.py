@@ -105,6 +105,7 @@ class Alarms(Component):
                 service, args.names, stage=stage, timeout_s=SHARING_TIMEOUT_S, **thresholds
             )
             alarms = [self._alarm(alarm, args) for alarm in definitions]
+            self.service_alarms[service] = [alarm.name for alarm in alarms]
             self._composite(service, alarms, "its function is throttled", "throttles", args)
 
     def _alarm(self, alarm: Alarm, args: AlarmsArgs) -> aws.cloudwatch.MetricAlarm:

@@ -51,9 +51,9 @@ class SharingFunction(Component):
     throttling, request validation, tracing and an access log.
 
     Why: Public requests reach a process that cannot list or delete secrets, and an idle service costs almost
-    nothing. The function runs outside the VPC because it connects to neither database nor cache. A new version receives
-    all traffic at once, or a share of it while sharing.previous_version is set. X-Ray and load balancers record full paths, so
-    a path must never contain a token.
+    nothing. The function runs outside the VPC because it connects to neither database nor cache. `make deploy` shifts
+    traffic to a new version gradually; `pulumi up` shifts it at once, or a share while sharing.previous_version is set.
+    X-Ray and load balancers record full paths, so a path must never contain a token.
     Cost: 0.80 USD a month for alarms when idle; per million requests 3.50 USD for the API, 0.20 USD and about 1 USD of
     duration for the function, 0.60 USD for AWS WAF.
     Controls: GH-API-001 to GH-API-005, GH-LAM-003 to GH-LAM-005, GH-CW-001, GH-CW-002.
@@ -63,6 +63,8 @@ class SharingFunction(Component):
     """Name of the function's log group."""
     version: pulumi.Output[str]
     """Number of the version that was published last."""
+    alias = ALIAS
+    """Name of the alias that the REST API invokes."""
     api: pulumi.Output[str]
     """Id of the REST API."""
     stage_arn: pulumi.Output[str]

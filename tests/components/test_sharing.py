@@ -10,6 +10,7 @@ import pytest
 from components.contract import read
 from components.naming import Naming
 from components.sharing import rest_api
+from release.pulumi_cli import excluded_urns
 from tests.components.program import ROOT, Program, run
 from tests.iam_evaluation import Call, Effect, decide
 
@@ -200,6 +201,16 @@ def test_previous_version_keeps_its_share_of_the_traffic() -> None:
     assert alias["routingConfig"] == {"additionalVersionWeights": {"7": 0.95}}
     assert inputs("lambda/function:Function")["publish"] is True
     assert alias["functionVersion"] == program().exports["functions"]["sharing"]["version"] == "8"
+
+
+@pytest.mark.requirement("SS-09")
+def test_deployment_knows_alias_and_alarms_of_the_function() -> None:
+    output = program().exports["functions"]["sharing"]
+    alarms = ("5xx", "latency", "throttles", "function-errors", "function-duration")
+    assert (output["function"], output["alias"]) == (NAMES.name("sharing"), inputs("lambda/alias:Alias")["name"])
+    assert set(output["alarms"]) == {NAMES.name(f"sharing-{alarm}") for alarm in alarms}
+    alias = program().get("lambda/alias:Alias", "sharing")
+    assert excluded_urns(("sharing",))[-1] == f"{alias.type}::{alias.name}"
 
 
 def test_api_has_custom_domain_only_with_tls_1_3_policy() -> None:

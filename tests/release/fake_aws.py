@@ -70,6 +70,8 @@ class FakeAccount:
     stacks: stacks in the backend.
     no_stack: error message for other stacks.
     undeployed: outputs that are not known yet.
+    functions: output of the functions of the stack. Their aliases route to version 1.
+    smoke_test: status that the new version of a function returns.
     planned: operations that the last `pulumi up` was limited to, by name of the task definition.
     """
 
@@ -85,6 +87,8 @@ class FakeAccount:
     stacks: tuple[str, ...] = ("dev",)
     no_stack: str = "error: no stack named 'dev' found"
     undeployed: tuple[str, ...] = ()
+    functions: dict[str, Any] = field(default_factory=dict)
+    smoke_test: int = 200
     planned: dict[str, list[str]] = field(default_factory=dict)
 
     def pulumi(self, words: list[str]) -> dict[str, Any]:
@@ -102,7 +106,8 @@ class FakeAccount:
                 file.write_text(json.dumps({"resourcePlans": self._plan()}))
             return {"code": self.preview, "text": ""}
         excluded = "--exclude-dependents" in words
-        self.steps.append("up without services" if excluded else "up")
+        without = "up without services and aliases" if any("lambda/alias" in word for word in words) else "up without services"
+        self.steps.append(without if excluded else "up")
         assert words.count("--policy-pack") == (0 if excluded else 2)
         if "--plan" in words:
             plan = json.loads(Path(words[words.index("--plan") + 1]).read_text())
@@ -130,6 +135,16 @@ class FakeAccount:
         digest = NEW if request["taskDefinition"].endswith(":2") else OLD
         return {"taskDefinition": {"containerDefinitions": [{"image": f"registry/gatehouse@{digest}"}]}}
 
+    def lambda_(self, path: str) -> dict[str, Any]:
+        """Respond to a request for a function (Lambda API reference)."""
+        if "/aliases/" in path:
+            return {"Name": "live", "FunctionVersion": "1"}
+        if "/invocations" in path:
+            self.steps.append(f"invoke {path.partition('Qualifier=')[2]}")
+            return {"statusCode": self.smoke_test}
+        assert "/configuration" in path, path
+        return {"State": "Active"}
+
     def _plan(self) -> dict[str, Any]:
         """The plan of a new image: every task definition is replaced."""
         component = "urn:pulumi:dev::gatehouse::gatehouse:compute:TaskDefinition"
@@ -144,6 +159,7 @@ class FakeAccount:
                 name: {"service": f"gatehouse-dev-{name}", "taskDefinition": arn(name, self.expected)} for name in SERVICES
             },
             "migration": {"taskDefinition": arn("migrate", 2), "subnets": ["subnet-1"], "securityGroup": "sg-1"},
+            "functions": self.functions,
             "urls": {service: f"{self.url}/{service}" for service in ("gateway", "console", "sharing")},
         }
         return outputs | {name: {"gateway": {"taskDefinition": UNKNOWN}} for name in self.undeployed}
@@ -169,12 +185,17 @@ def serving(account: FakeAccount) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             service = self.path.split("/")[1]
+            if service == "2015-03-31":
+                self._respond(200, json.dumps(account.lambda_(self.path)).encode())
+                return
             self._respond(503 if service in account.unhealthy else 200, b"{}")
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.path == "/pulumi":
                 self._respond(200, json.dumps(account.pulumi(json.loads(body))).encode())
+            elif self.path.startswith("/2015-03-31/"):
+                self._respond(200, json.dumps(account.lambda_(self.path)).encode())
             elif target := self.headers.get("X-Amz-Target"):
                 self._respond(200, json.dumps(account.ecs(target.partition(".")[2], json.loads(body))).encode())
             else:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.release.fake_aws import NEW, OLD, FakeAccount, release, serving
+from tests.release.fake_aws import NEW, OLD, FakeAccount, own_stack_file, release, serving
 
 
 @pytest.fixture
@@ -35,6 +35,42 @@ def test_deployment_rolled_back_by_ecs_fails(account: FakeAccount, tmp_path: Pat
     assert result.returncode == 1
     assert "deploy: gatehouse-dev-gateway: ECS rolled the deployment back." in result.stderr
     assert "gatehouse-dev-gateway:1, expected gatehouse-dev-gateway:2" in result.stderr
+
+
+SHARING = {"function": "gatehouse-dev-sharing", "alias": "live", "alarms": [], "api": "a1b2c3d4e5"}
+
+
+def serverless(**settings: str) -> str:
+    """The stack file of dev with a sharing function."""
+    lines = "".join(f"\n      {name}: {value}" for name, value in {"mode": "serverless", **settings}.items())
+    return own_stack_file().replace("  gatehouse:settings:\n", f"  gatehouse:settings:\n    sharing:{lines}\n", 1)
+
+
+@pytest.mark.requirement("SS-06", "SS-09")
+def test_function_that_fails_its_smoke_test_stops_the_deployment(account: FakeAccount, tmp_path: Path) -> None:
+    account.functions, account.smoke_test = {"sharing": {**SHARING, "version": "2"}}, 503
+    result = release(account, tmp_path, "deploy", "--yes", stack_file=serverless())
+    assert result.returncode == 1
+    first = ["preview", "up without services and aliases", "run gatehouse-dev-migrate:2"]
+    assert account.steps == [*first, "invoke 2"]
+    assert "version 2 failed its smoke test: /readyz returned 503. The ECS services were not changed." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "functions", "update"),
+    [
+        ({}, {"sharing": {**SHARING, "version": "1"}}, "up without services and aliases"),  # the image is unchanged
+        ({"previous_version": '"1"'}, {"sharing": {**SHARING, "version": "2"}}, "up without services"),
+        ({}, {}, "up without services"),  # the function does not exist yet
+    ],
+)
+def test_traffic_is_shifted_only_to_a_new_version(
+    account: FakeAccount, tmp_path: Path, settings: dict[str, str], functions: dict[str, dict[str, object]], update: str
+) -> None:
+    account.functions = dict(functions)
+    result = release(account, tmp_path, "deploy", "--yes", stack_file=serverless(**settings))
+    assert result.returncode == 0, result.stderr
+    assert account.steps == ["preview", update, "run gatehouse-dev-migrate:2", "up"]
 
 
 def test_last_step_executes_the_confirmed_plan(account: FakeAccount, tmp_path: Path) -> None:

@@ -1,0 +1,164 @@
+"""Gradual traffic of a function: alias and versions in a moto server, whose invocations are replaced."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+from gatehouse.sharing.lambda_adapter import lambda_handler
+from mangum.types import LambdaContext
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from release.pulumi_cli import command_line, excluded_urns
+from release.stack_file import Stack
+from release.traffic import BAKE_S, CANARY_WEIGHT, POLL_S, FunctionVersion, TrafficNotShifted, shift_traffic
+from sandbox.emulator.server import Emulator
+from tests.release.fake_engine import excluded
+
+pytestmark = pytest.mark.requirement("SS-06", "SS-09")
+REGION, FUNCTION, ALIAS = "eu-west-1", "gatehouse-dev-sharing", "live"
+ALARMS = (f"{FUNCTION}-5xx", f"{FUNCTION}-function-errors")
+
+
+@dataclass
+class Functions:
+    """The Lambda client of moto, which runs no handlers. invoked: version and event. payload: response of each invocation."""
+
+    client: Any
+    invoked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    payload: dict[str, Any] = field(default_factory=lambda: {"statusCode": 200})
+    failure: str = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def invoke(self, *, FunctionName: str, Qualifier: str, Payload: bytes) -> dict[str, Any]:
+        assert FunctionName == FUNCTION
+        self.invoked.append((Qualifier, json.loads(Payload)))
+        failed = {"FunctionError": self.failure} if self.failure else {}
+        return {"Payload": io.BytesIO(json.dumps(self.payload).encode()), **failed}
+
+
+@dataclass
+class Account:
+    """A function whose alias routes to version 1, and version 2. weights: of the alias, at each poll."""
+
+    functions: Functions
+    cloudwatch: Any
+    weights: list[dict[str, float]] = field(default_factory=list)
+
+    def alias(self) -> tuple[str, dict[str, float]]:
+        alias = self.functions.get_alias(FunctionName=FUNCTION, Name=ALIAS)
+        return alias["FunctionVersion"], (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights", {})
+
+    def raise_alarm(self, name: str) -> None:
+        self.cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="test")
+
+    def shift(self, version: str = "2", on_poll: Callable[[int], None] = lambda poll: None) -> str:
+        def sleep(seconds: float) -> None:
+            assert seconds == POLL_S
+            self.weights.append(self.alias()[1])
+            on_poll(len(self.weights))
+
+        new = FunctionVersion(FUNCTION, version, ALIAS, ALARMS)
+        return shift_traffic(self.functions, self.cloudwatch, new, "/readyz", sleep=sleep)
+
+
+@pytest.fixture
+def account() -> Iterator[Account]:
+    with Emulator.start() as emulator:
+        client, cloudwatch = emulator.client("lambda", REGION), emulator.client("cloudwatch", REGION)
+        trust = {"Version": "2012-10-17", "Statement": []}
+        role = emulator.client("iam", REGION).create_role(RoleName="function", AssumeRolePolicyDocument=json.dumps(trust))
+        versions = []
+        for number in range(2):
+            archive = io.BytesIO()
+            with ZipFile(archive, "w") as file:
+                file.writestr("index.py", f"VERSION = {number}")
+            if number == 0:
+                client.create_function(
+                    FunctionName=FUNCTION,
+                    Runtime="python3.13",
+                    Role=role["Role"]["Arn"],
+                    Handler="index.handler",
+                    Code={"ZipFile": archive.getvalue()},
+                )
+            else:
+                client.update_function_code(FunctionName=FUNCTION, ZipFile=archive.getvalue())
+            versions.append(client.publish_version(FunctionName=FUNCTION)["Version"])
+        assert versions == ["1", "2"]
+        client.create_alias(FunctionName=FUNCTION, Name=ALIAS, FunctionVersion="1")
+        for name in ALARMS:
+            cloudwatch.put_metric_alarm(
+                AlarmName=name, ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=1, MetricName="Errors",
+                Namespace="AWS/Lambda", Period=60, Statistic="Sum", Threshold=0,
+            )  # fmt: skip
+        yield Account(Functions(client), cloudwatch)
+
+
+def test_new_version_is_tested_then_receives_a_share_then_all_requests(account: Account) -> None:
+    assert account.shift() == "1"
+    assert [version for version, _ in account.functions.invoked] == ["2"]
+    assert account.weights == [{"2": CANARY_WEIGHT}] * round(BAKE_S / POLL_S)
+    assert account.alias() == ("2", {})
+
+
+def test_smoke_test_is_a_request_of_api_gateway(account: Account) -> None:
+    account.shift()
+    [(_, event)] = account.functions.invoked
+    context: Any = LambdaContext
+    app = Starlette(routes=[Route("/readyz", lambda request: PlainTextResponse("ready"))])
+    assert lambda_handler(app)(event, context)["statusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    ("payload", "failure", "message"),
+    [({"statusCode": 503}, "", "/readyz returned 503"), ({}, "Unhandled", r"the function failed \(Unhandled\)")],
+)
+def test_version_that_fails_its_smoke_test_receives_no_request(
+    account: Account, payload: dict[str, Any], failure: str, message: str
+) -> None:
+    account.functions.payload, account.functions.failure = payload, failure
+    with pytest.raises(TrafficNotShifted, match=message):
+        account.shift()
+    assert (account.weights, account.alias()) == ([], ("1", {}))
+
+
+@pytest.mark.parametrize("poll", [1, 7, round(BAKE_S / POLL_S)])
+def test_alarm_routes_all_requests_to_the_previous_version(account: Account, poll: int) -> None:
+    with pytest.raises(TrafficNotShifted, match=rf"raised {ALARMS[1]}\. Version 1 serves again"):
+        account.shift(on_poll=lambda number: account.raise_alarm(ALARMS[1]) if number == poll else None)
+    assert (len(account.weights), account.alias()) == (poll, ("1", {}))
+
+
+def test_interruption_routes_all_requests_to_the_previous_version(account: Account) -> None:
+    def interrupt(poll: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        account.shift(on_poll=interrupt)
+    assert account.alias() == ("1", {})
+
+
+def test_alarm_that_was_raised_before_does_not_stop_a_deployment(account: Account) -> None:
+    account.raise_alarm(ALARMS[0])
+    account.shift()
+    assert account.alias() == ("2", {})
+
+
+def test_unchanged_version_is_not_shifted(account: Account) -> None:
+    assert account.shift(version="1") == "1"
+    assert (account.functions.invoked, account.weights) == ([], [])
+
+
+def test_first_update_excludes_the_alias_and_what_depends_on_it() -> None:
+    stack = Stack("dev", "123456789012", REGION, "")
+    words = command_line("deploy", stack, without_services=True, without_aliases=("sharing",))
+    assert "**aws:lambda/alias:Alias::sharing" in words
+    assert excluded_urns(("sharing",))[-1] == "aws:lambda/alias:Alias::sharing"
+    assert not [urn for urn in excluded(command_line("deploy", stack, without_services=True)) if "lambda/alias" in urn]
