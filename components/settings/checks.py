@@ -12,7 +12,7 @@ Mistake = tuple[str, str]
 """Key of a setting, and the rest of the message: "is <value>; allowed: <values>"."""
 
 ROLLOUT_MAX_MINUTES = 720
-"""Maximum duration of a rollout. The stack's state is locked for this time."""
+"""Maximum duration of a rollout, during which the stack's state is locked."""
 REQUESTS_PER_SECOND_EACH = 10
 """Requests per second for each unit of a function's concurrency, at 100 ms for a request."""
 MEMORY_MIB = {256: (512, 2048), 512: (1024, 4096), 1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}
@@ -49,8 +49,8 @@ def private_networks(settings: Settings) -> Iterator[Mistake]:
 
 
 def bounds(settings: Settings) -> Iterator[Mistake]:
-    """`network.core_port_max` is at least `network.core_port_min`, the limit of storage autoscaling at least the initial
-    storage, and the retention of CloudTrail log files at least the time for which they are locked."""
+    """`network.core_port_max` is at least `network.core_port_min`, `database.storage_max_gib` is at least `database.storage_gib`,
+    and `buckets.trail_retention_days` is at least `buckets.object_lock_days`."""
     network, database, buckets = settings.network, settings.database, settings.buckets
     for key, value, minimum_key, minimum in (
         ("network.core_port_max", network.core_port_max, "core_port_min", network.core_port_min),
@@ -69,7 +69,7 @@ def internet_access(settings: Settings) -> Iterator[Mistake]:
 
 
 def operators(settings: Settings) -> Iterator[Mistake]:
-    """The operators are IAM roles of `account`."""
+    """The IAM roles in `secrets.operators` belong to `account`."""
     for index, role in enumerate(settings.secrets.operators):
         if role.split(":")[4] != settings.account:
             yield f"secrets.operators.{index}", f"is {shown(role)}; allowed: roles of account {settings.account}"
@@ -129,7 +129,8 @@ def waf_limits(settings: Settings) -> Iterator[Mistake]:
 
 
 def sharing_capacity(settings: Settings) -> Iterator[Mistake]:
-    """The sharing API admits no more requests than its function can serve. Only a stack with an API sets the log role."""
+    """The sharing API admits no more requests than its function can serve. Only a stack with a sharing API sets
+    `sharing.api_gateway_log_role`."""
     sharing = settings.sharing
     capacity = sharing.reserved_concurrency * REQUESTS_PER_SECOND_EACH
     if sharing.requests_per_second_max > capacity:
@@ -142,7 +143,7 @@ def sharing_capacity(settings: Settings) -> Iterator[Mistake]:
 
 
 def cores(settings: Settings) -> Iterator[Mistake]:
-    """A Core has a unique name and port, and its token is in a secret of this stack."""
+    """A Core has a unique name and port, and the secret with its token belongs to this stack."""
     runtime = contract.read()
     names = dict.fromkeys((*runtime.processes, *runtime.services), "Gatehouse")
     ports = {service.port: f"the {service.name} service" for service in runtime.services.values()}
@@ -157,7 +158,7 @@ def cores(settings: Settings) -> Iterator[Mistake]:
 
 
 def delivery(settings: Settings) -> Iterator[Mistake]:
-    """The delivery settings require a repository, and a state key requires a state bucket."""
+    """The delivery settings require `delivery.repository`, and `delivery.state_key_arn` requires `delivery.state_bucket`."""
     roles = settings.delivery
     if roles.create_oidc_provider and not roles.repository:
         yield "delivery.create_oidc_provider", "is true; allowed without delivery.repository: false"

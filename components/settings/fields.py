@@ -32,9 +32,9 @@ def by_environment(dev: T, staging: T, prod: T) -> T:
 
 
 class Section(BaseModel):
-    """A section of the settings. Unknown keys are rejected, values are immutable.
+    """A section of the settings. Unknown keys are rejected, and values are immutable.
 
-    The defaults are those of `environment` in the validation context, or those of prod without a context.
+    The defaults are those for `environment` in the validation context, or those for prod if there is no context.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -30,25 +30,25 @@ LOG_RETENTION_DAYS = (
 
 
 class Settings(Section):
-    """The stack as a whole."""
+    """Settings that apply to the entire stack."""
 
     environment: Annotated[str, choice(*ENVIRONMENTS)]
-    """Environment of the stack. It selects the defaults and the levels of the policy packs; prod has stricter rules. Required
-    unless the stack is named dev, staging or prod, which is then its environment."""
+    """Environment of the stack, which determines the default values and the enforcement levels of the policy packs. The rules for
+    prod are stricter. Required unless the stack is named dev, staging or prod; the name is then the environment."""
     owner: Annotated[str, string(r"[A-Za-z0-9 ._@-]{2,64}", "the team responsible for the stack, 2 to 64 characters")]
-    """Team responsible for the stack, in the tag Owner of every resource."""
+    """Team responsible for the stack: the value of the tag Owner on every resource."""
     cost_centre: Annotated[str, string(r"[A-Za-z0-9-]{2,32}", "2 to 32 letters, digits or hyphens, in quotes")]
-    """Cost centre of the stack, in the tag CostCentre of every resource."""
+    """Cost centre of the stack: the value of the tag CostCentre on every resource."""
     account: Annotated[str, string(r"\d{12}", "the 12 digits of the AWS account, in quotes")]
-    """AWS account id. The provider rejects credentials of any other account."""
+    """AWS account id. The provider rejects credentials for any other account."""
     region: Annotated[str, string(REGION, 'an AWS region such as "eu-west-1"')]
-    """AWS region of every resource, except the copies in second_region."""
+    """AWS region for every resource except the copies in second_region."""
     second_region: Annotated[str, string(REGION, 'an AWS region such as "eu-central-1"')]
-    """AWS region of the copies of buckets and backups (buckets.cross_region_replication, backup.cross_region_copy). Set these
-    three keys before the first deployment, because the backup KMS key depends on them."""
+    """AWS region for replicas of buckets and copies of backups. Set second_region, buckets.cross_region_replication and
+    backup.cross_region_copy before the first deployment, because the backup KMS key depends on these keys."""
     domain: Annotated[str, string(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", 'a domain such as "gatehouse.example.com"')]
-    """Domain of the Route 53 hosted zone that the stack creates. Delegate it once from the parent zone. The services are
-    gateway, console and sharing under this domain."""
+    """Domain of the Route 53 hosted zone that the stack creates. Delegate the domain once from the parent zone. The host names of
+    the services are the subdomains gateway, console and sharing."""
     key_prefix: Annotated[
         str,
         string(
@@ -57,7 +57,7 @@ class Settings(Section):
             "(ghp, gho, ghu, ghs, ghr, sk, pk, rk, xox)",
         ),
     ] = "gtk"
-    """Prefix of every API key, by which users and secret scanners identify it."""
+    """Prefix of every API key. Users and secret scanners identify API keys by this prefix."""
     key_environment: Annotated[str, choice("test", "live"), prod_requires("live")] = by_environment("test", "test", "live")
     """Environment component of the API keys that the stack issues. Keys of the other environment are denied."""
     log_level: Annotated[str, choice("debug", "info", "warning", "error")] = by_environment("debug", "info", "info")
@@ -65,7 +65,7 @@ class Settings(Section):
     log_retention_days: Annotated[int, choice(*LOG_RETENTION_DAYS), prod_requires_at_least(365, "days")] = by_environment(
         30, 90, 400
     )
-    """Days that CloudWatch Logs retains the log groups of the stack."""
+    """Number of days to retain log events in CloudWatch Logs."""
     protection: data.ProtectionSettings
     network: NetworkSettings
     kms_keys: data.KmsKeysSettings
@@ -89,12 +89,13 @@ class Settings(Section):
     notifications: operations.NotificationsSettings
     leak_reports: operations.LeakReportsSettings
     legacy_files: Annotated[tuple[str, ...], operations.LEGACY_FILES] = ()
-    """The files api_keys.json and ngrok_urls.json of a legacy deployment. The console can read and replace exactly these objects,
-    and removes purged keys from them. The bucket must be in the stack's region, and its policy and KMS key must allow the
-    console's task role."""
+    """The files api_keys.json and ngrok_urls.json of a legacy deployment. The console can read and replace only these objects,
+    and removes purged keys from them. The bucket must be in the stack's region, and the bucket policy and the KMS key must allow
+    access by the console's task role."""
     environment_variables: Annotated[tuple[str, ...], operations.VARIABLES] = ()
-    """Optional environment variables of the runtime (docs/settings-runtime.md), such as GATEHOUSE_LIMIT_ON_ERROR=deny, except
-    those that another setting sets. With an invalid value the new tasks do not start and the old ones keep running."""
+    """Optional environment variables for the runtime (docs/settings-runtime.md), such as GATEHOUSE_LIMIT_ON_ERROR=deny. Variables
+    that another setting sets are rejected. If a value is invalid, the new tasks do not start and the previous tasks keep
+    running."""
     load_balancer: LoadBalancerSettings
     waf: WafSettings
     monitoring: operations.MonitoringSettings
@@ -115,7 +116,7 @@ class Settings(Section):
 
     @property
     def replica_region(self) -> str:
-        """The region of the copies, or "" if the stack makes none."""
+        """The region for the copies, or "" if the stack makes no copies."""
         return self.second_region if self.buckets.cross_region_replication or self.backup.cross_region_copy else ""
 
     @property

@@ -18,35 +18,37 @@ class NetworkSettings(Section):
     """The VPC and its three subnet tiers."""
 
     cidr: Annotated[str, string(rf"{CIDR}/16", 'an IPv4 network with /16, such as "10.20.0.0/16"')]
-    """IPv4 CIDR block of the VPC. It must not overlap with networks that you peer with, and cannot be changed in place."""
+    """IPv4 CIDR block of the VPC. The block must not overlap with peered networks and cannot be changed in place."""
     zones: Annotated[
         tuple[str, ...],
         strings(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", 2, 3, "Availability Zones of the region"),
         Production("three zones", lambda zones: len(zones) == 3),
     ]
-    """Availability Zones of the subnets. The stack tolerates the loss of one. With three, two thirds of the capacity remain."""
+    """Availability Zones of the subnets. The stack tolerates the loss of one zone. With three zones, two thirds of the capacity
+    remain."""
     nat: Annotated[
         str,
         choice("none", "one", "per_zone"),
         Production("none or per_zone; a single NAT gateway fails with its zone", lambda nat: nat != "one"),
     ] = by_environment("one", "one", "per_zone")
-    """NAT gateways of the app tier: `none` (no internet access), `one`, or `per_zone` (tolerates the loss of a zone). About
-    35 USD a month for each gateway."""
+    """NAT gateways for the app tier: `none` (no internet access), `one`, or `per_zone` (tolerates the loss of a zone). Each
+    gateway costs about 35 USD a month."""
     endpoint_zones: Annotated[
         str, choice("one", "all"), Production("all; an endpoint in one zone fails with the zone", lambda zones: zones == "all")
     ] = by_environment("one", "all", "all")
-    """Zones that have interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone). About 50 USD a month for each
-    zone."""
+    """Zones with interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone). The endpoints cost about 50 USD a month
+    for each zone."""
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
-    """Private networks whose addresses a Core may register. Public addresses are always allowed."""
+    """Private networks whose IP addresses a Core may register. Public IP addresses are always allowed."""
     core_port_min: Annotated[int, TCP_PORT] = 8000
-    """Lowest port on which the gateway connects to core_networks. It connects to public addresses on port 443 only."""
+    """Lowest port on which the gateway connects to core_networks. The gateway connects to public IP addresses on port 443
+    only."""
     core_port_max: Annotated[int, TCP_PORT] = 8999
     """Highest port on which the gateway connects to core_networks."""
     exec_endpoints: Annotated[
         Flag, Production("false; ECS Exec would open a shell next to live keys", lambda enabled: not enabled)
     ] = False
-    """VPC endpoints for ECS Exec, a shell in a running task. Required for ECS Exec when nat is `none`."""
+    """Creates VPC endpoints for ECS Exec, which opens a shell in a running task. Required for ECS Exec if nat is `none`."""
 
     def tier_cidrs(self, tier: str) -> list[str]:
         """Return the CIDR blocks of a tier, one for each zone in the order of `zones`."""
@@ -64,19 +66,20 @@ class LoadBalancerSettings(Section):
     """The Application Load Balancer."""
 
     deletion_protection: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
-    """Deletion protection of the load balancer. A replacement would have a different DNS name."""
+    """Enables deletion protection for the load balancer. A replacement would have a different DNS name."""
 
 
 class WafSettings(Section):
-    """The rate limits of the AWS WAF web ACL. AWS WAF responds with 429 to requests over the limit."""
+    """Rate limits of the AWS WAF web ACL. AWS WAF responds to requests over a limit with status code 429."""
 
     requests_max: Annotated[int, REQUESTS] = by_environment(20_000, 50_000, 200_000)
-    """Requests in five minutes from one IP address to all services."""
+    """Maximum number of requests from one IP address to all services in five minutes."""
     console_requests_max: Annotated[int, REQUESTS] = by_environment(2_000, 5_000, 20_000)
-    """Requests in five minutes from one IP address to the console."""
+    """Maximum number of requests from one IP address to the console in five minutes."""
     sharing_requests_max: Annotated[int, REQUESTS] = by_environment(1_000, 1_000, 2_000)
-    """Requests in five minutes from one IP address to the sharing service. A low limit slows down attempts to guess links."""
+    """Maximum number of requests from one IP address to the sharing service in five minutes. A low limit slows down attempts to
+    guess links."""
 
     def service_requests_max(self) -> dict[str, int]:
-        """Return the rate limit of each service that has a limit of its own."""
+        """Return the rate limit of each service that has a separate limit."""
         return {"console": self.console_requests_max, "sharing": self.sharing_requests_max}

@@ -22,55 +22,58 @@ class MonitoringSettings(Section):
         strings(r"[^@\s]+@[^@\s]+\.[^@\s]+", 0, 10, "e-mail addresses"),
         Production("at least one e-mail address, to receive alarms", bool),
     ] = ()
-    """E-mail addresses that receive alarms and recoveries. Each recipient must confirm the subscription."""
+    """E-mail addresses that receive notifications about alarms and recoveries. Each recipient must confirm the subscription."""
     runbooks_url: Annotated[
         str,
         string(
             r"https://[^\s/]+(/[^\s/]+)+", 'an https URL without a trailing slash, such as "https://example.com/docs/runbooks"'
         ),
     ]
-    """URL of docs/runbooks for your team. Every alarm links to its runbook."""
+    """URL at which your team can read docs/runbooks. Every alarm contains a link to its runbook."""
     latency_alarm_threshold_s: Annotated[int, integer(1, 60, "seconds")] = 1
-    """Alarm threshold of a service's p99 latency over five minutes, in seconds."""
+    """Alarm threshold for the p99 latency of a service over five minutes, in seconds."""
     denied_requests_alarm_threshold: Annotated[int, integer(1, 1_000_000, "denied requests in five minutes")] = by_environment(
         1_000, 2_000, 5_000
     )
-    """Alarm threshold of requests that the gateway denies because of their API key, in five minutes."""
+    """Alarm threshold for the number of requests that the gateway denies in five minutes because of their API key."""
     denied_links_alarm_threshold: Annotated[int, integer(1, 1_000_000, "denied requests in five minutes")] = by_environment(
         50, 50, 200
     )
-    """Alarm threshold of requests that the sharing service denies because their link is unknown or has ended, in five minutes."""
+    """Alarm threshold for the number of requests that the sharing service denies in five minutes because their link is unknown or
+    has ended."""
     error_alarm_threshold: Annotated[int, integer(1, 100_000, "failed requests in five minutes")] = by_environment(50, 20, 10)
-    """Alarm threshold of 5xx responses of the load balancer or of a service, in five minutes."""
+    """Alarm threshold for the number of 5xx responses from the load balancer or a service in five minutes."""
     probe_interval_minutes: Annotated[
         int, choice(0, 1, 2, 5, 10, 15), Production("1, 2 or 5", lambda minutes: 0 < minutes <= 5)
     ] = by_environment(5, 5, 1)
-    """Interval of the synthetic probe in minutes. Two consecutive failures raise an alarm. 0 disables it."""
+    """Interval of the synthetic probe in minutes. Two consecutive failures raise an alarm. 0 disables the probe."""
 
 
 class BudgetSettings(Section):
     """Budget and cost anomaly detection."""
 
     monthly_usd: Annotated[int, integer(1, 1_000_000, "USD a month")]
-    """Monthly budget in USD. Notifications are sent at 80 and 100 percent of it, and when the forecast exceeds it."""
+    """Monthly budget in USD. Notifications are sent at 80 and 100 percent of the budget, and when the forecast exceeds the
+    budget."""
     anomaly_usd: Annotated[int, integer(1, 100_000, "USD")] = by_environment(20, 40, 100)
-    """Total impact in USD from which a cost anomaly is reported."""
+    """Minimum total impact in USD of a cost anomaly that is reported."""
 
 
 class AccountBaselineSettings(Section):
-    """The security baseline of the AWS account. One stack of an account and region manages it."""
+    """The security baseline of the AWS account. One stack manages the baseline in each account and region."""
 
     enabled: Flag = False
-    """This stack manages the account's baseline: S3 Block Public Access, EBS encryption by default, password policy, GuardDuty,
-    Security Hub, AWS Config and IAM Access Analyzer. Enable it in exactly one stack of an account and region."""
+    """Manages the account's baseline in this stack: S3 Block Public Access, EBS encryption by default, password policy,
+    GuardDuty, Security Hub, AWS Config and IAM Access Analyzer. Enable this setting in exactly one stack for each account and
+    region."""
     managed_by_stack: Annotated[
         str, string(r"|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}", 'project/stack, such as "gatehouse/prod", or ""')
     ] = ""
-    """The stack that manages the baseline if this one does not, as project/stack. The policy packs read it from the stack output
-    accountBaseline. Empty: no stack manages the baseline, which the policy packs report."""
+    """The stack that manages the baseline if this stack does not, as project/stack. The policy packs read the value from the
+    stack output accountBaseline. If empty, no stack manages the baseline, and the policy packs report a violation."""
     block_public_vpcs: Flag = False
-    """VPC Block Public Access: no VPC of the account and region can be reached from the internet, except the load balancer's
-    subnets. Affects every other VPC of the region that has no exclusion."""
+    """Enables VPC Block Public Access: no VPC in the account and region can be reached from the internet, except the load
+    balancer's subnets. This affects every other VPC in the region that has no exclusion."""
 
 
 class DeliverySettings(Section):
@@ -80,30 +83,30 @@ class DeliverySettings(Section):
         str | None,
         optional(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", "owner/repository on GitHub, such as example/gatehouse"),
     ] = None
-    """GitHub repository whose jobs may assume the roles preview, deploy and image, each from a GitHub environment of its own:
-    <environment>-preview, <environment> and <environment>-image. Empty: no roles."""
+    """GitHub repository whose jobs may assume the roles preview, deploy and image, each from a separate GitHub environment:
+    <environment>-preview, <environment> and <environment>-image. If empty, no roles are created."""
     create_oidc_provider: Flag = False
-    """This stack creates the IAM OIDC identity provider of GitHub. Enable it in exactly one stack of an account; the other stacks
-    use the same provider."""
+    """Creates the IAM OIDC identity provider for GitHub in this stack. Enable this setting in exactly one stack for each account;
+    the other stacks use the same provider."""
     state_bucket: Annotated[str | None, optional(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")] = None
-    """S3 bucket of Pulumi's state. Each role can access only the objects of this stack. Create the bucket first. Empty: Pulumi
-    Cloud stores the state."""
+    """S3 bucket for Pulumi's state. Each role can access only the objects of this stack. Create the bucket first. If empty,
+    Pulumi Cloud stores the state."""
     state_key_arn: Annotated[
         str | None,
         optional(r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]{36,40}", "the ARN of a KMS key (not of an alias)"),
     ] = None
-    """KMS key of that bucket, or of the stack's secrets provider."""
+    """KMS key of the state bucket or of the stack's secrets provider."""
 
 
 class OidcSettings(Section):
-    """OpenID Connect: sign-in at the console with JWTs of your identity provider."""
+    """OpenID Connect: sign-in to the console with JWTs from your identity provider."""
 
     issuer: Annotated[str | None, HTTPS_URL] = None
-    """Issuer of the JWTs, as in the claim `iss`. Empty: users sign in with API keys only."""
+    """Issuer of the JWTs, as in the claim `iss`. If empty, users sign in with API keys only."""
     audience: Annotated[str | None, optional(r"\S{1,200}", "1 to 200 characters without spaces")] = None
     """Client id of Gatehouse at the issuer, as in the claim `aud`."""
     jwks_url: Annotated[str | None, HTTPS_URL] = None
-    """URL of the issuer's JSON Web Key Set. Empty: the URL in the issuer's discovery document."""
+    """URL of the issuer's JSON Web Key Set. If empty, the URL in the issuer's discovery document is used."""
     claim: Annotated[str, string(r"[\w.:/-]{1,100}", "the name of a claim; a dot selects a member")] = "groups"
     """Claim that lists the groups or roles of a user, such as groups or realm_access.roles."""
     roles: Annotated[tuple[str, ...], strings(rf"[^,\s][^,]*=({ROLES})", 0, 50, f"entries of the form value=role ({ROLES})")] = ()
@@ -114,20 +117,21 @@ class NotificationsSettings(Section):
     """Webhooks and the SNS topic for API key events."""
 
     public_webhooks: Flag = True
-    """The console may connect to public addresses, over HTTPS only. If false, webhooks to public addresses fail; disable
-    webhooks with GATEHOUSE_FEATURES=webhooks=off in environment_variables."""
+    """Allows the console to connect to public IP addresses, over HTTPS only. If false, webhooks to public addresses fail. To
+    disable webhooks, set GATEHOUSE_FEATURES=webhooks=off in environment_variables."""
     webhook_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks to which webhooks can be delivered, on port 443."""
     topic_arn: Annotated[
         str | None, optional(r"arn:aws:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}", "the ARN of an SNS topic")
     ] = None
-    """SNS topic to which the console publishes the same events. It must be in the stack's region, and its KMS key must allow the
-    console's task role. Empty: no topic."""
+    """SNS topic to which the console publishes the same events. The topic must be in the stack's region, and its KMS key must
+    allow access by the console's task role. If empty, no topic is used."""
 
 
 class LeakReportsSettings(Section):
     """Reports of leaked API keys."""
 
     secret_arn: Annotated[str | None, optional(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)] = None
-    """Secret with which scanners other than GitHub's sign their reports (Standard Webhooks: whsec_ and Base64). Create it once,
-    encrypted under the stack's KMS key for secrets. Empty: such reports are rejected."""
+    """Secret with which scanners other than GitHub's sign their reports, in the format of Standard Webhooks: whsec_ followed by
+    Base64. Create the secret once, encrypted under the stack's KMS key for secrets. If empty, reports from these scanners are
+    rejected."""

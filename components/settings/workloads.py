@@ -27,21 +27,21 @@ DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by dock
 EXTERNAL_ARN_PATTERN = r"arn:aws:secretsmanager:[a-z0-9-]+:\d{12}:secret:gatehouse/[a-z]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}"
 EXTERNAL_ARN_WORDS = "the full ARN of a secret whose name starts with gatehouse/ and the environment"
 
-Cpu = Annotated[int, choice(256, 512, 1024, 2048, 4096), Field(description="CPU units of a task. 1024 units are one vCPU.")]
+Cpu = Annotated[int, choice(256, 512, 1024, 2048, 4096), Field(description="CPU units of a task. 1024 units equal one vCPU.")]
 MemoryMib = Annotated[
     int,
     integer(512, 30720, "MiB"),
-    Field(description="Memory of a task in MiB. Fargate supports certain sizes for each value of cpu."),
+    Field(description="Memory of a task in MiB. The sizes that Fargate supports depend on cpu."),
 ]
 TasksMin = Annotated[
     int,
     integer(1, 100, "tasks"),
-    Field(description="Minimum number of tasks. With two, the service tolerates the loss of one."),
+    Field(description="Minimum number of tasks. With two tasks, the service tolerates the loss of one task."),
 ]
 RequestsTarget = Annotated[
     int,
     integer(10, 1_000_000, "requests per minute and task"),
-    Field(description="Target of auto scaling: requests per minute and task. The target that requires more tasks applies."),
+    Field(description="Auto scaling target for requests per minute and task. The target that requires more tasks applies."),
 ]
 
 
@@ -49,8 +49,8 @@ class ImageSettings(Section):
     """The container image in the stack's ECR repository."""
 
     digest: Annotated[str, DIGEST]
-    """Digest of the image to run. Push the image first. Use the digest of the image, not of an image index: Lambda does not
-    support indexes."""
+    """Digest of the image to run. Push the image first. Use the digest of the image, not of an image index, because Lambda does
+    not support image indexes."""
     retained_images: Annotated[int, integer(2, 1000, "images")] = by_environment(10, 20, 50)
     """Number of images that the repository retains. A rollback can deploy any of them."""
 
@@ -67,10 +67,10 @@ class ScalingSettings(TaskSize):
 
     tasks_min: TasksMin
     tasks_max: Annotated[int, integer(1, 100, "tasks")]
-    """Maximum number of tasks. It limits the cost and the number of database connections."""
+    """Maximum number of tasks, which limits the cost and the number of database connections."""
     cpu_target_percent: Annotated[int, integer(10, 90, "percent")] = 60
-    """Target of auto scaling: average CPU utilization in percent. 60 leaves capacity for the half minute in which a new
-    task starts."""
+    """Auto scaling target for the average CPU utilization in percent. A target of 60 leaves capacity for the half minute that a
+    new task takes to start."""
 
 
 class ServiceSettings(ScalingSettings):
@@ -85,7 +85,7 @@ class GatewaySettings(ServiceSettings):
 
     requests_target: RequestsTarget = 60_000
     workers: Annotated[int, integer(1, 16, "worker processes in a task")] = by_environment(1, 1, 2)
-    """Worker processes in a task. Use one for each vCPU."""
+    """Number of worker processes in a task. Use one for each vCPU."""
 
 
 class ConsoleSettings(ServiceSettings):
@@ -129,18 +129,20 @@ class RolloutSettings(Section):
         choice(ROLLING, "blue_green", "canary", "linear"),
         Production("blue_green, canary or linear", lambda strategy: strategy != ROLLING),
     ] = by_environment(ROLLING, "linear", "canary")
-    """`rolling` replaces tasks one by one. The other strategies start all new tasks first: `blue_green` shifts the traffic at
-    once, `canary` shifts a first share, `linear` shifts equal shares. An alarm rolls the deployment back."""
+    """Deployment strategy. `rolling` replaces tasks one by one. The other strategies start all new tasks before they shift
+    traffic: `blue_green` shifts all traffic at once, `canary` shifts one part first, and `linear` shifts equal parts. An alarm
+    rolls the deployment back."""
     bake_minutes: Annotated[int, integer(0, 1440, "minutes")] = by_environment(0, 5, 15)
-    """Minutes that the old tasks keep running after all traffic has shifted. A rollback in this time takes seconds."""
+    """Number of minutes that the old tasks keep running after all traffic has shifted. A rollback during this time takes
+    seconds."""
     step_percent: Annotated[int, integer(3, 50, "percent of the traffic")] = by_environment(10, 25, 10)
     """Percentage of the traffic in the first step of `canary`, and in each step of `linear`."""
     step_minutes: Annotated[int, integer(1, 1440, "minutes")] = by_environment(1, 2, 10)
-    """Minutes between two steps, in which the alarms evaluate the new tasks."""
+    """Number of minutes between two steps, during which the alarms monitor the new tasks."""
 
     @property
     def minutes(self) -> int:
-        """Duration of shifting the traffic and baking, without the start of the tasks."""
+        """Minutes for shifting the traffic and baking, excluding the time to start the tasks."""
         steps = {"canary": 1, "linear": -(-100 // self.step_percent) - 1}.get(self.strategy, 0)
         return 0 if self.strategy == ROLLING else steps * self.step_minutes + self.bake_minutes
 
@@ -149,12 +151,14 @@ class TelemetrySettings(Section):
     """The OpenTelemetry collector."""
 
     collector_digest: Annotated[str | None, optional(SHA256, '"sha256:" and 64 hexadecimal digits of the image')] = None
-    """Digest of the AWS Distro for OpenTelemetry collector image, in the ECR repository that the stack creates for it. The
-    collector runs in each task of an ECS service and needs about 64 MiB of its memory. Empty: no collector."""
+    """Digest of the AWS Distro for OpenTelemetry collector image, in the ECR repository that the stack creates for the collector.
+    The collector runs in each task of an ECS service and needs about 64 MiB of the task's memory. If empty, tasks run without a
+    collector."""
 
 
 class CoreSettings(ScalingSettings):
-    """A Core that runs as an ECS service of the stack. It has no public address; only the gateway can connect to it."""
+    """A Core that runs as an ECS service of the stack. The Core has no public IP address, and only the gateway can connect to
+    it."""
 
     name: Annotated[
         str, string(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", "1 to 20 lower-case letters, digits and inner hyphens, such as files")
@@ -167,8 +171,8 @@ class CoreSettings(ScalingSettings):
     health_command: Annotated[tuple[str, ...], strings(r"\S.{0,99}", 1, 10, "words of a command")]
     """Command in the image that exits with 0 while the Core is healthy, such as [python, health.py]."""
     token_secret_arn: Annotated[str, string(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)]
-    """Secret that contains an API key with the scope cores:register. Create it once, encrypted under the stack's KMS key for
-    secrets."""
+    """Secret that contains an API key with the scope cores:register. Create the secret once, encrypted under the stack's KMS key
+    for secrets."""
 
     @property
     def process_name(self) -> str:
@@ -190,18 +194,19 @@ class SharingSettings(Section):
     previous_version_percent: Annotated[int, integer(0, 100, "percent of the requests")] = 90
     """Percentage of the requests that `previous_version` receives."""
     file_max_bytes: Annotated[int | None, optional_integer(1, 500 * 1024 * 1024, "bytes")] = None
-    """Maximum size of the files of a secret in total, in bytes. With `serverless`, files above 4 MiB are transferred by programs
-    and the command line, not by browsers. Empty: the default of GATEHOUSE_SHARING_FILE_MAX_BYTES (docs/settings-runtime.md)."""
+    """Maximum total size of the files of a secret, in bytes. With `serverless`, only programs and the command line can transfer
+    files above 4 MiB; browsers cannot. If empty, the default of GATEHOUSE_SHARING_FILE_MAX_BYTES applies
+    (docs/settings-runtime.md)."""
     memory_mib: Annotated[int, integer(256, 3008, "MiB")] = 1024
-    """Memory of the function in MiB. Lambda allocates CPU in proportion to it."""
+    """Memory of the function in MiB. Lambda allocates CPU in proportion to the memory."""
     reserved_concurrency: Annotated[int, integer(2, 500, "concurrent requests")] = by_environment(10, 10, 50)
-    """Reserved concurrency of the function. The function never exceeds it, and no other function can use it."""
+    """Reserved concurrency of the function. The function never exceeds this concurrency, and no other function can use it."""
     requests_per_second_max: Annotated[int, integer(1, 10_000, "requests per second")] = by_environment(50, 50, 200)
-    """Requests per second of all callers. API Gateway responds with 429 to requests over the limit. The limit of POST requests
-    is a tenth of it."""
+    """Maximum number of requests per second from all callers. API Gateway responds to requests over the limit with status code
+    429. The limit for POST requests is a tenth of this value."""
     api_gateway_log_role: Flag = False
-    """This stack sets the role with which API Gateway writes the logs of every REST API of the account and region. Exactly one
-    stack of an account and region needs it."""
+    """Sets the role with which API Gateway writes the logs of every REST API in the account and region. Enable this setting in
+    exactly one stack for each account and region."""
 
     @property
     def functions(self) -> tuple[str, ...]:
