@@ -25,7 +25,7 @@ class StackArgs:
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """KMS key, retention and deletion protection of log groups."""
+    """KMS key, retention and deletion protection for log groups."""
 
     key_arn: pulumi.Input[str]
     retention_days: int
@@ -52,7 +52,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class TargetGroups:
-    """Blue and green target groups behind one listener rule, between which a deployment shifts the traffic.
+    """Blue and green target groups behind one listener rule. A deployment shifts traffic from one to the other.
 
     blue, green: ARNs of the target groups. They resolve after the rule exists, because ECS rejects a target group that is
         not associated with a load balancer.

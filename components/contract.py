@@ -18,7 +18,7 @@ EXTERNAL = "operator"
 
 @dataclass(frozen=True, slots=True)
 class ContractService:
-    """A service that a process serves: TCP port, and the paths of the liveness and readiness checks."""
+    """A service that a process serves, with its TCP port and the paths of its liveness and readiness checks."""
 
     name: str
     port: int
@@ -156,7 +156,7 @@ class Stack:
         return cls(settings, names, replace(contract, cores=cores, domain=settings.domain))
 
     def has_collector(self, process: Process) -> bool:
-        """Return whether an OpenTelemetry collector runs in the task: it does in the ECS services of the runtime."""
+        """Return whether an OpenTelemetry collector runs in the task. Only the ECS services of the runtime have a collector."""
         serves = process.name in self.contract.processes and bool(process.services)
         return serves and self.settings.telemetry.collector_digest is not None
 

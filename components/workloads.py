@@ -22,7 +22,7 @@ from components.sharing.sharing_function import SharingFunction, SharingFunction
 
 
 class Workloads(Component):
-    """The processes of the runtime contract and the Cores of the stack, each with a role, a log group and secrets of its own."""
+    """The processes of the runtime contract and the Cores of the stack, each with a separate role, log group and secrets."""
 
     functions: dict[str, SharingFunction]
     tasks: dict[str, TaskDefinition]

@@ -20,7 +20,7 @@ class AccountBaselineArgs(StackArgs):
     """Arguments of `AccountBaseline`.
 
     account_baseline: VPC Block Public Access.
-    log_bucket: Bucket of AWS Config deliveries.
+    log_bucket: Bucket for AWS Config deliveries.
     exclusions: Ids of the VPC Block Public Access exclusions, which must exist first.
     """
 
@@ -62,7 +62,7 @@ class AccountBaseline(Component):
         self.register_outputs({})
 
     def _account_settings(self, name: str, args: AccountBaselineArgs) -> None:
-        """Set the account-wide defaults of S3, EBS, IAM, AWS Backup and VPC."""
+        """Set the account-wide defaults for S3, EBS, IAM, AWS Backup and VPC."""
         aws.s3.AccountPublicAccessBlock(
             name,
             account_id=args.names.account,
@@ -73,7 +73,7 @@ class AccountBaseline(Component):
             opts=self.child,
         )
         aws.ebs.EncryptionByDefault(name, enabled=True, opts=self.child)
-        # Applies to IAM users created outside of this program (CIS AWS Foundations Benchmark, "IAM").
+        # Applies to IAM users created outside this program (CIS AWS Foundations Benchmark, "IAM").
         aws.iam.AccountPasswordPolicy(
             name,
             minimum_password_length=14,

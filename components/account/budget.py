@@ -19,7 +19,7 @@ class BudgetArgs(StackArgs):
     """Arguments of `Budget`.
 
     budget: Monthly budget and anomaly threshold.
-    topic_arn: Topic of the notifications.
+    topic_arn: Topic for the notifications.
     """
 
     budget: BudgetSettings
@@ -68,7 +68,7 @@ class Budget(Component):
         self.register_outputs({})
 
     def _anomaly_detection(self, name: str, args: BudgetArgs) -> None:
-        # An account can have one monitor of all services, but one for each tag value.
+        # An account can have only one monitor for all services, but one monitor for each tag value.
         environment = {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": [args.names.stack]}
         monitor = aws.costexplorer.AnomalyMonitor(
             name,

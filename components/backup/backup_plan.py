@@ -14,7 +14,7 @@ from components.settings.data import BackupSettings, BucketsSettings, Protection
 SCHEDULE = "cron(0 5 * * ? *)"
 """Daily at 05:00 UTC. RDS rejects backups in the hour before its backup or maintenance window."""
 GRACE_DAYS = 3
-"""Days in which a COMPLIANCE lock can be removed; the minimum that AWS Backup accepts."""
+"""Number of days during which a COMPLIANCE lock can be removed. AWS Backup accepts no lower value."""
 NOTIFIED_EVENTS = (
     "BACKUP_JOB_FAILED",
     "BACKUP_JOB_EXPIRED",
@@ -22,7 +22,7 @@ NOTIFIED_EVENTS = (
     "RESTORE_JOB_COMPLETED",
     "RECOVERY_POINT_MODIFIED",
 )
-"""Vault events that notify the topic."""
+"""Vault events that are published to the topic."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class BackupPlanArgs(StackArgs):
     protection: Deletion protection of the vaults by Pulumi.
     buckets: `force_destroy` also empties the vaults before they are deleted.
     key_arn: KMS key of the vault.
-    role_arn: Role of AWS Backup.
-    topic_arn: Topic of vault notifications.
+    role_arn: Role that AWS Backup assumes.
+    topic_arn: Topic for vault notifications.
     resources: ARNs of the protected resources.
-    replica: Destination of copies; None without copies.
+    replica: Destination of the copies; None if no copies are made.
     """
 
     backup: BackupSettings

@@ -12,7 +12,7 @@ from components.settings.workloads import ROLLING, RolloutSettings, ScalingSetti
 
 HEALTH_CHECK_GRACE_S = 60
 START_MINUTES = 20
-"""Time for tasks to start and become healthy, without the wait times of the rollout."""
+"""Time for tasks to start and become healthy, excluding the wait times of the rollout."""
 
 TargetTracking = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationArgsDict
 MetricQuery = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricArgsDict
@@ -42,7 +42,7 @@ class EcsCluster(Component):
 class EcsServiceArgs(StackArgs):
     """Arguments of `EcsService`.
 
-    scaling: Number of tasks and targets of auto scaling.
+    scaling: Number of tasks and auto scaling targets.
     rollout: Deployment strategy.
     cluster_arn: ECS cluster.
     cluster_name: Name of the ECS cluster.
@@ -50,7 +50,7 @@ class EcsServiceArgs(StackArgs):
     placement: Subnets of the app tier, and security group of the tasks.
     target_groups: Target groups by container port; empty for a service without a load balancer.
     load_balancer_label: CloudWatch dimension of the load balancer.
-    infrastructure_role_arn: Role with which ECS shifts traffic.
+    infrastructure_role_arn: Role that ECS assumes to shift traffic.
     rollback_alarms: Names of the alarms that roll back a deployment.
     registry_arn: Cloud Map service that registers the tasks.
     """

@@ -15,7 +15,7 @@ Environment = dict[str, pulumi.Input[str]]
 class Endpoints:
     """Host names of the data stores.
 
-    database: RDS Proxy if the stack has one, otherwise the DB instance.
+    database: RDS Proxy if the stack has a proxy, otherwise the DB instance.
     database_direct: The DB instance.
     cache: The primary node of the cache.
     """
@@ -26,7 +26,7 @@ class Endpoints:
 
 
 def environments(stack: Stack, endpoints: Endpoints) -> dict[str, Environment]:
-    """Return the variables of each task and function, by name. Raises KeyError for a variable of the contract without a value."""
+    """Return the variables of each task and function, by name. Raises KeyError if a variable in the contract has no value."""
     settings, names, contract = stack.settings, stack.names, stack.contract
     values = _common(stack, endpoints)
     overrides: dict[str, Environment] = {

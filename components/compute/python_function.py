@@ -21,7 +21,7 @@ class PythonFunctionArgs(LogArgs):
     """Arguments of every Python function.
 
     role_arn: Execution role of the function.
-    key_arn: KMS key of the environment and of the dead-letter queue; None for the keys of Lambda and SQS.
+    key_arn: KMS key for the environment variables and the dead-letter queue; None for the default keys of Lambda and SQS.
     """
 
     role_arn: pulumi.Input[str]

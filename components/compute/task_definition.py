@@ -1,4 +1,4 @@
-"""ECS task definitions of processes: log group, container of the process, and the OpenTelemetry collector as a sidecar."""
+"""ECS task definitions, each with a log group, the container of a process and the OpenTelemetry collector as a sidecar."""
 
 import json
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from components.naming import Naming, tags
 from components.settings.workloads import TaskSize
 
 STOP_TIMEOUT_S = 60
-"""Time between SIGTERM and SIGKILL, in which a task completes its requests."""
+"""Time between SIGTERM and SIGKILL, during which a task completes its requests."""
 SCRATCH = "scratch"
-"""Ephemeral volume, mounted at /tmp. It is the only writable path."""
+"""Ephemeral volume, mounted at /tmp, the only writable path."""
 LINUX_PARAMETERS = {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}
 
 COLLECTOR_USER = "4317:4317"
@@ -31,7 +31,7 @@ SCRAPE_INTERVAL_S = 60
 class TaskDefinitionArgs(LogArgs):
     """Arguments of `TaskDefinition`.
 
-    process: The process in the contract.
+    process: Process from the contract.
     size: CPU units and memory.
     image: Image reference by digest.
     user: Numeric `uid:gid`.
@@ -164,7 +164,7 @@ def collector_configuration(process: Process, names: Naming) -> dict[str, Any]:
     """Return the configuration of the collector.
 
     It scrapes the metrics of the application container and receives its traces on the loopback interface. Metrics go to
-    CloudWatch in embedded metric format through the log group of the process, traces to X-Ray.
+    CloudWatch in embedded metric format through the log group of the process, and traces go to X-Ray.
     """
     scrape_config = {
         "job_name": process.name,

@@ -30,10 +30,10 @@ class RdsInstanceArgs(LogArgs):
     database: Size, recovery and protection.
     protection: Deletion protection by Pulumi.
     placement: Subnets of the data tier, and security group of the instance.
-    key_arn: KMS key of storage, snapshots and Performance Insights.
-    secrets_key_arn: KMS key of the master user password.
-    monitoring_role_arn: Role of Enhanced Monitoring.
-    topic_arn: Topic of RDS events.
+    key_arn: KMS key for storage, snapshots and Performance Insights.
+    secrets_key_arn: KMS key for the master user password.
+    monitoring_role_arn: Role for Enhanced Monitoring.
+    topic_arn: Topic for RDS events.
     """
 
     database: DatabaseSettings
@@ -131,7 +131,7 @@ class RdsInstance(Component):
         )
 
     def _log_groups(self, args: RdsInstanceArgs) -> list[aws.cloudwatch.LogGroup]:
-        """Create the log groups, which RDS would otherwise create without KMS key and retention."""
+        """Create the log groups, which RDS would otherwise create without a KMS key or a retention period."""
         return [self.create_log_group(kind, args.names.database_log_group(kind), args.logs) for kind in LOGS]
 
     def _subnet_group(self, name: str, args: RdsInstanceArgs) -> aws.rds.SubnetGroup:
@@ -151,7 +151,7 @@ class RdsInstance(Component):
                 name=args.names.name(source),
                 sns_topic=args.topic_arn,
                 source_type=source,
-                # The stack has no DB security group; an event reports one that is created in the account.
+                # The stack has no DB security group. An event reports the creation of a DB security group in the account.
                 source_ids={"db-instance": [instance], "db-parameter-group": [parameters]}.get(source),
                 event_categories=list(categories),
                 enabled=True,

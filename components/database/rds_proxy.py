@@ -15,7 +15,7 @@ IDLE_CLIENT_TIMEOUT_S = 1800
 class RdsProxyArgs(LogArgs):
     """Arguments of `RdsProxy`.
 
-    placement: Subnets of the app tier, from which the data tier accepts connections, and security group of the proxy.
+    placement: Subnets of the app tier (the data tier accepts connections from this tier), and security group of the proxy.
     role_arn: Role with which the proxy connects to the database.
     instance_identifier: Identifier of the DB instance.
     """
@@ -52,7 +52,7 @@ class RdsProxy(Component):
             vpc_subnet_ids=list(args.placement.subnet_ids),
             vpc_security_group_ids=[args.placement.security_group_id],
             tags=tags("confidential"),
-            # RDS would otherwise create the log group, without KMS key and retention.
+            # RDS would otherwise create the log group without a KMS key or a retention period.
             opts=self.after(log),
         )
         target_group = aws.rds.ProxyDefaultTargetGroup(

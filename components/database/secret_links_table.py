@@ -1,4 +1,4 @@
-"""The DynamoDB table of secret links."""
+"""The DynamoDB table for secret links."""
 
 from dataclasses import dataclass
 
@@ -27,8 +27,8 @@ class SecretLinksTableArgs(StackArgs):
 
 class SecretLinksTable(Component):
     """An on-demand DynamoDB table with one item for each secret, which contains its links, and one for each request for a secret.
-    Its partition key is `id`. One index lists the items of an owner, the other those that wait for background work. Both contain
-    keys only.
+    The partition key is `id`. One index lists the items of an owner, and the other lists the items that wait for background work.
+    Both indexes contain keys only.
 
     DynamoDB deletes an item some days after `delete_at`, in seconds since 1970 (DynamoDB Developer Guide, "Using time to live
     (TTL)"). TTL removes the records of purged secrets and old counters. It does not decide whether a link can be opened: the

@@ -1,4 +1,4 @@
-"""The ElastiCache for Valkey cache of rate limits and counters."""
+"""The ElastiCache for Valkey cache for rate limits and counters."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class ValkeyArgs(StackArgs):
     cache: Node type, engine version and replicas.
     protection: Deletion protection by Pulumi.
     placement: Subnets of the data tier, and security group of the cache.
-    key_arn: KMS key of data at rest.
+    key_arn: KMS key for data at rest.
     """
 
     cache: CacheSettings

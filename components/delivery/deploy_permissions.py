@@ -31,7 +31,7 @@ class DeliveryRolesArgs(StackArgs):
 
     delivery: GitHub repository and location of Pulumi's state.
     domain: DNS zone of the stack.
-    replica_region: Region of replicas and backup copies; "" without copies.
+    replica_region: Region for replicas and backup copies; "" if there are no copies.
     """
 
     delivery: DeliverySettings

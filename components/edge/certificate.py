@@ -1,4 +1,4 @@
-"""The hosted zone of a stack and the certificate of its host names."""
+"""The hosted zone of a stack and the certificate for its host names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Certificate(Component):
     """
 
     arn: pulumi.Output[str]
-    """ARN of the certificate. Resolves after it was issued."""
+    """ARN of the certificate. Resolves after the certificate is issued."""
 
     def __init__(self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:edge:Certificate", name, args, opts)

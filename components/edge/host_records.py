@@ -15,7 +15,7 @@ class HostTarget:
 
     name, zone_id: Domain name and hosted zone of the load balancer, or of the domain of a REST API.
     evaluate_target_health: Route 53 checks the health of the target.
-    runs_in: The resource that runs the service. The record changes after it.
+    runs_in: The resource that runs the service. The record changes after this resource.
     """
 
     name: pulumi.Input[str]

@@ -36,7 +36,7 @@ class LoadBalancerArgs(StackArgs):
     vpc_id: VPC of the target groups.
     placement: Subnets of the edge tier, and security group of the load balancer.
     certificate_arn: Certificate of all host names.
-    log_bucket: Bucket of access and connection logs.
+    log_bucket: Bucket for access and connection logs.
     """
 
     load_balancer: LoadBalancerSettings
@@ -49,9 +49,10 @@ class LoadBalancerArgs(StackArgs):
 
 
 class LoadBalancer(Component):
-    """An Application Load Balancer with a host name and two target groups for each service. Other requests receive 404.
+    """An Application Load Balancer with a host name and two target groups for each service. Requests for other host names receive
+    status code 404.
 
-    Why: Each host name is a separate web origin, so responses of a Core cannot access the console. One target group
+    Why: Each host name is a separate web origin, so responses from a Core cannot access the console. One target group
     receives the traffic while a deployment starts tasks in the other. Requests for `/metrics` are not forwarded.
     Cost: about 20 USD a month, plus 6 USD per capacity unit. Controls: GH-ALB-001 to GH-ALB-007, GH-ALB-009, GH-ALB-010.
     """
@@ -140,7 +141,8 @@ class LoadBalancer(Component):
     def _target_groups(
         self, service: ContractService, priority: int, listener: pulumi.Output[str], args: LoadBalancerArgs
     ) -> TargetGroups:
-        """Forward requests for the host name to the first group. ECS shifts them to the other in a deployment."""
+        """Forward requests for the host name to the first target group. During a deployment, ECS shifts the traffic to the other
+        group."""
         blue, green = (self._target_group(name, service, args) for name in (service.name, f"{service.name}-green"))
         groups: list[aws.lb.ListenerRuleActionForwardTargetGroupArgsDict] = [
             {"arn": blue.arn, "weight": 100},

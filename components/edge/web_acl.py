@@ -40,7 +40,7 @@ UPLOAD_PATHS = {"gateway": "^/", **SECRET_PATHS}
 Rule = aws.wafv2.WebAclRuleArgsDict
 Statement = aws.wafv2.WebAclRuleStatementArgsDict
 REDACTED_HEADERS = ("authorization", "cookie", "x-api-key")
-"""Headers with API keys and sessions, which are redacted in the log."""
+"""Headers that contain API keys and sessions. The log redacts these headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +60,12 @@ class WebAclArgs(LogArgs):
 
 
 class WebAcl(Component):
-    """A web ACL with managed rule groups, rate limits by IP address for all services and for single services, and a log
+    """A web ACL with managed rule groups, rate limits by IP address for all services and for individual services, and a log
     without credentials.
 
     Why: Known attacks and floods are blocked before they reach a task; limits per API key are applied by the gateway.
     Bodies above 8 KB are blocked, except for uploads to Cores through the gateway and for secrets. The managed rules for the
-    content of bodies apply everywhere but to requests with a secret, which is arbitrary text and reaches no interpreter.
+    content of bodies apply to all requests except those with a secret, which is arbitrary text that no interpreter evaluates.
     Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-004.
     """
 
@@ -124,8 +124,8 @@ def _visibility(metric: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgsDict:
 
 
 def _managed_rule_group(names: Naming, priority: int, rule: str, group: str) -> Rule:
-    """Apply a managed rule group with its own actions. Its rules for bodies only count, which adds their labels:
-    `_block_labels` blocks."""
+    """Apply a managed rule group with its own actions. The rules for bodies only count requests and add labels; `_block_labels`
+    blocks the requests."""
     _, body_rules = BODY_RULES.get(rule, ("", ()))
     count: Any = [{"name": f"{name}_BODY", "action_to_use": {"count": {}}} for name in body_rules]
     return {
@@ -175,7 +175,7 @@ def _at_paths(host_names: Mapping[str, str], paths: Mapping[str, str]) -> list[A
 
 
 def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host: str = "") -> Rule:
-    """Limit the requests of an IP address in five minutes, to one host name or to all."""
+    """Limit the number of requests from an IP address in five minutes, to one host name or to all host names."""
     rate: aws.wafv2.WebAclRuleStatementRateBasedStatementArgsDict = {
         "limit": requests_max,
         "aggregate_key_type": "IP",

@@ -47,8 +47,8 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
 
 
 def deny_old_signatures(bucket: str) -> tuple[Statement, ...]:
-    """Deny presigned requests more than a minute after their signature. They are valid for 60 seconds (`PRESIGNED_S` of the
-    runtime); a role with permission to the bucket could sign requests that are valid for longer.
+    """Deny presigned requests that were signed more than a minute ago. The runtime signs requests for 60 seconds (`PRESIGNED_S`),
+    but a role with access to the bucket could sign requests that are valid for longer.
 
     `s3:signatureAge` is in milliseconds and works for presigned requests. Source: Amazon S3 API Reference, "Amazon S3 Signature
     Version 4 Authentication Specific Policy Keys".

@@ -26,7 +26,7 @@ ADMINISTER = action_list(
     "ListGrants RevokeGrant ScheduleKeyDeletion CancelKeyDeletion"
 )
 AWS_RESOURCE_GRANT = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
-"""Condition on a grant for an AWS service, which it needs for resources such as an encrypted volume."""
+"""Condition on a grant that an AWS service needs for resources such as an encrypted volume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

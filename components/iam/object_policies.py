@@ -40,7 +40,7 @@ def legacy_file_arns(urls: Sequence[str]) -> list[str]:
 
 
 def console_statements(names: Naming, legacy_files: Sequence[str]) -> list[Statement]:
-    """Allow the console to read and write exports and exactly these legacy files, but not to delete any of them.
+    """Allow the console to read and write exports and exactly these legacy files, but not to delete them.
 
     A conditional write requires both actions (S3 User Guide, "Conditional requests").
     """

@@ -50,7 +50,7 @@ def notification_topic_policy(names: Naming) -> Document:
 def notification_key_statements(names: Naming) -> tuple[Statement, ...]:
     """Return statements for the policy of the topic's key: the services encrypt messages for this topic.
 
-    SNS sets the topic ARN as encryption context (SNS Developer Guide, "Key management").
+    SNS sets the topic ARN as the encryption context (SNS Developer Guide, "Key management").
     """
     topic = {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": names.arn("sns", names.name(NOTIFICATION_TOPIC))}}
     return (allow_key_use("AllowServiceNotifications", "kms:Decrypt GenerateDataKey*", NOTIFYING_SERVICES, topic),)

@@ -24,7 +24,7 @@ DATABASE_USER = "gatehouse_app"
 
 @dataclass(frozen=True, slots=True)
 class RoleDefinition:
-    """Description, trust policy and permissions of a role. `permissions` is None for a role without any."""
+    """Description, trust policy and permissions of a role. `permissions` is None for a role without permissions."""
 
     description: str
     trust_policy: Document
@@ -189,7 +189,7 @@ def _task(stack: Stack, process: Process) -> Document | None:
 
 
 def _execution(stack: Stack, process: Process) -> Document:
-    """Return the permissions of the ECS agent: pull images, write logs and read secrets. The policy of the KMS key allows
+    """Return the permissions of the ECS agent to pull images, write logs and read secrets. The policy of the KMS key allows
     decryption."""
     names = stack.names
     secrets = [_secret_arn(names, secret) for secret in process.secrets if not secret.managed or secret.arn]

@@ -30,7 +30,7 @@ def log_groups(contract: Contract) -> tuple[str, ...]:
 
 
 def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> dict[str, RoleDefinition]:
-    """Return the roles of the functions by resource name, and with `log_role` the role of API Gateway's access logs."""
+    """Return the roles of the functions by resource name, and with `log_role` the role that writes API Gateway's access logs."""
     roles = {}
     for name, function in contract.functions.items():
         share = sharing_policies.statements(names, [function.service.name])

@@ -42,7 +42,7 @@ class AlarmsArgs(TopicArgs):
 
     monitoring: Thresholds, e-mail addresses and URL of the runbooks.
     resources: Monitored resources.
-    database: Storage of the database, from which a threshold follows.
+    database: Storage of the database, which determines a threshold.
     certificate_arn: Certificate of the load balancer.
     """
 

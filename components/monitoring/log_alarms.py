@@ -22,9 +22,10 @@ class LogFilter:
     name: Name of filter, metric and alarm.
     description: Condition that the alarm reports.
     pattern: Filter pattern. Source: CloudWatch Logs User Guide, "Filter pattern syntax for metric filters".
-    threshold: Number of matching lines in five minutes that must be exceeded, or with `value` the maximum value in them.
+    threshold: Number of matching lines in five minutes above which the alarm is raised, or, with `value`, the threshold for the
+        maximum value in these lines.
     value: Field of the matching lines with the value of the metric. The alarm is also raised if no line matches for five
-        minutes. Empty: the metric counts the lines.
+        minutes. If empty, the metric counts the lines.
     """
 
     name: str
@@ -55,8 +56,8 @@ class LogAlarmsArgs(StackArgs):
 
 
 class LogAlarms(Component):
-    """A metric filter and an alarm for each of fifteen changes to the account, for denied or abused API keys, for links
-    that are guessed, and for secrets that are not deleted.
+    """A metric filter and an alarm for each of fifteen changes to the account, for denied or abused API keys, for attempts to
+    guess links, and for secrets that are not deleted.
 
     Why: CloudTrail records the changes that precede or constitute an incident; the alarms notify operators.
     Cost: 0.30 USD per metric with data and 0.10 USD per alarm, each month. Controls: GH-CT-006, GH-CW-003.

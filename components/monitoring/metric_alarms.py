@@ -14,7 +14,7 @@ LOAD_BALANCER, REST_API, LAMBDA = "AWS/ApplicationELB", "AWS/ApiGateway", "AWS/L
 CERTIFICATE_DAYS = 30
 """ACM renews certificates 60 days before they expire."""
 DURATION_PERCENT = 80
-"""Share of a function's timeout that an invocation may take."""
+"""Percentage of a function's timeout that an invocation may take."""
 
 FIVE_TIMES, ONCE = (60, 5), (300, 1)
 """Evaluation of an alarm: length of a period in seconds, and number of consecutive periods."""
@@ -197,7 +197,7 @@ def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
             10,
             evaluation=ONCE,
         )
-    # The metric exists for each operation only.
+    # CloudWatch has this metric only for each operation, not for the table.
     operations = [{"TableName": table, "Operation": operation} for operation in ("GetItem", "UpdateItem")]
     yield Alarm(
         "tokens-errors",

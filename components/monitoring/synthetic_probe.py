@@ -23,7 +23,7 @@ TIMEOUT_S = 30
 class SyntheticProbeArgs(PythonFunctionArgs):
     """Arguments of `SyntheticProbe`.
 
-    monitoring: Interval of the requests, and URL of the runbooks.
+    monitoring: Interval between requests, and URL of the runbooks.
     urls: Health URL of each service.
     topic_arn: Topic of the alarms.
     """

@@ -17,7 +17,7 @@ EPHEMERAL_PORTS = (1024, 65535)
 REMOTE_ACCESS_PORTS = (22, 3389)
 """SSH and RDP, which are always denied."""
 EXTERNAL_EPHEMERAL_PORTS = ((1024, 3388), (3390, 65535))
-"""Ephemeral ports for traffic from outside the VPC, without the port of RDP."""
+"""Ephemeral ports for traffic from outside the VPC, except the RDP port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class NetworkAclsArgs(StackArgs):
 class NetworkAcls(Component):
     """A network ACL for each tier. The data tier exchanges traffic with the app tier only; no tier accepts SSH or RDP.
 
-    Why: A second layer that is independent of the security groups. Network ACLs are stateless, so return traffic
-    requires rules of its own.
+    Why: Network ACLs are a second layer that is independent of the security groups. They are stateless, so return traffic
+    requires separate rules.
     Cost: none. Controls: GH-VPC-007.
     """
 

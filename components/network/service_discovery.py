@@ -28,7 +28,7 @@ class ServiceDiscovery(Component):
     """A private DNS namespace with a service for each Core, in which ECS registers the addresses of the tasks.
 
     Why: Cores have no load balancer and no public address. Their names resolve inside the VPC only.
-    Cost: 0.60 USD a month, none without a Core. Controls: none of the catalogue.
+    Cost: 0.60 USD a month, none without a Core. Controls: none.
     """
 
     arns: dict[str, pulumi.Output[str]]

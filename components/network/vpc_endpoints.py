@@ -1,7 +1,7 @@
 """VPC endpoints of the AWS services that tasks use, and their policies.
 
-To add an interface endpoint, add its service with a policy to `interface_policies`. The policies allow principals of the account
-only and, for actions on a resource, its resources only. `vpc.py` creates the gateway endpoints of S3 and DynamoDB.
+To add an interface endpoint, add its service with a policy to `interface_policies`. The policies allow only principals in the
+account and, for actions on a resource, only resources in the account. `vpc.py` creates the gateway endpoints of S3 and DynamoDB.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from components.settings.network import NetworkSettings
 class VpcEndpointsArgs(StackArgs):
     """Arguments of `VpcEndpoints`.
 
-    network: Endpoints of ECS Exec.
+    network: Whether to create the endpoints for ECS Exec.
     vpc_id: VPC of the endpoints.
     placement: Subnets of the endpoints, one for each zone, and their security group.
     """
@@ -58,7 +58,7 @@ class VpcEndpoints(Component):
 
 
 def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Document]:
-    """Return the policies of the interface endpoints by service. `ecs_exec` adds the endpoints of ECS Exec."""
+    """Return the policies of the interface endpoints by service. `ecs_exec` adds the endpoints for ECS Exec."""
     log_in = _allow_account(names, "LogInToEcr", "ecr:GetAuthorizationToken", ["*"])
     pull = _allow_account(
         names,
@@ -99,8 +99,8 @@ def s3_policy(
 ) -> Document:
     """Return the policy of the S3 gateway endpoint.
 
-    ECR stores image layers in its own bucket and returns presigned URLs, so that statement has no principal condition
-    (ECR User Guide, "Minimum Amazon S3 bucket permissions for Amazon ECR").
+    ECR stores image layers in its own bucket and returns presigned URLs, so the statement for this bucket has no principal
+    condition (ECR User Guide, "Minimum Amazon S3 bucket permissions for Amazon ECR").
 
     buckets: Full names of buckets of the stack whose objects may be read and written.
     write_only_objects: ARNs of objects that may be written but not read.

@@ -35,8 +35,8 @@ class SecretArgs(StackArgs):
 class Secret(Component):
     """A Secrets Manager secret that only named principals can read and that a Lambda function rotates.
 
-    Why: The value exists in Secrets Manager alone: no person, file or Pulumi state contains it. Enabling the rotation
-    creates the first value. The pepper contains up to 100 generations, see `runtime/functions/rotate.py`.
+    Why: The value exists only in Secrets Manager. No person knows the value, and no file or Pulumi state contains it. Enabling
+    the rotation creates the first value. The pepper contains up to 100 generations, see `runtime/functions/rotate.py`.
     Cost: 0.40 USD a month. Controls: GH-SM-001 to GH-SM-006.
     """
 

@@ -1,4 +1,4 @@
-"""Private, encrypted, versioned and logged S3 buckets, and the arguments of those of a stack."""
+"""Private, encrypted, versioned and logged S3 buckets, and the arguments of a stack's buckets."""
 
 from dataclasses import dataclass, replace
 
@@ -36,7 +36,7 @@ class BucketArgs:
     data_class: Value of the tag DataClass.
     protection: Deletion protection by Pulumi.
     key_arn: KMS key of the objects; None for SSE-S3, which only log buckets use.
-    log_bucket: Name of the bucket of server access logs; None for a log bucket.
+    log_bucket: Name of the bucket for server access logs; None for a log bucket.
     noncurrent_days: Days until noncurrent versions expire.
     incomplete_upload_days: Days until incomplete multipart uploads are aborted.
     expire_days: Days until objects expire; None for never.
@@ -108,7 +108,8 @@ class Bucket(Component):
 
     @classmethod
     def log_bucket(cls, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None) -> "Bucket":
-        """Create a bucket for logs of AWS services. It uses SSE-S3, which load balancers require, and has no access log."""
+        """Create a bucket for logs from AWS services. The bucket uses SSE-S3, which load balancers require, and has no access
+        log."""
         return cls(name, replace(args, key_arn=None, log_bucket=None, data_class="log", purpose="log-sink"), opts)
 
     def _access(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> aws.s3.BucketPolicy:
@@ -230,7 +231,8 @@ class Buckets:
     names: Naming
 
     def logs(self) -> BucketArgs:
-        """Receives access logs of the other buckets and the load balancer, and with the account baseline those of AWS Config."""
+        """Receives access logs from the other buckets and the load balancer and, with the account baseline, deliveries from AWS
+        Config."""
         sink, prefixes = self.names.bucket("logs"), bucket_policies.LOAD_BALANCER_PREFIXES
         config = bucket_policies.config_writers(self.names, sink) if self.settings.account_baseline.enabled else ()
         writers = (*bucket_policies.load_balancer_log_writers(self.names, sink, prefixes), *config)
@@ -269,7 +271,7 @@ class Buckets:
         )
 
     def replica_logs(self) -> BucketArgs:
-        """Receives access logs of the replica."""
+        """Receives access logs from the replica."""
         return self._log_args(self.names.in_region(self.settings.replica_region), ("data",))
 
     def replica_data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
