@@ -1,4 +1,4 @@
-"""Runs the benchmarks of the gateway: `make bench`. The machine must be idle otherwise.
+"""Runs the benchmarks of the gateway: `make bench`. The machine must otherwise be idle.
 
 `peers` writes bench/peers/README.md instead, the comparison with other policy tools.
 """

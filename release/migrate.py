@@ -1,4 +1,4 @@
-"""Runs the database migration as a standalone ECS task before the services get the new image."""
+"""Runs the database migration as a standalone ECS task before the services receive the new image."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,5 @@
-"""Prerequisites of a release: Pulumi CLI with login, stack and passphrase, AWS credentials, own values and a container image."""
+"""Prerequisites of a release: a logged-in Pulumi CLI, the stack and its passphrase, AWS credentials, a stack file without example
+values, and a container image."""
 
 import json
 import os
@@ -25,7 +26,8 @@ _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
 def missing_prerequisites(stack: Stack, *, image: bool, root: Path = ROOT) -> list[str]:
-    """One message for each missing prerequisite, with its fix. image: also require a pushed image and own values."""
+    """One message for each missing prerequisite, with its fix. image: also require a pushed image and a stack file without
+    example values."""
     messages = [_check_pulumi(stack, root), _check_account(stack)]
     if image:
         messages += [_check_examples(stack), _check_image(stack)]

@@ -34,7 +34,7 @@ def command_line(
     preview and the deployment of the services evaluate all resources.
     without_aliases: with `without_services`, exclude the aliases of these functions, so that their versions keep the requests.
     diff: print the changed properties of each resource.
-    save_plan: file for the operations of a preview. plan: file with the only operations that a deployment may execute.
+    save_plan: file to which a preview writes its operations. plan: file with the operations to which a deployment is limited.
     """
     verb = {"preview": "preview", "deploy": "up", "destroy": "destroy"}[command]
     options = [*(["--diff"] if diff else []), *(["--yes", "--skip-preview"] if yes else [])]
@@ -67,7 +67,7 @@ def run(arguments: list[str], root: Path = ROOT) -> int:
 
 
 def query(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run a command of the CLI that asks no questions, and capture its output."""
+    """Run a non-interactive CLI command and capture its output."""
     command = ["pulumi", *arguments, "--non-interactive"]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=root, env=environment())
 
@@ -97,7 +97,7 @@ def stack_output(stack: Stack, name: str, root: Path = ROOT) -> Any:
 
 
 def _has_unknown(value: Any) -> bool:
-    """True for null, the value of an output of a resource that an update excluded, and for Pulumi's text for unknown values."""
+    """True for null, the value of an output if the update excluded its resource, and for Pulumi's text for unknown values."""
     if isinstance(value, dict):
         return any(_has_unknown(item) for item in value.values())
     if isinstance(value, list):

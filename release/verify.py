@@ -15,7 +15,7 @@ from typing import Any
 HEALTH_PATH = "/healthz"
 HEALTH_CHECK_TIMEOUT_S = 10.0
 HEALTH_CHECK_ATTEMPTS = 6
-"""A new target is in service within two health checks of the load balancer."""
+"""A new target is in service after at most two health checks by the load balancer."""
 
 ROLLOUT_TIMEOUT_S = 900.0
 POLL_S = 10.0
@@ -26,7 +26,7 @@ class ServiceState:
     """The PRIMARY deployment of an ECS service.
 
     deployment: id of the deployment.
-    definition: ARN of its task definition.
+    definition: ARN of the task definition.
     rollout: COMPLETED, IN_PROGRESS or FAILED.
     running, desired: numbers of tasks.
     reason: reason for the rollout state, or "".

@@ -1,6 +1,6 @@
 """A closed-loop HTTP load generator with keep-alive connections, and an upstream for the gateway. Both are separate processes.
 
-They share the machine with the gateway: compare rows of one table, not absolute numbers.
+Both share the machine with the gateway, so compare the rows of a table with each other, not absolute numbers.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Comparison with nginx as ratios. Requires `nginx` and `wrk` on PATH.
+"""Compares the gateway with nginx and prints ratios. Requires `nginx` and `wrk` on PATH.
 
-A static response measures HTTP on this machine, `proxy_pass` a proxy without a decision, and `auth_request` nginx with the
-verify endpoint.
+A static response measures HTTP on this machine, `proxy_pass` measures a proxy without key verification, and `auth_request`
+measures nginx with the verify endpoint.
 """
 
 import json

@@ -60,7 +60,7 @@ def main(keys: int) -> None:
 
 
 def _write(folder: Path, keys: int) -> float:
-    """Write the import files; returns the size of the first in MiB."""
+    """Write the import files. Returns the size of the first file in MiB."""
     fields = {"owner": "billing", "created": "2024-01-02T03:04:05", "rate_limit": 100}
     tokens = {secrets.token_urlsafe(24): {"name": f"key {number}", **fields} for number in range(keys)}
     (folder / "api_keys.json").write_text(json.dumps(tokens, indent=1))

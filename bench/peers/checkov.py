@@ -22,7 +22,7 @@ _MINUTES_MAX = 10
 def measure(programs: Mapping[str, Mapping[str, str]]) -> None:
     """Runs Checkov on Terraform programs by mistake key and variant.
 
-    Stores the checks that fail for the incorrect, but not for the corrected program.
+    Stores the checks that fail for the incorrect program but not for the corrected program.
     """
     failed: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     with tempfile.TemporaryDirectory() as scratch:

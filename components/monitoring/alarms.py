@@ -123,7 +123,7 @@ class Alarms(Component):
         latency, saturated, errors = (
             f'ALARM("{args.names.name(f"{service}-{suffix}")}")' for suffix in ("latency", saturation, "5xx")
         )
-        description = f"Users of the {service} service are affected: it returns errors, or is slow while {condition}."
+        description = f"Users of the {service} service are affected: the service returns errors, or is slow while {condition}."
         aws.cloudwatch.CompositeAlarm(
             service,
             alarm_name=args.names.name(service),

@@ -78,11 +78,11 @@ def target_group_alarms(
         service,
         (Metric(LOAD_BALANCER, "HTTPCode_Target_5XX_Count", dimensions), errors_max),
         (Metric(LOAD_BALANCER, "TargetResponseTime", dimensions, "p99"), latency_s_max),
-        ("Search its log group for level error.", "Check CPU of the ECS service, then of the database."),
+        ("Search its log group for level error.", "Check the CPU utilization of the ECS service, then of the database."),
     )
     yield Alarm(
         f"{service}-unhealthy",
-        f"A target of the {service} service fails its health check. Its /readyz names the failing dependency.",
+        f"A target of the {service} service fails its health check. The response from /readyz names the failing dependency.",
         "errors",
         Metric(LOAD_BALANCER, "UnHealthyHostCount", dimensions, "Maximum"),
     )
@@ -229,7 +229,7 @@ def maintenance_alarms(certificate_arn: pulumi.Input[str], rotation_function: st
     )
     yield Alarm(
         "rotation-dead-letters",
-        "The dead-letter queue of the rotation function contains failed events. Each names its secret.",
+        "The dead-letter queue of the rotation function contains failed events. Each event names its secret.",
         "rotation-failure",
         Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", [{"QueueName": dead_letter_queue}], "Maximum"),
         evaluation=ONCE,

@@ -13,7 +13,7 @@ from tools.docs.markdown import table
 
 STACKS = ("dev", "staging", "prod")
 HOURS = 730
-"""Hours of a month, as in the AWS Pricing Calculator."""
+"""Hours in a month, as in the AWS Pricing Calculator."""
 
 DATABASE = {"db.t4g.micro": 0.016, "db.t4g.small": 0.032, "db.t4g.medium": 0.065, "db.m7g.large": 0.168}
 """RDS for PostgreSQL, single-AZ, USD an hour. Multi-AZ doubles it."""

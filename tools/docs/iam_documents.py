@@ -52,7 +52,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class ResourcePolicy:
-    """The policy of a resource. kind: key, bucket, secret, ...; name: of the resource in the program."""
+    """The policy of a resource. kind: key, bucket, secret and so on. name: name of the resource in the program."""
 
     kind: str
     name: str
@@ -77,7 +77,7 @@ class PolicyDocuments:
 
 @cache
 def documents() -> PolicyDocuments:
-    """Every policy document of the stack, with those that it adds when sharing is serverless."""
+    """Every policy document of the stack, including those that the stack adds when sharing is serverless."""
     serverless = json.dumps({**SETTINGS, "sharing": {"mode": "serverless", "api_gateway_log_role": True}})
     configs: tuple[dict[str, str], ...] = ({}, {"gatehouse:settings": serverless})
     base, added = (collect(run(REPOSITORY, STACK, FakeProvider(), preview=False, config=config)) for config in configs)

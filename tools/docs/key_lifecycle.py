@@ -1,4 +1,4 @@
-"""docs/key-lifecycle.md: states and transitions of a key, rotation, and limits of its fields."""
+"""docs/key-lifecycle.md: states and transitions of a key, rotation, and limits of the fields of a key."""
 
 from gatehouse.http import fields
 from gatehouse.keys import lifecycle

@@ -33,7 +33,7 @@ class Setting:
 
     @property
     def allowed(self) -> str:
-        """The allowed values in words, and those that prod accepts."""
+        """The allowed values in words, and the values that prod accepts."""
         checks = (getattr(item, "func", None) for item in self.field.metadata)
         words = next(check.words for check in checks if isinstance(check, Allowed))
         rules = [rule.allowed for rule in self.field.metadata if isinstance(rule, Production)]
