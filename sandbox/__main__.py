@@ -20,7 +20,7 @@ _ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Errors are one message on standard error, without a traceback."""
+    """Run one command and return its exit code. Errors are reported as one message on standard error, without a traceback."""
     options = parser().parse_args(arguments)
     _clear_aws_environment()
     try:
@@ -46,13 +46,13 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m sandbox",
         description="Run Gatehouse on this machine and check Pulumi programs, without an AWS account or the Pulumi CLI.",
     )
-    # The folder of logs, reports and the state file. Tests use their own.
+    # The folder for logs, reports and the state file. Tests use a separate folder.
     root.add_argument("--home", type=Path, default=HOME, help=argparse.SUPPRESS)
     commands = root.add_subparsers(required=True, metavar="<command>", title="commands")
 
     up = _add_command(commands, "up", _up, "Deploy a stack to the AWS emulator and start its services.")
     _add_env(up)
-    up.add_argument("--detach", action="store_true", help="Return when all services are ready. Stop them with `down`.")
+    up.add_argument("--detach", action="store_true", help="Return when all services are ready. Use `down` to stop the services.")
 
     _add_command(commands, "down", _down, "Stop a running `up`, or clean up after a crash.")
     _add_check(commands)
@@ -99,7 +99,7 @@ def _add_check(commands: _Commands) -> None:
     _add_program(subject)
     state = "Check the output of `pulumi stack export` instead of a program."
     subject.add_argument("--state", type=Path, metavar="FILE", help=state)
-    levels = "Environment whose enforcement levels apply: dev, staging or prod (default: the stack)."
+    levels = "Environment whose enforcement levels apply: dev, staging or prod (default: that of the stack)."
     check.add_argument("--levels", default="", metavar="NAME", help=levels)
     packs = "Folder of an additional policy pack. Can be repeated."
     check.add_argument("--pack", type=Path, action="append", default=[], metavar="DIR", help=packs)
@@ -129,7 +129,7 @@ def _add_output(command: argparse.ArgumentParser) -> None:
 
 
 def _clear_aws_environment() -> None:
-    """Remove AWS profile and credentials from the environment, so that nothing reaches a real account."""
+    """Remove the AWS profile and credentials from the environment, so that no call reaches a real account."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ |= WITHOUT_AWS_PROFILE

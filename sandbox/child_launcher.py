@@ -1,7 +1,7 @@
 """Runs one command that receives a signal when its parent ends, optionally as another user.
 
 Run as a script: `python -I -S child_launcher.py <parent pid> <signal> <uid> <gid> <command> ...` (uid -1 is the current user).
-A separate script instead of `preexec_fn`, which can deadlock in a process with threads (docs.python.org, subprocess).
+A separate script is used instead of `preexec_fn`, which can deadlock in a process with threads (docs.python.org, subprocess).
 """
 
 import ctypes

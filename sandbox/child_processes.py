@@ -24,7 +24,7 @@ WITHOUT_AWS_PROFILE = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-"""Variables with which the AWS SDKs use neither the profile of the user nor the credentials of an EC2 instance."""
+"""Variables that prevent the AWS SDKs from using the user's profile or the credentials of an EC2 instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +152,9 @@ def send_signal(pid: int, number: signal.Signals, *, group: bool = False) -> Non
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """A process with its id and start time (in the unit of the kernel, compared as text).
+    """A process, with its id and its start time in kernel units, compared as text.
 
-    It is only signalled if the start time matches, because process ids are reused.
+    The process is signalled only if the start time matches, because process ids are reused.
     """
 
     name: str

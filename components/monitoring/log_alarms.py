@@ -132,7 +132,7 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     """Yield filters over the gateway's log, by verification code."""
     yield LogFilter(
         "keys-rejected",
-        "The gateway denies an unusual number of API keys. Causes: guessing, a leaked key or a misconfigured client.",
+        "The gateway denies an unusual number of API keys. Possible causes: guessing, a leaked key or a misconfigured client.",
         '{ ($.code = "NOT_FOUND") || ($.code = "FORBIDDEN") || ($.code = "EXPIRED") || ($.code = "DISABLED") }',
         threshold=denied_max,
     )
@@ -144,8 +144,9 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     )
     yield LogFilter(
         "keys-abused",
-        "A known API key is denied repeatedly: the key leaked, or a client retries without limit. The log line contains the key
-        id.", '{ ($.event = "unusual use") && ($.kind = "denials") }', )
+        "A known API key is denied repeatedly: the key leaked, or a client retries without limit. The log line has the key id.",
+        '{ ($.event = "unusual use") && ($.kind = "denials") }',
+    )
 
 
 def link_filters(denied_max: int) -> Iterator[LogFilter]:
@@ -175,7 +176,7 @@ def secret_filters() -> Iterator[LogFilter]:
     """Yield filters over the console's log for the jobs that delete secrets and record their events."""
     yield LogFilter(
         SECRET_FAILURES,
-        "The console fails to delete used or expired secrets or to record their events. Links to them are still denied.",
+        "The console fails to delete used or expired secrets or to record their events. Their links are still denied.",
         '{ ($.event = "background job failed") && (($.job = "secrets") || ($.job = "orphaned secrets")) }',
         threshold=5,
     )

@@ -78,8 +78,8 @@ def diff(program: Path, stack: str, changes: Sequence[str]) -> list[Step]:
 def compare(before: Deployment, after: Deployment) -> list[Step]:
     """The steps from one deployment of a stack to another, in order of execution.
 
-    A property that depends on a replaced resource counts as changed, because its new value is unknown. So the result can have
-    too many steps, but never too few.
+    A property that depends on a replaced resource counts as changed, because its new value is unknown. The result can therefore
+    have too many steps, but never too few.
     """
     old = {resource.registration.urn: resource for resource in before.resources if resource.registration.custom}
     steps: list[Step] = []
@@ -116,7 +116,7 @@ def apply_changes(settings: str, changes: Sequence[str]) -> str:
             section = section.setdefault(name, {}) if isinstance(section, dict) else None
         if not sign or not isinstance(section, dict):
             raise SandboxError(
-                f"--set {change}: unknown setting {path!r}. Specify section.key=value with a key of docs/settings.md."
+                f"--set {change}: unknown setting {path!r}. Specify section.key=value with a key from docs/settings.md."
             )
         try:
             section[key] = yaml.safe_load(text)
@@ -141,7 +141,8 @@ def text(steps: Sequence[Step]) -> str:
 def replaces(type_: str, property_: str) -> bool:
     """True if a change of this input (camelCase) replaces the resource.
 
-    For a type without an entry in `_REPLACING`, only a new name does: the installed package does not contain this information.
+    For a type without an entry in `_REPLACING`, only a new name replaces the resource, because the installed package does not
+    contain this information.
     """
     if property_ == "region":
         return True
@@ -151,7 +152,7 @@ def replaces(type_: str, property_: str) -> bool:
 
 
 def _changed_properties(current: Resource, desired: Resource, replaced: set[str]) -> tuple[str, ...]:
-    """Inputs that differ or depend on a replaced resource, without those in `ignore_changes`."""
+    """Inputs that differ or depend on a replaced resource, except those in `ignore_changes`."""
     old, new = current.registration, desired.registration
     changed = {key for key in {*old.inputs, *new.inputs} if _plain(old.inputs.get(key)) != _plain(new.inputs.get(key))}
     dependent = {key for key, urns in new.property_dependencies.items() if replaced & set(urns)}
@@ -160,7 +161,7 @@ def _changed_properties(current: Resource, desired: Resource, replaced: set[str]
 
 
 def _plain(value: Any) -> Any:
-    """Replace archives and files by their path for the comparison."""
+    """Replace archives and files with their paths for the comparison."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -19,7 +19,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
     ),
     "Network": ("Vpc", "SecurityGroups", "NetworkAcls", "ServiceDiscovery", "EcsCluster"),
 }
-"""Tier title to component types, from the internet inwards. Other types are in the tier `_OTHER`."""
+"""Component types by tier title, from the internet inwards. Other types are in the tier `_OTHER`."""
 
 _OTHER = "Other"
 _INTERNET = "internet"
@@ -50,7 +50,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edge:
-    """A connection. traffic: network traffic that a security group allows; else a relation between resources."""
+    """A connection. traffic: whether the connection is network traffic that a security group allows. Otherwise, it is a relation
+    between resources."""
 
     source: str
     target: str
@@ -98,7 +99,7 @@ def graph(deployment: Deployment) -> Graph:
 
 
 def mermaid(diagram: Graph) -> str:
-    """A Mermaid flowchart. Solid arrows are network connections with ports, dotted arrows are relations of resources."""
+    """A Mermaid flowchart. Solid arrows are network connections with ports, dotted arrows are relations between resources."""
     lines = ["flowchart TB", f"    {_INTERNET}((internet))"]
     for number, (tier, nodes) in enumerate(diagram.tiers()):
         lines.append(f'    subgraph tier{number} ["{tier}"]')
@@ -167,7 +168,7 @@ def _traffic(resources: Mapping[str, Resource], types: Mapping[str, str]) -> Ite
 def _relations(resources: Mapping[str, Resource], owner: Mapping[str, str]) -> Iterable[Edge]:
     for urn, resource in resources.items():
         if label := _CONNECTING_TYPES.get(resource.registration.type):
-            # Property dependencies, because other dependencies only order the creation.
+            # Only property dependencies are used, because other dependencies only determine the order of creation.
             related = {dependency for urns in resource.registration.property_dependencies.values() for dependency in urns}
             for dependency in related:
                 other = owner.get(dependency, "")

@@ -84,7 +84,7 @@ def check(
         faked_functions: set[str] = set()
         for name in passes:
             provider = PreviewProvider() if name == "unknown" else FakeProvider()
-            # Values are only unknown in a preview, and exports of other stacks are unknown in every pass.
+            # Values are unknown in a preview only. Exports of other stacks are unknown in every pass.
             types = {resource.registration.type for earlier, _ in checks for resource in earlier.resources}
             preview = name == "unknown" or STACK_REFERENCE in types
             deployment = run(program, stack, provider, preview=preview)
@@ -113,7 +113,7 @@ def check_state(
 
 
 def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
-    """Environment variables of the packs for another file of exemptions, or for none. Raises SandboxError."""
+    """Environment variables with which the packs read another exemptions file or none. Raises SandboxError."""
     if ignore:
         return {_IGNORE_EXEMPTIONS: "1"}
     if file is None:

@@ -19,7 +19,7 @@ from sandbox.paths import REPOSITORY
 from sandbox.progress import Progress
 
 VERSION = "5.46.0"
-"""Version of Prowler. Another version has other checks and findings."""
+"""Version of Prowler. Other versions have different checks and findings."""
 
 SERIOUS = ("critical", "high")
 ACCEPTED = Path(__file__).with_name("prowler_accepted.toml")
@@ -46,8 +46,8 @@ class Finding:
 class AcceptedFinding:
     """Findings of a check that are accepted.
 
-    resource: pattern of the ARN. kind: "emulator" (not on AWS), "account" (not part of the stack) or "decision". why: the
-    reason. stacks: where the findings occur; empty for all stacks.
+    resource: pattern of the ARN. kind: "emulator" (the finding does not occur on AWS), "account" (it is not about the stack) or
+    "decision". why: the reason. stacks: where the findings occur; empty for all stacks.
     """
 
     check: str
@@ -143,7 +143,7 @@ def _print(result: ScanResult, progress: Progress) -> None:
 
 
 def _install(home: Path, progress: Progress) -> Path:
-    """Install Prowler into its own virtual environment, since it needs hundreds of packages. Returns the command."""
+    """Install Prowler into a separate virtual environment, because it requires hundreds of packages. Returns the command."""
     folder = home / "prowler"
     prowler = folder / "bin" / "prowler"
     if not _is_installed(prowler):

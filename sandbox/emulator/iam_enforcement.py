@@ -1,4 +1,5 @@
-"""IAM enforcement in the emulator: evaluates calls by the caller's policies and records the actions that each role uses."""
+"""IAM enforcement in the emulator: evaluates each call against the caller's policies and records the actions that each role
+uses."""
 
 import json
 import threading
@@ -18,7 +19,7 @@ from policies.analysis.iam.grammar import Condition, Statement, listed, parse, r
 from sandbox.engine.types import ACCOUNT
 
 OPERATOR = "sandbox-operator"
-"""The IAM user of the sandbox itself: always allowed, not recorded."""
+"""The IAM user of the sandbox itself. All calls are allowed and none is recorded."""
 
 _IAM_PREFIX = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag"}
 """Service names in signatures that differ from the service prefix of IAM actions."""
@@ -34,8 +35,9 @@ class Permissions:
     """Replaces moto's evaluation, which ignores resources and most condition operators.
 
     moto has no request context, so only conditions on `aws:RequestedRegion`, and for KMS on the encryption context and the
-    account, are evaluated. For any other condition, an Allow applies, a Deny does not, and `unevaluated_conditions` lists it.
-    Resources are compared if the request names one; otherwise a statement for any resource applies.
+    account, are evaluated. With any other condition, an Allow statement applies and a Deny statement does not;
+    `unevaluated_conditions` lists the condition. Resources are compared if the request names one; otherwise a statement for any
+    resource applies.
     """
 
     def __init__(self) -> None:
@@ -75,7 +77,7 @@ class Permissions:
         boundary = self._boundary(key)
         granted = self._allows(key.collect_policies(), call, name, action, target)
         granted = granted or (action.startswith("kms:") and self._key_allows(call, name, action))
-        # A permissions boundary limits and grants nothing (IAM User Guide, "Permissions boundaries for IAM entities").
+        # A permissions boundary limits permissions and grants none (IAM User Guide, "Permissions boundaries for IAM entities").
         if not granted or (boundary is not None and not self._allows([boundary], call, name, action, target)):
             self._deny(call, name, action, target)
         with self._lock:
@@ -106,7 +108,7 @@ class Permissions:
     def _key_allows(self, call: Any, name: str, action: str) -> bool:
         """True if the key policy names the role (KMS Developer Guide, "Key policies in AWS KMS").
 
-        A key policy that names the account leaves the decision to the policies of the role.
+        If a key policy names the account, the policies of the role decide.
         """
         keys: Any = kms_backends[ACCOUNT][call._region]
         key_id = str(_body(call).get("KeyId", "")).rpartition(":")[2].removeprefix("key/")
@@ -137,7 +139,7 @@ class Permissions:
 
 
 def _conditions_hold(conditions: Sequence[Condition], call: Any, action: str) -> bool | None:
-    """True if the conditions hold; None if one needs more of the request than is known."""
+    """True if all conditions match; None if a condition requires request data that is not known."""
     context = {"aws:requestedregion": call._region}
     if action.startswith("kms:"):
         pairs = _body(call).get("EncryptionContext") or {}

@@ -1,4 +1,4 @@
-"""All changes to moto: corrections of its code while an emulator runs, and state that its API does not let a caller set.
+"""All changes to moto: corrections of its code while an emulator runs, and state that cannot be set through its API.
 
 `install` patches moto's classes. The other functions write to the state of one resource. Attributes whose names begin with
 `sandbox_` are read by the patched methods; moto itself reads the others.
@@ -100,7 +100,7 @@ def set_key_rotation(request: CreateRequest, key_id: str, days: int) -> None:
 
 
 def separate_replica_key(request: CreateRequest, key_id: str) -> None:
-    """Give a KMS replica key its own aliases and grants; moto shares those of the primary."""
+    """Give a KMS replica key separate aliases and grants. In moto, it shares those of the primary key."""
     key: Any = kms_backends[ACCOUNT][request.region].keys[key_id]
     key.aliases, key.grants = {}, {}
 

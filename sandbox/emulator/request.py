@@ -15,7 +15,7 @@ Created: TypeAlias = tuple[str, dict[str, Any]]
 """The id and the outputs of a created resource."""
 
 _COMMON_INPUTS = frozenset({"region", "tags", "tagsAll"})
-"""Inputs of nearly every type, handled in one place."""
+"""Inputs that nearly every type has, handled in one place."""
 
 _SUFFIXES = ("document", "id", "name", "arn")
 
@@ -253,7 +253,7 @@ class CreateRequest:
 
 
 def normalized(name: str) -> str:
-    """A name without case and separators, to match Pulumi's names with those of the AWS API."""
+    """A name in lower case and without separators, to match Pulumi's names with those of the AWS API."""
     return name.replace("_", "").replace("-", "").lower()
 
 
@@ -263,7 +263,7 @@ def text(value: Any) -> str:
 
 
 def _member(shape: StructureShape, key: str) -> str | None:
-    """The member with the name of a property; provider and API differ in singular and plural."""
+    """The member with the name of a property. One of the names can be singular and the other plural."""
     members = {normalized(name): name for name in shape.members}
     name = normalized(key)
     return members.get(name) or members.get(f"{name}s") or members.get(name.removesuffix("s"))

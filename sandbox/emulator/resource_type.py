@@ -45,7 +45,7 @@ class ResourceType:
     tag_kind: str = ""
     """EC2 only: the resource type in tag specifications and ARNs."""
     outputs: Mapping[str, str] = field(default_factory=dict)
-    """Property to template. Other outputs are the members of the result with the same name."""
+    """Template of each output, by property. Other outputs are the members of the result with the same name."""
     prepare: Callable[[CreateRequest], dict[str, Any]] | None = None
     """Returns parameters that differ in structure from the inputs. Inputs that it takes are not mapped by name."""
     finish: Callable[[CreateRequest, dict[str, Any]], dict[str, Any] | None] | None = None
@@ -53,7 +53,7 @@ class ResourceType:
     create: Callable[[CreateRequest], Created] | None = None
     """Creates the resource instead of `call`; returns the id and the outputs."""
     modelled: str = ""
-    """Why moto cannot create this type: the request is only validated. "" for a type that is created."""
+    """The reason why moto cannot create this type, whose requests are only validated; "" for a type that is created."""
 
 
 def create(resource_type: ResourceType, request: CreateRequest) -> Created:
@@ -103,7 +103,7 @@ def _call(resource_type: ResourceType, request: CreateRequest) -> Mapping[str, A
 
 
 def _arn(resource_type: ResourceType, request: CreateRequest, identity: str, members: Mapping[str, Any]) -> dict[str, str]:
-    """The ARN in the result, under a name such as Arn or DBInstanceArn. EC2 returns none: there it is built from the id."""
+    """The ARN in the result, under a name such as Arn or DBInstanceArn. EC2 returns no ARN, so the ARN is built from the id."""
     if resource_type.tag_kind:
         return {"arn": request.arn("ec2", f"{resource_type.tag_kind}/{identity}")}
     for name, value in members.items():

@@ -164,7 +164,7 @@ class Pack:
             resource = f" for {request.urn}" if getattr(request, "urn", "") else ""
             raised = details.removeprefix(_RAISED)
             if raised == details:
-                # The connection is lost before the process can be reaped.
+                # The connection is lost before the exit status of the process is available.
                 with suppress(subprocess.TimeoutExpired):
                     self._child.process.wait(_EXIT_S)
             exited = self._child.process.poll() is not None
@@ -172,7 +172,7 @@ class Pack:
             raise SandboxError(f"Policy pack {self.name} failed in {method}{resource}: {reason}") from problem
 
     def _last_error(self) -> str:
-        """The line of standard error with the exception, else the last line."""
+        """The line of standard error that contains the exception, otherwise the last line."""
         self._child.process.wait(5)
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]

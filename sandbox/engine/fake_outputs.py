@@ -1,6 +1,6 @@
 """Fake ids, ARNs and other outputs of resources, and fake results of provider functions.
 
-Derived from the URN, or from token and arguments of the function, so that every run has the same values.
+The values are derived from the URN, or from the token and arguments of the function, so they are the same in every run.
 """
 
 import collections.abc
@@ -63,7 +63,7 @@ _ARNS = {
     "aws:sns/topic:Topic": "arn:aws:sns:{region}:{account}:{name}",
     "aws:lambda/function:Function": "arn:aws:lambda:{region}:{account}:function:{name}",
 }
-"""The form of the ARN, for types with another form than `_DEFAULT_ARN`."""
+"""The ARN format of types that do not use `_DEFAULT_ARN`."""
 
 _DATABASE_ADDRESS = "{name}.{digits:.12}.{region}.rds.amazonaws.com"
 _OUTPUTS = {
@@ -78,7 +78,7 @@ _OUTPUTS = {
     ("aws:ecr/repository:Repository", "repositoryUrl"): "{account}.dkr.ecr.{region}.amazonaws.com/{name}",
     ("aws:kms/alias:Alias", "targetKeyArn"): "arn:aws:kms:{region}:{account}:key/{target}",
 }
-"""The form of other outputs, by type and property."""
+"""The format of other outputs, by type and property."""
 
 
 def fake_outputs(registration: Registration, type_schema: Schema | None, region: str) -> tuple[str, dict[str, Any]]:

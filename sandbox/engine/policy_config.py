@@ -1,6 +1,6 @@
 """The enforcement levels of a policy pack in one environment: its defaults, overridden by `levels/<environment>.json`.
 
-The file has the format of `pulumi preview --policy-pack-config` and is merged like in the engine
+The file has the format of `pulumi preview --policy-pack-config` and is merged as in the engine
 (pkg/resource/analyzer/config.go), except that unknown rules are an error.
 """
 

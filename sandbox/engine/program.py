@@ -107,10 +107,10 @@ async def _program(project: Project, monitor: Monitor, preview: bool, raised: li
 
 
 class _OutstandingOutputs(set[asyncio.Task[Any]]):
-    """Gives `wait_for_rpcs` of the SDK one task at a time.
+    """Passes one task at a time to `wait_for_rpcs` of the SDK.
 
-    It copies the set, clears it, waits for the first task of the copy, and adds the others again. With all tasks in each
-    copy, its time grows with the square of their number: 2 s of the 4 s of the prod stack.
+    `wait_for_rpcs` copies the set, clears it, waits for the first task of the copy, and adds the others again. If each copy
+    contains all tasks, the run time grows with the square of the number of tasks: 2 s of the 4 s for the prod stack.
     """
 
     def __iter__(self) -> Iterator[asyncio.Task[Any]]:
@@ -150,8 +150,8 @@ class _LocatingRpcManager(RPCManager):
 
 def _execute(project: Project, raised: list[BaseException]) -> None:
     """Run the code of the program and keep its exception: the SDK raises that of a failed request instead."""
-    # Run the file, not its folder: for a folder Python caches the bytecode, and misses a change within the same second that
-    # keeps the length of the file.
+    # Run the file, not its folder: for a folder, Python caches the bytecode and does not detect a change that is made within the
+    # same second and keeps the length of the file.
     file = project.program / "__main__.py" if project.program.is_dir() else project.program
     try:
         runpy.run_path(str(file), run_name="__main__")

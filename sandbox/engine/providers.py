@@ -38,7 +38,7 @@ class ProviderConfigs:
         return identity, dict(registration.inputs)
 
     def region(self, registration: Registration) -> str:
-        """The region of the resource, of its provider or the default region, in this order."""
+        """The region of the resource, otherwise that of its provider, otherwise the default region."""
         own = registration.inputs.get("region") or self._of(registration).get("region")
         return str(own) if own and own != UNKNOWN else DEFAULT_REGION
 

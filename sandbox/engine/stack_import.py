@@ -47,7 +47,7 @@ def read(file: Path) -> tuple[Project, Deployment]:
         raise SandboxError(f"{file}: the stack has no resources. Deploy it first.")
     stacks = {tuple(urn.split("::")[:2]) for urn in urns}
     if len(stacks) > 1:
-        raise SandboxError(f"{file}: the file has resources of several stacks. {_HINT}")
+        raise SandboxError(f"{file}: the file has resources from several stacks. {_HINT}")
     if duplicates := {urn for urn in urns if urns.count(urn) > 1}:
         raise SandboxError(f"{file}: duplicate resource {min(duplicates)}. Repair the stack with: pulumi state repair")
     stack, project = urns[0].split("::")[0].rpartition(":")[2], urns[0].split("::")[1]
@@ -149,7 +149,7 @@ def _values(values: dict[str, Any], secrets: list[str]) -> dict[str, Any]:
 
 
 def _items(values: dict[str, Any]) -> Iterable[tuple[str, Any]]:
-    """Without internal members of the engine and the bridge, such as `__defaults`."""
+    """A value without internal members of the engine and the bridge, such as `__defaults`."""
     return ((key, value) for key, value in values.items() if not key.startswith("__"))
 
 

@@ -59,7 +59,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A created resource. `outputs` have camelCase names, and are `UNKNOWN` where a first preview does not know them."""
+    """A created resource. `outputs` have camelCase names and are `UNKNOWN` if their values are unknown in a first preview."""
 
     registration: Registration
     id: str

@@ -12,7 +12,8 @@ Versions = Mapping[str, str]
 
 
 def versions_at(s3: Any, bucket: str, moment: datetime | None = None) -> dict[str, str]:
-    """The current versions at a moment with time zone, by default now. S3 timestamps are in seconds, so the end counts."""
+    """The versions that are current at a point in time, by default now. The time must have a time zone. S3 timestamps are in
+    seconds, so a version from exactly that second is included."""
     newest: dict[str, tuple[datetime, str]] = {}
     for row in _versions(s3, bucket):
         if moment is not None and row["LastModified"] > moment:
@@ -22,7 +23,7 @@ def versions_at(s3: Any, bucket: str, moment: datetime | None = None) -> dict[st
 
 
 def restore(s3: Any, bucket: str, versions: Versions) -> tuple[int, int]:
-    """Make `versions` current: copy older versions, delete keys that are not in it. Existing versions are kept.
+    """Make `versions` current: copy older versions and delete keys that are not in `versions`. Existing versions are kept.
 
     Returns the numbers of restored and deleted objects.
     """

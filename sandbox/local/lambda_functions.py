@@ -39,7 +39,7 @@ class LambdaService:
 
 
 def read(aws: Aws, exports: Mapping[str, Any], service: str) -> LambdaService:
-    """Read the deployment from the host name of the service to the function. Raises SandboxError if a link is missing."""
+    """Read the deployment, from the host name of the service to the function. Raises SandboxError if a resource is missing."""
     host = str(exports["urls"][service]).removeprefix("https://")
     client = aws.client("apigateway")
     mappings = client.get_base_path_mappings(domainName=host).get("items", [])
@@ -104,7 +104,7 @@ def wait_ready(children: list[child_processes.Child], url: str) -> None:
 
 
 def rotate_secrets(aws: Aws, rotation: Mapping[str, Any], log: Path) -> None:
-    """Create the first value of each secret of the export `rotation`, by the deployed rotation function.
+    """Create the first value of each secret in the export `rotation` with the deployed rotation function.
 
     Raises SandboxError with the last line of the handler.
     """

@@ -1,7 +1,7 @@
 """Local PostgreSQL and Redis servers instead of RDS and ElastiCache, for one run.
 
-Each server has a temporary folder, because socket paths must be short and PostgreSQL does not run as root. It exits with the
-process that started it. The next start cleans up the servers of a process that was killed.
+Each server has a temporary folder, because socket paths must be short and PostgreSQL does not run as root. A server exits with
+the process that started it. If that process was killed, the next start cleans up its servers.
 """
 
 import importlib.util
@@ -180,7 +180,7 @@ def _unprivileged() -> child_processes.UnixUser:
         if entry.pw_uid != 0:
             return child_processes.UnixUser(entry.pw_uid, entry.pw_gid)
     names = " or ".join(_UNPRIVILEGED)
-    raise SandboxError(f"PostgreSQL does not run as root, and the users {names} do not exist. Run this as a normal user.")
+    raise SandboxError(f"PostgreSQL does not run as root, and the users {names} do not exist. Run the command as a normal user.")
 
 
 def _postgres_binaries() -> Path:

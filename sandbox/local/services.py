@@ -91,7 +91,7 @@ def function_environment(aws: Aws, name: str, variables: Mapping[str, str], role
 
 
 def migrate(task: EcsTask, env: Mapping[str, str], log: Path) -> None:
-    """Run the migration task and wait for its end."""
+    """Run the migration task and wait until it ends."""
     child_processes.run("the migration", task.command, env=env, log=log, timeout_s=_MIGRATE_S)
 
 

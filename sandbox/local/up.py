@@ -93,7 +93,7 @@ class _Environment:
         progress = self._progress
         progress.title(f"Starting Gatehouse, stack {stack}, with empty data stores")
         if stopped:
-            progress.warn(f"stopped processes of an earlier run: {', '.join(stopped)}")
+            progress.warn(f"stopped processes from an earlier run: {', '.join(stopped)}")
         shutil.rmtree(self._logs, ignore_errors=True)
         self._logs.mkdir(parents=True)
         emulator, deployment = self._deploy(stack)
@@ -212,7 +212,7 @@ class _Environment:
     def _start_core(self, local: LocalServers, token: str) -> Child:
         self._progress.step("Starting a sample Core with an API key")
         gateway = local.url("gateway")
-        # The key may also read files, to see through the gateway that the Core is registered.
+        # The key may also read files, to check through the gateway that the Core is registered.
         key = sample_core.issue_key(local.url("console"), token, "sample-core", ["cores:register", "cores:read"])
         child = self._register(sample_core.start(gateway, key, self._logs / "core.log"))
         sample_core.wait_ready(child, gateway, {"Authorization": f"Bearer {key}"})

@@ -12,7 +12,7 @@ _NO_ANOMALIES = "moto's Cost Explorer has no anomaly detection"
 
 
 def _enable_feature(request: CreateRequest) -> Created:
-    """Send all features: moto replaces the whole list."""
+    """Send all features, because moto replaces the whole list."""
     detector, name = request.take("detectorId"), request.take("name")
     current = request.call("guardduty.get_detector", DetectorId=detector)["Features"]
     others = [

@@ -109,7 +109,7 @@ def _validate_certificate(request: CreateRequest) -> Created:
     records = {name.rstrip(".") for name in request.take("validationRecordFqdns") or []}
     if records and not required <= records:
         raise request.error(
-            f"validationRecordFqdns lacks validation records of the certificate: {', '.join(sorted(required - records))}."
+            f"validationRecordFqdns lacks validation records for the certificate: {', '.join(sorted(required - records))}."
         )
     moto_patches.issue_certificate(request, arn)
     return arn, {}
