@@ -49,9 +49,9 @@ def enabled(environment: str) -> tuple[Rule, ...]:
 
 
 def level_config(pack: str, environment: str) -> dict[str, Any]:
-    """Levels and parameters of a pack: {"GH-S3-009": {"enforcementLevel": "mandatory", "days_max": 7}}.
+    """The levels and parameters of a pack, such as {"GH-S3-009": {"enforcementLevel": "mandatory", "days_max": 7}}.
 
-    The format of `--policy-pack-config`. Raises KeyError for an unknown environment.
+    The result has the format of `--policy-pack-config`. Raises KeyError for an unknown environment.
     """
     config: dict[str, Any] = {}
     for rule in of_pack(pack):

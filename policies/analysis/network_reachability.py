@@ -9,7 +9,8 @@ from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 
 _INTERNET_PREFIX_MIN = {4: 8, 6: 16}
-"""Ranges with a shorter prefix, by IP version, count as the internet: 0.0.0.0/1 and 128.0.0.0/1 together cover all of it."""
+"""Minimum prefix length by IP version. Ranges with a shorter prefix count as the internet, because 0.0.0.0/1 and 128.0.0.0/1
+together cover the entire internet."""
 
 
 def ingress_rules(group: Resource, stack: Stack) -> Iterator[tuple[str, Properties]]:
@@ -45,7 +46,7 @@ def _is_internet(address: str) -> bool:
 
 
 def single_tcp_port(rule: Properties) -> int:
-    """The TCP port of a rule for one port; -1 for a range, another protocol or all traffic."""
+    """The TCP port of a rule for a single port; -1 for a port range, another protocol or all traffic."""
     protocol = rule.text("ipProtocol") or rule.text("protocol")
     first, last = rule.number("fromPort", -1), rule.number("toPort", -1)
     return int(first) if protocol.lower() in ("tcp", "6") and first == last else -1

@@ -37,7 +37,7 @@ def foreign_accounts(document: Document, holder: Resource) -> list[str]:
 def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:
     """True for a managed policy that is a permissions boundary and is not attached to an identity, so that it grants nothing.
 
-    Security Hub excludes these too (KMS.1, parameter excludePermissionBoundaryPolicy).
+    Security Hub also excludes these policies (KMS.1, parameter excludePermissionBoundaryPolicy).
     https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1
     """
     if policy.type not in aws("iam.Policy") or not stack.referencing(policy, aws("iam.Role"), "permissionsBoundary"):

@@ -16,7 +16,7 @@ _PROVIDER_DEFAULTS = "__defaults"
 
 
 class MalformedError(Exception):
-    """A property has a type that AWS does not accept. Names the path and the types, never the value."""
+    """A property has a type that AWS does not accept. The message contains the path and the types, never the value."""
 
     def __init__(self, path: str, expected: str, actual: str) -> None:
         super().__init__(f"{path} must be {expected}, not {actual}")
@@ -83,7 +83,7 @@ class Properties:
         return tuple(key for key, value in self._mapping().items() if value is not None)
 
     def value(self, key: str) -> Any:
-        """The plain value, None if absent. For properties of more than one valid type."""
+        """The plain value, None if absent. For properties with more than one valid type."""
         value = self._mapping().get(key)
         _require_known(value, self.path_of(key))
         return value
@@ -94,7 +94,7 @@ class Properties:
         return value is not None and not is_unknown(value)
 
     def flag(self, key: str, default: bool = False) -> bool:
-        """A boolean, or the string "true" or "false", which the provider accepts too."""
+        """A boolean, or the string "true" or "false", which the provider also accepts."""
         value = self.value(key)
         if value is None:
             return default
@@ -116,7 +116,7 @@ class Properties:
         raise MalformedError(self.path_of(key), "a string", _type_name(value))
 
     def number(self, key: str, default: float = 0) -> float:
-        """A number, or a numeric string, which the provider accepts too."""
+        """A number, or a numeric string, which the provider also accepts."""
         value = self.value(key)
         if value is None:
             return default

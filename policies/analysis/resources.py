@@ -40,7 +40,7 @@ class Resource:
     def own_accounts(self) -> frozenset[str]:
         """The provider's allowedAccountIds.
 
-        Raises UnknownValueError if they are not set, so that a rule about foreign accounts is undecided instead of passed.
+        Raises UnknownValueError if they are not set, so that a rule about external accounts is undecided instead of passing.
         """
         accounts = self.provider.decoded("allowedAccountIds").texts("allowedAccountIds") if self.provider else []
         if not accounts:
@@ -60,7 +60,7 @@ class Stack:
     def __init__(self, resources: Iterable[Resource]) -> None:
         self.resources = tuple(resources)
         self._by_urn = {resource.urn: resource for resource in self.resources}
-        # An index by type, because rules look up a few types many times in programs of thousands of resources.
+        # An index by type, because rules look up a few types many times in programs with thousands of resources.
         self._by_type: dict[str, list[tuple[int, Resource]]] = {}
         for index, resource in enumerate(self.resources):
             self._by_type.setdefault(resource.type, []).append((index, resource))
@@ -101,7 +101,7 @@ class Stack:
         return unknown and (source.parent == target.urn or target.urn in self._indirect(dependencies))
 
     def _indirect(self, dependencies: tuple[str, ...]) -> set[str]:
-        """The resources that the dependencies take their own values from, such as a name passed on by a bucket policy."""
+        """The resources from which the dependencies take their own values, such as a name that a bucket policy passes on."""
         peers = (self._by_urn[urn] for urn in dependencies if urn in self._by_urn)
         return {urn for peer in peers for urns in peer.property_dependencies.values() for urn in urns}
 

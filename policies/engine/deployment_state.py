@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 
 
 class Results(Generic[Value]):
-    """The latest result per rule and resource."""
+    """The latest result for each rule and resource."""
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
@@ -61,7 +61,7 @@ class DeploymentState:
         return properties if inputs is None else {key: value for key, value in properties.items() if key in inputs}
 
     def record(self, rule: Rule, urn: str, decision: Decision, report: Report) -> None:
-        """Reports violations that are not exempted, and records the rest of the decision."""
+        """Reports violations that are not exempted, and records the rest of the result."""
         key = (rule.id, urn)
         exemption = self.exemptions.find(rule.id, urn) if rule.exemptible else None
         exempted = exemption is not None and bool(decision.violations or decision.undecided)

@@ -38,7 +38,7 @@ class Exemption:
 
 @dataclass(frozen=True, slots=True)
 class Exemptions:
-    """The valid entries, and an error per invalid entry: (control or "", message with its fix)."""
+    """The valid entries, and an error for each invalid entry: the control or "", and a message with the fix."""
 
     active: tuple[Exemption, ...] = ()
     errors: tuple[tuple[str, str], ...] = ()

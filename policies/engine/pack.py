@@ -39,9 +39,9 @@ _IDENTIFIERS = sdk_cache.ByIdentity[frozenset[str]](identifiers_of)
 def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Policy]:
     """Policies of the rules, followed by the meta policies, which must come last.
 
-    Without pack configuration, each rule has the level and settings of the stack's environment.
+    Without a pack configuration, each rule has the level and settings for the stack's environment.
 
-    catalogue: the rules of all packs, for the single pack that reports exemptions from unknown controls.
+    catalogue: the rules of all packs, for the one pack that reports exemptions from unknown controls.
 
     Environment: `GATEHOUSE_EXEMPTIONS` replaces the exemptions file; `GATEHOUSE_IGNORE_EXEMPTIONS=1` ignores it (audit).
     """
@@ -72,7 +72,7 @@ def _resource_policy(rule: Rule, state: DeploymentState, env: str) -> Policy:
             resource = _resource(rule, args, _PLAIN.of(args.props), args.get_config(), env)
             state.record(rule, args.urn, evaluate(rule, resource, Stack([resource])), report)
 
-    # The SDK accepts inputs or an awaitable of them, but its types declare the awaitable alone.
+    # The SDK accepts inputs or an awaitable of inputs, but its types declare only the awaitable.
     def fix(args: ResourceValidationArgs) -> Any:
         if args.resource_type not in rule.types or (rule.exemptible and state.exemptions.find(rule.id, args.urn)):
             return None

@@ -1,7 +1,8 @@
 """Remediation: changes the inputs of one resource so that a rule passes.
 
-A policy cannot add resources or see other ones while it remediates, so rules about several resources have no remediation.
-Rules whose fix would replace a resource with data, add cost or require a decision of the user have no remediation either.
+During remediation, a policy can neither add resources nor read other resources, so rules about several resources have no
+remediation. Rules whose fix would replace a resource with data, add cost or require a decision of the user have no remediation
+either.
 """
 
 import copy
@@ -33,7 +34,7 @@ class InputChange:
 def remediate(rule: Rule, resource: Resource, inputs: Any) -> tuple[dict[str, Any], tuple[InputChange, ...]] | None:
     """Applies the rule's steps in order until the rule passes. Returns the new inputs and the changes.
 
-    Returns None if the resource already passes, or if it does not pass after all steps: then nothing is changed.
+    Returns None, and changes nothing, if the resource already passes or still does not pass after all steps.
 
     inputs: as the SDK passes them, with marked secrets. Unchanged values are returned as they are.
     """

@@ -1,4 +1,4 @@
-"""Requirements on one property, for rules without a function of their own (`resource_rule(...).requires(...)`).
+"""Requirements on one property, for rules without a check function (`resource_rule(...).requires(...)`).
 
 A path may lead through nested blocks: "accessLogs.enabled". `remediate=False` declares that the engine must not set the
 property, because it adds cost, replaces a resource or needs another input.
@@ -24,7 +24,7 @@ def is_not_false(path: str, *, remediate: bool = True) -> Requirement:
 
 
 def is_not_true(path: str, *, value: Any = False) -> Requirement:
-    """The property is false or absent. value: what the remediation sets, such as `REMOVE`."""
+    """The property is false or absent. value: the value that the remediation sets, such as `REMOVE`."""
     return _requirement(path, lambda block, key: not block.flag(key), "is true", f"remove {path}", value)
 
 
@@ -46,7 +46,7 @@ def is_one_of(path: str, *values: str, message: str) -> Requirement:
 
 
 def is_at_least(path: str, parameter: str, default: float = 0) -> Requirement:
-    """The property is a number of at least this parameter of the rule. default: value of an absent property."""
+    """The property is a number that is not less than this parameter of the rule. default: value of an absent property."""
 
     def check(resource: Resource) -> CheckResults:
         block, key = _locate(resource, path)

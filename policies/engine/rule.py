@@ -24,7 +24,7 @@ class Level(StrEnum):
 
 
 class Severity(StrEnum):
-    """Severity of a violation. Determines the order of reports. Does not affect enforcement."""
+    """Severity of a violation. The severity determines the order of findings in reports and does not affect enforcement."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -36,7 +36,7 @@ Levels = Mapping[str, Level]
 
 
 def levels(dev: str, staging: str, prod: str) -> Levels:
-    """Enforcement level per environment: M is mandatory, A advisory, - disabled."""
+    """Enforcement level for each environment: M is mandatory, A is advisory, and - is disabled."""
     letter = {"M": Level.MANDATORY, "A": Level.ADVISORY, "-": Level.DISABLED}
     return {"dev": letter[dev], "staging": letter[staging], "prod": letter[prod]}
 
@@ -103,7 +103,7 @@ class SetInput:
 
     path: dotted path of the input. `rules[].a` addresses `a` in each existing element of `rules`.
     value: the new value, `REMOVE`, or a function of the resource.
-    json_property: a property that holds a JSON list, in whose elements `path` lies.
+    json_property: a property that contains a JSON list. `path` is a path in each element of the list.
     types: limits the step to some of the rule's resource types.
     """
 
@@ -130,7 +130,7 @@ class Control:
     settings: numeric parameters per environment, such as {"days_min": {"dev": 7, "staging": 7, "prod": 35}}.
     lists: parameters that are lists of strings, the same in every environment. Pack configuration overrides both.
     unknown_allowed: properties that may be unknown at preview, each with the reason.
-    remediation: steps that fix the resource's inputs, where the engine can do so.
+    remediation: steps that fix the resource's inputs, if the engine can do so.
     """
 
     id: str
@@ -192,7 +192,7 @@ class resource_rule(Control):  # a decorator
         return Rule(**_metadata(self), scope="resource", check=lambda resource, _: check(resource))
 
     def requires(self, *requirements: Requirement, when: Callable[[Resource], bool] | None = None) -> Rule:
-        """Declares a rule without a function of its own: the requirements are its check, its remedy and its remediation.
+        """Declares a rule without a check function. The requirements provide the check, the remedy and the remediation.
 
         when: limits the rule to some resources of its types.
         """

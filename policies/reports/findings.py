@@ -1,4 +1,4 @@
-"""Findings: the diagnostics of the packs in the form that all reports use.
+"""Findings: the diagnostics from the packs in the form that all reports use.
 
 `from_diagnostic` parses the messages that policies/engine/pack.py writes.
 """
@@ -19,8 +19,8 @@ _UNDECIDED_MESSAGE = re.compile(
 )
 _EXEMPTED_MESSAGE = re.compile(r"^(?P<rule>\S+) is exempted for (?P<urn>\S+) until ", re.DOTALL)
 _BROKEN_MESSAGE = re.compile(r"^rule (?P<rule>\S+) raised ")
-# Control characters, which XML cannot represent, and characters that change the text direction of a terminal. Names in a
-# program are untrusted.
+# Control characters, which XML cannot represent, and characters that change the text direction in a terminal. Names in a program
+# are untrusted.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _SEVERITY_RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _OUTCOME_RANK = {"violation": 0, "broken": 0, "undecided": 1, "unused": 2, "exempted": 3}
@@ -30,7 +30,7 @@ _OUTCOME_RANK = {"violation": 0, "broken": 0, "undecided": 1, "unused": 2, "exem
 class Finding:
     """One result of a pack for one resource.
 
-    rule: the control that the finding is about, also if a meta policy reported it.
+    rule: the control that the finding is about, even if a meta policy reported the finding.
     message: the defect.
     remedy: the fix.
     passes: the runs that reported it, such as ("unknown", "known").
@@ -61,7 +61,7 @@ class Run:
     """Parameters and statistics of a check.
 
     root: folder of the program in its repository, "" for the top folder.
-    file: file that a finding without a source line is reported in.
+    file: file in which a finding without a source line is reported.
     audit: True if exemptions were ignored.
     invented: provider functions that returned fake values.
     """

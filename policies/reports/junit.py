@@ -1,4 +1,4 @@
-"""Findings as JUnit XML: one suite per pack, one test case per rule. A rule fails if it blocks the deployment."""
+"""Findings as JUnit XML, with one suite per pack and one test case per rule. A rule fails if it blocks the deployment."""
 
 from collections.abc import Sequence
 from typing import Any

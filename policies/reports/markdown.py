@@ -1,4 +1,4 @@
-"""Findings as Markdown, for a pull request comment or a job summary: a summary line, then one table per resource."""
+"""Findings as Markdown for a pull request comment or a job summary. The page has a summary line and one table per resource."""
 
 from collections.abc import Sequence
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from policies.reports.findings import Finding, Run, by_resource, exit_code, grouped, resource_name, summary
 
 WIDTH = 100
-"""Columns of a table in a file."""
+"""Number of columns of a table in a file."""
 
 _SEVERITY_STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "dim"}
 _OUTCOME_STYLES = {"broken": "bold white on red", "undecided": "magenta", "exempted": "cyan", "unused": "yellow"}
@@ -51,7 +51,7 @@ def _groups(findings: Sequence[Finding]) -> Iterator[tuple[list[str], list[Findi
 
 
 def _head(names: Sequence[str], finding: Finding) -> Table:
-    """Names and type on the left, source line on the right."""
+    """The names and the type on the left, and the source line on the right."""
     shown = ", ".join(names[:_NAMES_MAX])
     hidden = len(names) - _NAMES_MAX
     left = Text(f"{shown} and {hidden} more" if hidden > 0 else shown, style="bold")

@@ -7,7 +7,7 @@ from policies.analysis.iam.grammar import Condition, Document, Statement
 
 _CUSTOMER_KEY = "s3:x-amz-server-side-encryption-customer-algorithm"
 _KEY_ID = "s3:x-amz-server-side-encryption-aws-kms-key-id"
-# AWS services such as CloudTrail name the key of their own configuration in each request, so a Deny statement may exclude them.
+# AWS services such as CloudTrail specify their configured key in each request, so a Deny statement may exclude these services.
 _IS_SERVICE = "aws:principalisawsservice"
 _NETWORK_KEYS = frozenset({"aws:sourcevpc", "aws:sourcevpce", "aws:sourceip", "aws:vpcsourceip"})
 
@@ -59,7 +59,7 @@ def denies_other_kms_keys(document: Document, bucket: str = "") -> bool:
 
 
 def denies_version_deletion(document: Document, bucket: str = "") -> bool:
-    """True if all principals, or all except named ones, are denied the deletion of object versions."""
+    """True if all principals, or all except specified ones, are denied the deletion of object versions."""
     exceptions = ("aws:principalarn", "aws:multifactorauthpresent", "aws:multifactorauthage")
     return any(
         deny.covers_action("s3:DeleteObjectVersion")

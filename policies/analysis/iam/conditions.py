@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from policies.analysis.iam.grammar import Condition, DocumentError, Statement, escape, matches, unescape
 
 Context = Mapping[str, str | Sequence[str]]
-"""Value or values of each condition key, such as {"aws:SecureTransport": "true"}. An absent key is not in the request."""
+"""Value or values of each condition key, such as {"aws:SecureTransport": "true"}. Keys that the request does not contain are
+absent."""
 
 _Match = Callable[[str, str], bool]
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -24,7 +25,7 @@ _QUANTIFIERS = ("", "foranyvalue", "forallvalues")
 def holds(conditions: Iterable[Condition], context: Context, *, variables: bool) -> bool:
     """True if all conditions match.
 
-    variables: replace `${...}`, which applies to documents of version 2012-10-17 only.
+    variables: replace policy variables `${...}`. Only documents with version 2012-10-17 have policy variables.
 
     Raises DocumentError for an operator that IAM does not have, or for a single-valued operator on a key with several values.
     """
@@ -36,7 +37,7 @@ def applies_to_resource(statement: Statement, resource: str, context: Context | 
     """True if the statement applies to the ARN. context: values of policy variables; None leaves them unchanged."""
     if statement.not_resources is not None:
         return not _any_matches(statement.not_resources, resource, context)
-    # A trust policy has no Resource: it applies to the role that it belongs to.
+    # A trust policy has no Resource element. The policy applies to its role.
     return statement.resources is None or _any_matches(statement.resources, resource, context)
 
 
@@ -45,7 +46,7 @@ def _any_matches(patterns: Iterable[str], resource: str, context: Context | None
 
 
 def substitute(text: str, context: Context | None) -> str | None:
-    """Replaces the policy variables in a text by escaped values.
+    """Replaces the policy variables in a text with escaped values.
 
     Returns None if a variable has neither a value nor a default, in which case the text matches nothing.
 
@@ -87,7 +88,7 @@ def _matches(condition: Condition, values: list[str], context: Context | None) -
     expected = [text for pattern in condition.values if (text := substitute(pattern, context)) is not None]
 
     def matches_value(value: str) -> bool:
-        # Several expected values are alternatives; a negated operator matches if none of them does.
+        # Several expected values are alternatives. A negated operator matches if none of the values matches.
         return any(match(pattern, value) for pattern in expected) != negated
 
     if condition.quantifier == "forallvalues":

@@ -45,7 +45,7 @@ def allowed_accounts(document: Document) -> frozenset[str]:
 
 
 def account_of(principal: str) -> str:
-    """The account of an AWS principal (account id or ARN), "" if it has none."""
+    """The account of an AWS principal (account id or ARN); "" if the principal has no account."""
     if _ACCOUNT.match(principal):
         return principal
     match = _ARN_ACCOUNT.match(principal)
@@ -101,7 +101,7 @@ def is_without_tls(condition: Condition) -> bool:
 
 
 def github_trust_defects(document: Document) -> tuple[str, ...]:
-    """Defects of a trust policy for GitHub's OIDC provider. Empty for a trust policy that does not name it.
+    """Defects of a trust policy for GitHub's OIDC provider. Empty for a trust policy that does not name this provider.
 
     https://docs.github.com/en/actions/how-tos/secure-your-work/security-harden-deployments/oidc-in-aws
     """

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-# Elements that the evaluation supports: all but NotPrincipal, which AWS advises against.
+# Elements that the evaluation supports: all except NotPrincipal, which AWS advises against.
 _SUPPORTED = frozenset({"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"})
 
 
 class DocumentError(ValueError):
-    """The document violates the policy grammar. Names the location and the rule, never a value."""
+    """The document violates the policy grammar. The message contains the location and the rule, never a value."""
 
 
 @dataclass(frozen=True, slots=True)

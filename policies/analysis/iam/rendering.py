@@ -68,7 +68,7 @@ def _principals(principals: Iterable[Mapping[str, Any]]) -> Any:
 
 
 def _parsed(texts: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """The statements of JSON documents."""
+    """The statements in JSON documents."""
     for text in texts:
         if not text:
             continue
