@@ -77,7 +77,7 @@ def _rollback(options: argparse.Namespace, stack: Stack) -> int:
     """
     digest = options.digest or _previous_digest(stack, options.root)
     if digest == stack.image_digest:
-        raise ValueError(f"Pulumi.{stack.name}.yaml already contains {digest}. To deploy it, run: make deploy ENV={stack.name}")
+        raise ValueError(f"Pulumi.{stack.name}.yaml already contains {digest}. To deploy the image: make deploy ENV={stack.name}")
     file = options.root / f"Pulumi.{stack.name}.yaml"
     write_digest(file, digest)
     print(f"> {file.name}: image.digest {stack.image_digest} -> {digest}. Commit the change.", flush=True)

@@ -33,7 +33,7 @@ def migrate(ecs: Any, cluster: str, output: Mapping[str, Any], *, poll_s: int = 
     )
     if not response["tasks"]:
         reasons = ", ".join(str(failure.get("reason", "no reason")) for failure in response.get("failures", []))
-        raise MigrationFailed(f"ECS did not start the migration task: {reasons or 'no reason given'}")
+        raise MigrationFailed(f"ECS did not start the migration task: {reasons or 'no reason was reported'}")
     arn = str(response["tasks"][0]["taskArn"])
     try:
         ecs.get_waiter("tasks_stopped").wait(

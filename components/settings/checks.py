@@ -45,7 +45,7 @@ def private_networks(settings: Settings) -> Iterator[Mistake]:
         except ValueError:
             private = False
         if not private:
-            yield key, f"is {shown(cidr)}; allowed: a private network (RFC 1918) written with its first address"
+            yield key, f"is {shown(cidr)}; allowed: a private network (RFC 1918), written with the first address of the network"
 
 
 def bounds(settings: Settings) -> Iterator[Mistake]:
@@ -65,7 +65,7 @@ def internet_access(settings: Settings) -> Iterator[Mistake]:
     """Cores, the collector, OIDC, public webhooks and the SNS topic require a NAT gateway."""
     reasons = (*(("cores",) if settings.cores else ()), *settings.internet_access)
     if settings.network.nat == "none" and reasons:
-        yield "network.nat", f"is 'none'; allowed with {' and '.join(reasons)}: one or per_zone, for internet access"
+        yield "network.nat", f"is 'none'; allowed with {' and '.join(reasons)}: one or per_zone, which provide internet access"
 
 
 def operators(settings: Settings) -> Iterator[Mistake]:
@@ -117,7 +117,7 @@ def rollout_duration(settings: Settings) -> Iterator[Mistake]:
     """A rollout takes at most 12 hours."""
     rollout = settings.rollout
     if rollout.minutes > ROLLOUT_MAX_MINUTES:
-        allowed = f"a rollout of at most {ROLLOUT_MAX_MINUTES} minutes, including the steps. It currently takes {rollout.minutes}"
+        allowed = f"a rollout of at most {ROLLOUT_MAX_MINUTES} minutes, including the steps. The rollout takes {rollout.minutes}"
         yield "rollout.bake_minutes", f"is {rollout.bake_minutes}; allowed: {allowed}"
 
 

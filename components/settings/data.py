@@ -49,14 +49,14 @@ class SecretsSettings(Section):
     """Days between rotations. The latest 100 peppers and the latest 3 session keys remain valid."""
     recovery_window_days: Annotated[int, integer(7, 30, "days"), prod_requires(30, "days")] = by_environment(7, 7, 30)
     """Number of days during which a deleted secret can be restored."""
-    operators: Annotated[tuple[str, ...], strings(ROLE_ARN, 1, 10, "ARNs of IAM roles, * allowed in the name")]
+    operators: Annotated[tuple[str, ...], strings(ROLE_ARN, 1, 10, "IAM role ARNs; the role name can contain *")]
     """IAM roles that may read the bootstrap token, which is required for the first sign-in."""
 
 
 class DatabaseSettings(Section):
     """The Amazon RDS for PostgreSQL instance."""
 
-    engine_version: Annotated[str, string(r"1[6-9](\.\d+)?", 'a PostgreSQL version from 16, in quotes, such as "17"')] = "17"
+    engine_version: Annotated[str, string(r"1[6-9](\.\d+)?", 'PostgreSQL version 16 or later, in quotes, such as "17"')] = "17"
     """PostgreSQL version. If you specify only a major version, RDS chooses the minor version. Minor version upgrades are
     automatic."""
     instance_class: Annotated[str, string(r"db\.[a-z0-9]+\.[a-z0-9]+", 'an RDS instance class such as "db.t4g.small"')]
@@ -93,7 +93,7 @@ class DatabaseSettings(Section):
 class CacheSettings(Section):
     """The Amazon ElastiCache for Valkey replication group."""
 
-    engine_version: Annotated[str, string(r"(7\.2|8\.\d)", 'a Valkey version in quotes, "7.2" or "8.0" and newer')] = "8.0"
+    engine_version: Annotated[str, string(r"(7\.2|8\.\d)", 'Valkey version "7.2", "8.0" or later, in quotes')] = "8.0"
     """Valkey version."""
     node_type: Annotated[str, string(r"cache\.[a-z0-9]+\.[a-z0-9]+", 'an ElastiCache node type such as "cache.t4g.micro"')]
     """ElastiCache node type, which determines CPU and memory. Rate limits need little of either."""

@@ -61,7 +61,7 @@ def _error(stack: str, messages: list[str]) -> SettingsError:
 
 
 def _production_mistakes(section: Section, path: str = "") -> Iterator[Mistake]:
-    """The settings whose value prod does not accept."""
+    """The settings whose values prod does not accept."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):

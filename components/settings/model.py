@@ -53,7 +53,7 @@ class Settings(Section):
         str,
         string(
             r"(?=.{1,16}$)(?!(gh[pousr]|sk|pk|rk)(_|$)|xox)[a-z][a-z0-9]*(_[a-z0-9]+)*",
-            "1 to 16 lower-case letters, digits and single underscores that do not start like the keys of another issuer "
+            "1 to 16 lower-case letters, digits and single underscores that do not start with the key prefix of another issuer "
             "(ghp, gho, ghu, ghs, ghr, sk, pk, rk, xox)",
         ),
     ] = "gtk"

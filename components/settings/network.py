@@ -29,12 +29,14 @@ class NetworkSettings(Section):
     nat: Annotated[
         str,
         choice("none", "one", "per_zone"),
-        Production("none or per_zone; a single NAT gateway fails with its zone", lambda nat: nat != "one"),
+        Production("none or per_zone; a single NAT gateway fails if its zone fails", lambda nat: nat != "one"),
     ] = by_environment("one", "one", "per_zone")
     """NAT gateways for the app tier: `none` (no internet access), `one`, or `per_zone` (tolerates the loss of a zone). Each
     gateway costs about 35 USD a month."""
     endpoint_zones: Annotated[
-        str, choice("one", "all"), Production("all; an endpoint in one zone fails with the zone", lambda zones: zones == "all")
+        str,
+        choice("one", "all"),
+        Production("all; an endpoint in one zone fails if the zone fails", lambda zones: zones == "all"),
     ] = by_environment("one", "all", "all")
     """Zones with interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone). The endpoints cost about 50 USD a month
     for each zone."""

@@ -9,7 +9,7 @@ from components.settings.workloads import EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WOR
 ROLES = "owner|operator|issuer|auditor|service"
 HTTPS_URL = optional(r"https://[^/\s]+\S*", "an https URL")
 LEGACY_FILES = strings(
-    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s,*?$]+\.json", 0, 10, "objects in S3, such as s3://old-bucket/api_keys.json"
+    r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s,*?$]+\.json", 0, 10, "S3 objects, such as s3://old-bucket/api_keys.json"
 )
 VARIABLES = strings(r"GATEHOUSE_[A-Z_]+=\S.*", 0, 30, "entries of the form VARIABLE=value")
 
@@ -107,7 +107,7 @@ class OidcSettings(Section):
     """Client id of Gatehouse at the issuer, as in the claim `aud`."""
     jwks_url: Annotated[str | None, HTTPS_URL] = None
     """URL of the issuer's JSON Web Key Set. If empty, the URL in the issuer's discovery document is used."""
-    claim: Annotated[str, string(r"[\w.:/-]{1,100}", "the name of a claim; a dot selects a member")] = "groups"
+    claim: Annotated[str, string(r"[\w.:/-]{1,100}", "the name of a claim; a dot selects a nested claim")] = "groups"
     """Claim that lists the groups or roles of a user, such as groups or realm_access.roles."""
     roles: Annotated[tuple[str, ...], strings(rf"[^,\s][^,]*=({ROLES})", 0, 50, f"entries of the form value=role ({ROLES})")] = ()
     """Mapping of claim values to roles, such as platform=owner."""

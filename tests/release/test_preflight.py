@@ -62,7 +62,7 @@ def test_example_values_are_rejected(account: FakeAccount, tmp_path: Path) -> No
     result = release(account, tmp_path, "deploy", "--yes", stack_file=(ROOT / "Pulumi.dev.yaml").read_text())
     assert (result.returncode, account.steps) == (2, [])
     keys = "account, domain, secrets.operators, monitoring.runbooks_url, delivery.repository, delivery.state_bucket"
-    assert f"deploy: Pulumi.dev.yaml contains example values. Set your own, or remove the key: {keys}\n" in result.stderr
+    assert f"deploy: Pulumi.dev.yaml contains example values. Set your own values, or remove the keys: {keys}\n" in result.stderr
 
 
 def test_engine_uses_uv_lock_unchanged() -> None:

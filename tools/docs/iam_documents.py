@@ -90,7 +90,7 @@ def documents() -> PolicyDocuments:
 
 
 def granted(*, in_sandbox: bool | None = None) -> set[tuple[str, str]]:
-    """(short role name, action) of every action that a role's policies allow.
+    """Pairs of short role name and action, for every action that a role's policies allow.
 
     in_sandbox: restrict to roles that the sandbox assumes (True) or to all others (False).
     """
@@ -106,7 +106,7 @@ def granted(*, in_sandbox: bool | None = None) -> set[tuple[str, str]]:
 
 
 def reasons() -> dict[tuple[str, str], str]:
-    """(short role name, action) to the reason for a permission that no test uses. "*" covers every action of a role."""
+    """Reason for each permission that no test uses, by short role name and action. "*" covers every action of a role."""
     rows = tomllib.loads(REASONS.read_text())["reason"]
     documented = {(role, action): row["why"] for row in rows for role in row["roles"] for action in row["actions"]}
     whole_roles = {role: why for (role, action), why in documented.items() if action == "*"}
