@@ -1,7 +1,7 @@
 """Policy documents of the pipeline's roles: preview, deployment and image push.
 
 The roles cannot change audit logs, permissions boundaries or account-wide settings. An administrator runs the first `pulumi up`
-of a stack and every later one that changes such a resource (docs/guides/deploy.md).
+of a stack and every later update that changes such a resource (docs/guides/deploy.md).
 """
 
 import re

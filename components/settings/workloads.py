@@ -163,7 +163,7 @@ class CoreSettings(ScalingSettings):
     name: Annotated[
         str, string(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", "1 to 20 lower-case letters, digits and inner hyphens, such as files")
     ]
-    """Name of the Core. The gateway serves it under /cores/<name>/."""
+    """Name of the Core. The gateway serves the Core under /cores/<name>/."""
     image_digest: Annotated[str, DIGEST]
     """Digest of the image to run, in the ECR repository that the stack creates for the Core."""
     port: Annotated[int, integer(1024, 65535, "a TCP port")]
