@@ -16,7 +16,7 @@ from components.platform import Platform
 
 
 class Observability(Component):
-    """Alarms on user-visible symptoms and on resource exhaustion. They notify one topic, with a link to the runbook."""
+    """Alarms on user-visible symptoms and on resource exhaustion. All alarms notify one topic, with a link to the runbook."""
 
     findings_log_group: pulumi.Output[str]
     """Log group of data protection findings, which report credentials in logs."""

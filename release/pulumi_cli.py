@@ -73,7 +73,7 @@ def query(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str
 
 
 def environment() -> dict[str, str]:
-    """The environment of the CLI. With `toolchain: uv` the engine runs `uv sync`.
+    """The environment for the CLI. With `toolchain: uv`, the engine runs `uv sync`.
 
     `UV_LOCKED` makes uv fail on an outdated uv.lock instead of changing the file. Without uv on PATH, the engine uses the copy
     that scripts/setup.sh installed.

@@ -91,7 +91,7 @@ def start(
     stdout: int | IO[Any] | None = None,
     stderr: int | IO[Any] | None = None,
 ) -> Child:
-    """Start a command in a new session. It receives `death_signal` when this process ends, even by SIGKILL.
+    """Start a command in a new session. The child receives `death_signal` when this process ends, even by SIGKILL.
 
     Call this from a thread that lives as long as the child: Linux sends the signal when the thread ends.
     """

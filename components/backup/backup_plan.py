@@ -60,8 +60,8 @@ class BackupPlanArgs(StackArgs):
 class BackupPlan(Component):
     """A backup vault with its own key and a daily plan for all data stores, optionally with vault lock and a second region.
 
-    Why: Point-in-time recovery ends when the database, table or bucket is deleted. These backups are separate, use another
-    key, and are protected from deletion by the vault policy and the lock.
+    Why: Point-in-time recovery ends when the database, table or bucket is deleted. The backups in the vaults are separate, use
+    another key, and are protected from deletion by the vault policy and the lock.
     Cost: 0.05 USD per GB and month for the bucket, 0.095 USD for the database, the same in the second region, and 0.02 USD per
     copied GB. Controls: GH-BAK-001 to GH-BAK-004.
     """

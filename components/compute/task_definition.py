@@ -138,7 +138,7 @@ def process_container(args: TaskDefinitionArgs) -> dict[str, Any]:
 
 
 def collector_container(process: Process, names: Naming, image: str) -> dict[str, Any]:
-    """Return the container definition of the collector. It is not essential: if it stops, the task continues.
+    """Return the container definition of the collector. The container is not essential: if it stops, the task continues.
 
     Source: ECS API Reference, ContainerDefinition.
     """

@@ -31,8 +31,8 @@ class SecretLinksTable(Component):
     Both indexes contain keys only.
 
     DynamoDB deletes an item some days after `delete_at`, in seconds since 1970 (DynamoDB Developer Guide, "Using time to live
-    (TTL)"). TTL removes the records of purged secrets and old counters. It does not decide whether a link can be opened: the
-    service compares the expiry time with the clock for each request.
+    (TTL)"). TTL removes the records of purged secrets and old counters. TTL does not determine whether a link can be opened: for
+    each request, the service compares the expiry time with the clock.
 
     Why: A conditional update decides between concurrent attempts to use a link for the last time.
     Cost: 1.4 USD per million writes to the table or an index, 0.23 USD per GB for point-in-time recovery, none when idle.

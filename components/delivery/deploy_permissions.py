@@ -59,8 +59,8 @@ class DeliveryRolesArgs(StackArgs):
     ) -> Statement:
         """Allow actions of one service, separated by spaces: "CreateKey TagResource".
 
-        resources: Resources of the service in the account, such as "db:gatehouse-dev-*", and full ARNs. Without any, the
-            statement allows all resources.
+        resources: Resources of the service in the account, such as "db:gatehouse-dev-*", and full ARNs. If no resources are
+            specified, the statement allows all resources.
         arn: Options of `arns`.
         """
         full = [name for name in resources if name.startswith("arn:")]
@@ -112,8 +112,8 @@ def keys(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant("ManageKeys", "kms", manage, "key/*", conditions=args.tag_condition()),
         args.grant("ManageAliases", "kms", "CreateAlias DeleteAlias UpdateAlias", f"alias/{args.names.name('*')}"),
         # The creator of an encrypted data store needs its key, through the service. Some services also require kms:Decrypt.
-        # It is not granted, because KMS generates key ids and the ARN would match every key. An administrator creates the
-        # resources of those services.
+        # kms:Decrypt is not granted, because KMS generates key ids and the ARN would match every key. An administrator creates
+        # the resources of those services.
         args.grant("UseKeysThroughServices", "kms", "CreateGrant Encrypt GenerateDataKey*", "key/*", conditions=use),
     ]
 

@@ -17,7 +17,7 @@ SERVICES: Mapping[str, tuple[str, ...]] = {
 directly, by the roles that their key policies name."""
 
 SIGNING_ALGORITHM = "ECDSA_SHA_256"
-"""Signing algorithm of the audit key (NIST P-256). Signatures are verifiable with the public key alone."""
+"""Signing algorithm of the audit key (NIST P-256). Signatures can be verified with only the public key."""
 
 USE = action_list("kms:Encrypt Decrypt ReEncrypt* GenerateDataKey* DescribeKey")
 ADMINISTER = action_list(

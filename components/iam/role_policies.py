@@ -19,7 +19,7 @@ DATABASE = "gatehouse"
 DATABASE_OWNER = "gatehouse_owner"
 """PostgreSQL role that owns the schema and runs migrations. RDS manages its password."""
 DATABASE_USER = "gatehouse_app"
-"""PostgreSQL role of the application, created by the first migration. It logs in with IAM tokens only."""
+"""PostgreSQL role of the application, created by the first migration. The role logs in with IAM tokens only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ class Roles(Component):
     """
 
     arns: dict[str, pulumi.Output[str]]
-    """ARNs by resource name. Each resolves after the role's policy exists."""
+    """ARNs by resource name. Each ARN resolves after the role's policy exists."""
 
     def __init__(self, name: str, args: RolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:iam:Roles", name, args, opts)

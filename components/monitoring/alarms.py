@@ -150,7 +150,7 @@ class Alarms(Component):
 
 
 def event_rules(names: Naming) -> Iterator[EventRule]:
-    """Yield the event rules. Each matches resources of this stack only."""
+    """Yield the event rules. Each rule matches only resources of this stack."""
     yield EventRule(
         "deployment-failed",
         "A deployment failed and ECS rolls it back.",

@@ -91,7 +91,8 @@ def target_group_alarms(
 def function_alarms(
     service: str, names: Naming, *, stage: str, timeout_s: int, errors_max: int, latency_s_max: int
 ) -> Iterator[Alarm]:
-    """Yield alarms of a service that runs as a Lambda function behind a REST API. Both have the name of the service."""
+    """Yield alarms of a service that runs as a Lambda function behind a REST API. The function and the API have the name of the
+    service."""
     api, function = [{"ApiName": names.name(service), "Stage": stage}], [{"FunctionName": names.name(service)}]
     yield from _errors_and_latency(
         service,

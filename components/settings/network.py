@@ -43,8 +43,8 @@ class NetworkSettings(Section):
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks whose IP addresses a Core may register. Public IP addresses are always allowed."""
     core_port_min: Annotated[int, TCP_PORT] = 8000
-    """Lowest port on which the gateway connects to core_networks. The gateway connects to public IP addresses on port 443
-    only."""
+    """Lowest port on which the gateway connects to core_networks. The gateway connects to public IP addresses only on port
+    443."""
     core_port_max: Annotated[int, TCP_PORT] = 8999
     """Highest port on which the gateway connects to core_networks."""
     exec_endpoints: Annotated[

@@ -1,4 +1,5 @@
-"""Heuristic detection of secrets by the name and value of an environment variable. Neither is stored or reported."""
+"""Heuristic detection of secrets by the name and value of an environment variable. The name and value are neither stored nor
+reported."""
 
 import math
 import re

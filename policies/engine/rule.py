@@ -122,7 +122,7 @@ class Control:
     rationale: the risk that the control addresses.
     remedy: the change that fixes a violation, in the imperative. Default: the remedies of the requirements.
     severity: impact of a violation. Default: medium.
-    types: type tokens of the resources to evaluate, one at a time. Empty: every resource.
+    types: type tokens of the resources to evaluate, one at a time. If empty, the rule evaluates every resource.
     levels: enforcement level per environment. Default: mandatory; for severity medium and low, advisory in dev.
     url: documentation of the AWS or Pulumi feature.
     upstream: space-separated ids of the same control in other catalogues (Security Hub, CIS, Checkov, Prowler, cdk-nag).

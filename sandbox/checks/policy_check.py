@@ -49,7 +49,7 @@ class CheckResult:
 
     @property
     def exit_code(self) -> int:
-        """1 if a mandatory rule is violated, else 0."""
+        """1 if a mandatory rule is violated, otherwise 0."""
         return exit_code(self.findings)
 
     def text(self, form: str) -> str:

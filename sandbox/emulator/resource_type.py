@@ -18,7 +18,7 @@ _PULUMI_ONLY = frozenset(
         *("skipFinalSnapshot", "sourceCodeHash", "trackLatest", "triggers", "waitForSteadyState"),
     )
 )
-"""Inputs that control how Pulumi updates or deletes a resource. They are not sent to AWS when it is created."""
+"""Inputs that control how Pulumi updates or deletes a resource. These inputs are not sent to AWS when the resource is created."""
 
 
 @dataclass(frozen=True, slots=True)

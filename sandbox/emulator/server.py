@@ -157,7 +157,8 @@ class Emulator:
 def _restrict(server: ThreadedMotoServer) -> None:
     """Reject requests that come from a web page, and moto's own API, which resets and configures the emulator.
 
-    A page in a browser on this machine can reach the port. It sends Origin, or, with DNS rebinding, its own host name.
+    A page in a browser on this machine can reach the port. The browser sends the Origin header or, with DNS rebinding, the host
+    name of the page.
     """
     wsgi = server._server
     assert wsgi is not None  # noqa: S101 - the server has started
@@ -166,7 +167,7 @@ def _restrict(server: ThreadedMotoServer) -> None:
     def restricted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         host = environ.get("HTTP_HOST", "").rpartition(":")[0] or environ.get("HTTP_HOST", "")
         if "HTTP_ORIGIN" in environ or host not in _HOSTS or environ.get("PATH_INFO", "").startswith("/moto-api"):
-            body = b"The emulator accepts requests of AWS clients on this machine only.\n"
+            body = b"The emulator accepts requests only from AWS clients on this machine.\n"
             start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
             return [body]
         return application(environ, start_response)

@@ -1,4 +1,4 @@
-"""Runs policy packs like the Pulumi engine: each in a process of its own, called through the Analyzer protocol (gRPC)."""
+"""Runs policy packs like the Pulumi engine: each pack in a separate process, called through the Analyzer protocol (gRPC)."""
 
 import json
 import os
@@ -57,7 +57,8 @@ class Diagnostic:
 
 
 class Pack:
-    """A running policy pack, started by `packs`. It starts in the background; the first call waits for it."""
+    """A running policy pack, started by `packs`. The pack starts in the background, and the first call waits until it is
+    ready."""
 
     def __init__(self, folder: Path, project: Project, environment: str, variables: Mapping[str, str]) -> None:
         if not (folder / "PulumiPolicy.yaml").is_file():
@@ -114,10 +115,10 @@ class Pack:
         diagnostics = []
         for resource in messages.resources(deployment):
             urn, inputs = resource.registration.urn, None
-            # As in the engine, resources that are only read are part of AnalyzeStack alone (step_generator.go).
+            # As in the engine, resources that are only read are part of AnalyzeStack only (step_generator.go).
             if resource.registration.external:
                 continue
-            # Without a rule at this level the response is always empty.
+            # If no rule has this level, the response is always empty.
             if self._remediates:
                 response = self._call("Remediate", messages.analyze_request(resource, deployment))
                 for remediation in response.remediations:
@@ -216,7 +217,7 @@ def _environment(project: Project) -> dict[str, str]:
 
 
 def _python(folder: Path) -> str:
-    """The interpreter of the virtual environment in PulumiPolicy.yaml, else that of the sandbox."""
+    """The interpreter of the virtual environment in PulumiPolicy.yaml, otherwise that of the sandbox."""
     try:
         document = yaml.safe_load((folder / "PulumiPolicy.yaml").read_text())
         python = folder / document["runtime"]["options"]["virtualenv"] / "bin" / "python"

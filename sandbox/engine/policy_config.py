@@ -27,7 +27,7 @@ def level_name(level: int) -> str:
 
 
 def read(pack: Path, environment: str) -> dict[str, Any]:
-    """The levels of a pack: from the rule declarations for the shipped packs, else from `<pack>/levels/<environment>.json`.
+    """The levels of a pack: from the rule declarations for the shipped packs, otherwise from `<pack>/levels/<environment>.json`.
 
     A pack without a `levels` folder uses its defaults. Raises SandboxError for a missing or invalid file.
     """

@@ -245,7 +245,7 @@ def _error(exc: BaseException, failure: SandboxError | None, project: Project) -
 
 
 def _source_prefix(exc: BaseException, project: Project) -> str:
-    """`components/bucket.py:88: ` for the innermost frame of the program, else the name of the project."""
+    """`components/bucket.py:88: ` for the innermost frame of the program, otherwise the name of the project."""
     current: BaseException | None = exc
     visited: set[int] = set()
     while current is not None and id(current) not in visited:

@@ -71,7 +71,7 @@ def read(aws: Aws, exports: Mapping[str, Any], service: str) -> LambdaService:
 def start(aws: Aws, deployed: LambdaService, *, port: int, runtime_port: int, logs: Path) -> list[child_processes.Child]:
     """Start the API and the function, with its deployed command and role.
 
-    port: of the service. runtime_port: of the Lambda runtime API. Both must be free.
+    port: port of the service. runtime_port: port of the Lambda runtime API. Both ports must be free.
     """
     name = deployed.service
     executable, *arguments = deployed.command

@@ -11,7 +11,7 @@ import sys
 
 
 def main(folder: str, handler: str, events: str) -> int:
-    """Return 0 if every event was handled, else 1."""
+    """Return 0 if every event was handled, otherwise 1."""
     # As in Lambda: warnings and errors are logged.
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     sys.path.insert(0, folder)

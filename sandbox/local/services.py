@@ -105,7 +105,7 @@ def wait_ready(child: child_processes.Child, contract: Contract, local: LocalSer
 def returns_200(url: str, headers: Mapping[str, str] | None = None) -> bool:
     """True if a GET returns 200 within two seconds."""
     try:
-        # Without a proxy: every address is on this machine.
+        # No proxy is used, because every address is on this machine.
         return httpx.get(url, headers=dict(headers or {}), timeout=2, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
@@ -125,7 +125,7 @@ def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:
         "GATEHOUSE_CONSOLE_URL": local.url("console"),
         "GATEHOUSE_SHARING_URL": local.url("sharing"),
         "GATEHOUSE_CORE_NETWORKS": _CORE_NETWORKS,
-        # Without a load balancer, X-Forwarded-For is not trusted.
+        # X-Forwarded-For is not trusted, because there is no load balancer.
         "GATEHOUSE_TRUSTED_PROXIES": "",
     }
 

@@ -79,7 +79,7 @@ def up(stack: str, *, home: Path = HOME) -> int:
 
 
 class _Environment:
-    """The stages of `up`. Each stage registers the cleanup of what it starts before the next one can fail."""
+    """The stages of `up`. Each stage registers the cleanup of its processes before the next stage can fail."""
 
     def __init__(self, state: RunStateFile, logs: Path, cleanup: ExitStack, progress: Progress) -> None:
         self._state = state

@@ -12,8 +12,8 @@ USED = "used by the end-to-end tests"
 RESOURCE_POLICIES = {
     "key": "Key policies are the only source of access to KMS keys. No identity policy grants access to a key.",
     "bucket": "Deny statements for all principals, and Allow statements for the AWS services that write objects.",
-    "secret": "Denies reading to all principals except the listed roles, regardless of identity policies.",
-    "endpoint": "VPC endpoint policies. They restrict requests and do not grant permissions.",
+    "secret": "Only the listed roles can read the secrets. All other principals are denied, regardless of identity policies.",
+    "endpoint": "VPC endpoint policies. These policies restrict requests and do not grant permissions.",
     "topic": "The principals that can publish messages.",
     "queue": "The principals that can send messages to the dead-letter queues.",
     "vault": "Denies deletion of recovery points.",

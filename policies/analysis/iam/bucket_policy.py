@@ -95,7 +95,7 @@ def _covers_objects(deny: Statement, bucket: str) -> bool:
 
 
 def _covers_bucket(document: Document, bucket: str, condition: Callable[[Condition], bool]) -> bool:
-    """True if all principals are denied all actions on the bucket and its objects under this condition alone."""
+    """True if all principals are denied all actions on the bucket and its objects under only this condition."""
     denies = (deny for deny in document.denies if _applies_to_everyone(deny) and len(deny.conditions) == 1)
     covered = {
         resource

@@ -196,7 +196,7 @@ def matches(text: str, pattern: str) -> bool:
 
 
 def escape(text: str) -> str:
-    """A pattern that matches this text alone."""
+    """A pattern that matches only this text."""
     return re.sub(r"([*?])", r"[\1]", text)
 
 

@@ -94,7 +94,7 @@ def _adopt_default_security_group(request: CreateRequest) -> Created:
 
 
 def _create_rule(request: CreateRequest) -> Created:
-    """A standalone rule: an `authorize` call for its direction."""
+    """Create a standalone rule with an `authorize` call for its direction."""
     call = f"ec2.authorize_security_group_{'ingress' if 'Ingress' in request.registration.type else 'egress'}"
     group, description = request.take("securityGroupId"), request.take("description")
     note = {"Description": description} if description else {}
