@@ -10,7 +10,7 @@ from bench.peers import checkov, comparison
 
 NAMES = ("throughput", "scale", "transfer", "nginx", "peers")
 parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-parser.add_argument("name", nargs="?", choices=NAMES, help="benchmark (default: all of the gateway)")
+parser.add_argument("name", nargs="?", choices=NAMES, help="benchmark (default: all benchmarks of the gateway)")
 parser.add_argument("--keys", type=int, default=100_000, help="scale, transfer: number of keys (default: %(default)s)")
 parser.add_argument("--workers", type=int, default=1, help="nginx: number of gateway workers (default: %(default)s)")
 parser.add_argument("--checkov", action="store_true", help="peers: install and run Checkov first")

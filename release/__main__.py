@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--process", default="gateway", choices=list(contract.read().processes), help="logs: process to follow")
     parser.add_argument("--yes", action="store_true", help="deploy, rollback: skip the confirmation prompt")
     parser.add_argument("--diff", action="store_true", help="preview: print the changed properties of each resource")
-    parser.add_argument("--digest", default="", help="rollback: image digest; the previous image by default")
+    parser.add_argument("--digest", default="", help="rollback: image digest (default: the previous image)")
     # Tests pass the directory of another Pulumi project.
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

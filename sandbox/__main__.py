@@ -103,7 +103,7 @@ def _add_check(commands: _Commands) -> None:
     check.add_argument("--levels", default="", metavar="NAME", help=levels)
     packs = "Folder of an additional policy pack. Can be repeated."
     check.add_argument("--pack", type=Path, action="append", default=[], metavar="DIR", help=packs)
-    check.add_argument("--exemptions", type=Path, metavar="FILE", help="File of exemptions (default: policies/exemptions.toml).")
+    check.add_argument("--exemptions", type=Path, metavar="FILE", help="Exemptions file (default: policies/exemptions.toml).")
     check.add_argument("--ignore-exemptions", action="store_true", help="Apply no exemptions.")
     formats = ("table", "json", "sarif", "junit", "markdown")
     check.add_argument("--format", default="table", choices=formats, help="Output format (default: table).")
