@@ -167,7 +167,7 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
     )
     yield LogFilter(
         HONEY_LINKS,
-        "Someone used a honey link: they read the place where its owner left it. The log line contains the id of the secret.",
+        "Someone used a honey link and has seen the place where the owner left it. The log line has the id of the secret.",
         '{ ($.service = "sharing") && ($.event = "honey link used") }',
     )
 
