@@ -163,7 +163,11 @@ def race(settings: SharingSettings, tokens: Sequence[LinkToken], *, forms: Seque
     ]
     for process in processes:
         process.start()
-    outcomes = [[result for queue in queues for result in queue.get(timeout=300)] for _ in tokens]
-    for process in processes:
-        process.join(60)
+    try:
+        outcomes = [[result for queue in queues for result in queue.get(timeout=300)] for _ in tokens]
+        for process in processes:
+            process.join(60)
+    finally:
+        for process in processes:
+            process.kill()
     return outcomes
