@@ -26,7 +26,7 @@ CLI_VARIABLES = frozenset({"GATEHOUSE_ADMIN_TOKEN", "GATEHOUSE_CORE_TOKEN"})
 #: prometheus_client is imported.
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-#: Bytes per second that a client must send or read at least, in addition to the timeouts of a connection.
+#: Minimum number of bytes per second that a client must send or read, in addition to the connection timeouts.
 BYTES_PER_S_MIN = 1024
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -98,9 +98,9 @@ def _parse_limit(value: str) -> RateLimit:
     return RateLimit(name="requests", quota=quota, window_s=window_s, burst=quota)
 
 
-#: Largest maximum size of the files of a secret in total.
+#: Upper bound of the setting for the total size of the files in a secret.
 FILES_BYTES_MAX = 500 * 1024 * 1024
-#: Default of the secrets, and of the requests for a secret, that an owner can create per minute.
+#: Default number of secrets, and of requests for a secret, that an owner can create per minute.
 SHARING_CREATES_PER_MINUTE = 10
 
 _Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_parse_networks)]
@@ -108,7 +108,7 @@ _Issuer = Annotated[str, AfterValidator(_check_issuer)]
 
 
 class SharingSettings(BaseModel):
-    """Settings of the sharing service. As a Lambda function it gets these only: no database and no secrets."""
+    """Settings of the sharing service. As a Lambda function, the service has only these settings: no database and no secrets."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True)
 
@@ -118,20 +118,20 @@ class SharingSettings(BaseModel):
     """DynamoDB table of secrets and links. The sharing service is ready only if it can read the table. Secret sharing also
     requires GATEHOUSE_SECRETS_BUCKET, GATEHOUSE_SECRETS_KEY and GATEHOUSE_SHARING_URL."""
     secrets_bucket: str = ""
-    """S3 bucket of the encrypted content of secrets, with versioning."""
+    """S3 bucket, with versioning, for the encrypted content of secrets."""
     secrets_key: str = ""
     """KMS key that encrypts the data keys of secrets: ID, ARN or alias of a symmetric key."""
     sharing_url: str = ""
     """Public URL of the sharing service. With https://, responses contain Strict-Transport-Security."""
     sharing_file_max_bytes: Annotated[int, Field(ge=0, le=FILES_BYTES_MAX)] = 10_485_760
-    """Maximum size of the files of a secret in total, in bytes, up to 500 MiB. 0 allows text only. A secret that is
-    submitted to a request through the container has at most 10 MiB of files."""
+    """Maximum total size of the files in a secret, in bytes, up to 500 MiB. 0 allows text only. The files in a secret that is
+    submitted to a request through the container are limited to 10 MiB."""
     log_level: Level = "info"
     """Minimum level of log lines: info logs every request, debug is for troubleshooting."""
 
 
 class ConnectionSettings(BaseModel):
-    """Timeouts and bounds of the connections of one worker, also for the Core agent, which has the defaults."""
+    """Timeouts and limits for the connections of one worker. The Core agent uses the defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -147,15 +147,17 @@ class ConnectionSettings(BaseModel):
     idle_timeout_s: Annotated[int, Field(ge=1, le=4000)] = 75
     """Idle timeout of connections between requests, in seconds. Must be longer than the idle timeout of the load balancer."""
     connections_max: Annotated[int, Field(ge=16, le=65_536)] = 4096
-    """Maximum number of open connections per worker (503)."""
+    """Maximum number of open connections per worker. Further connections are rejected with status 503."""
     address_connections_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Maximum number of open connections per client address and worker (429). Trusted proxies are exempt."""
+    """Maximum number of open connections per client address and worker. Further connections are rejected with status 429. Trusted
+    proxies are exempt."""
     address_bodies_max: Annotated[int, Field(ge=1, le=65_536)] = 64
-    """Maximum number of request bodies that a client address sends to a worker concurrently (429)."""
+    """Maximum number of request bodies that a client address can send to a worker concurrently. Further requests are rejected
+    with status 429."""
 
 
 class Settings(SharingSettings, ConnectionSettings):
-    """Settings of `gatehouse serve` and `migrate`. Field names are the variables in lower case without the prefix."""
+    """Settings of `gatehouse serve` and `migrate`. Field names are the variable names in lower case without the prefix."""
 
     key_prefix: Annotated[str, AfterValidator(_check_key_prefix)] = "gtk"
     """Prefix of every token: 1 to 16 lower-case letters, digits and single underscores, such as gtk or acme_sk. Prefixes of
@@ -172,15 +174,15 @@ class Settings(SharingSettings, ConnectionSettings):
     database_password: SecretStr | None = None
     """Password of the database owner, managed by RDS. Required with GATEHOUSE_DATABASE_AUTH=password."""
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
-    """Maximum number of PostgreSQL connections per worker process. Multiplied by workers and tasks, it must be lower than
+    """Maximum number of PostgreSQL connections per worker process. The total over all workers and tasks must be lower than
     max_connections of the server."""
 
     database_connect_timeout_s: Annotated[float, Field(ge=0.5, le=60)] = 5.0
     """Timeout for new PostgreSQL connections, in seconds."""
     database_statement_timeout_s: Annotated[float, Field(ge=0.5, le=300)] = 15.0
-    """Timeout of SQL statements, in seconds. The change feed of the gateway has a shorter one."""
+    """Timeout of SQL statements, in seconds. The change feed of the gateway uses a shorter timeout."""
     database_pool_timeout_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
-    """Longest time that a console request waits for a connection, in seconds."""
+    """Maximum time, in seconds, that a console request waits for a database connection."""
     slow_query_threshold_ms: Annotated[int, Field(ge=0, le=60_000)] = 500
     """SQL statements that take at least this time, in milliseconds, are logged without their values. 0 disables the log."""
 
@@ -201,7 +203,7 @@ class Settings(SharingSettings, ConnectionSettings):
     """HMAC secret under which tokens are stored and Core secrets are derived. JSON: {"current": 2, "generations": {"1":
     "<base64, 32 bytes>", "2": "..."}}. Required by gateway and console."""
     session_key: SecretStr | None = None
-    """HMAC secret of console sessions and page cursors, in the form of GATEHOUSE_PEPPER. Required by the console."""
+    """HMAC secret for console sessions and page cursors, in the same format as GATEHOUSE_PEPPER. Required by the console."""
     bootstrap_token: SecretStr | None = None
     """First administrator credential of the console, for creating the first keys."""
 
@@ -212,7 +214,7 @@ class Settings(SharingSettings, ConnectionSettings):
     """Proxies whose X-Forwarded-For is trusted, as comma-separated CIDRs: the subnets of the load balancer. Empty by default,
     because any client can send the header."""
     core_lease_max_s: Annotated[int, Field(ge=5, le=3600)] = 300
-    """Longest lease of a Core, in seconds. A Core that fails stays registered for at most this long."""
+    """Maximum duration of a Core lease, in seconds. A failed Core stays registered until its lease expires."""
 
     checkpoint_key: str = ""
     """Key that signs checkpoints of the audit chain: ID, ARN or alias of an ECC_NIST_P256 KMS key, or file:/path of an
@@ -223,17 +225,17 @@ class Settings(SharingSettings, ConnectionSettings):
     checkpoint_interval_events: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Number of new audit events after which a checkpoint is created."""
     checkpoint_interval_s: Annotated[int, Field(ge=10, le=86_400)] = 600
-    """Age of the last checkpoint, in seconds, after which a new event triggers another one."""
+    """Age of the last checkpoint, in seconds, after which a new event triggers another checkpoint."""
 
     notification_topic: str = ""
     """ARN of an SNS topic for key notifications (end, rotation, expiry, leak, unusual use)."""
     webhook_networks: _Networks = ()
-    """Private networks in which webhook endpoints are allowed, also without TLS, as comma-separated CIDRs. Public https://
+    """Private networks in which webhook endpoints are allowed, even without TLS, as comma-separated CIDRs. Public https://
     URLs are always allowed."""
 
     legacy_files: Annotated[tuple[str, ...], BeforeValidator(_parse_legacy_files)] = ()
     """Files api_keys.json and ngrok_urls.json of an older deployment that are still in use, as comma-separated
-    s3://bucket/key. When an imported key is purged, it is removed from them too."""
+    s3://bucket/key. When an imported key is purged, the key is also removed from these files."""
 
     oidc_issuer: _Issuer = ""
     """OpenID Connect issuer of the console (`iss`), such as https://login.example.com. If unset, OpenID Connect is disabled."""
@@ -271,8 +273,8 @@ class Settings(SharingSettings, ConnectionSettings):
         "All are enabled by default: " + ", ".join(feature.name for feature in FEATURES) + ".",
     )
     metrics_namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/#:-]{0,255}$")] = ""
-    """CloudWatch namespace of the usage metrics in the gateway's log (embedded metric format), such as Gatehouse/prod. If
-    unset, they are not written."""
+    """CloudWatch namespace of the usage metrics in the gateway's log (embedded metric format), such as Gatehouse/prod. If unset,
+    no usage metrics are written."""
     bind: str = "0.0.0.0"  # noqa: S104 - a container listens on all addresses; its security group restricts access
     """Address on which the services listen. Access to a container is restricted by its security group."""
     gateway_port: Port = 8080
@@ -283,38 +285,38 @@ class Settings(SharingSettings, ConnectionSettings):
     """Port of the sharing service."""
 
     max_staleness_ms: Annotated[int, Field(ge=1000, le=60_000)] = 3000
-    """Maximum age of the key state in a gateway, in milliseconds, after which it denies every key. Also the longest time that
-    a revocation waits for the gateways. A higher value tolerates longer database failovers."""
+    """Maximum age of the key state in a gateway, in milliseconds. A gateway with an older key state denies every key. Also the
+    maximum time that a revocation waits for the gateways. A higher value tolerates longer database failovers."""
     limit_timeout_ms: Annotated[int, Field(ge=5, le=5000)] = 250
-    """Timeout of Redis, in milliseconds, after which GATEHOUSE_LIMIT_ON_ERROR applies."""
+    """Timeout for Redis calls, in milliseconds. After a timeout, GATEHOUSE_LIMIT_ON_ERROR applies."""
     limit_on_error: OnError = "local"
     """Rate limits while Redis is unavailable or slow. local: each worker counts on its own, starting from the last state that it
     received (n workers allow up to n times the limit). deny: requests that must be counted are denied."""
     default_limit: Annotated[RateLimit, BeforeValidator(_parse_limit)] = RateLimit(
         name="requests", quota=600, window_s=60, burst=600
     )
-    """Rate limit of keys that have none, as requests/seconds, such as 600/60."""
+    """Rate limit for keys without their own rate limits, as requests/seconds, such as 600/60."""
     body_max_bytes: Annotated[int, Field(ge=1024, le=10_485_760)] = 65_536
     """Maximum size of request bodies of the management API and the verify endpoints, in bytes. Bodies to Cores are streamed
     without a limit."""
     sharing_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = SHARING_CREATES_PER_MINUTE
-    """Secrets that an owner can create per minute, and requests for a secret, which are counted separately (429). Keys of a
-    rotation count together."""
+    """Number of secrets that an owner can create per minute. The same limit applies separately to requests for a secret. Further
+    requests are rejected with status 429. A key and its rotations are one owner."""
     key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
     """Number of key records that a worker caches. The least recently used are evicted."""
 
     key_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 128
-    """Maximum number of requests to Cores that a key has in progress in a worker (429). Limits the memory that slow clients
-    use."""
+    """Maximum number of concurrent requests to Cores per key and worker. Further requests are rejected with status 429. Limits
+    the memory that slow clients use."""
     core_cache_max_bytes: Annotated[int, Field(ge=0, le=1_073_741_824)] = 16_777_216
-    """Size of the response cache of a worker, in bytes. A response takes at most a quarter of it and 1 MiB. Every request is
-    revalidated with the Core (304). 0 disables the cache."""
+    """Size of the response cache of a worker, in bytes. A cached response can have at most 1 MiB and at most a quarter of this
+    size. Every cached response is revalidated with the Core before it is used. 0 disables the cache."""
 
     core_timeout_s: Annotated[float, Field(ge=1, le=600)] = 60.0
-    """Timeout of Cores, in seconds without data, after which the response is 504."""
+    """Maximum time, in seconds, without data from a Core. The gateway then responds with status 504."""
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
-    """Consecutive connection errors or timeouts of a Core that open its circuit breaker in a worker (`core_circuit_open`,
-    503). 0 disables it."""
+    """Number of consecutive connection errors or timeouts of a Core that open its circuit breaker in a worker. While the circuit
+    breaker is open, requests are rejected with status 503 and the code `core_circuit_open`. 0 disables the circuit breaker."""
     circuit_breaker_reset_s: Annotated[float, Field(ge=0.5, le=300)] = 5.0
     """Time in seconds until an open circuit breaker allows a trial request."""
     retry_budget_percent: Annotated[int, Field(ge=0, le=100)] = 10

@@ -75,7 +75,7 @@ async def export_audit(request: Request, query: ExportAudit) -> StreamingRespons
 async def list_checkpoints(request: Request, query: ListCheckpoints) -> CheckpointPage:
     """List checkpoints.
 
-    Returns the copies in the database. As evidence, use the checkpoints in the locked bucket.
+    Returns the copies from the database. Use the checkpoints in the locked bucket as evidence.
     """
     dependencies = request.dependencies
     checkpoints = await dependencies.audit.checkpoints(after=query.after, size=query.limit + 1)
@@ -116,9 +116,10 @@ def _csv_event(view: AuditEventView) -> bytes:
 
 
 def csv_cell(text: str) -> str:
-    """The cell with an apostrophe where a spreadsheet would read a formula or skip leading white space.
+    """Inserts an apostrophe where a spreadsheet would read a formula or skip leading white space.
 
-    Also within the cell: spreadsheets of some regions separate cells by semicolons, and ignore the quotes of other separators.
+    Text within the cell is escaped too, because spreadsheets in some regions separate cells by semicolons and ignore quotes
+    around other separators.
     """
     text = _FORMULA.sub(lambda match: f"{match[1]}'{match[2]}", text)
     return f"'{text}" if text[:1] in ("\t", "\r", "\n") else text

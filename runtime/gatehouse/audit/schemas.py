@@ -34,14 +34,14 @@ class SearchAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class ListAudit(SearchAudit, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query of a page of the audit trail."""
+    """Query parameters for listing audit events."""
 
     cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of events.")] = 50
 
 
 class ExportAudit(SearchAudit, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query of an export."""
+    """Query parameters for an export."""
 
     format: Annotated[
         Literal["ndjson", "csv"],
@@ -117,7 +117,9 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
 
     version: Literal[1] = 1
     seq: Annotated[int, Meta(ge=1, description="The last event that the checkpoint covers.")]
-    hash: Annotated[str, matching(r"[0-9a-f]{64}", description="Hexadecimal hash of that event.")]
+    hash: Annotated[
+        str, matching(r"[0-9a-f]{64}", description="Hexadecimal SHA-256 of the last event that the checkpoint covers.")
+    ]
     taken_at: Instant
     key_id: Annotated[str, Meta(description="The signing key: an ARN, or the fingerprint of the public key.")]
     algorithm: Annotated[str, Meta(description="`ed25519` or `ecdsa-p256-sha256`.")]
@@ -125,7 +127,7 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListCheckpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Query of a page of checkpoints."""
+    """Query parameters for listing checkpoints."""
 
     after: Annotated[int, Meta(ge=0, le=2**62, description="The `next_after` of the previous page.")] = 0
     limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of checkpoints.")] = 100
@@ -140,7 +142,7 @@ class CheckpointPage(msgspec.Struct, frozen=True):
     next_after: Annotated[int | None, Meta(description="Position of the next page, or null on the last page.")]
     public_key: Annotated[
         str | None,
-        Meta(description="Public key of the current signing key, PEM. Null if checkpoints are disabled. Keep a copy."),
+        Meta(description="Public part of the current signing key, in PEM format. Null if checkpoints are disabled. Keep a copy."),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Request and response shapes of Cores: the list of the console, and leases at the gateway."""
+"""Request and response shapes of Cores, for the list in the console and for leases at the gateway."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatehouse.http.validation import decode_body, invalid
 
 
 class ListCores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Query of a page of Cores."""
+    """Query parameters for listing Cores."""
 
     cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of Cores.")] = 50
@@ -36,9 +36,9 @@ class CoreView(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     environment: Environment
     registered_by: Annotated[str, Meta(description="Id of the key that registered the Core.")]
-    expires_at: Annotated[Instant, Meta(description="End of the lease.")]
-    draining: Annotated[bool, Meta(description="The Core receives no new requests.")]
-    live: Annotated[bool, Meta(description="The lease has not expired and the Core is not draining.")]
+    expires_at: Annotated[Instant, Meta(description="Time at which the lease expires.")]
+    draining: Annotated[bool, Meta(description="True if the Core receives no new requests.")]
+    live: Annotated[bool, Meta(description="True if the lease has not expired and the Core is not draining.")]
 
 
 class CorePage(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ LeaseId = Annotated[str, Meta(min_length=1, max_length=64, description="The `lea
 
 
 class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Without `lease_id`: registers a Core at `url`. With `lease_id`: renews the lease, and sets a new `url` if there is one."""
+    """Registers a Core at `url` if `lease_id` is omitted. Otherwise renews the lease and, if `url` is sent, changes the URL."""
 
     examples: ClassVar = [{"url": "https://docs.example.com", "ttl_s": 60}, {"lease_id": _LEASE_ID, "ttl_s": 60}]
 
@@ -66,13 +66,13 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     ttl_s: Annotated[
         Annotated[int, Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX)] | None,
-        Meta(description="Length of the lease in seconds, at most GATEHOUSE_CORE_LEASE_MAX_S of the deployment."),
+        Meta(description="Duration of the lease in seconds, at most GATEHOUSE_CORE_LEASE_MAX_S of the deployment."),
     ] = None
     lease_id: LeaseId | None = None
 
 
 class DrainCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Query of DELETE /v1/cores/{name}."""
+    """Query parameters of DELETE /v1/cores/{name}."""
 
     lease_id: Annotated[LeaseId, Meta(examples=[_LEASE_ID])]
 
@@ -93,10 +93,10 @@ class Lease(msgspec.Struct, frozen=True):
     url: str
     lease_id: str
     expires_at: Instant
-    heartbeat_s: Annotated[int, Meta(description="Interval of renewals in seconds.")]
+    heartbeat_s: Annotated[int, Meta(description="Interval between renewals in seconds.")]
     core_secret: Annotated[
         str | UnsetType,
-        Meta(description="Secret that the gateway sends to the Core with each request. Returned by a registration only."),
+        Meta(description="Secret that the gateway sends to the Core with each request. Returned only by a registration."),
     ] = UNSET
 
 

@@ -1,4 +1,4 @@
-"""Handlers of the gateway, except for the proxy. Summary and description of the API reference are their docstrings."""
+"""Handlers of the gateway, except for the proxy. The docstrings are the summaries and descriptions in the API reference."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ async def _check_overrides(context: RequestContext, requests: Sequence[tuple[str
 async def verify_key_header(context: RequestContext) -> None:
     """Verify the key of the request.
 
-    Returns the result as the status, with an empty body. For reverse proxies, such as nginx with `auth_request`. The client
-    address is the address of the caller, as reported by trusted proxies.
+    Returns the result as the HTTP status, with an empty body. Intended for reverse proxies, such as nginx with `auth_request`.
+    The client address is the address of the caller, as reported by trusted proxies.
     """
     token = presented_token(context)
     request = schemas.decode_parameters(context.scope["query_string"], context.client)
@@ -160,7 +160,7 @@ def _core_name(context: RequestContext) -> str:
 
 
 async def _agent(context: RequestContext, name: str) -> Actor | None:
-    """None if the request was denied; the response is then sent."""
+    """None if the request was denied; the response has then been sent."""
     address = context.client
     request = VerificationRequest(scopes=(REGISTER_SCOPE,), core=name, address=address, method=context.method)
     authenticated = await authenticate(context, presented_token(context), request)

@@ -28,7 +28,7 @@ from gatehouse.verification.schemas import (
 )
 
 _KEY = ("bearer", "header")
-#: Methods of the proxy in the document. It forwards any other method too.
+#: Methods of the proxy in the OpenAPI document. The proxy forwards any other method too.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 API = Api(
@@ -73,7 +73,9 @@ ENDPOINTS = (
         body=VerifyRequest,
         response=VerifyReply,
         response_description="The decision.",
-        responses={503: Response("No decision is possible at the moment (code `UNAVAILABLE`).", VerifyReply, problem=True)},
+        responses={
+            503: Response("The gateway is temporarily unable to make a decision (code `UNAVAILABLE`).", VerifyReply, problem=True)
+        },
     ),
     _key(
         method="GET",
@@ -89,7 +91,7 @@ ENDPOINTS = (
             402: Response("The credits of the key are used up."),
             403: Response("The key does not permit this request."),
             429: Response("A rate limit of the key is exceeded."),
-            503: Response("No decision is possible at the moment."),
+            503: Response("The gateway is temporarily unable to make a decision."),
         },
     ),
     _key(
@@ -117,7 +119,7 @@ ENDPOINTS = (
             handler=forward,
             operation_id=f"{method.lower()}_core",
             status=0,
-            response_description="The response of the Core.",
+            response_description="The response from the Core.",
             errors=(400, 401, 402, 403, 404, 413, 429, 501, 502, 503, 504),
         )
         for method in _METHODS
@@ -154,7 +156,7 @@ ENDPOINTS = (
 
 
 def create(dependencies: Dependencies) -> GatewayApp:
-    """The application with the endpoints of the enabled features. Paths with parameters are matched by their start."""
+    """The application with the endpoints of the enabled features. Paths with parameters are matched by prefix."""
     exact: dict[bytes, Route] = {}
     prefixes: dict[bytes, Route] = {}
     for endpoint in ENDPOINTS:

@@ -48,14 +48,14 @@ _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UT
 
 
 def unix_seconds(timestamp: str) -> float:
-    """A validated RFC 3339 timestamp as Unix seconds, cut to microseconds, the stored precision."""
+    """A validated RFC 3339 timestamp as Unix seconds, truncated to microseconds, the stored precision."""
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", timestamp.upper())).timestamp()
 
 
 def view_of(kind: type[_View], model: object, **values: Any) -> _View:
     """A response with the fields of a model. Times (fields `*_at`, Unix seconds) become RFC 3339 timestamps.
 
-    values: fields of the response that the model does not have, or that have another value there.
+    values: fields of the response that the model does not have, or whose value in the response differs from the model.
     """
     for name in kind.__struct_fields__:
         if name not in values:
@@ -123,8 +123,8 @@ Environment = Literal["test", "live"]
 Effective = Annotated[
     Literal["everywhere", "within_bound"],
     Meta(
-        description="Time at which the change takes effect. `everywhere`: every live gateway worker has confirmed it."
-        " `within_bound`: it takes effect on every worker within the propagation bound of the deployment."
+        description="Propagation of the change. `everywhere`: every live gateway worker has confirmed the change. "
+        "`within_bound`: the change takes effect on every worker within the propagation bound of the deployment."
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Endpoints of browser sessions."""
+"""Endpoints for browser sessions."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ async def show_session(request: Request) -> CurrentSession:
     """
     session, cookie = request.authenticated.session, session_cookie(request.http)
     if session is None or cookie is None:
-        raise NotFound("This request has a credential instead of a session. POST /v1/sessions starts a session.")
+        raise NotFound("This request uses a credential instead of a session. POST /v1/sessions starts a session.")
     return _current(request, session, request.dependencies.sessions.csrf(cookie))
 
 
 async def end_session(request: Request, session: str) -> None:
     """End a session.
 
-    `current` ends the session of this request, an id ends another session of yours. An owner can end any session.
+    Use `current` to end the session of this request, or an id to end another of your sessions. An owner can end any session.
     """
     current = _session_id(request)
     session_id = current if session == "current" else key_id(session)
@@ -80,7 +80,7 @@ async def end_session(request: Request, session: str) -> None:
 async def end_sessions(request: Request, query: EndSessions) -> EndedSessions:
     """End all of your sessions.
 
-    Includes the current one. With `everybody=true`, an owner ends the sessions of all users.
+    Includes the current session. With `everybody=true`, an owner ends the sessions of all users.
     """
     if query.everybody and Role.OWNER not in request.authenticated.roles:
         raise Forbidden("Ending the sessions of all users requires the role owner.")

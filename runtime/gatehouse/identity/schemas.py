@@ -13,7 +13,7 @@ from gatehouse.identity.models import ActorType, Session
 
 
 class EndSessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Query of a sign-out."""
+    """Query parameters of a sign-out."""
 
     everybody: Annotated[bool, Meta(description="End the sessions of all users. Requires the role owner.")] = False
 
@@ -40,10 +40,12 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Instant
     seen_at: Annotated[Instant, Meta(description="Last use.")]
     proven_at: Annotated[Instant | None, Meta(description="Last authentication.")]
-    ends_at: Annotated[Instant, Meta(description="Maximum lifetime of the session. It expires earlier if it is not used.")]
+    ends_at: Annotated[
+        Instant, Meta(description="Latest time at which the session expires. A session that is not used expires earlier.")
+    ]
     source_address: str
     user_agent: str
-    current: Annotated[bool, Meta(description="True for the session of this request.")]
+    current: Annotated[bool, Meta(description="True if this request uses the session.")]
 
 
 class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +58,8 @@ class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
 
     session: SessionView
     csrf_token: Annotated[
-        str, Meta(description="Send it as `X-CSRF-Token` with every request of this session that can change data.")
+        str,
+        Meta(description="Send this value in the `X-CSRF-Token` header of every request in this session that can change data."),
     ]
     roles: list[str]
     step_up_max_age_s: Annotated[
@@ -73,7 +76,7 @@ class SessionList(msgspec.Struct, frozen=True):
 class EndedSessions(msgspec.Struct, frozen=True):
     example: ClassVar = {"ended": 2}
 
-    ended: Annotated[int, Meta(description="Number of sessions that ended.")]
+    ended: Annotated[int, Meta(description="Number of sessions that were ended.")]
 
 
 def session_view(session: Session, *, current: bool) -> SessionView:

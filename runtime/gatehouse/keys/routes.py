@@ -1,4 +1,4 @@
-"""Endpoints of API keys."""
+"""Endpoints for API keys."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def list_keys(request: Request, query: ListKeys) -> KeyPage:
 async def show_key(request: Request, id: str) -> KeyView:
     """Retrieve a key.
 
-    Send its ETag in `If-Match` to update it.
+    To update the key, send its ETag in `If-Match`.
     """
     key = await _existing_key(request, id)
     request.response.headers["ETag"] = etag(key.version)
@@ -129,7 +129,7 @@ async def rotate_key(request: Request, id: str, body: RotateKey) -> RotatedKey:
 async def end_grace(request: Request, id: str, body: ReasonBody) -> ChangedKey:
     """End a grace period.
 
-    Ends the grace period of a rotated key immediately. Its `last_used_at` shows whether it is still in use.
+    Ends the grace period of a rotated key immediately. The `last_used_at` field of the key shows whether the key is still in use.
     """
     return await _act(request, id, Action.END_GRACE_PERIOD, body)
 
@@ -170,7 +170,7 @@ async def delete_key(request: Request, id: str, body: DeactivateKey) -> ChangedK
 async def restore_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
     """Restore a deleted key.
 
-    The key returns to the state it had before: active, disabled or revoked.
+    The key returns to its state before the deletion: active, disabled or revoked.
     """
     return await _act(request, id, Action.RESTORE, body)
 
@@ -254,7 +254,7 @@ def _check_delivery(request: Request, delivery: str) -> None:
 
 
 async def _issued(request: Request, delivery: str, token: str, key: Key) -> dict[str, str]:
-    """The token of a new key, or a link to it. Raises Unavailable if the link cannot be created: the key exists then."""
+    """The token of a new key, or a link to it. Raises Unavailable if the link cannot be created, although the key then exists."""
     sharing = request.dependencies.sharing
     if delivery != "link" or sharing is None:
         return {"token": token}

@@ -1,6 +1,6 @@
 """Request and response shapes of API keys.
 
-`KeySettings` declares each field that is set when a key is created, can be updated and is shown: one line for all three.
+`KeySettings` declares, on one line each, the fields that can be set at creation, can be updated and are returned in responses.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ Roles = Annotated[
 ]
 Cores = Annotated[
     list[CoreName],
-    unique_items(max_length=CORES_MAX, description="Cores that the key can access. Empty: every Core of its environment."),
+    unique_items(
+        max_length=CORES_MAX, description="Cores that the key can access. Empty: every Core in the environment of the key."
+    ),
 ]
 Methods = Annotated[
     list[Method],
@@ -112,11 +114,11 @@ Metadata = Annotated[
 ]
 AllowLastAdmin = Annotated[
     bool,
-    Meta(description="Allow the operation even if it leaves no key that can manage keys, or none that is valid for as long."),
+    Meta(description="Allow the operation even if no other key can manage keys for as long as this key."),
 ]
 Delivery = Annotated[
     Literal["token", "link"],
-    Meta(description="`token`: the response contains the token. `link`: it contains a link that shows the token once, instead."),
+    Meta(description="`token`: the response contains the token. `link`: the response contains a link that shows the token once."),
 ]
 RequireSignature = Annotated[bool, Meta(description="Deny unsigned requests. Requires a signing key.")]
 
@@ -153,11 +155,11 @@ class Refill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Prepaid uses, shared by the keys of a key family. A request uses as many credits as its `cost`."""
+    """Prepaid uses, shared by all keys in a key family. A request uses as many credits as its `cost`."""
 
     example: ClassVar = _CREDITS_EXAMPLE
 
-    remaining: Annotated[int, Meta(ge=0, le=CREDITS_MAX, description="Credits left. A due refill is added with the next use.")]
+    remaining: Annotated[int, Meta(ge=0, le=CREDITS_MAX, description="Remaining credits. A due refill is added at the next use.")]
     refill: Refill | None = None
 
     def plan(self) -> CreditPlan:
@@ -188,7 +190,7 @@ class KeySettings(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
 
 
 class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of a new key. Without `expires_at` and `ttl_s` it does not expire."""
+    """Parameters of a new key. If `expires_at` and `ttl_s` are omitted, the key does not expire."""
 
     example: ClassVar = {
         "name": "invoices, nightly export",
@@ -202,7 +204,7 @@ class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     environment: Annotated[Environment | None, Meta(description="Default: the environment of the deployment.")] = None
     scopes: Annotated[Scopes | None, Meta(description='Default: `["cores:read"]`, or none if `roles` is set.')] = None
     limits: Annotated[Limits | None, Meta(description="Default: the default limit of the deployment.")] = None
-    expires_at: Annotated[Timestamp | None, Meta(description="RFC 3339 timestamp, at most ten years ahead.")] = None
+    expires_at: Annotated[Timestamp | None, Meta(description="RFC 3339 timestamp, at most ten years in the future.")] = None
     ttl_s: Annotated[Ttl | None, Meta(description="Lifetime in seconds, instead of `expires_at`.")] = None
     credits: Credits | None = None
     delivery: Delivery = "token"
@@ -234,7 +236,8 @@ class UpdateKey(_PatchedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     scopes: Scopes | UnsetType = UNSET
     limits: Limits | UnsetType = UNSET
     expires_at: Annotated[
-        Timestamp | UnsetType | None, Meta(description="RFC 3339 timestamp, at most ten years ahead, or null for no expiry.")
+        Timestamp | UnsetType | None,
+        Meta(description="RFC 3339 timestamp, at most ten years in the future, or null for no expiry."),
     ] = UNSET
     credits: Annotated[Credits | UnsetType | None, Meta(description="Null removes the credit limit.")] = UNSET
     require_signature: RequireSignature | UnsetType = UNSET
@@ -267,17 +270,23 @@ class PurgeKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     example: ClassVar = {"confirm": "3fGh82kLmQ0a", "reason": "erasure request of the owner"}
 
-    confirm: Annotated[str, Meta(max_length=12, description="The id of the key, repeated.")]
+    confirm: Annotated[str, Meta(max_length=12, description="Id of the key, to confirm the purge.")]
 
 
 class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of a rotation. Without `ttl_s` and `expires_at` the new key has the lifetime of the previous one."""
+    """Parameters of a rotation. If `ttl_s` and `expires_at` are omitted, the new key has the same lifetime as the previous
+    key."""
 
     example: ClassVar = {"grace_s": 86_400, "reason": "quarterly"}
 
     grace_s: Annotated[
         int,
-        Meta(ge=0, le=GRACE_S_MAX, description="Seconds for which the previous key still works, at most until it expires."),
+        Meta(
+            ge=0,
+            le=GRACE_S_MAX,
+            description="Grace period in seconds, during which the previous key continues to work. Ends "
+            "early if the previous key expires.",
+        ),
     ] = GRACE_S_DEFAULT
     expires_at: Annotated[Timestamp | None, Meta(description="Expiry of the new key, an RFC 3339 timestamp.")] = None
     ttl_s: Annotated[Ttl | None, Meta(description="Lifetime of the new key in seconds, instead of `expires_at`.")] = None
@@ -289,7 +298,7 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query of a page of keys."""
+    """Query parameters for listing keys."""
 
     owner: Annotated[Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, Meta(description="Filter by owner.")] = None
     state: Annotated[
@@ -309,7 +318,7 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 class SigningView(msgspec.Struct, frozen=True):
     algorithm: Algorithm
-    required: Annotated[bool, Meta(description="Unsigned requests are denied.")]
+    required: Annotated[bool, Meta(description="True if unsigned requests are denied.")]
 
 
 class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=True):
@@ -358,13 +367,24 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
     scopes: Annotated[list[str], Meta(description="Scopes in addition to those of the roles.")]
     limits: list[RateLimit]
     credits: Credits | None
-    signing: Annotated[SigningView | None, Meta(description="Signature method of requests. Null if the key has no signing key.")]
-    version: Annotated[int, Meta(description="Increases with every change. The ETag of the key, for `If-Match`.")]
-    family_id: Annotated[str, Meta(description="Key family: the id of its first key. Its keys share limits and credits.")]
+    signing: Annotated[
+        SigningView | None, Meta(description="Signature settings for requests. Null if the key has no signing key.")
+    ]
+    version: Annotated[
+        int, Meta(description="Version number, incremented by every change. Serves as the ETag of the key for `If-Match`.")
+    ]
+    family_id: Annotated[
+        str,
+        Meta(
+            description="Id of the key family, which is the id of its first key. All keys in a family share limits and credits."
+        ),
+    ]
     generation: Annotated[int, Meta(description="1 for a new key, plus one for every rotation.")]
-    successor_id: Annotated[str | None, Meta(description="The key that replaces this one. Both work until `expires_at`.")]
+    successor_id: Annotated[
+        str | None, Meta(description="Id of the key that replaces this key. Both keys work until `expires_at`.")
+    ]
     rotated_at: Instant | None
-    last_used_at: Annotated[Instant | None, Meta(description="Last successful use of this generation.")]
+    last_used_at: Annotated[Instant | None, Meta(description="Time of the last successful use of this generation.")]
     expires_at: Instant | None
     created_at: Instant
     created_by: str
@@ -385,9 +405,10 @@ class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
     """The token of a new key, or a link to it."""
 
     token: Token | UnsetType = UNSET
-    link: Annotated[str | UnsetType, Meta(description="With the delivery `link`: shows the token once, within three days.")] = (
-        UNSET
-    )
+    link: Annotated[
+        str | UnsetType,
+        Meta(description="Link that shows the token once, within three days. Present only with the delivery `link`."),
+    ] = UNSET
 
 
 class CreatedKey(IssuedToken, frozen=True, kw_only=True):
@@ -439,14 +460,14 @@ class PurgedKey(msgspec.Struct, frozen=True):
     counters_removed: Annotated[
         bool,
         Meta(
-            description="True if the rate limit counters were removed. False if another generation uses them, or if Redis is"
-            " unavailable; they then expire with their windows."
+            description="True if the rate limit counters were removed. False if another generation uses the counters or if Redis "
+            "is unavailable; the counters then expire with their windows."
         ),
     ]
 
 
 def key_view(key: Key, prefix: str) -> KeyView:
-    """The public view of a key. `prefix`: of this deployment's tokens."""
+    """The public view of a key. `prefix`: token prefix of this deployment."""
     return view_of(
         KeyView,
         key,
@@ -459,7 +480,8 @@ def key_view(key: Key, prefix: str) -> KeyView:
 
 
 def settings_of(body: msgspec.Struct) -> dict[str, Any]:
-    """The fields of a creation, an update or an import in the types of `keys.models`, without omitted fields of an update."""
+    """The fields of a creation, an update or an import, converted to the types of `keys.models`. Omitted fields of an update are
+    left out."""
     values = {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
     if "addresses" in values:
         values["addresses"] = [network(address) for address in values["addresses"]]

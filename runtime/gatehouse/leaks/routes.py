@@ -1,4 +1,4 @@
-"""Endpoints of leak reports. The signature of the body authenticates the reporter; there is no credential."""
+"""Endpoints for leak reports. The signature of the body authenticates the reporter; there is no credential."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ _decoder = msgspec.json.Decoder(LeakReports)
 
 
 def decode(body: bytes) -> list[LeakReport]:
-    """Raises BadRequest, which repeats nothing of the body: it contains tokens."""
+    """Raises BadRequest with a message that repeats no part of the body, because the body contains tokens."""
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as exc:

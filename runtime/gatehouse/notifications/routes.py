@@ -1,4 +1,4 @@
-"""Endpoints of webhooks and deliveries."""
+"""Endpoints for webhooks and deliveries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from gatehouse.operations.features import WEBHOOKS
 async def create_webhook(request: Request, body: CreateWebhook) -> CreatedWebhook:
     """Create a webhook.
 
-    Its secret is returned only in this response.
+    The secret of the webhook is returned only in this response.
     """
     dependencies, actor = request.dependencies, request.actor
     message = _url_problem(body.url, dependencies.webhook_networks)
@@ -43,7 +43,9 @@ async def create_webhook(request: Request, body: CreateWebhook) -> CreatedWebhoo
     now, generation = dependencies.clock.now(), dependencies.pepper.current
     secret = webhook_secret(dependencies.pepper, id, generation)
     if secret is None:
-        raise Unavailable("Webhooks cannot be created at the moment.", detail="the current pepper generation is not configured")
+        raise Unavailable(
+            "Webhook creation is temporarily unavailable.", detail="the current pepper generation is not configured"
+        )
     webhook = Webhook(id, body.url, tuple(dict.fromkeys(body.events)), generation, now, actor.label)
     details: Details = {"host": urlsplit(body.url).hostname or "", "events": list(webhook.events)}
     event = actor.event(AuditAction.WEBHOOK_CREATE, target_id=id, at=now, details=details)

@@ -57,7 +57,7 @@ class WebhookList(msgspec.Struct, frozen=True):
 
 
 class ListDeliveries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Query of a page of deliveries."""
+    """Query parameters for listing deliveries."""
 
     state: Annotated[DeliveryState, Meta(description="`dead`: abandoned after the last attempt failed.")] = "dead"
     cursor: Cursor | None = None

@@ -1,4 +1,4 @@
-"""Endpoints of the log level and of features."""
+"""Endpoints for the log level and for features."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatehouse.operations.service import LogLevelOverride
 async def show_log_level(request: Request) -> LogLevel:
     """Retrieve the log level.
 
-    Returns the level that is in effect.
+    Returns the current level.
     """
     return _view(request, await request.dependencies.log_levels.current())
 
@@ -40,7 +40,7 @@ async def reset_log_level(request: Request) -> None:
 async def list_features(request: Request) -> FeatureList:
     """List features.
 
-    Features are enabled and disabled with GATEHOUSE_FEATURES and a restart.
+    To enable or disable a feature, change GATEHOUSE_FEATURES and restart the service.
     """
     disabled = request.dependencies.features_off
     return FeatureList(

@@ -18,7 +18,10 @@ class SetLogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     level: Level
     for_s: Annotated[
-        int, Meta(ge=10, le=86_400, description="Seconds until GATEHOUSE_LOG_LEVEL of each process applies again.")
+        int,
+        Meta(
+            ge=10, le=86_400, description="Number of seconds after which the GATEHOUSE_LOG_LEVEL of each process applies again."
+        ),
     ] = 900
 
 
@@ -27,9 +30,11 @@ class LogLevel(msgspec.Struct, frozen=True):
 
     example: ClassVar = {"level": "debug", "configured": "info", "until": "2030-06-01T09:15:00Z", "set_by": "bootstrap"}
 
-    level: Annotated[Level, Meta(description="The level in effect.")]
+    level: Annotated[Level, Meta(description="The current level.")]
     configured: Annotated[Level, Meta(description="GATEHOUSE_LOG_LEVEL of this console.")]
-    until: Annotated[Instant | None, Meta(description="End of a temporary level. Null if none is set.")]
+    until: Annotated[
+        Instant | None, Meta(description="Time at which the temporary level ends. Null if no temporary level is set.")
+    ]
     set_by: str | None
 
 
@@ -41,7 +46,8 @@ class FeatureView(msgspec.Struct, frozen=True):
 
 
 class FeatureList(msgspec.Struct, frozen=True):
-    """Features as configured for this console. A gateway has its own setting, which its /readyz reports."""
+    """Features as configured for this console. Each gateway has its own setting, which the /readyz endpoint of the gateway
+    reports."""
 
     example: ClassVar = {
         "features": [
@@ -59,13 +65,33 @@ class FeatureList(msgspec.Struct, frozen=True):
 
 class PepperGeneration(msgspec.Struct, frozen=True):
     generation: int
-    available: Annotated[bool, Meta(description="The console has the secret of this generation.")]
-    keys: Annotated[int, Meta(description="Keys stored under this generation. They move to the newest one when they are used.")]
-    ids: Annotated[int, Meta(description="Key ids whose check uses this generation.")]
-    cores: Annotated[int, Meta(description="Registered Cores. They must register again if it is removed.")]
-    imported: Annotated[int, Meta(description="Imported keys that require it. Rotate them before you remove it.")]
-    signing: Annotated[int, Meta(description="Encrypted signing secrets. A background job re-encrypts them.")]
-    removable: Annotated[bool, Meta(description="The generation is unused and can be removed from GATEHOUSE_PEPPER.")]
+    available: Annotated[bool, Meta(description="True if the console has the secret of this generation.")]
+    keys: Annotated[
+        int,
+        Meta(description="Number of keys stored under this generation. A key moves to the newest generation when it is used."),
+    ]
+    ids: Annotated[int, Meta(description="Number of key ids that are checked with this generation.")]
+    cores: Annotated[
+        int,
+        Meta(
+            description="Number of registered Cores that depend on this generation. These Cores must register "
+            "again if the generation is removed."
+        ),
+    ]
+    imported: Annotated[
+        int,
+        Meta(
+            description="Number of imported keys that require this generation. Rotate these keys before "
+            "you remove the generation."
+        ),
+    ]
+    signing: Annotated[
+        int,
+        Meta(
+            description="Number of signing secrets encrypted under this generation. A background job re-encrypts these secrets."
+        ),
+    ]
+    removable: Annotated[bool, Meta(description="True if the generation is unused and can be removed from GATEHOUSE_PEPPER.")]
 
 
 class PepperStatus(msgspec.Struct, frozen=True):
@@ -87,5 +113,7 @@ class PepperStatus(msgspec.Struct, frozen=True):
     }
 
     current: Annotated[int, Meta(description="The newest configured generation.")]
-    writing: Annotated[int, Meta(description="Generation of new keys: the newest that every live gateway worker has.")]
+    writing: Annotated[
+        int, Meta(description="Generation for new keys, which is the newest generation that every live gateway worker can read.")
+    ]
     generations: list[PepperGeneration]

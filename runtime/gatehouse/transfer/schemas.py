@@ -23,7 +23,7 @@ from gatehouse.keys.schemas import ImportableSettings, Limits, Name, Scopes
 from gatehouse.transfer.file_formats import Entry
 from gatehouse.verification import imported_tokens
 
-#: Names in other systems, by field name here.
+#: Field names in other systems, by the field name in Gatehouse.
 _NAMES: dict[str, tuple[str, ...]] = {
     "key": ("api_key", "apiKey", "token"),
     "hash": ("key_hash", "hashed_key"),
@@ -107,7 +107,7 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
         return f"{self.algorithm}{'-secret' if self.hash_of == 'secret' else ''}"
 
     def locator(self) -> str:
-        """The material from which its id is derived; see verification/imported_tokens.py."""
+        """The material from which the id of the key is derived; see verification/imported_tokens.py."""
         if self.key is not None:
             return imported_tokens.material(self.scheme, self.key)
         if self.algorithm == "bcrypt":
@@ -151,8 +151,8 @@ def members_of(
 ) -> dict[str, Any] | None:
     """An entry as an object with the field names of ImportedKey or ImportedCore; None if it has neither form.
 
-    named: the members of a file of Cores are names, not tokens. This is never guessed, because a token that is mistaken for a
-    name would be visible to everyone.
+    named: the members of a file of Cores are names, not tokens. The caller must specify this, because a token that is mistaken for a
+        name would be visible to everyone.
     """
     value: Any = entry.value
     if isinstance(value, str):
@@ -196,7 +196,8 @@ def locators_of(entry: Entry) -> set[str]:
 def parse_entry(
     entry: Entry, *, cores: bool, ignored: frozenset[str], prefix: str, named: bool = False
 ) -> ImportedKey | ImportedCore | tuple[Problem, ...]:
-    """The key or Core of an entry, or its problems. `prefix`: of this deployment's own tokens. Otherwise as `members_of`."""
+    """The key or Core of an entry, or the problems of the entry. `prefix`: token prefix of this deployment. Other parameters: see
+    `members_of`."""
     fields = members_of(entry, cores=cores, ignored=ignored, named=named)
     if fields is None:
         shape = "a URL or an object" if cores else "a string or an object"

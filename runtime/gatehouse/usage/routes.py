@@ -1,4 +1,4 @@
-"""Endpoints of usage."""
+"""Endpoints for usage."""
 
 from __future__ import annotations
 

@@ -12,17 +12,17 @@ from gatehouse.http.validation import matching
 
 WIDTHS_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
-#: Buckets between `since` and `until`.
+#: Maximum number of buckets between `since` and `until`.
 BUCKETS_MAX = 1500
 
-#: Buckets before `until` when `since` is omitted.
+#: Number of buckets before `until` if `since` is omitted.
 BUCKETS_DEFAULT = 60
 
 Width = Literal["minute", "hour", "day"]
 
 
 class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query of a time series."""
+    """Query parameters of a time series."""
 
     width: Annotated[
         Width,
@@ -50,7 +50,7 @@ class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class UsagePointView(msgspec.Struct, frozen=True):
-    """`key`, `core` and `code` are null unless the query splits by them, and empty if the request had none."""
+    """`key`, `core` and `code` are null unless the query splits by that dimension, and empty if the request had no such value."""
 
     at: Annotated[Instant, Meta(description="Start of the bucket.")]
     key: str | None

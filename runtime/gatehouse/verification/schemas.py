@@ -115,7 +115,12 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scopes: Scopes = ()
     core: Annotated[CoreName | None, Meta(description="Core that the key must be allowed to access.")] = None
     cost: Annotated[
-        int, Meta(ge=0, le=COST_MAX, description="Units to use of limits and credits. 0: they are checked but not used.")
+        int,
+        Meta(
+            ge=0,
+            le=COST_MAX,
+            description="Units to deduct from limits and credits. 0: limits and credits are checked, but nothing is deducted.",
+        ),
     ] = 1
     address: Annotated[
         Annotated[str, Meta(max_length=64)] | None,
@@ -134,7 +139,7 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VerifyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Query of GET /v1/keys/verify."""
+    """Query parameters of GET /v1/keys/verify."""
 
     scope: Annotated[Scopes, Meta(description="Scope that the key must have. Can be repeated.", examples=[["cores:read"]])] = ()
     core: Annotated[CoreName | None, Meta(description="Core that the key must be allowed to access.", examples=["docs"])] = None
@@ -150,11 +155,11 @@ class LimitReply(msgspec.Struct, frozen=True):
     remaining: int
     reset_s: Annotated[float, Meta(description="Seconds until the limit is fully available again.")]
     exceeded: bool
-    degraded: Annotated[bool, Meta(description="True if only this gateway worker counts because Redis is unavailable.")]
+    degraded: Annotated[bool, Meta(description="True if this gateway worker counts on its own because Redis is unavailable.")]
 
 
 class CreditsReply(msgspec.Struct, frozen=True):
-    """Credits of the key. Null if it has none, or if it was denied before credits were checked."""
+    """Credits of the key. Null if the key has no credit limit, or if the request was denied before credits were checked."""
 
     remaining: int
     exceeded: bool
@@ -255,7 +260,7 @@ def decode(body: bytes, client: str) -> tuple[str, VerificationRequest]:
 
 
 def decode_batch(body: bytes, client: str) -> tuple[tuple[str, VerificationRequest], ...]:
-    """`decode` for a batch."""
+    """Like `decode`, for a batch."""
     requests = decode_body(_batch_decoder, body).keys
     return tuple(_verification_request(request, client, f"body.keys[{index}]") for index, request in enumerate(requests))
 
