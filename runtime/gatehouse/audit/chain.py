@@ -12,8 +12,8 @@
 
 Each variable part has a length prefix, so two different rows never have the same encoding. A whole number in `details` is written
 without a fraction (1.0 as 1), because PostgreSQL's jsonb does not preserve the difference. The chain reveals edits, gaps and
-reordering. It does not reveal rows that were deleted at its end, or a trail that was rewritten as a whole; signed checkpoints
-outside the database do, for all rows up to the last checkpoint.
+reordering. The chain does not reveal rows that were deleted at its end, or a trail that was rewritten as a whole. Signed
+checkpoints outside the database reveal both, for all rows up to the last checkpoint.
 
     signed = CHECKPOINT_DOMAIN | seq | hash | taken_us | key_id | algorithm
 

@@ -13,7 +13,7 @@ Outcome = Literal["success", "denied"]
 
 
 class DescribedStr(StrEnum):
-    """String enumeration whose members carry a sentence for the documentation."""
+    """String enumeration in which each member has a sentence for the documentation."""
 
     description: str
 
@@ -62,7 +62,7 @@ class AuditAction(DescribedStr):
     REGISTRY_RESTORE = "registry.restore", "API keys were restored from an encrypted file."
     LOG_LEVEL_SET = "log-level.set", "The log level was changed or reset."
     SECRET_CREATE = "secret.create", "A secret was created."
-    SECRET_UPDATE = "secret.update", "The expiry, uses, label or note of a secret were changed."
+    SECRET_UPDATE = "secret.update", "The expiry, uses, label or note of a secret was changed."
     SECRET_REPLACE = "secret.replace", "The content of a secret was replaced by a new version."
     SECRET_RESTORE = "secret.restore", "An earlier version of a secret was made the current one."
     SECRET_REVOKE = "secret.revoke", "A secret was revoked."

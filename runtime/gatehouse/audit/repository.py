@@ -1,4 +1,4 @@
-"""Audit trail in PostgreSQL: the only writer of the chain, its readers, and its checkpoints.
+"""Audit trail in PostgreSQL: the only writer of the chain, the readers of the chain, and the checkpoints.
 
 The application's database role may insert and read rows; it has no right to change or delete one.
 """

@@ -1,4 +1,4 @@
-"""Audit trail: recording of denied requests at a bounded rate, and checkpoints."""
+"""Records denied requests at a bounded rate, and creates checkpoints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ _OTHERS = "others"
 
 @dataclass(slots=True, eq=False)
 class DeniedAttempts:
-    """Records denied requests: immediately the first of an address in a window, the others together as one count.
+    """Records denied requests. The first request from an address in a window is recorded immediately, and the others as one
+    count.
 
     The count is kept in memory until the window ends and is lost if the process is killed.
     """

@@ -2,7 +2,7 @@
 
 A circuit breaker is closed while the Core responds. Consecutive failures open it, and requests are then denied immediately
 instead of waiting for a Core that is down. After the reset time it is half open: one trial request is sent. A response closes
-it, a failure opens it again; a trial without outcome for the length of the reset time is followed by another. Only failed
+it, a failure opens it again; if a trial has no outcome within the reset time, another trial is sent. Only failed
 connections and timeouts count as failures; a response of any status shows that the Core is up.
 Sources: M. Nygard, Release It!, chapter "Stability Patterns"; RFC 9110, section 9.2.2 and "The Tail at Scale" for the retry
 budget.
@@ -39,7 +39,7 @@ class CircuitState(StrEnum):
 class CircuitBreaker:
     """Circuit breaker of one Core. Times are seconds of a monotonic clock.
 
-    failures_max: consecutive failures that open it; 0: it never opens. reset_s: how long it stays open.
+    failures_max: number of consecutive failures that open the circuit breaker; 0: never opens. reset_s: time that it stays open.
     """
 
     failures_max: int

@@ -1,8 +1,8 @@
-"""Registered Cores, the requests that the gateway sends to them, and the URLs that they may have. Pure.
+"""Registered Cores, the requests that the gateway sends to Cores, and the URLs that are allowed for Cores. Pure.
 
 The gateway sends requests to registered URLs from its own network position, so a URL is a vector for server-side request forgery
 (CWE-918) until every address behind it is public or in a network that the operator allows. An IPv6 address that embeds an IPv4
-address (IPv4-mapped, 6to4, NAT64, Teredo) is checked as both. The name is resolved elsewhere.
+address (IPv4-mapped, 6to4, NAT64, Teredo) is checked as both. This module does not resolve names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Registered Cores in PostgreSQL: writes of leases, the in-memory table of a gateway worker, and the list of the console."""
+"""Registered Cores in PostgreSQL: lease updates, the in-memory table of a gateway worker, and the list for the console."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class CoreRegistry:
 
 
 class CoreRepository:
-    """Cores as the management API lists and ends them."""
+    """Cores in the management API, which lists Cores and ends registrations."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

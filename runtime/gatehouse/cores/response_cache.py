@@ -23,7 +23,8 @@ CacheKey: TypeAlias = tuple[str, str, str, str]
 
 _STRONG_ETAG = re.compile(r'"[!#-~]*"')
 
-#: A request with one of these headers has its own cache or requests a part; it is forwarded unchanged.
+#: A request with one of these headers has its own cache or requests a part of the resource. Such a request is forwarded
+#: unchanged.
 _CONDITIONAL = frozenset(
     {b"range", b"if-range", b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"pragma"}
 )

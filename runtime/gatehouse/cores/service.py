@@ -1,4 +1,4 @@
-"""Registration of Cores: leases on names. Each lease belongs to one key and has a URL that the gateway calls."""
+"""Registers Cores under names. Each registration is a lease that belongs to one key and has a URL that the gateway calls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RegistrationService:
     """Registers Cores for their agents. The actor of each method is the key of the agent.
 
     networks: private networks in which Cores are allowed, in addition to public addresses.
-    core_lease_max_s: longest lease.
+    core_lease_max_s: maximum duration of a lease.
     """
 
     cores: CoreRegistry
@@ -56,9 +56,7 @@ class RegistrationService:
         stored = await self.cores.register(record, now=now, event=event)
         secret = core_secret(self.pepper, stored)
         if secret is None:
-            raise Unavailable(
-                "The secret of the Core cannot be derived at the moment.", detail="pepper generation is not available"
-            )
+            raise Unavailable("The Core secret is temporarily unavailable.", detail="pepper generation is not available")
         return _lease(stored, lease_s, secret)
 
     async def renew(self, agent: Actor, name: str, lease_id: str, url: str | None, ttl_s: int | None) -> Lease:

@@ -27,7 +27,7 @@ from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
 RESOLVE_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 3.0
 
-#: Longest time without data from a Core, before or during its response.
+#: Maximum time without data from a Core, before or during its response.
 READ_TIMEOUT_S = 60.0
 
 #: Time for which a checked address is used before the host name is resolved again.

@@ -20,7 +20,7 @@ _DENIALS: dict[Code, tuple[type[GatehouseError], str]] = {
     Code.SIGNATURE_INVALID: (Unauthorized, "The API key requires signed requests, and the signature is missing or invalid"),
     Code.RATE_LIMITED: (RateLimited, "A rate limit of the API key is exceeded"),
     Code.USAGE_EXCEEDED: (UsageExceeded, "The credits of the API key are used up"),
-    Code.UNAVAILABLE: (Unavailable, "API keys cannot be verified at the moment"),
+    Code.UNAVAILABLE: (Unavailable, "The verification of API keys is temporarily unavailable"),
 }
 
 #: RFC 9421, section 5.1: the components and parameters that a client must sign.

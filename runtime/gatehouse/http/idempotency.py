@@ -30,14 +30,14 @@ REPLAY_S = 86_400
 #: Maximum duration of a request in seconds. The longest is a revocation, which waits up to one minute.
 RUNNING_S_MAX = 120.0
 
-#: The same for a form with files, which can take long to arrive.
+#: Maximum duration of a request with files, which can take long to arrive.
 FORM_RUNNING_S_MAX = 3600.0
 KEY_CHARS_MAX = 255
 REPLAYED = "Idempotency-Replayed"
 
 HEADER = Header(
     "Idempotency-Key",
-    "A unique value in double quotes, such as a UUID. A request with the same value within 24 hours is not processed again. The"
+    "A unique value in double quotes, such as a UUID. A request with the same value within 24 hours is not processed twice. The"
     f" first response, including tokens, is returned again with `{REPLAYED}: true`.",
     {"type": "string", "pattern": r'^"([ !#-\[\]-~]|\\["\\])+"$', "maxLength": KEY_CHARS_MAX + 2},
     '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
@@ -90,7 +90,7 @@ class Earlier(msgspec.Struct, frozen=True):
     running: bool  # it has not completed
     generation: int | None  # pepper generation of the encryption
     sealed: bytes | None  # the encrypted response, if it is stored
-    target_id: str  # resource that it created or changed, from the audit trail; empty: none
+    target_id: str  # resource that the request created or changed, from the audit trail; empty: none
 
 
 class StoredResponse(msgspec.Struct, frozen=True):
@@ -132,7 +132,8 @@ class IdempotencyStore:
         await self._pool.execute(_SAVE, claim.lookup, claim.request_id, target_id, generation, sealed)
 
     async def release(self, claim: Claim, *, forget: bool) -> None:
-        """Release a claim without storing a response. `forget`: the request changed nothing, so the key can be used again."""
+        """Release a claim without storing a response. `forget`: the request changed nothing, so the Idempotency-Key can be used
+        again."""
         statement = "DELETE FROM idempotent_request" if forget else "UPDATE idempotent_request SET running = false"
         await self._pool.execute(f"{statement} WHERE lookup = $1 AND request_id = $2", claim.lookup, claim.request_id)
 
@@ -192,7 +193,7 @@ class IdempotencyGuard:
         plain = unseal(sealed, purpose, self.pepper, generation)
         if plain is None:
             raise Unavailable(
-                "The stored response is not available at the moment.",
+                "The stored response is temporarily unavailable.",
                 detail="pepper generation of a stored response not available",
             )
         return msgspec.structs.replace(msgspec.msgpack.decode(plain, type=StoredResponse), replayed=True)

@@ -21,8 +21,8 @@ ActorType = Literal["bootstrap", "key", "person"]
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Principal of a request, a process (`system`), which has no request, or the holder of a link: to a secret (`recipient`)
-    or to a request for one (`submitter`).
+    """Principal of a request; a process without a request (`system`); or the holder of a link to a secret (`recipient`) or to a
+    request for a secret (`submitter`).
 
     `id`: a key id, `bootstrap`, the subject of a person at the issuer, the name of the process, or the id of the link or of the
     request for a secret; never a token.
@@ -113,7 +113,7 @@ def check(granted: frozenset[Role], required: frozenset[Role]) -> None:
 
 
 def check_reach(granted: frozenset[Role], scopes: Iterable[str]) -> None:
-    """Raise Forbidden unless the granted roles permit to create, change or revoke a key with these scopes.
+    """Raise Forbidden unless the granted roles permit creating, changing or revoking a key with these scopes.
 
     Only an owner can manage keys that grant a role, which prevents privilege escalation. `scopes`: the current or new ones.
     """
@@ -132,12 +132,12 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """Browser session. Times are Unix seconds; `proven_at`: last time that the credential was presented (0: never)."""
+    """Browser session. Times are Unix seconds; `proven_at`: last time at which the credential was presented (0: never)."""
 
     id: str  # not secret: 12 base62 characters
     actor_type: ActorType
     actor_id: str
-    roles: tuple[str, ...]  # of a person, from the token at sign-in; the roles of a key are read for each request
+    roles: tuple[str, ...]  # roles of a person, from the token at sign-in; the roles of a key are read for each request
     bond: bytes  # HMAC of the bootstrap token, which must still be valid; empty for other credentials
     created_at: float
     proven_at: float

@@ -1,4 +1,4 @@
-"""OpenID Connect: validation of JWTs (RFC 7519) of one issuer with its published keys. A claim contains the roles.
+"""OpenID Connect: validates JWTs (RFC 7519) from one issuer with the published keys of the issuer. A claim contains the roles.
 
 Accepts only RS256 and ES256, and requires `iss`, `aud`, `exp` and `sub`. Keys are fetched when needed and cached for KEYS_S. An
 unknown key id triggers another fetch, at most once in REFETCH_S, so forged tokens cannot overload the issuer. While the issuer is
@@ -29,7 +29,7 @@ KEYS_S = 600.0
 REFETCH_S = 30.0
 STALE_S = 86_400.0
 
-#: Maximum clock difference to the issuer, in seconds.
+#: Maximum clock difference from the issuer, in seconds.
 SKEW_S = 60
 RSA_BITS_MIN = 2048
 _SUBJECT_CHARS_MAX = 200
@@ -43,7 +43,7 @@ class Issuer:
 
     url: the exact value of `iss`.
     audience: the required value of `aud`.
-    jwks_url: URL of its keys. Empty: from its discovery document.
+    jwks_url: URL of the issuer's keys. Empty: the URL in the discovery document.
     claim: path of the claim with the roles; members are separated by dots.
     roles: value of the claim -> role.
     """
@@ -107,7 +107,8 @@ class OidcIdentityProvider:
         return frozenset(self.issuer.roles[name] for name in named if isinstance(name, str) and name in self.issuer.roles)
 
     async def _key(self, key_id: str) -> _Key | None:
-        """Key of the issuer with this id; without an id, its only key. Raises Unavailable if no current keys are available."""
+        """Key of the issuer with this id; without an id, the only key of the issuer. Raises Unavailable if no current keys are
+        available."""
         now = self.clock.now()
         if now - self._fetched_at < KEYS_S and self._find(key_id) is not None:
             return self._find(key_id)
@@ -118,9 +119,7 @@ class OidcIdentityProvider:
                 self._tried_at = now
                 await self._fetch(now)
         if now - self._fetched_at >= STALE_S:
-            raise Unavailable(
-                "Sign-in with the identity provider is not available at the moment.", detail="no keys of the issuer"
-            )
+            raise Unavailable("Sign-in with the identity provider is temporarily unavailable.", detail="no keys of the issuer")
         return self._find(key_id)
 
     def _find(self, key_id: str) -> _Key | None:

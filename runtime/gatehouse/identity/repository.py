@@ -1,4 +1,4 @@
-"""Sessions of the console in PostgreSQL. Contains keyed digests of the cookies, never a cookie."""
+"""Stores sessions of the console in PostgreSQL. Only keyed digests of the cookies are stored, never a cookie."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OF_ACTOR = f"SELECT {_SESSION.select} FROM console_session WHERE actor_type = $
 
 
 class SessionRepository:
-    """Methods raise Unavailable. Writes with an audit event store both in one transaction, or neither."""
+    """Methods raise Unavailable. A write with an audit event stores both in one transaction."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

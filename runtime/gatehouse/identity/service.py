@@ -39,7 +39,7 @@ _USER_AGENT_CHARS_MAX = 200
 
 FAILURES_MAX = 10
 
-#: Seconds from the first failure until the lockout ends.
+#: Number of seconds from the first failure until the lockout ends.
 WINDOW_S = 300
 PAIRS_MAX = 10_000
 
@@ -98,7 +98,7 @@ class Sessions:
         cookie = base64.urlsafe_b64encode(self.random_bytes(32)).rstrip(b"=").decode("ascii")
         digest = self.key.digest(_stored(cookie), self.key.current)
         if digest is None:
-            raise Unavailable("Sign-in is not available at the moment.", detail="the current session key is not available")
+            raise Unavailable("Sign-in is temporarily unavailable.", detail="the current session key is not available")
         session = Session(
             id=base62(int.from_bytes(self.random_bytes(12), "big") % 62**ID_CHARS, ID_CHARS),
             actor_type=kind,

@@ -1,4 +1,5 @@
-"""Life cycle of a key: the actions possible in each state, the key that an action results in, and the rules of expiry. Pure.
+"""Life cycle of a key: the actions that are possible in each state, the key that results from an action, and the expiry rules.
+Pure.
 
 Every change of a key consults the table of transitions, and docs/key-lifecycle.md is generated from it. An action without a row
 for the current state is rejected. An idempotent action that leads to the current state writes nothing.
@@ -123,7 +124,7 @@ def patched(key: Key, patch: KeyFields) -> Key:
 
 
 def state_change(key: Key, action: Action, state: KeyState, now: float, *, by: str, reason: str) -> KeyChange:
-    """Result of an action that needs nothing but a reason. `state`: next state of the key. `by`: label of the actor.
+    """Result of an action whose only parameter is a reason. `state`: next state of the key. `by`: label of the actor.
 
     Raises Conflict if the grace period or the restore window has ended.
     """
@@ -148,7 +149,7 @@ def state_change(key: Key, action: Action, state: KeyState, now: float, *, by: s
 
 
 def tombstone(key: Key, now: float) -> Key:
-    """An empty row that keeps the id reserved. Fields that are not listed get their default."""
+    """An empty row that keeps the id reserved. Fields that are not listed are set to their defaults."""
     return Key(
         id=key.id,
         digest=NULL_DIGEST,
@@ -205,13 +206,14 @@ def _limit_texts(limits: tuple[RateLimit, ...]) -> list[str]:
 
 
 def check_expiry(expires_at: float | None, now: float) -> None:
-    """Raises BadRequest if the time is in the past or more than TTL_S_MAX ahead. None: the key does not expire."""
+    """Raises BadRequest if the time is in the past or more than TTL_S_MAX seconds in the future. None: the key does not
+    expire."""
     if expires_at is None:
         return
     if expires_at <= now:
         raise _bad_expiry("is in the past", "send a later time")
     if expires_at > now + TTL_S_MAX:
-        raise _bad_expiry("is more than ten years ahead", "send an earlier time, and rotate the key before it expires")
+        raise _bad_expiry("is more than ten years in the future", "send an earlier time, and rotate the key before it expires")
 
 
 def check_rotated_expiry(key: Key, expires_at: float | None, now: float) -> None:

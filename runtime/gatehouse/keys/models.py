@@ -64,7 +64,7 @@ class Signing(msgspec.Struct, frozen=True, gc=False):
 
 
 class KeyRecord(msgspec.Struct, frozen=True, gc=False):
-    """Fields of a key that a verification needs. Holds the HMAC of the token, never the token.
+    """Fields of a key that a verification needs. Contains the HMAC of the token, never the token.
 
     Not tracked by the garbage collector: a worker caches many records, and a full collection over a million tracked objects
     stops the event loop for 0.3 s (measured in bench/).
@@ -133,7 +133,7 @@ KeyFields = Mapping[str, Any]
 
 
 class RotationOptions(msgspec.Struct, frozen=True):
-    """Options of a rotation. Without `ttl_s` and `expires_at` the new key has the lifetime of the old one."""
+    """Options of a rotation. Without `ttl_s` and `expires_at`, the new key has the same lifetime as the old key."""
 
     grace_s: int
     ttl_s: int | None = None
@@ -153,7 +153,7 @@ class KeyFilter(msgspec.Struct, frozen=True):
     unused_for_s: int | None = None  # active keys created and last used longer ago than this
 
 
-#: Minimum remaining lifetime at which another key that can manage keys counts as an administrator.
+#: Minimum remaining lifetime of another key that can manage keys, for that key to count as an administrator.
 LAST_ADMIN_MARGIN_S = 86_400
 
 

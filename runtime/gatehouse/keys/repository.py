@@ -1,7 +1,7 @@
-"""API keys in PostgreSQL: rows and columns, and the writes of the management API with their audit events in one transaction.
+"""Stores API keys in PostgreSQL. Each write of the management API and its audit event are one transaction.
 
-The columns of `api_key` are the fields of `Key`. A field that is added there is inserted, updated, selected and purged without a
-change here.
+The columns of `api_key` are the fields of `Key`. A field that is added to `Key` is inserted, updated, selected and purged without
+a change to this module.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ ADMIN_LOCK = 7126503
 #: Value of the state filter for active keys past their expiry.
 EXPIRED = "expired"
 
-#: Sealed secrets that are moved in one transaction.
+#: Maximum number of sealed secrets that are re-encrypted in one transaction.
 RESEAL_ROWS = 500
 
 #: Timeout of a self-revocation. On failure nothing is revoked and the client retries.
@@ -86,7 +86,7 @@ _IS_CREATED_BY = (
     " JOIN api_key AS maker ON first.created_by = 'key:' || maker.id"
     " JOIN api_key AS caller ON caller.family_id = maker.family_id WHERE target.id = $1 AND caller.id = $2)"
 )
-#: A key that is not active can no longer renew its registrations of Cores; they end with it.
+#: A key that is not active can no longer renew the leases of its Cores, so these leases end with the key.
 _END_REGISTRATIONS = "UPDATE core SET draining = true WHERE registered_by = $1 AND NOT draining"
 _UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {COLUMNS[0]} = $1"
 
@@ -213,7 +213,7 @@ def column_values(key: Key) -> tuple[Any, ...]:
 
 
 class KeyRepository:
-    """Methods raise Unavailable. Every write takes its audit event and stores both in one transaction, or neither."""
+    """Methods raise Unavailable. Every write takes an audit event and stores the change and the event in one transaction."""
 
     def __init__(self, pool: Pool, *, staleness_s: float) -> None:
         """`staleness_s`: the propagation bound (GATEHOUSE_MAX_STALENESS_MS)."""

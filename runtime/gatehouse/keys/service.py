@@ -1,4 +1,4 @@
-"""Key management: creates, changes, rotates, revokes, deletes and purges keys. Gateways revoke a key for the holder of its token.
+"""Creates, changes, rotates, revokes, deletes and purges keys. Gateways also revoke a key at the request of the token holder.
 
 Every change goes through `KeyService.transition`: it checks the life cycle, writes key and audit event in one transaction, and
 waits until the gateways have confirmed the change.
@@ -54,11 +54,9 @@ _SECRET_BYTES = 32
 #: Actions that are rejected on the last key that can manage keys unless the request allows it. Revocation is always possible,
 #: because a leaked credential must end.
 _GUARDED = frozenset({Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ROTATE, Action.END_GRACE_PERIOD})
-_LAST_ADMIN = (
-    "The change would leave no key that can manage keys, or none that is valid for as long; create another one first, or send"
-    " allow_last_admin"
-)
-_LAST_ADMIN_GRACE_PERIOD = "This is the last key that can manage keys, because its successor cannot; create another one first"
+_LAST_ADMIN = "No other key can manage keys for as long as this key; create another such key first, or send allow_last_admin"
+_LAST_ADMIN_GRACE_PERIOD = "This is the last key that can manage keys, because its successor cannot; create another such key "
+"first"
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -95,7 +93,7 @@ class KeyService:
     pepper: secret under which tokens are stored.
     prefix: prefix of this deployment's tokens.
     random_bytes: source of randomness for tokens, `secrets.token_bytes`.
-    confirmation_timeout_s: longest time for which a change waits for the gateways to confirm it.
+    confirmation_timeout_s: maximum time that a change waits for confirmation by the gateways.
     """
 
     store: KeyRepository
@@ -108,7 +106,7 @@ class KeyService:
     async def create(self, fields: KeyFields, actor: Actor, *, ttl_s: int | None) -> Created:
         """Stores a new key with its audit event. `ttl_s`: lifetime in seconds; None: the key expires at its `expires_at`.
 
-        Raises BadRequest if its expiry is not allowed, Unavailable.
+        Raises BadRequest if the expiry of the key is not allowed, Unavailable.
         """
         now, own_scopes = self.clock.now(), fields["scopes"]
         expires_at = fields["expires_at"] if ttl_s is None else now + ttl_s
@@ -137,7 +135,7 @@ class KeyService:
             except Conflict:
                 continue
             return Created(token=token.text, key=key)
-        raise Unavailable("Keys cannot be created at the moment.", detail="random key ids collide")
+        raise Unavailable("Key creation is temporarily unavailable.", detail="random key ids collide")
 
     async def find_by_token(self, token: str) -> Key | None:
         """The key, in any state, whose possession the token proves. Raises Unavailable."""
@@ -240,9 +238,9 @@ class KeyService:
     ) -> tuple[str | None, Changed]:
         """Sets or replaces the signing key. `public_key`: the 32 bytes of Ed25519; None: an HMAC secret is created.
 
-        A signing secret belongs to the key family. A rotated key passes it on, and the successor can get another one without
-        affecting its predecessor. To replace a secret without failed requests: rotate the key, set the successor's secret, end
-        the grace period. Returns the HMAC secret, which is shown once, or None. Raises what `transition` raises.
+        A signing secret belongs to the key family. The successor of a rotated key inherits the secret and can get another secret
+        without affecting its predecessor. To replace a secret without failed requests: rotate the key, set the successor's
+        secret, end the grace period. Returns the HMAC secret, which is shown once, or None. Raises what `transition` raises.
         """
         generation = await self.writable_generation()
         secret = self.random_bytes(_SECRET_BYTES) if public_key is None else None
@@ -254,7 +252,7 @@ class KeyService:
                 sealed = seal(secret, SIGNING_SECRET, self.pepper, generation, self.random_bytes, context=key.subject)
                 if sealed is None:
                     detail = f"pepper generation {generation} is not available"
-                    raise Unavailable("Signing secrets cannot be created at the moment.", detail=detail)
+                    raise Unavailable("The creation of signing secrets is temporarily unavailable.", detail=detail)
                 signing = Signing(algorithm, sealed, generation, required)
             details: Details = {"changed": ["signing"], "algorithm": algorithm.value, "require_signature": required}
             return KeyChange(msgspec.structs.replace(key, signing=signing), {**details, "version": key.version})
@@ -341,7 +339,9 @@ class KeyService:
         )
         digest = None if token is None else self.pepper.digest(token.text, generation)
         if token is None or digest is None:
-            raise Unavailable("Keys cannot be created at the moment.", detail=f"pepper generation {generation} is not available")
+            raise Unavailable(
+                "Key creation is temporarily unavailable.", detail=f"pepper generation {generation} is not available"
+            )
         return token, digest
 
 
@@ -350,7 +350,7 @@ class SelfRevocationService:
     """Revokes keys from a gateway worker.
 
     cache: of this worker, which is updated at once.
-    confirmation_timeout_s: longest time for which a revocation waits for the other gateway workers.
+    confirmation_timeout_s: maximum time that a revocation waits for the other gateway workers.
     """
 
     keys: KeyLoader

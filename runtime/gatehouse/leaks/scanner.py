@@ -1,4 +1,4 @@
-"""Search for API keys in text by the checksum that every token contains. Pure.
+"""Finds API keys in text by the checksum that every token contains. Pure.
 
 One in 2^32 strings of the right format has a valid checksum by chance, so there are practically no false positives.
 """
@@ -38,7 +38,7 @@ class Match(msgspec.Struct, frozen=True):
 
 
 def find(text: bytes, prefixes: Collection[str] = ()) -> Iterator[Match]:
-    """Tokens in the order of the text. `prefixes`: of the tokens to search for; empty: any prefix."""
+    """Tokens in the order of the text. `prefixes`: token prefixes to search for; empty: any prefix."""
     line, counted = 1, 0
     for body in _BODY.finditer(text):
         match = _match(text, body, prefixes)

@@ -1,8 +1,8 @@
-"""Response to publicly exposed API keys: the key is revoked or disabled, or only reported, depending on the deployment.
+"""Responds to reports of publicly exposed API keys: the key is revoked or disabled, or only a notification is sent, depending on
+GATEHOUSE_LEAK_ACTION.
 
-A report contains the token and so proves possession. A reporter learns only whether the token is a key; the work
-is the same for an unknown key, a wrong secret and a known key. The route verifies the signature of the
-report.
+A report contains the token and therefore proves possession. A reporter learns only whether the token belongs to a key; the work
+is the same for an unknown key, a wrong secret and a known key. The route verifies the signature of the report.
 """
 
 from __future__ import annotations

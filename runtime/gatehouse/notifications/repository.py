@@ -72,7 +72,7 @@ _REMINDED = (
 
 
 class NotificationRepository:
-    """Methods raise Unavailable. Writes with an audit event store both in one transaction, or neither."""
+    """Methods raise Unavailable. A write with an audit event stores both in one transaction."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -95,7 +95,8 @@ class NotificationRepository:
         return len(rows)
 
     async def follow(self, *, now: float, topic: bool) -> int:
-        """Create deliveries for new audit rows. `topic`: also for the SNS topic. Returns the number of rows that were read."""
+        """Create deliveries for new audit rows. `topic`: also create deliveries for the SNS topic. Returns the number of rows
+        that were read."""
         async with self._pool.transaction() as connection:
             await connection.execute(_START)
             position = await connection.fetchval(_POSITION)
@@ -175,7 +176,7 @@ async def _deliveries(connection: Connection, rows: list[Row], now: float, *, to
 
 
 def _is_sent(row: Row) -> bool:
-    """True for actions that receivers are notified of. Of the denied ones, these are the attempts to open a link."""
+    """True for actions that cause notifications. Among denied actions, these are only attempts to open a link."""
     return row["action"] in EVENTS and (row["outcome"] == "success" or row["action"] in _DENIED)
 
 

@@ -17,13 +17,21 @@ class Feature:
 
 
 SESSIONS = Feature(
-    "sessions", "console", "Browsers sign in and use a session cookie. Without it, every request must contain a credential."
+    "sessions",
+    "console",
+    "Browsers sign in and use a session cookie. If this feature is disabled, every request must contain a credential.",
 )
 
-WEBHOOKS = Feature("webhooks", "console", "Management of webhooks. Without it, existing webhooks still receive notifications.")
+WEBHOOKS = Feature(
+    "webhooks",
+    "console",
+    "Webhooks can be created, listed and deleted. If this feature is disabled, existing webhooks still receive notifications.",
+)
 
 PROXY = Feature(
-    "proxy", "gateway", "Requests are forwarded to Cores, and Cores register. Without it, the gateway only verifies keys."
+    "proxy",
+    "gateway",
+    "Requests are forwarded to Cores, and Cores register. If this feature is disabled, the gateway only verifies keys.",
 )
 
 BATCH = Feature("batch-verify", "gateway", "One request verifies several tokens.")

@@ -17,13 +17,13 @@ from gatehouse.errors import Unavailable
 from gatehouse.identity.models import Actor
 from gatehouse.settings import Level
 
-#: Interval at which every worker reads the log level, and so the time that a change takes.
+#: Interval at which every worker reads the log level, which is also the maximum time until a change applies.
 POLL_S = 3.0
 READ_TIMEOUT_S = 2.0
 
 
 class LogLevelOverride(msgspec.Struct, frozen=True):
-    """A log level that replaces GATEHOUSE_LOG_LEVEL of every process for a time."""
+    """A log level that temporarily replaces the GATEHOUSE_LOG_LEVEL of every process."""
 
     level: Level
     until: float  # Unix seconds
@@ -53,7 +53,7 @@ class LogLevelService:
         return None if row is None else _OVERRIDE.read(row)
 
     async def current(self) -> LogLevelOverride | None:
-        """The override in effect; None while the setting applies."""
+        """The current override; None while the setting applies."""
         override = await self.stored()
         return override if override is not None and override.until > self.clock.now() else None
 

@@ -1,4 +1,4 @@
-"""Nonces of request signatures in Redis or Valkey: each is accepted once, across all workers.
+"""Stores the nonces of request signatures in Redis or Valkey, so that each nonce is accepted only once across all workers.
 
 Fails closed: without Redis a signature may be a replay, so every failure raises Unavailable.
 """
@@ -43,7 +43,7 @@ class RedisNonces:
         try:
             return await self._batches.call((name, keep_s))
         except Unavailable as exc:
-            raise Unavailable("Signatures cannot be verified at the moment.", detail=f"nonces: {exc.detail}") from exc
+            raise Unavailable("Signature verification is temporarily unavailable.", detail=f"nonces: {exc.detail}") from exc
 
     async def close(self) -> None:
         await self._batches.close()

@@ -1,4 +1,4 @@
-"""File formats: entries of files of other systems (JSON, JSON lines, CSV), and sealed exports. Pure.
+"""File formats for imports from other systems (JSON, JSON lines, CSV) and for sealed exports. Pure.
 
 `api_keys.json` is an object of tokens or a list of objects, `ngrok_urls.json` an object of URLs. A wrapped object ({"keys":
 ...}) is unwrapped. Entries are decoded one at a time, so memory use stays close to the size of the text.
@@ -63,7 +63,8 @@ def entries(text: str, kind: str) -> Iterator[Entry]:
 
 
 def without(text: str, is_removed: Callable[[Entry], bool]) -> tuple[str, int]:
-    """Removes entries from a JSON file. Returns the file, otherwise unchanged, and their number. Raises MalformedFile."""
+    """Removes entries from a JSON file. Returns the file, otherwise unchanged, and the number of removed entries. Raises
+    MalformedFile."""
     if not any(is_removed(entry) for entry in entries(text, JSON)):
         return text, 0
     try:

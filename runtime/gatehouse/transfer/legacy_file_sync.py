@@ -1,4 +1,4 @@
-"""Synchronization of legacy files that other systems still use: purged keys are removed from them.
+"""Removes purged keys from legacy files that other systems still use.
 
 A file is written only if it is unchanged since it was read (its entity tag), so a concurrent change by another writer is not
 lost. The file is then read again, several times in a run and in later runs until it succeeds.

@@ -1,4 +1,4 @@
-"""Imports, exports and the queue of legacy file updates: types, and queries in PostgreSQL."""
+"""Types and PostgreSQL queries for imports, exports and the queue of legacy file updates."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class ImportRepository:
             await connection.execute(_START_RUN, run.id, run.source, run.rows, to_datetime(now))
             row = await connection.fetchrow(_GET_RUN, run.id)
         if row is None:
-            raise Unavailable("The import cannot be started at the moment; try again.")
+            raise Unavailable("The import could not be started; try again.")
         return Run(**{**dict(row), "source": run.source})
 
     async def existing(self, ids: list[KeyId]) -> dict[KeyId, str]:
@@ -119,7 +119,7 @@ class ImportRepository:
         return {KeyId(row["id"]): row["scheme"] for row in rows}
 
     async def is_confirmed(self, *, timeout_s: float) -> bool:
-        """True once every live gateway worker has read what was written; False after `timeout_s`."""
+        """True once every live gateway worker has read the written rows; False after `timeout_s`."""
         try:
             newest = await self._pool.fetchval("SELECT coalesce(max(change_seq), 0) FROM api_key", timeout_s=TIMEOUT_S)
         except Unavailable:

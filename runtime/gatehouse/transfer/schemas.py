@@ -151,8 +151,8 @@ def members_of(
 ) -> dict[str, Any] | None:
     """An entry as an object with the field names of ImportedKey or ImportedCore; None if it has neither form.
 
-    named: the members of a file of Cores are names, not tokens. The caller must specify this, because a token that is mistaken for a
-        name would be visible to everyone.
+    named: the members of a file of Cores are names, not tokens. The caller must specify this, because a token that is mistaken
+        for a name would be visible to everyone.
     """
     value: Any = entry.value
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Import of keys and Cores from another system. The whole file is validated before the first row is written.
+"""Imports keys and Cores from another system. The whole file is validated before the first row is written.
 
 An invalid row prevents the import, unless invalid rows are skipped. The id of a key is derived from its token
 (verification/imported_tokens.py), so a repeated import inserts no key twice. The progress is stored with each batch, so that a
@@ -35,7 +35,7 @@ from gatehouse.verification.imported_tokens import hash_purpose, imported_key_id
 
 BATCH_ROWS = 1000
 
-#: Lease of an imported Core. Its agent is expected to register before it ends.
+#: Duration of the lease of an imported Core. The agent of the Core is expected to register before the lease ends.
 CORE_LEASE_S = 7 * 86_400.0
 
 
@@ -52,7 +52,7 @@ class ImportContext:
     """Dependencies of an import, and values of keys that the file does not specify.
 
     generation: pepper generation of new digests; every live gateway worker can read it.
-    key_prefix: of this deployment's own tokens.
+    key_prefix: token prefix of this deployment.
     """
 
     repository: ImportRepository
@@ -71,7 +71,7 @@ class ImportOptions:
 
     cores: the entries are URLs of Cores.
     ignored: members that are ignored.
-    scopes: of keys whose row has none.
+    scopes: scopes of keys whose row specifies none.
     registered_by: id of the key that registers Cores whose row names no key.
     """
 
@@ -182,7 +182,7 @@ class ImportJob:
     def _key_id(self, locator: str) -> KeyId:
         key_id = imported_key_id(locator, self._context.pepper, self._context.generation)
         if key_id is None:
-            raise Unavailable("Keys cannot be imported at the moment.", detail="the pepper generation is not available")
+            raise Unavailable("Key import is temporarily unavailable.", detail="the pepper generation is not available")
         return key_id
 
     def _core_name(self, row: ImportedCore) -> str:

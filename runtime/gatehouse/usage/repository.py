@@ -1,4 +1,4 @@
-"""Usage of API keys in PostgreSQL: batches that gateway workers add to the counters, and points of reports."""
+"""Usage of API keys in PostgreSQL: adds batches from gateway workers to the counters, and reads the points of reports."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class UsageCounter:
             counts[rest] = counts.get(rest, 0) + 1
 
     def take(self) -> dict[_Use, int]:
-        """Counts since the last call."""
+        """Counts since the previous call."""
         counts, self._counts = self._counts, {}
         return counts
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from gatehouse.crypto.token import Pepper, is_marked
 from gatehouse.keys.models import KeyId, KeyRecord, KeyState
 
-#: Unknown ids that are remembered. They have their own bound, so that guessed ids cannot evict records of real keys.
+#: Maximum number of unknown ids that are remembered. This separate bound prevents guessed ids from evicting records of real keys.
 ABSENT_MAX = 20_000
 
 #: Final states, by precedence.

@@ -1,4 +1,4 @@
-"""Change feed of keys and Cores: LISTEN for notifications, a poll every second for missed ones, and confirmation of both.
+"""Change feed of keys and Cores: listens for notifications, polls every second for missed notifications, and confirms both.
 
 The staleness bound is guaranteed. A worker counts as fresh since the moment before it queried for changes, and only once the
 result is applied and written to its own row in gateway_worker. Management waits for those rows, and ignores a worker that has
@@ -43,7 +43,7 @@ _KEYS = f"SELECT {RECORD_COLUMNS}, change_seq FROM api_key WHERE change_seq > $1
 
 _CORES = f"SELECT {CORE_COLUMNS}, change_seq FROM core WHERE change_seq > $1 ORDER BY change_seq LIMIT {PAGE_ROWS}"  # noqa: S608
 
-#: Distinct values by index skip scan, so that a million keys take no longer than ten.
+#: Distinct values by index skip scan, so that a million keys take no longer than ten keys.
 _ID_GENERATIONS = (
     "WITH RECURSIVE step AS (SELECT min(id_generation) AS id_generation FROM api_key UNION ALL"
     " SELECT (SELECT min(id_generation) FROM api_key WHERE id_generation > step.id_generation)"

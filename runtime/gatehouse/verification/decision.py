@@ -1,4 +1,4 @@
-"""The decision on a key: facts in, one outcome code out; and the client networks that a key allows. Pure.
+"""Decides on a key: computes one outcome code from the facts, and checks the client networks that the key allows. Pure.
 
 Checks are made in the order of `Code`; the first that fails determines the outcome. A caller that does not prove possession of a
 key learns nothing about it: malformed, unknown, wrong and (in public responses) revoked tokens have the same outcome.

@@ -26,7 +26,7 @@ class ExplainKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     example: ClassVar = {"scopes": ["cores:read"], "core": "docs", "address": "192.0.2.7", "method": "GET"}
 
     scopes: Annotated[list[Scope], Meta(max_length=SCOPES_MAX, description="Scopes that the request requires.")] = []
-    core: Annotated[CoreName | None, Meta(description="Core that the request is for.")] = None
+    core: Annotated[CoreName | None, Meta(description="Core to which the request is sent.")] = None
     address: Annotated[str, Meta(max_length=64, description="IP address of the client. Empty: not checked.")] = ""
     method: Annotated[Method | None, Meta(description="HTTP method of the request.")] = None
     cost: Annotated[int, Meta(ge=0, le=COST_MAX, description="Units that the request would use.")] = 1

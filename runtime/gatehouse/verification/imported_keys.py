@@ -1,8 +1,8 @@
 """Verification of imported keys: finds them by tokens of other formats, and replaces a bcrypt hash by an HMAC on first use.
 
-The cost of a wrong token is bounded. It is looked up by derived ids only, in one query, and bcrypt is computed only for an id
-that exists, CHECKS_AT_ONCE at a time per worker and GUESSES_MAX times a minute per key. Beyond that the result is UNAVAILABLE
-rather than a denial, so that an attacker cannot lock out the holder of the key for longer than a minute.
+The cost of a wrong token is bounded. The token is looked up only by derived ids, in one query. A bcrypt hash is computed only for
+an id that exists, at most CHECKS_AT_ONCE at a time per worker and GUESSES_MAX times per minute and key. Beyond that the result is
+UNAVAILABLE rather than a denial, so that an attacker cannot lock out the holder of the key for longer than a minute.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from gatehouse.verification.repository import KeyLoader
 
 CHECKS_AT_ONCE = 1
 
-#: Checks that may wait; further ones are answered UNAVAILABLE.
+#: Maximum number of checks that wait. Further checks result in UNAVAILABLE.
 WAITING_MAX = 16
 GUESSES_MAX = 5
 GUESSES_WINDOW_S = 60.0
 
-#: Keys whose guesses are counted; the oldest is evicted first.
+#: Maximum number of keys whose guesses are counted. The oldest key is evicted first.
 _COUNTED_KEYS_MAX = 10_000
 
 #: Database timeout. Fails closed: the key is not verified.
@@ -142,4 +142,4 @@ class ImportedKeys:
 
 
 def _unavailable(detail: str) -> Unavailable:
-    return Unavailable("Keys cannot be verified at the moment.", detail=detail)
+    return Unavailable("Key verification is temporarily unavailable.", detail=detail)

@@ -1,4 +1,4 @@
-"""Requests that a worker has counted in Redis in advance. Pure: the caller passes the time and calls Redis.
+"""Leases of requests that a worker has counted in Redis in advance. Pure: the caller passes the time and calls Redis.
 
 A worker leases requests of a key family only while it verifies them in quick succession, and twice as many each time: at most
 100, and at most a tenth of the smallest burst. Limits with a burst below 10 are therefore always counted one by one. A lease ends
@@ -19,7 +19,8 @@ from gatehouse.verification.models import Charge
 LEASE_S = 1.0
 LEASE_MAX = 100
 BURST_PART = 10
-#: Key families. The one whose lease ends first is evicted first; its unused requests expire with the window of the limit.
+#: Maximum number of key families. The family whose lease ends first is evicted first; its unused requests expire with the window
+#: of the limit.
 FAMILIES_MAX = 10_000
 
 
@@ -85,7 +86,8 @@ class Leases:
         return lease.unused if lease is not None and lease.charge.limits == own else 0
 
     def end(self, now: float) -> list[tuple[Charge, int]]:
-        """Remove the leases that have ended. Returns what is to be returned to Redis: charge, and number of requests."""
+        """Remove the leases that have ended. Returns the requests to return to Redis, as pairs of charge and number of
+        requests."""
         ended = []
         while self._leases:
             lease = next(iter(self._leases.values()))
@@ -97,7 +99,7 @@ class Leases:
         return ended
 
     def clear(self) -> list[tuple[Charge, int]]:
-        """Remove all leases. Returns what is to be returned to Redis."""
+        """Remove all leases. Returns the requests to return to Redis."""
         return self.end(float("inf"))
 
     def __len__(self) -> int:

@@ -14,8 +14,8 @@ from msgspec import Meta
 from gatehouse.http.fields import Cost, LimitName, Quota, Window
 from gatehouse.keys.models import KeyRecord, RateLimit
 
-#: Additional limits (those of requests) whose counters of one key family exist at the same time. A request with another name is
-#: denied until one of them expires. Without this bound, the holder of one key could fill Redis.
+#: Maximum number of additional limits (those of requests) for which a key family has counters at the same time. A request with
+#: another name is denied until one of the counters expires. Without this bound, the holder of one key could fill Redis.
 ADDITIONAL_MAX = 32
 
 

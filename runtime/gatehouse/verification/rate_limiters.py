@@ -1,4 +1,5 @@
-"""Rate limiters: in Redis or Valkey, across workers, and in the memory of one worker, without Redis or while it fails.
+"""Rate limiters: one in Redis or Valkey, across workers, and one in the memory of each worker, without Redis or while Redis
+fails.
 
 All waiting requests are sent in one call of a script (redis/batches.py), which uses the clock of the server. A counter is named
 by limit and key family only: never by the token, and not by a configuration version, which would split the counter between
@@ -164,7 +165,7 @@ class RedisRateLimits:
         return self._local.take_now(charge, degraded=False)
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        """One state per limit, in order. Raises Unavailable if Redis is unavailable and the setting is `deny`."""
+        """Returns one state per limit, in order. Raises Unavailable if Redis is unavailable and the setting is `deny`."""
         states = self.take_now(charge)
         if states is not None:
             return states
@@ -177,7 +178,7 @@ class RedisRateLimits:
             if self._on_error == "local":
                 return self._local.take_now(charge)
         detail = "Redis is unavailable and GATEHOUSE_LIMIT_ON_ERROR is deny"
-        raise Unavailable("Rate limits cannot be counted at the moment.", detail=detail)
+        raise Unavailable("Rate limiting is temporarily unavailable.", detail=detail)
 
     async def forget(self, subject: str) -> bool:
         """Removes every counter of a subject. False if Redis is unavailable; the counters then expire within their window.

@@ -1,4 +1,4 @@
-"""Queries of the gateway in PostgreSQL: keys, which are read from memory first, credits, and migration to the newest pepper.
+"""PostgreSQL queries of the gateway: keys, which are read from memory first, credits, and the migration to the newest pepper.
 
 After a restart or under an attack with random ids, one `= ANY($1)` for all waiting ids replaces a query for each (measured: six
 times the lookups per second; see bench/).
@@ -87,7 +87,7 @@ class KeyLoader:
             records = {record.id: record for record in map(key_record, rows)}
         except BaseException as exc:
             self.cache.abandon_load(batch)
-            error = Unavailable("The keys cannot be read at the moment.", detail=f"key load: {type(exc).__name__}")
+            error = Unavailable("Key records are temporarily unavailable.", detail=f"key load: {type(exc).__name__}")
             for key_id in batch:
                 waiter = self._waiting.pop(key_id)
                 waiter.set_exception(error)
@@ -128,7 +128,7 @@ class CreditRepository:
     async def spend(self, subject: str, cost: int) -> CreditState | None:
         """Deducts `cost`, or nothing if the balance is lower; cost 0 only reads the balance. None: the key family has no credits.
 
-        Raises Unavailable. It is then unknown whether `cost` was deducted.
+        Raises Unavailable, in which case it is unknown whether `cost` was deducted.
         """
         try:
             async with asyncio.timeout(SPEND_TIMEOUT_S):
@@ -136,7 +136,7 @@ class CreditRepository:
                 deducted = row is not None
                 row = row or await self._pool.fetchrow(_READ, subject)
         except TimeoutError as exc:
-            raise Unavailable("Credits cannot be counted at the moment.", detail="credits: TimeoutError") from exc
+            raise Unavailable("Credits are temporarily unavailable.", detail="credits: TimeoutError") from exc
         if row is None:
             return None
         refills_at = None if row["refills_at"] is None else row["refills_at"].timestamp()
@@ -144,7 +144,7 @@ class CreditRepository:
         return CreditState(remaining=row["remaining"], exceeded=exceeded, refills_at=refills_at)
 
     async def refund(self, subject: str, cost: int) -> None:
-        """Reverses a `spend` of a request that was denied. Never raises: credits that cannot be refunded stay deducted."""
+        """Reverses the `spend` for a request that was denied. Never raises: credits that cannot be refunded stay deducted."""
         if not cost:
             return
         try:

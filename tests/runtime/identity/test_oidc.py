@@ -179,7 +179,7 @@ async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
     issuer.clock.advance(KEYS_S)
     assert await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6)) is not None
     issuer.clock.advance(STALE_S)
-    with pytest.raises(Exception, match="Sign-in with the identity provider is not available"):
+    with pytest.raises(Exception, match="Sign-in with the identity provider is temporarily unavailable"):
         await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6))
 
 

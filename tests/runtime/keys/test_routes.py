@@ -179,7 +179,7 @@ async def test_invalid_member_has_location_and_reason(
 async def test_expiry_beyond_ten_years_is_rejected(console: Console) -> None:
     late = (datetime.now(UTC) + timedelta(days=3651)).strftime("%Y-%m-%dT%H:%M:%SZ")
     reply = await console.client.post("/v1/keys", json={**VALID, "expires_at": late})
-    assert reply.json()["errors"][0]["message"] == "is more than ten years ahead"
+    assert reply.json()["errors"][0]["message"] == "is more than ten years in the future"
 
 
 async def test_response_contains_no_key_digest(console: Console) -> None:

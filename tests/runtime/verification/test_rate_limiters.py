@@ -237,7 +237,7 @@ async def test_without_redis_states_are_degraded() -> None:
 async def test_without_redis_refuse_setting_denies() -> None:
     redis_limits = limiter(f"redis://127.0.0.1:{free_port()}", on_error="deny")
     for _ in range(2):
-        with pytest.raises(Unavailable, match="Rate limits cannot be counted at the moment"):
+        with pytest.raises(Unavailable, match="Rate limiting is temporarily unavailable"):
             await redis_limits.take(charge(TWO))
     await redis_limits.close()
 
