@@ -1,4 +1,5 @@
-"""ASGI application of the Core agent: listings and files (RFC 9110), only for requests with the secret of the gateway."""
+"""ASGI application of the Core agent. Serves listings and files (RFC 9110), but only to requests with the secret of the
+gateway."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ _HEADERS = {
 
 @dataclass(slots=True)
 class GatewaySecrets:
-    """Accepted secrets of the gateway: of the current registration and, for requests in flight, of the previous one."""
+    """Accepted secrets of the gateway: the secret of the current registration and, for requests in flight, that of the previous
+    registration."""
 
     _digests: list[bytes] = field(default_factory=list)
 

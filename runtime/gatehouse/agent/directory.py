@@ -1,4 +1,4 @@
-"""The served directory and the paths of its files. No path, symbolic link or race condition leads out of it.
+"""The served directory and the paths of its files. No path, symbolic link or race condition leads out of the directory.
 
 Each name is opened relative to its open parent directory with O_NOFOLLOW, so that no path can be replaced between check and use.
 Symbolic links are not followed. Only regular files and directories are served; devices, FIFOs and sockets are not opened. Names
@@ -276,14 +276,14 @@ def _decoded(part: bytes) -> str:
 
 def _checked(names: list[str]) -> tuple[str, ...]:
     if len(names) > MAX_LEVELS:
-        raise _invalid(f"has more than {MAX_LEVELS} levels", "use a path of the listing at /files")
+        raise _invalid(f"has more than {MAX_LEVELS} levels", "use a path from the listing at /files")
     for name in names:
         if name in {"", ".", ".."}:
-            raise _invalid("contains an empty name, . or ..", "use a path of the listing at /files")
+            raise _invalid("contains an empty name, . or ..", "use a path from the listing at /files")
         if "\0" in name or "/" in name:
-            raise _invalid("contains NUL or an encoded slash", "use a path of the listing at /files")
+            raise _invalid("contains NUL or an encoded slash", "use a path from the listing at /files")
         if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES or not _is_text(name):
-            raise _invalid("contains an invalid file name", "use a path of the listing at /files")
+            raise _invalid("contains an invalid file name", "use a path from the listing at /files")
     return tuple(names)
 
 

@@ -1,4 +1,4 @@
-"""Runs the agent: serves the directory, and keeps the lease of the Core at the gateway until SIGTERM."""
+"""Runs the agent, which serves the directory and renews the lease of the Core at the gateway until SIGTERM."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from gatehouse.http.protocol import Connections
 from gatehouse.http.server import Server, listen
 from gatehouse.settings import ConnectionSettings
 
-#: Time for requests in flight after the lease is released.
+#: Time in which requests in flight can complete after the lease is released.
 GRACE_S = 1.0
 #: Timeout of a request to the gateway.
 TIMEOUT_S = 10.0
-#: Waits between attempts to reach the gateway.
+#: Wait times between attempts to reach the gateway.
 WAIT_S, WAIT_S_MAX = 1.0, 30.0
 #: Prints a message for the user.
 Print = Callable[[str], None]
@@ -87,7 +87,7 @@ async def run(directory: Path, sock: socket.socket, registration: Registration, 
 
 
 class _Lease(msgspec.Struct):
-    """The lease in a response of the gateway. A renewal has no `core_secret`."""
+    """The lease in a response from the gateway. A renewal has no `core_secret`."""
 
     lease_id: str
     url: str = ""

@@ -39,7 +39,7 @@ def list_(
     actor: ActorOption = "",
     since: SinceOption = "",
     until: UntilOption = "",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of events.")] = 50,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Maximum number of events.")] = 50,
     all_events: Annotated[bool, typer.Option("--all", help="List all events.")] = False,
     console: ConsoleOption = "",
     token: TokenOption = "",
@@ -120,7 +120,7 @@ def verify(
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Verify every hash of the audit trail locally. Exits with 1 if a row was changed, removed or moved.
+    """Verify every hash of the audit trail locally. Exits with code 1 if a row was changed, removed or moved.
 
     Truncation and a complete rewrite are detected only with --checkpoints and --public-key.
     """

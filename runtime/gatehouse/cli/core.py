@@ -33,21 +33,26 @@ def core(
         typer.Option(
             envvar="GATEHOUSE_CORE_TOKEN",
             show_envvar=True,
-            help="API key with the scope cores:register; `-` reads it from standard input. Prefer the environment "
+            help="API key with the scope cores:register; `-` reads the key from standard input. Prefer the environment "
             "variable: other users of this machine can read command lines.",
         ),
     ] = "",
     url: Annotated[str, typer.Option(help="URL at which the gateway reaches this Core. Default: the listening address.")] = "",
     url_file: Annotated[
         Path | None,
-        typer.Option(help="File with that URL, read before every heartbeat. Use it for a tunnel whose address changes."),
+        typer.Option(
+            help="File that contains the URL of this Core. The agent reads the file before every heartbeat. Use this "
+            "option for a tunnel whose address changes."
+        ),
     ] = None,
     bind: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free port.")] = 0,
     ttl: Annotated[
         int,
         typer.Option(
-            min=LEASE_S_MIN, max=LEASE_S_MAX, help="Duration of the lease in seconds. The agent renews it after a third of it."
+            min=LEASE_S_MIN,
+            max=LEASE_S_MAX,
+            help="Duration of the lease in seconds. The agent renews the lease after a third of this time.",
         ),
     ] = 30,
 ) -> None:

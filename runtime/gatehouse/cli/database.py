@@ -1,7 +1,7 @@
 """Commands that connect to the database: `gatehouse migrate`, `gatehouse import` and `gatehouse export`.
 
-Import and export need the environment of the console (GATEHOUSE_DATABASE_URL, GATEHOUSE_PEPPER). Run them as one-off tasks of the
-console's task definition, like `gatehouse migrate`.
+Import and export need the environment of the console (GATEHOUSE_DATABASE_URL, GATEHOUSE_PEPPER). Run both commands as one-off
+tasks from the task definition of the console, like `gatehouse migrate`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def migrate(
     to: Annotated[
         str, typer.Option("--to", metavar="REVISION", help="Target revision: head, base or an ID such as 0001.")
     ] = "head",
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit with 1 if migrations are pending.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing. Exit with code 1 if migrations are pending.")] = False,
     downgrade: Annotated[bool, typer.Option("--downgrade", help="Allow a downgrade, which deletes data.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,7 +75,7 @@ def import_(
     location: Annotated[
         str, typer.Argument(metavar="LOCATION", help="File or s3://bucket/key with the extension .json, .ndjson or .csv.")
     ],
-    cores: Annotated[bool, typer.Option("--cores", help="Import Cores and their URLs, as in ngrok_urls.json.")] = False,
+    cores: Annotated[bool, typer.Option("--cores", help="Import Cores with their URLs, as in ngrok_urls.json.")] = False,
     restore: Annotated[bool, typer.Option("--restore", help="Restore a file created by `gatehouse export`.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate the file without writing.")] = False,
     skip_invalid: Annotated[
@@ -83,14 +83,14 @@ def import_(
     ] = False,
     ignore: Annotated[list[str] | None, typer.Option(help="JSON member or CSV column to ignore; repeatable.")] = None,
     scope: Annotated[
-        list[str] | None, typer.Option(help="Scope of keys without scopes; repeatable. Default: cores:read.")
+        list[str] | None, typer.Option(help="Scope for keys without scopes; repeatable. Default: cores:read.")
     ] = None,
     registered_by: Annotated[str, typer.Option(metavar="ID", help="With --cores: ID of the key that registers the Cores.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Import keys or Cores of another system: api_keys.json, ngrok_urls.json, CSV or hashes. A repeated run resumes.
+    """Import keys or Cores from another system: api_keys.json, ngrok_urls.json, CSV or hashes. A repeated run resumes the import.
 
-    The command connects to the database: run it with the environment of the console (see docs/guides/migrate.md).
+    The command connects to the database. Run the command with the environment of the console (see docs/guides/migrate.md).
     """
     if restore and (cores or skip_invalid or ignore or scope or registered_by):
         stop("--restore can only be combined with --dry-run and --json", code=USAGE)
@@ -148,8 +148,10 @@ async def _import(
 
             run = await job.write(checked, _actor(), on_batch)
         if not await context.repository.is_confirmed(timeout_s=settings.max_staleness_ms / 1000):
-            note("Some gateways have not loaded all keys yet. They do so without further action.")
-    _print_result(checked, run, location, as_json, "Done." if len(stages) > 1 else "A previous run has imported everything.")
+            note("Some gateways have not loaded all keys yet. No action is required.")
+    _print_result(
+        checked, run, location, as_json, "Done." if len(stages) > 1 else "A previous run has already imported all rows."
+    )
 
 
 async def _export(settings: Settings, location: str) -> tuple[int, int]:

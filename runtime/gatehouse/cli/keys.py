@@ -47,7 +47,7 @@ LimitOption = Annotated[
     typer.Option(metavar=LIMIT_FORM, help="Rate limit, such as 100/1m or daily=10000/1d:500. Repeatable."),
 ]
 CreditsOption = Annotated[
-    str, typer.Option(metavar=CREDITS_FORM, help="Prepaid uses: 5000, 5000:5000/month (hour, day, week, month), or `none`.")
+    str, typer.Option(metavar=CREDITS_FORM, help="Prepaid uses: 5000, 5000:5000/month (hour, day, week or month), or `none`.")
 ]
 LinkOption = Annotated[
     bool, typer.Option("--link", help="Print a link that shows the token once, within three days, instead of the token.")
@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
     for name, done, help, protects_last_admin in (
         ("disable", "Disabled", "Deny a key until it is enabled again.", True),
         ("enable", "Enabled", "Enable a disabled key.", False),
-        ("end-grace", "Ended the grace period of", "End the grace period of a rotated key now.", False),
+        ("end-grace", "Ended the grace period of", "End the grace period of a rotated key immediately.", False),
         ("delete", "Deleted", "Delete a key. It can be restored for 30 days.", True),
         ("restore", "Restored", "Restore a deleted key to its previous state.", False),
     ):
@@ -191,14 +191,17 @@ def rotate(
     client: ConsoleClient,
     id: KeyIdArgument,
     grace: Annotated[
-        str, typer.Option(metavar="DURATION", help="Grace period of the old key, at most until the old key expires.")
+        str, typer.Option(metavar="DURATION", help="Grace period of the old key. Ends early if the old key expires.")
     ] = "1d",
-    ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the new key. Default: that of the old key.")] = "",
+    ttl: Annotated[
+        str, typer.Option(metavar="DURATION", help="Lifetime of the new key. Default: the lifetime of the old key.")
+    ] = "",
     reason: ReasonOption = "",
     allow_last_admin: LastAdminOption = False,
     link: LinkOption = False,
 ) -> Output:
-    """Replace the token of a key and print the new one, once. The old token works until the grace period ends."""
+    """Replace the token of a key and print the new token, which is shown only once. The old token works until the grace period
+    ends."""
     request: dict[str, Any] = {"grace_s": seconds("--grace", grace), "reason": reason, "allow_last_admin": allow_last_admin}
     if ttl:
         request["ttl_s"] = seconds("--ttl", ttl)

@@ -39,7 +39,7 @@ def log_level(
     for_: Annotated[
         str, typer.Option("--for", metavar="DURATION", help="Time after which the configured level applies again: 10s to 1d.")
     ] = "15m",
-    reset: Annotated[bool, typer.Option("--reset", help="Apply the configured level again now.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Apply the configured level again immediately.")] = False,
 ) -> Output:
     """Show or set the log level of all gateway and console workers. A change applies within three seconds."""
     if reset and level is not None:
@@ -63,7 +63,7 @@ def features(client: ConsoleClient) -> Output:
 
 
 def pepper_status(client: ConsoleClient) -> Output:
-    """Show the use of each pepper generation. Keys move to the newest generation when they are used."""
+    """Show how many values depend on each pepper generation. Keys move to the newest generation when they are used."""
     pepper = client.pepper_status()
     rows = [
         (

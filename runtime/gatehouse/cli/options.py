@@ -35,7 +35,7 @@ TokenOption = Annotated[
         "--token",
         envvar="GATEHOUSE_ADMIN_TOKEN",
         show_envvar=True,
-        help=f"Admin credential; `-` reads it from standard input. Default: the credential in {UP_FILE}. "
+        help=f"Admin credential; `-` reads the credential from standard input. Default: the credential in {UP_FILE}. "
         "Prefer the environment variable: other users of this machine can read command lines.",
     ),
 ]
@@ -45,7 +45,7 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Reason, recorded in
 LastAdminOption = Annotated[
     bool, typer.Option("--allow-last-admin", help="Allow the change for the last key that can manage keys.")
 ]
-#: Bridges the restart of a console, and no more: a person is waiting.
+#: Covers the restart of a console. Not longer, because a person is waiting.
 RETRIES = Retries(attempts=3, wait_s_max=5.0)
 _TOKEN_MAX_CHARS = 512
 
@@ -90,7 +90,8 @@ def console_command(app: typer.Typer, name: str = "", *, help: str = "") -> Call
 
 
 def key_id(text: str) -> str:
-    """Returns the key ID. Exits with a usage error if the text is not one, without printing it: it may be a token."""
+    """Returns the key ID. Exits with a usage error if the text is not a key ID. The text is not printed, because it may be a
+    token."""
     if not _KEY_ID.fullmatch(text):
         stop("ID must be a key ID of 12 letters and digits (see `gatehouse keys list`), not a token", code=USAGE)
     return text

@@ -18,7 +18,7 @@ USAGE = 2
 
 
 def fail(error: GatehouseError) -> NoReturn:
-    """Prints the public text of an error and exits: with 2 for a usage error, with 1 otherwise."""
+    """Prints the public text of an error and exits with code 2 for a usage error, otherwise with code 1."""
     problems = [f"{problem.location}: {problem.message}{f' ({problem.fix})' if problem.fix else ''}" for problem in error.errors]
     text = (
         error.public
@@ -45,7 +45,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table that fits the terminal, or as wide as its content if the output is not a terminal.
+    """Prints a table that fits the terminal. If the output is not a terminal, the table is as wide as its content.
 
     Cells are plain text, never markup.
     """

@@ -37,7 +37,8 @@ def serve(
 ) -> None:
     """Run one or more services until SIGTERM or Ctrl-C.
 
-    Configuration is read from GATEHOUSE_* environment variables. An error names an invalid variable, and no service starts.
+    Configuration is read from GATEHOUSE_* environment variables. If a variable is invalid, an error names the variable and no
+    service starts.
     """
     from gatehouse.http import server  # imports the server, which a health check does not need
 
@@ -48,7 +49,8 @@ def serve(
 def health(
     services: Annotated[list[Service], typer.Argument(help="Services to check: gateway, console, sharing, or several of them.")],
 ) -> None:
-    """Check the liveness of services on this machine. Exits with 0 if every /healthz returns 200, otherwise with 1."""
+    """Check the liveness of services on this machine. Exits with code 0 if every /healthz endpoint returns 200, otherwise with
+    code 1."""
     for service in services:
         _check(service, _port(service))
     print("healthy")

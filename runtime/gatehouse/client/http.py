@@ -1,8 +1,8 @@
 """HTTP requests of the clients: retries, and typed errors from problem documents.
 
-Retried are idempotent methods (GET, HEAD, PUT, DELETE), requests with an Idempotency-Key, and requests that were never sent. The
-wait grows exponentially with jitter and is at least Retry-After (RFC 9110, section 10.2.3). If Retry-After exceeds `wait_s_max`,
-the error is raised instead.
+The clients retry idempotent methods (GET, HEAD, PUT, DELETE), requests with an Idempotency-Key, and requests that were never
+sent. The wait grows exponentially with jitter and is at least Retry-After (RFC 9110, section 10.2.3). If Retry-After exceeds
+`wait_s_max`, the error is raised instead.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gatehouse.errors import (
     Unavailable,
 )
 
-#: A revocation waits for every gateway, up to the propagation bound, which can be set to a minute.
+#: A revocation waits for every gateway, up to the propagation bound, which can be set to as much as one minute.
 TIMEOUT_S = 75.0
 CONNECT_TIMEOUT_S = 5.0
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -61,7 +61,8 @@ _Model = TypeVar("_Model", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Retry policy. `attempts` includes the first. `wait_s` is the wait before the second and doubles from there."""
+    """Retry policy. `attempts` includes the first attempt. `wait_s` is the wait before the second attempt and doubles for each
+    further attempt."""
 
     attempts: int = 4
     wait_s: float = 0.25
@@ -143,7 +144,7 @@ class Client:
             attempt += 1
 
     def _send_once(self, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
-        """Sends a POST with an Idempotency-Key, by default a random one, which takes effect once."""
+        """Sends a POST request that takes effect once, with an Idempotency-Key, which is random by default."""
         value = key if key is not None else str(uuid.uuid4())
         if not value or len(value) > 255 or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
             raise BadRequest("An idempotency key must be 1 to 255 printable ASCII characters without quotes and backslashes.")

@@ -1,6 +1,7 @@
-"""Transfer of large files between a program and S3, with presigned requests and encryption on this machine.
+"""Transfers large files between a program and S3 with presigned requests. Files are encrypted and decrypted on this machine.
 
-A presigned URL is a credential for 60 seconds. httpx logs URLs at level INFO, so the query of such URLs is removed from its log.
+A presigned URL is a credential that is valid for 60 seconds. httpx logs URLs at level INFO, so the query of such URLs is removed
+from the log of httpx.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class EncryptedFile(io.RawIOBase):
         elif (offset, whence) == (0, io.SEEK_END):
             self._position = self._ciphertext_size
         else:
-            raise io.UnsupportedOperation("only the beginning and the end of a ciphertext can be sought")
+            raise io.UnsupportedOperation("a ciphertext supports seeking only to its beginning and end")
         return self._position
 
     def readinto(self, target: bytearray | memoryview) -> int:  # type: ignore[override]
@@ -70,7 +71,7 @@ class EncryptedFile(io.RawIOBase):
 
 
 def file_size(file: BinaryIO) -> int:
-    """Bytes of a seekable file, whose position becomes the beginning."""
+    """Size in bytes of a seekable file. Moves the position to the beginning."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     return size

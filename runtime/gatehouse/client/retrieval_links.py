@@ -1,4 +1,4 @@
-"""Retrieval links: the client that requests a secret creates them, and sends only what encrypts to them.
+"""Creates retrieval links. The client that requests a secret creates the links and sends only what is needed to encrypt for them.
 
 The link secret never leaves the client before the link is opened, so nobody else can open what is submitted.
 """
@@ -14,7 +14,7 @@ from gatehouse.sharing.models import ID_CHARS, LINK_CHARS
 
 
 def create() -> LinkToken:
-    """A new link. `url` of it returns the link to keep."""
+    """A new link. Its method `url` returns the link to keep."""
     return LinkToken.create(new_id(ID_CHARS, os.urandom), new_id(LINK_CHARS, os.urandom), os.urandom)
 
 

@@ -133,7 +133,8 @@ class ConsoleClient(Client):
         return self._get(SecretView, f"/v1/secrets/{secret_id}")
 
     def update_secret(self, secret_id: str, request: dict[str, Any], *, revision: int | None) -> SecretView:
-        """Changes a secret. `request`: the JSON members of PATCH /v1/secrets/{secret}. `revision`: the expected one, or None.
+        """Changes a secret. `request`: the JSON members of PATCH /v1/secrets/{secret}. `revision`: the expected revision; None
+        for any.
 
         Raises PreconditionFailed if the secret has another revision.
         """
@@ -221,7 +222,7 @@ class ConsoleClient(Client):
         self._send("DELETE", f"/v1/cores/{name}")
 
     def create_webhook(self, url: str, events: list[str] | None = None, *, idempotency_key: str | None = None) -> CreatedWebhook:
-        """Creates a webhook. The secret is returned only in this response. `events`: empty for all events."""
+        """Creates a webhook. The secret is returned only in this response. Empty `events` subscribe to all events."""
         request = {"url": url, "events": events or []}
         return self._post(CreatedWebhook, "/v1/webhooks", request, idempotency_key)
 
@@ -344,7 +345,7 @@ class SharingClient(Client):
         return self._decode(LinkPreview, self._post("lookup", link=link))
 
     def open(self, link: str, passphrase: str, claim: str) -> OpenedSecret:
-        """Takes one use. A call that repeats the claim takes no other use. `claim`: 16 or more random bytes as text."""
+        """Takes one use. A call that repeats the claim does not take another use. `claim`: 16 or more random bytes as text."""
         return self._decode(OpenedSecret, self._post("open", link=link, passphrase=passphrase, claim=claim))
 
     def save_item(self, link: str, passphrase: str, claim: str, number: int, target: BinaryIO) -> None:

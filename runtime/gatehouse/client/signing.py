@@ -1,4 +1,4 @@
-"""Signs requests (RFC 9421) of keys that require signatures: a function, and an `auth` for httpx.
+"""Signs requests (RFC 9421) for keys that require signatures. Provides a function, and an `auth` class for httpx.
 
 import httpx
 from gatehouse.client.signing import SignedAuth

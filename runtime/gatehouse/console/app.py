@@ -176,7 +176,8 @@ class Composition:
         return [PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, create_checkpoint)]
 
     def secret_jobs(self) -> list[PeriodicJob]:
-        """Audit events, deletion and orphans of secrets; none if secret sharing is not configured."""
+        """Jobs that record audit events of secrets and delete ended secrets and orphans; none if secret sharing is not
+        configured."""
         if self.sharing is None:
             return []
         worker = SecretWorker(self.sharing, self.pool, self.signer, self.observer)
@@ -255,7 +256,7 @@ class Composition:
 
 
 def _origin(url: str) -> str:
-    """Origin of a URL, as in the header Origin: scheme, host, and the port if it is not the default of the scheme."""
+    """Origin of a URL, as in the Origin header: scheme, host, and the port if it is not the default port of the scheme."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}" if parts.scheme and parts.netloc else ""
 

@@ -43,7 +43,7 @@ class Dependencies:
     pepper: HMAC secret of tokens.
     cursor_pepper: session key, which signs page cursors.
     bootstrap_token: the first admin credential. None: only keys with a role are accepted.
-    staleness_s: the propagation bound. A change waits at most this long for the gateways to confirm it.
+    staleness_s: the propagation bound. Maximum time that a change waits for confirmation by the gateways.
     addresses: determines the client address behind trusted proxies.
     random_bytes: `secrets.token_bytes`.
     https: the public URL uses https, so HSTS is sent.
@@ -55,7 +55,7 @@ class Dependencies:
     webhook_networks: private networks that webhooks may use.
     identity_provider: validates JWTs. None when it is not configured.
     idempotency_store: stored responses by Idempotency-Key. None: the header has no effect.
-    leaks: response to leak reports. None: they are not accepted.
+    leaks: response to leak reports. None: leak reports are not accepted.
     sharing: manages secrets. None when secret sharing is not configured.
     """
 
@@ -99,7 +99,7 @@ class Caller:
     roles: current roles of the credential.
     log_id: identifier in request logs.
     proven_at: Unix seconds of the last authentication.
-    owner: label under which the caller owns secrets. A key and its rotations have the same.
+    owner: label under which the caller owns secrets. A key and its rotations have the same label.
     session: browser session of the request. None if the request contains the credential.
     """
 

@@ -211,7 +211,7 @@ def _strings(item: Any) -> Iterator[str]:
 
 
 async def _run_once(endpoint: Endpoint, request: Request, content: object, handle: Callable[[], Awaitable[Response]]) -> Response:
-    """The response of `handle`, or the stored response of an earlier request with the same key."""
+    """The response of `handle`, or the stored response of an earlier request with the same Idempotency-Key."""
     dependencies = request.dependencies
     key = idempotency_key(request.http.headers.getlist(HEADER.name))
     if key is None or dependencies.idempotency_store is None or not endpoint.idempotent:

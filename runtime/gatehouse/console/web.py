@@ -1,4 +1,4 @@
-"""The web UI of the console: built files, held in memory, and the pages of its router.
+"""Serves the web UI of the console: built files, which are kept in memory, and the pages of its router.
 
 Source: `runtime/web`. Set-up and the image build write the files to the folder `static`. A request selects a file by its name in
 a table, so no path is joined. Names of assets contain a hash of their content, so browsers may cache them for ever.
@@ -47,7 +47,7 @@ _CODINGS = {"br": ".br", "gzip": ".gz"}
 
 _NOT_BUILT = """\
 <p>This is the management API of a Gatehouse deployment. <a href="/openapi.json">/openapi.json</a> describes it.</p>
-<p>The web UI is not part of this installation. <code>scripts/setup.sh</code> builds it and reports what it lacks.</p>"""
+<p>The web UI is not part of this installation. <code>scripts/setup.sh</code> builds the web UI and reports what is missing.</p>"""
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -76,7 +76,7 @@ class WebFile:
 
 @dataclass(frozen=True, slots=True)
 class WebFiles:
-    """The built UI. index: None if it is not built. paths: of its pages, as Starlette path templates."""
+    """The built UI. index: None if the UI is not built. paths: paths of its pages, as Starlette path templates."""
 
     index: WebFile | None
     assets: Mapping[str, WebFile]
@@ -113,8 +113,8 @@ class WebFiles:
 def operations_route(endpoints: list[Endpoint]) -> LoggedRoute:
     """Route of /operations.json: method, path, roles and step-up rule of each operation that accepts a session.
 
-    The UI shows only what the roles of a session permit. The file has the same facts as the OpenAPI document in a fraction of its
-    size.
+    The UI shows only what the roles of a session permit. The file contains the same facts as the OpenAPI document at a fraction
+    of the size.
     """
     operations = {
         endpoint.operation_id: {

@@ -4,9 +4,9 @@ A signature must cover, for the following reasons:
 - `@method` and the target, as `@target-uri` or as `@authority`, `@path` and (with a query) `@query`, so that a signed request
   cannot be sent elsewhere; `content-digest` if there is a body, so that the body cannot be replaced.
 - `created`, at most AGE_S_MAX old, and a `nonce` that is used once, so that a request cannot be replayed.
-- `keyid`, the id of the key whose token is presented. An id has exactly one token, so the header with the token need not be
-  covered, and a proxy may rewrite it. `tag="gatehouse"` distinguishes the signature from one for a service behind the gateway.
-The algorithm is the one configured for the key; a signature that names another one is rejected.
+- `keyid`, the id of the key whose token is presented. Each id has exactly one token, so the signature need not cover the header
+with the token, and a proxy may rewrite that header. `tag="gatehouse"` distinguishes the signature from one for a service behind
+the gateway. The algorithm is the one configured for the key; a signature that names another one is rejected.
 
 Components with parameters (`;sf`, `;bs`, `;req` ...) and unknown derived components are rejected.
 """
@@ -76,7 +76,7 @@ class SignatureError(StrEnum):
     KEYID = "signature_keyid", "names a different key than the token", "send keyid with the id of the key whose token is sent"
     ALGORITHM = (
         "signature_algorithm",
-        "names a different algorithm than the key has",
+        "names a different algorithm than that of the signing key",
         "omit alg, or send the algorithm of the signing key",
     )
     AGE = (
@@ -217,7 +217,7 @@ def secret_bytes(text: str) -> bytes:
 
 
 def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes] | SignatureError:
-    """Components, parameters in their order, and bytes of the signature with our tag."""
+    """Components, parameters in order, and bytes of the signature with the tag of the gateway."""
     signature_input, signature_field = _field(request, "signature-input"), _field(request, "signature")
     if signature_input is None or not is_signed((signature_input,)):
         return SignatureError.MISSING
@@ -271,7 +271,7 @@ def _authority(request: SignedRequest) -> str:
 
 
 def _field(request: SignedRequest, name: str) -> str | None:
-    """All lines of a field, trimmed and joined (RFC 9421, section 2.1); None if the request lacks it."""
+    """All lines of a field, trimmed and joined (RFC 9421, section 2.1); None if the request lacks the field."""
     values = [value.strip(" \t") for field, value in request.fields if field == name]
     return ", ".join(values) if values else None
 

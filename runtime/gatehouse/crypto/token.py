@@ -40,7 +40,7 @@ BODY_CHARS = ID_CHARS + SECRET_CHARS + CHECKSUM_CHARS
 ADMIN_BODY_CHARS = SECRET_CHARS + CHECKSUM_CHARS
 TOKEN_CHARS_MAX = 16 + 1 + 4 + 1 + BODY_CHARS
 
-#: Digest that no token has: of an unknown key, of a purged key, and of an imported bcrypt key before its first use.
+#: Digest that no token has. Used for an unknown key, a purged key, and an imported bcrypt key before its first use.
 NULL_DIGEST = bytes(32)
 
 _BASE62 = frozenset(ALPHABET)
@@ -79,7 +79,7 @@ def has_checksum(text: str) -> bool:
 
 
 def key_id(text: str) -> KeyId | None:
-    """`text` as a key id, or None if it does not have the form of one."""
+    """`text` as a key id, or None if it does not have the format of a key id."""
     return KeyId(text) if len(text) == ID_CHARS and _BASE62.issuperset(text) else None
 
 

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: the login (URL, TLS, IAM tokens), the pool, and the only translation of the driver's errors.
+"""Connections to PostgreSQL: the login (URL, TLS, IAM tokens), the connection pool, and the only translation of driver errors.
 
 New connections, waits for a free connection and statements have timeouts. Errors of the driver are raised as `Unavailable`, so
 that requests fail closed while the database cannot be reached.
@@ -44,7 +44,7 @@ Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 #: Called with the text of a statement and its duration in seconds. Values are bound parameters and never part of the text.
 OnSlowQuery = Callable[[str, float], None]
 
-#: Characters of a statement in the slow query log.
+#: Maximum number of characters of a statement in the slow query log.
 STATEMENT_CHARS = 160
 
 #: Raised by asyncpg and by the sockets under it when a statement fails or the server cannot be reached. InternalClientError:
@@ -169,7 +169,8 @@ class Pool:
         slow_query_s: float = 0.0,
         on_slow_query: OnSlowQuery | None = None,
     ) -> None:
-        """`application` is shown in pg_stat_activity. Statements of at least `slow_query_s` are reported, also failed ones."""
+        """`application` is shown in pg_stat_activity. Statements that take at least `slow_query_s` are reported, even if they
+        fail."""
         self._login = login
         self._application = application
         self._size_max = size_max
@@ -180,7 +181,7 @@ class Pool:
         self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        """Opens a connection. Raises Unavailable with what to check if the login fails."""
+        """Opens a connection. If the login fails, raises Unavailable with a message that states what to check."""
         try:
             pool = await self._opened()
             async with pool.acquire():
@@ -197,7 +198,7 @@ class Pool:
 
     @asynccontextmanager
     async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
-        """A connection without a transaction. `timeout_s`: to wait for it. Raises Unavailable."""
+        """A connection without a transaction. `timeout_s`: maximum wait for the connection. Raises Unavailable."""
         try:
             pool = self._pool or await self._opened()
             async with asyncio.timeout(self._acquire_timeout_s if timeout_s is None else timeout_s):
@@ -226,7 +227,7 @@ class Pool:
             yield connection
 
     async def fetch(self, statement: str, *values: Any, timeout_s: float | None = None) -> list[Row]:
-        """`timeout_s`: for the connection and for the statement. Raises Unavailable, like the other methods."""
+        """`timeout_s`: timeout for the connection and for the statement. Raises Unavailable, like the other methods."""
         async with self.connection(timeout_s=timeout_s) as connection:
             rows: list[Row] = await connection.fetch(statement, *values, timeout=timeout_s)
             return rows

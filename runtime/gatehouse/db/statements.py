@@ -1,6 +1,6 @@
 """Parts of SQL statements: columns and values of structs, and conditions that are composed at run time.
 
-The columns of a table stand once, as the fields of a struct. The type of a field decides how it is stored: float is a time
+The columns of a table are declared once, as the fields of a struct. The type of a field decides how it is stored: float is a time
 (timestamptz), a tuple of strings an array, a tuple of structs or a dict JSON (jsonb), an enum its value. Any other type is
 stored as it is. Values are always bound as numbered parameters and never part of the text.
 """

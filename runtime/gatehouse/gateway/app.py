@@ -69,7 +69,7 @@ def build(settings: Settings) -> asgi.App:
 
 @dataclass(frozen=True, slots=True)
 class _Gateway:
-    """Constructs the dependencies of a worker. Each method registers what must be closed with the exit stack."""
+    """Constructs the dependencies of a worker. Each method registers resources that must be closed with the exit stack."""
 
     settings: Settings
     pepper: Pepper
@@ -181,7 +181,7 @@ class _Gateway:
         return usage, flusher
 
     def _probes(self, pool: Pool, changes: ChangeFeed) -> tuple[list[Probe], list[Probe]]:
-        """Required probes, and those whose failure only degrades the gateway."""
+        """Required probes, and optional probes whose failure only degrades the gateway."""
         required: list[Probe] = [DatabaseProbe(pool), FreshnessProbe(changes.staleness_ms, self.settings.max_staleness_ms)]
         redis: list[Probe] = [] if self.redis is None else [RedisProbe(self.redis)]
         return ([*required, *redis], []) if self.settings.limit_on_error == "deny" else (required, redis)

@@ -1,6 +1,7 @@
-"""The gateway as a raw ASGI application: dependencies, context of a request, dispatch, error handling and request log.
+"""The gateway as a raw ASGI application, with request dispatch, error handling and the request log.
 
-Raw ASGI, because a web framework would dominate the latency (measured: 1.6 times the throughput of Starlette, 3.5 times FastAPI).
+The application uses raw ASGI, because a web framework would dominate the latency (measured: 1.6 times the throughput of
+Starlette, 3.5 times FastAPI).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _PATH_CHARS_LOGGED = 200
 
 
 class KeyRequests(asgi.Uses):
-    """Bounds the requests to Cores that one key family has in progress in a worker, and so the memory that they use."""
+    """Bounds the number of requests to Cores that one key family has in progress in a worker, and thereby their memory use."""
 
     def __init__(self, requests_max: int) -> None:
         super().__init__()
@@ -261,7 +262,7 @@ class GatewayApp:
 
     def _log(self, context: RequestContext, seconds: float) -> None:
         path = context.raw_path.decode("latin-1")
-        # Some clients put their token into the path by mistake.
+        # Some clients put the token into the path by mistake.
         if self._token_prefix in (unquote(path) if "%" in path else path):
             path = "(hidden: may contain an API key)"
         self._observer.request(

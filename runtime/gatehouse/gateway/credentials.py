@@ -54,7 +54,7 @@ def presented_token(context: RequestContext) -> str | None:
 async def authenticate(
     context: RequestContext, token: str | None, request: VerificationRequest, core: str | None = None
 ) -> tuple[KeyRecord, tuple[RateLimitState, ...]] | None:
-    """The key of a request and the state of its rate limits; None if it was denied, and the response is sent.
+    """The key of a request and the state of its rate limits; None if the request was denied and the response was sent.
 
     core: name under which the request is counted. Raises Unauthorized without a token.
     """
@@ -93,7 +93,7 @@ async def _deny(context: RequestContext, result: VerificationResult, error: Gate
 
 
 def challenge(*, invalid: bool) -> list[Header]:
-    """WWW-Authenticate headers (RFC 6750, section 3): without error code if the request had no credential."""
+    """WWW-Authenticate headers (RFC 6750, section 3). Without an error code if the request had no credential."""
     error = ', error="invalid_token"' if invalid else ""
     return [(b"www-authenticate", (BEARER_CHALLENGE + error).encode()), (b"www-authenticate", APIKEY_CHALLENGE.encode())]
 

@@ -1,7 +1,8 @@
 """Reverse proxy: verifies the key, then streams the request to the Core and the response to the client.
 
-The Core receives neither the token nor headers that only the gateway may set: it gets its own secret, the id and owner of the
-key, and the checked client address. The path is forwarded as received, so that only the Core decodes it.
+The Core receives neither the token nor client values for headers that only the gateway may set. The gateway sends the Core its
+own secret, the id and owner of the key, and the checked client address. The path is forwarded as received, so that only the Core
+decodes it.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ _REJECTED_METHODS = frozenset({"CONNECT", "TRACE"})
 #: Body of a request, and the header that frames it.
 FramedBody = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
 
-#: A disconnected client is only noticed by a task that listens for it. Most requests end before that task is worth its cost.
+#: Only a task that listens for a disconnect notices it. Most requests end before that task is worth its cost.
 _WATCH_AFTER_S = 0.1
 
 
 async def forward(context: RequestContext) -> None:
     """Forward a request to a Core.
 
-    Verifies the key, forwards the request with its path, query and body, and returns the response of the Core.
+    Verifies the key, forwards the request with its path, query and body, and returns the response from the Core.
     """
     path = _checked_path(context)
     token = presented_token(context)
@@ -105,7 +106,7 @@ def _upstream_request(
 
 
 def _gateway_headers(context: RequestContext, secret: str, key: KeyRecord) -> list[tuple[str, str]]:
-    """Headers that the gateway sets. The client's own headers of these names were removed."""
+    """Headers that the gateway sets. Headers with these names from the client have already been removed."""
     headers = [
         ("authorization", f"Bearer {secret}"),
         ("gatehouse-key-id", key.id),
@@ -236,7 +237,7 @@ class _Revalidation:
     cached: CachedResponse | None
 
     def apply(self, status: int, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes | None]:
-        """Replaces a 304 by the stored response. Any other response below 500 removes the stored one."""
+        """Replaces a 304 by the stored response. Any other response below 500 removes the stored response."""
         if self.cached is None:
             return status, headers, None
         if status == 304:
@@ -254,11 +255,11 @@ class _Revalidation:
 
 
 class _DisconnectWatcher:
-    """Cancels the request when its client disconnects, so that the Core does not work in vain.
+    """Cancels the request when its client disconnects, so that the Core does not continue unneeded work.
 
-    Only armed while nothing else reads from the client; a streaming request body detects the disconnect itself. Once the
+    Active only while nothing else reads from the client; a streaming request body detects the disconnect itself. Once the
     response is streaming, the connection to the Core is closed immediately. Before that, pyreqwest 0.15 cannot cancel a
-    request: the gateway stops waiting, and the response of the Core or the read timeout ends the connection.
+    request: the gateway stops waiting, and the response from the Core or the read timeout ends the connection.
     """
 
     def __init__(self, context: RequestContext, *, armed: bool) -> None:
@@ -288,7 +289,7 @@ class _DisconnectWatcher:
 
 
 def _checked_path(context: RequestContext) -> CorePath:
-    """Rejects requests that two servers could interpret differently, before any decision is made on them."""
+    """Rejects requests that two servers could interpret differently, before any decision on the request is made."""
     if context.method in _REJECTED_METHODS:
         raise MethodNotAllowed
     if context.values(b"upgrade"):

@@ -85,7 +85,7 @@ def response_headers(body: bytes, content_type: bytes, headers: Iterable[Header]
 async def reply(
     send: Send, status: int, body: bytes, *, content_type: bytes = JSON, headers: Iterable[Header] = (), head: bool = False
 ) -> None:
-    """Send a response. `head`: send the headers without the body, as the response to HEAD."""
+    """Send a response. `head`: send only the headers, as the response to a HEAD request."""
     await send({"type": "http.response.start", "status": status, "headers": response_headers(body, content_type, headers)})
     await send({"type": "http.response.body", "body": b"" if head else body})
 
@@ -96,7 +96,7 @@ async def read_body(receive: Receive, bytes_max: int, declared: str = "") -> byt
 
 
 async def body_chunks(receive: Receive, bytes_max: int, declared: str = "") -> AsyncIterator[bytes]:
-    """The request body as it arrives. Raises as `read_body`."""
+    """The request body as it arrives. Raises the same errors as `read_body`."""
     too_large = BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
     if declared.isdecimal() and int(declared[:20]) > bytes_max:
         raise too_large

@@ -1,4 +1,4 @@
-"""Addresses of clients: behind trusted proxies, and the networks that they belong to."""
+"""Determines client addresses behind trusted proxies, and the networks of these addresses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ClientAddresses:
-    """Client addresses behind trusted proxies, from X-Forwarded-For.
+    """Determines client addresses behind trusted proxies from the X-Forwarded-For header.
 
     Each proxy appends the address of its peer. The client is therefore the last address that is not a trusted proxy; the client
     can forge all addresses before it. Source: RFC 7239, section 8.1.

@@ -36,7 +36,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response other than the success response. `type` None: no body. `problem`: it may also be a problem document."""
+    """A response other than the success response. `type` None: no body. `problem`: the body may also be a problem document."""
 
     description: str
     type: Any = None
@@ -61,13 +61,13 @@ class Endpoint:
 
     method, path: as in OpenAPI, with `{name}` for path parameters.
     tag: group in the API reference.
-    handler: coroutine that handles requests. Fields that are not set are derived from it: summary and description from its
-        docstring; query, body and response from its signature.
-    roles: names of the roles that may call it. Required if it accepts a credential.
+    handler: coroutine that handles requests. Fields that are not set are derived from the handler: summary and description from
+        its docstring; query, body and response from its signature.
+    roles: names of the roles that may call the endpoint. Required if the endpoint accepts a credential.
     security: names of the accepted security schemes, as alternatives.
     step_up: required unless the endpoint changes nothing.
     read_only: the operation changes nothing, although its method could.
-    feature: name of the feature to which it belongs; empty if it always exists.
+    feature: name of the feature to which the endpoint belongs; empty if the endpoint always exists.
     status: status of a successful response; 0 if a Core determines it.
     errors: statuses of errors in addition to those of all endpoints.
     responses: further responses by status.

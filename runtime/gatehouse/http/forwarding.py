@@ -105,7 +105,7 @@ _NOT_FORWARDED = HOP_BY_HOP | frozenset(
 )
 _NOT_FORWARDED_PREFIXES = (b"gatehouse-", b"x-forwarded-")
 
-#: Fields of a response that apply to the whole host of the gateway, so that one Core may not set them for all.
+#: Fields of a response that apply to the whole host of the gateway. A Core must not set these fields for all other Cores.
 _NOT_RETURNED = frozenset({b"strict-transport-security", b"alt-svc", b"clear-site-data", b"x-request-id"})
 
 #: Fields that may occur only once. With duplicates, two servers can interpret the request differently (request smuggling).
@@ -143,7 +143,7 @@ def forwarded(fields: Sequence[Field]) -> list[tuple[str, str]]:
 
 
 def returned(fields: Sequence[tuple[str, str]], replaced: Iterable[bytes] = ()) -> list[Field]:
-    """Fields of a Core response without hop-by-hop fields, fields that apply to the whole host, and those that the gateway sets
+    """Fields of a Core response without hop-by-hop fields, fields that apply to the whole host, and fields that the gateway sets
     itself (`replaced`, lower case)."""
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
     dropped = _named_by_connection(encoded) | HOP_BY_HOP | _NOT_RETURNED | set(replaced)

@@ -1,4 +1,4 @@
-"""Health of a service: readiness of its dependencies, and start and stop in the event loop of the server."""
+"""Health of a service: readiness of the dependencies, and start and stop in the event loop of the server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
 
     status: Annotated[
         Literal["ready", "degraded", "unavailable"],
-        Meta(description="`degraded`: an optional dependency is unavailable. `unavailable`: a required one is."),
+        Meta(
+            description="`degraded`: an optional dependency is unavailable. `unavailable`: a required dependency is unavailable."
+        ),
     ]
     checks: Annotated[dict[str, Literal["ok", "degraded", "unavailable"]], Meta(description="State of each dependency, by name.")]
     features_off: Annotated[tuple[str, ...], Meta(description="Features that are disabled in this deployment.")] = ()

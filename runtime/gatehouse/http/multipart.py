@@ -14,7 +14,7 @@ from python_multipart.multipart import parse_options_header
 from gatehouse.errors import BadRequest, BodyTooLarge
 
 MEDIA_TYPE = "multipart/form-data"
-#: Headers of one part, and bytes of one of them: names and media type of a file.
+#: Maximum number of headers in one part, and maximum size of one header in bytes.
 _HEADERS_MAX = 8
 _HEADER_BYTES_MAX = 2048
 #: Maximum length of a boundary (RFC 2046, section 5.1.1).
@@ -39,7 +39,7 @@ class MultipartReader:
     """
 
     def __init__(self, body: AsyncIterator[bytes], content_type: str) -> None:
-        """Raises BadRequest for another media type or without a boundary."""
+        """Raises BadRequest if the media type is different or has no boundary."""
         media_type, parameters = parse_options_header(content_type)
         boundary = parameters.get(b"boundary", b"")
         if media_type.decode("latin-1") != MEDIA_TYPE or not 0 < len(boundary) <= _BOUNDARY_CHARS_MAX:

@@ -1,8 +1,8 @@
 """HTTP/1.1 connections: uvicorn's httptools protocol with a deadline for every wait and a bound for every buffer.
 
 uvicorn only times out idle connections. This protocol also ends connections whose client sends a request too slowly or does not
-read the response, and bounds the size of a head, the connections of a worker and of an address, and the request bodies that an
-address sends at the same time. It rejects requests that two servers could frame differently.
+read the response, and bounds the size of a request head, the number of connections per worker and per address, and the number of
+request bodies that an address sends at the same time. It rejects requests that two servers could frame differently.
 
 Sources: RFC 9110, section 15.5.9 (408); RFC 9112, sections 3.2 (Host), 6.1 (framing) and 9.6 (closing); RFC 6585 (429, 431).
 """
@@ -39,7 +39,7 @@ _LINGER_BYTES_MAX = 262_144
 
 _TARGET_BYTES_MAX = 16_384
 
-#: Number of headers, and bytes of their names and values together.
+#: Maximum number of headers, and maximum total size of their names and values in bytes.
 _HEADERS_MAX = 100
 _HEAD_BYTES_MAX = 65_536
 
@@ -114,7 +114,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._error: GatehouseError | None = None
         self._closing = False
         self._discarded = 0
-        #: Deadline of the head, of the body, or of a connection that is closing.
+        #: Deadline for the head, for the body, or for a connection that is closing.
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._unsent = 0
@@ -163,7 +163,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._set_deadline()
 
     def _set_deadline(self) -> None:
-        """Sets the deadline for what the client has to send next."""
+        """Sets the deadline for the next data that the client has to send."""
         if self._in_body:
             if self.flow.read_paused:
                 self._body_paused = True
@@ -235,7 +235,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _begin_body(self) -> None:
-        """Starts the deadline of a body that has not been received completely with its head."""
+        """Starts the deadline for a body that was not received completely together with the head."""
         forwarded = [value.decode("latin-1") for name, value in self.headers if name == b"x-forwarded-for"]
         self._body_address = self._worker.addresses.client(self._peer, forwarded)
         self._body_deadline = self.loop.time() + self._settings.request_timeout_s

@@ -1,4 +1,4 @@
-"""Security headers of all pages and of the management API."""
+"""Security headers for all pages and for the management API."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ _STRICT_TRANSPORT = "max-age=63072000; includeSubDomains"
 
 
 def security_headers(*, https: bool) -> dict[str, str]:
-    """Headers of every response. `https`: of a service whose public URL uses https."""
+    """Headers of every response. `https`: the public URL of the service uses https."""
     return {**_HEADERS, **({"Strict-Transport-Security": _STRICT_TRANSPORT} if https else {})}

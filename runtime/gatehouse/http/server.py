@@ -1,4 +1,5 @@
-"""Server processes: each service listens on its port, the gateway with one or more workers. All processes stop together."""
+"""Server processes. Each service listens on its own port, and the gateway has one or more workers. All processes stop
+together."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from gatehouse.settings import METRICS_FOLDER_VARIABLE, Settings
 
 _BACKLOG = 2048
 
-#: Seconds that running requests have after SIGTERM. ECS sends SIGKILL after 30 s.
+#: Number of seconds in which running requests must complete after SIGTERM. ECS sends SIGKILL after 30 s.
 STOP_S = 5
 
 
@@ -127,7 +128,7 @@ def _work(service: str, settings: Settings, metrics_folder: str) -> None:
     if metrics_folder:
         os.environ[METRICS_FOLDER_VARIABLE] = metrics_folder
     try:
-        # Imported here, so that a gateway worker does not load the dependencies of the console (measured: a second of start-up
+        # Imported here so that a gateway worker does not load the dependencies of the console (measured: a second of start-up
         # time and 35 MB per worker).
         application: App = importlib.import_module(f"gatehouse.{service}.app").build(settings)
     except SettingsError as exc:

@@ -1,4 +1,4 @@
-"""Parts of the Starlette applications (console, sharing): request middleware, error responses, pages, operational endpoints."""
+"""Shared parts of the console and sharing applications: request middleware, error responses, pages and operational endpoints."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def operational_routes(required: Probes, observer: Observer, optional: Probes = 
     """Routes of /healthz, /readyz and /metrics.
 
     optional: probes whose failure makes the service degraded rather than unavailable.
-    scraped: serve /metrics for a scraper in the network. A Lambda function has none, and its address is public.
+    scraped: serve /metrics for a scraper in the network. A Lambda function has no scraper, and its address is public.
     """
 
     async def healthz(request: Request) -> Response:

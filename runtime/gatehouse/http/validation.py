@@ -167,7 +167,7 @@ def invalid(location: str, message: str, fix: str) -> BadRequest:
 
 
 def _convert(value: object, kind: type[T]) -> T:
-    """`msgspec.convert`, which raises ValidationError also for an unpaired surrogate."""
+    """Like `msgspec.convert`, but also raises ValidationError for an unpaired surrogate."""
     try:
         return msgspec.convert(value, kind)
     except UnicodeEncodeError:
@@ -343,7 +343,7 @@ def _duplicate(body: bytes) -> Problem | None:
     """A repeated name is ambiguous: parsers differ in which value they take (RFC 8259, section 4).
 
     Structs reject unknown fields, so every name is plain ASCII. If each appears once and nothing is escaped, no object has a
-    duplicate. Only other bodies are parsed again by the slow parser that reports pairs.
+    duplicate. Only other bodies are parsed again, by the slow parser that reports name-value pairs.
     """
     names = _MEMBER.findall(body)
     if len(set(names)) == len(names) and b"\\" not in body:

@@ -36,9 +36,9 @@ class ScriptBatches(Generic[Request, Result]):
         decode: Callable[[list[Request], list[Reply]], Sequence[Result]],
         on_failure: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """timeout_s: of a call. encode: keys and arguments of the script.
+        """timeout_s: timeout of a call. encode: returns keys and arguments of the script.
 
-        decode: one result per request from the reply. Raises ValueError or TypeError if the reply is malformed.
+        decode: returns one result per request from the reply. Raises ValueError or TypeError if the reply is malformed.
         on_failure: called with the name of the error, once per failure.
         """
         self.connection = RedisConnection(login)

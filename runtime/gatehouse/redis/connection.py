@@ -52,7 +52,7 @@ class RedisLogin:
 
 
 def redis_login(url: str, auth: Literal["iam", "url"], cluster: str = "") -> RedisLogin:
-    """The login of GATEHOUSE_REDIS_URL, _AUTH and _CLUSTER. Raises SettingsError, which never quotes the URL."""
+    """The login from GATEHOUSE_REDIS_URL, _AUTH and _CLUSTER. Raises SettingsError, which never quotes the URL."""
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "rediss"}:
         raise SettingsError(f"{VARIABLE} must begin with rediss:// or redis://")
@@ -96,7 +96,7 @@ def iam_token(cluster: str, user: str) -> Callable[[], Awaitable[str]]:
 
 
 class RedisReplyError(Exception):
-    """An error reply of Redis. Contains only the error code of the server."""
+    """An error reply from Redis. Contains only the error code from the server."""
 
 
 class Script:

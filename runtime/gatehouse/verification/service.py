@@ -33,7 +33,7 @@ class DecisionTime(NamedTuple):
 class VerificationService:
     """Verifies tokens.
 
-    prefix, environment: of this deployment's keys.
+    prefix, environment: token prefix and environment of this deployment's keys.
     default_limit: for keys without rate limits.
     max_staleness_ms: while the key state is older, every well-formed token gets UNAVAILABLE.
     on_old_pepper: called with key id, material of the digest and pepper generation of a key that is not stored under the current
@@ -100,7 +100,7 @@ class VerificationService:
         return VerificationResult(evaluate_limits(states), *time, record, states)
 
     async def refund(self, record: KeyRecord, cost: int) -> None:
-        """Returns the credits of a request that was allowed but not performed. Rate limits stay consumed. Never raises."""
+        """Refunds the credits for a request that was allowed but not performed. Rate limits stay consumed. Never raises."""
         if record.has_credits:
             await self.credits.refund(record.subject, cost)
 

@@ -52,7 +52,7 @@ def test_second_run_of_an_import_adds_nothing(importer: Command, database: Datab
     assert (first.code, first.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 existing, 0 invalid\n")
     again = import_file(importer, tokens(3))
     assert (again.code, again.out) == (0, "api_keys.json: 3 rows, 3 imported, 0 existing, 0 invalid\n")
-    assert again.err == "A previous run has imported everything.\n"
+    assert again.err == "A previous run has already imported all rows.\n"
     more = import_file(importer, tokens(4))
     assert more.out == "api_keys.json: 4 rows, 1 imported, 3 existing, 0 invalid\n"
     assert count(database) == 4
