@@ -220,7 +220,7 @@ def etag(file: OpenFile) -> str:
 
 
 def content_type(name: str) -> str:
-    """The media type by file name. Text is declared as UTF-8. A compressed file has the type of its compression."""
+    """The media type by file name. Text is declared as UTF-8. A compressed file has the media type of the compression format."""
     guessed, encoding = mimetypes.guess_type(name, strict=True)
     if encoding is not None:
         return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(

@@ -149,14 +149,14 @@ class Lease:
         if self._lease is None:
             return
         try:
-            # One attempt: without it, the lease expires.
+            # Only one attempt is made, because the lease expires in any case.
             await self._send("DELETE", params={"lease_id": self._lease.lease_id})
             self.print_line(f"released the lease: the gateway no longer forwards to {self.registration.name}")
         except GatehouseError as exc:
             self.print_line(f"could not release the lease ({exc.public.removesuffix('.')}); it expires")
 
     async def _put(self, url: str, current: _Lease | None) -> _Lease:
-        """Renews the current lease; without one, registers."""
+        """Renews the current lease, or registers if there is no lease."""
         body = {"url": url, "ttl_s": self.registration.ttl_s, **({"lease_id": current.lease_id} if current else {})}
         reply = await self._send("PUT", json=body)
         try:

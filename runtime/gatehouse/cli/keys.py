@@ -30,7 +30,7 @@ from gatehouse.keys.schemas import ChangedKey, KeyView, StateFilter
 
 
 def _described(field: Any, suffix: str = "") -> str:
-    """The description of a field of the API, as the help of its option."""
+    """The description of an API field, used as the help text of the option."""
     return f"{get_args(field)[1].description}{suffix}"
 
 
@@ -115,7 +115,7 @@ def list_(
     tag: Annotated[str, typer.Option(help="Only keys with this tag.")] = "",
     family: Annotated[str, typer.Option(metavar="ID", help="Only keys of this key family: a key and its rotations.")] = "",
     expires_within: Annotated[str, typer.Option(metavar="DURATION", help="Only keys that expire within this time.")] = "",
-    unused_for: Annotated[str, typer.Option(metavar="DURATION", help="Only keys that were not used for this time.")] = "",
+    unused_for: Annotated[str, typer.Option(metavar="DURATION", help="Only keys that were not used within this time.")] = "",
 ) -> Output:
     """List keys."""
     keys = list(
@@ -241,7 +241,7 @@ def explain(
     address: Annotated[str, typer.Option(help="Client address.")] = "",
     method: Annotated[str, typer.Option(help="HTTP method.")] = "",
 ) -> Output:
-    """Show how the gateway would decide on a key, check by check. Consumes neither limits nor credits."""
+    """Show the decision of the gateway on a key, check by check. Consumes neither limits nor credits."""
     request = {name: value for name, value in (("core", core), ("address", address), ("method", method)) if value}
     explanation = client.explain_key(key_id(id), {**request, **_lists(scopes=scope)})
     rows = [
@@ -293,7 +293,8 @@ def remove_signing(client: ConsoleClient, id: KeyIdArgument) -> Output:
 
 
 def _action(name: str, done: str, *, protects_last_admin: bool) -> Callable[..., Output]:
-    """A command without options of its own. protects_last_admin: the last key that can manage keys needs --allow-last-admin."""
+    """A command without options of its own. protects_last_admin: the last key that can manage keys requires
+    --allow-last-admin."""
 
     def plain(client: ConsoleClient, id: KeyIdArgument, reason: ReasonOption = "") -> Output:
         return _change(done, client.act(key_id(id), name, {"reason": reason}))

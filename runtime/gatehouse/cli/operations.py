@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def log_level(
     client: ConsoleClient,
-    level: Annotated[Level | None, typer.Argument(help="New log level. Without it, the current log level is shown.")] = None,
+    level: Annotated[Level | None, typer.Argument(help="New log level. If omitted, the current log level is shown.")] = None,
     for_: Annotated[
         str, typer.Option("--for", metavar="DURATION", help="Time after which the configured level applies again: 10s to 1d.")
     ] = "15m",

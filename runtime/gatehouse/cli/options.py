@@ -127,7 +127,7 @@ def credits_plan(text: str) -> dict[str, Any]:
 def connect(console: str, token: str) -> ConsoleClient:
     """Returns a client. Exits with a usage error if the address or the credential is missing or malformed."""
     running = _read_up_file()
-    # The token of the file belongs to its console and is never sent to another one.
+    # The token in the file belongs to the console in the file and is never sent to another console.
     same_console = not console or console.rstrip("/") == running.get("console", "").rstrip("/")
     console = console or running.get("console", "")
     token = token or (running.get("admin_token", "") if same_console else "")

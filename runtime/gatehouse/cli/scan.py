@@ -115,7 +115,7 @@ def _checked(name: str, text: bytes, size: int) -> Iterator[Text]:
     if size > FILE_BYTES_MAX:
         note(f"skipped {printable(name)}: larger than {FILE_BYTES_MAX // 1024 // 1024} MB")
     else:
-        yield name, text.replace(b"\0", b"")  # finds keys in UTF-16, too
+        yield name, text.replace(b"\0", b"")  # also finds keys in UTF-16
 
 
 def _git(*command: str, folder: Path) -> bytes | None:

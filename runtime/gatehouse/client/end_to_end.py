@@ -36,7 +36,7 @@ def decrypt(ciphertext: bytes, key: str) -> bytes:
 
 
 def split_link(link: str) -> tuple[str, str]:
-    """The link without the key, which may be sent to the server, and the key; an empty key if the link has none."""
+    """The link without the key, which may be sent to the server, and the key, which is empty if the link contains no key."""
     before, separator, fragment = link.partition("#")
     secret, _, key = fragment.partition(".")
     return before + separator + secret, key

@@ -289,8 +289,8 @@ class ConsoleClient(Client):
 class GatewayClient(Client):
     """A synchronous client without a credential; in asyncio call it with `asyncio.to_thread`.
 
-    A verification consumes limits, so it is repeated only if the request was never sent. A denial is a result, not an error:
-    see `valid` and `code`. Raises a GatehouseError otherwise; Unavailable if the gateway cannot decide.
+    A verification consumes limits, so the client retries it only if the request was never sent. A denial is a result, not an
+    error: see `valid` and `code`. Raises a GatehouseError otherwise; Unavailable if the gateway cannot decide.
     """
 
     def __init__(self, gateway: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None) -> None:
@@ -349,7 +349,8 @@ class SharingClient(Client):
         return self._decode(OpenedSecret, self._post("open", link=link, passphrase=passphrase, claim=claim))
 
     def save_item(self, link: str, passphrase: str, claim: str, number: int, target: BinaryIO) -> None:
-        """Writes an item that `open` returned without content to an empty file. `number`: from 0. Repeats if interrupted.
+        """Writes an item that `open` returned without content to an empty file. `number`: index of the item, from 0. Retries an
+        interrupted download.
 
         The content is complete and authentic if the method returns. A deployment with AWS Lambda sends large items through S3,
         encrypted; they are decrypted here.

@@ -239,7 +239,8 @@ class Composition:
     def _leak_service(self) -> LeakService:
         """Raises SettingsError if a key or the secret is malformed."""
         settings, secret = self.settings, None
-        # A report may hold many keys and the gateways apply changes within a second, so nothing waits for their confirmation.
+        # A report may contain many keys, and the gateways apply changes within a second, so a report does not wait for
+        # confirmation.
         keys = self._key_service(confirmation_timeout_s=0.0)
         if settings.leak_secret is not None:
             try:

@@ -192,7 +192,8 @@ def _check_step_up(endpoint: Endpoint, request: Request, *, managing: bool) -> N
 
 
 def _scopes(value: Any) -> Iterator[str]:
-    """Every scope in a JSON value: of fields `scope` and `scopes`, and granted by roles in fields `role` and `roles`."""
+    """Every scope in a JSON value: the values of fields `scope` and `scopes`, and the scopes granted by roles in fields `role`
+    and `roles`."""
     if isinstance(value, list):
         for item in value:
             yield from _scopes(item)

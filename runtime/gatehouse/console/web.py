@@ -47,7 +47,8 @@ _CODINGS = {"br": ".br", "gzip": ".gz"}
 
 _NOT_BUILT = """\
 <p>This is the management API of a Gatehouse deployment. <a href="/openapi.json">/openapi.json</a> describes it.</p>
-<p>The web UI is not part of this installation. <code>scripts/setup.sh</code> builds the web UI and reports what is missing.</p>"""
+<p>The web UI is not part of this installation. <code>scripts/setup.sh</code> builds the web UI
+and reports what is missing.</p>"""
 
 _Handler = Callable[[Request], Awaitable[Response]]
 

@@ -191,7 +191,7 @@ class CircuitBreakers:
 
 
 def _is_failure_of_core(exc: BaseException, request: UpstreamRequest) -> bool:
-    """A failed connection always is. A streamed body may stall or break off because of its client."""
+    """True for every failed connection. Other failures count only without a streamed body, which may stall because of the client."""
     if isinstance(exc, CoreUnreachable) and not exc.sent:
         return True
     return isinstance(exc, CoreUnreachable | CoreTimeout) and (request.body is None or isinstance(request.body, bytes))

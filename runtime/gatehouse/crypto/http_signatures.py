@@ -5,8 +5,9 @@ A signature must cover, for the following reasons:
   cannot be sent elsewhere; `content-digest` if there is a body, so that the body cannot be replaced.
 - `created`, at most AGE_S_MAX old, and a `nonce` that is used once, so that a request cannot be replayed.
 - `keyid`, the id of the key whose token is presented. Each id has exactly one token, so the signature need not cover the header
-with the token, and a proxy may rewrite that header. `tag="gatehouse"` distinguishes the signature from one for a service behind
-the gateway. The algorithm is the one configured for the key; a signature that names another one is rejected.
+  with the token, and a proxy may rewrite that header. `tag="gatehouse"` distinguishes the signature from one for a service behind
+  the gateway.
+The algorithm is the one configured for the key; a signature that names another algorithm is rejected.
 
 Components with parameters (`;sf`, `;bs`, `;req` ...) and unknown derived components are rejected.
 """

@@ -298,6 +298,6 @@ def one_line(statement: str) -> str:
 
 
 def row_count(status: str) -> int:
-    """Number of rows in a command status such as `UPDATE 3`; 0 if it has none."""
+    """Number of rows in a command status such as `UPDATE 3`; 0 if the status contains no number."""
     count = status.rpartition(" ")[2]
     return int(count) if count.isdigit() else 0

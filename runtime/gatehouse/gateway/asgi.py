@@ -83,7 +83,7 @@ class Dependencies:
 
 @dataclass(slots=True)
 class RequestContext:
-    """A request, the state of its response and the fields of its log line.
+    """A request, the state of the response and the fields of the log line.
 
     status: 0 until the response has started.
     template: path template of the endpoint.
@@ -144,7 +144,8 @@ class RequestContext:
     def verified(self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False) -> None:
         """Records the result for the log line (with the id of a revoked key), the metrics and the usage statistics.
 
-        on_behalf: the caller is a service that verifies the token of its own client, so its address is not the client's.
+        on_behalf: the caller is a service that verifies the token of its own client, so the address of the caller is not that of
+            the client.
         """
         self.count(result, core, on_behalf=on_behalf)
         self.code = result.code.value

@@ -147,7 +147,7 @@ def _signed_request(context: RequestContext, body: bytes | None) -> SignedReques
 
 @dataclass(frozen=True, slots=True)
 class _Forwarding:
-    """Sends one request to a Core and its response to the client."""
+    """Sends one request to a Core and the response from the Core to the client."""
 
     context: RequestContext
     core: CoreRecord
@@ -230,7 +230,7 @@ class _Forwarding:
 
 @dataclass(slots=True)
 class _Revalidation:
-    """Use of the response cache by one request. `cached`: the stored response, if there is one."""
+    """Use of the response cache by one request. `cached`: the stored response, if any."""
 
     cache: ResponseCache
     key: CacheKey

@@ -137,7 +137,7 @@ def _media_type(message: str, fix: str) -> UnsupportedMediaType:
 
 
 class Uses(Counter[str]):
-    """Number of current uses by name, such as an address. Names without uses take no memory."""
+    """Counts current uses by name, such as an address. Names without uses take no memory."""
 
     def add(self, name: str) -> int:
         """Returns the number of uses, including this one."""

@@ -240,7 +240,8 @@ def _hash(kind: str, *parts: str | bytes) -> bytes:
 
 
 def idempotency_key(values: Sequence[str]) -> str | None:
-    """The Idempotency-Key of a request from the values of its header. Raises BadRequest if it is malformed or repeated."""
+    """The Idempotency-Key of a request from the values of the Idempotency-Key header. Raises BadRequest if it is malformed or
+    repeated."""
     if not values:
         return None
     match = _STRING.fullmatch(values[0].strip()) if len(values) == 1 else None

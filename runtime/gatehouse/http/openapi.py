@@ -29,13 +29,13 @@ ERRORS: dict[int, tuple[str, str]] = {
     404: ("not_found", "No resource has this id."),
     409: (
         "conflict",
-        "The state of the resource does not allow the operation, or the first request with this Idempotency-Key is still being"
-        " processed (`request_in_progress`, with `Retry-After`).",
+        "The state of the resource does not allow the operation, or the first request with this Idempotency-Key is still being "
+        "processed (code `request_in_progress`, with a `Retry-After` header).",
     ),
     412: ("precondition_failed", "The resource has changed since it was read. Read it again and retry."),
     413: ("body_too_large", "The request body exceeds the limit of this deployment."),
     415: ("unsupported_media_type", "The request body is not JSON encoded as UTF-8."),
-    422: ("idempotency_key_reused", "This Idempotency-Key was used with a different request. Use a new key."),
+    422: ("idempotency_key_reused", "This Idempotency-Key was used for a different request. Use a new Idempotency-Key."),
     428: ("precondition_required", "The `If-Match` header is missing."),
     429: ("rate_limited", "Too many failed authentications from this address. Retry after `Retry-After` seconds."),
     500: ("internal", "Internal error. Include the request id when you contact support."),
@@ -176,7 +176,7 @@ def _problem(api: Api, status: int) -> Json:
 
 
 def _titles(error: type[GatehouseError]) -> Iterator[tuple[str, str]]:
-    """Code and title of an error class and of its subclasses."""
+    """Codes and titles of an error class and its subclasses."""
     yield error.code, error.title
     for subclass in error.__subclasses__():
         yield from _titles(subclass)

@@ -80,7 +80,7 @@ def parse_json(raw: bytes) -> Any:
     except UnicodeDecodeError:
         _reject("body", "is not UTF-8 text", "send JSON encoded as UTF-8")
     if text.startswith("\ufeff"):
-        _reject("body", "begins with a byte order mark", "send UTF-8 without it (RFC 8259, section 8.1)")
+        _reject("body", "begins with a byte order mark", "send UTF-8 without a byte order mark (RFC 8259, section 8.1)")
     if _depth(text) > DEPTH_MAX:
         _reject("body", f"is nested more than {DEPTH_MAX} levels deep", "send a flatter document")
     try:

@@ -50,7 +50,7 @@ class SessionRepository:
         return tuple(_SESSION.read(row) for row in await self._pool.fetch(_OF_ACTOR, actor_type, actor_id))
 
     async def end(self, session_id: str, *, actor: tuple[str, str] | None, event: AuditEvent) -> bool:
-        """False if the session does not exist or belongs to another actor than `actor` (None: any)."""
+        """False if the session does not exist or does not belong to `actor` (None: any actor)."""
         where = _conditions(actor)
         where.add("id = {}", session_id)
         async with self._pool.transaction() as connection:
@@ -60,7 +60,8 @@ class SessionRepository:
         return deleted == 1
 
     async def end_all(self, *, actor: tuple[str, str] | None, event: AuditEvent) -> int:
-        """End all sessions of the actor (None: of every actor). Returns their number; the event is appended in any case."""
+        """End all sessions of the actor (None: of every actor). Returns the number of ended sessions. The event is appended even
+        if no session is ended."""
         where = _conditions(actor)
         async with self._pool.transaction() as connection:
             deleted = row_count(await connection.execute(f"DELETE FROM console_session{where}", *where.values))

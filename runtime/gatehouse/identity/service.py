@@ -47,8 +47,8 @@ PAIRS_MAX = 10_000
 class SessionRules(msgspec.Struct, frozen=True):
     """Durations in seconds.
 
-    idle_s: from the last use to the expiry of a session.
-    max_s: from the sign-in to the expiry of a session.
+    idle_s: time from the last use of a session to its expiry.
+    max_s: time from the sign-in to the expiry of a session.
     step_up_max_age_s: maximum age of the last authentication for sensitive actions.
     """
 
@@ -205,7 +205,8 @@ class Lockout:
     _failures: OrderedDict[tuple[str, str], tuple[float, int]] = field(default_factory=OrderedDict)
 
     def wait_s(self, address: str, principal: str) -> int:
-        """Seconds until the lockout ends, 0 if there is none. `principal`: a key id, or a fixed name for other credentials."""
+        """Seconds until the lockout ends; 0 if the client is not locked out. `principal`: a key id, or a fixed name for other
+        credentials."""
         started, count = self._failures.get((network_of(address), principal), (0.0, 0))
         remaining = started + WINDOW_S - self.clock.now()
         return math.ceil(remaining) if count >= FAILURES_MAX and remaining > 0 else 0

@@ -108,7 +108,7 @@ _UNRECORDED = frozenset({"metadata", "notes"})
 
 
 def patched(key: Key, patch: KeyFields) -> Key:
-    """The key with new values of fields, and with `require_signature` of its signing key.
+    """The key with new field values, and with a new `require_signature` value for its signing key.
 
     Raises BadRequest if signatures are required without a signing key.
     """

@@ -33,7 +33,7 @@ class KeyState(StrEnum):
     PURGED = "purged"  # all data is removed; the id stays reserved
 
 
-#: Scheme of a key whose token has Gatehouse's own format. Imported keys have another one (verification/imported_keys.py).
+#: Scheme of a key whose token has Gatehouse's own format. Imported keys have a different scheme (verification/imported_keys.py).
 OWN_SCHEME = "own"
 
 
@@ -78,7 +78,7 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     name: str
     owner: str
     scopes: tuple[str, ...]  # effective scopes: those of the key and those of its roles
-    cores: tuple[str, ...]  # Cores that the key may call; empty: every Core of its environment
+    cores: tuple[str, ...]  # Cores that the key may call; empty: every Core in the environment of the key
     limits: tuple[RateLimit, ...]
     expires_at: float | None
     version: int  # incremented by every change of the row
@@ -128,7 +128,8 @@ class Key(KeyRecord, frozen=True, kw_only=True):
     last_used_at: float | None = None
 
 
-#: Values of fields of a key to create or to change, by name. `scopes` are those of the key itself, without those of its roles.
+#: Field values for a key that is created or changed, by field name. `scopes` are those of the key itself, without those of its
+#: roles.
 KeyFields = Mapping[str, Any]
 
 
@@ -168,7 +169,7 @@ class LockedKey(msgspec.Struct, frozen=True):
 
 
 class KeyChange(msgspec.Struct, frozen=True):
-    """Result of an action: the changed key, the details of its audit event, and changes of other keys of the family.
+    """Result of an action: the changed key, the details of the audit event, and changes to other keys in the family.
 
     successor: a new key of the family. others_end_at: when all other usable keys of the family expire.
     """

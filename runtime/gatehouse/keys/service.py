@@ -175,7 +175,7 @@ class KeyService:
         return await self.transition(key_id, action, actor, change, allow_last_admin=allow_last_admin)
 
     async def rotate(self, key_id: KeyId, options: RotationOptions, actor: Actor, *, allow_last_admin: bool = False) -> Rotated:
-        """Creates the successor of a key. The old token stays valid for the grace period, at most until it expires.
+        """Creates the successor of a key. The old token stays valid until the grace period ends or the old key expires.
 
         At most two keys of a family are valid at a time: an earlier grace period ends immediately.
         Raises Conflict (not active, expired, rotated before), BadRequest (expiry), NotFound, Unavailable.
@@ -349,7 +349,7 @@ class KeyService:
 class SelfRevocationService:
     """Revokes keys from a gateway worker.
 
-    cache: of this worker, which is updated at once.
+    cache: key cache of this worker, which is updated immediately.
     confirmation_timeout_s: maximum time that a revocation waits for the other gateway workers.
     """
 
@@ -367,7 +367,7 @@ class SelfRevocationService:
     ) -> tuple[KeyId, Effective] | None:
         """Revokes the key of a token. None if the token does not prove possession of a key that can be revoked.
 
-        Raises Unavailable; then nothing was revoked.
+        Raises Unavailable, in which case nothing was revoked.
         """
         parsed, material = parse(token, self.prefix), token
         if parsed is not None:

@@ -21,7 +21,7 @@ _PREFIX = re.compile(rb"[a-z0-9_]{1,%d}$" % PREFIX_CHARS_MAX)
 class Match(msgspec.Struct, frozen=True):
     """A token in a text. `text` is the secret. The bootstrap token has the environment `admin` and no key id."""
 
-    position: int  # of its first byte
+    position: int  # position of the first byte
     line: int  # from 1
     text: str
     prefix: str

@@ -1,7 +1,7 @@
 """Leak reports as GitHub's secret scanning partner program defines them: request and response shapes, and signatures. Pure.
 
 GitHub signs with ECDSA on NIST P-256 with SHA-256 over the raw body, in ASN.1 and base64, in the header
-Github-Public-Key-Signature; Github-Public-Key-Identifier identifies the key. Its public keys are pinned.
+Github-Public-Key-Signature; Github-Public-Key-Identifier identifies the key. The public keys of GitHub are pinned.
 Source: docs.github.com/code-security/secret-scanning/secret-scanning-partnership-program.
 """
 

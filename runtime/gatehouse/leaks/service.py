@@ -42,8 +42,8 @@ class LeakService:
     """Response to leak reports.
 
     action: performed on a reported key. The event key.leaked is always sent.
-    github_keys: public keys of GitHub by identifier. Empty: its reports are not accepted.
-    secret: of reports that are signed as Standard Webhooks. None: they are not accepted.
+    github_keys: public keys of GitHub by identifier. Empty: reports from GitHub are not accepted.
+    secret: secret for reports that are signed as Standard Webhooks. None: such reports are not accepted.
     """
 
     keys: KeyService
@@ -109,6 +109,6 @@ def location_hash(reporter: str, url: str) -> bytes:
 
 
 def _clean(text: str) -> str:
-    """Text of a reporter without tokens and unprintable characters, for the audit trail."""
+    """Text from a reporter without tokens and unprintable characters, for the audit trail."""
     printable = "".join(character if character.isprintable() else "?" for character in text)
     return redact_keys(printable)[:URL_CHARS_MAX]

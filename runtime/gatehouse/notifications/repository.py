@@ -56,7 +56,7 @@ _REQUEUE = (
     " WHERE notification_id = $1 AND target = $2 AND state = 'dead'"
 )
 
-# If the expiry changes after a reminder, another one is sent. Rotated keys are excluded: they are meant to expire.
+# If the expiry changes after a reminder, another reminder is sent. Rotated keys are excluded because they are meant to expire.
 _EXPIRING = (
     "SELECT id, name, owner, expires_at FROM api_key"
     " WHERE state = 'active' AND successor_id IS NULL AND expires_at > $1 AND expires_at <= $2"

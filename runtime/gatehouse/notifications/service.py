@@ -55,7 +55,7 @@ class NotificationDispatcher:
         return count
 
     async def run_once(self) -> int:
-        """Read new audit rows and attempt the deliveries that are due. Returns their number. Raises Unavailable."""
+        """Read new audit rows and attempt the deliveries that are due. Returns the number of attempts. Raises Unavailable."""
         while await self.repository.follow(now=self.clock.now(), topic=self.topic is not None):
             pass
         due = await self.repository.claim(now=self.clock.now(), size=BATCH_SIZE, lease_s=LEASE_S)
@@ -80,7 +80,7 @@ class NotificationDispatcher:
             return "the webhook was deleted"
         secret = webhook_secret(self.pepper, webhook.id, webhook.pepper_generation)
         if secret is None:
-            return "the pepper generation of its secret is not available; create the webhook again"
+            return "the pepper generation of the webhook secret is not available; create the webhook again"
         timestamp = int(self.clock.now())
         headers = {
             "webhook-id": delivery.notification_id,

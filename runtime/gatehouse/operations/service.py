@@ -76,7 +76,7 @@ def _event(actor: Actor, now: float, details: Details) -> AuditEvent:
 
 
 class LogLevelFollower:
-    """Applies the log level to one process. `apply` sets the level of its log."""
+    """Applies the log level to one process. `apply` sets the level of the process log."""
 
     def __init__(self, levels: LogLevelService, apply: Callable[[Level], None]) -> None:
         self._levels = levels

@@ -2,8 +2,8 @@
 
 All waiting requests are sent in one call of a script, and only one call is in flight at a time, so batches grow with the load
 (measured: three times the throughput of a call per request). When a call fails, all waiting requests get Unavailable, the
-connection is closed so that a late reply cannot be taken for another one, and for BREAK_S no request waits for Redis. Then one
-request tries again.
+connection is closed so that a late reply cannot be mistaken for another reply, and no request waits for Redis during the next
+BREAK_S seconds. Then one request tries again.
 """
 
 from __future__ import annotations

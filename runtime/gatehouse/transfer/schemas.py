@@ -142,7 +142,7 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return f"ImportedCore({self.core_name})"
 
     def locator(self) -> str | None:
-        """The material from which the id of its key is derived; None if the entry names no key."""
+        """The material from which the id of the registering key is derived; None if the entry names no key."""
         return None if self.key is None else imported_tokens.material("sha256", self.key)
 
 

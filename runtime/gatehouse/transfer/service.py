@@ -94,7 +94,7 @@ class CheckedImport:
 
 
 class ImportJob:
-    """Import of one file. The text is parsed twice: for the validation and for the import."""
+    """Import of one file. The text is parsed twice: first for the validation, then for the import."""
 
     def __init__(self, context: ImportContext, text: str, source: str, options: ImportOptions) -> None:
         self._context = context

@@ -26,7 +26,7 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False):
     key_id: str  # empty: possession of a key was not proven
     core: str  # empty: no registered Core was requested
     code: str
-    minute: int  # Unix seconds of its start
+    minute: int  # start of the minute in Unix seconds
     count: int
 
 

@@ -162,7 +162,7 @@ class UsageFlusher:
             await asyncio.shield(self.flush())
 
     def _collect(self) -> None:
-        """Add the counts of the last second. Its requests belong to the minute in which it started."""
+        """Add the counts of the last second. Requests belong to the minute in which that second started."""
         now = self.clock.now()
         minute = int(self._second_started_at // 60) * 60
         for (key_id, core, code, address), count in self.counter.take().items():

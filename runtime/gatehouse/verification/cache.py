@@ -1,7 +1,7 @@
 """Key records in the memory of one worker (replacement and eviction), and the prefilter of key ids. No I/O.
 
-Three rules ensure that a revoked key stays revoked. A record is replaced only by a higher version of its row. A revoked record
-is replaced only by another revoked one or by the record of a purged key, which nothing replaces. A change that arrives while a
+Three rules ensure that a revoked key stays revoked. A record is replaced only by a higher version of its row. A revoked record is
+replaced only by another revoked record or by the record of a purged key, which nothing replaces. A change that arrives while a
 load of the same key is in progress is stored until the load ends, because the load may have read the row before the change.
 
 Unknown ids are remembered too (bounded), until a row with the id is announced.

@@ -50,8 +50,8 @@ def evaluate(
 def effective_limits(record: KeyRecord, request: VerificationRequest, default: RateLimit) -> tuple[RateLimit, ...] | str:
     """Rate limits that apply to a request, each with its cost; or the name of an override that is not allowed.
 
-    The limits of the key (or the deployment's default) come first, with the costs of the request, then the request's own limits.
-    An override without quota must name a limit of the key; one with quota must not.
+    The limits of the key (or the default limit of the deployment) come first, with the costs from the request. The limits from
+    the request follow. An override without quota must name a limit of the key; one with quota must not.
     """
     limits = record.limits or (default,)
     if not request.limits:

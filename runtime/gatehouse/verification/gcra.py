@@ -2,7 +2,7 @@
 
 The state of a limit is one number: how far its theoretical arrival time is ahead of now, in microseconds (`ahead_us`, >= 0). A
 request of cost c advances it by c emission intervals (window / quota) and is allowed while it stays within `burst` intervals; c
-is the cost of the request times that of the limit. If one limit denies a request, none of them is advanced.
+is the cost of the request times that of the limit. If one limit denies a request, no limit is advanced.
 Source: ITU-T I.371, annex A (virtual scheduling algorithm).
 """
 
@@ -29,7 +29,7 @@ def move_us(limit: RateLimit, cost: int) -> float:
 
 
 def room_us(limit: RateLimit, cost: int) -> float:
-    """Largest `ahead_us` at which the request is allowed. A request of cost 0 needs room for one unit."""
+    """Largest `ahead_us` at which the request is allowed. A request of cost 0 requires capacity for one unit."""
     units = cost * limit.cost
     return (limit.burst - (units or 1)) * interval_us(limit)
 

@@ -2,8 +2,8 @@
 
 A presented token that does not have Gatehouse's format has one possible id per scheme and pepper generation in use, derived
 from its hash (for bcrypt, from the id inside the token). All of them are looked up in a single query. The database stores an
-HMAC of the old hash, so a copy of the table cannot verify guesses, not even of short tokens. A bcrypt hash cannot be
-recomputed; it is stored encrypted until the first use of its key.
+HMAC of the old hash, so a copy of the table cannot verify guesses, not even of short tokens. A bcrypt hash cannot be recomputed,
+so the hash is stored encrypted until the key is first used.
 
     sha256, sha512                  hash of the whole token
     sha256-secret, sha512-secret    hash of the part after the last separator

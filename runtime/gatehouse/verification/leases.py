@@ -26,7 +26,7 @@ FAMILIES_MAX = 10_000
 
 @dataclass(slots=True)
 class _Lease:
-    """size: requests of the last lease. ends_at, asked_until: seconds of the caller's clock."""
+    """size: number of requests in the last lease. ends_at, asked_until: seconds on the caller's clock."""
 
     charge: Charge
     ends_at: float
@@ -42,7 +42,7 @@ class Leases:
         self._leases: OrderedDict[str, _Lease] = OrderedDict()
 
     def use(self, charge: Charge, now: float) -> bool:
-        """Take one request of a lease. False if there is none for this charge."""
+        """Take one request from a lease. False if no lease has a request for this charge."""
         lease = self._leases.get(charge.subject)
         if lease is None or not lease.unused or now >= lease.ends_at or lease.charge != charge:
             return False
@@ -50,7 +50,7 @@ class Leases:
         return True
 
     def wanted(self, charge: Charge, now: float) -> int:
-        """Number of requests to lease with a request that is counted in Redis.
+        """Number of requests to lease together with a request that is counted in Redis.
 
         0 for the first request in a second, and while another request of the worker asks for a lease.
         """

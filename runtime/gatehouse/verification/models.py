@@ -106,7 +106,7 @@ class VerificationResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
-    """Cost of a request against the rate limits of a subject. If one limit is exceeded, none is consumed."""
+    """Cost of a request against the rate limits of a subject. If one limit is exceeded, no limit is consumed."""
 
     subject: str  # id of the key family; never the token
     limits: tuple[RateLimit, ...]

@@ -114,7 +114,7 @@ return result
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """What the script counts. counted: the request itself. lease: requests to lease; negative: to return."""
+    """Requests that the script counts. counted: the request itself. lease: number of requests to lease; negative: to return."""
 
     charge: Charge
     counted: bool
@@ -283,7 +283,7 @@ class LocalRateLimits:
 
     def __init__(self) -> None:
         self._arrivals: OrderedDict[tuple[str, str], float] = OrderedDict()
-        #: Arrivals of the additional limits of a subject, by name.
+        #: Arrival times of the additional limits of a subject, by name.
         self._additional: OrderedDict[str, dict[str, float]] = OrderedDict()
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
@@ -338,6 +338,6 @@ class LocalRateLimits:
 
 
 def _split(charge: Charge) -> tuple[tuple[RateLimit, ...], tuple[RateLimit, ...]]:
-    """The limits of the key, and those of the request."""
+    """The limits of the key, and the limits from the request."""
     own = len(charge.limits) - charge.additional
     return (charge.limits, ()) if not charge.additional else (charge.limits[:own], charge.limits[own:])

@@ -28,7 +28,7 @@ LOAD_TIMEOUT_S = 2.0
 
 _SELECT = f"SELECT {RECORD_COLUMNS} FROM api_key WHERE id = ANY ($1)"
 
-#: Ids per query, and concurrent queries.
+#: Maximum number of ids per query, and of concurrent queries.
 BATCH_SIZE = 500
 IN_FLIGHT_MAX = 2
 
@@ -37,7 +37,7 @@ IN_FLIGHT_MAX = 2
 class KeyLoader:
     """Keys as a gateway worker reads them.
 
-    staleness_ms: of the change feed.
+    staleness_ms: returns the staleness of the change feed.
     plausible: False for an id that was never issued, which needs no query (verification/cache.py).
     """
 

@@ -131,8 +131,8 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[RateLimitOverride, ...],
         Meta(
             max_length=LIMITS_MAX,
-            description="Other costs for limits of the key, or additional limits, with distinct names. At most "
-            f"{ADDITIONAL_MAX} additional limits of a key are counted at the same time; others are exceeded.",
+            description="Cost overrides for limits of the key, or additional limits, with distinct names. At most "
+            f"{ADDITIONAL_MAX} additional limits of a key are counted at the same time; further limits are treated as exceeded.",
         ),
     ] = ()
     request: SignedRequestInput | None = None

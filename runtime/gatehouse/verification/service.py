@@ -34,7 +34,7 @@ class VerificationService:
     """Verifies tokens.
 
     prefix, environment: token prefix and environment of this deployment's keys.
-    default_limit: for keys without rate limits.
+    default_limit: rate limit for keys without their own rate limits.
     max_staleness_ms: while the key state is older, every well-formed token gets UNAVAILABLE.
     on_old_pepper: called with key id, material of the digest and pepper generation of a key that is not stored under the current
         pepper, to migrate it.

@@ -55,7 +55,11 @@ async def test_json_media_type_variants_are_accepted(console: Console, media_typ
 @pytest.mark.parametrize(
     ("content", "message", "fix"),
     [
-        (b'\xef\xbb\xbf{"name":"a"}', "begins with a byte order mark", "send UTF-8 without it (RFC 8259, section 8.1)"),
+        (
+            b'\xef\xbb\xbf{"name":"a"}',
+            "begins with a byte order mark",
+            "send UTF-8 without a byte order mark (RFC 8259, section 8.1)",
+        ),
         (b'{"ttl_s":1e400}', "contains a number that is too large", "send a number that fits in 64 bits"),
         (b'{"ttl_s":' + b"3" * 5000 + b"}", "contains a number with too many digits", "send a number that fits in 64 bits"),
         (b'{"ttl_s":NaN}', "contains NaN, which is not JSON", None),
