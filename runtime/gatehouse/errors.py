@@ -1,7 +1,7 @@
 """Errors of the runtime: one tree, with code, status, title and whether the request can be retried.
 
 Outcomes of a verification (expired, rate limited, ...) are values (`verification.models.Code`) and not raised.
-`public` is sent to the caller: sentences. `detail` is only logged. Neither contains a token, key or secret.
+`public` is sent to the caller and consists of sentences. `detail` is only logged. Neither contains a token, key or secret.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class GatehouseError(Exception):
-    """Base class; raised itself for internal errors only."""
+    """Base class. Raised directly only for internal errors."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -132,7 +132,7 @@ class UpgradeUnsupported(GatehouseError):
 
 
 class CoreUnreachable(GatehouseError):
-    """`sent`: the Core may have received part of the request; False if no connection was established."""
+    """`sent`: True if the Core may have received part of the request; False if no connection was established."""
 
     code, status, title, retryable = "core_unreachable", 502, "The Core could not be reached", True
 

@@ -202,7 +202,8 @@ def _read(fd: int, prefix: str, walk: _Walk) -> list[str]:
     names: list[str] = []
     with os.scandir(fd) as entries:
         for entry in entries:
-            # Bounded before sorting: a directory with millions of entries must not exhaust the memory.
+            # The number of entries is bounded before sorting, because a directory with millions of entries must not exhaust the
+            # memory.
             if len(names) >= _MAX_NAMES:
                 walk.truncated = True
                 break

@@ -120,7 +120,8 @@ class Checkpointer:
     """Creates a checkpoint after `rows` new rows, or after one new row if the last checkpoint is `seconds` old.
 
     A broken chain is never signed: each run calls `on_broken` with the sequence number of the row until the chain is
-    intact. A checkpoint is stored in the archive before the database, so the archive contains every checkpoint of the database.
+    intact. A checkpoint is stored in the archive first and then in the database, so the archive contains every checkpoint in the
+    database.
     """
 
     trail: AuditRepository

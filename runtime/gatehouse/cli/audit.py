@@ -113,7 +113,7 @@ def verify(
     ] = None,
     checkpoints: Annotated[
         Path | None,
-        typer.Option(help="Compare with these checkpoints: a copy of the bucket as a directory, or a file of JSON lines."),
+        typer.Option(help="Compare with these checkpoints: a directory with a copy of the bucket, or a file of JSON lines."),
     ] = None,
     public_key: Annotated[Path | None, typer.Option(help="PEM file with the trusted public keys of the checkpoints.")] = None,
     console: ConsoleOption = "",

@@ -43,7 +43,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 KeyIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Key ID: the 12 characters after the environment in a token.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Reason, recorded in the audit trail.")]
 LastAdminOption = Annotated[
-    bool, typer.Option("--allow-last-admin", help="Allow the change for the last key that can manage keys.")
+    bool, typer.Option("--allow-last-admin", help="Allow the change to the last key that can manage keys.")
 ]
 #: Covers the restart of a console. Not longer, because a person is waiting.
 RETRIES = Retries(attempts=3, wait_s_max=5.0)

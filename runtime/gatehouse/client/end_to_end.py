@@ -1,4 +1,4 @@
-"""End-to-end encryption of a text: the key is part of the link after the link secret, and no server receives it.
+"""End-to-end encryption of a text. The key follows the link secret in the link, and no server receives the key.
 
     https://sharing.example.com/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#<link secret>.<key>
 
@@ -28,7 +28,7 @@ def encrypt(text: bytes) -> tuple[bytes, str]:
 
 
 def decrypt(ciphertext: bytes, key: str) -> bytes:
-    """Raises BadRequest if the key is malformed or belongs to another text, and if the ciphertext was altered."""
+    """Raises BadRequest if the key is malformed or belongs to another text, or if the ciphertext was altered."""
     try:
         return AESGCM(_read_key(key)).decrypt(ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], _ASSOCIATED_DATA)
     except (InvalidTag, ValueError):

@@ -40,7 +40,7 @@ from gatehouse.leaks import scanner
 
 App = Callable[[HttpRequest], Awaitable[Response]]
 
-#: Headers that are stored with a response. Middleware adds the others.
+#: Headers that are stored with a response. Middleware adds all other headers.
 _STORED_HEADERS = ("content-type", "etag", "location")
 
 
@@ -212,7 +212,7 @@ def _strings(item: Any) -> Iterator[str]:
 
 
 async def _run_once(endpoint: Endpoint, request: Request, content: object, handle: Callable[[], Awaitable[Response]]) -> Response:
-    """The response of `handle`, or the stored response of an earlier request with the same Idempotency-Key."""
+    """The response from `handle`, or the stored response to an earlier request with the same Idempotency-Key."""
     dependencies = request.dependencies
     key = idempotency_key(request.http.headers.getlist(HEADER.name))
     if key is None or dependencies.idempotency_store is None or not endpoint.idempotent:

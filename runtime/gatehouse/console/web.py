@@ -1,7 +1,7 @@
 """Serves the web UI of the console: built files, which are kept in memory, and the pages of its router.
 
 Source: `runtime/web`. Set-up and the image build write the files to the folder `static`. A request selects a file by its name in
-a table, so no path is joined. Names of assets contain a hash of their content, so browsers may cache them for ever.
+a table, so no path is joined. Names of assets contain a hash of their content, so browsers may cache them indefinitely.
 """
 
 from __future__ import annotations

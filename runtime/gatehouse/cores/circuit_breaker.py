@@ -191,7 +191,7 @@ class CircuitBreakers:
 
 
 def _is_failure_of_core(exc: BaseException, request: UpstreamRequest) -> bool:
-    """True for every failed connection. Other failures count only without a streamed body, which may stall because of the client."""
+    """True for every failed connection. Other failures count only without a streamed body, because the client may stall it."""
     if isinstance(exc, CoreUnreachable) and not exc.sent:
         return True
     return isinstance(exc, CoreUnreachable | CoreTimeout) and (request.body is None or isinstance(request.body, bytes))

@@ -44,7 +44,7 @@ core_record = _CORE.read
 
 
 class CoreRegistry:
-    """Cores as a gateway worker knows them. Reads are served from memory, which the change feed keeps current.
+    """Cores known to a gateway worker. Reads are served from memory, which the change feed keeps current.
 
     Writes raise Unavailable; the agent retries.
     """

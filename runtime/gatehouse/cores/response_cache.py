@@ -1,10 +1,10 @@
-"""In-memory cache of Core responses: conditions of storage, and revalidation.
+"""In-memory cache of Core responses, with the conditions for storage and revalidation.
 
 A response is never served from the cache alone. Each request is sent to the Core first (If-None-Match), and the cached body is
-used only after a 304. A change is therefore visible immediately, and a Core that denies the key or is down does so here too.
-The cache saves the transfer. It is shared by all keys, and every request is authenticated, so only a response that the Core marks
-`Cache-Control: public` is stored. Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by a 304), 3.5 (Authorization),
-4.1 (Vary).
+used only after a 304. A change is therefore visible immediately, and a Core that denies the key or is unavailable has the same
+effect as without the cache. The cache saves the transfer. It is shared by all keys, and every request is authenticated, so only a
+response that the Core marks `Cache-Control: public` is stored. Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by
+a 304), 3.5 (Authorization), 4.1 (Vary).
 """
 
 from __future__ import annotations

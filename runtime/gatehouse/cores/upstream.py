@@ -2,8 +2,8 @@
 
 pyreqwest as configured here follows no redirects, decodes nothing, stores no cookies, uses no proxy of the environment and adds
 no headers. The gateway resolves the host name, checks the address (cores/models.py) and passes it to the client with
-`resolve`, so that the name cannot resolve to another address between check and connection (DNS rebinding). TLS still verifies
-the name.
+`resolve`, so that the name cannot resolve to another address between the check and the connection (DNS rebinding). TLS still
+verifies the name.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class UpstreamClients:
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def close(self) -> None:
-        """Closes all clients at once, also those whose read timeout has not passed. Their requests are canceled."""
+        """Closes all clients immediately, including those whose read timeout has not passed, and cancels their requests."""
         clients, self._pinned = list(self._pinned.values()), {}
         for task in self._closing:
             task.cancel()

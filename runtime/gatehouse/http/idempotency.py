@@ -128,7 +128,7 @@ class IdempotencyStore:
         return await self._pool.execute(_TAKE_OVER, *_values(claim), earlier.request_id) == 1
 
     async def save(self, claim: Claim, *, target_id: str, generation: int, sealed: bytes) -> None:
-        """Store the response of the request that claimed the key."""
+        """Store the response to the request that claimed the key."""
         await self._pool.execute(_SAVE, claim.lookup, claim.request_id, target_id, generation, sealed)
 
     async def release(self, claim: Claim, *, forget: bool) -> None:
@@ -163,7 +163,7 @@ class IdempotencyGuard:
         *,
         running_s_max: float = RUNNING_S_MAX,
     ) -> StoredResponse:
-        """Response of `handle`, or the stored response of the first request with this Idempotency-Key.
+        """The response from `handle`, or the stored response to the first request with this Idempotency-Key.
 
         request: unambiguous encoding of method, path and body. running_s_max: maximum duration of the request.
         Raises IdempotencyKeyReused (the Idempotency-Key was used for a different request), RequestInProgress, Conflict (the

@@ -129,7 +129,7 @@ def _responses(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
     if endpoint.idempotent:
         headers["Idempotency-Replayed"] = {
             "schema": {"const": "true"},
-            "description": "Present when this is the stored response of an earlier request.",
+            "description": "Present if this is the stored response to an earlier request.",
         }
     if headers:
         success["headers"] = headers

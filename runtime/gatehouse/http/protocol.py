@@ -45,7 +45,7 @@ _HEAD_BYTES_MAX = 65_536
 
 
 class Connections:
-    """The connections of one worker, and the number of connections and unfinished bodies of each address."""
+    """The connections of one worker, and the number of connections and unfinished bodies per address."""
 
     def __init__(
         self,
@@ -68,9 +68,9 @@ class Connections:
         self.total += 1
         connections = self._by_address.add(address)
         if self.total > self.settings.connections_max:
-            raise Unavailable("The server has reached its limit of connections.")
+            raise Unavailable("The server has reached its connection limit.")
         if connections > self.settings.address_connections_max and not self.addresses.trusts(address):
-            raise TooManyRequests("This address has reached its limit of connections.")
+            raise TooManyRequests("This address has reached its connection limit.")
 
     def close(self, address: str) -> None:
         self.total -= 1

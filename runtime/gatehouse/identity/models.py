@@ -64,8 +64,8 @@ class Role(StrEnum):
     OPERATOR = "operator"  # manages keys, Cores and webhooks
     ISSUER = "issuer"  # creates and reads keys
     AUDITOR = "auditor"  # reads everything, changes nothing
-    SERVICE = "service"  # a program that creates keys, and reads, rotates and ends the keys that it created
-    # Roles that reach only the secrets that the credential created. Each has the name of the scope that grants it.
+    SERVICE = "service"  # a program that creates keys, and reads, rotates and ends its own keys
+    # Roles limited to the secrets that the credential created. Each role has the name of the scope that grants the role.
     CREATE_SECRETS = "secrets:create"  # creates and changes secrets
     READ_SECRETS = "secrets:read"  # reads metadata and receipts, never the content
     REVOKE_SECRETS = "secrets:revoke"

@@ -59,7 +59,7 @@ class Signing(msgspec.Struct, frozen=True, gc=False):
 
     algorithm: SignatureAlgorithm
     key: bytes  # HMAC: the secret, sealed for the key family (crypto/sealing.py); Ed25519: the 32-byte public key
-    pepper_generation: int  # generation of the seal; 0 for a public key
+    pepper_generation: int  # pepper generation of the sealed secret; 0 for a public key
     required: bool
 
 

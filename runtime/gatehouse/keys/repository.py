@@ -140,7 +140,7 @@ _SEALED = (
 )
 
 
-#: Shortest and longest interval of the poll for confirmations. It doubles with each query.
+#: Minimum and maximum interval between polls for confirmations. The interval doubles with each query.
 _POLL_MIN_S, _POLL_MAX_S = 0.005, 0.05
 
 _LAGGING = (

@@ -61,7 +61,7 @@ class Webhook(msgspec.Struct, frozen=True):
     id: str
     url: str
     events: tuple[str, ...]  # values of NotificationEvent; empty: all events
-    pepper_generation: int  # under which its secret is derived
+    pepper_generation: int  # pepper generation under which the webhook secret is derived
     created_at: float
     created_by: str
 
@@ -90,7 +90,7 @@ _DECIMAL = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 def webhook_signature(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """Value of the header webhook-signature. `timestamp`: Unix seconds, as in the header webhook-timestamp."""
+    """Value of the webhook-signature header. `timestamp`: Unix seconds, as in the webhook-timestamp header."""
     message = f"{message_id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(secret, message, hashlib.sha256)).decode()
 

@@ -30,7 +30,7 @@ BATCH_SIZE = 20
 #: Seconds after which a delivery is attempted again if the process was killed during an attempt.
 LEASE_S = 60.0
 
-#: Days before the expiry of a key on which reminders are sent, if the lifetime of the key is at least twice as long.
+#: Number of days before the expiry of a key at which reminders are sent, if the lifetime of the key is at least twice as long.
 REMINDER_DAYS = (1, 7, 30)
 
 
@@ -72,7 +72,7 @@ class NotificationDispatcher:
         await self.repository.failed(delivery, problem, now=now, retry_at=None if wait_s is None else now + wait_s)
 
     async def _send(self, delivery: Delivery) -> str:
-        """Reason of a failure; empty on success."""
+        """Reason for a failure; empty on success."""
         if delivery.target == TOPIC:
             return "no topic is configured" if self.topic is None else await self.topic.publish(delivery)
         webhook = await self.repository.webhook(delivery.target)

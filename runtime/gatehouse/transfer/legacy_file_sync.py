@@ -1,7 +1,7 @@
 """Removes purged keys from legacy files that other systems still use.
 
-A file is written only if it is unchanged since it was read (its entity tag), so a concurrent change by another writer is not
-lost. The file is then read again, several times in a run and in later runs until it succeeds.
+A file is written only if its entity tag is unchanged since it was read, so a concurrent change by another writer is not lost.
+Otherwise the file is read again, several times in a run and in later runs until the update succeeds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HOLD_S = 120.0
 #: Attempts in one run while another writer changes the same file.
 ATTEMPTS_MAX = 5
 
-#: Interval before the next attempt after a failure. It doubles with each failure.
+#: Interval before the next attempt after a failure. The interval doubles with each failure.
 RETRY_MIN_S, RETRY_MAX_S = 10.0, 3600.0
 
 

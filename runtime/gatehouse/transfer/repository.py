@@ -82,7 +82,7 @@ class Run(msgspec.Struct, frozen=True):
     rows: int
     done: int = 0  # rows that were processed
     imported: int = 0
-    existing: int = 0  # rows whose key or Core existed; it was not changed
+    existing: int = 0  # rows whose key or Core already existed and was not changed
     finished: bool = False
 
 
@@ -157,7 +157,7 @@ async def _add_keys(connection: Connection, keys: list[IncomingKey]) -> int:
 
 
 class ExportRepository:
-    """The tables of keys as lines of JSON. Methods raise Unavailable."""
+    """Reads and restores the tables of keys as lines of JSON. Methods raise Unavailable."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

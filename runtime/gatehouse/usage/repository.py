@@ -21,7 +21,7 @@ POINTS_MAX = 10_000
 
 
 class UsageRow(msgspec.Struct, frozen=True, gc=False):
-    """Requests of one minute."""
+    """Requests in one minute."""
 
     key_id: str  # empty: possession of a key was not proven
     core: str  # empty: no registered Core was requested
@@ -59,7 +59,7 @@ class UnusualUse(msgspec.Struct, frozen=True):
 
 
 class UsagePoint(msgspec.Struct, frozen=True):
-    """Requests of one bucket. Columns that the report sums over are None."""
+    """Requests in one bucket. Columns that the report sums over are None."""
 
     starts_at: float
     key_id: str | None

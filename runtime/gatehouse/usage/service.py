@@ -77,7 +77,7 @@ class UsageFlusher:
 
     worker_id: unique among all processes that ever wrote counts.
     is_core: True if a Core of this name is registered. Other names are not stored, because clients can invent any number of them.
-    observer: logs failures and unusual use, and counts both and the written requests.
+    observer: logs and counts failures and unusual use, and counts the written requests.
     metrics: receives each written batch. None: no CloudWatch metrics are written.
     """
 
@@ -271,7 +271,8 @@ class UsageMetrics:
     def _line(
         self, at: float, metrics: dict[str, int], dimensions: dict[str, str], sets: list[list[str]], **properties: Any
     ) -> None:
-        """Write counts at `at` (Unix seconds), for each set of dimension names. `properties`: fields for searches."""
+        """Write counts with the timestamp `at` (Unix seconds), for each set of dimension names. `properties`: fields for
+        searches."""
         directive = {
             "Namespace": self._namespace,
             "Dimensions": sets,

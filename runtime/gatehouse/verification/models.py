@@ -78,7 +78,7 @@ class SignedRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class VerificationRequest(msgspec.Struct, frozen=True, gc=False):
-    """The use of a key to verify. Fields that are None are not checked."""
+    """A verification request. Fields that are None are not checked."""
 
     scopes: tuple[str, ...] = ()
     core: str | None = None

@@ -35,7 +35,7 @@ IN_FLIGHT_MAX = 2
 
 @dataclass(slots=True, eq=False)
 class KeyLoader:
-    """Keys as a gateway worker reads them.
+    """Reads keys for a gateway worker.
 
     staleness_ms: returns the staleness of the change feed.
     plausible: False for an id that was never issued, which needs no query (verification/cache.py).
