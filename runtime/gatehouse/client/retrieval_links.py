@@ -1,4 +1,4 @@
-"""Creates retrieval links. The client that requests a secret creates the links and sends only what is needed to encrypt for them.
+"""Creates retrieval links. The client that requests a secret creates the links and sends only the public part of each link.
 
 The link secret never leaves the client before the link is opened, so nobody else can open what is submitted.
 """

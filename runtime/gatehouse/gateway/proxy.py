@@ -1,8 +1,8 @@
 """Reverse proxy: verifies the key, then streams the request to the Core and the response to the client.
 
-The Core receives neither the token nor client values for headers that only the gateway may set. The gateway sends the Core its
-own secret, the id and owner of the key, and the checked client address. The path is forwarded as received, so that only the Core
-decodes it.
+The Core receives neither the token nor client values for headers that only the gateway may set. The gateway sends the
+secret of the Core, the id and owner of the key, and the checked client address. The path is forwarded as received, so that only
+the Core decodes the path.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _REJECTED_METHODS = frozenset({"CONNECT", "TRACE"})
 #: Body of a request, and the header that frames it.
 FramedBody = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
 
-#: Only a task that listens for a disconnect notices it. Most requests end before that task is worth its cost.
+#: A client disconnect is noticed only by a task that listens for it. Most requests end before such a task is worth its cost.
 _WATCH_AFTER_S = 0.1
 
 

@@ -55,8 +55,9 @@ _SECRET_BYTES = 32
 #: because a leaked credential must end.
 _GUARDED = frozenset({Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ROTATE, Action.END_GRACE_PERIOD})
 _LAST_ADMIN = "No other key can manage keys for as long as this key; create another such key first, or send allow_last_admin"
-_LAST_ADMIN_GRACE_PERIOD = "This is the last key that can manage keys, because its successor cannot; create another such key "
-"first"
+_LAST_ADMIN_GRACE_PERIOD = (
+    "This is the last key that can manage keys, because its successor cannot; create another such key first"
+)
 
 
 class Created(msgspec.Struct, frozen=True):

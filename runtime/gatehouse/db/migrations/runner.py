@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from gatehouse.db.pool import DatabaseLogin
 from gatehouse.errors import BadRequest, Conflict, GatehouseError, Unavailable
 
-#: Advisory lock of a running migration. Concurrent ones wait for it and then have no steps left.
+#: Advisory lock of a running migration. Concurrent migrations wait for the lock and then have no steps left.
 LOCK = 7126500
 LOCK_TIMEOUT_S = 60
 #: Long enough to rewrite a table. A blocked migration ends, so that the deployment fails with a message.
@@ -145,7 +145,7 @@ def _target(scripts: ScriptDirectory, to: str) -> str:
 
 
 def _ancestors(scripts: ScriptDirectory, revision: str | None) -> set[str]:
-    """The revision, all earlier ones, and `base`; only `base` for an unknown revision."""
+    """The revision, all earlier revisions, and `base`; only `base` for an unknown revision."""
     try:
         return {BASE, *(script.revision for script in scripts.walk_revisions(BASE, revision or BASE))}
     except CommandError:
@@ -161,7 +161,7 @@ def _recorder(steps: list[Step]) -> Callable[..., None]:
 
 
 def _explain(exc: Exception, login: DatabaseLogin) -> str:
-    """One line with what to check. Messages of the driver are omitted where they could contain a value."""
+    """One line that states what to check. Driver messages that could contain a value are omitted."""
     cause = getattr(exc, "orig", None) or exc
     cause = getattr(cause, "__cause__", None) or cause
     if isinstance(cause, asyncpg.InvalidAuthorizationSpecificationError):
@@ -175,11 +175,11 @@ def _explain(exc: Exception, login: DatabaseLogin) -> str:
     if isinstance(cause, asyncpg.PostgresError):
         return f"PostgreSQL at {login.address} rejected a statement of the migration: {type(cause).__name__}: {cause}"
     problem = f"cannot reach PostgreSQL at {login.address}: {_reason(cause)}"
-    return f"{problem}. Check GATEHOUSE_DATABASE_URL and that the server runs"
+    return f"{problem}. Check GATEHOUSE_DATABASE_URL and that the server is running"
 
 
 def _reason(cause: BaseException) -> str:
-    """Reason of a failed connection. asyncio does not include the message of the system for a refused one."""
+    """Reason for a failed connection. asyncio does not include the system message for a refused connection."""
     if isinstance(cause, TimeoutError):
         return "timeout"
     if isinstance(cause, ConnectionRefusedError):
