@@ -352,8 +352,8 @@ class SharingClient(Client):
         """Writes an item that `open` returned without content to an empty file. `number`: index of the item, from 0. Retries an
         interrupted download.
 
-        The content is complete and authentic if the method returns. A deployment with AWS Lambda sends large items through S3,
-        encrypted; they are decrypted here.
+        The content is complete and authentic if the method returns. A deployment with AWS Lambda sends large items encrypted
+        through S3; this method decrypts the items.
         """
         body: dict[str, str | int] = {"link": link, "passphrase": passphrase, "claim": claim, "item": number}
         for attempt in count(1):
@@ -379,7 +379,7 @@ class SharingClient(Client):
         """Submits a secret to a request. A call that repeats `submission`, 16 or more random bytes as text, changes nothing.
 
         link: the submission link. files: name, content and media type of each. The content must be seekable. A deployment with
-        AWS Lambda receives large files through S3; they are encrypted here.
+            AWS Lambda receives large files through S3; this method encrypts the files.
         """
         if sum(file_size(file) for _, file, _ in files) > LAMBDA_FILES_BYTES_MAX:
             try:

@@ -169,8 +169,8 @@ class Pool:
         slow_query_s: float = 0.0,
         on_slow_query: OnSlowQuery | None = None,
     ) -> None:
-        """`application` is the name shown in pg_stat_activity. Statements that take at least `slow_query_s` are reported, even if they
-        fail."""
+        """`application` is the name shown in pg_stat_activity. Statements that take at least `slow_query_s` are reported, even
+        if they fail."""
         self._login = login
         self._application = application
         self._size_max = size_max

@@ -27,7 +27,7 @@ from gatehouse.http.validation import invalid
 
 REPLAY_S = 86_400
 
-#: Maximum duration of a request in seconds. The longest is a revocation, which waits up to one minute.
+#: Maximum duration of a request in seconds. The longest request is a revocation, which waits up to one minute.
 RUNNING_S_MAX = 120.0
 
 #: Maximum duration of a request with files, which can take long to arrive.

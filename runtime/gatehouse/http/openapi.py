@@ -279,7 +279,7 @@ def _components(endpoints: Sequence[Endpoint]) -> Json:
         if examples[0] is not None:
             schema["examples"] = list(examples)
         if struct not in requested and not struct.__struct_config__.omit_defaults:
-            # Responses contain every field, also those with a default.
+            # Responses contain every field, including fields with a default.
             schema["required"] = [field.encode_name for field in msgspec.structs.fields(struct) if field.default is not UNSET]
     schemas["ProblemDetail"], schemas["Problem"] = schemas.pop("Problem"), schemas.pop("ProblemDocument")
     schemas["Problem"]["properties"]["errors"]["items"] = {"$ref": _REFERENCE.format(name="ProblemDetail")}

@@ -317,8 +317,8 @@ class KeyRepository:
     async def effective(self, change_seq: int, *, timeout_s: float) -> Effective:
         """EVERYWHERE once every live gateway worker has applied the change; WITHIN_BOUND after `timeout_s` or without a database.
 
-        A worker that has not written its row for longer than the propagation bound denies all keys. One that has been silent
-        for twice the bound is not waited for.
+        A worker that has not written its row for longer than the propagation bound denies all keys. After twice the bound, the
+        change no longer waits for that worker.
         """
         wait_s = _POLL_MIN_S
         try:

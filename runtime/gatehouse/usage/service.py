@@ -1,8 +1,8 @@
 """Usage counters: one dictionary update per request, and one batch per second to the database.
 
-A batch has a number and is sent again until the database confirms it, so it is counted once. On shutdown the remaining counts
-are written. If the process is killed, the counts since the last confirmed batch are lost: about FLUSH_S of requests while the
-database is available.
+Each batch has a number and is sent again until the database confirms the batch, so every batch is counted exactly once. On
+shutdown the remaining counts are written. If the process is killed, the counts since the last confirmed batch are lost. While the
+database is available, these are the requests of about FLUSH_S seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ KNOWN_ADDRESSES_MAX = 50_000
 #: Number of denied requests of a key per minute and worker that is reported as unusual.
 DENIED_THRESHOLD = 100
 
-#: Attempts to write on shutdown, STOP_INTERVAL_S apart. The server kills a worker after 5 s.
+#: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The server kills a worker after 5 s.
 STOP_ATTEMPTS = 4
 STOP_INTERVAL_S = 0.5
 METRICS_INTERVAL_S = 10.0
@@ -54,7 +54,7 @@ class UsageCounter:
     _counts: dict[_Use, int] = field(default_factory=dict)
 
     def count(self, key_id: str, core: str, code: str, address: str) -> None:
-        """Count one request. `key_id` is empty unless possession of the key was proven, `address` if it is unknown."""
+        """Count one request. `key_id` is empty unless possession of the key was proven. `address` is empty if unknown."""
         counts = self._counts
         use = (key_id, core, code, address)
         if use in counts:

@@ -96,7 +96,7 @@ def material(scheme: str, token: str) -> str:
 
 
 def material_of_hash(scheme: str, digest: bytes) -> str:
-    """Input of the HMAC from the old hash alone, which is all that an import has."""
+    """Input of the HMAC, from only the old hash, because an import does not contain the token."""
     return f"{scheme}:{digest.hex()}"
 
 

@@ -70,7 +70,7 @@ class Leases:
         return 0 if lease.unused * 2 > lease.size else self._ask(lease, _size_max(charge), now)
 
     def add(self, charge: Charge, count: int, now: float) -> None:
-        """Add the requests that Redis has leased, which can be fewer than wanted."""
+        """Add the requests that Redis has leased, which can be fewer than requested."""
         lease = self._leases.get(charge.subject)
         if lease is None or lease.charge != charge:
             lease = _Lease(charge, now, size=count)
@@ -80,7 +80,7 @@ class Leases:
         self._store(lease)
 
     def unused(self, charge: Charge) -> int:
-        """Requests that are leased and not used, of the charge's key family with the same limits."""
+        """Number of leased and unused requests of the charge's key family with the same limits."""
         lease = self._leases.get(charge.subject)
         own = charge.limits[: len(charge.limits) - charge.additional]
         return lease.unused if lease is not None and lease.charge.limits == own else 0
