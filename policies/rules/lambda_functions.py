@@ -53,7 +53,7 @@ def invocation_is_restricted(resource: Resource) -> CheckResults:
     if iam_document.account_of(principal):
         return  # The ARN or ID of an account needs no source condition.
     if not any(resource.props.has(name) for name in ("sourceArn", "sourceAccount", "principalOrgId")):
-        yield "the permission has neither sourceArn nor sourceAccount"
+        yield "the permission has no sourceArn, sourceAccount or principalOrgId"
 
 
 # Supported runtimes as of November 2026.

@@ -303,7 +303,7 @@ def _read_text() -> str:
     try:
         text = sys.stdin.read()
     except UnicodeDecodeError:
-        stop("standard input is not UTF-8 text: share it with --file", code=USAGE)
+        stop("standard input is not UTF-8 text: to share a binary file, use --file", code=USAGE)
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         stop("no content: write the secret to standard input, or use --file", code=USAGE)

@@ -1,4 +1,7 @@
-"""Endpoints of secrets, for their owners. No endpoint returns content: recipients open the links at the sharing service."""
+"""Endpoints with which owners manage their secrets.
+
+No endpoint returns content: recipients open links at the sharing service.
+"""
 
 from __future__ import annotations
 
