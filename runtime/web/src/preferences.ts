@@ -1,4 +1,4 @@
-/** Language and theme. They are stored in the browser; nothing else is. */
+/** Language and theme. They are stored in the browser. */
 import { computed, reactive, watchEffect } from 'vue'
 import { en, type MessageKey } from './locales/en'
 
@@ -42,12 +42,26 @@ export function label(prefix: string, value: string): string {
 
 export function setLanguage(language: Language): void {
   preferences.language = language
-  localStorage.setItem('language', language)
+  storePreferences()
 }
 
 export function setTheme(theme: Theme): void {
   preferences.theme = theme
-  localStorage.setItem('theme', theme)
+  storePreferences()
+}
+
+/** Stores what differs from the settings of the browser. A sign-out clears the storage, so it calls this function again. */
+export function storePreferences(): void {
+  store('language', preferences.language, browserLanguage)
+  store('theme', preferences.theme, 'system')
+}
+
+function store(name: string, value: string, initial: string): void {
+  if (value === initial) {
+    localStorage.removeItem(name)
+  } else {
+    localStorage.setItem(name, value)
+  }
 }
 
 watchEffect(() => {

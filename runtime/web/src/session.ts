@@ -1,6 +1,7 @@
 /** The session of the browser: sign-in, sign-out, step-up, and what its roles permit. */
 import { computed, reactive, readonly } from 'vue'
 import { ApiError, call, handleUnauthorized, loadOperations, operation, useCsrfToken, type OperationId, type Schemas } from './api/client'
+import { storePreferences } from './preferences'
 
 type Status = 'loading' | 'unavailable' | 'signed-out' | 'expired' | 'signed-in'
 
@@ -10,6 +11,9 @@ interface State {
   /** True while the step-up dialog is open. */
   steppingUp: boolean
 }
+
+/** Present while the browser may have a session. Without it no request is sent, which the audit trail would record as denied. */
+const MARKER = 'session'
 
 const state = reactive<State>({ status: 'loading', current: null, steppingUp: false })
 let finishStepUp: ((signedIn: boolean) => void) | undefined
@@ -27,9 +31,17 @@ export async function start(): Promise<void> {
   state.status = 'loading'
   try {
     await loadOperations()
+    if (localStorage.getItem(MARKER) === null) {
+      state.status = 'signed-out'
+      return
+    }
     begin(await call('show_session'))
   } catch (error) {
-    state.status = error instanceof ApiError && error.status === 401 ? 'signed-out' : 'unavailable'
+    if (error instanceof ApiError && error.status === 401) {
+      end('signed-out')
+    } else {
+      state.status = 'unavailable'
+    }
   }
 }
 
@@ -65,12 +77,15 @@ export function closeStepUp(signedIn: boolean): void {
 export function end(status: 'signed-out' | 'expired'): void {
   closeStepUp(false)
   useCsrfToken('')
+  localStorage.removeItem(MARKER)
+  storePreferences()
   state.current = null
   state.status = status
 }
 
 function begin(current: Schemas['CurrentSession']): void {
   useCsrfToken(current.csrf_token)
+  localStorage.setItem(MARKER, 'begun')
   state.current = current
   state.status = 'signed-in'
 }

@@ -55,7 +55,6 @@ async def page_of(browser: Browser, origin: str, **options: Any) -> AsyncIterato
     context = await browser.new_context(base_url=origin, locale="en-GB", **options)
     await context.add_init_script(_REPORT)
     page = await context.new_page()
-    page.set_default_timeout(10_000)
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -102,7 +101,7 @@ async def test_key_is_created_and_revoked_by_keyboard(browser: Browser, origin: 
         assert re.fullmatch(r"gtk_test_[0-9A-Za-z]{40,}", token)
         await tab_to(page, "I have stored the token")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("heading", name="nightly export")).to_be_visible()
+        await expect(page.get_by_role("heading", name="nightly export", exact=True)).to_be_visible()
         key_id = page.url.rpartition("/")[2]
         assert token not in await page.content()
         await tab_to(page, "Revoke")
@@ -129,6 +128,29 @@ async def test_nothing_of_a_session_remains_after_sign_out(browser: Browser, ori
         assert await page.context.cookies() == []
         await page.reload()
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+async def test_opening_the_console_without_a_session_is_not_a_denied_request(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    before = (await console.client.get("/v1/audit-events", params={"outcome": "denied"})).json()["events"]
+    async with page_of(browser, origin) as page:
+        await page.goto("/keys")
+        await expect(page.get_by_label("Credential")).to_be_focused()
+    assert (await console.client.get("/v1/audit-events", params={"outcome": "denied"})).json()["events"] == before
+
+
+async def test_old_sign_in_is_confirmed_and_the_action_continues(browser: Browser, origin: str, console: Console) -> None:
+    created = await console.create(name="a key to delete")
+    async with page_of(browser, origin) as page:
+        await sign_in(page, f"/keys/{created['key']['id']}")
+        console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
+        await page.get_by_role("button", name="Delete").click()
+        await page.get_by_label("Reason").press("Enter")
+        await expect(page.get_by_role("heading", name="Confirm your identity")).to_be_visible()
+        await page.get_by_label("Credential").fill(BOOTSTRAP)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("Deleted", exact=True)).to_be_visible()
 
 
 async def test_wrong_credential_and_ended_session_are_explained(browser: Browser, origin: str, console: Console) -> None:

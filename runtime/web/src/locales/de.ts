@@ -138,7 +138,7 @@ export const de: Record<MessageKey, string> = {
   'keys.everyCore': 'Jeder Core der Umgebung',
   'keys.everyMethod': 'Jede Methode',
   'keys.everyAddress': 'Jedes Netz',
-  'keys.limitText': '{quota} Anfragen pro {window}',
+  'keys.limitText': '{quota} Anfragen in {window}',
   'keys.expiresAfter': 'Nach {duration}',
   'keys.never': 'Nie',
   'keys.created': 'Schlüssel {name} erstellt',

@@ -136,7 +136,7 @@ export const en = {
   'keys.everyCore': 'Every Core of the environment',
   'keys.everyMethod': 'Every method',
   'keys.everyAddress': 'Every network',
-  'keys.limitText': '{quota} requests per {window}',
+  'keys.limitText': '{quota} requests in {window}',
   'keys.expiresAfter': 'After {duration}',
   'keys.never': 'Never',
   'keys.created': 'Key {name} created',
