@@ -6,7 +6,7 @@ from typing import Any
 
 import pulumi
 
-from components.monitoring.log_alarms import DENIED_LINKS, LATE_SECRETS, LOCKED_LINKS, SECRET_FAILURES
+from components.monitoring.log_alarms import DENIED_LINKS, HONEY_LINKS, LATE_SECRETS, LOCKED_LINKS, SECRET_FAILURES
 from components.naming import Naming
 
 COLUMNS = 24
@@ -92,7 +92,7 @@ def _alarm_states(names: Naming, resources: MonitoredResources, probe: bool) -> 
         *([f"{service}-unreachable" for service in resources.services] if probe else ()),
         *resources.functions,
         *("edge-5xx", "database-cpu", "database-storage", "tokens-errors", "certificate-expiry", "rotation-errors"),
-        *(DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES, LATE_SECRETS),
+        *(DENIED_LINKS, LOCKED_LINKS, HONEY_LINKS, SECRET_FAILURES, LATE_SECRETS),
     ]
     arns = [names.arn("cloudwatch", f"alarm:{names.name(alarm)}") for alarm in alarms]
     return {"type": "alarm", "properties": {"title": "Alarms", "alarms": arns}}
@@ -166,7 +166,11 @@ def _secret_links(names: Naming) -> Iterator[Widget]:
     def series(metric: str, label: str, stat: str) -> list[Any]:
         return _series((names.namespace, metric), label, stat)
 
-    denied = [series(DENIED_LINKS, "denied", "Sum"), series(LOCKED_LINKS, "too many wrong passphrases", "Sum")]
+    denied = [
+        series(DENIED_LINKS, "denied", "Sum"),
+        series(LOCKED_LINKS, "too many wrong passphrases", "Sum"),
+        series(HONEY_LINKS, "honey links", "Sum"),
+    ]
     yield _graph(names, "Secret links: denied requests per minute", denied)
     yield _graph(names, "Secrets: age of the oldest due secret in seconds", [series(LATE_SECRETS, "oldest", "Maximum")])
     yield _graph(names, "Secrets: failed background jobs per minute", [series(SECRET_FAILURES, "failures", "Sum")])

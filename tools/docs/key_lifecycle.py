@@ -1,8 +1,8 @@
 """docs/key-lifecycle.md: states and transitions of a key, rotation, and limits of the fields of a key."""
 
 from gatehouse.http import fields
+from gatehouse.keys import fields as key_fields
 from gatehouse.keys import lifecycle
-from gatehouse.keys import schemas as key_parts
 from gatehouse.keys.lifecycle import TRANSITIONS, TTL_S_MAX, Action
 from gatehouse.keys.models import KeyState
 from gatehouse.verification import schemas as verify
@@ -23,21 +23,23 @@ _MEANINGS = {
 def page() -> str:
     acts = [act for act in Action if act is not Action.CREATE]
     rows = [(state.value, *(_cell(state, act) for act in acts)) for state in KeyState]
-    parts = key_parts
     bounds = [
-        ("name, owner", f"{parts.NAME_CHARS_MAX} characters"),
-        ("notes", f"{parts.NOTES_CHARS_MAX} characters"),
+        ("name, owner", f"{key_fields.NAME_CHARS_MAX} characters"),
+        ("notes", f"{key_fields.NOTES_CHARS_MAX} characters"),
         ("reason", f"{fields.REASON_CHARS_MAX} characters"),
         ("scopes", f"{fields.SCOPES_MAX}, each at most 64 characters"),
         ("cores", f"{fields.CORES_MAX}"),
-        ("methods", " ".join(parts.METHODS)),
-        ("addresses", f"{parts.ADDRESSES_MAX} networks"),
-        ("tags", f"{parts.TAGS_MAX}, each at most 64 characters"),
-        ("metadata", f"{parts.METADATA_MAX} names of at most 64 characters, values of at most {parts.METADATA_CHARS_MAX}"),
+        ("methods", " ".join(key_fields.METHODS)),
+        ("addresses", f"{key_fields.ADDRESSES_MAX} networks"),
+        ("tags", f"{key_fields.TAGS_MAX}, each at most 64 characters"),
+        (
+            "metadata",
+            f"{key_fields.METADATA_MAX} names of at most 64 characters, values of at most {key_fields.METADATA_CHARS_MAX}",
+        ),
         ("limits", f"{fields.LIMITS_MAX}; quota up to {fields.QUOTA_MAX}, window up to {fields.WINDOW_S_MAX // _DAY_S} days"),
         ("limits in a verification request", f"{fields.LIMITS_MAX}"),
         ("cost", f"0 to {fields.COST_MAX}"),
-        ("credits", f"0 to {parts.CREDITS_MAX}"),
+        ("credits", f"0 to {key_fields.CREDITS_MAX}"),
         ("lifetime", f"{TTL_S_MAX // (365 * _DAY_S)} years"),
         ("verifications in a batch", f"{verify.BATCH_MAX}"),
     ]

@@ -25,8 +25,9 @@ from gatehouse.cli.options import (
 from gatehouse.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.client.services import ConsoleClient
 from gatehouse.http.fields import Environment
-from gatehouse.keys import schemas
-from gatehouse.keys.schemas import ChangedKey, KeyView, StateFilter
+from gatehouse.keys import fields
+from gatehouse.keys.fields import StateFilter
+from gatehouse.keys.schemas import ChangedKey, KeyView
 
 
 def _described(field: Any, suffix: str = "") -> str:
@@ -35,13 +36,13 @@ def _described(field: Any, suffix: str = "") -> str:
 
 
 _repeatable = partial(_described, suffix=" Repeatable.")
-OwnerOption = Annotated[str | None, typer.Option(help=_described(schemas.Owner))]
-ScopeOption = Annotated[list[str] | None, typer.Option(help=_repeatable(schemas.Scopes))]
-RoleOption = Annotated[list[str] | None, typer.Option(help=_repeatable(schemas.Roles))]
-CoreOption = Annotated[list[str] | None, typer.Option(help=_repeatable(schemas.Cores))]
-MethodOption = Annotated[list[str] | None, typer.Option(help=_repeatable(schemas.Methods))]
-AddressOption = Annotated[list[str] | None, typer.Option(help=_repeatable(schemas.Addresses))]
-TagOption = Annotated[list[str] | None, typer.Option(help=_repeatable(schemas.Tags))]
+OwnerOption = Annotated[str | None, typer.Option(help=_described(fields.Owner))]
+ScopeOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Scopes))]
+RoleOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Roles))]
+CoreOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Cores))]
+MethodOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Methods))]
+AddressOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Addresses))]
+TagOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Tags))]
 LimitOption = Annotated[
     list[str] | None,
     typer.Option(metavar=LIMIT_FORM, help="Rate limit, such as 100/1m or daily=10000/1d:500. Repeatable."),
@@ -73,7 +74,7 @@ def register(app: typer.Typer) -> None:
 
 def create(
     client: ConsoleClient,
-    name: Annotated[str, typer.Option(help=_described(schemas.Name))],
+    name: Annotated[str, typer.Option(help=_described(fields.Name))],
     owner: OwnerOption = None,
     environment: Annotated[Environment | None, typer.Option(help="Default: the environment of the deployment.")] = None,
     scope: ScopeOption = None,
@@ -148,7 +149,7 @@ def show(client: ConsoleClient, id: KeyIdArgument) -> Output:
 def update(
     client: ConsoleClient,
     id: KeyIdArgument,
-    name: Annotated[str | None, typer.Option(help=_described(schemas.Name))] = None,
+    name: Annotated[str | None, typer.Option(help=_described(fields.Name))] = None,
     owner: OwnerOption = None,
     scope: ScopeOption = None,
     role: RoleOption = None,
@@ -159,8 +160,8 @@ def update(
     limit: LimitOption = None,
     credits: CreditsOption = "",
     expires_at: ExpiresOption = "",
-    notes: Annotated[str | None, typer.Option(help=_described(schemas.Notes))] = None,
-    require_signature: Annotated[bool | None, typer.Option(help=_described(schemas.RequireSignature))] = None,
+    notes: Annotated[str | None, typer.Option(help=_described(fields.Notes))] = None,
+    require_signature: Annotated[bool | None, typer.Option(help=_described(fields.RequireSignature))] = None,
     empty: Annotated[
         list[str] | None, typer.Option(metavar="LIST", help="Empty a list, such as cores, methods or addresses. Repeatable.")
     ] = None,

@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.http.fields import (
-    CORES_MAX,
     LIMITS_MAX,
-    SCOPES_MAX,
-    CoreName,
     Cost,
     Cursor,
     Effective,
@@ -24,103 +21,41 @@ from gatehouse.http.fields import (
     NextCursor,
     Quota,
     Reason,
-    Scope,
     Timestamp,
     Window,
     distinct,
-    multi_line,
-    single_line,
-    unique_items,
     unix_seconds,
     view_of,
 )
-from gatehouse.http.validation import checked, matching
-from gatehouse.keys.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX, TTL_S_MAX
+from gatehouse.http.validation import checked
+from gatehouse.keys.fields import (
+    CREDITS_MAX,
+    NAME_CHARS_MAX,
+    Addresses,
+    Algorithm,
+    AllowLastAdmin,
+    Cores,
+    Delivery,
+    Metadata,
+    Methods,
+    Name,
+    Notes,
+    Owner,
+    Period,
+    RequireSignature,
+    Roles,
+    Scopes,
+    Seconds,
+    StateFilter,
+    Tags,
+    Ttl,
+)
+from gatehouse.keys.lifecycle import GRACE_S_DEFAULT, GRACE_S_MAX
 from gatehouse.keys.models import OWN_SCHEME, CreditPlan, Key, RateLimit
 from gatehouse.verification.decision import network
 
-NAME_CHARS_MAX = 100
-NOTES_CHARS_MAX = 2000
-ADDRESSES_MAX = 50
-TAGS_MAX = 20
-METADATA_MAX = 20
-METADATA_CHARS_MAX = 500
-CREDITS_MAX = 1_000_000_000_000
-
-Period = Literal["hour", "day", "week", "month"]
-StateFilter = Literal["active", "disabled", "revoked", "deleted", "purged", "expired"]
-Role = Literal["reader", "agent", "admin"]
-Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
-Algorithm = Literal["hmac-sha256", "ed25519"]
-METHODS: tuple[str, ...] = get_args(Method)
-
 _LIMIT_EXAMPLE = {"name": "requests", "quota": 600, "window_s": 60, "burst": 100, "cost": 1}
 _CREDITS_EXAMPLE = {"remaining": 5000, "refill": {"amount": 5000, "every": "month"}}
-
-
-def _networks(values: list[str]) -> str:
-    networks = [network(value) for value in values]
-    if None in networks:
-        return 'must be networks such as "192.0.2.0/24" or "2001:db8::/48" with all host bits zero, or single addresses'
-    return distinct(networks)
-
-
-def _distinct_names(limits: list[dict[str, Any]]) -> str:
-    return "must not contain two limits with the same name" if distinct([limit["name"] for limit in limits]) else ""
-
-
-Name = Annotated[str, checked(single_line, min_length=1, max_length=NAME_CHARS_MAX, description="Display name of the key.")]
-Owner = Annotated[str, checked(single_line, max_length=NAME_CHARS_MAX, description="Person or team responsible for the key.")]
-Notes = Annotated[str, checked(multi_line, max_length=NOTES_CHARS_MAX, description="Free text. Do not store secrets here.")]
-Ttl = Annotated[int, Meta(ge=1, le=TTL_S_MAX)]
-Seconds = Annotated[int, Meta(ge=0, le=TTL_S_MAX)]
-Tag = Annotated[str, matching(r"[a-z0-9][a-z0-9:_./-]{0,63}", max_length=64)]
-Scopes = Annotated[
-    list[Scope],
-    unique_items(max_length=SCOPES_MAX, description="Scopes that the key has in addition to those of its roles."),
-]
-Roles = Annotated[
-    list[Role],
-    unique_items(
-        max_length=len(get_args(Role)),
-        description="Sets of scopes: `reader` grants `cores:read`, `agent` grants `cores:register`, `admin` grants `admin`.",
-    ),
-]
-Cores = Annotated[
-    list[CoreName],
-    unique_items(
-        max_length=CORES_MAX, description="Cores that the key can access. Empty: every Core in the environment of the key."
-    ),
-]
-Methods = Annotated[
-    list[Method],
-    unique_items(max_length=len(METHODS), description="HTTP methods that the key allows. Empty: every method."),
-]
-Addresses = Annotated[
-    list[Annotated[str, Meta(max_length=64)]],
-    checked(
-        _networks,
-        max_length=ADDRESSES_MAX,
-        description="Networks in CIDR notation (IPv4 or IPv6) from which the key can be used. Empty: every network.",
-    ),
-]
-Tags = Annotated[list[Tag], unique_items(max_length=TAGS_MAX, description="Labels to filter keys by.")]
-Metadata = Annotated[
-    dict[
-        Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")],
-        Annotated[str, checked(multi_line, max_length=METADATA_CHARS_MAX)],
-    ],
-    Meta(max_length=METADATA_MAX, description="Key-value pairs for your own use. Do not store secrets here."),
-]
-AllowLastAdmin = Annotated[
-    bool,
-    Meta(description="Allow the operation even if no other key can manage keys for as long as this key."),
-]
-Delivery = Annotated[
-    Literal["token", "link"],
-    Meta(description="`token`: the response contains the token. `link`: the response contains a link that shows the token once."),
-]
-RequireSignature = Annotated[bool, Meta(description="Deny unsigned requests. Requires a signing key.")]
 
 
 class RateLimitInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,6 +75,10 @@ class RateLimitInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def limit(self) -> RateLimit:
         return RateLimit(name=self.name, quota=self.quota, window_s=self.window_s, burst=self.burst or self.quota, cost=self.cost)
+
+
+def _distinct_names(limits: list[dict[str, Any]]) -> str:
+    return "must not contain two limits with the same name" if distinct([limit["name"] for limit in limits]) else ""
 
 
 Limits = Annotated[

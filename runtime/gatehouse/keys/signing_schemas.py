@@ -14,7 +14,8 @@ from msgspec import Meta
 from gatehouse.errors import BadRequest, Problem
 from gatehouse.http.fields import Effective
 from gatehouse.http.validation import checked
-from gatehouse.keys.schemas import Algorithm, AllowLastAdmin, KeyView
+from gatehouse.keys.fields import Algorithm, AllowLastAdmin
+from gatehouse.keys.schemas import KeyView
 
 PUBLIC_KEY_CHARS_MAX = 512
 

@@ -19,7 +19,8 @@ from gatehouse.crypto.token import parse
 from gatehouse.errors import BadRequest, Problem
 from gatehouse.http.fields import CoreName, Environment
 from gatehouse.http.validation import validate
-from gatehouse.keys.schemas import ImportableSettings, Limits, Name, Scopes
+from gatehouse.keys.fields import Name, Scopes
+from gatehouse.keys.schemas import ImportableSettings, Limits
 from gatehouse.transfer.file_formats import Entry
 from gatehouse.verification import imported_tokens
 

@@ -11,8 +11,8 @@ from msgspec import Meta
 from gatehouse.clock import rfc3339
 from gatehouse.errors import Unavailable
 from gatehouse.http.fields import COST_MAX, SCOPES_MAX, CoreName, Instant, Scope
+from gatehouse.keys.fields import Method
 from gatehouse.keys.models import CreditPlan, Key, KeyEnvironment, KeyRecord, KeyState, RateLimit
-from gatehouse.keys.schemas import Method
 from gatehouse.verification.decision import allows, effective_limits
 from gatehouse.verification.models import Charge, Code, RateLimits, RateLimitState, VerificationRequest
 
