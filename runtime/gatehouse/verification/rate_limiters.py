@@ -150,8 +150,9 @@ class RedisRateLimits:
         """Returns the leased requests that were not used, if Redis is available."""
         if self._timer is not None:
             self._timer.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)  # which may still receive leases
         unused = [_Count(charge, counted=False, lease=-count) for charge, count in self._leases.clear()]
-        await asyncio.gather(*(self._batches.call(count) for count in unused), *self._background, return_exceptions=True)
+        await asyncio.gather(*(self._batches.call(count) for count in unused), return_exceptions=True)
         await self._batches.close()
 
     def take_now(self, charge: Charge) -> tuple[RateLimitState, ...] | None:

@@ -51,6 +51,17 @@ async def allowed(worker: RedisRateLimits, request: Charge, count: int) -> int:
     return sum(not state.exceeded for state in states)
 
 
+async def test_a_lease_that_arrives_during_the_stop_is_returned(redis_url: str) -> None:
+    request = charge()
+    async with workers(redis_url, 1) as [worker]:
+        used = 0
+        while not worker._background:  # until the worker asks for a lease without waiting for the reply
+            await worker.take(request)
+            used += 1
+            assert used < 1000
+    assert await remaining(redis_url, request) == 1000 - used
+
+
 @pytest.mark.requirement("CG-06")
 async def test_workers_allow_the_limit_exactly_and_return_the_rest(redis_url: str) -> None:
     request = charge()
