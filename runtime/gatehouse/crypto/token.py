@@ -123,7 +123,7 @@ def parse(text: str, prefix: str) -> ParsedToken | None:
     head, _, body = text.rpartition("_")
     brand, _, environment_text = head.rpartition("_")
     environment = _ENVIRONMENTS.get(environment_text)
-    if environment is None or brand != prefix or len(body) != BODY_CHARS or not _BASE62.issuperset(body):
+    if environment is None or brand != prefix or len(body) != BODY_CHARS or not body.isalnum():  # ASCII
         return None
     if not has_checksum(text):
         return None

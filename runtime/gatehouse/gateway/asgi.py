@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote
 
 from gatehouse.clock import Clock
@@ -157,18 +158,21 @@ class RequestContext:
         self.dependencies.observer.metrics.by_code[result.code].inc()
         self.verifications.append(("" if result.record is None else result.record.id, core or "", result.code.value, on_behalf))
 
+    def response(
+        self, status: int, body: bytes = b"", *, content_type: bytes = asgi.JSON, headers: Iterable[asgi.Header] = ()
+    ) -> asgi.Response:
+        """A response with the request id."""
+        own = [(b"x-request-id", self.request_id.encode()), *headers]
+        return asgi.Response(status, asgi.response_headers(body, content_type, own), b"" if self.is_head else body)
+
+    async def send_response(self, response: asgi.Response) -> None:
+        self.status = response.status
+        await asgi.send_response(self.send, response)
+
     async def reply(
         self, status: int, body: bytes = b"", *, content_type: bytes = asgi.JSON, headers: Iterable[asgi.Header] = ()
     ) -> None:
-        self.status = status
-        await asgi.reply(
-            self.send,
-            status,
-            body,
-            content_type=content_type,
-            headers=[(b"x-request-id", self.request_id.encode()), *headers],
-            head=self.is_head,
-        )
+        await self.send_response(self.response(status, body, content_type=content_type, headers=headers))
 
     async def fail(self, error: GatehouseError, *, code: str = "", headers: Iterable[asgi.Header] = ()) -> None:
         """Sends a problem document. A header in `headers` replaces the default header of the same name."""
@@ -182,15 +186,22 @@ class RequestContext:
 
 
 Handler = Callable[[RequestContext], Awaitable[None]]
+#: Returns the response to a request with this body, or None if the handler has to wait. A handler that returns None or raises
+#: GatehouseError has no effect.
+SynchronousHandler = Callable[[RequestContext, bytes], asgi.Response | None]
 
 
 @dataclass(slots=True)
 class Route:
-    """Handlers of a path by method, or one handler for any method. A GET handler also serves HEAD."""
+    """Handlers of a path by method, or one handler for any method. A GET handler also serves HEAD.
+
+    synchronous: handlers that are tried first, by method.
+    """
 
     template: str
     methods: dict[str, Handler] = field(default_factory=dict)
     any_method: Handler | None = None
+    synchronous: dict[str, SynchronousHandler] = field(default_factory=dict)
 
     def add(self, method: str, handler: Handler) -> None:
         self.methods[method] = handler
@@ -237,9 +248,33 @@ class GatewayApp:
                 raise
             await context.fail(GatehouseError("Internal error. Include the request id when you contact support."))
         finally:
-            for key_id, core, code, on_behalf in context.verifications:
-                self._dependencies.usage.count(key_id, core, code, "" if on_behalf else context.client)
-            self._log(context, time.perf_counter() - started)
+            self._record(context, started)
+
+    def respond_now(self, scope: asgi.Scope, body: bytes) -> asgi.Response | None:
+        """The response to a request that needs neither the database nor Redis; None for any other request.
+
+        Saves the task and the ASGI messages of a request, which take longer than its verification.
+        """
+        route = self._exact.get(scope["raw_path"])
+        handler = None if route is None else route.synchronous.get(scope["method"])
+        if route is None or handler is None:
+            return None
+        started = time.perf_counter()
+        context = RequestContext(self._dependencies, scope, _not_called, _not_called, template=route.template)
+        try:
+            response = handler(context, body)
+        except Exception:
+            return None  # `__call__` responds to the request, and logs the error if it is unexpected
+        if response is not None:
+            context.status = response.status
+            self._record(context, started)
+        return response
+
+    def _record(self, context: RequestContext, started: float) -> None:
+        """Counts and logs a request after its response."""
+        for key_id, core, code, on_behalf in context.verifications:
+            self._dependencies.usage.count(key_id, core, code, "" if on_behalf else context.client)
+        self._log(context, time.perf_counter() - started)
 
     async def _dispatch(self, context: RequestContext) -> None:
         raw_path = context.raw_path
@@ -277,6 +312,11 @@ class GatewayApp:
             code=context.code,
             detail=context.detail,
         )
+
+
+async def _not_called(*_: object) -> Any:
+    """`receive` and `send` of a synchronous request."""
+    raise AssertionError
 
 
 def _origin(exc: BaseException) -> str:

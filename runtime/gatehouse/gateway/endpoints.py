@@ -20,7 +20,7 @@ from gatehouse.identity.models import Actor
 from gatehouse.observability import METRICS_TYPE
 from gatehouse.verification import schemas
 from gatehouse.verification.decision import for_public
-from gatehouse.verification.models import Code, VerificationRequest
+from gatehouse.verification.models import Code, VerificationRequest, VerificationResult
 
 REGISTER_SCOPE = "cores:register"
 _HEALTHY = asgi.encode(Health())
@@ -33,11 +33,25 @@ async def verify_key(context: RequestContext) -> None:
     """
     token, request = schemas.decode(await context.json_body(), context.client)
     result = await context.dependencies.verification.verify(token, request)
+    await context.send_response(_decision(context, request, result))
+
+
+def verify_key_now(context: RequestContext, body: bytes) -> asgi.Response | None:
+    """Like `verify_key`, without waiting."""
+    asgi.check_json(context.values(b"content-type"), lenient=True)
+    if len(body) > context.dependencies.body_max_bytes:
+        return None
+    token, request = schemas.decode(body, context.client)
+    result = context.dependencies.verification.verify_now(token, request)
+    return None if result is None else _decision(context, request, result)
+
+
+def _decision(context: RequestContext, request: VerificationRequest, result: VerificationResult) -> asgi.Response:
     context.verified(result, request.core, on_behalf=True)
     public = for_public(result)
     status = 503 if public.code is Code.UNAVAILABLE else 200
     headers = schemas.limit_headers(public.limits) if status == 200 else [(b"retry-after", b"1")]
-    await context.reply(status, asgi.encode(schemas.reply(public, context.request_id)), headers=headers)
+    return context.response(status, asgi.encode(schemas.reply(public, context.request_id)), headers=headers)
 
 
 async def verify_keys(context: RequestContext) -> None:
@@ -88,19 +102,32 @@ async def verify_key_header(context: RequestContext) -> None:
         await context.reply(401, headers=challenge(invalid=False))
         return
     result = await context.dependencies.verification.verify(token, request)
+    await context.send_response(_header_decision(context, request, result))
+
+
+def verify_key_header_now(context: RequestContext, body: bytes) -> asgi.Response | None:
+    """Like `verify_key_header`, without waiting."""
+    token = presented_token(context)
+    if token is None:
+        return None
+    request = schemas.decode_parameters(context.scope["query_string"], context.client)
+    result = context.dependencies.verification.verify_now(token, request)
+    return None if result is None else _header_decision(context, request, result)
+
+
+def _header_decision(context: RequestContext, request: VerificationRequest, result: VerificationResult) -> asgi.Response:
     context.verified(result, request.core)
     error = denial(result)
     headers = schemas.limit_headers(result.limits)
     if error is None:
         key_id = [] if result.record is None else [(b"gatehouse-key-id", result.record.id.encode())]
-        await context.reply(200, headers=[*headers, *key_id])
-        return
+        return context.response(200, headers=[*headers, *key_id])
     if error.status == 401:
         headers += challenge(invalid=True)
         headers += [ACCEPT_SIGNATURE] if result.reason else []
     elif error.status == 503:
         headers.append((b"retry-after", b"1"))
-    await context.reply(error.status, headers=headers)
+    return context.response(error.status, headers=headers)
 
 
 async def revoke_self(context: RequestContext) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from gatehouse.cores.schemas import DrainCore, Lease, LeaseRequest
 from gatehouse.gateway import endpoints
-from gatehouse.gateway.asgi import Dependencies, GatewayApp, RequestContext, Route
+from gatehouse.gateway.asgi import Dependencies, GatewayApp, RequestContext, Route, SynchronousHandler
 from gatehouse.gateway.proxy import forward
 from gatehouse.http import asgi, openapi
 from gatehouse.http.endpoint import Endpoint, Response
@@ -154,6 +154,12 @@ ENDPOINTS = (
     ),
 )
 
+#: Synchronous handlers, by the handler of the same endpoint.
+_SYNCHRONOUS: dict[Any, SynchronousHandler] = {
+    endpoints.verify_key: endpoints.verify_key_now,
+    endpoints.verify_key_header: endpoints.verify_key_header_now,
+}
+
 
 def create(dependencies: Dependencies) -> GatewayApp:
     """The application with the endpoints of the enabled features. Paths with parameters are matched by prefix."""
@@ -168,6 +174,8 @@ def create(dependencies: Dependencies) -> GatewayApp:
             route.any_method = forward
         else:
             route.add(endpoint.method, endpoint.handler)
+        if endpoint.handler in _SYNCHRONOUS:
+            route.synchronous[endpoint.method] = _SYNCHRONOUS[endpoint.handler]
     exact[b"/openapi.json"] = route = Route("/openapi.json")
     body = asgi.encode(document())
 

@@ -6,7 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any, NewType
+from typing import Any, NamedTuple, NewType
 
 import msgspec
 
@@ -29,6 +29,18 @@ PROBLEM_TYPE = "urn:gatehouse:problem:"
 BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
 APIKEY_CHALLENGE = 'ApiKey realm="gatehouse"'
 _encoder = msgspec.json.Encoder()
+
+
+class Response(NamedTuple):
+    """A complete response. `body` is empty in the response to a HEAD request."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+#: Returns the response to a request whose body is complete, or None if the request has to be handled by the application.
+RespondNow = Callable[[Scope, bytes], Response | None]
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):
@@ -86,8 +98,13 @@ async def reply(
     send: Send, status: int, body: bytes, *, content_type: bytes = JSON, headers: Iterable[Header] = (), head: bool = False
 ) -> None:
     """Send a response. `head`: send only the headers, as the response to a HEAD request."""
-    await send({"type": "http.response.start", "status": status, "headers": response_headers(body, content_type, headers)})
-    await send({"type": "http.response.body", "body": b"" if head else body})
+    await send_response(send, Response(status, response_headers(body, content_type, headers), b"" if head else body))
+
+
+async def send_response(send: Send, response: Response) -> None:
+    """Send a complete response."""
+    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    await send({"type": "http.response.body", "body": response.body})
 
 
 async def read_body(receive: Receive, bytes_max: int, declared: str = "") -> bytes:

@@ -84,6 +84,7 @@ class LifespanApp:
         self._start = start
         self._observer = observer
         self._app: asgi.App | None = None
+        self._respond_now: asgi.RespondNow | None = None
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if self._app is not None and scope["type"] != "lifespan":
@@ -91,10 +92,15 @@ class LifespanApp:
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
+    def respond_now(self, scope: asgi.Scope, body: bytes) -> asgi.Response | None:
+        """The response of the application, if it can respond without waiting."""
+        return None if self._respond_now is None else self._respond_now(scope, body)
+
     async def _lifespan(self, receive: asgi.Receive, send: asgi.Send) -> None:
         await receive()
         try:
             async with self._start() as self._app:
+                self._respond_now = getattr(self._app, "respond_now", None)
                 await send({"type": "lifespan.startup.complete"})
                 self._observer.log.info("started", service=self._observer.service)
                 await receive()

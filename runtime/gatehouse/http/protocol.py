@@ -10,8 +10,8 @@ Sources: RFC 9110, section 15.5.9 (408); RFC 9112, sections 3.2 (Host), 6.1 (fra
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import httptools
 from uvicorn._types import ASGI3Application
@@ -42,6 +42,8 @@ _TARGET_BYTES_MAX = 16_384
 #: Maximum number of headers, and maximum total size of their names and values in bytes.
 _HEADERS_MAX = 100
 _HEAD_BYTES_MAX = 65_536
+
+_CLOSE = (b"connection", b"close")
 
 
 class Connections:
@@ -93,17 +95,23 @@ class HttpProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         worker: Connections,
+        respond_now: asgi.RespondNow | None = None,
     ) -> None:
+        """respond_now: asked for a response before the application is called."""
         super().__init__(config, server_state, app_state, _loop)
         # uvicorn accepts bytes after a request with `Connection: close`; this parser rejects them.
         self.parser = httptools.HttpRequestParser(self)
         self._worker = worker
+        self._respond_now = respond_now
         self._settings = worker.settings
         self._peer = ""
         self._head_bytes = 0
         self._fields = 0
         self._in_head = False
         self._in_body = False
+        #: The application has not been called for the current request, which may be answered by `respond_now`.
+        self._postponed = False
+        self._parts: list[bytes] = []
         #: Client address under which the unfinished body is counted.
         self._body_address: str | None = None
         self._body_deadline = 0.0
@@ -154,6 +162,8 @@ class HttpProtocol(HttpToolsProtocol):
                 self._discard(len(data))
         try:
             self.parser.feed_data(data)
+            if self._postponed:
+                self._call_application()
         except httptools.HttpParserUpgrade:
             self.cycle.keep_alive = False  # the application rejects upgrades; the bytes that follow are not HTTP
         except httptools.HttpParserError as exc:
@@ -169,7 +179,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self._body_paused = True
             if self._body_address is None:
                 self._begin_body()
-        elif self._timer is None and (self._in_head or self._running is None or self._running.response_complete):
+        elif self._timer is None and (self._in_head or (self.timeout_keep_alive_task is None and not self._is_running())):
             self._timer = self.loop.call_later(self._settings.request_timeout_s, self._head_timeout)
 
     def _discard(self, size: int) -> None:
@@ -186,6 +196,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._unset_keepalive_if_required()
         self._in_head = True
         self._head_bytes = 0
         self._fields = 0
@@ -215,12 +226,28 @@ class HttpProtocol(HttpToolsProtocol):
             raise BadRequest("The request target contains a # or a byte that is not ASCII; percent-encode it.")
         if version not in ("1.0", "1.1"):
             raise BadRequest("Use HTTP/1.1.")
-        super().on_headers_complete()
         self._in_body = True
+        self._postponed = self._can_respond_now()
+        if not self._postponed:
+            super().on_headers_complete()
+
+    def _can_respond_now(self) -> bool:
+        """False for a request that only the application can answer, or that waits for the response to an earlier request."""
+        return (
+            self._respond_now is not None
+            and not self._is_running()
+            and not self.flow.write_paused
+            and not self.expect_100_continue
+            and not self.parser.should_upgrade()
+        )
+
+    def _is_running(self) -> bool:
+        """True while the application handles a request of this connection."""
+        return self._running is not None and not self._running.response_complete
 
     def _head_timeout(self) -> None:
         self._timer = None
-        if self._running is not None and not self._running.response_complete:
+        if self._is_running():
             # The client is still being served.
             self._timer = self.loop.call_later(self._settings.request_timeout_s, self._head_timeout)
         elif self._in_head:
@@ -230,9 +257,46 @@ class HttpProtocol(HttpToolsProtocol):
 
     # Body
 
+    def on_body(self, body: bytes) -> None:
+        if self._postponed:
+            self._parts.append(body)
+        else:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
         self._end_body()
+        if self._postponed and self._send_response_now():
+            return
+        if self._postponed:
+            self._call_application()
         super().on_message_complete()
+
+    def _send_response_now(self) -> bool:
+        """False if the application has to be called."""
+        target, _, query = self.url.partition(b"?")
+        self.scope |= {"method": self.parser.get_method().decode("ascii"), "raw_path": target, "query_string": query}
+        response = self._respond_now(cast("asgi.Scope", self.scope), b"".join(self._parts)) if self._respond_now else None
+        if response is None:
+            return False
+        self._postponed = False
+        self._parts = []
+        keep_alive = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        self._write(response, () if keep_alive else (_CLOSE,))
+        self.server_state.total_requests += 1
+        if keep_alive:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        else:
+            self.transport.close()
+            self._watch_writing()
+        return True
+
+    def _call_application(self) -> None:
+        """Calls the application for a request that was postponed, with the part of the body that has been received."""
+        self._postponed = False
+        super().on_headers_complete()
+        for part in self._parts:
+            super().on_body(part)
+        self._parts = []
 
     def _begin_body(self) -> None:
         """Starts the deadline for a body that was not received completely together with the head."""
@@ -273,7 +337,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_writing()
-        elif self._error is not None and (self._running is None or self._running.response_complete):
+        elif self._error is not None and not self._is_running():
             self._send_error(self._error)
 
     def pause_writing(self) -> None:
@@ -308,13 +372,14 @@ class HttpProtocol(HttpToolsProtocol):
     def _reject(self, error: GatehouseError) -> None:
         """Answers the request that is being received with an error and closes the connection, after earlier responses."""
         self._worker.on_reject(error, self._peer)
-        in_body = self._in_body
+        in_body = self._in_body and not self._postponed
+        self._postponed = False
         self._in_head = False
         self._end_body()
         if in_body and self.cycle.response_complete:
             self.transport.close()
             return
-        running = None if self._running is None or self._running.response_complete else self._running
+        running = self._running if self._is_running() else None
         if in_body and self.cycle is running and running is not None:
             # The application sees a client that disconnected.
             running.disconnected = True
@@ -333,10 +398,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _send_error(self, error: GatehouseError) -> None:
         request_id = asgi.request_id()
         body = asgi.problem(error, request_id)
-        own = [(b"connection", b"close"), (b"x-request-id", request_id.encode()), *asgi.problem_headers(error)]
-        headers = [*self.server_state.default_headers, *asgi.response_headers(body, asgi.PROBLEM_JSON, own)]
-        head = b"".join(b"%s: %s\r\n" % header for header in headers)
-        self.transport.write(b"".join((STATUS_LINE[error.status], head, b"\r\n", body)))
+        own = [_CLOSE, (b"x-request-id", request_id.encode()), *asgi.problem_headers(error)]
+        self._write(asgi.Response(error.status, asgi.response_headers(body, asgi.PROBLEM_JSON, own), body))
         self._closing = True
         self._unset_keepalive_if_required()
         self._cancel_timer()
@@ -344,3 +407,9 @@ class HttpProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._timer = self.loop.call_later(_LINGER_S, self.transport.abort)
+
+    def _write(self, response: asgi.Response, more_headers: Iterable[asgi.Header] = ()) -> None:
+        """Writes a complete response as uvicorn does."""
+        headers = (*self.server_state.default_headers, *response.headers, *more_headers)
+        head = b"".join([b"%s: %s\r\n" % header for header in headers])
+        self.transport.write(b"".join((STATUS_LINE[response.status], head, b"\r\n", response.body)))

@@ -41,7 +41,10 @@ def fits(limit: RateLimit, ahead_us: float, cost: int) -> bool:
 
 def allows(limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int) -> bool:
     """True if every limit allows the request."""
-    return all(fits(limit, ahead, cost) for limit, ahead in zip(limits, ahead_us, strict=True))
+    for limit, ahead in zip(limits, ahead_us, strict=True):  # noqa: SIM110 - a generator takes twice as long
+        if not fits(limit, ahead, cost):
+            return False
+    return True
 
 
 def report(
@@ -53,25 +56,42 @@ def report(
     request that costs more than the whole burst is never allowed; its `retry_after_s` is the time until the burst is full,
     never 0.
     """
-    allowed = allows(limits, ahead_us, cost)
-    return tuple(
-        _state(limit, ahead, cost, allowed=allowed, degraded=degraded) for limit, ahead in zip(limits, ahead_us, strict=True)
-    )
+    if allows(limits, ahead_us, cost):
+        return states_after(limits, ahead_us, cost, degraded=degraded)
+    return tuple([_denied(limit, ahead, cost, degraded) for limit, ahead in zip(limits, ahead_us, strict=True)])
 
 
-def _state(limit: RateLimit, ahead_us: float, cost: int, *, allowed: bool, degraded: bool) -> RateLimitState:
+def states_after(
+    limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int, *, degraded: bool = False
+) -> tuple[RateLimitState, ...]:
+    """One state per limit after an allowed request."""
+    return tuple([_after(limit, ahead, cost, degraded) for limit, ahead in zip(limits, ahead_us, strict=True)])
+
+
+def _after(limit: RateLimit, ahead_us: float, cost: int, degraded: bool) -> RateLimitState:
+    """State after an allowed request."""
+    after_us = ahead_us + move_us(limit, cost)
+    return RateLimitState(limit, _remaining(limit, after_us), after_us / 1_000_000, 0.0, exceeded=False, degraded=degraded)
+
+
+def _denied(limit: RateLimit, ahead_us: float, cost: int, degraded: bool) -> RateLimitState:
+    """State of a limit, exceeded or not, when the request is denied."""
     step = interval_us(limit)
     exceeded = not fits(limit, ahead_us, cost)
-    after_us = ahead_us + move_us(limit, cost) if allowed else ahead_us
     retry_us = 0.0
     if exceeded:
         needed = cost * limit.cost or 1
         retry_us = ahead_us + needed * step - limit.burst * step if needed <= limit.burst else max(ahead_us, step)
     return RateLimitState(
         limit=limit,
-        remaining=max(0, math.floor((limit.burst * step - after_us + SLACK_US) / step)),
-        reset_s=after_us / 1_000_000,
+        remaining=_remaining(limit, ahead_us),
+        reset_s=ahead_us / 1_000_000,
         retry_after_s=max(retry_us, 0.0) / 1_000_000,
         exceeded=exceeded,
         degraded=degraded,
     )
+
+
+def _remaining(limit: RateLimit, ahead_us: float) -> int:
+    step = interval_us(limit)
+    return max(0, math.floor((limit.burst * step - ahead_us + SLACK_US) / step))

@@ -117,6 +117,10 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
 class RateLimits(Protocol):
     """Rate limiter: `RedisRateLimits` counts across workers, `LocalRateLimits` within one worker."""
 
+    def take_now(self, charge: Charge) -> tuple[RateLimitState, ...] | None:
+        """Like `take`, without waiting. None, without effect, if the request has to wait for Redis."""
+        ...
+
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """Returns one state per limit, in order.
 

@@ -297,31 +297,37 @@ class LocalRateLimits:
         ahead = [max(self._arrivals.get((limit.name, charge.subject), 0.0) - now, 0.0) for limit in own]
         if additional:
             ahead += self._additional_ahead(charge, additional, now)
-        if charge.cost and gcra.allows(charge.limits, ahead, charge.cost):
-            self._store(charge, ahead, now, cost=charge.cost)
+        states = gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
+        if charge.cost and not any(state.exceeded for state in states):
+            self._store(charge.subject, states[: len(own)], now)
             if additional:
-                arrivals = self._additional.setdefault(charge.subject, {})
-                self._additional.move_to_end(charge.subject)
-                for limit, before in zip(additional, ahead[len(own) :], strict=True):
-                    if limit.cost:
-                        arrivals[limit.name] = now + before + gcra.move_us(limit, charge.cost)
-                while len(self._additional) > COUNTERS_MAX // ADDITIONAL_MAX:
-                    self._additional.popitem(last=False)
-        return gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
+                self._store_additional(charge.subject, states[len(own) :], now)
+        return states
 
     def remember(self, charge: Charge, ahead: Sequence[float], *, consumed: bool) -> None:
         """Continues the key's own limits from the state that Redis reported before this charge."""
-        self._store(charge, ahead, time.monotonic() * 1_000_000, cost=charge.cost if consumed else 0)
+        own, _ = _split(charge)
+        states = gcra.states_after(own, ahead[: len(own)], charge.cost if consumed else 0)
+        self._store(charge.subject, states, time.monotonic() * 1_000_000)
 
-    def _store(self, charge: Charge, ahead: Sequence[float], now: float, *, cost: int) -> None:
-        for limit, before in zip(_split(charge)[0], ahead, strict=False):
-            moved = before + gcra.move_us(limit, cost)
-            if moved > 0:
-                key = (limit.name, charge.subject)
-                self._arrivals[key] = now + moved
-                self._arrivals.move_to_end(key)
-        while len(self._arrivals) > COUNTERS_MAX:
-            self._arrivals.popitem(last=False)
+    def _store(self, subject: str, states: Sequence[RateLimitState], now: float) -> None:
+        arrivals = self._arrivals
+        for state in states:
+            if state.reset_s > 0:
+                key = (state.limit.name, subject)
+                arrivals[key] = now + state.reset_s * 1_000_000
+                arrivals.move_to_end(key)
+        while len(arrivals) > COUNTERS_MAX:
+            arrivals.popitem(last=False)
+
+    def _store_additional(self, subject: str, states: Sequence[RateLimitState], now: float) -> None:
+        arrivals = self._additional.setdefault(subject, {})
+        self._additional.move_to_end(subject)
+        for state in states:
+            if state.limit.cost:
+                arrivals[state.limit.name] = now + state.reset_s * 1_000_000
+        while len(self._additional) > COUNTERS_MAX // ADDITIONAL_MAX:
+            self._additional.popitem(last=False)
 
     def _additional_ahead(self, charge: Charge, limits: Sequence[RateLimit], now: float) -> list[float]:
         arrivals = {name: at for name, at in self._additional.get(charge.subject, {}).items() if at > now}

@@ -49,6 +49,10 @@ class KeyLoader:
     _queue: list[KeyId] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
+    def cached(self, key_id: KeyId) -> KeyRecord | None:
+        """The record, if it is in memory."""
+        return self.cache.find(key_id)
+
     async def find(self, key_id: KeyId) -> KeyRecord | None:
         """The record, or None if the key does not exist. Raises Unavailable without a cached record and a database connection."""
         record = self.cache.find(key_id)

@@ -376,15 +376,16 @@ def limit_headers(states: Sequence[RateLimitState]) -> list[tuple[bytes, bytes]]
 
     `t` of an exceeded limit is the time until the next request is allowed, the same as in Retry-After.
     """
-    visible = [state for state in states if _FIELD_STRING.fullmatch(state.limit.name)]
-    if not visible:
+    policies, current = [], []
+    for state in states:
+        limit = state.limit
+        if _FIELD_STRING.fullmatch(limit.name):
+            policies.append(f'"{limit.name}";q={limit.quota};w={limit.window_s}')
+            seconds = state.retry_after_s if state.exceeded else state.reset_s
+            current.append(f'"{limit.name}";r={state.remaining};t={math.ceil(seconds)}')
+    if not policies:
         return []
-    policy = ", ".join(f'"{state.limit.name}";q={state.limit.quota};w={state.limit.window_s}' for state in visible)
-    current = ", ".join(
-        f'"{state.limit.name}";r={state.remaining};t={math.ceil(state.retry_after_s if state.exceeded else state.reset_s)}'
-        for state in visible
-    )
-    headers = [(b"ratelimit-policy", policy.encode()), (b"ratelimit", current.encode())]
+    headers = [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(current).encode())]
     delays_s = [state.retry_after_s for state in states if state.exceeded]
     if delays_s:
         headers.append((b"retry-after", str(max(1, math.ceil(max(delays_s)))).encode()))

@@ -73,22 +73,12 @@ class VerificationService:
         except Unavailable:
             return VerificationResult(Code.UNAVAILABLE, *self._decision_time())
         time = self._decision_time()
-        if time.staleness_ms > self.max_staleness_ms:
-            # Fails closed: the key may have been revoked in the meantime.
-            return VerificationResult(Code.UNAVAILABLE, *time)
-        possession = proves_possession(self.pepper, material, record)
-        code = evaluate(record, request, possession=possession, environment=self.environment, now=time.now)
-        if code is not Code.VALID or record is None:
-            return VerificationResult(code, *time, record if possession else None)
-        if record.pepper_generation != self.pepper.current:
-            self.on_old_pepper(record.id, material, record.pepper_generation)
-        limits = effective_limits(record, request, self.default_limit)
-        if isinstance(limits, str):
-            raise _bad_override(limits, request)
-        additional = sum(override.quota is not None for override in request.limits)
-        charge = Charge(subject=record.subject, limits=limits, cost=request.cost, additional=additional)
+        denied = self._check(record, material, request, time)
+        if denied is not None or record is None:
+            return denied or VerificationResult(Code.NOT_FOUND, *time)
+        charge = self._charge(record, request)
         try:
-            if record.signing is not None and (record.signing.required or request.signed is not None):
+            if _signature_applies(record, request) and record.signing is not None:
                 denied = await self._check_signature(record, record.signing, request, charge, time)
                 if denied is not None:
                     return denied
@@ -98,6 +88,42 @@ class VerificationService:
         except Unavailable:
             return VerificationResult(Code.UNAVAILABLE, *time, record)
         return VerificationResult(evaluate_limits(states), *time, record, states)
+
+    def verify_now(self, token: str, request: VerificationRequest) -> VerificationResult | None:
+        """Like `verify`, if neither the database nor Redis is needed; otherwise None, without effect."""
+        parsed = parse(token, self.prefix)
+        record = None if parsed is None else self.keys.cached(parsed.id)
+        if record is None or record.has_credits or _signature_applies(record, request):
+            return None
+        time = self._decision_time()
+        denied = self._check(record, token, request, time)
+        if denied is not None:
+            return denied
+        states = self.limits.take_now(self._charge(record, request))
+        return None if states is None else VerificationResult(evaluate_limits(states), *time, record, states)
+
+    def _check(
+        self, record: KeyRecord | None, material: str, request: VerificationRequest, time: DecisionTime
+    ) -> VerificationResult | None:
+        """The denial of a request by a check that needs no counter; None if limits, credits and signature are checked next."""
+        if time.staleness_ms > self.max_staleness_ms:
+            # Fails closed: the key may have been revoked in the meantime.
+            return VerificationResult(Code.UNAVAILABLE, *time)
+        possession = proves_possession(self.pepper, material, record)
+        code = evaluate(record, request, possession=possession, environment=self.environment, now=time.now)
+        if code is not Code.VALID or record is None:
+            return VerificationResult(code, *time, record if possession else None)
+        if record.pepper_generation != self.pepper.current:
+            self.on_old_pepper(record.id, material, record.pepper_generation)
+        return None
+
+    def _charge(self, record: KeyRecord, request: VerificationRequest) -> Charge:
+        """Raises BadRequest for a rate limit that cannot be applied."""
+        limits = effective_limits(record, request, self.default_limit)
+        if isinstance(limits, str):
+            raise _bad_override(limits, request)
+        additional = sum(override.quota is not None for override in request.limits)
+        return Charge(subject=record.subject, limits=limits, cost=request.cost, additional=additional)
 
     async def refund(self, record: KeyRecord, cost: int) -> None:
         """Refunds the credits for a request that was allowed but not performed. Rate limits stay consumed. Never raises."""
@@ -157,6 +183,10 @@ class VerificationService:
 
     def _decision_time(self) -> DecisionTime:
         return DecisionTime(self.clock.now(), self.keys.staleness_ms())
+
+
+def _signature_applies(record: KeyRecord, request: VerificationRequest) -> bool:
+    return record.signing is not None and (record.signing.required or request.signed is not None)
 
 
 def _bad_override(name: str, request: VerificationRequest) -> BadRequest:

@@ -305,9 +305,11 @@ def gateway_environment(database_url: str, redis_url: str, port: int, **more: st
     }
 
 
-def start_gateway(environment: dict[str, str], log: Path, until: str = "/readyz") -> child_processes.Child:
+def start_gateway(
+    environment: dict[str, str], log: Path, until: str = "/readyz", *, script: str = SERVE
+) -> child_processes.Child:
     """Starts a gateway and waits until `until` returns 200. Its output is written to `log`."""
-    child = child_processes.start("gateway", [sys.executable, "-c", SERVE], log=log, env=environment)
+    child = child_processes.start("gateway", [sys.executable, "-c", script], log=log, env=environment)
     url = f"http://127.0.0.1:{environment['GATEHOUSE_GATEWAY_PORT']}{until}"
     child_processes.wait_until(child, lambda: _is_ready(url), "ready", 60)
     return child

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from gatehouse.errors import GatehouseError
-from gatehouse.http.asgi import ClientGone, read_body, reply
+from gatehouse.http.asgi import ClientGone, RespondNow, Response, read_body, reply
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.protocol import Connections
 from gatehouse.http.server import Server, listen
@@ -57,6 +57,23 @@ class Running:
         return b" 200 " in await self.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 
 
+def _respond_now(scope: Any, body: bytes) -> Response | None:
+    """Responds to the path /now only."""
+    if scope["raw_path"] != b"/now":
+        return None
+    text = f"now {scope['method']} {scope['query_string'].decode()} {len(body)}".encode()
+    return Response(200, [(b"content-length", b"%d" % len(text))], text)
+
+
+@dataclass
+class _Application:
+    running: Running
+    respond_now: RespondNow | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await _application(self.running, scope, receive, send)
+
+
 async def _application(running: Running, scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         await receive()
@@ -81,7 +98,7 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
 
 
 @asynccontextmanager
-async def running(limits: ConnectionSettings, trusted: str = "") -> AsyncIterator[Running]:
+async def running(limits: ConnectionSettings, trusted: str = "", respond_now: RespondNow | None = None) -> AsyncIterator[Running]:
     rejected: list[str] = []
 
     def on_reject(error: GatehouseError, address: str) -> None:
@@ -91,7 +108,7 @@ async def running(limits: ConnectionSettings, trusted: str = "") -> AsyncIterato
     connections = Connections(limits, ClientAddresses(networks), on_reject)
     sock = listen("127.0.0.1", 0)
     server = Running(sock.getsockname()[1], connections, rejected)
-    uvicorn = Server(lambda *args: _application(server, *args), connections, handle_signals=False)
+    uvicorn = Server(_Application(server, respond_now), connections, handle_signals=False)
     serving = asyncio.create_task(uvicorn.serve([sock]))
     try:
         while not uvicorn.started:
@@ -102,15 +119,21 @@ async def running(limits: ConnectionSettings, trusted: str = "") -> AsyncIterato
         await serving
 
 
-@pytest.fixture
-async def patient() -> AsyncIterator[Running]:
-    async with running(NEVER) as server:
+@pytest.fixture(params=[None, _respond_now], ids=["asgi", "synchronous"])
+async def patient(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    async with running(NEVER, respond_now=request.param) as server:
+        yield server
+
+
+@pytest.fixture(params=[None, _respond_now], ids=["asgi", "synchronous"])
+async def hasty(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    async with running(ConnectionSettings(request_timeout_s=0.3, response_timeout_s=0.3), respond_now=request.param) as server:
         yield server
 
 
 @pytest.fixture
-async def hasty() -> AsyncIterator[Running]:
-    async with running(ConnectionSettings(request_timeout_s=0.3, response_timeout_s=0.3)) as server:
+async def synchronous() -> AsyncIterator[Running]:
+    async with running(NEVER, respond_now=_respond_now) as server:
         yield server
 
 
@@ -257,6 +280,70 @@ async def test_error_follows_earlier_responses(patient: Running, bad: bytes) -> 
     response = await patient.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n" + bad)
     assert [part.split(b" ")[0] for part in response.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"400"]
     assert code_of(response) == (400, "bad_request")
+
+
+NOW = b"POST /now?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"
+LAST = b"GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+async def test_synchronous_response_has_the_headers_of_any_response(synchronous: Running) -> None:
+    head, _, body = (await synchronous.send(LAST)).partition(b"\r\n\r\n")
+    other, _, _ = (await synchronous.send(LAST.replace(b"/now", b"/x"))).partition(b"\r\n\r\n")
+    assert body == b"now GET  0"
+    assert head.split(b"\r\n")[0] == b"HTTP/1.1 200 OK"
+    assert b"date: " in head
+    assert b"date: " in other
+    assert head.endswith(b"\r\nconnection: close")
+    assert other.endswith(b"\r\nconnection: close")
+
+
+async def test_synchronous_responses_keep_the_connection(synchronous: Running) -> None:
+    reader, writer = await synchronous.connect()
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in range(3):
+            writer.write(NOW)
+            assert (await reader.readuntil(b"now POST a=b 4")).count(b"HTTP/1.1 200 OK") == 1
+    writer.close()
+
+
+async def test_synchronous_and_other_responses_keep_the_order_of_pipelined_requests(synchronous: Running) -> None:
+    response = await synchronous.send(NOW + POST + b"Content-Length: 2\r\n\r\nab" + NOW + NOW + LAST)
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in response.split(b"HTTP/1.1 200 OK")[1:]]
+    # While the application is responding to a request, it receives the requests that follow.
+    assert bodies == [b"now POST a=b 4", b"/x 2", b"/now 4", b"/now 4", b"/now 0"]
+
+
+async def test_body_in_several_parts_reaches_the_application(synchronous: Running) -> None:
+    reader, writer = await synchronous.connect()
+    async with asyncio.timeout(PATIENCE_S):
+        for part in (NOW[:-3], NOW[-3:-1], NOW[-1:]):
+            writer.write(part)
+            await writer.drain()
+            assert await synchronous.is_healthy()  # so that each part arrives on its own
+        await reader.readuntil(b"/now 4")
+    writer.close()
+
+
+async def test_upgrade_request_reaches_the_application(synchronous: Running) -> None:
+    upgrade = LAST.replace(b"Connection: close", b"Connection: upgrade\r\nUpgrade: websocket")
+    assert (await synchronous.send(upgrade)).endswith(b"/now 0")
+
+
+async def test_idle_connection_outlasts_the_deadline_of_a_request_after_a_synchronous_response() -> None:
+    limits = ConnectionSettings(request_timeout_s=0.2)
+    async with running(limits, respond_now=_respond_now) as server:
+        reader, writer = await server.connect()
+        writer.write(NOW)
+        async with asyncio.timeout(PATIENCE_S):
+            await reader.readuntil(b"now POST a=b 4")
+            # The deadline of this unfinished request, which starts later, is over first.
+            assert code_of(await server.send(b"GET /now HTTP/1.1\r\n")) == (408, "request_timeout")
+            assert code_of(await server.send(b"GET /now HTTP/1.1\r\n")) == (408, "request_timeout")
+            writer.write(NOW)
+            await reader.readuntil(b"now POST a=b 4")
+            writer.write(b"GET /now")
+            assert code_of(await reader.read()) == (408, "request_timeout")
+        writer.close()
 
 
 async def test_request_after_connection_close_is_not_served(patient: Running) -> None:
