@@ -23,7 +23,7 @@ REJECTED = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command of the command line; returns the exit code."""
+    """Parse the command line and run the command. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--env", default="", help="name of the stack")
@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
         try:
             return _print(follow_cloudwatch(stack, options.process))
         except (ClientError, BotoCoreError) as exc:
-            return _reject("logs", [f"CloudWatch returned {type(exc).__name__}. Is the stack {stack.name} deployed?"])
+            return _reject("logs", [f"cannot read the logs ({type(exc).__name__}). Is the stack {stack.name} deployed?"])
     if options.command == "verify":
         return verify(stack, root=options.root)
     if options.command == "deploy":
@@ -71,13 +71,13 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
 
 
 def _rollback(options: argparse.Namespace, stack: Stack) -> int:
-    """Write the previous digest to the stack file and deploy it without a migration.
+    """Write the previous digest to the stack file and deploy the stack without a migration.
 
-    Schema changes are backwards compatible: the previous image runs with the newer schema (docs/guides/deploy.md).
+    Schema changes are backward compatible, so the previous image runs with the newer schema (docs/guides/deploy.md).
     """
     digest = options.digest or _previous_digest(stack, options.root)
     if digest == stack.image_digest:
-        raise ValueError(f"Pulumi.{stack.name}.yaml already contains {digest}. To deploy the image: make deploy ENV={stack.name}")
+        raise ValueError(f"Pulumi.{stack.name}.yaml already contains {digest}. To deploy it, run: make deploy ENV={stack.name}")
     file = options.root / f"Pulumi.{stack.name}.yaml"
     write_digest(file, digest)
     print(f"> {file.name}: image.digest {stack.image_digest} -> {digest}. Commit the change.", flush=True)

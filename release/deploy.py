@@ -1,4 +1,6 @@
-"""Deployment of a stack: preview, infrastructure, migration, traffic of the functions, ECS services, verification."""
+"""Deploys a stack: deploys the infrastructure, migrates the database, shifts the traffic of Lambda functions and deploys the ECS
+services. The deployment starts with a preview and ends with a verification.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +40,7 @@ class NotConfirmed(DeploymentFailed):
 def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, root: Path = ROOT) -> int:
     """Deploy a stack and verify it. Returns 0. Raises DeploymentFailed.
 
-    The last deployment executes the operations of the confirmed preview only.
+    The last update executes only operations from the confirmed preview.
     """
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         plan = Path(folder) / "plan.json"
@@ -70,7 +72,7 @@ def verify(stack: Stack, before: dict[str, ServiceState] | None = None, *, root:
     except (ClientError, BotoCoreError) as exc:
         raise DeploymentFailed(f"cannot describe the ECS services ({type(exc).__name__})") from exc
     errors = deployment_errors(before or {}, after, services)
-    # Health is checked even if a deployment failed, to report whether clients are served.
+    # Even if a deployment failed, check the health of the services to report whether clients are served.
     errors += check_health(stack_output(stack, "urls", root), attempts=1 if errors else HEALTH_CHECK_ATTEMPTS)
     if errors:
         raise DeploymentFailed("\n".join(errors))
@@ -100,8 +102,10 @@ def _migrate(stack: Stack, root: Path) -> str:
 
 
 def _gradual_functions(stack: Stack, root: Path) -> tuple[str, ...]:
-    """The functions that are deployed and stay. Their new versions receive traffic gradually, unless the stack file declares
-    the share of a version."""
+    """The functions that are already deployed and remain in the stack. Traffic shifts to their new versions gradually.
+
+    Empty if the stack file sets `sharing.previous_version`, which declares the share of each version.
+    """
     sharing = stack.settings.get("sharing") or {}
     if sharing.get("mode") != "serverless" or sharing.get("previous_version"):
         return ()
@@ -112,7 +116,7 @@ def _gradual_functions(stack: Stack, root: Path) -> tuple[str, ...]:
 
 
 def _shift_traffic(stack: Stack, name: str, root: Path) -> None:
-    """Shift the requests to the version that was published. The update that follows declares the same."""
+    """Shift the requests of a function to its newly published version. The next update declares the same alias."""
     new = FunctionVersion.of(stack_output(stack, "functions", root)[name])
     service = contract.read(functions=(name,)).functions[name].service
     _step(f"shifting the traffic of {new.function} to version {new.version}")

@@ -14,7 +14,7 @@ HISTORY_S = 600
 
 
 def follow_cloudwatch(stack: Stack, process: str) -> Iterator[str]:
-    """Lines of the log group `/gatehouse/<env>/<process>` from the last ten minutes on. Never ends. Raises ClientError."""
+    """Lines of the log group `/gatehouse/<env>/<process>`, starting ten minutes ago. Never ends. Raises ClientError."""
     client = boto3.client("logs", region_name=stack.region)
     since_ms = int((time.time() - HISTORY_S) * 1000)
     printed: set[str] = set()
@@ -30,7 +30,7 @@ def follow_cloudwatch(stack: Stack, process: str) -> Iterator[str]:
                 ids.add(event["eventId"])
                 if event["eventId"] not in printed:
                     yield event["message"].rstrip("\n")
-        # The next call returns events of the newest millisecond again.
+        # The next call returns the events from the newest millisecond again.
         since_ms, printed = newest_ms, ids
         time.sleep(POLL_S)
 
@@ -39,7 +39,7 @@ def follow_files(folder: Path = ROOT / ".gatehouse" / "logs") -> Iterator[str]:
     """Lines of every `*.log` in `folder`, prefixed with the file name. Never ends. Raises ValueError if there are none."""
     files: dict[Path, Any] = {}
     if not any(folder.glob("*.log")):
-        raise ValueError("no local environment is running. Start it: make up. For a deployed stack: make logs ENV=dev")
+        raise ValueError("the sandbox is not running. To start it, run: make up. For a deployed stack, run: make logs ENV=dev")
     try:
         while True:
             for path in sorted(folder.glob("*.log")):

@@ -16,7 +16,7 @@ class MigrationFailed(Exception):
 def migrate(ecs: Any, cluster: str, output: Mapping[str, Any], *, poll_s: int = POLL_S, timeout_s: int = TIMEOUT_S) -> str:
     """Run the task and wait until it stops. Returns the task id.
 
-    output: the stack output `migration`. Raises ValueError if it has no task definition, subnets or security group, and
+    output: the stack output `migration`. Raises ValueError if the output has no task definition, subnets or security group, and
     MigrationFailed.
     """
     missing = [key for key in ("taskDefinition", "subnets", "securityGroup") if not output.get(key)]

@@ -1,5 +1,5 @@
-"""Prerequisites of a release: a logged-in Pulumi CLI, the stack and its passphrase, AWS credentials, a stack file without example
-values, and a container image."""
+"""Checks the prerequisites for a release: a logged-in Pulumi CLI, the stack and its passphrase, AWS credentials, a stack file
+without example values, and a container image."""
 
 import json
 import os
@@ -20,7 +20,7 @@ CLI_MIN = (3, 249, 0)
 """Oldest supported Pulumi CLI: `pulumi policy analyze --file` was added in 3.249."""
 _PLACEHOLDER_DIGEST = "sha256:" + "0" * 64
 _EXAMPLE = re.compile(r"123456789012|\bexample(\.(com|net|org)\b|/)|^gatehouse-pulumi-state$")
-"""Account, domains, repository and state bucket of the stack files in the repository."""
+"""Example account, domains, image repository and state bucket, which the stack files in the Git repository contain."""
 _INSTALL = "https://www.pulumi.com/docs/install/"
 _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
@@ -49,7 +49,7 @@ def _check_pulumi(stack: Stack, root: Path) -> str | None:
 
 
 def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
-    """The stack exists in the backend, and its secrets can be decrypted."""
+    """Check that the stack exists in the backend and that its secrets can be decrypted."""
     # `pulumi stack ls` would read the state of other stacks, which the delivery roles must not do.
     result = pulumi_cli.query("stack", "--show-name", "--stack", stack.name, root=root)
     if result.returncode and "no stack named" not in result.stderr:
@@ -91,7 +91,7 @@ def _check_examples(stack: Stack) -> str | None:
 
 
 def _examples(value: Any, key: str = "") -> Iterator[str]:
-    """The keys of settings with an example value."""
+    """The keys of the settings that have an example value."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _examples(item, f"{key}.{name}".lstrip("."))

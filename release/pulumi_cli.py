@@ -29,10 +29,11 @@ def command_line(
 ) -> list[str]:
     """A command line for preview, deploy or destroy. preview and deploy run both policy packs.
 
-    without_services: exclude the ECS services and their task definitions, so that they keep running unchanged. Without the packs,
-    because the engine passes an excluded resource that does not exist yet to the packs without inputs, and they reject it. The
-    preview and the deployment of the services evaluate all resources.
-    without_aliases: with `without_services`, exclude the aliases of these functions, so that their versions keep the requests.
+    without_services: exclude the ECS services and their task definitions, so that they keep running unchanged. The packs do not
+    run, because the engine passes excluded resources that do not exist yet to them without inputs, and the packs reject such
+    resources. The preview and the deployment of the services evaluate all resources.
+    without_aliases: with `without_services`, exclude the aliases of these functions, so that their current versions continue to
+    receive all requests.
     diff: print the changed properties of each resource.
     save_plan: file to which a preview writes its operations. plan: file with the operations to which a deployment is limited.
     """
@@ -45,7 +46,7 @@ def command_line(
     if without_services:
         for suffix in excluded_urns(without_aliases):
             options += ["--exclude", f"**{suffix}"]
-        # The ECS service depends on its task definition, and auto scaling on the ECS service. The API depends on the alias.
+        # An ECS service depends on its task definition, and auto scaling on the ECS service. A REST API depends on the alias.
         options.append("--exclude-dependents")
     elif command != "destroy":
         for pack in PACKS:
@@ -54,7 +55,7 @@ def command_line(
 
 
 def excluded_urns(aliases: Sequence[str] = ()) -> tuple[str, ...]:
-    """Ends of the URNs that `without_services` excludes: the task definitions of the ECS services, and `aliases` of functions."""
+    """URN suffixes that `without_services` excludes: the task definitions of the ECS services, and `aliases` of functions."""
     return (
         *(f"aws:ecs/taskDefinition:TaskDefinition::{process}" for process in contract.read().ecs_services),
         *(f"aws:lambda/alias:Alias::{function}" for function in aliases),
@@ -97,7 +98,7 @@ def stack_output(stack: Stack, name: str, root: Path = ROOT) -> Any:
 
 
 def _has_unknown(value: Any) -> bool:
-    """True for null, the value of an output if the update excluded its resource, and for Pulumi's text for unknown values."""
+    """True if a value contains null, which stands for an output of an excluded resource, or Pulumi's text for unknown values."""
     if isinstance(value, dict):
         return any(_has_unknown(item) for item in value.values())
     if isinstance(value, list):

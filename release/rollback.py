@@ -8,7 +8,7 @@ from typing import Any
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LINE = re.compile(r"^(\s+digest:\s*[\"']?)sha256:[0-9a-f]{64}", re.MULTILINE)
 REVISIONS_MAX = 50
-"""Task definition revisions to search; one API call each."""
+"""Maximum number of task definition revisions to search. Each revision requires one API call."""
 
 
 def previous_digest(ecs: Any, definition: str, current: str) -> str:
@@ -16,7 +16,7 @@ def previous_digest(ecs: Any, definition: str, current: str) -> str:
 
     definition: ARN of the service's task definition.
     current: digest in the stack file.
-    Includes deregistered revisions. Raises ValueError if there is none.
+    The search includes deregistered revisions. Raises ValueError if no revision has another image.
     """
     family = definition.rpartition("/")[2].partition(":")[0]
     for arn in _revisions(ecs, family):
@@ -38,7 +38,7 @@ def write_digest(file: Path, digest: str) -> None:
 
 
 def _revisions(ecs: Any, family: str) -> Iterator[str]:
-    """ARNs of a family, newest first, active and inactive."""
+    """ARNs of the active and inactive revisions of a family, newest first."""
     arns: list[str] = []
     for status in ("ACTIVE", "INACTIVE"):
         pages = ecs.get_paginator("list_task_definitions").paginate(familyPrefix=family, status=status, sort="DESC")

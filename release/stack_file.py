@@ -20,7 +20,7 @@ class Stack:
     image_digest: digest of the container image, or "".
     settings: `gatehouse:settings`.
     secrets_provider: URL of the KMS key that encrypts the secrets of the stack, or "".
-    has_salt: the secrets of the stack are encrypted with a passphrase.
+    has_salt: True if the secrets of the stack are encrypted with a passphrase.
     """
 
     name: str

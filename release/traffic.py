@@ -1,6 +1,7 @@
-"""Gradual traffic of a function: a smoke test of the new version, a share of the requests, and rollback on an alarm.
+"""Shifts traffic to a new version of a Lambda function: a smoke test, a share of the requests, then all requests.
 
-The alias decides which versions serve the requests. It has the state that the program declares before and after each call.
+The alias decides which versions receive the requests. An alarm or an error restores the alias. Before and after each call,
+the alias has the state that the Pulumi program declares.
 """
 
 import json
@@ -13,19 +14,19 @@ from typing import Any, Self
 CANARY_WEIGHT = 0.1
 """Share of the requests that the new version receives first."""
 BAKE_S = 300.0
-"""Time for which the new version receives its share. The alarms evaluate periods of a minute."""
+"""Duration for which the new version receives this share. The alarms evaluate one-minute periods."""
 POLL_S = 15.0
 
 
 class TrafficNotShifted(Exception):
-    """The new version does not serve. The message names the reason. The previous version receives all requests."""
+    """The previous version receives all requests. The message states why the new version receives none."""
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionVersion:
-    """A published version of a function, from the output `functions` of the stack.
+    """A published version of a function, from the stack output `functions`.
 
-    alias: the alias that serves the requests. alarms: names of the alarms that roll back.
+    alias: the alias that receives the requests. alarms: names of the alarms that trigger a rollback.
     """
 
     function: str
@@ -44,7 +45,7 @@ def shift_traffic(
     """Shift the requests of the alias to a version. Returns the previous version. Raises TrafficNotShifted, ClientError.
 
     path: path of the service that returns 200 if its dependencies are available.
-    Alarms that are in state ALARM before are ignored, so that a version that fixes their cause can be deployed.
+    Alarms that are already in state ALARM are ignored, so that a version that fixes their cause can be deployed.
     """
     previous = str(lambda_.get_alias(FunctionName=new.function, Name=new.alias)["FunctionVersion"])
     if previous == new.version:
@@ -61,7 +62,9 @@ def shift_traffic(
             raised = alarms_in_alarm(cloudwatch, new.alarms) - ignored
             if raised:
                 names = ", ".join(sorted(raised))
-                raise TrafficNotShifted(f"{new.function}: version {new.version} raised {names}. Version {previous} serves again.")
+                raise TrafficNotShifted(
+                    f"{new.function}: version {new.version} raised {names}. Version {previous} receives all requests."
+                )
         _route(lambda_, new, new.version, {})
     return previous
 
@@ -102,6 +105,6 @@ def _restored(lambda_: Any, new: FunctionVersion, previous: str) -> Iterator[Non
 
 
 def _route(lambda_: Any, new: FunctionVersion, version: str, weights: Mapping[str, float]) -> None:
-    """Set the version of the alias, and the share of another version."""
+    """Set the version of the alias and the weights of additional versions."""
     routing = {"AdditionalVersionWeights": dict(weights)}
     lambda_.update_alias(FunctionName=new.function, Name=new.alias, FunctionVersion=version, RoutingConfig=routing)

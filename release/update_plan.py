@@ -1,6 +1,6 @@
-"""Update plans: the operations of a confirmed preview, which the last step of a deployment must not exceed.
+"""Edits update plans. A plan limits the last step of a deployment to the operations of the confirmed preview.
 
-Format: resourcePlans of the plan file that `pulumi preview --save-plan` writes (sdk/go/common/apitype/plan.go).
+Format: resourcePlans in the plan file that `pulumi preview --save-plan` writes (sdk/go/common/apitype/plan.go).
 """
 
 import json
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 _REPEATABLE = {"same", "create", "update", "delete", "read"}
-"""Operations of a plan after which the engine accepts that the resource is already in its planned state."""
+"""Planned operations for which the engine accepts a resource that is already in its planned state."""
 
 
 def mark_executed(file: Path, is_excluded: Callable[[str], bool]) -> None:
-    """Plan no operation for the resources that were replaced or imported by a deployment that excluded other resources.
+    """Set the planned operation to `same` for resources that an update with excluded resources has replaced or imported.
 
-    The engine rejects a plan with a replacement that does not take place.
+    The engine rejects a plan that contains a replacement that does not take place.
 
     is_excluded: True for the URN of a resource that the deployment excluded. Resources that depend on it count as excluded too.
     """

@@ -1,4 +1,4 @@
-"""Verification of a deployment: ECS runs the expected task definitions and every public URL is healthy.
+"""Verifies that ECS runs the expected task definitions and that every public URL is healthy.
 
 `pulumi up` succeeds even if ECS rolled the deployment back, because the provider only waits until the service is steady
 (pulumi-aws issue 4487).
@@ -28,7 +28,7 @@ class ServiceState:
     deployment: id of the deployment.
     definition: ARN of the task definition.
     rollout: COMPLETED, IN_PROGRESS or FAILED.
-    running, desired: numbers of tasks.
+    running, desired: number of running and desired tasks.
     reason: reason for the rollout state, or "".
     """
 
@@ -75,7 +75,7 @@ def wait_for_rollouts(
 def deployment_errors(
     before: Mapping[str, ServiceState], after: Mapping[str, ServiceState], expected: Mapping[str, str]
 ) -> list[str]:
-    """One message for each service that does not run its expected task definition. expected: ARN by service."""
+    """One message for each service that does not run the expected task definition. expected: task definition ARN by service."""
     errors = []
     for service, definition in expected.items():
         state = after.get(service)
@@ -131,7 +131,7 @@ _OPENER = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(c
 
 
 def _request(url: str, timeout_s: float) -> str:
-    """The problem with a URL; "" if it returns 200."""
+    """Request a URL. Returns the problem, or "" if the response is 200."""
     try:
         with _OPENER.open(url, timeout=timeout_s) as response:
             return "" if response.status == 200 else f"returned {response.status}"

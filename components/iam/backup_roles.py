@@ -1,4 +1,4 @@
-"""Roles of S3 replication and AWS Backup, with the key policy statements and the vault policy that they need."""
+"""Roles for S3 replication and AWS Backup, with the key policy statements and the vault policy that they need."""
 
 from collections.abc import Mapping
 
@@ -14,9 +14,9 @@ VAULT = "backup"
 
 
 def role_definitions(names: Naming, *, replication_region: str) -> dict[str, RoleDefinition]:
-    """Return the roles by resource name. `replication_region` is the target of S3 replication, or "" without one."""
+    """Return the roles by resource name. `replication_region` is the target region of S3 replication, or "" if there is none."""
     backup = RoleDefinition(
-        "Role of AWS Backup for backups and copies",
+        "Creates and copies backups",
         trust("backup.amazonaws.com", account=names.account),
         backup_permissions(names),
     )
@@ -29,7 +29,7 @@ def role_definitions(names: Naming, *, replication_region: str) -> dict[str, Rol
 
 
 def replication_permissions(names: Naming, replica: Naming) -> Document:
-    """Return the permissions of S3 replication. Source: S3 User Guide, "Setting up permissions for live replication"."""
+    """Return the permissions for S3 replication. Source: S3 User Guide, "Setting up permissions for live replication"."""
     source, target = names.bucket_arn("data"), replica.bucket_arn("data")
     return document(
         allow("ReadReplicationConfiguration", "s3:GetReplicationConfiguration ListBucket", [source]),
@@ -39,7 +39,7 @@ def replication_permissions(names: Naming, replica: Naming) -> Document:
 
 
 def backup_permissions(names: Naming) -> Document:
-    """Return the permissions of AWS Backup on the database, the table and the data bucket.
+    """Return the permissions for AWS Backup on the database, the table and the data bucket.
 
     Source: the AWS managed policies AWSBackupServiceRolePolicyForBackup and AWSBackupServiceRolePolicyForS3Backup, limited
     to the stack's ARNs. Restores require a separate role.
@@ -47,7 +47,7 @@ def backup_permissions(names: Naming) -> Document:
     bucket, table = names.bucket_arn("data"), names.table_arn("tokens")
 
     def any_region(service: str, resource: str) -> str:
-        """Return an ARN pattern for all regions, because copy jobs run in the destination region."""
+        """Return an ARN pattern that matches all regions, because copy jobs run in the destination region."""
         return f"arn:aws:{service}:*:{names.account}:{resource}"
 
     snapshots = "rds:CreateDBSnapshot CopyDBSnapshot DeleteDBSnapshot AddTagsToResource ListTagsForResource"
@@ -93,7 +93,7 @@ def key_statements(names: Naming, *, replication_region: str, replica_region: st
 
 
 def vault_policy(names: Naming) -> Document:
-    """Return the vault policy: deny deletion of recovery points, and copies from other accounts. Expiration by the
+    """Return the vault policy, which denies deletion of recovery points, and copies from other accounts. Expiration by the
     lifecycle is not affected."""
     deletion = (
         "backup:DeleteRecoveryPoint UpdateRecoveryPointLifecycle DisassociateRecoveryPoint DeleteBackupVault "

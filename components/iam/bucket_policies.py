@@ -25,7 +25,7 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
     encrypted_by_key: The default encryption uses a customer managed key. Requests that specify an encryption are denied, and
         requests that specify none use the default (S3 User Guide, "Setting default server-side encryption behavior for
         Amazon S3 buckets").
-    writers: Statements that allow AWS services to write, or deny other requests.
+    writers: Statements that allow AWS services to write, or that deny other requests.
     """
     arn = f"arn:aws:s3:::{bucket}"
     everything, objects = [arn, f"{arn}/*"], [f"{arn}/*"]
@@ -47,10 +47,10 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
 
 
 def deny_old_signatures(bucket: str) -> tuple[Statement, ...]:
-    """Deny presigned requests that were signed more than a minute ago. The runtime signs requests for 60 seconds (`PRESIGNED_S`),
-    but a role with access to the bucket could sign requests that are valid for longer.
+    """Deny presigned requests that were signed more than a minute ago. The requests that the runtime presigns are valid for 60
+    seconds (`PRESIGNED_S`), but a role with access to the bucket could sign requests that are valid for longer.
 
-    `s3:signatureAge` is in milliseconds and works for presigned requests. Source: Amazon S3 API Reference, "Amazon S3 Signature
+    `s3:signatureAge` is in milliseconds and applies to presigned requests. Source: Amazon S3 API Reference, "Amazon S3 Signature
     Version 4 Authentication Specific Policy Keys".
     """
     conditions: Conditions = {

@@ -22,7 +22,7 @@ def allow(
 ) -> Statement:
     """Return an Allow statement.
 
-    actions: Actions, or those of one service: "s3:GetObject PutObject".
+    actions: A list of actions, or the actions of one service as text: "s3:GetObject PutObject".
     principal: Principals of a resource policy.
     """
     return _statement("Allow", sid, actions, resources, principal, conditions)
@@ -36,7 +36,7 @@ def deny(
     principal: str | None = ANYONE,
     conditions: Conditions | None = None,
 ) -> Statement:
-    """Return a Deny statement for every principal that meets the conditions; None in an identity-based policy."""
+    """Return a Deny statement for every principal that meets the conditions. principal: None in an identity-based policy."""
     return _statement("Deny", sid, actions, resources, principal, conditions)
 
 
@@ -52,7 +52,7 @@ def deny_other_accounts(actions: str | Sequence[str], resources: Sequence[str], 
 
 
 def document(*statements: Statement) -> Document:
-    """Return a policy document of these statements."""
+    """Return a policy document that contains these statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 

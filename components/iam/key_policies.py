@@ -40,7 +40,7 @@ class KeyUsers:
     log_groups: Full names of the log groups that the `logs` key encrypts.
     signing_roles: Roles that sign with the audit key.
     additional_statements: Further statements by key; `replica` is the replica of the backup key.
-    replica_region: Region of the backup key's replica, or "" without one.
+    replica_region: Region of the backup key's replica, or "" if there is none.
     """
 
     names: Naming
@@ -66,7 +66,7 @@ def key_policy(key: str, users: KeyUsers) -> Document:
 
 
 def replica_policy(users: KeyUsers) -> Document:
-    """Return the policy of the backup key's replica: the same account and services, in the other region."""
+    """Return the policy of the backup key's replica, which allows the same account and services in the other region."""
     names = users.names.in_region(users.replica_region)
     return document(*_account("backup", names), *users.additional_statements.get("replica", ()))
 
@@ -103,7 +103,7 @@ def _administration(names: Naming) -> Statement:
 
 
 def _replication(users: KeyUsers) -> tuple[Statement, ...]:
-    """Allow the account to create the replica, in one region. Source: KMS Developer Guide, "Create multi-Region replica
+    """Allow the account to create the replica in one region. Source: KMS Developer Guide, "Create multi-Region replica
     keys"."""
     conditions = {"StringEquals": {"kms:CallerAccount": users.names.account, "kms:ReplicaRegion": users.replica_region}}
     return (allow_key_use("AllowReplicaCreation", "kms:ReplicateKey", {"AWS": users.names.root_arn}, conditions),)

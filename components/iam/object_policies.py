@@ -1,4 +1,4 @@
-"""Permissions of processes on S3 objects: audit checkpoints, encrypted exports, and the files of a legacy deployment."""
+"""Grants processes access to S3 objects: audit checkpoints, encrypted exports, and the files of a legacy deployment."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +25,7 @@ def console_processes(contract: Contract) -> tuple[Process, ...]:
 
 
 def checkpoint_variables(names: Naming) -> dict[str, str]:
-    """Return the environment variables of the signing processes. The key alias is known before the key exists."""
+    """Return the environment variables for the signing processes. The key alias is known before the key exists."""
     return {KEY_VARIABLE: names.arn("kms", names.alias("audit")), ARCHIVE_VARIABLE: f"s3://{names.bucket('trail')}/{CHECKPOINTS}"}
 
 

@@ -48,7 +48,7 @@ def notification_topic_policy(names: Naming) -> Document:
 
 
 def notification_key_statements(names: Naming) -> tuple[Statement, ...]:
-    """Return statements for the policy of the topic's key: the services encrypt messages for this topic.
+    """Return statements for the policy of the topic's key, which allow the services to encrypt messages for this topic.
 
     SNS sets the topic ARN as the encryption context (SNS Developer Guide, "Key management").
     """

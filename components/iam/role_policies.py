@@ -32,7 +32,7 @@ class RoleDefinition:
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
-    """Return the roles of the stack's processes and Cores, and of AWS services, by resource name."""
+    """Return the roles of the stack's processes, of its Cores and of AWS services, by resource name."""
     roles = _service_roles(stack)
     trust_policy = trust("ecs-tasks.amazonaws.com", account=stack.names.account, source_arn=stack.names.arn("ecs", "*"))
     for process in stack.contract.tasks.values():
@@ -56,12 +56,12 @@ def execution_role(process: Process) -> str:
 
 
 def function_role(function: str) -> str:
-    """Return the resource name of the role of a Lambda function of the contract."""
+    """Return the resource name of the role for a Lambda function in the contract."""
     return f"{function}-function"
 
 
 def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ...]]:
-    """Return the execution roles that read each secret of the contract, by ARN pattern of the secret."""
+    """Return the execution roles that read each secret in the contract, by ARN pattern of the secret."""
     readers: dict[str, tuple[str, ...]] = {}
     for process in contract.tasks.values():
         for secret in process.secrets:
@@ -156,7 +156,7 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
 
 
 def _connect_to_database(names: Naming, resource: str) -> Statement:
-    """Allow IAM authentication as the application user. `resource` is `db`, or `prx` for RDS Proxy.
+    """Allow IAM authentication as the application user. `resource` is `db` for the database or `prx` for RDS Proxy.
 
     RDS generates the resource id, so the ARN contains a wildcard. The user name is exact, and the security groups allow
     connections to the stack's own database only.
@@ -165,8 +165,8 @@ def _connect_to_database(names: Naming, resource: str) -> Statement:
 
 
 def _task(stack: Stack, process: Process) -> Document | None:
-    """Return the permissions of the application: its data stores, the topic of notifications, and telemetry if a collector runs
-    in the task. A Core has none."""
+    """Return the permissions of the application for its data stores, for the notification topic and, if a collector runs in the
+    task, for telemetry. A Core has no permissions."""
     names, settings = stack.names, stack.settings
     statements: list[Statement] = []
     if "GATEHOUSE_REDIS_URL" in process.variables:

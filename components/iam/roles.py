@@ -38,7 +38,7 @@ USED = tuple(
     )
     for action in action_list(actions)
 )
-"""Actions that at least one role of the stack needs. The policy of each role limits them to exact ARNs."""
+"""Actions that at least one role of the stack needs. The policy of each role limits its actions to exact ARNs."""
 
 DENIED = {
     # A principal that writes policies or assumes other roles can obtain any permission.
@@ -73,7 +73,7 @@ class PermissionsBoundary(Component):
     """The managed policy that every role of the stack has as its permissions boundary.
 
     Why: Effective permissions are the intersection of the role's policies and the boundary. Even with an overly permissive
-    policy, a role cannot change identities, use other regions, or change audit trail, backups and protection settings. The
+    policy, a role cannot change identities, use other regions, or change the audit trail, backups and protection settings. The
     boundary also limits permissions granted by key policies.
     Cost: none. Controls: GH-IAM-007.
     """
@@ -108,7 +108,7 @@ class Roles(Component):
     """One role for each purpose, with a single inline policy that lists exact ARNs.
 
     Why: A compromised application is limited to the permissions of its own role. The task role and the execution role of
-    a task are separate. No AWS managed policy is attached, because these grant access to all resources.
+    a task are separate. No AWS managed policies are attached, because they grant access to all resources.
     Cost: none. Controls: GH-IAM-001 to GH-IAM-004, GH-IAM-007, GH-IAM-008, GH-KMS-007, GH-ECS-011.
     """
 

@@ -40,7 +40,7 @@ class EventRule:
 class AlarmsArgs(TopicArgs):
     """Arguments of `Alarms`.
 
-    monitoring: Thresholds, e-mail addresses and URL of the runbooks.
+    monitoring: Thresholds, e-mail addresses and the URL of the runbooks.
     resources: Monitored resources.
     database: Storage of the database, which determines a threshold.
     certificate_arn: Certificate of the load balancer.
@@ -53,7 +53,7 @@ class AlarmsArgs(TopicArgs):
 
 class Alarms(Component):
     """Alarms on errors, latency, health and saturation, a composite alarm for each service, event rules for failed
-    deployments, rotations and backups, and a dashboard. All notify one encrypted topic.
+    deployments, rotations and backups, and a dashboard. All alarms and rules notify one encrypted topic.
 
     Why: Operators are notified before users report a problem, with a link to the runbook. The alarms of a service also
     roll back its deployment.
@@ -119,7 +119,7 @@ class Alarms(Component):
         saturation: str,
         args: AlarmsArgs,
     ) -> None:
-        """Create the alarm that is in state ALARM while users of the service are affected."""
+        """Create the composite alarm that is in state ALARM while users of the service are affected."""
         latency, saturated, errors = (
             f'ALARM("{args.names.name(f"{service}-{suffix}")}")' for suffix in ("latency", saturation, "5xx")
         )

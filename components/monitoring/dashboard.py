@@ -41,14 +41,14 @@ class MonitoredResources:
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The services, those behind the load balancer first."""
+        """The services, beginning with those behind the load balancer."""
         return (*self.target_groups, *self.functions)
 
 
 def dashboard_body(names: Naming, resources: MonitoredResources, runbooks_url: str, *, probe: bool) -> dict[str, Any]:
     """Return the dashboard document: alarm states first, then services, then saturation and maintenance.
 
-    probe: The stack has a synthetic probe.
+    probe: True if the stack has a synthetic probe.
     """
     graphs: tuple[Iterator[Widget], ...] = (
         *(_load_balanced_service(names, service, resources) for service in resources.target_groups),
@@ -161,7 +161,7 @@ def _gateway_logs(names: Naming) -> Iterator[Widget]:
 
 
 def _secret_links(names: Naming) -> Iterator[Widget]:
-    """Metrics of the filters over the logs of the sharing service and the console."""
+    """Metrics from the filters over the logs of the sharing service and the console."""
 
     def series(metric: str, label: str, stat: str) -> list[Any]:
         return _series((names.namespace, metric), label, stat)
@@ -210,7 +210,7 @@ def _maintenance(names: Naming, resources: MonitoredResources) -> Iterator[Widge
 
 
 def _series(metric: Sequence[Text], label: str, stat: str = "") -> list[Any]:
-    """Return a series of a graph. `metric`: namespace, name, and name and value of each dimension."""
+    """Return a series for a graph. `metric`: namespace, metric name, and the name and value of each dimension."""
     return [*metric, {"stat": stat, "label": label} if stat else {"label": label}]
 
 

@@ -1,4 +1,4 @@
-"""CloudWatch Logs data protection: masking of credentials in log groups, and the log group of findings."""
+"""CloudWatch Logs data protection: masks credentials in log groups and records findings in a separate log group."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from components.iam.resource_policies import log_delivery_policy
 
 TOKEN_CHARS = 43
 KEY_BODY_CHARS = 61
-"""Length of the base62 part of an API key, see `gatehouse.crypto.token`. A test compares both."""
+"""Length of the base62 part of an API key (`gatehouse.crypto.token`). A test compares both values."""
 
 MANAGED_IDENTIFIERS = ("AwsSecretKey", "OpenSshPrivateKey", "PgpPrivateKey", "PkcsPrivateKey", "PuttyPrivateKey")
 """Source: CloudWatch Logs User Guide, "CloudWatch Logs managed data identifiers for sensitive data types: Credentials"."""

@@ -1,4 +1,4 @@
-"""Metric filters over log groups and their alarms: changes to the account, denied API keys, and secrets."""
+"""Metric filters and alarms for log groups: changes to the account, denied API keys, and secrets."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ SECRET_FAILURES, LATE_SECRETS = "secrets-not-deleted", "secrets-late"
 class LogFilter:
     """A metric filter and its alarm.
 
-    name: Name of filter, metric and alarm.
+    name: Name of the filter, the metric and the alarm.
     description: Condition that the alarm reports.
     pattern: Filter pattern. Source: CloudWatch Logs User Guide, "Filter pattern syntax for metric filters".
     threshold: Number of matching lines in five minutes above which the alarm is raised, or, with `value`, the threshold for the
         maximum value in these lines.
-    value: Field of the matching lines with the value of the metric. The alarm is also raised if no line matches for five
-        minutes. If empty, the metric counts the lines.
+    value: Field of the matching lines that contains the value of the metric. The alarm is also raised if no line matches for
+        five minutes. If `value` is empty, the metric counts the lines.
     """
 
     name: str
@@ -39,7 +39,7 @@ class LogFilter:
 class LogAlarmsArgs(StackArgs):
     """Arguments of `LogAlarms`.
 
-    monitoring: Thresholds and URL of the runbooks.
+    monitoring: Thresholds and the URL of the runbooks.
     topic_arn: Topic of the alarms.
     trail_log_group: Log group of CloudTrail.
     gateway_log_group: Log group of the gateway.
@@ -144,7 +144,7 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
     )
     yield LogFilter(
         "keys-abused",
-        "A known API key is denied repeatedly: the key leaked, or a client retries without limit. The log line has the key id.",
+        "A known API key is denied repeatedly: the key leaked or a client retries without limit. The log line names the key.",
         '{ ($.event = "unusual use") && ($.kind = "denials") }',
     )
 
@@ -167,7 +167,7 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
     )
     yield LogFilter(
         HONEY_LINKS,
-        "Someone used a honey link and has seen the place where the owner left it. The log line has the id of the secret.",
+        "Someone used a honey link and therefore has seen where the owner left it. The log line contains the id of the secret.",
         '{ ($.service = "sharing") && ($.event = "honey link used") }',
     )
 
@@ -182,8 +182,8 @@ def secret_filters() -> Iterator[LogFilter]:
     )
     yield LogFilter(
         LATE_SECRETS,
-        "A used or expired secret has waited for its deletion, or an event for its record, for more than five minutes, or the "
-        "console does not report it.",
+        "A used or expired secret was not deleted, or its events were not recorded, within five minutes, or the console "
+        "reports no measurement.",
         '{ ($.event = "secrets due") && ($.oldest_s = *) }',
         threshold=300,
         value="$.oldest_s",

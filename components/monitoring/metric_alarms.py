@@ -1,4 +1,4 @@
-"""Metric alarms of a stack: their definitions, and the CloudWatch alarm of a definition."""
+"""Defines the metric alarms of a stack and creates a CloudWatch alarm from each definition."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ LOAD_BALANCER, REST_API, LAMBDA = "AWS/ApplicationELB", "AWS/ApiGateway", "AWS/L
 CERTIFICATE_DAYS = 30
 """ACM renews certificates 60 days before they expire."""
 DURATION_PERCENT = 80
-"""Percentage of a function's timeout that an invocation may take."""
+"""Percentage of a function's timeout that an invocation may take before the alarm is raised."""
 
 FIVE_TIMES, ONCE = (60, 5), (300, 1)
-"""Evaluation of an alarm: length of a period in seconds, and number of consecutive periods."""
+"""Evaluation of an alarm: length of a period in seconds and number of consecutive periods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Alarm:
     """An alarm on a metric.
 
     name: Resource name.
-    description: Condition and first action of the operator.
+    description: Condition, and the first action that the operator takes.
     runbook: File name in docs/runbooks, without extension.
     threshold: Value that the metric crosses in all periods of `evaluation` before the alarm is raised.
     missing: Treatment of missing data: "notBreaching" for metrics that require traffic, "breaching" for metrics with a fixed
@@ -91,7 +91,7 @@ def target_group_alarms(
 def function_alarms(
     service: str, names: Naming, *, stage: str, timeout_s: int, errors_max: int, latency_s_max: int
 ) -> Iterator[Alarm]:
-    """Yield alarms of a service that runs as a Lambda function behind a REST API. The function and the API have the name of the
+    """Yield alarms of a service that runs as a Lambda function behind a REST API. The function and the API are named after the
     service."""
     api, function = [{"ApiName": names.name(service), "Stage": stage}], [{"FunctionName": names.name(service)}]
     yield from _errors_and_latency(
@@ -167,7 +167,7 @@ def database_alarms(identifier: pulumi.Input[str], storage_gib: int) -> Iterator
 
 
 def cache_node_alarms(node: str, names: Naming) -> Iterator[Alarm]:
-    """Yield alarms on CPU and memory of a cache node, given by its full id."""
+    """Yield alarms on the CPU and memory of a cache node, which is identified by its full id."""
     name = node.removeprefix(names.name(""))
     for kind, metric, statistic, condition in (
         (
@@ -188,7 +188,7 @@ def cache_node_alarms(node: str, names: Naming) -> Iterator[Alarm]:
 
 
 def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
-    """Yield alarms of the secret links table, given by name."""
+    """Yield alarms of the secret links table, which is identified by name."""
     for kind in ("Read", "Write"):
         yield Alarm(
             f"tokens-{kind.lower()}s-throttled",

@@ -23,7 +23,7 @@ TIMEOUT_S = 30
 class SyntheticProbeArgs(PythonFunctionArgs):
     """Arguments of `SyntheticProbe`.
 
-    monitoring: Interval between requests, and URL of the runbooks.
+    monitoring: Interval between requests and the URL of the runbooks.
     urls: Health URL of each service.
     topic_arn: Topic of the alarms.
     """
@@ -36,9 +36,9 @@ class SyntheticProbeArgs(PythonFunctionArgs):
 class SyntheticProbe(Component):
     """A Lambda function that EventBridge invokes at a fixed interval, and an availability alarm for each service.
 
-    Why: All other metrics are reported by the stack's own resources. A request from outside passes DNS, certificate, web
-    ACL, load balancer and task. A missing measurement also raises the alarm. The function runs outside the VPC and has no
-    environment variables; the event contains the URLs.
+    Why: All other metrics are reported by the stack's own resources. A request from outside depends on DNS, the certificate,
+    the web ACL, the load balancer and the task. A missing measurement also raises the alarm. The function runs outside the VPC
+    and has no environment variables; the event contains the URLs.
     Cost: 0.30 USD a month for each of two metrics per service, 0.10 USD per alarm, below 0.10 USD for 43,000 invocations.
     Controls: GH-LAM-001, GH-LAM-003 to GH-LAM-005, GH-CW-003, GH-CW-005.
     """
@@ -88,7 +88,7 @@ class SyntheticProbe(Component):
 
 
 def probe_alarms(names: Naming, services: tuple[str, ...], interval_minutes: int) -> Iterator[Alarm]:
-    """Yield an alarm for each service that is down or not measured twice in a row, and one for the probe itself."""
+    """Yield one alarm per service, for two consecutive failed or missing measurements, and one alarm for the probe itself."""
     yield Alarm(
         "probe-errors",
         "The synthetic probe failed. Services may be reported as unreachable although they are not. Check its log group.",
@@ -114,7 +114,7 @@ def role_definitions(names: Naming) -> dict[str, RoleDefinition]:
     """Return the role of the function by resource name."""
     namespace = {"StringEquals": {"cloudwatch:namespace": names.namespace}}
     permissions = document(
-        # PutMetricData supports no resource (Service Authorization Reference, Amazon CloudWatch).
+        # PutMetricData does not support resource-level permissions (Service Authorization Reference, Amazon CloudWatch).
         allow("PutMetrics", "cloudwatch:PutMetricData", ["*"], conditions=namespace),
         send_to_dead_letter_queue(names, NAME),
         send_traces(),

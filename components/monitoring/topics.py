@@ -33,7 +33,8 @@ class NotificationTopic(Component):
     """
 
     arn: pulumi.Output[str]
-    """Resolves after the topic policy exists: AWS services check at configuration time that they can publish."""
+    """ARN of the topic. Resolves after the topic policy exists, because AWS services check when they are configured whether they
+    can publish."""
 
     def __init__(self, name: str, args: TopicArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:NotificationTopic", name, args, opts)

@@ -1,4 +1,4 @@
-"""Network reachability in a VPC: security group and network ACL rules, public subnets and VPC endpoints."""
+"""Analyzes network reachability in a VPC: security group and network ACL rules, public subnets and VPC endpoints."""
 
 import ipaddress
 from collections.abc import Iterable, Iterator
@@ -53,7 +53,7 @@ def single_tcp_port(rule: Properties) -> int:
 
 
 def allows_all_ports(rule: Properties) -> bool:
-    """True if the rule applies to all protocols, or to all ports of one."""
+    """True if the rule applies to all protocols, or to all ports of one protocol."""
     protocol = rule.text("ipProtocol") or rule.text("protocol")
     return protocol in ("-1", "all") or (rule.number("fromPort", 0) <= 1 and rule.number("toPort", 65535) >= 65535)
 
@@ -93,7 +93,7 @@ def required_endpoints(stack: Stack) -> list[str]:
 
 
 def is_public_subnet(subnet: Resource, stack: Stack) -> bool:
-    """True if the subnet assigns public addresses or is routed to an internet gateway."""
+    """True if the subnet assigns public IP addresses or has a route to an internet gateway."""
     if subnet.props.flag("mapPublicIpOnLaunch"):
         return True
     return any(routes_to_internet_gateway(table, stack) for table in route_tables(subnet, stack))

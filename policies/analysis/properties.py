@@ -79,7 +79,7 @@ class Properties:
         return value is not None and value != "" and value != []
 
     def names(self) -> tuple[str, ...]:
-        """Names of the properties that are set, in the program's order."""
+        """Names of the properties that are set, in program order."""
         return tuple(key for key, value in self._mapping().items() if value is not None)
 
     def value(self, key: str) -> Any:
@@ -116,7 +116,7 @@ class Properties:
         raise MalformedError(self.path_of(key), "a string", _type_name(value))
 
     def number(self, key: str, default: float = 0) -> float:
-        """A number, or a numeric string, which the provider also accepts."""
+        """A number. A numeric string is converted, as the provider does."""
         value = self.value(key)
         if value is None:
             return default
@@ -155,7 +155,7 @@ class Properties:
         return [Properties(element, f"{path}[{index}]") for index, element in enumerate(self._elements(key))]
 
     def size(self, key: str) -> int:
-        """Number of elements of a list, including unknown ones; 0 if absent."""
+        """Number of elements in a list, including unknown elements; 0 if absent."""
         return len(self._elements(key))
 
     def decoded(self, key: str) -> "Properties":
@@ -163,7 +163,7 @@ class Properties:
         return Properties({key: self._json(key, "JSON")}, self.path)
 
     def json_blocks(self, key: str) -> list["Properties"]:
-        """A list of objects that the provider takes as JSON text, such as ECS container definitions."""
+        """A list of objects that the provider accepts as JSON text, such as ECS container definitions."""
         path = self.path_of(key)
         value = self._json(key, "a JSON list of objects")
         return Properties({path: value}).blocks(path)

@@ -1,6 +1,6 @@
 """Resources of a program and the references between them.
 
-References follow property dependencies, because ids are unknown at a first preview.
+References follow property dependencies, because ids are unknown in the first preview.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,5 +1,4 @@
-"""Heuristic detection of secrets by the name and value of an environment variable. The name and value are neither stored nor
-reported."""
+"""Heuristic detection of secrets by the name and value of an environment variable. Neither is stored or reported."""
 
 import math
 import re
@@ -21,7 +20,7 @@ _VALUE = re.compile(
     r"|eyJ[\w-]{10,}\.eyJ|://[^/\s:@]+:[^/\s@]+@"
 )
 _RANDOM_CHARS_MIN = 32
-_ENTROPY_MIN = 4.0  # bits per character: at this length random base64 has at least 4.5, words and names less than 4
+_ENTROPY_MIN = 4.0  # Bits per character. At this length, random base64 has at least 4.5; words and names have less than 4.
 
 
 def looks_secret(name: str, value: str) -> bool:

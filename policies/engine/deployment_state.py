@@ -50,12 +50,12 @@ class DeploymentState:
         self.remediated: Results[tuple[InputChange, ...]] = Results(self._lock)
 
     def record_inputs(self, urn: str, properties: Mapping[str, Any]) -> None:
-        """Records which properties the program sets, before the provider adds computed ones."""
+        """Records which properties the program sets before the provider adds computed properties."""
         with self._lock:
             self._inputs[urn] = frozenset(properties)
 
     def program_inputs(self, urn: str, properties: dict[str, Any]) -> dict[str, Any]:
-        """The properties that the program sets. Computed ones are unknown at a first preview."""
+        """The properties that the program sets. Computed properties are unknown in the first preview."""
         with self._lock:
             inputs = self._inputs.get(urn)
         return properties if inputs is None else {key: value for key, value in properties.items() if key in inputs}

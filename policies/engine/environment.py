@@ -13,11 +13,11 @@ PROD = ENVIRONMENTS[-1]
 def of_stack(project: str, stack: str, config: Mapping[str, str]) -> str:
     """The environment of a stack.
 
-    A stack named dev, staging or prod has the environment of its name. Other stacks set it in their configuration, as
-    `<project>:environment` or as `environment` in the object `<project>:settings`. The default is prod, which has the strictest
-    levels.
+    A stack named dev, staging or prod has the environment of that name. Other stacks set the environment in their configuration,
+    as `<project>:environment` or as `environment` in the object `<project>:settings`. The default is prod, which has the
+    strictest levels.
 
-    config: the configuration of the stack: values by "namespace:key", with objects as JSON text.
+    config: values of the stack configuration by "namespace:key", with objects as JSON text.
     """
     settings = _object(config.get(f"{project}:settings", ""))
     for candidate in (stack, config.get(f"{project}:{CONFIG_KEY}"), settings.get(CONFIG_KEY)):

@@ -27,11 +27,11 @@ class Exemption:
     expires: date
 
     def covers(self, control: str, urn: str) -> bool:
-        """True if the entry exempts this resource from this control. `*` in its URN matches any characters."""
+        """True if the entry exempts this resource from this control. `*` in the entry's URN matches any characters."""
         return control == self.control and fnmatchcase(urn, self.urn)
 
     def applies_to_stack(self, stack_urn: str) -> bool:
-        """True unless the entry's URN names another Pulumi stack than `stack_urn`."""
+        """True unless the entry's URN names a different Pulumi stack than `stack_urn`."""
         stack = _stack(self.urn)
         return "*" in stack or "?" in stack or stack == _stack(stack_urn)
 

@@ -1,4 +1,4 @@
-"""Evaluation of one rule on one resource: pass, violation, undecided or broken."""
+"""Evaluates one rule on one resource. The outcome is a pass, a violation, undecided or broken."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

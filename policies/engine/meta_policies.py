@@ -1,4 +1,4 @@
-"""Meta policies: controls about rules and exemptions instead of resources. Every pack contains them in addition to its rules."""
+"""Meta policies: controls that evaluate rules and exemptions instead of resources. Every pack contains them besides its rules."""
 
 from functools import partial
 

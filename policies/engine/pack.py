@@ -37,11 +37,11 @@ _IDENTIFIERS = sdk_cache.ByIdentity[frozenset[str]](identifiers_of)
 
 
 def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Policy]:
-    """Policies of the rules, followed by the meta policies, which must come last.
+    """One policy for each rule, followed by the meta policies, which must come last.
 
     Without a pack configuration, each rule has the level and settings for the stack's environment.
 
-    catalogue: the rules of all packs, for the one pack that reports exemptions from unknown controls.
+    catalogue: the rules of all packs, set for the one pack that reports exemptions from unknown controls.
 
     Environment: `GATEHOUSE_EXEMPTIONS` replaces the exemptions file; `GATEHOUSE_IGNORE_EXEMPTIONS=1` ignores it (audit).
     """

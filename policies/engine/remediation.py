@@ -1,8 +1,8 @@
 """Remediation: changes the inputs of one resource so that a rule passes.
 
 During remediation, a policy can neither add resources nor read other resources, so rules about several resources have no
-remediation. Rules whose fix would replace a resource with data, add cost or require a decision of the user have no remediation
-either.
+remediation. Rules whose fix would replace a resource that contains data, add cost or require a decision by the user have no
+remediation either.
 """
 
 import copy
@@ -22,7 +22,7 @@ from policies.engine.rule import REMOVE, Rule, SetInput
 
 @dataclass(frozen=True, slots=True)
 class InputChange:
-    """Path and new value (None: removed) of a changed input. The old value is not kept because it may be a secret."""
+    """Path and new value of a changed input; None if it was removed. The old value is not kept because it may be a secret."""
 
     path: str
     value: Any

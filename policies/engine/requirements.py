@@ -1,7 +1,7 @@
 """Requirements on one property, for rules without a check function (`resource_rule(...).requires(...)`).
 
-A path may lead through nested blocks: "accessLogs.enabled". `remediate=False` declares that the engine must not set the
-property, because it adds cost, replaces a resource or needs another input.
+A path may refer to a property in a nested block, such as "accessLogs.enabled". `remediate=False` declares that the engine must
+not set the property, because the change adds cost, replaces a resource or needs another input.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def is_not_true(path: str, *, value: Any = False) -> Requirement:
 
 
 def is_set(path: str, effect: str = "") -> Requirement:
-    """The property is set. effect: the default behavior without it, such as "an AWS managed key is used"."""
+    """The property is set. effect: the behavior if the property is not set, such as "an AWS managed key is used"."""
     message = f"is not set, so {effect}" if effect else "is not set"
     return _requirement(path, lambda block, key: block.has(key), message, f"set {path}")
 
@@ -53,7 +53,7 @@ def is_at_least(path: str, parameter: str, default: float = 0) -> Requirement:
         if block.number(key, default) < resource.settings[parameter]:
             yield f"{path} is below {resource.settings[parameter]:g}"
 
-    remedy = f"set {path} to at least the minimum of this environment"
+    remedy = f"set {path} to at least the minimum for this environment"
     return Requirement(check, f"{remedy}, or remove it" if default else remedy, (SetInput(path, setting(parameter)),))
 
 
@@ -79,7 +79,7 @@ def _requirement(
 
 
 def _locate(resource: Resource, path: str) -> tuple[Properties, str]:
-    """The block that contains the property, and its name in the block."""
+    """The block that contains the property, and the property's name in the block."""
     *blocks, key = path.split(".")
     block = resource.props
     for name in blocks:

@@ -1,6 +1,6 @@
-"""Declaration of a rule: the control it implements, its enforcement levels, its check and its remediation.
+"""Declares a rule: the control that the rule implements, the enforcement levels, the check and the remediation.
 
-One declaration in `policies/rules` feeds the policy packs, the catalogue, the level files, the reports and the tests.
+The policy packs, the catalogue, the level files, the reports and the tests use the same declaration in `policies/rules`.
 """
 
 import re
@@ -128,7 +128,7 @@ class Control:
     upstream: space-separated ids of the same control in other catalogues (Security Hub, CIS, Checkov, Prowler, cdk-nag).
     exemptible: False if `exemptions.toml` must not exempt a resource.
     settings: numeric parameters per environment, such as {"days_min": {"dev": 7, "staging": 7, "prod": 35}}.
-    lists: parameters that are lists of strings, the same in every environment. Pack configuration overrides both.
+    lists: parameters that are lists of strings, the same in every environment. Pack configuration overrides settings and lists.
     unknown_allowed: properties that may be unknown at preview, each with the reason.
     remediation: steps that fix the resource's inputs, if the engine can do so.
     """

@@ -1,8 +1,8 @@
 """Cache of decoded resources in the Pulumi policy SDK, shared by all policies of a pack.
 
-For each stack policy the SDK decodes every resource of the stack again (pulumi_policy/policy.py, AnalyzeStack): with fifty
+For each stack policy, the SDK decodes every resource of the stack again (pulumi_policy/policy.py, AnalyzeStack). With fifty
 policies, this takes 90 percent of a pack's run time. With the cache, equal messages share one decoded value, which must not be
-modified; rules receive copies (policies/analysis/properties.py). An SDK without these functions is left unchanged.
+modified; rules receive copies (policies/analysis/properties.py). An SDK that lacks the replaced functions is left unchanged.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,13 @@ Value = TypeVar("Value")
 
 
 class _Decoded(dict[str, Any]):
-    """A decoded message with the bytes that it was decoded from."""
+    """A decoded message with its original bytes."""
 
     message: bytes = b""
 
 
 class _SdkCache:
-    """Replaces three functions that the SDK's module calls, in this order, for the properties of every resource."""
+    """Replaces three functions that the SDK calls, in this order, for the properties of every resource."""
 
     def __init__(self) -> None:
         self._json_format = _SDK.json_format
@@ -44,7 +44,7 @@ class _SdkCache:
                 self._decoded.clear()
                 self._proxies.clear()
             self._decoded[key] = _Decoded(self._json_format.MessageToDict(message))
-        # The SDK adds defaults to a policy's configuration, so each caller gets a copy.
+        # The SDK adds defaults to a policy's configuration, so each caller receives a copy.
         copy = _Decoded(self._decoded[key])
         copy.message = key
         return copy

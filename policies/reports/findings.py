@@ -1,4 +1,4 @@
-"""Findings: the diagnostics from the packs in the form that all reports use.
+"""Converts the diagnostics from the packs to findings, which all reports use.
 
 `from_diagnostic` parses the messages that policies/engine/pack.py writes.
 """
@@ -33,7 +33,7 @@ class Finding:
     rule: the control that the finding is about, even if a meta policy reported the finding.
     message: the defect.
     remedy: the fix.
-    passes: the runs that reported it, such as ("unknown", "known").
+    passes: the runs that reported the finding, such as ("unknown", "known").
     source: "file:line" in the program, or "".
     """
 
@@ -173,7 +173,7 @@ def summary(findings: Sequence[Finding], run: Run) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun: "1 violation", "2 violations", "no violations"."""
+    """A number followed by a noun: "1 violation", "2 violations", "no violations"."""
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 

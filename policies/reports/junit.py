@@ -11,7 +11,7 @@ from policies.reports.findings import Finding, Run, count
 
 
 def junit(findings: Sequence[Finding], run: Run) -> str:
-    """The XML document. Suites of other packs contain only the rules with findings."""
+    """The XML document. Suites for other packs contain only the rules with findings."""
     root = ElementTree.Element("testsuites", name="gatehouse")
     suites: dict[str, Sequence[Control]] = {
         name: [*catalogue.of_pack(folder), *META_POLICIES] for folder, name in catalogue.PACKS.items()

@@ -37,7 +37,7 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
                     "driver": {
                         "name": "gatehouse",
                         "semanticVersion": "0.1.0",
-                        # Rules of other packs have an id only.
+                        # Rules in other packs have only an id.
                         "rules": [*(_rule(policy, environment) for policy in policies), *({"id": id} for id in other_rules)],
                     }
                 },

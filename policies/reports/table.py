@@ -33,7 +33,7 @@ def table(findings: Sequence[Finding], run: Run) -> Group:
 
 
 def text(findings: Sequence[Finding], run: Run, width: int = WIDTH) -> str:
-    """The table without colors, for a file."""
+    """The table without colors, for output to a file."""
     console = Console(width=width, color_system=None, force_terminal=False, legacy_windows=False)
     with console.capture() as captured:
         console.print(table(findings, run))
@@ -108,7 +108,7 @@ def _label(finding: Finding) -> Text:
 
 
 def _legend(findings: Sequence[Finding]) -> list[Text]:
-    """The meaning of the marks that the table contains."""
+    """A legend for the marks in the table."""
     severities = Counter(finding.severity for finding in findings if finding.blocks)
     blocking = ", ".join(f"{severities[severity]} {severity}" for severity in _SEVERITY_STYLES if severities[severity])
     outcomes = {finding.outcome for finding in findings if not finding.blocks}

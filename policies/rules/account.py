@@ -1,7 +1,7 @@
 """Rules for the AWS account: public access block, security services and cost monitoring.
 
-An account needs these resources once. If another stack manages them, the output `accountBaseline` names that stack as
-"project/stack". Its resources are evaluated when that stack is checked.
+An account needs these resources only once. If another stack manages them, the output `accountBaseline` names that stack as
+"project/stack". The resources are evaluated when that stack is checked.
 """
 
 from functools import partial
@@ -17,7 +17,7 @@ _account_rule = partial(stack_rule, types=_STACKS)
 
 
 def baseline_is_external(root: Resource) -> bool:
-    """True if the stack names another stack that manages the account baseline. Its own name does not count."""
+    """True if the stack names another stack that manages the account baseline. The name of the stack itself does not count."""
     stack, project, *_ = root.urn.removeprefix("urn:pulumi:").split("::")
     return root.props.text(BASELINE_OUTPUT) not in ("", f"{project}/{stack}")
 

@@ -12,7 +12,7 @@ _WEAK_KEYS = ("RSA_1024",)
     "GH-ACM-001",
     title="ACM certificates use DNS validation, strong keys and no wildcards",
     rationale="DNS-validated certificates renew automatically. A stolen wildcard certificate is valid for all hosts in a domain.",
-    remedy='set validationMethod="DNS" and keyAlgorithm="EC_prime256v1", keep transparency logging, and list each host name',
+    remedy='set validationMethod="DNS" and keyAlgorithm="EC_prime256v1", leave transparency logging on, and list each host name',
     types=aws("acm.Certificate"),
     settings={"wildcards_allowed": {"dev": 1, "staging": 1, "prod": 0}},
     upstream=(

@@ -21,7 +21,8 @@ _SERVER = "routingHttpResponseServerEnabled"
 _YEAR_S = 31_536_000
 _HTTPS_REDIRECT = [{"type": "redirect", "redirect": {"protocol": "HTTPS", "port": "443", "statusCode": "HTTP_301"}}]
 
-# TLS 1.2 and 1.3, or 1.3 only; restricted, FIPS and post-quantum variants. The Ext variants add older ciphers.
+# Policies for TLS 1.2 and 1.3 or for 1.3 only, including restricted, FIPS and post-quantum variants, but not the Ext variants,
+# which add older ciphers.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
 _STRONG_POLICY = re.compile(r"ELBSecurityPolicy-TLS13-1-[23](-Res)?(-FIPS)?(-PQ)?-\d{4}-\d{2}")
 
@@ -68,7 +69,7 @@ def tls_policy_is_current(listener: Resource) -> CheckResults:
     if not listener.props.has("sslPolicy"):
         yield "sslPolicy is not set, so TLS 1.0 is accepted"
     elif not _STRONG_POLICY.fullmatch(listener.props.text("sslPolicy")):
-        yield "sslPolicy accepts protocols or ciphers older than TLS 1.2 with forward secrecy"
+        yield "sslPolicy accepts protocols older than TLS 1.2 or ciphers without forward secrecy"
 
 
 invalid_headers_are_dropped = _balancer_rule(
@@ -105,7 +106,7 @@ deletion_protection_is_enabled = _balancer_rule(
 desync_mitigation_is_enabled = _balancer_rule(
     "GH-ALB-006",
     title="Application Load Balancers use defensive or strictest desync mitigation",
-    rationale="If the load balancer and the server parse a request differently, it can smuggle a second request.",
+    rationale="If the load balancer and the server parse a request differently, an attacker can smuggle a second request.",
     levels=levels("M", "M", "M"),
     upstream="ELB.12 CKV_AWS_328 elbv2_desync_mitigation_mode",
     url=f"{_GUIDE}/edit-load-balancer-attributes.html#desync-mitigation-mode",
@@ -155,7 +156,7 @@ def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
     "GH-ALB-009",
     title="Target groups have a health check path and use TLS",
     rationale=(
-        "Without a health check path, unhealthy targets can receive traffic. HTTP to targets is unencrypted. "
+        "Without a health check path, unhealthy targets can receive traffic. HTTP traffic to targets is unencrypted. "
         "The rule is advisory because load balancers do not validate target certificates: TLS prevents eavesdropping in the VPC, "
         "but not impersonation of a target."
     ),

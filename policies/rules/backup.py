@@ -97,7 +97,7 @@ _SERVICE = {
 @stack_rule(
     "GH-BAK-004",
     title="Databases, tables and buckets are in a backup selection",
-    rationale="A backup plan covers only the resources of its selections.",
+    rationale="A backup plan covers only the resources in its selections.",
     remedy="add the resource or one of its tags to an aws.backup.Selection",
     severity=Severity.HIGH,
     types=tuple(_SERVICE),
@@ -126,7 +126,7 @@ def _selects(selection: Resource, store: Resource, stack: Stack) -> bool:
 
 
 def _covers(pattern: str, store: Resource) -> bool:
-    """True if a pattern matches the resource's ARN, or all resources of its type while the ARN is unknown."""
+    """True if a pattern matches the ARN of the resource or, while the ARN is unknown, all resources of the same type."""
     if pattern == "*" or any(matches(name, pattern) for name in store.identifiers if name.startswith("arn:")):
         return True
     parts = pattern.split(":", 5)

@@ -24,7 +24,7 @@ log_retention_is_set = resource_rule(
 log_group_uses_customer_key = resource_rule(
     "GH-CW-002",
     title="Log groups are encrypted with a customer managed key",
-    rationale="Logs contain user names, addresses and key ids. The key policy controls who can read them.",
+    rationale="Logs contain user names, IP addresses and key ids. The key policy controls who can read them.",
     types=aws("cloudwatch.LogGroup"),
     upstream="CKV_AWS_158 cloudwatch_log_group_kms_encryption_enabled",
     url=f"{_GUIDE}/logs/encrypt-log-data-kms.html",
@@ -91,7 +91,7 @@ def administrator_activity_raises_alarms(trail: Resource, stack: Stack) -> Check
             yield f"no alarm for {subject} (CIS {number})"
 
 
-# Namespace of the metrics of each monitored type.
+# Metric namespace of each monitored type.
 _NAMESPACES = {
     **dict.fromkeys(aws("lb.LoadBalancer"), "AWS/ApplicationELB"),
     **dict.fromkeys(aws("ecs.Service"), "AWS/ECS"),
@@ -110,7 +110,7 @@ _NAMESPACES = {
     types=tuple(_NAMESPACES),
     levels=levels("-", "A", "M"),
     pack="resilience",
-    unknown_allowed={"dashboardBody": "it contains names that AWS assigns at creation"},
+    unknown_allowed={"dashboardBody": "it contains names that AWS assigns when it creates the resources"},
     url=f"{_GUIDE}/monitoring/Best_Practice_Recommended_Alarms_AWS_Services.html",
 )
 def resource_is_monitored(resource: Resource, stack: Stack) -> CheckResults:
@@ -143,7 +143,7 @@ def _monitors(alarm: Resource, namespace: str, resource: Resource, stack: Stack)
     types=aws("ecs.TaskDefinition"),
     levels=levels("-", "A", "M"),
     upstream="cloudwatch_log_group_no_secrets_in_logs",
-    unknown_allowed={"containerDefinitions": "it contains addresses that AWS assigns at creation of the database and the cache"},
+    unknown_allowed={"containerDefinitions": "it contains addresses that AWS assigns when it creates the database and the cache"},
     url=f"{_GUIDE}/logs/mask-sensitive-log-data.html",
 )
 def credentials_are_masked(task: Resource, stack: Stack) -> CheckResults:

@@ -27,7 +27,7 @@ point_in_time_recovery_is_enabled = _table_rule(
 table_uses_customer_key = _table_rule(
     "GH-DDB-002",
     title="DynamoDB tables are encrypted with a customer managed key",
-    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records the use.",
+    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
     upstream="CKV_AWS_119 dynamodb_tables_kms_cmk_encryption_enabled",
     url=f"{_GUIDE}/EncryptionAtRest.html",
 ).requires(uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled"))

@@ -15,8 +15,8 @@ from policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, Viola
 _GUIDE = "https://docs.aws.amazon.com/AmazonECS/latest/developerguide"
 _PARAMETERS = f"{_GUIDE}/task_definition_parameters.html"
 
-# Container definitions are one JSON string. An unknown address makes the entire string unknown at a first preview.
-_UNKNOWN_ALLOWED = {"containerDefinitions": "it contains addresses that AWS assigns at creation of the database and the cache"}
+# Container definitions are a single JSON string. An unknown address makes the entire string unknown in the first preview.
+_UNKNOWN_ALLOWED = {"containerDefinitions": "it contains addresses that AWS assigns when it creates the database and the cache"}
 _task_rule = partial(resource_rule, types=aws("ecs.TaskDefinition"))
 _container_rule = partial(_task_rule, unknown_allowed=_UNKNOWN_ALLOWED)
 _container_stack_rule = partial(stack_rule, types=aws("ecs.TaskDefinition"), unknown_allowed=_UNKNOWN_ALLOWED)
@@ -323,7 +323,7 @@ def efs_uses_transit_encryption(task: Resource) -> CheckResults:
 @stack_rule(
     "GH-ECS-010",
     title="ECS Exec is disabled, or its sessions are encrypted and logged",
-    rationale="A session has the role, secrets and network access of the task. Without logging, it leaves no record.",
+    rationale="A session has the role, secrets and network access of the task. Without logging, the session leaves no record.",
     remedy="remove enableExecuteCommand",
     severity=Severity.HIGH,
     types=aws("ecs.Service"),

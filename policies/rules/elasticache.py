@@ -23,7 +23,7 @@ _group_rule = partial(resource_rule, types=aws("elasticache.ReplicationGroup"))
 )
 def cache_uses_customer_key(cache: Resource) -> CheckResults:
     if cache.type in aws("elasticache.Cluster"):
-        # A node of a replication group inherits the settings of the group, which is evaluated itself.
+        # A node of a replication group inherits the settings of the group, which is evaluated separately.
         if not cache.props.has("replicationGroupId"):
             yield Violation("a standalone cluster does not support encryption at rest", "use an aws.elasticache.ReplicationGroup")
     elif cache.type in aws("elasticache.ServerlessCache"):
@@ -54,7 +54,7 @@ def tls_is_required(cache: Resource) -> CheckResults:
 
 @resource_rule(
     "GH-EC-003",
-    title="ElastiCache replication groups authenticate users instead of a shared token",
+    title="ElastiCache replication groups authenticate individual users and use no shared token",
     rationale="An auth token is stored in the Pulumi state and shared by all clients. Users have individual permissions.",
     remedy="set userGroupIds and remove authToken",
     severity=Severity.HIGH,

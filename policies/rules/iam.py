@@ -12,7 +12,7 @@ from policies.engine.rule import CheckResults, Severity, levels, resource_rule, 
 _GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide"
 _IDENTITY_POLICIES = aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role")
 
-# AWS managed policies for one function of an AWS service, or for reading configuration without data.
+# AWS managed policies that serve one function of an AWS service, or that grant read access to configuration but not to data.
 _MANAGED_ALLOWED = frozenset(
     {
         *("SecurityAudit", "job-function/ViewOnlyAccess", "AWSXRayDaemonWriteAccess"),
@@ -85,7 +85,7 @@ def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
 def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckResults:
     prop = "managedPolicyArns" if holder.type in aws("iam.Role") else "policyArn"
     if stack.referenced_by(holder, prop, aws("iam.Policy")) and prop == "policyArn":
-        return  # Policies of the program are evaluated themselves.
+        return  # Policies in the program are evaluated separately.
     arns = holder.props.texts(prop) if prop == "managedPolicyArns" else [holder.props.text(prop)]
     for arn in arns:
         managed = _MANAGED.fullmatch(arn)
@@ -115,7 +115,8 @@ def trust_policy_is_restricted(role: Resource) -> CheckResults:
             yield f"the trust policy allows {service} without aws:SourceAccount or aws:SourceArn"
 
 
-# Services that send no source with sts:AssumeRole, or only for some features. A source condition would deny their requests.
+# Services that never send a source with sts:AssumeRole or send one only for some features. A source condition would deny their
+# requests.
 # https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-required-policy-for-cloudwatch-logs.html
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
 _SERVICES_WITHOUT_SOURCE = frozenset(
@@ -155,7 +156,7 @@ def no_iam_users(user: Resource) -> CheckResults:
 @stack_rule(
     "GH-IAM-008",
     title="Roles do not mix inline policy lists with policy resources",
-    rationale="The lists are exclusive, so alternate deployments remove the policies that separate resources attach.",
+    rationale="The lists are exclusive, so every other deployment removes the policies that separate resources attach.",
     remedy="remove inlinePolicies and managedPolicyArns from the role, and use RolePolicy and RolePolicyAttachment",
     types=aws("iam.Role"),
     levels=levels("M", "M", "M"),

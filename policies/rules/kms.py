@@ -133,7 +133,7 @@ def administration_and_use_are_separate(key: Resource) -> CheckResults:
     users: set[str] = set()
     administrators: set[str] = set()
     for allow in _allow_statements(key):
-        # The account may have both, which delegates to its IAM policies. GH-KMS-007 evaluates them.
+        # The account may have both sets of permissions: its IAM policies then decide, and GH-KMS-007 evaluates them.
         principals = {value for kind, value in allow.principals or () if kind == "AWS" and not _is_account(value)}
         if allow.covers_action("kms:Decrypt"):
             users |= principals
@@ -151,7 +151,7 @@ def _is_account(principal: str) -> bool:
     return principal.endswith(":root") or principal.isdigit()
 
 
-# Property with the encryption key of each type.
+# Property that contains the encryption key, by resource type.
 _ENCRYPTED_BY = {
     **dict.fromkeys(aws("secretsmanager.Secret", "rds.Instance", "rds.Cluster", "cloudtrail.Trail"), "kmsKeyId"),
     **dict.fromkeys(aws("elasticache.ReplicationGroup", "cloudwatch.LogGroup"), "kmsKeyId"),

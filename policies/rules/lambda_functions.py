@@ -51,7 +51,7 @@ def invocation_is_restricted(resource: Resource) -> CheckResults:
         return
     principal = resource.props.text("principal")
     if iam_document.account_of(principal):
-        return  # The ARN or ID of an account needs no source condition.
+        return  # A principal that is the ARN or id of an account needs no source condition.
     if not any(resource.props.has(name) for name in ("sourceArn", "sourceAccount", "principalOrgId")):
         yield "the permission has no sourceArn, sourceAccount or principalOrgId"
 
@@ -82,9 +82,9 @@ def runtime_is_supported(function: Resource) -> CheckResults:
 
 @stack_rule(
     "GH-LAM-002",
-    title="Lambda functions that use data stores run in a VPC in at least two subnets",
+    title="Lambda functions that use data stores run in at least two subnets of a VPC",
     rationale="A function outside the VPC cannot reach private data stores. With one subnet, a zone outage stops the function.",
-    remedy="set vpcConfig with private subnets of two Availability Zones and a security group",
+    remedy="set vpcConfig with private subnets in two Availability Zones and a security group",
     types=aws("lambda.Function"),
     upstream="Lambda.3 Lambda.5 CKV_AWS_117 awslambda_function_inside_vpc awslambda_function_vpc_multi_az",
     url=f"{_GUIDE}/configuration-vpc.html",

@@ -112,7 +112,7 @@ _BUCKET_INPUTS = (
 @stack_rule(
     "GH-PUL-004",
     title="The program does not use deprecated resource types or inputs",
-    rationale="The next provider version removes deprecated names. Resources with the same setting overwrite each other.",
+    rationale="The next provider version removes deprecated names. Resources that manage the same setting overwrite each other.",
     remedy="use classes without the suffix V2, separate resources instead of bucket inputs, and aws.lb instead of aws.alb",
     severity=Severity.LOW,
     types=S3_DEPRECATED + aws("s3.Bucket", "lb.LoadBalancer", "lb.Listener", "lb.TargetGroup"),
@@ -144,7 +144,7 @@ _SECRET_OUTPUT = re.compile(
     # https://www.pulumi.com/docs/iac/concepts/secrets/
     types=(STACK,),
     exemptible=False,
-    unknown_allowed={"outputs": "AWS assigns many outputs, and the rule is evaluated again when they are known"},
+    unknown_allowed={"outputs": "AWS assigns many outputs, and the engine evaluates the rule again when they are known"},
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 )
 def outputs_have_no_secrets(root: Resource, stack: Stack) -> CheckResults:

@@ -22,7 +22,7 @@ def _log_types(database: Resource) -> list[str]:
 database_is_not_public = _instance_rule(
     "GH-RDS-001",
     title="RDS instances are not publicly accessible",
-    rationale="With a public address, one permissive security group rule exposes the database to the internet.",
+    rationale="With a public IP address, one permissive security group rule exposes the database to the internet.",
     severity=Severity.CRITICAL,
     exemptible=False,
     upstream="RDS.2 3.2.3 CKV_AWS_17 rds_instance_no_public_access",
@@ -44,7 +44,7 @@ storage_uses_customer_key = _database_rule(
     "GH-RDS-003",
     title="RDS databases retain automated backups",
     rationale="Point-in-time recovery is limited to the backup retention period.",
-    remedy="set backupRetentionPeriod to at least the minimum of this environment, and deleteAutomatedBackups=False",
+    remedy="set backupRetentionPeriod to at least the minimum for this environment, and deleteAutomatedBackups=False",
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
     pack="resilience",
@@ -269,7 +269,7 @@ _DEFAULT_PORTS = {"postgres": 5432, "aurora-postgresql": 5432, "mysql": 3306, "m
 @_database_rule(
     "GH-RDS-014",
     title="RDS databases do not use the default port",
-    rationale="Scans of default ports do not find the database. The rule is advisory because a scan of all ports finds it.",
+    rationale="Scans of default ports do not find the database. The rule is advisory because scans of all ports do.",
     remedy="set port to a non-default number",
     severity=Severity.LOW,
     levels=levels("-", "-", "A"),

@@ -45,7 +45,7 @@ def public_access_is_blocked(bucket: Resource, stack: Stack) -> CheckResults:
 
 
 def unset_public_access_flags(block: Resource) -> Iterator[str]:
-    """The settings of a public access block, of a bucket or of the account, that are not true."""
+    """The settings of a bucket's or the account's public access block that are not true."""
     for flag in ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"):
         if not block.props.flag(flag):
             yield flag
@@ -82,7 +82,7 @@ def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
 @_bucket_rule(
     "GH-S3-005",
     title="S3 buckets are encrypted with a customer managed key",
-    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records the use.",
+    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
     remedy='set sseAlgorithm="aws:kms", kmsMasterKeyId and bucketKeyEnabled=True in the encryption configuration of the bucket',
     upstream="S3.17 CKV_AWS_145 CKV_AWS_19 s3_bucket_kms_encryption s3_bucket_default_encryption",
     url=f"{_GUIDE}/UsingKMSEncryption.html",
@@ -104,7 +104,7 @@ def _check_encryption_rule(rule: Properties) -> CheckResults:
     elif not default.has("kmsMasterKeyId"):
         yield f"{default.path_of('kmsMasterKeyId')} is not set, so an AWS managed key is used"
     elif default.text("sseAlgorithm") == "aws:kms" and not rule.flag("bucketKeyEnabled"):
-        yield f"{rule.path_of('bucketKeyEnabled')} is not true, so every object needs a KMS request"
+        yield f"{rule.path_of('bucketKeyEnabled')} is not true, so every object requires a KMS request"
 
 
 @_bucket_rule(
@@ -253,7 +253,7 @@ def _policies(bucket: Resource, stack: Stack) -> list[Document]:
 
 
 def _policies_meet(test: Callable[[Document, str], bool], bucket: Resource, stack: Stack) -> bool:
-    """True if a bucket policy passes the test, which receives the bucket name, or "" if it is unknown."""
+    """True if a bucket policy passes the test, which receives the bucket name, or "" if the name is unknown."""
     name = bucket.props.text("bucket") if bucket.props.known("bucket") else ""
     return any(test(document, name) for document in _policies(bucket, stack))
 
@@ -280,7 +280,7 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
 @_bucket_rule(
     "GH-S3-013",
     title="S3 buckets are replicated to another Region",
-    rationale="Data in a single Region is unavailable during an outage of the Region.",
+    rationale="Data in a single Region is unavailable during an outage of that Region.",
     remedy="add an aws.s3.BucketReplicationConfig for the bucket with a destination in another Region",
     levels=levels("-", "A", "M"),
     pack="resilience",
@@ -288,8 +288,8 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
     url=f"{_GUIDE}/replication.html",
 )
 def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
-    # Logs and trails are Regional and also in CloudWatch Logs. Replicas need no further replication. A replica of expiring data
-    # would outlive its deletion (GH-S3-018).
+    # Logs and trails are Regional and also in CloudWatch Logs. Replicas need no further replication. A replica would outlive the
+    # deletion of expiring data (GH-S3-018).
     if purpose(bucket) in (_LOG_SINK, "trail", EPHEMERAL) or is_replica(bucket, stack):
         return
     configurations = stack.referencing(bucket, aws("s3.BucketReplicationConfig"), "bucket")
@@ -356,8 +356,8 @@ def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResul
 
 @_bucket_rule(
     "GH-S3-018",
-    title="S3 buckets with expiring data delete every version, without Object Lock or replication",
-    rationale="Object Lock prevents the deletion of a version, a replica keeps a copy, and a deleted object remains a version.",
+    title="S3 buckets with expiring data delete every version and have no Object Lock or replication",
+    rationale="Object Lock prevents deletion of a version, a replica keeps a copy, and a deleted object remains as a version.",
     remedy="remove Object Lock and replication, and set noncurrentVersionExpiration.noncurrentDays to 7 or less",
     severity=Severity.HIGH,
     settings={"noncurrent_days_max": {"dev": 7, "staging": 7, "prod": 7}},

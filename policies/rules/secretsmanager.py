@@ -16,7 +16,7 @@ _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 secret_uses_customer_key = resource_rule(
     "GH-SM-001",
     title="Secrets are encrypted with a customer managed key",
-    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records the use.",
+    rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
     types=aws("secretsmanager.Secret"),
     upstream="CKV_AWS_149",
     url=f"{_GUIDE}/security-encryption.html",
@@ -41,7 +41,7 @@ def rotation_is_enabled(secret: Resource, stack: Stack) -> CheckResults:
     "GH-SM-003",
     title="Secrets rotate within the maximum period",
     rationale="A leaked value can remain valid for the entire rotation period.",
-    remedy="set rotationRules.automaticallyAfterDays to at most the maximum of this environment",
+    remedy="set rotationRules.automaticallyAfterDays to at most the maximum for this environment",
     types=aws("secretsmanager.SecretRotation"),
     settings={"days_max": {"dev": 90, "staging": 90, "prod": 30}},
     upstream="SecretsManager.4 CKV_AWS_304 secretsmanager_secret_rotated_periodically",
@@ -57,7 +57,7 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
     if rate := re.fullmatch(r"rate\((\d+) (hour|day)s?\)", rules.text("scheduleExpression")):
         days = int(rate[1]) / (24 if rate[2] == "hour" else 1)
     elif rules.has("scheduleExpression"):
-        return  # Most cron expressions run at least monthly. Expressions with months need a manual review.
+        return  # Most cron expressions run at least monthly. Expressions that restrict the month need a manual review.
     days_max = rotation.settings["days_max"]
     if not days:
         yield "rotationRules has neither automaticallyAfterDays nor scheduleExpression"

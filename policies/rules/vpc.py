@@ -40,7 +40,7 @@ def flow_logs_are_enabled(vpc: Resource, stack: Stack) -> CheckResults:
     "GH-VPC-002",
     title="Default security groups have no rules",
     rationale="Resources without a security group use the default group, which allows all outbound and internal traffic.",
-    remedy="add an aws.ec2.DefaultSecurityGroup for the VPC without ingress and egress",
+    remedy="add an aws.ec2.DefaultSecurityGroup for the VPC without ingress or egress rules",
     severity=Severity.HIGH,
     upstream="EC2.2 6.5 CKV2_AWS_12 ec2_securitygroup_default_restrict_traffic",
     url=f"{_GUIDE}/default-security-group.html",
@@ -108,7 +108,7 @@ endpoint_has_policy = resource_rule(
 ).requires(is_set("policy", "the endpoint allows all requests"))
 
 
-# Property with the subnets of each type; "subnetIds" otherwise.
+# Property that contains the subnets, by resource type. The property of other types is "subnetIds".
 _SUBNET_PROPERTIES = {
     **dict.fromkeys(aws("ecs.Service"), "networkConfiguration"),
     **dict.fromkeys(aws("lambda.Function"), "vpcConfig"),
@@ -155,7 +155,7 @@ def egress_is_limited(holder: Resource) -> CheckResults:
 
 
 def _rules(holder: Resource, direction: str) -> list[Properties]:
-    """The rules of one direction in a security group, or the one rule of a rule resource."""
+    """The rules for one direction in a security group, or the single rule of a rule resource."""
     if holder.type in aws("ec2.SecurityGroup"):
         return holder.props.blocks(direction)
     separate = holder.type in aws("vpc.SecurityGroupIngressRule", "vpc.SecurityGroupEgressRule")
@@ -191,7 +191,7 @@ def _check_description(rule: Properties) -> CheckResults:
     "GH-VPC-007",
     title="Network ACLs do not allow SSH and RDP from the internet",
     rationale="Network ACLs protect these ports even if a security group rule is too permissive.",
-    remedy="deny ports 22 and 3389 from 0.0.0.0/0 and ::/0 with a lower rule number than the allowing rule",
+    remedy="deny ports 22 and 3389 from 0.0.0.0/0 and ::/0 with a lower rule number than the rule that allows them",
     types=aws("ec2.NetworkAcl", "ec2.DefaultNetworkAcl"),
     # The first matching rule applies, so all rules of an ACL are evaluated together:
     # https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html

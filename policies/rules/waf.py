@@ -100,9 +100,9 @@ def rules_do_not_count_only(acl: Resource) -> CheckResults:
 
 
 def _is_blocked_by_label(counted: str, rules: Sequence[Properties]) -> bool:
-    """True if another rule blocks requests with the label of the counted rule, so that count does not disable it.
+    """True if another rule blocks requests with the label of the counted rule, so that those requests are still blocked.
 
-    A label ends with the name of its rule, sometimes in another case: SizeRestrictions_BODY adds SizeRestrictions_Body
+    A label ends with the name of its rule, sometimes in different case: SizeRestrictions_BODY adds SizeRestrictions_Body
     (WAF developer guide, "Core rule set (CRS) managed rule group").
     """
     blocking = (rule.block("statement") for rule in rules if rule.block("action").has("block"))

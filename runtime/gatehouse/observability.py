@@ -1,7 +1,7 @@
-"""Logs and metrics of the runtime: one JSON line per request and Prometheus metrics. Tokens, keys and secrets are never logged.
+"""Writes the logs (one JSON line per request) and Prometheus metrics of the runtime. Tokens, keys and secrets are never logged.
 
-Lines are written to standard output. The metrics of several workers are aggregated through files, whose
-folder http/server.py sets before a worker imports prometheus_client.
+Lines are written to standard output. Several workers aggregate their metrics through files in a folder that http/server.py sets
+before a worker imports prometheus_client.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from gatehouse.verification.models import Code
 
 METRICS_TYPE = CONTENT_TYPE_LATEST.encode()
 
-#: Seconds. A verification takes well under a millisecond, a proxied file may take long.
+#: In seconds. A verification takes well under a millisecond; a proxied file can take much longer.
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-#: Longest time that a batched line waits, and size that is written immediately.
+#: Maximum time that a batched line waits, and the total size of waiting lines at which they are written immediately.
 FLUSH_S = 0.01
 FLUSH_BYTES = 65_536
 
@@ -58,7 +58,7 @@ class Stream:
     """Output of log lines, in order. Batched request lines are written together, other lines immediately."""
 
     def __init__(self, out: BinaryIO | None = None, *, batched: bool = False) -> None:
-        """out: standard output by default. batched: not for Lambda, which freezes the process between two requests."""
+        """out: standard output by default. batched: False for Lambda, which freezes the process between requests."""
         self._out: BinaryIO = sys.stdout.buffer if out is None else out
         self._batched = batched
         self._waiting = bytearray()
@@ -66,7 +66,7 @@ class Stream:
         self._encoder = msgspec.json.Encoder()
 
     def request(self, line: RequestLine) -> None:
-        """Adds a line. It is written immediately without batching or without a running event loop."""
+        """Adds a line. The line is written immediately if lines are not batched or no event loop is running."""
         self._waiting += self._encoder.encode(line)
         self._waiting += b"\n"
         if not self._batched or len(self._waiting) >= FLUSH_BYTES:
@@ -78,7 +78,7 @@ class Stream:
                 self.flush()
 
     def write(self, data: bytes) -> int:
-        """Adds another line, as structlog does; `flush` writes it."""
+        """Adds any other line. structlog calls this method and then `flush`, which writes the line."""
         self._waiting += data
         return len(data)
 
@@ -117,7 +117,7 @@ def _serialize(event: dict[str, Any], **_: Any) -> bytes:
 
 
 def _exception_name(exc_info: Any) -> str:
-    """The class name only: the text of an exception may contain a header or a row."""
+    """The class name of an exception. The text is omitted because it may contain a header or a row."""
     return str(exc_info[0].__name__) if isinstance(exc_info, tuple) and exc_info[0] is not None else "unknown"
 
 
@@ -133,13 +133,13 @@ class Metrics:
         self._create_console_metrics()
 
     def _create_request_metrics(self) -> None:
-        description = "Time to answer a request, by service, route and status class."
+        description = "Duration of requests, by service, route and status class."
         labels = ("service", "route", "status")
         self.requests = Histogram("gatehouse_request_seconds", description, labels, buckets=_BUCKETS, registry=self.registry)
         self.decisions = self._counter("gatehouse_decisions_total", "Verifications of API keys, by outcome code.", "code")
         self.by_code = {code: self.decisions.labels(code.value) for code in Code}
         self.rate_limiter_degraded = self._counter(
-            "gatehouse_rate_limiter_degraded_total", "Redis failures of the rate limiter, after which it used its fallback."
+            "gatehouse_rate_limiter_degraded_total", "Redis failures after which the rate limiter used its fallback."
         )
         self.slow_queries = self._counter(
             "gatehouse_slow_queries_total", "SQL statements that took longer than GATEHOUSE_SLOW_QUERY_THRESHOLD_MS."
@@ -158,7 +158,7 @@ class Metrics:
         )
         self.core_retries = self._counter(
             "gatehouse_core_retries_total",
-            "Retryable requests to Cores: sent = retried, over_budget = the retry budget was used up.",
+            "Retryable requests to Cores: sent = retried, over_budget = not retried because the retry budget was used up.",
             "outcome",
         )
         self.core_cache = self._counter(
@@ -169,7 +169,7 @@ class Metrics:
 
     def _create_key_metrics(self) -> None:
         self.change_feed_gaps = self._counter(
-            "gatehouse_change_feed_gaps_total", "Interruptions of the change feed, after which its connection was replaced."
+            "gatehouse_change_feed_gaps_total", "Interruptions of the change feed after which its connection was replaced."
         )
         self.staleness = self._gauge(
             "gatehouse_staleness_seconds", "Age of the key state on which verifications are based.", "livemax"
@@ -192,7 +192,7 @@ class Metrics:
         )
         self.secrets_due = self._gauge(
             "gatehouse_secrets_due_seconds",
-            "Time for which the oldest secret has waited for its deletion or for the record of its events.",
+            "Time that the oldest due secret has waited to be deleted or to have its events recorded.",
             "livemax",
         )
         self.audit_chain_broken = self._counter(
@@ -216,7 +216,7 @@ class Metrics:
         child.observe(seconds)
 
     def exposition(self) -> bytes:
-        """The response of /metrics: of this process, or of all workers of the service if they share a directory."""
+        """The response from /metrics: metrics of this process, or of all workers of the service if they share a directory."""
         if METRICS_FOLDER_VARIABLE not in os.environ:
             return generate_latest(self.registry)
         aggregated = CollectorRegistry()
@@ -235,7 +235,7 @@ class Observer:
         self.log = logger(level, self._stream, environment=environment)
 
     def set_level(self, level: Level) -> None:
-        """Changes the log level. Logged before and after, so that it appears at the more verbose of the two levels."""
+        """Changes the log level. The change is logged before and after, so that the more verbose of the two levels shows it."""
         self.log.warning("log level", service=self.service, level_now=level)
         self.log = logger(level, self._stream, environment=self.environment)
         self.log.info("log level", service=self.service, level_now=level)

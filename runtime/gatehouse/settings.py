@@ -1,4 +1,4 @@
-"""Settings of the runtime: read once from environment variables, typed and immutable.
+"""Settings of the runtime. They are read once from environment variables, typed and immutable.
 
 The names are those of `runtime/contract.toml`. Only the composition roots and the command line read settings.
 """
@@ -39,7 +39,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 _KEY_PREFIX = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 
-#: Prefixes of tokens of GitHub, Stripe and Slack, which their secret scanners look for.
+#: Token prefixes of GitHub, Stripe and Slack, for which the secret scanners of these issuers search.
 _RESERVED_PREFIXES = ("ghp", "gho", "ghu", "ghs", "ghr", "sk", "pk", "rk", "xox")
 
 
@@ -149,10 +149,10 @@ class ConnectionSettings(BaseModel):
     connections_max: Annotated[int, Field(ge=16, le=65_536)] = 4096
     """Maximum number of open connections per worker. Further connections are rejected with status 503."""
     address_connections_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Maximum number of open connections per client address and worker. Further connections are rejected with status 429. Trusted
-    proxies are exempt."""
+    """Maximum number of open connections per client IP address and worker. Further connections are rejected with status 429.
+    Trusted proxies are exempt."""
     address_bodies_max: Annotated[int, Field(ge=1, le=65_536)] = 64
-    """Maximum number of request bodies that a client address can send to a worker concurrently. Further requests are rejected
+    """Maximum number of request bodies that a client IP address can send to a worker concurrently. Further requests are rejected
     with status 429."""
 
 
@@ -201,14 +201,14 @@ class Settings(SharingSettings, ConnectionSettings):
 
     pepper: SecretStr | None = None
     """HMAC secret under which tokens are stored and Core secrets are derived. JSON: {"current": 2, "generations": {"1":
-    "<base64, 32 bytes>", "2": "..."}}. Required by gateway and console."""
+    "<base64, 32 bytes>", "2": "..."}}. Required by the gateway and the console."""
     session_key: SecretStr | None = None
     """HMAC secret for console sessions and page cursors, in the same format as GATEHOUSE_PEPPER. Required by the console."""
     bootstrap_token: SecretStr | None = None
     """First administrator credential of the console, for creating the first keys."""
 
     core_networks: _Networks = ()
-    """Private networks in which Cores may register, as comma-separated CIDRs. Public addresses are always allowed. Empty by
+    """Private networks in which Cores may register, as comma-separated CIDRs. Public IP addresses are always allowed. Empty by
     default, so that no key holder can make the gateway call internal services."""
     trusted_proxies: _Networks = ()
     """Proxies whose X-Forwarded-For is trusted, as comma-separated CIDRs: the subnets of the load balancer. Empty by default,
@@ -220,7 +220,7 @@ class Settings(SharingSettings, ConnectionSettings):
     """Key that signs checkpoints of the audit chain: ID, ARN or alias of an ECC_NIST_P256 KMS key, or file:/path of an
     Ed25519 key in PEM. If unset, no checkpoints are created."""
     checkpoint_archive: Annotated[str, AfterValidator(_check_checkpoint_archive)] = ""
-    """Archive of checkpoints, outside of the database: s3://bucket/prefix/ with Object Lock, or file:/path. Required with
+    """Archive of checkpoints, outside the database: s3://bucket/prefix/ with Object Lock, or file:/path. Required with
     GATEHOUSE_CHECKPOINT_KEY."""
     checkpoint_interval_events: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Number of new audit events after which a checkpoint is created."""
@@ -242,7 +242,7 @@ class Settings(SharingSettings, ConnectionSettings):
     oidc_audience: str = ""
     """Audience of the JWTs (`aud`). Required with GATEHOUSE_OIDC_ISSUER."""
     oidc_jwks_url: _Issuer = ""
-    """JWKS URL of the issuer. If unset, it is read from the discovery document."""
+    """JWKS URL of the issuer. If unset, the URL is read from the discovery document."""
     oidc_claim: str = "groups"
     """Claim that contains the roles, as a string or list. Dots address nested claims, as in realm_access.roles."""
     oidc_roles: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_parse_oidc_roles)] = ()
@@ -276,7 +276,7 @@ class Settings(SharingSettings, ConnectionSettings):
     """CloudWatch namespace of the usage metrics in the gateway's log (embedded metric format), such as Gatehouse/prod. If unset,
     no usage metrics are written."""
     bind: str = "0.0.0.0"  # noqa: S104 - a container listens on all addresses; its security group restricts access
-    """Address on which the services listen. Access to a container is restricted by its security group."""
+    """IP address on which the services listen. Access to a container is restricted by its security group."""
     gateway_port: Port = 8080
     """Port of the gateway service."""
     console_port: Port = 8081
@@ -297,17 +297,17 @@ class Settings(SharingSettings, ConnectionSettings):
     )
     """Rate limit for keys without their own rate limits, as requests/seconds, such as 600/60."""
     body_max_bytes: Annotated[int, Field(ge=1024, le=10_485_760)] = 65_536
-    """Maximum size of request bodies of the management API and the verify endpoints, in bytes. Bodies to Cores are streamed
+    """Maximum size of request bodies to the management API and the verify endpoints, in bytes. Bodies to Cores are streamed
     without a limit."""
     sharing_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = SHARING_CREATES_PER_MINUTE
     """Number of secrets that an owner can create per minute. The same limit applies separately to requests for a secret. Further
-    requests are rejected with status 429. A key and its rotations are one owner."""
+    requests are rejected with status 429. A key and its rotations count as one owner."""
     key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
     """Number of key records that a worker caches. The least recently used are evicted."""
 
     key_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 128
-    """Maximum number of concurrent requests to Cores per key and worker. Further requests are rejected with status 429. Limits
-    the memory that slow clients use."""
+    """Maximum number of concurrent requests to Cores per key family (a key and its rotations) and worker. Further requests are
+    rejected with status 429. Limits the memory that slow clients use."""
     core_cache_max_bytes: Annotated[int, Field(ge=0, le=1_073_741_824)] = 16_777_216
     """Size of the response cache of a worker, in bytes. A cached response can have at most 1 MiB and at most a quarter of this
     size. Every cached response is revalidated with the Core before it is used. 0 disables the cache."""
@@ -315,8 +315,9 @@ class Settings(SharingSettings, ConnectionSettings):
     core_timeout_s: Annotated[float, Field(ge=1, le=600)] = 60.0
     """Maximum time, in seconds, without data from a Core. The gateway then responds with status 504."""
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
-    """Number of consecutive connection errors or timeouts of a Core that open its circuit breaker in a worker. While the circuit
-    breaker is open, requests are rejected with status 503 and the code `core_circuit_open`. 0 disables the circuit breaker."""
+    """Number of consecutive connection errors or timeouts after which a worker opens the circuit breaker of a Core. While the
+    circuit breaker is open, requests are rejected with status 503 and the code `core_circuit_open`. 0 disables the circuit
+    breaker."""
     circuit_breaker_reset_s: Annotated[float, Field(ge=0.5, le=300)] = 5.0
     """Time in seconds until an open circuit breaker allows a trial request."""
     retry_budget_percent: Annotated[int, Field(ge=0, le=100)] = 10
@@ -343,7 +344,7 @@ _Kind = TypeVar("_Kind", bound=SharingSettings)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Reads `GATEHOUSE_*`; empty values count as unset. Raises SettingsError with all invalid variables, without values."""
+    """Reads `GATEHOUSE_*`; empty values count as unset. Raises SettingsError, which lists all invalid variables, not values."""
     return _read(Settings, environ)
 
 

@@ -27,7 +27,7 @@ def holds(conditions: Iterable[Condition], context: Context, *, variables: bool)
 
     variables: replace policy variables `${...}`. Only documents with version 2012-10-17 have policy variables.
 
-    Raises DocumentError for an operator that IAM does not have, or for a single-valued operator on a key with several values.
+    Raises DocumentError for an operator that does not exist in IAM, or for a single-valued operator on a key with several values.
     """
     lower = {key.lower(): value for key, value in context.items()}
     return all(_matches(condition, _values(lower, condition.key), lower if variables else None) for condition in conditions)
@@ -98,7 +98,7 @@ def _matches(condition: Condition, values: list[str], context: Context | None) -
     if not values:
         return negated or condition.if_exists
     if len(values) > 1:
-        raise DocumentError(f"{condition.operator} needs ForAnyValue or ForAllValues for a key with {len(values)} values")
+        raise DocumentError(f"{condition.operator} requires ForAnyValue or ForAllValues for a key with {len(values)} values")
     return matches_value(values[0])
 
 

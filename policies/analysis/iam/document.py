@@ -1,4 +1,4 @@
-"""Analysis of parsed policy documents: public and cross-account access, administrative permissions and role trust."""
+"""Analyzes parsed policy documents for public and cross-account access, administrative permissions and role trust."""
 
 import ipaddress
 import re

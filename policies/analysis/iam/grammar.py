@@ -1,4 +1,4 @@
-"""Parser of IAM policy documents: identity, resource, endpoint and trust policies.
+"""Parses IAM policy documents: identity, resource, endpoint and trust policies.
 
 Grammar: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 """
@@ -101,7 +101,7 @@ def parse(document: Any, *, strict: bool = False) -> Document:
     if isinstance(statements, Mapping):
         statements = [statements]
     if not isinstance(statements, list) or not statements:
-        raise DocumentError("the policy document needs a Statement")
+        raise DocumentError("the policy document has no Statement")
     version = document.get("Version", "")
     return Document(tuple(_statement(raw, index, strict) for index, raw in enumerate(statements)), version)
 
@@ -128,7 +128,7 @@ def _statement(raw: Any, index: int, strict: bool) -> Statement:
         if element in raw and negation in raw:
             raise DocumentError(f"{path} has both {element} and {negation}")
     if "Action" not in raw and "NotAction" not in raw:
-        raise DocumentError(f"{path} needs Action or NotAction")
+        raise DocumentError(f"{path} has neither Action nor NotAction")
     return Statement(
         allow=raw["Effect"] == "Allow",
         actions=_strings(raw, "Action", path),

@@ -1,4 +1,4 @@
-"""Result of the provider function `aws.iam.get_policy_document`, computed from its arguments."""
+"""Computes the result of the provider function `aws.iam.get_policy_document` from the arguments."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises DocumentError for a document that is not JSON and for a duplicate Sid.
 
-    Source: provider documentation of `aws_iam_policy_document`, "Argument reference" (`&{...}` is written for IAM's `${...}`).
+    Source: provider documentation of `aws_iam_policy_document`, "Argument reference" (`&{...}` stands for IAM's `${...}`).
     """
     statements: dict[str, dict[str, Any]] = {}
     sources = _parsed([args.get("sourceJson"), *listed(args.get("sourcePolicyDocuments"))])

@@ -1,4 +1,4 @@
-"""Hash chain of the audit trail and its checkpoints: the bytes that hashes and signatures cover, and the detection of breaks.
+"""Hash chain and checkpoints of the audit trail. Defines the bytes that hashes and signatures cover, and detects breaks.
 
     hash = SHA-256( DOMAIN | previous_hash | seq | occurred_us | field ... field | details )
 
@@ -132,11 +132,11 @@ def find_contradiction(
     last = max(row_hashes, default=0)
     for checkpoint in sorted(checkpoints, key=lambda checkpoint: checkpoint.seq):
         if not is_signed(checkpoint, trusted):
-            return Finding(checkpoint.seq, "the checkpoint of this row has no valid signature of a trusted key")
+            return Finding(checkpoint.seq, "the checkpoint of this row has no valid signature from a trusted key")
         if checkpoint.seq > last:
             return Finding(last + 1, f"rows {last + 1} to {checkpoint.seq} are missing: a checkpoint covers them")
         if row_hashes.get(checkpoint.seq) != checkpoint.hash:
-            return Finding(checkpoint.seq, "this row or an earlier one was rewritten: its hash differs from the checkpoint")
+            return Finding(checkpoint.seq, "this row or an earlier row was rewritten: the hash differs from the checkpoint")
     return None
 
 

@@ -43,7 +43,7 @@ class AuditAction(DescribedStr):
     KEY_UNUSUAL = "key.unusual", "Unusual use of an API key was detected."
     KEY_EXPIRES_SOON = "key.expires_soon", "A reminder was recorded: an API key expires soon."
     KEY_IMPORT = "key.import", "A batch of API keys was imported."
-    KEY_UPGRADE = "key.upgrade", "The imported hash of an API key was replaced by an HMAC at its first use."
+    KEY_UPGRADE = "key.upgrade", "The imported hash of an API key was replaced with an HMAC at the first use of the key."
     KEY_LEGACY_FILES_REMOVED = "key.legacy-files-removed", "A purged API key was removed from the legacy files."
     KEY_LEGACY_FILES_FAILED = "key.legacy-files-failed", "A purged API key could not be removed from the legacy files."
     CORE_REGISTER = "core.register", "A Core was registered."
@@ -57,14 +57,14 @@ class AuditAction(DescribedStr):
     WEBHOOK_DELETE = "webhook.delete", "A webhook was deleted."
     DELIVERY_RETRY = "delivery.retry", "A dead letter was queued for delivery again."
     PEPPER_REWRAP = "pepper.rewrap", "Token hashes were migrated to the current pepper generation."
-    PEPPER_RESEAL = "pepper.reseal", "Signing secrets were encrypted again under the current pepper generation."
+    PEPPER_RESEAL = "pepper.reseal", "Signing secrets were re-encrypted under the current pepper generation."
     REGISTRY_EXPORT = "registry.export", "All API keys were exported to an encrypted file."
     REGISTRY_RESTORE = "registry.restore", "API keys were restored from an encrypted file."
     LOG_LEVEL_SET = "log-level.set", "The log level was changed or reset."
     SECRET_CREATE = "secret.create", "A secret was created."
     SECRET_UPDATE = "secret.update", "The expiry, uses, label or note of a secret was changed."
-    SECRET_REPLACE = "secret.replace", "The content of a secret was replaced by a new version."
-    SECRET_RESTORE = "secret.restore", "An earlier version of a secret was made the current one."
+    SECRET_REPLACE = "secret.replace", "The content of a secret was replaced with a new version."
+    SECRET_RESTORE = "secret.restore", "An earlier version of a secret became the current version."
     SECRET_REVOKE = "secret.revoke", "A secret was revoked."
     SECRET_REQUEST_REVOCATION = "secret.request-revocation", "An operator requested the revocation of a secret of another owner."
     SECRET_END = "secret.end", "A secret ended because it expired or all of its uses were taken."
@@ -111,13 +111,13 @@ _TARGET_TYPES = {
 class AuditEvent(msgspec.Struct, frozen=True):
     """One recorded action. The fields are the columns of the trail; the hash of a row covers them in this order.
 
-    Adding or reordering fields changes the hash and needs another `chain.DOMAIN`.
+    Adding or reordering fields changes the hash and requires a new `chain.DOMAIN`.
     """
 
     occurred_at: float  # Unix seconds
     actor_type: str  # bootstrap, key, person or system
     actor_id: str
-    action: str  # an AuditAction; another text in an export of another version
+    action: str  # an AuditAction, or other text in an export from another version
     target_type: str  # key, core, session ...
     target_id: str
     outcome: str  # success or denied
@@ -170,7 +170,7 @@ class UncheckpointedRange(msgspec.Struct, frozen=True):
 
 
 class Signer(Protocol):
-    """A private key that cannot be exported: AWS KMS or a file. Methods raise Unavailable."""
+    """A private key in AWS KMS or in a file. Methods raise Unavailable."""
 
     async def key_id(self) -> str: ...
 

@@ -1,6 +1,6 @@
-"""Audit trail in PostgreSQL: the only writer of the chain, the readers of the chain, and the checkpoints.
+"""Stores the audit trail and its checkpoints in PostgreSQL. This module is the only writer of the chain, and also reads it.
 
-The application's database role may insert and read rows; it has no right to change or delete one.
+The application's database role can insert and read rows, but cannot change or delete them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CHECKPOINT = RowMapping(Checkpoint)
 async def append(connection: Connection, event: AuditEvent) -> int:
     """Append an event in the caller's transaction, after its other writes, and return its sequence number.
 
-    The lock makes writers wait until the transaction ends, so sequence numbers have no gaps and each row sees the one before it.
+    The lock makes writers wait until the transaction ends, so sequence numbers have no gaps and each writer sees the last row.
     """
     await connection.execute("SELECT pg_advisory_xact_lock($1)", APPEND_LOCK)
     last = await connection.fetchrow("SELECT seq, hash FROM audit_event ORDER BY seq DESC LIMIT 1")
@@ -52,12 +52,12 @@ class AuditRepository:
         self._pool = pool
 
     async def append(self, event: AuditEvent) -> int:
-        """Append an event in a transaction of its own, for actions that change no other row, such as a denied request."""
+        """Append an event in a separate transaction, for actions that change no other row, such as a denied request."""
         async with self._pool.transaction() as connection:
             return await append(connection, event)
 
     async def page(self, *, before: int | None, size: int, only: AuditFilter = ALL_EVENTS) -> tuple[list[AuditRow], int | None]:
-        """`size` rows below sequence number `before`, newest first, and the number of the last one, None on the last page."""
+        """`size` rows below sequence number `before`, newest first, and the number of the last row; None on the last page."""
         where = _conditions(only)
         if before is not None:
             where.add("seq < {}", before)
@@ -73,7 +73,7 @@ class AuditRepository:
         return tuple(_row(row) for row in await self._pool.fetch(statement, *where.values))
 
     async def count_by_detail(self, target_id: str, action: AuditAction, detail: str) -> dict[str, int]:
-        """Number of events of a target by the value of a detail, such as denied attempts by link."""
+        """Number of events for a target, by the value of a detail, such as denied attempts by link."""
         statement = (
             "SELECT coalesce(details ->> $3, '') AS value, count(*) AS number FROM audit_event"
             " WHERE target_id = $1 AND action = $2 GROUP BY 1"
@@ -88,7 +88,7 @@ class AuditRepository:
     async def uncheckpointed(self, last: Checkpoint | None) -> UncheckpointedRange:
         """Read and verify all rows after a checkpoint; None: all rows.
 
-        The first row must continue the checkpointed one, so rewritten rows before it are found by their hashes.
+        The first row must continue the checkpointed row, so the check also detects rewritten rows up to the checkpoint.
         """
         seq, previous = (1, GENESIS) if last is None else (last.seq + 1, last.hash)
         first = seq
@@ -112,7 +112,7 @@ class AuditRepository:
         return None if row is None else _CHECKPOINT.read(row)
 
     async def add_checkpoint(self, checkpoint: Checkpoint) -> bool:
-        """False if another process has already stored a checkpoint of this row."""
+        """False if another process has already stored a checkpoint for this row."""
         statement = f"{_CHECKPOINT.insert('audit_checkpoint')} ON CONFLICT DO NOTHING"
         return await self._pool.execute(statement, *_CHECKPOINT.values(checkpoint).values()) == 1
 

@@ -30,7 +30,7 @@ from gatehouse.http.endpoint import Endpoint
 from gatehouse.http.fields import Cursors
 from gatehouse.identity.models import AUDITORS
 
-#: First characters of a formula in spreadsheets, full-width forms included, and characters that they skip before it.
+#: First characters of a spreadsheet formula, including full-width forms, and characters that spreadsheets skip before a formula.
 _FORMULA = re.compile("(^|[;\t\r\n])([ \t\r\n\0\ufeff]*)(?=[=+@\uff1d\uff0b\uff0d\uff20-])")
 
 _BATCH = 1000
@@ -66,7 +66,7 @@ async def export_audit(request: Request, query: ExportAudit) -> StreamingRespons
     Downloads all matching events, oldest first. `gatehouse audit verify --file` verifies an NDJSON export without filters.
     """
     only = audit_filter(query)
-    # Read the first rows before the response starts, so that an unavailable database is a 503 and not a broken download.
+    # Read the first rows before the response starts, so that an unavailable database results in status 503.
     first = await request.dependencies.audit.following(0, _BATCH, only)
     headers = {"Content-Disposition": f'attachment; filename="audit.{query.format}"'}
     return StreamingResponse(_lines(request, only, first, query.format), media_type=_MEDIA_TYPES[query.format], headers=headers)
@@ -118,7 +118,7 @@ def _csv_event(view: AuditEventView) -> bytes:
 def csv_cell(text: str) -> str:
     """Inserts an apostrophe where a spreadsheet would read a formula or skip leading white space.
 
-    Text within the cell is escaped too, because spreadsheets in some regions separate cells by semicolons and ignore quotes
+    Text within the cell is escaped too, because spreadsheets in some regions separate cells with semicolons and ignore quotes
     around other separators.
     """
     text = _FORMULA.sub(lambda match: f"{match[1]}'{match[2]}", text)
@@ -126,7 +126,7 @@ def csv_cell(text: str) -> str:
 
 
 def csv_line(cells: Sequence[str]) -> str:
-    """A line of CSV (RFC 4180) with its line end. Cells are quoted, and formulas are escaped."""
+    """A line of CSV (RFC 4180) with a line ending. Cells are quoted, and formulas are escaped."""
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow([csv_cell(cell) for cell in cells])
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""Request and response shapes of the audit trail. A reader can verify the hash chain from them without trusting the server."""
+"""Request and response shapes of the audit trail. Clients can verify the hash chain in responses without trusting the server."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class AuditEventView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditEventPage(msgspec.Struct, frozen=True):
-    """Newest first."""
+    """Audit events, newest first."""
 
     example: ClassVar = {"events": [AuditEventView.example], "next_cursor": None}
 
@@ -103,7 +103,7 @@ class AuditVerification(msgspec.Struct, frozen=True):
 
 
 class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
-    """A signed statement of the last event of the chain; see gatehouse/audit/chain.py for the signed bytes."""
+    """A signed statement about the last event of the chain; see gatehouse/audit/chain.py for the signed bytes."""
 
     example: ClassVar = {
         "version": 1,
@@ -134,7 +134,7 @@ class ListCheckpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CheckpointPage(msgspec.Struct, frozen=True):
-    """Ordered by the events that they cover."""
+    """Checkpoints, ordered by the events that they cover."""
 
     example: ClassVar = {"checkpoints": [CheckpointView.example], "next_after": None, "public_key": None}
 

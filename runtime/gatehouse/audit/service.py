@@ -23,15 +23,15 @@ from gatehouse.identity.models import Actor
 
 WINDOW_S = 60
 
-#: Maximum number of addresses with a separate row per window. All others share one row.
+#: Maximum number of IP addresses with a separate row per window. All other addresses share one row.
 ADDRESSES_MAX = 200
 _OTHERS = "others"
 
 
 @dataclass(slots=True, eq=False)
 class DeniedAttempts:
-    """Records denied requests. The first request from an address in a window is recorded immediately, and the others as one
-    count.
+    """Records denied requests. The first request from an IP address in a window is recorded immediately. Further requests are
+    recorded as one count.
 
     The count is kept in memory until the window ends and is lost if the process is killed.
     """
@@ -78,7 +78,7 @@ class DeniedAttempts:
 class CheckpointArchive:
     """Write-once storage outside the database: `s3://bucket/prefix/` with object lock, or a directory `file:/path`.
 
-    One JSON file per checkpoint; `aws s3 sync` of the bucket produces the same files as the directory. S3 needs s3:PutObject,
+    One JSON file per checkpoint; `aws s3 sync` of the bucket produces the same files as the directory. S3 requires s3:PutObject,
     s3:ListBucket and s3:GetObject: `If-None-Match: *` prevents overwriting an object, the object lock prevents deleting it.
     """
 

@@ -1,8 +1,8 @@
 """Circuit breakers and retry budgets of Cores, per worker.
 
 A circuit breaker is closed while the Core responds. Consecutive failures open it, and requests are then denied immediately
-instead of waiting for a Core that is down. After the reset time it is half open: one trial request is sent. A response closes
-it, a failure opens it again; if a trial has no outcome within the reset time, another trial is sent. Only failed
+instead of waiting for a Core that is down. After the reset time, the circuit breaker is half open: one trial request is sent. A
+response closes it, a failure opens it again. If a trial has no outcome within the reset time, another trial is sent. Only failed
 connections and timeouts count as failures; a response of any status shows that the Core is up.
 Sources: M. Nygard, Release It!, chapter "Stability Patterns"; RFC 9110, section 9.2.2 and "The Tail at Scale" for the retry
 budget.
@@ -22,10 +22,10 @@ from gatehouse.cores.models import CoreName, CoreRecord, UpstreamRequest
 from gatehouse.cores.upstream import UpstreamClients, UpstreamResponse
 from gatehouse.errors import CoreCircuitOpen, CoreTimeout, CoreUnreachable
 
-#: Maximum of a retry budget, and its initial value, so that a Core with little traffic can have retries too.
+#: Maximum and initial value of a retry budget. The initial value permits retries for a Core with little traffic.
 RETRY_BUDGET_MAX = 10.0
 
-#: RFC 9110, section 9.2.1. Not DELETE, although it is idempotent: a repeated one may return 404 for what it deleted.
+#: RFC 9110, section 9.2.1. DELETE is idempotent but not listed: a repeated DELETE may return 404 for the deleted resource.
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -70,7 +70,7 @@ class CircuitBreaker:
         return closed
 
     def failed(self, now: float, *, trial: bool) -> bool:
-        """Registers a failure. Returns True if it opened the circuit breaker. Requests sent before it opened change nothing."""
+        """Registers a failure. Returns True if it opened the circuit breaker. While it is open, only a failed trial counts."""
         if self._open_until is not None:
             if trial:
                 self._open_until = now + self.reset_s
@@ -88,7 +88,7 @@ class CircuitBreaker:
 
 
 class RetryBudget:
-    """Limits retries to a share of all requests to a Core, so that they cannot double its load."""
+    """Limits retries to a share of all requests to a Core, so that retries cannot double the load on the Core."""
 
     __slots__ = ("_budget", "_share")
 
@@ -191,7 +191,7 @@ class CircuitBreakers:
 
 
 def _is_failure_of_core(exc: BaseException, request: UpstreamRequest) -> bool:
-    """True for every failed connection. Other failures count only without a streamed body, because the client may stall it."""
+    """True for every failed connection. Other failures count only without a streamed body, which the client may stall."""
     if isinstance(exc, CoreUnreachable) and not exc.sent:
         return True
     return isinstance(exc, CoreUnreachable | CoreTimeout) and (request.body is None or isinstance(request.body, bytes))

@@ -1,7 +1,7 @@
 """Registered Cores, the requests that the gateway sends to Cores, and the URLs that are allowed for Cores. Pure.
 
 The gateway sends requests to registered URLs from its own network position, so a URL is a vector for server-side request forgery
-(CWE-918) until every address behind it is public or in a network that the operator allows. An IPv6 address that embeds an IPv4
+(CWE-918) unless every address behind it is public or in a network that the operator allows. An IPv6 address that embeds an IPv4
 address (IPv4-mapped, 6to4, NAT64, Teredo) is checked as both. This module does not resolve names.
 """
 
@@ -71,7 +71,7 @@ class Origin(msgspec.Struct, frozen=True):
 
     @property
     def address(self) -> Address | None:
-        """The host as an address; None if it is a DNS name."""
+        """The host as an IP address; None if it is a DNS name."""
         try:
             return ipaddress.ip_address(self.host)
         except ValueError:

@@ -1,4 +1,4 @@
-"""Registered Cores in PostgreSQL: lease updates, the in-memory table of a gateway worker, and the list for the console."""
+"""Stores registered Cores in PostgreSQL, keeps the in-memory table of a gateway worker, and lists Cores for the console."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ class CoreRegistry:
         """Registers the Core under a new lease. Raises Conflict if another key has a live lease on the name."""
         registered = await self._write(event, _REGISTER, *LEASE.values(record).values(), to_datetime(now))
         if registered is None:
-            raise Conflict(f"Another key has a live lease on the name {record.name}; choose another name or wait until it ends.")
+            raise Conflict(
+                f"Another key has a live lease on the name {record.name}; choose another name or wait until the lease ends."
+            )
         return registered
 
     async def renew(self, record: CoreRecord, *, event: AuditEvent | None) -> CoreRecord | None:
@@ -89,7 +91,7 @@ class CoreRegistry:
         return await self._write(event, _DRAIN, name, lease_id, registered_by) is not None
 
     async def _write(self, event: AuditEvent | None, statement: str, *values: Any) -> CoreRecord | None:
-        """The written row, which is applied to the table in memory; None if the statement wrote none."""
+        """The written row, which is applied to the table in memory; None if the statement wrote no row."""
         async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
             row = await connection.fetchrow(statement, *values)
             if row is None:
@@ -108,7 +110,7 @@ class CoreRepository:
         self._pool = pool
 
     async def page(self, *, after: CoreName | None, size: int) -> tuple[tuple[CoreRecord, ...], CoreName | None]:
-        """Cores by name, and the position after the last one, None on the last page. Raises Unavailable."""
+        """Cores by name, and the position after the last Core; None on the last page. Raises Unavailable."""
         where = Conditions()
         if after is not None:
             where.add("name > {}", after)

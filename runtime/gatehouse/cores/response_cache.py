@@ -1,10 +1,10 @@
 """In-memory cache of Core responses, with the conditions for storage and revalidation.
 
 A response is never served from the cache alone. Each request is sent to the Core first (If-None-Match), and the cached body is
-used only after a 304. A change is therefore visible immediately, and a Core that denies the key or is unavailable has the same
-effect as without the cache. The cache saves the transfer. It is shared by all keys, and every request is authenticated, so only a
-response that the Core marks `Cache-Control: public` is stored. Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by
-a 304), 3.5 (Authorization), 4.1 (Vary).
+used only after a 304 response. A change is therefore visible immediately, and a Core that denies the key or is unavailable has
+the same effect as without the cache. The cache saves only the transfer of the body. All keys share the cache, and every request
+is authenticated, so only a response that the Core marks `Cache-Control: public` is stored. Sources: RFC 9111, sections 3
+(storing), 3.2 and 4.3.4 (update by a 304), 3.5 (Authorization), 4.1 (Vary).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CacheKey: TypeAlias = tuple[str, str, str, str]
 
 _STRONG_ETAG = re.compile(r'"[!#-~]*"')
 
-#: A request with one of these headers has its own cache or requests a part of the resource. Such a request is forwarded
+#: A client that sends one of these headers has its own cache or requests a part of the resource. Such a request is forwarded
 #: unchanged.
 _CONDITIONAL = frozenset(
     {b"range", b"if-range", b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"pragma"}
 )
 
-#: Headers that a 304 does not update, because they describe the message.
+#: Headers that a 304 response does not update, because they describe the message.
 _NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-type", "content-range", "transfer-encoding", "trailer"})
 
 #: Approximate size of an entry besides its body and headers.
@@ -46,7 +46,7 @@ class ResponseCache:
     """LRU cache. For one event loop, not thread-safe."""
 
     def __init__(self, bytes_max: int, *, entry_bytes_max: int = 1_048_576) -> None:
-        """bytes_max: total size. entry_bytes_max: size of one body, at most a quarter of the total."""
+        """bytes_max: total size. entry_bytes_max: maximum size of one body, at most a quarter of the total."""
         self._entries: OrderedDict[CacheKey, CachedResponse] = OrderedDict()
         self._bytes_max = bytes_max
         self._entry_bytes_max = min(entry_bytes_max, bytes_max // 4)
@@ -77,7 +77,7 @@ class ResponseCache:
             self.bytes -= _size(oldest)
 
     def storable(self, status: int, headers: Sequence[tuple[str, str]]) -> bool:
-        """True for a complete, public 200 of known length with one strong ETag."""
+        """True for a complete, public response with status 200, a known length and one strong ETag."""
         vary = {part.strip().lower() for part in _value(headers, "vary").split(",")} - {""}
         length = _value(headers, "content-length")
         return (
@@ -100,9 +100,9 @@ def is_cacheable(method: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def updated_headers(cached: CachedResponse, not_modified: Sequence[tuple[str, str]]) -> Headers | None:
-    """Headers to serve after a 304 with the headers `not_modified`.
+    """Headers to serve after a 304 response with the headers `not_modified`.
 
-    None if the 304 confirms a different version, or makes the response private to this client.
+    None if the 304 response confirms a different version, or makes the response private to this client.
     """
     etag = _value(not_modified, "etag")
     if etag and etag.removeprefix("W/") != cached.etag:
@@ -119,7 +119,7 @@ def _is_public(headers: Sequence[tuple[str, str]]) -> bool:
 
 
 def _value(headers: Sequence[tuple[str, str]], name: str) -> str:
-    """All values of a field joined as a list (RFC 9110, section 5.3)."""
+    """All values of a field, joined into a list (RFC 9110, section 5.3)."""
     return ", ".join(value for field, value in headers if field == name)
 
 

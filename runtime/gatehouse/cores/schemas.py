@@ -96,7 +96,7 @@ class Lease(msgspec.Struct, frozen=True):
     heartbeat_s: Annotated[int, Meta(description="Interval between renewals in seconds.")]
     core_secret: Annotated[
         str | UnsetType,
-        Meta(description="Secret that the gateway sends to the Core with each request. Returned only by a registration."),
+        Meta(description="Secret that the gateway sends to the Core with each request. Returned only for a registration."),
     ] = UNSET
 
 

@@ -23,7 +23,7 @@ from gatehouse.keys.models import KeyEnvironment, KeyId
 
 LEASE_S_DEFAULT = 60
 
-#: Heartbeats per lease: two may be lost before it expires.
+#: Heartbeats per lease: two may be lost before the lease expires.
 HEARTBEATS = 3
 
 
@@ -106,7 +106,7 @@ class RegistrationService:
         return lease_s
 
     async def _origin(self, url: str) -> Origin:
-        """Checks a URL against server-side request forgery (CWE-918): its form and every address behind it."""
+        """Checks the form of a URL and every address behind it, to prevent server-side request forgery (CWE-918)."""
         origin = parse_origin(url)
         if isinstance(origin, str):
             raise _bad_url(origin)

@@ -1,7 +1,7 @@
-"""Sends requests to Cores: one HTTP client per URL, pinned to a checked address, streaming in both directions.
+"""Sends requests to Cores. Each URL has one HTTP client, which is pinned to a checked address and streams in both directions.
 
-pyreqwest as configured here follows no redirects, decodes nothing, stores no cookies, uses no proxy of the environment and adds
-no headers. The gateway resolves the host name, checks the address (cores/models.py) and passes it to the client with
+As configured here, pyreqwest follows no redirects, decodes nothing, stores no cookies, uses no proxy from the environment and
+adds no headers. The gateway resolves the host name, checks the address (cores/models.py) and passes it to the client with
 `resolve`, so that the name cannot resolve to another address between the check and the connection (DNS rebinding). TLS still
 verifies the name.
 """
@@ -43,7 +43,7 @@ class SystemResolver:
     """Resolver of the operating system."""
 
     async def addresses(self, host: str, port: int) -> tuple[str, ...]:
-        """Distinct addresses of a host name, in the resolver's order. Empty if it does not resolve within RESOLVE_TIMEOUT_S."""
+        """Distinct addresses of a host name, in the resolver's order. Empty if the name does not resolve in RESOLVE_TIMEOUT_S."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
@@ -83,10 +83,10 @@ class UpstreamClients:
 
     @asynccontextmanager
     async def send(self, url: str, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
-        """Sends a request to an origin; leaving the context ends it.
+        """Sends a request to an origin. The request ends when the context is left.
 
-        Raises CoreUnreachable, CoreTimeout (connection CONNECT_TIMEOUT_S, no data `read_timeout_s`), and BadRequest for a
-        request that cannot be sent.
+        Raises CoreUnreachable, CoreTimeout (no connection within CONNECT_TIMEOUT_S, or no data for `read_timeout_s`), and
+        BadRequest for a request that cannot be sent.
         """
         client = await self._client(url)
         try:
@@ -97,7 +97,7 @@ class UpstreamClients:
                 builder = builder.body_stream(request.body)
             sent = builder.build_streamed()
         except (BuilderError, ValueError) as exc:
-            # Not an error of the Core, so it must not count as a failure of the circuit breaker.
+            # The Core did not cause this error, so the circuit breaker must not count it as a failure.
             raise BadRequest("The request cannot be forwarded.", detail=type(exc).__name__) from exc
         async with AsyncExitStack() as stack:
             try:
@@ -230,7 +230,7 @@ def _headers(response: Response) -> list[tuple[str, str]]:
     try:
         return list(response.headers.items())
     except ValueError:
-        # pyreqwest cannot return a value that is not ASCII as bytes: that header is dropped.
+        # pyreqwest cannot return a value that is not ASCII as bytes, so the header is dropped.
         headers: list[tuple[str, str]] = []
         for name in dict.fromkeys(response.headers.keys()):
             try:

@@ -1,7 +1,7 @@
-"""Connections to PostgreSQL: the login (URL, TLS, IAM tokens), the connection pool, and the only translation of driver errors.
+"""Connects to PostgreSQL (URL, TLS, IAM tokens), manages the connection pool and translates driver errors.
 
-New connections, waits for a free connection and statements have timeouts. Errors of the driver are raised as `Unavailable`, so
-that requests fail closed while the database cannot be reached.
+New connections, waits for a free connection and statements have timeouts. Driver errors are raised as `Unavailable`, so that
+requests fail closed while the database cannot be reached. No other module translates driver errors.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OnSlowQuery = Callable[[str, float], None]
 #: Maximum number of characters of a statement in the slow query log.
 STATEMENT_CHARS = 160
 
-#: Raised by asyncpg and by the sockets under it when a statement fails or the server cannot be reached. InternalClientError:
+#: Raised by asyncpg and its sockets when a statement fails or the server cannot be reached. InternalClientError:
 #: the server closed the connection while asyncpg was between two steps of an operation.
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
@@ -102,7 +102,7 @@ def login(url: str, auth: Literal["iam", "password", "url"], password: str | Non
         raise SettingsError(f"{VARIABLE} must contain a user, a host and a database: postgresql://user@host:5432/name")
     if query:
         raise SettingsError(
-            f"{VARIABLE} has unknown parameters: {', '.join(sorted(query))}; the known ones are sslmode, sslrootcert and host"
+            f"{VARIABLE} has unknown parameters: {', '.join(sorted(query))}; use only sslmode, sslrootcert and host"
         )
     ssl_mode = next((candidate for candidate in _SSL_MODES if candidate == mode), None)
     if ssl_mode is None:
@@ -248,7 +248,7 @@ class Pool:
     async def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
         async with self._opening:
             if self._pool is None:
-                # arguments() has a callable for the password, so every new connection gets a fresh IAM token.
+                # arguments() contains a callable for the password, so every new connection gets a new IAM token.
                 self._pool = await asyncpg.create_pool(
                     **self._login.arguments(),
                     min_size=0,
@@ -282,7 +282,7 @@ def pool_of(settings: Settings, application: str, on_slow_query: OnSlowQuery) ->
 
 @dataclass(slots=True)
 class DatabaseProbe:
-    """Readiness of the database: it answers, and the schema exists."""
+    """The database is ready if it responds and the schema exists."""
 
     pool: Pool
     name: str = "database"

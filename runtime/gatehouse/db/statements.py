@@ -1,8 +1,8 @@
-"""Parts of SQL statements: columns and values of structs, and conditions that are composed at run time.
+"""Builds parts of SQL statements: the columns and values of structs, and conditions that are composed at run time.
 
-The columns of a table are declared once, as the fields of a struct. The type of a field decides how it is stored: float is a time
-(timestamptz), a tuple of strings an array, a tuple of structs or a dict JSON (jsonb), an enum its value. Any other type is
-stored as it is. Values are always bound as numbered parameters and never part of the text.
+The columns of a table are declared once, as the fields of a struct. The type of a field determines how it is stored: a float as a
+time (timestamptz), a tuple of strings as an array, a tuple of structs or a dict as JSON (jsonb), and an enum as its value. Any
+other type is stored unchanged. Values are always bound as numbered parameters and are never part of the text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Convert = Callable[[Any], Any]
 class RowMapping(Generic[T]):
     """Mapping of a struct to the columns of a table.
 
-    renamed: columns of fields whose column has another name. skip: fields without a column of their own.
+    renamed: column names by field, for columns that are not named after the field. skip: fields without a column of their own.
     """
 
     def __init__(self, struct: type[T], *, renamed: Mapping[str, str] | None = None, skip: Collection[str] = ()) -> None:
@@ -107,5 +107,5 @@ class Conditions:
         return f"${len(self.values)}"
 
     def __str__(self) -> str:
-        """The WHERE clause; empty without conditions."""
+        """The WHERE clause; empty if there are no conditions."""
         return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""

@@ -1,4 +1,4 @@
-"""Composition root of the gateway: constructs its dependencies from the settings, in the order in which they start."""
+"""Composition root of the gateway: constructs the dependencies from the settings, in the order in which they start."""
 
 from __future__ import annotations
 
@@ -256,7 +256,10 @@ class _Gateway:
 
 
 def _tune_garbage_collector() -> None:
-    """Excludes the objects that live as long as the worker from collections, and collects less often (measured: halves p99)."""
+    """Excludes the objects that live as long as the worker from garbage collection, and collects less often.
+
+    Measured: halves the p99 latency.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)

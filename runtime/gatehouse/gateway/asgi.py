@@ -34,7 +34,7 @@ _PATH_CHARS_LOGGED = 200
 
 
 class KeyRequests(asgi.Uses):
-    """Bounds the number of requests to Cores that one key family has in progress in a worker, and thereby their memory use."""
+    """Limits the number of requests to Cores that a key family has in progress in a worker, and thereby the memory in use."""
 
     def __init__(self, requests_max: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class KeyRequests(asgi.Uses):
         """Counts a request while the context lasts. Raises TooManyRequests."""
         try:
             if self.add(subject) > self._requests_max:
-                raise TooManyRequests(f"The API key has {self._requests_max} requests in progress.")
+                raise TooManyRequests(f"The API key and its rotations have {self._requests_max} requests in progress.")
             yield
         finally:
             self.remove(subject)
@@ -145,8 +145,8 @@ class RequestContext:
     def verified(self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False) -> None:
         """Records the result for the log line (with the id of a revoked key), the metrics and the usage statistics.
 
-        on_behalf: the caller is a service that verifies the token of its own client, so the address of the caller is not that of
-            the client.
+        on_behalf: True if the caller is a service that verifies the token of its own client, so that the address of the caller
+            is not that of the client.
         """
         self.count(result, core, on_behalf=on_behalf)
         self.code = result.code.value
@@ -225,7 +225,7 @@ class GatewayApp:
         self._exact = exact
         self._prefixes = tuple(prefixes.items())
         self._observer = dependencies.observer
-        # The start of every token of every environment, which is never logged.
+        # The first characters of every token in any environment. Text that contains them is never logged.
         self._token_prefix = f"{dependencies.verification.prefix}_"
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:

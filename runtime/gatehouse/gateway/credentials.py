@@ -1,4 +1,4 @@
-"""Authentication of requests by API key, and the HTTP responses for verification results."""
+"""Authentication of requests with API keys, and the HTTP responses for verification results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FIX = "send the API key once: as `Authorization: Bearer <key>` or as `X-API-Key
 def presented_token(context: RequestContext) -> str | None:
     """The token of a request, or None. Raises BadRequest if there is more than one.
 
-    Query string and cookies are ignored, because both end up in logs and browser histories.
+    The query string and cookies are ignored, because both end up in logs and browser histories.
     """
     authorization = context.values(b"authorization")
     header = context.values(b"x-api-key")
@@ -70,7 +70,7 @@ async def authenticate(
 
 
 def denial(result: VerificationResult) -> GatehouseError | None:
-    """The error for a result, or None if it is VALID. Contains only what the public may know."""
+    """The error for a result, or None if the result is VALID. Contains only public information."""
     code = for_public(result).code
     if code is Code.VALID:
         return None
@@ -82,7 +82,7 @@ def denial(result: VerificationResult) -> GatehouseError | None:
 
 
 async def _deny(context: RequestContext, result: VerificationResult, error: GatehouseError) -> None:
-    """Sends a problem document, with a challenge for 401 and rate-limit headers for 429."""
+    """Sends a problem document, with a challenge for status 401 and rate-limit headers for status 429."""
     public = for_public(result)
     headers = limit_headers(public.limits)
     if error.status == Unauthorized.status:
@@ -93,7 +93,7 @@ async def _deny(context: RequestContext, result: VerificationResult, error: Gate
 
 
 def challenge(*, invalid: bool) -> list[Header]:
-    """WWW-Authenticate headers (RFC 6750, section 3). Without an error code if the request had no credential."""
+    """WWW-Authenticate headers (RFC 6750, section 3). They have no error code if the request had no credential."""
     error = ', error="invalid_token"' if invalid else ""
     return [(b"www-authenticate", (BEARER_CHALLENGE + error).encode()), (b"www-authenticate", APIKEY_CHALLENGE.encode())]
 

@@ -62,7 +62,7 @@ async def verify_keys(context: RequestContext) -> None:
     """
     requests = schemas.decode_batch(await context.json_body(), context.client)
     await _check_overrides(context, requests)
-    # Concurrently, so that cache misses become one query and all rate limits one call to Redis.
+    # Verified concurrently, so that all cache misses share one query and all rate limits share one call to Redis.
     verify = context.dependencies.verification.verify
     results = await asyncio.gather(*(verify(token, request) for token, request in requests))
     for (_, request), result in zip(requests, results, strict=True):
@@ -73,7 +73,7 @@ async def verify_keys(context: RequestContext) -> None:
 
 
 async def _check_overrides(context: RequestContext, requests: Sequence[tuple[str, VerificationRequest]]) -> None:
-    """Checks rate-limit overrides at cost 0 first, so that an invalid one rejects the batch before a limit is consumed.
+    """Checks rate-limit overrides at cost 0 first, so that an invalid override rejects the batch before a limit is consumed.
 
     Raises BadRequest.
     """
@@ -215,7 +215,7 @@ async def readiness(context: RequestContext) -> None:
 async def metrics(context: RequestContext) -> None:
     """Retrieve metrics.
 
-    Metrics in the Prometheus text format, for a scraper inside the network. The load balancer does not route this path.
+    Returns metrics in the Prometheus text format, for a scraper inside the network. The load balancer does not route this path.
     """
     context.dependencies.refresh_gauges()
     await context.reply(200, context.dependencies.observer.metrics.exposition(), content_type=METRICS_TYPE)

@@ -42,10 +42,10 @@ INLINE_BYTES_MAX = 65_536
 
 _REJECTED_METHODS = frozenset({"CONNECT", "TRACE"})
 
-#: Body of a request, and the header that frames it.
+#: Body of a request, and the header that declares the length or framing of the body.
 FramedBody = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
 
-#: A client disconnect is noticed only by a task that listens for it. Most requests end before such a task is worth its cost.
+#: Only a task that listens for a client disconnect detects it. Most requests end before such a task is worth the cost.
 _WATCH_AFTER_S = 0.1
 
 
@@ -60,7 +60,7 @@ async def forward(context: RequestContext) -> None:
     body: bytes | None = None
     signed: SignedRequest | None = None
     if token is not None and is_signed(context.values(b"signature-input")):
-        # The body of a signed request is read and verified before any of it is forwarded; a larger one is rejected (413).
+        # The body of a signed request is read and verified before any of it is forwarded. A larger body results in status 413.
         has_body = bool(context.values(b"content-length") or context.values(b"transfer-encoding"))
         body = await asgi.read_body(context.receive, dependencies.body_max_bytes) if has_body else None
         signed = _signed_request(context, body)
@@ -237,7 +237,7 @@ class _Revalidation:
     cached: CachedResponse | None
 
     def apply(self, status: int, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes | None]:
-        """Replaces a 304 by the stored response. Any other response below 500 removes the stored response."""
+        """Replaces a 304 response with the stored response. Any other response below status 500 removes the stored response."""
         if self.cached is None:
             return status, headers, None
         if status == 304:
@@ -309,7 +309,7 @@ def _framed(body: bytes | None) -> FramedBody:
 
 
 async def _framed_body(context: RequestContext) -> FramedBody:
-    """The request body and the header that frames it: nothing, a small body as bytes, or a stream."""
+    """The request body (nothing, bytes for a small body, or a stream) and the header that declares the length or framing."""
     length = context.values(b"content-length")
     if not length:
         return (_chunks(context), []) if context.values(b"transfer-encoding") else (None, [])
@@ -318,7 +318,7 @@ async def _framed_body(context: RequestContext) -> FramedBody:
     size = int(length[0])
     if size > INLINE_BYTES_MAX:
         return _chunks(context), [("content-length", str(size))]
-    # Sent even if it is zero: some servers answer 411 to a POST without it.
+    # Sent even if it is zero, because some servers return 411 for a POST request without it.
     return await asgi.read_body(context.receive, INLINE_BYTES_MAX), [("content-length", str(size))]
 
 

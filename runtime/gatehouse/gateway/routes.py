@@ -1,4 +1,4 @@
-"""Endpoints of the gateway in one declaration, from which its routes and its OpenAPI document are derived."""
+"""Declares the endpoints of the gateway. The routes and the OpenAPI document are derived from this declaration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gatehouse.verification.schemas import (
 )
 
 _KEY = ("bearer", "header")
-#: Methods of the proxy in the OpenAPI document. The proxy forwards any other method too.
+#: Methods of the proxy in the OpenAPI document. The proxy also forwards any other method.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 API = Api(
@@ -42,7 +42,7 @@ API = Api(
     path_parameters={
         "name": ("Name of the Core.", msgspec.json.schema(CoreName), "docs"),
         "path": (
-            "Path at the Core, forwarded unchanged. It may contain slashes.",
+            "Path at the Core, forwarded unchanged. The path may contain slashes.",
             {"type": "string", "maxLength": 8192},
             "reports/2030.pdf",
         ),
@@ -50,7 +50,7 @@ API = Api(
     errors={
         401: ("unauthorized", "The API key is missing or invalid. `WWW-Authenticate` names the accepted schemes."),
         402: ("USAGE_EXCEEDED", "The credits of the key are used up."),
-        403: ("FORBIDDEN", "The key does not permit this request: its Cores, scopes, methods or addresses do not match."),
+        403: ("FORBIDDEN", "The key does not permit this request: a Core, scope, method or address restriction does not match."),
         404: ("not_found", "No Core has this name."),
         409: ("conflict", "Another key registered this name, or the lease has ended."),
         429: ("RATE_LIMITED", "A rate limit of the key is exceeded. Retry after `Retry-After` seconds."),

@@ -22,7 +22,7 @@ Header = tuple[bytes, bytes]
 JSON = b"application/json"
 PROBLEM_JSON = b"application/problem+json"
 
-#: Prefix of the problem type, which RFC 9457 requires to be a URI. The `code` follows; programs should evaluate `code`.
+#: Prefix of the problem type, which must be a URI (RFC 9457). The `code` follows the prefix; programs should evaluate `code`.
 PROBLEM_TYPE = "urn:gatehouse:problem:"
 
 #: Challenges of a 401 response (RFC 9110, section 11.6.1): RFC 6750 for Authorization, a private scheme for X-Api-Key.
@@ -56,7 +56,7 @@ class ProblemDocument(msgspec.Struct, omit_defaults=True):
 
 
 def request_id() -> RequestId:
-    """Request ID, sortable by time. It is not secret, so its random part is not cryptographically secure."""
+    """Request ID, sortable by time. A request ID is not secret, so the random part is not cryptographically secure."""
     return RequestId(f"req_{time.time_ns() // 1_000_000:011x}{random.getrandbits(60):015x}")
 
 
@@ -113,7 +113,7 @@ async def read_body(receive: Receive, bytes_max: int, declared: str = "") -> byt
 
 
 async def body_chunks(receive: Receive, bytes_max: int, declared: str = "") -> AsyncIterator[bytes]:
-    """The request body as it arrives. Raises the same errors as `read_body`."""
+    """Yield the request body as it arrives. Raises the same errors as `read_body`."""
     too_large = BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
     if declared.isdecimal() and int(declared[:20]) > bytes_max:
         raise too_large
@@ -154,7 +154,7 @@ def _media_type(message: str, fix: str) -> UnsupportedMediaType:
 
 
 class Uses(Counter[str]):
-    """Counts current uses by name, such as an address. Names without uses take no memory."""
+    """Counts current uses by name, such as an IP address. Names without uses take no memory."""
 
     def add(self, name: str) -> int:
         """Returns the number of uses, including this one."""

@@ -1,4 +1,4 @@
-"""The declaration of an HTTP endpoint. Routing, authorization, validation and the OpenAPI documents are derived from it."""
+"""Declaration of HTTP endpoints, from which routing, authorization, validation and the OpenAPI documents are derived."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ class Endpoint:
     tag: group in the API reference.
     handler: coroutine that handles requests. Fields that are not set are derived from the handler: summary and description from
         its docstring; query, body and response from its signature.
-    roles: names of the roles that may call the endpoint. Required if the endpoint accepts a credential.
+    roles: names of the roles that can call the endpoint. Required if the endpoint accepts a credential.
     security: names of the accepted security schemes, as alternatives.
     step_up: required unless the endpoint changes nothing.
-    read_only: the operation changes nothing, although its method could.
+    read_only: True if the operation changes nothing, although its method could.
     feature: name of the feature to which the endpoint belongs; empty if the endpoint always exists.
     status: status of a successful response; 0 if a Core determines it.
     errors: statuses of errors in addition to those of all endpoints.
     responses: further responses by status.
     content: media types and schemas of the success response, instead of JSON.
     response_description: description of the success response.
-    headers: request headers in addition to the common ones.
+    headers: request headers in addition to the common headers.
     links: links of the success response.
     secret_fields: fields of the body, at any depth, that contain the content of a secret or a passphrase. They may contain API
         keys, and the body may be larger than other bodies by the size of the content.
@@ -121,7 +121,7 @@ class Endpoint:
 
     @property
     def idempotent(self) -> bool:
-        """True for an operation that takes an Idempotency-Key. Other methods are idempotent by definition."""
+        """True for an operation that accepts an Idempotency-Key. Other methods are idempotent by definition."""
         return self.method == "POST" and self.changes_state and SIGNATURE not in self.security
 
     def _read_handler(self, handler: Callable[..., Any]) -> None:

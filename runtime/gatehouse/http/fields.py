@@ -77,7 +77,7 @@ def expected_version(if_match: str | None) -> int | None:
         return None
     match = _ETAG.fullmatch(if_match.strip())
     if match is None:
-        # Another server's tag, a weak tag or a list: none can be the current version of a resource.
+        # A tag from another server, a weak tag and a list cannot be the current version of a resource.
         raise PreconditionFailed(errors=(Problem("header.if-match", "is not a version of this resource", _IF_MATCH_FIX),))
     return int(match[1])
 

@@ -1,9 +1,9 @@
-"""Validation and selection of what the gateway forwards: paths, queries and header fields. Pure.
+"""Validates paths, queries and header fields, and selects the header fields that the gateway forwards. Pure.
 
 Ambiguous paths are rejected, so that authorization, routing and Cores agree on a path. The percent-encoded bytes are forwarded
 unchanged, so a Core decodes them exactly once. The checks use the decoded path, with `%2F` as a separator, because some servers
-treat it as one. Sources: RFC 3986, sections 2.1 (percent-encoding) and 6.2.2.3 (dot segments); WHATWG URL Standard (parsers
-convert a backslash to a slash and remove tabs).
+treat it as a separator. Sources: RFC 3986, sections 2.1 (percent-encoding) and 6.2.2.3 (dot segments); WHATWG URL Standard
+(parsers convert a backslash to a slash and remove tabs).
 
 Header fields are (name, value) pairs in bytes. Sources: RFC 9110, section 7.6.1 (Connection and the fields that it lists) and
 RFC 9112, section 6.1 (a message with both Transfer-Encoding and Content-Length "ought to be handled as an error"). Duplicate
@@ -20,7 +20,7 @@ import msgspec
 
 Field = tuple[bytes, bytes]
 
-#: Name of a Core: a DNS label of up to 40 characters, as the check constraint in the database.
+#: Name of a Core: a DNS label of up to 40 characters, as in the check constraint in the database.
 CORE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 CORES = "/cores/"
 _VISIBLE = re.compile(rb"[!-~]*")
@@ -36,7 +36,7 @@ class CorePath(msgspec.Struct, frozen=True, gc=False):
 
 
 def core_path(raw: bytes) -> CorePath | str:
-    """Parse a percent-encoded path that starts with /cores/. Returns its parts, or the reason why it is invalid."""
+    """Parse a percent-encoded path that starts with /cores/. Returns the parts, or the reason why the path is invalid."""
     reason = flaw(raw)
     if reason:
         return reason

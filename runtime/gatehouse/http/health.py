@@ -1,4 +1,4 @@
-"""Health of a service: readiness of the dependencies, and start and stop in the event loop of the server."""
+"""Health of a service: checks the readiness of dependencies, and starts and stops the service in the server's event loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gatehouse.errors import GatehouseError, Unavailable
 from gatehouse.http import asgi
 from gatehouse.observability import Observer
 
-#: A slower probe counts as failed. Load balancers give up after about five seconds.
+#: A slower probe counts as failed. Health checks by load balancers time out after about five seconds.
 PROBE_TIMEOUT_S = 3.0
 
 

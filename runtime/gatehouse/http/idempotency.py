@@ -1,11 +1,11 @@
 """Idempotent requests (draft-ietf-httpapi-idempotency-key-header-07).
 
-The first request with an Idempotency-Key claims it, and its response is stored encrypted for REPLAY_S. A repeated request
+The first request with an Idempotency-Key claims the key, and the response is stored encrypted for REPLAY_S. A repeated request
 receives the stored response, including a created token. Decryption requires the pepper and the Idempotency-Key, of which only a
 hash is stored (docs/decisions/0014).
 
-If the outcome of the first request is unknown, for example after a crash, the audit trail decides: it is written in the
-transaction of the change, so a request without an audit event changed nothing and can run again."""
+If the outcome of the first request is unknown, for example after a crash, the audit trail decides. Audit events are written in
+the transaction of the change, so a request without an audit event changed nothing and can run again."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HEADER = Header(
     '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 )
 
-#: A Structured Field String (RFC 9651, section 3.3.3), quotes included.
+#: A Structured Field String (RFC 9651, section 3.3.3), including the quotes.
 _STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')
 
 #: Maximum clock difference between consoles when the audit event of a request is looked up.
@@ -116,7 +116,7 @@ class IdempotencyStore:
                 return None
             row = await connection.fetchrow(_FIND, claim.lookup)
             if row is None:
-                # Released between the two statements: the next attempt will claim it.
+                # The key was released between the two statements. The next attempt will claim it.
                 return Earlier(claim.fingerprint, claim.request_id, claim.at, True, None, None, "")
             claimed_at, target_id = to_seconds(row["claimed_at"]), None
             if row["sealed"] is None:
@@ -138,7 +138,7 @@ class IdempotencyStore:
         await self._pool.execute(f"{statement} WHERE lookup = $1 AND request_id = $2", claim.lookup, claim.request_id)
 
     async def prune(self, *, now: float) -> int:
-        """Delete expired rows. Returns their number."""
+        """Delete expired rows. Returns the number of deleted rows."""
         return await self._pool.execute("DELETE FROM idempotent_request WHERE expires_at <= $1", to_datetime(now))
 
 

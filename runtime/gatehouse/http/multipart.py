@@ -1,4 +1,4 @@
-"""Forms of type multipart/form-data (RFC 7578), parsed while they are received, so that a part need not fit into memory."""
+"""Parses forms of type multipart/form-data (RFC 7578) while they are received, so that a part need not fit into memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Part(msgspec.Struct, frozen=True):
 class MultipartReader:
     """Reads a form part by part: `next_part`, then `read` or `chunks` for its content.
 
-    Methods raise BadRequest for a body that is malformed or truncated, and what the iterator `body` raises.
+    Methods raise BadRequest for a malformed or truncated body, and the errors of the iterator `body`.
     """
 
     def __init__(self, body: AsyncIterator[bytes], content_type: str) -> None:
@@ -67,7 +67,7 @@ class MultipartReader:
         )
 
     async def next_part(self) -> Part | None:
-        """The next part, or None after the last one. Skips the unread content of the current part."""
+        """The next part, or None after the last part. Skips the unread content of the current part."""
         while self._in_part:
             await self._chunk()
         event = await self._event()

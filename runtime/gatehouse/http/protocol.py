@@ -1,8 +1,8 @@
-"""HTTP/1.1 connections: uvicorn's httptools protocol with a deadline for every wait and a bound for every buffer.
+"""HTTP/1.1 connections: uvicorn's httptools protocol with a deadline for every wait and a limit for every buffer.
 
 uvicorn only times out idle connections. This protocol also ends connections whose client sends a request too slowly or does not
-read the response, and bounds the size of a request head, the number of connections per worker and per address, and the number of
-request bodies that an address sends at the same time. It rejects requests that two servers could frame differently.
+read the response. It limits the size of a request head, the number of connections per worker and per IP address, and the number
+of request bodies that an IP address sends at the same time. It rejects requests that two servers could frame differently.
 
 Sources: RFC 9110, section 15.5.9 (408); RFC 9112, sections 3.2 (Host), 6.1 (framing) and 9.6 (closing); RFC 6585 (429, 431).
 """
@@ -47,7 +47,7 @@ _CLOSE = (b"connection", b"close")
 
 
 class Connections:
-    """The connections of one worker, and the number of connections and unfinished bodies per address."""
+    """The connections of one worker, and the number of connections and unfinished bodies per IP address."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Connections:
         self.bodies = asgi.Uses()
 
     def open(self, address: str) -> None:
-        """Counts a connection. Raises Unavailable or TooManyRequests if it exceeds a bound; `close` must be called even then."""
+        """Counts a connection. Raises Unavailable or TooManyRequests above a limit; `close` must be called even then."""
         self.total += 1
         connections = self._by_address.add(address)
         if self.total > self.settings.connections_max:
@@ -79,13 +79,13 @@ class Connections:
         self._by_address.remove(address)
 
     def open_body(self, address: str) -> None:
-        """Counts an unfinished body. Raises TooManyRequests if it exceeds the bound; it must be removed even then."""
+        """Counts an unfinished body. Raises TooManyRequests above the limit; the body must be removed even then."""
         if self.bodies.add(address) > self.settings.address_bodies_max:
             raise TooManyRequests("This address is sending too many request bodies at the same time.")
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection. A client that exceeds a bound receives a problem document, and the connection is closed."""
+    """One connection. A client that exceeds a limit receives a problem document, and the connection is closed."""
 
     def __init__(
         self,
@@ -116,9 +116,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_address: str | None = None
         self._body_deadline = 0.0
         self._body_paused = False
-        #: The request that the application is answering. `cycle` is the last request of the pipeline.
+        #: The request to which the application is responding. `cycle` is the last request of the pipeline.
         self._running: RequestResponseCycle | None = None
-        #: The error of a pipelined request; it is sent after the responses of the requests before it.
+        #: The error of a pipelined request; it is sent after the responses to the requests before it.
         self._error: GatehouseError | None = None
         self._closing = False
         self._discarded = 0
@@ -221,7 +221,7 @@ class HttpProtocol(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         version = self.parser.get_http_version()
         if hosts > 1 or (hosts == 0 and version == "1.1"):
-            raise BadRequest("The request needs exactly one Host header.")
+            raise BadRequest("The request must have exactly one Host header.")
         if b"#" in self.url or not self.url.isascii():
             raise BadRequest("The request target contains a # or a byte that is not ASCII; percent-encode it.")
         if version not in ("1.0", "1.1"):
@@ -370,7 +370,7 @@ class HttpProtocol(HttpToolsProtocol):
     # Errors
 
     def _reject(self, error: GatehouseError) -> None:
-        """Answers the request that is being received with an error and closes the connection, after earlier responses."""
+        """Responds to the request that is being received with an error, after earlier responses, and closes the connection."""
         self._worker.on_reject(error, self._peer)
         in_body = self._in_body and not self._postponed
         self._postponed = False

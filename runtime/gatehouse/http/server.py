@@ -1,4 +1,4 @@
-"""Server processes. Each service listens on its own port, and the gateway has one or more workers. All processes stop
+"""Server processes. Each service listens on a separate port, and the gateway has one or more workers. All processes stop
 together."""
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Unlike uvicorn's, this does not raise the signal again, so that the process ends with status 0."""
+        """Unlike uvicorn's method, this method does not raise the signal again, so that the process ends with status 0."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT) if self._handle_signals else ():
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -158,7 +158,7 @@ def _check(service: str, settings: Settings) -> None:
     required = {"gateway": ("pepper",), "console": ("pepper", "session_key"), "sharing": ()}[service]
     missing = [f"GATEHOUSE_{name.upper()}" for name in required if getattr(settings, name) is None]
     if missing:
-        raise SettingsError(f"the {service} service needs {' and '.join(missing)}")
+        raise SettingsError(f"the {service} service requires {' and '.join(missing)}")
 
 
 def _check_port(service: str, settings: Settings) -> None:
@@ -194,6 +194,6 @@ def _metrics_folder(workers: int) -> Generator[str]:
     try:
         directory = tempfile.TemporaryDirectory(prefix="gatehouse-metrics-", ignore_cleanup_errors=True)
     except OSError:
-        raise SettingsError("GATEHOUSE_WORKERS above 1 needs a writable temporary folder (TMPDIR) for metrics") from None
+        raise SettingsError("GATEHOUSE_WORKERS above 1 requires a writable temporary folder (TMPDIR) for metrics") from None
     with directory as folder:
         yield folder

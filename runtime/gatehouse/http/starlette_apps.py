@@ -39,7 +39,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class InternalError(GatehouseError):
-    """Unexpected exception. The response contains only the request ID."""
+    """Response to an unexpected exception. The response contains only the request ID."""
 
 
 class LoggedRoute(Route):
@@ -88,7 +88,7 @@ class RequestContextMiddleware:
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception as exc:
-            # Starlette responds with `unexpected` and raises again. Log the location and hide the traceback from the server.
+            # Starlette responds with `unexpected` and raises the exception again. Log its location and hide the traceback.
             scope["state"]["detail"] = f"{type(exc).__name__} at {_location(exc)}"
         finally:
             self._report(scope, request_id, status or _CLIENT_GONE, time.perf_counter() - started)
@@ -117,7 +117,7 @@ def _location(exc: BaseException) -> str:
 
 
 def page(title: str, body: str, status: int = 200) -> HTMLResponse:
-    """HTML page. `title` is escaped; `body` is trusted HTML and is not."""
+    """HTML page. `title` is escaped; `body` is trusted HTML and is not escaped."""
     return HTMLResponse(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">\n'
@@ -139,7 +139,7 @@ def operational_routes(required: Probes, observer: Observer, optional: Probes = 
     """Routes of /healthz, /readyz and /metrics.
 
     optional: probes whose failure makes the service degraded rather than unavailable.
-    scraped: serve /metrics for a scraper in the network. A Lambda function has no scraper, and its address is public.
+    scraped: serve /metrics for a scraper in the network. A Lambda function has no scraper, and its URL is public.
     """
 
     async def healthz(request: Request) -> Response:

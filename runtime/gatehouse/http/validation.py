@@ -1,7 +1,7 @@
 """Validation of JSON bodies and query strings against msgspec types.
 
 The types declare bounds with `msgspec.Meta`. `checked` adds a function for other constraints. Every problem has a
-location (`body.limits[0].quota`), a message and a fix. Messages never repeat a value of the request: it may be a secret.
+location (`body.limits[0].quota`), a message and a fix. Messages never repeat a value from the request, which may be a secret.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def parse_json(raw: bytes) -> Any:
 
 
 def validate(value: object, kind: type[T], location: str) -> T:
-    """Convert a JSON value. Raises BadRequest with one problem for each top-level field that is wrong."""
+    """Convert a JSON value. Raises BadRequest with one problem for each invalid top-level field."""
     try:
         result = _convert(value, kind)
         problems = tuple(_first_failures(value, kind, location))
@@ -185,7 +185,7 @@ def _from_text(text: str, kind: Any) -> object:
 
 
 def _field_problems(value: object, kind: Any, location: str) -> Iterator[Problem]:
-    """One problem for each top-level field that is wrong."""
+    """One problem for each invalid top-level field."""
     if not isinstance(value, dict) or not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
@@ -340,10 +340,10 @@ def _resolve(info: inspect.Type, path: str) -> inspect.Type:
 
 
 def _duplicate(body: bytes) -> Problem | None:
-    """A repeated name is ambiguous: parsers differ in which value they take (RFC 8259, section 4).
+    """A repeated name is ambiguous, because parsers differ in the value that they use (RFC 8259, section 4).
 
-    Structs reject unknown fields, so every name is plain ASCII. If each appears once and nothing is escaped, no object has a
-    duplicate. Only other bodies are parsed again, by the slow parser that reports name-value pairs.
+    Structs reject unknown fields, so every name is plain ASCII. If each name appears once and nothing is escaped, no object has
+    a duplicate. Only other bodies are parsed again, by the slow parser that reports name-value pairs.
     """
     names = _MEMBER.findall(body)
     if len(set(names)) == len(names) and b"\\" not in body:
@@ -389,7 +389,7 @@ def _fraction(digits: str) -> float:
 
 
 def strings(value: Any, location: str, exempt: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
-    """Every string in the value with its location, names included. Values of fields with the names `exempt` are omitted."""
+    """Every string in the value, including names, with its location. Values of fields with the names `exempt` are omitted."""
     if isinstance(value, str):
         yield location, value
     elif isinstance(value, list | tuple):

@@ -1,8 +1,8 @@
-"""Life cycle of a key: the actions that are possible in each state, the key that results from an action, and the expiry rules.
+"""Defines the life cycle of a key: the actions that are possible in each state, the result of an action, and the expiry rules.
 Pure.
 
-Every change of a key consults the table of transitions, and docs/key-lifecycle.md is generated from it. An action without a row
-for the current state is rejected. An idempotent action that leads to the current state writes nothing.
+Every change to a key is checked against the table of transitions, from which docs/key-lifecycle.md is generated. An action
+without a row for the current state is rejected. An idempotent action that leads to the current state writes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gatehouse.crypto.token import NULL_DIGEST
 from gatehouse.errors import BadRequest, Conflict, Problem
 from gatehouse.keys.models import CreditPlan, Key, KeyChange, KeyFields, KeyState, RateLimit, RotationOptions, granted
 
-#: Longest lifetime of a key: ten years.
+#: Maximum lifetime of a key: ten years.
 TTL_S_MAX = 10 * 365 * 86_400
 
 #: Grace period of a rotated key.
@@ -93,7 +93,7 @@ def next_state(state: KeyState, action: Action, state_before: KeyState | None = 
 
 
 def is_repeat(state: KeyState, action: Action) -> bool:
-    """True if an idempotent action was already performed, so that nothing is written."""
+    """True if an idempotent action was already performed, in which case nothing is written."""
     return action in IDEMPOTENT and TRANSITIONS.get((state, action)) == (state,)
 
 
@@ -184,7 +184,7 @@ def creation_details(key: Key, names: Iterable[str]) -> Details:
 
 
 def patch_details(key: Key, patch: KeyFields) -> Details:
-    """Names of the changed fields, and the new values of those that a verification depends on."""
+    """Names of the changed fields, and the new values of those on which a verification depends."""
     values = {name: _detail(name, patch[name]) for name in sorted(patch) if name not in _UNRECORDED}
     return {"changed": sorted(patch), "version": key.version, **values}
 
@@ -217,7 +217,7 @@ def check_expiry(expires_at: float | None, now: float) -> None:
 
 
 def check_rotated_expiry(key: Key, expires_at: float | None, now: float) -> None:
-    """Like `check_expiry`; the expiry of a rotated key cannot be extended either."""
+    """Like `check_expiry`. In addition, the expiry of a rotated key cannot be extended."""
     check_expiry(expires_at, now)
     if key.successor_id is not None and key.expires_at is not None and (expires_at is None or expires_at > key.expires_at):
         problem = Problem("body.expires_at", "is later than the end of the grace period", "let clients use the successor")
@@ -225,11 +225,11 @@ def check_rotated_expiry(key: Key, expires_at: float | None, now: float) -> None
 
 
 def check_rotatable(key: Key, now: float) -> None:
-    """Raises Conflict if the key was rotated before or has expired."""
+    """Raises Conflict if the key has already been rotated or has expired."""
     if key.successor_id is not None:
-        raise Conflict(f"The key was rotated before; rotate its successor {key.successor_id}.")
+        raise Conflict(f"The key has already been rotated; rotate its successor {key.successor_id}.")
     if key.expires_at is not None and key.expires_at <= now:
-        raise Conflict("The key has expired; create a new one.")
+        raise Conflict("The key has expired; create a new key.")
 
 
 def end_of_grace_period(key: Key, options: RotationOptions, now: float) -> float:

@@ -81,10 +81,10 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     cores: tuple[str, ...]  # Cores that the key may call; empty: every Core in the environment of the key
     limits: tuple[RateLimit, ...]
     expires_at: float | None
-    version: int  # incremented by every change of the row
+    version: int  # incremented by every change to the row
     family_id: KeyId = KeyId("")  # id of the first key of the family
-    addresses: tuple[str, ...] = ()  # CIDR networks that the key may be used from; empty: any
-    methods: tuple[str, ...] = ()  # HTTP methods that the key may be used with; empty: all
+    addresses: tuple[str, ...] = ()  # CIDR networks from which the key may be used; empty: any
+    methods: tuple[str, ...] = ()  # HTTP methods with which the key may be used; empty: all
     has_credits: bool = False
     scheme: str = OWN_SCHEME
     signing: Signing | None = None
@@ -96,7 +96,7 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class CreditPlan(msgspec.Struct, frozen=True):
-    """Credits of a key family. At the start of each UTC period the balance is raised to `refill_amount` if it is lower."""
+    """Credits of a key family. At the start of each UTC period, the balance is raised to `refill_amount` if it is lower."""
 
     remaining: int
     refill_amount: int | None = None
@@ -104,7 +104,7 @@ class CreditPlan(msgspec.Struct, frozen=True):
 
 
 class Key(KeyRecord, frozen=True, kw_only=True):
-    """A key with all of its fields, as management reads and writes it."""
+    """A key with all of its fields, as the management API reads and writes it."""
 
     created_at: float
     created_by: str
@@ -143,7 +143,7 @@ class RotationOptions(msgspec.Struct, frozen=True):
 
 
 class KeyFilter(msgspec.Struct, frozen=True):
-    """Filter of a list of keys; None matches every key. `state`: a KeyState, or `expired` (active, but past its expiry)."""
+    """Filter for a list of keys; None matches every key. `state`: a KeyState, or `expired` (active, but past its expiry)."""
 
     owner: str | None = None
     state: str | None = None
@@ -180,7 +180,7 @@ class KeyChange(msgspec.Struct, frozen=True):
     others_end_at: float | None = None
 
 
-#: Computes the change of a locked key and its audit event; None writes nothing. Errors that it raises roll the transaction back.
+#: Computes the change to a locked key and the audit event. None writes nothing; an error rolls the transaction back.
 Update = Callable[[LockedKey], tuple[KeyChange, AuditEvent] | None]
 
 
@@ -188,7 +188,7 @@ class Effective(StrEnum):
     """When a change takes effect."""
 
     EVERYWHERE = "everywhere"  # confirmed by every live gateway worker
-    WITHIN_BOUND = "within_bound"  # stored; a worker that does not learn of it in time denies all keys
+    WITHIN_BOUND = "within_bound"  # stored; a worker that does not receive the change in time denies all keys
 
 
 class GenerationUse(msgspec.Struct, frozen=True):
@@ -206,8 +206,8 @@ class SealedSecret(msgspec.Struct, frozen=True):
     """The signing secret of a key, encrypted under the pepper."""
 
     key_id: KeyId
-    owner: str  # the key family that the secret is sealed for
-    generation: int  # of the pepper
+    owner: str  # the key family for which the secret is sealed
+    generation: int  # pepper generation under which the secret is sealed
     sealed: bytes
 
 
@@ -216,7 +216,7 @@ ADMIN_SCOPE = "admin"
 #: A key with either scope has the role `owner` at the console (identity/models.py) and can manage keys.
 OWNER_SCOPES = (ADMIN_SCOPE, "role:owner")
 
-#: Scopes of each role. A change applies to all keys of the role when the gateways restart.
+#: Scopes of each role. A change applies to all keys with the role when the gateways restart.
 ROLES: dict[str, tuple[str, ...]] = {
     "reader": ("cores:read",),
     "agent": ("cores:register",),

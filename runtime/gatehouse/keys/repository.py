@@ -43,7 +43,7 @@ from gatehouse.keys.models import (
     granted,
 )
 
-#: Changes of keys with an admin scope wait for this lock, so that two concurrent changes cannot remove the last two such keys.
+#: Changes to keys with an admin scope wait for this lock, so that two concurrent changes cannot remove the last two such keys.
 #: Taken after the rows of the key's family and before the locks of the change trigger (7126501) and of the audit trail (7126502).
 ADMIN_LOCK = 7126503
 
@@ -156,7 +156,7 @@ _WRITABLE = (
 
 
 def key_record(row: Row) -> KeyRecord:
-    """A row with RECORD_COLUMNS. Written out, because a gateway worker calls it for every key that it loads."""
+    """A row with RECORD_COLUMNS. Not generic, for speed: a gateway worker calls this function for every key that it loads."""
     expires_at = row["expires_at"]
     key_id, family_id = row["id"], row["family_id"]
     return KeyRecord(
@@ -213,7 +213,7 @@ def column_values(key: Key) -> tuple[Any, ...]:
 
 
 class KeyRepository:
-    """Methods raise Unavailable. Every write takes an audit event and stores the change and the event in one transaction."""
+    """Methods raise Unavailable. Every write method stores the change and an audit event in one transaction."""
 
     def __init__(self, pool: Pool, *, staleness_s: float) -> None:
         """`staleness_s`: the propagation bound (GATEHOUSE_MAX_STALENESS_MS)."""
@@ -238,7 +238,7 @@ class KeyRepository:
         return bool(await self._pool.fetchval(_IS_CREATED_BY, key_id, creator))
 
     async def page(self, *, after: KeyId | None, size: int, only: KeyFilter) -> tuple[list[Key], KeyId | None]:
-        """Keys by ascending id, and the id of the last one, None on the last page."""
+        """Keys in ascending order of id, and the id of the last key; None on the last page."""
         where = _conditions(only)
         if after is not None:
             where.add("id > {}", after)
@@ -253,7 +253,7 @@ class KeyRepository:
         """
         select = f"{_SELECT} WHERE id = $1"
         async with self._pool.transaction() as connection:
-            # All generations in one order: a rotation changes several, and different orders could deadlock.
+            # Locks all generations in one order: a rotation changes several rows, and different orders could cause a deadlock.
             if key_id not in {row["id"] for row in await connection.fetch(_LOCK_FAMILY, key_id)}:
                 return None
             [row] = await connection.fetch(select, key_id)
@@ -273,10 +273,10 @@ class KeyRepository:
         work: Callable[[SealedSecret], bytes | None],
         event: Callable[[int], AuditEvent],
     ) -> int:
-        """Replaces up to RESEAL_ROWS signing secrets that are sealed under one of `generations` by the results of `work`.
+        """Replaces up to RESEAL_ROWS signing secrets that are sealed under one of `generations` with the results of `work`.
 
-        The results are sealed under `generation`; None leaves a secret unchanged. `event` gets the number of replaced secrets,
-        which is also returned. Consoles that run at the same time skip each other's rows.
+        The results are sealed under `generation`; None leaves a secret unchanged. `event` receives the number of replaced
+        secrets, which is also returned. Consoles that run at the same time skip each other's rows.
         """
         moved = 0
         async with self._pool.transaction() as connection:
@@ -299,7 +299,7 @@ class KeyRepository:
     ) -> tuple[KeyRecord, int] | None:
         """Revokes an active or disabled key. Returns the key and its change number; None if the key is in another state.
 
-        For the gateway, whose database role cannot use `alter`.
+        For the gateway: a single update with a short timeout, which locks no other key.
         """
         async with self._pool.transaction(timeout_s=REVOKE_TIMEOUT_S) as connection:
             row = await connection.fetchrow(_REVOKE, key_id, to_datetime(at), by, reason)
@@ -315,7 +315,7 @@ class KeyRepository:
         return generation
 
     async def effective(self, change_seq: int, *, timeout_s: float) -> Effective:
-        """EVERYWHERE once every live gateway worker has applied the change; WITHIN_BOUND after `timeout_s` or without a database.
+        """EVERYWHERE once every live gateway worker has applied the change; WITHIN_BOUND on a timeout or database failure.
 
         A worker that has not written its row for longer than the propagation bound denies all keys. After twice the bound, the
         change no longer waits for that worker.
@@ -332,7 +332,7 @@ class KeyRepository:
 
 
 def _conditions(only: KeyFilter) -> Conditions:
-    """Purged keys are listed only by their state."""
+    """Conditions of a filter. Purged keys are listed only if the filter names their state."""
     where = Conditions()
     where.add_equal(owner=only.owner, environment=only.environment)
     if only.family_id is not None:
@@ -372,7 +372,7 @@ async def _is_last_admin(connection: Connection, key: Key) -> bool:
         key.id,
         key.environment,
         LAST_ADMIN_MARGIN_S,
-        None if key.expires_at is None else to_datetime(key.expires_at),  # another key that lives as long is sufficient
+        None if key.expires_at is None else to_datetime(key.expires_at),  # another key that expires no earlier is sufficient
         list(OWNER_SCOPES),
         list(ADMIN_ROLES),
     )

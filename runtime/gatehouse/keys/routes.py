@@ -162,7 +162,7 @@ async def revoke_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
 async def delete_key(request: Request, id: str, body: DeactivateKey) -> ChangedKey:
     """Delete a key.
 
-    The gateway denies the key like an unknown one. It can be restored for 30 days. Idempotent.
+    The gateway denies the key like an unknown key. A deleted key can be restored for 30 days. Idempotent.
     """
     return await _act(request, id, Action.DELETE, body)
 
@@ -178,7 +178,8 @@ async def restore_key(request: Request, id: str, body: ReasonBody) -> ChangedKey
 async def purge_key(request: Request, id: str, body: PurgeKey) -> PurgedKey:
     """Purge a key.
 
-    Erases a deleted or revoked key; its id stays reserved. Cannot be undone. The audit trail keeps its events. Idempotent.
+    Erases a deleted or revoked key; its id stays reserved. Cannot be undone. The audit trail keeps the events of the key.
+    Idempotent.
     """
     keys, counters = key_service(request.dependencies), request.dependencies.counters
     changed, counters_removed = await keys.purge(existing_id(id), body.confirm, body.reason, request.actor, counters=counters)
@@ -189,7 +190,7 @@ async def purge_key(request: Request, id: str, body: PurgeKey) -> PurgedKey:
 async def explain_key(request: Request, id: str, body: ExplainKey) -> Explanation:
     """Explain a verification.
 
-    Returns the decision of the gateway on a request with this key, and the result of each check. Uses no limits or credits.
+    Returns the decision of the gateway for a request with this key, and the result of each check. Uses no limits or credits.
     """
     dependencies = request.dependencies
     return await explain(

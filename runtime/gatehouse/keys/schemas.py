@@ -107,7 +107,7 @@ class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ImportableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Fields with one shape in creation, update, import and response.
+    """Fields that have the same shape in creation, update, import and response.
 
     A field here is also a field of Key.
     """
@@ -123,7 +123,7 @@ class ImportableSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class KeySettings(ImportableSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Fields with one shape in creation, update and response, but not in files of other systems."""
+    """Fields that have the same shape in creation, update and response, but not in files from other systems."""
 
     roles: Roles = []
 

@@ -1,7 +1,7 @@
 """Creates, changes, rotates, revokes, deletes and purges keys. Gateways also revoke a key at the request of the token holder.
 
-Every change goes through `KeyService.transition`: it checks the life cycle, writes key and audit event in one transaction, and
-waits until the gateways have confirmed the change.
+Every change goes through `KeyService.transition`: it checks the life cycle, writes the key and the audit event in one
+transaction, and waits until the gateways have confirmed the change.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _ID_BYTES = 12
 _SECRET_BYTES = 32
 
 #: Actions that are rejected on the last key that can manage keys unless the request allows it. Revocation is always possible,
-#: because a leaked credential must end.
+#: because it must always be possible to end a leaked credential.
 _GUARDED = frozenset({Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ROTATE, Action.END_GRACE_PERIOD})
 _LAST_ADMIN = "No other key can manage keys for as long as this key; create another such key first, or send allow_last_admin"
 _LAST_ADMIN_GRACE_PERIOD = (
@@ -151,8 +151,8 @@ class KeyService:
     ) -> Changed:
         """Changes fields of a key. `version`: the version that the caller read; None: any.
 
-        Raises PreconditionFailed if the key has changed since, BadRequest if the expiry is not allowed, and what `transition`
-        raises.
+        Raises PreconditionFailed if the key has changed since, BadRequest if the expiry is not allowed, and the errors of
+        `transition`.
         """
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
@@ -167,7 +167,7 @@ class KeyService:
     async def act(self, key_id: KeyId, action: Action, reason: str, actor: Actor, *, allow_last_admin: bool = False) -> Changed:
         """Disables, enables, revokes, deletes or restores a key, or ends its grace period. See `lifecycle.IDEMPOTENT`.
 
-        Raises Conflict if the grace period or the restore window has ended, and what `transition` raises.
+        Raises Conflict if the grace period or the restore window has ended, and the errors of `transition`.
         """
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
@@ -179,7 +179,7 @@ class KeyService:
         """Creates the successor of a key. The old token stays valid until the grace period ends or the old key expires.
 
         At most two keys of a family are valid at a time: an earlier grace period ends immediately.
-        Raises Conflict (not active, expired, rotated before), BadRequest (expiry), NotFound, Unavailable.
+        Raises Conflict (not active, expired, already rotated), BadRequest (expiry), NotFound, Unavailable.
         """
         generation = await self.writable_generation()
         created: list[tuple[str, Key]] = []
@@ -217,9 +217,9 @@ class KeyService:
     ) -> tuple[Changed, bool]:
         """Removes all data of a deleted or revoked key except its id, which stays reserved. Audit events remain. Idempotent.
 
-        `confirm` must repeat the id. `counters`: rate-limit counters to remove; None if each gateway worker counts for itself.
-        The second value is True if they were removed; False if another key of the family uses them, or Redis is unavailable
-        (they then expire). Raises BadRequest, NotFound, Conflict (neither deleted nor revoked), Unavailable.
+        `confirm` must repeat the id. `counters`: rate-limit counters to remove; None if each gateway worker counts on its own.
+        The second value is True if the counters were removed; False if another key of the family uses them or Redis is
+        unavailable (the counters then expire). Raises BadRequest, NotFound, Conflict (neither deleted nor revoked), Unavailable.
         """
         if confirm != key_id:
             problem = Problem("body.confirm", "is not the id of this key", "repeat the id: a purge cannot be undone")
@@ -239,9 +239,9 @@ class KeyService:
     ) -> tuple[str | None, Changed]:
         """Sets or replaces the signing key. `public_key`: the 32 bytes of Ed25519; None: an HMAC secret is created.
 
-        A signing secret belongs to the key family. The successor of a rotated key inherits the secret and can get another secret
+        A signing secret belongs to the key family. The successor of a rotated key inherits the secret and can have another secret
         without affecting its predecessor. To replace a secret without failed requests: rotate the key, set the successor's
-        secret, end the grace period. Returns the HMAC secret, which is shown once, or None. Raises what `transition` raises.
+        secret, end the grace period. Returns the HMAC secret, which is shown once, or None. Raises the errors of `transition`.
         """
         generation = await self.writable_generation()
         secret = self.random_bytes(_SECRET_BYTES) if public_key is None else None
@@ -262,7 +262,7 @@ class KeyService:
         return None if secret is None else http_signatures.secret_text(secret), changed
 
     async def remove_signing(self, key_id: KeyId, actor: Actor) -> Changed:
-        """Removes the signing key. Raises Conflict while signatures are required, and what `transition` raises."""
+        """Removes the signing key. Raises Conflict while signatures are required, and the errors of `transition`."""
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
             if key.signing is None:
@@ -275,7 +275,7 @@ class KeyService:
         return await self.transition(key_id, Action.UPDATE, actor, change)
 
     async def reseal(self) -> int:
-        """Encrypts signing secrets again under the pepper generation of new values. Returns their number. Raises Unavailable."""
+        """Re-encrypts signing secrets under the pepper generation for new values. Returns their number. Raises Unavailable."""
         pepper, generation = self.pepper, await self.writable_generation()
 
         def sealed_again(stored: SealedSecret) -> bytes | None:
@@ -297,7 +297,7 @@ class KeyService:
     ) -> Changed:
         """Performs `action` on a key. A repeated idempotent action returns the key unchanged.
 
-        Raises NotFound, Conflict, Unavailable (nothing was changed), and what `change` raises.
+        Raises NotFound, Conflict, Unavailable (nothing was changed), and the errors of `change`.
         """
         now = self.clock.now()
 

@@ -45,7 +45,7 @@ def public_key_bytes(text: str) -> bytes:
 
 
 class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Signature method of the key's requests (RFC 9421). Replaces the current signing key immediately."""
+    """Signature method for requests with the key (RFC 9421). Replaces the current signing key immediately."""
 
     examples: ClassVar = (
         {"algorithm": "hmac-sha256"},

@@ -35,7 +35,7 @@ class NotificationEvent(DescribedStr):
     SECRET_PURGED = "secret.purged", "Every stored version of the content of a secret was deleted."
 
 
-#: Action in the audit trail -> event that receivers are notified of.
+#: Action in the audit trail -> event of which receivers are notified.
 EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.KEY_REVOKE: NotificationEvent.KEY_REVOKED,
     AuditAction.KEY_SELF_REVOKE: NotificationEvent.KEY_REVOKED,

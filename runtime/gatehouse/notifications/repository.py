@@ -44,7 +44,7 @@ _CLAIM = (
 
 _DELIVERED = "UPDATE delivery SET state = 'delivered', finished_at = $3, problem = '' WHERE notification_id = $1 AND target = $2"
 
-#: Actions that are always denied, of which receivers are notified.
+#: Actions that are always denied and that cause notifications.
 _DENIED = frozenset({AuditAction.LINK_DENIED, AuditAction.LINK_HONEY})
 
 _RETRY = "UPDATE delivery SET next_at = $3, problem = $4 WHERE notification_id = $1 AND target = $2"
@@ -111,7 +111,7 @@ class NotificationRepository:
             return len(rows)
 
     async def claim(self, *, now: float, size: int, lease_s: float) -> tuple[Delivery, ...]:
-        """Deliveries that are due, each for one caller until `lease_s` have passed. `attempts` includes this attempt."""
+        """Deliveries that are due, each reserved for one caller for `lease_s` seconds. `attempts` includes this attempt."""
         rows = await self._pool.fetch(_CLAIM, to_datetime(now), to_datetime(now + lease_s), size)
         return tuple(_DELIVERY.read(row) for row in rows)
 
@@ -119,7 +119,7 @@ class NotificationRepository:
         await self._pool.execute(_DELIVERED, delivery.notification_id, delivery.target, to_datetime(now))
 
     async def failed(self, delivery: Delivery, problem: str, *, now: float, retry_at: float | None) -> None:
-        """`retry_at` None: the delivery becomes a dead letter."""
+        """Record a failed attempt. If `retry_at` is None, the delivery becomes a dead letter."""
         statement, at = (_DEAD, now) if retry_at is None else (_RETRY, retry_at)
         await self._pool.execute(statement, delivery.notification_id, delivery.target, to_datetime(at), problem)
 
@@ -132,7 +132,7 @@ class NotificationRepository:
         return tuple(_DELIVERY.read(row) for row in await self._pool.fetch(statement, state, *after, size))
 
     async def requeue(self, notification_id: str, target: str, *, now: float, event: AuditEvent) -> bool:
-        """Queue a dead letter again with its first attempt. False if it does not exist."""
+        """Queue a dead letter again and reset its number of attempts. False if the dead letter does not exist."""
         async with self._pool.transaction() as connection:
             requeued = row_count(await connection.execute(_REQUEUE, notification_id, target, to_datetime(now))) == 1
             if requeued:
@@ -149,7 +149,7 @@ class NotificationRepository:
         return None if row is None else _WEBHOOK.read(row)
 
     async def webhooks(self) -> tuple[Webhook, ...]:
-        """Oldest first."""
+        """Webhooks, oldest first."""
         rows = await self._pool.fetch(f"SELECT {_WEBHOOK.select} FROM webhook ORDER BY created_at, id")
         return tuple(_WEBHOOK.read(row) for row in rows)
 

@@ -108,7 +108,7 @@ async def retry_delivery(request: Request, notification: str, destination: str) 
 
 
 def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
-    """Reason why a URL is rejected; empty if it is accepted. Host names are resolved and checked at each delivery."""
+    """Reason why a URL is rejected; empty if the URL is accepted. Host names are resolved and checked at each delivery."""
     if not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url) or "#" in url:
         return "must consist of visible ASCII characters, without a fragment or backslash"
     scheme, _, rest = url.partition("://")
@@ -130,7 +130,7 @@ _RETRY = "/v1/deliveries/{notification}/{destination}/retry"
 _TO_WEBHOOK = Links("webhook", "/webhook/id", ("delete_webhook",))
 
 ENDPOINTS = (
-    # Step-up is required because the receiver gets a secret and all notifications.
+    # Step-up is required because the receiver obtains a secret and all notifications.
     _write(method="POST", path=_WEBHOOKS, handler=create_webhook, step_up=StepUp.ALWAYS, status=201, links=_TO_WEBHOOK),
     _read(path=_WEBHOOKS, handler=list_webhooks),
     _write(method="DELETE", path=_WEBHOOK, handler=delete_webhook, step_up=StepUp.ALWAYS, status=204, errors=(404,)),

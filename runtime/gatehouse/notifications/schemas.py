@@ -71,9 +71,9 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
         "notification_id": "msg_0199f3a8c0d1b6e5f4a39281",
         "destination": "8kLm20pQxT4v",
         "event": "key.revoked",
-        "state": "dead",
+        "state": "waiting",
         "attempts": 8,
-        "next_at": "2030-06-02T09:00:00Z",
+        "next_at": "2030-06-01T19:42:35Z",
         "created_at": "2030-06-01T09:00:00Z",
         "problem": "responded with 503",
     }
@@ -83,7 +83,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     event: NotificationEvent
     state: DeliveryState
     attempts: int
-    next_at: Annotated[Instant, Meta(description="Time of the next attempt.")]
+    next_at: Annotated[Instant, Meta(description="Time of the next attempt, if `state` is `waiting`.")]
     created_at: Instant
     problem: Annotated[str, Meta(description="Reason why the last attempt failed.")]
 

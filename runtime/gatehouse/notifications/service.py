@@ -1,4 +1,4 @@
-"""Notifications: rows of the audit trail become deliveries, which are retried until they succeed or become dead letters.
+"""Sends notifications. Rows of the audit trail become deliveries, which are retried until they succeed or become dead letters.
 
 Deliveries are derived from committed audit rows, so a rolled-back change causes no notification. Delivery is at least once;
 `webhook-id` is the same for all attempts, so that receivers can detect duplicates.
@@ -45,9 +45,9 @@ class NotificationDispatcher:
     pepper: Pepper
 
     async def remind(self) -> int:
-        """Record reminders of keys that expire soon and return their number. Raises Unavailable.
+        """Record reminders for keys that expire soon and return their number. Raises Unavailable.
 
-        Fewer days come first, so that a key with a one-day reminder does not get a seven-day reminder.
+        Shorter periods come first, so that a key with a one-day reminder does not get a seven-day reminder as well.
         """
         count = 0
         for position, days in enumerate(REMINDER_DAYS):
@@ -92,12 +92,12 @@ class NotificationDispatcher:
 
 @dataclass(frozen=True, slots=True)
 class WebhookSender:
-    """Sends to the address that the host name resolves to and that was checked. Redirects are not followed."""
+    """Sends to the checked IP address of the host name. Redirects are not followed."""
 
     upstreams: UpstreamClients
 
     async def send(self, webhook: Webhook, delivery: Delivery, headers: dict[str, str]) -> str:
-        """Empty if the receiver responded with 2xx, otherwise the reason, without content of the response. Never raises."""
+        """Empty if the receiver responded with 2xx, otherwise the reason, without content from the response. Never raises."""
         parts = urlsplit(webhook.url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         body = delivery.body.encode()
@@ -115,7 +115,7 @@ class WebhookSender:
 
 
 class SnsTopic:
-    """SNS topic. Needs sns:Publish. Subscribers can filter by the message attribute `event`."""
+    """SNS topic. Requires sns:Publish. Subscribers can filter by the message attribute `event`."""
 
     def __init__(self, arn: str) -> None:
         self._arn = arn

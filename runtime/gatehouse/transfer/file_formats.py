@@ -1,15 +1,15 @@
 """File formats for imports from other systems (JSON, JSON lines, CSV) and for sealed exports. Pure.
 
-`api_keys.json` is an object of tokens or a list of objects, `ngrok_urls.json` an object of URLs. A wrapped object ({"keys":
+`api_keys.json` is an object of tokens or a list of objects; `ngrok_urls.json` is an object of URLs. A wrapped object ({"keys":
 ...}) is unwrapped. Entries are decoded one at a time, so memory use stays close to the size of the text.
 
-A sealed export is a line of plain text, then encrypted frames that can only be opened with the pepper, in order:
+A sealed export consists of a line of plain text and encrypted frames, which can be opened only with the pepper:
 
     {"format": "gatehouse-registry-1", "generation": 2, "salt": "<32 hex>", "made_at": "...", "environment": "test"}\n
     4 bytes of length, big-endian, then nonce and AES-256-GCM of zlib-compressed lines of JSON; repeated
 
-Each frame is sealed for the salt of the file, its number, and whether it is the last one. Frames can therefore not be removed,
-reordered or copied from another file, and a truncated file is detected.
+Each frame is bound to the salt of the file, its own number, and whether it is the last frame. Frames can therefore not be
+removed, reordered or copied from another file, and a truncated file is detected.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Removes purged keys from legacy files that other systems still use.
 
 A file is written only if its entity tag is unchanged since it was read, so a concurrent change by another writer is not lost.
-Otherwise the file is read again, several times in a run and in later runs until the update succeeds.
+Otherwise, the file is read again: several times in a run, and in later runs until the update succeeds.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class LegacyFileSync:
                 content, tag = await asyncio.to_thread(self.read, location)
             except NotFound:
                 return 0
-            # In a thread: each entry needs an HMAC, and a file can have 100,000 entries.
+            # In a thread: each entry requires an HMAC, and a file can have 100,000 entries.
             text, count = await asyncio.to_thread(
                 without, content.decode("utf-8", "replace"), lambda entry: self._is_purged(entry, purged)
             )
@@ -96,7 +96,7 @@ class LegacyFileSync:
     async def _fail(self, due: tuple[Removal, ...], location: str, exc: GatehouseError | MalformedFile) -> None:
         problem = f"{location}, line {exc.line}: {exc.message}" if isinstance(exc, MalformedFile) else exc.detail or exc.public
         retry_s = min(RETRY_MIN_S * 2 ** min(removal.attempts for removal in due), RETRY_MAX_S)
-        # The first failure of a key is recorded in the audit trail, later ones in the log and the metric of the job.
+        # The first failure for a key is recorded in the audit trail, later failures in the log and the metric of the job.
         events = [
             self._event(removal, AuditAction.KEY_LEGACY_FILES_FAILED, {"problem": problem}, outcome="denied")
             for removal in due

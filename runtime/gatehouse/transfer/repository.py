@@ -20,14 +20,14 @@ from gatehouse.errors import BadRequest, Conflict, Unavailable
 from gatehouse.keys.models import Effective, Key, KeyId
 from gatehouse.keys.repository import COLUMNS, KeyRepository, column_values
 
-#: Seconds for a connection and for a statement: an import reads and writes thousands of rows at a time.
+#: Timeout for a connection and for a statement: an import reads and writes thousands of rows at a time.
 TIMEOUT_S = 60.0
 
 #: Rows that an export reads at a time.
 EXPORT_ROWS = 1000
 
-#: Tables of an export, in the order in which they are restored, with the condition on which a row is restored. Rows of a purged
-#: key are not.
+#: Tables of an export, in the order in which they are restored, with the condition under which a row is restored. Rows of purged
+#: keys are not restored.
 TABLES = {
     "api_key": "true",
     "key_credit": "EXISTS (SELECT FROM api_key WHERE family_id = line.family_id AND state <> 'purged')",
@@ -138,13 +138,13 @@ class ImportRepository:
             counts = {"imported": imported, "existing": len(keys) + len(cores) - imported}
             row = await connection.fetchrow(_PROGRESS, run.id, done, *counts.values(), datetime.now(UTC), run.done)
             if row is None:
-                raise Conflict("Another process is importing the same file; wait for it, or stop it, and run this again.")
+                raise Conflict("Another process is importing the same file; wait for it or stop it, and run the command again.")
             await append(connection, msgspec.structs.replace(event, details={**event.details, **counts}))
         return msgspec.structs.replace(run, done=done, **dict(row), finished=done == run.rows)
 
 
 async def _add_keys(connection: Connection, keys: list[IncomingKey]) -> int:
-    """Inserts keys that do not exist. Returns their number."""
+    """Inserts keys that do not exist. Returns the number of inserted keys."""
     await connection.execute(_INCOMING)
     records = [(*column_values(key), 1, 0) for key, _ in keys]
     columns = (*COLUMNS, "version", "change_seq")
@@ -163,7 +163,7 @@ class ExportRepository:
         self._pool = pool
 
     async def lines(self, event: AuditEvent) -> AsyncIterator[tuple[bytes, int]]:
-        """Batches of (lines, number of lines) from one snapshot. The event is appended first, so that no export is unrecorded."""
+        """Batches of (lines, number of lines) from one snapshot. The event is appended first: every export is recorded."""
         async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
             await append(connection, event)
         async with self._pool.transaction(timeout_s=TIMEOUT_S, snapshot=True, readonly=True) as connection:
@@ -175,7 +175,7 @@ class ExportRepository:
     async def restore(self, batches: list[bytes], event: AuditEvent) -> dict[str, tuple[int, int]]:
         """Inserts rows that do not exist, in one transaction. Returns (inserted, skipped) for each table.
 
-        Raises BadRequest if a row does not match the schema; then nothing was written.
+        Raises BadRequest if a row does not match the schema, in which case nothing was written.
         """
         counts = dict.fromkeys(TABLES, (0, 0))
         async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
@@ -213,7 +213,7 @@ class RemovalRepository:
         self._pool = pool
 
     async def due(self, *, size: int, hold_s: float) -> tuple[Removal, ...]:
-        """Up to `size` removals that are due. No other caller gets them for `hold_s` seconds."""
+        """Up to `size` removals that are due. No other caller receives them for `hold_s` seconds."""
         return tuple(Removal(*row.values()) for row in await self._pool.fetch(_TAKE_REMOVALS, size, hold_s))
 
     async def done(self, removals: tuple[Removal, ...], events: list[AuditEvent]) -> None:

@@ -1,4 +1,4 @@
-"""Keys and Cores of other systems: entries of JSON and CSV files, with the field names that such files use.
+"""Keys and Cores from other systems: entries in JSON and CSV files, with the field names that such files use.
 
 Fields have the same bounds as in POST /v1/keys. Messages never repeat a token or a hash.
 """
@@ -55,7 +55,7 @@ _UNITS_S = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _ENABLED = ("true", "1", "yes", "active", "enabled")
 _DISABLED = ("false", "0", "no", "inactive", "disabled", "revoked")
 
-#: Larger numbers are milliseconds: as seconds, this is the year 5138.
+#: Larger numbers are milliseconds. As seconds, this number is in the year 5138.
 _MILLISECONDS_FROM = 1e11
 _DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
 
@@ -81,7 +81,7 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
 
     def __post_init__(self) -> None:
         if (self.key is None) == (self.hash is None):
-            raise ValueError("needs either a key or a hash")
+            raise ValueError("requires either a key or a hash")
         if self.key is not None and not imported_tokens.is_token(self.key):
             raise ValueError("has a key that is not 8 to 512 visible ASCII characters without a space")
         if self.hash is not None:
@@ -125,7 +125,7 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
 
 
 class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Address of a Core, identified by its name or by the token that it registered with."""
+    """URL of a Core, which is identified by its name or by the token with which it registered."""
 
     url: Annotated[str, Meta(max_length=2000)]
     core_name: CoreName | None = None
@@ -137,7 +137,7 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if isinstance(origin, str):
             raise ValueError(f"has a url that {origin}")
         if self.core_name is None and self.key is None:
-            raise ValueError("needs the name of the Core or the key that it registered with")
+            raise ValueError("requires the name of the Core or the key with which it registered")
 
     def __repr__(self) -> str:
         return f"ImportedCore({self.core_name})"
@@ -152,8 +152,8 @@ def members_of(
 ) -> dict[str, Any] | None:
     """An entry as an object with the field names of ImportedKey or ImportedCore; None if it has neither form.
 
-    named: the members of a file of Cores are names, not tokens. The caller must specify this, because a token that is mistaken
-        for a name would be visible to everyone.
+    named: True if the members of a file of Cores are names, not tokens. The caller must specify this, because a token that is
+        mistaken for a name would be visible to everyone.
     """
     value: Any = entry.value
     if isinstance(value, str):
@@ -245,7 +245,7 @@ def _seconds(value: object) -> float:
 
 
 def _limits(value: object) -> object:
-    """`600` (per minute), `600/60`, `daily=10000/1d`, several separated by spaces, or the list of POST /v1/keys."""
+    """Rate limits: `600` (per minute), `600/60`, `daily=10000/1d`, several of these separated by spaces, or a list of objects."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):

@@ -69,9 +69,9 @@ class ImportContext:
 class ImportOptions:
     """Options of an import.
 
-    cores: the entries are URLs of Cores.
+    cores: True if the entries are URLs of Cores.
     ignored: members that are ignored.
-    scopes: scopes of keys whose row specifies none.
+    scopes: scopes of keys whose row specifies no scopes.
     registered_by: id of the key that registers Cores whose row names no key.
     """
 
@@ -81,7 +81,7 @@ class ImportOptions:
     registered_by: str = ""
 
     def text(self) -> str:
-        """The options as a text that identifies them."""
+        """The options as unambiguous text."""
         return f"{self.cores} {sorted(self.ignored)} {self.scopes} {self.registered_by}"
 
 

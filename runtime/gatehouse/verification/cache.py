@@ -1,10 +1,10 @@
-"""Key records in the memory of one worker (replacement and eviction), and the prefilter of key ids. No I/O.
+"""Caches key records in the memory of one worker, and rejects key ids that cannot have been issued. No I/O.
 
 Three rules ensure that a revoked key stays revoked. A record is replaced only by a higher version of its row. A revoked record is
 replaced only by another revoked record or by the record of a purged key, which nothing replaces. A change that arrives while a
 load of the same key is in progress is stored until the load ends, because the load may have read the row before the change.
 
-Unknown ids are remembered too (bounded), until a row with the id is announced.
+A limited number of unknown ids is cached too, each until a row with the id is announced.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from gatehouse.crypto.token import Pepper, is_marked
 from gatehouse.keys.models import KeyId, KeyRecord, KeyState
 
-#: Maximum number of unknown ids that are remembered. This separate bound prevents guessed ids from evicting records of real keys.
+#: Maximum number of cached unknown ids. This separate bound prevents guessed ids from evicting records of real keys.
 ABSENT_MAX = 20_000
 
 #: Final states, by precedence.
@@ -68,7 +68,7 @@ class KeyCache:
             self._loading.pop(key_id, None)
 
     def change(self, record: KeyRecord) -> None:
-        """Applies an announced change. Ignored unless the key is cached or being loaded: its next use reads it."""
+        """Applies an announced change, unless the key is neither cached nor being loaded: the next use reads such a key."""
         self._absent.pop(record.id, None)
         if record.id in self._loading:
             self._loading[record.id] = _newer(self._loading[record.id], record)

@@ -1,8 +1,9 @@
-"""Change feed of keys and Cores: listens for notifications, polls every second for missed notifications, and confirms both.
+"""Change feed of keys and Cores: listens for notifications, polls every second for missed ones, and confirms applied changes.
 
-The staleness bound is guaranteed. A worker counts as fresh since the moment before it queried for changes, and only once the
-result is applied and written to its own row in gateway_worker. Management waits for those rows, and ignores a worker that has
-not written its row for longer than the bound; such a worker denies every key by itself (verification/service.py).
+The staleness bound is guaranteed. The key state of a worker is fresh as of the moment before its query for changes, but only
+after the worker has applied the result and confirmed it in its row in gateway_worker. The management API waits for those rows
+and ignores a worker that has not written its row for longer than the bound; such a worker denies every key on its own
+(verification/service.py).
 
 Each table has its own position (the highest change number read from it). Two queries see two snapshots, and a common position
 could skip a row that was committed between them.
@@ -177,7 +178,7 @@ class ChangeFeed:
 
 @dataclass(frozen=True)
 class FreshnessProbe:
-    """Readiness of the key state: it is recent enough for decisions."""
+    """The key state is ready if it is recent enough for decisions."""
 
     name = "keys"
 

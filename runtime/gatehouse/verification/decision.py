@@ -1,7 +1,8 @@
 """Decides on a key: computes one outcome code from the facts, and checks the client networks that the key allows. Pure.
 
-Checks are made in the order of `Code`; the first that fails determines the outcome. A caller that does not prove possession of a
-key learns nothing about it: malformed, unknown, wrong and (in public responses) revoked tokens have the same outcome.
+Checks are performed in the order of `Code`; the first check that fails determines the outcome. A caller that does not prove
+possession of a key learns nothing about it: malformed, unknown, wrong and (in public responses) revoked tokens have the same
+outcome.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def evaluate(
 ) -> Code:
     """Performs every check that needs no counter. VALID means that rate limits and credits are checked next.
 
-    possession: the presented token matches the digest of the record. environment: environment of this deployment.
+    possession: True if the presented token matches the digest of the record. environment: environment of this deployment.
     A key that expires at second t is denied from t on. Scopes are compared as whole names; there are no wildcards.
     """
     if record is None or not possession:
@@ -81,7 +82,7 @@ def evaluate_limits(states: Sequence[RateLimitState]) -> Code:
 
 
 def evaluate_credits(state: CreditState | None) -> Code:
-    """VALID unless the key has credits and not enough of them."""
+    """VALID unless the key has a credit balance that is too low for the request."""
     return Code.USAGE_EXCEEDED if state is not None and state.exceeded else Code.VALID
 
 
@@ -93,7 +94,7 @@ def for_public(result: VerificationResult) -> VerificationResult:
 
 
 def network(text: str) -> str | None:
-    """`text` as a network in canonical form; None if it is not one. A single address becomes a network of one address.
+    """`text` as a network in canonical form; None if it is not a network. A single address becomes a network of one address.
 
     Host bits must be zero, because `10.1.2.3/8` is more likely a mistake than a request for 10.0.0.0/8. An IPv4-mapped network
     (::ffff:192.0.2.0/120) becomes an IPv4 network, as addresses do.
@@ -121,7 +122,7 @@ def _network(text: str) -> Network:
 
 @lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address | None:
-    """The address, with an IPv4-mapped one as IPv4; None for malformed text."""
+    """The address, with an IPv4-mapped address converted to IPv4; None for malformed text."""
     try:
         parsed = ipaddress.ip_address(text)
     except ValueError:

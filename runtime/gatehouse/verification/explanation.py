@@ -1,4 +1,4 @@
-"""Explains the decision on a key to an administrator: all checks, without consuming limits or credits."""
+"""Explains the decision on a key to an administrator. All checks are performed without consuming limits or credits."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def explain(
     limits: RateLimits | None,
     now: float,
 ) -> Explanation:
-    """`limits`: the rate limiter that the gateways share; None if each worker counts for itself, so that the state is unknown."""
+    """`limits`: the rate limiter that the gateways share; None if each worker counts on its own and the state is unknown."""
     checks = key_checks(key, request, environment=environment, now=now)
     checks += await _limit_checks(key, request, default_limit, limits)
     if key.credits is not None:
@@ -105,7 +105,7 @@ def _check(name: str, code: Code, passes: bool, actual: str, required: str = "")
 
 
 def _signature_check(record: KeyRecord) -> Check:
-    """Unknown if signatures are required: a future request may be signed or not."""
+    """Unknown if signatures are required, because a future request may or may not be signed."""
     signing = record.signing
     required = signing is not None and signing.required
     actual = "no signing key" if signing is None else f"{signing.algorithm.value}, {'required' if required else 'not required'}"

@@ -1,8 +1,8 @@
-"""Verification of imported keys: finds them by tokens of other formats, and replaces a bcrypt hash by an HMAC on first use.
+"""Verifies imported keys: finds them by tokens in other formats, and replaces a bcrypt hash with an HMAC on first use.
 
 The cost of a wrong token is bounded. The token is looked up only by derived ids, in one query. A bcrypt hash is computed only for
-an id that exists, at most CHECKS_AT_ONCE at a time per worker and GUESSES_MAX times per minute and key. Beyond that the result is
-UNAVAILABLE rather than a denial, so that an attacker cannot lock out the holder of the key for longer than a minute.
+an id that exists, at most CHECKS_AT_ONCE at a time per worker and GUESSES_MAX times per minute and key. Above these limits, the
+result is UNAVAILABLE rather than a denial, so that an attacker cannot lock out the holder of the key for longer than a minute.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ class ImportedKeys:
     _guesses: dict[KeyId, tuple[float, int]] = field(default_factory=dict)
 
     async def find(self, token: str) -> ImportedKey | None:
-        """The imported key that the token may belong to; None if no imported key can have such a token.
+        """The imported key to which the token may belong; None if no imported key can have such a token.
 
-        Verifies a bcrypt token on its first use and upgrades its key; `record` is None if it is wrong. Raises Unavailable, also
-        if there are too many guesses.
+        Verifies a bcrypt token on its first use and upgrades its key; `record` is None if the token is wrong. Raises
+        Unavailable, also if there are too many guesses.
         """
         candidates = self.ids.candidates(token)
         if not candidates:
@@ -106,7 +106,7 @@ class ImportedKeys:
         if hashed is None or not await asyncio.to_thread(bcrypt_matches, record.scheme, token, hashed):
             return None
         self._guesses.pop(key_id, None)
-        # The generation of the record, which every gateway that reads the record has; PepperMigration moves it later.
+        # Every gateway that reads the record has its pepper generation. PepperMigration migrates the key later.
         digest = self.pepper.digest(material, record.pepper_generation)
         if digest is None:
             return None
@@ -115,7 +115,7 @@ class ImportedKeys:
         return await self._replace_hash(key_id, digest, record.pepper_generation, event)
 
     async def _replace_hash(self, key_id: KeyId, digest: bytes, generation: int, event: AuditEvent) -> KeyRecord | None:
-        """Replaces the bcrypt hash by an HMAC in one transaction with the audit event, and updates this worker's cache.
+        """Replaces the bcrypt hash with an HMAC in one transaction with the audit event, and updates this worker's cache.
 
         Returns the updated key, or None if it no longer has a bcrypt hash. Raises Unavailable.
         """

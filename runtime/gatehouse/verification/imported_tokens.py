@@ -9,7 +9,7 @@ so the hash is stored encrypted until the key is first used.
     sha256-secret, sha512-secret    hash of the part after the last separator
     bcrypt, bcrypt-secret           likewise; the id is the part before the last separator
 
-The separator is the last `.`; without one, the last `:`; without either, the last `_`.
+The separator is the last `.`, otherwise the last `:`, otherwise the last `_`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCHEMES = ("sha256", "sha512", "sha256-secret", "sha512-secret", "bcrypt", "bcry
 TOKEN_CHARS_MIN = 8
 TOKEN_CHARS_MAX = 512
 
-#: Each step doubles the time of a check; 14 takes about a second.
+#: Each step doubles the duration of a check. A cost of 14 takes about a second.
 BCRYPT_COST_MAX = 14
 _SECRET = "-secret"  # noqa: S105 - suffix of a scheme
 _BCRYPT_BYTES = 72  # bcrypt ignores further bytes; newer libraries raise an error instead
@@ -50,7 +50,7 @@ class Candidate(msgspec.Struct, frozen=True):
 class ImportedKeyIds:
     """Schemes and id generations of the imported keys, in one worker.
 
-    While there are none, tokens of other formats cost nothing.
+    While there are none, tokens in other formats cause no lookups.
     """
 
     def __init__(self, pepper: Pepper) -> None:
@@ -81,7 +81,7 @@ def is_token(text: str) -> bool:
 
 
 def split_token(token: str) -> tuple[str, str] | None:
-    """(id, secret) around the last separator; None without separator or if either part is empty."""
+    """The id before and the secret after the last separator; None if there is no separator or either part is empty."""
     separator = next((character for character in ".:_" if character in token), "")
     before, _, after = token.rpartition(separator) if separator else ("", "", "")
     return (before, after) if before and after else None
@@ -96,7 +96,7 @@ def material(scheme: str, token: str) -> str:
 
 
 def material_of_hash(scheme: str, digest: bytes) -> str:
-    """Input of the HMAC, from only the old hash, because an import does not contain the token."""
+    """Input of the HMAC, computed from the old hash only, because an import does not contain the token."""
     return f"{scheme}:{digest.hex()}"
 
 

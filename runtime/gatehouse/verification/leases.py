@@ -1,12 +1,12 @@
 """Leases of requests that a worker has counted in Redis in advance. Pure: the caller passes the time and calls Redis.
 
-A worker leases requests of a key family only while it verifies them in quick succession, and twice as many each time: at most
+A worker leases requests for a key family only while it verifies them in quick succession, and twice as many each time: at most
 100, and at most a tenth of the smallest burst. Limits with a burst below 10 are therefore always counted one by one. A lease ends
-after a second, and the rest is returned to Redis.
+after a second, and its unused requests are returned to Redis.
 
-Because a leased request is counted before it is made, a worker can allow the requests of one lease up to a second late: in any
-window at most a tenth of the burst, and at most 100, above the limit. Requests that one worker has leased are missing in the
-others for at most a second.
+Because a leased request is counted before it is made, a worker can allow the requests in a lease up to a second late. In any
+window, this is at most a tenth of the burst, and at most 100 requests, above the limit. Requests that one worker has leased are
+unavailable to other workers for at most a second.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Leases:
     def wanted(self, charge: Charge, now: float) -> int:
         """Number of requests to lease together with a request that is counted in Redis.
 
-        0 for the first request in a second, and while another request of the worker asks for a lease.
+        0 for the first request in a second, and while another request in the worker is acquiring a lease.
         """
         most = _size_max(charge)
         if not most:
@@ -80,7 +80,7 @@ class Leases:
         self._store(lease)
 
     def unused(self, charge: Charge) -> int:
-        """Number of leased and unused requests of the charge's key family with the same limits."""
+        """Number of leased and unused requests for the charge's key family with the same limits."""
         lease = self._leases.get(charge.subject)
         own = charge.limits[: len(charge.limits) - charge.additional]
         return lease.unused if lease is not None and lease.charge.limits == own else 0

@@ -1,4 +1,4 @@
-"""Input and output of a verification, and the rate limiter that has two implementations (Redis and local).
+"""Input and output of a verification, and the interface of the two rate limiters (Redis and local).
 
 Times are Unix seconds (UTC). Field names carry their unit.
 """
@@ -55,7 +55,7 @@ class RateLimitState(msgspec.Struct, frozen=True, gc=False):
 
 
 class RateLimitOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """With `quota` and `window_s`: an additional limit. Without them: another cost for a limit of the key."""
+    """An additional limit if `quota` and `window_s` are set, otherwise a cost override for a limit of the key."""
 
     name: LimitName
     cost: Cost = 1

@@ -1,15 +1,15 @@
-"""Rate limiters: one in Redis or Valkey, across workers, and one in the memory of each worker, without Redis or while Redis
-fails.
+"""Rate limiters: one counts in Redis or Valkey, across workers; the other counts in the memory of each worker, if Redis is not
+configured or fails.
 
 All waiting requests are sent in one call of a script (redis/batches.py), which uses the clock of the server. A counter is named
 by limit and key family only: never by the token, and not by a configuration version, which would split the counter between
 workers after each change.
 
-A worker that counts many requests of one key leases requests in advance (verification/leases.py), so that most of them do not
-wait for Redis. The script then also counts up to a tenth of what the limits still allow, and the worker counts the leased
-requests in its memory.
+A worker that counts many requests for one key leases requests in advance (verification/leases.py), so that most of them do not
+wait for Redis. The script then also counts up to a tenth of the requests that the limits still allow, and the worker counts the
+leased requests in its memory.
 
-While Redis fails, requests are answered by the fallback of the setting (local approximation or denial). The local counters
+While Redis fails, the setting determines the fallback (local approximation or denial). The local counters
 continue from the last state that Redis reported to this worker, so that a used-up limit stays used up. Requires a single shard
 (cluster mode disabled), because the script accesses the counters of many keys at once.
 
@@ -36,17 +36,17 @@ from gatehouse.verification.leases import LEASE_S, Leases
 from gatehouse.verification.models import ADDITIONAL_MAX, Charge, RateLimitState
 
 KEY_PREFIX = "gatehouse:limit:"
-#: A lease is at most this part of the requests that the limits still allow, so that little is missing elsewhere.
+#: A lease is at most the share 1 / LEASED_PART of the requests that the limits still allow. Other workers can use the rest.
 LEASED_PART = 10
 FORGET_TIMEOUT_S = 2.0
 
 # ARGV: for each request its number of limits and of its key's own limits, which come first, whether the request itself is counted
 # (1) or only leased (0), the number of requests to lease (negative: to return), then move and room (us; verification/gcra.py) of
-# each limit. KEYS in the same order; a request with additional limits has one more, the sorted set of the names of the family's
-# additional counters by expiry. Returns the number of leased requests, and how far each counter was ahead of now before the
-# request, in us, as text: Lua numbers become integers in replies. Times are relative to 2024, because a double represents them to
-# better than 0.01 us but today's Unix time only to 0.25 us. `%.4f` instead of tostring, which keeps 14 digits and would lose the
-# microseconds.
+# each limit. KEYS: in the same order; a request with additional limits has one more key, the sorted set of the names of the
+# family's additional counters by expiry. Returns the number of leased requests, and how far each counter was ahead of now before
+# the request, in us, as text: Lua numbers become integers in replies. Times are relative to 2024, because a double represents
+# them to better than 0.01 us but today's Unix time only to 0.25 us. `%.4f` instead of tostring, which keeps 14 digits and would
+# lose the microseconds.
 SCRIPT = Script(f"""
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
@@ -156,7 +156,7 @@ class RedisRateLimits:
         await self._batches.close()
 
     def take_now(self, charge: Charge) -> tuple[RateLimitState, ...] | None:
-        """Like `take` for a request that this worker has leased; None for others."""
+        """Like `take`, but only for a request that this worker has leased; otherwise returns None."""
         now = time.monotonic()
         if not self._leases.use(charge, now):
             return () if not charge.limits else None
@@ -226,7 +226,7 @@ class RedisRateLimits:
             self._end_leases_later()
 
     def _decode(self, counts: list[_Count], reply: list[Reply]) -> list[tuple[RateLimitState, ...]]:
-        """States from the numbers of the script, which the local counters continue from."""
+        """Converts the numbers from the script to states, from which the local counters continue."""
         numbers = [float(number) for number in reply if isinstance(number, bytes)]
         if len(numbers) != sum(1 + len(count.charge.limits) for count in counts):
             raise ValueError("unexpected reply")
@@ -275,7 +275,7 @@ def _encode(counts: list[_Count]) -> tuple[list[str], list[str]]:
     return keys, arguments
 
 
-#: Maximum number of local counters. The least recently used is evicted first, which gives its subject a new burst.
+#: Maximum number of local counters. The least recently used counter is evicted first, which gives its subject a new burst.
 COUNTERS_MAX = 200_000
 
 

@@ -1,7 +1,7 @@
-"""PostgreSQL queries of the gateway: keys, which are read from memory first, credits, and the migration to the newest pepper.
+"""PostgreSQL queries of the gateway for keys (read from memory first), credits and the migration of keys to the newest pepper.
 
-After a restart or under an attack with random ids, one `= ANY($1)` for all waiting ids replaces a query for each (measured: six
-times the lookups per second; see bench/).
+After a restart or under an attack with random ids, a single query for all waiting ids, with `= ANY($1)`, replaces one query per
+id (measured: six times the lookups per second; see bench/).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gatehouse.keys.repository import RECORD_COLUMNS, KeyRepository, key_record
 from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.models import CreditState
 
-#: Timeout of a query. Fails closed: the waiting requests get 503.
+#: Timeout of a query. Fails closed: the waiting requests receive status 503.
 LOAD_TIMEOUT_S = 2.0
 
 _SELECT = f"SELECT {RECORD_COLUMNS} FROM api_key WHERE id = ANY ($1)"
@@ -38,7 +38,7 @@ class KeyLoader:
     """Reads keys for a gateway worker.
 
     staleness_ms: returns the staleness of the change feed.
-    plausible: False for an id that was never issued, which needs no query (verification/cache.py).
+    plausible: False for an id that was never issued and needs no query (verification/cache.py).
     """
 
     pool: Pool
@@ -54,7 +54,7 @@ class KeyLoader:
         return self.cache.find(key_id)
 
     async def find(self, key_id: KeyId) -> KeyRecord | None:
-        """The record, or None if the key does not exist. Raises Unavailable without a cached record and a database connection."""
+        """The record, or None if the key does not exist. Raises Unavailable if the database lookup fails."""
         record = self.cache.find(key_id)
         if record is not None:
             return record
@@ -73,7 +73,7 @@ class KeyLoader:
         return await asyncio.shield(waiter)
 
     async def close(self) -> None:
-        """Cancels running queries. Requests that wait for one get Unavailable."""
+        """Cancels running queries. Requests that wait for such a query raise Unavailable."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -95,7 +95,7 @@ class KeyLoader:
             for key_id in batch:
                 waiter = self._waiting.pop(key_id)
                 waiter.set_exception(error)
-                waiter.exception()  # marks it as retrieved, because the request may have been cancelled
+                waiter.exception()  # marks the exception as retrieved, because the request may have been cancelled
             if not isinstance(exc, Exception):
                 raise
             return
@@ -130,7 +130,8 @@ class CreditRepository:
         self._pool = pool
 
     async def spend(self, subject: str, cost: int) -> CreditState | None:
-        """Deducts `cost`, or nothing if the balance is lower; cost 0 only reads the balance. None: the key family has no credits.
+        """Deducts `cost`, or nothing if the balance is lower; cost 0 only reads the balance. Returns None if the key family has
+        no credits.
 
         Raises Unavailable, in which case it is unknown whether `cost` was deducted.
         """
@@ -160,7 +161,7 @@ class CreditRepository:
 
 FLUSH_S = 2.0
 
-#: Maximum length of the queue; further keys are migrated by a later use.
+#: Maximum length of the queue. Further keys are migrated when they are used again.
 QUEUE_MAX = 1000
 WRITE_TIMEOUT_S = 5.0
 
@@ -175,9 +176,9 @@ _MIGRATE = (
 class PepperMigration:
     """Migrates keys to the newest pepper generation when they are used, because the new digest requires the token.
 
-    Runs outside of the request: a request adds the new digest to a queue, and a task writes the queue at most every FLUSH_S, with
-    one audit event per batch. It writes only once every live gateway can read the new generation, so that no request fails while
-    a new pepper is rolled out; until then it discards the queue, because the next use adds the key again.
+    Runs outside the request: a request adds the new digest to a queue, and a task writes the queue at most every FLUSH_S, with
+    one audit event per batch. The task writes only after every live gateway can read the new generation, so that no request
+    fails while a new pepper is rolled out. Until then, the task discards the queue, because the next use adds the key again.
     """
 
     pool: Pool

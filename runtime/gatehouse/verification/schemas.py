@@ -48,7 +48,7 @@ EXAMPLE_TOKEN = "gtk_test_3fGh82kLmQ0a..."  # noqa: S105 - not a valid token
 #: Absolute form (RFC 9112, section 3.2.2) of visible ASCII without user name and fragment; scheme, authority, path, query.
 _URL = re.compile(r'(https?)://([A-Za-z0-9.:_\[\]-]{1,255})(/[!-"$->@-~]*)?(?:\?([!-"$-~]*))?')
 
-#: RFC 9651, section 3.3.3: a String holds visible ASCII and spaces.
+#: RFC 9651, section 3.3.3: a String contains visible ASCII and spaces.
 _FIELD_STRING = re.compile(r"[ !#-\[\]-~]*")
 
 Token = Annotated[str, Meta(max_length=TOKEN_CHARS_MAX, description="The token of the key.")]
@@ -124,7 +124,7 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1
     address: Annotated[
         Annotated[str, Meta(max_length=64)] | None,
-        Meta(description="IPv4 or IPv6 address of the client. Default: the address of the caller."),
+        Meta(description="IPv4 or IPv6 address of the client. Default: the IP address of the caller."),
     ] = None
     method: Method | None = None
     limits: Annotated[
@@ -167,7 +167,7 @@ class CreditsReply(msgspec.Struct, frozen=True):
 
 
 class VerifyReply(msgspec.Struct, frozen=True):
-    """A decision. Fields of the key are null unless the token proves possession of a known key."""
+    """A decision. Fields that describe the key are null unless the token proves possession of a known key."""
 
     example: ClassVar = {
         "valid": True,

@@ -35,10 +35,10 @@ class VerificationService:
 
     prefix, environment: token prefix and environment of this deployment's keys.
     default_limit: rate limit for keys without their own rate limits.
-    max_staleness_ms: while the key state is older, every well-formed token gets UNAVAILABLE.
-    on_old_pepper: called with key id, material of the digest and pepper generation of a key that is not stored under the current
-        pepper, to migrate it.
-    nonces: nonces of signatures that were used; without Redis (None) a signed request gets UNAVAILABLE.
+    max_staleness_ms: while the key state is older, every well-formed token results in UNAVAILABLE.
+    on_old_pepper: called with the key id, digest material and pepper generation of a key that is not stored under the current
+        pepper, so that the key is migrated.
+    nonces: nonces of used signatures. None without Redis, in which case signed requests result in UNAVAILABLE.
     """
 
     keys: KeyLoader

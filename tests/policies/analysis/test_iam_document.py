@@ -70,11 +70,11 @@ def test_arbitrary_json_is_parsed_or_rejected(value: Any) -> None:
     [
         ("{", "the policy document is not JSON"),
         (None, "the policy document must be an object"),
-        ({}, "the policy document needs a Statement"),
+        ({}, "the policy document has no Statement"),
         ({"Statement": ["x"]}, "Statement[0] must be an object"),
         ({"Statement": [statement(Effect="allow")]}, "Statement[0].Effect must be Allow or Deny"),
         ({"Statement": [statement(NotAction="s3:*")]}, "Statement[0] has both Action and NotAction"),
-        ({"Statement": [statement(Action=None)]}, "Statement[0] needs Action or NotAction"),
+        ({"Statement": [statement(Action=None)]}, "Statement[0] has neither Action nor NotAction"),
         ({"Statement": [statement(Action=[1])]}, "Statement[0].Action must be a string or a list of strings"),
         ({"Statement": [statement(Principal="me")]}, "Statement[0].Principal must be * or an object"),
         ({"Statement": [statement(Condition=["x"])]}, "Statement[0].Condition must map operators to keys"),

@@ -194,7 +194,7 @@ def test_version_2008_document_has_no_variables() -> None:
         ({"Effect": "allow", "Action": "*", "Resource": "*"}, "Effect must be Allow or Deny"),
         (statement("Allow", "*", Condition={"StringIs": {"a": "b"}}), "there is no condition operator 'stringis'"),
         (statement("Allow", "*", Condition={"ForAnyValue:BoolIfExists": {"a": "b"}}), "has no effect with ForAnyValue"),
-        (statement("Allow", "*", Condition={"StringEquals": {"aws:TagKeys": "a"}}), "needs ForAnyValue or ForAllValues"),
+        (statement("Allow", "*", Condition={"StringEquals": {"aws:TagKeys": "a"}}), "requires ForAnyValue or ForAllValues"),
     ],
 )
 def test_unsupported_element_is_an_error(row: dict[str, Any], message: str) -> None:

@@ -83,7 +83,7 @@ def test_rewritten_trail_is_detected_only_with_checkpoints(offline: Command) -> 
     write(offline.folder, trail(10, name="other"))
     assert verify(offline)[0] == 0
     code, text = verify(offline, *PROOF)
-    assert (code, text.startswith("BROKEN at row 4 (of 10): this row or an earlier one was rewritten")) == (1, True)
+    assert (code, text.startswith("BROKEN at row 4 (of 10): this row or an earlier row was rewritten")) == (1, True)
 
 
 def test_changed_checkpoint_is_detected(offline: Command) -> None:
@@ -91,7 +91,7 @@ def test_changed_checkpoint_is_detected(offline: Command) -> None:
     document = json.loads(file.read_text())
     file.write_text(json.dumps({**document, "seq": 6}))
     code, text = verify(offline, *PROOF)
-    assert (code, text) == (1, "BROKEN at row 6 (of 10): the checkpoint of this row has no valid signature of a trusted key")
+    assert (code, text) == (1, "BROKEN at row 6 (of 10): the checkpoint of this row has no valid signature from a trusted key")
 
 
 def test_rows_after_the_last_checkpoint_are_reported(offline: Command) -> None:

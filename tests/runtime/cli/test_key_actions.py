@@ -36,7 +36,7 @@ def test_key_is_rotated_and_its_grace_period_ended(operator: Command) -> None:
     assert {key["id"] for key in json.loads(operator.run("keys", "list", "--family", key_id, "--json").out)} == {key_id, new_id}
     assert operator.run("keys", "end-grace", key_id).code == 0
     again = operator.run("keys", "rotate", key_id)
-    assert (again.code, again.err) == (1, f"gatehouse: The key was rotated before; rotate its successor {new_id}.\n")
+    assert (again.code, again.err) == (1, f"gatehouse: The key has already been rotated; rotate its successor {new_id}.\n")
 
 
 @pytest.mark.requirement("CG-08")

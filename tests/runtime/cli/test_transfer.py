@@ -97,8 +97,8 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
     [
         ({"key": "short"}, "has a key that is not 8 to 512 visible ASCII characters without a space"),
         ({"key": "with a space in it"}, "has a key that is not 8 to 512 visible ASCII characters without a space"),
-        ({}, "needs either a key or a hash"),
-        ({"key": "abcdefgh1", "hash": "ab"}, "needs either a key or a hash"),
+        ({}, "requires either a key or a hash"),
+        ({"key": "abcdefgh1", "hash": "ab"}, "requires either a key or a hash"),
         ({"hash": "a" * 64}, "has a hash without its algorithm: sha256, sha512 or bcrypt"),
         (
             {"hash": "zz", "algorithm": "sha256"},

@@ -82,7 +82,7 @@ async def test_wrong_password_is_reported_without_it(database: Database) -> None
 
 
 async def test_application_role_cannot_migrate(empty_database: Database) -> None:
-    with pytest.raises(Unavailable, match="gatehouse_app has no right to change the schema"):
+    with pytest.raises(Unavailable, match="gatehouse_app is not allowed to change the schema"):
         await runner.migrate(empty_database.app, to="base", downgrade=True)
 
 

@@ -28,7 +28,7 @@ from tests.runtime.redis_process import redis_pid
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("GATEHOUSE_PEPPER", "", "the gateway service needs GATEHOUSE_PEPPER"),
+        ("GATEHOUSE_PEPPER", "", "the gateway service requires GATEHOUSE_PEPPER"),
         ("GATEHOUSE_PEPPER", '{"current": 1, "generations": {"1": "c2hvcnQ="}}', "a pepper generation needs at least 32 bytes"),
         ("GATEHOUSE_PEPPER", "canary-not-json", "GATEHOUSE_PEPPER must have the form"),
         ("GATEHOUSE_REDIS_URL", "http://canary", "GATEHOUSE_REDIS_URL must begin with"),

@@ -259,7 +259,7 @@ async def test_ambiguous_path_is_400(gateway: Any, core: Any, key: Any, target: 
         (("X-API-Key: a", "X-API-Key: b"), "The header x-api-key is sent twice"),
         (("Authorization: Bearer b",), "The header authorization is sent twice"),
         (("X-API-Key: a",), "The API key is sent in two headers."),
-        (("Host: second",), "The request needs exactly one Host header."),
+        (("Host: second",), "The request must have exactly one Host header."),
         (("X-Name: caf\udce9",), "The header x-name contains a byte that is not visible ASCII"),
     ],
 )

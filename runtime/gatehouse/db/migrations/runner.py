@@ -23,7 +23,7 @@ from gatehouse.errors import BadRequest, Conflict, GatehouseError, Unavailable
 #: Advisory lock of a running migration. Concurrent migrations wait for the lock and then have no steps left.
 LOCK = 7126500
 LOCK_TIMEOUT_S = 60
-#: Long enough to rewrite a table. A blocked migration ends, so that the deployment fails with a message.
+#: Long enough to rewrite a table. A migration that is blocked for longer fails with a message.
 STATEMENT_TIMEOUT_S = 900.0
 BASE = "base"
 
@@ -58,8 +58,8 @@ def execute_script(statements: str) -> None:
     """Execute several statements in the transaction of the migration.
 
     Statements that are executed through SQLAlchemy are prepared, and PostgreSQL prepares one statement at a time. `execute` of
-    asyncpg without arguments sends the text unchanged. SQLAlchemy opens the transaction with its first statement, hence the
-    SELECT.
+    asyncpg without arguments sends the text unchanged. SQLAlchemy opens the transaction with its first statement, which is why
+    the function executes a SELECT first.
     """
     bind = op.get_bind()
     bind.exec_driver_sql("SELECT 1")
@@ -171,7 +171,7 @@ def _explain(exc: Exception, login: DatabaseLogin) -> str:
     if isinstance(cause, asyncpg.LockNotAvailableError):
         return f"another migration has been running for {LOCK_TIMEOUT_S} s: wait for it, or stop it, and try again"
     if isinstance(cause, asyncpg.InsufficientPrivilegeError):
-        return f"{login.user} has no right to change the schema: run migrations as the owner of the database"
+        return f"{login.user} is not allowed to change the schema: run migrations as the owner of the database"
     if isinstance(cause, asyncpg.PostgresError):
         return f"PostgreSQL at {login.address} rejected a statement of the migration: {type(cause).__name__}: {cause}"
     problem = f"cannot reach PostgreSQL at {login.address}: {_reason(cause)}"

@@ -1,11 +1,11 @@
 """Initial schema.
 
 Two roles: the owner runs migrations, and `gatehouse_app` runs the gateway and the console. The application can append to the
-audit trail, but has no right to change or delete a row of it or a checkpoint.
+audit trail, but cannot change or delete audit events or checkpoints.
 
-Every change of a key or Core takes the next number of one sequence and announces it (NOTIFY gatehouse_change). The advisory
-lock in the trigger makes transactions commit in the order of their numbers, so a gateway that has read number n has read all
-before it.
+Every change to a key or Core takes the next number in one sequence and announces the number with NOTIFY gatehouse_change. The
+advisory lock in the trigger makes transactions commit in the order of their numbers, so a gateway that has read change n has
+read all earlier changes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ CREATE TABLE api_key (
         CHECK (scheme IN ('own', 'sha256', 'sha512', 'sha256-secret', 'sha512-secret', 'bcrypt', 'bcrypt-secret')),
     signing_algorithm  text        CHECK (signing_algorithm IN ('hmac-sha256', 'ed25519')),
     signing_key        bytea,
-    signing_generation integer     NOT NULL DEFAULT 0,  -- pepper generation that an HMAC secret is sealed under
+    signing_generation integer     NOT NULL DEFAULT 0,  -- pepper generation under which an HMAC secret is sealed
     require_signature  boolean     NOT NULL DEFAULT false,
     version            bigint      NOT NULL DEFAULT 1,
     change_seq         bigint      NOT NULL DEFAULT 0,
@@ -109,7 +109,7 @@ CREATE TABLE core (
 );
 CREATE INDEX core_change_seq ON core (change_seq);
 
--- One row for each gateway worker: the last change that it has applied, and the pepper generations that it can read.
+-- One row for each gateway worker, with the last change that the worker has applied and the pepper generations that it can read.
 CREATE TABLE gateway_worker (
     id            text        PRIMARY KEY,
     confirmed_seq bigint      NOT NULL,
@@ -140,7 +140,7 @@ CREATE INDEX audit_event_action ON audit_event (action, seq);
 CREATE INDEX audit_event_time ON audit_event (occurred_at);
 
 CREATE TABLE audit_checkpoint (
-    seq       bigint      PRIMARY KEY,  -- the last row of the trail that is covered
+    seq       bigint      PRIMARY KEY,  -- the last audit event that the checkpoint covers
     hash      bytea       NOT NULL CHECK (octet_length(hash) = 32),
     taken_at  timestamptz NOT NULL,
     key_id    text        NOT NULL,
@@ -149,11 +149,11 @@ CREATE TABLE audit_checkpoint (
 );
 """
 
-# No table here references `api_key`, so that writing use never waits for the lock of a key.
+# None of these tables references `api_key`, so that writing usage data never waits for a lock on a key.
 _USE_OF_KEYS = """
 CREATE TABLE usage_count (
     width_s   integer     NOT NULL CHECK (width_s IN (60, 3600, 86400)),
-    key_id    text        NOT NULL,  -- empty: the token proved possession of no key
+    key_id    text        NOT NULL,  -- empty: the token did not prove possession of a key
     starts_at timestamptz NOT NULL,
     core      text        NOT NULL,  -- empty: no registered Core was requested
     code      text        NOT NULL,
@@ -164,7 +164,7 @@ CREATE INDEX usage_count_time ON usage_count (width_s, starts_at);
 
 CREATE TABLE usage_batch (
     worker_id text        PRIMARY KEY,
-    number    bigint      NOT NULL,  -- the last batch that was counted, so that a repeated one is counted once
+    number    bigint      NOT NULL,  -- the last batch that was counted, so that a repeated batch is not counted again
     seen_at   timestamptz NOT NULL
 );
 
@@ -197,13 +197,13 @@ CREATE TABLE webhook (
     id                text        PRIMARY KEY CHECK (id ~ '^[0-9A-Za-z]{12}$'),
     url               text        NOT NULL,
     events            text[]      NOT NULL,  -- empty: all events
-    pepper_generation integer     NOT NULL,  -- its secret is derived under this generation and stored nowhere
+    pepper_generation integer     NOT NULL,  -- the secret is derived under this generation and is not stored
     created_at        timestamptz NOT NULL,
     created_by        text        NOT NULL
 );
 CREATE TABLE notification_position (
     sole boolean PRIMARY KEY DEFAULT true CHECK (sole),
-    seq  bigint  NOT NULL  -- the last audit row that deliveries were created for
+    seq  bigint  NOT NULL  -- the last audit event for which deliveries were created
 );
 CREATE TABLE delivery (
     notification_id text        NOT NULL,
@@ -223,7 +223,7 @@ CREATE INDEX delivery_state ON delivery (state, notification_id);
 """
 
 _IMPORTS = """
--- bcrypt hashes of imported keys, encrypted under the pepper, until the first use of a key replaces its hash by an HMAC.
+-- bcrypt hashes of imported keys, encrypted under the pepper. The first use of a key replaces the hash with an HMAC.
 CREATE TABLE imported_hash (
     key_id     text    PRIMARY KEY REFERENCES api_key (id) ON DELETE CASCADE,
     generation integer NOT NULL,
@@ -253,9 +253,9 @@ CREATE TABLE legacy_file_removal (
 
 _CONSOLE = """
 CREATE TABLE idempotent_request (
-    lookup      bytea       PRIMARY KEY CHECK (octet_length(lookup) = 32),  -- of the caller and the Idempotency-Key
+    lookup      bytea       PRIMARY KEY CHECK (octet_length(lookup) = 32),  -- hash of the caller and the Idempotency-Key
     fingerprint bytea       NOT NULL CHECK (octet_length(fingerprint) = 32),
-    request_id  text        NOT NULL,  -- the audit trail shows whether this request acted
+    request_id  text        NOT NULL,  -- the audit trail shows whether this request took effect
     claimed_at  timestamptz NOT NULL,
     expires_at  timestamptz NOT NULL,
     running     boolean     NOT NULL DEFAULT true,
@@ -271,8 +271,8 @@ CREATE TABLE console_session (
     digest         bytea       NOT NULL UNIQUE CHECK (octet_length(digest) = 32),  -- keyed digest of the cookie
     actor_type     text        NOT NULL CHECK (actor_type IN ('bootstrap', 'key', 'person')),
     actor_id       text        NOT NULL,
-    roles          text[]      NOT NULL,  -- of a person; the roles of a key are read with every request
-    bond           bytea       NOT NULL,  -- keyed digest of the bootstrap token, so that a new one ends the session
+    roles          text[]      NOT NULL,  -- roles of a person; the roles of a key are read with every request
+    bond           bytea       NOT NULL,  -- keyed digest of the bootstrap token, so that a new token ends the session
     created_at     timestamptz NOT NULL,
     proven_at      timestamptz NOT NULL,
     seen_at        timestamptz NOT NULL,
@@ -283,7 +283,7 @@ CREATE TABLE console_session (
 CREATE INDEX console_session_actor ON console_session (actor_type, actor_id, created_at);
 
 CREATE TABLE sharing_event (
-    id          text        PRIMARY KEY,  -- of an event of a secret that is in the audit trail
+    id          text        PRIMARY KEY,  -- id of a secret event that is in the audit trail
     recorded_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -362,7 +362,7 @@ BEGIN
         CREATE ROLE gatehouse_app LOGIN;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam') THEN
-        GRANT rds_iam TO gatehouse_app;  -- on RDS the application logs in with IAM tokens and has no password
+        GRANT rds_iam TO gatehouse_app;  -- on RDS, the application logs in with IAM tokens and has no password
     END IF;
 END $$;
 GRANT USAGE ON SCHEMA public TO gatehouse_app;
