@@ -1,5 +1,5 @@
-"""Permissions of secret sharing: the console creates, changes and purges secrets, the sharing service opens links and receives
-secrets that were requested."""
+"""Permissions for secret sharing. The console creates, changes and purges secrets. The sharing service opens links and receives
+requested secrets."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,14 +8,14 @@ from components.iam.key_policies import bucket_key_use, caller_conditions
 from components.naming import Naming
 
 CREATE, OPEN = "console", "sharing"
-"""Services of the contract that create secrets, and that open links and receive requested secrets."""
+"""Services in the contract: `CREATE` creates secrets, and `OPEN` opens links and receives requested secrets."""
 
 TABLE = "tokens"
 BUCKET = "secrets"
 KEY = "sharing"
 """Resource names of the table, the bucket and the KMS key."""
 INDEXES: Mapping[str, tuple[str, str]] = {"owner-index": ("owner", "created_at"), "work-index": ("work", "work_at")}
-"""Partition key, a string, and sort key, a number, of each global secondary index of the table."""
+"""Partition key (a string) and sort key (a number) of each global secondary index of the table."""
 PREFIX = "secrets/"
 """Key prefix of the content in the bucket."""
 PURPOSE = "secret-content"
@@ -33,7 +33,7 @@ BUCKET_ACTIONS = "s3:ListBucketVersions ListBucketMultipartUploads"
 
 
 def variables(names: Naming) -> dict[str, str]:
-    """Return the environment variables of the services. The key alias is known before the key exists."""
+    """Return the environment variables for the services. The key alias is known before the key exists."""
     return {
         "GATEHOUSE_SECRET_LINKS_TABLE": names.name(TABLE),
         "GATEHOUSE_SECRETS_BUCKET": names.bucket(BUCKET),
@@ -62,8 +62,8 @@ def statements(names: Naming, services: Sequence[str]) -> list[Statement]:
 def key_statements(names: Naming, roles: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[Statement, ...]]:
     """Return key policy statements by key.
 
-    The key `data` encrypts the objects in S3, on behalf of the roles. The key `sharing` encrypts the data keys of the content,
-    and KMS authenticates the encryption context of each.
+    The key `data` encrypts the S3 objects on behalf of the roles. The key `sharing` encrypts the data keys for the content, and
+    KMS authenticates the encryption context of each data key.
 
     roles: ARNs of the roles that run each service.
     """

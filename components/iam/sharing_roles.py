@@ -30,7 +30,7 @@ def log_groups(contract: Contract) -> tuple[str, ...]:
 
 
 def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> dict[str, RoleDefinition]:
-    """Return the roles of the functions by resource name, and with `log_role` the role that writes API Gateway's access logs."""
+    """Return the roles of the functions by resource name. `log_role`: add the role that writes the API Gateway access logs."""
     roles = {}
     for name, function in contract.functions.items():
         share = sharing_policies.statements(names, [function.service.name])
@@ -39,7 +39,7 @@ def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> di
         roles[function_role(name)] = RoleDefinition(f"Role of the {name} function", trust_policy, permissions)
     if log_role:
         roles[API_LOG_ROLE] = RoleDefinition(
-            "Delivers logs of the account's REST APIs to CloudWatch Logs",
+            "Delivers logs from the account's REST APIs to CloudWatch Logs",
             # API Gateway sends no source condition keys for this role (API Gateway Developer Guide, "Permissions for CloudWatch
             # logging"). iam:PassRole restricts who can pass it.
             trust("apigateway.amazonaws.com"),
@@ -57,8 +57,8 @@ def key_statements(names: Naming, contract: Contract) -> Mapping[str, tuple[Stat
 
 
 def _api_logging(names: Naming) -> Document:
-    """Return the actions of AmazonAPIGatewayPushToCloudWatchLogs, limited to log groups of Gatehouse stacks and to those
-    that API Gateway creates itself."""
+    """Return a policy with the actions in AmazonAPIGatewayPushToCloudWatchLogs, limited to the log groups of Gatehouse stacks
+    and to the log groups that API Gateway creates."""
     groups = [f"/{PROJECT}/*", "/aws/apigateway/*", "API-Gateway-Execution-Logs_*"]
     return document(
         allow("DescribeLogGroups", "logs:DescribeLogGroups", [names.arn("logs", "log-group:*")]),

@@ -33,16 +33,16 @@ BODY: dict[str, Any] = {
     "type": "object",
     "maxProperties": 16,
 }
-"""JSON schema of a JSON body. The function validates its members: a secret that is submitted can contain files."""
+"""JSON schema of a JSON body. The function validates the fields, because a submitted secret can contain files."""
 BODY_CONTENT_TYPE = "application/json"
-"""Content type of the bodies that are validated. API Gateway passes bodies of other types through, such as forms, which the
-function validates. Source: API Gateway Developer Guide, "Request validation for REST APIs in API Gateway"."""
+"""Content type of the bodies that API Gateway validates. API Gateway passes bodies of other types through, such as forms, and the
+function validates these bodies. Source: API Gateway Developer Guide, "Request validation for REST APIs in API Gateway"."""
 
 BINARY_MEDIA_TYPES = ["*/*"]
-"""Content types whose bodies Lambda sends and receives in base64, so that downloads arrive unchanged. API Gateway decides by the
-first type of the Accept header, and a browser does not request a download by its type. A response of Lambda is limited to 6 MB,
-which is 4.5 MB of content in base64. Sources: API Gateway Developer Guide, "Return binary media from a Lambda proxy integration
-in API Gateway"; Lambda Developer Guide, "Lambda quotas"."""
+"""Content types whose bodies Lambda sends and receives in base64, so that downloads arrive unchanged. API Gateway evaluates the
+first type in the Accept header, and browsers do not request downloads by type. A Lambda response is limited to 6 MB, which
+corresponds to 4.5 MB of content in base64. Sources: API Gateway Developer Guide, "Return binary media from a Lambda proxy
+integration in API Gateway"; Lambda Developer Guide, "Lambda quotas"."""
 
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -51,18 +51,18 @@ _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""Headers of every gateway response. API Gateway does not support quotes inside a static value."""
+"""Headers of every gateway response. API Gateway does not support quotes within a static value."""
 
 
 GATEWAY_RESPONSES: dict[str, tuple[int | None, str, dict[str, str]]] = {
-    # API Gateway's response type for a method that is not defined.
+    # API Gateway returns this response type for undefined methods.
     "MISSING_AUTHENTICATION_TOKEN": (405, "Method not allowed.", {"Allow": "GET, HEAD, POST"}),
     "REQUEST_TOO_LARGE": (413, "The request is larger than 10 MB.", {}),
     "THROTTLED": (429, "Too many requests. Retry later.", {"Retry-After": "1"}),
     "DEFAULT_4XX": (None, "Request denied.", {}),
     "DEFAULT_5XX": (None, "Internal error.", {}),
 }
-"""Status, message and further headers of each error response that API Gateway generates. The status is None for the default.
+"""Status, message and additional headers of each error response that API Gateway generates. None: the default status.
 
 Source: API Gateway Developer Guide, "Gateway response types for API Gateway".
 """
@@ -73,7 +73,7 @@ ACCESS_LOG = {
     "time": "$context.requestTimeEpoch",
     "ip": "$context.identity.sourceIp",
     "method": "$context.httpMethod",
-    # The route, not the path: the path can contain a secret link. No query string and no headers.
+    # The route instead of the path, because the path can contain a secret link. No query string and no headers are logged.
     "resource": "$context.resourcePath",
     "status": "$context.status",
     "bytes": "$context.responseLength",
@@ -99,12 +99,12 @@ def response_headers(additional: Mapping[str, str]) -> dict[str, str]:
 
 
 def response_body(message: str) -> str:
-    """Return the JSON body of a gateway response. It contains no part of the request."""
+    """Return the JSON body of a gateway response. The body contains no part of the request."""
     return json.dumps({"message": message})
 
 
 def definition_hash(names: Naming) -> str:
-    """Return a hash of the API definition. A deployment is a snapshot, so a change requires a new one."""
+    """Return a hash of the API definition. A deployment is a snapshot, so every change requires a new deployment."""
     responses = [
         (kind, status, response_body(message), response_headers(headers))
         for kind, (status, message, headers) in GATEWAY_RESPONSES.items()

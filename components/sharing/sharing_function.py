@@ -26,14 +26,14 @@ class SharingFunctionArgs(LogArgs):
     """Arguments of `SharingFunction`.
 
     sharing: Memory, concurrency and throttling limits.
-    function: The function in the contract.
-    image: Image reference, resolved after Lambda may pull the image. Lambda requires the digest of a single-architecture
-        image, not of an image index.
+    function: The function definition in the contract.
+    image: Image reference, which resolves after Lambda has permission to pull the image. Lambda requires the digest of a
+        single-architecture image, not of an image index.
     variables: Values of the environment variables.
     role_arns: ARNs by resource name: the function's role, and the API log role if this stack creates it.
-    key_arn: KMS key of the environment.
+    key_arn: KMS key that encrypts the environment variables.
     host_name: Host name of the service.
-    certificate_arn: Certificate of the host name.
+    certificate_arn: Certificate for the host name.
     """
 
     sharing: SharingSettings
@@ -47,13 +47,13 @@ class SharingFunctionArgs(LogArgs):
 
 
 class SharingFunction(Component):
-    """A Lambda function with reserved concurrency, an alias of its newest version, and a regional REST API with
+    """A Lambda function with reserved concurrency, an alias for the newest version, and a regional REST API with
     throttling, request validation, tracing and an access log.
 
     Why: Public requests reach a process that cannot list or delete secrets, and an idle service costs almost
-    nothing. The function runs outside the VPC because it connects to neither database nor cache. `make deploy` shifts
-    traffic to a new version gradually; `pulumi up` shifts it at once, or a share while sharing.previous_version is set.
-    X-Ray and load balancers record full paths, so a path must never contain a token.
+    nothing. The function runs outside the VPC because it connects to neither the database nor the cache. `make deploy`
+    shifts traffic to a new version gradually. `pulumi up` shifts all traffic at once, or only a share of the traffic while
+    sharing.previous_version is set. X-Ray and load balancers record full paths, so a path must never contain a token.
     Cost: 0.80 USD a month for alarms when idle; per million requests 3.50 USD for the API, 0.20 USD and about 1 USD of
     duration for the function, 0.60 USD for AWS WAF.
     Controls: GH-API-001 to GH-API-005, GH-LAM-003 to GH-LAM-005, GH-CW-001, GH-CW-002.
@@ -62,7 +62,7 @@ class SharingFunction(Component):
     log_group: pulumi.Output[str]
     """Name of the function's log group."""
     version: pulumi.Output[str]
-    """Number of the version that was published last."""
+    """Number of the most recently published version."""
     alias = ALIAS
     """Name of the alias that the REST API invokes."""
     api: pulumi.Output[str]
@@ -71,7 +71,7 @@ class SharingFunction(Component):
     """ARN of the stage, for the web ACL."""
     domain_name: pulumi.Output[str]
     domain_zone_id: pulumi.Output[str]
-    """Domain name and hosted zone to which the record of the host name points."""
+    """Domain name and hosted zone to which the DNS record for the host name points."""
 
     def __init__(self, name: str, args: SharingFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:sharing:SharingFunction", name, args, opts)
@@ -214,7 +214,7 @@ class SharingFunction(Component):
             name,
             rest_api=api.id,
             triggers={"definition": rest_api.definition_hash(args.names)},
-            # A deployment is a snapshot of the API, so it requires all of its resources.
+            # A deployment is a snapshot of the API, so it must depend on all resources of the API.
             opts=self.after(*resources),
         )
         group = self.create_log_group(access_log(name), args.names.log_group(access_log(name)), args.logs)
@@ -231,12 +231,12 @@ class SharingFunction(Component):
             access_log_settings={"destination_arn": group.arn, "format": render(rest_api.ACCESS_LOG)},
             xray_tracing_enabled=True,
             tags=tags("none"),
-            # API Gateway rejects a stage with logging if the account has no log role.
+            # API Gateway rejects a stage with logging enabled if the account has no log role.
             opts=self.after(*log_role),
         )
 
     def _throttling(self, name: str, api: aws.apigateway.RestApi, stage: aws.apigateway.Stage, args: SharingFunctionArgs) -> None:
-        """Limit the requests per second of all callers; writes to a tenth of the limit."""
+        """Limit the requests per second of all callers. The limit for writes is one tenth of the general limit."""
         limit = args.sharing.requests_per_second_max
         for resource, path, rate in ((name, "*/*", limit), (f"{name}-writes", rest_api.WRITES, max(1, limit // 10))):
             aws.apigateway.MethodSettings(
@@ -248,7 +248,7 @@ class SharingFunction(Component):
                     "throttling_rate_limit": rate,
                     "throttling_burst_limit": rate * 2,
                     "metrics_enabled": True,
-                    # Execution logs contain headers and go to a log group without a KMS key.
+                    # Execution logs contain headers and are written to a log group without a KMS key.
                     "logging_level": "OFF",
                     "data_trace_enabled": False,
                     "caching_enabled": False,
@@ -276,8 +276,8 @@ class SharingFunction(Component):
 
 
 def _routing(sharing: SharingSettings) -> aws.lambda_.AliasRoutingConfigArgsDict | None:
-    """Return the share of the previous version. Lambda sends the other requests to the version of the alias (Lambda Developer
-    Guide, "Implement Lambda canary deployments using a weighted alias")."""
+    """Return the traffic share of the previous version. Lambda sends the other requests to the version of the alias (Lambda
+    Developer Guide, "Implement Lambda canary deployments using a weighted alias")."""
     if sharing.previous_version is None:
         return None
     return {"additional_version_weights": {sharing.previous_version: sharing.previous_version_percent / 100}}

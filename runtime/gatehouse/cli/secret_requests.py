@@ -1,4 +1,4 @@
-"""Commands of `gatehouse secrets` that request a secret. The links that open what is submitted are created on this machine."""
+"""Commands of `gatehouse secrets` that request secrets. The retrieval links are created on this machine."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ RequestIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Request ID
 
 def request(
     client: ConsoleClient,
-    purpose: Annotated[str, typer.Option(help="What you request, and why. Everyone who opens the page of the request sees it.")],
+    purpose: Annotated[str, typer.Option(help="Requested secret and reason. Shown to everyone who opens the request page.")],
     submissions: Annotated[
         int,
-        typer.Option(min=1, max=SUBMISSIONS_MAX, help="Number of submissions that are accepted, each with a link of its own."),
+        typer.Option(min=1, max=SUBMISSIONS_MAX, help="Number of accepted submissions. Each gets a separate retrieval link."),
     ] = 1,
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the request, such as 12h. Default: 3d.")] = "",
     expires_at: Annotated[str, typer.Option(metavar="RFC3339", help="Expiry of the request, such as 2031-01-01T00:00:00Z.")] = "",
     requester: Annotated[str, typer.Option(help="Your name, which submitters see.")] = "",
-    label: Annotated[str | None, typer.Option(help="Name of the request for you. Submitters do not see it.")] = None,
+    label: Annotated[str | None, typer.Option(help="Your name for the request. Not shown to submitters.")] = None,
     note_: Annotated[str | None, typer.Option("--note", help="Note for you. Do not store secrets here.")] = None,
 ) -> Output:
     """Request a secret from someone without an account, and print the links, which are shown only once.
 
-    Send the submission link to the person who has the secret, and keep the retrieval links: `gatehouse secrets open` opens what
-    is submitted. Nobody else can open it.
+    Send the submission link to the person who has the secret, and keep the retrieval links. To open a submitted secret, run
+    `gatehouse secrets open` with a retrieval link. Nobody else can open the secret.
     """
     links = [retrieval_links.create() for _ in range(submissions)]
     optional = {
@@ -52,7 +52,7 @@ def request(
 
     def show() -> None:
         note(f"Created request {created.request.id}, which expires at {created.request.expires_at}. Links are not shown again.")
-        note("Send the submission link. Keep the retrieval links: `gatehouse secrets open` opens what is submitted.")
+        note("Send the submission link. Keep the retrieval links to open the submitted secrets with `gatehouse secrets open`.")
         print(f"submission\t{created.submission_link}")
         for url in urls:
             print(f"retrieval\t{url}")
@@ -77,7 +77,7 @@ def list_requests(
 
 
 def show_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
-    """Show a request and the IDs of the secrets that were submitted. The path of a retrieval link begins with the ID."""
+    """Show a request and the IDs of the submitted secrets. The path of a retrieval link begins with the secret ID."""
     item = client.secret_request(_request_id(id))
     properties = {
         "id": item.id,
@@ -100,13 +100,14 @@ def show_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
 
 
 def revoke_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
-    """Revoke a request permanently. Secrets that were submitted can still be opened."""
+    """Revoke a request permanently. Secrets that were already submitted can still be opened."""
     item = client.revoke_secret_request(_request_id(id))
     return item, lambda: print(f"Revoked request {item.id}, which has received {_submissions(item)} submissions.")
 
 
 def _request_id(text: str) -> str:
-    """Returns the request ID. Exits with a usage error if the text is not one, without printing it: it may be a link."""
+    """Return the request ID. Exits with a usage error if the text is not a request ID. The error omits the text, which may be a
+    link."""
     if not _REQUEST_ID.fullmatch(text):
         stop("ID must be a request ID of 22 letters and digits (see `gatehouse secrets list-requests`), not a link", code=USAGE)
     return text

@@ -1,4 +1,4 @@
-"""`gatehouse secrets`: shares secrets through the console, and opens links. Content is never an argument of a command."""
+"""`gatehouse secrets` shares secrets through the console and opens links. Content is never a command argument."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from gatehouse.sharing.schemas import SecretView
 _SECRET_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
-SecretIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Secret ID: the first 22 characters of the path of a link.")]
+SecretIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Secret ID: the first 22 characters of a link's path.")]
 FileOption = Annotated[list[Path] | None, typer.Option("--file", help="File to share instead of standard input. Repeatable.")]
 ExpiresOption = Annotated[str, typer.Option(metavar="RFC3339", help="Expiry of the links, such as 2031-01-01T00:00:00Z.")]
 PassphraseFileOption = Annotated[Path | None, typer.Option(help="File whose first line is the passphrase.")]
-LabelOption = Annotated[str | None, typer.Option(help="Name of the secret for you. Recipients do not see it.")]
+LabelOption = Annotated[str | None, typer.Option(help="Your name for the secret. Not shown to recipients.")]
 NoteOption = Annotated[str | None, typer.Option(help="Note for you. Do not store secrets here.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds `gatehouse secrets`."""
+    """Add `gatehouse secrets`."""
     secrets = typer.Typer(help="Share secrets with links, request secrets, and open links.")
     own = (create, list_, show, update, replace, revoke, receipt)
     for command in (*own, request, list_requests, show_request, revoke_request):
@@ -53,7 +53,7 @@ def create(
     client: ConsoleClient,
     file: FileOption = None,
     recipient: Annotated[
-        list[str] | None, typer.Option(help="Name of a recipient, who gets a link of their own. Repeatable. Default: one link.")
+        list[str] | None, typer.Option(help="Name of a recipient, who gets a personal link. Repeatable. Default: one link.")
     ] = None,
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the links, such as 12h. Default: 3d.")] = "",
     expires_at: ExpiresOption = "",
@@ -61,7 +61,7 @@ def create(
     passphrase: Annotated[bool, typer.Option("--passphrase", help="Ask for a passphrase that recipients must enter.")] = False,
     passphrase_file: PassphraseFileOption = None,
     burn_after: Annotated[
-        int, typer.Option(min=0, max=BURN_AFTER_MAX, help="Wrong passphrases after which a link ends. 0: it does not end.")
+        int, typer.Option(min=0, max=BURN_AFTER_MAX, help="Number of wrong passphrases after which a link ends. 0: no limit.")
     ] = 0,
     sender: Annotated[str, typer.Option(help="Your name, which recipients see.")] = "",
     label: LabelOption = None,
@@ -80,7 +80,7 @@ def create(
     key = ""
     if honey:
         if file or encrypt or passphrase or passphrase_file:
-            stop("honey links have no content: remove --file, --end-to-end and the options of the passphrase", code=USAGE)
+            stop("honey links have no content: remove --file, --end-to-end and the passphrase options", code=USAGE)
         content: dict[str, Any] = {"honey": True}
     elif encrypt:
         if file:
@@ -161,7 +161,7 @@ def update(
     label: LabelOption = None,
     note_: Annotated[str | None, typer.Option("--note", help="Note for you. Do not store secrets here.")] = None,
 ) -> Output:
-    """Change expiry, uses, label or note. Omitted options stay unchanged. Fails if the secret is changed concurrently."""
+    """Change the expiry, uses, label or note. Omitted values stay unchanged. Fails if the secret is changed concurrently."""
     values = {"uses": uses, "expires_at": expires_at or None, "label": label, "note": note_}
     request = {name: value for name, value in values.items() if value is not None}
     if not request:
@@ -171,7 +171,7 @@ def update(
 
 
 def replace(client: ConsoleClient, id: SecretIdArgument, file: FileOption = None) -> Output:
-    """Replace the content by standard input or files. The links stay the same and open the new version."""
+    """Replace the content with standard input or files. The links stay the same and open the new version."""
     revision = client.secret(_secret_id(id)).revision
     secret = client.replace_content(id, _content(file), _opened(file), revision=revision)
     return secret, lambda: print(f"Secret {secret.id} has version {secret.versions[0].number}.")
@@ -195,7 +195,7 @@ def revoke(
 
 
 def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
-    """Show when links were opened, and the proof of deletion once the content is deleted."""
+    """Show when links were opened and, after the content is deleted, the proof of deletion."""
     value = client.secret_receipt(_secret_id(id))
     rows = []
     for link in value.links:
@@ -215,17 +215,17 @@ def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
 
 
 def open_(
-    output: Annotated[Path, typer.Option(help="Folder for files. Existing files are not overwritten.")] = Path(),
+    output: Annotated[Path, typer.Option(help="Directory for files. Existing files are not overwritten.")] = Path(),
     passphrase_file: PassphraseFileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with files in base64.")] = False,
 ) -> None:
-    """Open a link, which uses it. Reads the link from standard input, or asks for it, so that it is in no command line.
+    """Open a link, which consumes a use. Reads the link from standard input or prompts for it, never from the command line.
 
-    Prints a text to standard output and writes files to the current directory.
+    Prints text to standard output and writes files to the output directory, by default the current directory.
     """
     link, key = end_to_end.split_link(_read_link())
     if not os.access(output, os.W_OK | os.X_OK):  # before the link is used
-        stop(f"{output} is not a folder in which files can be created: use --output", code=USAGE)
+        stop(f"{output} is not a directory in which files can be created: use --output", code=USAGE)
     with SharingClient(link.partition("/s/")[0], retries=RETRIES) as client:
         preview = client.look_up(link)
         note(f"From {preview.sender}, created at {preview.created_at}, expires at {preview.expires_at}.")
@@ -249,12 +249,12 @@ def open_(
 
 
 def submit(
-    link: Annotated[str, typer.Argument(metavar="LINK", help="Submission link, which can open nothing.")],
+    link: Annotated[str, typer.Argument(metavar="LINK", help="Submission link, which cannot open secrets.")],
     file: Annotated[
         list[Path] | None, typer.Option("--file", help="File to submit instead of a text from standard input. Repeatable.")
     ] = None,
 ) -> None:
-    """Submit a secret to a request, without an account. Reads a text from standard input, unless files are given.
+    """Submit a secret to a request, without an account. Reads text from standard input unless files are specified.
 
     One line feed at the end of standard input is removed.
     """
@@ -267,7 +267,8 @@ def submit(
 
 
 def _secret_id(text: str) -> str:
-    """Returns the secret ID. Exits with a usage error if the text is not one, without printing it: it may be a link."""
+    """Return the secret ID. Exits with a usage error if the text is not a secret ID. The error omits the text, which may be a
+    link."""
     if not _SECRET_ID.fullmatch(text):
         stop("ID must be a secret ID of 22 letters and digits (see `gatehouse secrets list`), not a link", code=USAGE)
     return text
@@ -317,7 +318,7 @@ def _read_link() -> str:
 
 
 def _check_link(link: str, path: str, fix: str) -> None:
-    """Exits with a usage error for an incomplete link, or one without TLS."""
+    """Exit with a usage error if the link is incomplete or does not use TLS."""
     parts = urlsplit(link) if is_url(link) else None
     if parts is None or not parts.path.startswith(path) or not parts.fragment:
         stop(fix, code=USAGE)
@@ -326,12 +327,12 @@ def _check_link(link: str, path: str, fix: str) -> None:
 
 
 def _passphrase(file: Path | None, *, ask: bool, new: bool = False) -> str:
-    """The passphrase; empty without one. `new`: it is entered twice."""
+    """Return the passphrase, or an empty string if there is none. `new`: the user enters the passphrase twice."""
     if file is not None:
         try:
             return file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
         except (OSError, UnicodeDecodeError):
-            stop("the file of --passphrase-file cannot be read", code=USAGE)
+            stop("the file in --passphrase-file cannot be read", code=USAGE)
     if not ask:
         return ""
     try:
@@ -355,7 +356,7 @@ def _json(item: OpenedItemView, content: bytes) -> dict[str, str]:
 
 @contextmanager
 def _target(item: OpenedItemView, folder: Path, *, memory: bool) -> Iterator[BinaryIO]:
-    """Where the content of an item is written: memory, standard output for a text, or a new file, which a failure removes."""
+    """Open the target for the content of an item: memory, standard output for a text, or a new file, removed after a failure."""
     if memory:
         yield io.BytesIO()
         return
@@ -379,8 +380,8 @@ def _target(item: OpenedItemView, folder: Path, *, memory: bool) -> Iterator[Bin
 
 
 def _new_file(folder: Path, sent_name: str) -> tuple[Path, int]:
-    """A new file and its descriptor. The sender chose the name: only its last part is used, and no existing file or link is
-    followed or replaced."""
+    """Create a file and return its path and descriptor. Only the last part of the name from the sender is used. Existing files
+    are never replaced, and symbolic links are never followed."""
     name = Path(sent_name.replace("\\", "/"))
     for number in range(1000):
         path = folder / (f"{name.stem}-{number}{name.suffix}" if number else name.name)
@@ -390,4 +391,4 @@ def _new_file(folder: Path, sent_name: str) -> tuple[Path, int]:
             continue
         except OSError as exc:
             stop(f"{path} cannot be written: {exc.strerror}")
-    return stop(f"{folder} contains too many files named like {name.name}")
+    return stop(f"{folder} contains too many files with names similar to {name.name}")

@@ -1,4 +1,4 @@
-"""Typed Python clients: `ConsoleClient` manages, `GatewayClient` verifies keys, `SharingClient` opens secrets."""
+"""Typed Python clients for the console, the gateway and the sharing service."""
 
 from gatehouse.client.http import ONCE, Retries
 from gatehouse.client.services import ConsoleClient, GatewayClient, SharingClient

@@ -1,9 +1,9 @@
-"""End-to-end encryption of a text. The key follows the link secret in the link, and no server receives the key.
+"""End-to-end encryption of a text. In the link, the key follows the link secret. No server receives the key.
 
     https://sharing.example.com/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#<link secret>.<key>
 
-AES-256-GCM. Key: 32 random bytes in base64url without padding. Ciphertext: nonce of 12 bytes, then the output of AES-GCM over the
-text in UTF-8, with the associated data `gatehouse-e2e-v1`.
+The algorithm is AES-256-GCM. The key consists of 32 random bytes, encoded in base64url without padding. The ciphertext consists
+of a 12-byte nonce and the AES-GCM output for the UTF-8 text with the associated data `gatehouse-e2e-v1`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _KEY_BYTES, _NONCE_BYTES = 32, 12
 
 
 def encrypt(text: bytes) -> tuple[bytes, str]:
-    """Encrypt under a new key. Returns the ciphertext and the key as the text at the end of a link."""
+    """Encrypt a text under a new key. Returns the ciphertext, and the key in the format for the end of a link."""
     key, nonce = os.urandom(_KEY_BYTES), os.urandom(_NONCE_BYTES)
     ciphertext = nonce + AESGCM(key).encrypt(nonce, text, _ASSOCIATED_DATA)
     return ciphertext, base64.urlsafe_b64encode(key).rstrip(b"=").decode("ascii")
 
 
 def decrypt(ciphertext: bytes, key: str) -> bytes:
-    """Raises BadRequest if the key is malformed or belongs to another text, or if the ciphertext was altered."""
+    """Decrypt a text. Raises BadRequest if the key is malformed or belongs to another text, or if the ciphertext was altered."""
     try:
         return AESGCM(_read_key(key)).decrypt(ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], _ASSOCIATED_DATA)
     except (InvalidTag, ValueError):
@@ -36,7 +36,7 @@ def decrypt(ciphertext: bytes, key: str) -> bytes:
 
 
 def split_link(link: str) -> tuple[str, str]:
-    """The link without the key, which may be sent to the server, and the key, which is empty if the link contains no key."""
+    """Return the link without the key, which may be sent to the server, and the key, which may be empty."""
     before, separator, fragment = link.partition("#")
     secret, _, key = fragment.partition(".")
     return before + separator + secret, key

@@ -1,8 +1,8 @@
-"""HTTP requests of the clients: retries, and typed errors from problem documents.
+"""Sends HTTP requests for the clients, with retries and with typed errors from problem documents.
 
 The clients retry idempotent methods (GET, HEAD, PUT, DELETE), requests with an Idempotency-Key, and requests that were never
-sent. The wait grows exponentially with jitter and is at least Retry-After (RFC 9110, section 10.2.3). If Retry-After exceeds
-`wait_s_max`, the error is raised instead.
+sent. The wait grows exponentially with jitter and is not shorter than Retry-After (RFC 9110, section 10.2.3). If Retry-After
+exceeds `wait_s_max`, the client raises the error instead.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gatehouse.errors import (
     Unavailable,
 )
 
-#: A revocation waits for every gateway, up to the propagation bound, which can be set to as much as one minute.
+#: A revocation waits for every gateway, up to the propagation bound, which can be up to one minute.
 TIMEOUT_S = 75.0
 CONNECT_TIMEOUT_S = 5.0
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -71,14 +71,14 @@ class Retries:
     jitter: Callable[[], float] = random.random  # 0 to 1
 
     def wait(self, attempt: int, retry_after_s: float | None) -> float | None:
-        """Seconds to wait after the failed attempt number `attempt`; None to give up."""
+        """Return the seconds to wait after the failed attempt number `attempt`, or None to give up."""
         if attempt >= self.attempts or (retry_after_s is not None and retry_after_s > self.wait_s_max):
             return None
         return max(backoff_s(attempt, self.jitter(), wait_s=self.wait_s, wait_s_max=self.wait_s_max), retry_after_s or 0.0)
 
 
 def backoff_s(failures: int, jitter: float, *, wait_s: float, wait_s_max: float) -> float:
-    """Seconds to wait after a number of consecutive failures: `wait_s`, doubled up to `wait_s_max`, with `jitter` from 0 to 1."""
+    """Return the seconds to wait after consecutive failures. `wait_s` doubles up to `wait_s_max`. `jitter` is from 0 to 1."""
     return min(wait_s_max, wait_s * 2.0 ** min(failures - 1, 30)) * (0.5 + jitter / 2)
 
 
@@ -87,9 +87,10 @@ ONCE = Retries(attempts=1)
 
 
 class Client:
-    """Base of the clients. Close it, or use it as a context manager.
+    """Base class of the clients. Close a client after use, or use the client as a context manager.
 
-    service: names the service in error messages: `console` or `gateway`. transport: for tests.
+    service: name of the service in error messages, such as `console` or `gateway`.
+    transport: HTTP transport for tests.
     """
 
     def __init__(
@@ -116,9 +117,9 @@ class Client:
         self._client.close()
 
     def _send(self, method: str, path: str, *, retryable: bool = False, **arguments: Any) -> httpx.Response:
-        """Returns a successful response. `retryable`: the request is idempotent although its method is not.
+        """Send a request and return the successful response. `retryable`: the request is idempotent even if its method is not.
 
-        Raises the GatehouseError of the problem document; Unavailable without a valid response.
+        Raises the GatehouseError for the problem document, or Unavailable if there is no valid response.
         """
         retryable = retryable or method in _IDEMPOTENT
         attempt = 1
@@ -144,7 +145,7 @@ class Client:
             attempt += 1
 
     def _send_once(self, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
-        """Sends a POST request that takes effect once, with an Idempotency-Key, which is random by default."""
+        """Send a POST request that takes effect only once. `key`: the Idempotency-Key. Default: a random key."""
         value = key if key is not None else str(uuid.uuid4())
         if not value or len(value) > 255 or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
             raise BadRequest("An idempotency key must be 1 to 255 printable ASCII characters without quotes and backslashes.")
@@ -152,13 +153,13 @@ class Client:
         return self._send("POST", path, retryable=True, headers=headers, **arguments)
 
     def _stream(self, method: str, path: str, **arguments: Any) -> Iterator[bytes]:
-        """The body of a response in chunks. Never retried: the caller may have used some chunks."""
+        """Yield the body of a response in chunks. Never retries, because the caller may already have used some chunks."""
         with self._streamed(method, path, **arguments) as reply:
             yield from reply.iter_bytes()
 
     @contextmanager
     def _streamed(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
-        """A successful response whose body is read within the context. Never retried."""
+        """Return a successful response, whose body is read within the context. Never retries."""
         try:
             with self._client.stream(method, path, **arguments) as reply:
                 if not reply.is_success:
@@ -185,7 +186,7 @@ class Client:
 
 
 def problem(reply: httpx.Response, service: str) -> GatehouseError:
-    """The error of a response by its `code`, otherwise by its status."""
+    """Return the error for a response, selected by the `code` in the body or otherwise by the status."""
     try:
         document = reply.json()
     except ValueError:
@@ -206,7 +207,10 @@ def problem(reply: httpx.Response, service: str) -> GatehouseError:
 
 
 def retry_after_s(reply: httpx.Response) -> float | None:
-    """Retry-After in seconds, also from a date (RFC 9110, section 10.2.3); None if missing or malformed."""
+    """Return Retry-After in seconds, or None if the header is missing or malformed.
+
+    The header contains seconds or a date (RFC 9110, section 10.2.3).
+    """
     text = reply.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdecimal():
         return float(text[:9])
@@ -217,7 +221,7 @@ def retry_after_s(reply: httpx.Response) -> float | None:
 
 
 def query_parameters(**query: str | int | None) -> dict[str, str | int]:
-    """The parameters that are not None."""
+    """Return the parameters that are not None."""
     return {name: value for name, value in query.items() if value is not None}
 
 
@@ -228,5 +232,5 @@ def _subclasses(kind: type[GatehouseError]) -> Iterator[type[GatehouseError]]:
 
 
 def _reason(exc: httpx.HTTPError) -> str:
-    """The text of a connection error. It contains at most an address."""
+    """Return the text of a connection error, which contains at most an address."""
     return str(exc) or type(exc).__name__

@@ -1,7 +1,7 @@
 """Transfers large files between a program and S3 with presigned requests. Files are encrypted and decrypted on this machine.
 
-A presigned URL is a credential that is valid for 60 seconds. httpx logs URLs at level INFO, so the query of such URLs is removed
-from the log of httpx.
+A presigned URL is a credential that is valid for 60 seconds. httpx logs URLs at the level INFO, so this module removes the query
+of presigned URLs from the httpx log.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ _SIGNATURE = "X-Amz-Signature"
 
 
 class EncryptedFile(io.RawIOBase):
-    """The ciphertext of a file, encrypted while it is read. Seeks to the beginning, which encrypts it again, and to the end."""
+    """The ciphertext of a file, encrypted as it is read.
+
+    Supports seeking to the beginning, which restarts encryption, and to the end.
+    """
 
     def __init__(self, file: BinaryIO, size: int, content_key: bytes, number: int) -> None:
         self._file = file
@@ -46,7 +49,7 @@ class EncryptedFile(io.RawIOBase):
         elif (offset, whence) == (0, io.SEEK_END):
             self._position = self._ciphertext_size
         else:
-            raise io.UnsupportedOperation("a ciphertext supports seeking only to its beginning and end")
+            raise io.UnsupportedOperation("a ciphertext supports seeking only to the beginning and the end")
         return self._position
 
     def readinto(self, target: bytearray | memoryview) -> int:  # type: ignore[override]
@@ -71,7 +74,7 @@ class EncryptedFile(io.RawIOBase):
 
 
 def file_size(file: BinaryIO) -> int:
-    """Size in bytes of a seekable file. Moves the position to the beginning."""
+    """Return the size of a seekable file in bytes. Moves the position to the beginning."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     return size

@@ -1,6 +1,6 @@
 """Creates retrieval links. The client that requests a secret creates the links and sends only the public part of each link.
 
-The link secret never leaves the client before the link is opened, so nobody else can open what is submitted.
+The link secret does not leave the client until the link is opened, so nobody else can open the submitted secrets.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from gatehouse.sharing.models import ID_CHARS, LINK_CHARS
 
 
 def create() -> LinkToken:
-    """A new link. Its method `url` returns the link to keep."""
+    """Return a new link. The method `url` returns the link to keep."""
     return LinkToken.create(new_id(ID_CHARS, os.urandom), new_id(LINK_CHARS, os.urandom), os.urandom)
 
 
 def parameters(link: LinkToken) -> dict[str, str]:
-    """The entry of `retrieval_links` in the body of POST /v1/secret-requests. Contains no secret."""
+    """Return the entry for `retrieval_links` in the body of POST /v1/secret-requests. The entry contains no link secret."""
     keys = link_keys(link.secret, link.path)
     return {
         "path": link.path,

@@ -1,4 +1,4 @@
-"""Clients of the management API, the gateway and the sharing service, whose methods return the response types of the services."""
+"""Clients for the console, the gateway and the sharing service. The methods return the response types of the services."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ _Page = TypeVar("_Page", KeyPage, AuditEventPage, CorePage, DeliveryPage, Secret
 
 
 class ConsoleClient(Client):
-    """A synchronous client; in asyncio call it with `asyncio.to_thread`.
+    """A synchronous client. In asyncio, call the methods with `asyncio.to_thread`.
 
-    Every method raises a GatehouseError with a text for users; Unavailable if the console cannot be reached.
-    Each POST carries an Idempotency-Key and takes effect once, however often it is sent. To resume after a crash, pass your own
-    `idempotency_key`, stored before the call: the repeated call returns the first response.
+    Every method raises a GatehouseError with a message for users. Methods raise Unavailable if the console cannot be reached.
+    Each POST request contains an Idempotency-Key and takes effect only once, even if it is sent repeatedly. To resume after a
+    crash, store an `idempotency_key` before the call and pass it again: the repeated call returns the first response.
     """
 
     def __init__(
@@ -67,30 +67,30 @@ class ConsoleClient(Client):
         super().__init__("console", console, {"Authorization": f"Bearer {token}"}, retries, transport)
 
     def create_key(self, request: dict[str, Any], *, idempotency_key: str | None = None) -> CreatedKey:
-        """Creates a key. `request`: the JSON members of POST /v1/keys."""
+        """Creates a key. `request`: the fields of POST /v1/keys."""
         return self._post(CreatedKey, "/v1/keys", request, idempotency_key)
 
     def keys(self, **query: str | int | None) -> Iterator[KeyView]:
-        """All keys that match the query of GET /v1/keys; reads page after page."""
+        """Yields all keys that match the query of GET /v1/keys. Reads one page at a time."""
         for page in self._pages(KeyPage, "/v1/keys", **query):
             yield from page.keys
 
     def key(self, key_id: str) -> KeyView:
-        """Raises NotFound."""
+        """Returns a key. Raises NotFound."""
         return self._get(KeyView, f"/v1/keys/{key_id}")
 
     def revoke_key(self, key_id: str, reason: str, *, idempotency_key: str | None = None) -> ChangedKey:
         return self._post(ChangedKey, f"/v1/keys/{key_id}/revoke", {"reason": reason}, idempotency_key)
 
     def update_key(self, key_id: str, request: dict[str, Any], *, version: int | None) -> ChangedKey:
-        """Changes a key. `request`: the JSON members of PATCH /v1/keys/{id}. `version`: the expected version; None for any.
+        """Changes a key. `request`: the fields of PATCH /v1/keys/{id}. `version`: the expected version; None: any version.
 
         Raises PreconditionFailed if the key has another version.
         """
         return self._decode(ChangedKey, self._send("PATCH", f"/v1/keys/{key_id}", json=request, headers=_if_match(version)))
 
     def act(self, key_id: str, action: str, request: dict[str, Any], *, idempotency_key: str | None = None) -> ChangedKey:
-        """`action`: disable, enable, restore or end-grace."""
+        """Performs an action on a key. `action`: disable, enable, restore or end-grace."""
         return self._post(ChangedKey, f"/v1/keys/{key_id}/{action}", request, idempotency_key)
 
     def delete_key(self, key_id: str, request: dict[str, Any]) -> ChangedKey:
@@ -108,7 +108,7 @@ class ConsoleClient(Client):
         return self._decode(Explanation, self._send("POST", f"/v1/keys/{key_id}/explain", retryable=True, json=request))
 
     def set_signing(self, key_id: str, request: dict[str, Any]) -> SigningKeySet:
-        """Sets the signing key. `request`: the JSON members of PUT /v1/keys/{id}/signing."""
+        """Sets the signing key. `request`: the fields of PUT /v1/keys/{id}/signing."""
         return self._decode(SigningKeySet, self._send("PUT", f"/v1/keys/{key_id}/signing", json=request))
 
     def remove_signing(self, key_id: str) -> ChangedKey:
@@ -117,26 +117,25 @@ class ConsoleClient(Client):
     def create_secret(
         self, request: dict[str, Any], files: Sequence[BinaryIO] = (), *, idempotency_key: str | None = None
     ) -> CreatedSecret:
-        """Creates a secret. `request`: the JSON members of POST /v1/secrets. Only this response contains the links.
+        """Creates a secret. `request`: the fields of POST /v1/secrets. Only this response contains the links.
 
-        files: content of the members of `files` that have no `content_base64`, in their order. Must be seekable.
+        files: contents of the entries in `files` without `content_base64`, in the same order. Must be seekable.
         """
         return self._decode(CreatedSecret, self._send_once("/v1/secrets", key=idempotency_key, **_content(request, files)))
 
     def secrets(self, **query: str | int | None) -> Iterator[SecretView]:
-        """All secrets that match the query of GET /v1/secrets; reads page after page."""
+        """Yields all secrets that match the query of GET /v1/secrets. Reads one page at a time."""
         for page in self._pages(SecretPage, "/v1/secrets", **query):
             yield from page.secrets
 
     def secret(self, secret_id: str) -> SecretView:
-        """Metadata of a secret. Raises NotFound."""
+        """Returns the metadata of a secret. Raises NotFound."""
         return self._get(SecretView, f"/v1/secrets/{secret_id}")
 
     def update_secret(self, secret_id: str, request: dict[str, Any], *, revision: int | None) -> SecretView:
-        """Changes a secret. `request`: the JSON members of PATCH /v1/secrets/{secret}. `revision`: the expected revision; None
-        for any.
+        """Changes a secret. `request`: the fields of PATCH /v1/secrets/{secret}.
 
-        Raises PreconditionFailed if the secret has another revision.
+        revision: the expected revision; None: any revision. Raises PreconditionFailed if the secret has another revision.
         """
         reply = self._send("PATCH", f"/v1/secrets/{secret_id}", json=request, headers=_if_match(revision))
         return self._decode(SecretView, reply)
@@ -144,7 +143,7 @@ class ConsoleClient(Client):
     def replace_content(
         self, secret_id: str, request: dict[str, Any], files: Sequence[BinaryIO] = (), *, revision: int | None
     ) -> SecretView:
-        """Adds a version. `request`: the JSON members of PUT /v1/secrets/{secret}/content.
+        """Adds a version. `request`: the fields of PUT /v1/secrets/{secret}/content.
 
         files: as for `create_secret`. revision: as for `update_secret`.
         """
@@ -164,18 +163,18 @@ class ConsoleClient(Client):
     def request_secret(self, request: dict[str, Any], *, idempotency_key: str | None = None) -> CreatedSecretRequest:
         """Creates a request for a secret. Only this response contains the submission link.
 
-        `request`: the JSON members of POST /v1/secret-requests. `client.retrieval_links` creates the links that open what is
-        submitted, and their entries of `retrieval_links`.
+        `request`: the fields of POST /v1/secret-requests. `client.retrieval_links` creates the links that open the submitted
+        secrets, and the entries for the field `retrieval_links`.
         """
         return self._post(CreatedSecretRequest, "/v1/secret-requests", request, idempotency_key)
 
     def secret_requests(self, **query: str | int | None) -> Iterator[SecretRequestView]:
-        """All requests that match the query of GET /v1/secret-requests; reads page after page."""
+        """Yields all requests that match the query of GET /v1/secret-requests. Reads one page at a time."""
         for page in self._pages(SecretRequestPage, "/v1/secret-requests", **query):
             yield from page.requests
 
     def secret_request(self, request_id: str) -> SecretRequestView:
-        """A request with the ids of the secrets that were submitted. Raises NotFound."""
+        """Returns a request with the ids of the submitted secrets. Raises NotFound."""
         return self._get(SecretRequestView, f"/v1/secret-requests/{request_id}")
 
     def revoke_secret_request(self, request_id: str, *, idempotency_key: str | None = None) -> SecretRequestView:
@@ -185,16 +184,16 @@ class ConsoleClient(Client):
         return self._get(PepperStatus, "/v1/pepper")
 
     def audit_events(self, **query: str | None) -> Iterator[AuditEventView]:
-        """Audit events that match the query of GET /v1/audit-events, newest first; reads page after page."""
+        """Yields the audit events that match the query of GET /v1/audit-events, newest first. Reads one page at a time."""
         for page in self._pages(AuditEventPage, "/v1/audit-events", **query, limit=_AUDIT_PAGE_SIZE):
             yield from page.events
 
     def audit_export(self, **query: str | None) -> Iterator[bytes]:
-        """The content of GET /v1/audit-export in chunks."""
+        """Yields the response to GET /v1/audit-export in chunks."""
         return self._stream("GET", "/v1/audit-export", params=query_parameters(**query))
 
     def audit_checkpoints(self) -> Iterator[CheckpointView]:
-        """All checkpoints, oldest first."""
+        """Yields all checkpoints, oldest first."""
         after: int | None = 0
         while after is not None:
             page = self._get(CheckpointPage, "/v1/audit-checkpoints", after=after, limit=_AUDIT_PAGE_SIZE)
@@ -202,18 +201,18 @@ class ConsoleClient(Client):
             after = page.next_after
 
     def audit_verification(self) -> AuditVerification:
-        """The verification of the hash chain by the server."""
+        """Returns the result of the server's verification of the hash chain."""
         return self._get(AuditVerification, "/v1/audit-verification")
 
     def usage(self, **query: str | None) -> UsageSeries:
-        """The number of requests over time. `query`: the parameters of GET /v1/usage."""
+        """Returns the number of requests over time. `query`: the parameters of GET /v1/usage."""
         return self._get(UsageSeries, "/v1/usage", **query)
 
     def key_usage(self, key_id: str) -> KeyUsage:
         return self._get(KeyUsage, f"/v1/keys/{key_id}/usage")
 
     def cores(self) -> Iterator[CoreView]:
-        """All registered Cores; reads page after page."""
+        """Yields all registered Cores. Reads one page at a time."""
         for page in self._pages(CorePage, "/v1/cores"):
             yield from page.cores
 
@@ -222,7 +221,7 @@ class ConsoleClient(Client):
         self._send("DELETE", f"/v1/cores/{name}")
 
     def create_webhook(self, url: str, events: list[str] | None = None, *, idempotency_key: str | None = None) -> CreatedWebhook:
-        """Creates a webhook. The secret is returned only in this response. Empty `events` subscribe to all events."""
+        """Creates a webhook. The secret is returned only in this response. If `events` is empty, subscribes to all events."""
         request = {"url": url, "events": events or []}
         return self._post(CreatedWebhook, "/v1/webhooks", request, idempotency_key)
 
@@ -233,7 +232,7 @@ class ConsoleClient(Client):
         self._send("DELETE", f"/v1/webhooks/{webhook}")
 
     def deliveries(self, state: str = "dead") -> Iterator[DeliveryView]:
-        """Deliveries in a state: pending, delivered or dead; reads page after page."""
+        """Yields the deliveries in a state: pending, delivered or dead. Reads one page at a time."""
         for page in self._pages(DeliveryPage, "/v1/deliveries", state=state):
             yield from page.deliveries
 
@@ -253,11 +252,11 @@ class ConsoleClient(Client):
         self._send("DELETE", "/v1/log-level")
 
     def features(self) -> list[FeatureView]:
-        """The features and their state at the console that responds."""
+        """Returns the features and their state at the console process that responds."""
         return self._get(FeatureList, "/v1/features").features
 
     def sessions(self) -> list[SessionView]:
-        """The active sessions of this credential, newest first."""
+        """Returns the active sessions of this credential, newest first."""
         return self._get(SessionList, "/v1/sessions").sessions
 
     def end_session(self, session: str) -> int:
@@ -266,7 +265,7 @@ class ConsoleClient(Client):
         return 1
 
     def end_sessions(self, *, everybody: bool = False) -> int:
-        """Ends all sessions of this credential, or of all users (owners only), and returns their number."""
+        """Ends all sessions of this credential, or of all users (owners only). Returns the number of ended sessions."""
         reply = self._send("DELETE", "/v1/sessions", params={"everybody": everybody})
         return self._decode(EndedSessions, reply).ended
 
@@ -287,10 +286,10 @@ class ConsoleClient(Client):
 
 
 class GatewayClient(Client):
-    """A synchronous client without a credential; in asyncio call it with `asyncio.to_thread`.
+    """A synchronous client without a credential. In asyncio, call the methods with `asyncio.to_thread`.
 
-    A verification consumes limits, so the client retries it only if the request was never sent. A denial is a result, not an
-    error: see `valid` and `code`. Raises a GatehouseError otherwise; Unavailable if the gateway cannot decide.
+    A verification consumes limits, so the client retries only requests that were never sent. A denial is a result, not an error:
+    see `valid` and `code`. Methods raise a GatehouseError for errors, and Unavailable if the gateway cannot decide.
     """
 
     def __init__(self, gateway: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None) -> None:
@@ -308,7 +307,7 @@ class GatewayClient(Client):
         method: str | None = None,
         limits: Sequence[RateLimitOverride] = (),
     ) -> VerifyReply:
-        """Verifies a token. `cost` 0 consumes nothing. POST /v1/keys/verify documents the other arguments."""
+        """Verifies a token. A `cost` of 0 consumes nothing. POST /v1/keys/verify documents the other arguments."""
         request = VerifyRequest(token, tuple(scopes), core, cost, address, method, tuple(limits))
         return self._call("/v1/keys/verify", request, VerifyReply, retryable=cost == 0)
 
@@ -317,7 +316,7 @@ class GatewayClient(Client):
         return self._call("/v1/keys/verify-batch", BatchRequest(tuple(requests)), BatchReply).results
 
     def revoke(self, token: str, reason: str = "") -> SelfRevocationResponse:
-        """Revokes the key of the token. Raises Unauthorized if the token belongs to no active or disabled key."""
+        """Revokes the key to which the token belongs. Raises Unauthorized if no active or disabled key has this token."""
         return self._call("/v1/keys/revoke-self", SelfRevocationRequest(token, reason), SelfRevocationResponse)
 
     def _call(self, path: str, request: msgspec.Struct, response: type[_Model], *, retryable: bool = False) -> _Model:
@@ -334,26 +333,25 @@ class TransferFailed(Unavailable):
 
 
 class SharingClient(Client):
-    """A synchronous client of the sharing service, for the holder of a link or submission link. Links are sent in bodies only."""
+    """A synchronous client for the sharing service, for holders of links and submission links. Sends links only in bodies."""
 
     def __init__(self, sharing: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None) -> None:
         """Arguments: URL of the sharing service, retry policy, HTTP transport (for tests)."""
         super().__init__("sharing service", sharing, {}, retries, transport)
 
     def look_up(self, link: str) -> LinkPreview:
-        """Information about a link. Takes no use. Raises NotFound."""
+        """Returns information about a link without consuming a use. Raises NotFound."""
         return self._decode(LinkPreview, self._post("lookup", link=link))
 
     def open(self, link: str, passphrase: str, claim: str) -> OpenedSecret:
-        """Takes one use. A call that repeats the claim does not take another use. `claim`: 16 or more random bytes as text."""
+        """Consumes one use. Another call with the same claim consumes no use. `claim`: at least 16 random bytes as text."""
         return self._decode(OpenedSecret, self._post("open", link=link, passphrase=passphrase, claim=claim))
 
     def save_item(self, link: str, passphrase: str, claim: str, number: int, target: BinaryIO) -> None:
-        """Writes an item that `open` returned without content to an empty file. `number`: index of the item, from 0. Retries an
-        interrupted download.
+        """Writes an item that `open` returned without content to an empty file. Retries interrupted downloads.
 
-        The content is complete and authentic if the method returns. A deployment with AWS Lambda sends large items encrypted
-        through S3; this method decrypts the items.
+        number: index of the item, starting at 0. The content is complete and authentic if the method returns. A deployment on AWS
+        Lambda sends large items as ciphertext through S3; this method decrypts these items.
         """
         body: dict[str, str | int] = {"link": link, "passphrase": passphrase, "claim": claim, "item": number}
         for attempt in count(1):
@@ -376,16 +374,18 @@ class SharingClient(Client):
     def submit(
         self, link: str, submission: str, *, text: str = "", files: Sequence[tuple[str, BinaryIO, str]] = ()
     ) -> SubmittedSecret:
-        """Submits a secret to a request. A call that repeats `submission`, 16 or more random bytes as text, changes nothing.
+        """Submits a secret to a request. Another call with the same `submission` changes nothing.
 
-        link: the submission link. files: name, content and media type of each. The content must be seekable. A deployment with
-            AWS Lambda receives large files through S3; this method encrypts the files.
+        link: the submission link.
+        submission: at least 16 random bytes as text.
+        files: name, content and media type of each file. The content must be seekable. A deployment on AWS Lambda receives large
+            files through S3; this method encrypts these files.
         """
         if sum(file_size(file) for _, file, _ in files) > LAMBDA_FILES_BYTES_MAX:
             try:
                 return self._submit_uploads(link, submission, text, files)
             except UploadsNotSupported:
-                pass  # the files are part of the request
+                pass  # send the files in the request
         fields = {"link": link, "submission": submission, **({"text": text} if text else {})}
         body: dict[str, Any] = {"data": fields, "files": [("file", file) for file in files]} if files else {"json": fields}
         return self._decode(SubmittedSecret, self._send("POST", "/v1/requests/submit", retryable=True, **body))
@@ -394,7 +394,7 @@ class SharingClient(Client):
         return self._send("POST", f"/v1/links/{action}", retryable=True, json=body)
 
     def _item(self, body: dict[str, str | int]) -> Iterator[bytes]:
-        """The plaintext of an item, from the response or from S3."""
+        """Yields the plaintext of an item from the response or from S3."""
         with self._streamed("POST", "/v1/links/items", json=body) as reply:
             if not reply.headers.get("content-type", "").startswith("application/json"):
                 yield from reply.iter_bytes()
@@ -426,7 +426,7 @@ class SharingClient(Client):
     def _submit_uploads_once(
         self, link: str, submission: str, text: str, files: Sequence[tuple[str, BinaryIO, str]]
     ) -> SubmittedSecret:
-        """Encrypts and uploads each file, then submits them."""
+        """Encrypts and uploads each file, then submits all files."""
         content_key = os.urandom(KEY_BYTES)
         body: dict[str, Any] = {"link": link, "submission": submission, **({"text": text} if text else {})}
         uploaded: list[dict[str, str | int]] = []
@@ -447,7 +447,7 @@ class SharingClient(Client):
 
     @contextmanager
     def _storage(self, method: str, url: str, **arguments: Any) -> Iterator[httpx.Response]:
-        """The response to a presigned request. Raises TransferFailed, whose text contains no part of the request."""
+        """Returns the response to a presigned request. Raises TransferFailed, whose message contains no part of the request."""
         try:
             with self._client.stream(method, url, **arguments) as reply:
                 if not reply.is_success:
@@ -458,7 +458,7 @@ class SharingClient(Client):
 
 
 def _content(request: dict[str, Any], files: Sequence[BinaryIO]) -> dict[str, Any]:
-    """Arguments of a request with the content of a secret: a JSON body, or a form if files follow it."""
+    """Returns the arguments of a request with the content of a secret: a JSON body, or a form if there are files."""
     if not files:
         return {"json": request}
     body = (JSON_PART, (None, msgspec.json.encode(request), "application/json"))

@@ -1,4 +1,4 @@
-"""Signs requests (RFC 9421) for keys that require signatures. Provides a function, and an `auth` class for httpx.
+"""Signs requests (RFC 9421) for keys that require signatures. Provides a function and an `auth` class for httpx.
 
 import httpx
 from gatehouse.client.signing import SignedAuth
@@ -72,7 +72,7 @@ def sign(
 
 @dataclass(frozen=True, repr=False)
 class SignedAuth(httpx.Auth):
-    """Adds the token and signs every request, including redirected ones. A streamed body is read completely first."""
+    """Adds the token and signs every request, including redirected requests. Reads a streamed body completely before signing."""
 
     token: str
     secret: str | bytes
@@ -97,7 +97,7 @@ class SignedAuth(httpx.Auth):
 
 
 def _key_id(token: str) -> str:
-    """The key ID in a token with any prefix."""
+    """Returns the key id in a token with any prefix."""
     body = token.rpartition("_")[2]
     if len(body) != BODY_CHARS:
         raise ValueError("the token is not a Gatehouse API key")

@@ -51,7 +51,7 @@ from gatehouse.transfer.repository import RemovalRepository
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.verification.rate_limiters import RedisRateLimits
 
-#: Interval of the check for a due checkpoint, which is one query of one row.
+#: Interval of the check for a due checkpoint. The check queries one row.
 CHECKPOINT_INTERVAL_S = 5.0
 PRUNE_INTERVAL_S = 3600.0
 RESEAL_INTERVAL_S = 60.0
@@ -74,7 +74,7 @@ def build(settings: Settings) -> asgi.App:
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """Constructs the dependencies and the background jobs of a console.
+    """Builds the dependencies and the background jobs of a console.
 
     signer: None disables checkpoints. sharing: None disables secret sharing.
     """
@@ -88,7 +88,7 @@ class Composition:
     sharing: Backend | None
 
     def application(self) -> asgi.App:
-        """Raises SettingsError."""
+        """Return the console application. Raises SettingsError."""
         settings, log_levels = self.settings, LogLevelService(self.pool, self.clock, self.settings.log_level)
         session_key = read_pepper(settings.session_key, "GATEHOUSE_SESSION_KEY")
         rules = SessionRules(settings.session_idle_timeout_s, settings.session_max_age_s, settings.step_up_max_age_s)
@@ -148,7 +148,7 @@ class Composition:
         ]
 
     def checkpoint_jobs(self) -> list[PeriodicJob]:
-        """None if checkpoints are disabled."""
+        """Return the job that creates checkpoints, or no job if checkpoints are disabled."""
         if self.signer is None:
             return []
         observer, settings = self.observer, self.settings
@@ -176,8 +176,10 @@ class Composition:
         return [PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, create_checkpoint)]
 
     def secret_jobs(self) -> list[PeriodicJob]:
-        """Jobs that record audit events of secrets and delete ended secrets and orphans; none if secret sharing is not
-        configured."""
+        """Return the jobs that record audit events for secrets and delete ended secrets and orphaned objects.
+
+        Returns no jobs if secret sharing is not configured.
+        """
         if self.sharing is None:
             return []
         worker = SecretWorker(self.sharing, self.pool, self.signer, self.observer)
@@ -189,7 +191,7 @@ class Composition:
         ]
 
     def _secret_sharing(self) -> SecretSharing | None:
-        """None if secret sharing is not configured."""
+        """Return the secret sharing dependencies, or None if secret sharing is not configured."""
         if self.sharing is None:
             self.observer.log.info("secret sharing disabled", service=self.observer.service, reason=NOT_CONFIGURED)
             return None
@@ -211,7 +213,7 @@ class Composition:
         ]
 
     def _legacy_file_jobs(self) -> list[PeriodicJob]:
-        """None if no file is configured."""
+        """Return the jobs for legacy files. Returns no jobs if no file is configured."""
         if not self.settings.legacy_files:
             return []
         files = LegacyFileSync(RemovalRepository(self.pool), self.settings.legacy_files, self.clock, self.pepper)
@@ -225,7 +227,10 @@ class Composition:
         return KeyService(self._keys(), self.clock, self.pepper, prefix, secrets.token_bytes, confirmation_timeout_s)
 
     def _counters(self, redis: RedisLogin) -> RedisRateLimits:
-        """Reads and deletes counters, but does not limit requests. On an error the state of a limit is unknown."""
+        """Return the rate limit counters. The console reads and deletes counters but does not limit requests.
+
+        After an error, the state of a limit is unknown.
+        """
         return RedisRateLimits(redis, timeout_s=self.settings.limit_timeout_ms / 1000, on_error="deny")
 
     def _identity_provider(self) -> OidcIdentityProvider | None:
@@ -237,7 +242,7 @@ class Composition:
         return OidcIdentityProvider(issuer, self.clock)
 
     def _leak_service(self) -> LeakService:
-        """Raises SettingsError if a key or the secret is malformed."""
+        """Return the service that handles leak reports. Raises SettingsError if a key or the secret is malformed."""
         settings, secret = self.settings, None
         # A report may contain many keys, and the gateways apply changes within a second, so a report does not wait for
         # confirmation.
@@ -246,7 +251,7 @@ class Composition:
             try:
                 secret = parse_webhook_secret(settings.leak_secret.get_secret_value())
             except ValueError:
-                raise SettingsError("GATEHOUSE_LEAK_SECRET must be whsec_ and base64 of 24 to 64 bytes") from None
+                raise SettingsError("GATEHOUSE_LEAK_SECRET must be whsec_ followed by 24 to 64 bytes in base64") from None
         try:
             pinned = json.loads(settings.leak_github_keys or "{}")
             github_keys = {str(identifier): p256_key(pem) for identifier, pem in pinned.items()}
@@ -257,13 +262,13 @@ class Composition:
 
 
 def _origin(url: str) -> str:
-    """Origin of a URL, as in the Origin header: scheme, host, and the port if it is not the default port of the scheme."""
+    """Return the origin of a URL: the scheme, the host and the port, if the URL contains a port."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}" if parts.scheme and parts.netloc else ""
 
 
 def checkpoint_signer(settings: Settings) -> Signer | None:
-    """Signer of checkpoints; None if checkpoints are disabled. Raises SettingsError if the file contains no key."""
+    """Return the checkpoint signer, or None if checkpoints are disabled. Raises SettingsError if the file contains no key."""
     name = settings.checkpoint_key
     if not name:
         return None

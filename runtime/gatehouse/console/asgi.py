@@ -1,4 +1,4 @@
-"""The console as an ASGI application: the endpoints, the web UI, health checks, background jobs and middleware."""
+"""The console's ASGI application with endpoints, web UI, health checks, background jobs and middleware."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from gatehouse.usage.routes import ENDPOINTS as USAGE
 
 ENDPOINTS = (*KEYS, *AUDIT, *USAGE, *NOTIFICATIONS, *LEAKS, *CORES, *SECRETS, *SECRET_REQUESTS, *OPERATIONS, *SESSIONS)
 
-#: Ids have no pattern, so that a malformed id is 404 like an unknown one.
+#: Ids have no pattern, so the response to a malformed id is 404, as for an unknown id.
 _ID = {"type": "string", "minLength": 1, "maxLength": 100}
 
 API = Api(
@@ -55,7 +55,7 @@ API = Api(
             "scheme": "bearer",
             "description": "The bootstrap token, an API key with the scope `admin`, a role such as `role:operator` or a scope"
             " such as `secrets:create`, or a JWT"
-            " of the configured identity provider.",
+            " from the configured identity provider.",
         },
         SESSION: {
             "type": "apiKey",
@@ -69,8 +69,8 @@ API = Api(
             "type": "apiKey",
             "in": "header",
             "name": "webhook-signature",
-            "description": "A Standard Webhooks signature, with `webhook-id` and `webhook-timestamp`. GitHub sends its own"
-            " headers.",
+            "description": "A Standard Webhooks signature, sent with the headers `webhook-id` and `webhook-timestamp`. GitHub"
+            " uses different headers.",
         },
     },
     path_parameters={
@@ -93,13 +93,13 @@ Close = Callable[[], Awaitable[None]]
 
 
 def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_stop: Sequence[Close] = ()) -> ASGIApp:
-    """The console application. `on_stop`: functions that close `dependencies`, called in order at shutdown."""
+    """Create the console application. `on_stop`: functions that close `dependencies`, called in order at shutdown."""
     denied = DeniedAttempts(dependencies.audit, dependencies.clock, service="console")
     lockout = Lockout(dependencies.clock)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        # Writes the count of denied requests at the end of its window, even if no further request arrives.
+        # Write the number of denied requests at the end of each window, even if no further request arrives.
         periodic = [PeriodicJob("denied attempts", WINDOW_S, denied.run_once), *jobs]
         tasks = [asyncio.create_task(job.run(dependencies.observer), name=job.name) for job in periodic]
         yield
@@ -127,12 +127,12 @@ def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_s
 
 
 def enabled(features_off: frozenset[str]) -> list[Endpoint]:
-    """Endpoints of all features except the disabled ones."""
+    """Return the endpoints of all enabled features."""
     return [endpoint for endpoint in ENDPOINTS if endpoint.feature not in features_off]
 
 
 def document(features_off: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """OpenAPI document without the endpoints of disabled features."""
+    """Return the OpenAPI document, which omits the endpoints of disabled features."""
     return openapi.document(API, enabled(features_off))
 
 
@@ -176,7 +176,7 @@ def _error_handler(step_up_max_age_s: float) -> Callable[[Request, Exception], A
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Methods of all routes with this path. The router reports only those of the first one."""
+    """Return the methods of all routes with this path. The router reports only the methods of the first route."""
     path = request.scope["path"]
     routes = [route for route in request.app.routes if isinstance(route, Route) and route.path_regex.fullmatch(path)]
     return sorted({method for route in routes for method in route.methods or ()})

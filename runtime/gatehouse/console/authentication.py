@@ -1,12 +1,12 @@
 """Authentication at the console: the bootstrap token, an API key with a role, a JWT, or a browser session.
 
-Credentials are bearer tokens (RFC 6750), compared in constant time. A session has the current rights of its credential: it ends
-when the key behind it is revoked, expires or loses its role.
+Credentials are bearer tokens (RFC 6750), compared in constant time. A session has the current permissions of its credential and
+ends when the underlying key is revoked, expires or loses its role.
 
-Browsers send the session cookie with every request, including requests that another site triggers. `SameSite=Strict` prevents
-most of these; the others are rejected by the origin that the browser reports (Sec-Fetch-Site, Origin) and by a CSRF token that
-only the console's own page can read. Sources: OWASP Cross-Site Request Forgery Prevention Cheat Sheet; RFC 6265bis, section
-4.1.3.2 (`__Host-`).
+Browsers can send the session cookie with cross-site requests. `SameSite=Strict` prevents most of these requests. The console
+rejects the others by checking the origin that the browser reports (Sec-Fetch-Site, Origin) and a CSRF token that only the
+console's own pages can read. Sources: OWASP Cross-Site Request Forgery Prevention Cheat Sheet; RFC 6265bis, section 4.1.3.2
+(`__Host-`).
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _SAFE = frozenset({"GET", "HEAD"})
 
 
 async def authenticate(request: Request) -> Caller:
-    """The caller of a request. Raises Unauthorized, CrossSite, RateLimited, BadRequest (two credentials), Unavailable.
+    """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, BadRequest (two credentials), Unavailable.
 
-    Failures are counted by address and claimed credential. Invalid cookies are not counted: they have 256 random bits, and an
-    expired cookie in an open tab must not lock out the address.
+    Failures are counted by address and claimed credential. Invalid cookies are not counted, because a cookie has 256 random bits,
+    and an expired cookie in an open tab must not lock out the address.
     """
     cookie = session_cookie(request.http)
     if cookie is not None and SESSIONS.name not in request.dependencies.features_off:
@@ -71,7 +71,10 @@ def check_lockout(request: Request, principal: str, message: str) -> None:
 
 
 def challenge(error: GatehouseError, http: HttpRequest, *, step_up_max_age_s: float) -> dict[str, str]:
-    """The WWW-Authenticate header of a 401 or 403 (RFC 6750, section 3; RFC 9470). No error code if no credential was sent."""
+    """Return the WWW-Authenticate header for a 401 or 403 response (RFC 6750, section 3; RFC 9470).
+
+    The header contains no error code if no credential was sent.
+    """
     parameters = f'Bearer realm="{REALM}"'
     if isinstance(error, StepUpRequired):
         parameters += f', error="insufficient_user_authentication", max_age="{int(step_up_max_age_s)}"'
@@ -85,17 +88,20 @@ def challenge(error: GatehouseError, http: HttpRequest, *, step_up_max_age_s: fl
 
 
 def session_cookie(http: HttpRequest) -> str | None:
-    """The session cookie, unless the request also has a credential, which takes precedence."""
+    """Return the session cookie. Returns None if the request contains a credential, which takes precedence over the cookie."""
     return None if "authorization" in http.headers else http.cookies.get(COOKIE)
 
 
 def set_cookie(response: Response, cookie: str, *, max_age_s: int) -> None:
-    """`__Host-` requires `Path=/`, `Secure` and no `Domain`. Browsers accept it from http://localhost too."""
+    """Set the session cookie. The prefix `__Host-` requires `Path=/`, `Secure` and no `Domain`.
+
+    Browsers also accept such cookies from http://localhost.
+    """
     response.set_cookie(COOKIE, cookie, max_age=max_age_s, path="/", secure=True, httponly=True, samesite="strict")
 
 
 def clear_cookie(response: Response) -> None:
-    """Remove the cookie and stored pages. Clear-Site-Data `"cookies"` would also clear those of the other services' hosts."""
+    """Remove the cookie and stored pages. Clear-Site-Data `"cookies"` would also clear cookies on the hosts of other services."""
     response.set_cookie(COOKIE, "", max_age=0, path="/", secure=True, httponly=True, samesite="strict")
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
 
@@ -104,7 +110,7 @@ def check_site(request: Request) -> None:
     """Raise CrossSite if the browser reports another origin, or no origin for a request that can change data."""
     headers, safe = request.http.headers, request.http.method in _SAFE
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    # `none` means that the user typed the address, which never changes anything.
+    # `none` means that the user entered the URL, which never changes data.
     if site is not None and site != "same-origin" and not (safe and site == "none"):
         _reject("header.sec-fetch-site", "indicates a cross-site request", "use the console itself")
     if origin is not None and not _is_own_origin(origin, request):
@@ -123,7 +129,7 @@ async def _from_token(request: Request, token: str) -> Caller:
         actor = _actor(request, "person", person.subject)
         return Caller(actor, person.roles, "person", person.proven_at, actor.label)
     bootstrap = dependencies.bootstrap_token
-    # Hashes are compared, so that timing does not reveal the length.
+    # Compare hashes, so that the timing does not reveal the token length.
     is_bootstrap = hmac.compare_digest(_sha256(token), tokens.NULL_DIGEST if bootstrap is None else _sha256(bootstrap))
     key = await _key(token, request)
     now = dependencies.clock.now()
@@ -151,7 +157,7 @@ async def _from_session(request: Request, cookie: str) -> Caller:
 
 
 def _session_roles(session: Session, key: Key | None, request: Request) -> frozenset[Role] | None:
-    """Roles of the credential behind a session, None if it is no longer valid."""
+    """Return the roles of a session's credential, or None if the credential is no longer valid."""
     dependencies = request.dependencies
     if session.actor_type == "person":
         return None if dependencies.identity_provider is None else frozenset(role for role in Role if role.value in session.roles)
@@ -162,7 +168,7 @@ def _session_roles(session: Session, key: Key | None, request: Request) -> froze
 
 
 def _label(key: Key) -> str:
-    """Label under which a key owns secrets: that of the first key of its family, so that its successors own them too."""
+    """Return the label under which a key owns secrets. All keys in a key family share the label of the family's first key."""
     return Actor(type="key", id=key.subject).label
 
 
@@ -171,13 +177,13 @@ def _actor(request: Request, kind: Literal["bootstrap", "key", "person"], id: st
 
 
 def _claimed_principal(request: Request) -> str:
-    """Credential that a request claims to have, unverified: a key id, `bootstrap`, `person` for a JWT, or `other`."""
+    """Return the unverified credential that a request claims: a key id, `bootstrap`, `person` for a JWT, or `other`."""
     prefix = request.dependencies.key_prefix
     token = request.http.headers.get("authorization", "").partition(" ")[2].strip()
     parsed = tokens.parse(token, prefix)
     if parsed is not None:
         return parsed.id
-    # Bootstrap tokens have this prefix (contract.toml), so other text is not counted as a guess at one.
+    # Bootstrap tokens have this prefix (contract.toml). Other text is not counted as an attempt to guess a bootstrap token.
     return "bootstrap" if token.startswith(f"{prefix}_admin_") else "person" if token.count(".") == 2 else "other"
 
 
@@ -192,7 +198,7 @@ def _bearer(http: HttpRequest) -> str:
 
 
 async def _key(token: str, request: Request) -> Key | None:
-    """The usable key that the token belongs to. The HMAC is computed whether or not the key exists."""
+    """Return the usable key to which the token belongs. The HMAC is computed even if the key does not exist."""
     dependencies = request.dependencies
     parsed = tokens.parse(token, dependencies.key_prefix)
     if parsed is None:
@@ -206,12 +212,12 @@ async def _key(token: str, request: Request) -> Key | None:
 
 
 def _is_usable(key: Key, request: Request) -> bool:
-    """True if a key is active, belongs to this environment, and allows the client's address and the request's method."""
+    """Return True if a key is active, belongs to this environment, and allows the client address and the request method."""
     dependencies = request.dependencies
     active = key.state is KeyState.ACTIVE and (key.expires_at is None or key.expires_at > dependencies.clock.now())
     allowed = not key.addresses or allows(key.addresses, request.source_address)
     allowed = allowed and (not key.methods or request.http.method in key.methods)
-    # The console does not check signatures, so it cannot accept a key that requires them.
+    # The console does not verify signatures, so it cannot accept a key that requires signatures.
     unsigned = not (key.signing is not None and key.signing.required)
     return active and unsigned and key.environment is dependencies.key_environment and allowed
 
@@ -221,14 +227,14 @@ def _check_csrf(request: Request, cookie: str) -> None:
         return
     sent = request.http.headers.getlist(CSRF_HEADER)
     if len(sent) != 1 or not request.dependencies.sessions.verify_csrf(cookie, sent[0]):
-        fix = f"send {CSRF_HEADER} with the csrf_token of GET /v1/sessions/current"
+        fix = f"send {CSRF_HEADER} with the csrf_token from GET /v1/sessions/current"
         _reject(f"header.{CSRF_HEADER.lower()}", "is missing or belongs to another session", fix)
 
 
 def _is_own_origin(origin: str, request: Request) -> bool:
     if request.dependencies.origin:
         return origin == request.dependencies.origin
-    # Without a configured public URL, compare with the Host header, which a page cannot choose.
+    # If no public URL is configured, compare the origin with the Host header, which a page cannot set.
     return bool(urlsplit(origin).netloc) and urlsplit(origin).netloc == request.http.headers.get("host", "")
 
 

@@ -42,20 +42,20 @@ class Dependencies:
 
     pepper: HMAC secret of tokens.
     cursor_pepper: session key, which signs page cursors.
-    bootstrap_token: the first admin credential. None: only keys with a role are accepted.
-    staleness_s: the propagation bound. Maximum time that a change waits for confirmation by the gateways.
+    bootstrap_token: the first admin credential. None: the bootstrap token is disabled.
+    staleness_s: the propagation bound, which is the maximum time that a change waits for confirmation by the gateways.
     addresses: determines the client address behind trusted proxies.
     random_bytes: `secrets.token_bytes`.
     https: the public URL uses https, so HSTS is sent.
-    origin: origin of the console, such as https://console.example.com. Empty: the origin that the browser used.
+    origin: origin of the console, such as https://console.example.com. Empty: the origin from the Host header.
     features_off: names of disabled features.
-    helpers: probes of optional dependencies. Without them, the console is degraded rather than unavailable.
+    helpers: probes of optional dependencies. If an optional dependency fails, the console is degraded but available.
     counters: rate limit counters of the gateways. None when each gateway worker has its own counters.
     signer: signs checkpoints. None when checkpoints are disabled.
     webhook_networks: private networks that webhooks may use.
     identity_provider: validates JWTs. None when it is not configured.
     idempotency_store: stored responses by Idempotency-Key. None: the header has no effect.
-    leaks: response to leak reports. None: leak reports are not accepted.
+    leaks: handles leak reports. None: leak reports are not accepted.
     sharing: manages secrets. None when secret sharing is not configured.
     """
 
@@ -113,11 +113,11 @@ class Caller:
 
 @dataclass(slots=True)
 class Request:
-    """Request that handlers receive.
+    """A request, as handlers receive it.
 
-    response: collects headers and cookies of the response.
-    content: the raw body, once it has been read; of a form, its part `json`.
-    form: the form whose files have not been read yet. None for a JSON body.
+    response: collects the headers and cookies for the response.
+    content: the raw body after it has been read. For a form, the part `json`.
+    form: a form whose files have not been read yet. None for a JSON body.
     """
 
     http: HttpRequest
@@ -150,7 +150,7 @@ class Request:
         return self.dependencies.addresses.client(peer, self.http.headers.getlist("x-forwarded-for"))
 
     async def read_body(self, *, secret: bool = False) -> bytes:
-        """Read the body into `content`. `secret`: it may contain the content of a secret. Raises BodyTooLarge."""
+        """Read the body into `content`. `secret`: the body may contain the content of a secret. Raises BodyTooLarge."""
         declared, sharing = self.http.headers.get("content-length", ""), self.dependencies.sharing
         bytes_max = self.dependencies.body_max_bytes + (sharing.content_max_bytes if secret and sharing is not None else 0)
         self.content = await asgi.read_body(self.http.receive, bytes_max, declared)

@@ -1,8 +1,8 @@
-"""Processing of a management API request: authenticate, authorize, read the body, validate it, and call the handler.
+"""Processes management API requests: authenticates, authorizes, reads and validates the body, and calls the handler.
 
-Endpoints declare roles and step-up rules. In addition, only owners create, change and revoke keys that can
-manage keys, which prevents privilege escalation. Sensitive operations of a browser session require a recent sign-in, so that an
-unattended or stolen session is of limited use. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 9470 (challenge).
+Endpoints declare roles and step-up rules. In addition, only owners can create, change and revoke keys that can manage keys, which
+prevents privilege escalation. Sensitive operations in a browser session require a recent sign-in, which limits the misuse of an
+unattended or stolen session. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 9470 (challenge).
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from gatehouse.leaks import scanner
 
 App = Callable[[HttpRequest], Awaitable[Response]]
 
-#: Headers that are stored with a response. Middleware adds all other headers.
+#: Headers that are stored with an idempotent response. Middleware adds all other headers.
 _STORED_HEADERS = ("content-type", "etag", "location")
 
 
 def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout, denied: DeniedAttempts) -> App:
-    """The Starlette endpoint of a declaration."""
+    """Return the Starlette endpoint for a declaration."""
 
     async def respond(http: HttpRequest) -> Response:
         request = Request(http, dependencies, lockout, denied)
@@ -75,7 +75,7 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
 
 
 async def _authorize(endpoint: Endpoint, request: Request) -> None:
-    """Check credential, role and target. A denial is recorded in the audit trail."""
+    """Check the credential, the role and the target. Denials are recorded in the audit trail."""
     try:
         request.caller = await authenticate(request)
         request.http.state.key_id = request.caller.log_id
@@ -98,7 +98,7 @@ def _check_parameters(http: HttpRequest) -> None:
 
 
 def _reject_tokens(parts: Mapping[str, object], exempt: frozenset[str]) -> None:
-    """Raise BadRequest if a text contains a token: it would be stored, and audit events cannot be changed.
+    """Raise BadRequest if a text contains a token. The token would be stored, and audit events cannot be changed.
 
     exempt: names of fields whose values are encrypted before they are stored.
     """
@@ -111,7 +111,7 @@ def _reject_tokens(parts: Mapping[str, object], exempt: frozenset[str]) -> None:
 
 
 async def _json(endpoint: Endpoint, request: Request) -> object:
-    """The JSON value of the body, None without a body. Raises UnsupportedMediaType and BadRequest."""
+    """Return the JSON value of the body, or None if there is no body. Raises UnsupportedMediaType and BadRequest."""
     if request.http.method in ("GET", "HEAD"):
         return None
     content_types = request.http.headers.getlist("content-type")
@@ -124,7 +124,7 @@ async def _json(endpoint: Endpoint, request: Request) -> object:
 
 
 def _body(endpoint: Endpoint, request: Request, content: object) -> Any:
-    """The validated body. A body without required fields may be omitted."""
+    """Return the validated body. The body may be omitted if it has no required fields."""
     if request.content:
         return validate(content, endpoint.body, "body")
     try:
@@ -135,12 +135,12 @@ def _body(endpoint: Endpoint, request: Request, content: object) -> Any:
 
 
 def _handler(endpoint: Endpoint) -> Callable[..., Awaitable[Any]]:
-    assert endpoint.handler is not None  # noqa: S101 - every endpoint of the console has one
+    assert endpoint.handler is not None  # noqa: S101 - every console endpoint has a handler
     return endpoint.handler
 
 
 def _response(endpoint: Endpoint, request: Request, result: Any) -> Response:
-    """The result of a handler as a response, with the headers that the handler set."""
+    """Return the response for a handler's result, with the headers that the handler set."""
     if isinstance(result, Response):
         response = result
     elif result is None:
@@ -152,7 +152,10 @@ def _response(endpoint: Endpoint, request: Request, result: Any) -> Response:
 
 
 async def _check_ownership(endpoint: Endpoint, request: Request) -> None:
-    """The role `service` reaches only the keys that it created, and their successors. Raises NotFound, Unavailable."""
+    """Check that the key belongs to the caller if only the role `service` permits the request.
+
+    This role permits access only to keys that the caller created, and to their successors. Raises NotFound, Unavailable.
+    """
     caller, known = request.authenticated, key_id(request.http.path_params.get("id", ""))
     if known is None or caller.roles & frozenset(Role(role) for role in endpoint.roles) != {Role.SERVICE}:
         return
@@ -161,7 +164,7 @@ async def _check_ownership(endpoint: Endpoint, request: Request) -> None:
 
 
 async def _check_target(endpoint: Endpoint, request: Request) -> None:
-    """Check the key that the path names. Raises Forbidden, StepUpRequired, Unavailable."""
+    """Check the key in the path. Raises Forbidden, StepUpRequired, Unavailable."""
     caller = request.authenticated
     if not endpoint.changes_state or (Role.OWNER in caller.roles and caller.session is None):
         return
@@ -192,8 +195,8 @@ def _check_step_up(endpoint: Endpoint, request: Request, *, managing: bool) -> N
 
 
 def _scopes(value: Any) -> Iterator[str]:
-    """Every scope in a JSON value: the values of fields `scope` and `scopes`, and the scopes granted by roles in fields `role`
-    and `roles`."""
+    """Yield every scope in a JSON value: the values of the fields `scope` and `scopes`, and the scopes of the roles in the
+    fields `role` and `roles`."""
     if isinstance(value, list):
         for item in value:
             yield from _scopes(item)
@@ -212,7 +215,7 @@ def _strings(item: Any) -> Iterator[str]:
 
 
 async def _run_once(endpoint: Endpoint, request: Request, content: object, handle: Callable[[], Awaitable[Response]]) -> Response:
-    """The response from `handle`, or the stored response to an earlier request with the same Idempotency-Key."""
+    """Return the response from `handle`, or the stored response to an earlier request with the same Idempotency-Key."""
     dependencies = request.dependencies
     key = idempotency_key(request.http.headers.getlist(HEADER.name))
     if key is None or dependencies.idempotency_store is None or not endpoint.idempotent:
@@ -226,7 +229,7 @@ async def _run_once(endpoint: Endpoint, request: Request, content: object, handl
 
     guard = IdempotencyGuard(dependencies.idempotency_store, dependencies.clock, dependencies.pepper, dependencies.random_bytes)
     query = sorted(request.http.query_params.multi_items())
-    # The files of a form are read when the request is handled, so only their size in total is compared.
+    # The handler reads the files in a form later, so only the total size of the request is compared.
     size = [request.http.headers.get("content-length")] if request.form is not None else []
     fingerprint = json.dumps([endpoint.method, request.http.url.path, query, content, *size], sort_keys=True).encode()
     running_s_max = RUNNING_S_MAX if request.form is None else FORM_RUNNING_S_MAX

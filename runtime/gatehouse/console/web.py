@@ -1,7 +1,8 @@
-"""Serves the web UI of the console: built files, which are kept in memory, and the pages of its router.
+"""Serves the web UI of the console: the built files, which are kept in memory, and the pages of the router.
 
-Source: `runtime/web`. Set-up and the image build write the files to the folder `static`. A request selects a file by its name in
-a table, so no path is joined. Names of assets contain a hash of their content, so browsers may cache them indefinitely.
+The source is in `runtime/web`. The setup script and the image build write the files to the directory `static`. Requests look up
+files by name in a table and never build a file path. Asset names contain a hash of the content, so browsers can cache assets
+indefinitely.
 """
 
 from __future__ import annotations
@@ -48,21 +49,21 @@ _CODINGS = {"br": ".br", "gzip": ".gz"}
 _NOT_BUILT = """\
 <p>This is the management API of a Gatehouse deployment. <a href="/openapi.json">/openapi.json</a> describes it.</p>
 <p>The web UI is not part of this installation. <code>scripts/setup.sh</code> builds the web UI
-and reports what is missing.</p>"""
+and reports missing prerequisites.</p>"""
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
 class WebFile:
-    """A built file. codings: its compressed forms by content coding."""
+    """A built file. codings: the compressed file by content coding."""
 
     content: bytes
     media_type: str
     codings: Mapping[str, bytes] = field(default_factory=dict)
 
     def respond(self, request: Request, headers: Mapping[str, str]) -> Response:
-        """The file in the preferred coding that the client accepts."""
+        """Return the file in the most preferred coding that the client accepts."""
         accepted = _accepted_codings(request.headers.get("accept-encoding", ""))
         coding = next((name for name in self.codings if name in accepted), None)
         content = self.content if coding is None else self.codings[coding]
@@ -77,7 +78,7 @@ class WebFile:
 
 @dataclass(frozen=True, slots=True)
 class WebFiles:
-    """The built UI. index: None if the UI is not built. paths: paths of its pages, as Starlette path templates."""
+    """The built UI. index: None if the UI is not built. paths: paths of the pages, as Starlette path templates."""
 
     index: WebFile | None
     assets: Mapping[str, WebFile]
@@ -92,7 +93,7 @@ class WebFiles:
             path.name: _read(path) for path in sorted((folder / "assets").iterdir()) if path.suffix not in _CODINGS.values()
         }
         paths = [re.sub(r":(\w+)", r"{\1}", route["path"]) for route in json.loads((folder / "routes.json").read_bytes())]
-        # Without parameters first: /keys/new is not a key.
+        # Paths without parameters come first, so that /keys/new is not treated as a key.
         return cls(_read(folder / "index.html"), assets, tuple(sorted(paths, key=lambda path: "{" in path)))
 
     def routes(self) -> list[LoggedRoute]:
@@ -112,10 +113,11 @@ class WebFiles:
 
 
 def operations_route(endpoints: list[Endpoint]) -> LoggedRoute:
-    """Route of /operations.json: method, path, roles and step-up rule of each operation that accepts a session.
+    """Return the route for /operations.json, which lists method, path, roles and step-up rule of each operation that accepts a
+    session.
 
-    The UI shows only what the roles of a session permit. The file contains the same facts as the OpenAPI document at a fraction
-    of the size.
+    The UI shows only operations that the roles of the session permit. The file contains the same information as the OpenAPI
+    document at a fraction of the size.
     """
     operations = {
         endpoint.operation_id: {
@@ -147,6 +149,6 @@ def _read(path: Path) -> WebFile:
 
 
 def _accepted_codings(header: str) -> frozenset[str]:
-    """Codings that an Accept-Encoding header names, except those with the quality 0 (RFC 9110, section 12.5.3)."""
+    """Return the codings in an Accept-Encoding header, except for codings with the quality 0 (RFC 9110, section 12.5.3)."""
     parts = [part.replace(" ", "").lower().partition(";q=") for part in header.split(",")]
     return frozenset(name for name, _, quality in parts if not re.fullmatch(r"0(\.0*)?", quality))

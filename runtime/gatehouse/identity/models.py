@@ -1,7 +1,8 @@
-"""Actors, roles, identities of the identity provider, and sessions of the console.
+"""Actors, roles, identities from the identity provider, and sessions of the console.
 
-A scope of a key grants a role: `role:operator`, `secrets:create`, or `admin`, which is `role:owner`. A role therefore expires and
-is revoked with its key, and changes of roles are in the audit trail (docs/decisions/0009).
+A scope of a key, such as `role:operator` or `secrets:create`, grants a role. The scope `admin` grants the same role as
+`role:owner`. A role therefore expires or is revoked together with the key, and the audit trail contains all role changes
+(docs/decisions/0009).
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ ActorType = Literal["bootstrap", "key", "person"]
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Principal of a request; a process without a request (`system`); or the holder of a link to a secret (`recipient`) or to a
-    request for a secret (`submitter`).
+    """The principal of a request, a process without a request (`system`), the holder of a link to a secret (`recipient`), or the
+    holder of a submission link (`submitter`).
 
-    `id`: a key id, `bootstrap`, the subject of a person at the issuer, the name of the process, or the id of the link or of the
-    request for a secret; never a token.
+    `id`: a key id, `bootstrap`, a person's subject at the issuer, the name of the process, or the id of the link or of the
+    request for a secret. Never a token.
     """
 
     type: Literal["bootstrap", "key", "person", "system", "recipient", "submitter"]
@@ -35,13 +36,13 @@ class Actor(msgspec.Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """Actor in stored records: `bootstrap`, `key:3fGh82kLmQ0a`."""
+        """The actor in stored records, such as `bootstrap` or `key:3fGh82kLmQ0a`."""
         return self.type if self.type == self.id else f"{self.type}:{self.id}"
 
     def event(
         self, action: AuditAction, *, target_id: str, at: float, details: Details, outcome: Outcome = "success"
     ) -> AuditEvent:
-        """Audit event of an action at `at` (Unix seconds). `details` must not contain a token, key or secret."""
+        """Return an audit event for an action at `at` (Unix seconds). `details` must not contain a token, key or secret."""
         return AuditEvent(
             occurred_at=at,
             actor_type=self.type,
@@ -60,12 +61,12 @@ ROLE_MARK = "role:"
 
 
 class Role(StrEnum):
-    OWNER = "owner"  # everything, including keys that can manage keys
+    OWNER = "owner"  # can do everything, including managing keys that can manage keys
     OPERATOR = "operator"  # manages keys, Cores and webhooks
     ISSUER = "issuer"  # creates and reads keys
     AUDITOR = "auditor"  # reads everything, changes nothing
-    SERVICE = "service"  # a program that creates keys, and reads, rotates and ends its own keys
-    # Roles limited to the secrets that the credential created. Each role has the name of the scope that grants the role.
+    SERVICE = "service"  # a program that creates keys, and reads, rotates and ends the keys that it created
+    # Roles limited to secrets that the credential created. Each role has the same name as the scope that grants the role.
     CREATE_SECRETS = "secrets:create"  # creates and changes secrets
     READ_SECRETS = "secrets:read"  # reads metadata and receipts, never the content
     REVOKE_SECRETS = "secrets:revoke"
@@ -91,7 +92,7 @@ ANY_ROLE = frozenset(Role)
 
 
 def roles_of(scopes: Iterable[str]) -> frozenset[Role]:
-    """Roles that the scopes grant. An unknown `role:` scope grants none."""
+    """Return the roles that the scopes grant. An unknown `role:` scope grants no role."""
     known = {role.scope: role for role in Role}
     return frozenset(
         {Role.OWNER if scope == ADMIN_SCOPE else known[scope] for scope in scopes if scope == ADMIN_SCOPE or scope in known}
@@ -99,7 +100,10 @@ def roles_of(scopes: Iterable[str]) -> frozenset[Role]:
 
 
 def manages(scopes: Iterable[str]) -> bool:
-    """True if the scopes grant access to more than the caller's own secrets, including roles that a later version may define."""
+    """Return True if the scopes grant access to more than the caller's own secrets.
+
+    Also returns True for unknown `role:` scopes, which a later version may define.
+    """
     return any(scope == ADMIN_SCOPE or scope.startswith(ROLE_MARK) for scope in scopes)
 
 
@@ -115,7 +119,7 @@ def check(granted: frozenset[Role], required: frozenset[Role]) -> None:
 def check_reach(granted: frozenset[Role], scopes: Iterable[str]) -> None:
     """Raise Forbidden unless the granted roles permit creating, changing or revoking a key with these scopes.
 
-    Only an owner can manage keys that grant a role, which prevents privilege escalation. `scopes`: the current or new ones.
+    Only an owner can manage keys that grant a role, which prevents privilege escalation. `scopes`: the current or new scopes.
     """
     if Role.OWNER not in granted and manages(scopes):
         raise Forbidden("Only an owner can create or change a key with the scope admin or a role.")

@@ -1,8 +1,8 @@
-"""OpenID Connect: validates JWTs (RFC 7519) from one issuer with the published keys of the issuer. A claim contains the roles.
+"""OpenID Connect: validates JWTs (RFC 7519) from one issuer against the issuer's published keys. A claim contains the roles.
 
-Accepts only RS256 and ES256, and requires `iss`, `aud`, `exp` and `sub`. Keys are fetched when needed and cached for KEYS_S. An
-unknown key id triggers another fetch, at most once in REFETCH_S, so forged tokens cannot overload the issuer. While the issuer is
-unavailable, cached keys are used for up to STALE_S. Redirects and proxy variables of the environment are ignored."""
+Accepts only RS256 and ES256, and requires `iss`, `aud`, `exp` and `sub`. Keys are fetched on demand and cached for KEYS_S. An
+unknown key id triggers another fetch, at most once per REFETCH_S, so forged tokens cannot overload the issuer. While the issuer
+is unavailable, cached keys are used for up to STALE_S. Redirects and proxy environment variables are ignored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEYS_S = 600.0
 REFETCH_S = 30.0
 STALE_S = 86_400.0
 
-#: Maximum clock difference from the issuer, in seconds.
+#: Maximum clock difference between the console and the issuer, in seconds.
 SKEW_S = 60
 RSA_BITS_MIN = 2048
 _SUBJECT_CHARS_MAX = 200
@@ -44,8 +44,8 @@ class Issuer:
     url: the exact value of `iss`.
     audience: the required value of `aud`.
     jwks_url: URL of the issuer's keys. Empty: the URL in the discovery document.
-    claim: path of the claim with the roles; members are separated by dots.
-    roles: value of the claim -> role.
+    claim: path of the claim that contains the roles, with dots between the members.
+    roles: roles by claim value.
     """
 
     url: str
@@ -67,7 +67,7 @@ class OidcIdentityProvider:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def identify(self, token: str) -> Identity | None:
-        """Identity of a token; None if the token is invalid. Raises Unavailable if it cannot be verified."""
+        """Return the identity in a token, or None if the token is invalid. Raises Unavailable if the token cannot be verified."""
         if len(token) > TOKEN_CHARS_MAX or token.count(".") != 2:
             return None
         try:
@@ -107,8 +107,10 @@ class OidcIdentityProvider:
         return frozenset(self.issuer.roles[name] for name in named if isinstance(name, str) and name in self.issuer.roles)
 
     async def _key(self, key_id: str) -> _Key | None:
-        """Key of the issuer with this id; without an id, the only key of the issuer. Raises Unavailable if no current keys are
-        available."""
+        """Return the issuer's key with this id. If the id is empty, returns the issuer's only key.
+
+        Raises Unavailable if no current keys are available.
+        """
         now = self.clock.now()
         if now - self._fetched_at < KEYS_S and self._find(key_id) is not None:
             return self._find(key_id)
@@ -128,9 +130,9 @@ class OidcIdentityProvider:
         return self._keys.get(key_id)
 
     async def _fetch(self, now: float) -> None:
-        """Fetch the keys. After a failure the cached keys remain."""
+        """Fetch the keys. After a failure, the cached keys remain in use."""
         try:
-            # Timeout: 2 * TIMEOUT_S per document. On failure cached keys are used for STALE_S; then tokens are denied.
+            # Timeout: 2 * TIMEOUT_S per document. After a failure, cached keys are used for STALE_S; then tokens are denied.
             async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
                 url = self.issuer.jwks_url
                 if not url:
@@ -148,7 +150,7 @@ class OidcIdentityProvider:
 
 
 def _proven_at(claims: Mapping[str, Any]) -> float:
-    """Unix seconds of the last authentication: `auth_time`, or `iat` if the token has none; 0 if unknown.
+    """Return the Unix time of the last authentication: `auth_time`, `iat` if the token has no `auth_time`, or 0 if unknown.
 
     Source: OpenID Connect Core 1.0, section 2.
     """
@@ -157,7 +159,7 @@ def _proven_at(claims: Mapping[str, Any]) -> float:
 
 
 def is_as_secure(url: str, issuer: str) -> bool:
-    """True if `url` uses https, or if the issuer itself uses http (local development)."""
+    """Return True if `url` uses https, or if the issuer itself uses http (local development)."""
     return url.startswith("https://") or (issuer.startswith("http://") and url.startswith("http://"))
 
 
@@ -177,7 +179,7 @@ async def _document(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
 
 
 def _keys(document: dict[str, Any]) -> dict[str, _Key]:
-    """Signing keys of a JWK set (RFC 7517). Unsupported and malformed keys are ignored."""
+    """Return the signing keys in a JWK set (RFC 7517). Unsupported and malformed keys are ignored."""
     keys: dict[str, _Key] = {}
     entries = document.get("keys")
     for entry in entries if isinstance(entries, list) else []:

@@ -22,13 +22,13 @@ _OF_ACTOR = f"SELECT {_SESSION.select} FROM console_session WHERE actor_type = $
 
 
 class SessionRepository:
-    """Methods raise Unavailable. A write with an audit event stores both in one transaction."""
+    """Stores sessions. Methods raise Unavailable. A change and its audit event are stored in one transaction."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def add(self, session: Session, digest: bytes, *, keep: int, replaces: str | None, event: AuditEvent) -> None:
-        """Add a session; delete `replaces` and the oldest sessions of the actor beyond `keep`."""
+        """Add a session and delete the session `replaces`. Keeps only the newest `keep` sessions of the actor."""
         async with self._pool.transaction() as connection:
             if replaces is not None:
                 await connection.execute("DELETE FROM console_session WHERE id = $1", replaces)
@@ -37,7 +37,7 @@ class SessionRepository:
             await append(connection, event)
 
     async def find(self, digests: list[bytes]) -> Session | None:
-        """The session with one of these digests, even if it has ended."""
+        """Return the session with one of these digests, even if the session has ended."""
         row = await self._pool.fetchrow(f"SELECT {_SESSION.select} FROM console_session WHERE digest = ANY ($1)", digests)
         return None if row is None else _SESSION.read(row)
 
@@ -46,11 +46,11 @@ class SessionRepository:
         await self._pool.execute(statement, session_id, to_datetime(seen_at))
 
     async def list_for(self, actor_type: str, actor_id: str) -> tuple[Session, ...]:
-        """Sessions of an actor, newest first, including those that have ended."""
+        """Return the sessions of an actor, newest first, including ended sessions."""
         return tuple(_SESSION.read(row) for row in await self._pool.fetch(_OF_ACTOR, actor_type, actor_id))
 
     async def end(self, session_id: str, *, actor: tuple[str, str] | None, event: AuditEvent) -> bool:
-        """False if the session does not exist or does not belong to `actor` (None: any actor)."""
+        """End a session. Returns False if the session does not exist or does not belong to `actor` (None: any actor)."""
         where = _conditions(actor)
         where.add("id = {}", session_id)
         async with self._pool.transaction() as connection:
@@ -60,8 +60,10 @@ class SessionRepository:
         return deleted == 1
 
     async def end_all(self, *, actor: tuple[str, str] | None, event: AuditEvent) -> int:
-        """End all sessions of the actor (None: of every actor). Returns the number of ended sessions. The event is appended even
-        if no session is ended."""
+        """End all sessions of the actor, or of every actor if `actor` is None. Returns the number of ended sessions.
+
+        The event is appended even if no session is ended.
+        """
         where = _conditions(actor)
         async with self._pool.transaction() as connection:
             deleted = row_count(await connection.execute(f"DELETE FROM console_session{where}", *where.values))
@@ -69,7 +71,7 @@ class SessionRepository:
         return deleted
 
     async def prune(self, *, seen_before: float, now: float) -> int:
-        """Delete sessions that have ended. Returns their number."""
+        """Delete ended sessions. Returns the number of deleted sessions."""
         statement = "DELETE FROM console_session WHERE ends_at <= $1 OR seen_at <= $2"
         return await self._pool.execute(statement, to_datetime(now), to_datetime(seen_before))
 

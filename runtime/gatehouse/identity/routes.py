@@ -18,8 +18,8 @@ from gatehouse.operations.features import SESSIONS
 async def sign_in(request: Request) -> CurrentSession:
     """Sign in.
 
-    Starts a session and sets its cookie. Send the credential as `Authorization: Bearer`. To satisfy a step-up requirement, sign
-    in again: the new session replaces the current one.
+    Starts a session and sets the session cookie. Send the credential as `Authorization: Bearer`. To satisfy a step-up
+    requirement, sign in again. The new session replaces the current session.
     """
     caller, http, sessions = request.authenticated, request.http, request.dependencies.sessions
     kind = caller.actor.type
@@ -66,7 +66,7 @@ async def show_session(request: Request) -> CurrentSession:
 async def end_session(request: Request, session: str) -> None:
     """End a session.
 
-    Use `current` to end the session of this request, or an id to end another of your sessions. An owner can end any session.
+    Use `current` to end the session of this request, or an id to end another of your sessions. Owners can end any session.
     """
     current = _session_id(request)
     session_id = current if session == "current" else key_id(session)
@@ -108,7 +108,7 @@ _session = partial(Endpoint, tag="sessions", roles=ANY_ROLE, feature=SESSIONS.na
 _SESSIONS, _CURRENT, _SESSION = "/v1/sessions", "/v1/sessions/current", "/v1/sessions/{session}"
 _TO_SESSION = Links("session", "/session/id", ("end_session",))
 
-# A sign-in is the step-up itself. The end of a session requires none, so that a user who suspects misuse can act immediately.
+# Sign-in is itself the step-up. Ending a session requires no step-up, so that a user who suspects misuse can act immediately.
 _write = partial(_session, step_up=StepUp.NEVER)
 
 ENDPOINTS = (

@@ -13,7 +13,7 @@ from gatehouse.identity.models import ActorType, Session
 
 
 class EndSessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Query parameters of a sign-out."""
+    """Query parameters for a sign-out."""
 
     everybody: Annotated[bool, Meta(description="End the sessions of all users. Requires the role owner.")] = False
 
@@ -40,9 +40,7 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Instant
     seen_at: Annotated[Instant, Meta(description="Last use.")]
     proven_at: Annotated[Instant | None, Meta(description="Last authentication.")]
-    ends_at: Annotated[
-        Instant, Meta(description="Latest time at which the session expires. A session that is not used expires earlier.")
-    ]
+    ends_at: Annotated[Instant, Meta(description="Latest time at which the session expires. An unused session expires earlier.")]
     source_address: str
     user_agent: str
     current: Annotated[bool, Meta(description="True if this request uses the session.")]
@@ -63,7 +61,7 @@ class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
     ]
     roles: list[str]
     step_up_max_age_s: Annotated[
-        int, Meta(description="Maximum age in seconds of the last sign-in for operations with `x-step-up`.")
+        int, Meta(description="Maximum age of the last sign-in, in seconds, for operations with `x-step-up`.")
     ]
 
 
@@ -76,7 +74,7 @@ class SessionList(msgspec.Struct, frozen=True):
 class EndedSessions(msgspec.Struct, frozen=True):
     example: ClassVar = {"ended": 2}
 
-    ended: Annotated[int, Meta(description="Number of sessions that were ended.")]
+    ended: Annotated[int, Meta(description="Number of ended sessions.")]
 
 
 def session_view(session: Session, *, current: bool) -> SessionView:

@@ -29,17 +29,17 @@ from gatehouse.identity.repository import SessionRepository
 #: Length of a cookie: 32 bytes in base64url without padding.
 COOKIE_CHARS = 43
 
-#: Maximum number of concurrent sessions of an actor. A further sign-in ends the oldest one.
+#: Maximum number of concurrent sessions of an actor. A further sign-in ends the oldest session.
 SESSIONS_MAX = 20
 
-#: `seen_at` is updated at most this often per idle timeout. A session may therefore expire early by this fraction, never late.
+#: Maximum number of updates to `seen_at` per idle timeout. Sessions may expire early by one update interval, but never late.
 _UPDATES_PER_IDLE_TIMEOUT = 20
 _USER_AGENT_CHARS_MAX = 200
 
 
 FAILURES_MAX = 10
 
-#: Number of seconds from the first failure until the lockout ends.
+#: Time in seconds from the first failure until the lockout ends.
 WINDOW_S = 300
 PAIRS_MAX = 10_000
 
@@ -58,7 +58,7 @@ class SessionRules(msgspec.Struct, frozen=True):
 
 
 class StartedSession(msgspec.Struct, frozen=True):
-    """`cookie` and `csrf` are secret. They are sent in the response to the sign-in and not stored."""
+    """A new session. `cookie` and `csrf` are secret, are sent only in the response to the sign-in, and are not stored."""
 
     session: Session
     cookie: str
@@ -70,9 +70,9 @@ class StartedSession(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Session management.
+    """Manages sessions.
 
-    key: the session key, under whose generations the HMACs of cookies are stored.
+    key: the session key, whose generations are the keys for the HMACs of cookies.
     random_bytes: `secrets.token_bytes`.
     """
 
@@ -119,7 +119,7 @@ class Sessions:
         return StartedSession(session, cookie, self.csrf(cookie))
 
     async def find(self, cookie: str) -> Session | None:
-        """Active session of a cookie, or None. Extends its idle timeout. Raises Unavailable."""
+        """Return the active session for a cookie, or None. Extends the idle timeout of the session. Raises Unavailable."""
         if len(cookie) != COOKIE_CHARS or not cookie.isascii():
             return None
         digests = [self.key.digest(_stored(cookie), generation) for generation in self.key.generations]
@@ -136,11 +136,11 @@ class Sessions:
         return now < session.ends_at and now < session.seen_at + self.rules.idle_s
 
     def fresh(self, session: Session) -> bool:
-        """True if the last authentication is recent enough for sensitive actions."""
+        """Return True if the last authentication is recent enough for sensitive actions."""
         return self.clock.now() - session.proven_at <= self.rules.step_up_max_age_s
 
     def csrf(self, cookie: str) -> str:
-        """CSRF token of a cookie, which the page sends in a header. Useless without the cookie."""
+        """Return the CSRF token for a cookie. The page sends the token in a header. The token is useless without the cookie."""
         return _csrf(self.key, cookie, self.key.current) or ""
 
     def verify_csrf(self, cookie: str, sent: str) -> bool:
@@ -150,7 +150,7 @@ class Sessions:
         )
 
     def bond(self, secret: str) -> bytes:
-        """HMAC of the bootstrap token. It is stored in the sessions of the token, which end when the token changes."""
+        """Return the HMAC of the bootstrap token. Sessions of this token store the HMAC and end when the token changes."""
         return self.key.digest(_bond_text(secret), self.key.current) or b""
 
     def verify_bond(self, bond: bytes, secret: str | None) -> bool:
@@ -159,23 +159,29 @@ class Sessions:
         )
 
     async def list_for(self, actor: Actor) -> tuple[Session, ...]:
-        """Active sessions of the actor, newest first. Raises Unavailable."""
+        """Return the active sessions of the actor, newest first. Raises Unavailable."""
         now = self.clock.now()
         return tuple(session for session in await self.store.list_for(actor.type, actor.id) if self.alive(session, now))
 
     async def end(self, session_id: str, actor: Actor, *, any_actor: bool = False) -> bool:
-        """End a session of the actor, or with `any_actor` of any actor. False if it does not exist. Raises Unavailable."""
+        """End a session of the actor or, with `any_actor`, of any actor. Returns False if the session does not exist.
+
+        Raises Unavailable.
+        """
         event = actor.event(AuditAction.SESSION_END, target_id=session_id, at=self.clock.now(), details={})
         return await self.store.end(session_id, actor=None if any_actor else (actor.type, actor.id), event=event)
 
     async def end_all(self, actor: Actor, *, everybody: bool) -> int:
-        """End all sessions of the actor, or with `everybody` of all actors. Returns their number. Raises Unavailable."""
+        """End all sessions of the actor or, with `everybody`, of all actors. Returns the number of ended sessions.
+
+        Raises Unavailable.
+        """
         whose = "everybody" if everybody else "own"
         event = actor.event(AuditAction.SESSION_END_ALL, target_id="*", at=self.clock.now(), details={"whose": whose})
         return await self.store.end_all(actor=None if everybody else (actor.type, actor.id), event=event)
 
     async def prune(self) -> int:
-        """Delete expired sessions. Returns their number. Raises Unavailable."""
+        """Delete expired sessions. Returns the number of deleted sessions. Raises Unavailable."""
         now = self.clock.now()
         return await self.store.prune(seen_before=now - self.rules.idle_s, now=now)
 
@@ -195,18 +201,20 @@ def _csrf(key: Pepper, cookie: str, generation: int) -> str | None:
 
 @dataclass(slots=True, eq=False)
 class Lockout:
-    """Lockout after failed authentications, for each pair of client address and principal.
+    """Locks out clients after failed authentications, for each pair of client address and principal.
 
-    A lockout affects one client address (for IPv6 its /64 network), so a client cannot lock out others. The bounded counters are
-    stored in the memory of one console process: n processes allow n times as many attempts, which is no risk for 256-bit secrets.
+    A lockout affects one client address (a /64 network for IPv6), so a client cannot lock out other clients. Each console process
+    keeps bounded counters in memory. Therefore, n processes allow n times as many attempts, which is no risk for 256-bit secrets.
     """
 
     clock: Clock
     _failures: OrderedDict[tuple[str, str], tuple[float, int]] = field(default_factory=OrderedDict)
 
     def wait_s(self, address: str, principal: str) -> int:
-        """Seconds until the lockout ends; 0 if the client is not locked out. `principal`: a key id, or a fixed name for other
-        credentials."""
+        """Return the seconds until the lockout ends, or 0 if the client is not locked out.
+
+        principal: a key id, or a fixed name for other credentials.
+        """
         started, count = self._failures.get((network_of(address), principal), (0.0, 0))
         remaining = started + WINDOW_S - self.clock.now()
         return math.ceil(remaining) if count >= FAILURES_MAX and remaining > 0 else 0

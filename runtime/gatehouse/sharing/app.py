@@ -1,4 +1,4 @@
-"""The sharing service: pages and API with which recipients open links, and operational endpoints."""
+"""The sharing service: the pages and the API through which recipients open links, and the operational endpoints."""
 
 from __future__ import annotations
 
@@ -54,7 +54,11 @@ _decoder = msgspec.json.Decoder(OpenLink)
 
 @dataclass(frozen=True, slots=True)
 class LinkForm:
-    """A form of the page of a link. token: None if the link is incomplete or belongs to another page. claim: claim id."""
+    """A form submitted from a link's page.
+
+    token: None if the link is incomplete or belongs to another page.
+    claim: the claim id.
+    """
 
     fields: dict[str, str]
     token: LinkToken | None
@@ -69,7 +73,7 @@ class LinkForm:
 
 
 def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
-    """Build the sharing service. `scraped`: it serves /metrics to a scraper in its network."""
+    """Build the sharing service. `scraped`: the service exposes /metrics to a scraper in its network."""
     backend = Backend.from_settings(settings, Clock())
     container, file_max_bytes = isinstance(settings, Settings), settings.sharing_file_max_bytes
     observer = Observer("sharing", settings.log_level, settings.environment)
@@ -83,7 +87,7 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
         submission_files_bytes_max=file_max_bytes if container else min(file_max_bytes, LAMBDA_FILES_BYTES_MAX),
         response_bytes_max=None if container else LAMBDA_FILES_BYTES_MAX,
         upload_bytes_max=None if container else file_max_bytes,
-        # A Lambda function has no proxies: its client address is the `sourceIp` of API Gateway.
+        # There is no trusted proxy in front of a Lambda function: the client address is the `sourceIp` from API Gateway.
         addresses=ClientAddresses(settings.trusted_proxies if isinstance(settings, Settings) else ()),
     )
 
@@ -101,14 +105,15 @@ def create(
     upload_bytes_max: int | None = None,
     addresses: ClientAddresses | None = None,
 ) -> asgi.App:
-    """ASGI application.
+    """Create the ASGI application.
 
-    https: the public URL uses https, so HSTS and Secure cookies are sent. scraped: /metrics is served.
-    links, submissions: open links and receive secrets; None if table, bucket or key is not configured: then every link is
-        unknown.
-    submission_files_bytes_max: maximum size of the files of a submission in total, in the body of a request.
+    https: the public URL uses https, so HSTS and Secure cookies are sent.
+    scraped: the application serves /metrics.
+    links, submissions: open links and receive secrets. None if the table, the bucket or the key is not configured. Every link is
+        then unknown.
+    submission_files_bytes_max: maximum total size of the files in the body of a submission.
     response_bytes_max: maximum size of an item in a response. Programs download larger items from S3. None: unlimited.
-    upload_bytes_max: maximum size of the files of a submission in total that a program uploads to S3. None: no uploads.
+    upload_bytes_max: maximum total size of the files that a program uploads to S3 for a submission. None: uploads are disabled.
     addresses: determines the client address behind trusted proxies.
     """
     addresses, forms = addresses or ClientAddresses(()), FormProtection(https=https)
@@ -138,7 +143,7 @@ def create(
 
 
 class Recipients:
-    """Handlers of pages and of the API for programs. A GET or HEAD never changes anything."""
+    """Handlers of the recipient pages and of the API for programs. GET and HEAD requests never change anything."""
 
     def __init__(
         self, links: LinkService | None, addresses: ClientAddresses, forms: FormProtection, response_bytes_max: int | None
@@ -191,13 +196,16 @@ class Recipients:
         return _pages(request).acknowledged()
 
     async def api_look_up(self, request: Request) -> Response:
-        """Return the metadata of a link without taking a use."""
+        """Return the metadata of a link without consuming a use."""
         _, token = await self._body(request)
         secret, link = await self._service.look_up(token, self._client(request))
         return _json(link_preview(secret, link))
 
     async def api_open(self, request: Request) -> Response:
-        """Take one use and return the content. Items are included up to 1 MiB in total, and are otherwise read one by one."""
+        """Consume one use and return the content.
+
+        The response includes the items if their total size is at most 1 MiB. Otherwise, the client reads the items one by one.
+        """
         body, token = await self._body(request)
         claim = body.claim or secrets.token_hex(16)
         opened = await self._service.open(token, body.passphrase, claim_id_of(claim, token.path), self._client(request))
@@ -219,7 +227,7 @@ class Recipients:
         """Return one item of a claim as bytes, or a presigned request for an item that is too large for a response."""
         body, token = await self._body(request)
         if not body.claim:
-            raise invalid("body.claim", "is missing", "send the claim of POST /v1/links/open")
+            raise invalid("body.claim", "is missing", "send the claim from the response to POST /v1/links/open")
         claim = claim_id_of(body.claim, token.path)
         opened = await self._service.open(token, body.passphrase, claim, self._client(request))
         item = _item(opened, body.item)
@@ -240,7 +248,7 @@ class Recipients:
         return self._links
 
     async def _open(self, request: Request, form: LinkForm, token: LinkToken) -> Opened:
-        """Open a link for a browser, which receives items in responses only. Raises what LinkService.open raises."""
+        """Open a link for a browser, which can receive items only in responses. Raises the same errors as LinkService.open."""
         return await self._service.open(
             token, form.passphrase, form.claim, self._client(request), item_bytes_max=self._response_bytes_max
         )
@@ -277,7 +285,7 @@ class Recipients:
         return response
 
     async def _checked_form(self, request: Request) -> LinkForm:
-        """The form of a request of the link's page. Raises CrossSite, BadRequest."""
+        """Return the form that a link's page submitted. Raises CrossSite, BadRequest."""
         self._forms.check_site(request)
         fields = await _form(request)
         self._forms.check_nonce(request, fields.get("csrf", ""))
@@ -289,7 +297,7 @@ class Recipients:
         return LinkForm(fields, token if token is not None and token.path == path else None, claim)
 
     async def _body(self, request: Request) -> tuple[OpenLink, LinkToken]:
-        """The JSON body and its link. Raises BadRequest, LinkNotFound."""
+        """Return the JSON body and the link that it contains. Raises BadRequest."""
         content = await asgi.read_body(request.receive, BODY_BYTES_MAX, request.headers.get("content-length", ""))
         asgi.check_json(request.headers.getlist("content-type"))
         body = decode_body(_decoder, content)
@@ -301,7 +309,7 @@ class Recipients:
         return body, token
 
     async def _text(self, opened: Opened) -> bytes | None:
-        """The text of a secret, its first item without a name; None if it has files only."""
+        """Return the text of a secret, which is the first item without a name, or None if the secret contains only files."""
         item = next((item for item in opened.items if not item.name), None)
         return None if item is None or item.size > 2 * TEXT_BYTES_MAX else await self._read(opened, item)
 
@@ -309,7 +317,7 @@ class Recipients:
         return b"".join([chunk async for chunk in self._service.read(item, opened.content_key)])
 
     async def _file(self, opened: Opened, item: OpenedItem) -> Response:
-        """A download that a browser never displays, whatever its name and type."""
+        """Return a file as a download. Browsers never display the file, regardless of its name and type."""
         name = display_name(item.name) or "secret.txt"
         return StreamingResponse(
             self._service.read(item, opened.content_key),
@@ -333,7 +341,7 @@ def _pages(request: Request) -> Pages:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form. Raises BadRequest for another type, unknown, repeated or too many fields."""
+    """Return the fields of a form. Raises BadRequest for another content type, and for unknown, repeated or too many fields."""
     content = await asgi.read_body(request.receive, BODY_BYTES_MAX, request.headers.get("content-length", ""))
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise BadRequest
@@ -353,7 +361,7 @@ async def _static(request: Request) -> Response:
 
 
 async def _error(request: Request, exc: Exception) -> Response:
-    """A problem document for programs, a page for people."""
+    """Return a problem document to programs and a page to browsers."""
     assert isinstance(exc, GatehouseError)  # noqa: S101 - registered for this class
     request.state.code, request.state.detail = exc.code, exc.detail
     if request.url.path.startswith("/v1/"):
@@ -364,7 +372,7 @@ async def _error(request: Request, exc: Exception) -> Response:
 
 
 def _with_headers(response: Response, error: GatehouseError) -> Response:
-    """Adds the headers that the status of an error requires."""
+    """Add the headers that the status of an error requires."""
     response.raw_headers += asgi.problem_headers(error)
     return response
 

@@ -1,4 +1,4 @@
-"""What secrets and links are built on in one deployment: table, bucket, KMS key, clock and random numbers."""
+"""Dependencies of secret sharing in a deployment: the table, the bucket, the KMS key, the clock and the random generator."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _MINUTE_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """environment: name of the deployment, to which all encrypted keys are bound.
+    """Shared dependencies of the secret sharing services.
 
-    creates_per_minute: secrets, and requests for a secret, that an owner can create.
+    environment: name of the deployment. All encrypted keys are bound to this name.
+    creates_per_minute: number of secrets, and of requests for a secret, that an owner can create per minute.
     """
 
     table: Table
@@ -40,7 +41,7 @@ class Backend:
 
     @classmethod
     def from_settings(cls, settings: SharingSettings, clock: Clock) -> Self | None:
-        """None if table, bucket or key is not configured. Opens no connection yet."""
+        """Return None if the table, the bucket or the key is not configured. Opens no connections."""
         if not (settings.secret_links_table and settings.secrets_bucket and settings.secrets_key):
             return None
         table = Table(settings.secret_links_table)
@@ -59,11 +60,14 @@ class Backend:
         )
 
     def new_id(self, chars: int = ID_CHARS) -> str:
-        """A random base62 id."""
+        """Return a random base62 id."""
         return new_id(chars, self.random_bytes)
 
     async def take_create(self, kind: str, owner: str) -> None:
-        """Count a `kind`, such as `secret`, that an owner creates. Exact for all processes. Raises RateLimited, Unavailable."""
+        """Count the creation of a `kind`, such as `secret`, by an owner.
+
+        The count is exact across all processes. Raises RateLimited, Unavailable.
+        """
         wait = await self.table.take_attempt(
             f"create:{kind}:{owner}", limit=self.creates_per_minute, window_s=_MINUTE_S, now=self.clock.now()
         )
@@ -82,7 +86,7 @@ class Backend:
         link: str = "",
         outcome: Outcome = "success",
     ) -> SharingEvent:
-        """An event of now. `link`: id of the link that it concerns."""
+        """Return an event with the current time. `link`: id of the affected link."""
         recorded = {**(details or {}), **({"link": link} if link else {})}
         event = actor.event(action, target_id=secret_id, at=self.clock.now(), details={**recorded}, outcome=outcome)
         return SharingEvent(self.new_id(), event)

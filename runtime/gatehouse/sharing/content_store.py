@@ -1,4 +1,4 @@
-"""Encrypted content in S3, and the KMS data keys of its versions."""
+"""Stores encrypted content in S3 and generates the KMS data keys for versions of the content."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _ATTEMPTS = 3
 _READ_BYTES = 256 * 1024
 _CHECKSUM = "SHA256"
 _MEDIA_TYPE = "application/octet-stream"
-#: botocore presigns with signature version 2 in some regions, which has no age (`s3:signatureAge`). The regional host name never
-#: redirects a request.
+#: In some regions, botocore presigns with signature version 2, which does not support `s3:signatureAge`. A regional host name
+#: never redirects a request.
 _PRESIGNED = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
-#: Codes of HeadObject for a malformed version id and for a version that does not exist. Without permission to list the bucket,
-#: S3 returns 403 instead of 404.
+#: Error codes from HeadObject for a malformed version id and for a version that does not exist. S3 returns 403 instead of 404 if
+#: the caller is not allowed to list the bucket.
 _MISSING = frozenset({"400", "403", "404"})
-#: Lifetime of a presigned request. The bucket policy denies older signatures (components/iam/bucket_policies.py).
+#: Lifetime of a presigned request in seconds. The bucket policy denies older signatures (components/iam/bucket_policies.py).
 PRESIGNED_S = 60
-#: Size of the parts of a multipart upload. S3 requires at least 5 MiB for all parts but the last.
+#: Size of the parts in a multipart upload. S3 requires at least 5 MiB for all parts except the last.
 PART_BYTES = 8 * 1024 * 1024
 
 
 class DataKeys:
-    """KMS data keys. Methods raise Unavailable."""
+    """Generates and decrypts KMS data keys. Methods raise Unavailable."""
 
     def __init__(self, key: str, environment: str) -> None:
         self._key = key
@@ -43,7 +43,7 @@ class DataKeys:
         self._client = create_client("kms", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS)
 
     async def generate(self, secret_id: str) -> tuple[bytes, bytes]:
-        """A new data key of 32 bytes: in plaintext, and encrypted by KMS."""
+        """Return a new 32-byte data key, first in plaintext and then encrypted by KMS."""
         reply = await call(
             self._client.generate_data_key,
             "KMS",
@@ -65,12 +65,12 @@ class DataKeys:
         return plaintext
 
     def _context(self, secret_id: str) -> dict[str, str]:
-        """CloudTrail records the context in plain text, so it contains a fingerprint only."""
+        """Return the encryption context. CloudTrail records the context in plaintext, so the secret id is only a fingerprint."""
         return {"purpose": "secret-content", "environment": self._environment, "secret": fingerprint(secret_id)}
 
 
 class MultipartUpload:
-    """An upload of an object in parts. `delete_all` aborts unfinished uploads."""
+    """A multipart upload of an object. `delete_all` aborts unfinished uploads."""
 
     def __init__(self, client: Any, upload: dict[str, str]) -> None:
         self._client = client
@@ -83,12 +83,12 @@ class MultipartUpload:
             self._client.upload_part, "S3", **self._upload, PartNumber=number, Body=content, ChecksumAlgorithm=_CHECKSUM
         )
         part = {"PartNumber": number, "ETag": reply["ETag"]}
-        # S3 returns the checksum, and requires it on completion if the upload has a checksum algorithm.
+        # If the upload has a checksum algorithm, S3 returns the checksum of each part and requires these checksums on completion.
         checksum = {"ChecksumSHA256": reply["ChecksumSHA256"]} if "ChecksumSHA256" in reply else {}
         self._parts.append({**part, **checksum})
 
     async def complete(self) -> str:
-        """Returns the version id of the object."""
+        """Complete the upload and return the version id of the object."""
         reply = await call(self._client.complete_multipart_upload, "S3", **self._upload, MultipartUpload={"Parts": self._parts})
         return str(reply.get("VersionId", ""))
 
@@ -98,7 +98,7 @@ class MultipartUpload:
 
 
 class PresignedUpload(msgspec.Struct, frozen=True):
-    """A POST request of S3, for one object of one size. `fields`: of the form, before its field `file`."""
+    """A presigned S3 POST request for one object of a fixed size. `fields`: form fields to send before the field `file`."""
 
     url: str
     fields: dict[str, str]
@@ -108,7 +108,7 @@ class PresignedUpload(msgspec.Struct, frozen=True):
 
 
 class ContentStore:
-    """Objects of secrets. Methods raise Unavailable."""
+    """Stores the objects of secrets. Methods raise Unavailable."""
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
@@ -118,7 +118,7 @@ class ContentStore:
 
     @staticmethod
     def prefix(secret_id: str, version: int | None = None) -> str:
-        """Prefix of the objects of a secret, or of one of its versions."""
+        """Return the key prefix for the objects of a secret, or of one version of the secret."""
         return f"{PREFIX}{secret_id}/" + (f"{version}/" if version is not None else "")
 
     @staticmethod
@@ -127,11 +127,12 @@ class ContentStore:
 
     @staticmethod
     def upload_key(secret_id: str, item: int, submission_id: str) -> str:
-        """Key of an item that a client uploads. It contains the submission id, so no other submission writes it."""
+        """Return the key for an item that a client uploads. The key contains the submission id, so no other submission can write
+        the object."""
         return f"{ContentStore.prefix(secret_id, 1)}{item}-{submission_id}"
 
     async def write(self, key: str, chunks: AsyncIterable[bytes]) -> str:
-        """Write an object and return its version id. An object of more than one part is written with a multipart upload."""
+        """Write an object and return its version id. Objects that exceed the part size are written with a multipart upload."""
         buffer, upload = bytearray(), None
         try:
             async for chunk in chunks:
@@ -159,13 +160,13 @@ class ContentStore:
         return {"Bucket": self._bucket, "Key": key, "ContentType": _MEDIA_TYPE}
 
     async def read(self, item: ContentItem) -> Iterator[bytes]:
-        """The content of an object, in pieces. Reading the iterator blocks and raises AWS_ERRORS."""
+        """Return an iterator over the content of an object. Reading from the iterator blocks and raises AWS_ERRORS."""
         version = {"VersionId": item.object_version} if item.object_version else {}
         reply = await call(self._client.get_object, "S3", Bucket=self._bucket, Key=item.key, **version)
         return iter(partial(reply["Body"].read, _READ_BYTES), b"")
 
     async def presigned_download(self, item: ContentItem) -> str:
-        """A URL with which anyone can read the ciphertext of an item for 60 seconds. Sends no request to S3."""
+        """Return a URL with which anyone can read the ciphertext of an item for 60 seconds. Sends no request to S3."""
         version = {"VersionId": item.object_version} if item.object_version else {}
         parameters = {"Bucket": self._bucket, "Key": item.key, **version}
         url = await call(
@@ -174,7 +175,7 @@ class ContentStore:
         return str(url)
 
     async def presigned_upload(self, key: str, size: int) -> PresignedUpload:
-        """A form with which anyone can write this object, with this size, for 60 seconds. Sends no request to S3."""
+        """Return a form with which anyone can write this object, with this size, for 60 seconds. Sends no request to S3."""
         fields = {"Content-Type": _MEDIA_TYPE}
         post = await call(
             self._client.generate_presigned_post,
@@ -188,7 +189,7 @@ class ContentStore:
         return PresignedUpload(post["url"], post["fields"])
 
     async def size(self, key: str, object_version: str) -> int | None:
-        """Bytes of an object version; None if it does not exist."""
+        """Return the size of an object version in bytes, or None if the version does not exist."""
         try:
             reply = await call(self._client.head_object, "S3", Bucket=self._bucket, Key=key, VersionId=object_version)
         except Unavailable as exc:
@@ -198,7 +199,7 @@ class ContentStore:
         return int(reply["ContentLength"])
 
     async def secret_ids(self, *, older_than: float) -> list[str]:
-        """Ids of secrets that have objects, all of which were written before a time (Unix seconds)."""
+        """Return the ids of secrets whose objects were all written before `older_than` (Unix seconds)."""
         return await call(self._secret_ids, "S3", older_than=older_than)
 
     def _secret_ids(self, *, older_than: float) -> list[str]:
@@ -216,7 +217,10 @@ class ContentStore:
             await call(self._client.delete_objects, "S3", Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
 
     async def delete_all(self, prefix: str) -> list[tuple[str, str]]:
-        """Delete every version and delete marker under a prefix. Returns key and version id of each."""
+        """Delete every version and delete marker under a prefix. Returns the key and version id of each.
+
+        Also aborts unfinished multipart uploads.
+        """
         return await call(self._delete_all, "S3", prefix=prefix)
 
     def _delete_all(self, *, prefix: str) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
-"""Limits of denied attempts to use a link or a submission link.
+"""Limits on denied attempts to use a link or a submission link.
 
-An attempt with an unknown link makes the same calls of DynamoDB as one with a link that exists, so that neither the response nor
-its time shows which links exist. A correct link is never denied because of other attempts: only the response to an attempt that
-is denied anyway changes. So nobody can lock out somebody else.
+An attempt with an unknown link makes the same DynamoDB calls as an attempt with an existing link. Neither the response nor the
+response time therefore reveals which links exist. A correct link is never denied because of other attempts: the limits change
+only the response to attempts that are denied anyway. A client therefore cannot lock out other clients.
 """
 
 from __future__ import annotations
@@ -15,27 +15,32 @@ from gatehouse.errors import GatehouseError, NotFound, TooManyRequests
 from gatehouse.sharing.table import Table
 
 ATTEMPT_WINDOW_S = 600.0
-#: Events of denied attempts per link.
+#: Maximum number of recorded denied attempts per link and window.
 DENIED_EVENTS_MAX = 20
-#: Denied attempts per network. More are answered with 429, and not counted or recorded.
+#: Maximum number of denied attempts per network and window. Further attempts get a 429 response and are neither counted nor
+#: recorded.
 NETWORK_DENIED_MAX = 100
 
 
 class LinkNotFound(NotFound):
-    """Unknown, expired, revoked and used links are not distinguished."""
+    """The link cannot be opened. The error does not distinguish unknown, expired, revoked and used links."""
 
     code, title = "link_not_found", "This link does not exist, was used, or has expired"
 
 
 class TooManyDenied(TooManyRequests):
-    """The response instead of LinkNotFound after too many of them."""
+    """Replaces LinkNotFound after too many denied attempts from a network."""
 
     code, title = "too_many_denied", "Too many links that do not exist, were used, or have expired"
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A denied attempt. recorded: its event is stored. wait_s: seconds until the network is below its limit; None: it is."""
+    """A denied attempt.
+
+    recorded: the audit event for the attempt is stored.
+    wait_s: seconds until the network is below its limit. None: the network is below its limit.
+    """
 
     recorded: bool
     wait_s: int | None = None
@@ -55,7 +60,7 @@ class Denials:
         self._clock = clock
 
     async def count(self, path: str, network: str) -> Denial:
-        """Count a denied attempt. `path`: public part of the link, whether or not it exists."""
+        """Count a denied attempt. `path`: public part of the link, which may be unknown."""
         wait_s = await self._wait_s(f"network:{network}", NETWORK_DENIED_MAX)
         if wait_s is not None:
             return Denial(recorded=False, wait_s=wait_s)

@@ -1,16 +1,16 @@
-"""Encryption of secrets. Pure: no I/O, no clock. Test vectors: docs/sharing-vectors.json.
+"""Encrypts and decrypts secrets. The functions are pure: they use no I/O and no clock. Test vectors: docs/sharing-vectors.json.
 
 Each version of a secret has a random content key. For each link, the content key is encrypted twice:
 
-1. to the X25519 public key of the link with HPKE (RFC 9180). The private key is derived from the link secret and the passphrase
+1. To the X25519 public key of the link with HPKE (RFC 9180). The private key is derived from the link secret and the passphrase
    with HKDF-SHA256 (RFC 5869) and Argon2id (RFC 9106), and is not stored.
-2. under the KMS data key of the version with AES-256-GCM.
+2. Under the KMS data key of the version with AES-256-GCM.
 
-KMS, the table and the bucket together therefore cannot decrypt an unopened secret, and neither can the holder of a link without
-KMS. A new version can be encrypted to existing links, because their public keys are stored.
+Access to KMS, the table and the bucket is therefore not sufficient to decrypt an unopened secret, and neither is a link without
+access to KMS. The public keys of links are stored, so a new version can be encrypted to existing links.
 
-Content is encrypted with libsodium's secretstream (XChaCha20-Poly1305) in chunks, so that it can be streamed, and a truncated,
-reordered or extended stream is detected.
+Content is encrypted in chunks with libsodium's secretstream (XChaCha20-Poly1305), which supports streaming and detects truncated,
+reordered and extended streams.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SALT_BYTES = 16
 CHUNK_BYTES = 64 * 1024
 FORMAT = 1
 
-#: RFC 9106, section 4, second recommended option, with one lane: 64 MiB, three passes.
+#: The second recommended option of RFC 9106, section 4 (64 MiB, three passes), but with one lane.
 ARGON2_MEMORY_KIB = 64 * 1024
 ARGON2_PASSES = 3
 
@@ -52,10 +52,10 @@ class DecryptionFailed(Exception):
 
 
 class LinkKeys(msgspec.Struct, frozen=True):
-    """What the holder of a link can derive.
+    """Keys that the holder of a link can derive.
 
-    verifier: 32 bytes, shows that the link secret is correct, without the passphrase.
-    private_key: X25519, derived from link secret and passphrase.
+    verifier: 32 bytes that prove possession of the link secret, without the passphrase.
+    private_key: X25519 private key, derived from the link secret and the passphrase.
     """
 
     verifier: bytes
@@ -70,9 +70,12 @@ class LinkKeys(msgspec.Struct, frozen=True):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What an encrypted content key is bound to. None of the values is secret.
+    """Context to which an encrypted content key is bound. None of the values is secret.
 
-    environment: of the deployment. secret, link: ids. version: number of the version. expires_at_max: Unix seconds.
+    environment: name of the deployment.
+    secret, link: ids.
+    version: version number.
+    expires_at_max: Unix seconds.
     """
 
     environment: str
@@ -82,23 +85,26 @@ class Context(msgspec.Struct, frozen=True):
     expires_at_max: int
 
     def encode(self, purpose: str) -> bytes:
-        """Canonical JSON: sorted names, no spaces."""
+        """Return canonical JSON with sorted names and without spaces."""
         values = {"format": FORMAT, "purpose": purpose, **msgspec.structs.asdict(self)}
         return json.dumps(values, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def verifier(link_secret: str, path: str) -> bytes:
-    """Hash by which the server recognizes a link secret. The link secret has 256 bits of entropy, so HKDF is sufficient."""
+    """Return the hash with which the server verifies a link secret. Link secrets have 256 bits of entropy, so HKDF suffices."""
     return _derive(link_secret.encode("ascii"), path.encode("ascii"), b"gatehouse link verifier")
 
 
 def matches(link_secret: str, path: str, stored: bytes) -> bool:
-    """Compares in constant time."""
+    """Compare a link secret with a stored verifier in constant time."""
     return hmac.compare_digest(verifier(link_secret, path), stored)
 
 
 def link_keys(link_secret: str, path: str, passphrase: str = "", salt: bytes = b"") -> LinkKeys:
-    """Keys of a link. `salt`: 16 bytes with a passphrase, otherwise empty. Takes about 100 ms with a passphrase."""
+    """Return the keys of a link. `salt`: 16 bytes for a link with a passphrase, otherwise empty.
+
+    A passphrase adds about 100 ms.
+    """
     material = link_secret.encode("ascii")
     if salt:
         argon2 = Argon2id(salt=salt, length=KEY_BYTES, iterations=ARGON2_PASSES, lanes=1, memory_cost=ARGON2_MEMORY_KIB)
@@ -108,7 +114,10 @@ def link_keys(link_secret: str, path: str, passphrase: str = "", salt: bytes = b
 
 
 def is_public_key(public_key: bytes) -> bool:
-    """True for 32 bytes to which content keys can be encrypted. RFC 7748, section 6.1: some points give a known shared secret."""
+    """Return True if content keys can be encrypted to a public key of 32 bytes.
+
+    Rejects points that produce a known shared secret (RFC 7748, section 6.1).
+    """
     try:
         X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(public_key))
     except ValueError:
@@ -140,7 +149,7 @@ def seal_manifest(manifest: bytes, content_key: bytes, random_bytes: Callable[[i
 
 
 def open_manifest(sealed: bytes, content_key: bytes) -> bytes:
-    """Raises DecryptionFailed."""
+    """Decrypt a manifest. Raises DecryptionFailed."""
     key = _derive(content_key, b"", b"gatehouse manifest")
     try:
         return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], b"manifest")
@@ -149,18 +158,18 @@ def open_manifest(sealed: bytes, content_key: bytes) -> bytes:
 
 
 def item_key(content_key: bytes, number: int) -> bytes:
-    """Key of one item of a version. It decrypts no other item."""
+    """Return the key of one item in a version. The key cannot decrypt other items."""
     return _derive(content_key, b"", f"gatehouse item {number}".encode("ascii"))
 
 
 def ciphertext_size(size: int) -> int:
-    """Bytes of the ciphertext of an item of `size` bytes."""
+    """Return the ciphertext size in bytes for an item of `size` bytes."""
     chunks = max(1, -(-size // CHUNK_BYTES))
     return _HEADER_BYTES + size + chunks * _TAG_BYTES
 
 
 class ItemEncryptor:
-    """Encrypts one item of a version: feed plaintext in pieces of any size, then call `finish`."""
+    """Encrypts one item of a version. Pass the plaintext to `update` in pieces of any size, then call `finish`."""
 
     def __init__(self, content_key: bytes, number: int) -> None:
         self._state = sodium.crypto_secretstream_xchacha20poly1305_state()
@@ -168,7 +177,7 @@ class ItemEncryptor:
         self._buffer = bytearray()
 
     def update(self, plaintext: bytes) -> bytes:
-        """Ciphertext of the chunks that are complete."""
+        """Return the ciphertext of the completed chunks."""
         self._buffer += plaintext
         while len(self._buffer) > CHUNK_BYTES:
             self._push(bytes(self._buffer[:CHUNK_BYTES]), _MESSAGE)
@@ -176,7 +185,7 @@ class ItemEncryptor:
         return self._take()
 
     def finish(self) -> bytes:
-        """The rest of the ciphertext. The last chunk is marked, so that a truncated stream is detected."""
+        """Return the rest of the ciphertext. The last chunk is marked as final, which makes truncation detectable."""
         self._push(bytes(self._buffer), _FINAL)
         self._buffer.clear()
         return self._take()
@@ -195,10 +204,10 @@ def encrypt_item(plaintext: bytes, content_key: bytes, number: int) -> bytes:
 
 
 def decrypt_item(pieces: Iterable[bytes], key: bytes) -> Iterator[bytes]:
-    """Plaintext of a ciphertext in pieces of any size, chunk by chunk. Raises DecryptionFailed.
+    """Decrypt a ciphertext, passed in pieces of any size, and yield the plaintext chunk by chunk. Raises DecryptionFailed.
 
     key: `item_key` of the item.
-    A chunk is authentic when it is returned. Only the end of the iteration shows that the content is complete.
+    Each yielded chunk is authentic. The content is complete only if the iteration ends without an error.
     """
     state = sodium.crypto_secretstream_xchacha20poly1305_state()
     buffer, started, final = bytearray(), False, False
@@ -223,7 +232,7 @@ def decrypt_item(pieces: Iterable[bytes], key: bytes) -> Iterator[bytes]:
 
 
 def _pull(state: sodium.crypto_secretstream_xchacha20poly1305_state, chunk: bytes, final: bool) -> Generator[bytes, None, bool]:
-    """Yields the plaintext of a chunk and returns whether it is the last one."""
+    """Yield the plaintext of a chunk and return True if the chunk is the last one."""
     if final:
         raise DecryptionFailed("the content continues after its last chunk")
     plaintext, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(state, chunk, None)

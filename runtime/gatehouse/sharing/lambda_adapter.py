@@ -1,8 +1,8 @@
-"""Lambda handler of an ASGI application behind an API Gateway REST API (Lambda proxy integration), based on Mangum.
+"""Lambda handler for an ASGI application behind an API Gateway REST API (Lambda proxy integration), based on Mangum.
 
-Accepts only proxy events of a REST API, because other event sources have the client address in other members. The client
-address is the `sourceIp` of API Gateway, never X-Forwarded-For. Multiple Cookie headers are joined, and a response to HEAD has
-no body.
+The handler accepts only proxy events from a REST API, because other event sources send the client address in other fields. The
+client address is the `sourceIp` from API Gateway, never X-Forwarded-For. The handler joins multiple Cookie headers and removes
+the body from responses to HEAD requests.
 
 Source: docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html"""
 
@@ -19,8 +19,8 @@ from gatehouse.errors import GatehouseError
 from gatehouse.http import asgi
 from gatehouse.http.starlette_apps import REQUEST_ID_HEADER
 
-#: Lambda limits a response to 6 MB, including its headers (Lambda Developer Guide, "Lambda quotas"). API Gateway would respond
-#: with 502 without an explanation.
+#: Lambda limits a response, including its headers, to 6 MB (Lambda Developer Guide, "Lambda quotas"). For a larger response, API
+#: Gateway would return 502 without an explanation.
 RESPONSE_BYTES_MAX = 5_990_000
 
 Event = dict[str, Any]
@@ -28,7 +28,7 @@ Handler = Callable[[Event, LambdaContext], dict[str, Any]]
 
 
 class UnsupportedEvent(Exception):
-    """The event is not a proxy event of a REST API. The message names missing members and contains no values."""
+    """The event is not a proxy event from a REST API. The message names the missing fields and contains no values."""
 
 
 class ResponseTooLarge(GatehouseError):
@@ -36,13 +36,13 @@ class ResponseTooLarge(GatehouseError):
 
 
 def lambda_handler(app: asgi.App) -> Handler:
-    """Lambda handler of an application. The handler raises UnsupportedEvent."""
+    """Return the Lambda handler for an application. The handler raises UnsupportedEvent."""
     # The application needs no startup events, and a Lambda function has no shutdown event.
     serve = Mangum(app, lifespan="off")  # type: ignore[arg-type]  # Mangum declares other types for the same protocol
     loop = asyncio.new_event_loop()
 
     def handler(event: Event, context: LambdaContext) -> dict[str, Any]:
-        # Mangum uses the event loop of the thread, which Python 3.12 and later do not create automatically.
+        # Mangum uses the thread's current event loop, which Python 3.12 and later versions do not create automatically.
         asyncio.set_event_loop(loop)
         response = serve(_request(event), context)
         if len(response["body"]) > RESPONSE_BYTES_MAX:
@@ -60,14 +60,14 @@ def _request(event: Event) -> Event:
     elif not isinstance(context["identity"].get("sourceIp"), str):
         missing.append("requestContext.identity.sourceIp")
     if missing or "version" in event or "elb" in (context or {}):
-        reason = f"it lacks {', '.join(missing)}" if missing else "it comes from another kind of gateway"
+        reason = f"missing {', '.join(missing)}" if missing else "sent by another kind of gateway"
         raise UnsupportedEvent(f"the event is not a proxy event of a REST API: {reason}")
     return {**event, "multiValueHeaders": _one_cookie_header(event.get("multiValueHeaders") or {})}
 
 
 def _too_large(response: dict[str, Any]) -> dict[str, Any]:
-    """A problem document instead of a response that Lambda would reject. The claim of the link can be repeated."""
-    error = ResponseTooLarge("The file is larger than this service can send. Ask the sender for smaller files.")
+    """Return a problem document to replace a response that Lambda would reject. The client can repeat the claim."""
+    error = ResponseTooLarge("The file exceeds the maximum size that this service can send. Ask the sender for smaller files.")
     headers = {name: value for name, value in response["headers"].items() if not name.startswith("content-")}
     headers["content-type"] = "application/problem+json"
     body = asgi.problem(error, headers.get(REQUEST_ID_HEADER.lower(), "")).decode()
@@ -75,7 +75,7 @@ def _too_large(response: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_cookie_header(headers: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Join Cookie headers with "; " (RFC 9113, section 8.2.3). Other headers are unchanged."""
+    """Join Cookie headers with "; " (RFC 9113, section 8.2.3). Other headers remain unchanged."""
     return {
         name: ["; ".join(values)] if name.lower() == "cookie" and isinstance(values, list) else values
         for name, values in headers.items()

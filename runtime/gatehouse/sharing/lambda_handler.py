@@ -1,6 +1,7 @@
-"""Lambda handler of the sharing service, as configured in contract.toml.
+"""Lambda handler for the sharing service, as configured in contract.toml.
 
-The application is built on import, before the first request. An invalid setting fails the import and is named in the error.
+The application is built on import, before the first request. If a setting is invalid, the import fails with an error that names
+the setting.
 """
 
 from __future__ import annotations

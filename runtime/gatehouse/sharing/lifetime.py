@@ -1,4 +1,4 @@
-"""Lifetime of links in requests: `ttl_s` or `expires_at`, with the same bounds."""
+"""Lifetime of links. Requests specify either `ttl_s` or `expires_at`, and both have the same bounds."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ Ttl = Annotated[
 ExpiresAt = Annotated[
     Timestamp | None,
     Meta(
-        description=f"Expiry of the links, an RFC 3339 timestamp, instead of `ttl_s`. At most {TTL_S_MAX // 86_400} days ahead."
+        description="Time at which the links expire, as an RFC 3339 timestamp. Cannot be combined with `ttl_s`. At most"
+        f" {TTL_S_MAX // 86_400} days in the future."
     ),
 ]
 
 
 def check_lifetime(ttl_s: int | None, expires_at: str | None) -> None:
-    """Raises ValueError if both are set."""
+    """Raise ValueError if both values are set."""
     if ttl_s is not None and expires_at is not None:
         raise ValueError("must contain ttl_s or expires_at, not both")
 
 
 def lifetime(ttl_s: int | None, expires_at: str | None, now: float) -> float:
-    """Lifetime in seconds. Raises BadRequest for an expiry outside of the bounds."""
+    """Return the lifetime in seconds. Raises BadRequest if the expiry is out of bounds."""
     if expires_at is None:
         return float(ttl_s or TTL_S_DEFAULT)
     seconds = unix_seconds(expires_at) - now
     if not TTL_S_MIN <= seconds <= TTL_S_MAX:
-        bounds = f"is less than {TTL_S_MIN // 60} minutes or more than {TTL_S_MAX // 86_400} days ahead"
-        raise invalid("body.expires_at", bounds, "send a time between the two")
+        bounds = f"is less than {TTL_S_MIN // 60} minutes or more than {TTL_S_MAX // 86_400} days in the future"
+        raise invalid("body.expires_at", bounds, "send a time between these limits")
     return seconds

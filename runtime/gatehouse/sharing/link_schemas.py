@@ -1,4 +1,4 @@
-"""Request and response shapes of /v1/links, with which programs open links."""
+"""Request and response shapes of the endpoints under /v1/links, with which programs open links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatehouse.sharing.models import Download, Link, Secret
 
 
 class OpenLink(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of the endpoints of /v1/links. `claim`: chosen by the client, so that it can repeat a request."""
+    """Request body of the endpoints under /v1/links. `claim`: a value chosen by the client, which makes requests repeatable."""
 
     link: str
     passphrase: str = ""
@@ -36,10 +36,11 @@ class LinkPreview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DownloadView(msgspec.Struct, frozen=True, kw_only=True):
-    """A presigned request for the ciphertext of an item: `GET url`, without authorization, until `expires_at`.
+    """A presigned request for the ciphertext of an item. Send `GET url` without authorization before `expires_at`.
 
-    key_base64: 32 bytes that decrypt this item with libsodium's secretstream (XChaCha20-Poly1305): a header of 24 bytes, then
-        chunks of 65,536 bytes and 17 more, the last of which is marked as final and can be shorter.
+    key_base64: 32-byte key that decrypts this item with libsodium's secretstream (XChaCha20-Poly1305). The ciphertext consists of
+        a 24-byte header and chunks of 65,553 bytes: 65,536 bytes of content and 17 bytes of overhead. The last chunk is marked as
+        final and can be shorter.
     """
 
     url: str
@@ -51,8 +52,11 @@ class DownloadView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A text (no name) or file. Without `text` and `content_base64`, POST /v1/links/items returns the content, or a new
-    `download` of an item that is too large for a response."""
+    """A text (which has no name) or a file.
+
+    If the item contains neither `text` nor `content_base64`, POST /v1/links/items returns the content, or a new `download` for
+    an item that is too large for a response.
+    """
 
     name: str
     media_type: str

@@ -1,4 +1,4 @@
-"""Format of links. Pure.
+"""Creates and parses links. The functions are pure.
 
     https://share.example.com/s/5tRw0aB9xK2m7HqYc1dZ8eUfGh#<43 base62 characters>
                                 |                     |    |
@@ -6,8 +6,8 @@
                                 |                     `------ link id, 6 characters
                                 `---------------------------- secret id, 22 characters
 
-The path contains the ids only, so access logs, traces and referrers never contain a link secret (docs/decisions/0020).
-A submission link has the same form: /r/<request id, 22 characters>#<link secret> (docs/decisions/0023).
+The path contains only the ids, so access logs, traces and referrers never contain a link secret (docs/decisions/0020).
+A submission link has the same format: /r/<request id, 22 characters>#<link secret> (docs/decisions/0023).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FINGERPRINT_CHARS = 12
 
 
 class LinkToken(msgspec.Struct, frozen=True):
-    """A well-formed link. `secret` is the link secret as text: it lives as long as the request and is never logged."""
+    """A well-formed link. `secret`: the link secret as text, which is kept only during the request and is never logged."""
 
     secret_id: str
     link_id: str
@@ -57,7 +57,7 @@ class LinkToken(msgspec.Struct, frozen=True):
 
 
 class SubmissionToken(msgspec.Struct, frozen=True):
-    """A well-formed submission link: the public part, which is the id of the request, and the link secret."""
+    """A well-formed submission link. `path`: the public part, which is the request id. `secret`: the link secret."""
 
     path: str
     secret: str
@@ -78,19 +78,19 @@ def new_id(chars: int, random_bytes: Callable[[int], bytes]) -> str:
 
 
 def is_id(text: str) -> bool:
-    """True if a text can be the id of a secret."""
+    """Return True if a text has the format of a secret id."""
     return len(text) == ID_CHARS and BASE62.issuperset(text)
 
 
 def parse_path(text: str) -> tuple[str, str] | None:
-    """Secret id and link id of the public part of a link, or None."""
+    """Return the secret id and the link id from the public part of a link, or None if the text is malformed."""
     if len(text) != PATH_CHARS or not BASE62.issuperset(text):
         return None
     return text[:ID_CHARS], text[ID_CHARS:]
 
 
 def parse(text: str) -> LinkToken | None:
-    """Parse a complete link, with or without its URL; None for anything else. Spaces around it are ignored.
+    """Parse a complete link, with or without its URL. Returns None for any other text. Surrounding whitespace is ignored.
 
     The content key of an end-to-end link, which follows a dot, is ignored.
     """
@@ -101,13 +101,16 @@ def parse(text: str) -> LinkToken | None:
 
 
 def parse_submission(text: str) -> SubmissionToken | None:
-    """Parse a complete submission link, with or without its URL; None for anything else. Spaces around it are ignored."""
+    """Parse a complete submission link, with or without its URL. Returns None for any other text.
+
+    Surrounding whitespace is ignored.
+    """
     match = _SUBMISSION_TOKEN.fullmatch(text.strip())
     return None if match is None else SubmissionToken(match[1], match[2])
 
 
 def fingerprint(identifier: str) -> str:
-    """First 12 hexadecimal characters of the SHA-256 of an id, for logs and encryption contexts."""
+    """Return the first 12 hexadecimal characters of an id's SHA-256 hash, for logs and encryption contexts."""
     return hashlib.sha256(identifier.encode("ascii")).hexdigest()[:FINGERPRINT_CHARS]
 
 

@@ -1,4 +1,4 @@
-"""Opening links: proof of possession, passphrase, claim, and only then decryption."""
+"""Opens links. Checks proof of possession and the passphrase and records a claim before decryption."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ from gatehouse.sharing.models import (
 )
 from gatehouse.sharing.repository import ConditionFailed
 
-#: A claim can be repeated for this long, until it is acknowledged: the response may have been lost, or files are downloaded.
+#: Time in seconds during which a client can repeat a claim that is not acknowledged, for example after a lost response or to
+#: download files.
 CLAIM_S = 600.0
 NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20
-#: Log line of a use of a honey link, from which CloudWatch raises an alarm.
+#: Log line for each use of a honey link. A CloudWatch alarm is based on this line.
 HONEY_EVENT = "honey link used"
 _RETRIES = 5
 _ARGON2_PARALLEL = 2
@@ -51,7 +52,7 @@ class PassphraseRequired(Forbidden):
 
 
 class ContentTooLarge(BadRequest):
-    """The client cannot receive an item. No use was taken."""
+    """The client cannot receive an item. No use was consumed."""
 
     code, title = "content_too_large", "A file is too large for a browser"
 
@@ -78,7 +79,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class OpenedItem:
-    """A text (no name) or file of an opened secret."""
+    """A text (which has no name) or a file in an opened secret."""
 
     number: int
     name: str
@@ -92,7 +93,7 @@ class OpenedItem:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An opened secret. `content_key` lives as long as the request."""
+    """An opened secret. `content_key` is kept only during the request."""
 
     secret: Secret
     link: Link
@@ -105,12 +106,15 @@ class Opened:
 
 
 def claim_id_of(nonce: str, path: str) -> str:
-    """Id of the claim that a nonce stands for: 32 hexadecimal characters."""
+    """Return the claim id for a nonce: 32 hexadecimal characters."""
     return hashlib.sha256(f"{path}:{nonce}".encode()).hexdigest()[:32]
 
 
 class LinkService:
-    """Raises Unavailable if a dependency fails. A use that was recorded before the failure can be repeated with its claim id."""
+    """Opens links. Methods raise Unavailable if a dependency fails.
+
+    If a use was recorded before the failure, the client can repeat the request with the same claim id.
+    """
 
     def __init__(self, backend: Backend, observer: Observer) -> None:
         self._backend = backend
@@ -122,9 +126,9 @@ class LinkService:
         self._argon2 = asyncio.Semaphore(_ARGON2_PARALLEL)
 
     async def find(self, path: str, client: Client) -> tuple[Secret, Link]:
-        """The secret and the link of the public part of a link, for the page of the link. Changes nothing.
+        """Return the secret and the link for the public part of a link, to display the link's page. Changes nothing.
 
-        Raises LinkNotFound also for a link that has ended, and for a honey link, whose use is recorded.
+        Also raises LinkNotFound for a link that has ended, and for a honey link, whose use is recorded.
         """
         ids = parse_path(path)
         if ids is None:
@@ -137,7 +141,10 @@ class LinkService:
         return secret, link
 
     async def look_up(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
-        """The secret and the link, for a client that has the complete link. Takes no use. Raises LinkNotFound, TooManyDenied."""
+        """Return the secret and the link to a client that has the complete link. Does not consume a use.
+
+        Raises LinkNotFound, TooManyDenied.
+        """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link):
             raise await self._denied(token, client, "ended", secret)
@@ -147,24 +154,24 @@ class LinkService:
     async def open(
         self, token: LinkToken, passphrase: str, claim_id: str, client: Client, *, item_bytes_max: int | None = None
     ) -> Opened:
-        """Take one use of a link and return its content. A repeated claim returns the same content without another use.
+        """Consume one use of a link and return the content. A repeated claim returns the content without consuming another use.
 
-        item_bytes_max: the client cannot receive larger items.
-        Raises LinkNotFound, TooManyDenied, PassphraseRequired, WrongPassphrase, TooManyAttempts; ContentTooLarge before a use is
-        taken.
+        item_bytes_max: maximum size of an item that the client can receive.
+        Raises LinkNotFound, TooManyDenied, PassphraseRequired, WrongPassphrase, TooManyAttempts. Raises ContentTooLarge before a
+        use is consumed.
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
             raise await self._denied(token, client, "ended", secret)
         keys = await self._link_keys(secret, link, token, passphrase, client)
         if item_bytes_max is not None and any(item.size > item_bytes_max for item in secret.current.items):
-            raise ContentTooLarge(f"A file has more than {item_bytes_max} bytes. Open the link with: gatehouse secrets open")
+            raise ContentTooLarge(f"A file is larger than {item_bytes_max} bytes. Open the link with: gatehouse secrets open")
         await self._mark_opened(secret, link, client)
         secret = await self._claim(secret, link, claim_id, token, client)
         return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
 
     async def acknowledge(self, token: LinkToken, claim_id: str, client: Client) -> None:
-        """Record that the content of a claim was received. Idempotent. Raises LinkNotFound, TooManyDenied."""
+        """Record that the client received the content of a claim. Idempotent. Raises LinkNotFound, TooManyDenied."""
         secret, link = await self._possessed(token, client)
         if claim_id not in link.claims:
             raise await self._denied(token, client, "unknown claim", secret)
@@ -175,7 +182,7 @@ class LinkService:
             return
 
     async def read(self, item: OpenedItem, content_key: bytes) -> AsyncIterator[bytes]:
-        """The plaintext of an item, in chunks. Raises Unavailable, also for content that was altered."""
+        """Yield the plaintext of an item in chunks. Raises Unavailable, including for altered content."""
         key = encryption.item_key(content_key, item.number)
         pieces = encryption.decrypt_item(await self._backend.content.read(item.content), key)
         while True:
@@ -188,13 +195,16 @@ class LinkService:
             yield chunk
 
     async def download(self, opened: Opened, item: OpenedItem) -> Download:
-        """A presigned request, for the client whose claim was opened only. It is in no log and in no audit event."""
+        """Return a presigned request for the client that opened the claim. No log and no audit event contains the request."""
         expires_at = self._clock.now() + PRESIGNED_S
         url = await self._backend.content.presigned_download(item.content)
         return Download(url, expires_at, encryption.item_key(opened.content_key, item.number))
 
     async def _possessed(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
-        """The secret and the link whose link secret the client has. The verifier is always computed and compared."""
+        """Return the secret and the link if the client has the link secret. The verifier is always computed and compared.
+
+        Raises LinkNotFound, TooManyDenied.
+        """
         secret = await self._repository.get(token.secret_id)
         link = None if secret is None else secret.links.get(token.link_id)
         correct = encryption.matches(token.secret, token.path, link.verifier if link is not None else _NO_VERIFIER)
@@ -206,7 +216,7 @@ class LinkService:
         return self._is_active(secret, link) and link.uses < link.uses_max and not secret.honey
 
     def _is_honey(self, secret: Secret | None, link: Link | None) -> bool:
-        """True for a honey link that reports its use. One that has expired or was revoked is denied like other links."""
+        """Return True for an active honey link, which reports its use. Expired and revoked honey links report nothing."""
         return secret is not None and link is not None and secret.honey and self._is_active(secret, link)
 
     def _is_repeatable(self, secret: Secret, link: Link, claim_id: str) -> bool:
@@ -221,7 +231,7 @@ class LinkService:
     async def _link_keys(
         self, secret: Secret, link: Link, token: LinkToken, passphrase: str, client: Client
     ) -> encryption.LinkKeys:
-        """Keys of the link. A wrong passphrase is counted before it is compared, so that parallel guesses are counted too."""
+        """Return the keys of the link. Attempts are counted before the passphrase is checked, including parallel guesses."""
         if not link.salt:
             return encryption.link_keys(token.secret, token.path)
         if not passphrase:
@@ -267,7 +277,7 @@ class LinkService:
                 return
 
     async def _claim(self, secret: Secret, link: Link, claim_id: str, token: LinkToken, client: Client) -> Secret:
-        """The secret after the use was recorded. Raises LinkNotFound or TooManyDenied if no use is left."""
+        """Record the use and return the updated secret. Raises LinkNotFound or TooManyDenied if no use is left."""
         event = self._event(secret, link, client, AuditAction.LINK_CLAIM, {"claim": claim_id})
         for _ in range(_RETRIES):
             try:
@@ -280,7 +290,7 @@ class LinkService:
                 return current
             if current.current.number == secret.current.number or not self._is_open(current, current.links[link.id]):
                 break
-            secret = current  # the owner replaced the content in the meantime
+            secret = current  # the owner has replaced the content
         raise await self._denied(token, client, "ended", secret)
 
     async def _decrypt(self, secret: Secret, link: Link, claim_id: str, keys: encryption.LinkKeys) -> Opened:
@@ -302,9 +312,9 @@ class LinkService:
         return Opened(secret, link, claim_id, content_key, items)
 
     async def _denied(self, token: LinkToken, client: Client, reason: str, secret: Secret | None) -> GatehouseError:
-        """The error of a denied attempt. Its event is stored with the secret, if the link exists.
+        """Return the error for a denied attempt. If the link exists, the event for the attempt is stored with the secret.
 
-        Ends with one update in every case, which does nothing if there is nothing to store.
+        Always performs exactly one update, which has no effect if there is no event to store.
         """
         denial = await self._denials.count(token.path, client.network)
         honey = self._is_honey(secret, None if secret is None else secret.links.get(token.link_id))
@@ -317,7 +327,7 @@ class LinkService:
         return denial.error()
 
     async def _record_honey(self, secret_id: str, link_id: str, client: Client, use: str, *, honey: bool) -> None:
-        """Record and log the use of a honey link. For another link, the same call does nothing."""
+        """Record and log the use of a honey link. For other links, the database call is the same but has no effect."""
         if honey:
             members = {"secret": secret_id, "link": link_id, "use": use, "request_id": client.request_id}
             self._observer.metric_line(members, event=HONEY_EVENT)
@@ -350,6 +360,6 @@ class LinkService:
 
 
 def _is_finished(link: Link, claim_id: str) -> bool:
-    """True if no use is left and every other claim is acknowledged."""
+    """Return True if no use is left and all other claims are acknowledged."""
     others = [claim for identifier, claim in link.claims.items() if identifier != claim_id]
     return link.uses >= link.uses_max and all(claim.acknowledged_at is not None for claim in others)

@@ -18,19 +18,19 @@ RECIPIENTS_MAX = 10
 VERSIONS_MAX = 10
 BURN_AFTER_MAX = 20
 TEXT_BYTES_MAX = 64 * 1024
-#: Files up to this size in total can be part of a JSON body or response.
+#: Maximum total size of the files in a JSON request or response.
 JSON_FILES_BYTES_MAX = 1024 * 1024
-#: Largest item of a response and files of a submission in total, as a Lambda function. Lambda accepts requests and responses of
-#: 6 MB, with the body in base64. Programs transfer larger files with presigned requests. Source: Lambda Developer Guide, "Lambda
-#: quotas".
+#: Maximum size of an item in a response, and of all files in a submission, for a Lambda function. Lambda limits requests and
+#: responses to 6 MB, including the base64 encoding of the body. Programs transfer larger files with presigned requests.
+#: Source: Lambda Developer Guide, "Lambda quotas".
 LAMBDA_FILES_BYTES_MAX = 4 * 1024 * 1024
 PASSPHRASE_CHARS_MIN = 8
 PASSPHRASE_CHARS_MAX = 128
-#: Receipts are deleted this long after the content.
+#: Time in seconds from the deletion of the content to the deletion of the receipt.
 RECEIPT_S = 30 * 86_400
-#: A second operator can confirm a revocation for this long.
+#: Time in seconds during which a second operator can confirm a revocation.
 REVOCATION_REQUEST_S = 3600.0
-#: Shortest time between two events of honey links of a secret.
+#: Minimum time in seconds between two honey link events for a secret.
 HONEY_EVENT_S = 60.0
 ID_CHARS = 22
 LINK_CHARS = 6
@@ -42,15 +42,15 @@ def base64_chars(size: int) -> int:
 
 
 def json_bytes_max(files_bytes: int) -> int:
-    """Size of the largest content in JSON: files in base64, and text with up to 6 characters per byte (`\\u001f`)."""
+    """Return the maximum size of content in JSON: files in base64, and a text with up to 6 characters per byte (`\\u001f`)."""
     return base64_chars(files_bytes) + 6 * TEXT_BYTES_MAX
 
 
 class SecretState(StrEnum):
-    """Stored states. An expired secret is still `active` in storage: the clock decides."""
+    """Stored states. The stored state of an expired secret is still `active`; expiry is determined by the current time."""
 
     ACTIVE = "active"
-    ENDED = "ended"  # denied; the content is being deleted
+    ENDED = "ended"  # links are denied; the content is being deleted
     PURGED = "purged"
 
 
@@ -67,9 +67,10 @@ class LinkState(StrEnum):
 
 
 class ContentItem(msgspec.Struct, frozen=True):
-    """One encrypted text or file of a version.
+    """An encrypted text or file in a version.
 
-    key, object_version: object in the bucket. size: bytes of the plaintext.
+    key, object_version: key and version id of the object in the bucket.
+    size: size of the plaintext in bytes.
     """
 
     key: str
@@ -78,7 +79,7 @@ class ContentItem(msgspec.Struct, frozen=True):
 
 
 class Download(msgspec.Struct, frozen=True):
-    """A presigned request for the ciphertext of one item, and the key that decrypts this item alone."""
+    """A presigned request for the ciphertext of one item, and a key that decrypts only this item."""
 
     url: str
     expires_at: float
@@ -89,17 +90,17 @@ class Download(msgspec.Struct, frozen=True):
 
 
 class ManifestItem(msgspec.Struct, frozen=True):
-    """Name and media type of a text (no name) or file."""
+    """Name and media type of a text (which has no name) or a file."""
 
     name: str
     media_type: str
 
 
 class Version(msgspec.Struct, frozen=True):
-    """The content of a secret, encrypted under one content key.
+    """A version of a secret's content, encrypted under one content key.
 
-    data_key: the KMS data key, encrypted by KMS.
-    manifest: a list of ManifestItem in JSON, encrypted under the content key.
+    data_key: the data key, encrypted by KMS.
+    manifest: a JSON list of ManifestItem, encrypted under the content key.
     """
 
     number: int
@@ -110,7 +111,7 @@ class Version(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """One use of a link. `acknowledged_at`: the client confirmed that it received the content."""
+    """A use of a link. `acknowledged_at`: time at which the client confirmed that it received the content."""
 
     at: float
     acknowledged_at: float | None = None
@@ -120,13 +121,13 @@ class Link(msgspec.Struct, frozen=True):
     """A link to a secret.
 
     id: 6 base62 characters, unique within the secret.
-    recipient: name for the sender; empty for a link that is not personal.
+    recipient: name of the recipient, which the owner sees; empty for a link that is not personal.
     verifier: hash of the link secret.
     public_key: X25519 key to which content keys are encrypted. The private key is derived from link secret and passphrase.
-    salt: salt of the passphrase; empty without a passphrase.
+    salt: salt of the passphrase; empty if the link has no passphrase.
     wrapped_keys: content keys by version, encrypted to `public_key` and under the KMS data key. Erased when the link ends.
-    claims: uses by claim id.
-    opened_at: first time that a client proved possession of the link.
+    claims: claims by claim id.
+    opened_at: time at which a client first proved possession of the link.
     """
 
     id: str
@@ -144,28 +145,28 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class RevocationRequest(msgspec.Struct, frozen=True):
-    """An operator's request to revoke a secret of another owner. `by`: label of the operator."""
+    """An operator's request to revoke another owner's secret. `by`: label of the operator."""
 
     by: str
     at: float
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """A secret and its links: one item of the table, so that every use is decided by one conditional update.
+    """A secret and its links, stored in one table item. A single conditional update therefore decides every use.
 
     id: 22 base62 characters.
-    owner: label of the actor that created it, such as `key:3fGh82kLmQ0a`.
-    sender: name of the sender that recipients see.
-    label, note: shown to the owner only.
-    expires_at: the links are denied from this time.
+    owner: label of the actor that created the secret, such as `key:3fGh82kLmQ0a`.
+    sender: name of the sender, which recipients see.
+    label, note: not shown to recipients.
+    expires_at: time from which the links are denied.
     expires_at_max: latest time to which `expires_at` can be extended. Part of the encryption context.
-    purge_at: the content is deleted from this time.
-    burn_after: wrong passphrases after which a link is burned; 0: never.
+    purge_at: time from which the content is deleted.
+    burn_after: number of wrong passphrases after which a link is burned; 0: never.
     revision: increases with every change by the owner.
-    versions: current version first.
+    versions: versions of the content, with the current version first.
     next_version: number of the next version.
     end_to_end: the client encrypted the content; the server cannot read it.
-    honey: the links have no content, are denied like unknown ones, and report their use.
+    honey: the links have no content, are denied like unknown links, and report each use.
     """
 
     id: str
@@ -200,12 +201,12 @@ def is_expired(secret: Secret, now: float) -> bool:
 
 
 def is_used(secret: Secret) -> bool:
-    """True if no link has uses left."""
+    """Return True if no link has uses left."""
     return all(link.state != LinkState.ACTIVE or link.uses >= link.uses_max for link in secret.links.values())
 
 
 def shown_state(secret: Secret, now: float) -> str:
-    """State for the owner: `active`, `expired`, `used`, `revoked` or `purged`."""
+    """Return the state that the owner sees: `active`, `expired`, `used`, `revoked` or `purged`."""
     if secret.state == SecretState.PURGED:
         return "purged"
     if secret.end_reason is not None:
@@ -218,7 +219,7 @@ def shown_state(secret: Secret, now: float) -> str:
 
 
 class SharingEvent(msgspec.Struct, frozen=True):
-    """An audit event, stored with the change until it is in the audit trail. `id`: 22 base62 characters."""
+    """An audit event, stored with the change until it is recorded in the audit trail. `id`: 22 base62 characters."""
 
     id: str
     audit_event: AuditEvent

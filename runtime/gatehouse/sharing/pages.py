@@ -1,6 +1,6 @@
-"""HTML of the pages of links and of requests for a secret.
+"""Renders the HTML pages for links and for requests for a secret.
 
-They work without JavaScript and load one style sheet and one script of their own origin.
+The pages work without JavaScript, and load one style sheet and one script from the same origin.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _UNITS = ("B", "KiB", "MiB")
 
 
 class Pages:
-    """The pages in one language."""
+    """Renders the pages in one language."""
 
     def __init__(self, language: str) -> None:
         self.language = language
         self.texts = TEXTS[language]
 
     def start(self, error: str = "") -> HTMLResponse:
-        """The page without a link: a field for the complete link."""
+        """Return the start page, which contains a field for a complete link."""
         form = (
             f'<form method="post" action="/" data-link="">{self._link_field("")}'
             f'<button type="submit">{self._text("reveal")}</button></form>'
@@ -58,7 +58,7 @@ class Pages:
         error: str = "",
         status: int = 200,
     ) -> HTMLResponse:
-        """The page of a link before it is opened. `value`: the complete link, if the client sent it."""
+        """Return the page on which a client opens a link. `value`: the complete link, if the client sent the link."""
         used = self._text("opened_before" if link.uses else "not_opened")
         facts = (
             f"<dl><dt>{self._text('from')}</dt><dd>{escape(secret.sender)}</dd>"
@@ -84,7 +84,7 @@ class Pages:
         return self._page("title", f"{self._alert(error)}{facts}{script}{form}", status)
 
     def revealed(self, opened: Opened, path: str, text: bytes | None, hidden: Iterable[tuple[str, str]]) -> HTMLResponse:
-        """The content: the text, and a download button for each file."""
+        """Return the page with the content, which contains the text and a download button for each file."""
         fields = list(hidden)
         left = opened.link.uses_max - opened.link.uses
         note = self._text("used_up") if left <= 0 else escape(self.texts["uses_left"].format(count=left))
@@ -118,9 +118,11 @@ class Pages:
         text: str = "",
         error: str = "",
     ) -> HTMLResponse:
-        """The page of a request for a secret.
+        """Return the page for a request for a secret.
 
-        uploads: programs can send larger files. link, text: what the client sent. error: name of the text of a problem.
+        uploads: programs can send larger files.
+        link, text: values that the client sent.
+        error: name of the error text in `locales/`.
         """
         limits = {"count": FILES_MAX, "size": display_size(files_bytes_max)}
         larger = f" {self._text('larger_files')}" if uploads else ""
@@ -154,7 +156,7 @@ class Pages:
         return self._page("submitted", f'<p id="submitted">{self._text("submitted_text")}</p>')
 
     def message(self, name: str, status: int) -> HTMLResponse:
-        """A page with a title `<name>_title` and a text `<name>`."""
+        """Return a page with the title `<name>_title` and the text `<name>`."""
         return self._page(f"{name}_title", f"<p>{self._text(name)}</p>", status)
 
     def _secret(self, text: bytes, *, end_to_end: bool) -> str:
@@ -167,7 +169,7 @@ class Pages:
             if end_to_end
             else ""
         )
-        # A line feed directly after <textarea> is removed by browsers.
+        # Browsers remove a line feed directly after <textarea>.
         return (
             f'{encrypted}<label for="secret">{self._text("content")}</label>'
             f'<textarea id="secret" readonly spellcheck="false" autocomplete="off"{sealed}>\n{escape(content)}</textarea>'
@@ -220,7 +222,7 @@ class Pages:
 
 
 def display_name(name: str) -> str:
-    """A file name without folders, control characters and characters that change the direction of text."""
+    """Return a file name without directories, control characters and characters that change the text direction."""
     base = name.replace("\\", "/").rpartition("/")[2]
     return "".join(character for character in base if character.isprintable())[:120].strip(". ")
 

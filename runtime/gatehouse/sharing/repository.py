@@ -1,7 +1,7 @@
-"""Secrets in DynamoDB: one item for each secret, with its links, claims and unrecorded events.
+"""Stores secrets in DynamoDB. Each secret is one item that contains the links, the claims and the unrecorded events.
 
-Every change is one conditional update of one item, so DynamoDB decides between concurrent changes. Reads are consistent. No
-decision depends on an index or on DynamoDB's TTL: items are denied by the clock before DynamoDB deletes them.
+Every change is one conditional update of one item, so DynamoDB resolves concurrent changes. Reads are consistent. No decision
+depends on an index or on DynamoDB's TTL: the service denies expired items by the current time before DynamoDB deletes them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gatehouse.sharing.table import ConditionNotMet, Item, Table, Write, builtin
 
 
 class ConditionFailed(Exception):
-    """The secret was not changed. `secret`: its current state, None if it does not exist."""
+    """The secret was not changed. `secret`: the current secret, or None if the secret does not exist."""
 
     def __init__(self, secret: Secret | None) -> None:
         super().__init__("the condition of the update is not met")
@@ -36,25 +36,25 @@ class ConditionFailed(Exception):
 
 
 class SecretRepository:
-    """Methods raise Unavailable if DynamoDB cannot be reached."""
+    """Reads and changes secrets. Methods raise Unavailable if DynamoDB cannot be reached."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     async def create(self, secret: Secret, event: SharingEvent) -> None:
-        """Raises Conflict if the id exists."""
+        """Store a new secret. Raises Conflict if the id already exists."""
         try:
             await self._table.put(builtins(secret), event)
         except ConditionNotMet:
-            raise Conflict("A secret with this id exists.") from None
+            raise Conflict("A secret with this id already exists.") from None
 
     async def get(self, secret_id: str) -> Secret | None:
         return secret_of(await self._table.get(secret_id))
 
     async def claim(self, secret: Secret, link_id: str, claim_id: str, event: SharingEvent) -> Secret:
-        """Record one use of a link, if one is left, before anything is decrypted.
+        """Record one use of a link if a use is left. Called before anything is decrypted.
 
-        Raises ConditionFailed; its `secret` contains the claim if this claim was recorded before.
+        Raises ConditionFailed. If this claim was already recorded, the `secret` in the exception contains the claim.
         """
         condition = (
             "#state = :active AND expires_at > :now AND links.#link.#state = :link_active"
@@ -80,7 +80,7 @@ class SecretRepository:
     async def acknowledge(self, secret: Secret, link_id: str, claim_id: str, event: SharingEvent, *, erase: bool) -> Secret:
         """Record that the client received the content. `erase`: also erase the content keys of the link.
 
-        Raises ConditionFailed for an unknown claim, or one that was acknowledged.
+        Raises ConditionFailed if the claim is unknown or already acknowledged.
         """
         sets = ["links.#link.claims.#claim.acknowledged_at = :now"]
         if erase:
@@ -95,7 +95,10 @@ class SecretRepository:
         )
 
     async def mark_opened(self, secret: Secret, link_id: str, event: SharingEvent) -> Secret:
-        """Record the first time that a client proved possession of a link. Raises ConditionFailed if it is recorded."""
+        """Record the time at which a client first proved possession of a link.
+
+        Raises ConditionFailed if the time is already recorded or the secret has ended.
+        """
         return await self._update(
             secret.id,
             sets=("links.#link.opened_at = :now",),
@@ -128,9 +131,9 @@ class SecretRepository:
         )
 
     async def end(self, secret: Secret, reason: EndReason, event: SharingEvent, *, unchanged: bool = False) -> Secret:
-        """Deny all links of an active secret and erase their content keys.
+        """Deny all links of an active secret and erase the content keys of the links.
 
-        Raises ConditionFailed if it is not active, or with `unchanged` if the owner has changed it since it was read.
+        Raises ConditionFailed if the secret is not active or, with `unchanged`, if the owner has changed the secret meanwhile.
         """
         names = {"#state": "state"}
         sets = ["#state = :ended", "ended_at = :now", "end_reason = :reason", "revision = revision + :one"]
@@ -151,7 +154,10 @@ class SecretRepository:
         return await self._update(secret.id, sets=sets, condition=condition, names=names, values=values, event=event)
 
     async def request_revocation(self, secret: Secret, request: RevocationRequest, event: SharingEvent) -> Secret:
-        """Record the request of an operator. Raises ConditionFailed if the secret has ended or another operator requested it."""
+        """Record an operator's request to revoke a secret.
+
+        Raises ConditionFailed if the secret has ended or if a request from another operator is pending.
+        """
         return await self._update(
             secret.id,
             sets=("revocation_request = :request",),
@@ -171,9 +177,10 @@ class SecretRepository:
         )
 
     async def replace(self, before: Secret, after: Secret, event: SharingEvent, *, fields: Sequence[str]) -> Secret:
-        """Replace fields of a secret, and the bounds and content keys of its links, if its revision is unchanged.
+        """Replace fields of a secret, and the maximum uses and content keys of its links, if the revision is unchanged.
 
-        Raises ConditionFailed if the revision has changed or a link has more uses than `after` allows.
+        Raises ConditionFailed if the revision has changed, the secret or a changed link has ended, or a link has more uses than
+        `after` allows.
         """
         names, values = (
             {"#state": "state"},
@@ -197,13 +204,13 @@ class SecretRepository:
         )
 
     async def record(self, secret_id: str, link_id: str, event: SharingEvent) -> None:
-        """Store an event that changes nothing else. Does nothing if the link does not exist."""
+        """Store an event without any other change. Does nothing if the link does not exist."""
         names = {"#link": link_id}
         with suppress(ConditionFailed):
             await self._update(secret_id, sets=(), condition="attribute_exists(links.#link)", names=names, values={}, event=event)
 
     async def record_honey(self, secret_id: str, link_id: str, event: SharingEvent) -> None:
-        """Store the event of a use of a honey link, at most one per secret and minute. Does nothing for any other link."""
+        """Store an event for the use of a honey link, at most one per secret and minute. Does nothing for other links."""
         with suppress(ConditionFailed):
             await self._update(
                 secret_id,
@@ -224,7 +231,7 @@ class SecretRepository:
             )
 
     async def mark_purged(self, secret: Secret, event: SharingEvent, *, receipt: Mapping[str, Any], delete_at: float) -> Secret:
-        """Record that all object versions are deleted. Raises ConditionFailed if it is recorded."""
+        """Record that all object versions are deleted. Raises ConditionFailed if this is already recorded."""
         return await self._update(
             secret.id,
             sets=("#state = :purged", "purged_at = :now", "versions = :empty", "receipt = :receipt", "delete_at = :delete_at"),
@@ -242,13 +249,13 @@ class SecretRepository:
         )
 
     async def receipt(self, secret_id: str) -> dict[str, str] | None:
-        """The deletion receipt of a purged secret."""
+        """Return the deletion receipt of a purged secret, or None."""
         item = await self._table.get(secret_id)
         receipt: dict[str, str] | None = None if item is None else item.get("receipt")
         return receipt
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Secret], str]:
-        """Secrets of an owner, newest first, after a position; and the position of the last one. See `Table.of_owner`."""
+        """Return the secrets of an owner after a position, newest first, and the last position. See `Table.of_owner`."""
         items, position = await self._table.of_owner(owner, after=after, size=size)
         return [secret for item in items if (secret := secret_of(item)) is not None], position
 
@@ -271,10 +278,10 @@ class SecretRepository:
 
 
 def secret_of(item: Item | None) -> Secret | None:
-    """The secret of an item; None for an item of another kind."""
+    """Return the secret in an item, or None for an item of another kind."""
     return None if item is None or "links" not in item else msgspec.convert(item, Secret)
 
 
 def new_secret(secret: Secret, event: SharingEvent) -> Write:
-    """Parameters of the write that creates a secret."""
+    """Return the parameters of the write that creates a secret."""
     return put_of(builtins(secret), event)

@@ -1,6 +1,6 @@
 """Endpoints with which owners manage their secrets.
 
-No endpoint returns content: recipients open links at the sharing service.
+No endpoint returns content. Recipients open links at the sharing service.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ NOT_CONFIGURED = (
 async def create_secret(request: Request, body: CreateSecret) -> CreatedSecret:
     """Create a secret.
 
-    The links are returned only in this response. Anyone who has a link can open the secret, so send each link to its recipient
-    only.
+    The links are returned only in this response. Anyone who has a link can open the secret, so send each link only to its
+    recipient.
     """
-    # A repeated request with the same Idempotency-Key receives the stored response, with the links. Decision 0014 covers them as
-    # it covers tokens: the response is encrypted under the Idempotency-Key, of which only a hash is stored, and without its
-    # response the client could not deliver the secret. A stored link opens nothing that the link itself does not open.
+    # A repeated request with the same Idempotency-Key receives the stored response, including the links. Decision 0014 applies to
+    # links as well as to tokens: the response is encrypted under the Idempotency-Key, of which only a hash is stored, and without
+    # the stored response, a client that lost the links could not deliver the secret. A stored link grants no additional access.
     sharing = sharing_of(request)
     secret, tokens = await sharing.service.create(
         NewSecret(
@@ -98,7 +98,7 @@ async def list_secrets(request: Request, query: ListSecrets) -> SecretPage:
 async def show_secret(request: Request, secret: str) -> SecretView:
     """Retrieve a secret.
 
-    Returns metadata only. Send its ETag in `If-Match` to change it.
+    Returns only metadata. To change the secret, send the ETag of the response in `If-Match`.
     """
     return _view(request, await _existing(request, secret, AUDITORS))
 
@@ -106,7 +106,7 @@ async def show_secret(request: Request, secret: str) -> SecretView:
 async def update_secret(request: Request, secret: str, body: UpdateSecret) -> SecretView:
     """Update a secret.
 
-    Changes expiry, uses, label or note. The links stay the same.
+    Changes the expiry, the number of uses, the label or the note. The links stay the same.
     """
     await _own(request, secret)
     patch = SecretPatch(
@@ -121,7 +121,7 @@ async def update_secret(request: Request, secret: str, body: UpdateSecret) -> Se
 async def replace_content(request: Request, secret: str, body: SecretContent) -> SecretView:
     """Replace the content of a secret.
 
-    Adds a version. The links stay the same and open the new version; their uses so far count.
+    Adds a version. The links stay the same and open the new version. Earlier uses of the links still count.
     """
     current, sharing = await _own(request, secret), sharing_of(request)
     if current.honey:
@@ -146,12 +146,12 @@ async def restore_secret_version(request: Request, secret: str, body: RestoreVer
 async def revoke_secret(request: Request, secret: str) -> SecretView:
     """Revoke a secret.
 
-    All links are denied when the response arrives. The content is deleted within a minute. Cannot be undone. Idempotent. An
-    operator requests the revocation of a secret of another owner; it takes effect when a second operator sends the same request
-    within an hour.
+    All links are denied by the time the response arrives. The content is deleted within a minute. The revocation cannot be
+    undone. Idempotent. If an operator revokes another owner's secret, the revocation takes effect when a second operator sends
+    the same request within an hour.
     """
     existing, service = await _existing(request, secret, OPERATORS), sharing_of(request).service
-    # An owner can create a second credential for themselves, so a second confirmation would not restrict owners.
+    # A caller with the role owner can create a second credential, so a second confirmation would not restrict this role.
     alone = existing.owner == request.authenticated.owner or _has(request, OWNERS)
     revoke = service.revoke if alone else service.revoke_as_operator
     return _view(request, await revoke(secret, request.actor))
@@ -160,8 +160,8 @@ async def revoke_secret(request: Request, secret: str) -> SecretView:
 async def revoke_secret_link(request: Request, secret: str, link: str) -> SecretView:
     """Revoke a link.
 
-    The other links of the secret stay valid. Only the owner of the secret and the role owner can revoke a single link. Cannot be
-    undone. Idempotent.
+    The other links of the secret stay valid. Only the owner of the secret and callers with the role owner can revoke a single
+    link. The revocation cannot be undone. Idempotent.
     """
     existing = await _existing(request, secret, OPERATORS)
     if existing.owner != request.authenticated.owner and not _has(request, OWNERS):
@@ -172,7 +172,8 @@ async def revoke_secret_link(request: Request, secret: str, link: str) -> Secret
 async def show_secret_receipt(request: Request, secret: str) -> Receipt:
     """Retrieve the receipt of a secret.
 
-    Shows when each link was opened, and the signed statement about the deletion when the content has been deleted.
+    Shows when each link was opened. After the content has been deleted, the receipt contains a signed statement about the
+    deletion.
     """
     existing = await _existing(request, secret, AUDITORS)
     dependencies = request.dependencies
@@ -183,7 +184,7 @@ async def show_secret_receipt(request: Request, secret: str) -> Receipt:
 
 
 def _items(request: Request, body: SecretContent) -> AsyncIterator[NewItem]:
-    """The content of a request. Raises BadRequest for invalid base64 and for content in JSON that is too large."""
+    """Return the content in a request. Raises BadRequest for invalid base64, missing files and content that is too large."""
     sharing = sharing_of(request)
     if body.ciphertext_base64 is not None:
         location = "body.ciphertext_base64"
@@ -202,7 +203,7 @@ def _items(request: Request, body: SecretContent) -> AsyncIterator[NewItem]:
         elif request.form is not None:
             files.append(NewItem(uploads.next_file(), file.name, file.media_type))
         else:
-            raise invalid(location, "is missing", "send base64, or send the request as multipart/form-data with the files")
+            raise invalid(location, "is missing", "send base64, or send the request and the files as multipart/form-data")
     _check_size(uploads.size, sharing.json_files_max_bytes, "body.files")
     return _with_end([*texts, *files], uploads)
 
@@ -214,7 +215,7 @@ async def _with_end(items: Sequence[NewItem], uploads: _Uploads) -> AsyncIterato
 
 
 class _Uploads:
-    """The files of a form, in the order of `body.files`. `size`: of all files so far. Methods raise BadRequest."""
+    """Reads the files in a form, in the order of `body.files`. `size`: total bytes read so far. Methods raise BadRequest."""
 
     def __init__(self, form: MultipartReader | None, bytes_max: int) -> None:
         self._form = form
@@ -252,14 +253,14 @@ def _check_size(size: int, size_max: int, location: str) -> None:
 
 
 def sharing_of(request: Request) -> SecretSharing:
-    """Raises NotFound if secret sharing is not configured."""
+    """Return the secret sharing dependencies. Raises NotFound if secret sharing is not configured."""
     if request.dependencies.sharing is None:
         raise NotFound(NOT_CONFIGURED)
     return request.dependencies.sharing
 
 
 async def _existing(request: Request, secret_id: str, others: frozenset[Role]) -> Secret:
-    """A secret of the caller, or of another owner for the roles `others`. Raises NotFound."""
+    """Return a secret that the caller owns or, with a role in `others`, any secret. Raises NotFound."""
     secret = await sharing_of(request).service.get(secret_id)
     if secret.owner != request.authenticated.owner and not _has(request, others):
         raise NotFound("No secret has this id.")
@@ -267,7 +268,7 @@ async def _existing(request: Request, secret_id: str, others: frozenset[Role]) -
 
 
 async def _own(request: Request, secret_id: str) -> Secret:
-    """A secret of the caller. Raises NotFound, or Forbidden if the caller can read the secret."""
+    """Return a secret that the caller owns. Raises Forbidden if the caller can read the secret, otherwise NotFound."""
     secret = await _existing(request, secret_id, AUDITORS)
     if secret.owner != request.authenticated.owner:
         raise Forbidden("Only the owner of a secret can change it. You can revoke it.")

@@ -1,4 +1,4 @@
-"""Request and response shapes of secrets. No response contains content, a passphrase or, except for a new secret, a link."""
+"""Request and response shapes of secrets. No response contains content or a passphrase. Only new secrets include links."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def different_names(files: list[dict[str, Any]]) -> str:
 _Line = Annotated[str, checked(single_line, min_length=1, max_length=NAME_CHARS_MAX)]
 Label = Annotated[
     str,
-    checked(single_line, max_length=NAME_CHARS_MAX, description="Name of the secret for its owner. Recipients do not see it."),
+    checked(single_line, max_length=NAME_CHARS_MAX, description="Name for the owner. Not shown to recipients or submitters."),
 ]
 Note = Annotated[
     str, checked(multi_line, max_length=NOTE_CHARS_MAX, description="Free text for the owner. Do not store secrets here.")
@@ -82,7 +82,8 @@ Recipients = Annotated[
     list[_Line],
     unique_items(
         max_length=RECIPIENTS_MAX,
-        description="Names of recipients. Each gets a link of its own, with its own uses. Empty: one link for anyone.",
+        description="Names of the recipients. Each recipient gets a personal link with a separate count of uses. Empty: one link,"
+        " which is not personal.",
     ),
 ]
 Uses = Annotated[int, Meta(ge=1, le=USES_MAX, description="Number of times that each link can be opened.")]
@@ -91,30 +92,31 @@ Passphrase = Annotated[
     Meta(
         min_length=PASSPHRASE_CHARS_MIN,
         max_length=PASSPHRASE_CHARS_MAX,
-        description="Passphrase that recipients must enter. It is part of the encryption and not stored.",
+        description="Passphrase that recipients must enter. The passphrase is part of the encryption and is not stored.",
     ),
 ]
 BurnAfter = Annotated[
-    int, Meta(ge=0, le=BURN_AFTER_MAX, description="Number of wrong passphrases after which a link ends. 0: it does not end.")
+    int, Meta(ge=0, le=BURN_AFTER_MAX, description="Number of wrong passphrases after which a link ends. 0: no limit.")
 ]
 Honey = Annotated[
     bool,
     Meta(
-        description="Create honey links. They have no content, look like links that do not exist, and report their use: an audit"
+        description="Create honey links, which have no content and behave like links that do not exist. Each use creates an audit"
         " event `link.honey`, a notification `secret.honey_used` and an alarm."
     ),
 ]
 Text = Annotated[
-    str, checked(_text_size, min_length=1, max_length=TEXT_BYTES_MAX, description="Content: a text of at most 64 KiB in UTF-8.")
+    str, checked(_text_size, min_length=1, max_length=TEXT_BYTES_MAX, description="Text content. At most 64 KiB in UTF-8.")
 ]
-#: Of files and ciphertexts that are part of a JSON body.
+#: Maximum length of a file or ciphertext in a JSON body.
 _BASE64_CHARS_MAX = base64_chars(JSON_FILES_BYTES_MAX)
 Base64 = Annotated[str, Meta(max_length=_BASE64_CHARS_MAX, extra_json_schema={"contentEncoding": "base64"})]
 Ciphertext = Annotated[
     Base64,
     Meta(
         min_length=1,
-        description="Content that the client encrypted, in base64, instead of `text` and `files`. The server cannot read it.",
+        description="Content that the client encrypted, in base64. Replaces `text` and `files`. The server cannot read the"
+        " content.",
     ),
 ]
 
@@ -124,7 +126,7 @@ MediaType = Annotated[str, matching(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^
 
 
 class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A file. Name and media type are encrypted like the content."""
+    """A file. The name and the media type are encrypted like the content."""
 
     example: ClassVar = {"name": "id_ed25519", "media_type": OCTETS, "content_base64": "c2VjcmV0"}
 
@@ -133,7 +135,8 @@ class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     content_base64: Annotated[
         Base64 | None,
         Meta(
-            description="Content. Null: it follows as a part `file` of the form. JSON bodies can contain files of 1 MiB in total."
+            description="Content. Null: the content follows as a form part named `file`. A JSON body can contain up to 1 MiB of"
+            " files."
         ),
     ] = None
 
@@ -146,13 +149,13 @@ Files = Annotated[
     checked(
         different_names,
         max_length=FILES_MAX,
-        description="Content: files. The deployment limits their size in total (GATEHOUSE_SHARING_FILE_MAX_BYTES).",
+        description="Files. The setting GATEHOUSE_SHARING_FILE_MAX_BYTES limits the total size of the files.",
     ),
 ]
 
 
 class SecretContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The content of a secret: a text, files or both, or a ciphertext of the client."""
+    """The content of a secret: a text, files or both, or a ciphertext from the client."""
 
     example: ClassVar[dict[str, Any]] = {"text": "correct horse battery staple"}
 
@@ -174,7 +177,7 @@ class SecretContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of a new secret. Without `ttl_s` and `expires_at` its links expire after three days."""
+    """Parameters of a new secret. If both `ttl_s` and `expires_at` are omitted, the links expire after three days."""
 
     example: ClassVar = {
         "text": "correct horse battery staple",
@@ -199,13 +202,13 @@ class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_on
         if not self.honey:
             super().__post_init__()
         elif self.text is not None or self.files or self.ciphertext_base64 is not None or self.passphrase is not None:
-            raise ValueError("must not contain honey together with text, files, ciphertext_base64 or passphrase")
+            raise ValueError("must not combine honey with text, files, ciphertext_base64 or passphrase")
         check_lifetime(self.ttl_s, self.expires_at)
         if self.burn_after and self.passphrase is None:
             raise ValueError("contains burn_after without a passphrase")
 
     def lifetime_s(self, now: float) -> float:
-        """Raises BadRequest for an expiry outside of the bounds."""
+        """Return the lifetime of the links in seconds. Raises BadRequest if the expiry is out of bounds."""
         return lifetime(self.ttl_s, self.expires_at, now)
 
 
@@ -214,8 +217,11 @@ class UpdateSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     example: ClassVar = {"uses": 3, "note": "two more for the on-call team"}
 
-    expires_at: Annotated[Timestamp | UnsetType, Meta(description="At most `expires_at_max` of the secret.")] = UNSET
-    uses: Annotated[Uses | UnsetType, Meta(description="New number of uses of each link. At least the uses so far.")] = UNSET
+    expires_at: Annotated[Timestamp | UnsetType, Meta(description="New expiry. Must not be later than `expires_at_max`.")] = UNSET
+    uses: Annotated[
+        Uses | UnsetType,
+        Meta(description="New number of times that each link can be opened. Must not be less than the uses of a link so far."),
+    ] = UNSET
     label: Label | UnsetType = UNSET
     note: Note | UnsetType = UNSET
 
@@ -229,22 +235,25 @@ class RestoreVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     example: ClassVar = {"version": 1}
 
-    version: Annotated[int, Meta(ge=1, le=1_000_000, description="Number of the version, from `versions` of the secret.")]
+    version: Annotated[int, Meta(ge=1, le=1_000_000, description="Version number, from the field `versions` of the secret.")]
 
 
 class ListSecrets(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query of a page of secrets."""
+    """Query parameters for a page of secrets."""
 
     owner: Annotated[
         Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,
-        Meta(description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Others require owner, operator or auditor."),
+        Meta(
+            description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner requires the role owner, operator"
+            " or auditor."
+        ),
     ] = None
     cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=100, description="Number of secrets on a page.")] = 50
 
 
 class LinkView(msgspec.Struct, frozen=True, kw_only=True):
-    """A link, without its secret part."""
+    """A link without the secret part."""
 
     example: ClassVar = {
         "id": "1dZ8eU",
@@ -260,16 +269,19 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     recipient: str
     state: Annotated[
         Literal["active", "used", "revoked", "burned"],
-        Meta(description="`burned`: ended after too many wrong passphrases. An active link is denied when the secret has ended."),
+        Meta(
+            description="`burned`: the link ended after too many wrong passphrases. Active links are denied when the secret has"
+            " ended."
+        ),
     ]
     uses: int
     uses_max: int
-    opened_at: Annotated[Instant | None, Meta(description="First time that a client used the complete link.")]
+    opened_at: Annotated[Instant | None, Meta(description="Time at which a client first used the complete link.")]
     passphrase_required: bool
 
 
 class VersionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A version of the content. `size`: bytes of text and files."""
+    """A version of the content. `size`: size of the text and the files in bytes."""
 
     number: int
     created_at: Instant
@@ -300,7 +312,7 @@ _SECRET = {
 
 
 class SecretView(msgspec.Struct, frozen=True, kw_only=True):
-    """Metadata of a secret. Nobody can read its content at the console."""
+    """Metadata of a secret. The console never returns the content."""
 
     example: ClassVar = _SECRET
 
@@ -312,8 +324,8 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[
         State,
         Meta(
-            description="`used`: no link has uses left. Links of an expired, used or revoked secret are denied and its content is"
-            " being deleted. `purged`: every version is deleted."
+            description="`used`: no link has uses left. If a secret is expired, used or revoked, its links are denied and its"
+            " content is being deleted. `purged`: every version of the content is deleted."
         ),
     ]
     created_at: Instant
@@ -322,14 +334,12 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: Instant | None
     purged_at: Instant | None
     revocation_requested_by: Annotated[
-        str, Meta(description="Operator that requested the revocation, which another operator has to confirm. Empty: none.")
+        str, Meta(description="Operator who requested the revocation, which another operator must confirm. Empty: no request.")
     ]
-    end_to_end: Annotated[bool, Meta(description="The client encrypted the content, so the server cannot read it.")]
-    honey: Annotated[bool, Meta(description="The links are honey links, which have no content and report their use.")]
+    end_to_end: Annotated[bool, Meta(description="True if the client encrypted the content. The server cannot read the content.")]
+    honey: Annotated[bool, Meta(description="True if the links are honey links, which have no content and report their use.")]
     burn_after: int
-    revision: Annotated[
-        int, Meta(description="Increases with every change by the owner. The ETag of the secret, for `If-Match`.")
-    ]
+    revision: Annotated[int, Meta(description="Increases with every change by the owner. The value of the ETag, for `If-Match`.")]
     versions: Annotated[list[VersionView], Meta(description="Versions of the content, the current one first.")]
     links: list[LinkView]
 
@@ -344,7 +354,7 @@ class SecretPage(msgspec.Struct, frozen=True):
 
 
 class NewLink(msgspec.Struct, frozen=True):
-    """A link, with which anyone can open the secret. `recipient`: empty for a link that is not personal."""
+    """A link with which anyone can open the secret. `recipient`: empty for a link that is not personal."""
 
     id: str
     recipient: str
@@ -373,36 +383,37 @@ class CreatedSecret(msgspec.Struct, frozen=True):
 
 
 class ClaimView(msgspec.Struct, frozen=True):
-    """One use of a link. `acknowledged_at`: time at which the client confirmed that it received the content."""
+    """A use of a link. `acknowledged_at`: time at which the client confirmed that it received the content."""
 
     claimed_at: Instant
     acknowledged_at: Instant | None
 
 
 class LinkReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """Use of a link."""
+    """The uses of a link."""
 
     id: str
     recipient: str
     opened_at: Instant | None
     claims: list[ClaimView]
     denied_attempts: Annotated[
-        int, Meta(description="Denied attempts in the audit trail. Repeated ones are counted up to a limit.")
+        int, Meta(description="Number of denied attempts in the audit trail. Repeated attempts are recorded up to a limit.")
     ]
 
 
 class Deletion(msgspec.Struct, frozen=True):
     """A statement about the deleted object versions.
 
-    Signed with the key that signs checkpoints of the audit trail; without a signature if the deployment has no such key.
+    The key that signs checkpoints of the audit trail also signs this statement. If the deployment has no such key, the statement
+    is unsigned.
     """
 
-    statement: Annotated[str, Meta(description="JSON.")]
+    statement: Annotated[str, Meta(description="Statement in JSON.")]
     signature: Annotated[
         str,
         Meta(
-            description="Base64; empty without a key. Covers the text `gatehouse-deletion-receipt-v1 <hash>` with the SHA-256 of"
-            " the statement (UTF-8) in hexadecimal."
+            description="Signature in base64, or empty if the statement is unsigned. Covers the text"
+            " `gatehouse-deletion-receipt-v1 <hash>`, where `<hash>` is the hexadecimal SHA-256 hash of the statement in UTF-8."
         ),
     ] = ""
     key_id: str = ""
@@ -410,7 +421,7 @@ class Deletion(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """Uses of the links of a secret, and the proof of its deletion. Available for 30 days after the deletion."""
+    """The uses of a secret's links, and proof of the deletion. Available for 30 days after the deletion."""
 
     example: ClassVar = {
         "id": _SECRET["id"],
@@ -461,7 +472,7 @@ def new_link(token: LinkToken, secret: Secret, base: str) -> NewLink:
 
 
 def receipt_view(secret: Secret, denied: dict[str, int], deletion: dict[str, str] | None, now: float) -> Receipt:
-    """`denied`: denied attempts by link."""
+    """Return the receipt of a secret. `denied`: number of denied attempts by link id."""
     links = [
         view_of(
             LinkReceipt,

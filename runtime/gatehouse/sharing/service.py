@@ -1,4 +1,4 @@
-"""Creating, changing and ending secrets, for their owners. `links.py` opens them."""
+"""Creates, changes and ends secrets on behalf of owners. `links.py` opens secrets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TEXT_TYPE = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """A text (no name) or a file. `chunks`: the content; that of an upload can be read once."""
+    """A text (which has no name) or a file. `chunks`: the content, which can be read only once if it is an upload."""
 
     chunks: AsyncIterable[bytes]
     name: str = ""
@@ -56,15 +56,15 @@ class NewItem:
 
     @classmethod
     def of(cls, content: bytes, name: str = "", media_type: str = TEXT_TYPE) -> Self:
-        """An item whose content is in memory."""
+        """Return an item whose content is in memory."""
         return cls(_InMemory(content), name, media_type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSecret:
-    """Properties of a new secret. Times are seconds.
+    """Properties of a new secret. Durations are in seconds.
 
-    recipients: one personal link each; empty for one link.
+    recipients: each recipient gets a personal link; empty for one link, which is not personal.
     owner: label of the owner; empty for the actor.
     """
 
@@ -88,7 +88,7 @@ class NewSecret:
 
 @dataclass(frozen=True, slots=True)
 class UploadedContent:
-    """Files that a client encrypted under `content_key` and uploaded. Their numbers follow those of other items."""
+    """Files that a client encrypted under `content_key` and uploaded. The files are numbered after the other items."""
 
     content_key: bytes
     items: Sequence[tuple[ContentItem, ManifestItem]]
@@ -99,7 +99,7 @@ class UploadedContent:
 
 @dataclass(frozen=True, slots=True)
 class SecretPatch:
-    """Changes of a secret; None leaves a value unchanged."""
+    """Changes to a secret. None leaves a value unchanged."""
 
     expires_at: float | None = None
     uses: int | None = None
@@ -108,7 +108,7 @@ class SecretPatch:
 
 
 class SecretService:
-    """Raises Unavailable if a dependency fails: nothing is changed then, or the whole change is made."""
+    """Manages secrets. Methods raise Unavailable if a dependency fails; the change was then made completely or not at all."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -116,7 +116,7 @@ class SecretService:
         self._clock = backend.clock
 
     async def create(self, new: NewSecret, actor: Actor) -> tuple[Secret, list[LinkToken]]:
-        """Encrypt and store a secret. The links are returned only here. Raises RateLimited."""
+        """Encrypt and store a secret. Only this method returns the links. Raises RateLimited."""
         owner, now = new.owner or actor.label, self._clock.now()
         await self._backend.take_create("secret", owner)
         secret_id = self._backend.new_id()
@@ -136,7 +136,7 @@ class SecretService:
         now: float,
         uploaded: UploadedContent | None = None,
     ) -> Secret:
-        """Encrypt the content to the links and store it. The secret does not exist until it is written to the table."""
+        """Encrypt the content to the links and store the content. The secret exists only after it is written to the table."""
         expires_at = now + new.ttl_s
         expires_at_max = max(expires_at, now + new.ttl_s_max)
         version, keys = await self._encrypt(secret_id, 1, now, int(expires_at_max), new.items, list(links.values()), uploaded)
@@ -161,24 +161,24 @@ class SecretService:
         )
 
     async def get(self, secret_id: str) -> Secret:
-        """Raises NotFound."""
+        """Return a secret. Raises NotFound."""
         secret = await self._repository.get(secret_id) if is_id(secret_id) else None
         if secret is None:
             raise NotFound("No secret has this id.")
         return secret
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Secret], str]:
-        """Secrets of an owner, newest first, after a position; and the position of the last one (empty: the last page)."""
+        """Return the secrets of an owner after a position, newest first, and the last position (empty for the last page)."""
         return await self._repository.of_owner(owner, after=after, size=size)
 
     async def deletion_receipt(self, secret_id: str) -> dict[str, str] | None:
-        """The statement about the deletion of a purged secret, with its signature; None before it is purged."""
+        """Return the signed statement about the deletion of a secret, or None if the secret is not purged yet."""
         return await self._repository.receipt(secret_id)
 
     async def update(self, secret_id: str, patch: SecretPatch, revision: int | None, actor: Actor) -> Secret:
-        """Change uses, expiry, label or note. `revision`: the expected one; None: any.
+        """Change the uses, expiry, label or note. `revision`: the expected revision; None: any revision.
 
-        Raises NotFound, BadRequest, Conflict (ended), PreconditionFailed.
+        Raises NotFound, BadRequest, PreconditionFailed, and Conflict if the secret has ended.
         """
         before = self._changeable(await self.get(secret_id), revision)
         now, fields = self._clock.now(), {}
@@ -212,7 +212,7 @@ class SecretService:
         return await self._replace(before, after, event, fields=["versions", "next_version"])
 
     async def restore_version(self, secret_id: str, number: int, revision: int | None, actor: Actor) -> Secret:
-        """Make an earlier version the current one. Raises NotFound if it does not exist."""
+        """Make an earlier version the current version. Raises NotFound if the earlier version does not exist."""
         before = self._changeable(await self.get(secret_id), revision)
         chosen = next((version for version in before.versions if version.number == number), None)
         if chosen is None:
@@ -223,7 +223,7 @@ class SecretService:
         return await self._replace(before, after, event, fields=["versions"])
 
     async def revoke(self, secret_id: str, actor: Actor) -> Secret:
-        """Deny all links and erase their keys. Idempotent for a secret that has ended."""
+        """Deny all links and erase the keys of the links. Does nothing if the secret has ended."""
         secret = await self.get(secret_id)
         if secret.state != SecretState.ACTIVE:
             return secret
@@ -236,7 +236,7 @@ class SecretService:
             return failed.secret
 
     async def revoke_as_operator(self, secret_id: str, actor: Actor) -> Secret:
-        """Revoke a secret of another owner. The first operator requests it; another operator confirms it within an hour."""
+        """Revoke another owner's secret. One operator requests the revocation; another operator confirms it within an hour."""
         secret = await self.get(secret_id)
         while secret.state == SecretState.ACTIVE:
             requested = secret.revocation_request
@@ -254,7 +254,7 @@ class SecretService:
         return secret
 
     async def revoke_link(self, secret_id: str, link_id: str, actor: Actor) -> Secret:
-        """Deny one link and erase its keys. Idempotent for a link that has ended. Raises NotFound."""
+        """Deny one link and erase its keys. Does nothing if the link has ended. Raises NotFound."""
         secret = await self.get(secret_id)
         if link_id not in secret.links:
             raise NotFound("The secret has no such link.")
@@ -294,10 +294,10 @@ class SecretService:
         links: Sequence[Link],
         uploaded: UploadedContent | None = None,
     ) -> tuple[Version, dict[str, bytes]]:
-        """Store the items under a new content key, or that of `uploaded`. Returns the version, and the content key encrypted for
-        each link.
+        """Store the items under a new content key, or under the content key of `uploaded`.
 
-        If it fails, the objects that were written are deleted as far as possible; the worker deletes the rest.
+        Returns the version, and the content key encrypted for each link. If this method fails, it tries to delete the objects
+        that it has written. The worker deletes any remaining objects.
         """
         content, random_bytes = self._backend.content, self._backend.random_bytes
         data_key, sealed_data_key = await self._backend.data_keys.generate(secret_id)
@@ -310,7 +310,7 @@ class SecretService:
                 stored.append(ContentItem(key, await content.write(key, ciphertext.chunks()), ciphertext.size))
                 entries.append(ManifestItem(item.name, item.media_type))
         except BaseException:
-            # Only its own objects: another request can have stored a version with the same number.
+            # Delete only the objects of this call: another request may have stored a version with the same number.
             with suppress(Unavailable):
                 await content.delete(stored)
             raise
@@ -345,18 +345,18 @@ class SecretService:
     def _check_expiry(self, expires_at: float, secret: Secret, now: float) -> None:
         if not now + TTL_S_MIN <= expires_at <= secret.expires_at_max:
             message = f"is less than {TTL_S_MIN // 60} minutes in the future or later than `expires_at_max` of the secret"
-            raise invalid("body.expires_at", message, "send a time between the two")
+            raise invalid("body.expires_at", message, "send a time between these limits")
 
     def _with_uses(self, link: Link, uses: int) -> Link:
         if link.state != LinkState.ACTIVE:
             return link
         if uses < link.uses:
-            raise invalid("body.uses", f"is lower than the {link.uses} uses of a link so far", "send a larger number")
+            raise invalid("body.uses", f"is less than {link.uses}, the number of uses of a link so far", "send a larger number")
         return msgspec.structs.replace(link, uses_max=uses)
 
 
 class _InMemory:
-    """Content that can be read repeatedly."""
+    """In-memory content, which can be read repeatedly."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -366,7 +366,7 @@ class _InMemory:
 
 
 class _Encrypted:
-    """The ciphertext of an item. `size`: bytes of the plaintext so far."""
+    """The ciphertext of an item. `size`: number of plaintext bytes read so far."""
 
     def __init__(self, item: NewItem, content_key: bytes, number: int) -> None:
         self._item = item
@@ -391,11 +391,11 @@ def _with_key(link: Link, version: int, key: bytes) -> Link:
 
 @dataclass(frozen=True, slots=True)
 class SecretSharing:
-    """Management of secrets at the console.
+    """Secret sharing dependencies of the console.
 
-    url: public URL of the sharing service, with which links begin.
-    file_max_bytes: maximum size of the files of a secret in total.
-    requests: requests for a secret.
+    url: public URL of the sharing service, with which every link begins.
+    file_max_bytes: maximum total size of the files in a secret.
+    requests: manages requests for a secret.
     """
 
     service: SecretService
@@ -405,16 +405,16 @@ class SecretSharing:
 
     @property
     def json_files_max_bytes(self) -> int:
-        """Maximum size of the files of a JSON body in total. Larger files are sent as a form."""
+        """Maximum total size of the files in a JSON body. Clients send larger files as a form."""
         return min(self.file_max_bytes, JSON_FILES_BYTES_MAX)
 
     @property
     def content_max_bytes(self) -> int:
-        """Size of the largest content in JSON."""
+        """Maximum size of the content in JSON."""
         return json_bytes_max(self.json_files_max_bytes)
 
     async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> str:
-        """Share a text with one link that can be opened once within three days. Returns the link. Raises RateLimited."""
+        """Share a text through one link, which can be opened once within three days. Returns the link. Raises RateLimited."""
         new = NewSecret(
             items=one_by_one([NewItem.of(text.encode())]),
             sender=actor.label,

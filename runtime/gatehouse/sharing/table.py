@@ -1,7 +1,7 @@
-"""Items of the DynamoDB table: conditional writes with their audit events, pending work, and counters.
+"""Reads and writes items in the DynamoDB table: conditional writes with audit events, pending work, and counters.
 
-A write stores its event in the same item, so a change without its event does not exist. Reads are consistent. No decision
-depends on an index or on DynamoDB's TTL.
+A write stores its event in the same item, so every stored change has an event. Reads are consistent. No decision depends on an
+index or on DynamoDB's TTL.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _TIMEOUT_S = 2.0
 _ATTEMPTS = 3
 _SERVICE = "DynamoDB"
 _BATCH = 100
-#: Attempts of a transaction while other transactions change its items, and the pause before the second one.
+#: Maximum number of attempts for a transaction that conflicts with other transactions, and the pause before the second attempt.
 _TRANSACTION_ATTEMPTS = 5
 _TRANSACTION_PAUSE_S = 0.05
 #: Key of an item that does not exist.
 _ABSENT = "readiness-probe"
 
-#: An item in Python types; a write in the parameters of DynamoDB.
+#: `Item`: an item in Python types. `Write`: the DynamoDB parameters of a write.
 Item = dict[str, Any]
 Write = dict[str, Any]
 
 
 class ConditionNotMet(Exception):
-    """Nothing was written. `item`: the current item, None if it does not exist or is not known."""
+    """Nothing was written. `item`: the current item, or None if the item does not exist or is not known."""
 
     def __init__(self, item: Item | None = None) -> None:
         super().__init__("the condition of the write is not met")
@@ -43,18 +43,18 @@ class ConditionNotMet(Exception):
 
 
 class Table:
-    """Methods raise Unavailable if DynamoDB cannot be reached."""
+    """Reads and writes items. Methods raise Unavailable if DynamoDB cannot be reached."""
 
-    name = "tokens"  # of the readiness check
+    name = "tokens"  # name of the readiness check
 
     def __init__(self, table: str) -> None:
         self._table = table
         self._client = create_client("dynamodb", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS)
-        # A single attempt: the caller repeats a readiness probe.
+        # Only one attempt, because callers repeat readiness probes.
         self._probe = create_client("dynamodb", timeout_s=1, attempts=1)
 
     async def check(self) -> None:
-        """Read an item, which requires the permission that the service needs. Raises Unavailable."""
+        """Read an item to check the connection and the permission of the service. Raises Unavailable."""
         await self._call(self._probe.get_item, Key={"id": {"S": _ABSENT}}, ProjectionExpression="id")
 
     async def get(self, item_id: str) -> Item | None:
@@ -62,7 +62,7 @@ class Table:
         return _read_item(reply.get("Item"))
 
     async def get_all(self, ids: Sequence[str]) -> list[Item]:
-        """The items that exist, in the order of the ids."""
+        """Return the items that exist, in the order of the ids."""
         found: dict[str, Item] = {}
         for start in range(0, len(ids), _BATCH):
             keys = [_key(item_id) for item_id in ids[start : start + _BATCH]]
@@ -77,9 +77,10 @@ class Table:
         return [found[item_id] for item_id in ids if item_id in found]
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Item], str]:
-        """Items of an owner, newest first, after a position; and the position of the last one. Empty: the start, the last page.
+        """Return the items of an owner after a position, newest first, and the position of the last item.
 
-        The index can name an item that was deleted a moment ago, so a page can have fewer items than `size`.
+        An empty `after` starts at the first item. An empty returned position means that this is the last page. The index can
+        contain an item that was just deleted, so a page can have fewer items than `size`.
         """
         start = {}
         if after:
@@ -100,16 +101,16 @@ class Table:
         return await self.get_all([item["id"]["S"] for item in reply["Items"]]), position
 
     async def put(self, item: Item, event: SharingEvent) -> None:
-        """Create an item. Raises ConditionNotMet if the id exists."""
+        """Create an item. Raises ConditionNotMet if the id already exists."""
         try:
             await self._call(self._client.put_item, **put_of(item, event), ReturnValuesOnConditionCheckFailure="ALL_OLD")
         except ConditionNotMet as failed:
-            # boto3 repeats a request whose response was lost, and finds the item that the first attempt created.
+            # boto3 repeats a request whose response was lost, and then the item from the first attempt already exists.
             if not any(stored["id"] == event.id for stored in (failed.item or {}).get("events", ())):
                 raise
 
     async def update(self, item_id: str, **changes: Any) -> Item:
-        """Change an item. `changes`: arguments of `update_of`. Returns the new item. Raises ConditionNotMet."""
+        """Change an item and return the new item. `changes`: arguments of `update_of`. Raises ConditionNotMet."""
         reply = await self._call(
             self._client.update_item,
             **update_of(item_id, **changes),
@@ -119,7 +120,7 @@ class Table:
         return {name: _read(value) for name, value in reply["Attributes"].items()}
 
     async def put_and_update(self, put: Write, update: Write) -> None:
-        """Make both writes or none (TransactWriteItems). Raises ConditionNotMet.
+        """Perform both writes in one transaction. Raises ConditionNotMet.
 
         Source: Amazon DynamoDB Developer Guide, "Transaction conflict handling in DynamoDB".
         """
@@ -138,7 +139,7 @@ class Table:
                 return
 
     async def due(self, now: float, size: int) -> list[tuple[str, float]]:
-        """Ids of items that have unrecorded events or whose purge is due, each with its `work_at`, the earliest first."""
+        """Return the ids of items that have unrecorded events or a due purge, each with its `work_at`, earliest first."""
         reply = await self._call(
             self._client.query,
             IndexName=WORK_INDEX,
@@ -150,9 +151,9 @@ class Table:
         return [(item["id"]["S"], float(item["work_at"]["N"])) for item in reply["Items"]]
 
     async def postpone(self, item_id: str, work_at: float, next_at: float, *, due_since: float) -> None:
-        """Set the time of the next attempt after background work failed, and remember since when it is due.
+        """After a failure of background work, set the time of the next attempt and store the time since which the work is due.
 
-        Does nothing if an event was stored since `work_at` was read: the item stays due.
+        If an event was stored after `work_at` was read, this method does nothing and the item stays due.
         """
         try:
             await self._call(
@@ -166,20 +167,20 @@ class Table:
             return
 
     async def due_since(self, item_id: str) -> float | None:
-        """Time since which background work that failed before is due; None if it has not failed."""
+        """Return the time since which failed background work is due, or None if the work has not failed."""
         reply = await self._call(self._client.get_item, Key=_key(item_id), ConsistentRead=True, ProjectionExpression="due_since")
         value = reply.get("Item", {}).get("due_since")
         return None if value is None else float(_read(value))
 
     async def with_events(self, item_id: str) -> tuple[Item, list[SharingEvent]] | None:
-        """An item and its events that are not in the audit trail yet, in their order."""
+        """Return an item, and its events that are not in the audit trail yet in their original order."""
         item = await self.get(item_id)
         return None if item is None else (item, msgspec.convert(item.get("events", []), list[SharingEvent]))
 
     async def settle(self, item_id: str, recorded: Sequence[SharingEvent], *, next_at: float | None) -> None:
-        """Remove events that are in the audit trail, and set the time at which the item is due again; None: never.
+        """Remove events that are in the audit trail, and set the time at which the item is due again. None: never.
 
-        Does nothing if the events have changed in the meantime: the item stays due.
+        If the events have changed in the meantime, this method does nothing and the item stays due.
         """
         names, values = {"#work": "work"}, {":count": {"N": str(len(recorded))}}
         condition = "size(events) = :count"
@@ -206,9 +207,9 @@ class Table:
             return
 
     async def take_attempt(self, counter: str, *, limit: int, window_s: float, now: float) -> float | None:
-        """Count an attempt. None, or the seconds after which the next attempt is allowed.
+        """Count an attempt. Returns None if the attempt is allowed, otherwise the seconds until the next attempt is allowed.
 
-        The window begins with its first attempt. The count is exact also for concurrent attempts.
+        A window begins with its first attempt. The count is exact even for concurrent attempts.
         """
         key = _key(f"counter:{counter}")
         for _ in range(5):
@@ -249,7 +250,7 @@ class Table:
         raise Unavailable("Too many concurrent attempts. Try again.")
 
     async def return_attempt(self, counter: str) -> None:
-        """Take back an attempt that was not a failure."""
+        """Subtract an attempt that did not fail."""
         try:
             await self._call(
                 self._client.update_item,
@@ -262,7 +263,7 @@ class Table:
             return
 
     async def _call(self, operation: Any, **arguments: Any) -> dict[str, Any]:
-        """Raises ConditionNotMet, Unavailable. Runs in a thread, because boto3 blocks."""
+        """Call DynamoDB in a thread, because boto3 blocks. Raises ConditionNotMet, Unavailable."""
         try:
             return await call(operation, _SERVICE, TableName=self._table, **arguments)
         except Unavailable as exc:
@@ -272,7 +273,7 @@ class Table:
 
 
 def put_of(item: Item, event: SharingEvent) -> Write:
-    """Parameters that create an item with its first event, if the id does not exist."""
+    """Return the parameters that create an item with its first event if the id does not exist."""
     attributes = {**item, "events": [builtins(event)], "work": _WORK, "work_at": event.at}
     return {
         "Item": {name: _write(value) for name, value in attributes.items()},
@@ -289,7 +290,7 @@ def update_of(
     values: Mapping[str, Any],
     event: SharingEvent,
 ) -> Write:
-    """Parameters that change an existing item under a condition and append an event."""
+    """Return the parameters that change an existing item under a condition and append an event."""
     appended = ("events = list_append(if_not_exists(events, :no_events), :event)", "work_at = :work_at", "#work = :work")
     values = {**values, ":no_events": [], ":event": [builtins(event)], ":work_at": event.at, ":work": _WORK}
     return {
@@ -302,12 +303,12 @@ def update_of(
 
 
 def builtins(model: Any) -> Any:
-    """A model as the values of an item."""
+    """Convert a model to the values of an item."""
     return msgspec.to_builtins(model, builtin_types=(bytes,))
 
 
 def _cancellation_reasons(error: Unavailable) -> set[str]:
-    """Codes of the reasons for which DynamoDB cancelled a transaction; empty if it did not."""
+    """Return the cancellation reason codes of a transaction. Empty if DynamoDB did not cancel the transaction."""
     cause = error.__cause__
     if not isinstance(cause, Exception) or error_code(cause) != "TransactionCanceledException":
         return set()
@@ -324,7 +325,7 @@ def _read_item(attributes: Mapping[str, Any] | None) -> Item | None:
 
 
 def _write(value: Any) -> dict[str, Any]:
-    """A value in DynamoDB's JSON. Times have microseconds."""
+    """Convert a value to DynamoDB JSON. Times are rounded to microseconds."""
     if value is None:
         return {"NULL": True}
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Texts of the recipient pages, in the languages of `locales/`."""
+"""Texts for the recipient pages, in the languages in `locales/`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = _load()
 
 
 def language(accept_language: str) -> str:
-    """The best available language for an Accept-Language header (RFC 9110, section 12.5.4)."""
+    """Return the best available language for an Accept-Language header (RFC 9110, section 12.5.4)."""
     best, best_quality = DEFAULT, 0.0
     for part in accept_language[:200].split(","):
         tag, _, parameter = part.strip().partition(";")

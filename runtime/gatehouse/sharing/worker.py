@@ -1,6 +1,6 @@
-"""Background work of secrets: writes their events to the audit trail, deletes content whose time has come, and finds orphans.
+"""Background work for secrets: writes events to the audit trail, deletes content that is due, and deletes orphaned objects.
 
-Several processes can run it at the same time. Every step is conditional or idempotent, and a step that fails is repeated.
+Several processes can run the worker concurrently. Every step is conditional or idempotent. Failed steps are repeated.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from gatehouse.sharing.repository import ConditionFailed, secret_of
 
 INTERVAL_S = 1.0
 ORPHAN_INTERVAL_S = 3600.0
-#: Objects without a secret are deleted after this time. A secret is stored seconds after its objects.
+#: Age in seconds after which objects without a secret are deleted. A secret is stored within seconds of its objects.
 ORPHAN_AGE_S = 3600.0
 BATCH = 25
-#: Work that fails is repeated after as long as it has been due, within these bounds, so that it does not delay other secrets.
+#: Bounds of the retry interval in seconds. The interval equals the time for which the work has been due. Failing work therefore
+#: does not delay other secrets.
 RETRY_S_MIN = 5.0
 RETRY_S_MAX = 240.0
-#: Interval of the log line from which CloudWatch takes the age of the oldest due secret.
+#: Interval in seconds of the log line from which a CloudWatch metric reads the age of the oldest due secret.
 REPORT_INTERVAL_S = 60.0
 REPORT_EVENT = "secrets due"
 RECEIPT_TYPE = "gatehouse-deletion-receipt-v1"
@@ -42,14 +43,14 @@ _ACTOR = Actor(type="system", id="secrets")
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """Work that failed. due_since: time since which it is due. next_at: time of the next attempt."""
+    """Work that failed. due_since: time since which the work is due. next_at: time of the next attempt."""
 
     due_since: float
     next_at: float
 
 
 class SecretWorker:
-    """Methods raise Unavailable, and `run_once` the first exception of a secret, after it has handled the others."""
+    """Processes due secrets. Methods raise Unavailable. `run_once` processes all secrets, then raises the first exception."""
 
     def __init__(self, backend: Backend, pool: Pool, signer: Signer | None, observer: Observer) -> None:
         self._repository = backend.repository
@@ -61,21 +62,21 @@ class SecretWorker:
         self._signer = signer
         self._observer = observer
         self._postponed: dict[str, Postponed] = {}
-        #: All work that was due at this time is done.
+        #: Time up to which all due work is done.
         self._done_until = self._clock.now()
 
     async def run_once(self) -> int:
-        """Handle the secrets that are due. Returns their number."""
+        """Process the secrets that are due. Returns the number of due secrets."""
         started_at = self._clock.now()
         due = await self._table.due(started_at, BATCH)
         self._postponed = {secret_id: item for secret_id, item in self._postponed.items() if item.next_at > started_at}
         waiting = [item.due_since for item in self._postponed.values()]
-        waiting += [work_at for _, work_at in due[BATCH - 1 :]]  # a full batch: more may be due since the time of its last one
+        waiting += [work_at for _, work_at in due[BATCH - 1 :]]  # after a full batch, more may be due since its last `work_at`
         failures = []
         for secret_id, work_at in due:
             try:
                 await self._handle(secret_id)
-            except Exception as exc:  # also an item that cannot be read: the other secrets do not wait for this one
+            except Exception as exc:  # includes unreadable items, which must not block other secrets
                 failures.append(exc)
                 waiting.append(await self._postpone(secret_id, work_at))
         self._done_until = min(waiting, default=started_at)
@@ -84,13 +85,13 @@ class SecretWorker:
         return len(due)
 
     async def report(self) -> None:
-        """Log for how long the oldest due secret has been due. CloudWatch raises an alarm if the line is missing."""
+        """Log the time for which the oldest due secret has been due. A CloudWatch alarm detects a missing line."""
         oldest_s = round(self._clock.now() - self._done_until, 1)
         self._observer.metrics.secrets_due.set(oldest_s)
         self._observer.metric_line({"oldest_s": oldest_s}, event=REPORT_EVENT)
 
     async def remove_orphans(self) -> int:
-        """Delete objects that belong to no secret, or to a purged one. Returns the number of deleted object versions."""
+        """Delete objects that belong to no secret or to a purged secret. Returns the number of deleted object versions."""
         removed = 0
         for secret_id in await self._content.secret_ids(older_than=self._clock.now() - ORPHAN_AGE_S):
             secret = await self._repository.get(secret_id)
@@ -99,13 +100,13 @@ class SecretWorker:
         return removed
 
     async def prune(self) -> None:
-        """Forget the ids of events that were written to the audit trail long ago."""
+        """Delete the ids of events that were recorded more than 30 days ago."""
         await self._pool.execute(
             "DELETE FROM sharing_event WHERE recorded_at < now() - make_interval(days => $1)", _RECORDED_DAYS
         )
 
     async def _postpone(self, secret_id: str, work_at: float) -> float:
-        """Repeat the work of a secret later. Returns the time since which it is due."""
+        """Schedule another attempt for a secret. Returns the time since which the secret is due."""
         now = self._clock.now()
         due_since = await self._table.due_since(secret_id) or work_at
         next_at = now + min(max(now - due_since, RETRY_S_MIN), RETRY_S_MAX)
@@ -126,11 +127,11 @@ class SecretWorker:
             if secret.state == SecretState.ENDED:
                 secret = await self._purge(secret)
             next_at = next_due(secret, self._clock.now())
-        # Events of these steps are recorded in the next run: `settle` does nothing if events were added.
+        # The next run records the events from these steps: `settle` does nothing if events were added.
         await self._table.settle(item_id, events, next_at=next_at)
 
     async def _record(self, events: Sequence[SharingEvent]) -> None:
-        """Write events to the audit trail, each once."""
+        """Write each event to the audit trail exactly once."""
         for event in events:
             async with self._pool.transaction() as connection:
                 statement = "INSERT INTO sharing_event (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id"
@@ -138,7 +139,7 @@ class SecretWorker:
                     await append(connection, event.audit_event)
 
     async def _end(self, secret: Secret) -> Secret:
-        """End an active secret that is used or whose purge is due."""
+        """End an active secret if it is used or its purge is due."""
         now = self._clock.now()
         if secret.state != SecretState.ACTIVE:
             return secret
@@ -165,9 +166,9 @@ class SecretWorker:
             return failed.secret or secret
 
     async def _receipt(self, secret: Secret, deleted: Sequence[tuple[str, str]], at: float) -> dict[str, str]:
-        """A statement of what was deleted, signed with the key that signs checkpoints, if there is one.
+        """Return a statement about the deleted objects, signed with the checkpoint signing key if one is configured.
 
-        The signature covers the hash of the statement, because KMS signs at most 4096 bytes.
+        The signature covers a hash of the statement, because KMS signs at most 4096 bytes.
         """
         statement = json.dumps(
             {
@@ -192,18 +193,18 @@ class SecretWorker:
 
 
 def signed_text(statement: str) -> bytes:
-    """The text that the signature of a deletion receipt covers."""
+    """Return the text that the signature of a deletion receipt covers."""
     return f"{RECEIPT_TYPE} {hashlib.sha256(statement.encode()).hexdigest()}".encode()
 
 
 def settled_at(secret: Secret) -> float:
-    """Time after which no claim of a used secret can be repeated: it is acknowledged or too old."""
+    """Return the time from which no claim of a used secret can be repeated, because each is acknowledged or too old."""
     claims = [claim for link in secret.links.values() if link.state == LinkState.ACTIVE for claim in link.claims.values()]
     return max((claim.acknowledged_at or claim.at + CLAIM_S for claim in claims), default=0.0)
 
 
 def next_due(secret: Secret, now: float) -> float | None:
-    """Time at which a secret is due again if nothing happens before; None: never."""
+    """Return the time at which a secret is due again if no earlier event occurs. None: never."""
     if secret.state == SecretState.PURGED:
         return None
     if secret.state == SecretState.ENDED:

@@ -1,4 +1,4 @@
-/** Messages and questions to the user. App.vue shows them. */
+/** Messages and questions for the user. App.vue displays them. */
 import { reactive, ref } from 'vue'
 
 export interface Question {
@@ -26,7 +26,7 @@ export function announce(text: string): void {
   message.value = text
 }
 
-/** Asks for confirmation. The result is null if the user cancels. */
+/** Asks for confirmation. Resolves to null if the user cancels. */
 export function ask(question: Question): Promise<Answer | null> {
   finish?.(null)
   dialog.question = question

@@ -1,4 +1,4 @@
-/** Filters and page cursors in the query of the address, so that a filtered list can be opened by its link. */
+/** Filters and page cursors, which are part of the URL query, so that a filtered list can be opened with a link. */
 import { computed, type ComputedRef } from 'vue'
 import { useRoute, useRouter, type LocationQueryRaw } from 'vue-router'
 
@@ -7,7 +7,7 @@ export interface Filters<Name extends string> {
   cursor: ComputedRef<string | undefined>
   /** Changes filters and returns to the first page. */
   set: (changes: Partial<Record<Name, string>>) => void
-  /** The query of the page with this cursor. */
+  /** Returns the query for the page with this cursor. */
   page: (cursor: string | undefined) => { query: LocationQueryRaw }
 }
 

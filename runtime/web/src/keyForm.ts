@@ -1,4 +1,4 @@
-/** The form of an API key: fields of the screen, and the request body that they describe. */
+/** The API key form. Converts between the form fields and the request body. */
 import type { Schemas } from './api/client'
 import { words } from './keys'
 
@@ -19,7 +19,7 @@ export interface KeyForm {
   days: string
 }
 
-/** Properties that both the creation and the change of a key accept. */
+/** Properties that can be set when a key is created and when it is changed. */
 export interface KeyBody {
   name: string
   owner: string
@@ -52,7 +52,7 @@ export function emptyKey(): KeyForm {
   }
 }
 
-/** The form of an existing key. Only a single limit can be edited here; other limits are shown and not changed. */
+/** Returns the form for an existing key. Only a single limit can be edited here. Other limits are shown but not changed. */
 export function formOf(key: Schemas['KeyView']): KeyForm {
   const limit = key.limits.length === 1 ? key.limits[0] : undefined
   return {
@@ -94,7 +94,7 @@ export function keyBody(form: KeyForm): KeyBody {
   return body
 }
 
-/** The properties that differ between two forms: the body of a change. */
+/** Returns the properties that differ between two forms, which form the body of a change request. */
 export function changedProperties(before: KeyForm, after: KeyForm): Schemas['UpdateKey'] {
   const old = keyBody(before) as unknown as Record<string, unknown>
   const body = { ...keyBody(after), scopes: words(after.scopes) } as unknown as Record<string, unknown>

@@ -1,4 +1,4 @@
-/** Language and theme. They are stored in the browser. */
+/** Language and theme preferences, which are stored in the browser. */
 import { computed, reactive, watchEffect } from 'vue'
 import { en, type MessageKey } from './locales/en'
 
@@ -22,19 +22,19 @@ export const preferences = reactive({
 const catalogues = reactive<{ en: Record<MessageKey, string>; de?: Record<MessageKey, string> }>({ en })
 const messages = computed(() => catalogues[preferences.language] ?? catalogues.en)
 
-/** Loads the catalogue of the language. The texts are English until it is loaded. */
+/** Loads the catalogue for the language. The texts are in English until the catalogue is loaded. */
 export async function loadMessages(): Promise<void> {
   if (preferences.language === 'de' && !catalogues.de) {
     catalogues.de = (await import('./locales/de')).de
   }
 }
 
-/** The text of a key in the language of the user, with `{name}` replaced by parameters. */
+/** Returns the text for a key in the user's language, with placeholders such as `{name}` replaced by parameters. */
 export function t(key: MessageKey, parameters: Parameters = {}): string {
   return messages.value[key].replace(/\{(\w+)\}/g, (match, name: string) => String(parameters[name] ?? match))
 }
 
-/** The text of `prefix.value`, or the value itself if the catalogue has none. */
+/** Returns the text for `prefix.value`, or the value itself if the catalogue has no such text. */
 export function label(prefix: string, value: string): string {
   const key = `${prefix}.${value}`
   return key in messages.value ? t(key as MessageKey) : value
@@ -50,7 +50,7 @@ export function setTheme(theme: Theme): void {
   storePreferences()
 }
 
-/** Stores what differs from the settings of the browser. A sign-out clears the storage, so it calls this function again. */
+/** Stores preferences that differ from the browser settings. Sign-out clears the storage and then calls this function again. */
 export function storePreferences(): void {
   store('language', preferences.language, browserLanguage)
   store('theme', preferences.theme, 'system')
@@ -70,7 +70,7 @@ watchEffect(() => {
   void loadMessages()
 })
 
-/** The region of the browser with the language of the user, such as en-GB: it determines the format of dates. */
+/** The browser locale for the user's language, such as en-GB, which determines the date format. */
 const locale = computed(() => navigator.languages.find((name) => name.startsWith(preferences.language)) ?? preferences.language)
 const numbers = computed(() => new Intl.NumberFormat(locale.value))
 const absolute = computed(() => new Intl.DateTimeFormat(locale.value, { dateStyle: 'medium', timeStyle: 'medium' }))
@@ -91,7 +91,7 @@ export function formatNumber(value: number): string {
   return numbers.value.format(value)
 }
 
-/** Date and time in the time zone of the browser. */
+/** Returns the date and time in the browser's time zone. */
 export function formatTime(instant: string): string {
   return absolute.value.format(new Date(instant))
 }
@@ -100,7 +100,7 @@ export function formatShortTime(instant: string): string {
   return short.value.format(new Date(instant))
 }
 
-/** Time from now, such as "in 3 days". */
+/** Returns a relative time, such as "in 3 days". */
 export function formatRelative(instant: string, now: number): string {
   const seconds = (new Date(instant).getTime() - now) / 1000
   const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? ['second', 1]
@@ -113,7 +113,7 @@ export function formatBytes(bytes: number): string {
   return `${new Intl.NumberFormat(locale.value, { maximumFractionDigits: 1 }).format(bytes / 1024 ** power)} ${units[power]}`
 }
 
-/** A duration in the largest unit that divides it, such as "15 min". */
+/** Returns a duration in the largest unit that divides it evenly, such as "15 min". */
 export function formatDuration(seconds: number): string {
   const units: [string, number][] = [
     ['day', 86_400],

@@ -1,16 +1,16 @@
-/** Loading of data for screens. */
+/** Loads data for screens. */
 import { onScopeDispose, shallowReactive, watch, type WatchSource } from 'vue'
 import { ApiError } from './api/client'
 
 export interface Query<Data> {
-  /** The last data that was loaded. It remains while newer data is loaded. */
+  /** The most recently loaded data, which remains available while newer data is loaded. */
   data: Data | undefined
   error: ApiError | undefined
   loading: boolean
   reload: () => Promise<void>
 }
 
-/** Loads data now and whenever `source` changes. An older request is cancelled. */
+/** Loads data immediately and whenever `source` changes. Cancels the previous request. */
 export function useQuery<Data>(load: (signal: AbortSignal) => Promise<Data>, source?: WatchSource): Query<Data> {
   let controller = new AbortController()
   const query = shallowReactive<Query<Data>>({ data: undefined, error: undefined, loading: false, reload })
@@ -52,7 +52,7 @@ export interface Action<Arguments extends unknown[]> {
   run: (...values: Arguments) => Promise<void>
 }
 
-/** An action of a button or form. It does not start again while it runs. */
+/** An action of a button or form. The action cannot start again while it is running. */
 export function useAction<Arguments extends unknown[]>(perform: (...values: Arguments) => Promise<void>): Action<Arguments> {
   const action = shallowReactive<Action<Arguments>>({ busy: false, error: undefined, run })
 

@@ -1,4 +1,4 @@
-/** Pages. The console serves the paths of routes.json only. */
+/** Pages of the UI. The console serves only the paths in routes.json. */
 import { createRouter, createWebHistory, type RouteRecordRaw } from 'vue-router'
 import type { Component } from 'vue'
 import type { OperationId } from './api/client'
@@ -7,7 +7,7 @@ import Overview from './screens/OverviewScreen.vue'
 
 declare module 'vue-router' {
   interface RouteMeta {
-    /** The page is available to sessions that may call one of these; to all sessions if there is none. */
+    /** The page is available to sessions that may call one of these operations. If empty, the page is available to all sessions. */
     operations: OperationId[]
   }
 }

@@ -1,4 +1,4 @@
-/** The session of the browser: sign-in, sign-out, step-up, and what its roles permit. */
+/** The browser session: sign-in, sign-out, step-up, and the operations that the roles permit. */
 import { computed, reactive, readonly } from 'vue'
 import { ApiError, call, handleUnauthorized, loadOperations, operation, useCsrfToken, type OperationId, type Schemas } from './api/client'
 import { storePreferences } from './preferences'
@@ -12,7 +12,7 @@ interface State {
   steppingUp: boolean
 }
 
-/** Present while the browser may have a session. Without it no request is sent, which the audit trail would record as denied. */
+/** Storage key that is set while the browser may have a session. Otherwise, no request is sent, because it would be recorded as denied. */
 const MARKER = 'session'
 
 const state = reactive<State>({ status: 'loading', current: null, steppingUp: false })
@@ -21,12 +21,12 @@ let finishStepUp: ((signedIn: boolean) => void) | undefined
 export const session = readonly(state)
 export const roles = computed(() => state.current?.roles ?? [])
 
-/** True if the feature is enabled and a role of the session may call the operation. */
+/** Returns true if the feature is enabled and a role of the session permits the operation. */
 export function may(id: OperationId): boolean {
   return operation(id)?.roles.some((role) => roles.value.includes(role)) ?? false
 }
 
-/** Loads the operations and the session of the cookie, if there is one. */
+/** Loads the operations and, if the browser may have a session, the session. */
 export async function start(): Promise<void> {
   state.status = 'loading'
   try {

@@ -1,9 +1,9 @@
-/** Sums over usage counters. */
+/** Calculates sums of usage counters. */
 import type { Schemas } from './api/client'
 
 type Point = Schemas['UsagePointView']
 
-/** Counts of a dimension, largest first. */
+/** Returns the counts for a dimension, largest first. */
 export function totalsBy(points: Point[], dimension: 'key' | 'core' | 'code'): { name: string; count: number }[] {
   const sums = new Map<string, number>()
   for (const point of points) {
@@ -15,7 +15,7 @@ export function totalsBy(points: Point[], dimension: 'key' | 'core' | 'code'): {
   return [...sums].map(([name, count]) => ({ name, count })).sort((a, b) => b.count - a.count)
 }
 
-/** One count for each bucket of the series, in order of time, also for buckets without requests. */
+/** Returns one count for each bucket of the series in chronological order, including buckets without requests. */
 export function bucketTotals(series: Schemas['UsageSeries']): { at: string; count: number }[] {
   const sums = new Map<number, number>()
   for (const { at, count } of series.points) {

@@ -82,7 +82,7 @@ def _token(url: str) -> LinkToken:
 )
 async def test_honey_links_have_no_content(console: Console, sharing: Sharing, content: dict[str, Any]) -> None:
     sender = await member(console)
-    message = "must not contain honey together with text, files, ciphertext_base64 or passphrase"
+    message = "must not combine honey with text, files, ciphertext_base64 or passphrase"
     assert_problem(await sender.send("POST", "", {"honey": True, **content}), 400, "body", message)
     honey = (await sender.send("POST", "", {"honey": True})).json()["secret"]
     reply = await sender.send("PUT", f"/{honey['id']}/content", {"text": "x"}, **{"If-Match": "*"})

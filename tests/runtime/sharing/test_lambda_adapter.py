@@ -126,11 +126,11 @@ def test_binary_response_is_base64() -> None:
 @pytest.mark.parametrize(
     ("invalid_event", "message"),
     [
-        ({}, "it lacks resource, path, httpMethod, requestContext.identity"),
-        ({"Records": [{"body": "secret"}]}, "it lacks resource, path, httpMethod, requestContext.identity"),
-        ({**event(), "version": "2.0"}, "it comes from another kind of gateway"),
+        ({}, "missing resource, path, httpMethod, requestContext.identity"),
+        ({"Records": [{"body": "secret"}]}, "missing resource, path, httpMethod, requestContext.identity"),
+        ({**event(), "version": "2.0"}, "sent by another kind of gateway"),
         (event(requestContext={"elb": {"targetGroupArn": "arn"}, "identity": {"sourceIp": CALLER}}), "another kind of gateway"),
-        (event(requestContext={"identity": {}}), "it lacks requestContext.identity.sourceIp"),
+        (event(requestContext={"identity": {}}), "missing requestContext.identity.sourceIp"),
     ],
 )
 def test_event_of_other_source_is_rejected(invalid_event: dict[str, Any], message: str) -> None:

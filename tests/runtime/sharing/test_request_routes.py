@@ -158,7 +158,7 @@ LINK = retrieval_links.create()
         (
             {"retrieval_links": [{**retrieval_links.parameters(LINK), "public_key": "A" * 43 + "="}]},
             "body.retrieval_links[0].public_key",
-            "must be a public key of X25519",
+            "must be an X25519 public key",
         ),
     ],
 )

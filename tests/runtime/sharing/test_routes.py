@@ -158,8 +158,8 @@ async def test_default_lifetime_is_three_days_and_expiry_has_bounds(console: Con
             reply,
             400,
             "body.expires_at",
-            "is less than 5 minutes or more than 30 days ahead",
-            "send a time between the two",
+            "is less than 5 minutes or more than 30 days in the future",
+            "send a time between these limits",
         )
 
 

@@ -151,13 +151,13 @@ async def test_unknown_expired_revoked_and_used_requests_look_the_same(browser: 
         ([], "", "Enter a text or choose a file."),
         ([], "ü" * 32_769, "The text is longer than 64 KiB."),
         ([], "x" * 200_000, "The text is longer than 64 KiB."),
-        ([("a", b"a" * 60_000), ("b", b"b" * 60_000)], "", "The files are larger than 98 KiB in total."),
+        ([("a", b"a" * 60_000), ("b", b"b" * 60_000)], "", "The total size of the files exceeds 98 KiB."),
         ([(f"{number}", b"a") for number in range(FILES_MAX + 1)], "", "More than 10 files are selected."),
         ([("a", b"a"), ("a", b"b")], "", "Two files have the same name."),
-        ([("../../etc/passwd", b"a")], "", "The name of a file is not allowed."),
-        ([("a\u202egnp.exe", b"a")], "", "The name of a file is not allowed."),
-        ([("a" * 256, b"a")], "", "The name of a file is not allowed."),
-        ([("..", b"a")], "", "The name of a file is not allowed."),
+        ([("../../etc/passwd", b"a")], "", "A file name is not allowed."),
+        ([("a\u202egnp.exe", b"a")], "", "A file name is not allowed."),
+        ([("a" * 256, b"a")], "", "A file name is not allowed."),
+        ([("..", b"a")], "", "A file name is not allowed."),
     ],
 )
 async def test_invalid_content_is_one_message_and_stores_nothing(

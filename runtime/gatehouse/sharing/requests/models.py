@@ -8,23 +8,23 @@ import msgspec
 
 SUBMISSIONS_MAX = 100
 PURPOSE_CHARS_MAX = 500
-#: Files of a submission in total, within the limit of the deployment. They are kept in memory until the submission is stored,
-#: because its content is encrypted again if another submission takes its place.
+#: Maximum total size of the files in a submission, within the limit of the deployment. Files are kept in memory until the
+#: submission is stored, because the content is encrypted again if another submission takes the same retrieval link.
 SUBMISSION_FILES_BYTES_MAX = 10 * 1024 * 1024
 
 
 class RequestState(StrEnum):
-    """Stored states. An expired or used request is still `active` in storage: the clock and the number of submissions decide."""
+    """Stored states. The stored state of an expired or used request is still `active`; `shown_state` returns the actual state."""
 
     ACTIVE = "active"
     REVOKED = "revoked"
 
 
 class RetrievalLink(msgspec.Struct, frozen=True):
-    """What the server knows of a link that the client of the requester created: how to encrypt to it.
+    """The public values of a link that the requester's client created. The server encrypts a submission to this link.
 
-    path: public part of the link: secret id and link id.
-    verifier, public_key: as in `sharing.models.Link`, derived from the link secret, which the requester keeps.
+    path: public part of the link, which consists of the secret id and the link id.
+    verifier, public_key: as in `sharing.models.Link`. Derived from the link secret, which the requester keeps.
     """
 
     path: str
@@ -33,24 +33,24 @@ class RetrievalLink(msgspec.Struct, frozen=True):
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """A received submission. `secret`: id of the secret with its content."""
+    """A received submission. `secret`: id of the secret that contains the submitted content."""
 
     secret: str
     at: float
 
 
 class SecretRequest(msgspec.Struct, frozen=True):
-    """A request for a secret: one item of the table. It contains no content.
+    """A request for a secret, stored in one table item. The request contains no content.
 
-    id: 22 base62 characters, the path of the submission link.
-    owner: label of the actor that created it.
-    requester: name of the requester that submitters see.
-    purpose: what is requested, shown to submitters.
-    label, note: shown to the owner only.
-    lifetime_s: lifetime of the request, and of each secret from its submission.
-    verifier: hash of the link secret of the submission link.
-    retrieval_links: one for each submission that is accepted.
-    submissions: by submission id, in the order of arrival.
+    id: 22 base62 characters, which form the path of the submission link.
+    owner: label of the actor that created the request.
+    requester: name of the requester, which submitters see.
+    purpose: description of the requested secret, shown to submitters.
+    label, note: not shown to submitters.
+    lifetime_s: lifetime of the request, and of each submitted secret from the time of its submission.
+    verifier: hash of the link secret in the submission link.
+    retrieval_links: one link for each accepted submission.
+    submissions: submissions by submission id, in the order of arrival.
     """
 
     id: str
@@ -70,12 +70,12 @@ class SecretRequest(msgspec.Struct, frozen=True):
 
 
 def is_open(request: SecretRequest, now: float) -> bool:
-    """True if the request accepts a submission."""
+    """Return True if the request accepts a submission."""
     return shown_state(request, now) == "active"
 
 
 def shown_state(request: SecretRequest, now: float) -> str:
-    """State for the owner: `active`, `used`, `revoked` or `expired`."""
+    """Return the state that the owner sees: `active`, `used`, `revoked` or `expired`."""
     if request.state == RequestState.REVOKED:
         return "revoked"
     if len(request.submissions) >= len(request.retrieval_links):

@@ -1,4 +1,4 @@
-"""Requests for secrets in the table of secrets: one item each, with its submissions and unrecorded events."""
+"""Stores requests for secrets in the secrets table. Each request is one item with its submissions and unrecorded events."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from gatehouse.sharing.repository import new_secret
 from gatehouse.sharing.requests.models import RequestState, SecretRequest, Submission
 from gatehouse.sharing.table import ConditionNotMet, Item, Table, builtins, update_of
 
-#: Prefix of item ids, and of owners in the index, which lists the secrets of an owner apart from the requests.
+#: Prefix of the item ids, and of the owners in the index, so that secrets and requests are listed separately.
 _PREFIX = "request:"
 
 
 class RequestRepository:
-    """Methods raise Unavailable if DynamoDB cannot be reached."""
+    """Reads and changes requests. Methods raise Unavailable if DynamoDB cannot be reached."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     async def create(self, request: SecretRequest, event: SharingEvent) -> None:
-        """Store a new request. DynamoDB deletes it 30 days after its expiry."""
+        """Store a new request. DynamoDB deletes the request 30 days after it expires."""
         item = {
             **builtins(request),
             "id": _item_id(request.id),
@@ -36,16 +36,16 @@ class RequestRepository:
         return None if item is None else _request_of(item)
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[SecretRequest], str]:
-        """Requests of an owner, newest first, after a position; and the position of the last one. See `Table.of_owner`."""
+        """Return the requests of an owner after a position, newest first, and the last position. See `Table.of_owner`."""
         items, position = await self._table.of_owner(_PREFIX + owner, after=after, size=size)
         return [_request_of(item) for item in items], position
 
     async def submit(
         self, request: SecretRequest, submission_id: str, secret: Secret, submitted: SharingEvent, created: SharingEvent
     ) -> None:
-        """Count a submission and create its secret, or neither, if the request accepts one and the id of the secret is free.
+        """Count a submission and create its secret in one transaction.
 
-        Raises ConditionNotMet.
+        Raises ConditionNotMet if the request does not accept the submission or the secret id is already in use.
         """
         update = update_of(
             _item_id(request.id),
@@ -66,7 +66,7 @@ class RequestRepository:
         await self._table.put_and_update(new_secret(secret, created), update)
 
     async def revoke(self, request: SecretRequest, event: SharingEvent) -> SecretRequest:
-        """Deny further submissions. Returns the current request. Idempotent."""
+        """Revoke a request, so that further submissions are denied. Returns the current request. Idempotent."""
         try:
             item = await self._table.update(
                 _item_id(request.id),
@@ -81,7 +81,7 @@ class RequestRepository:
         return _request_of(item)
 
     async def record(self, request_id: str, event: SharingEvent) -> None:
-        """Store an event that changes nothing else. Does nothing if the request does not exist."""
+        """Store an event without any other change. Does nothing if the request does not exist."""
         condition = "attribute_exists(purpose)"
         with suppress(ConditionNotMet):
             await self._table.update(_item_id(request_id), sets=(), condition=condition, names={}, values={}, event=event)

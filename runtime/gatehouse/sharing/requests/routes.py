@@ -1,4 +1,4 @@
-"""Endpoints of requests for a secret, for their owners. Submitters use the sharing service."""
+"""Endpoints with which owners manage requests for a secret. Submitters use the sharing service."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from gatehouse.sharing.routes import sharing_of
 async def create_secret_request(request: Request, body: CreateSecretRequest) -> CreatedSecretRequest:
     """Request a secret.
 
-    The submission link is returned only in this response. Send it to the person who has the secret. Only the retrieval links,
-    which the client created, open what is submitted.
+    The submission link is returned only in this response. Send the link to the person who has the secret. Only the retrieval
+    links, which the client created, can open the submitted secrets.
     """
-    # A repeated request with the same Idempotency-Key receives the stored response, with the submission link, as for secrets.
+    # As for secrets, a repeated request with the same Idempotency-Key receives the stored response with the submission link.
     sharing = sharing_of(request)
     created, token = await sharing.requests.create(
         NewRequest(
@@ -65,7 +65,7 @@ async def list_secret_requests(request: Request, query: ListSecretRequests) -> S
 async def show_secret_request(request: Request, secret_request: str) -> SecretRequestView:
     """Retrieve a request for a secret.
 
-    Contains the ids of the secrets that were submitted.
+    The response contains the ids of the submitted secrets.
     """
     return _view(request, await _existing(request, secret_request, AUDITORS))
 
@@ -73,14 +73,14 @@ async def show_secret_request(request: Request, secret_request: str) -> SecretRe
 async def revoke_secret_request(request: Request, secret_request: str) -> SecretRequestView:
     """Revoke a request for a secret.
 
-    Submissions are denied when the response arrives. Secrets that were submitted before can still be opened. Idempotent.
+    Submissions are denied by the time the response arrives. Secrets that were already submitted can still be opened. Idempotent.
     """
     await _existing(request, secret_request, OPERATORS)
     return _view(request, await sharing_of(request).requests.revoke(secret_request, request.actor))
 
 
 async def _existing(request: Request, request_id: str, others: frozenset[Role]) -> SecretRequest:
-    """A request of the caller, or of another owner for the roles `others`. Raises NotFound."""
+    """Return a request that the caller owns or, with a role in `others`, any request. Raises NotFound."""
     existing = await sharing_of(request).requests.get(request_id)
     if existing.owner != request.authenticated.owner and not request.authenticated.roles & others:
         raise NotFound("No request for a secret has this id.")

@@ -1,4 +1,7 @@
-"""Request and response shapes of requests for a secret, for their owners. No response contains content or a retrieval link."""
+"""Request and response shapes with which owners manage requests for a secret.
+
+No response contains content or a retrieval link.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def key_problem(text: str) -> str:
 def _public_key_problem(text: str) -> str:
     problem = key_problem(text)
     if not problem and not is_public_key(base64.b64decode(text)):
-        problem = "must be a public key of X25519"
+        problem = "must be an X25519 public key"
     return problem
 
 
@@ -46,10 +49,10 @@ _BASE64 = {"contentEncoding": "base64"}
 
 
 class NewRetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A link that the client created, without its link secret. It will open the secret of one submission.
+    """The public values of a link that the client created. The link opens the secret from one submission.
 
-    The client chooses `path` and a link secret at random, derives both keys from them as docs/sharing-vectors.json shows
-    (`link_keys`), and keeps the link `https://<host>/s/<path>#<link secret>`.
+    The client generates a random `path` and a random link secret, derives `verifier` and `public_key` from these values (see
+    `link_keys` in docs/sharing-vectors.json), and keeps the link `https://<host>/s/<path>#<link secret>`.
     """
 
     example: ClassVar = {
@@ -63,7 +66,7 @@ class NewRetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         matching(
             rf"[0-9A-Za-z]{{{PATH_CHARS}}}",
             max_length=PATH_CHARS,
-            description="Public part of the link: an id for the secret (22 characters) and one for its link (6 characters).",
+            description="Public part of the link: a secret id (22 characters) followed by a link id (6 characters).",
         ),
     ]
     verifier: Annotated[
@@ -84,7 +87,7 @@ class NewRetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of a new request. Without `ttl_s` and `expires_at` it expires after three days."""
+    """Parameters of a new request. If both `ttl_s` and `expires_at` are omitted, the request expires after three days."""
 
     example: ClassVar = {"purpose": "Password of the staging database", "retrieval_links": [NewRetrievalLink.example]}
 
@@ -94,7 +97,8 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
             multi_line,
             min_length=1,
             max_length=PURPOSE_CHARS_MAX,
-            description="What is requested, and why. Everyone who opens the page of the request sees it.",
+            description="Description of the requested secret and the reason for the request. Shown to everyone who opens the"
+            " request page.",
         ),
     ]
     retrieval_links: Annotated[
@@ -103,7 +107,7 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
             _different_secrets,
             min_length=1,
             max_length=SUBMISSIONS_MAX,
-            description="Links with which the requester opens what is submitted. One submission is accepted for each.",
+            description="Links with which the requester opens the submitted secrets. One submission is accepted for each link.",
         ),
     ]
     ttl_s: Ttl | None = None
@@ -123,23 +127,26 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         check_lifetime(self.ttl_s, self.expires_at)
 
     def lifetime_s(self, now: float) -> float:
-        """Raises BadRequest for an expiry outside of the bounds."""
+        """Return the lifetime in seconds. Raises BadRequest if the expiry is out of bounds."""
         return lifetime(self.ttl_s, self.expires_at, now)
 
 
 class ListSecretRequests(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query of a page of requests for a secret."""
+    """Query parameters for a page of requests for a secret."""
 
     owner: Annotated[
         Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,
-        Meta(description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Others require owner, operator or auditor."),
+        Meta(
+            description="Owner, such as `key:3fGh82kLmQ0a`. Default: the caller. Another owner requires the role owner, operator"
+            " or auditor."
+        ),
     ] = None
     cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=100, description="Number of requests on a page.")] = 50
 
 
 class SubmissionView(msgspec.Struct, frozen=True):
-    """A received submission. `secret`: id of the secret, with which the path of its retrieval link begins."""
+    """A received submission. `secret`: id of the secret. The path of the retrieval link begins with this id."""
 
     secret: str
     submitted_at: Instant
@@ -172,12 +179,12 @@ class SecretRequestView(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str
     label: str
     note: str
-    state: Annotated[State, Meta(description="`used`: all submissions were received. Only an active request accepts one.")]
+    state: Annotated[State, Meta(description="`used`: all submissions were received. Only active requests accept submissions.")]
     created_at: Instant
     expires_at: Instant
     ended_at: Annotated[Instant | None, Meta(description="Time of the revocation.")]
     submissions_max: int
-    submissions: Annotated[list[SubmissionView], Meta(description="Received submissions, the first one first.")]
+    submissions: Annotated[list[SubmissionView], Meta(description="Received submissions, oldest first.")]
 
 
 class SecretRequestPage(msgspec.Struct, frozen=True):
@@ -198,7 +205,9 @@ class CreatedSecretRequest(msgspec.Struct, frozen=True):
     }
 
     request: SecretRequestView
-    submission_link: Annotated[str, Meta(description="Anyone who has it can submit a secret, and nobody can read one with it.")]
+    submission_link: Annotated[
+        str, Meta(description="Link with which anyone can submit a secret. The link cannot be used to read a secret.")
+    ]
 
     def __repr__(self) -> str:
         return f"CreatedSecretRequest({self.request.id})"

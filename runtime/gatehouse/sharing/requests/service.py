@@ -1,4 +1,4 @@
-"""Creating, reading and revoking requests for a secret, for their owners. `submissions.py` receives the secrets."""
+"""Creates, reads and revokes requests for a secret on behalf of owners. `submissions.py` receives the secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatehouse.sharing.requests.repository import RequestRepository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRequest:
-    """Properties of a new request. owner: label of the owner. retrieval_links: one for each submission."""
+    """Properties of a new request. owner: label of the owner. retrieval_links: one link for each submission."""
 
     owner: str
     requester: str
@@ -29,14 +29,14 @@ class NewRequest:
 
 
 class RequestService:
-    """Raises Unavailable if a dependency fails."""
+    """Manages requests for a secret. Methods raise Unavailable if a dependency fails."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._repository = RequestRepository(backend.table)
 
     async def create(self, new: NewRequest, actor: Actor) -> tuple[SecretRequest, SubmissionToken]:
-        """Store a request. The submission link is returned only here. Raises RateLimited."""
+        """Store a request. Only this method returns the submission link. Raises RateLimited."""
         now = self._backend.clock.now()
         await self._backend.take_create("request", new.owner)
         request_id = self._backend.new_id()
@@ -59,18 +59,18 @@ class RequestService:
         return request, token
 
     async def get(self, request_id: str) -> SecretRequest:
-        """Raises NotFound."""
+        """Return a request. Raises NotFound."""
         request = await self._repository.get(request_id) if is_id(request_id) else None
         if request is None:
             raise NotFound("No request for a secret has this id.")
         return request
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[SecretRequest], str]:
-        """Requests of an owner, newest first, after a position; and the position of the last one (empty: the last page)."""
+        """Return the requests of an owner after a position, newest first, and the last position (empty for the last page)."""
         return await self._repository.of_owner(owner, after=after, size=size)
 
     async def revoke(self, request_id: str, actor: Actor) -> SecretRequest:
-        """Deny further submissions. Secrets that were submitted stay. Idempotent. Raises NotFound."""
+        """Deny further submissions. Already submitted secrets are not affected. Idempotent. Raises NotFound."""
         request = await self.get(request_id)
         if request.state != RequestState.ACTIVE:
             return request

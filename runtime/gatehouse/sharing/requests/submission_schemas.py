@@ -1,8 +1,8 @@
-"""Request and response shapes of /v1/requests, with which programs submit a secret, and the errors that programs handle.
+"""Request and response shapes of the endpoints under /v1/requests, with which programs submit secrets, and their errors.
 
-Files that are too large for a request are uploaded: the program chooses a content key, encrypts each file to `item_key` of its
-number with libsodium's secretstream (docs/sharing-vectors.json), sends the ciphertext to S3 with POST /v1/requests/uploads, and
-submits the uploads.
+Programs upload files that are too large for a request. A program generates a content key and encrypts each file with libsodium's
+secretstream under the `item_key` for the file's number (docs/sharing-vectors.json). For each file, the program requests an upload
+with POST /v1/requests/uploads and sends the ciphertext to S3. The program then submits the uploads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gatehouse.sharing.schemas import FILES_MAX, OCTETS, FileName, Files, MediaT
 
 
 class SubmitSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Body in JSON. `submission`: chosen by the client, so that it can repeat a request."""
+    """JSON body of a submission. `submission`: a value chosen by the client, which makes requests repeatable."""
 
     link: str
     submission: str = ""
@@ -34,30 +34,30 @@ class SubmitSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class UploadsNotSupported(BadRequest):
-    """Requests to this service can contain the files."""
+    """The service accepts files only in the body of a request."""
 
-    code, title = "uploads_not_supported", "This deployment receives files in the body of a request"
+    code, title = "uploads_not_supported", "This deployment accepts files only in the body of a request"
 
 
 class UploadConflict(Conflict):
-    """The uploads belong to a place of the request that another submission took. They are deleted as orphans."""
+    """Another submission has used the retrieval link of these uploads. The worker deletes the uploads as orphans."""
 
-    code, title = "upload_conflict", "Another submission took the place of these uploads. Upload the files again"
+    code, title = "upload_conflict", "Another submission was received first. Upload the files again"
 
 
 class SubmissionReceived(Conflict):
-    code, title = "submission_received", "This submission was received"
+    code, title = "submission_received", "This submission was already received"
 
 
 SecretId = Annotated[str, matching(rf"[0-9A-Za-z]{{{ID_CHARS}}}", max_length=ID_CHARS)]
-Size = Annotated[int, Meta(ge=0, description="Bytes of the plaintext.")]
+Size = Annotated[int, Meta(ge=0, description="Size of the plaintext in bytes.")]
 
 
 class CreateUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Body of POST /v1/requests/uploads.
 
-    number: position of the file in the secret. A text is number 0, and files follow it.
-    secret: from the response for the first file; empty for the first file.
+    number: position of the file in the secret. A text has the number 0, and the files follow.
+    secret: the id from the response for the first file. Null for the first file.
     """
 
     link: str
@@ -71,9 +71,10 @@ class CreateUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class UploadView(msgspec.Struct, frozen=True, kw_only=True):
-    """A presigned request: `POST url` as multipart/form-data with `fields`, then the ciphertext as `file`, until `expires_at`.
+    """A presigned request. Send `POST url` as multipart/form-data with `fields` and then the ciphertext as `file`.
 
-    S3 returns the version of the object in the header `x-amz-version-id`.
+    The request must be sent before `expires_at`.
+    S3 returns the version id of the object in the header `x-amz-version-id`.
     """
 
     submission: str
@@ -87,7 +88,7 @@ class UploadView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UploadedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A file in S3. `object_version`: `x-amz-version-id` of the response to its upload."""
+    """A file in S3. `object_version`: the header `x-amz-version-id` from the response to the upload."""
 
     name: FileName
     media_type: MediaType = OCTETS
@@ -99,7 +100,7 @@ class UploadedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class SubmitUploads(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Body of POST /v1/requests/submit-uploads. `submission`, `secret`: from the responses of POST /v1/requests/uploads."""
+    """Body of POST /v1/requests/submit-uploads. `submission`, `secret`: from the responses to POST /v1/requests/uploads."""
 
     link: str
     submission: str
@@ -117,6 +118,6 @@ class SubmitUploads(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class SubmittedSecret(msgspec.Struct, frozen=True):
-    """The secret was received. A request that repeats `submission` changes nothing."""
+    """Response to a received submission. A repeated request with the same `submission` changes nothing."""
 
     submission: str

@@ -1,4 +1,4 @@
-"""Receiving submissions: proof of possession of the submission link, encryption to the requester, and one conditional write."""
+"""Receives submissions: verifies the submission link, encrypts the content to the requester, and stores it in one transaction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from gatehouse.sharing.service import NewItem, NewSecret, SecretService, Uploade
 from gatehouse.sharing.table import ConditionNotMet
 
 _NO_VERIFIER = bytes(32)
-#: Uploads of a request in 10 minutes: a presigned request admits an object of the maximum size before the submission is decided.
+#: Maximum number of uploads per request and window. A presigned request can store an object of the maximum size before the
+#: submission is accepted.
 UPLOADS_MAX = 40
 
 
@@ -35,8 +36,10 @@ class TooManyUploads(TooManyRequests):
 
 
 class SubmissionService:
-    """Raises Unavailable if a dependency fails: then the submission is not counted and nothing of it can be opened, or it was
-    received as a whole, and a repetition with the same submission id succeeds."""
+    """Receives submissions. Methods raise Unavailable if a dependency fails.
+
+    After a failure, the submission was received either completely or not at all, and can be repeated with the same submission id.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -46,9 +49,9 @@ class SubmissionService:
         self._denials = Denials(backend.table, backend.clock)
 
     async def find(self, path: str) -> SecretRequest:
-        """The request of the public part of a submission link, for its page. Changes nothing.
+        """Return the request for the public part of a submission link, to display the request page. Changes nothing.
 
-        Raises LinkNotFound also for a request that accepts no submission.
+        Also raises LinkNotFound if the request does not accept submissions.
         """
         request = await self._repository.get(path) if is_id(path) else None
         if request is None or not is_open(request, self._clock.now()):
@@ -56,7 +59,7 @@ class SubmissionService:
         return request
 
     async def check(self, token: SubmissionToken, submission_id: str, client: Client) -> SecretRequest:
-        """The request to which a client with the complete link can submit. Raises LinkNotFound, TooManyDenied."""
+        """Return the request to which a client with the complete link can submit. Raises LinkNotFound, TooManyDenied."""
         request = await self._repository.get(token.path)
         correct = encryption.matches(token.secret, token.path, _NO_VERIFIER if request is None else request.verifier)
         if request is None or not correct:
@@ -66,12 +69,10 @@ class SubmissionService:
         return request
 
     async def submit(self, token: SubmissionToken, items: Sequence[NewItem], submission_id: str, client: Client) -> None:
-        """Store the items as a secret of the requester. A repeated submission id changes nothing.
+        """Store the items, which are in memory, as a secret owned by the requester. A repeated submission id changes nothing.
 
-        Raises LinkNotFound, TooManyDenied.
-
-        The items are in memory. Content is encrypted to the next free retrieval link. If another submission takes that link
-        first, the content is encrypted again to the following one.
+        Encrypts the content to the first free retrieval link. If another submission takes this link first, encrypts the content
+        again to the next free link. Raises LinkNotFound, TooManyDenied.
         """
         tried: set[str] = set()
         while True:
@@ -86,17 +87,17 @@ class SubmissionService:
             try:
                 await self._commit(request, submission_id, secret, client)
             except ConditionNotMet:
-                continue  # another submission, the end of the request, or this submission, whose response was lost
+                continue  # caused by another submission, the end of the request, or a lost response to this submission
             return
 
     async def create_upload(
         self, token: SubmissionToken, submission_id: str, secret_id: str | None, number: int, size: int, client: Client
     ) -> tuple[str, PresignedUpload, float]:
-        """A presigned request that uploads the ciphertext of a file. Returns the id of its secret, the request and its expiry.
+        """Create a presigned request to upload a file's ciphertext. Returns the secret id, the presigned request and its expiry.
 
-        secret_id: of the earlier uploads of this submission; None for the first.
-        number, size: number of the item in the secret, and bytes of its plaintext.
-        Raises LinkNotFound, SubmissionReceived, UploadConflict, TooManyUploads.
+        secret_id: id from the earlier uploads in this submission; None for the first upload.
+        number, size: item number in the secret, and size of the plaintext in bytes.
+        Raises LinkNotFound, TooManyDenied, SubmissionReceived, UploadConflict, TooManyUploads.
         """
         request = await self.check(token, submission_id, client)
         if submission_id in request.submissions:
@@ -108,7 +109,7 @@ class SubmissionService:
         )
         if wait is not None:
             wait_s = max(1, round(wait))
-            raise TooManyUploads(f"Too many uploads to this request. Try again in {wait_s} s.", retry_after_s=wait_s)
+            raise TooManyUploads(f"Too many uploads for this request. Try again in {wait_s} s.", retry_after_s=wait_s)
         key = ContentStore.upload_key(chosen, number, submission_id)
         upload = await self._backend.content.presigned_upload(key, encryption.ciphertext_size(size))
         return chosen, upload, now + PRESIGNED_S
@@ -123,9 +124,9 @@ class SubmissionService:
         files: Sequence[UploadedFile],
         client: Client,
     ) -> None:
-        """Store a text and files that were uploaded as a secret of the requester. A repeated submission id changes nothing.
+        """Store a text and uploaded files as a secret owned by the requester. A repeated submission id changes nothing.
 
-        Raises LinkNotFound, UploadConflict, UploadIncomplete.
+        Raises LinkNotFound, TooManyDenied, UploadConflict, UploadIncomplete.
         """
         request = await self.check(token, submission_id, client)
         if submission_id in request.submissions:
@@ -139,20 +140,20 @@ class SubmissionService:
         sizes = await asyncio.gather(*(self._backend.content.size(item.key, item.object_version) for item in uploaded))
         for index, (size, item) in enumerate(zip(sizes, uploaded, strict=True)):
             if size != encryption.ciphertext_size(item.size):
-                raise UploadIncomplete(f"body.files[{index}] was not uploaded with this version and size. Upload the file again.")
+                raise UploadIncomplete(f"body.files[{index}] has no upload with this version and size. Upload the file again.")
         manifest = [ManifestItem(file.name, file.media_type) for file in files]
         content = UploadedContent(content_key, list(zip(uploaded, manifest, strict=True)))
         secret = await self._store(request, retrieval_link, items, content)
         try:
             await self._commit(request, submission_id, secret, client)
         except ConditionNotMet:
-            # Another submission, the end of the request, or this submission, whose response was lost.
+            # Caused by another submission, the end of the request, or a lost response to this submission.
             request = await self.check(token, submission_id, client)
             if submission_id not in request.submissions:
                 raise UploadConflict from None
 
     async def _free(self, request: SecretRequest, secret_id: str | None) -> RetrievalLink:
-        """The retrieval link for a secret, or the first one whose place is free. Raises UploadConflict if there is none."""
+        """Return the free retrieval link for a secret id, or the first free link if the id is None. Raises UploadConflict."""
         for link in _all_free(request):
             link_secret_id, _ = _ids(link)
             if secret_id in (None, link_secret_id) and await self._backend.repository.get(link_secret_id) is None:
@@ -193,7 +194,7 @@ class SubmissionService:
         return await self._secrets.store(secret_id, new, {link_id: link}, request.owner, self._clock.now(), uploaded)
 
     async def _denied(self, token: SubmissionToken, client: Client, reason: str) -> GatehouseError:
-        """The error of a denied attempt. Its event is stored with the request, if there is one."""
+        """Return the error for a denied attempt. If the request exists, the event for the attempt is stored with the request."""
         denial = await self._denials.count(token.path, client.network)
         if denial.recorded:
             event = self._event(token.path, client, AuditAction.REQUEST_DENIED, {"reason": reason}, outcome="denied")
@@ -210,18 +211,18 @@ class SubmissionService:
         *,
         outcome: Outcome = "success",
     ) -> SharingEvent:
-        """`target_id`: the request by default."""
+        """Return an audit event. `target_id`: target of the event. Default: the request."""
         actor = Actor(type="submitter", id=request_id, request_id=client.request_id, source_address=client.address)
         return self._backend.event(actor, action, target_id or request_id, details, outcome=outcome)
 
 
 def _next_free(request: SecretRequest, tried: set[str]) -> RetrievalLink | None:
-    """The first retrieval link without a submission, except those that another secret took in the meantime."""
+    """Return the first retrieval link without a submission, except for links that this submission has already tried."""
     return next((link for link in _all_free(request) if link.path not in tried), None)
 
 
 def _all_free(request: SecretRequest) -> Iterator[RetrievalLink]:
-    """The retrieval links without a submission."""
+    """Return the retrieval links without a submission."""
     taken = {submission.secret for submission in request.submissions.values()}
     return (link for link in request.retrieval_links if _ids(link)[0] not in taken)
 

@@ -1,4 +1,4 @@
-"""The form of a submission, multipart/form-data, read while it is received: text and files are kept in memory only."""
+"""Reads the multipart/form-data body of a submission as it arrives. The text and the files are kept only in memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gatehouse.sharing.service import NewItem
 FIELDS = frozenset({"csrf", "submission", "link", "text"})
 FILE_FIELD = "file"
 _FIELD_BYTES_MAX = 1024
-#: Bodies that are too large are read up to this size and discarded, so that the browser shows the response.
+#: Number of bytes up to which an oversized body is read and discarded, so that the browser shows the response.
 DISCARDED_BYTES_MAX = 256 * 1024 * 1024
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
 
 
 class InvalidContent(BadRequest):
-    """The content of a submission cannot be accepted. `text`: name of the text of the page that says why."""
+    """The content of a submission cannot be accepted. `text`: name of the page text that explains the error."""
 
     code, title = "invalid_content", "The content cannot be accepted"
 
@@ -32,7 +32,7 @@ class InvalidContent(BadRequest):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """A file in memory. Its representation contains no content."""
+    """A file in memory. The string representation contains no content."""
 
     content: bytes
     name: str
@@ -44,7 +44,7 @@ class ReceivedFile:
 
 @dataclass(slots=True)
 class SubmittedForm:
-    """Fields and files of a form. Its representation contains no content."""
+    """The fields and files of a form. The string representation contains no content."""
 
     fields: dict[str, str] = field(default_factory=dict)
     files: list[ReceivedFile] = field(default_factory=list)
@@ -54,12 +54,12 @@ class SubmittedForm:
 
     @property
     def items(self) -> list[NewItem]:
-        """Text and files. Raises InvalidContent if there are none."""
+        """The text and the files. Raises InvalidContent if both are missing."""
         return content_items(self.fields.get("text", ""), self.files)
 
 
 def content_items(text: str, files: list[ReceivedFile]) -> list[NewItem]:
-    """Raises InvalidContent for content that is missing, a text that is too long and files with the same name."""
+    """Return the content as items. Raises InvalidContent for missing content, an overlong text and duplicate file names."""
     if not text and not files:
         raise InvalidContent("content_missing", "body", "has no content", "send a text or a file")
     if len(text.encode()) > TEXT_BYTES_MAX:
@@ -78,9 +78,9 @@ async def read_form(
     files_bytes_max: int,
     form: SubmittedForm,
 ) -> None:
-    """Read a form into `form`. `authorize` is called with the fields before the first file is read, so fields precede files.
+    """Read a form into `form`. Calls `authorize` with the fields before the first file is read, so all fields must precede files.
 
-    Raises BadRequest for unknown and repeated fields, InvalidContent, and what `authorize` raises.
+    Raises BadRequest for unknown and repeated fields, InvalidContent, and any error from `authorize`.
     """
     reader = MultipartReader(body, content_type)
     authorized = False
@@ -112,7 +112,7 @@ async def discard(body: AsyncIterator[bytes]) -> None:
 
 
 async def _field(reader: MultipartReader, name: str) -> str:
-    """A field in UTF-8. Browsers send the line feeds of a text as CR LF."""
+    """Return a field, decoded as UTF-8. Browsers send line feeds as CR LF, which are converted back."""
     bytes_max = 2 * TEXT_BYTES_MAX if name == "text" else _FIELD_BYTES_MAX
     try:
         return (await reader.read(bytes_max)).decode("utf-8").replace("\r\n", "\n")
@@ -123,7 +123,7 @@ async def _field(reader: MultipartReader, name: str) -> str:
 
 
 async def _file(reader: MultipartReader, part: Part, bytes_left: int, files_bytes_max: int) -> ReceivedFile | None:
-    """A file; None for the empty part that a browser sends if no file is chosen."""
+    """Return a file, or None for the empty part that a browser sends if no file is selected."""
     if part.name != FILE_FIELD:
         raise BadRequest("The form contains a file in an unknown field.")
     try:

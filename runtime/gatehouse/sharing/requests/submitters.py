@@ -1,4 +1,4 @@
-"""Handlers of the page on which a secret is submitted, and of its API for programs. A GET or HEAD never changes anything."""
+"""Handlers of the submission page and of the submission API for programs. GET and HEAD requests never change anything."""
 
 from __future__ import annotations
 
@@ -47,18 +47,19 @@ from gatehouse.sharing.requests.submitted_form import (
 from gatehouse.sharing.service import NewItem
 from gatehouse.sharing.texts import language
 
-#: Files in base64, text with up to 6 characters per byte (`\\u001f`), and the other fields.
+#: Maximum size of a JSON body: files in base64, a text with up to 6 characters per byte (`\\u001f`), and the other fields.
 JSON_BYTES_MAX = json_bytes_max(JSON_FILES_BYTES_MAX) + 8192
-#: Submissions whose content a process keeps in memory at the same time. Others wait.
+#: Maximum number of submissions whose content a process keeps in memory concurrently. Further submissions wait.
 _PARALLEL = 4
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 class Submitters:
-    """submissions: None if secret sharing is not configured: then every request is unknown.
+    """Handlers for submitters.
 
-    files_bytes_max: maximum size of the files of a submission in total, in the body of a request.
-    upload_bytes_max: maximum size of the files of a submission in total that a program uploads; None: no uploads.
+    submissions: None if secret sharing is not configured. Every request is then unknown.
+    files_bytes_max: maximum total size of the files in the body of a submission.
+    upload_bytes_max: maximum total size of the files that a program uploads for a submission. None: uploads are disabled.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Submitters:
         self._slots = asyncio.Semaphore(_PARALLEL)
 
     async def page(self, request: Request) -> Response:
-        """The page of a request, and the submission of its form."""
+        """Show the request page, or receive the form that the page submits."""
         path = request.path_params["request"]
         if request.method != "POST":
             return await self._request_page(request, path)
@@ -95,7 +96,7 @@ class Submitters:
         return _pages(request).submitted()
 
     async def api_submit(self, request: Request) -> Response:
-        """Submit a secret: JSON with files up to 1 MiB in total, or multipart/form-data."""
+        """Submit a secret as JSON, with up to 1 MiB of files in total, or as multipart/form-data."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == MEDIA_TYPE:
             form = SubmittedForm()
             async with AsyncExitStack() as stack:
@@ -110,7 +111,7 @@ class Submitters:
         return _json(SubmittedSecret(form.fields["submission"]))
 
     async def api_upload(self, request: Request) -> Response:
-        """Return a presigned request with which a program uploads one file of a submission."""
+        """Return a presigned request with which a program uploads one file for a submission."""
         body = await _body(request, CreateUpload)
         self._check_uploads(body.size, "body.size")
         fields = {"link": body.link, "submission": body.submission or secrets.token_hex(16)}
@@ -139,7 +140,7 @@ class Submitters:
         return _json(SubmittedSecret(body.submission))
 
     def _check_uploads(self, size: int, location: str) -> None:
-        """Raises UploadsNotSupported, and BadRequest for more bytes than the deployment accepts."""
+        """Raise UploadsNotSupported if uploads are disabled, and BadRequest if the size exceeds the limit of the deployment."""
         if self._upload_bytes_max is None:
             raise UploadsNotSupported("Send the files as multipart/form-data to POST /v1/requests/submit.")
         if size > self._upload_bytes_max:
@@ -154,9 +155,9 @@ class Submitters:
     async def _read_form(
         self, request: Request, body: AsyncIterator[bytes], form: SubmittedForm, stack: AsyncExitStack, path: str = ""
     ) -> None:
-        """Read the form. `path`: of the page whose form it is; empty for a program, which sends no nonce.
+        """Read the form. `path`: path of the request page; empty for a program, which sends no nonce.
 
-        The link is checked before a file is read, and `stack` holds one of the slots from then on.
+        The link is checked before a file is read. From then on, `stack` keeps one of the slots.
         """
 
         async def authorize(fields: dict[str, str]) -> None:
@@ -200,7 +201,7 @@ class Submitters:
 
 
 def _token(fields: dict[str, str], path: str = "") -> SubmissionToken:
-    """The link of a form. Raises InvalidContent for an incomplete link, or one of another page than `path`."""
+    """Return the link in a form. Raises InvalidContent if the link is incomplete or belongs to a page other than `path`."""
     token = parse_submission(fields.get("link", ""))
     if token is None or (path and token.path != path):
         raise InvalidContent("bad_link", "body.link", "is not a complete link", "send the whole link, including the part after #")
@@ -216,7 +217,7 @@ def _files(body: SubmitSecret) -> list[ReceivedFile]:
     for index, file in enumerate(body.files):
         location = f"body.files[{index}].content_base64"
         if file.content_base64 is None:
-            raise invalid(location, "is missing", "send base64, or multipart/form-data with the fields link, text and file")
+            raise invalid(location, "is missing", "send base64, or send multipart/form-data with the fields link, text and file")
         try:
             content = base64.b64decode(file.content_base64 or "", validate=True)
         except ValueError:
@@ -229,7 +230,7 @@ def _files(body: SubmitSecret) -> list[ReceivedFile]:
 
 
 async def _body(request: Request, kind: type[_Body]) -> _Body:
-    """The JSON body. Raises BadRequest."""
+    """Return the JSON body. Raises BadRequest."""
     content = await asgi.read_body(request.receive, JSON_BYTES_MAX, request.headers.get("content-length", ""))
     asgi.check_json(request.headers.getlist("content-type"))
     return validate(parse_json(content), kind, "body")

@@ -1,11 +1,12 @@
-// The pages of links. They work without this script, which fills in the link, copies, hides, counts down and decrypts.
+// Enhances the recipient pages, which also work without this script: fills in the link, copies or hides the text, shows the
+// remaining time, and decrypts end-to-end content.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
 const fragment = location.hash.slice(1);
 const [linkSecret, contentKey] = fragment.split(".");
 
-// The part of the link after # never reaches the server by itself: put it into the form.
+// Browsers do not send the part of the link after # to the server, so copy this part into the form.
 for (const form of document.querySelectorAll("form[data-link]")) {
   const field = form.elements.namedItem("link");
   if (field && linkSecret && form.dataset.link) {
@@ -15,7 +16,7 @@ for (const form of document.querySelectorAll("form[data-link]")) {
   }
   form.action += fragment ? `#${fragment}` : "";
   form.addEventListener("submit", () => {
-    // The next page gets the fragment from the address of the form. It does not stay in the history.
+    // The next page gets the fragment from the form's action URL. Remove the fragment from the history.
     history.replaceState(null, "", location.pathname);
     for (const button of form.querySelectorAll("button[data-once]")) {
       setTimeout(() => { button.disabled = true; });
@@ -39,7 +40,7 @@ if (remaining) {
 
 const secret = byId("secret");
 if (secret || byId("files") || byId("submitted")) {
-  // The link was used: remove its secret from the address bar and the history.
+  // The link was used: remove the link secret from the address bar and the history.
   history.replaceState(null, "", location.pathname);
 }
 

@@ -1,13 +1,13 @@
 /**
- * Typed client of the management API. Methods, paths and roles of operations come from /operations.json of the console,
- * shapes from its OpenAPI document.
+ * Typed client for the management API. The methods, paths and roles of operations come from /operations.json on the console.
+ * The shapes come from the OpenAPI document.
  */
 import type { components, operations } from './schema'
 
 export type Schemas = components['schemas']
 export type OperationId = keyof operations
 
-/** An operation as /operations.json describes it. `step_up`: never, always or managing. */
+/** An operation, as described in /operations.json. `step_up`: never, always or managing. */
 export interface Operation {
   method: string
   path: string
@@ -37,11 +37,11 @@ export interface CallOptions<K extends OperationId> {
   path?: Parameters<K, 'path'>
   query?: Parameters<K, 'query'>
   body?: Body<K>
-  /** Files of a form. The body is then its part `json`. */
+  /** Files to send in a form. The body is then sent as the part `json`. */
   files?: File[]
-  /** Version of the resource that the request changes. */
+  /** Expected version of the resource that the request changes. */
   version?: number
-  /** A credential instead of the session. */
+  /** A credential to use instead of the session. */
   credential?: string
   signal?: AbortSignal
 }
@@ -76,13 +76,13 @@ export interface Health {
   checks: Record<string, string>
 }
 
-/** Reads /readyz, which is no operation of the API. Its body is the same when a dependency is unavailable (503). */
+/** Reads /readyz, which is not an API operation. The body has the same shape when a dependency is unavailable (status 503). */
 export async function readHealth(signal: AbortSignal): Promise<Health> {
   const response = await fetch('/readyz', { signal, cache: 'no-store' })
   return (await response.json()) as Health
 }
 
-/** The operation, undefined if its feature is disabled. */
+/** Returns the operation, or undefined if the feature is disabled. */
 export function operation(id: OperationId): Operation | undefined {
   return table[id]
 }
@@ -91,7 +91,7 @@ export function useCsrfToken(token: string): void {
   csrf = token
 }
 
-/** `handler` is called for a 401. The request is sent again if it returns true. */
+/** Sets the handler for 401 responses. The request is sent again if `handler` returns true. */
 export function handleUnauthorized(handler: Handler): void {
   onUnauthorized = handler
 }
