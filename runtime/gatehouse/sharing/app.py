@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote
@@ -277,7 +278,7 @@ class Recipients:
         hidden = [("csrf", nonce), ("claim", new_nonce())]
         text = pages.texts[error] if error else ""
         if isinstance(exc, TooManyAttempts):
-            text = text.format(minutes=max(1, round(exc.retry_after_s / 60)))
+            text = text.format(minutes=math.ceil(exc.retry_after_s / 60))
         if isinstance(exc, ContentTooLarge):
             text = text.format(size=display_size(self._response_bytes_max or 0))
         response = pages.link(secret, link, path, hidden, value=value, error=text, status=status)

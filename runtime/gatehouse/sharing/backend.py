@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,11 +67,10 @@ class Backend:
 
         The count is exact across all processes. Raises RateLimited, Unavailable.
         """
-        wait = await self.table.take_attempt(
+        wait_s = await self.table.take_attempt(
             f"create:{kind}:{owner}", limit=self.creates_per_minute, window_s=_MINUTE_S, now=self.clock.now()
         )
-        if wait is not None:
-            wait_s = max(1, math.ceil(wait))
+        if wait_s is not None:
             message = f"You can create {self.creates_per_minute} {kind}s per minute. Try again in {wait_s} s."
             raise RateLimited(message, retry_after_s=wait_s)
 

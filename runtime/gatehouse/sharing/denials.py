@@ -7,7 +7,6 @@ only the response to attempts that are denied anyway. A client therefore cannot 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from gatehouse.clock import Clock
@@ -67,5 +66,4 @@ class Denials:
         return Denial(recorded=await self._wait_s(path, DENIED_EVENTS_MAX) is None)
 
     async def _wait_s(self, counter: str, limit: int) -> int | None:
-        wait = await self._table.take_attempt(f"denied:{counter}", limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now())
-        return None if wait is None else max(1, math.ceil(wait))
+        return await self._table.take_attempt(f"denied:{counter}", limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now())

@@ -242,11 +242,10 @@ class LinkService:
         )
         taken: list[str] = []
         for counter, limit in counters:
-            wait = await self._table.take_attempt(counter, limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now())
-            if wait is not None:
+            wait_s = await self._table.take_attempt(counter, limit=limit, window_s=ATTEMPT_WINDOW_S, now=self._clock.now())
+            if wait_s is not None:
                 for other in taken:
                     await self._table.return_attempt(other)
-                wait_s = max(1, round(wait))
                 raise TooManyAttempts(f"Too many wrong passphrases. Try again in {wait_s} s.", retry_after_s=wait_s)
             taken.append(counter)
         async with self._argon2:

@@ -7,6 +7,7 @@ index or on DynamoDB's TTL.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -206,8 +207,8 @@ class Table:
         except ConditionNotMet:
             return
 
-    async def take_attempt(self, counter: str, *, limit: int, window_s: float, now: float) -> float | None:
-        """Count an attempt. Returns None if the attempt is allowed, otherwise the seconds until the next attempt is allowed.
+    async def take_attempt(self, counter: str, *, limit: int, window_s: float, now: float) -> int | None:
+        """Count an attempt. Returns None if the attempt is allowed, otherwise the whole seconds until the next one is allowed.
 
         A window begins with its first attempt. The count is exact even for concurrent attempts.
         """
@@ -229,7 +230,7 @@ class Table:
             ends_at = float(stored.get("ends_at", 0))
             if ends_at > now:
                 if stored["attempts"] >= limit:
-                    return ends_at - now
+                    return math.ceil(ends_at - now)
                 continue  # another process began the window in the meantime
             try:
                 await self._call(

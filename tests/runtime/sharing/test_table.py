@@ -25,3 +25,14 @@ async def test_repeated_creation_finds_its_own_item(sharing: Sharing) -> None:
         await sharing.backend.table.put(created, sharing.backend.event(ACTOR, AuditAction.SECRET_CREATE, "test"))
     _, events = await sharing.backend.table.with_events(created["id"]) or ({}, [])
     assert events == [event]
+
+
+async def test_wait_for_an_attempt_is_rounded_up_to_whole_seconds(sharing: Sharing) -> None:
+    table, counter, began_at = sharing.backend.table, sharing.backend.new_id(), sharing.clock.now()
+
+    async def take(elapsed_s: float) -> int | None:
+        return await table.take_attempt(counter, limit=1, window_s=60.0, now=began_at + elapsed_s)
+
+    assert await take(0) is None
+    assert [await take(elapsed_s) for elapsed_s in (0.25, 0.75, 45, 59.25, 59.75)] == [60, 60, 15, 1, 1]
+    assert await take(60) is None

@@ -387,7 +387,11 @@ async def test_uploads_are_limited(sharing: Sharing, function: Function, log: Lo
     assert (await submit_uploads(function, token, body, "v", files=sizes)).json()["errors"][0]["location"] == "body.files"
     for _ in range(UPLOADS_MAX):
         assert (await create_upload(function, token)).status_code == 200
-    assert (await create_upload(function, token)).json()["code"] == "too_many_uploads"
+    sharing.clock.advance(0.75)
+    denied = await create_upload(function, token)
+    assert (denied.json()["code"], denied.headers["retry-after"]) == ("too_many_uploads", "600")
+    sharing.clock.advance(600)
+    assert (await create_upload(function, token)).status_code == 200
     sharing.clock.advance(3600)
     container = Function(application(sharing, log, CONTAINER))
     assert (await create_upload(container, token)).json()["code"] == "uploads_not_supported"

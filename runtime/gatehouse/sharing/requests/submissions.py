@@ -104,11 +104,10 @@ class SubmissionService:
             raise SubmissionReceived
         chosen, _ = _ids(await self._free(request, secret_id))
         now = self._clock.now()
-        wait = await self._backend.table.take_attempt(
+        wait_s = await self._backend.table.take_attempt(
             f"upload:{request.id}", limit=UPLOADS_MAX, window_s=ATTEMPT_WINDOW_S, now=now
         )
-        if wait is not None:
-            wait_s = max(1, round(wait))
+        if wait_s is not None:
             raise TooManyUploads(f"Too many uploads for this request. Try again in {wait_s} s.", retry_after_s=wait_s)
         key = ContentStore.upload_key(chosen, number, submission_id)
         upload = await self._backend.content.presigned_upload(key, encryption.ciphertext_size(size))
