@@ -118,7 +118,7 @@ class NotificationsSettings(Section):
 
     public_webhooks: Flag = True
     """Allows the console to connect to public IP addresses, over HTTPS only. If false, webhooks to public addresses fail. To
-    disable webhooks, set GATEHOUSE_FEATURES=webhooks=off in environment_variables."""
+    disable webhooks, set `GATEHOUSE_FEATURES=webhooks=off` in environment_variables."""
     webhook_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks to which webhooks can be delivered, on port 443."""
     topic_arn: Annotated[

@@ -69,7 +69,7 @@ class AuditAction(DescribedStr):
     SECRET_REQUEST_REVOCATION = "secret.request-revocation", "An operator requested the revocation of a secret of another owner."
     SECRET_END = "secret.end", "A secret ended because it expired or all of its uses were taken."
     SECRET_PURGE = "secret.purge", "All stored versions of the content of a secret were deleted."
-    LINK_OPEN = "link.open", "A client used a complete link for the first time, before taking a use."
+    LINK_OPEN = "link.open", "A client used a complete link for the first time, before a use was consumed."
     LINK_CLAIM = "link.claim", "A use of a link was taken, before the content was decrypted."
     LINK_ACKNOWLEDGE = "link.acknowledge", "A client confirmed that it received the content of a secret."
     LINK_DENIED = "link.denied", "An attempt to open a link was denied."

@@ -262,9 +262,10 @@ class Composition:
 
 
 def _origin(url: str) -> str:
-    """Return the origin of a URL: the scheme, the host and the port, if the URL contains a port."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}" if parts.scheme and parts.netloc else ""
+    """Return the origin of a URL as browsers send it: in lower case and without a default port (RFC 6454, section 6.2)."""
+    parts = urlsplit(url.lower())
+    default_port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    return f"{parts.scheme}://{parts.netloc.removesuffix(default_port)}" if parts.scheme and parts.netloc else ""
 
 
 def checkpoint_signer(settings: Settings) -> Signer | None:

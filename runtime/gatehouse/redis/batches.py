@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 from gatehouse.errors import Unavailable
@@ -21,6 +22,9 @@ BATCH_MAX = 256
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
+
+#: A request and the future of its result, if a caller waits for it.
+_Waiting = tuple[Request, "asyncio.Future[Result] | None"]
 
 
 class ScriptBatches(Generic[Request, Result]):
@@ -47,7 +51,7 @@ class ScriptBatches(Generic[Request, Result]):
         self._encode = encode
         self._decode = decode
         self._on_failure = on_failure
-        self._waiting: list[tuple[Request, asyncio.Future[Result]]] = []
+        self._waiting: list[_Waiting[Request, Result]] = []
         self._task: asyncio.Task[None] | None = None
         self._retry_at = 0.0
 
@@ -56,10 +60,18 @@ class ScriptBatches(Generic[Request, Result]):
         if time.monotonic() < self._retry_at:
             raise Unavailable(detail="waiting for Redis to recover")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, future))
-        if self._task is None:
-            self._task = asyncio.create_task(self._drain(), name="redis-batches")
+        self._add(request, future)
         return await future
+
+    def submit(self, request: Request) -> None:
+        """Like `call`, without waiting: the result is only passed to `decode`. Ignored while Redis fails."""
+        if time.monotonic() >= self._retry_at:
+            self._add(request, None)
+
+    async def join(self) -> None:
+        """Waits until no request is waiting or in flight."""
+        while self._task is not None:
+            await asyncio.wait((self._task,))
 
     async def close(self) -> None:
         """Requests that wait get Unavailable."""
@@ -69,23 +81,20 @@ class ScriptBatches(Generic[Request, Result]):
         self._fail(self._waiting, "stopped")  # a task that is cancelled before its first step resolves no future
         self.connection.close()
 
+    def _add(self, request: Request, future: asyncio.Future[Result] | None) -> None:
+        self._waiting.append((request, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain(), name="redis-batches")
+
     async def _drain(self) -> None:
-        batch: list[tuple[Request, asyncio.Future[Result]]] = []
+        batch: list[_Waiting[Request, Result]] = []
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-                requests = [request for request, _ in batch]
-                keys, arguments = self._encode(requests)
+                keys, arguments = self._encode([request for request, _ in batch])
                 # Timeout: GATEHOUSE_LIMIT_TIMEOUT_MS, plus OPEN_TIMEOUT_S if the connection has to be opened first.
-                reply = await self.connection.evaluate(self._script, keys, arguments, self._timeout_s)
-                if not isinstance(reply, list):
-                    raise ValueError("unexpected reply")
-                results = self._decode(requests, reply)
-                if len(results) != len(batch):
-                    raise ValueError("unexpected reply")
-                for (_, future), result in zip(batch, results, strict=True):
-                    if not future.done():
-                        future.set_result(result)
+                resolve = partial(self._resolve, batch)
+                await self.connection.evaluate(self._script, keys, arguments, self._timeout_s, resolve)
         except (OSError, TimeoutError, RedisReplyError, ValueError, TypeError) as exc:
             self.connection.close()
             self._retry_at = time.monotonic() + BREAK_S
@@ -98,8 +107,18 @@ class ScriptBatches(Generic[Request, Result]):
         finally:
             self._task = None
 
-    def _fail(self, waiting: list[tuple[Request, asyncio.Future[Result]]], reason: str) -> None:
+    def _resolve(self, batch: list[_Waiting[Request, Result]], reply: Reply) -> None:
+        if not isinstance(reply, list):
+            raise ValueError("unexpected reply")
+        results = self._decode([request for request, _ in batch], reply)
+        if len(results) != len(batch):
+            raise ValueError("unexpected reply")
+        for (_, future), result in zip(batch, results, strict=True):
+            if future is not None and not future.done():
+                future.set_result(result)
+
+    def _fail(self, waiting: list[_Waiting[Request, Result]], reason: str) -> None:
         self._waiting = []
         for _, future in waiting:
-            if not future.done():
+            if future is not None and not future.done():
                 future.set_exception(Unavailable(detail=reason))

@@ -1,4 +1,4 @@
-"""Connections to Redis or Valkey: the login (URL, IAM tokens), and a connection on asyncio streams and hiredis.
+"""Connections to Redis or Valkey: the login (URL, IAM tokens), and a connection that uses asyncio and hiredis.
 
 Redis does not close a connection when it hangs, and a late reply on a reused connection would be taken for the reply to the
 next command. Therefore a timeout or a cancellation closes the connection, and the next use opens a new one.
@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import boto3
@@ -27,8 +27,6 @@ VARIABLE = "GATEHOUSE_REDIS_URL"
 TOKEN_S = 900
 
 Password = str | Callable[[], Awaitable[str]] | None
-
-_READ_BYTES = 65_536
 
 #: Timeout for opening a connection, in addition to that of the command that needs it.
 OPEN_TIMEOUT_S = 0.25
@@ -107,19 +105,71 @@ class Script:
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
+class _Exchanges(asyncio.Protocol):
+    """Sends one command at a time over an open connection."""
+
+    def __init__(self) -> None:
+        self._parser = hiredis.Reader()
+        self._transport: asyncio.WriteTransport | None = None
+        self._reply: asyncio.Future[Any] | None = None
+        self._decode: Callable[[Reply], Any] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._fail(ConnectionError("closed by the server"))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed(data)
+            reply = self._parser.gets()
+        except hiredis.HiredisError as exc:
+            self._fail(ConnectionError(f"not a reply: {type(exc).__name__}"))
+            return
+        if reply is False or self._reply is None or self._reply.done():  # hiredis returns False for an incomplete reply
+            return
+        if isinstance(reply, hiredis.ReplyError):
+            self._fail(RedisReplyError(str(reply).split(" ", 1)[0]))
+            return
+        try:
+            self._reply.set_result(reply if self._decode is None else self._decode(reply))
+        except (ValueError, TypeError) as exc:
+            self._fail(exc)
+
+    async def exchange(self, command: Sequence[str | bytes | int | float], decode: Callable[[Reply], Any] | None) -> Any:
+        if self._transport is None:
+            raise ConnectionError("not connected")
+        arguments: Any = tuple(command)  # the stub of pack_command knows tuples of one argument only
+        self._reply, self._decode = asyncio.get_running_loop().create_future(), decode
+        self._transport.write(hiredis.pack_command(arguments))
+        return await self._reply
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _fail(self, error: Exception) -> None:
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(error)
+
+
 class RedisConnection:
     """A connection for one caller at a time."""
 
     def __init__(self, login: RedisLogin) -> None:
         self._login = login
         self._context = ssl.create_default_context() if login.tls else None
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self._parser = hiredis.Reader()
+        self._exchanges = _Exchanges()
 
     @property
     def is_open(self) -> bool:
-        return self._writer is not None
+        return self._exchanges.is_open
 
     async def open(self, timeout_s: float) -> None:
         """Raises OSError, TimeoutError, RedisReplyError."""
@@ -129,30 +179,45 @@ class RedisConnection:
             async with asyncio.timeout(timeout_s):
                 password = login.password if isinstance(login.password, str | None) else await login.password()
                 host = login.host if self._context is not None else None
-                self._reader, self._writer = await asyncio.open_connection(
-                    login.host, login.port, ssl=self._context, server_hostname=host
+                loop = asyncio.get_running_loop()
+                _, self._exchanges = await loop.create_connection(
+                    _Exchanges, login.host, login.port, ssl=self._context, server_hostname=host
                 )
-                self._parser = hiredis.Reader()
                 if password is not None:
-                    await self._exchange(("AUTH", login.user, password) if login.user else ("AUTH", password))
+                    await self._exchanges.exchange(("AUTH", login.user, password) if login.user else ("AUTH", password), None)
                 if login.database:
-                    await self._exchange(("SELECT", login.database))
+                    await self._exchanges.exchange(("SELECT", login.database), None)
         except BaseException:
             self.close()
             raise
 
-    async def call(self, command: Sequence[str | bytes | int | float], timeout_s: float) -> Reply:
-        """Raises OSError, TimeoutError (the connection is closed then), RedisReplyError (it stays open)."""
+    async def call(
+        self,
+        command: Sequence[str | bytes | int | float],
+        timeout_s: float,
+        decode: Callable[[Reply], Any] | None = None,
+    ) -> Any:
+        """Returns the reply, or the result of `decode`, which is called as soon as the reply arrives.
+
+        Raises OSError, TimeoutError and the errors of `decode` (the connection is closed then), RedisReplyError (it stays open).
+        """
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._exchange(command)
+                return await self._exchanges.exchange(command, decode)
         except RedisReplyError:
             raise
         except BaseException:
             self.close()
             raise
 
-    async def evaluate(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], timeout_s: float) -> Reply:
+    async def evaluate(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[str | int],
+        timeout_s: float,
+        decode: Callable[[Reply], Any] | None = None,
+    ) -> Any:
         """Runs a script, and opens the connection first if necessary (OPEN_TIMEOUT_S more).
 
         Raises like `call`; RedisReplyError closes the connection too.
@@ -160,35 +225,18 @@ class RedisConnection:
         if not self.is_open:
             await self.open(OPEN_TIMEOUT_S)
         try:
-            return await self.call(("EVALSHA", script.sha, len(keys), *keys, *arguments), timeout_s)
+            return await self.call(("EVALSHA", script.sha, len(keys), *keys, *arguments), timeout_s, decode)
         except RedisReplyError as exc:
             if str(exc) != "NOSCRIPT":
                 self.close()
                 raise
         # A restarted or flushed server has lost the script; EVAL loads it again.
-        return await self.call(("EVAL", script.text, len(keys), *keys, *arguments), timeout_s)
+        return await self.call(("EVAL", script.text, len(keys), *keys, *arguments), timeout_s, decode)
 
     def close(self) -> None:
         """Closes the connection without waiting for the server."""
-        writer, self._writer, self._reader = self._writer, None, None
-        if writer is not None:
-            writer.transport.abort()
-
-    async def _exchange(self, command: Sequence[str | bytes | int | float]) -> Reply:
-        if self._writer is None or self._reader is None:
-            raise ConnectionError("not connected")
-        arguments: Any = tuple(command)  # the stub of pack_command knows tuples of one argument only
-        self._writer.write(hiredis.pack_command(arguments))
-        while True:
-            reply = self._parser.gets()
-            if reply is not False:  # hiredis returns False for an incomplete reply
-                if isinstance(reply, hiredis.ReplyError):
-                    raise RedisReplyError(str(reply).split(" ", 1)[0])
-                return reply  # type: ignore[no-any-return]
-            data = await self._reader.read(_READ_BYTES)
-            if not data:
-                raise ConnectionError("closed by the server")
-            self._parser.feed(data)
+        exchanges, self._exchanges = self._exchanges, _Exchanges()
+        exchanges.close()
 
 
 @dataclass(slots=True)

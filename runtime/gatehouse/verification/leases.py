@@ -1,11 +1,11 @@
 """Leases of requests that a worker has counted in Redis in advance. Pure: the caller passes the time and calls Redis.
 
 A worker leases requests for a key family only while it verifies them in quick succession, and twice as many each time: at most
-100, and at most a tenth of the smallest burst. Limits with a burst below 10 are therefore always counted one by one. A lease ends
+1000, and at most a tenth of the smallest burst. Limits with a burst below 10 are therefore always counted one by one. A lease ends
 after a second, and its unused requests are returned to Redis.
 
 Because a leased request is counted before it is made, a worker can allow the requests in a lease up to a second late. In any
-window, this is at most a tenth of the burst, and at most 100 requests, above the limit. Requests that one worker has leased are
+window, this is at most a tenth of the burst, and at most 1000 requests, above the limit. Requests that one worker has leased are
 unavailable to other workers for at most a second.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from gatehouse.verification.models import Charge
 
 LEASE_S = 1.0
-LEASE_MAX = 100
+LEASE_MAX = 1000
 BURST_PART = 10
 #: Maximum number of key families. The family whose lease ends first is evicted first; its unused requests expire with the window
 #: of the limit.
@@ -110,7 +110,7 @@ class Leases:
             return 0
         lease.asked_until = now + LEASE_S
         lease.size = min(max(lease.size * 2, 1), most)
-        return lease.size
+        return lease.size - lease.unused
 
     def _store(self, lease: _Lease) -> None:
         self._leases[lease.charge.subject] = lease

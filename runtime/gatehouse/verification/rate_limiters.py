@@ -136,7 +136,6 @@ class RedisRateLimits:
         )
         self._leases = Leases()
         self._timer: asyncio.TimerHandle | None = None
-        self._background: set[asyncio.Task[None]] = set()
         self.degraded = False
 
     async def start(self) -> None:
@@ -150,7 +149,7 @@ class RedisRateLimits:
         """Returns the leased requests that were not used, if Redis is available."""
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)  # which may still receive leases
+        await self._batches.join()  # the last reply may contain a lease
         unused = [_Count(charge, counted=False, lease=-count) for charge, count in self._leases.clear()]
         await asyncio.gather(*(self._batches.call(count) for count in unused), return_exceptions=True)
         await self._batches.close()
@@ -162,7 +161,7 @@ class RedisRateLimits:
             return () if not charge.limits else None
         wanted = self._leases.wanted_ahead(charge, now)
         if wanted:
-            self._in_background(_Count(charge, counted=False, lease=wanted))
+            self._batches.submit(_Count(charge, counted=False, lease=wanted))
         return self._local.take_now(charge, degraded=False)
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
@@ -205,15 +204,6 @@ class RedisRateLimits:
         finally:
             connection.close()
 
-    def _in_background(self, count: _Count) -> None:
-        task = asyncio.create_task(self._count(count), name="rate-limit-lease")
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _count(self, count: _Count) -> None:
-        with contextlib.suppress(Unavailable):
-            await self._batches.call(count)
-
     def _end_leases_later(self) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LEASE_S, self._end_leases)
@@ -221,7 +211,7 @@ class RedisRateLimits:
     def _end_leases(self) -> None:
         self._timer = None
         for charge, unused in self._leases.end(time.monotonic()):
-            self._in_background(_Count(charge, counted=False, lease=-unused))
+            self._batches.submit(_Count(charge, counted=False, lease=-unused))
         if self._leases:
             self._end_leases_later()
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from gatehouse.console import app
 from gatehouse.console import asgi as console_asgi
 from openapi_spec_validator import validate
 
@@ -85,3 +86,18 @@ async def test_log_contains_the_route_not_the_path(console: Console) -> None:
         404,
         "bootstrap",
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://console.example.com", "https://console.example.com"),
+        ("https://Console.example.com:443/x", "https://console.example.com"),
+        ("https://console.example.com:8443", "https://console.example.com:8443"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("http://[::1]:5555", "http://[::1]:5555"),
+        ("", ""),
+    ],
+)
+def test_origin_has_the_form_that_browsers_send(url: str, origin: str) -> None:
+    assert app._origin(url) == origin

@@ -55,7 +55,7 @@ async def test_a_lease_that_arrives_during_the_stop_is_returned(redis_url: str) 
     request = charge()
     async with workers(redis_url, 1) as [worker]:
         used = 0
-        while not worker._background:  # until the worker asks for a lease without waiting for the reply
+        while worker._batches._task is None:  # until the worker asks for a lease without waiting for the reply
             await worker.take(request)
             used += 1
             assert used < 1000
