@@ -2,90 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any
 
-import pytest
-import uvicorn
-from axe_playwright_python.async_playwright import Axe
-from gatehouse.console import asgi as console_asgi
-from gatehouse.console.web import FOLDER
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
+from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in, tab_to, violations_in_both_themes
 from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.sharing.chromium import browser
 
-__all__ = ["browser"]
+__all__ = ["browser", "origin"]
 
-pytestmark = [
-    pytest.mark.requirement("CG-13"),
-    pytest.mark.skipif(not (FOLDER / "index.html").is_file(), reason="the web UI is not built: run scripts/setup.sh"),
-]
-_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-_REPORT = """
-addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective}`))
-addEventListener('unhandledrejection', (event) => console.error(`unhandled: ${event.reason}`))
-"""
-
-
-@pytest.fixture
-async def origin(console: Console) -> AsyncIterator[str]:
-    """Serves the console on a free port."""
-    app: Any = console_asgi.create(replace(console.dependencies, https=False))
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-    task = asyncio.create_task(server.serve([listener]))
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    await task
-
-
-@asynccontextmanager
-async def page_of(browser: Browser, origin: str, **options: Any) -> AsyncIterator[Page]:
-    """A page of a new browser profile.
-
-    Fails on script errors, unhandled rejections, violations of the policy and requests to other origins. Error statuses are
-    reported on the console too, and are expected.
-    """
-    context = await browser.new_context(base_url=origin, locale="en-GB", **options)
-    await context.add_init_script(_REPORT)
-    page = await context.new_page()
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: None if request.url.startswith((origin, "blob:")) else problems.append(request.url))
-    yield page
-    await context.close()
-    assert not [problem for problem in problems if "server responded with a status of 4" not in problem]
-
-
-async def sign_in(page: Page, path: str = "/") -> None:
-    """Opens a page and signs in by keyboard. The field for the credential has the focus."""
-    await page.goto(path)
-    await expect(page.get_by_label("Credential")).to_be_focused()
-    await page.keyboard.type(BOOTSTRAP)
-    await page.keyboard.press("Enter")
-    await expect(page.locator("main h1")).not_to_have_text("Sign in")
-
-
-async def violations(page: Page) -> list[str]:
-    results = await Axe().run(page, options=_RULES)
-    return [f"{violation['id']}: {violation['nodes'][0]['html']}" for violation in results.response["violations"]]
-
-
-async def tab_to(page: Page, name: str) -> None:
-    """Presses Tab until a control with this accessible name has the focus."""
-    target = page.get_by_role("link", name=name, exact=True).or_(page.get_by_role("button", name=name, exact=True))
-    for _ in range(60):
-        await page.keyboard.press("Tab")
-        if await target.first.evaluate("element => element === document.activeElement"):
-            return
-    pytest.fail(f"{name} cannot be reached with Tab")
+pytestmark = MARKS
 
 
 async def test_key_is_created_and_revoked_by_keyboard(browser: Browser, origin: str, console: Console) -> None:
@@ -206,7 +133,10 @@ PAGES = (
     "/keys/new",
     "/keys/{key}",
     "/secrets/new",
+    "/secret-requests/new",
     "/audit",
+    "/audit/checkpoints",
+    "/leaks",
     "/cores",
     "/usage",
     "/webhooks",
@@ -215,24 +145,21 @@ PAGES = (
 )
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
-async def test_pages_are_accessible_and_fit_320_pixels(
-    browser: Browser, origin: str, console: Console, color_scheme: str
-) -> None:
+async def test_pages_are_accessible_and_fit_320_pixels(browser: Browser, origin: str, console: Console) -> None:
     key = (await console.create(name="a key with a long name " + "x" * 60, tags=["nightly"]))["key"]["id"]
     found = {}
-    async with page_of(browser, origin, color_scheme=color_scheme, viewport={"width": 320, "height": 640}) as page:
+    async with page_of(browser, origin, viewport={"width": 320, "height": 640}) as page:
         await page.goto("/")
         await expect(page.get_by_label("Credential")).to_be_visible()
-        found["sign-in"] = await violations(page)
+        found["sign-in"] = await violations_in_both_themes(page)
         await sign_in(page)
         for path in PAGES:
             await page.goto(path.replace("{key}", key))
             await expect(page.locator("h1")).to_be_visible()
             await expect(page.locator("[aria-busy=true]")).to_have_count(0)
-            found[path] = await violations(page)
+            found[path] = await violations_in_both_themes(page)
             assert await page.evaluate("document.documentElement.scrollWidth") <= 320, path
         await page.goto(f"/keys/{key}")
         await page.get_by_role("button", name="Revoke").click()
-        found["dialog"] = await violations(page)
+        found["dialog"] = await violations_in_both_themes(page)
     assert {path: problems for path, problems in found.items() if problems} == {}

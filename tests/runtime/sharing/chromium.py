@@ -1,4 +1,5 @@
-"""Fixture `browser`: headless Chromium. The tests are skipped with the command to install it if it is missing."""
+"""Fixture `browser`: headless Chromium, one process for each test module. The tests are skipped with the command to install it if
+it is missing. A test opens a new browser context, which shares no cookies and no storage with others."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[Browser]:
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:

@@ -87,6 +87,11 @@ export function operation(id: OperationId): Operation | undefined {
   return table[id]
 }
 
+/** The URL of an operation that is a download. The browser sends the session cookie with it. */
+export function downloadUrl<K extends OperationId>(id: K, query: Parameters<K, 'query'>): string {
+  return address<K>(table[id]?.path ?? '', { query })
+}
+
 export function useCsrfToken(token: string): void {
   csrf = token
 }

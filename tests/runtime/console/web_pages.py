@@ -1,0 +1,94 @@
+"""The web UI in headless Chromium: a server, pages that fail on script errors, sign-in and accessibility checks."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import uvicorn
+from axe_playwright_python.async_playwright import Axe
+from gatehouse.console import asgi as console_asgi
+from gatehouse.console.web import FOLDER
+from playwright.async_api import Browser, Page, expect
+
+from tests.runtime.console_client import BOOTSTRAP, Console
+
+MARKS = [
+    pytest.mark.requirement("CG-13"),
+    pytest.mark.skipif(not (FOLDER / "index.html").is_file(), reason="the web UI is not built: run scripts/setup.sh"),
+]
+_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+_CONTRAST = {"runOnly": ["color-contrast"]}
+_REPORT = """
+addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective}`))
+addEventListener('unhandledrejection', (event) => console.error(`unhandled: ${event.reason}`))
+"""
+
+
+@pytest.fixture
+async def origin(console: Console) -> AsyncIterator[str]:
+    """Serves the console on a free port."""
+    app: Any = console_asgi.create(replace(console.dependencies, https=False))
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    task = asyncio.create_task(server.serve([listener]))
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    await task
+
+
+@asynccontextmanager
+async def page_of(browser: Browser, origin: str, **options: Any) -> AsyncIterator[Page]:
+    """A page of a new browser profile.
+
+    Fails on script errors, unhandled rejections, violations of the policy and requests to other origins. Error statuses are
+    reported on the console too, and are expected.
+    """
+    context = await browser.new_context(base_url=origin, locale="en-GB", **options)
+    await context.add_init_script(_REPORT)
+    page = await context.new_page()
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith((origin, "blob:")) else problems.append(request.url))
+    yield page
+    await context.close()
+    assert not [problem for problem in problems if "server responded with a status of 4" not in problem]
+
+
+async def sign_in(page: Page, path: str = "/") -> None:
+    """Opens a page and signs in by keyboard. The field for the credential has the focus."""
+    await page.goto(path)
+    await expect(page.get_by_label("Credential")).to_be_focused()
+    await page.keyboard.type(BOOTSTRAP)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("main h1")).not_to_have_text("Sign in")
+
+
+async def violations(page: Page, rules: dict[str, list[str]] = _RULES) -> list[str]:
+    results = await Axe().run(page, options=rules)
+    return [f"{violation['id']}: {violation['nodes'][0]['html']}" for violation in results.response["violations"]]
+
+
+async def violations_in_both_themes(page: Page) -> list[str]:
+    """All rules in the light theme. The themes differ in colours only, so only the contrast is checked in the dark theme."""
+    found = await violations(page)
+    await page.emulate_media(color_scheme="dark")
+    found += await violations(page, _CONTRAST)
+    await page.emulate_media(color_scheme="light")
+    return found
+
+
+async def tab_to(page: Page, name: str) -> None:
+    """Presses Tab until a control with this accessible name has the focus."""
+    target = page.get_by_role("link", name=name, exact=True).or_(page.get_by_role("button", name=name, exact=True))
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        if await target.first.evaluate("element => element === document.activeElement"):
+            return
+    pytest.fail(f"{name} cannot be reached with Tab")
