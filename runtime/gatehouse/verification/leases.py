@@ -1,8 +1,8 @@
 """Leases of requests that a worker has counted in Redis in advance. Pure: the caller passes the time and calls Redis.
 
 A worker leases requests for a key family only while it verifies them in quick succession, and twice as many each time: at most
-1000, and at most a tenth of the smallest burst. Limits with a burst below 10 are therefore always counted one by one. A lease ends
-after a second, and its unused requests are returned to Redis.
+1000, and at most a tenth of the smallest burst. Limits with a burst below 10 are therefore always counted one by one. A lease
+ends after a second, and its unused requests are returned to Redis.
 
 Because a leased request is counted before it is made, a worker can allow the requests in a lease up to a second late. In any
 window, this is at most a tenth of the burst, and at most 1000 requests, above the limit. Requests that one worker has leased are
