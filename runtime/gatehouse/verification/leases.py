@@ -108,9 +108,12 @@ class Leases:
     def _ask(self, lease: _Lease, most: int, now: float) -> int:
         if now < lease.asked_until:
             return 0
+        size = min(max(lease.size * 2, 1), most)
+        if lease.unused >= size:
+            return 0
         lease.asked_until = now + LEASE_S
-        lease.size = min(max(lease.size * 2, 1), most)
-        return lease.size - lease.unused
+        lease.size = size
+        return size - lease.unused
 
     def _store(self, lease: _Lease) -> None:
         self._leases[lease.charge.subject] = lease
