@@ -77,6 +77,7 @@ const absolute = computed(() => new Intl.DateTimeFormat(locale.value, { dateStyl
 const short = computed(
   () => new Intl.DateTimeFormat(locale.value, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' }),
 )
+const clock = computed(() => new Intl.DateTimeFormat(locale.value, { timeStyle: 'medium' }))
 const relative = computed(() => new Intl.RelativeTimeFormat(locale.value, { numeric: 'auto' }))
 const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['year', 31_536_000],
@@ -94,6 +95,11 @@ export function formatNumber(value: number): string {
 /** Returns the date and time in the browser's time zone. */
 export function formatTime(instant: string): string {
   return absolute.value.format(new Date(instant))
+}
+
+/** Time of the day in the time zone of the browser. */
+export function formatClock(time: number): string {
+  return clock.value.format(time)
 }
 
 export function formatShortTime(instant: string): string {

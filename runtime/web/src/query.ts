@@ -7,27 +7,59 @@ export interface Query<Data> {
   data: Data | undefined
   error: ApiError | undefined
   loading: boolean
+  /** Time at which `data` was loaded. */
+  loadedAt: number | undefined
+  /** True if the last refresh failed. */
+  outdated: boolean
   reload: () => Promise<void>
+  /** Loads newer data in the background. If the request fails, the previous data remains and is marked as outdated. */
+  refresh: () => Promise<void>
 }
 
 /** Loads data immediately and whenever `source` changes. Cancels the previous request. */
 export function useQuery<Data>(load: (signal: AbortSignal) => Promise<Data>, source?: WatchSource): Query<Data> {
   let controller = new AbortController()
-  const query = shallowReactive<Query<Data>>({ data: undefined, error: undefined, loading: false, reload })
+  const query = shallowReactive<Query<Data>>({
+    data: undefined,
+    error: undefined,
+    loading: false,
+    loadedAt: undefined,
+    outdated: false,
+    reload,
+    refresh,
+  })
 
   async function reload(): Promise<void> {
-    controller.abort()
-    const own = (controller = new AbortController())
     query.loading = true
     query.error = undefined
+    await run((error) => (query.error = error))
+  }
+
+  async function refresh(): Promise<void> {
+    // A denied request would be denied again, and each denial is recorded in the audit trail.
+    const denied = query.error && query.error.status >= 400 && query.error.status < 500
+    if (!query.loading && !denied) {
+      await run((error) => {
+        query.outdated = true
+        query.error = query.data === undefined ? error : query.error
+      })
+    }
+  }
+
+  async function run(fail: (error: ApiError) => void): Promise<void> {
+    controller.abort()
+    const own = (controller = new AbortController())
     try {
       const data = await load(own.signal)
       if (own === controller) {
         query.data = data
+        query.error = undefined
+        query.loadedAt = Date.now()
+        query.outdated = false
       }
     } catch (error) {
       if (own === controller && error instanceof ApiError) {
-        query.error = error
+        fail(error)
       } else if (!own.signal.aborted) {
         throw error
       }

@@ -88,6 +88,7 @@ async def test_wrong_credential_and_ended_session_are_explained(browser: Browser
         await expect(page.get_by_role("alert")).to_contain_text("invalid")
         assert await page.get_by_label("Credential").input_value() == ""
         await sign_in(page, "/keys")
+        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
         assert (await console.client.delete("/v1/sessions")).status_code == 200
         await page.get_by_role("link", name="Create key").first.click()
         await page.get_by_label("Name").fill("a key")

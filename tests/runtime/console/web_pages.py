@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,11 +44,11 @@ async def origin(console: Console) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def page_of(browser: Browser, origin: str, **options: Any) -> AsyncIterator[Page]:
+async def page_of(browser: Browser, origin: str, expected: str = r"status of 4\d\d", **options: Any) -> AsyncIterator[Page]:
     """A page of a new browser profile.
 
     Fails on script errors, unhandled rejections, violations of the policy and requests to other origins. Error statuses are
-    reported on the console too, and are expected.
+    reported on the console too, and are expected. `expected`: pattern of such messages.
     """
     context = await browser.new_context(base_url=origin, locale="en-GB", **options)
     await context.add_init_script(_REPORT)
@@ -58,7 +59,7 @@ async def page_of(browser: Browser, origin: str, **options: Any) -> AsyncIterato
     page.on("request", lambda request: None if request.url.startswith((origin, "blob:")) else problems.append(request.url))
     yield page
     await context.close()
-    assert not [problem for problem in problems if "server responded with a status of 4" not in problem]
+    assert not [problem for problem in problems if not re.search(expected, problem)]
 
 
 async def sign_in(page: Page, path: str = "/") -> None:

@@ -1,0 +1,117 @@
+"""States of the web UI in headless Chromium: background updates, errors, empty lists, lost connections and ended sessions."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.async_api import Browser, Route, expect
+
+from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in, violations_in_both_themes
+from tests.runtime.console_client import Console
+from tests.runtime.sharing.chromium import browser
+
+__all__ = ["browser", "origin"]
+
+pytestmark = MARKS
+REFRESH_MS = 15_000
+PAUSE_AFTER_MS = 300_000
+LOST = r"ERR_(FAILED|INTERNET_DISCONNECTED)|status of [45]\d\d"
+
+
+async def test_overview_is_updated_without_a_reload(browser: Browser, origin: str, console: Console) -> None:
+    await console.create()
+    async with page_of(browser, origin, LOST) as page:
+        await page.clock.install()
+        await sign_in(page)
+        await expect(page.get_by_text("Updated ")).to_be_visible()
+        event = page.locator("details", has_text="session.begin").first
+        await event.locator("summary").click()
+        created = await console.create(name="created in the meantime")
+        await page.clock.fast_forward(REFRESH_MS)
+        await expect(page.get_by_text(created["key"]["id"]).first).to_be_attached()
+        await expect(event).to_have_attribute("open", "")
+        await page.context.set_offline(True)
+        await page.clock.fast_forward(REFRESH_MS)
+        await expect(page.get_by_text("The last update failed.")).to_be_visible()
+        await expect(event).to_be_visible()
+        assert await violations_in_both_themes(page) == []
+        await page.context.set_offline(False)
+        await page.clock.fast_forward(REFRESH_MS)
+        await expect(page.get_by_text("The last update failed.")).to_be_hidden()
+
+
+async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, origin: str, console: Console) -> None:
+    async with page_of(browser, origin) as page:
+        await page.clock.install()
+        await sign_in(page)
+        await expect(page.get_by_text("Updated ")).to_be_visible()
+        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url))
+        set_hidden = "hidden => Object.defineProperty(document, 'hidden', { value: hidden, configurable: true })"
+        await page.evaluate(set_hidden, True)
+        await page.clock.run_for(2 * REFRESH_MS)
+        assert sent == []
+        await page.evaluate(set_hidden, False)
+        async with page.expect_response(re.compile("/v1/usage")):
+            await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await page.clock.fast_forward(PAUSE_AFTER_MS)
+        await expect(page.get_by_text("Updates paused.")).to_be_visible()
+        sent.clear()
+        await page.clock.run_for(2 * REFRESH_MS)
+        assert sent == []
+        async with page.expect_response(re.compile("/v1/usage")):
+            await page.keyboard.press("Shift")
+        await expect(page.get_by_text("Updates paused.")).to_be_hidden()
+
+
+async def test_sign_out_in_one_tab_ends_the_session_of_the_other(browser: Browser, origin: str, console: Console) -> None:
+    async with page_of(browser, origin) as page:
+        await sign_in(page)
+        other = await page.context.new_page()
+        await other.clock.install()
+        await other.goto("/audit")
+        await expect(other.get_by_role("heading", name="Audit trail")).to_be_visible()
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        await other.clock.fast_forward(REFRESH_MS)
+        await expect(other.get_by_text("The session has ended.")).to_be_visible()
+        assert await violations_in_both_themes(other) == []
+
+
+async def test_errors_and_empty_lists_are_accessible(browser: Browser, origin: str, console: Console) -> None:
+    auditor = await console.create(name="auditor", scopes=["role:auditor"])
+    problem = {"status": 503, "code": "unavailable", "title": "Unavailable", "detail": "The database is unavailable."}
+
+    async def fail(route: Route) -> None:
+        await route.fulfill(status=503, json=problem, content_type="application/problem+json")
+
+    found = {}
+    async with page_of(browser, origin, LOST, viewport={"width": 320, "height": 640}) as page:
+        await page.route("**/operations.json", lambda route: route.abort())
+        await page.goto("/")
+        await expect(page.get_by_text("The console cannot be reached.")).to_be_visible()
+        found["unreachable"] = await violations_in_both_themes(page)
+        await page.unroute("**/operations.json")
+        await page.get_by_role("button", name="Retry").click()
+        await page.get_by_label("Credential").fill(auditor["token"])
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        await page.goto("/keys/new")
+        await expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
+        found["denied"] = await violations_in_both_themes(page)
+        await page.goto("/keys?owner=nobody")
+        await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
+        found["empty"] = await violations_in_both_themes(page)
+        await page.route("**/v1/keys?*", fail)
+        await page.route("**/v1/keys", fail)
+        await page.goto("/keys")
+        await expect(page.get_by_role("alert")).to_contain_text("The database is unavailable.")
+        found["error"] = await violations_in_both_themes(page)
+        await page.unroute_all()
+        await page.get_by_role("button", name="Retry").click()
+        await expect(page.get_by_role("link", name="auditor")).to_be_visible()
+        await page.goto("/keys/000000000000")
+        await expect(page.get_by_role("alert")).to_contain_text("Not found")
+        found["not found"] = await violations_in_both_themes(page)
+    assert {state: problems for state, problems in found.items() if problems} == {}
