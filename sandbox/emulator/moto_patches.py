@@ -13,10 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore import xform_name
+from moto import backends
 from moto.acm.models import acm_backends
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend as lambda_backend
 from moto.core.responses import ActionResult
+from moto.core.serialize import BaseJSONSerializer
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.responses import DynamoHandler
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.security_groups import SecurityGroupRule
@@ -54,15 +57,25 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
     - S3 presigned requests: moto ignores their expiry, the policy of a form, and the version that a form creates.
     - S3 replication: moto returns an empty filter and no delete marker settings.
     - DynamoDB: moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional updates are atomic.
+      Copies at each level of an item and a generic serializer take most of the time of a call, so they are replaced.
+    - Routing: moto lists its directory on each request to the server, which takes longer than most calls.
     - Security group rules, KMS rotation and Lambda: moto omits members of the response that were set.
     """
+    modules = tuple(backends.list_of_moto_modules())
     patches: tuple[tuple[Any, str, Any], ...] = (
+        (backends, "list_of_moto_modules", lambda: modules),
         (IAMRequestBase, "check_action_permitted", lambda request, resource: authorize(request, resource)),
         (IAMRequestBase, "check_signature", lambda request: None),
         (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_allows_log_delivery)),
         (FakeBucket, "get_permission", _bucket_permission),
         (SecurityGroupRule, "description", _rule_description(SecurityGroupRule.__dict__["description"])),
         (DynamoHandler, "call_action", _one_at_a_time(DynamoHandler.call_action)),
+        (DynamoType, "to_regular_json", _attribute_value),
+        (
+            BaseJSONSerializer,
+            "_serialize_type_structure",
+            _direct_attribute_values(BaseJSONSerializer._serialize_type_structure),
+        ),
         (KmsResponse, "get_key_rotation_status", _key_rotation_status(KmsResponse.get_key_rotation_status)),
         (S3Response, "get_bucket_replication", _bucket_replication),
         (S3Response, "get_object", _presigned_download(S3Response.get_object)),
@@ -169,6 +182,42 @@ def _one_at_a_time(original: Any) -> Any:
             return original(handler)
 
     return call_action
+
+
+def _attribute_value(value: Any) -> dict[str, Any]:
+    content = value.value
+    if isinstance(content, dict):
+        content = {name: _attribute_value(item) for name, item in content.items()}
+    elif isinstance(content, list):
+        content = [_attribute_value(item) if isinstance(item, DynamoType) else item for item in content]
+    elif value.is_binary() and isinstance(content, str):
+        content = base64.b64decode(content)
+    return {value.type: content}
+
+
+def _direct_attribute_values(original: Any) -> Any:
+    """Attribute values of DynamoDB have one member, and their structure is that of the response, except for binary values."""
+
+    @functools.wraps(original)
+    def serialize(serializer: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:
+        if shape.name == "AttributeValue" and key:
+            serialized[serializer.get_serialized_name(shape, key)] = direct(serializer, value)
+        else:
+            original(serializer, serialized, value, shape, key)
+
+    def direct(serializer: Any, value: Mapping[str, Any]) -> dict[str, Any]:
+        ((kind, content),) = value.items()
+        if kind == "B":
+            content = serializer._base64(content)
+        elif kind == "BS":
+            content = [serializer._base64(item) for item in content]
+        elif kind == "M":
+            content = {name: direct(serializer, item) for name, item in content.items()}
+        elif kind == "L":
+            content = [direct(serializer, item) for item in content]
+        return {kind: content}
+
+    return serialize
 
 
 def _key_rotation_status(original: Any) -> Any:

@@ -119,6 +119,30 @@ def test_second_emulator_is_rejected(emulator: Emulator) -> None:
         Emulator.start()
 
 
+def test_table_returns_attribute_values_of_every_type_unchanged(emulator: Emulator) -> None:
+    dynamodb = emulator.client("dynamodb", REGION)
+    dynamodb.create_table(
+        TableName="values",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+    )
+    values = [{"S": ""}, {"N": "1.5"}, {"B": b"\x00\xff"}, {"BOOL": False}, {"NULL": True}, {"SS": ["a"]}, {"NS": ["1"]}]
+    values += [{"BS": [b"\x00"]}, {"L": [{"L": []}, {"B": b"\xff"}]}, {"M": {"m": {"M": {}}, "b": {"B": b"\xfe"}}}]
+    item = {"id": {"S": "1"}, **{f"value{number}": value for number, value in enumerate(values)}}
+    dynamodb.put_item(TableName="values", Item=item)
+    assert dynamodb.get_item(TableName="values", Key={"id": {"S": "1"}})["Item"] == item
+    assert dynamodb.scan(TableName="values")["Items"] == [item]
+    changed = dynamodb.update_item(
+        TableName="values",
+        Key={"id": {"S": "1"}},
+        UpdateExpression="SET added = :value",
+        ExpressionAttributeValues={":value": {"M": {"binary": {"B": b"\x01"}}}},
+        ReturnValues="ALL_NEW",
+    )
+    assert changed["Attributes"] == {**item, "added": {"M": {"binary": {"B": b"\x01"}}}}
+
+
 def test_endpoint_is_local(emulator: Emulator) -> None:
     assert emulator.endpoint.startswith("http://127.0.0.1:")
 
