@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote
 
@@ -318,10 +319,18 @@ class Recipients:
         return b"".join([chunk async for chunk in self._service.read(item, opened.content_key)])
 
     async def _file(self, opened: Opened, item: OpenedItem) -> Response:
-        """Return a file as a download. Browsers never display the file, regardless of its name and type."""
+        """Return a file as a download. Browsers never display the file, regardless of its name and type.
+
+        Raises Unavailable if the content cannot be read. A later failure can only end a response that has begun, so the response
+        begins after the first chunk or, in a Lambda function, which returns each response as a whole, after the last one.
+        """
         name = display_name(item.name) or "secret.txt"
+        chunks = self._service.read(item, opened.content_key)
+        received = [await anext(chunks)]
+        if self._response_bytes_max is not None:
+            received.extend([chunk async for chunk in chunks])
         return StreamingResponse(
-            self._service.read(item, opened.content_key),
+            _joined(received, chunks),
             media_type="application/octet-stream",
             headers={
                 "Content-Length": str(item.size),
@@ -329,6 +338,13 @@ class Recipients:
                 "Content-Security-Policy": _FILE_POLICY,
             },
         )
+
+
+async def _joined(received: Iterable[bytes], following: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for chunk in received:
+        yield chunk
+    async for chunk in following:
+        yield chunk
 
 
 def _item(opened: Opened, number: int) -> OpenedItem:

@@ -10,8 +10,9 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -30,6 +31,8 @@ ORIGIN = f"https://{HOST}"
 Form = Literal["container", "function"]
 #: Instances of the function in a process, as many as a container process has threads for calls of AWS with two CPUs.
 _INSTANCES = 6
+#: Of a request that fails. More failures than on a slow machine are an outcome, so that they are reported.
+_REPETITIONS_MAX = 50
 #: Secret id, link id and link secret of each link.
 Links = Sequence[tuple[str, str, str]]
 
@@ -42,10 +45,6 @@ class Message:
     path: str
     headers: dict[str, str]
     body: bytes
-
-
-#: Sends a request and returns status and body.
-Send = Callable[[Message], tuple[int, bytes]]
 
 
 def _form(suffix: str) -> Callable[[LinkToken, str], Message]:
@@ -79,33 +78,34 @@ OPENING: dict[str, Callable[[LinkToken, str], Message]] = {
 }
 
 
-async def in_container(app: Any, message: Message) -> tuple[int, bytes]:
+async def in_container(app: Any, message: Message) -> httpx.Response:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN, trust_env=False) as client:
-        reply = await client.request(message.method, message.path, headers=message.headers, content=message.body)
-        return reply.status_code, reply.content
+        return await client.request(message.method, message.path, headers=message.headers, content=message.body)
 
 
-def in_function(handler: Any, message: Message) -> tuple[int, bytes]:
+def in_function(handler: Any, message: Message) -> httpx.Response:
     headers = {name: [value] for name, value in message.headers.items()}
     reply = handler(event(message.method, message.path, headers=headers, **encoded(message.body)), LambdaContext)
     body = base64.b64decode(reply["body"]) if reply["isBase64Encoded"] else reply["body"].encode()
-    return reply["statusCode"], body
+    return httpx.Response(reply["statusCode"], headers=reply["headers"], content=body)
 
 
-def outcome(status: int, body: bytes) -> str:
+def outcome(reply: httpx.Response) -> str:
     """`content`, `denied`, or what must not happen."""
-    shown = CANARY.encode() in body
-    if status == 200:
+    shown = CANARY.encode() in reply.content
+    if reply.status_code == 200:
         return "content" if shown else "200 without content"
-    return "denied" if status in (404, 429) and not shown else f"{status}, content: {shown}"
+    return "denied" if reply.status_code in (404, 429) and not shown else f"{reply.status_code}, content: {shown}"
 
 
-async def _open(send: Callable[[Message], Awaitable[tuple[int, bytes]]], message: Message) -> str:
+async def _open(send: Callable[[Message], Awaitable[httpx.Response]], message: Message) -> str:
     """Open a link. A client whose request fails repeats it."""
-    while True:
-        status, body = await send(message)
-        if status != 503:
-            return outcome(status, body)
+    reply = await send(message)
+    for _ in range(_REPETITIONS_MAX):
+        if reply.status_code != 503:
+            break
+        reply = await send(message)
+    return outcome(reply)
 
 
 def _messages(values: tuple[str, str, str], readers: int) -> list[Message]:
@@ -120,7 +120,7 @@ def _container(settings: SharingSettings, links: Links, readers: int, barrier: B
     async def rounds() -> None:
         for values in links:
             messages = _messages(values, readers)
-            barrier.wait(120)
+            barrier.wait()
             sent = (_open(lambda message: in_container(app, message), message) for message in messages)
             results.put(list(await asyncio.gather(*sent)))
 
@@ -136,18 +136,32 @@ def _function(settings: SharingSettings, links: Links, readers: int, barrier: Ba
     def read(message: Message) -> str:
         handler = instances.get()
         try:
-            while True:
-                status, body = in_function(handler, message)
-                if status != 503:
-                    return outcome(status, body)
+            reply = in_function(handler, message)
+            for _ in range(_REPETITIONS_MAX):
+                if reply.status_code != 503:
+                    break
+                reply = in_function(handler, message)
+            return outcome(reply)
         finally:
             instances.put(handler)
 
     with ThreadPoolExecutor(_INSTANCES) as threads:
         for values in links:
             messages = _messages(values, readers)
-            barrier.wait(120)
+            barrier.wait()
             results.put(list(threads.map(read, messages)))
+
+
+def _round(process: BaseProcess, results: Any) -> list[str]:
+    """Outcomes of the next round of a process, which must not have ended: then the others wait for it at the barrier."""
+    while True:
+        running = process.is_alive()
+        try:
+            outcomes: list[str] = results.get(timeout=1)
+        except Empty:
+            assert running, f"a process of readers ended with exit code {process.exitcode}"
+        else:
+            return outcomes
 
 
 def race(settings: SharingSettings, tokens: Sequence[LinkToken], *, forms: Sequence[Form], readers: int) -> list[list[str]]:
@@ -164,7 +178,10 @@ def race(settings: SharingSettings, tokens: Sequence[LinkToken], *, forms: Seque
     for process in processes:
         process.start()
     try:
-        outcomes = [[result for queue in queues for result in queue.get(timeout=300)] for _ in tokens]
+        outcomes = [
+            [result for process, results in zip(processes, queues, strict=True) for result in _round(process, results)]
+            for _ in tokens
+        ]
         for process in processes:
             process.join(60)
     finally:

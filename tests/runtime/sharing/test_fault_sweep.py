@@ -5,10 +5,11 @@ Never two readers, never a revocation that is reported and lost, and always the 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import httpx
 import pytest
@@ -16,12 +17,13 @@ from gatehouse.errors import Unavailable
 from gatehouse.observability import Observer
 from gatehouse.sharing.app import create
 from gatehouse.sharing.denials import LinkNotFound
+from gatehouse.sharing.lambda_adapter import lambda_handler
 from gatehouse.sharing.link_token import LinkToken
-from gatehouse.sharing.models import Secret, SecretState
+from gatehouse.sharing.models import LAMBDA_FILES_BYTES_MAX, Secret, SecretState
 from gatehouse.sharing.service import NewItem, one_by_one
 
 from tests.runtime.sharing.conftest import ACTOR, CLIENT, TEXT, Sharing
-from tests.runtime.sharing.readers import CANARY, OPENING
+from tests.runtime.sharing.readers import CANARY, OPENING, Form, Message, in_container, in_function
 from tests.runtime.sharing.test_faults import CALLS_MAX, faults
 from tests.runtime.sharing.test_worker import Work, work
 
@@ -123,39 +125,52 @@ async def test_failed_request_ends_in_the_intended_state_when_repeated(sharing: 
 
 
 @pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize("route", ["/v1/links/open", "/s/{link}/items/{item:int}"])
-async def test_failed_opening_is_one_problem_and_never_a_second_reader(sharing: Sharing, route: str, *, before: bool) -> None:
-    app: Any = create(probes=[], observer=Observer("sharing", "error", "test"), https=True, links=sharing.links)
-    occurred = 0
+@pytest.mark.parametrize(
+    ("form", "route"),
+    [("container", "/v1/links/open"), ("container", "/s/{link}/items/{item:int}"), ("function", "/v1/links/items")],
+)
+async def test_failed_opening_is_one_problem_and_never_a_second_reader(
+    sharing: Sharing, form: Form, route: str, *, before: bool
+) -> None:
+    send, occurred = _sender(sharing, form), 0
     for at in range(1, CALLS_MAX):
         secret, [token] = await sharing.create(CANARY.encode())
         message, other = OPENING[route](token, CLAIM), OPENING[route](token, "b" * 32)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://test", trust_env=False) as client:
-
-            async def send(request: Any, client: httpx.AsyncClient = client) -> httpx.Response:
-                return await client.request(request.method, request.path, headers=request.headers, content=request.body)
-
-            with faults(sharing, at, before=before) as fault:
-                try:
-                    reply = await send(message)
-                except AssertionError:  # of httpx: the response ended before its body was complete
-                    reply = None
-            occurred += fault.occurred
-            if reply is not None and reply.status_code != 200:
-                assert (reply.status_code, CANARY in reply.text, "retry-after" in reply.headers) == (503, False, True)
-                if route.startswith("/v1/"):
-                    assert reply.headers["content-type"] == "application/problem+json"
-                    assert json.loads(reply.content)["code"] == "unavailable"
-            # The same client repeats its request; another one is too late.
-            assert CANARY in (await send(message)).text
-            assert (await send(other)).status_code == 404
-            stored = (await sharing.secrets.get(secret.id)).links[token.link_id]
-            assert (stored.uses, len(stored.claims)) == (1, 1)
-            await sharing.secrets.revoke(secret.id, ACTOR)
-            assert (await send(message)).status_code == 404
+        with faults(sharing, at, before=before) as fault:
+            reply = await send(message)
+        occurred += fault.occurred
+        if reply.status_code != 200:
+            assert (reply.status_code, CANARY in reply.text, "retry-after" in reply.headers) == (503, False, True)
+            if route.startswith("/v1/"):
+                assert reply.headers["content-type"] == "application/problem+json"
+                assert json.loads(reply.content)["code"] == "unavailable"
+        else:
+            assert CANARY in reply.text
+        # The same client repeats its request; another one is too late.
+        assert CANARY in (await send(message)).text
+        assert (await send(other)).status_code == 404
+        stored = (await sharing.secrets.get(secret.id)).links[token.link_id]
+        assert (stored.uses, len(stored.claims)) == (1, 1)
+        await sharing.secrets.revoke(secret.id, ACTOR)
+        assert (await send(message)).status_code == 404
         if not fault.occurred:
             break
     assert 4 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
+
+
+def _sender(sharing: Sharing, form: Form) -> Callable[[Message], Awaitable[httpx.Response]]:
+    """Sends requests to one of the deployment forms."""
+    limit = LAMBDA_FILES_BYTES_MAX if form == "function" else None
+    observer = Observer("sharing", "error", "test")
+    app = create(probes=[], observer=observer, https=True, links=sharing.links, response_bytes_max=limit)
+    if form == "container":
+        return partial(in_container, app)
+    handler = lambda_handler(app)
+
+    async def send(message: Message) -> httpx.Response:
+        return await asyncio.to_thread(in_function, handler, message)
+
+    return send
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -60,7 +60,7 @@ async def test_honey_link_is_created_and_reports_its_use(console: Console, shari
     await notifications.follow(now=sharing.clock.now(), topic=False)  # notifications begin with the next event
     message = OPENING["/v1/links/open"](_token(url), "c" * 32)
     app = create(probes=[], observer=Observer("sharing", "error", "test"), https=True, links=sharing.links)
-    assert (await in_container(app, message))[0] == 404
+    assert (await in_container(app, message)).status_code == 404
     await SecretWorker(sharing.backend, console.pool, None, Observer("console", "error", "test")).run_once()
     rows = await console.pool.fetch("SELECT action, outcome FROM audit_event WHERE target_id = $1 ORDER BY seq", secret["id"])
     assert [tuple(row) for row in rows] == [("secret.create", "success"), ("link.honey", "denied")]
@@ -103,10 +103,10 @@ async def test_every_request_is_logged_and_one_per_minute_recorded(sharing: Shar
         assert [(await client.request(method, f"/s/{token.path}")).status_code for method in ("GET", "HEAD")] == [404, 404]
     assert await _uses(sharing, token) == ["page"]
     for make in OPENING.values():
-        assert (await in_container(app, make(token, "c" * 32)))[0] == 404
+        assert (await in_container(app, make(token, "c" * 32))).status_code == 404
     assert await _uses(sharing, token) == ["page"]
     sharing.clock.advance(HONEY_EVENT_S)
-    assert (await in_container(app, OPENING["/v1/links/open"](token, "c" * 32)))[0] == 404
+    assert (await in_container(app, OPENING["/v1/links/open"](token, "c" * 32))).status_code == 404
     assert await _uses(sharing, token) == ["page", "complete link"]
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     used = [line for line in lines if line["event"] == HONEY_EVENT]

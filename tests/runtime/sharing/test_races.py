@@ -83,8 +83,8 @@ async def test_other_routes_return_no_content(sharing: Sharing, aws: str, route:
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
         for make in OPENING.values():
             message = make(token, "c" * 32)
-            status, body = await in_container(app, Message(method, path, message.headers, message.body))
-            assert (status < 500, CANARY.encode() in body) == (True, False), method
+            reply = await in_container(app, Message(method, path, message.headers, message.body))
+            assert (reply.status_code < 500, CANARY in reply.text) == (True, False), method
     assert (await sharing.secrets.get(secret.id)).links[token.link_id].uses == 0
 
 
@@ -97,8 +97,8 @@ async def test_each_route_returns_the_content_once_in_both_forms(sharing: Sharin
     async def read(form: Form, token: LinkToken, claim: str) -> str:
         message = OPENING[route](token, claim)
         if form == "container":
-            return outcome(*await in_container(app, message))
-        return outcome(*await asyncio.to_thread(in_function, function, message))
+            return outcome(await in_container(app, message))
+        return outcome(await asyncio.to_thread(in_function, function, message))
 
     orders: list[tuple[Form, Form]] = [("container", "function"), ("function", "container")]
     for first, second in orders:
