@@ -257,9 +257,7 @@ class _Revalidation:
 class _DisconnectWatcher:
     """Cancels the request when its client disconnects, so that the Core does not continue unneeded work.
 
-    Active only while nothing else reads from the client; a streaming request body detects the disconnect itself. Once the
-    response is streaming, the connection to the Core is closed immediately. Before that, pyreqwest 0.15 cannot cancel a
-    request: the gateway stops waiting, and the response from the Core or the read timeout ends the connection.
+    Active only while nothing else reads from the client; a streaming request body detects the disconnect itself.
     """
 
     def __init__(self, context: RequestContext, *, armed: bool) -> None:

@@ -154,6 +154,7 @@ async def test_synchronous_responses_are_logged_and_counted(pair: Pair) -> None:
     for _ in range(4):
         assert (await gateway.verify(key.token)).json["code"] == "DISABLED"
     assert pair.synchronous_responses >= 3  # all but the first, which reads the key from the database
-    lines = await gateway.lines_with(code="DISABLED", key_id=key.id, route="/v1/keys/verify", status=200)
-    assert len(lines) == 4
+    async with asyncio.timeout(_PATIENCE_S):
+        while len(await gateway.lines_with(code="DISABLED", key_id=key.id, route="/v1/keys/verify", status=200)) < 4:
+            await asyncio.sleep(0.005)
     assert await gateway.metric('gatehouse_decisions_total{code="DISABLED"}') == 4.0

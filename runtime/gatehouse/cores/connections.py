@@ -1,0 +1,339 @@
+"""HTTP/1.1 connections to one address of a Core: a pool, streaming in both directions, and a bound for every wait and buffer.
+
+llhttp (httptools) parses the responses in its strict mode: it rejects responses that two clients could frame differently.
+Sources: RFC 9110, sections 9.3.2 (HEAD) and 15.2 (1xx); RFC 9112, sections 6.3 (message body length) and 9.3 (persistence).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator
+from functools import cache
+from typing import cast
+
+import httptools
+
+from gatehouse.errors import CoreTimeout, CoreUnreachable
+
+#: An idle connection is closed after this time at the next request.
+IDLE_S = 20.0
+IDLE_MAX = 100
+
+#: Maximum size of the headers of a response, in bytes, and maximum number of headers.
+_HEAD_BYTES_MAX = 65_536
+_HEADERS_MAX = 200
+
+#: Reading pauses while more than the first number of bytes waits for the client, until less than the second number waits.
+_HIGH_BYTES = 262_144
+_LOW_BYTES = 65_536
+
+
+class Connection(asyncio.Protocol):
+    """A connection, which serves one request at a time: `send`, then `read` until the end of the body."""
+
+    def __init__(self, read_timeout_s: float) -> None:
+        """read_timeout_s: maximum time in which neither the Core sends data nor the client sends a part of the request body."""
+        self._read_timeout_s = read_timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._upload: asyncio.Task[None] | None = None
+        self._active_at = 0.0
+        self.idle_since = 0.0
+        self._reset(is_head=False)
+
+    def _reset(self, *, is_head: bool) -> None:
+        """Prepares for the response to the next request."""
+        self._parser = httptools.HttpResponseParser(self)
+        self._is_head = is_head
+        self.status = 0
+        self.headers: list[tuple[str, str]] = []
+        self._head_bytes = 0
+        self._has_head = False
+        self._until_close = False
+        self._keep_alive = False
+        self._chunks: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._paused = False
+        self._complete = False
+        self._error: BaseException | None = None
+        self._in_use = False
+
+    # Requests
+
+    async def send(self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None, *, chunked: bool) -> None:
+        """Sends a request and waits for `status` and `headers` of the response. Call `end` afterwards, even if it raises.
+
+        chunked: a streamed body is sent with the chunked transfer coding. Raises CoreUnreachable, CoreTimeout, and the errors
+        of a streamed body.
+        """
+        self._reset(is_head=method == "HEAD")
+        self._in_use = True
+        self._active_at = self._loop.time()
+        self._timer = self._loop.call_later(self._read_timeout_s, self._check_timeout)
+        if self._transport is None:
+            raise CoreUnreachable(detail="connection closed")
+        self._transport.write(head + body if isinstance(body, bytes) else head)
+        if body is not None and not isinstance(body, bytes):
+            self._upload = self._loop.create_task(self._send_body(body, chunked=chunked), name="core-upload")
+        while not self._has_head:
+            self._raise_error()
+            await self._wait()
+
+    async def read(self) -> bytes | None:
+        """The next part of the body; None at the end. Raises CoreUnreachable, CoreTimeout, and the errors of a streamed body."""
+        while not self._chunks:
+            if self._complete:
+                return None
+            self._raise_error()
+            await self._wait()
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._waiting_bytes = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._active_at = self._loop.time()
+            self._transport.resume_reading()
+        return data
+
+    def end(self) -> bool:
+        """Ends the request. Returns True if the connection can serve another request; otherwise, the connection is closed."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        sent = self._upload is None or self._upload.done()
+        if self._upload is not None:
+            self._upload.cancel()
+            self._upload = None
+        reusable = sent and self._complete and self._keep_alive and self._error is None and self._transport is not None
+        self._in_use = False
+        if not reusable:
+            self.close()
+        self.idle_since = self._loop.time()
+        return reusable
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
+    def close(self) -> None:
+        """Closes the connection. A request in progress fails."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _send_body(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+        try:
+            async for data in body:
+                while self._writable is not None:
+                    await self._writable
+                if self._transport is None:
+                    return
+                self._active_at = self._loop.time()
+                self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+            if chunked and self._transport is not None:
+                self._transport.write(b"0\r\n\r\n")
+        except Exception as exc:
+            self._fail(exc)
+            self.close()
+
+    # asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._active_at = self._loop.time()
+        if not self._in_use or self._complete:
+            self._keep_alive = False
+            self.close()  # the Core sent more than the response
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(CoreUnreachable(detail="unexpected status 101"))
+        except httptools.HttpParserError as exc:
+            cause = exc.__context__
+            self._fail(cause if isinstance(cause, CoreUnreachable) else CoreUnreachable(detail="invalid response"))
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._in_use and not self._complete:
+            if self._has_head and self._until_close and exc is None:
+                self._complete = True
+            else:
+                self._fail(CoreUnreachable(detail="connection closed"))
+        self.resume_writing()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    # Response parser
+
+    def on_message_begin(self) -> None:
+        self._check_incomplete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._has_head:
+            return  # trailers are discarded
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > _HEAD_BYTES_MAX or len(self.headers) >= _HEADERS_MAX:
+            raise CoreUnreachable(detail="the headers of the response are too large")
+        if value.isascii():
+            self.headers.append((name.decode("ascii").lower(), value.decode("ascii")))
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        if self.status == 101:
+            # The gateway requests no upgrade. A client that received 101 would send other protocols over the connection.
+            raise CoreUnreachable(detail="unexpected status 101")
+        if self.status < 200:
+            self.headers = []
+            return
+        self._keep_alive = self._parser.should_keep_alive()
+        self._has_head = True
+        if self._is_head:
+            self._complete = True
+        elif self.status not in (204, 304):
+            framing = [value for name, value in self.headers if name in ("content-length", "transfer-encoding")]
+            self._until_close = not framing
+        self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        self._check_incomplete()
+        self._chunks.append(body)
+        self._waiting_bytes += len(body)
+        if self._waiting_bytes > _HIGH_BYTES and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        if self._has_head:
+            self._complete = True
+            self._wake()
+
+    def _check_incomplete(self) -> None:
+        """Raises CoreUnreachable after the end of the response, which is valid; its connection is not used again."""
+        if self._complete:
+            raise CoreUnreachable(detail="data after the response")
+
+    # Waiting
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        self._wake()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _check_timeout(self) -> None:
+        now = self._loop.time()
+        if self._paused:
+            self._active_at = now  # the client has not read the response
+        remaining = self._active_at + self._read_timeout_s - now
+        if remaining > 0:
+            self._timer = self._loop.call_later(remaining, self._check_timeout)
+        else:
+            self._timer = None
+            self._fail(CoreTimeout(detail="no data from the Core"))
+            self.close()
+
+
+class ConnectionPool:
+    """Connections to one address. With TLS, the certificate must be valid for `host`."""
+
+    def __init__(self, address: str, port: int, *, tls: bool, host: str, connect_timeout_s: float, read_timeout_s: float) -> None:
+        self._address = address
+        self._port = port
+        self._tls = tls
+        self._host = host
+        self._connect_timeout_s = connect_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._idle: deque[Connection] = deque()
+        self._in_use: set[Connection] = set()
+        self._retired = False
+
+    async def acquire(self) -> Connection:
+        """An idle connection or a new one. Raises CoreUnreachable."""
+        self._close_idle(IDLE_S)
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                break
+        else:
+            connection = await self._connect()
+        self._in_use.add(connection)
+        return connection
+
+    def release(self, connection: Connection) -> None:
+        self._in_use.discard(connection)
+        if not connection.end():
+            return
+        self._idle.append(connection)
+        if self._retired or len(self._idle) > IDLE_MAX:
+            self._idle.popleft().close()
+
+    @property
+    def is_used(self) -> bool:
+        return bool(self._in_use)
+
+    def retire(self) -> None:
+        """Closes each connection as soon as it is idle."""
+        self._retired = True
+        self._close_idle(0)
+
+    def close(self) -> None:
+        """Closes all connections. Requests in progress fail."""
+        self.retire()
+        for connection in self._in_use:
+            connection.close()
+
+    def _close_idle(self, seconds: float) -> None:
+        before = asyncio.get_running_loop().time() - seconds
+        while self._idle and self._idle[0].idle_since <= before:
+            self._idle.popleft().close()
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        context, host = (_tls_context(), self._host) if self._tls else (None, None)
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self._read_timeout_s), self._address, self._port, ssl=context, server_hostname=host
+                )
+        except (OSError, TimeoutError) as exc:
+            raise CoreUnreachable(detail=f"no connection: {type(exc).__name__}", sent=False) from exc
+        return connection
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context

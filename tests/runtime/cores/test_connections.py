@@ -1,0 +1,379 @@
+"""Connections to Cores, with servers that send exact bytes: framing, reuse, deadlines, back-pressure and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from gatehouse.cores import connections
+from gatehouse.cores.models import UpstreamRequest
+from gatehouse.cores.upstream import UpstreamClients
+from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
+
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+PATIENCE_S = 20
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+class Resolver:
+    """Resolves every name to the loopback address."""
+
+    async def addresses(self, host: str, port: int) -> tuple[str, ...]:
+        return ("127.0.0.1",)
+
+
+@dataclass
+class Core:
+    """Sends the response to each request and records the requests. An empty response closes the connection."""
+
+    response: bytes = OK
+    close: bool = False
+    port: int = 0
+    opened: int = 0
+    heads: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    after: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://core.test:{self.port}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                self.heads.append(head)
+                length = next((int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:")), 0)
+                self.bodies.append(await reader.readexactly(length))
+                writer.write(self.response)
+                await writer.drain()
+                if self.after is not None:
+                    await self.after(reader, writer)
+                if self.close or not self.response:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionResetError, asyncio.CancelledError):
+            pass
+        finally:
+            self.closed.set()
+            writer.close()
+
+
+@pytest.fixture
+async def core() -> AsyncIterator[Core]:
+    server = Core()
+    async with listening(server):
+        yield server
+
+
+@asynccontextmanager
+async def listening(core: Core, context: ssl.SSLContext | None = None) -> AsyncIterator[None]:
+    server = await asyncio.start_server(core.serve, "127.0.0.1", 0, ssl=context)
+    core.port = server.sockets[0].getsockname()[1]
+    yield
+    server.close()
+
+
+@pytest.fixture
+async def clients() -> AsyncIterator[UpstreamClients]:
+    upstream = UpstreamClients(Resolver(), LOOPBACK, read_timeout_s=PATIENCE_S)  # type: ignore[arg-type]
+    yield upstream
+    await upstream.close()
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[UpstreamClients]:
+    upstream = UpstreamClients(Resolver(), LOOPBACK, read_timeout_s=0.2)  # type: ignore[arg-type]
+    yield upstream
+    await upstream.close()
+
+
+def request(method: str = "GET", body: bytes | AsyncIterator[bytes] | None = None, **headers: str) -> UpstreamRequest:
+    fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    if isinstance(body, bytes):
+        fields.append(("content-length", str(len(body))))
+    return UpstreamRequest(method, "/x?y=z", fields, body)
+
+
+async def fetch(clients: UpstreamClients, core: Core, sent: UpstreamRequest | None = None) -> tuple[int, list[str], bytes]:
+    """Status, header names and body."""
+    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, sent or request()) as response:
+        return response.status, [name for name, _ in response.headers], await response.read_all()
+
+
+async def test_request_is_sent_unchanged(clients: UpstreamClients, core: Core) -> None:
+    assert await fetch(clients, core, request("POST", b"body", x_a="1")) == (200, ["content-length"], b"hello")
+    assert core.heads == [f"POST /x?y=z HTTP/1.1\r\nhost: core.test:{core.port}\r\nx-a: 1\r\ncontent-length: 4\r\n\r\n"]
+    assert core.bodies == [b"body"]
+
+
+async def test_body_in_the_response_to_head_is_discarded(clients: UpstreamClients, core: Core) -> None:
+    for _ in range(2):
+        assert await fetch(clients, core, request("HEAD")) == (200, ["content-length"], b"")
+    assert core.opened == 2
+
+
+@pytest.mark.parametrize("value", ["a\r\nx-b: 1", "a\nx-b: 1", "a\0", "café"])
+async def test_header_that_cannot_be_sent_is_rejected(clients: UpstreamClients, core: Core, value: str) -> None:
+    with pytest.raises(BadRequest):
+        await fetch(clients, core, request(x_a=value))
+    assert core.heads == []
+
+
+async def test_connection_is_reused(clients: UpstreamClients, core: Core) -> None:
+    for _ in range(3):
+        assert (await fetch(clients, core))[2] == b"hello"
+    assert core.opened == 1
+
+
+@pytest.mark.parametrize(
+    ("response", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: 1\r\n\r\n", b"abcde"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, b"hello"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
+    ],
+    ids=["chunked", "informational", "204", "304", "empty"],
+)
+async def test_framing(clients: UpstreamClients, core: Core, response: bytes, body: bytes) -> None:
+    core.response = response
+    for _ in range(2):
+        status, names, received = await fetch(clients, core)
+        assert (received, "link" in names, "trailer" in names) == (body, False, False)
+    assert (status, core.opened) == (int(response.rpartition(b"HTTP/1.1 ")[2][:3]), 1)
+
+
+async def test_response_to_head_has_no_body(clients: UpstreamClients, core: Core) -> None:
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+    assert [await fetch(clients, core, request("HEAD")) for _ in range(2)] == [(200, ["content-length"], b"")] * 2
+    assert core.opened == 1
+
+
+async def test_body_can_end_with_the_connection(clients: UpstreamClients, core: Core) -> None:
+    core.response, core.close = b"HTTP/1.1 200 OK\r\n\r\nhello", True
+    assert [(await fetch(clients, core))[2] for _ in range(2)] == [b"hello"] * 2
+    assert core.opened == 2
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nConnection: close\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: " + b"a" * 70_000 + b"\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\n" + b"x: a\r\n" * 300 + b"Content-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
+        b"SSH-2.0-server\r\n",
+        b"",
+    ],
+    ids=[
+        "short",
+        "short-close",
+        "no-last-chunk",
+        "two-framings",
+        "two-lengths",
+        "bad-chunk",
+        "101",
+        "long",
+        "many",
+        "lf",
+        "ssh",
+        "eof",
+    ],
+)
+async def test_invalid_or_incomplete_response_is_an_error(clients: UpstreamClients, core: Core, response: bytes) -> None:
+    core.response, core.close = response, True
+    with pytest.raises(CoreUnreachable) as raised:
+        await fetch(clients, core)
+    assert raised.value.sent
+    core.response, core.close = OK, False
+    assert (await fetch(clients, core))[2] == b"hello"
+
+
+async def test_connection_with_more_than_one_response_is_not_reused(clients: UpstreamClients, core: Core) -> None:
+    core.response = OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    for _ in range(3):
+        assert (await fetch(clients, core))[2] == b"hello"
+    assert core.opened == 3
+
+
+async def test_idle_connection_that_the_core_closes_is_replaced(clients: UpstreamClients, core: Core) -> None:
+    core.close = True
+    for number in range(3):
+        core.closed.clear()
+        assert (await fetch(clients, core))[2] == b"hello"
+        await core.closed.wait()
+        pool = clients._pinned[core.url].pool
+        async with asyncio.timeout(PATIENCE_S):
+            while any(connection.is_open for connection in pool._idle):
+                await asyncio.sleep(0)
+        assert core.opened == number + 1
+
+
+async def test_core_that_is_down_received_nothing(clients: UpstreamClients, core: Core) -> None:
+    free = Core()
+    async with listening(free):
+        pass
+    with pytest.raises(CoreUnreachable) as raised:
+        await fetch(clients, free)
+    assert not raised.value.sent
+
+
+async def test_silent_core_is_a_timeout(hasty: UpstreamClients, core: Core) -> None:
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+
+    core.response, core.after = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", wait
+    with pytest.raises(CoreTimeout):
+        await fetch(hasty, core)
+    async with asyncio.timeout(PATIENCE_S):
+        await core.closed.wait()
+
+
+async def test_slow_client_is_no_timeout_of_the_core(hasty: UpstreamClients, core: Core) -> None:
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000)
+    silent = Core(response=b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", after=lambda reader, _: reader.read(1))  # type: ignore[arg-type, return-value]
+    async with listening(silent), asyncio.timeout(PATIENCE_S), hasty.send(core.url, request()) as response:
+        for _ in range(2):  # each takes as long as the read timeout, while nothing is read
+            with pytest.raises(CoreTimeout):
+                await fetch(hasty, silent)
+        assert len(await response.read_all()) == 20_000_000
+
+
+async def test_response_that_is_not_read_is_bounded(clients: UpstreamClients, core: Core) -> None:
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + bytes(50_000_000)
+    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
+        connection = response._connection
+        while not connection._paused:
+            await asyncio.sleep(0)
+        assert connection._waiting_bytes <= connections._HIGH_BYTES + 262_144
+        size = 0
+        while (part := await response.read()) is not None:
+            size += len(part)
+            assert connection._waiting_bytes <= connections._HIGH_BYTES + 262_144
+    assert size == 50_000_000
+
+
+async def test_streamed_body_is_chunked_or_has_its_length(clients: UpstreamClients, core: Core) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"abc"
+        yield b"de"
+
+    async def rest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        core.bodies.append(await reader.readuntil(b"0\r\n\r\n"))
+
+    assert (await fetch(clients, core, UpstreamRequest("POST", "/", [("content-length", "5")], parts())))[0] == 200
+    assert core.bodies == [b"abcde"]
+    core.after = rest
+    assert (await fetch(clients, core, request("POST", parts())))[0] == 200
+    async with asyncio.timeout(PATIENCE_S):
+        while len(core.bodies) < 3:
+            await asyncio.sleep(0)
+    assert "transfer-encoding: chunked\r\n" in core.heads[1]
+    assert core.bodies[2] == b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+
+
+async def test_response_before_the_end_of_the_body_closes_the_connection(clients: UpstreamClients, core: Core) -> None:
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            yield b"abc"
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    assert (await fetch(clients, core, request("POST", endless())))[2] == b"hello"
+    async with asyncio.timeout(PATIENCE_S):
+        await ended.wait()
+        await core.closed.wait()
+
+
+async def test_error_of_a_streamed_body_ends_the_request(clients: UpstreamClients, core: Core) -> None:
+    class GoneError(Exception):
+        pass
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"abc"
+        raise GoneError
+
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello"
+    core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
+    with pytest.raises(GoneError):
+        await fetch(clients, core, request("POST", broken()))
+    async with asyncio.timeout(PATIENCE_S):
+        await core.closed.wait()
+
+
+async def test_cancelled_request_closes_its_connection(clients: UpstreamClients, core: Core) -> None:
+    core.response = b"HTTP/1.1 200 OK\r\n"
+    core.after = lambda reader, _: reader.read()  # type: ignore[assignment, return-value]
+    task = asyncio.create_task(fetch(clients, core))
+    async with asyncio.timeout(PATIENCE_S):
+        while not core.heads:
+            await asyncio.sleep(0)
+        task.cancel()
+        await core.closed.wait()
+
+
+async def test_replaced_pool_serves_the_requests_in_progress(clients: UpstreamClients, core: Core) -> None:
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000)
+    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()) as response:
+        clients.forget(core.url)
+        assert len(await response.read_all()) == 20_000_000
+    async with asyncio.timeout(PATIENCE_S):
+        await core.closed.wait()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
+    """TLS of a server with the name core.test, whose certificate is trusted."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "core.test")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("core.test")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (tmp_path / "certificate.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    connections._tls_context.cache_clear()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    yield context
+    connections._tls_context.cache_clear()
+
+
+async def test_tls_verifies_the_name_at_the_checked_address(clients: UpstreamClients, certificate: ssl.SSLContext) -> None:
+    core = Core()
+    async with listening(core, certificate), asyncio.timeout(PATIENCE_S):
+        for _ in range(2):
+            async with clients.send(f"https://core.test:{core.port}", request()) as response:
+                assert await response.read_all() == b"hello"
+        assert core.opened == 1
+        with pytest.raises(CoreUnreachable) as raised:
+            async with clients.send(f"https://other.test:{core.port}", request()):
+                pass
+        assert not raised.value.sent
