@@ -88,6 +88,9 @@ const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['second', 1],
 ]
 
+/** Fraction of a unit by which a relative time is rounded up: an expiry that was set to 3 days is "in 3 days" a minute later. */
+const NEARLY = 0.02
+
 export function formatNumber(value: number): string {
   return numbers.value.format(value)
 }
@@ -109,8 +112,8 @@ export function formatShortTime(instant: string): string {
 /** Returns a relative time, such as "in 3 days". */
 export function formatRelative(instant: string, now: number): string {
   const seconds = (new Date(instant).getTime() - now) / 1000
-  const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? ['second', 1]
-  return relative.value.format(Math.trunc(seconds / size), unit)
+  const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) / length >= 1 - NEARLY) ?? ['second', 1]
+  return relative.value.format(Math.trunc(seconds / size + Math.sign(seconds) * NEARLY), unit)
 }
 
 export function formatBytes(bytes: number): string {

@@ -60,6 +60,7 @@ export const en = {
   'session.lead': 'Browsers that are signed in with your credential.',
   'session.browser': 'Browser',
   'session.signedIn': 'Signed in',
+  'session.browserOn': '{browser} on {system}',
   'session.endsAt': 'Ends',
   'session.current': 'This browser',
   'session.end': 'End session',
