@@ -13,6 +13,7 @@ from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.observability import Observer
 from gatehouse.settings import SharingSettings
+from gatehouse.sharing import encryption
 from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.link_token import LinkToken
 from gatehouse.sharing.links import Client, LinkService, Opened
@@ -118,5 +119,7 @@ def services(key: str, clock: ManualClock, environment: str = "test") -> Sharing
 
 
 @pytest.fixture
-def sharing(aws: str) -> Sharing:
+def sharing(aws: str, monkeypatch: pytest.MonkeyPatch) -> Sharing:
+    """With the smallest memory of Argon2. The test vectors have the parameters of the services."""
+    monkeypatch.setattr(encryption, "ARGON2_MEMORY_KIB", 8)
     return services(aws, ManualClock())

@@ -101,6 +101,32 @@ async def _target(sharing: Sharing) -> Target:
     return Target(sharing, secret, token)
 
 
+@pytest.mark.requirement("SS-02")
+@pytest.mark.parametrize("before", [True, False])
+async def test_failed_deletion_is_completed_by_the_next_run(work: Work, *, before: bool) -> None:
+    occurred = 0
+    for at in range(1, 2 * CALLS_MAX):
+        secret, [token] = await work.sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"file", "a")])
+        await work.sharing.secrets.revoke(secret.id, ACTOR)
+        with faults(work.sharing, at, before=before) as fault:
+            try:
+                for _ in range(3):
+                    await work.worker().run_once()
+            except Unavailable:
+                with pytest.raises(LinkNotFound):
+                    await work.sharing.links.find(token.path, CLIENT)
+        occurred += fault.occurred
+        work.sharing.clock.advance(600)  # later than the next attempt
+        await work.run()
+        assert work.objects(secret.id) == []
+        assert (await work.sharing.secrets.get(secret.id)).state == SecretState.PURGED
+        assert await work.actions(secret.id) == ["secret.create", "secret.revoke", "secret.purge"]
+        assert await work.sharing.secrets.deletion_receipt(secret.id) is not None
+        if not fault.occurred:
+            break
+    assert 6 <= occurred < 2 * CALLS_MAX - 1, "the sweep covers every call"
+
+
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("case", CASES)
 async def test_failed_request_ends_in_the_intended_state_when_repeated(sharing: Sharing, case: str, *, before: bool) -> None:
@@ -187,29 +213,3 @@ async def test_failed_opening_is_not_repeated_after_the_expiry(sharing: Sharing,
         with pytest.raises(LinkNotFound):
             await sharing.open(token, claim=CLAIM)
     raise AssertionError("the sweep covers every call")
-
-
-@pytest.mark.requirement("SS-02")
-@pytest.mark.parametrize("before", [True, False])
-async def test_failed_deletion_is_completed_by_the_next_run(work: Work, *, before: bool) -> None:
-    occurred = 0
-    for at in range(1, 2 * CALLS_MAX):
-        secret, [token] = await work.sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"file", "a")])
-        await work.sharing.secrets.revoke(secret.id, ACTOR)
-        with faults(work.sharing, at, before=before) as fault:
-            try:
-                for _ in range(3):
-                    await work.worker().run_once()
-            except Unavailable:
-                with pytest.raises(LinkNotFound):
-                    await work.sharing.links.find(token.path, CLIENT)
-        occurred += fault.occurred
-        work.sharing.clock.advance(600)  # later than the next attempt
-        await work.run()
-        assert work.objects(secret.id) == []
-        assert (await work.sharing.secrets.get(secret.id)).state == SecretState.PURGED
-        assert await work.actions(secret.id) == ["secret.create", "secret.revoke", "secret.purge"]
-        assert await work.sharing.secrets.deletion_receipt(secret.id) is not None
-        if not fault.occurred:
-            break
-    assert 6 <= occurred < 2 * CALLS_MAX - 1, "the sweep covers every call"

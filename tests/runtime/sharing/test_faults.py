@@ -80,6 +80,8 @@ async def test_failed_opening_takes_at_most_one_use_and_can_be_repeated(sharing:
         with pytest.raises(LinkNotFound):
             await sharing.open(token)
         assert (await sharing.secrets.get(secret.id)).links[token.link_id].uses == 1
+        if not fault.occurred:
+            break
     assert 4 <= occurred < CALLS_MAX - 1
 
 
@@ -101,6 +103,8 @@ async def test_failed_creation_leaves_a_whole_secret_or_none(sharing: Sharing, *
             assert await sharing.text(await sharing.open(token)) == TEXT
         for secret in stored:
             assert len(secret.current.items) == 2
+        if not fault.occurred:
+            break
     assert 4 <= occurred < CALLS_MAX - 1
 
 

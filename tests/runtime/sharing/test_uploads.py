@@ -13,17 +13,11 @@ from gatehouse.sharing.content_store import PART_BYTES
 from gatehouse.sharing.link_token import parse
 from gatehouse.sharing.service import SecretSharing
 
-from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console
-from tests.runtime.sharing.conftest import Sharing, services
+from tests.runtime.sharing.conftest import Sharing
 
 FILE_BYTES_MAX = 2 * PART_BYTES + 1_000_000
-
-
-@pytest.fixture
-def sharing(aws: str) -> Sharing:
-    return services(aws, ManualClock())
 
 
 @pytest.fixture

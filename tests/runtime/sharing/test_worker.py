@@ -22,6 +22,7 @@ from gatehouse.errors import Unavailable
 from gatehouse.identity.models import Actor
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer, Stream
+from gatehouse.sharing import worker as worker_module
 from gatehouse.sharing.content_store import PREFIX, ContentStore
 from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.link_token import SubmissionToken
@@ -183,8 +184,10 @@ async def test_failed_deletion_does_not_delay_other_secrets(work: Work) -> None:
     assert (await work.sharing.secrets.get(failing.id)).state == SecretState.PURGED
 
 
-async def test_a_full_batch_of_failures_does_not_starve_other_secrets(work: Work) -> None:
-    secrets = [(await work.sharing.create())[0] for _ in range(BATCH + 1)]
+async def test_a_full_batch_of_failures_does_not_starve_other_secrets(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = 3
+    monkeypatch.setattr(worker_module, "BATCH", batch)
+    secrets = [(await work.sharing.create())[0] for _ in range(batch + 1)]
     for secret in secrets:
         await work.sharing.secrets.revoke(secret.id, OWNER)
         work.sharing.clock.advance(0.001)
