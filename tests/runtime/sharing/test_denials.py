@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import msgspec
@@ -18,7 +19,7 @@ from gatehouse.sharing.denials import ATTEMPT_WINDOW_S, NETWORK_DENIED_MAX, Link
 from gatehouse.sharing.form_protection import new_nonce
 from gatehouse.sharing.link_token import LinkToken, SubmissionToken
 from gatehouse.sharing.links import Client, WrongPassphrase
-from gatehouse.sharing.models import LinkState
+from gatehouse.sharing.models import TEXT_BYTES_MAX, LinkState
 
 from tests.runtime.sharing.aws_calls import recorded
 from tests.runtime.sharing.conftest import ACTOR, CLIENT, TABLE, TEXT, Sharing
@@ -32,12 +33,24 @@ ADDRESS, NETWORK = "203.0.113.9", "203.0.113.0/24"
 _VARYING = frozenset({"x-request-id", "date"})
 Make = Callable[[Sharing], Awaitable[LinkToken]]
 MakeSubmission = Callable[[Sharing], Awaitable[SubmissionToken]]
+Change = Callable[[str], str]
 
 
 @pytest.fixture(autouse=True)
 def _no_attempts(sharing: Sharing) -> None:
     """No attempt of the network of `_observed` is counted."""
     sharing.dynamodb.delete_item(TableName=TABLE, Key={"id": {"S": f"counter:denied:network:{NETWORK}"}})
+
+
+#: Changes of a link that looks like a link afterwards.
+MALFORMED: dict[str, Change] = {
+    "truncated": lambda link: link[:-1],
+    "extended": lambda link: f"{link}0",
+    "without its secret": lambda link: link.partition("#")[0],
+    "encoded": lambda link: link.replace("#", "%23"),
+    "in two lines": lambda link: link.replace("#", "#\r\n"),
+    "with a longer path": lambda link: link.replace("#", "0#"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,9 +63,20 @@ class Observed:
     calls: list[str]
 
 
+class Send(Protocol):
+    """Sends a request with a link, which is changed before."""
+
+    def __call__(self, sharing: Sharing, token: LinkToken, change: Change = ...) -> Awaitable[Observed]: ...
+
+
 async def _observed(sharing: Sharing, method: str, path: str, **body: Any) -> Observed:
     app: Any = create(
-        probes=[], observer=Observer("sharing", "error", "test"), https=True, links=sharing.links, submissions=sharing.submissions
+        probes=[],
+        observer=Observer("sharing", "error", "test"),
+        https=True,
+        links=sharing.links,
+        submissions=sharing.submissions,
+        upload_bytes_max=TEXT_BYTES_MAX,
     )
     transport = httpx.ASGITransport(app, client=(ADDRESS, 1))
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
@@ -137,26 +161,26 @@ async def _page(sharing: Sharing, token: LinkToken) -> Observed:
     return await _observed(sharing, "GET", f"/s/{token.path}")
 
 
-def _form(suffix: str) -> Callable[[Sharing, LinkToken], Awaitable[Observed]]:
-    async def send(sharing: Sharing, token: LinkToken) -> Observed:
+def _form(suffix: str) -> Send:
+    async def send(sharing: Sharing, token: LinkToken, change: Change = str) -> Observed:
         nonce = new_nonce()
-        fields = {"csrf": nonce, "claim": new_nonce(), "link": token.url(ORIGIN), "passphrase": PASSPHRASE}
+        fields = {"csrf": nonce, "claim": new_nonce(), "link": change(token.url(ORIGIN)), "passphrase": PASSPHRASE}
         headers = {"Cookie": f"__Host-csrf={nonce}", "Sec-Fetch-Site": "same-origin"}
         return await _observed(sharing, "POST", f"/s/{token.path}{suffix}", data=fields, headers=headers)
 
     return send
 
 
-def _api(action: str) -> Callable[[Sharing, LinkToken], Awaitable[Observed]]:
-    async def send(sharing: Sharing, token: LinkToken) -> Observed:
-        body = {"link": token.url(ORIGIN), "passphrase": PASSPHRASE, "claim": new_nonce()}
+def _api(action: str) -> Send:
+    async def send(sharing: Sharing, token: LinkToken, change: Change = str) -> Observed:
+        body = {"link": change(token.url(ORIGIN)), "passphrase": PASSPHRASE, "claim": new_nonce()}
         return await _observed(sharing, "POST", f"/v1/links/{action}", json=body)
 
     return send
 
 
 #: Requests with a complete link.
-COMPLETE = {
+COMPLETE: dict[str, Send] = {
     "POST /s/{link}": _form(""),
     "POST /s/{link}/items/{item:int}": _form("/items/0"),
     "POST /s/{link}/acknowledge": _form("/acknowledge"),
@@ -184,6 +208,22 @@ async def test_pages_of_denied_links_have_the_same_response_and_calls(sharing: S
     assert (expected.status, expected.calls[:1]) == (404, ["GetItem"])
     for make in DENIED_LINKS:
         assert await _page(sharing, await make(sharing)) == expected, make.__name__
+
+
+async def test_malformed_links_have_the_same_response_and_calls_whether_or_not_they_exist(sharing: Sharing) -> None:
+    unknown = await _unknown(sharing)
+    existing = [await make(sharing) for make in (_honey, _revoked, _used, _expired)]
+    for endpoint, send in COMPLETE.items():
+        for name, change in MALFORMED.items():
+            expected = await send(sharing, unknown, change)
+            assert expected.status == (400 if "/v1/" in endpoint else 404), (endpoint, name)
+            for token in existing:
+                assert await send(sharing, token, change) == expected, (endpoint, name)
+    for changed_path in (str.swapcase, lambda path: path[:-1], lambda path: f"{path}0", lambda path: f"{path[:-1]}-"):
+        paths = [changed_path(token.path) for token in (unknown, *existing, (await sharing.create())[1][0])]
+        pages = [await _observed(sharing, "GET", f"/s/{path}") for path in paths]
+        assert pages[0].status == 404
+        assert [page for page in pages if page != pages[0]] == []
 
 
 async def _unknown_request(sharing: Sharing) -> SubmissionToken:
@@ -216,19 +256,38 @@ async def _used_request(sharing: Sharing) -> SubmissionToken:
 DENIED_REQUESTS: list[MakeSubmission] = [_expired_request, _revoked_request, _used_request]
 
 
-async def _submission(sharing: Sharing, token: SubmissionToken) -> Observed:
-    return await _observed(sharing, "POST", "/v1/requests/submit", json={"link": token.url(ORIGIN), "text": "x"})
+async def _submission(sharing: Sharing, token: SubmissionToken, change: Change = str) -> Observed:
+    return await _observed(sharing, "POST", "/v1/requests/submit", json={"link": change(token.url(ORIGIN)), "text": "x"})
 
 
-async def _submitted_form(sharing: Sharing, token: SubmissionToken) -> Observed:
+async def _upload(sharing: Sharing, token: SubmissionToken, change: Change = str) -> Observed:
+    body = {"link": change(token.url(ORIGIN)), "submission": new_nonce(), "number": 0, "size": 1}
+    return await _observed(sharing, "POST", "/v1/requests/uploads", json=body)
+
+
+async def _submitted_uploads(sharing: Sharing, token: SubmissionToken, change: Change = str) -> Observed:
+    body = {
+        "link": change(token.url(ORIGIN)),
+        "submission": new_nonce(),
+        "secret": sharing.backend.new_id(),
+        "content_key_base64": base64.b64encode(bytes(32)).decode(),
+        "files": [{"name": "a", "size": 1, "object_version": "v"}],
+    }
+    return await _observed(sharing, "POST", "/v1/requests/submit-uploads", json=body)
+
+
+async def _submitted_form(sharing: Sharing, token: SubmissionToken, change: Change = str) -> Observed:
     nonce = new_nonce()
-    fields = {"csrf": nonce, "submission": new_nonce(), "link": token.url(ORIGIN), "text": "x"}
+    fields = {"csrf": nonce, "submission": new_nonce(), "link": change(token.url(ORIGIN)), "text": "x"}
     headers = {"Cookie": f"__Host-csrf={nonce}", "Sec-Fetch-Site": "same-origin"}
     files = {name: (None, value) for name, value in fields.items()}
     return await _observed(sharing, "POST", f"/r/{token.path}", files=files, headers=headers)
 
 
-@pytest.mark.parametrize("send", [_submission, _submitted_form])
+SUBMITTING: list[Any] = [_submission, _submitted_form, _upload, _submitted_uploads]
+
+
+@pytest.mark.parametrize("send", SUBMITTING)
 async def test_denied_requests_have_the_same_response_and_calls(sharing: Sharing, send: Any) -> None:
     await send(sharing, await _unknown_request(sharing))
     token = await _unknown_request(sharing)
@@ -237,6 +296,17 @@ async def test_denied_requests_have_the_same_response_and_calls(sharing: Sharing
     for make in (*DENIED_REQUESTS, _wrong_request_secret):
         token = await make(sharing)
         assert [await send(sharing, token), await send(sharing, token)] == [first, second], make.__name__
+
+
+async def test_malformed_submission_links_have_the_same_response_and_calls_whether_or_not_they_exist(sharing: Sharing) -> None:
+    unknown = await _unknown_request(sharing)
+    existing = [await make(sharing) for make in DENIED_REQUESTS]
+    for send in SUBMITTING:
+        for name, change in MALFORMED.items():
+            expected = await send(sharing, unknown, change)
+            assert expected.status == (404 if send is _submitted_form else 400), (send, name)
+            for token in existing:
+                assert await send(sharing, token, change) == expected, (send, name)
 
 
 async def test_pages_of_denied_requests_have_the_same_response_and_calls(sharing: Sharing) -> None:
@@ -262,12 +332,12 @@ async def _deny(sharing: Sharing, client: Client, times: int) -> list[str]:
     return await asyncio.gather(*(attempt() for _ in range(times)))
 
 
-def _exhaust(sharing: Sharing, network: str) -> None:
-    """Make the attempts of a network that are counted."""
+def _count(sharing: Sharing, network: str, attempts: int) -> None:
+    """Begin a window in which a network has made attempts."""
     ends_at = f"{sharing.clock.now() + ATTEMPT_WINDOW_S:.6f}"
     item = {
         "id": {"S": f"counter:denied:network:{network}"},
-        "attempts": {"N": str(NETWORK_DENIED_MAX)},
+        "attempts": {"N": str(attempts)},
         "ends_at": {"N": ends_at},
     }
     sharing.dynamodb.put_item(TableName=TABLE, Item=item)
@@ -276,8 +346,9 @@ def _exhaust(sharing: Sharing, network: str) -> None:
 async def test_denied_attempts_of_a_network_are_limited_exactly(sharing: Sharing) -> None:
     network, another = _client("192.0.2.1"), _client("198.18.0.1")
     await _deny(sharing, network, 1)
-    codes = [*await _deny(sharing, network, 60), *await _deny(sharing, _client("192.0.2.254"), 60)]
-    assert (codes.count("link_not_found"), codes.count("too_many_denied")) == (NETWORK_DENIED_MAX - 1, 21)
+    _count(sharing, network.network, NETWORK_DENIED_MAX - 15)
+    codes = [*await _deny(sharing, network, 10), *await _deny(sharing, _client("192.0.2.254"), 10)]
+    assert (codes.count("link_not_found"), codes.count("too_many_denied")) == (15, 5)
     assert await _deny(sharing, another, 1) == ["link_not_found"]
     sharing.clock.advance(ATTEMPT_WINDOW_S)
     assert await _deny(sharing, network, 1) == ["link_not_found"]
@@ -285,7 +356,7 @@ async def test_denied_attempts_of_a_network_are_limited_exactly(sharing: Sharing
 
 async def test_limit_of_a_network_denies_no_correct_link(sharing: Sharing) -> None:
     network = _client(ADDRESS)
-    _exhaust(sharing, NETWORK)
+    _count(sharing, NETWORK, NETWORK_DENIED_MAX)
     assert await _deny(sharing, network, 1) == ["too_many_denied"]
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
     _, submission, _ = await request(sharing)
@@ -297,7 +368,7 @@ async def test_limit_of_a_network_denies_no_correct_link(sharing: Sharing) -> No
 
 
 async def test_limit_of_a_network_shows_neither_links_nor_events(sharing: Sharing) -> None:
-    _exhaust(sharing, NETWORK)
+    _count(sharing, NETWORK, NETWORK_DENIED_MAX)
     send = COMPLETE["POST /v1/links/open"]
     expected = await send(sharing, await _unknown(sharing))
     assert (expected.status, json.loads(expected.body)["code"]) == (429, "too_many_denied")
