@@ -107,7 +107,11 @@ class Table:
             await self._call(self._client.put_item, **put_of(item, event), ReturnValuesOnConditionCheckFailure="ALL_OLD")
         except ConditionNotMet as failed:
             # boto3 repeats a request whose response was lost, and then the item from the first attempt already exists.
-            if not any(stored["id"] == event.id for stored in (failed.item or {}).get("events", ())):
+            if not _contains(failed.item, event):
+                raise
+        except Unavailable:
+            # DynamoDB may have created the item although no attempt of boto3 received a response.
+            if not _contains(await self.get(item["id"]), event):
                 raise
 
     async def update(self, item_id: str, **changes: Any) -> Item:
@@ -306,6 +310,10 @@ def update_of(
 def builtins(model: Any) -> Any:
     """Convert a model to the values of an item."""
     return msgspec.to_builtins(model, builtin_types=(bytes,))
+
+
+def _contains(item: Item | None, event: SharingEvent) -> bool:
+    return any(stored["id"] == event.id for stored in (item or {}).get("events", ()))
 
 
 def _cancellation_reasons(error: Unavailable) -> set[str]:

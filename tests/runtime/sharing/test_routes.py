@@ -19,10 +19,10 @@ from gatehouse.sharing.schemas import CreatedSecret, Receipt
 from gatehouse.sharing.service import SecretSharing
 from gatehouse.sharing.worker import SecretWorker
 
-from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, assert_problem, open_console
-from tests.runtime.sharing.conftest import CLIENT, Sharing, services
+from tests.runtime.sharing.conftest import CLIENT, Sharing
+from tests.runtime.sharing.test_faults import CALLS_MAX, faults
 
 URL = "https://sharing.test"
 FILE_BYTES_MAX = 200_000
@@ -49,11 +49,6 @@ class Member:
         tokens = [token for link in created["links"] if (token := parse(link["url"])) is not None]
         assert len(tokens) == len(created["links"])
         return created["secret"], tokens
-
-
-@pytest.fixture
-def sharing(aws: str) -> Sharing:
-    return services(aws, ManualClock())
 
 
 @pytest.fixture
@@ -339,6 +334,28 @@ async def test_repeated_create_returns_the_same_links(console: Console, sharing:
     stored = console.database.sql("SELECT sealed, target_id FROM idempotent_request")
     assert link not in stored
     assert first.json()["secret"]["id"] in stored
+
+
+@pytest.mark.requirement("SS-03")
+@pytest.mark.parametrize("before", [True, False])
+async def test_failed_create_is_repeated_and_ends_in_one_secret(console: Console, sharing: Sharing, *, before: bool) -> None:
+    occurred = 0
+    for at in range(1, CALLS_MAX):
+        sender, once = await member(console), {"Idempotency-Key": f'"create-{before}-{at}"'}
+        with faults(sharing, at, before=before) as fault:
+            first = await sender.send("POST", "", {"text": TEXT}, **once)
+        occurred += fault.occurred
+        if first.status_code != 201:
+            problem = (first.status_code, first.headers["content-type"], first.json()["code"])
+            assert problem == (503, "application/problem+json", "unavailable")
+        created = (await sender.send("POST", "", {"text": TEXT}, **once)).json()
+        assert [item["id"] for item in (await sender.send("GET", "")).json()["secrets"]] == [created["secret"]["id"]]
+        token = parse(created["links"][0]["url"])
+        assert token is not None
+        assert await sharing.text(await sharing.open(token)) == TEXT.encode()
+        if not fault.occurred:
+            break
+    assert 4 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
 
 
 async def test_creates_are_limited_per_key(console: Console, sharing: Sharing) -> None:
