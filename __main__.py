@@ -1,4 +1,4 @@
-"""Creates the resources of one stack. Each composite component depends on those above it."""
+"""Creates the resources of one stack. Each composite component depends on the components above it."""
 
 import pulumi
 import pulumi_aws as aws

@@ -1,6 +1,6 @@
 """Runs the benchmarks of the gateway: `make bench`. The machine must otherwise be idle.
 
-`peers` writes bench/peers/README.md instead, the comparison with other policy tools.
+`peers` instead compares the policy packs with other policy tools and writes bench/peers/README.md.
 """
 
 import argparse

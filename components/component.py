@@ -1,4 +1,4 @@
-"""The base of all components, their common arguments, and encrypted log groups."""
+"""The base class and common arguments of all components, and the creation of encrypted log groups."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from components.settings.data import ProtectionSettings
 class StackArgs:
     """Arguments of every component.
 
-    names: Names of the stack.
+    names: Names, ARNs and tags of the stack's resources.
     """
 
     names: Naming
@@ -70,14 +70,14 @@ class Component(pulumi.ComponentResource):
     """Base class of all components. The fields of the arguments become Pulumi inputs, which policy packs can read."""
 
     child: pulumi.ResourceOptions
-    """Options of a resource of this component."""
+    """Options for a resource in this component."""
 
     def __init__(self, token: str, name: str, args: object, opts: pulumi.ResourceOptions | None) -> None:
         super().__init__(token, name, None if args is None else component_inputs(args), opts)
         self.child = pulumi.ResourceOptions(parent=self)
 
     def after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
-        """Options of a resource that is created after `resources`."""
+        """Return the options for a resource that is created after `resources`."""
         return pulumi.ResourceOptions(parent=self, depends_on=resources)
 
     def protected(
@@ -87,7 +87,7 @@ class Component(pulumi.ComponentResource):
         depends_on: Sequence[pulumi.Resource] = (),
         custom_timeouts: pulumi.CustomTimeouts | None = None,
     ) -> pulumi.ResourceOptions:
-        """Options of a resource that Pulumi protects from deletion."""
+        """Return the options for a resource that Pulumi protects from deletion."""
         return pulumi.ResourceOptions(
             parent=self,
             protect=protection.protect,
@@ -97,7 +97,7 @@ class Component(pulumi.ComponentResource):
         )
 
     def create_log_group(self, name: str, log_group_name: str, options: LogOptions) -> aws.cloudwatch.LogGroup:
-        """Create a log group that is encrypted with a KMS key and expires its events."""
+        """Create a log group with a KMS key and a retention period."""
         return aws.cloudwatch.LogGroup(
             name,
             name=log_group_name,
@@ -109,7 +109,7 @@ class Component(pulumi.ComponentResource):
 
 
 def component_inputs(args: Any) -> dict[str, Any]:
-    """Return the fields of an Args dataclass as Pulumi properties in camelCase, without those that are None."""
+    """Return the fields of an Args dataclass as Pulumi properties in camelCase, except fields that are None."""
     return {
         _camel_case(field.name): _property(getattr(args, field.name))
         for field in dataclasses.fields(args)
@@ -118,7 +118,7 @@ def component_inputs(args: Any) -> dict[str, Any]:
 
 
 def with_dependencies(value: pulumi.Output[str], *dependencies: pulumi.Output[Any]) -> pulumi.Output[str]:
-    """Return `value` as an output that also depends on the resources of `dependencies`."""
+    """Return `value` as an output that also depends on the resources in `dependencies`."""
     return pulumi.Output.all(value, *dependencies).apply(lambda values: str(values[0]))
 
 

@@ -55,7 +55,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A Lambda function of the image that serves one service."""
+    """A Lambda function that runs the container image and serves one service."""
 
     name: str
     service: ContractService
@@ -73,7 +73,7 @@ class Contract:
     functions: Functions that the stack deploys, by name.
     cores: Cores of the stack as processes, by name.
     domain: Domain of the services.
-    replaceable: Variables with addresses on AWS, which the sandbox replaces.
+    replaceable: Variables that contain AWS addresses, which the sandbox replaces.
     secret_variables: Optional variables that ECS can inject from a secret that an operator creates.
     """
 
@@ -97,7 +97,7 @@ class Contract:
 
     @property
     def ecs_services(self) -> dict[str, Process]:
-        """The tasks that run permanently, by name."""
+        """The tasks that run continuously, by name."""
         return {name: process for name, process in self.tasks.items() if process.services}
 
     @property
@@ -135,7 +135,7 @@ class Stack:
     """Arguments of every composite component.
 
     settings: Settings of the stack.
-    names: Names of the stack.
+    names: Names, ARNs and tags of the stack's resources.
     contract: The contract with the functions, optional variables and Cores of the stack.
     """
 
@@ -170,7 +170,7 @@ def read(
 ) -> Contract:
     """Read the contract. Raises KeyError if a process names a service that does not exist.
 
-    functions: Functions to deploy. Their services are removed from the processes.
+    functions: Functions to deploy. Services that run as functions are removed from the processes.
     optional_variables: Optional variables to set, or None for all.
     external_secrets: ARN of the secret for each optional variable that ECS injects.
     """
@@ -241,7 +241,7 @@ def external_secrets(settings: Settings) -> dict[str, str]:
 
 
 def _from_settings(settings: Settings, *, secrets: bool) -> dict[str, str]:
-    """Return the setting of each optional variable. "image" marks variables that are used only outside a stack."""
+    """Return the setting for each optional variable. "image" marks variables that are used only outside a stack."""
     rows = [row for row in _optional() if row.get("setting", "image") != "image" and ("kind" in row) == secrets]
     return {row["name"]: _value(settings, row["setting"]) for row in rows}
 
@@ -262,7 +262,7 @@ def _value(settings: Settings, key: str) -> str:
 
 
 def _core(core: CoreSettings) -> Process:
-    """Return the process of a Core. The image defines the command."""
+    """Return the process definition of a Core. The image defines the command."""
     return Process(
         name=core.process_name,
         command=(),

@@ -1,4 +1,4 @@
-"""Composite component of the data stores: rotated secrets, database, cache, secret links table and backups."""
+"""Composite component for the data stores: rotated secrets, database, cache, secret links table and backups."""
 
 import pulumi
 

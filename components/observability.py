@@ -1,4 +1,4 @@
-"""Composite component of monitoring: alarms with their topic, the synthetic probe and data protection findings."""
+"""Composite component for monitoring: alarms with their topic, the synthetic probe and data protection findings."""
 
 import pulumi
 
@@ -21,7 +21,7 @@ class Observability(Component):
     findings_log_group: pulumi.Output[str]
     """Log group of data protection findings, which report credentials in logs."""
     probe: dict[str, pulumi.Input[object]]
-    """Name and role of the probe's function, and the URLs that the function requests. Empty without a probe."""
+    """Name and role of the probe's function, and the URLs that the function requests. Empty if the stack has no probe."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Composite component of the network: VPC, security groups, network ACLs and VPC endpoints."""
+"""Composite component for the network: VPC, security groups, network ACLs and VPC endpoints."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Composite component of the sharing function, the ECS tasks and services, and the web ACL."""
+"""Composite component for the sharing function, the ECS tasks and services, and the web ACL."""
 
 import pulumi
 
@@ -88,7 +88,7 @@ class Workloads(Component):
         return WebAcl("web-acl", args, self.child)
 
     def _host_records(self) -> HostRecords:
-        """Create the records of the services behind the load balancer and of those that run as functions."""
+        """Create the DNS records for the services behind the load balancer and for those that run as functions."""
         load_balancer = self._platform.load_balancer
         targets = {
             service.name: HostTarget(

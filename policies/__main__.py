@@ -12,7 +12,7 @@ _USAGE = """usage: python -m policies COMMAND
 
   levels              write the level files of both packs, for --policy-pack-config
   list                list all rules with their levels
-  remediate PACK dev  print levels of a pack (security, resilience) that enable remediation"""
+  remediate PACK dev  print the levels of a pack (security or resilience) that enable remediation"""
 
 
 def main(arguments: list[str]) -> int:

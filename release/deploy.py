@@ -38,7 +38,7 @@ class NotConfirmed(DeploymentFailed):
 
 
 def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, root: Path = ROOT) -> int:
-    """Deploy a stack and verify it. Returns 0. Raises DeploymentFailed.
+    """Deploy a stack and verify it. Returns 0. Raises DeploymentFailed if a step fails.
 
     The last update executes only operations from the confirmed preview.
     """
@@ -72,7 +72,7 @@ def verify(stack: Stack, before: dict[str, ServiceState] | None = None, *, root:
     except (ClientError, BotoCoreError) as exc:
         raise DeploymentFailed(f"cannot describe the ECS services ({type(exc).__name__})") from exc
     errors = deployment_errors(before or {}, after, services)
-    # Even if a deployment failed, check the health of the services to report whether clients are served.
+    # Even if a deployment failed, check the health of the services to report whether they are available to clients.
     errors += check_health(stack_output(stack, "urls", root), attempts=1 if errors else HEALTH_CHECK_ATTEMPTS)
     if errors:
         raise DeploymentFailed("\n".join(errors))
@@ -116,7 +116,7 @@ def _gradual_functions(stack: Stack, root: Path) -> tuple[str, ...]:
 
 
 def _shift_traffic(stack: Stack, name: str, root: Path) -> None:
-    """Shift the requests of a function to its newly published version. The next update declares the same alias."""
+    """Shift the requests of a function to its newly published version. The next update declares the alias with this version."""
     new = FunctionVersion.of(stack_output(stack, "functions", root)[name])
     service = contract.read(functions=(name,)).functions[name].service
     _step(f"shifting the traffic of {new.function} to version {new.version}")

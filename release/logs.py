@@ -36,7 +36,8 @@ def follow_cloudwatch(stack: Stack, process: str) -> Iterator[str]:
 
 
 def follow_files(folder: Path = ROOT / ".gatehouse" / "logs") -> Iterator[str]:
-    """Lines of every `*.log` in `folder`, prefixed with the file name. Never ends. Raises ValueError if there are none."""
+    """Lines of every `*.log` in `folder`, prefixed with the file name. Never ends. Raises ValueError if the folder has no log
+    files."""
     files: dict[Path, Any] = {}
     if not any(folder.glob("*.log")):
         raise ValueError("the sandbox is not running. To start it, run: make up. For a deployed stack, run: make logs ENV=dev")

@@ -10,14 +10,14 @@ TIMEOUT_S = 900
 
 
 class MigrationFailed(Exception):
-    """The migration task did not start, finish or succeed."""
+    """The migration task did not start, did not finish or failed."""
 
 
 def migrate(ecs: Any, cluster: str, output: Mapping[str, Any], *, poll_s: int = POLL_S, timeout_s: int = TIMEOUT_S) -> str:
     """Run the task and wait until it stops. Returns the task id.
 
     output: the stack output `migration`. Raises ValueError if the output has no task definition, subnets or security group, and
-    MigrationFailed.
+    MigrationFailed if the migration does not succeed.
     """
     missing = [key for key in ("taskDefinition", "subnets", "securityGroup") if not output.get(key)]
     if missing:

@@ -30,8 +30,8 @@ def command_line(
     """A command line for preview, deploy or destroy. preview and deploy run both policy packs.
 
     without_services: exclude the ECS services and their task definitions, so that they keep running unchanged. The packs do not
-    run, because the engine passes excluded resources that do not exist yet to them without inputs, and the packs reject such
-    resources. The preview and the deployment of the services evaluate all resources.
+    run, because the engine passes no inputs for excluded resources that do not exist yet, and the packs reject such resources.
+    The preview and the deployment of the services evaluate all resources.
     without_aliases: with `without_services`, exclude the aliases of these functions, so that their current versions continue to
     receive all requests.
     diff: print the changed properties of each resource.

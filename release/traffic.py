@@ -1,7 +1,7 @@
 """Shifts traffic to a new version of a Lambda function: a smoke test, a share of the requests, then all requests.
 
-The alias decides which versions receive the requests. An alarm or an error restores the alias. Before and after each call,
-the alias has the state that the Pulumi program declares.
+The alias determines which versions receive the requests. The alias is restored if an alarm is raised or an error occurs. Before
+and after each call, the alias has the state that the Pulumi program declares.
 """
 
 import json
@@ -42,7 +42,7 @@ class FunctionVersion:
 def shift_traffic(
     lambda_: Any, cloudwatch: Any, new: FunctionVersion, path: str, *, sleep: Callable[[float], None] = time.sleep
 ) -> str:
-    """Shift the requests of the alias to a version. Returns the previous version. Raises TrafficNotShifted, ClientError.
+    """Shift the requests of the alias to a version. Returns the previous version. Raises TrafficNotShifted or ClientError.
 
     path: path of the service that returns 200 if its dependencies are available.
     Alarms that are already in state ALARM are ignored, so that a version that fixes their cause can be deployed.
@@ -63,7 +63,7 @@ def shift_traffic(
             if raised:
                 names = ", ".join(sorted(raised))
                 raise TrafficNotShifted(
-                    f"{new.function}: version {new.version} raised {names}. Version {previous} receives all requests."
+                    f"{new.function}: version {new.version} raised alarms: {names}. Version {previous} receives all requests."
                 )
         _route(lambda_, new, new.version, {})
     return previous

@@ -15,9 +15,9 @@ _REPEATABLE = {"same", "create", "update", "delete", "read"}
 def mark_executed(file: Path, is_excluded: Callable[[str], bool]) -> None:
     """Set the planned operation to `same` for resources that an update with excluded resources has replaced or imported.
 
-    The engine rejects a plan that contains a replacement that does not take place.
+    The engine rejects a plan that contains a replacement that is not executed.
 
-    is_excluded: True for the URN of a resource that the deployment excluded. Resources that depend on it count as excluded too.
+    is_excluded: True for the URN of a resource that the deployment excluded. Its dependents also count as excluded.
     """
     plan = json.loads(file.read_text(encoding="utf-8"))
     resources: dict[str, dict[str, Any]] = plan["resourcePlans"]

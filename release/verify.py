@@ -83,7 +83,7 @@ def deployment_errors(
             errors.append(f"{service}: the ECS service does not exist")
         elif state.definition != definition:
             errors.append(
-                f"{service}: ECS rolled the deployment back. It runs {_revision(state.definition)}, expected "
+                f"{service}: ECS rolled the deployment back. The service runs {_revision(state.definition)} instead of "
                 f"{_revision(definition)}. {state.reason or 'No reason given.'} See the events of the service and run: make logs"
             )
         elif state.rollout == "FAILED":

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+    """Return the parser for all commands."""
     root = argparse.ArgumentParser(
         prog="python -m sandbox",
         description="Run Gatehouse on this machine and check Pulumi programs, without an AWS account or the Pulumi CLI.",
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     _add_env(graph)
     _add_output(graph)
 
-    changes = "Show which resources a change of settings creates, updates, replaces and deletes."
+    changes = "Show which resources a settings change creates, updates, replaces and deletes."
     diff = _add_command(commands, "diff", _diff, changes)
     _add_env(diff)
     change = "Setting to change, such as image.digest=sha256:... Can be repeated."
@@ -99,7 +99,7 @@ def _add_check(commands: _Commands) -> None:
     _add_program(subject)
     state = "Check the output of `pulumi stack export` instead of a program."
     subject.add_argument("--state", type=Path, metavar="FILE", help=state)
-    levels = "Environment whose enforcement levels apply: dev, staging or prod (default: that of the stack)."
+    levels = "Environment whose enforcement levels apply: dev, staging or prod (default: from the stack)."
     check.add_argument("--levels", default="", metavar="NAME", help=levels)
     packs = "Folder of an additional policy pack. Can be repeated."
     check.add_argument("--pack", type=Path, action="append", default=[], metavar="DIR", help=packs)
@@ -114,7 +114,7 @@ def _add_check(commands: _Commands) -> None:
 
 def _add_env(command: argparse.ArgumentParser, default: str = "dev") -> None:
     stacks = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in REPOSITORY.glob("Pulumi.*.yaml"))
-    described = default or "dev; with --state, the stack of the file"
+    described = default or "dev; with --state, the stack in the file"
     text = f"Stack: {', '.join(stacks)} (default: {described})."
     command.add_argument("--env", default=default, metavar="STACK", help=text)
 

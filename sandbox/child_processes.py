@@ -37,7 +37,7 @@ class UnixUser:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A started process. log: its output; None if the caller reads the output."""
+    """A started process. log: the file with the process's output; None if the caller reads the output."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -68,14 +68,14 @@ class Child:
 
 
 def plain_environment() -> dict[str, str]:
-    """PATH, locale and what this interpreter needs to start."""
+    """PATH, the locale, and the variables that this interpreter needs to start."""
     inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
     path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"])
     return {**inherited, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def aws_environment(endpoint: str, region: str) -> dict[str, str]:
-    """The environment of a process that calls the emulated AWS, without credentials and settings of the user."""
+    """The environment of a process that calls the emulated AWS, without the user's credentials and settings."""
     return {**plain_environment(), **WITHOUT_AWS_PROFILE, "AWS_ENDPOINT_URL": endpoint, "AWS_REGION": region}
 
 
@@ -119,16 +119,16 @@ def run(
     user: UnixUser = UnixUser(),
     timeout_s: float = 60.0,
 ) -> None:
-    """Run a command and wait. Raises SandboxError with its last log lines if it fails or exceeds `timeout_s`."""
+    """Run a command and wait. Raises SandboxError with the last log lines if the command fails or exceeds `timeout_s`."""
     child = start(name, command, log=log, env=env, cwd=cwd, user=user, death_signal=signal.SIGKILL)
     try:
         code = child.process.wait(timeout_s)
     except subprocess.TimeoutExpired as timeout:
-        raise SandboxError(f"{name} did not finish within {timeout_s:.0f} s. Its last lines:\n{child.tail()}") from timeout
+        raise SandboxError(f"{name} did not finish within {timeout_s:.0f} s. Last lines of the log:\n{child.tail()}") from timeout
     finally:
         child.stop(signal.SIGKILL)
     if code != 0:
-        raise SandboxError(f"{name} failed with exit code {code}. Its last lines:\n{child.tail()}\n  Log: {log}")
+        raise SandboxError(f"{name} failed with exit code {code}. Last lines of the log:\n{child.tail()}\n  Log: {log}")
 
 
 def wait_until(child: Child, ready: Callable[[], bool], state: str, timeout_s: float) -> None:
@@ -137,14 +137,16 @@ def wait_until(child: Child, ready: Callable[[], bool], state: str, timeout_s: f
     while not ready():
         if child.process.poll() is not None:
             code = child.process.returncode
-            raise SandboxError(f"{child.name} exited with code {code} before it was {state}. Its last lines:\n{child.tail()}")
+            raise SandboxError(
+                f"{child.name} exited with code {code} before it was {state}. Last lines of the log:\n{child.tail()}"
+            )
         if time.monotonic() > deadline:
-            raise SandboxError(f"{child.name} was not {state} within {timeout_s:.0f} s. Its last lines:\n{child.tail()}")
+            raise SandboxError(f"{child.name} was not {state} within {timeout_s:.0f} s. Last lines of the log:\n{child.tail()}")
         time.sleep(_POLL_S)
 
 
 def send_signal(pid: int, number: signal.Signals, *, group: bool = False) -> None:
-    """Send a signal to a process or its process group. Does nothing if it has exited."""
+    """Send a signal to a process or its process group. Does nothing if the process has exited."""
     # PermissionError: on macOS, all processes of the group are zombies.
     with suppress(ProcessLookupError, PermissionError):
         (os.killpg if group else os.kill)(pid, number)
@@ -152,9 +154,9 @@ def send_signal(pid: int, number: signal.Signals, *, group: bool = False) -> Non
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """A process, with its id and its start time in kernel units, compared as text.
+    """The id of a process, and its start time in kernel units, which is compared as text.
 
-    The process is signalled only if the start time matches, because process ids are reused.
+    A signal is sent only if the start time matches, because process ids are reused.
     """
 
     name: str

@@ -4,7 +4,7 @@
 class SandboxError(Exception):
     """An error that ends the command.
 
-    `message` says what is wrong, where (file and line, URN or setting) and what to do. It contains no secret.
+    `message` states the problem, its location (file and line, URN or setting) and the fix, and contains no secret.
     """
 
     def __init__(self, message: str) -> None:

@@ -16,8 +16,8 @@ class Ports:
     """The ports that this process has claimed, until `close` or the exit of the process.
 
     Between a probe and the bind of the server, another `up` may probe the same port, and servers with SO_REUSEPORT would then
-    share it. Therefore, a claim also locks the byte at the offset of the port in one file per user (fcntl(2)). Create only one
-    object per process, because closing any descriptor of the file releases all locks.
+    share the port. Therefore, a claim also locks the byte at the offset of the port in one file per user (fcntl(2)). Create only
+    one object per process, because closing any descriptor of the file releases all locks.
     """
 
     def __init__(self, file: Path | None = None) -> None:

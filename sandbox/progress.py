@@ -24,7 +24,7 @@ class Progress:
         self._print(f"[bold]{escape(text)}[/bold]")
 
     def step(self, text: str) -> None:
-        """The start of a step."""
+        """Print the start of a step."""
         self._print(f"[cyan]>[/cyan] {escape(text)}")
 
     def done(self, text: str) -> None:
@@ -37,7 +37,7 @@ class Progress:
         self._print(f"  [yellow]note[/yellow]  {escape(text)}")
 
     def resource(self, resource: Resource) -> None:
-        """One created resource. Component resources are not printed."""
+        """Print a created resource. Component resources are not printed."""
         registration = resource.registration
         if registration.custom:
             self.resources += 1
@@ -45,7 +45,7 @@ class Progress:
             self._print(f"  [green]+[/green] {self.resources:>3}  {label}")
 
     def plain(self, text: str = "") -> None:
-        """Text to copy: without markup, not wrapped."""
+        """Print text to copy, without markup or line wrapping."""
         self._print(escape(text))
 
     def elapsed_s(self) -> float:

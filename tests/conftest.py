@@ -1,4 +1,4 @@
-"""Settings of all tests: Hypothesis without deadlines, and how pytest-xdist distributes the files among its workers."""
+"""Settings for all tests: no Hypothesis deadlines, and the distribution of test files among the pytest-xdist workers."""
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,7 +12,7 @@ _ONE_ENVIRONMENT = ("test_guides.py", "test_probe.py", "test_quick_start.py", "t
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type annotations
-    """The tests of a file run in one worker, and the journeys that use the same local environment too."""
+    """Runs the tests of a file in one worker, and all journeys that use the same local environment in one worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)

@@ -1,7 +1,7 @@
 """Evaluation of an AWS request against policy documents: explicit deny, then allow, then implicit deny.
 
 Sources: IAM user guide, "Policy evaluation logic" and "Cross-account policy evaluation logic"; KMS developer guide, "Key
-policies". Organization policies (SCP, RCP) are not modelled.
+policies". Organization policies (SCP, RCP) are not modeled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ RawDocument = Mapping[str, Any]
 
 
 class Effect(Enum):
-    """Result of an evaluation. NOT_ALLOWED is an implicit deny, DENIED an explicit one."""
+    """Result of an evaluation. NOT_ALLOWED is an implicit deny, and DENIED is an explicit deny."""
 
     ALLOWED = "allowed"
     NOT_ALLOWED = "not allowed"
@@ -33,7 +33,7 @@ class Call:
     """An AWS request.
 
     principal: ARN of a role or user, or the name of an AWS service ("logs.eu-west-1.amazonaws.com").
-    context: condition keys that the service adds. Those that follow from the principal are added here.
+    context: condition keys that the service adds. Keys that follow from the principal are added automatically.
     """
 
     principal: str
@@ -69,7 +69,7 @@ def decide(
 
     identity: policies of the principal.
     resource: resource policy.
-    limits: policies that must allow the request too and grant nothing (permissions boundary, VPC endpoint policy).
+    limits: policies that must also allow the request but grant no permissions (permissions boundary, VPC endpoint policy).
     owner: account of the resource; the principal's account if empty.
     resource_decides: the resource policy must allow the request or delegate to the account (KMS keys, role trust).
 

@@ -1,4 +1,4 @@
-"""Environment of the benchmarks: PostgreSQL, Redis, the gateway as in production, API keys, an upstream and result tables."""
+"""Environment for the benchmarks: PostgreSQL, Redis, the gateway as in production, API keys, an upstream and result tables."""
 
 import asyncio
 import base64
@@ -52,7 +52,7 @@ class Environment:
 
 @contextmanager
 def database() -> Iterator[tuple[dict[str, str], str, Pepper]]:
-    """Start PostgreSQL with the current schema. Yields the environment variables of its clients, its URL and the pepper."""
+    """Start PostgreSQL with the current schema. Yields the environment variables for clients, the database URL and the pepper."""
     pepper = secrets.token_bytes(32)
     with servers.postgres() as postgres:
         asyncio.run(runner.migrate(login(postgres.owner_url, "url")))
@@ -96,7 +96,7 @@ def environment(workers: int = 1, upstream_port: int | None = None) -> Iterator[
 
 
 async def create_keys(database_url: str, pepper: Pepper, number: int, *, core_url: str = "") -> list[str]:
-    """Insert keys, and with `core_url` also the Core `docs`, registered by the first key. Returns the tokens."""
+    """Insert keys and, if `core_url` is set, the Core `docs`, registered by the first key. Returns the tokens."""
     random = ((secrets.token_bytes(9), secrets.token_bytes(32)) for _ in range(number))
     built = (build_marked("gtk", KeyEnvironment.TEST, id, secret, pepper=pepper, generation=1) for id, secret in random)
     tokens = [token for token in built if token is not None]
@@ -118,7 +118,7 @@ def request(path: str, *headers: str, body: object = None) -> bytes:
 
 
 def show_results(title: str, rows: Mapping[str, Result], baselines: Mapping[str, str]) -> None:
-    """Print rates and latencies. baselines: for each row, the row that its ratio refers to."""
+    """Print rates and latencies. baselines: for each row, the row to which its ratio refers."""
     cells = []
     for name, row in rows.items():
         baseline = baselines.get(name)

@@ -1,6 +1,6 @@
-"""A closed-loop HTTP load generator with keep-alive connections, and an upstream for the gateway. Both are separate processes.
+"""A closed-loop HTTP load generator with keep-alive connections, and an upstream for the gateway. Both run in separate processes.
 
-Both share the machine with the gateway, so compare the rows of a table with each other, not absolute numbers.
+Both share the machine with the gateway, so only the ratios between the rows of a table are meaningful.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class _Connection(asyncio.Protocol):
         self.buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are not subclasses of asyncio's.
+        # uvloop's transports are not subclasses of asyncio's transports.
         self.transport = cast(asyncio.Transport, transport)
         self.send()
 

@@ -17,7 +17,7 @@ _BATCH = 100
 
 @dataclass(frozen=True)
 class Step:
-    """Measurements with a number of cached keys. memory_mib: memory of all gateway processes."""
+    """Measurements for one number of cached keys. memory_mib: memory of all gateway processes."""
 
     keys: int
     memory_mib: float

@@ -1,4 +1,4 @@
-"""Security baseline of an AWS account, created by exactly one of its stacks."""
+"""Security baseline of an AWS account, created by exactly one stack in each account and region."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MA
 class AccountBaselineArgs(StackArgs):
     """Arguments of `AccountBaseline`.
 
-    account_baseline: VPC Block Public Access.
+    account_baseline: Settings of the baseline, such as VPC Block Public Access.
     log_bucket: Bucket for AWS Config deliveries.
-    exclusions: Ids of the VPC Block Public Access exclusions, which must exist first.
+    exclusions: Ids of the VPC Block Public Access exclusions, which are created before this component.
     """
 
     account_baseline: AccountBaselineSettings
@@ -33,8 +33,9 @@ class AccountBaseline(Component):
     """Account-wide settings and detectors: public access blocks, default encryption, password policy, GuardDuty, Security
     Hub, AWS Config and IAM Access Analyzer.
 
-    Why: The settings protect resources that this program does not manage, and the detectors report changes to them.
-    Cost: for a small account about 10 USD a month for AWS Config, 5 to 20 USD for GuardDuty, 5 USD for Security Hub.
+    Why: The settings also protect resources that this program does not manage, and the detectors report changes to these
+    resources.
+    Cost: for a small account, about 10 USD a month for AWS Config, 5 to 20 USD for GuardDuty and 5 USD for Security Hub.
     Controls: GH-S3-002, GH-VPC-011, GH-ACC-001.
     """
 

@@ -27,7 +27,7 @@ class BudgetArgs(StackArgs):
 
 
 class Budget(Component):
-    """A monthly budget for the tagged cost of the stack with actual and forecasted alerts, and a cost anomaly monitor.
+    """A monthly budget for the stack's tagged cost, with alerts on actual and forecasted cost, and a cost anomaly monitor.
 
     Why: Recursive invocations and stolen credentials are often noticed first in the cost of a stack. Activate the cost
     allocation tags Project and Environment once in the payer account.

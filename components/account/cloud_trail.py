@@ -10,7 +10,7 @@ from components.component import Component, LogArgs
 from components.naming import tags
 
 SELECTORS = {"AWS::S3::Object": "Objects", "AWS::DynamoDB::Table": "Items", "AWS::Lambda::Function": "Calls"}
-"""Name of the event selector of each resource type."""
+"""Name of the event selector for each resource type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class CloudTrailArgs(LogArgs):
     """Arguments of `CloudTrail`.
 
     logs: KMS key and deletion protection of the trail and the log group, and retention of the log group.
-    bucket: Name of the bucket, resolved after its policy exists.
+    bucket: Name of the bucket. Resolves after the bucket policy exists.
     role_arn: Role that delivers events to the log group.
     data_events: ARN prefixes of the resources whose data events are recorded, by resource type.
     """
@@ -33,7 +33,7 @@ class CloudTrail(Component):
     Logs.
 
     Why: The bucket is the audit record; alarms read the log group.
-    Cost: the first trail of an account is free; data events 0.10 USD per 100,000, logs 0.57 USD per GB.
+    Cost: the first trail of an account is free; 0.10 USD per 100,000 data events and 0.57 USD per GB of logs.
     Controls: GH-CT-001 to GH-CT-006.
     """
 

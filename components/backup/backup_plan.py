@@ -58,7 +58,7 @@ class BackupPlanArgs(StackArgs):
 
 
 class BackupPlan(Component):
-    """A backup vault with its own key and a daily plan for all data stores, optionally with vault lock and a second region.
+    """A backup vault with a separate key and a daily plan for all data stores, optionally with vault lock and a second region.
 
     Why: Point-in-time recovery ends when the database, table or bucket is deleted. The backups in the vaults are separate, use
     another key, and are protected from deletion by the vault policy and the lock.

@@ -1,4 +1,4 @@
-"""ECR repositories and the image references that a stack runs."""
+"""ECR repositories and references to the images that a stack runs."""
 
 import json
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class ContainerImage(Component):
     reference: str
     """`<registry>/<repository>@sha256:...`, known at preview."""
     lambda_reference: pulumi.Input[str]
-    """The reference, resolved after Lambda is allowed to pull the image."""
+    """The image reference. Resolves after Lambda is allowed to pull the image."""
 
     def __init__(self, name: str, args: ContainerImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:compute:ContainerImage", name, args, opts)

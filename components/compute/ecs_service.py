@@ -1,4 +1,4 @@
-"""The ECS cluster, and its services on Fargate with blue/green deployments and auto scaling."""
+"""The ECS cluster and its Fargate services, with blue/green deployments and auto scaling."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class EcsServiceArgs(StackArgs):
     rollout: Deployment strategy.
     cluster_arn: ECS cluster.
     cluster_name: Name of the ECS cluster.
-    task_definition_arn: Task definition, whose container has the name of the ECS service.
+    task_definition_arn: Task definition. Its container has the same name as the ECS service.
     placement: Subnets of the app tier, and security group of the tasks.
     target_groups: Target groups by container port; empty for a service without a load balancer.
     load_balancer_label: CloudWatch dimension of the load balancer.
@@ -198,8 +198,8 @@ def _scaling_policies(args: EcsServiceArgs) -> Iterator[tuple[str, TargetTrackin
 
 
 def _requests(groups: TargetGroups, load_balancer: pulumi.Input[str]) -> list[MetricQuery]:
-    """Return the requests per task of both target groups. The predefined metric covers one group only, and a deployment
-    shifts the traffic to the other."""
+    """Return the metric for requests per task, summed over both target groups. The predefined metric covers only one target
+    group, and a deployment shifts the traffic to the other."""
     queries: list[MetricQuery] = [
         {
             "id": color,

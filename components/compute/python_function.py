@@ -1,4 +1,4 @@
-"""Lambda functions of `runtime/functions`, each with a log group and a dead-letter queue."""
+"""Lambda functions in `runtime/functions`, each with a log group and a dead-letter queue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def python_function(
     data_class: DataClass,
     variables: Mapping[str, str] | None = None,
 ) -> aws.lambda_.Function:
-    """Create the function whose handler is in `runtime/functions/<name>.py`. `concurrency` is reserved for it."""
+    """Create the function whose handler is in `runtime/functions/<name>.py`, with this reserved concurrency."""
     group = parent.create_log_group(name, args.names.log_group(name), args.logs)
     queue = aws.sqs.Queue(
         name,

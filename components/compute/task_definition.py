@@ -41,7 +41,7 @@ class TaskDefinitionArgs(LogArgs):
     execution_role_arn: Role of the ECS agent.
     data_protection_policy: Data protection policy of the log group.
     health_command: Health check command of the image; by default the `health` command with the names of the services.
-    collector_image: Image reference of the collector sidecar, or "" without one.
+    collector_image: Image reference of the collector sidecar, or "" if the task has no collector.
     """
 
     process: Process
@@ -62,8 +62,8 @@ class TaskDefinition(Component):
     that masks credentials.
 
     Why: Environment variables and secrets come from the contract only. Secrets are referenced by ARN.
-    Cost: none; running tasks are billed with `EcsService`, a migration is below 0.01 USD. Controls: GH-ECS-001 to GH-ECS-006,
-    GH-ECS-011, GH-ECS-014 to GH-ECS-016, GH-CW-001, GH-CW-002, GH-CW-006.
+    Cost: none. Running tasks are billed with `EcsService`, and a migration costs less than 0.01 USD. Controls: GH-ECS-001 to
+    GH-ECS-006, GH-ECS-011, GH-ECS-014 to GH-ECS-016, GH-CW-001, GH-CW-002, GH-CW-006.
     """
 
     def __init__(self, name: str, args: TaskDefinitionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -163,7 +163,7 @@ def collector_container(process: Process, names: Naming, image: str) -> dict[str
 def collector_configuration(process: Process, names: Naming) -> dict[str, Any]:
     """Return the configuration of the collector.
 
-    It scrapes the metrics of the application container and receives its traces on the loopback interface. Metrics go to
+    The collector scrapes metrics from the application container and receives traces on the loopback interface. Metrics go to
     CloudWatch in embedded metric format through the log group of the process, and traces go to X-Ray.
     """
     scrape_config = {

@@ -28,7 +28,7 @@ class RdsProxyArgs(LogArgs):
 class RdsProxy(Component):
     """An RDS Proxy with IAM authentication for clients and for the database.
 
-    Why: Many tasks share few connections, and a failover takes seconds instead of a minute. No password is stored.
+    Why: Many tasks share a small number of connections, and a failover takes seconds instead of a minute. No password is stored.
     Migrations bypass the proxy because they run as the owner.
     Cost: 0.015 USD per hour and vCPU of the database, at least 22 USD a month. Controls: GH-RDS-006, GH-RDS-007.
     """
@@ -59,7 +59,7 @@ class RdsProxy(Component):
             name,
             db_proxy_name=proxy.name,
             connection_pool_config={
-                # The remainder is for migrations and operators.
+                # The remaining connections are for migrations and operators.
                 "max_connections_percent": 90,
                 "connection_borrow_timeout": 10,
             },

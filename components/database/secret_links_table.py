@@ -26,16 +26,16 @@ class SecretLinksTableArgs(StackArgs):
 
 
 class SecretLinksTable(Component):
-    """An on-demand DynamoDB table with one item for each secret, which contains its links, and one for each request for a secret.
-    The partition key is `id`. One index lists the items of an owner, and the other lists the items that wait for background work.
+    """An on-demand DynamoDB table with one item for each secret and its links, and one item for each request for a secret. The
+    partition key is `id`. One index lists the items of an owner, and the other lists the items that wait for background work.
     Both indexes contain keys only.
 
-    DynamoDB deletes an item some days after `delete_at`, in seconds since 1970 (DynamoDB Developer Guide, "Using time to live
-    (TTL)"). TTL removes the records of purged secrets and old counters. TTL does not determine whether a link can be opened: for
-    each request, the service compares the expiry time with the clock.
+    `delete_at` is a Unix timestamp in seconds. DynamoDB deletes an item within a few days after that time (DynamoDB Developer
+    Guide, "Using time to live (TTL)"). TTL removes the records of purged secrets and old counters. TTL does not determine
+    whether a link can be opened: for each request, the service compares the expiry time with the current time.
 
-    Why: A conditional update decides between concurrent attempts to use a link for the last time.
-    Cost: 1.4 USD per million writes to the table or an index, 0.23 USD per GB for point-in-time recovery, none when idle.
+    Why: A conditional update lets only one of several concurrent attempts use a link for the last time.
+    Cost: 1.4 USD per million writes to the table or an index and 0.23 USD per GB for point-in-time recovery; none when idle.
     Controls: GH-DDB-001 to GH-DDB-005.
     """
 

@@ -17,7 +17,7 @@ PASS_ROLE_SERVICES = (
     *("backup", "cloudtrail", "ecs", "ecs-tasks", "events", "lambda", "monitoring.rds", "rds", "s3", "vpc-flow-logs"),
     "apigateway",
 )
-"""Services that may receive a role of the stack."""
+"""Services to which a deployment may pass a role of the stack."""
 SERVICE_LINKED_ROLES = (
     *("backup", "ecs", "elasticache", "elasticloadbalancing", "mrk.kms", "rds", "replication.dynamodb", "wafv2"),
     *("delivery.logs", "ecs.application-autoscaling"),
@@ -40,7 +40,7 @@ class DeliveryRolesArgs(StackArgs):
 
     @property
     def region_condition(self) -> dict[str, dict[str, list[str]]]:
-        """The condition that a request goes to one of the stack's regions."""
+        """Return the condition that a request is sent to one of the stack's regions."""
         regions = {self.names.region, GLOBAL_REGION, self.replica_region} - {""}
         return {"StringEquals": {"aws:RequestedRegion": sorted(regions)}}
 
@@ -50,7 +50,7 @@ class DeliveryRolesArgs(StackArgs):
         return {"StringEquals": {**self.region_condition["StringEquals"], **tags}}
 
     def arns(self, service: str, *resources: str, global_service: bool = False) -> list[str]:
-        """Return ARNs of the stack's account, in any region, or without a region for a global service."""
+        """Return ARNs in the stack's account, for any region, or without a region for a global service."""
         region = "" if global_service else "*"
         return [f"arn:aws:{service}:{region}:{self.names.account}:{resource}" for resource in resources]
 
@@ -61,7 +61,7 @@ class DeliveryRolesArgs(StackArgs):
 
         resources: Resources of the service in the account, such as "db:gatehouse-dev-*", and full ARNs. If no resources are
             specified, the statement allows all resources.
-        arn: Options of `arns`.
+        arn: Keyword arguments for `arns`.
         """
         full = [name for name in resources if name.startswith("arn:")]
         own = self.arns(service, *(name for name in resources if name not in full), **arn)
@@ -69,7 +69,7 @@ class DeliveryRolesArgs(StackArgs):
 
 
 def network(args: DeliveryRolesArgs) -> list[Statement]:
-    """Return permissions for VPC resources. New resources must get the stack's tags; existing ones must have them."""
+    """Return permissions for VPC resources. New resources must get the stack's tags, and existing resources must have them."""
     create = (
         "CreateVpc CreateSubnet CreateRouteTable CreateInternetGateway CreateNatGateway CreateNetworkAcl CreateSecurityGroup "
         "CreateVpcEndpoint CreateFlowLogs AllocateAddress"
@@ -86,7 +86,8 @@ def network(args: DeliveryRolesArgs) -> list[Statement]:
     create_condition = {"StringEquals": {**args.region_condition["StringEquals"], "ec2:CreateAction": tagging_calls}}
     return [
         args.grant("CreateTaggedResources", "ec2", create, conditions=args.tag_condition("RequestTag")),
-        # EC2 also authorizes the existing resources of the request, such as the VPC of a new subnet; RequestTag does not apply.
+        # EC2 also authorizes the existing resources in the request, such as the VPC of a new subnet. RequestTag does not apply to
+        # them.
         args.grant("CreateInOwnResources", "ec2", create, conditions=args.tag_condition()),
         args.grant("ChangeOwnResources", "ec2", change, conditions=args.tag_condition()),
         args.grant("TagOnCreate", "ec2", "CreateTags", conditions=create_condition),
@@ -111,9 +112,9 @@ def keys(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant("CreateKeys", "kms", "CreateKey TagResource", conditions=args.tag_condition("RequestTag")),
         args.grant("ManageKeys", "kms", manage, "key/*", conditions=args.tag_condition()),
         args.grant("ManageAliases", "kms", "CreateAlias DeleteAlias UpdateAlias", f"alias/{args.names.name('*')}"),
-        # The creator of an encrypted data store needs its key, through the service. Some services also require kms:Decrypt.
-        # kms:Decrypt is not granted, because KMS generates key ids and the ARN would match every key. An administrator creates
-        # the resources of those services.
+        # Creating an encrypted data store requires use of the KMS key through the service. Some services also require
+        # kms:Decrypt. kms:Decrypt is not granted, because KMS generates key ids and the ARN would match every key. An
+        # administrator creates the resources of those services.
         args.grant("UseKeysThroughServices", "kms", "CreateGrant Encrypt GenerateDataKey*", "key/*", conditions=use),
     ]
 

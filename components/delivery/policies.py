@@ -46,7 +46,7 @@ def trust_policy(args: DeliveryRolesArgs, environment: str) -> Document:
 
 
 def github_environment(role: str, names: Naming) -> str:
-    """Return the GitHub environment whose jobs assume the role: `prod` deploys, `prod-preview` and `prod-image` do the rest."""
+    """Return the GitHub environment whose jobs assume the role: `prod` for `deploy`, `prod-preview` for `preview`."""
     return names.stack if role == DEPLOY else f"{names.stack}-{role}"
 
 
@@ -56,7 +56,7 @@ def provider_arn(names: Naming) -> str:
 
 
 def policies(args: DeliveryRolesArgs) -> dict[str, Document]:
-    """Return the managed policies by name, without those that have no statement."""
+    """Return the managed policies by name, except policies without statements."""
     documents = {
         "deploy-read": document(_read_configuration(args)),
         "deploy-state": document(*_state(args, writes=True)),
@@ -73,7 +73,7 @@ def policies(args: DeliveryRolesArgs) -> dict[str, Document]:
 
 
 def attached_policies(role: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of a role's policies: those with its prefix and, for a preview, `deploy-read`."""
+    """Return the names of a role's policies: those that begin with the role's name and, for `preview`, also `deploy-read`."""
     return tuple(name for name in names if name.startswith(f"{role}-") or (role == PREVIEW and name == "deploy-read"))
 
 
@@ -100,8 +100,8 @@ _CONFIGURATION_SERVICES = frozenset(
         *("elasticloadbalancing", "events", "lambda", "rds", "route53", "servicediscovery", "sns", "sqs", "wafv2"),
     )
 )
-"""Services whose API reads no customer data. Their actions are shortened to the first word, to keep the boundary within the
-size limit of a policy."""
+"""Services whose APIs read no customer data. The boundary contains only the first word of their actions, to stay within the size
+limit of a policy."""
 _CONFIGURATION_ACTIONS = {"cloudtrail": ("Get", "List"), "iam": ("Get", "List"), "kms": ("Get", "List", "Update")}
 """First words of other services' actions that read no customer data."""
 
@@ -201,7 +201,8 @@ def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:
 
 
 def _push_images(args: DeliveryRolesArgs) -> list[Statement]:
-    """Return permissions to push images to the stack's repositories and read scan findings, not to delete or overwrite."""
+    """Return permissions to push images to the stack's repositories and read scan findings, but not to delete or overwrite
+    images."""
     push = (
         "BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload DescribeImage* GetDownloadUrlForLayer InitiateLayerUpload "
         "PutImage UploadLayerPart"

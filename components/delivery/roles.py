@@ -14,12 +14,12 @@ ROLES = {
     policies.DEPLOY: ("Deploys the stack", 7200),
     policies.IMAGE: ("Pushes images to the repositories of the stack", 3600),
 }
-"""Description and maximum session duration in seconds. A deployment includes the bake time of a release, see the timeouts in
-.github/workflows."""
+"""Description and maximum session duration in seconds, by role. A deployment includes the bake time of a release (see the
+timeouts in .github/workflows)."""
 
 
 class DeliveryRoles(Component):
-    """An optional OIDC provider for GitHub and three IAM roles, each for jobs of one GitHub environment of one repository.
+    """An optional OIDC provider for GitHub and three IAM roles, each for jobs in one GitHub environment of one repository.
 
     Why: The pipeline needs no long-lived credentials. A preview cannot read secrets, objects or log events. A deployment cannot
     create roles without the stack's permissions boundary, extend its own permissions, change the audit trail or the backup

@@ -77,7 +77,7 @@ class Certificate(Component):
 
 
 def validation_option(certificate: aws.acm.Certificate, host: str, attribute: str) -> pulumi.Output[str]:
-    """Return an attribute of the validation option for `host`, or a placeholder while ACM has not created the options."""
+    """Return an attribute of the validation option for `host`, or a placeholder until ACM creates the options."""
 
     def value(options: Sequence[Any] | None) -> str:
         values = (getattr(option, attribute) for option in options or () if option.domain_name == host)

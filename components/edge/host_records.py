@@ -11,11 +11,11 @@ from components.component import Component, StackArgs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostTarget:
-    """Target of the record of a service.
+    """Target of a service's DNS record.
 
     name, zone_id: Domain name and hosted zone of the load balancer, or of the domain of a REST API.
-    evaluate_target_health: Route 53 checks the health of the target.
-    runs_in: The resource that runs the service. The record changes after this resource.
+    evaluate_target_health: Whether Route 53 checks the health of the target.
+    runs_in: The resource that runs the service. The record is updated after this resource.
     """
 
     name: pulumi.Input[str]
@@ -41,9 +41,9 @@ class HostRecordsArgs(StackArgs):
 class HostRecords(Component):
     """An alias record for the host name of each service.
 
-    Why: A service that moves from the load balancer to a REST API or back keeps its record, which is updated in place: Route 53
-    rejects a second record with the same name. The record changes after the service runs at its new target, and before the old
-    target is deleted.
+    Why: When a service moves from the load balancer to a REST API or back, its record is updated in place, because Route 53
+    rejects a second record with the same name. The record is updated after the service runs at its new target and before the
+    old target is deleted.
     Cost: none. Queries for alias records of AWS resources are free. Controls: none.
     """
 

@@ -76,7 +76,7 @@ class LoadBalancer(Component):
         self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})
 
     def target_groups_of(self, services: Sequence[ContractService]) -> dict[int, TargetGroups]:
-        """Return the target groups of those services that the load balancer forwards to, by port."""
+        """Return the target groups of the services to which the load balancer forwards requests, by port."""
         return {service.port: self.target_groups[service.name] for service in services if service.name in self.target_groups}
 
     def _load_balancer(self, name: str, args: LoadBalancerArgs) -> aws.lb.LoadBalancer:

@@ -25,22 +25,22 @@ BODY_RULES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "known-bad-inputs": ("awswaf:managed:aws:known-bad-inputs", ("JavaDeserializationRCE", "Log4JRCE", "ReactJSRCE")),
 }
-"""Namespace of the labels, and rules for request bodies, of each managed rule group. The rule X_BODY adds the label X_Body.
+"""Label namespace and request body rules of each managed rule group. The rule X_BODY adds the label X_Body.
 Source: AWS WAF Developer Guide, "Baseline rule groups"."""
 BODY_SIZE = "SizeRestrictions"
-"""The rule for bodies above 8 KB."""
+"""The rule for bodies larger than 8 KB."""
 SECRET_PATHS = {
     "console": "^/v1/(secrets|secret-requests)(/|$)",
     "sharing": "^/($|s/|r/|v1/links/|v1/requests/)",
 }
 """Paths of each service whose bodies contain secrets, passphrases or links: arbitrary text, which can look like an attack. The
-expressions match the path as sent, as do the routes of the services."""
+expressions, like the routes of the services, match the path as sent."""
 UPLOAD_PATHS = {"gateway": "^/", **SECRET_PATHS}
-"""Paths of each service that accept bodies above 8 KB: uploads to Cores, and secrets."""
+"""Paths of each service that accept bodies larger than 8 KB: uploads to Cores, and secrets."""
 Rule = aws.wafv2.WebAclRuleArgsDict
 Statement = aws.wafv2.WebAclRuleStatementArgsDict
 REDACTED_HEADERS = ("authorization", "cookie", "x-api-key")
-"""Headers that contain API keys and sessions. The log redacts these headers."""
+"""Headers that contain API keys and session cookies. The log redacts these headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +64,8 @@ class WebAcl(Component):
     without credentials.
 
     Why: Known attacks and floods are blocked before they reach a task; limits per API key are applied by the gateway.
-    Bodies above 8 KB are blocked, except for uploads to Cores through the gateway and for secrets. The managed rules for the
-    content of bodies apply to all requests except those with a secret, which is arbitrary text that no interpreter evaluates.
+    Bodies larger than 8 KB are blocked, except for uploads to Cores through the gateway and for secrets. The managed rules for
+    the content of bodies apply to all requests except those with a secret, which is arbitrary text that no interpreter evaluates.
     Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-004.
     """
 
@@ -124,8 +124,8 @@ def _visibility(metric: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgsDict:
 
 
 def _managed_rule_group(names: Naming, priority: int, rule: str, group: str) -> Rule:
-    """Apply a managed rule group with its own actions. The rules for bodies only count requests and add labels; `_block_labels`
-    blocks the requests."""
+    """Apply a managed rule group with its default actions, except that the rules for bodies only count and label requests.
+    `_block_labels` blocks the labeled requests."""
     _, body_rules = BODY_RULES.get(rule, ("", ()))
     count: Any = [{"name": f"{name}_BODY", "action_to_use": {"count": {}}} for name in body_rules]
     return {
@@ -191,7 +191,7 @@ def _at_host(host: str) -> Any:
 
 
 def _byte_match(field_to_match: dict[str, Any], constraint: str, text: str, *transformations: str) -> Any:
-    """Return a statement for any level of nesting; pulumi-aws has a type for each."""
+    """Return a statement for any nesting level. pulumi-aws has a separate type for each level."""
     return {
         "byte_match_statement": {
             "search_string": text,

@@ -20,7 +20,7 @@ KEYS: Mapping[str, tuple[DataClass, str]] = {
     "sharing": ("secret", "content keys of secrets"),
     "audit": ("log", "signatures of audit checkpoints"),
 }
-"""Data class and description of what each key protects."""
+"""Data class of each key, and description of the data that the key protects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

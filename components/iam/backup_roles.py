@@ -93,8 +93,8 @@ def key_statements(names: Naming, *, replication_region: str, replica_region: st
 
 
 def vault_policy(names: Naming) -> Document:
-    """Return the vault policy, which denies deletion of recovery points, and copies from other accounts. Expiration by the
-    lifecycle is not affected."""
+    """Return the vault policy, which denies the deletion of recovery points and copies from other accounts. The policy does not
+    affect expiration by lifecycle."""
     deletion = (
         "backup:DeleteRecoveryPoint UpdateRecoveryPointLifecycle DisassociateRecoveryPoint DeleteBackupVault "
         "DeleteBackupVaultLockConfiguration"

@@ -22,10 +22,10 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
     """Return the policy of a bucket.
 
     bucket: Full name of the bucket.
-    encrypted_by_key: The default encryption uses a customer managed key. Requests that specify an encryption are denied, and
-        requests that specify none use the default (S3 User Guide, "Setting default server-side encryption behavior for
-        Amazon S3 buckets").
-    writers: Statements that allow AWS services to write, or that deny other requests.
+    encrypted_by_key: Whether the default encryption uses a customer managed key. Requests that specify an encryption are denied,
+        and requests that specify none use the default (S3 User Guide, "Setting default server-side encryption behavior for Amazon
+        S3 buckets").
+    writers: Additional statements, which allow AWS services to write or deny requests.
     """
     arn = f"arn:aws:s3:::{bucket}"
     everything, objects = [arn, f"{arn}/*"], [f"{arn}/*"]
@@ -61,7 +61,7 @@ def deny_old_signatures(bucket: str) -> tuple[Statement, ...]:
 
 
 def access_log_writers(names: Naming, sink: str, sources: tuple[str, ...]) -> tuple[Statement, ...]:
-    """Allow S3 to write the access logs of `sources` under `s3/` in the bucket `sink`. All are full bucket names."""
+    """Allow S3 to write the access logs of `sources` under `s3/` in the bucket `sink`. The arguments are full bucket names."""
     objects, buckets = [f"arn:aws:s3:::{sink}/s3/*"], [f"arn:aws:s3:::{source}" for source in sources]
     service = "logging.s3"
     return (allow_service(service, "AllowS3AccessLogs", "s3:PutObject", objects, account=names.account, source_arn=buckets),)
@@ -83,8 +83,8 @@ def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
 
 
 def config_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
-    """Allow AWS Config to deliver. Source: AWS Config Developer Guide, "Permissions for the Amazon S3 Bucket for the AWS
-    Config Delivery Channel"."""
+    """Allow AWS Config to write to the bucket. Source: AWS Config Developer Guide, "Permissions for the Amazon S3 Bucket for
+    the AWS Config Delivery Channel"."""
     objects, source = f"{CONFIG_PREFIX}/AWSLogs/{names.account}/Config/*", {"aws:SourceAccount": names.account}
     return _owned_writes("Config", "s3:GetBucketAcl ListBucket", f"arn:aws:s3:::{sink}", objects, source)
 

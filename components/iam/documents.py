@@ -36,7 +36,7 @@ def deny(
     principal: str | None = ANYONE,
     conditions: Conditions | None = None,
 ) -> Statement:
-    """Return a Deny statement for every principal that meets the conditions. principal: None in an identity-based policy."""
+    """Return a Deny statement for every principal that meets the conditions. `principal` is None in an identity-based policy."""
     return _statement("Deny", sid, actions, resources, principal, conditions)
 
 
@@ -46,7 +46,7 @@ def deny_insecure_transport(actions: str | Sequence[str], resources: Sequence[st
 
 
 def deny_other_accounts(actions: str | Sequence[str], resources: Sequence[str], account: str) -> Statement:
-    """Return a statement that denies principals of every other account."""
+    """Return a statement that denies principals in every other account."""
     conditions = {"StringNotEquals": {"aws:PrincipalAccount": account}}
     return deny("DenyOtherAccounts", actions, resources, conditions=conditions)
 

@@ -33,7 +33,7 @@ AWS_RESOURCE_GRANT = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
 class KeyUsers:
     """Principals and log groups that use the keys. Roles are identified by resource name.
 
-    names: Names of the stack.
+    names: Names, ARNs and tags of the stack's resources.
     secret_readers: Roles that read each secret, by ARN pattern of the secret.
     table_roles: Roles that access the secret links table.
     rotation_role: Role of the rotation function.
@@ -56,7 +56,7 @@ class KeyUsers:
 def key_policy(key: str, users: KeyUsers) -> Document:
     """Return the policy of a key. Source: KMS Developer Guide, "Key policies in AWS KMS"."""
     if key not in SERVICES:
-        # Only the principals of these statements can use the key: no statement delegates its use to IAM policies.
+        # Only the principals in these statements can use the key: no statement delegates access to IAM policies.
         direct_users = _signers(users) if key == "audit" else ()
         return document(_administration(users.names), *direct_users, *users.additional_statements.get(key, ()))
     builder = {"data": _data_users, "secrets": _secret_users, "logs": _log_users}.get(key)

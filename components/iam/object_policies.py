@@ -9,7 +9,7 @@ from components.naming import Naming
 
 KEY_VARIABLE, ARCHIVE_VARIABLE = "GATEHOUSE_CHECKPOINT_KEY", "GATEHOUSE_CHECKPOINT_ARCHIVE"
 CHECKPOINTS = "checkpoints/"
-"""Key prefix of checkpoints in the trail bucket. The bucket's object lock applies to them."""
+"""Key prefix of checkpoints in the trail bucket. The bucket's object lock applies to checkpoints."""
 EXPORTS = "exports/"
 """Key prefix of encrypted exports in the data bucket."""
 

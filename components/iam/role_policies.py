@@ -73,8 +73,8 @@ def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ..
 def readers_of(names: Naming, contract: Contract, kind: str, operators: tuple[str, ...]) -> tuple[str, ...]:
     """Return ARNs of the principals that may read a secret created by the rotation function.
 
-    These are the rotation function, the execution roles of the processes that receive the secret and, for the bootstrap token,
-    the `operators`, who use it for the first sign-in.
+    The principals are the rotation function, the execution roles of the processes that receive the secret and, for the
+    bootstrap token, the `operators`, who use the token for the first sign-in.
     """
     roles = secret_readers(names, contract)[names.secret_arn(kind)]
     others = operators if kind == BOOTSTRAP_TOKEN else ()

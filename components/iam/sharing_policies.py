@@ -42,7 +42,7 @@ def variables(names: Naming) -> dict[str, str]:
 
 
 def statements(names: Naming, services: Sequence[str]) -> list[Statement]:
-    """Return the permissions of a role that runs `services`. The key policies allow the use of the KMS keys."""
+    """Return the permissions of a process or function that runs `services`. The key policies allow the use of the KMS keys."""
     table, bucket = names.table_arn(TABLE), names.bucket_arn(BUCKET)
     allowed: list[Statement] = []
     for service, verb in ((CREATE, "Create"), (OPEN, "Open")):
@@ -65,7 +65,7 @@ def key_statements(names: Naming, roles: Mapping[str, Sequence[str]]) -> Mapping
     The key `data` encrypts the S3 objects on behalf of the roles. The key `sharing` encrypts the data keys for the content, and
     KMS authenticates the encryption context of each data key.
 
-    roles: ARNs of the roles that run each service.
+    roles: Role ARNs of the processes and functions that run each service.
     """
     writers = list(dict.fromkeys((*roles[CREATE], *roles[OPEN])))
     content = caller_conditions(names, context={"purpose": PURPOSE, "environment": names.stack})

@@ -30,7 +30,7 @@ def log_groups(contract: Contract) -> tuple[str, ...]:
 
 
 def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> dict[str, RoleDefinition]:
-    """Return the roles of the functions by resource name. `log_role`: add the role that writes the API Gateway access logs."""
+    """Return the roles of the functions by resource name and, if `log_role` is true, the role for API Gateway access logs."""
     roles = {}
     for name, function in contract.functions.items():
         share = sharing_policies.statements(names, [function.service.name])
@@ -49,7 +49,7 @@ def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> di
 
 
 def key_statements(names: Naming, contract: Contract) -> Mapping[str, tuple[Statement, ...]]:
-    """Return key policy statements by key: Lambda decrypts the environment of a function with the function's role."""
+    """Return key policy statements by key. They allow Lambda to decrypt a function's environment with the function's role."""
     statements = (
         read_environment(f"{name.capitalize()}ReadsEnvironment", names, function_role(name), name) for name in contract.functions
     )

@@ -133,7 +133,7 @@ class Alarms(Component):
             alarm_actions=[self.topic_arn],
             ok_actions=[self.topic_arn],
             tags=tags("none"),
-            # The rule references the alarms by name, without an output.
+            # The rule references the alarms by name, so Pulumi does not detect the dependency.
             opts=self.after(*alarms),
         )
 

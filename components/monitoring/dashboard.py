@@ -161,7 +161,7 @@ def _gateway_logs(names: Naming) -> Iterator[Widget]:
 
 
 def _secret_links(names: Naming) -> Iterator[Widget]:
-    """Metrics from the filters over the logs of the sharing service and the console."""
+    """Metrics from the metric filters for the logs of the sharing service and the console."""
 
     def series(metric: str, label: str, stat: str) -> list[Any]:
         return _series((names.namespace, metric), label, stat)

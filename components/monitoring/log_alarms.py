@@ -97,7 +97,7 @@ class LogAlarms(Component):
 
 
 def account_filters() -> Iterator[LogFilter]:
-    """Yield the fifteen filters of the CIS AWS Foundations Benchmark, section Monitoring, over CloudTrail events."""
+    """Yield the fifteen filters of the CIS AWS Foundations Benchmark, section Monitoring, for CloudTrail events."""
     yield LogFilter(
         "cis-unauthorized-calls",
         "Many API calls in the account are denied.",
@@ -129,7 +129,7 @@ def account_filters() -> Iterator[LogFilter]:
 
 
 def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
-    """Yield filters over the gateway's log, by verification code."""
+    """Yield filters for the gateway's log, by verification code."""
     yield LogFilter(
         "keys-rejected",
         "The gateway denies an unusual number of API keys. Possible causes: guessing, a leaked key or a misconfigured client.",
@@ -150,40 +150,41 @@ def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
 
 
 def link_filters(denied_max: int) -> Iterator[LogFilter]:
-    """Yield filters over the log of the sharing service, by error code."""
+    """Yield filters for the log of the sharing service, by error code."""
     yield LogFilter(
         DENIED_LINKS,
-        "The sharing service denies an unusual number of links or submission links: guessing, or a client that retries links "
-        "that have ended.",
+        "The sharing service denies an unusual number of links or submission links. Possible causes: guessing, or a client "
+        "that retries links that have ended.",
         '{ ($.service = "sharing") && (($.code = "link_not_found") || ($.code = "too_many_denied")) }',
         threshold=denied_max,
     )
     yield LogFilter(
         LOCKED_LINKS,
-        "Someone who has a link guesses its passphrase. After 5 wrong passphrases from a network and 20 in total, attempts are "
-        "denied for ten minutes.",
+        "Someone who has a link is guessing its passphrase. After 5 wrong passphrases from one network or 20 in total, "
+        "attempts are denied for ten minutes.",
         '{ ($.service = "sharing") && ($.code = "too_many_attempts") }',
         threshold=5,
     )
     yield LogFilter(
         HONEY_LINKS,
-        "Someone used a honey link and therefore has seen where the owner left it. The log line contains the id of the secret.",
+        "Someone used a honey link and therefore has access to the place where the owner left the link. The log line contains "
+        "the id of the secret.",
         '{ ($.service = "sharing") && ($.event = "honey link used") }',
     )
 
 
 def secret_filters() -> Iterator[LogFilter]:
-    """Yield filters over the console's log for the jobs that delete secrets and record their events."""
+    """Yield filters for the console's log, about the jobs that delete secrets and record their events."""
     yield LogFilter(
         SECRET_FAILURES,
-        "The console fails to delete used or expired secrets or to record their events. Their links are still denied.",
+        "The console fails to delete used or expired secrets or to record their events. Links to these secrets are still denied.",
         '{ ($.event = "background job failed") && (($.job = "secrets") || ($.job = "orphaned secrets")) }',
         threshold=5,
     )
     yield LogFilter(
         LATE_SECRETS,
-        "A used or expired secret was not deleted, or its events were not recorded, within five minutes, or the console "
-        "reports no measurement.",
+        "The console did not delete a used or expired secret, or did not record its events, within five minutes, or the "
+        "console reports no measurement.",
         '{ ($.event = "secrets due") && ($.oldest_s = *) }',
         threshold=300,
         value="$.oldest_s",
@@ -202,7 +203,7 @@ ACCOUNT_CHANGES = {
         "CreateTrail UpdateTrail DeleteTrail StartLogging StopLogging",
     ),
     "cis-key-deletion": (
-        "A KMS key was disabled or scheduled for deletion. Data encrypted with it becomes unreadable.",
+        "A KMS key was disabled or scheduled for deletion. Data encrypted with the key becomes unreadable.",
         "kms:DisableKey ScheduleKeyDeletion",
     ),
     "cis-bucket-policies": (
@@ -247,4 +248,5 @@ ACCOUNT_CHANGES = {
         "RemoveAccountFromOrganization UpdateOrganizationalUnit UpdatePolicy",
     ),
 }
-"""Description and API calls of each filter over CloudTrail events. A prefix names the service if several have such a call."""
+"""Description and API calls of each filter for CloudTrail events. A prefix names the service if several services have an API
+call with that name."""

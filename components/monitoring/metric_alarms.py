@@ -24,8 +24,8 @@ FIVE_TIMES, ONCE = (60, 5), (300, 1)
 class Metric:
     """A CloudWatch metric.
 
-    dimensions: One set of dimensions, or two for blue and green target groups. Two are combined by metric math: their sum
-        for the statistic Sum, otherwise their maximum.
+    dimensions: One set of dimensions, or two for blue and green target groups. Metric math combines two sets: the sum for the
+        statistic Sum, the maximum for all other statistics.
     statistic: CloudWatch statistic, or a percentile such as "p99".
     """
 
@@ -58,7 +58,7 @@ class Alarm:
 
 
 def load_balancer_alarms(label: pulumi.Input[str], errors_max: int) -> Iterator[Alarm]:
-    """Yield alarms of the load balancer itself."""
+    """Yield alarms for the load balancer itself."""
     yield Alarm(
         "edge-5xx",
         "The load balancer returns 5xx errors: no target is healthy, or targets close connections. Check the unhealthy alarms.",
@@ -72,7 +72,7 @@ def load_balancer_alarms(label: pulumi.Input[str], errors_max: int) -> Iterator[
 def target_group_alarms(
     service: str, load_balancer: pulumi.Input[str], labels: Sequence[pulumi.Input[str]], *, errors_max: int, latency_s_max: int
 ) -> Iterator[Alarm]:
-    """Yield alarms of a service behind the load balancer, over both of its target groups."""
+    """Yield alarms for a service behind the load balancer. Each alarm covers both target groups of the service."""
     dimensions = [{"LoadBalancer": load_balancer, "TargetGroup": label} for label in labels]
     yield from _errors_and_latency(
         service,
@@ -91,7 +91,7 @@ def target_group_alarms(
 def function_alarms(
     service: str, names: Naming, *, stage: str, timeout_s: int, errors_max: int, latency_s_max: int
 ) -> Iterator[Alarm]:
-    """Yield alarms of a service that runs as a Lambda function behind a REST API. The function and the API are named after the
+    """Yield alarms for a service that runs as a Lambda function behind a REST API. The function and the API are named after the
     service."""
     api, function = [{"ApiName": names.name(service), "Stage": stage}], [{"FunctionName": names.name(service)}]
     yield from _errors_and_latency(
@@ -127,7 +127,7 @@ def function_alarms(
 def _errors_and_latency(
     service: str, errors: tuple[Metric, float], latency: tuple[Metric, float], checks: tuple[str, str]
 ) -> Iterator[Alarm]:
-    """Yield the alarms on 5xx errors and on latency, each with its metric, threshold and first check."""
+    """Yield the alarms on 5xx errors and on latency, given the metric and threshold of each. `checks` are the first actions."""
     text = f"The {service} service returns 5xx errors. {checks[0]}"
     yield Alarm(f"{service}-5xx", text, "errors", *errors, evaluation=ONCE)
     text = f"The p99 latency of the {service} service is high. {checks[1]}"
@@ -188,7 +188,7 @@ def cache_node_alarms(node: str, names: Naming) -> Iterator[Alarm]:
 
 
 def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
-    """Yield alarms of the secret links table, which is identified by name."""
+    """Yield alarms for the secret links table, which is identified by name."""
     for kind in ("Read", "Write"):
         yield Alarm(
             f"tokens-{kind.lower()}s-throttled",
@@ -211,7 +211,7 @@ def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
 
 
 def maintenance_alarms(certificate_arn: pulumi.Input[str], rotation_function: str, dead_letter_queue: str) -> Iterator[Alarm]:
-    """Yield alarms of the certificate, the rotation function and its dead-letter queue."""
+    """Yield alarms for the certificate, the rotation function and the function's dead-letter queue."""
     yield Alarm(
         "certificate-expiry",
         f"The certificate expires in less than {CERTIFICATE_DAYS} days and ACM has not renewed it.",
@@ -274,7 +274,7 @@ def metric_alarm(
 
 
 def _metric_queries(alarm: str, metric: Metric, period_s: int) -> Iterator[aws.cloudwatch.MetricAlarmMetricQueryArgsDict]:
-    """Yield the queries of both target groups, one of which usually has no traffic, and their combination."""
+    """Yield a query for each target group, and an expression that combines them. One target group usually has no traffic."""
     for color, dimensions in zip(("blue", "green"), metric.dimensions, strict=True):
         yield {
             "id": color,

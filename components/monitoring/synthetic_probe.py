@@ -88,7 +88,7 @@ class SyntheticProbe(Component):
 
 
 def probe_alarms(names: Naming, services: tuple[str, ...], interval_minutes: int) -> Iterator[Alarm]:
-    """Yield one alarm per service, for two consecutive failed or missing measurements, and one alarm for the probe itself."""
+    """Yield an alarm for each service, raised after two consecutive failed or missing measurements, and one for the probe."""
     yield Alarm(
         "probe-errors",
         "The synthetic probe failed. Services may be reported as unreachable although they are not. Check its log group.",

@@ -28,7 +28,7 @@ class NotificationTopic(Component):
     """An encrypted topic for notifications from RDS, AWS Backup, AWS Budgets and Cost Anomaly Detection.
 
     Why: These services report failovers, failed backups and unexpected cost only through notifications. The alarm topic
-    is separate because it is created after the resources that publish here.
+    is separate because it is created after the resources that publish to this topic.
     Cost: below 1 USD a month. Controls: GH-SNS-001, GH-RDS-017, GH-COST-001.
     """
 

@@ -22,7 +22,7 @@ EXTERNAL_EPHEMERAL_PORTS = ((1024, 3388), (3390, 65535))
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A TCP rule for a port range and a CIDR block: the source of inbound or the destination of outbound traffic."""
+    """A TCP rule for a port range and a CIDR block, which is the source of inbound or the destination of outbound traffic."""
 
     cidr: str
     from_port: int
@@ -93,7 +93,7 @@ def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
     yield Rule(args.network.cidr, *EPHEMERAL_PORTS)
     yield from (Rule(ANYWHERE, port, port, "deny") for port in REMOTE_ACCESS_PORTS)
     if tier == "edge":
-        # Clients, and on 443 also traffic from the app tier to the NAT gateways.
+        # Allows clients and, on port 443, traffic from the app tier to the NAT gateways.
         yield from (Rule(ANYWHERE, port, port) for port in (443, 80))
     else:
         # Interface endpoints are in the app tier.

@@ -66,7 +66,8 @@ class Vpc(Component):
         self._flow_log(args)
         self.subnets = {tier: self._tier(tier, args) for tier in TIERS}
         self.endpoint_subnets = self.subnets["app"][: 1 if args.network.endpoint_zones == "one" else None]
-        # The exclusions have no effect while the block is disabled (VPC User Guide, "Create and delete exclusions").
+        # The exclusions have no effect while VPC Block Public Access is disabled (VPC User Guide, "Create and delete
+        # exclusions").
         self.exclusions = [
             aws.ec2.VpcBlockPublicAccessExclusion(
                 f"edge-{zone}",

@@ -99,7 +99,7 @@ def s3_policy(
 ) -> Document:
     """Return the policy of the S3 gateway endpoint.
 
-    ECR stores image layers in its own bucket and returns presigned URLs, so the statement for this bucket has no principal
+    ECR stores image layers in an AWS-owned bucket and returns presigned URLs, so the statement for this bucket has no principal
     condition (ECR User Guide, "Minimum Amazon S3 bucket permissions for Amazon ECR").
 
     buckets: Full names of buckets of the stack whose objects may be read and written.

@@ -10,7 +10,7 @@ from components.compute.python_function import PythonFunctionArgs, python_functi
 from components.settings.model import Settings
 
 CONCURRENCY = 5
-"""Reserved concurrent executions: one for each secret, and spare ones for retries."""
+"""Reserved concurrent executions: one for each secret, and additional ones for retries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class RotationFunction(Component):
     """
 
     arn: pulumi.Output[str]
-    """ARN of the function. Resolves after Secrets Manager may invoke it."""
+    """ARN of the function. Resolves after Secrets Manager is allowed to invoke the function."""
     function: pulumi.Output[str]
     """Name of the function."""
 

@@ -1,4 +1,4 @@
-"""Secrets whose values never enter the program or its state."""
+"""Secrets whose values never enter the program or the Pulumi state."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class SecretArgs(StackArgs):
     secrets: Rotation period and recovery window, in days.
     protection: Deletion protection of the secret.
     key_arn: KMS key of the secret.
-    function_arn: Rotation function, resolved after Secrets Manager may invoke it.
+    function_arn: Rotation function. Resolves after Secrets Manager is allowed to invoke the function.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Secret(Component):
     """A Secrets Manager secret that only named principals can read and that a Lambda function rotates.
 
     Why: The value exists only in Secrets Manager. No person knows the value, and no file or Pulumi state contains it. Enabling
-    the rotation creates the first value. The pepper contains up to 100 generations, see `runtime/functions/rotate.py`.
+    the rotation creates the first value. The pepper contains up to 100 generations (see `runtime/functions/rotate.py`).
     Cost: 0.40 USD a month. Controls: GH-SM-001 to GH-SM-006.
     """
 

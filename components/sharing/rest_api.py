@@ -11,7 +11,7 @@ from components.naming import Naming
 
 ROOT, PROXY = "/", "/{proxy+}"
 WRITE = "POST"
-"""Verb of the methods with a request body."""
+"""HTTP verb of the methods with a request body."""
 HSTS = "max-age=63072000; includeSubDomains"
 
 
@@ -23,7 +23,7 @@ METHODS = {
     "proxy-head": (PROXY, "HEAD"),
     "proxy-post": (PROXY, WRITE),
 }
-"""Path and verb of the methods that invoke the function, by resource name. API Gateway rejects all others."""
+"""Path and HTTP verb of the methods that invoke the function, by resource name. API Gateway rejects requests for all others."""
 WRITES = f"{PROXY.removeprefix('/')}/{WRITE}"
 """Path of the methods with a lower throttling limit, in the syntax of method settings."""
 
@@ -35,14 +35,14 @@ BODY: dict[str, Any] = {
 }
 """JSON schema of a JSON body. The function validates the fields, because a submitted secret can contain files."""
 BODY_CONTENT_TYPE = "application/json"
-"""Content type of the bodies that API Gateway validates. API Gateway passes bodies of other types through, such as forms, and the
-function validates these bodies. Source: API Gateway Developer Guide, "Request validation for REST APIs in API Gateway"."""
+"""Content type of the bodies that API Gateway validates. The function validates bodies of other types, such
+as forms. Source: API Gateway Developer Guide, "Request validation for REST APIs in API Gateway"."""
 
 BINARY_MEDIA_TYPES = ["*/*"]
-"""Content types whose bodies Lambda sends and receives in base64, so that downloads arrive unchanged. API Gateway evaluates the
-first type in the Accept header, and browsers do not request downloads by type. A Lambda response is limited to 6 MB, which
-corresponds to 4.5 MB of content in base64. Sources: API Gateway Developer Guide, "Return binary media from a Lambda proxy
-integration in API Gateway"; Lambda Developer Guide, "Lambda quotas"."""
+"""Content types whose bodies Lambda sends and receives in base64, so that downloads arrive unchanged. API Gateway evaluates
+only the first type in the Accept header, which in a browser is never the type of the download. A Lambda response is limited to
+6 MB, which corresponds to 4.5 MB of content in base64. Sources: API Gateway Developer Guide, "Return binary media from a Lambda
+proxy integration in API Gateway"; Lambda Developer Guide, "Lambda quotas"."""
 
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -62,7 +62,7 @@ GATEWAY_RESPONSES: dict[str, tuple[int | None, str, dict[str, str]]] = {
     "DEFAULT_4XX": (None, "Request denied.", {}),
     "DEFAULT_5XX": (None, "Internal error.", {}),
 }
-"""Status, message and additional headers of each error response that API Gateway generates. None: the default status.
+"""Status, message and additional headers of each error response that API Gateway generates. None stands for the default status.
 
 Source: API Gateway Developer Guide, "Gateway response types for API Gateway".
 """
@@ -73,7 +73,7 @@ ACCESS_LOG = {
     "time": "$context.requestTimeEpoch",
     "ip": "$context.identity.sourceIp",
     "method": "$context.httpMethod",
-    # The route instead of the path, because the path can contain a secret link. No query string and no headers are logged.
+    # The log contains the route, because a path can contain a secret link. Query strings and headers are not logged.
     "resource": "$context.resourcePath",
     "status": "$context.status",
     "bytes": "$context.responseLength",

@@ -54,8 +54,8 @@ class SharingFunction(Component):
     nothing. The function runs outside the VPC because it connects to neither the database nor the cache. `make deploy`
     shifts traffic to a new version gradually. `pulumi up` shifts all traffic at once, or only a share of the traffic while
     sharing.previous_version is set. X-Ray and load balancers record full paths, so a path must never contain a token.
-    Cost: 0.80 USD a month for alarms when idle; per million requests 3.50 USD for the API, 0.20 USD and about 1 USD of
-    duration for the function, 0.60 USD for AWS WAF.
+    Cost: 0.80 USD a month for alarms when idle; for a million requests, 3.50 USD for the API, 0.20 USD plus about 1 USD of
+    duration for the function, and 0.60 USD for AWS WAF.
     Controls: GH-API-001 to GH-API-005, GH-LAM-003 to GH-LAM-005, GH-CW-001, GH-CW-002.
     """
 
@@ -276,7 +276,7 @@ class SharingFunction(Component):
 
 
 def _routing(sharing: SharingSettings) -> aws.lambda_.AliasRoutingConfigArgsDict | None:
-    """Return the traffic share of the previous version. Lambda sends the other requests to the version of the alias (Lambda
+    """Return the traffic share of the previous version. Lambda sends the other requests to the alias's main version (Lambda
     Developer Guide, "Implement Lambda canary deployments using a weighted alias")."""
     if sharing.previous_version is None:
         return None

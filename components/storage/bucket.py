@@ -42,7 +42,7 @@ class BucketArgs:
     expire_days: Days until objects expire; None for never.
     lock_days: Default retention of object lock; None for no object lock.
     lock_mode: Retention mode of object lock.
-    force_destroy: Empty the bucket before it is deleted.
+    force_destroy: Whether the bucket is emptied before it is deleted.
     purpose: Value of the tag gatehouse:purpose, by which policies recognize log buckets and buckets whose deletions are final.
     region: Region of the bucket; None for the region of the stack.
     replica: Destination of replication; None without replication.
@@ -70,7 +70,8 @@ class Bucket(Component):
 
     Why: A secure bucket consists of eight resources; this component always creates all of them.
     Cost: 0.023 USD per GB and month, also for noncurrent versions; the S3 Bucket Key reduces KMS requests to less than one
-    per thousand objects. A replica costs the storage again and 0.035 USD per GB. Controls: GH-S3-001, GH-S3-003 to GH-S3-016.
+    per thousand objects. A replica doubles the storage cost and adds 0.035 USD per GB. Controls: GH-S3-001, GH-S3-003 to
+    GH-S3-016.
     """
 
     name: pulumi.Output[str]

@@ -1,4 +1,4 @@
-"""IAM policy documents of the resources that contain them."""
+"""Returns the IAM policy documents that resources contain."""
 
 from policies.analysis.iam.document import allowed_accounts
 from policies.analysis.iam.grammar import Document, parse
@@ -20,7 +20,7 @@ def identity_documents(resource: Resource) -> list[Document]:
 
 
 def resource_documents(resource: Resource, stack: Stack, types: tuple[str, ...], prop: str) -> list[Document]:
-    """The resource policies of a resource: its own `policy` and those of the policy resources that refer to it by `prop`."""
+    """The resource policies of a resource: its `policy`, and the policies of resources whose `prop` refers to it."""
     holders = [resource] if resource.props.has("policy") else []
     return [parse(holder.props.value("policy")) for holder in (*holders, *stack.referencing(resource, types, prop))]
 
@@ -35,7 +35,7 @@ def foreign_accounts(document: Document, holder: Resource) -> list[str]:
 
 
 def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:
-    """True for a managed policy that is a permissions boundary and is not attached to an identity, so that it grants nothing.
+    """True for a managed policy that is a permissions boundary and is not attached to an identity, and therefore grants nothing.
 
     Security Hub also excludes these policies (KMS.1, parameter excludePermissionBoundaryPolicy).
     https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1

@@ -11,7 +11,7 @@ from pulumi_policy.secret import Secret
 # Wire markers of values that are unknown until the deployment, such as UNKNOWN_STRING_VALUE. The SDK cannot detect them.
 UNKNOWNS = frozenset(value for name, value in vars(proxy).items() if name.startswith("UNKNOWN_") and name.endswith("_VALUE"))
 
-# The provider's Check adds this key to record which nested defaults it set.
+# The provider's Check method adds this key to record which nested defaults the provider set.
 _PROVIDER_DEFAULTS = "__defaults"
 
 
@@ -28,8 +28,8 @@ def plain(value: Any, *, reveal: bool = False, provider_defaults: bool = False) 
     Rules must not receive proxies, which are neither dict nor list, compare unequal to both, raise on `in`, and do not detect
     unknown values in slices.
 
-    reveal: replace marked secrets with their values. The result must not be returned to the engine.
-    provider_defaults: keep the provider's record of nested defaults.
+    reveal: whether to replace marked secrets with their values. The result must not be returned to the engine.
+    provider_defaults: whether to keep the provider's record of nested defaults.
     """
     if isinstance(value, Secret):
         return plain(value.value, reveal=reveal, provider_defaults=provider_defaults) if reveal else value
@@ -159,7 +159,7 @@ class Properties:
         return len(self._elements(key))
 
     def decoded(self, key: str) -> "Properties":
-        """A block with the one property `key`, whose JSON text is decoded, such as a provider's defaultTags."""
+        """A block whose only property, `key`, is decoded from JSON text, such as a provider's defaultTags."""
         return Properties({key: self._json(key, "JSON")}, self.path)
 
     def json_blocks(self, key: str) -> list["Properties"]:

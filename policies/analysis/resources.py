@@ -85,7 +85,8 @@ class Stack:
         """True if a property of the source refers to the target.
 
         A property refers to the target if its value comes from the target, known or unknown. If the value comes from several
-        resources of that type, the known value decides between them. A plain string refers to the resource with that identifier.
+        resources of that type, the known value determines which resource is the target. A plain string refers to the resource
+        with that identifier.
         """
         dependencies = source.property_dependencies.get(prop, ())
         same_type = [urn for urn in dependencies if (peer := self._by_urn.get(urn)) is not None and _same_type(peer, target)]
@@ -101,7 +102,7 @@ class Stack:
         return unknown and (source.parent == target.urn or target.urn in self._indirect(dependencies))
 
     def _indirect(self, dependencies: tuple[str, ...]) -> set[str]:
-        """The resources from which the dependencies take their own values, such as a name that a bucket policy passes on."""
+        """The resources on which the dependencies themselves depend, such as the bucket whose name a bucket policy exports."""
         peers = (self._by_urn[urn] for urn in dependencies if urn in self._by_urn)
         return {urn for peer in peers for urns in peer.property_dependencies.values() for urn in urns}
 

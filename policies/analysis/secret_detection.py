@@ -1,4 +1,4 @@
-"""Heuristic detection of secrets by the name and value of an environment variable. Neither is stored or reported."""
+"""Heuristic detection of secrets by the name and value of an environment variable. The value is neither stored nor reported."""
 
 import math
 import re

@@ -22,7 +22,7 @@ class Results(Generic[Value]):
         self._values: dict[ResultKey, Value] = {}
 
     def record(self, key: ResultKey, value: Value | None) -> None:
-        """Replaces the result. An empty value removes it."""
+        """Replaces the result. An empty value removes the result."""
         with self._lock:
             if value:
                 self._values[key] = value

@@ -1,4 +1,4 @@
-"""Evaluates one rule on one resource. The outcome is a pass, a violation, undecided or broken."""
+"""Evaluates one rule on one resource. The outcome is pass, violation, undecided or broken."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Decision:
 def evaluate(rule: Rule, resource: Resource, stack: Stack) -> Decision:
     """Evaluates a rule on a resource. Never raises.
 
-    A malformed property or policy document is a violation of the rule that reads it. Any other exception is a defect of the
+    A malformed property or policy document is a violation of the rule that reads it. Any other exception is a defect in the
     rule; only its type is recorded, because its text may contain a property's value.
     """
     violations: list[Violation] = []

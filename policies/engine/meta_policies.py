@@ -1,4 +1,5 @@
-"""Meta policies: controls that evaluate rules and exemptions instead of resources. Every pack contains them besides its rules."""
+"""Meta policies: controls that evaluate rules and exemptions instead of resources. Every pack contains its rules and the meta
+policies."""
 
 from functools import partial
 

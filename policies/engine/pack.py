@@ -41,9 +41,10 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
 
     Without a pack configuration, each rule has the level and settings for the stack's environment.
 
-    catalogue: the rules of all packs, set for the one pack that reports exemptions from unknown controls.
+    catalogue: the rules of all packs, set only for the pack that reports exemptions from unknown controls.
 
-    Environment: `GATEHOUSE_EXEMPTIONS` replaces the exemptions file; `GATEHOUSE_IGNORE_EXEMPTIONS=1` ignores it (audit).
+    Environment: `GATEHOUSE_EXEMPTIONS` replaces the exemptions file; `GATEHOUSE_IGNORE_EXEMPTIONS=1` ignores the exemptions, for
+    an audit.
     """
     sdk_cache.install()
     stack_environment = environment.of_process()
@@ -156,7 +157,7 @@ def _metadata(control: Control, env: str) -> dict[str, Any]:
 
 
 def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callable[[str], bool], env: str) -> list[Policy]:
-    """The meta policies. reports: True for a control whose invalid exemptions this pack reports."""
+    """The meta policies. `reports` returns True for a control whose invalid exemptions this pack reports."""
 
     def broken(args: StackValidationArgs, report: Report) -> None:
         for (rule, urn), error in state.broken.drain().items():

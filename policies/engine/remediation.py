@@ -22,7 +22,7 @@ from policies.engine.rule import REMOVE, Rule, SetInput
 
 @dataclass(frozen=True, slots=True)
 class InputChange:
-    """Path and new value of a changed input; None if it was removed. The old value is not kept because it may be a secret."""
+    """Path and new value of a changed input; None if it was removed. The old value is not stored, because it may be a secret."""
 
     path: str
     value: Any

@@ -70,7 +70,7 @@ def upstream_ids(text: str) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A defect of one resource. remedy: replaces the remedy of the rule."""
+    """A defect in one resource. remedy: replaces the remedy of the rule."""
 
     message: str
     remedy: str = ""
@@ -123,7 +123,7 @@ class Control:
     remedy: the change that fixes a violation, in the imperative. Default: the remedies of the requirements.
     severity: impact of a violation. Default: medium.
     types: type tokens of the resources to evaluate, one at a time. If empty, the rule evaluates every resource.
-    levels: enforcement level per environment. Default: mandatory; for severity medium and low, advisory in dev.
+    levels: enforcement level per environment. Default: mandatory, except in dev, where severities medium and low are advisory.
     url: documentation of the AWS or Pulumi feature.
     upstream: space-separated ids of the same control in other catalogues (Security Hub, CIS, Checkov, Prowler, cdk-nag).
     exemptible: False if `exemptions.toml` must not exempt a resource.
@@ -176,7 +176,7 @@ class Requirement:
     """A required state of one property, from `policies/engine/requirements.py`.
 
     check: yields a message if the property is in another state.
-    remedy: the change of the program that sets the property.
+    remedy: the change to the program that sets the property.
     remediation: the steps that set the property, if the engine may do so.
     """
 

@@ -120,7 +120,7 @@ def from_diagnostic(
 def merge(findings: Iterable[Finding]) -> list[Finding]:
     """Merges equal findings of several runs (outputs unknown, outputs known), sorted by severity.
 
-    An undecided result is dropped if another run decided it as a violation.
+    An undecided result is dropped if another run found a violation of the same rule by the same resource.
     """
     merged: dict[tuple[str, str, str, str, str], Finding] = {}
     for finding in findings:

@@ -22,7 +22,7 @@ _ROOT = "%SRCROOT%"
 def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
     """One SARIF run with all rules of the catalogue. Each result has a file and a line, as code scanning requires.
 
-    A resource without a source line, such as a default provider, is located in the first line of `run.file`.
+    A resource without a source line, such as a default provider, is reported on the first line of `run.file`.
     """
     policies: list[Control] = [*catalogue.RULES, *META_POLICIES]
     other_rules = dict.fromkeys(finding.rule for finding in findings if catalogue.find(finding.rule) is None)

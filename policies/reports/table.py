@@ -41,7 +41,7 @@ def text(findings: Sequence[Finding], run: Run, width: int = WIDTH) -> str:
 
 
 def _groups(findings: Sequence[Finding]) -> Iterator[tuple[list[str], list[Finding]]]:
-    """Names of the resources with the same type, source line and findings, with those findings."""
+    """Groups of resources with the same type, source line and findings: the resource names and the findings of each group."""
     groups: dict[tuple[Any, ...], tuple[list[str], list[Finding]]] = {}
     for urn, group in by_resource(findings).items():
         content = frozenset(replace(finding, urn="", passes=()) for finding in group)
@@ -80,7 +80,7 @@ def _rows(group: Sequence[Finding]) -> Table:
 
 
 def _merged(group: Sequence[Finding]) -> list[tuple[Finding, list[str], list[str]]]:
-    """The entries of `grouped`, in which messages of the same rule with the same remedy share a row."""
+    """Like `grouped`, but merges findings that differ only in their message. Each entry: finding, rules, messages."""
     rows: dict[tuple[Any, ...], tuple[Finding, list[str], list[str]]] = {}
     for finding, rules in grouped(group):
         key = (*rules, finding.outcome, finding.level, finding.remedy)

@@ -54,7 +54,7 @@ def _denies_deletion(policy: Resource) -> bool:
 @resource_rule(
     "GH-BAK-003",
     title="Backup plans create daily backups, retain them and copy them to another Region",
-    rationale="A Region outage makes data and backups in the same Region unavailable together.",
+    rationale="A Region outage makes data and backups in the same Region unavailable at the same time.",
     remedy="add a rule with a daily schedule, a sufficient lifecycle.deleteAfter, and copyActions to another Region",
     severity=Severity.HIGH,
     types=aws("backup.Plan"),
@@ -80,7 +80,7 @@ def _is_daily(rule: Properties) -> bool:
 
 
 def _retention_days(rule: Properties) -> float:
-    """Without a lifecycle, AWS Backup retains recovery points indefinitely."""
+    """Retention period of the recovery points. AWS Backup retains recovery points without a lifecycle indefinitely."""
     return rule.block("lifecycle").number("deleteAfter", float("inf"))
 
 

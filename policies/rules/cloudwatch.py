@@ -110,7 +110,7 @@ _NAMESPACES = {
     types=tuple(_NAMESPACES),
     levels=levels("-", "A", "M"),
     pack="resilience",
-    unknown_allowed={"dashboardBody": "it contains names that AWS assigns when it creates the resources"},
+    unknown_allowed={"dashboardBody": "the value contains names that AWS assigns when the resources are created"},
     url=f"{_GUIDE}/monitoring/Best_Practice_Recommended_Alarms_AWS_Services.html",
 )
 def resource_is_monitored(resource: Resource, stack: Stack) -> CheckResults:
@@ -143,7 +143,7 @@ def _monitors(alarm: Resource, namespace: str, resource: Resource, stack: Stack)
     types=aws("ecs.TaskDefinition"),
     levels=levels("-", "A", "M"),
     upstream="cloudwatch_log_group_no_secrets_in_logs",
-    unknown_allowed={"containerDefinitions": "it contains addresses that AWS assigns when it creates the database and the cache"},
+    unknown_allowed={"containerDefinitions": "the value contains addresses that AWS assigns to the database and the cache"},
     url=f"{_GUIDE}/logs/mask-sensitive-log-data.html",
 )
 def credentials_are_masked(task: Resource, stack: Stack) -> CheckResults:

@@ -16,7 +16,7 @@ _GUIDE = "https://docs.aws.amazon.com/AmazonECS/latest/developerguide"
 _PARAMETERS = f"{_GUIDE}/task_definition_parameters.html"
 
 # Container definitions are a single JSON string. An unknown address makes the entire string unknown in the first preview.
-_UNKNOWN_ALLOWED = {"containerDefinitions": "it contains addresses that AWS assigns when it creates the database and the cache"}
+_UNKNOWN_ALLOWED = {"containerDefinitions": "the value contains addresses that AWS assigns to the database and the cache"}
 _task_rule = partial(resource_rule, types=aws("ecs.TaskDefinition"))
 _container_rule = partial(_task_rule, unknown_allowed=_UNKNOWN_ALLOWED)
 _container_stack_rule = partial(stack_rule, types=aws("ecs.TaskDefinition"), unknown_allowed=_UNKNOWN_ALLOWED)
@@ -158,7 +158,7 @@ def containers_log_without_blocking(task: Resource, stack: Stack) -> CheckResult
 tasks_have_no_public_ip = _service_rule(
     "GH-ECS-007",
     title="ECS services do not assign public IP addresses",
-    rationale="A task with a public IP address can be reached without passing the load balancer and its web ACL.",
+    rationale="A task with a public IP address can be reached without passing through the load balancer and its web ACL.",
     remedy="set networkConfiguration.assignPublicIp to False and use private subnets",
     severity=Severity.HIGH,
     upstream="ECS.2 CKV_AWS_333 ecs_service_no_assign_public_ip",

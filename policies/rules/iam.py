@@ -25,7 +25,7 @@ _MANAGED_ALLOWED = frozenset(
 )
 _MANAGED = re.compile(r"arn:aws[\w-]*:iam::aws:policy/(.+)")
 
-# Actions that support no resource-level permissions.
+# Actions that do not support resource-level permissions.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/
 _WITHOUT_RESOURCE = re.compile(
     r"(ecr:GetAuthorizationToken|xray:(Put\w+|Get\w+)|ssmmessages:\w+|cloudwatch:(Put|Get)MetricData|events:ListRules"
@@ -156,7 +156,7 @@ def no_iam_users(user: Resource) -> CheckResults:
 @stack_rule(
     "GH-IAM-008",
     title="Roles do not mix inline policy lists with policy resources",
-    rationale="The lists are exclusive, so every other deployment removes the policies that separate resources attach.",
+    rationale="The lists are exclusive, so a deployment can remove policies that separate resources attach.",
     remedy="remove inlinePolicies and managedPolicyArns from the role, and use RolePolicy and RolePolicyAttachment",
     types=aws("iam.Role"),
     levels=levels("M", "M", "M"),

@@ -133,7 +133,8 @@ def administration_and_use_are_separate(key: Resource) -> CheckResults:
     users: set[str] = set()
     administrators: set[str] = set()
     for allow in _allow_statements(key):
-        # The account may have both sets of permissions: its IAM policies then decide, and GH-KMS-007 evaluates them.
+        # The account may have both sets of permissions. Its IAM policies then control access, and GH-KMS-007 evaluates these
+        # policies.
         principals = {value for kind, value in allow.principals or () if kind == "AWS" and not _is_account(value)}
         if allow.covers_action("kms:Decrypt"):
             users |= principals

@@ -269,7 +269,7 @@ _DEFAULT_PORTS = {"postgres": 5432, "aurora-postgresql": 5432, "mysql": 3306, "m
 @_database_rule(
     "GH-RDS-014",
     title="RDS databases do not use the default port",
-    rationale="Scans of default ports do not find the database. The rule is advisory because scans of all ports do.",
+    rationale="Scans of default ports miss a database on another port. The rule is advisory because scans of all ports find it.",
     remedy="set port to a non-default number",
     severity=Severity.LOW,
     levels=levels("-", "-", "A"),

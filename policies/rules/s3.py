@@ -21,7 +21,7 @@ _bucket_rule = partial(stack_rule, types=aws("s3.Bucket"))
 # record its own deliveries. https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
 _PURPOSE_TAG = "gatehouse:purpose"
 _LOG_SINK = "log-sink"
-# Tag of buckets and tables with expiring data, such as secret links and sessions: a deletion must be final.
+# Tag of buckets and tables with expiring data, such as secret links and sessions. Deletions must be final.
 EPHEMERAL = "ephemeral"
 
 
@@ -337,7 +337,7 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
     rationale="An attacker who can delete object versions can delete all data despite versioning.",
     remedy="deny s3:DeleteObjectVersion to everyone in the bucket policy, or enable Object Lock",
     severity=Severity.LOW,
-    # CIS requires MFA delete, which needs the root user's device and excludes a lifecycle configuration (GH-S3-008):
+    # CIS requires MFA delete, which needs the root user's device and allows no lifecycle configuration (GH-S3-008):
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/MultiFactorAuthenticationDelete.html
     # Object Lock or a Deny statement therefore counts as well, and the rule is advisory.
     levels=levels("-", "-", "A"),

@@ -210,7 +210,7 @@ def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResult
 @_vpc_rule(
     "GH-VPC-008",
     title="VPCs have endpoints for the AWS services in use",
-    rationale="Without an endpoint, traffic to AWS services passes the NAT gateway, and no endpoint policy applies.",
+    rationale="Without an endpoint, traffic to AWS services passes through the NAT gateway, and no endpoint policy applies.",
     remedy="add an aws.ec2.VpcEndpoint for the service",
     upstream="EC2.10 EC2.55 EC2.56 EC2.57 6.8 vpc_endpoint_for_ec2_enabled vpc_endpoint_multi_az_enabled",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html",

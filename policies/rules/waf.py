@@ -100,7 +100,7 @@ def rules_do_not_count_only(acl: Resource) -> CheckResults:
 
 
 def _is_blocked_by_label(counted: str, rules: Sequence[Properties]) -> bool:
-    """True if another rule blocks requests with the label of the counted rule, so that those requests are still blocked.
+    """True if another rule blocks requests with the label of the counted rule. Those requests are therefore still blocked.
 
     A label ends with the name of its rule, sometimes in different case: SizeRestrictions_BODY adds SizeRestrictions_Body
     (WAF developer guide, "Core rule set (CRS) managed rule group").

@@ -1,7 +1,7 @@
 """Test harness: runs a pack as the engine does, on a program of declared resources.
 
 The pack is a process that the harness calls over gRPC. A program is evaluated as a first preview (outputs unknown) or with
-all outputs known. Also for tests of rules in other repositories.
+all outputs known. Other repositories can use the harness to test their rules.
 """
 
 import subprocess
@@ -145,7 +145,7 @@ def _diagnostic(diagnostic: Any) -> Diagnostic:
 
 
 class _Requests:
-    """Requests of the Analyzer protocol for a program, with its references resolved."""
+    """Analyzer protocol requests for a program, with resolved references."""
 
     def __init__(self, program: tuple[Declared, ...], known: bool) -> None:
         self.program = program

@@ -1,4 +1,4 @@
-"""`python -m sandbox diff`: the steps of an update with changed settings, by comparing two runs of the program."""
+"""`python -m sandbox diff`: compares two runs of the program to determine the steps of an update with changed settings."""
 
 import json
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ _REPLACING: Final[dict[str, frozenset[str]]] = {
 
 _ECS_SERVICE: Final = frozenset({"cluster", "name", "launchType", "schedulingStrategy"})
 _NAMES: Final = frozenset({"name", "namePrefix"})
-# A change of any other property of a task definition creates a new revision.
+# A change to any other property of a task definition creates a new revision.
 _TASK_DEFINITION: Final = "aws:ecs/taskDefinition:TaskDefinition"
 _TASK_DEFINITION_IN_PLACE: Final = frozenset({"tags", "skipDestroy", "trackLatest"})
 
@@ -126,7 +126,7 @@ def apply_changes(settings: str, changes: Sequence[str]) -> str:
 
 
 def text(steps: Sequence[Step]) -> str:
-    """One line per step, and a summary."""
+    """One line for each step, and a summary."""
     lines = [
         f"{_SIGNS[step.operation]:>2} {step.operation:<8} {step.type:<50} {step.name}"
         + (f"  [{', '.join(step.properties)}]" if step.properties else "")
@@ -139,7 +139,7 @@ def text(steps: Sequence[Step]) -> str:
 
 
 def replaces(type_: str, property_: str) -> bool:
-    """True if a change of this input (camelCase) replaces the resource.
+    """True if a change to this input (camelCase) replaces the resource.
 
     For a type without an entry in `_REPLACING`, only a new name replaces the resource, because the installed package does not
     contain this information.

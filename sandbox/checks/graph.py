@@ -1,4 +1,4 @@
-"""Draws the components of a deployment by tier with their connections, as a Mermaid flowchart."""
+"""Draws the components of a deployment, grouped by tier, and their connections as a Mermaid flowchart."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -99,7 +99,7 @@ def graph(deployment: Deployment) -> Graph:
 
 
 def mermaid(diagram: Graph) -> str:
-    """A Mermaid flowchart. Solid arrows are network connections with ports, dotted arrows are relations between resources."""
+    """A Mermaid flowchart. Solid arrows are network connections with ports, and dotted arrows are relations between resources."""
     lines = ["flowchart TB", f"    {_INTERNET}((internet))"]
     for number, (tier, nodes) in enumerate(diagram.tiers()):
         lines.append(f'    subgraph tier{number} ["{tier}"]')

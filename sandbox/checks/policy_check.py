@@ -1,4 +1,4 @@
-"""`python -m sandbox check`: runs policy packs against a program, with unknown and known outputs, or an exported stack."""
+"""`python -m sandbox check`: runs policy packs on a program (with unknown and known outputs) or on an exported stack."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ _SUFFIXES: Final = {"table": "txt", "sarif": "sarif", "junit": "xml", "markdown"
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The findings of a check, and what was checked."""
+    """The findings of a check, and the parameters and statistics of the run."""
 
     findings: list[Finding]
     run: Run
@@ -74,7 +74,7 @@ def check(
     started_at = time.monotonic()
     project = load(program, stack)
     environment = levels or project.environment
-    # The packs check a pass in their own processes while the program runs for the next one.
+    # The packs check one pass in separate processes while the program runs for the next pass.
     with (
         no_collection(),
         analyzer.packs(folders, project, environment, variables) as packs,
@@ -113,7 +113,8 @@ def check_state(
 
 
 def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
-    """Environment variables with which the packs read another exemptions file or none. Raises SandboxError."""
+    """Environment variables with which the packs read another exemptions file or none. Raises SandboxError if the file does
+    not exist."""
     if ignore:
         return {_IGNORE_EXEMPTIONS: "1"}
     if file is None:

@@ -46,8 +46,8 @@ class Finding:
 class AcceptedFinding:
     """Findings of a check that are accepted.
 
-    resource: pattern of the ARN. kind: "emulator" (the finding does not occur on AWS), "account" (it is not about the stack) or
-    "decision". why: the reason. stacks: where the findings occur; empty for all stacks.
+    resource: pattern of the ARN. kind: "emulator" (the finding does not occur on AWS), "account" (the finding is not about the
+    stack) or "decision". why: the reason. stacks: where the findings occur; empty for all stacks.
     """
 
     check: str
@@ -71,7 +71,7 @@ class ScanResult:
 
     @property
     def exit_code(self) -> int:
-        """1 if a critical or high finding is not accepted."""
+        """1 if a critical or high finding is not accepted, otherwise 0."""
         return int(any(finding.severity in SERIOUS for finding in self.open))
 
 
@@ -86,7 +86,7 @@ def scan(stack: str, home: Path) -> int:
         deployment = run(REPOSITORY, stack, emulator, preview=False)
         count = sum(resource.registration.custom for resource in deployment.resources)
         progress.done(f"{count} resources at {emulator.endpoint}")
-        progress.step(f"Scanning {len(SERVICES)} services. This takes some minutes.")
+        progress.step(f"Scanning {len(SERVICES)} services. This takes a few minutes.")
         rows = _run(prowler, emulator, str(deployment.exports["region"]), home / "prowler-report", stack)
     finally:
         emulator.stop()
@@ -96,7 +96,7 @@ def scan(stack: str, home: Path) -> int:
 
 
 def accepted(stack: str = "", file: Path = ACCEPTED) -> list[AcceptedFinding]:
-    """The accepted findings of one stack, by default of all stacks."""
+    """The accepted findings for one stack, by default for all stacks."""
     rows = tomllib.loads(file.read_text(encoding="utf-8"))["finding"]
     entries = [
         AcceptedFinding(check, row.get("resource", "*"), row["kind"], row["why"], tuple(row.get("stacks", ())))
@@ -107,7 +107,7 @@ def accepted(stack: str = "", file: Path = ACCEPTED) -> list[AcceptedFinding]:
 
 
 def classify(rows: Iterable[dict[str, Any]], entries: Sequence[AcceptedFinding]) -> ScanResult:
-    """Match the findings of Prowler (OCSF, "Detection Finding") with the accepted ones."""
+    """Match the findings from Prowler (OCSF, "Detection Finding") with the accepted ones."""
     rows = list(rows)
     failed = [_finding(row) for row in rows if row.get("status_code") == "FAIL"]
     entry_of = {finding: next((entry for entry in entries if entry.covers(finding)), None) for finding in failed}
@@ -147,7 +147,7 @@ def _install(home: Path, progress: Progress) -> Path:
     folder = home / "prowler"
     prowler = folder / "bin" / "prowler"
     if not _is_installed(prowler):
-        progress.step(f"Installing Prowler {VERSION} into {folder} (2 GB, once; this takes some minutes)")
+        progress.step(f"Installing Prowler {VERSION} into {folder} (2 GB, once; this takes a few minutes)")
         shutil.rmtree(folder, ignore_errors=True)
         log = home / "prowler.log"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)

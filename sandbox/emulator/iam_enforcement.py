@@ -19,7 +19,7 @@ from policies.analysis.iam.grammar import Condition, Statement, listed, parse, r
 from sandbox.engine.types import ACCOUNT
 
 OPERATOR = "sandbox-operator"
-"""The IAM user of the sandbox itself. All calls are allowed and none is recorded."""
+"""The IAM user of the sandbox itself. All calls by this user are allowed, and none are recorded."""
 
 _IAM_PREFIX = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag"}
 """Service names in signatures that differ from the service prefix of IAM actions."""
@@ -36,8 +36,8 @@ class Permissions:
 
     moto has no request context, so only conditions on `aws:RequestedRegion`, and for KMS on the encryption context and the
     account, are evaluated. With any other condition, an Allow statement applies and a Deny statement does not;
-    `unevaluated_conditions` lists the condition. Resources are compared if the request names one; otherwise a statement for any
-    resource applies.
+    `unevaluated_conditions` lists the condition. If the request names a resource, the resource is compared; otherwise, a
+    statement for any resource applies.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Permissions:
         return {action for item in statements if item.get("Effect") == "Allow" for action in listed(item.get("Action"))}
 
     def authorize(self, call: Any, resource: str) -> None:
-        """Decide one call of moto's `IAMRequest`. Raises access denied, or records the action."""
+        """Authorize the call in moto's `IAMRequest`. Raises an access denied error or records the action."""
         key = call._access_key
         name: str = getattr(key, "_owner_role_name", "") or getattr(key, "_owner_user_name", "")
         if name == OPERATOR or call._action == "sts:GetCallerIdentity":
@@ -84,7 +84,7 @@ class Permissions:
             self.used_actions.setdefault(name, set()).add(action)
 
     def _allows(self, documents: Iterable[Any], call: Any, name: str, action: str, target: str) -> bool:
-        """True if one of the documents allows the call. Raises access denied if one denies it."""
+        """True if one of the documents allows the call. Raises an access denied error if a document denies the call."""
         allowed = False
         for raw in (raw for document in documents for raw in _statements(document)):
             statement = _parsed(raw)
@@ -108,7 +108,7 @@ class Permissions:
     def _key_allows(self, call: Any, name: str, action: str) -> bool:
         """True if the key policy names the role (KMS Developer Guide, "Key policies in AWS KMS").
 
-        If a key policy names the account, the policies of the role decide.
+        If a key policy names the account, the policies of the role determine access.
         """
         keys: Any = kms_backends[ACCOUNT][call._region]
         key_id = str(_body(call).get("KeyId", "")).rpartition(":")[2].removeprefix("key/")
@@ -152,20 +152,20 @@ def _conditions_hold(conditions: Sequence[Condition], call: Any, action: str) ->
 
 
 def _deletions(call: Any, action: str, bucket: str) -> list[tuple[str, str]]:
-    """The action and resource of each object that DeleteObjects names; empty for another call.
+    """The action and resource of each object that DeleteObjects names; empty for other calls.
 
     AWS authorizes the deletion of a version as s3:DeleteObjectVersion (S3 API Reference, "DeleteObjects").
     """
     if action != "s3:DeleteObject" or "/" in bucket:
         return []
-    objects = ElementTree.fromstring(call._body).iterfind("{*}Object")  # noqa: S314 the services of the sandbox send it
+    objects = ElementTree.fromstring(call._body).iterfind("{*}Object")  # noqa: S314 sent by the services of the sandbox
     return [
         (f"{action}Version" if one.findtext("{*}VersionId") else action, f"{bucket}/{one.findtext('{*}Key')}") for one in objects
     ]
 
 
 def _transaction(call: Any, action: str) -> list[tuple[str, str]]:
-    """The action and table of each write of TransactWriteItems; empty for another call.
+    """The action and table of each write in TransactWriteItems; empty for other calls.
 
     AWS authorizes a transaction by its writes (Amazon DynamoDB Developer Guide, "Using IAM with DynamoDB transactions").
     """
@@ -185,7 +185,7 @@ def _statements(policy: Any) -> list[Any]:
 
 
 def _resource(call: Any, action: str, resource: str) -> str:
-    """The ARN of the resource that the request names; "*" if it names none of a known form."""
+    """The ARN of the resource that the request names; "*" if the request names no resource in a known format."""
     if resource != "*" and not resource.endswith(":::*"):
         return resource
     body = _body(call)

@@ -1,4 +1,4 @@
-"""All changes to moto: corrections of its code while an emulator runs, and state that cannot be set through its API.
+"""All changes to moto: code patches while an emulator runs, and writes to state that cannot be set through moto's API.
 
 `install` patches moto's classes. The other functions write to the state of one resource. Attributes whose names begin with
 `sandbox_` are read by the patched methods; moto itself reads the others.
@@ -113,7 +113,7 @@ def set_key_rotation(request: CreateRequest, key_id: str, days: int) -> None:
 
 
 def separate_replica_key(request: CreateRequest, key_id: str) -> None:
-    """Give a KMS replica key separate aliases and grants. In moto, it shares those of the primary key."""
+    """Give a KMS replica key separate aliases and grants. In moto, the replica shares those of the primary key."""
     key: Any = kms_backends[ACCOUNT][request.region].keys[key_id]
     key.aliases, key.grants = {}, {}
 
@@ -262,7 +262,7 @@ def _presigned_download(original: Any) -> Any:
 
 
 def _form_upload(original: Any) -> Any:
-    """Checks expiry, exact fields and size of a form, and returns the version of the new object."""
+    """Checks the expiry, exact fields and size of a form, and returns the version of the new object."""
 
     @functools.wraps(original)
     def post(response: Any, request: Any, bucket_name: str) -> Any:

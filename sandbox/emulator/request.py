@@ -21,7 +21,7 @@ _SUFFIXES = ("document", "id", "name", "arn")
 
 
 class CreateRequest:
-    """One resource to create. Errors of botocore's models and of the emulator become a SandboxError with its URN.
+    """One resource to create. Errors from botocore's models and from the emulator become a SandboxError with the resource's URN.
 
     `sent` holds the parameters of the call that created the resource.
     """
@@ -58,7 +58,7 @@ class CreateRequest:
         return {attribute: text(self.peek(name)) for name, attribute in names.items() if self.take(name) is not None}
 
     def unused(self) -> set[str]:
-        """Inputs that nothing has used so far."""
+        """Inputs that are not marked as used."""
         return self._unused - _COMMON_INPUTS
 
     def arn(self, service: str, resource: str) -> str:
@@ -84,12 +84,12 @@ class CreateRequest:
             detail = exc.response.get("Error", {})
             code = str(detail.get("Code"))
             if code == "500":
-                raise self.error(f"the emulator failed in {operation}: an error of moto, not of the program.") from exc
+                raise self.error(f"the emulator failed in {operation}: an error in moto, not in the program.") from exc
             raise self.error(f"AWS (emulated) rejects {operation}: {code}: {detail.get('Message')}") from exc
         return response
 
     def check(self, call: str, parameters: Mapping[str, Any]) -> None:
-        """Validate parameters against botocore's model without a call, for operations that moto does not have."""
+        """Validate parameters against botocore's model without a call, for operations that moto does not support."""
         report = ParamValidator().validate(dict(parameters), self.input_shape(call))
         if report.has_errors():
             raise self._invalid(call.partition(".")[2], report.generate_report())
@@ -108,8 +108,8 @@ class CreateRequest:
     ) -> dict[str, Any]:
         """Convert the inputs that are not used yet to parameters of the operation, and mark them as used.
 
-        Inputs without a parameter stay unused. prepared: parameters that are complete. skip: inputs to omit. The other arguments
-        are fields of `ResourceType`.
+        Inputs without a parameter remain unused. prepared: parameters that need no conversion. skip: inputs to omit. The other
+        arguments are fields of `ResourceType`.
         """
         shape: Any = self.input_shape(call)
         parameters = dict(prepared or {})
@@ -140,12 +140,13 @@ class CreateRequest:
         return self.to_api(value, shape, member, names or {})
 
     def input_shape(self, call: str) -> StructureShape:
-        """The input of "service.operation" in botocore's model."""
+        """The input shape of "service.operation" in botocore's model."""
         shape: StructureShape = self._operation(call).input_shape
         return shape
 
     def result(self, call: str, response: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The created resource in a response: its only structure, or the whole response if it has other members."""
+        """The created resource in a response: the only structure in the response, or the response itself if it has other
+        members."""
         shape = self._operation(call).output_shape
         names = set(shape.members if shape is not None else ()) - {"ClientToken", "tags"}
         value = response.get(names.pop()) if len(names) == 1 else response
@@ -220,7 +221,7 @@ class CreateRequest:
         return text(value)
 
     def _tag_parameters(self, shape: StructureShape, tag_kind: str) -> dict[str, Any]:
-        """The merged tags in the form of the operation; none if the operation takes no tags."""
+        """The merged tags in the format of the operation; none if the operation accepts no tags."""
         if not self.tags:
             return {}
         if "TagSpecifications" in shape.members and tag_kind:
@@ -235,7 +236,7 @@ class CreateRequest:
         return {}
 
     def _invalid(self, operation: str, report: str) -> SandboxError:
-        """An error of botocore's model, with the input of the program that the parameter comes from."""
+        """An error from botocore's model, with the program input from which the parameter comes."""
         parameter = re.search(r'parameter:?\s+"?([A-Za-z]+)', report)
         key = self._input_of.get(parameter[1]) if parameter else None
         where = f"property {key}: " if key else ""

@@ -35,7 +35,7 @@ class ResourceType:
     id: str = ""
     """Template of the resource id."""
     body: str = ""
-    """Structure parameter (or path, "A.B") with the inputs that are not parameters themselves."""
+    """Structure parameter (or path, "A.B") that contains the inputs that are not parameters themselves."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Inputs whose parameter has another name."""
     nested: Mapping[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class ResourceType:
 
 
 def create(resource_type: ResourceType, request: CreateRequest) -> Created:
-    """Create the resource. Raises SandboxError for an input that nothing uses or an output that the type does not have."""
+    """Create the resource. Raises SandboxError for an unused input or an output that the type does not have."""
     inputs = request.registration.inputs
     properties = schema(request.registration.type)
     if properties is None:

@@ -1,4 +1,4 @@
-"""`Emulator`: a provider that creates each resource in a moto server, by its emulated resource type."""
+"""`Emulator`: a provider that creates resources in a moto server, as `RESOURCE_TYPES` defines."""
 
 import logging
 import threading
@@ -31,7 +31,7 @@ _ADMINISTRATOR_POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "All
 
 
 class Emulator:
-    """A `Provider` with a moto server in this process. Only one can run at a time, because moto keeps its state per process.
+    """A `Provider` with a moto server in this process. Only one can run at a time, because moto stores its state per process.
 
     endpoint: value for AWS_ENDPOINT_URL. modelled: resource types that were validated and not created, each with the
     reason. permissions: evaluates IAM policies; off until `permissions.enforce(True)`.
@@ -47,7 +47,7 @@ class Emulator:
         self._lock = threading.RLock()
         self._restore = moto_patches.install(permissions.authorize)
         self.credentials = self._create_operator()
-        """Access key id and secret of the operator, who is allowed everything."""
+        """Access key id and secret of the operator, for whom every call is allowed."""
         self.client = self.clients(*self.credentials)
         """Returns a boto3 client for a service and a region, with the credentials of the operator."""
 
@@ -127,12 +127,12 @@ class Emulator:
             return created
 
     def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
-        """Return the result of a provider function. Raises SandboxError for one that is not supported."""
+        """Return the result of a provider function. Raises SandboxError for an unsupported function."""
         return invoke(token, args)
 
     def clients(self, key_id: str, secret: str, token: str | None = None) -> Callable[[str, str], Any]:
         """A function that returns the client of a service and a region. Clients are created once."""
-        # One session for all clients, because it caches the parsed service models.
+        # All clients share one session, because the session caches the parsed service models.
         session: Any = boto3.session.Session(key_id, secret, token)
         clients: dict[tuple[str, str], Any] = {}
 
@@ -155,7 +155,7 @@ class Emulator:
 
 
 def _restrict(server: ThreadedMotoServer) -> None:
-    """Reject requests that come from a web page, and moto's own API, which resets and configures the emulator.
+    """Reject requests from a web page, and requests to moto's own API, which resets and configures the emulator.
 
     A page in a browser on this machine can reach the port. The browser sends the Origin header or, with DNS rebinding, the host
     name of the page.

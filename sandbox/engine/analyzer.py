@@ -155,7 +155,7 @@ class Pack:
         return int(line)
 
     def _call(self, method: str, request: Any, *, optional: bool = False) -> Any:
-        """Call a method. Returns None if the SDK of the pack lacks an `optional` method. Raises SandboxError."""
+        """Call a method. Returns None if the pack's SDK lacks an `optional` method. Raises SandboxError if the call fails."""
         try:
             return getattr(self._stub, method)(request, timeout=_CALL_S)
         except grpc.RpcError as problem:
@@ -217,7 +217,7 @@ def _environment(project: Project) -> dict[str, str]:
 
 
 def _python(folder: Path) -> str:
-    """The interpreter of the virtual environment in PulumiPolicy.yaml, otherwise that of the sandbox."""
+    """The interpreter of the virtual environment in PulumiPolicy.yaml, otherwise the interpreter of the sandbox."""
     try:
         document = yaml.safe_load((folder / "PulumiPolicy.yaml").read_text())
         python = folder / document["runtime"]["options"]["virtualenv"] / "bin" / "python"
@@ -236,7 +236,8 @@ def _diagnostic(row: proto.AnalyzeDiagnostic, urn: str) -> Diagnostic:
 
 def _remediated(row: proto.Remediation, urn: str) -> Diagnostic:
     message = (
-        row.diagnostic or "The pack remediates these inputs. The sandbox reports this and deploys the inputs of the program."
+        row.diagnostic
+        or "The pack remediates these inputs. The sandbox reports the remediation, but deploys the program's inputs."
     )
     level = "advisory" if row.diagnostic else REMEDIATED
     return Diagnostic(row.policyName, row.policyPackName, level, urn, row.description, message)

@@ -82,7 +82,7 @@ _OUTPUTS = {
 
 
 def fake_outputs(registration: Registration, type_schema: Schema | None, region: str) -> tuple[str, dict[str, Any]]:
-    """The id and all outputs: the inputs of the program, and fake values for what AWS computes."""
+    """The id and all outputs: the inputs of the program, and fake values for the outputs that AWS computes."""
     name = _physical_name(registration)
     outputs = dict(registration.inputs)
     if type_schema is None:
@@ -115,7 +115,7 @@ def fake_result(token: str, args: dict[str, Any], region: str) -> dict[str, Any]
     result = {
         key: _output(key, type_, lookup, kind.lower(), region) for key, type_ in _types.output_type_types(result_class).items()
     }
-    # Lists of ids usually have one item per availability zone: a single item would look like an error of the program.
+    # Lists of ids usually have one item per availability zone: a single item would look like an error in the program.
     for key in ("ids", "names"):
         if key in result:
             result[key] = [f"{item}-{number}" for item in result[key] for number in (1, 2, 3)]

@@ -26,7 +26,7 @@ def resources(deployment: Deployment) -> tuple[Resource, ...]:
 def analyze_request(resource: Resource, deployment: Deployment, inputs: dict[str, Any] | None = None) -> proto.AnalyzeRequest:
     """The message for Analyze and Remediate: the inputs of one resource before it is created.
 
-    inputs: the remediated inputs; None for those of the program.
+    inputs: the remediated inputs; None for the inputs of the program.
     """
     registration = resource.registration
     values = registration.inputs if inputs is None else inputs
@@ -46,7 +46,7 @@ def stack_request(deployment: Deployment) -> proto.AnalyzeStackRequest:
 
 
 def properties(values: Mapping[str, Any], secrets: Iterable[str] = ()) -> struct_pb2.Struct:
-    """Encode values as a protobuf Struct. Unknown values stay the sentinel; internal keys (`__...`) are omitted.
+    """Encode values as a protobuf Struct. Unknown values remain the sentinel; internal keys (`__...`) are omitted.
 
     secrets: paths of values to mark as secret, such as `password`, `rules[0].key` or `tags["a.b"]`.
     """

@@ -21,14 +21,14 @@ STACK_TYPE = "pulumi:pulumi:Stack"
 
 
 def _rejection(feature: str, instead: str) -> Callable[["Monitor", Any], Any]:
-    """A method of the monitor for a feature that needs the Pulumi engine."""
+    """A monitor method that rejects a feature that needs the Pulumi engine."""
     return lambda monitor, _request: monitor._record_failure(lambda: _reject(feature, instead))
 
 
 class Monitor(mocks.MockMonitor):
     """Creates resources with `provider` in the order in which the program registers them.
 
-    failure: the first error of a registration; the SDK only reports its consequences.
+    failure: the first registration error. The SDK reports only the consequences of this error.
     """
 
     failure: SandboxError | None
@@ -50,7 +50,7 @@ class Monitor(mocks.MockMonitor):
         return tuple(self._resources_by_urn.values())
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """The URN by the rule of the engine: the types of all parents except the stack, joined by `$`."""
+        """The URN in the engine's format, with the types of all parents except the stack, joined by `$`."""
         chain = parent.split("::")[2] if parent else ""
         qualified = f"{chain}${type_}" if chain and chain != STACK_TYPE else type_
         return f"urn:pulumi:{self._project.stack}::{self._project.name}::{qualified}::{name}"
@@ -85,7 +85,7 @@ class Monitor(mocks.MockMonitor):
         return resource_pb2.ResourceInvokeResponse(**fields)
 
     RegisterStackTransform = _rejection("stack transforms", "Set the property in the declaration of the resource.")
-    RegisterStackInvokeTransform = _rejection("invoke transforms", "Pass the argument in the call of the function.")
+    RegisterStackInvokeTransform = _rejection("invoke transforms", "Pass the argument in the function call.")
     RegisterResourceHook = _rejection("resource hooks", "Run the step outside the program.")
     RegisterErrorHook = _rejection("error hooks", "Run the step outside the program.")
 
@@ -208,7 +208,7 @@ class Monitor(mocks.MockMonitor):
         return "" if not parent or parent.split("::")[2] == STACK_TYPE else parent
 
     def _source(self, request: Any) -> str:
-        """The innermost line of the program, without libraries and the sandbox."""
+        """The innermost line of the program in the stack trace. Libraries and the sandbox are ignored."""
         for frame in request.stackTrace.frames:
             line = source_line(unquote(urlparse(frame.pc.uri).path), frame.pc.line, self._project.root)
             if line:

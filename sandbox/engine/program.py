@@ -1,4 +1,4 @@
-"""Runs a Pulumi program for one stack with a provider of the sandbox, without the Pulumi CLI."""
+"""Runs a Pulumi program for one stack with a sandbox provider, without the Pulumi CLI."""
 
 import asyncio
 import contextlib
@@ -61,7 +61,7 @@ def run(
         project = replace(project, config={**project.config, **config})
     monitor = Monitor(project, provider, on_resource)
     with _SINGLE_RUN, _program_environment(project), no_collection():
-        # Pulumi keeps its settings in context variables: an empty context hides those of earlier runs.
+        # Pulumi keeps its settings in context variables: an empty context hides the settings of earlier runs.
         contextvars.Context().run(_run, project, monitor, preview)
     return Deployment(project.name, stack, monitor.created, monitor.exports, preview)
 
@@ -69,7 +69,7 @@ def run(
 def _run(project: Project, monitor: Monitor, preview: bool) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    # A failed run leaves futures with unread exceptions, which the loop would log when they are collected.
+    # A failed run leaves futures with unread exceptions, which the event loop would log when they are garbage-collected.
     loop.set_exception_handler(lambda _loop, _context: None)
     # One worker, so that registrations reach the provider in the same order in every run.
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-engine")
@@ -101,7 +101,7 @@ async def _program(project: Project, monitor: Monitor, preview: bool, raised: li
     settings.outputs, settings.lock, settings.package_refs = _OutstandingOutputs(), threading.Lock(), {}
     settings.rpc_manager = _LocatingRpcManager(monitor, project)
     settings.root_directory = str(project.root)
-    # `set_mocks` creates a root resource without exports; `run_in_stack` creates the one that is used.
+    # `set_mocks` creates a root resource without exports; `run_in_stack` creates the root resource that is used.
     set_root_resource(None)  # type: ignore[arg-type]
     await run_in_stack(lambda: _execute(project, raised))
 
@@ -122,7 +122,7 @@ class _OutstandingOutputs(set[asyncio.Task[Any]]):
 
 
 class _LocatingRpcManager(RPCManager):
-    """Adds the line of the program to errors of provider functions, whose requests have no stack trace."""
+    """Adds the line of the program to errors from provider functions, whose requests have no stack trace."""
 
     def __init__(self, monitor: Monitor, project: Project) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -149,9 +149,9 @@ class _LocatingRpcManager(RPCManager):
 
 
 def _execute(project: Project, raised: list[BaseException]) -> None:
-    """Run the code of the program and keep its exception: the SDK raises that of a failed request instead."""
+    """Run the code of the program and store its exception, because the SDK raises the exception of a failed request instead."""
     # Run the file, not its folder: for a folder, Python caches the bytecode and does not detect a change that is made within the
-    # same second and keeps the length of the file.
+    # same second and does not change the file's length.
     file = project.program / "__main__.py" if project.program.is_dir() else project.program
     try:
         runpy.run_path(str(file), run_name="__main__")
@@ -194,7 +194,7 @@ def _program_environment(project: Project) -> Iterator[None]:
 
 @contextlib.contextmanager
 def no_collection() -> Iterator[None]:
-    """Disable garbage collection, which walks the millions of objects of pulumi-aws. Reentrant.
+    """Disable garbage collection, which traverses the millions of objects in pulumi-aws. Reentrant.
 
     Measured with the prod stack in the emulator: 8 s of CPU time instead of 16 s.
     """
@@ -223,9 +223,9 @@ def _is_library(module: Any) -> bool:
 
 
 def _error(exc: BaseException, failure: SandboxError | None, project: Project) -> SandboxError:
-    """An error of one line: file and line of the program, type and text of the exception.
+    """A one-line error: file and line of the program, type and text of the exception.
 
-    failure: the first error of a registration or invoke, of which `exc` may be a consequence.
+    failure: the first error in a registration or invoke, of which `exc` may be a consequence.
     """
     if failure is None and isinstance(exc, SandboxError):
         failure = exc

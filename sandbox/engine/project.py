@@ -26,7 +26,7 @@ class Project:
 
     @property
     def environment(self) -> str:
-        """The environment of the stack, whose levels the policy packs have by default."""
+        """The environment of the stack, which determines the default levels of the policy packs."""
         return of_stack(self.name, self.stack, self.config)
 
 

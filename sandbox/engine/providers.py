@@ -38,7 +38,7 @@ class ProviderConfigs:
         return identity, dict(registration.inputs)
 
     def region(self, registration: Registration) -> str:
-        """The region of the resource, otherwise that of its provider, otherwise the default region."""
+        """The region of the resource, otherwise the region of the provider, otherwise the default region."""
         own = registration.inputs.get("region") or self._of(registration).get("region")
         return str(own) if own and own != UNKNOWN else DEFAULT_REGION
 
@@ -80,7 +80,7 @@ class _LocalProvider(ABC):
 
     @abstractmethod
     def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
-        """The id and the outputs of a resource. known: its schema; None for a type of another package."""
+        """The id and the outputs of a resource. known: the schema of the type; None for a type in another package."""
 
 
 class PreviewProvider(_LocalProvider):

@@ -30,7 +30,7 @@ def export(program: Path, stack: str) -> str:
 
 
 def deployment_file(deployment: Deployment) -> dict[str, Any]:
-    """A deployment of version 3 (apitype.DeploymentV3) without a secrets provider: secret values are redacted."""
+    """A version 3 deployment (apitype.DeploymentV3) without a secrets provider. Secret values are redacted."""
     cli = version("pulumi")
     root = {"urn": deployment.stack_urn, "custom": False, "type": "pulumi:pulumi:Stack", "outputs": deployment.exports}
     return {

@@ -133,7 +133,7 @@ def _member(row: Mapping[str, Any], name: str, kind: type, file: Path) -> Any:
 
 def _texts(value: Any, name: str, file: Path, urn: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise SandboxError(f"{file}: {urn}: {name} is not a list of text. {_HINT}")
+        raise SandboxError(f"{file}: {urn}: {name} is not a list of strings. {_HINT}")
     return value
 
 

@@ -21,7 +21,7 @@ class Registration:
     provider: `<provider urn>::<provider id>`; "" for the default provider.
     source: the line of the program that declares the resource, such as "components/bucket.py:88"; "" if unknown.
     external: the program reads an existing resource with `get` and does not manage it.
-    custom_timeouts: "create", "update" and "delete" to a duration such as "30m".
+    custom_timeouts: durations such as "30m" for "create", "update" and "delete".
     """
 
     urn: str
@@ -53,7 +53,7 @@ class Registration:
 
     @property
     def secret_output_names(self) -> set[str]:
-        """The outputs that are secret: those of secret inputs, and those that the program marks as secret."""
+        """The secret outputs: outputs of secret inputs, and outputs that the program marks as secret."""
         return self.secret_input_names | set(self.additional_secret_outputs)
 
 
@@ -83,7 +83,8 @@ class Deployment:
 
 
 class Provider(Protocol):
-    """Creates resources and answers provider functions. Methods must be thread-safe and may raise `SandboxError`."""
+    """Creates resources and returns the results of provider functions. Methods must be thread-safe and may raise
+    `SandboxError`."""
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Create the resource. Returns its id and its outputs with camelCase names."""

@@ -91,7 +91,7 @@ def encode(value: Any, *, with_hash: bool = False) -> Any:
 
 
 def zip_bytes(archive: Any) -> bytes:
-    """The archive as a ZIP file. Deterministic: fixed timestamps, sorted names, no `__pycache__`."""
+    """The archive as a ZIP file. Deterministic: fixed timestamps, sorted names and no `__pycache__`."""
     if isinstance(archive, FileArchive) and Path(archive.path).is_file():
         return Path(archive.path).read_bytes()
     buffer = io.BytesIO()

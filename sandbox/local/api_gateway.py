@@ -1,9 +1,9 @@
-"""Emulates API Gateway: an HTTP server that answers like the deployed REST API and invokes its Lambda function.
+"""Emulates API Gateway: an HTTP server that responds like the deployed REST API and invokes its Lambda function.
 
 Run as a module: `python -m sandbox.local.api_gateway <service port> <runtime API port>`, with the deployed API (`Api`) as JSON in
-SANDBOX_API. A request with a method of the API becomes the event of a proxy integration; the function reads it from the Lambda
-runtime API and posts its response. Other requests get the deployed gateway response. Throttling, request validation and WAF are
-not emulated. `lambda_functions.py` reads the deployed API.
+SANDBOX_API. A request for a method of the API is converted to the event of a proxy integration. The function reads the event from
+the Lambda runtime API and posts its response there. Other requests get the deployed gateway response. Throttling, request
+validation and WAF are not emulated. `lambda_functions.py` reads the deployed API.
 
 Source: API Gateway Developer Guide, "Input format of a Lambda function for proxy integration".
 """
@@ -30,7 +30,7 @@ from sandbox.ports import HOST
 class Api:
     """The deployed REST API.
 
-    methods: path to HTTP methods. responses: gateway response type to status, headers and body. arn: ARN of the function.
+    methods: HTTP methods by path. responses: status, headers and body by gateway response type. arn: ARN of the function.
     """
 
     id: str

@@ -1,6 +1,6 @@
-"""Restores a bucket to an earlier state from its object versions, or a new bucket from its replica.
+"""Restores a bucket to an earlier state from its object versions, or creates the objects of a new bucket from a replica.
 
-Uses plain S3 calls, so it works on AWS too (docs/runbooks/recovery.md).
+The functions use plain S3 calls and therefore also work on AWS (docs/runbooks/recovery.md).
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 Versions = Mapping[str, str]
-"""Object key to its current version id. Deleted keys are absent."""
+"""Current version id by object key. Deleted keys are absent."""
 
 
 def versions_at(s3: Any, bucket: str, moment: datetime | None = None) -> dict[str, str]:
@@ -23,7 +23,7 @@ def versions_at(s3: Any, bucket: str, moment: datetime | None = None) -> dict[st
 
 
 def restore(s3: Any, bucket: str, versions: Versions) -> tuple[int, int]:
-    """Make `versions` current: copy older versions and delete keys that are not in `versions`. Existing versions are kept.
+    """Make `versions` current: copy older versions and delete keys that are not in `versions`. Existing versions are retained.
 
     Returns the numbers of restored and deleted objects.
     """
@@ -38,7 +38,7 @@ def restore(s3: Any, bucket: str, versions: Versions) -> tuple[int, int]:
 
 
 def copy_replica(source: Any, replica: str, target: Any, bucket: str) -> int:
-    """Copy the current objects of a replica to a new bucket, encrypted with its key. Returns the number of objects.
+    """Copy the current objects of a replica to a new bucket, encrypted with the new bucket's key. Returns the number of objects.
 
     source, target: clients of the two regions. Objects pass through this machine, because the regions have different keys.
     """
@@ -56,6 +56,6 @@ def _versions(s3: Any, bucket: str) -> Iterator[dict[str, Any]]:
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         rows += [{**row, "deleted": False} for row in page.get("Versions", [])]
         rows += [{**row, "deleted": True} for row in page.get("DeleteMarkers", [])]
-    # Within the same second the latest version comes first; others keep the order of the list.
+    # Within the same second, the latest version comes first; other versions keep the order of the list.
     rows.sort(key=lambda row: (row["LastModified"], row["IsLatest"]), reverse=True)
     yield from rows

@@ -64,7 +64,7 @@ def _relay(child: "subprocess.Popen[bytes]", output: IO[bytes], state: Path) -> 
         if ready:
             return 0
         if time.monotonic() > deadline:
-            raise SandboxError(f"Gatehouse was not ready within {_READY_S:.0f} s. Its log: {output.name}")
+            raise SandboxError(f"Gatehouse was not ready within {_READY_S:.0f} s. Log: {output.name}")
         time.sleep(_POLL_S)
 
 

@@ -43,7 +43,7 @@ class Aws:
     operator: Credentials
 
     def client(self, service: str, credentials: Credentials | None = None) -> Any:
-        """A boto3 client with the given credentials, by default those of the operator."""
+        """A boto3 client with the given credentials, by default the operator's credentials."""
         keys = (credentials or self.operator).environment()
         return boto3.client(
             service,  # type: ignore[call-overload]
@@ -77,7 +77,7 @@ class EcsTask:
 def read(aws: Aws, arn: str, process: str, contract: Contract) -> EcsTask:
     """Read the task definition `arn`.
 
-    Raises SandboxError if its command, variables or secrets are not those of the contract.
+    Raises SandboxError if the command, variables or secrets do not match the contract.
     """
     response = _call(f"reading {arn}", lambda: aws.client("ecs").describe_task_definition(taskDefinition=arn))
     definition = response["taskDefinition"]
@@ -123,14 +123,14 @@ def _secret(client: Any, value_from: str, place: str) -> str:
 
 def _container(definition: dict[str, Any], command: tuple[str, ...], process: str) -> dict[str, Any]:
     containers = definition["containerDefinitions"]
-    # Prefer the container with the name of the process: there may be sidecars.
+    # Prefer the container with the name of the process, because the task can have sidecars.
     for container in sorted(containers, key=lambda row: row["name"] != process):
         if (*container.get("entryPoint", []), *container.get("command", [])) == command:
             return dict(container)
     commands = "; ".join(f"{c['name']}: {' '.join(c.get('command', [])) or '(image default)'}" for c in containers)
     raise SandboxError(
         f"{definition['family']} has no container with the command {' '.join(command)!r} (contract.toml, {process}). "
-        f"Its containers: {commands}"
+        f"Containers: {commands}"
     )
 
 

@@ -1,4 +1,5 @@
-"""Runs deployed Lambda functions with their code, variables and role: services behind API Gateway, the rotation and the probe."""
+"""Runs deployed Lambda functions with their code, variables and role: services behind API Gateway, the rotation function
+and the synthetic probe."""
 
 import json
 import re
@@ -20,7 +21,7 @@ from sandbox.ports import HOST
 
 _TARGET = re.compile(r":function:(?P<name>[^:/]+):(?P<alias>[^:/]+)/invocations$")
 _IMAGE_BIN = "/opt/gatehouse/bin/"
-"""The folder of the commands in the image (runtime/Dockerfile), replaced by that of this environment."""
+"""The folder of the commands in the image (runtime/Dockerfile), replaced by the folder in this environment."""
 _READY_S = 45.0
 _FUNCTIONS = REPOSITORY / "runtime" / "functions"
 # AWS Secrets Manager User Guide, "Rotation by Lambda function": the four steps, in this order.
@@ -106,7 +107,7 @@ def wait_ready(children: list[child_processes.Child], url: str) -> None:
 def rotate_secrets(aws: Aws, rotation: Mapping[str, Any], log: Path) -> None:
     """Create the first value of each secret in the export `rotation` with the deployed rotation function.
 
-    Raises SandboxError with the last line of the handler.
+    Raises SandboxError with the last output line of the handler.
     """
     events = [
         {"Step": step, "SecretId": arn, "ClientRequestToken": token}
@@ -120,7 +121,7 @@ def rotate_secrets(aws: Aws, rotation: Mapping[str, Any], log: Path) -> None:
 def run_probe(aws: Aws, probe: Mapping[str, Any], local: LocalServers, log: Path) -> dict[str, str]:
     """Invoke the function of the export `probe` once, with the event of its EventBridge target and local addresses.
 
-    Returns the URL that it requested for each service. Raises SandboxError if the rule has no target.
+    Returns the URL that the function requested for each service. Raises SandboxError if the rule has no target.
     """
     name = str(probe["function"])
     targets = aws.client("events").list_targets_by_rule(Rule=name)["Targets"]
@@ -151,7 +152,7 @@ def _invoke(aws: Aws, deployed: Mapping[str, Any], events: Sequence[Mapping[str,
 
 
 def _function(aws: Aws, name: str, alias: str, stage_path: str) -> dict[str, Any]:
-    """The configuration of the alias. Raises SandboxError if its policy does not allow the stage to invoke it."""
+    """The configuration of the alias. Raises SandboxError if its policy does not allow the stage to invoke the function."""
     client = aws.client("lambda")
     configuration: dict[str, Any] = client.get_function_configuration(FunctionName=name, Qualifier=alias)
     policy = json.loads(client.get_policy(FunctionName=name, Qualifier=alias)["Policy"])
@@ -162,7 +163,7 @@ def _function(aws: Aws, name: str, alias: str, stage_path: str) -> dict[str, Any
 
 
 def _gateway_response(client: Any, api: str, kind: str) -> dict[str, Any]:
-    """A gateway response. Fixed header values are quoted in API Gateway."""
+    """A gateway response. API Gateway stores static header values in quotes."""
     response = client.get_gateway_response(restApiId=api, responseType=kind)
     headers = {
         name.removeprefix("gatewayresponse.header."): [value[1:-1]]

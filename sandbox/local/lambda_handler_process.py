@@ -1,4 +1,4 @@
-"""Runs a Lambda handler for a list of events like Lambda: in its own process, with its own path and environment.
+"""Runs a Lambda handler for a list of events like Lambda: in a separate process, with a separate path and environment.
 
 Run as a module: `python -m sandbox.local.lambda_handler_process <folder> <module.function> <events as JSON>`. Stops at the first
 error and prints it in one line, without a traceback, which could show secret values.

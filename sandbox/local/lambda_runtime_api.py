@@ -23,7 +23,7 @@ class Invocations:
         self._responses: dict[str, queue.Queue[dict[str, Any] | None]] = {}
 
     def invoke(self, event: dict[str, Any]) -> dict[str, Any] | None:
-        """The response of the function; None if it failed or timed out."""
+        """The response from the function; None if the function failed or timed out."""
         request_id = event["requestContext"]["requestId"]
         response = self._responses[request_id] = queue.Queue()
         self.pending.put((request_id, json.dumps(event).encode()))
@@ -41,13 +41,14 @@ class Invocations:
 
 
 class HttpHandler(BaseHTTPRequestHandler):
-    """Base of the HTTP servers: reads and sends whole bodies. Does not log: the function logs its requests, without paths."""
+    """Base of the HTTP servers: reads and sends whole bodies. Does not log, because the function logs its requests without
+    paths."""
 
     protocol_version = "HTTP/1.1"
     invocations: Invocations
 
     def read_body(self) -> bytes:
-        """The body of the request; the runtime client sends it chunked."""
+        """The body of the request, which the runtime client sends in chunks."""
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
         body = b""

@@ -1,4 +1,4 @@
-"""`down`, and the state file of a running `up`, which lists its processes to stop it or to clean up after a crash."""
+"""`down`, and the state file of a running `up`. The file lists the processes to stop, also after a crash."""
 
 import json
 import os
@@ -99,7 +99,7 @@ def down(home: Path = HOME) -> str:
     running = file.running()
     if running is not None:
         running.owner.stop(signal.SIGTERM, _DOWN_S)
-        # A graceful shutdown deletes the file. After SIGKILL it still lists the child processes.
+        # A graceful shutdown deletes the file. After SIGKILL, the file still lists the child processes.
         file.clean_up()
         return f"Gatehouse (stack {running.stack}) is stopped."
     if file.read() is None:

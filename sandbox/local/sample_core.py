@@ -18,7 +18,7 @@ _RESPONSE_S = 10.0
 
 
 def issue_key(console: str, admin_token: str, name: str, scopes: list[str]) -> str:
-    """Create a key for this Core and return its token. Raises SandboxError with the problem of the management API."""
+    """Create a key for this Core and return its token. Raises SandboxError with the problem that the management API returns."""
     body = {"name": name, "owner": "sandbox", "scopes": scopes, "cores": [NAME]}
     headers = {"Authorization": f"Bearer {admin_token}"}
     try:

@@ -1,4 +1,4 @@
-"""Local PostgreSQL and Redis servers instead of RDS and ElastiCache, for one run.
+"""Local PostgreSQL and Redis servers that replace RDS and ElastiCache for one run.
 
 Each server has a temporary folder, because socket paths must be short and PostgreSQL does not run as root. A server exits with
 the process that started it. If that process was killed, the next start cleans up its servers.
@@ -34,8 +34,8 @@ _PREFIX = "gatehouse-server-"
 _START_S = 30.0
 # PostgreSQL does not run as root: the first existing user runs it instead.
 _UNPRIVILEGED = ("nobody", "daemon")
-# The data is deleted after the run, so it need not survive a crash of the machine; it does survive a crash of a process. mmap,
-# because POSIX segments survive a SIGKILL in /dev/shm.
+# The data is deleted after the run, so it need not survive a crash of the machine; it does survive a crash of a process. mmap is
+# used because POSIX segments remain in /dev/shm after a SIGKILL.
 _SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -155,10 +155,10 @@ def _record(folder: Path, child: child_processes.Child) -> None:
 
 
 def clean_up() -> None:
-    """Stop the servers and delete the folders of runs of this user whose process was killed."""
+    """Stop the servers and delete the folders of this user's runs whose process was killed."""
     for record in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/owner.json"):
         try:
-            # Another user could name any process of this user.
+            # A file from another user could name any process of this user.
             status = record.lstat()
             if status.st_uid != os.getuid() or not stat.S_ISREG(status.st_mode) or status.st_mode & 0o022:
                 continue

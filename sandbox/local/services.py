@@ -23,7 +23,7 @@ from sandbox.ports import HOST
 
 _READY_S = 45.0
 _MIGRATE_S = 90.0
-# The sample Core runs on this machine. On AWS, the task definition has the private networks.
+# The sample Core runs on this machine. On AWS, the task definition contains the private networks.
 _CORE_NETWORKS = "127.0.0.0/8,::1/128"
 
 
@@ -60,7 +60,7 @@ def master_credentials(aws: Aws, exports: Mapping[str, Any]) -> tuple[str, str]:
         raise SandboxError(f"RDS does not manage the password of {identifier}. Set manage_master_user_password=True.")
     client = aws.client("secretsmanager")
     secret = client.get_secret_value(SecretId=instance["MasterUserSecret"]["SecretArn"])["SecretString"]
-    # Not the "username" of the secret: moto always stores "admin" there.
+    # The "username" in the secret is not used, because moto always stores "admin" there.
     return str(instance["MasterUsername"]), str(json.loads(secret)["password"])
 
 
@@ -113,7 +113,7 @@ def returns_200(url: str, headers: Mapping[str, str] | None = None) -> bool:
 
 def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:
     # The migration authenticates with the injected password. The other processes use IAM tokens, which only RDS and
-    # ElastiCache accept: they get the password in the URL.
+    # ElastiCache accept, so their URLs contain the password.
     auth = task.environment.get("GATEHOUSE_DATABASE_AUTH", "iam")
     auth = "url" if auth == "iam" else auth
     return {

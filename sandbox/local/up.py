@@ -60,7 +60,7 @@ class Endpoints:
 
 
 def up(stack: str, *, home: Path = HOME) -> int:
-    """Run until Ctrl-C or SIGTERM. Returns 0, or 1 for a violation of a mandatory rule. Raises SandboxError."""
+    """Run until Ctrl-C or SIGTERM. Returns 0, or 1 if a mandatory rule is violated. Raises SandboxError for other failures."""
     progress = Progress()
     try:
         with ExitStack() as cleanup:
@@ -112,7 +112,7 @@ class _Environment:
         urls = {name: local.url(name) for name in ("gateway", "console", "sharing")}
         endpoints = Endpoints(stack, os.getpid(), **urls, emulator=emulator.endpoint, admin_token=token)
         self._print_summary(endpoints, emulator)
-        # Last, because `up --detach` prints this output until the file exists.
+        # Written last, because `up --detach` prints this output until the file exists.
         write_private(self._state.home / "up.json", json.dumps(asdict(endpoints), indent=2))
         return children
 
@@ -160,7 +160,7 @@ class _Environment:
         return LocalServers(database, redis_url, {name: self._port(name) for name in (*declared.services, *functions)})
 
     def _enforce_iam(self, emulator: Emulator, exports: Mapping[str, Any]) -> None:
-        """Evaluate IAM policies for every call from here on, and report their use at the end."""
+        """Evaluate IAM policies for all subsequent calls, and report at the end which permissions were used."""
         roles = [*exports["roles"].values(), *(exports[name]["role"] for name in ("rotation", "probe") if name in exports)]
         self._cleanup.callback(lambda: self._write_permissions(emulator, roles))
         emulator.permissions.enforce(True)
@@ -260,7 +260,7 @@ class _Environment:
 
 
 def _commands(endpoints: Endpoints) -> list[str]:
-    """Shell commands to paste one after the other."""
+    """Shell commands for the user to run one after the other."""
     body = json.dumps({"name": "my-first-key", "owner": "me", "scopes": ["cores:read"], "cores": [sample_core.NAME]})
     token = "python3 -c 'import json,sys; print(json.load(sys.stdin)[\"token\"])'"  # noqa: S105  a command, not a token
     files = sorted(path for path in sample_core.FOLDER.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -280,7 +280,7 @@ def _wait(children: list[Child]) -> None:
         for child in children:
             if child.process.poll() is not None:
                 code = child.process.returncode
-                raise SandboxError(f"{child.name} exited with code {code}. Its last lines:\n{child.tail()}")
+                raise SandboxError(f"{child.name} exited with code {code}. Last lines of the log:\n{child.tail()}")
         tick.wait(0.5)
 
 

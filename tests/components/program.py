@@ -110,12 +110,12 @@ def serverless(stack: str) -> dict[str, str]:
 
 
 def run(stack: str, *, preview: bool = False, changes: dict[str, Any] | None = None) -> Program:
-    """Run the program once. preview: outputs are unknown, as in a first preview. changes: value of each dotted setting."""
+    """Run the program once. preview: outputs are unknown, as in a first preview. changes: values by dotted setting."""
     return run_with(stack, json.dumps(raw_settings(stack, changes)), preview)
 
 
 def run_as(stack: str, folder: Path, *, environment: str, changes: dict[str, Any] | None = None) -> Program:
-    """Run the program as a stack with a name of its own and the settings of an environment.
+    """Run the program as a stack with a separate name and the settings of an environment.
 
     folder: an empty directory for the project and stack file.
     """
@@ -147,7 +147,7 @@ def _resource(registration: Registration) -> Resource:
 
 
 class _Provider:
-    """Returns the inputs, and the outputs of `PROVIDER_OUTPUTS` unless it is a preview."""
+    """Returns the inputs and, except in a preview, the outputs in `PROVIDER_OUTPUTS`."""
 
     def __init__(self, preview: bool) -> None:
         self._preview = preview

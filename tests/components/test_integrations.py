@@ -1,4 +1,4 @@
-"""Settings of external systems: variables, permissions and network rules that follow from them."""
+"""Settings for external systems, and the resulting variables, permissions and network rules."""
 
 import json
 

@@ -301,7 +301,7 @@ def test_cache_has_iam_user_and_disabled_default_user(stack: str) -> None:
 
 
 def test_cache_evicts_nothing() -> None:
-    """An evicted counter is a fresh allowance, and an evicted nonce accepts a replay."""
+    """Evicting a counter would reset a limit, and evicting a nonce would allow a replay."""
     (parameters,) = run("prod").of_type("elasticache/parameterGroup:ParameterGroup")
     assert parameters.inputs["family"] == "valkey8"
     assert parameters.inputs["parameters"] == [{"name": "maxmemory-policy", "value": "noeviction"}]

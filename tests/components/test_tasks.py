@@ -20,7 +20,7 @@ CASES = [(stack, process) for stack in STACKS for process in PROCESSES]
 
 
 def definition(stack: str, process: str) -> dict[str, Any]:
-    """The one container of a process."""
+    """The only container in the task definition of a process."""
     (container,) = run(stack).containers(process)
     return dict(container)
 

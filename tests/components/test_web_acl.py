@@ -1,6 +1,6 @@
-"""Web ACL: requests with secrets pass the rules for bodies, all other requests do not.
+"""Web ACL: requests with secrets pass the rules for bodies, and all other requests do not.
 
-The test evaluates the rules of the program as AWS WAF documents them (AWS WAF Developer Guide, "Rule and rule group priority",
+The test evaluates the program's rules as documented by AWS WAF (AWS WAF Developer Guide, "Rule and rule group priority",
 "Label match rule statement", "Overriding rule group actions").
 """
 
@@ -57,7 +57,7 @@ class Request:
 
 
 class WebAcl:
-    """Decides on requests below the rate limits, from addresses with a good reputation."""
+    """Evaluates requests below the rate limits from IP addresses with a good reputation."""
 
     def __init__(self, stack: str) -> None:
         (acl,) = run(stack).of_type("wafv2/webAcl:WebAcl")

@@ -1,4 +1,4 @@
-"""One `sandbox up` for all end-to-end tests, with its own home folder."""
+"""One `sandbox up` for all end-to-end tests, with a separate home folder."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Running:
         return response.json()["secret"]["id"], link["url"]
 
     def open_link(self, link: str, action: str = "open", **body: str) -> httpx.Response:
-        """Call the API for recipients of a link."""
+        """Call the API that recipients of links use."""
         return httpx.post(f"{self.sharing}/v1/links/{action}", json={"link": link, **body}, timeout=30)
 
     def purged(self, secret_id: str) -> dict[str, Any]:

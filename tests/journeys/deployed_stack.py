@@ -36,7 +36,7 @@ class DeployedStack:
 def deployed_stack(
     stack: str, logs: Path, settings: Mapping[str, Any] | None = None, prepare: Callable[[Emulator], None] | None = None
 ) -> Iterator[DeployedStack]:
-    """Deploy a stack. settings: changes of the stack file. prepare: called before IAM is enforced."""
+    """Deploy a stack. settings: changes to the stack file. prepare: called before IAM is enforced."""
     declared = contract.read(optional_variables=None)
     config = changed_settings(stack, **(settings or {}))
     with Emulator.start() as emulator:

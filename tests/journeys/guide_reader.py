@@ -1,16 +1,17 @@
 """Runs the commands of a guide and compares their output with the page.
 
-A block with the fence `console run` has commands (`$ ...`, continued by a backslash at the end of a line), each followed by its
-output. `console run again` repeats each command until the output matches; `console run nginx` is skipped without nginx. A block
-below a line such as "`app.py`:" is a file that is written before the commands after it. On the page,
+A block with the fence `console run` contains commands (`$ ...`, continued by a backslash at the end of a line), each followed by
+its output. `console run again` repeats each command until the output matches; `console run nginx` is skipped without nginx. A
+block below a line such as "`app.py`:" is a file that is written before the commands after it. On the page,
 
 - `...` matches anything,
-- a token, key id, request id, hash or timestamp matches a value of the same form, which replaces it in later commands and
-  output, so that the id of another key is a failure,
-- an address in `replacements` is that of the sandbox,
+- a token, key id, request id, hash or timestamp matches a value of the same form, and is replaced by that value in later commands
+  and output (the id of another key is therefore a failure),
+- an address in `replacements` stands for the address of the sandbox,
 - white space and table borders match any amount of them.
 
-A command must succeed unless the page shows an error (`gatehouse: ...`). One that ends in `&` runs until the end.
+A command must succeed unless the page shows an error (`gatehouse: ...`). A command that ends in `&` runs until the end of the
+page.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Step:
 
 
 class OutputDiffers(AssertionError):
-    """The output of a command is not that of the page."""
+    """The output of a command differs from the page."""
 
 
 def parse(page: str) -> list[File | Step]:
@@ -107,12 +108,12 @@ def _steps(text: str) -> Iterator[tuple[str, str]]:
 
 @dataclass
 class Values:
-    """The actual values for those of the page."""
+    """The actual values for the example values on the page."""
 
     known: dict[str, str] = field(default_factory=dict)
 
     def replace(self, text: str) -> str:
-        """Replace the values of the page, the longest first."""
+        """Replace the example values, the longest first."""
         if not self.known:
             return text
         expected = "|".join(re.escape(part) for part in sorted(self.known, key=len, reverse=True))

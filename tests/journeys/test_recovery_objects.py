@@ -110,7 +110,7 @@ def test_replica_has_versioning_and_its_own_key(data: DataBucket) -> None:
 
 
 class FakeBucket:
-    """A version list like that of S3, with given timestamps."""
+    """A version list like the list from S3, with given timestamps."""
 
     def __init__(self, *rows: tuple[str, str, int, bool]) -> None:
         self.rows = [

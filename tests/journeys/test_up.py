@@ -1,4 +1,4 @@
-"""One `up`, the use of its services under IAM enforcement, and `down`: no call is denied and nothing is left running.
+"""`up`, use of the services under IAM enforcement, and `down`: no call is denied, and no process remains.
 
 Unused permissions have a reason in tests/permissions.toml.
 """
@@ -24,10 +24,10 @@ PREFIX = f"gatehouse-{STACK}-"
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """What was seen during and after a run.
+    """Observations during and after a run.
 
     mode: permissions of up.json. readiness: status of /readyz by service. stopped: output of `down`.
-    left: processes that still run. files: names of the files that are left.
+    left: processes that are still running. files: names of the remaining files.
     roles: used and unused actions by role. denied: calls that IAM denied.
     """
 

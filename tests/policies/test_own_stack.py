@@ -82,7 +82,7 @@ def test_every_rule_is_decided(form: str) -> None:
 
 
 def test_resource_names_are_known_at_preview() -> None:
-    """Except DNS validation records, whose names ACM assigns."""
+    """DNS validation records are an exception, because ACM assigns their names."""
     registrations = [item.registration for item in deployment("container", preview=True).resources]
     assert sum(any(map(is_unknown, registration.inputs.values())) for registration in registrations) > 100
     unnamed = {registration.type for registration in registrations if is_unknown(registration.inputs.get("name"))}

@@ -25,7 +25,7 @@ def program() -> Deployment:
 
 
 def excluded(words: Sequence[str]) -> set[str]:
-    """URNs that a command line excludes: the matches of --exclude, and with --exclude-dependents what depends on them."""
+    """URNs that a command line excludes: the matches of --exclude and, with --exclude-dependents, their dependents."""
     patterns = [after for option, after in pairwise(words) if option == "--exclude"]
     urns: set[str] = set()
     for resource in program().resources:

@@ -1,4 +1,4 @@
-"""Gradual traffic of a function: alias and versions in a moto server, whose invocations are replaced."""
+"""Gradual traffic shift of a function, with the alias and versions in a moto server. The invocations are replaced."""
 
 import io
 import json
@@ -46,7 +46,7 @@ class Functions:
 
 @dataclass
 class Account:
-    """A function whose alias routes to version 1, and version 2. weights: of the alias, at each poll."""
+    """A function whose alias routes to version 1, and version 2. weights: weights of the alias at each poll."""
 
     functions: Functions
     cloudwatch: Any
@@ -131,7 +131,7 @@ def test_version_that_fails_its_smoke_test_receives_no_request(
 
 @pytest.mark.parametrize("poll", [1, 7, round(BAKE_S / POLL_S)])
 def test_alarm_routes_all_requests_to_the_previous_version(account: Account, poll: int) -> None:
-    with pytest.raises(TrafficNotShifted, match=rf"raised {ALARMS[1]}\. Version 1 receives all requests"):
+    with pytest.raises(TrafficNotShifted, match=rf"raised alarms: {ALARMS[1]}\. Version 1 receives all requests"):
         account.shift(on_poll=lambda number: account.raise_alarm(ALARMS[1]) if number == poll else None)
     assert (len(account.weights), account.alias()) == (poll, ("1", {}))
 

@@ -65,7 +65,7 @@ def test_old_task_definition_after_update_is_a_rollback(ecs: Any) -> None:
     before, expected = describe_services(ecs, "main", ["gateway"]), register(ecs, NEW)
     ecs.update_service(cluster="main", service="gateway", taskDefinition=expected)
     (error,) = deployment_errors(before, describe_services(ecs, "main", ["gateway"]), {"gateway": expected})
-    assert error.startswith("gateway: ECS rolled the deployment back. It runs gateway:1, expected gateway:2.")
+    assert error.startswith("gateway: ECS rolled the deployment back. The service runs gateway:1 instead of gateway:2.")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""IAM requests with the decision that the policy documents of the prod stack must lead to."""
+"""IAM requests, each with the decision that the policy documents of the prod stack must produce."""
 
 from collections.abc import Mapping
 from functools import partial

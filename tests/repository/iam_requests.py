@@ -21,10 +21,10 @@ ALLOW_ALL: dict[str, Any] = {"Version": "2012-10-17", "Statement": [{"Effect": "
 class Request:
     """An IAM request and the expected decision.
 
-    case: what the request shows.
+    case: the case that the request tests.
     principal: short name of a role of the stack, an AWS service, or the ARN of a principal with `*` on `*`.
     on: type and name of the resource whose policy applies.
-    endpoint: name of the VPC endpoint that the request passes.
+    endpoint: name of the VPC endpoint through which the request passes.
     owner: account of the resource; the account of the stack by default.
     """
 

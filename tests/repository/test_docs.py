@@ -47,7 +47,7 @@ def test_links_have_targets() -> None:
 
 
 def named_files(cell: str) -> Iterator[str]:
-    """Glob patterns of the files in a cell. A name without a folder is in the folder of the name before it."""
+    """Glob patterns of the files in a cell. A name without a folder is in the folder of the preceding name."""
     folder = ""
     for name in re.findall(r"`([\w.<>/-]+\.(?:json|js|py|toml|yaml|yml)|[\w./-]+/(?:Dockerfile)?|Makefile)`", cell):
         path = re.sub(r"<\w+>", "*", name if "/" in name else folder + name)

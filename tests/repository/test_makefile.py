@@ -1,4 +1,4 @@
-"""Targets of the Makefile: `make help`, colours and the check of ENV."""
+"""Targets of the Makefile: `make help`, colors and the check of ENV."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""GitHub workflows: pinned actions, least privilege, OIDC roles, no expressions in scripts, order of the stacks."""
+"""GitHub workflows: pinned actions, least privilege, OIDC roles, no expressions in scripts, and the order of the stacks."""
 
 import os
 import re

@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A migrated database of its own. `app_url` is the application's role, `owner_url` the one that migrates."""
+    """A separate, migrated database. `app_url` has the application's role, and `owner_url` has the role that runs migrations."""
 
     server: servers.Postgres
     name: str
@@ -49,7 +49,7 @@ class Database:
 
 @dataclass(frozen=True)
 class Rows:
-    """Writes keys to the database as management does."""
+    """Writes keys to the database, as the management API does."""
 
     pool: Pool
 
@@ -96,7 +96,7 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def empty_database(postgres_server: servers.Postgres) -> Database:
-    """Without a schema."""
+    """A database without a schema."""
     database = Database(postgres_server, f"test_{next(_numbers)}")
     postgres_server.sql(f"CREATE DATABASE {database.name} OWNER {servers.OWNER_ROLE}")
     return database
@@ -104,7 +104,7 @@ def empty_database(postgres_server: servers.Postgres) -> Database:
 
 @pytest.fixture(scope="module")
 def database(postgres_server: servers.Postgres) -> Database:
-    """With this version's schema."""
+    """A database with the schema of this version."""
     fresh = Database(postgres_server, f"test_{next(_numbers)}")
     postgres_server.sql(f"CREATE DATABASE {fresh.name} OWNER {servers.OWNER_ROLE}")
     asyncio.run(runner.migrate(fresh.owner))

@@ -36,7 +36,7 @@ BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)
 
 
 class LogRecorder(io.BytesIO):
-    """An output of log lines."""
+    """Records log lines."""
 
     @property
     def entries(self) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_d
 
 @asynccontextmanager
 async def open_console(database: Database, **changes: Any) -> AsyncIterator[Console]:
-    """A console on this database until the end of the block. `changes`: of its dependencies."""
+    """A console on this database until the end of the block. `changes`: dependencies to replace."""
     log = LogRecorder()
     dependencies, pool = create_dependencies(database, log)
     dependencies = replace(dependencies, **changes)

@@ -1,4 +1,4 @@
-"""Fixture `bucket`: an S3 bucket of moto. A test module imports it."""
+"""Fixture `bucket`: an S3 bucket in moto. Test modules import the fixture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversions of times."""
+"""Time conversions."""
 
 from __future__ import annotations
 

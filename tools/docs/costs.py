@@ -16,11 +16,11 @@ HOURS = 730
 """Hours in a month, as in the AWS Pricing Calculator."""
 
 DATABASE = {"db.t4g.micro": 0.016, "db.t4g.small": 0.032, "db.t4g.medium": 0.065, "db.m7g.large": 0.168}
-"""RDS for PostgreSQL, single-AZ, USD an hour. Multi-AZ doubles it."""
+"""RDS for PostgreSQL, Single-AZ, USD per hour. Multi-AZ doubles the price."""
 CACHE = {"cache.t4g.micro": 0.0128, "cache.t4g.small": 0.0256, "cache.m7g.large": 0.1264}
-"""ElastiCache for Valkey, USD an hour and node."""
+"""ElastiCache for Valkey, USD per node and hour."""
 VCPU, GIB = 0.03238, 0.00356
-"""Fargate on ARM, USD an hour."""
+"""Fargate on ARM, USD per hour."""
 MIB_PER_GIB, UNITS_PER_VCPU = 1024, 1024
 
 

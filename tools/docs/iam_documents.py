@@ -35,7 +35,7 @@ _RESOURCE_POLICIES = {
     "aws:apigateway/restApi:RestApi": ("api", "policy"),
     "aws:sqs/queuePolicy:QueuePolicy": ("queue", "policy"),
 }
-"""Resource type to the kind of resource that its policy protects, and the property with the document."""
+"""For each resource type, the kind of resource that the policy protects, and the property that contains the document."""
 
 
 @dataclass(slots=True)

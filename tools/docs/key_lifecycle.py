@@ -1,4 +1,4 @@
-"""docs/key-lifecycle.md: states and transitions of a key, rotation, and limits of the fields of a key."""
+"""docs/key-lifecycle.md: states and transitions of a key, rotation, and limits for key fields."""
 
 from gatehouse.http import fields
 from gatehouse.keys import fields as key_fields

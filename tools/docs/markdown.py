@@ -1,4 +1,4 @@
-"""Templates, Markdown tables and escaped prose of the generated pages."""
+"""Templates, Markdown tables and escaped prose for the generated pages."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -62,7 +62,7 @@ def _roles() -> Iterable[str]:
         rows = []
         for statement in (statement for policy in role.policies for statement in raw_statements(policy)):
             actions = listed(statement["Action"])
-            # Actions of a statement that share a reason share a row.
+            # Actions of a statement that have the same reason share a row.
             for reason in dict.fromkeys(why.get((short, action), USED) for action in actions):
                 group = [action for action in actions if why.get((short, action), USED) == reason]
                 rows.append((_codes(group), _codes(listed(statement["Resource"])), _conditions(statement), reason))

@@ -85,7 +85,7 @@ def _allowed(field: FieldInfo) -> Iterator[str]:
 
 
 def _options() -> Iterator[tuple[str, ...]]:
-    """The options of the `gatehouse` command that have a variable, with their commands."""
+    """The options of the `gatehouse` command that have an environment variable, with their commands."""
     commands: dict[tuple[str, str, str], list[str]] = {}
     for command, option in _walk(typer.main.get_command(cli.build()), "gatehouse"):
         if isinstance(option.envvar, str):

@@ -53,7 +53,7 @@ class Setting:
 
 
 def settings(model: type[Section] = Settings, path: str = "") -> Iterator[Setting]:
-    """Every key of a stack file. The keys of a section follow those of the section that contains it."""
+    """Every key of a stack file. The keys of a section follow the keys of its parent section."""
     inner = {name: _section(field) for name, field in model.model_fields.items()}
     for name, field in model.model_fields.items():
         if inner[name] is None or name == "cores":
@@ -91,7 +91,7 @@ def page() -> str:
 
 
 def _section(field: FieldInfo) -> type[Section] | None:
-    """The section of a field, or that of each item of a list."""
+    """The section of a field, or of each item in a list."""
     kinds = (field.annotation, *get_args(field.annotation))
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 

@@ -15,7 +15,7 @@ _NETWORK_KEYS = frozenset({"aws:sourcevpc", "aws:sourcevpce", "aws:sourceip", "a
 def denies_plain_http(document: Document, bucket: str = "") -> bool:
     """True if all principals are denied all actions without TLS on the bucket and its objects.
 
-    bucket: name of the bucket. If empty, the function accepts any bucket whose objects the statement covers as well.
+    bucket: name of the bucket. If empty, the function accepts any bucket, provided that the statement also covers its objects.
 
     https://docs.aws.amazon.com/config/latest/developerguide/s3-bucket-ssl-requests-only.html
     """
@@ -95,7 +95,7 @@ def _covers_objects(deny: Statement, bucket: str) -> bool:
 
 
 def _covers_bucket(document: Document, bucket: str, condition: Callable[[Condition], bool]) -> bool:
-    """True if all principals are denied all actions on the bucket and its objects under only this condition."""
+    """True if, under this condition alone, all principals are denied all actions on the bucket and its objects."""
     denies = (deny for deny in document.denies if _applies_to_everyone(deny) and len(deny.conditions) == 1)
     covered = {
         resource

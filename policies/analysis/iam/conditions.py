@@ -1,4 +1,4 @@
-"""Evaluation of the elements Condition and Resource of an IAM statement against a request.
+"""Evaluates the Condition and Resource elements of an IAM statement for a request.
 
 Source: IAM user guide, "IAM JSON policy elements: Condition", "Condition operators", "Single-valued vs. multivalued context
 keys", "Variables and tags".
@@ -25,7 +25,7 @@ _QUANTIFIERS = ("", "foranyvalue", "forallvalues")
 def holds(conditions: Iterable[Condition], context: Context, *, variables: bool) -> bool:
     """True if all conditions match.
 
-    variables: replace policy variables `${...}`. Only documents with version 2012-10-17 have policy variables.
+    variables: whether to replace policy variables `${...}`. Only documents with version 2012-10-17 have policy variables.
 
     Raises DocumentError for an operator that does not exist in IAM, or for a single-valued operator on a key with several values.
     """
@@ -103,7 +103,7 @@ def _matches(condition: Condition, values: list[str], context: Context | None) -
 
 
 def _arn_matches(pattern: str, arn: str) -> bool:
-    """Compares the six parts separately, so that `*` does not match a colon; the sixth part may contain colons."""
+    """Compares the six parts separately, so `*` does not match a colon. The sixth part may contain colons."""
     expected, actual = pattern.split(":", 5), arn.split(":", 5)
     return len(expected) == len(actual) == 6 and all(matches(b, a) for a, b in zip(expected, actual, strict=True))
 
@@ -132,7 +132,7 @@ def _address_matches(network: str, address: str) -> bool:
         return False
 
 
-# Functions of (expected, actual) for each operator, and the name of its negation.
+# Match function (expected, actual) of each operator, by the names of the operator and its negation.
 _NEGATABLE: dict[tuple[str, str], _Match] = {
     ("stringequals", "stringnotequals"): lambda expected, actual: unescape(expected) == actual,
     ("stringequalsignorecase", "stringnotequalsignorecase"): lambda expected, actual: (

@@ -10,7 +10,7 @@ GITHUB = "token.actions.githubusercontent.com"
 _ACCOUNT = re.compile(r"^\d{12}$")
 _ARN_ACCOUNT = re.compile(r"^arn:[^:]*:[^:]*:[^:]*:(\d{12}):")
 
-# Condition keys that restrict a request to an account, organization, network or resource, so that "*" is not public.
+# Condition keys that restrict a request to an account, organization, network or resource. With such a key, "*" is not public.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html (the meaning of "public")
 _RESTRICTING_KEYS = frozenset(
     {
@@ -101,7 +101,7 @@ def is_without_tls(condition: Condition) -> bool:
 
 
 def github_trust_defects(document: Document) -> tuple[str, ...]:
-    """Defects of a trust policy for GitHub's OIDC provider. Empty for a trust policy that does not name this provider.
+    """Defects in a trust policy for GitHub's OIDC provider. Empty for a trust policy that does not name this provider.
 
     https://docs.github.com/en/actions/how-tos/secure-your-work/security-harden-deployments/oidc-in-aws
     """

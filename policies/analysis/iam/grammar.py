@@ -107,7 +107,7 @@ def parse(document: Any, *, strict: bool = False) -> Document:
 
 
 def raw_statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The statements of a document as they are written."""
+    """The statements of a document in their original form."""
     return listed(document.get("Statement"))
 
 
@@ -190,7 +190,7 @@ def _scalar(value: Any) -> str:
 def matches(text: str, pattern: str) -> bool:
     """True if the text matches an IAM pattern: `*` is any text, `?` any character. Case-sensitive.
 
-    `[*]` and `[?]` are the characters themselves, as `escape` writes them.
+    `[*]` and `[?]`, which `escape` writes, match the literal characters.
     """
     return _compiled(pattern).fullmatch(text) is not None
 

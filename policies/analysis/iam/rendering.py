@@ -12,7 +12,7 @@ _PRINCIPALS = {"principals": "Principal", "notPrincipals": "NotPrincipal"}
 
 
 def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
-    """`json` and `minifiedJson` of a policy document. args: in Pulumi's camelCase.
+    """`json` and `minifiedJson` of a policy document. `args` are in Pulumi's camelCase.
 
     Source documents come first. A statement of an override document replaces the statement with the same Sid.
 
@@ -80,7 +80,7 @@ def _parsed(texts: Iterable[Any]) -> Iterator[dict[str, Any]]:
 
 
 def _unlisted(values: Iterable[str]) -> str | list[str]:
-    """A single value without a list, as the provider writes it."""
+    """The only element of a list with one element, otherwise the list, as the provider writes values."""
     values = list(values)
     return values[0] if len(values) == 1 else values
 

@@ -1,4 +1,4 @@
-"""CloudWatch logs, metrics, alarms and dashboards, and EventBridge rules."""
+"""CloudWatch log groups, metrics, alarms and dashboards, and EventBridge rules."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ def _set_retention(request: CreateRequest, _response: dict[str, Any]) -> None:
 
 
 def _metrics(request: CreateRequest) -> dict[str, Any]:
-    """The API takes dimensions as a list and nests the metric of a query in MetricStat."""
+    """Convert the dimensions to a list, and nest the metric of a query in MetricStat, as the API requires."""
     dimensions, queries = request.take("dimensions"), request.take("metricQueries")
     return {
         **({"Dimensions": _dimensions(dimensions)} if dimensions else {}),

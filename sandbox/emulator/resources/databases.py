@@ -33,7 +33,7 @@ def _set_parameters(request: CreateRequest, group: dict[str, Any]) -> None:
 
 
 def _table_parameters(request: CreateRequest) -> dict[str, Any]:
-    """Keys, indexes and encryption, which the API structures differently."""
+    """Return the keys, indexes and encryption, which the API structures differently."""
     attributes, encryption = request.take("attributes"), request.take("serverSideEncryption")
     indexes = [
         {
@@ -111,7 +111,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         # moto requires the list of secrets, which IAM authentication does not use, and does not store defaultAuthScheme.
         defaults={"auths": []},
     ),
-    # The target group "default" exists with the proxy: only its connection pool is configured.
+    # AWS creates the target group "default" with the proxy, so only its connection pool is configured.
     "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup": ResourceType(
         call="rds.modify_db_proxy_target_group",
         id="{dbProxyName}",

@@ -16,7 +16,7 @@ def _configure_key(request: CreateRequest, key: dict[str, Any]) -> None:
 
 
 def _create_replica(request: CreateRequest) -> Created:
-    """Replicate the key from the region of the primary; moto copies policy and description, which are then set here."""
+    """Replicate the key from the primary key's region, and set the policy and description, which moto copies from that key."""
     primary = str(request.take("primaryKeyArn"))
     key_id, primary_region = primary.rpartition("/")[2], primary.split(":")[3]
     parameters = request.parameters("kms.replicate_key")
@@ -43,7 +43,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="kms.create_key",
         id="{KeyId}",
         names={"customerMasterKeySpec": "KeySpec"},
-        defaults={"keyUsage": "ENCRYPT_DECRYPT"},  # moto omits it from its responses otherwise
+        defaults={"keyUsage": "ENCRYPT_DECRYPT"},  # moto omits an absent value from its responses
         finish=_configure_key,
     ),
     # moto does not store the tags of a replica key.

@@ -42,7 +42,7 @@ def _setting(operation: str, **fields: Any) -> ResourceType:
 
 
 def _describe_vault(request: CreateRequest, _response: dict[str, Any]) -> dict[str, Any]:
-    """Fails if the vault does not exist."""
+    """Call DescribeBackupVault, which fails if the vault does not exist."""
     vault = request.call("backup.describe_backup_vault", BackupVaultName=request.peek("backupVaultName"))
     return {"backupVaultArn": vault["BackupVaultArn"]}
 

@@ -7,7 +7,7 @@ from sandbox.emulator import moto_patches
 from sandbox.emulator.request import Created, CreateRequest
 from sandbox.emulator.resource_type import ResourceType
 
-_NO_BLOCKING = "moto has no VPC block public access"
+_NO_BLOCKING = "moto has no VPC Block Public Access"
 _PROTOCOL_NUMBERS = {"tcp": "6", "udp": "17"}
 _PORTS = {"fromPort": "FromPort", "toPort": "ToPort"}
 _RULE_PEERS = {
@@ -37,7 +37,7 @@ def _attach_internet_gateway(request: CreateRequest, gateway: dict[str, Any]) ->
 
 
 def _create_route(request: CreateRequest) -> Created:
-    """The id in the provider's format: the route table and a hash of the destination."""
+    """Create the route. The id has the provider's format: the route table and a hash of the destination."""
     request.call("ec2.create_route", request.parameters("ec2.create_route"))
     digest = int(hashlib.sha256(request.peek("destinationCidrBlock").encode()).hexdigest()[:8], 16)
     return f"r-{request.peek('routeTableId')}{digest}", {"state": "active", "origin": "CreateRoute"}

@@ -27,7 +27,7 @@ def raw_settings(stack: str, changes: dict[str, Any] | None = None) -> dict[str,
 
 
 def mistakes(stack: str, raw: Any) -> list[str]:
-    """The messages of the SettingsError, without the head line; empty if the settings are accepted."""
+    """The messages of the SettingsError, without the first line; empty if the settings are accepted."""
     try:
         parse(raw, stack)
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""Loading of a stack file: accepted and rejected values, messages, defaults."""
+"""Loading of a stack file: accepted and rejected values, messages and defaults."""
 
 import asyncio
 import json

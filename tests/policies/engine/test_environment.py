@@ -1,4 +1,4 @@
-"""The levels that a pack has without configuration: those of the stack's environment."""
+"""Without configuration, a pack has the levels of the stack's environment."""
 
 import json
 import os

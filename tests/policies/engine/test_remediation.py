@@ -39,7 +39,7 @@ def resilience_fixes() -> Iterator[RunningPack]:
 
 
 def cases(id: str) -> list[Case]:
-    """The violation cases of a rule in which a resource of the rule's own types is at fault."""
+    """The violation cases of a rule in which the non-compliant resource has one of the rule's types."""
     types = catalogue.rule(id).types
     return [
         case

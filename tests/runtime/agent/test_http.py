@@ -1,4 +1,4 @@
-"""HTTP of the agent: authentication, validators and ranges."""
+"""HTTP interface of the agent: authentication, validators and ranges."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Seen = queue.SimpleQueue[tuple[str, str, Any, int]]
 
 @pytest.fixture
 def gateway() -> Iterator[tuple[str, Seen]]:
-    """A gateway that grants every lease and checks the health of the Core at its registration."""
+    """A gateway that grants every lease and checks the health of the Core when it registers."""
     received: Seen = queue.SimpleQueue()
 
     class Gateway(BaseHTTPRequestHandler):

@@ -52,7 +52,7 @@ class Command:
         return key
 
     def run(self, *arguments: str, stdin: str = "", **variables: str) -> Result:
-        """Runs the command in this process: starting another one takes a second."""
+        """Runs the command in this process, because starting another process takes a second."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")}
         out, err, code = io.StringIO(), io.StringIO(), 0
         with (
@@ -100,7 +100,7 @@ def console_url(database: Database, tmp_path_factory: pytest.TempPathFactory) ->
 
 @contextlib.contextmanager
 def running_console(database: Database, folder: Path, **variables: str) -> Iterator[str]:
-    """The URL of a console with more variables in its environment."""
+    """The URL of a console with additional environment variables."""
     port = ports.free_port()
     with running_services(database, folder, "console", GATEHOUSE_CONSOLE_PORT=str(port), **variables):
         yield f"http://127.0.0.1:{port}"

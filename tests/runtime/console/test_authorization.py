@@ -1,4 +1,4 @@
-"""Roles at the console: rights per endpoint, and no privilege escalation."""
+"""Roles at the console: permissions for each endpoint, and no privilege escalation."""
 
 from __future__ import annotations
 

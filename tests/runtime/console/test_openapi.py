@@ -32,7 +32,7 @@ class ConsoleSchema:
     log: LogRecorder
 
     def send(self, case: Case[Any], token: str) -> Response:
-        """Sends the request. A 5xx response fails with its origin, because every dependency is available."""
+        """Sends the request. Raises AssertionError for a 5xx response, because every dependency is available."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         reply = case.call(session=self.client, headers=headers)
         if reply.status_code >= 500:

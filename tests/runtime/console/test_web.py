@@ -1,4 +1,4 @@
-"""The web UI: headers, budgets of the built files, the wheel, and types that match the API."""
+"""The web UI: headers, size budgets of the built files, the wheel, and types that match the API."""
 
 from __future__ import annotations
 

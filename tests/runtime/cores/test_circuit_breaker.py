@@ -110,7 +110,7 @@ def test_zero_budget_allows_no_retry() -> None:
 
 @given(st.floats(0.01, 1), st.lists(st.booleans(), max_size=300))
 def test_retries_never_exceed_budget(share: float, requests: list[bool]) -> None:
-    """`requests`: True if the request is retried."""
+    """`requests`: for each request, True if the request is retried."""
     budget, taken = RetryBudget(share), 0
     for retried in requests:
         budget.earn()

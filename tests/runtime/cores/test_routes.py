@@ -1,4 +1,4 @@
-"""Cores at the console: the list and the end of a registration."""
+"""Cores at the console: list of Cores, and removal of a registration."""
 
 from __future__ import annotations
 

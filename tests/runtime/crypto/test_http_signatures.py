@@ -51,7 +51,7 @@ def der(text: str) -> bytes:
 
 @pytest.mark.requirement("TR-10")
 def test_rfc_9421_b_2_5_hmac_sha256() -> None:
-    """Key of B.1.5."""
+    """Uses the key in appendix B.1.5."""
     secret = base64.b64decode("uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==")
     components = ("date", "@authority", "content-type")
     params = {"created": 1618884473, "keyid": "test-shared-secret"}
@@ -67,7 +67,7 @@ def test_rfc_9421_b_2_5_hmac_sha256() -> None:
 
 @pytest.mark.requirement("TR-10")
 def test_rfc_9421_b_2_6_ed25519() -> None:
-    """Keys of B.1.4."""
+    """Uses the keys in appendix B.1.4."""
     private = der("MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF")
     public = der("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
     components = ("date", "@method", "@path", "@authority", "content-type", "content-length")
@@ -91,7 +91,7 @@ def test_rfc_9421_b_2_6_ed25519() -> None:
     ],
 )
 def test_rfc_9421_2_2_derived_components(name: str, value: str) -> None:
-    """The examples of sections 2.2.1 to 2.2.7; the default port and the case of the host do not count (2.2.3)."""
+    """The examples of sections 2.2.1 to 2.2.7; the default port and the case of the host are ignored (2.2.3)."""
     for authority in ("www.example.com", "WWW.Example.com:443"):
         request = SignedRequest("POST", "https", authority, "/path", "param=value", (), has_body=False, digests=())
         base = signature.signature_base(request, (name,), {})

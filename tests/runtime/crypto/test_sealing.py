@@ -59,7 +59,7 @@ def test_unavailable_generation_seals_nothing() -> None:
 
 
 def test_stored_formats_stay_readable() -> None:
-    """Values sealed before the two formats shared a module."""
+    """The values were sealed before the two formats shared a module."""
     signing = bytes.fromhex(SIGNING_HEX)
     export = bytes.fromhex(EXPORT_HEX)
     assert unseal(signing, SIGNING_SECRET, PEPPER, 1, context="family") == SECRET

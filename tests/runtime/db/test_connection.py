@@ -1,4 +1,4 @@
-"""Login of the database: URL, TLS and IAM tokens."""
+"""Database login: URL, TLS and IAM tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Migrations, and the rights of the application's role."""
+"""Migrations, and the privileges of the application's role."""
 
 from __future__ import annotations
 

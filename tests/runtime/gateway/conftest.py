@@ -59,7 +59,7 @@ class Key:
 
 @dataclass
 class Gateway:
-    """Client of a gateway. `request` sends exact bytes; `create_key` stores a key as management does."""
+    """Client of a gateway. `request` sends exact bytes; `create_key` stores a key as the management API does."""
 
     port: int
     pid: int
@@ -130,7 +130,7 @@ class Gateway:
         return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"{name} "))
 
     async def revoke(self, key: Key) -> None:
-        """Revokes a key and waits until the gateway has confirmed it."""
+        """Revokes a key and waits until the gateway has confirmed the revocation."""
         seq = await self.pool.fetchval(
             "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING change_seq", key.id
         )
@@ -151,7 +151,7 @@ class Gateway:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
     async def lines_with(self, **members: Any) -> list[dict[str, Any]]:
-        """Log lines with these fields, as soon as there is one."""
+        """Log lines with these fields, as soon as one exists."""
         async with asyncio.timeout(20):
             while True:
                 result = [line for line in self.lines() if members.items() <= line.items()]

@@ -1,4 +1,4 @@
-"""Responses of the gateway besides verification: unknown paths, methods, health, metrics and OpenAPI."""
+"""Responses from the gateway other than verification results: unknown paths, methods, health, metrics and OpenAPI."""
 
 from __future__ import annotations
 

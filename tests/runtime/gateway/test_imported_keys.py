@@ -49,7 +49,7 @@ def bcrypt_hash(text: str) -> str:
 
 
 async def upgrades(gateway: Gateway, name: str) -> int:
-    """Number of audit events of the first use of a bcrypt key."""
+    """Number of audit events for the first use of a bcrypt key."""
     keys = "SELECT id FROM api_key WHERE name = $1"
     statement = f"SELECT count(*) FROM audit_event WHERE action = 'key.upgrade' AND target_id IN ({keys})"  # noqa: S608
     return int(await gateway.pool.fetchval(statement, name))

@@ -54,7 +54,7 @@ async def pool(database: Any) -> AsyncIterator[asyncpg.Pool]:
 
 
 async def names(gateway: Gateway, *kinds: str) -> dict[str, str]:
-    """Codes of each token at a gateway."""
+    """Verification codes of each token at a gateway."""
     return {kind: (await gateway.verify(TOKENS[kind])).json["name"] for kind in kinds or TOKENS}
 
 

@@ -127,7 +127,7 @@ async def test_uncacheable_response_is_not_stored(
 @pytest.mark.requirement("CG-10")
 @pytest.mark.parametrize("control", ["", "Cache-Control: no-cache\r\n", "Cache-Control: private\r\n"])
 async def test_response_is_not_shared_between_keys(gateway: Gateway, file_core: FileCore, reader: Key, control: str) -> None:
-    """A Core may answer each key differently under one ETag, such as the version of a row."""
+    """A Core may return a different response for each key with the same ETag, such as the version of a row."""
     other = await gateway.create_key()
     file_core.more = control
     file_core.body = b"data of the first key"

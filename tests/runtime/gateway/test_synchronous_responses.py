@@ -1,4 +1,4 @@
-"""Responses without a task: they equal those of the application, byte for byte except for times, counters and ids."""
+"""Synchronous responses are identical to the responses from the application, except for times, counters and ids."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _VARIABLE = (
 
 @dataclass(frozen=True)
 class Pair:
-    """Two gateways with the same database and Redis: one responds synchronously where possible, the other never does."""
+    """Two gateways with the same database and Redis: one responds synchronously where possible, and the other never does."""
 
     synchronous: Gateway
     application: Gateway

@@ -1,4 +1,4 @@
-"""Usage counts of a gateway process: counting, writing, and losses at its end."""
+"""Usage counts of a gateway process: counting, writing, and losses at shutdown."""
 
 from __future__ import annotations
 

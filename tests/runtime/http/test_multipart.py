@@ -1,4 +1,4 @@
-"""Forms of type multipart/form-data: any split of the bytes, and malformed bodies."""
+"""multipart/form-data forms: arbitrary splits of the bytes, and malformed bodies."""
 
 from __future__ import annotations
 

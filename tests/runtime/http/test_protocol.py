@@ -27,7 +27,7 @@ LARGE = 50_000_000
 
 @dataclass
 class Running:
-    """A server with an application that answers with the length of the body."""
+    """A server with an application that responds with the length of the body."""
 
     port: int
     connections: Connections
@@ -44,7 +44,7 @@ class Running:
         return await asyncio.open_connection(sock=sock, limit=2**16)
 
     async def send(self, data: bytes) -> bytes:
-        """Everything that the server sends until it closes the connection, without closing the client's side."""
+        """Returns the bytes that the server sends until it closes the connection. The client does not close its side first."""
         reader, writer = await self.connect()
         writer.write(data)
         async with asyncio.timeout(PATIENCE_S):

@@ -1,4 +1,4 @@
-"""Users with an ID token of the configured issuer: token validation and roles."""
+"""Users with an ID token from the configured issuer: token validation and roles."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ with pytest.warns(SecurityWarning, match="2048"):
 
 @dataclass
 class Provider:
-    """A local issuer. `requests` has the path of each request."""
+    """A local issuer. `requests` contains the path of each request."""
 
     port: int = 0
     keys: list[dict[str, Any]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Key life cycle: possible transitions and final states; scopes of roles."""
+"""Key lifecycle: possible transitions and final states; scopes of roles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Key life cycle in the management API, on a real database."""
+"""Key lifecycle in the management API, on a real database."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ async def test_successor_has_its_own_copy_of_the_signing_secret(console: Any) ->
 
 
 async def test_key_that_requires_signatures_cannot_use_console(console: Any) -> None:
-    """The console verifies no signatures, so the token alone would be sufficient."""
+    """The console does not verify signatures, so the token alone would be sufficient."""
     await console.create(roles=["admin"])
     created = await console.create(roles=["admin"])
     assert (await console.client.get("/v1/keys", headers=console.as_(created["token"]))).status_code == 200

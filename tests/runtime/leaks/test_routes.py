@@ -62,7 +62,7 @@ Start = Callable[..., LeakReporter]
 
 @pytest.fixture
 async def start(console: Any) -> AsyncIterator[Start]:
-    """Starts a console with a leak action and a client address. Without keys and secret, it accepts no reports."""
+    """Starts a console with a leak action and a client address. Without keys and a secret, the console accepts no reports."""
     opened: list[httpx.AsyncClient] = []
 
     def begin(

@@ -1,4 +1,4 @@
-"""Nonces in a real Redis: accepted once across workers, unavailable without Redis."""
+"""Nonces in a real Redis: accepted once across workers, and unavailable without Redis."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ CALLER = "198.51.100.23"
 
 
 def event(method: str = "GET", path: str = "/", *, headers: dict[str, list[str]] | None = None, **changes: Any) -> dict[str, Any]:
-    """A request to the stage `live`. `headers`: in addition to those of API Gateway and the browser."""
+    """A request to the stage `live`. `headers` are added to the headers from API Gateway and the browser."""
     all_headers = {
         "Accept": ["text/html"],
         "Host": [HOST],

@@ -1,4 +1,4 @@
-"""Records the calls of AWS that services make."""
+"""Records the AWS calls that services make."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def aws_clients(sharing: Sharing) -> list[Any]:
 
 @contextmanager
 def recorded(sharing: Sharing) -> Iterator[list[str]]:
-    """Names of the operations that are called, such as `GetItem`, in their order."""
+    """Names of the operations that are called, such as `GetItem`, in call order."""
     calls: list[str] = []
 
     def on_call(*, model: Any, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Fixture `sharing`: the services of secrets on the AWS emulator, with one clock."""
+"""Fixture `sharing`: the secret sharing services on the AWS emulator, with one clock."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def create_table(dynamodb: Any) -> None:
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
-    """An AWS emulator with table, bucket and KMS key; the id of the key. Sets the environment variables of AWS clients."""
+    """Starts an AWS emulator with table, bucket and KMS key, and sets the variables for AWS clients. Yields the key id."""
     with Emulator.start() as emulator, pytest.MonkeyPatch.context() as environment:
         key_id, secret = emulator.credentials
         for name, value in {

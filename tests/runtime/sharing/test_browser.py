@@ -47,7 +47,7 @@ async def origin(sharing: Sharing) -> AsyncIterator[str]:
 async def page_of(browser: Browser, **options: Any) -> AsyncIterator[Page]:
     """A page of a new browser profile. Fails on script errors, violations of the policy and requests to other hosts.
 
-    Error statuses of pages are reported on the console too, and are expected in some tests.
+    Error statuses of pages, which the browser's console also reports, are expected in some tests.
     """
     context = await browser.new_context(**options)
     page = await context.new_page()

@@ -1,4 +1,4 @@
-"""Canaries in everything that recipients and submitters send: none is in logs, metrics, errors, the table or object names."""
+"""Canaries in everything that recipients and submitters send: none appear in logs, metrics, errors, the table or object names."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def console_url(database: Database, aws: str, sharing_url: str, tmp_path_factory
 
 @pytest.fixture
 def sender(tmp_path: Path, console_url: str) -> Command:
-    """A command with an API key that has the scopes of secrets only."""
+    """A command with an API key that has only the scopes for secrets."""
     owner = Command(tmp_path, {"GATEHOUSE_CONSOLE_URL": console_url, "GATEHOUSE_ADMIN_TOKEN": BOOTSTRAP})
     scopes = [option for scope in ("create", "read", "revoke") for option in ("--scope", f"secrets:{scope}")]
     token = owner.run("keys", "create", "--name", "sender", *scopes).out.strip()

@@ -1,6 +1,6 @@
 """Every AWS call of a use case fails once, before or after AWS executed it; the client then repeats its request.
 
-Never two readers, never a revocation that is reported and lost, and always the intended state after the repetition.
+A use never has two readers, a reported revocation is never lost, and the repetition always leads to the intended state.
 """
 
 from __future__ import annotations

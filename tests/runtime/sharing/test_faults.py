@@ -1,4 +1,4 @@
-"""AWS calls that fail, before or after they took effect: never two readers, never half a secret, always Unavailable."""
+"""AWS calls that fail before or after they take effect: never two readers or a partial secret, and always Unavailable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CALLS_MAX = 12
 
 
 class Faults:
-    """Fails the call number `at`: `before` it is sent, or after AWS has executed it, so that only the response is lost."""
+    """Fails the call number `at`: `before` it is sent, or after AWS has executed it, in which case only the response is lost."""
 
     def __init__(self, at: int, *, before: bool) -> None:
         self._at = at

@@ -44,7 +44,7 @@ async def _honey(sharing: Sharing, **values: Any) -> LinkToken:
 
 
 async def _uses(sharing: Sharing, token: LinkToken) -> list[str]:
-    """How the honey link was used, from the stored events."""
+    """Uses of the honey link, from the stored events."""
     _, events = await sharing.backend.table.with_events(token.secret_id) or ({}, [])
     return [str(e.audit_event.details["use"]) for e in events if e.audit_event.action == AuditAction.LINK_HONEY]
 

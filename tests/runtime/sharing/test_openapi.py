@@ -1,4 +1,4 @@
-"""Conformance of the endpoints of secrets with the OpenAPI document of the console."""
+"""Conformance of the secret endpoints with the OpenAPI document of the console."""
 
 from __future__ import annotations
 

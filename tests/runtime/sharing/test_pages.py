@@ -1,4 +1,4 @@
-"""Recipient pages and the API of links over HTTP: nothing but a POST of the page takes a use."""
+"""Recipient pages and the link API over HTTP: only a POST request counts as a use."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CLAIM = "a" * 32
 
 
 def _open_until_decryption(key: str, now: float, values: tuple[str, str, str], results: Any) -> None:
-    """A process that takes a use, and stops when it is about to decrypt the content."""
+    """Runs in a process, which opens a link and stops before it decrypts the content."""
     sharing = services(key, ManualClock(now))
 
     def stop(**_: Any) -> None:
@@ -36,7 +36,7 @@ def _open_until_decryption(key: str, now: float, values: tuple[str, str, str], r
 
 
 def _attempts(key: str, now: float, steps: Any, results: Any) -> None:
-    """A process with another clock: opens each link that it receives."""
+    """Runs in a process with another clock, which opens each link that it receives."""
     sharing = services(key, ManualClock(now))
 
     async def attempt(values: tuple[str, str, str]) -> str:
@@ -95,7 +95,7 @@ async def test_clocks_that_differ_neither_add_uses_nor_open_ended_links(sharing:
     sharing.clock.advance(299.0)  # a second before the expiry
 
     async def attempts(name: str) -> list[str]:
-        """Outcomes of the process whose clock is late, and of the one whose clock is early."""
+        """Outcomes in the process whose clock is slow and in the process whose clock is fast."""
         outcomes = []
         for steps, results in queues:
             steps.put(_values(tokens[name]))

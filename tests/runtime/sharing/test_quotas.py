@@ -1,4 +1,4 @@
-"""Quotas of owners: exact for concurrent requests to several processes, and of no consequence for other owners."""
+"""Quotas of owners: exact for concurrent requests to several processes, and without effect on other owners."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ async def test_failed_submission_is_not_counted_or_received_as_a_whole(sharing: 
 
 
 def _submit(key: str, tokens: list[tuple[str, str]], barrier: Barrier, results: Any) -> None:
-    """A process: two clients submit to each request at the same time."""
+    """Runs in a process, in which two clients submit to each request at the same time."""
     sharing = services(key, ManualClock())
 
     async def attempt(token: SubmissionToken) -> str:

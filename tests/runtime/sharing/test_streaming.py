@@ -1,4 +1,4 @@
-"""A large file is uploaded and downloaded in constant memory of the services and of the commands."""
+"""The services and the commands upload and download a large file with constant memory usage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GROWTH_BYTES_MAX = 80 * 1024 * 1024
 
 
 class Memory:
-    """Memory of the processes of the services, and of their peaks since the start of the observation."""
+    """Memory of the service processes at the start of the observation, and the peaks since then."""
 
     def __init__(self, parent: Child) -> None:
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
@@ -31,7 +31,7 @@ class Memory:
         self._before = self._read("VmRSS")
 
     def growth(self) -> int:
-        """Bytes of the process that grew most."""
+        """Growth in bytes of the process that grew most."""
         return max(peak - before for peak, before in zip(self._read("VmHWM"), self._before, strict=True))
 
     def _read(self, name: str) -> list[int]:
@@ -46,7 +46,7 @@ class Memory:
 
 @pytest.fixture
 def running(database: Database, aws: str, tmp_path: Path) -> Iterator[tuple[Child, Command]]:
-    """The console and the sharing service in processes of their own, and a command for them."""
+    """The console and the sharing service in separate processes, and a command that uses them."""
     console, sharing = ports.free_port(), ports.free_port()
     variables = {
         "GATEHOUSE_SECRET_LINKS_TABLE": TABLE,

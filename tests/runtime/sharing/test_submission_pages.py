@@ -1,4 +1,4 @@
-"""The page of a request for a secret and its API over HTTP: what is submitted, what is rejected, and what nobody can tell."""
+"""The page for a request for a secret, and the API over HTTP: submissions, rejections, and states that look the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes of the table that DynamoDB executes although their response is lost, or that other transactions delay."""
+"""Writes to the table whose response is lost after DynamoDB executes them, or that other transactions delay."""
 
 from __future__ import annotations
 

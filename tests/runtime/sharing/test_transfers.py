@@ -1,4 +1,4 @@
-"""Files that are too large for a response or request of the Lambda form: presigned requests, bound to a claim or submission."""
+"""Files that are too large for a response or request in the Lambda form: presigned requests, bound to a claim or submission."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ GROWTH_BYTES_MAX = 16 * 1024 * 1024
 
 @dataclass
 class Log:
-    """What the service logs, at level debug."""
+    """The log output of the service at level debug."""
 
     content: io.BytesIO
 
@@ -93,7 +93,7 @@ async def browser(sharing: Sharing, log: Log) -> AsyncIterator[httpx.AsyncClient
 
 
 class Function(httpx.BaseTransport):
-    """Sends requests for the service to its Lambda handler, as API Gateway does, and others to the emulator of S3.
+    """Sends requests for the service to its Lambda handler, as API Gateway does, and other requests to the S3 emulator.
 
     largest: bytes of the largest body that the function received or returned. storage: requests to S3. failing: statuses with
     which S3 responds to the next requests.
@@ -136,7 +136,7 @@ def client(function: Function) -> Iterator[SharingClient]:
 
 
 async def call(function: Function, path: str, body: dict[str, Any]) -> httpx.Response:
-    """A request of a program to the function, which runs its own event loop."""
+    """Sends a request from a program to the function, which runs its own event loop."""
     with httpx.Client(transport=function, base_url=ORIGIN) as client:
         return await asyncio.to_thread(client.post, path, json=body)
 
@@ -146,7 +146,7 @@ def parameters(presigned: str) -> dict[str, str]:
 
 
 async def opened(sharing: Sharing, function: Function, content: bytes, **values: Any) -> tuple[LinkToken, dict[str, str], Any]:
-    """A secret with a large file that was opened: its link, body of the request, and the presigned download."""
+    """A secret with a large file that was opened: the link, the request body and the presigned download."""
     items = [NewItem.of(TEXT), NewItem.of(content, "large.bin")]
     _, [token] = await sharing.create(items=items, **values)
     body = {"link": url(token), "claim": os.urandom(16).hex()}
@@ -163,7 +163,7 @@ def decrypted(ciphertext: bytes, download: Any) -> bytes:
 
 @FORMS
 async def test_large_item_is_downloaded(sharing: Sharing, log: Log, form: dict[str, Any]) -> None:
-    """A presigned request in the Lambda form, the content itself in the container form."""
+    """The response contains a presigned request in the Lambda form, and the content itself in the container form."""
     content = os.urandom(LARGE)
     _, [token] = await sharing.create(items=[NewItem.of(content, "large.bin")])
     transport: Any = httpx.ASGITransport(application(sharing, log, form))
@@ -218,7 +218,7 @@ async def test_only_the_claim_receives_a_presigned_request(sharing: Sharing, fun
 
 
 async def test_presigned_request_of_another_version_or_item(sharing: Sharing, function: Function) -> None:
-    """A URL and a key of different versions or items give nothing, and a deleted version gives nothing."""
+    """A URL and a key of different versions or items return no content, and neither does a deleted version."""
     token, _, first = await opened(sharing, function, bytes(LARGE), uses=2)
     replaced = [NewItem.of(TEXT), NewItem.of(b"x" * LARGE, "large.bin")]
     await sharing.secrets.replace_content(token.secret_id, one_by_one(replaced), 1, ACTOR)
@@ -472,7 +472,7 @@ def test_encrypted_file_is_read_repeatedly_with_its_size() -> None:
 
 @pytest.fixture
 def service(aws: str) -> Iterator[str]:
-    """URL of the service in the Lambda form, for commands in processes of their own."""
+    """URL of the service in the Lambda form, for commands in separate processes."""
     settings = SharingSettings(
         environment="test",
         log_level="error",
@@ -502,7 +502,7 @@ main()
 
 
 def peak_memory(folder: Path, *arguments: str, stdin: str = "") -> int:
-    """Run a command in a process of its own. Returns its largest resident set in bytes."""
+    """Run a command in a separate process. Returns its largest resident set in bytes."""
     subprocess.run([sys.executable, "-c", MEASURED, *arguments], cwd=folder, input=stdin, text=True, check=True)
     lines = dict(line.split(":", 1) for line in (folder / "status.txt").read_text().splitlines())
     return int(lines["VmHWM"].split()[0]) * 1024

@@ -1,4 +1,4 @@
-"""Secrets with files that are sent as a form: streamed to S3, in parts, within bounds."""
+"""Secrets with files that are sent as a form: streamed to S3 in parts and within bounds."""
 
 from __future__ import annotations
 

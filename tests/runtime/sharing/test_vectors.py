@@ -1,4 +1,4 @@
-"""Published test vectors of links and encryption (docs/sharing-vectors.json)."""
+"""Published test vectors for links and encryption (docs/sharing-vectors.json)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Key cache: newer versions win, revoked keys stay revoked, late loads restore nothing."""
+"""Key cache: newer versions win, revoked keys stay revoked, and late loads restore nothing."""
 
 from __future__ import annotations
 

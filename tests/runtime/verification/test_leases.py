@@ -1,4 +1,4 @@
-"""Leases of rate limits: never more than the limit allows, nothing is lost, and few calls of Redis."""
+"""Leases of rate limits: never more requests than the limit allows, no lost requests, and few Redis calls."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ async def workers(redis_url: str, count: int) -> AsyncIterator[list[RedisRateLim
 
 
 async def remaining(redis_url: str, request: Charge) -> int:
-    """What Redis still allows, seen by another worker."""
+    """The number of requests that Redis still allows, seen by another worker."""
     async with workers(redis_url, 1) as [other]:
         (state,) = await other.take(Charge(subject=request.subject, limits=request.limits, cost=0))
     return state.remaining
 
 
 async def allowed(worker: RedisRateLimits, request: Charge, count: int) -> int:
-    """Number of requests that are allowed, of `count` requests in succession."""
+    """Number of allowed requests out of `count` successive requests."""
     states = [(await worker.take(request))[0] for _ in range(count)]
     return sum(not state.exceeded for state in states)
 

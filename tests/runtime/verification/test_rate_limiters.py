@@ -29,7 +29,7 @@ def charge(*limits: RateLimit, subject: str = "", cost: int = 1) -> Charge:
 
 
 def additional(*names: str, subject: str, cost: int = 1, window_s: int = 31 * 86_400) -> Charge:
-    """A request with one limit of its key and these limits of its own."""
+    """A request with one limit of the key and with these limits in the request."""
     limits = tuple(RateLimit(name=name, quota=1000, window_s=window_s, burst=1000) for name in names)
     own = RateLimit(name="requests", quota=10_000, window_s=31 * 86_400, burst=10_000)
     return Charge(subject=subject, limits=(own, *limits), cost=cost, additional=len(limits))
@@ -41,7 +41,7 @@ def limiter(url: str, on_error: OnError = "local", reasons: list[str] | None = N
 
 
 async def command(url: str, *parts: str) -> object:
-    """Reply of the server, on a connection of its own."""
+    """Reply from the server, on a separate connection."""
     connection = RedisConnection(redis_login(url, "url"))
     await connection.open(1)
     try:

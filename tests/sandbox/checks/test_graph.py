@@ -1,4 +1,4 @@
-"""The graph has each component once, in its tier, and the connections that security groups allow."""
+"""The graph contains each component once, in its tier, and the connections that security groups allow."""
 
 import re
 

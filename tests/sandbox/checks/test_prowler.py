@@ -16,7 +16,7 @@ KINDS = {"emulator", "account", "decision"}
 
 
 def row(check: str, severity: str, resource: str = BUCKET, status: str = "FAIL") -> dict[str, Any]:
-    """A finding of Prowler (OCSF)."""
+    """A finding from Prowler (OCSF)."""
     return {
         "status_code": status,
         "severity": severity,

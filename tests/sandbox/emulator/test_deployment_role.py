@@ -30,7 +30,7 @@ ADMINISTRATOR = re.compile(
 
 
 class DeployRole:
-    """A provider that creates resources with the credentials of a role, except those of an administrator."""
+    """A provider that creates resources with the credentials of a role, except the resources that an administrator deploys."""
 
     def __init__(self, emulator: Emulator, role: str) -> None:
         self._emulator, self._operator = emulator, emulator.client
@@ -56,7 +56,7 @@ def declared_role() -> Role:
 
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[Emulator]:
-    """The stack, deployed by the deploy role under enforcement, except for the resources of an administrator."""
+    """The stack, deployed by the deploy role under enforcement, except the resources that an administrator deploys."""
     with Emulator.start() as emulator:
         iam = emulator.client("iam", "us-east-1")
         iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=json.dumps(declared_role().trust))

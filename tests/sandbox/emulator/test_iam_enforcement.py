@@ -1,4 +1,4 @@
-"""Under enforcement, a call needs the policies of the caller, and used actions are recorded."""
+"""Under enforcement, the caller's policies must allow a call, and used actions are recorded."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def emulator() -> Iterator[Emulator]:
 
 
 def caller(emulator: Emulator, service: str, *statements: dict[str, Any], boundary: dict[str, Any] | None = None) -> Any:
-    """A client with a role of these statements and an optional boundary. Enables enforcement."""
+    """A client for a role with these statements and an optional boundary. Enables enforcement."""
     iam = emulator.client("iam", REGION)
     trust = {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
     iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))

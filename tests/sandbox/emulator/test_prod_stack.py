@@ -361,7 +361,7 @@ def test_config_recorder(prod: Emulator) -> None:
 
 
 def test_modelled_types_have_a_reason(prod: Emulator) -> None:
-    blocking, anomalies = "moto has no VPC block public access", "moto's Cost Explorer has no anomaly detection"
+    blocking, anomalies = "moto has no VPC Block Public Access", "moto's Cost Explorer has no anomaly detection"
     assert sorted(prod.modelled) == [
         "aws:accessanalyzer/analyzer:Analyzer: moto has no Access Analyzer",
         "aws:backup/regionSettings:RegionSettings: moto has no UpdateRegionSettings",

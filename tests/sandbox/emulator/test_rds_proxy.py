@@ -1,4 +1,4 @@
-"""The dev stack with RDS Proxy, which is off in every stack file."""
+"""The dev stack with RDS Proxy, which is disabled in every stack file."""
 
 import json
 from collections.abc import Iterator

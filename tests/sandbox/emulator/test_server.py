@@ -1,4 +1,4 @@
-"""The emulator rejects invalid resources and requests of web pages. test_prod_stack.py reads valid resources."""
+"""The emulator rejects invalid resources and requests from web pages. test_prod_stack.py reads valid resources."""
 
 import socket
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def error(emulator: Emulator, kind: str, inputs: dict[str, Any]) -> str:
 
 
 def test_every_type_is_deployed_by_a_test() -> None:
-    """RDS Proxy and service discovery are off in the stacks; test_rds_proxy and test_core_stack deploy them."""
+    """RDS Proxy and service discovery are disabled in the stacks; test_rds_proxy and test_core_stack deploy them."""
     stacks = (run(REPOSITORY, stack, FakeProvider(), preview=False) for stack in ("staging", "prod"))
     deployed = {item.registration.type for deployment in stacks for item in deployment.resources}
     assert set(RESOURCE_TYPES) - deployed == {

@@ -1,4 +1,4 @@
-"""Packs are started and called like in the engine; errors of a pack are reported with its last output."""
+"""Packs are started and called as in the engine, and errors in a pack are reported with the last output of the pack."""
 
 import json
 import os

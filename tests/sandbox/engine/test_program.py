@@ -24,7 +24,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A function that writes a program: code, lines of the stack file, other files."""
+    """A function that writes a program: code, lines of the stack file, and other files."""
 
     def write_program(code: str, config: str = "", project: str = "name: tiny\nruntime: python\n", **files: str) -> Path:
         head = "import pulumi\nimport pulumi_aws as aws\n"

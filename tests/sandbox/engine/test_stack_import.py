@@ -179,7 +179,7 @@ def test_invalid_file_is_rejected(text: str, expected: str, tmp_path: Path, caps
         ),
         ([bucket(dependencies="urn:x")], f"dependencies is not a list. {HINT}"),
         ([bucket(propertyDependencies=[1])], f"propertyDependencies is not an object. {HINT}"),
-        ([bucket(propertyDependencies={"bucket": [1]})], f"propertyDependencies is not a list of text. {HINT}"),
+        ([bucket(propertyDependencies={"bucket": [1]})], f"propertyDependencies is not a list of strings. {HINT}"),
         ([bucket(inputs=[1])], f"inputs is not an object. {HINT}"),
         ([bucket(urn="urn:pulumi:prod::shop::a::b")], f"the file has resources from several stacks. {HINT}"),
     ],

@@ -1,4 +1,4 @@
-"""The sharing service as a Lambda function: deployed as the stack declares, with the responses of the container."""
+"""The sharing service as a Lambda function: deployed as the stack declares, with the same responses as the container."""
 
 from __future__ import annotations
 

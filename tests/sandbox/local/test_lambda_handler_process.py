@@ -1,4 +1,4 @@
-"""A Lambda handler runs in its own process, and errors show no values."""
+"""A Lambda handler runs in a separate process, and errors show no values."""
 
 import json
 import subprocess

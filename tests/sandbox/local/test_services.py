@@ -39,7 +39,7 @@ def contract() -> Contract:
 
 @dataclass
 class Deployed:
-    """A valid deployment of the gateway, of which each test changes one property."""
+    """A valid deployment of the gateway. Each test changes one property of the deployment."""
 
     emulator: Emulator
     name: str

@@ -1,4 +1,4 @@
-"""Two components, one inside the other."""
+"""Two components, one of which contains the other."""
 
 import pulumi
 import pulumi_aws as aws
