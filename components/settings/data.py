@@ -131,7 +131,7 @@ class BucketsSettings(Section):
     force_destroy: Annotated[Flag, prod_requires(False)] = by_environment(True, False, False)
     """Empties buckets, image repositories and backup vaults before Pulumi deletes them. Use only in temporary environments."""
     cross_region_replication: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
-    """Replicates every object of the data bucket to second_region within 15 minutes (S3 Replication Time Control). Doubles the
+    """Replicates every object in the data bucket to second_region within 15 minutes (S3 Replication Time Control). Doubles the
     storage cost and adds 0.035 USD per replicated GB."""
 
 

@@ -59,7 +59,7 @@ class Settings(Section):
     ] = "gtk"
     """Prefix of every API key. Users and secret scanners identify API keys by this prefix."""
     key_environment: Annotated[str, choice("test", "live"), prod_requires("live")] = by_environment("test", "test", "live")
-    """Environment component of the API keys that the stack issues. Keys of the other environment are denied."""
+    """Environment part of the API keys that the stack issues. Keys from the other environment are denied."""
     log_level: Annotated[str, choice("debug", "info", "warning", "error")] = by_environment("debug", "info", "info")
     """Log level of the processes. `info` writes one line for each request."""
     log_retention_days: Annotated[int, choice(*LOG_RETENTION_DAYS), prod_requires_at_least(365, "days")] = by_environment(

@@ -185,16 +185,16 @@ class SharingSettings(Section):
 
     mode: Annotated[str, choice("container", SERVERLESS)] = "container"
     """`container`: the sharing service runs in the console's tasks behind the load balancer. `serverless`: it runs as a Lambda
-    function behind a REST API, with permissions of its own and no cost while idle. `make deploy` shifts traffic to a new version
+    function behind a REST API, with separate permissions and no cost while idle. `make deploy` shifts traffic to a new version
     of the function gradually."""
     previous_version: Annotated[str | None, optional(r"[1-9]\d{0,9}", 'the number of a published version, such as "7"')] = None
-    """Published version of the function that keeps `previous_version_percent` of the requests, for a canary deployment or an
+    """Published version of the function that receives `previous_version_percent` of the requests, for a canary deployment or an
     immediate rollback. The stack output `functions` contains the number of the current version. Empty: the newest version
     receives all requests after `make deploy` has tested it."""
     previous_version_percent: Annotated[int, integer(0, 100, "percent of the requests")] = 90
     """Percentage of the requests that `previous_version` receives."""
     file_max_bytes: Annotated[int | None, optional_integer(1, 500 * 1024 * 1024, "bytes")] = None
-    """Maximum total size of the files of a secret, in bytes. With `serverless`, only programs and the command line can transfer
+    """Maximum total size of the files in a secret, in bytes. With `serverless`, only programs and the command line can transfer
     files above 4 MiB; browsers cannot. If empty, the default of GATEHOUSE_SHARING_FILE_MAX_BYTES applies
     (docs/settings-runtime.md)."""
     memory_mib: Annotated[int, integer(256, 3008, "MiB")] = 1024

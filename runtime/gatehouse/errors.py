@@ -12,7 +12,7 @@ import msgspec
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One invalid part of a request: location (`body.limits[0].quota`), error message, and what to send instead."""
+    """One invalid part of a request: location (such as `body.limits[0].quota`), error message and suggested fix."""
 
     location: str
     message: str
@@ -48,7 +48,7 @@ class TargetTooLong(BadRequest):
 
 
 class HeadersTooLarge(BadRequest):
-    code, status, title = "headers_too_large", 431, "The headers of the request are too large"
+    code, status, title = "headers_too_large", 431, "The request headers are too large"
 
 
 class RequestTimeout(BadRequest):
@@ -112,7 +112,7 @@ class PreconditionFailed(GatehouseError):
 class PreconditionRequired(GatehouseError):
     """The If-Match header is missing (RFC 6585)."""
 
-    code, status, title = "precondition_required", 428, "The request must state the version that it changes"
+    code, status, title = "precondition_required", 428, "The request must specify the version of the resource to change"
 
 
 class UsageExceeded(GatehouseError):

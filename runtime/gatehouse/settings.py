@@ -124,10 +124,10 @@ class SharingSettings(BaseModel):
     sharing_url: str = ""
     """Public URL of the sharing service. With https://, responses contain Strict-Transport-Security."""
     sharing_file_max_bytes: Annotated[int, Field(ge=0, le=FILES_BYTES_MAX)] = 10_485_760
-    """Maximum total size of the files in a secret, in bytes, up to 500 MiB. 0 allows text only. The files in a secret that is
-    submitted to a request through the container are limited to 10 MiB."""
+    """Maximum total size of the files in a secret, in bytes, up to 500 MiB. 0 allows text only. If the container runs the sharing
+    service, the files in one submission to a request are limited to 10 MiB."""
     log_level: Level = "info"
-    """Minimum level of log lines: info logs every request, debug is for troubleshooting."""
+    """Minimum level of log lines: info logs every request, and debug is for troubleshooting."""
 
 
 class ConnectionSettings(BaseModel):
@@ -139,13 +139,14 @@ class ConnectionSettings(BaseModel):
         default=10.0,
         ge=0.1,
         le=600,
-        description="Timeout in seconds for receiving the headers of a request, and separately for its body (408). The timeout "
-        f"of the body increases by one second for every {BYTES_PER_S_MIN} bytes.",
+        description="Timeout in seconds for receiving the headers of a request, and separately for receiving the body. After the "
+        "timeout, the request is rejected with status 408. The timeout for the body increases by one second for every "
+        f"{BYTES_PER_S_MIN} bytes.",
     )
     response_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 30.0
     """Time in seconds after which a connection is closed if the client does not read the response."""
     idle_timeout_s: Annotated[int, Field(ge=1, le=4000)] = 75
-    """Idle timeout of connections between requests, in seconds. Must be longer than the idle timeout of the load balancer."""
+    """Idle timeout for connections between requests, in seconds. Must be longer than the idle timeout of the load balancer."""
     connections_max: Annotated[int, Field(ge=16, le=65_536)] = 4096
     """Maximum number of open connections per worker. Further connections are rejected with status 503."""
     address_connections_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
@@ -163,33 +164,34 @@ class Settings(SharingSettings, ConnectionSettings):
     """Prefix of every token: 1 to 16 lower-case letters, digits and single underscores, such as gtk or acme_sk. Prefixes of
     GitHub, Stripe and Slack are rejected, because their leak scanners would report the tokens."""
     key_environment: KeyEnvironment = KeyEnvironment.TEST
-    """Environment of this deployment's keys. Keys of the other environment are denied."""
+    """Environment of the keys in this deployment: test or live. Keys from the other environment are denied."""
 
     database_url: str
     """URL of PostgreSQL, with the user: postgresql://user@host:5432/name?sslmode=verify-full. Contains a password only with
     GATEHOUSE_DATABASE_AUTH=url."""
     database_auth: Literal["iam", "password", "url"] = "iam"
     """Authentication to PostgreSQL: iam signs a token with the task role (requires TLS), password uses
-    GATEHOUSE_DATABASE_PASSWORD, url uses the password in the URL."""
+    GATEHOUSE_DATABASE_PASSWORD, and url uses the password in the URL."""
     database_password: SecretStr | None = None
     """Password of the database owner, managed by RDS. Required with GATEHOUSE_DATABASE_AUTH=password."""
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
-    """Maximum number of PostgreSQL connections per worker process. The total over all workers and tasks must be lower than
-    max_connections of the server."""
+    """Maximum number of PostgreSQL connections per worker process. The total for all workers and tasks must be lower than the
+    max_connections setting of the server."""
 
     database_connect_timeout_s: Annotated[float, Field(ge=0.5, le=60)] = 5.0
-    """Timeout for new PostgreSQL connections, in seconds."""
+    """Timeout for establishing a PostgreSQL connection, in seconds."""
     database_statement_timeout_s: Annotated[float, Field(ge=0.5, le=300)] = 15.0
-    """Timeout of SQL statements, in seconds. The change feed of the gateway uses a shorter timeout."""
+    """Timeout for SQL statements, in seconds. The change feed of the gateway uses a shorter timeout."""
     database_pool_timeout_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
     """Maximum time, in seconds, that a console request waits for a database connection."""
     slow_query_threshold_ms: Annotated[int, Field(ge=0, le=60_000)] = 500
-    """SQL statements that take at least this time, in milliseconds, are logged without their values. 0 disables the log."""
+    """Minimum duration, in milliseconds, of the SQL statements that are logged as slow, without their values. 0 disables the
+    logging."""
 
     redis_url: str = ""
     """URL of Redis or Valkey for rate limits: rediss://user@host:6379/0. If unset, each worker counts on its own."""
     redis_auth: Literal["iam", "url"] = "iam"
-    """Authentication to Redis: iam signs a token with the task role (requires rediss://), url uses the password in the
+    """Authentication to Redis: iam signs a token with the task role (requires rediss://), and url uses the password in the
     URL."""
     redis_cluster: str = ""
     """ID of the ElastiCache replication group. Required with GATEHOUSE_REDIS_AUTH=iam."""
@@ -205,11 +207,11 @@ class Settings(SharingSettings, ConnectionSettings):
     session_key: SecretStr | None = None
     """HMAC secret for console sessions and page cursors, in the same format as GATEHOUSE_PEPPER. Required by the console."""
     bootstrap_token: SecretStr | None = None
-    """First administrator credential of the console, for creating the first keys."""
+    """First administrator credential for the console, with which the first keys are created."""
 
     core_networks: _Networks = ()
-    """Private networks in which Cores may register, as comma-separated CIDRs. Public IP addresses are always allowed. Empty by
-    default, so that no key holder can make the gateway call internal services."""
+    """Private networks in which Cores can register, as comma-separated CIDRs. Public IP addresses are always allowed. Empty by
+    default, to prevent key holders from making the gateway call internal services."""
     trusted_proxies: _Networks = ()
     """Proxies whose X-Forwarded-For is trusted, as comma-separated CIDRs: the subnets of the load balancer. Empty by default,
     because any client can send the header."""
@@ -234,17 +236,17 @@ class Settings(SharingSettings, ConnectionSettings):
     URLs are always allowed."""
 
     legacy_files: Annotated[tuple[str, ...], BeforeValidator(_parse_legacy_files)] = ()
-    """Files api_keys.json and ngrok_urls.json of an older deployment that are still in use, as comma-separated
+    """Files api_keys.json and ngrok_urls.json that an older deployment still uses, as comma-separated
     s3://bucket/key. When an imported key is purged, the key is also removed from these files."""
 
     oidc_issuer: _Issuer = ""
-    """OpenID Connect issuer of the console (`iss`), such as https://login.example.com. If unset, OpenID Connect is disabled."""
+    """OpenID Connect issuer for the console (`iss`), such as https://login.example.com. If unset, OpenID Connect is disabled."""
     oidc_audience: str = ""
     """Audience of the JWTs (`aud`). Required with GATEHOUSE_OIDC_ISSUER."""
     oidc_jwks_url: _Issuer = ""
     """JWKS URL of the issuer. If unset, the URL is read from the discovery document."""
     oidc_claim: str = "groups"
-    """Claim that contains the roles, as a string or list. Dots address nested claims, as in realm_access.roles."""
+    """Claim that contains the roles, as a string or list. Dots select nested claims, as in realm_access.roles."""
     oidc_roles: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_parse_oidc_roles)] = ()
     """Comma-separated mapping of claim values to roles (owner, operator, issuer, auditor, service,
     secrets:create, secrets:read, secrets:revoke): platform=owner,on-call=operator. Required with GATEHOUSE_OIDC_ISSUER."""
@@ -270,10 +272,10 @@ class Settings(SharingSettings, ConnectionSettings):
     features: Annotated[tuple[tuple[str, bool], ...], BeforeValidator(switched)] = Field(
         default=(),
         description="Features to enable or disable, as comma-separated name=on or name=off, such as sessions=off. "
-        "All are enabled by default: " + ", ".join(feature.name for feature in FEATURES) + ".",
+        "All features are enabled by default: " + ", ".join(feature.name for feature in FEATURES) + ".",
     )
     metrics_namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/#:-]{0,255}$")] = ""
-    """CloudWatch namespace of the usage metrics in the gateway's log (embedded metric format), such as Gatehouse/prod. If unset,
+    """CloudWatch namespace for the usage metrics in the gateway's log (embedded metric format), such as Gatehouse/prod. If unset,
     no usage metrics are written."""
     bind: str = "0.0.0.0"  # noqa: S104 - a container listens on all addresses; its security group restricts access
     """IP address on which the services listen. Access to a container is restricted by its security group."""
@@ -285,13 +287,13 @@ class Settings(SharingSettings, ConnectionSettings):
     """Port of the sharing service."""
 
     max_staleness_ms: Annotated[int, Field(ge=1000, le=60_000)] = 3000
-    """Maximum age of the key state in a gateway, in milliseconds. A gateway with an older key state denies every key. Also the
-    maximum time that a revocation waits for the gateways. A higher value tolerates longer database failovers."""
+    """Maximum age of the key state in a gateway, in milliseconds. A gateway with an older key state denies every key. This is
+    also the maximum time that a revocation waits for the gateways. A higher value tolerates longer database failovers."""
     limit_timeout_ms: Annotated[int, Field(ge=5, le=5000)] = 250
     """Timeout for Redis calls, in milliseconds. After a timeout, GATEHOUSE_LIMIT_ON_ERROR applies."""
     limit_on_error: OnError = "local"
-    """Rate limits while Redis is unavailable or slow. local: each worker counts on its own, starting from the last state that it
-    received (n workers allow up to n times the limit). deny: requests that must be counted are denied."""
+    """Handling of rate limits while Redis is unavailable or slow. local: each worker counts on its own, starting from the last
+    state that it received (n workers allow up to n times the limit). deny: requests that must be counted are denied."""
     default_limit: Annotated[RateLimit, BeforeValidator(_parse_limit)] = RateLimit(
         name="requests", quota=600, window_s=60, burst=600
     )
@@ -303,7 +305,7 @@ class Settings(SharingSettings, ConnectionSettings):
     """Number of secrets that an owner can create per minute. The same limit applies separately to requests for a secret. Further
     requests are rejected with status 429. A key and its rotations count as one owner."""
     key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
-    """Number of key records that a worker caches. The least recently used are evicted."""
+    """Number of key records that a worker caches. The least recently used records are evicted."""
 
     key_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 128
     """Maximum number of concurrent requests to Cores per key family (a key and its rotations) and worker. Further requests are
@@ -313,7 +315,7 @@ class Settings(SharingSettings, ConnectionSettings):
     size. Every cached response is revalidated with the Core before it is used. 0 disables the cache."""
 
     core_timeout_s: Annotated[float, Field(ge=1, le=600)] = 60.0
-    """Maximum time, in seconds, without data from a Core. The gateway then responds with status 504."""
+    """Maximum time, in seconds, without data from a Core. After that, the gateway responds with status 504."""
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
     """Number of consecutive connection errors or timeouts after which a worker opens the circuit breaker of a Core. While the
     circuit breaker is open, requests are rejected with status 503 and the code `core_circuit_open`. 0 disables the circuit
@@ -321,7 +323,7 @@ class Settings(SharingSettings, ConnectionSettings):
     circuit_breaker_reset_s: Annotated[float, Field(ge=0.5, le=300)] = 5.0
     """Time in seconds until an open circuit breaker allows a trial request."""
     retry_budget_percent: Annotated[int, Field(ge=0, le=100)] = 10
-    """Share of requests to a Core that may be retried after a failed connection, in percent. 0 disables retries."""
+    """Maximum percentage of requests to a Core that are retried after a failed connection. 0 disables retries."""
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Settings:

@@ -153,7 +153,7 @@ class Lease:
             await self._send("DELETE", params={"lease_id": self._lease.lease_id})
             self.print_line(f"released the lease: the gateway no longer forwards to {self.registration.name}")
         except GatehouseError as exc:
-            self.print_line(f"could not release the lease ({exc.public.removesuffix('.')}); it expires")
+            self.print_line(f"could not release the lease ({exc.public.removesuffix('.')}); the lease remains until it expires")
 
     async def _put(self, url: str, current: _Lease | None) -> _Lease:
         """Renews the current lease, or registers if there is no lease."""

@@ -50,7 +50,7 @@ _EXPORT = {
 async def list_audit(request: Request, query: ListAudit) -> AuditEventPage:
     """List audit events.
 
-    Newest first. Each event contains its hash and the hash of the previous event.
+    Returns events, newest first. Each event contains its hash and the hash of the previous event.
     """
     dependencies = request.dependencies
     only = audit_filter(query)
@@ -75,7 +75,7 @@ async def export_audit(request: Request, query: ExportAudit) -> StreamingRespons
 async def list_checkpoints(request: Request, query: ListCheckpoints) -> CheckpointPage:
     """List checkpoints.
 
-    Returns the copies from the database. Use the checkpoints in the locked bucket as evidence.
+    Returns the copies of the checkpoints in the database. As evidence, use the checkpoints in the locked bucket.
     """
     dependencies = request.dependencies
     checkpoints = await dependencies.audit.checkpoints(after=query.after, size=query.limit + 1)

@@ -19,7 +19,8 @@ class SearchAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Filters of the audit trail. All must match."""
 
     target_id: Annotated[
-        Annotated[str, Meta(max_length=100)] | None, Meta(description="Target of the action: a key id or the name of a Core.")
+        Annotated[str, Meta(max_length=100)] | None,
+        Meta(description="Target of the action, such as a key id or the name of a Core."),
     ] = None
     action: Annotated[
         Annotated[str, Meta(max_length=64)] | None,
@@ -116,7 +117,7 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
     }
 
     version: Literal[1] = 1
-    seq: Annotated[int, Meta(ge=1, description="The last event that the checkpoint covers.")]
+    seq: Annotated[int, Meta(ge=1, description="Sequence number of the last event that the checkpoint covers.")]
     hash: Annotated[
         str, matching(r"[0-9a-f]{64}", description="Hexadecimal SHA-256 of the last event that the checkpoint covers.")
     ]
@@ -129,7 +130,7 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
 class ListCheckpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query parameters for listing checkpoints."""
 
-    after: Annotated[int, Meta(ge=0, le=2**62, description="The `next_after` of the previous page.")] = 0
+    after: Annotated[int, Meta(ge=0, le=2**62, description="The `next_after` from the previous page.")] = 0
     limit: Annotated[int, Meta(ge=1, le=500, description="Maximum number of checkpoints.")] = 100
 
 
@@ -142,7 +143,10 @@ class CheckpointPage(msgspec.Struct, frozen=True):
     next_after: Annotated[int | None, Meta(description="Position of the next page, or null on the last page.")]
     public_key: Annotated[
         str | None,
-        Meta(description="Public part of the current signing key, in PEM format. Null if checkpoints are disabled. Keep a copy."),
+        Meta(
+            description="Public part of the current signing key, in PEM format. Null if checkpoints are disabled. Keep a copy"
+            " of the key."
+        ),
     ]
 
 

@@ -17,9 +17,11 @@ from gatehouse.audit.schemas import AuditEventView, CheckpointView, audit_row, c
 from gatehouse.cli.options import ConsoleOption, JsonOption, TokenOption, connect
 from gatehouse.cli.output import FAILED, USAGE, note, print_json, print_table, stop
 
-TargetOption = Annotated[str, typer.Option(help="Only events on this key or Core.")]
-ActionOption = Annotated[str, typer.Option(help="Only this action, such as key.revoke, or key.* for all key actions.")]
-ActorOption = Annotated[str, typer.Option(help="Only events of this actor: a key ID, `bootstrap`, or the subject of a user.")]
+TargetOption = Annotated[str, typer.Option(help="Only events for this target, such as a key ID or the name of a Core.")]
+ActionOption = Annotated[
+    str, typer.Option(help="Only events with this action, such as key.revoke, or key.* for all key actions.")
+]
+ActorOption = Annotated[str, typer.Option(help="Only events by this actor: a key ID, `bootstrap`, or the subject of a JWT.")]
 SinceOption = Annotated[str, typer.Option(help="Only events at or after this time, such as 2031-01-01T00:00:00Z.")]
 UntilOption = Annotated[str, typer.Option(help="Only events before this time.")]
 
@@ -44,7 +46,7 @@ def list_(
     console: ConsoleOption = "",
     token: TokenOption = "",
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per line, the input of `audit verify --file`.")
+        bool, typer.Option("--json", help="Print one JSON object per line, as input for `audit verify --file`.")
     ] = False,
 ) -> None:
     """List audit events, newest first."""
@@ -84,7 +86,7 @@ def export(
     console: ConsoleOption = "",
     token: TokenOption = "",
 ) -> None:
-    """Download the audit trail, oldest first. A file without filters can be verified offline."""
+    """Download the audit trail, oldest first. An export without filters can be verified offline."""
     query = {"format": "csv" if as_csv else "ndjson", **_filters(target, action, actor, since, until)}
     with connect(console, token) as client:
         try:
@@ -113,14 +115,14 @@ def verify(
     ] = None,
     checkpoints: Annotated[
         Path | None,
-        typer.Option(help="Compare with these checkpoints: a directory with a copy of the bucket, or a file of JSON lines."),
+        typer.Option(help="Checkpoints to compare with: a directory with a copy of the bucket, or a file in JSON Lines format."),
     ] = None,
-    public_key: Annotated[Path | None, typer.Option(help="PEM file with the trusted public keys of the checkpoints.")] = None,
+    public_key: Annotated[Path | None, typer.Option(help="PEM file with the trusted public keys for the checkpoints.")] = None,
     console: ConsoleOption = "",
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Verify every hash of the audit trail locally. Exits with code 1 if a row was changed, removed or moved.
+    """Verify every hash in the audit trail locally. Exits with code 1 if a row was changed, removed or moved.
 
     Truncation and a complete rewrite are detected only with --checkpoints and --public-key.
     """

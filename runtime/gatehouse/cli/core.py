@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def core(
     directory: Annotated[Path, typer.Option("--dir", help="Directory to serve.")],
     gateway: Annotated[str, typer.Option(envvar="GATEHOUSE_GATEWAY_URL", help="URL of the gateway.")],
-    name: Annotated[str, typer.Option(help="Name of the Core. The gateway serves it at /cores/<name>/.")],
+    name: Annotated[str, typer.Option(help="Name of the Core. The gateway serves the Core at /cores/<name>/.")],
     token: Annotated[
         str,
         typer.Option(
@@ -52,14 +52,14 @@ def core(
         typer.Option(
             min=LEASE_S_MIN,
             max=LEASE_S_MAX,
-            help="Duration of the lease in seconds. The agent renews the lease after a third of this time.",
+            help="Duration of the lease in seconds. The agent renews the lease after a third of this duration.",
         ),
     ] = 30,
 ) -> None:
-    """Serve a directory through the gateway until SIGTERM or Ctrl-C. Only the gateway can read it.
+    """Serve a directory through the gateway until SIGTERM or Ctrl-C. The agent serves files only to the gateway.
 
-    GET /files lists the directory, GET /files/<path> returns a file. Names that begin with a dot, symbolic links, devices, FIFOs
-    and sockets are not served.
+    GET /files lists the directory, and GET /files/<path> returns a file. Files and directories whose names begin with a dot,
+    symbolic links, devices, FIFOs and sockets are not served.
     """
     _check_options(directory, gateway, name, url, url_file, bind)
     secret = read_token(token, "--token", "GATEHOUSE_CORE_TOKEN")
@@ -76,10 +76,10 @@ def _check_options(directory: Path, gateway: str, name: str, url: str, url_file:
     if not directory.is_dir():
         stop(f"--dir {directory} is not a directory", code=USAGE)
     if not CORE_NAME.fullmatch(name):
-        stop("--name must be 1 to 40 lowercase letters, digits and hyphens between them, such as docs", code=USAGE)
+        stop("--name must be 1 to 40 lowercase letters, digits and inner hyphens, such as docs", code=USAGE)
     _check_url("--gateway", gateway)
     if url and url_file:
-        stop("--url and --url-file exclude each other", code=USAGE)
+        stop("--url and --url-file are mutually exclusive", code=USAGE)
     if url:
         _check_url("--url", url)
     elif url_file is None and bind not in _LOOPBACK:

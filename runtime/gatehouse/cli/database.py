@@ -53,9 +53,9 @@ def migrate(
     downgrade: Annotated[bool, typer.Option("--downgrade", help="Allow a downgrade, which deletes data.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Migrate the database schema to this version. Waits while another migration is running.
+    """Migrate the database schema to the version of this release. Waits while another migration is running.
 
-    GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must be those of the database owner.
+    GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must specify the database owner.
     """
     access = database(configuration.load())
     outcome = asyncio.run(runner.status(access) if check else runner.migrate(access, to=to, downgrade=downgrade))
@@ -90,7 +90,8 @@ def import_(
 ) -> None:
     """Import keys or Cores from another system: api_keys.json, ngrok_urls.json, CSV or hashes. A repeated run resumes the import.
 
-    The command connects to the database. Run the command with the environment of the console (see docs/guides/migrate.md).
+    The command connects to the database. Run the command with the environment variables of the console (see
+    docs/guides/migrate.md).
     """
     if restore and (cores or skip_invalid or ignore or scope or registered_by):
         stop("--restore can only be combined with --dry-run and --json", code=USAGE)
@@ -116,7 +117,7 @@ def export(
     to: Annotated[str, typer.Option("--to", metavar="LOCATION", help="File or s3://bucket/key; must not exist.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Export the key registry, encrypted under the pepper. Without the pepper the export can be neither read nor restored."""
+    """Export the key registry, encrypted under the pepper. Without the pepper, the export can be neither read nor restored."""
     settings = configuration.load()
     rows, size = asyncio.run(_export(settings, to))
     if as_json:

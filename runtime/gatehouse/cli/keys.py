@@ -62,10 +62,10 @@ def register(app: typer.Typer) -> None:
     for command in (create, list_, show, update, revoke, rotate, purge, explain, set_signing, remove_signing):
         console_command(keys, command.__name__.rstrip("_").replace("_", "-"))(command)
     for name, done, help, protects_last_admin in (
-        ("disable", "Disabled", "Deny a key until it is enabled again.", True),
+        ("disable", "Disabled", "Disable a key until it is enabled again.", True),
         ("enable", "Enabled", "Enable a disabled key.", False),
         ("end-grace", "Ended the grace period of", "End the grace period of a rotated key immediately.", False),
-        ("delete", "Deleted", "Delete a key. It can be restored for 30 days.", True),
+        ("delete", "Deleted", "Delete a key. A deleted key can be restored for 30 days.", True),
         ("restore", "Restored", "Restore a deleted key to its previous state.", False),
     ):
         console_command(keys, name, help=help)(_action(name, done, protects_last_admin=protects_last_admin))
@@ -76,7 +76,9 @@ def create(
     client: ConsoleClient,
     name: Annotated[str, typer.Option(help=_described(fields.Name))],
     owner: OwnerOption = None,
-    environment: Annotated[Environment | None, typer.Option(help="Default: the environment of the deployment.")] = None,
+    environment: Annotated[
+        Environment | None, typer.Option(help="Environment of the key. Default: the environment of the deployment.")
+    ] = None,
     scope: ScopeOption = None,
     core: CoreOption = None,
     limit: LimitOption = None,
@@ -114,9 +116,13 @@ def list_(
     owner: Annotated[str, typer.Option(help="Only keys of this owner.")] = "",
     state: Annotated[StateFilter | None, typer.Option(help="Only keys in this state.")] = None,
     tag: Annotated[str, typer.Option(help="Only keys with this tag.")] = "",
-    family: Annotated[str, typer.Option(metavar="ID", help="Only keys of this key family: a key and its rotations.")] = "",
-    expires_within: Annotated[str, typer.Option(metavar="DURATION", help="Only keys that expire within this time.")] = "",
-    unused_for: Annotated[str, typer.Option(metavar="DURATION", help="Only keys that were not used within this time.")] = "",
+    family: Annotated[str, typer.Option(metavar="ID", help="Only keys in this key family: a key and its rotations.")] = "",
+    expires_within: Annotated[
+        str, typer.Option(metavar="DURATION", help="Only active keys that expire within this duration.")
+    ] = "",
+    unused_for: Annotated[
+        str, typer.Option(metavar="DURATION", help="Only active keys that were neither created nor used within this duration.")
+    ] = "",
 ) -> Output:
     """List keys."""
     keys = list(
@@ -167,7 +173,10 @@ def update(
     ] = None,
     allow_last_admin: LastAdminOption = False,
 ) -> Output:
-    """Change a key. A list replaces the current one. Omitted options stay unchanged. Fails if the key is changed concurrently."""
+    """Change a key. A list replaces the current list. Omitted settings stay unchanged.
+
+    Fails if the key is changed concurrently.
+    """
     request = {
         **_lists(scopes=scope, roles=role, cores=core, methods=method, addresses=address, tags=tag),
         **{member: [] for member in empty or ()},
@@ -230,19 +239,22 @@ def purge(
     if not yes:
         stop(f"a purge cannot be undone: add --yes to purge {id}", code=USAGE)
     purged = client.purge_key(id, reason)
-    counters = "Its rate limit counters were removed." if purged.counters_removed else "Its rate limit counters expire."
+    counters = "The rate limit counters were removed." if purged.counters_removed else "The rate limit counters expire."
     return purged, lambda: print(f"Purged {purged.id} at {purged.purged_at}. {counters} {_propagation(purged.effective)}")
 
 
 def explain(
     client: ConsoleClient,
     id: KeyIdArgument,
-    scope: Annotated[list[str] | None, typer.Option(help="Required scope. Repeatable.")] = None,
-    core: Annotated[str, typer.Option(help="Requested Core.")] = "",
-    address: Annotated[str, typer.Option(help="Client address.")] = "",
-    method: Annotated[str, typer.Option(help="HTTP method.")] = "",
+    scope: Annotated[list[str] | None, typer.Option(help="Scope that the request requires. Repeatable.")] = None,
+    core: Annotated[str, typer.Option(help="Core to which the request is sent.")] = "",
+    address: Annotated[str, typer.Option(help="IP address of the client.")] = "",
+    method: Annotated[str, typer.Option(help="HTTP method of the request.")] = "",
 ) -> Output:
-    """Show the decision of the gateway on a key, check by check. Consumes neither limits nor credits."""
+    """Show the decision that the gateway would make on a request with a key, check by check.
+
+    Does not count against rate limits or consume credits.
+    """
     request = {name: value for name, value in (("core", core), ("address", address), ("method", method)) if value}
     explanation = client.explain_key(key_id(id), {**request, **_lists(scopes=scope)})
     rows = [
@@ -265,7 +277,10 @@ def set_signing(
         typer.Option(metavar="FILE", help="Ed25519 public key (PEM). Default: an HMAC secret is generated and shown."),
     ] = None,
     optional: Annotated[
-        bool, typer.Option("--optional", help="Accept requests without a signature. Invalid signatures are always denied.")
+        bool,
+        typer.Option(
+            "--optional", help="Accept requests without a signature. Requests with an invalid signature are always denied."
+        ),
     ] = False,
 ) -> Output:
     """Require signed requests (RFC 9421) for a key. A generated signing secret is printed only once."""
@@ -289,7 +304,7 @@ def set_signing(
 
 
 def remove_signing(client: ConsoleClient, id: KeyIdArgument) -> Output:
-    """Remove the signing key. First run `gatehouse keys update ID --no-require-signature`."""
+    """Remove the signing key of a key. First run `gatehouse keys update ID --no-require-signature`."""
     return _change("Removed the signing key of", client.remove_signing(key_id(id)))
 
 

@@ -37,13 +37,13 @@ def log_level(
     client: ConsoleClient,
     level: Annotated[Level | None, typer.Argument(help="New log level. If omitted, the current log level is shown.")] = None,
     for_: Annotated[
-        str, typer.Option("--for", metavar="DURATION", help="Time after which the configured level applies again: 10s to 1d.")
+        str, typer.Option("--for", metavar="DURATION", help="Duration after which the configured level applies again: 10s to 1d.")
     ] = "15m",
     reset: Annotated[bool, typer.Option("--reset", help="Apply the configured level again immediately.")] = False,
 ) -> Output:
-    """Show or set the log level of all gateway and console workers. A change applies within three seconds."""
+    """Show or set the log level of all gateway and console workers. Changes take effect within three seconds."""
     if reset and level is not None:
-        stop("LEVEL and --reset exclude each other", code=USAGE)
+        stop("LEVEL and --reset are mutually exclusive", code=USAGE)
     for_s = seconds("--for", for_)
     if reset:
         client.reset_log_level()
@@ -56,7 +56,7 @@ def log_level(
 
 
 def features(client: ConsoleClient) -> Output:
-    """List the features that GATEHOUSE_FEATURES can disable, and whether they are enabled on this console."""
+    """List the features that can be disabled with GATEHOUSE_FEATURES, and show which are enabled on this console."""
     listed = client.features()
     rows = [(feature.name, feature.service, "on" if feature.enabled else "off", feature.description) for feature in listed]
     return listed, lambda: print_table(("feature", "service", "state", "description"), rows)
@@ -113,12 +113,17 @@ def end_sessions(
 
 def usage(
     client: ConsoleClient,
-    width: Annotated[Width, typer.Option(help="Bucket width. Retention: minutes 2 days, hours 90 days, days 3 years.")] = "hour",
+    width: Annotated[
+        Width,
+        typer.Option(
+            help="Bucket width. Retention: 2 days for minute buckets, 90 days for hour buckets, 3 years for day buckets."
+        ),
+    ] = "hour",
     last: Annotated[str, typer.Option(help="Time range, such as 90m, 24h or 30d. Default: 60 buckets.")] = "",
     by: Annotated[str, typer.Option(help="Dimensions: key, core, code, or several separated by commas.")] = "",
-    key: Annotated[str, typer.Option(help="Only this key ID.")] = "",
-    core: Annotated[str, typer.Option(help="Only this Core.")] = "",
-    code: Annotated[str, typer.Option(help="Only this result code, such as RATE_LIMITED.")] = "",
+    key: Annotated[str, typer.Option(help="Only requests with this key ID.")] = "",
+    core: Annotated[str, typer.Option(help="Only requests to this Core.")] = "",
+    code: Annotated[str, typer.Option(help="Only requests with this result code, such as RATE_LIMITED.")] = "",
 ) -> Output:
     """Show the number of requests per minute, hour or day."""
     selected = by.split(",") if by else []

@@ -26,7 +26,7 @@ ConsoleOption = Annotated[
         "--console",
         envvar="GATEHOUSE_CONSOLE_URL",
         show_envvar=True,
-        help=f"URL of the console. Default: the console in {UP_FILE} of the current directory, which `make up` writes.",
+        help=f"URL of the console. Default: the URL in {UP_FILE}, which `make up` writes to the current directory.",
     ),
 ]
 TokenOption = Annotated[
@@ -43,7 +43,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 KeyIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Key ID: the 12 characters after the environment in a token.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Reason, recorded in the audit trail.")]
 LastAdminOption = Annotated[
-    bool, typer.Option("--allow-last-admin", help="Allow the change to the last key that can manage keys.")
+    bool, typer.Option("--allow-last-admin", help="Proceed even if this is the last key that can manage keys.")
 ]
 #: Covers the restart of a console. Not longer, because a person is waiting.
 RETRIES = Retries(attempts=3, wait_s_max=5.0)
@@ -144,7 +144,7 @@ def read_token(value: str, option: str, variable: str) -> str:
     if not token:
         stop(f"no token: set {variable}, or use {option} - and write it to standard input", code=USAGE)
     if len(token) > _TOKEN_MAX_CHARS or not token.isascii() or not token.isprintable() or " " in token:
-        stop(f"the value of {option} or {variable} is not a token: it contains characters that tokens do not have", code=USAGE)
+        stop(f"the value of {option} or {variable} contains characters that are not allowed in a token", code=USAGE)
     return token
 
 

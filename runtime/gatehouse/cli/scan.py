@@ -51,7 +51,7 @@ def scan(
             print(f"{printable(name)}:{match.line}: {match.redacted}")
     if matches:
         ids = " ".join(sorted({match.key_id for _, match in matches if match.key_id}))
-        note(f"{count(len(matches), 'key')} found. Anyone with access to these files can use them{ids and f': revoke {ids}'}")
+        note(f"{count(len(matches), 'key')} found. Anyone with access to these files can use the keys{ids and f': revoke {ids}'}")
         if any(match.key_id is None for _, match in matches):
             note("A bootstrap token cannot be revoked: rotate its secret in AWS Secrets Manager")
         sys.exit(FAILED)

@@ -16,21 +16,28 @@ from gatehouse.sharing.requests.schemas import SecretRequestView
 
 _REQUEST_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 
-RequestIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Request ID: the path of the submission link after /r/.")]
+RequestIdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Request ID: the 22 characters after `/r/` in the submission link.")
+]
 
 
 def request(
     client: ConsoleClient,
-    purpose: Annotated[str, typer.Option(help="Requested secret and reason. Shown to everyone who opens the request page.")],
+    purpose: Annotated[
+        str,
+        typer.Option(help="Description of the requested secret and the reason. Shown to everyone who opens the request page."),
+    ],
     submissions: Annotated[
         int,
-        typer.Option(min=1, max=SUBMISSIONS_MAX, help="Number of accepted submissions. Each gets a separate retrieval link."),
+        typer.Option(
+            min=1, max=SUBMISSIONS_MAX, help="Number of accepted submissions. Each submission has a separate retrieval link."
+        ),
     ] = 1,
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the request, such as 12h. Default: 3d.")] = "",
     expires_at: Annotated[str, typer.Option(metavar="RFC3339", help="Expiry of the request, such as 2031-01-01T00:00:00Z.")] = "",
     requester: Annotated[str, typer.Option(help="Your name, which submitters see.")] = "",
-    label: Annotated[str | None, typer.Option(help="Your name for the request. Not shown to submitters.")] = None,
-    note_: Annotated[str | None, typer.Option("--note", help="Note for you. Do not store secrets here.")] = None,
+    label: Annotated[str | None, typer.Option(help="Label for your own use. Not shown to submitters.")] = None,
+    note_: Annotated[str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")] = None,
 ) -> Output:
     """Request a secret from someone without an account, and print the links, which are shown only once.
 

@@ -30,12 +30,12 @@ from gatehouse.sharing.schemas import SecretView
 _SECRET_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
-SecretIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Secret ID: the first 22 characters of a link's path.")]
+SecretIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Secret ID: the 22 characters after `/s/` in a link.")]
 FileOption = Annotated[list[Path] | None, typer.Option("--file", help="File to share instead of standard input. Repeatable.")]
 ExpiresOption = Annotated[str, typer.Option(metavar="RFC3339", help="Expiry of the links, such as 2031-01-01T00:00:00Z.")]
 PassphraseFileOption = Annotated[Path | None, typer.Option(help="File whose first line is the passphrase.")]
-LabelOption = Annotated[str | None, typer.Option(help="Your name for the secret. Not shown to recipients.")]
-NoteOption = Annotated[str | None, typer.Option(help="Note for you. Do not store secrets here.")]
+LabelOption = Annotated[str | None, typer.Option(help="Label for your own use. Not shown to recipients.")]
+NoteOption = Annotated[str | None, typer.Option(help="Note for your own use. Do not store secrets here.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -58,14 +58,14 @@ def create(
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the links, such as 12h. Default: 3d.")] = "",
     expires_at: ExpiresOption = "",
     uses: Annotated[int, typer.Option(min=1, max=USES_MAX, help="Number of times that each link can be opened.")] = 1,
-    passphrase: Annotated[bool, typer.Option("--passphrase", help="Ask for a passphrase that recipients must enter.")] = False,
+    passphrase: Annotated[bool, typer.Option("--passphrase", help="Prompt for a passphrase that recipients must enter.")] = False,
     passphrase_file: PassphraseFileOption = None,
     burn_after: Annotated[
         int, typer.Option(min=0, max=BURN_AFTER_MAX, help="Number of wrong passphrases after which a link ends. 0: no limit.")
     ] = 0,
     sender: Annotated[str, typer.Option(help="Your name, which recipients see.")] = "",
     label: LabelOption = None,
-    note_: Annotated[str | None, typer.Option("--note", help="Note for you. Do not store secrets here.")] = None,
+    note_: Annotated[str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")] = None,
     encrypt: Annotated[
         bool, typer.Option("--end-to-end", help="Encrypt the text on this machine. Recipients need the complete link.")
     ] = False,
@@ -159,9 +159,12 @@ def update(
     uses: Annotated[int | None, typer.Option(min=1, max=USES_MAX, help="Number of times that each link can be opened.")] = None,
     expires_at: ExpiresOption = "",
     label: LabelOption = None,
-    note_: Annotated[str | None, typer.Option("--note", help="Note for you. Do not store secrets here.")] = None,
+    note_: Annotated[str | None, typer.Option("--note", help="Note for your own use. Do not store secrets here.")] = None,
 ) -> Output:
-    """Change the expiry, uses, label or note. Omitted values stay unchanged. Fails if the secret is changed concurrently."""
+    """Change the expiry, uses, label or note of a secret. Omitted values stay unchanged.
+
+    Fails if the secret is changed concurrently.
+    """
     values = {"uses": uses, "expires_at": expires_at or None, "label": label, "note": note_}
     request = {name: value for name, value in values.items() if value is not None}
     if not request:
@@ -171,7 +174,7 @@ def update(
 
 
 def replace(client: ConsoleClient, id: SecretIdArgument, file: FileOption = None) -> Output:
-    """Replace the content with standard input or files. The links stay the same and open the new version."""
+    """Replace the content of a secret with standard input or files. The links stay the same and open the new version."""
     revision = client.secret(_secret_id(id)).revision
     secret = client.replace_content(id, _content(file), _opened(file), revision=revision)
     return secret, lambda: print(f"Secret {secret.id} has version {secret.versions[0].number}.")
@@ -189,7 +192,7 @@ def revoke(
     secret = client.revoke_secret(_secret_id(id))
     if secret.state == "active":
         return secret, lambda: print(
-            f"Requested the revocation of {secret.id}. A second operator must confirm it within an hour."
+            f"Requested the revocation of {secret.id}. A second operator must confirm the revocation within an hour."
         )
     return secret, lambda: print(f"Revoked secret {secret.id}. Its content is being deleted.")
 
@@ -219,7 +222,7 @@ def open_(
     passphrase_file: PassphraseFileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with files in base64.")] = False,
 ) -> None:
-    """Open a link, which consumes a use. Reads the link from standard input or prompts for it, never from the command line.
+    """Open a link. This counts as one use. The link is read from standard input or a prompt, never from the command line.
 
     Prints text to standard output and writes files to the output directory, by default the current directory.
     """
@@ -249,7 +252,7 @@ def open_(
 
 
 def submit(
-    link: Annotated[str, typer.Argument(metavar="LINK", help="Submission link, which cannot open secrets.")],
+    link: Annotated[str, typer.Argument(metavar="LINK", help="Submission link. The link cannot open secrets.")],
     file: Annotated[
         list[Path] | None, typer.Option("--file", help="File to submit instead of a text from standard input. Repeatable.")
     ] = None,
@@ -258,7 +261,7 @@ def submit(
 
     One line feed at the end of standard input is removed.
     """
-    _check_link(link, "/r/", "give the complete submission link: https://<host>/r/<id>#<secret>")
+    _check_link(link, "/r/", "specify the complete submission link: https://<host>/r/<id>#<secret>")
     text = "" if file else _read_text()
     files = [(path.name, content, _file(path)["media_type"]) for path, content in zip(file or [], _opened(file), strict=True)]
     with SharingClient(link.partition("/r/")[0], retries=RETRIES) as client:
@@ -338,7 +341,7 @@ def _passphrase(file: Path | None, *, ask: bool, new: bool = False) -> str:
     try:
         passphrase = getpass.getpass("Passphrase: ")
         if new and getpass.getpass("Passphrase again: ") != passphrase:
-            stop("the passphrases differ", code=USAGE)
+            stop("the passphrases do not match", code=USAGE)
     except EOFError:
         stop("a passphrase is required: use --passphrase-file", code=USAGE)
     return passphrase

@@ -53,7 +53,7 @@ async def authenticate(request: Request) -> Caller:
     if cookie is not None and SESSIONS.name not in request.dependencies.features_off:
         return await _from_session(request, cookie)
     address, principal = request.source_address, _claimed_principal(request)
-    check_lockout(request, principal, "Too many failed authentications from this address. Wait, then check the credential.")
+    check_lockout(request, principal, "Too many failed authentications from this IP address. Wait, then check the credential.")
     try:
         caller = await _from_token(request, _bearer(request.http))
     except Unauthorized:

@@ -47,7 +47,7 @@ _IMMUTABLE = "public, max-age=31536000, immutable"
 _CODINGS = {"br": ".br", "gzip": ".gz"}
 
 _NOT_BUILT = """\
-<p>This is the management API of a Gatehouse deployment. <a href="/openapi.json">/openapi.json</a> describes it.</p>
+<p>This is the management API of a Gatehouse deployment. <a href="/openapi.json">/openapi.json</a> describes the API.</p>
 <p>The web UI is not part of this installation. <code>scripts/setup.sh</code> builds the web UI
 and reports missing prerequisites.</p>"""
 

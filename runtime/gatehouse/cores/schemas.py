@@ -66,7 +66,7 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     ttl_s: Annotated[
         Annotated[int, Meta(ge=LEASE_S_MIN, le=LEASE_S_MAX)] | None,
-        Meta(description="Duration of the lease in seconds, at most GATEHOUSE_CORE_LEASE_MAX_S of the deployment."),
+        Meta(description="Duration of the lease in seconds, at most the GATEHOUSE_CORE_LEASE_MAX_S setting of the deployment."),
     ] = None
     lease_id: LeaseId | None = None
 
@@ -96,7 +96,7 @@ class Lease(msgspec.Struct, frozen=True):
     heartbeat_s: Annotated[int, Meta(description="Interval between renewals in seconds.")]
     core_secret: Annotated[
         str | UnsetType,
-        Meta(description="Secret that the gateway sends to the Core with each request. Returned only for a registration."),
+        Meta(description="Secret that the gateway sends to the Core with each request. Returned only when the Core registers."),
     ] = UNSET
 
 

@@ -29,7 +29,8 @@ _HEALTHY = asgi.encode(Health())
 async def verify_key(context: RequestContext) -> None:
     """Verify a key.
 
-    Returns 200 for every decision: `valid` and `code` contain the result. A denied request uses no limits or credits.
+    Returns 200 for every decision: `valid` and `code` contain the result. Denied requests do not count against rate limits or
+    consume credits.
     """
     token, request = schemas.decode(await context.json_body(), context.client)
     result = await context.dependencies.verification.verify(token, request)
@@ -57,8 +58,8 @@ def _decision(context: RequestContext, request: VerificationRequest, result: Ver
 async def verify_keys(context: RequestContext) -> None:
     """Verify several keys.
 
-    Verifies each entry like a single verification and returns the results in the same order. If a limit of one entry cannot
-    be counted, the whole batch is rejected before any limits or credits are used.
+    Verifies each entry like a single request and returns the results in the same order. If an entry contains an invalid
+    rate-limit override, the whole batch is rejected, and no entry counts against rate limits or consumes credits.
     """
     requests = schemas.decode_batch(await context.json_body(), context.client)
     await _check_overrides(context, requests)
@@ -91,10 +92,10 @@ async def _check_overrides(context: RequestContext, requests: Sequence[tuple[str
 
 
 async def verify_key_header(context: RequestContext) -> None:
-    """Verify the key of the request.
+    """Verify the key in the request headers.
 
     Returns the result as the HTTP status, with an empty body. Intended for reverse proxies, such as nginx with `auth_request`.
-    The client address is the address of the caller, as reported by trusted proxies.
+    The client IP address is the IP address of the caller, as reported by trusted proxies.
     """
     token = presented_token(context)
     request = schemas.decode_parameters(context.scope["query_string"], context.client)

@@ -34,7 +34,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 API = Api(
     title="Gatehouse gateway",
     description="Verifies API keys and forwards requests to Cores. Errors are problem documents (RFC 9457). Request bodies"
-    " are JSON, encoded as UTF-8. Content-Type can be omitted or have the value that curl sends by default.",
+    " are JSON, encoded as UTF-8. Content-Type can be omitted, and the default Content-Type of curl is accepted.",
     security_schemes={
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
@@ -42,7 +42,7 @@ API = Api(
     path_parameters={
         "name": ("Name of the Core.", msgspec.json.schema(CoreName), "docs"),
         "path": (
-            "Path at the Core, forwarded unchanged. The path may contain slashes.",
+            "Path on the Core, forwarded unchanged. The path can contain slashes.",
             {"type": "string", "maxLength": 8192},
             "reports/2030.pdf",
         ),
@@ -50,9 +50,12 @@ API = Api(
     errors={
         401: ("unauthorized", "The API key is missing or invalid. `WWW-Authenticate` names the accepted schemes."),
         402: ("USAGE_EXCEEDED", "The credits of the key are used up."),
-        403: ("FORBIDDEN", "The key does not permit this request: a Core, scope, method or address restriction does not match."),
+        403: (
+            "FORBIDDEN",
+            "The key does not permit this request: the Core, a scope, the method or the IP address is not allowed.",
+        ),
         404: ("not_found", "No Core has this name."),
-        409: ("conflict", "Another key registered this name, or the lease has ended."),
+        409: ("conflict", "Another key has registered this name, or the lease has ended."),
         429: ("RATE_LIMITED", "A rate limit of the key is exceeded. Retry after `Retry-After` seconds."),
         501: ("upgrade_unsupported", "Connection upgrades such as WebSocket are not supported."),
         502: ("core_unreachable", "The Core cannot be reached."),

@@ -44,7 +44,7 @@ RespondNow = Callable[[Scope, bytes], Response | None]
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):
-    """Problem document of RFC 9457. An empty `errors` is omitted."""
+    """Problem document (RFC 9457). `errors` is omitted if it is empty."""
 
     type: str
     title: str

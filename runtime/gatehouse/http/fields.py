@@ -109,7 +109,7 @@ def _timestamp(text: str) -> str:
     try:
         instant = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.upper()))
     except ValueError:
-        return "is not a date that exists"
+        return "is not a valid date and time"
     return "" if _FIRST <= instant < _LAST else "must be between the years 1970 and 2999"
 
 
@@ -133,16 +133,18 @@ Scope = Annotated[str, matching(r"[a-z0-9:_.*-]{1,64}", max_length=64)]
 LimitName = Annotated[
     str,
     matching(
-        r"[a-z][a-z0-9_.-]{0,63}", max_length=64, description="Name of the limit. Clients see it in the `RateLimit` header."
+        r"[a-z][a-z0-9_.-]{0,63}", max_length=64, description="Name of the limit. Clients see the name in the `RateLimit` header."
     ),
 ]
 Quota = Annotated[int, Meta(ge=1, le=QUOTA_MAX, description="Units per window.")]
 Window = Annotated[int, Meta(ge=1, le=WINDOW_S_MAX, description="Length of the window in seconds, at most 31 days.")]
-Cost = Annotated[int, Meta(ge=0, le=COST_MAX, description="Units that one request uses. 0: the limit is checked but not used.")]
+Cost = Annotated[
+    int, Meta(ge=0, le=COST_MAX, description="Units that one request uses. 0: the limit is checked, but nothing is deducted.")
+]
 Reason = Annotated[
     str, checked(single_line, max_length=REASON_CHARS_MAX, description="Reason for the action. Recorded in the audit trail.")
 ]
-Cursor = Annotated[str, Meta(max_length=512, description="The `next_cursor` of the previous page.")]
+Cursor = Annotated[str, Meta(max_length=512, description="The `next_cursor` from the previous page.")]
 NextCursor = Annotated[str | None, Meta(description="Cursor of the next page, or null on the last page.")]
 
 
@@ -183,4 +185,6 @@ class Cursors:
 
 
 def _invalid_cursor() -> BadRequest:
-    return invalid("query.cursor", "is not a cursor of this list", "send next_cursor of the previous page, with the same filter")
+    return invalid(
+        "query.cursor", "is not a cursor for this list", "send next_cursor from the previous page, with the same filter"
+    )

@@ -37,8 +37,8 @@ REPLAYED = "Idempotency-Replayed"
 
 HEADER = Header(
     "Idempotency-Key",
-    "A unique value in double quotes, such as a UUID. A request with the same value within 24 hours is not processed twice. The"
-    f" first response, including tokens, is returned again with `{REPLAYED}: true`.",
+    "A unique value in double quotes, such as a UUID. Requests with the same value within 24 hours are processed only once."
+    f" Repeated requests receive the first response, including tokens, with `{REPLAYED}: true`.",
     {"type": "string", "pattern": r'^"([ !#-\[\]-~]|\\["\\])+"$', "maxLength": KEY_CHARS_MAX + 2},
     '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 )

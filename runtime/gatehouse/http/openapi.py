@@ -33,7 +33,7 @@ ERRORS: dict[int, tuple[str, str]] = {
         "processed (code `request_in_progress`, with a `Retry-After` header).",
     ),
     412: ("precondition_failed", "The resource has changed since it was read. Read it again and retry."),
-    413: ("body_too_large", "The request body exceeds the limit of this deployment."),
+    413: ("body_too_large", "The request body exceeds the size limit of this deployment."),
     415: ("unsupported_media_type", "The request body is not JSON encoded as UTF-8."),
     422: ("idempotency_key_reused", "This Idempotency-Key was used for a different request. Use a new Idempotency-Key."),
     428: ("precondition_required", "The `If-Match` header is missing."),

@@ -113,7 +113,9 @@ def check(granted: frozenset[Role], required: frozenset[Role]) -> None:
         return
     if not granted:
         raise Forbidden("This key has neither the scope admin nor a role, such as role:operator or secrets:create.")
-    raise Forbidden(f"The credential has the role {_names(granted)}. This operation requires {_names(required)}.")
+    raise Forbidden(
+        f"This operation requires one of the following roles: {_names(required)}. Roles of the credential: {_names(granted)}."
+    )
 
 
 def check_reach(granted: frozenset[Role], scopes: Iterable[str]) -> None:
@@ -126,7 +128,7 @@ def check_reach(granted: frozenset[Role], scopes: Iterable[str]) -> None:
 
 
 def _names(roles: frozenset[Role]) -> str:
-    return " or ".join(role.value for role in Role if role in roles)
+    return ", ".join(role.value for role in Role if role in roles)
 
 
 class Identity(msgspec.Struct, frozen=True):

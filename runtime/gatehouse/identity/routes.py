@@ -66,7 +66,7 @@ async def show_session(request: Request) -> CurrentSession:
 async def end_session(request: Request, session: str) -> None:
     """End a session.
 
-    Use `current` to end the session of this request, or an id to end another of your sessions. Owners can end any session.
+    Use `current` to end the session that sends the request, or an id to end another of your sessions. Owners can end any session.
     """
     current = _session_id(request)
     session_id = current if session == "current" else key_id(session)
@@ -80,7 +80,7 @@ async def end_session(request: Request, session: str) -> None:
 async def end_sessions(request: Request, query: EndSessions) -> EndedSessions:
     """End all of your sessions.
 
-    Includes the current session. With `everybody=true`, an owner ends the sessions of all users.
+    The current session also ends. With `everybody=true`, an owner ends the sessions of all users.
     """
     if query.everybody and Role.OWNER not in request.authenticated.roles:
         raise Forbidden("Ending the sessions of all users requires the role owner.")

@@ -38,8 +38,8 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     actor_type: ActorType
     actor_id: str
     created_at: Instant
-    seen_at: Annotated[Instant, Meta(description="Last use.")]
-    proven_at: Annotated[Instant | None, Meta(description="Last authentication.")]
+    seen_at: Annotated[Instant, Meta(description="Time of the last use.")]
+    proven_at: Annotated[Instant | None, Meta(description="Time of the last authentication.")]
     ends_at: Annotated[Instant, Meta(description="Latest time at which the session expires. An unused session expires earlier.")]
     source_address: str
     user_agent: str

@@ -42,13 +42,13 @@ Seconds = Annotated[int, Meta(ge=0, le=TTL_S_MAX)]
 Tag = Annotated[str, matching(r"[a-z0-9][a-z0-9:_./-]{0,63}", max_length=64)]
 Scopes = Annotated[
     list[Scope],
-    unique_items(max_length=SCOPES_MAX, description="Scopes that the key has in addition to those of its roles."),
+    unique_items(max_length=SCOPES_MAX, description="Scopes that the key has in addition to those that its roles grant."),
 ]
 Roles = Annotated[
     list[Role],
     unique_items(
         max_length=len(get_args(Role)),
-        description="Sets of scopes: `reader` grants `cores:read`, `agent` grants `cores:register`, `admin` grants `admin`.",
+        description="Sets of scopes: `reader` grants `cores:read`, `agent` grants `cores:register`, and `admin` grants `admin`.",
     ),
 ]
 Cores = Annotated[
@@ -69,7 +69,7 @@ Addresses = Annotated[
         description="Networks in CIDR notation (IPv4 or IPv6) from which the key can be used. Empty: every network.",
     ),
 ]
-Tags = Annotated[list[Tag], unique_items(max_length=TAGS_MAX, description="Labels to filter keys by.")]
+Tags = Annotated[list[Tag], unique_items(max_length=TAGS_MAX, description="Tags for filtering keys.")]
 Metadata = Annotated[
     dict[
         Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")],
@@ -79,7 +79,7 @@ Metadata = Annotated[
 ]
 AllowLastAdmin = Annotated[
     bool,
-    Meta(description="Allow the operation even if no other key can manage keys for as long as this key."),
+    Meta(description="Proceed even if this is the last key that can manage keys."),
 ]
 Delivery = Annotated[
     Literal["token", "link"],

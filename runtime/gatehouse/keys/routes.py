@@ -67,7 +67,7 @@ async def create_key(request: Request, body: CreateKey) -> CreatedKey:
 async def list_keys(request: Request, query: ListKeys) -> KeyPage:
     """List keys.
 
-    Ordered by id. All filters must match.
+    Returns the keys that match all filters, ordered by id.
     """
     dependencies = request.dependencies
     only = msgspec.convert(query, KeyFilter, from_attributes=True)
@@ -109,7 +109,7 @@ async def update_key(request: Request, id: str, body: UpdateKey) -> ChangedKey:
 async def rotate_key(request: Request, id: str, body: RotateKey) -> RotatedKey:
     """Rotate a key.
 
-    Creates a new key with the same settings. The previous key works until the grace period ends; an earlier grace period of the
+    Creates a new key with the same settings. The previous key works until the grace period ends. Any earlier grace period in the
     key family ends immediately. The token is returned only in this response.
     """
     expires_at = None if body.expires_at is None else unix_seconds(body.expires_at)
@@ -153,8 +153,8 @@ async def enable_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
 async def revoke_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
     """Revoke a key.
 
-    Cannot be undone. Responds when every live gateway worker denies the key, or when the propagation bound has passed.
-    Idempotent.
+    A revocation cannot be undone. Responds when every live gateway worker denies the key, or when the propagation bound has
+    passed. Idempotent.
     """
     return await _act(request, id, Action.REVOKE, body)
 
@@ -162,7 +162,7 @@ async def revoke_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
 async def delete_key(request: Request, id: str, body: DeactivateKey) -> ChangedKey:
     """Delete a key.
 
-    The gateway denies the key like an unknown key. A deleted key can be restored for 30 days. Idempotent.
+    The gateway denies the key as if the key did not exist. A deleted key can be restored for 30 days. Idempotent.
     """
     return await _act(request, id, Action.DELETE, body)
 
@@ -178,8 +178,8 @@ async def restore_key(request: Request, id: str, body: ReasonBody) -> ChangedKey
 async def purge_key(request: Request, id: str, body: PurgeKey) -> PurgedKey:
     """Purge a key.
 
-    Erases a deleted or revoked key; its id stays reserved. Cannot be undone. The audit trail keeps the events of the key.
-    Idempotent.
+    Erases the data of a deleted or revoked key. The id stays reserved. A purge cannot be undone. The audit trail keeps the
+    events. Idempotent.
     """
     keys, counters = key_service(request.dependencies), request.dependencies.counters
     changed, counters_removed = await keys.purge(existing_id(id), body.confirm, body.reason, request.actor, counters=counters)
@@ -190,7 +190,8 @@ async def purge_key(request: Request, id: str, body: PurgeKey) -> PurgedKey:
 async def explain_key(request: Request, id: str, body: ExplainKey) -> Explanation:
     """Explain a verification.
 
-    Returns the decision of the gateway for a request with this key, and the result of each check. Uses no limits or credits.
+    Returns the decision that the gateway would make on a request with this key, and the result of each check. Does not count
+    against rate limits or consume credits.
     """
     dependencies = request.dependencies
     return await explain(
@@ -251,7 +252,7 @@ def existing_id(text: str) -> KeyId:
 def _check_delivery(request: Request, delivery: str) -> None:
     """Raises BadRequest for a link if secret sharing is not configured."""
     if delivery == "link" and request.dependencies.sharing is None:
-        raise invalid("body.delivery", "requires secret sharing, which is not configured", "send token")
+        raise invalid("body.delivery", "requires secret sharing, which is not configured", "send `token`")
 
 
 async def _issued(request: Request, delivery: str, token: str, key: Key) -> dict[str, str]:
@@ -262,7 +263,7 @@ async def _issued(request: Request, delivery: str, token: str, key: Key) -> dict
     try:
         return {"link": await sharing.deliver(token, f"API key {key.id}", request.authenticated.owner, request.actor)}
     except (RateLimited, Unavailable) as exc:
-        text = f"Key {key.id} was created, but the link to its token was not. Rotate the key to get another link."
+        text = f"Key {key.id} was created, but the link to the token could not be created. Rotate the key to get a link."
         raise Unavailable(text, detail=exc.detail or exc.code) from exc
 
 

@@ -94,11 +94,13 @@ class Refill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Prepaid uses, shared by all keys in a key family. A request uses as many credits as its `cost`."""
+    """Prepaid uses, shared by all keys in a key family. A request consumes `cost` credits."""
 
     example: ClassVar = _CREDITS_EXAMPLE
 
-    remaining: Annotated[int, Meta(ge=0, le=CREDITS_MAX, description="Remaining credits. A due refill is added at the next use.")]
+    remaining: Annotated[
+        int, Meta(ge=0, le=CREDITS_MAX, description="Remaining credits. A refill that is due is applied at the next use.")
+    ]
     refill: Refill | None = None
 
     def plan(self) -> CreditPlan:
@@ -140,7 +142,9 @@ class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         "ttl_s": 7_776_000,
     }
 
-    environment: Annotated[Environment | None, Meta(description="Default: the environment of the deployment.")] = None
+    environment: Annotated[
+        Environment | None, Meta(description="Environment of the key. Default: the environment of the deployment.")
+    ] = None
     scopes: Annotated[Scopes | None, Meta(description='Default: `["cores:read"]`, or none if `roles` is set.')] = None
     limits: Annotated[Limits | None, Meta(description="Default: the default limit of the deployment.")] = None
     expires_at: Annotated[Timestamp | None, Meta(description="RFC 3339 timestamp, at most ten years in the future.")] = None
@@ -197,7 +201,7 @@ class ReasonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class DeactivateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of an operation that takes a key out of use."""
+    """Parameters of an operation that disables, revokes or deletes a key."""
 
     example: ClassVar = {"reason": "not needed over the winter"}
 
@@ -227,7 +231,7 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             "early if the previous key expires.",
         ),
     ] = GRACE_S_DEFAULT
-    expires_at: Annotated[Timestamp | None, Meta(description="Expiry of the new key, an RFC 3339 timestamp.")] = None
+    expires_at: Annotated[Timestamp | None, Meta(description="Expiry of the new key, as an RFC 3339 timestamp.")] = None
     ttl_s: Annotated[Ttl | None, Meta(description="Lifetime of the new key in seconds, instead of `expires_at`.")] = None
     delivery: Delivery = "token"
     allow_last_admin: AllowLastAdmin = False
@@ -242,7 +246,7 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     owner: Annotated[Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, Meta(description="Filter by owner.")] = None
     state: Annotated[
         StateFilter | None,
-        Meta(description="Filter by state. `active` excludes expired keys. Default: all but purged keys."),
+        Meta(description="Filter by state. `active` excludes expired keys. Default: all keys except purged keys."),
     ] = None
     environment: Annotated[Environment | None, Meta(description="Filter by environment.")] = None
     tag: Annotated[Annotated[str, Meta(max_length=64)] | None, Meta(description="Filter by tag.")] = None
@@ -303,7 +307,7 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
     id: str
     environment: Environment
     state: Literal["active", "disabled", "revoked", "deleted", "purged"]
-    scopes: Annotated[list[str], Meta(description="Scopes in addition to those of the roles.")]
+    scopes: Annotated[list[str], Meta(description="Scopes in addition to those that the roles grant.")]
     limits: list[RateLimit]
     credits: Credits | None
     signing: Annotated[
@@ -318,9 +322,9 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
             description="Id of the key family, which is the id of its first key. All keys in a family share limits and credits."
         ),
     ]
-    generation: Annotated[int, Meta(description="1 for a new key, plus one for every rotation.")]
+    generation: Annotated[int, Meta(description="1 for a new key, incremented by every rotation.")]
     successor_id: Annotated[
-        str | None, Meta(description="Id of the key that replaces this key. Both keys work until `expires_at`.")
+        str | None, Meta(description="Id of the key that replaces this key. Both keys work until the `expires_at` of this key.")
     ]
     rotated_at: Instant | None
     last_used_at: Annotated[Instant | None, Meta(description="Time of the last successful use of this generation.")]
@@ -334,7 +338,7 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
     deleted_by: str | None
     purged_at: Instant | None
     scheme: Annotated[str, Meta(description="`own`, or the hash scheme of an imported key, such as `sha256`.")]
-    start: Annotated[str, Meta(description="First characters of the token, to identify it. Empty for an imported key.")]
+    start: Annotated[str, Meta(description="First characters of the token, for identification. Empty for an imported key.")]
 
 
 Token = Annotated[str, Meta(description="The token. Returned only in this response.")]
@@ -371,7 +375,7 @@ class ChangedKey(msgspec.Struct, frozen=True):
 
 
 class RotatedKey(IssuedToken, frozen=True, kw_only=True):
-    """The new key and the previous one, which works until its `expires_at`."""
+    """The new key and the previous key. The previous key works until its `expires_at`."""
 
     example: ClassVar = {
         "token": "gtk_test_7hJk31xPqR8b...",
@@ -440,4 +444,4 @@ def _credits(plan: CreditPlan) -> Credits:
 
 def _check_one_expiry(expires_at: str | None, ttl_s: int | None) -> None:
     if expires_at is not None and ttl_s is not None:
-        raise ValueError("expires_at and ttl_s exclude each other; send one of them")
+        raise ValueError("expires_at and ttl_s are mutually exclusive; send only one of them")

@@ -52,7 +52,7 @@ class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         {"algorithm": "ed25519", "public_key": "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=", "required": True},
     )
 
-    algorithm: Annotated[Algorithm, Meta(description="Signatures that name another algorithm are denied.")]
+    algorithm: Annotated[Algorithm, Meta(description="Signatures that specify another algorithm are denied.")]
     public_key: Annotated[
         Annotated[str, checked(_public_key, max_length=PUBLIC_KEY_CHARS_MAX)] | None,
         Meta(description="For ed25519: the public key, as base64 of its 32 bytes or as PEM."),

@@ -27,7 +27,7 @@ async def report_github_leaks(request: Request) -> LeakLabels:
 async def report_leaks(request: Request) -> LeakLabels:
     """Report leaked keys.
 
-    For other scanners. Body and response are the same as for GitHub; the signature follows Standard Webhooks.
+    For other scanners. The body and the response have the same format as for GitHub. The signature follows Standard Webhooks.
     """
     return await _report(request, "webhook")
 
@@ -37,7 +37,7 @@ async def _report(request: Request, reporter: Reporter) -> LeakLabels:
     leaks, address = request.dependencies.leaks, request.source_address
     if leaks is None or not leaks.accepts(reporter):
         raise NotFound("Leak reports of this kind are not enabled. See the GATEHOUSE_LEAK_* settings.")
-    check_lockout(request, _PRINCIPAL, "Too many reports with invalid signatures from this address.")
+    check_lockout(request, _PRINCIPAL, "Too many reports with invalid signatures from this IP address.")
     body = await request.read_body()
     if not leaks.is_signed(reporter, request.http.headers, body):
         request.lockout.failed(address, _PRINCIPAL)

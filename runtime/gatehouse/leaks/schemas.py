@@ -53,7 +53,7 @@ class LeakReport(msgspec.Struct, frozen=True):
 class LeakLabel(msgspec.Struct, frozen=True):
     """Result of one report."""
 
-    token_hash: Annotated[str, Meta(description="Base64 of the SHA-256 of the token.")]
+    token_hash: Annotated[str, Meta(description="SHA-256 hash of the token, in base64.")]
     token_type: str
     label: Annotated[Literal["true_positive", "false_positive"], Meta(description="`true_positive`: the token belongs to a key.")]
 

@@ -28,7 +28,7 @@ class NotificationEvent(DescribedStr):
     KEY_EXPIRES_SOON = "key.expires_soon", "An API key expires within 30 days, 7 days or 1 day."
     KEY_LEAKED = "key.leaked", "An API key was reported as publicly exposed."
     KEY_UNUSUAL = "key.unusual", "Unusual use of an API key was detected."
-    SECRET_OPENED = "secret.opened", "A use of a link to a secret was taken."
+    SECRET_OPENED = "secret.opened", "A use of a link to a secret was consumed."
     SECRET_DENIED = "secret.denied", "An attempt to open a link to a secret was denied."
     SECRET_HONEY_USED = "secret.honey_used", "A honey link was used."
     REQUEST_SUBMITTED = "request.submitted", "A secret was submitted to a request."

@@ -57,7 +57,7 @@ async def create_webhook(request: Request, body: CreateWebhook) -> CreatedWebhoo
 async def list_webhooks(request: Request) -> WebhookList:
     """List webhooks.
 
-    Oldest first. Secrets are not stored and not shown.
+    Returns webhooks, oldest first. Secrets are neither stored nor returned.
     """
     return WebhookList([webhook_view(webhook) for webhook in await request.dependencies.notifications.webhooks()])
 
@@ -96,7 +96,7 @@ async def list_deliveries(request: Request, query: ListDeliveries) -> DeliveryPa
 async def retry_delivery(request: Request, notification: str, destination: str) -> None:
     """Retry a dead delivery.
 
-    Resets the number of attempts.
+    Queues the delivery again and resets the number of attempts.
     """
     dependencies = request.dependencies
     now = dependencies.clock.now()

@@ -20,7 +20,7 @@ class CreateWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: Annotated[
         str,
-        Meta(max_length=URL_CHARS_MAX, description="HTTPS URL with a public address and no user name. Receives POST requests."),
+        Meta(max_length=URL_CHARS_MAX, description="HTTPS URL for POST requests, with a public address and without a user name."),
     ]
     events: Annotated[list[NotificationEvent], Meta(max_length=20, description="Events to send. Empty: all events.")] = []
 
@@ -45,7 +45,10 @@ class CreatedWebhook(msgspec.Struct, frozen=True):
     example: ClassVar = {"secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "webhook": WebhookView.example}
 
     secret: Annotated[
-        str, Meta(description="Secret with which the receiver verifies signatures (Standard Webhooks). Returned only once.")
+        str,
+        Meta(
+            description="Secret with which the receiver verifies signatures (Standard Webhooks). Returned only in this response."
+        ),
     ]
     webhook: WebhookView
 

@@ -31,12 +31,12 @@ WEBHOOKS = Feature(
 PROXY = Feature(
     "proxy",
     "gateway",
-    "Requests are forwarded to Cores, and Cores register. If this feature is disabled, the gateway only verifies keys.",
+    "Requests are forwarded to Cores, and Cores can register. If this feature is disabled, the gateway only verifies keys.",
 )
 
 BATCH = Feature("batch-verify", "gateway", "One request verifies several tokens.")
-HEADER = Feature("header-verify", "gateway", "A GET request with headers verifies a token, for use by other proxies.")
-SELF = Feature("self-revocation", "gateway", "The holder of a token can revoke it.")
+HEADER = Feature("header-verify", "gateway", "A GET request verifies the token in its headers, for use by reverse proxies.")
+SELF = Feature("self-revocation", "gateway", "The holder of a token can revoke the key.")
 
 #: All features. They are enabled by default.
 FEATURES = (SESSIONS, WEBHOOKS, PROXY, BATCH, HEADER, SELF)

@@ -16,7 +16,7 @@ from gatehouse.operations.service import LogLevelOverride
 async def show_log_level(request: Request) -> LogLevel:
     """Retrieve the log level.
 
-    Returns the current level.
+    Returns the current level and the configured level.
     """
     return _view(request, await request.dependencies.log_levels.current())
 
@@ -24,7 +24,7 @@ async def show_log_level(request: Request) -> LogLevel:
 async def set_log_level(request: Request, body: SetLogLevel) -> LogLevel:
     """Set a temporary log level.
 
-    Applies to every gateway and console worker within three seconds.
+    Takes effect on every gateway and console worker within three seconds.
     """
     return _view(request, await request.dependencies.log_levels.set(body.level, body.for_s, request.actor))
 
@@ -32,7 +32,7 @@ async def set_log_level(request: Request, body: SetLogLevel) -> LogLevel:
 async def reset_log_level(request: Request) -> None:
     """Reset the log level.
 
-    The configured level of each process applies again.
+    Each process returns to its configured log level.
     """
     await request.dependencies.log_levels.reset(request.actor)
 

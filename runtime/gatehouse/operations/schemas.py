@@ -19,9 +19,7 @@ class SetLogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Level
     for_s: Annotated[
         int,
-        Meta(
-            ge=10, le=86_400, description="Number of seconds after which the GATEHOUSE_LOG_LEVEL of each process applies again."
-        ),
+        Meta(ge=10, le=86_400, description="Number of seconds after which each process returns to its GATEHOUSE_LOG_LEVEL."),
     ] = 900
 
 
@@ -31,7 +29,7 @@ class LogLevel(msgspec.Struct, frozen=True):
     example: ClassVar = {"level": "debug", "configured": "info", "until": "2030-06-01T09:15:00Z", "set_by": "bootstrap"}
 
     level: Annotated[Level, Meta(description="The current level.")]
-    configured: Annotated[Level, Meta(description="GATEHOUSE_LOG_LEVEL of this console.")]
+    configured: Annotated[Level, Meta(description="Value of GATEHOUSE_LOG_LEVEL on this console.")]
     until: Annotated[
         Instant | None, Meta(description="Time at which the temporary level ends. Null if no temporary level is set.")
     ]
@@ -65,7 +63,7 @@ class FeatureList(msgspec.Struct, frozen=True):
 
 class PepperGeneration(msgspec.Struct, frozen=True):
     generation: int
-    available: Annotated[bool, Meta(description="True if the console has the secret of this generation.")]
+    available: Annotated[bool, Meta(description="True if the console has the secret for this generation.")]
     keys: Annotated[
         int,
         Meta(description="Number of keys stored under this generation. A key moves to the newest generation when it is used."),

@@ -30,7 +30,7 @@ class LinkNotFound(NotFound):
 class TooManyDenied(TooManyRequests):
     """Replaces LinkNotFound after too many denied attempts from a network."""
 
-    code, title = "too_many_denied", "Too many links that do not exist, were used, or have expired"
+    code, title = "too_many_denied", "Too many attempts to use links that do not exist, were used, or have expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Denial:
     def error(self) -> GatehouseError:
         if self.wait_s is None:
             return LinkNotFound()
-        message = f"Too many links that do not exist, were used, or have expired. Try again in {self.wait_s} s."
+        message = f"Too many attempts to use links that do not exist, were used, or have expired. Try again in {self.wait_s} s."
         return TooManyDenied(message, retry_after_s=self.wait_s)
 
 

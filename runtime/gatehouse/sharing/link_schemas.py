@@ -36,7 +36,7 @@ class LinkPreview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DownloadView(msgspec.Struct, frozen=True, kw_only=True):
-    """A presigned request for the ciphertext of an item. Send `GET url` without authorization before `expires_at`.
+    """A presigned request for the ciphertext of an item. Send a GET request to `url`, without credentials, before `expires_at`.
 
     key_base64: 32-byte key that decrypts this item with libsodium's secretstream (XChaCha20-Poly1305). The ciphertext consists of
         a 24-byte header and chunks of 65,553 bytes: 65,536 bytes of content and 17 bytes of overhead. The last chunk is marked as

@@ -81,7 +81,7 @@ async def create_secret(request: Request, body: CreateSecret) -> CreatedSecret:
 async def list_secrets(request: Request, query: ListSecrets) -> SecretPage:
     """List secrets.
 
-    Newest first. Returns the secrets of the caller, or of another owner if the role permits it.
+    Returns the secrets of the caller, newest first. Some roles can also list the secrets of another owner.
     """
     own = request.authenticated.owner
     owner = own if query.owner is None else query.owner
@@ -128,7 +128,7 @@ async def replace_content(request: Request, secret: str, body: SecretContent) ->
         raise Conflict("The links of this secret are honey links, which have no content.")
     if current.end_to_end != body.end_to_end:
         kind = "ciphertext_base64" if current.end_to_end else "text or files"
-        raise invalid("body", "is not encrypted like the secret", f"send {kind}, as when the secret was created")
+        raise invalid("body", "must be encrypted in the same way as the secret", f"send {kind}, as when the secret was created")
     items = _items(request, body)
     return _view(request, await sharing.service.replace_content(secret, items, _revision(request), request.actor))
 
@@ -136,7 +136,7 @@ async def replace_content(request: Request, secret: str, body: SecretContent) ->
 async def restore_secret_version(request: Request, secret: str, body: RestoreVersion) -> SecretView:
     """Restore an earlier version.
 
-    Makes an earlier version of the content the current one.
+    Makes an earlier version of the content the current version.
     """
     await _own(request, secret)
     service = sharing_of(request).service

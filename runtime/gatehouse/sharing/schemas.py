@@ -65,10 +65,10 @@ def different_names(files: list[dict[str, Any]]) -> str:
 _Line = Annotated[str, checked(single_line, min_length=1, max_length=NAME_CHARS_MAX)]
 Label = Annotated[
     str,
-    checked(single_line, max_length=NAME_CHARS_MAX, description="Name for the owner. Not shown to recipients or submitters."),
+    checked(single_line, max_length=NAME_CHARS_MAX, description="Label for your own use. Not shown to recipients or submitters."),
 ]
 Note = Annotated[
-    str, checked(multi_line, max_length=NOTE_CHARS_MAX, description="Free text for the owner. Do not store secrets here.")
+    str, checked(multi_line, max_length=NOTE_CHARS_MAX, description="Free text for your own use. Do not store secrets here.")
 ]
 Sender = Annotated[
     str,
@@ -102,7 +102,7 @@ Honey = Annotated[
     bool,
     Meta(
         description="Create honey links, which have no content and behave like links that do not exist. Each use creates an audit"
-        " event `link.honey`, a notification `secret.honey_used` and an alarm."
+        " event `link.honey`, sends a notification `secret.honey_used` and raises an alarm."
     ),
 ]
 Text = Annotated[
@@ -135,8 +135,8 @@ class NewFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     content_base64: Annotated[
         Base64 | None,
         Meta(
-            description="Content. Null: the content follows as a form part named `file`. A JSON body can contain up to 1 MiB of"
-            " files."
+            description="Content. If null, the content is sent in a form part named `file`. A JSON body can contain up to 1 MiB"
+            " of files."
         ),
     ] = None
 
@@ -205,7 +205,7 @@ class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_on
             raise ValueError("must not combine honey with text, files, ciphertext_base64 or passphrase")
         check_lifetime(self.ttl_s, self.expires_at)
         if self.burn_after and self.passphrase is None:
-            raise ValueError("contains burn_after without a passphrase")
+            raise ValueError("must not contain burn_after without a passphrase")
 
     def lifetime_s(self, now: float) -> float:
         """Return the lifetime of the links in seconds. Raises BadRequest if the expiry is out of bounds."""
@@ -220,7 +220,7 @@ class UpdateSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     expires_at: Annotated[Timestamp | UnsetType, Meta(description="New expiry. Must not be later than `expires_at_max`.")] = UNSET
     uses: Annotated[
         Uses | UnsetType,
-        Meta(description="New number of times that each link can be opened. Must not be less than the uses of a link so far."),
+        Meta(description="New number of times that each link can be opened. Must not be less than the current uses of any link."),
     ] = UNSET
     label: Label | UnsetType = UNSET
     note: Note | UnsetType = UNSET
@@ -270,8 +270,8 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[
         Literal["active", "used", "revoked", "burned"],
         Meta(
-            description="`burned`: the link ended after too many wrong passphrases. Active links are denied when the secret has"
-            " ended."
+            description="`burned`: the link ended after too many wrong passphrases. An active link is denied if the secret is not"
+            " active."
         ),
     ]
     uses: int
@@ -339,7 +339,9 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     end_to_end: Annotated[bool, Meta(description="True if the client encrypted the content. The server cannot read the content.")]
     honey: Annotated[bool, Meta(description="True if the links are honey links, which have no content and report their use.")]
     burn_after: int
-    revision: Annotated[int, Meta(description="Increases with every change by the owner. The value of the ETag, for `If-Match`.")]
+    revision: Annotated[
+        int, Meta(description="Incremented by every change by the owner. Serves as the ETag of the secret for `If-Match`.")
+    ]
     versions: Annotated[list[VersionView], Meta(description="Versions of the content, the current one first.")]
     links: list[LinkView]
 

@@ -56,7 +56,7 @@ async def read_usage(request: Request, query: ReadUsage) -> UsageSeries:
 async def show_key_usage(request: Request, id: str) -> KeyUsage:
     """Retrieve the usage of a key.
 
-    Shows whether a rotated key is still in use, and from where.
+    Shows whether a rotated key is still in use, and from which IP addresses.
     """
     dependencies, known = request.dependencies, key_id(id)
     if known is None or await dependencies.keys.get(known) is None:

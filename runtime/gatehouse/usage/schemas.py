@@ -26,7 +26,10 @@ class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     width: Annotated[
         Width,
-        Meta(description="Width of a bucket. Retention: minutes 2 days, hours 90 days, days 3 years."),
+        Meta(
+            description="Width of a bucket. Retention: 2 days for minute buckets, 90 days for hour buckets, 3 years for day "
+            "buckets."
+        ),
     ] = "hour"
     since: Annotated[
         Timestamp | None,
@@ -50,7 +53,10 @@ class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class UsagePointView(msgspec.Struct, frozen=True):
-    """`key`, `core` and `code` are null unless the query splits by that dimension, and empty if the request had no such value."""
+    """Counts in a bucket. A dimension (`key`, `core`, `code`) is null unless the query splits the counts by this dimension.
+
+    A dimension is empty if the request had no such value.
+    """
 
     at: Annotated[Instant, Meta(description="Start of the bucket.")]
     key: str | None
@@ -78,7 +84,7 @@ class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """Use of one key."""
+    """Usage of one key."""
 
     example: ClassVar = {
         "key": "3fGh82kLmQ0a",
@@ -89,7 +95,9 @@ class KeyUsage(msgspec.Struct, frozen=True, kw_only=True):
     }
 
     key: str
-    last_used_at: Annotated[Instant | None, Meta(description="Last successful use, to the second. Null if there was none.")]
+    last_used_at: Annotated[
+        Instant | None, Meta(description="Time of the last successful use, to the second. Null if there was none.")
+    ]
     addresses: Annotated[
         list[str], Meta(description="Source addresses, newest first, at most 100. IPv6 addresses are grouped by /64 network.")
     ]

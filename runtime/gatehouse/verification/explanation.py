@@ -36,7 +36,7 @@ class Check(msgspec.Struct, frozen=True):
     name: str
     outcome: Outcome
     code: Annotated[str, Meta(description="Code of the verification result if this is the first check that fails.")]
-    actual: Annotated[str, Meta(description="Value of the key.")]
+    actual: Annotated[str, Meta(description="Value that the key has or allows.")]
     required: Annotated[str, Meta(description="Value that the request requires.")] = ""
 
 

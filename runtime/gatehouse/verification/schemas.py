@@ -207,7 +207,9 @@ class VerifyReply(msgspec.Struct, frozen=True):
     expires_at: Instant | None
     limits: tuple[LimitReply, ...]
     credits: CreditsReply | None
-    staleness_ms: Annotated[int, Meta(description="Maximum age of the key state on which the decision is based.")]
+    staleness_ms: Annotated[
+        int, Meta(description="Maximum age, in milliseconds, of the key state on which the decision is based.")
+    ]
     decided_at: Instant
     request_id: RequestIdView
 
@@ -301,7 +303,7 @@ def _verification_request(request: VerifyRequest, client: str, location: str) ->
 def _signed_request(request: SignedRequestInput, location: str) -> SignedRequest:
     match = _URL.fullmatch(request.url)
     if match is None:
-        fix = "send it as the client did, percent-encoded: https://api.example.com/v1/x?y=z"
+        fix = "send the URL as the client sent it, percent-encoded: https://api.example.com/v1/x?y=z"
         raise invalid(f"{location}.url", "is not an absolute http(s) URL", fix)
     if sum(len(name) + len(value) for name, value in request.headers) > HEADERS_CHARS_MAX:
         fix = "send Signature-Input, Signature and the headers that the signature covers"
@@ -335,7 +337,7 @@ def _check_limits(request: VerifyRequest, location: str) -> None:
             raise invalid(f"{location}[{index}].cost", "must not be 0 for a limit of the key", fix)
         if limit.burst is not None and limit.burst > (limit.quota or 0):
             raise invalid(
-                f"{location}[{index}].burst", "must not be larger than quota", "omit it to allow the whole quota at once"
+                f"{location}[{index}].burst", "must not be larger than quota", "omit burst to allow the whole quota at once"
             )
 
 

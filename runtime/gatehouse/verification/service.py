@@ -192,5 +192,5 @@ def _signature_applies(record: KeyRecord, request: VerificationRequest) -> bool:
 def _bad_override(name: str, request: VerificationRequest) -> BadRequest:
     has_quota = any(override.name == name and override.quota is not None for override in request.limits)
     message = "is a limit of the key; only its cost can be overridden" if has_quota else "is not a limit of this key"
-    fix = "send its name and cost only" if has_quota else "send quota and window_s with it, or omit it"
+    fix = "send only the name and the cost of the limit" if has_quota else "send quota and window_s as well, or omit the limit"
     return BadRequest("The rate limits of the request are invalid.", errors=(Problem(f"body.limits.{name}", message, fix),))

@@ -48,8 +48,8 @@ async def test_invalid_query_parameter_is_named(console: Console, query: str, lo
         ("0001-01-01T00:00:00%2B14:00", "must be between the years 1970 and 2999"),
         ("1969-12-31T23:59:59Z", "must be between the years 1970 and 2999"),
         ("9999-12-31T23:59:59.999999Z", "must be between the years 1970 and 2999"),
-        ("2030-02-30T00:00:00Z", "is not a date that exists"),
-        ("2030-01-01T00:00:00%2B99:99", "is not a date that exists"),
+        ("2030-02-30T00:00:00Z", "is not a valid date and time"),
+        ("2030-01-01T00:00:00%2B99:99", "is not a valid date and time"),
         ("yesterday", 'must be an RFC 3339 timestamp with a time zone, such as "2031-01-01T00:00:00Z"'),
     ],
 )
@@ -66,7 +66,7 @@ async def test_modified_cursor_is_rejected(console: Console, change: Any) -> Non
         await console.create()
     cursor = (await console.client.get("/v1/keys?limit=1")).json()["next_cursor"]
     assert (await console.client.get("/v1/keys", params={"limit": 1, "cursor": cursor})).status_code == 200
-    fix = "send next_cursor of the previous page, with the same filter"
+    fix = "send next_cursor from the previous page, with the same filter"
     for path, sent in (
         ("/v1/keys", change(cursor)),
         ("/v1/cores", cursor),
@@ -74,7 +74,7 @@ async def test_modified_cursor_is_rejected(console: Console, change: Any) -> Non
         ("/v1/deliveries", cursor),
     ):
         reply = await console.client.get(path, params={"cursor": sent})
-        assert_problem(reply, 400, "query.cursor", "is not a cursor of this list", fix)
+        assert_problem(reply, 400, "query.cursor", "is not a cursor for this list", fix)
 
 
 @pytest.mark.parametrize("sent", ['W/"1"', '"0"', '"1', "1", '"1", "2"', '"999999999999999999999"', '"\\u0031"', "**", '"é"'])

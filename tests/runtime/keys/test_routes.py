@@ -93,7 +93,7 @@ async def test_key_cursor_of_another_filter_is_rejected(console: Console) -> Non
     cursor = (await console.client.get("/v1/keys", params={"owner": "cursor", "limit": 1})).json()["next_cursor"]
     reply = await console.client.get("/v1/keys", params={"owner": "other", "cursor": cursor})
     assert reply.status_code == 400
-    assert reply.json()["errors"][0]["message"] == "is not a cursor of this list"
+    assert reply.json()["errors"][0]["message"] == "is not a cursor for this list"
 
 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "é", "a" * 400, "bnVsbA", "W10"])
@@ -157,10 +157,10 @@ ONE_LIMIT = {"name": "a", "quota": 1, "window_s": 1}
         ({"ttl_s": 0}, "body.ttl_s", "is too small"),
         ({"ttl_s": 10 * 365 * 86400 + 1}, "body.ttl_s", "is too large"),
         ({"expires_at": "2031-01-01"}, "body.expires_at", "RFC 3339"),
-        ({"expires_at": "2031-02-30T00:00:00Z"}, "body.expires_at", "is not a date that exists"),
+        ({"expires_at": "2031-02-30T00:00:00Z"}, "body.expires_at", "is not a valid date and time"),
         ({"expires_at": 1900000000}, "body.expires_at", "must be a string"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "body.expires_at", "is in the past"),
-        ({"expires_at": "2031-01-01T00:00:00Z", "ttl_s": 5}, "body", "exclude each other"),
+        ({"expires_at": "2031-01-01T00:00:00Z", "ttl_s": 5}, "body", "mutually exclusive"),
     ],
 )
 async def test_invalid_member_has_location_and_reason(

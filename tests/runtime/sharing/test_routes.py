@@ -124,7 +124,11 @@ async def test_end_to_end_content_is_stored_as_it_was_sent(console: Console, sha
     assert await sharing.text(await sharing.open(token)) == ciphertext
     reply = await sender.send("PUT", f"/{secret['id']}/content", {"text": "plain"}, **{"If-Match": "*"})
     assert_problem(
-        reply, 400, "body", "is not encrypted like the secret", "send ciphertext_base64, as when the secret was created"
+        reply,
+        400,
+        "body",
+        "must be encrypted in the same way as the secret",
+        "send ciphertext_base64, as when the secret was created",
     )
 
 
@@ -449,5 +453,5 @@ async def test_link_delivery_requires_secret_sharing(database: Database) -> None
     async with open_console(database) as console:
         reply = await console.client.post("/v1/keys", json={"name": "k", "owner": "unshared", "delivery": "link"})
         message = "requires secret sharing, which is not configured"
-        assert_problem(reply, 400, "body.delivery", message, "send token")
+        assert_problem(reply, 400, "body.delivery", message, "send `token`")
         assert (await console.client.get("/v1/keys?owner=unshared")).json()["keys"] == []

@@ -50,7 +50,7 @@ async def create_secret_request(request: Request, body: CreateSecretRequest) -> 
 async def list_secret_requests(request: Request, query: ListSecretRequests) -> SecretRequestPage:
     """List requests for a secret.
 
-    Newest first. Returns the requests of the caller, or of another owner if the role permits it.
+    Returns the requests of the caller, newest first. Some roles can also list the requests of another owner.
     """
     own = request.authenticated.owner
     owner = own if query.owner is None else query.owner

@@ -71,10 +71,10 @@ class CreateUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class UploadView(msgspec.Struct, frozen=True, kw_only=True):
-    """A presigned request. Send `POST url` as multipart/form-data with `fields` and then the ciphertext as `file`.
+    """A presigned request.
 
-    The request must be sent before `expires_at`.
-    S3 returns the version id of the object in the header `x-amz-version-id`.
+    Before `expires_at`, send a POST request to `url` as multipart/form-data, with the `fields` first and then the ciphertext as
+    `file`. S3 returns the version id of the object in the header `x-amz-version-id`.
     """
 
     submission: str
@@ -88,7 +88,7 @@ class UploadView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UploadedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A file in S3. `object_version`: the header `x-amz-version-id` from the response to the upload."""
+    """A file in S3. `object_version`: value of the header `x-amz-version-id` in the response to the upload."""
 
     name: FileName
     media_type: MediaType = OCTETS
@@ -118,6 +118,6 @@ class SubmitUploads(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class SubmittedSecret(msgspec.Struct, frozen=True):
-    """Response to a received submission. A repeated request with the same `submission` changes nothing."""
+    """Response to a received submission. Repeating a request with the same `submission` has no effect."""
 
     submission: str
