@@ -1,9 +1,9 @@
 """Synthetic probe: Lambda function that requests each service over the internet and publishes metrics.
 
-EventBridge invokes the function at a fixed rate with
-`{"namespace": "Gatehouse/dev", "services": {"gateway": "https://gateway.example.com/"}}`. The function publishes two metrics
-with the dimension Service: `ServiceUp`, 1 for status 200 and otherwise 0, and `ResponseSeconds`, the response time. An
-unavailable service does not fail the function. Requests contain no credentials, and redirects are not followed.
+EventBridge invokes the function at a fixed rate with the event `{"namespace": "Gatehouse/dev", "services": {"gateway":
+"https://gateway.example.com/"}}`. The function publishes two metrics with the dimension Service: `ServiceUp`, which is 1 for
+status 200 and otherwise 0, and `ResponseSeconds`, which is the response time. An unavailable service does not cause the function
+to fail. Requests contain no credentials, and redirects are not followed.
 
 Source: docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 """
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
-#: Timeout of a request. Six requests fit into the timeout of the function.
+#: Timeout for each request. The function's timeout is long enough for six requests.
 TIMEOUT_S = 5.0
 STATUS_UP = 200
 
@@ -52,7 +52,7 @@ class ProbeResult:
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, bool]:
-    """Request every service once and publish the metrics. Return true for each service that is up.
+    """Request every service once and publish the metrics. Return, by service name, whether the service is up.
 
     Raises InvalidEvent, or botocore's ClientError if CloudWatch rejects the metrics.
     """
@@ -92,7 +92,7 @@ def probe(url: str) -> ProbeResult:
 
 
 def metric_data(results: Mapping[str, ProbeResult]) -> list[dict[str, Any]]:
-    """Return the results as MetricData of PutMetricData."""
+    """Return the results in the MetricData format of PutMetricData."""
     data: list[dict[str, Any]] = []
     for service, result in results.items():
         dimensions = [{"Name": "Service", "Value": service}]

@@ -1,9 +1,9 @@
-"""Rotation function of Secrets Manager: creates every value of the pepper, session key and bootstrap token.
+"""Rotation function for Secrets Manager. Generates every value of the pepper, session key and bootstrap token.
 
-Secrets Manager invokes the function once per step and retries after errors, so every step is idempotent: createSecret
-(generate a value, once per version), setSecret (no operation), testSecret (check the format of the value), finishSecret (move
-AWSCURRENT). The kind is the last part of the secret's name, `gatehouse/<environment>/<kind>`. Logs and errors never contain a
-secret value.
+Secrets Manager invokes the function once per step and retries after errors, so every step is idempotent. The steps are
+createSecret (generate a value, once per version), setSecret (no operation), testSecret (check the format of the value) and
+finishSecret (move AWSCURRENT). The kind of a secret is the last part of the secret's name, `gatehouse/<environment>/<kind>`. Logs
+and errors never contain a secret value.
 
 Source: docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html
 """
@@ -25,9 +25,10 @@ import boto3
 from botocore.exceptions import ClientError
 
 CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
-#: Maximum number of generations of a value; the oldest is removed first. An API key is hashed with the pepper generation of its
-#: last use and becomes invalid with it. 100 generations are eight years with a rotation every 30 days. Operators remove unused
-#: generations, see `gatehouse pepper status` (decision 16). Sessions expire within days.
+#: Maximum number of generations in a value. A rotation that exceeds the maximum removes the oldest generation. An API key is
+#: hashed with the pepper generation that was current when the key was last used, and becomes invalid when that generation is
+#: removed. With a rotation every 30 days, 100 generations cover eight years. Operators remove unused generations (`gatehouse
+#: pepper status`, decision 16). Sessions expire within days.
 GENERATIONS_MAX = {"pepper": 100, "session-key": 3}
 GENERATION_BYTES = 32
 #: Copies of constants in runtime/gatehouse/crypto/token.py, because this file is deployed alone. A test compares them.
@@ -72,13 +73,13 @@ def _check_version(name: str, token: str, stages: dict[str, list[str]]) -> None:
 
 def _create(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
     if _value(client, secret, VersionId=token) is not None:
-        return  # A retry. Consumers may already have read this value.
+        return  # This is a retry. Consumers may already have read the value.
     current = _value(client, secret, VersionStage=CURRENT)
     client.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString=KINDS[kind](current), VersionStages=[PENDING])
 
 
 def _set(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
-    """Do nothing: no other system stores these values."""
+    """Do nothing, because no other system stores these values."""
 
 
 def _test(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
@@ -103,7 +104,7 @@ def _finish(client: Any, secret: str, token: str, kind: str, stages: dict[str, l
 
 
 def _value(client: Any, secret: str, **version: str) -> str | None:
-    """Return the value of `VersionId` or `VersionStage`, or None if it does not exist."""
+    """Return the secret value for a `VersionId` or `VersionStage`, or None if the version does not exist."""
     try:
         return str(client.get_secret_value(SecretId=secret, **version)["SecretString"])
     except ClientError as exc:
@@ -113,7 +114,7 @@ def _value(client: Any, secret: str, **version: str) -> str | None:
 
 
 def _next_generation(current: str | None, generations_max: int) -> str:
-    """Return `current` with a new generation and without the oldest ones above the maximum.
+    """Return `current` with a new generation. The oldest generations are removed if the maximum is exceeded.
 
     The value is {"current": n, "generations": {"n": base64 of 32 bytes, ...}}.
     """
@@ -127,7 +128,7 @@ def _next_generation(current: str | None, generations_max: int) -> str:
 
 
 def _generations(text: str) -> dict[int, str]:
-    """Return the generations of a value; empty if the value is malformed."""
+    """Return the generations in a value, or an empty dictionary if the value is malformed."""
     try:
         document = json.loads(text)
         generations = {int(number): str(value) for number, value in document["generations"].items()}
@@ -171,7 +172,7 @@ def _text(event: dict[str, Any], name: str) -> str:
 
 Step = Callable[[Any, str, str, str, dict[str, list[str]]], None]
 _STEPS: dict[str, Step] = {"createSecret": _create, "setSecret": _set, "testSecret": _test, "finishSecret": _finish}
-#: Creates the next value of a kind of secret from the current value, or the first one from None.
+#: Functions by kind of secret. Each function creates the next value from the current value, or the first value from None.
 KINDS: dict[str, Callable[[str | None], str]] = {
     **{kind: partial(_next_generation, generations_max=count) for kind, count in GENERATIONS_MAX.items()},
     "bootstrap-token": _new_token,

@@ -1,4 +1,4 @@
-"""Background tasks: one task that runs until it is stopped, and jobs that run periodically."""
+"""Runs background tasks: a task that runs until it is stopped, and jobs that run periodically."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class PeriodicJob:
-    """Calls `action` every `seconds`, for the first time after `seconds`. A failure is logged and does not stop the job."""
+    """Calls `action` every `seconds` seconds. The first call is made after `seconds` seconds. A failure is logged and does not
+    stop the job."""
 
     name: str
     seconds: float
@@ -39,7 +40,7 @@ class PeriodicJob:
             try:
                 await self.action()
             except Exception as exc:
-                # The message of another exception may contain values, so only its class is logged.
+                # The message of any other exception may contain secret values, so only the class of the exception is logged.
                 reason = (exc.detail or exc.code) if isinstance(exc, GatehouseError) else type(exc).__name__
                 observer.metrics.background_job_failures.labels(self.name).inc()
                 observer.warn("background job failed", job=self.name, reason=reason)

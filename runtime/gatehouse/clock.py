@@ -1,4 +1,4 @@
-"""Time: Unix seconds in UTC inside the runtime, converted for PostgreSQL and RFC 3339. Exact to the microsecond."""
+"""Represents time as Unix seconds, exact to the microsecond, and converts times for PostgreSQL and RFC 3339."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def to_datetime(seconds: float) -> datetime:
 
 
 def to_seconds(instant: datetime) -> float:
-    """Unix seconds of an aware datetime. `to_microseconds` of the result is exact until the year 2100."""
+    """Unix seconds for an aware datetime. `to_microseconds` of the result is exact until the year 2100."""
     return instant.timestamp()
 
 
 def rfc3339(seconds: float, timespec: str = "auto") -> str:
-    """RFC 3339 in UTC, such as `2031-01-01T00:00:00.123456Z`. `timespec`: precision, as in `datetime.isoformat`.
+    """RFC 3339 timestamp in UTC, such as `2031-01-01T00:00:00.123456Z`. `timespec`: precision, as in `datetime.isoformat`.
 
     By default, the fraction has microseconds and is omitted if it is zero.
     """

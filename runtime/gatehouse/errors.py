@@ -1,7 +1,7 @@
-"""Errors of the runtime: one tree, with code, status, title and whether the request can be retried.
+"""The tree of runtime errors. Each error has a code, a status and a title, and specifies whether the request can be retried.
 
-Outcomes of a verification (expired, rate limited, ...) are values (`verification.models.Code`) and not raised.
-`public` is sent to the caller and consists of sentences. `detail` is only logged. Neither contains a token, key or secret.
+Outcomes of a verification (expired, rate limited, ...) are values (`verification.models.Code`) and are not raised.
+`public` consists of sentences and is sent to the caller. `detail` is only logged. Neither contains a token, key or secret.
 """
 
 from __future__ import annotations
@@ -161,6 +161,6 @@ class Unavailable(GatehouseError):
 
 
 class SettingsError(GatehouseError):
-    """An environment variable is missing or invalid. Raised at start only."""
+    """An environment variable is missing or invalid. Raised only at startup."""
 
     code, title = "settings", "The configuration is invalid"

@@ -1,7 +1,7 @@
 """Writes the logs (one JSON line per request) and Prometheus metrics of the runtime. Tokens, keys and secrets are never logged.
 
-Lines are written to standard output. Several workers aggregate their metrics through files in a folder that http/server.py sets
-before a worker imports prometheus_client.
+Lines are written to standard output. Several workers aggregate their metrics through files in a folder. http/server.py specifies
+the folder before a worker imports prometheus_client.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gatehouse.verification.models import Code
 
 METRICS_TYPE = CONTENT_TYPE_LATEST.encode()
 
-#: In seconds. A verification takes well under a millisecond; a proxied file can take much longer.
+#: Histogram buckets in seconds. A verification takes well under a millisecond; a proxied file can take much longer.
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 #: Maximum time that a batched line waits, and the total size of waiting lines at which they are written immediately.
@@ -36,7 +36,8 @@ _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ER
 
 
 class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
-    """`path` is without the query, because clients may put a token into it by mistake. `ms`: duration in milliseconds."""
+    """Log line of a request. `path` excludes the query, because clients may put a token into the query by mistake. `ms`: duration
+    in milliseconds."""
 
     environment: str
     request_id: str
@@ -55,7 +56,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Stream:
-    """Output of log lines, in order. Batched request lines are written together, other lines immediately."""
+    """Writes log lines in order. Batched request lines are written together; other lines are written immediately."""
 
     def __init__(self, out: BinaryIO | None = None, *, batched: bool = False) -> None:
         """out: standard output by default. batched: False for Lambda, which freezes the process between requests."""
@@ -94,9 +95,9 @@ class Stream:
 
 
 def logger(level: Level, out: Stream, **fields: str) -> Logger:
-    """A logger of JSON lines with `ts`, `level`, `event` and `fields`."""
+    """A logger that writes JSON lines with `ts`, `level`, `event` and `fields`."""
     lazy = structlog.wrap_logger(
-        structlog.BytesLogger(out),  # type: ignore[arg-type]  # uses write and flush only
+        structlog.BytesLogger(out),  # type: ignore[arg-type]  # uses only write and flush
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
@@ -117,12 +118,12 @@ def _serialize(event: dict[str, Any], **_: Any) -> bytes:
 
 
 def _exception_name(exc_info: Any) -> str:
-    """The class name of an exception. The text is omitted because it may contain a header or a row."""
+    """Class name of an exception. The text of the exception is omitted, because it may contain a header or a row."""
     return str(exc_info[0].__name__) if isinstance(exc_info, tuple) and exc_info[0] is not None else "unknown"
 
 
 class Metrics:
-    """Metrics of the runtime. Labels have few values: codes, routes, methods; never ids."""
+    """Metrics of the runtime. Labels have few values, such as codes, routes and methods, and never contain ids."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -235,7 +236,8 @@ class Observer:
         self.log = logger(level, self._stream, environment=environment)
 
     def set_level(self, level: Level) -> None:
-        """Changes the log level. The change is logged before and after, so that the more verbose of the two levels shows it."""
+        """Changes the log level. The change is logged before and after it takes effect, so that it is logged under the more
+        verbose level."""
         self.log.warning("log level", service=self.service, level_now=level)
         self.log = logger(level, self._stream, environment=self.environment)
         self.log.info("log level", service=self.service, level_now=level)
@@ -244,7 +246,7 @@ class Observer:
         self.log.warning(event, service=self.service, **fields)
 
     def slow_query(self, statement: str, seconds: float) -> None:
-        """`statement`: SQL text without values."""
+        """Logs and counts a slow query. `statement`: SQL text without values."""
         self.metrics.slow_queries.inc()
         self.warn("slow query", statement=statement, ms=round(seconds * 1000, 1))
 
@@ -265,7 +267,7 @@ class Observer:
         code: str | None = None,
         detail: str = "",
     ) -> None:
-        """Logs a request. `path` is without the query, because clients may put a token into it by mistake."""
+        """Logs a request. `path` excludes the query, because clients may put a token into the query by mistake."""
         self.metrics.request(self.service, route, status, seconds)
         level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.is_enabled_for(_LEVELS[level]):

@@ -1,6 +1,6 @@
-"""Settings of the runtime. They are read once from environment variables, typed and immutable.
+"""Settings of the runtime, which are read once from environment variables and are typed and immutable.
 
-The names are those of `runtime/contract.toml`. Only the composition roots and the command line read settings.
+The names are declared in `runtime/contract.toml`. Only the composition roots and the command line read settings.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ PREFIX = "GATEHOUSE_"
 #: Variables of the command line (cli/), which are not settings of a service.
 CLI_VARIABLES = frozenset({"GATEHOUSE_ADMIN_TOKEN", "GATEHOUSE_CORE_TOKEN"})
 
-#: Variable of prometheus_client: folder in which the workers of a service aggregate their metrics. It must be set before
-#: prometheus_client is imported.
+#: Variable of prometheus_client that specifies the folder in which the workers of a service aggregate their metrics. The variable
+#: must be set before prometheus_client is imported.
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 #: Minimum number of bytes per second that a client must send or read, in addition to the connection timeouts.
@@ -31,7 +31,7 @@ BYTES_PER_S_MIN = 1024
 
 Level = Literal["debug", "info", "warning", "error"]
 
-#: Behaviour of rate limits while Redis is unavailable.
+#: Behavior of rate limits while Redis is unavailable.
 OnError = Literal["local", "deny"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -39,7 +39,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 _KEY_PREFIX = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 
-#: Token prefixes of GitHub, Stripe and Slack, for which the secret scanners of these issuers search.
+#: Token prefixes of GitHub, Stripe and Slack. The secret scanners of these issuers search for these prefixes.
 _RESERVED_PREFIXES = ("ghp", "gho", "ghu", "ghs", "ghr", "sk", "pk", "rk", "xox")
 
 
@@ -86,7 +86,7 @@ def _parse_networks(value: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6N
     try:
         return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
     except ValueError:
-        # The message of the library quotes the value.
+        # The library's message quotes the value.
         raise ValueError("must be comma-separated networks such as 10.0.0.0/8 or fd00::/8, with host bits zero") from None
 
 
@@ -346,12 +346,13 @@ _Kind = TypeVar("_Kind", bound=SharingSettings)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Reads `GATEHOUSE_*`; empty values count as unset. Raises SettingsError, which lists all invalid variables, not values."""
+    """Reads the `GATEHOUSE_*` variables. Empty values count as unset. Raises SettingsError, which lists all invalid variables but
+    no values."""
     return _read(Settings, environ)
 
 
 def load_sharing(environ: Mapping[str, str] | None = None) -> SharingSettings:
-    """Settings of the sharing service as a Lambda function. Variables of other services are rejected."""
+    """Reads the settings of the sharing service as a Lambda function. Variables of other services are rejected."""
     return _read(SharingSettings, environ)
 
 

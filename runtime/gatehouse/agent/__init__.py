@@ -1,1 +1,1 @@
-"""The Core agent: serves one directory to the gateway only and renews its lease."""
+"""The Core agent: serves one directory to the gateway only and renews the lease of the Core."""

@@ -1,5 +1,5 @@
-"""ASGI application of the Core agent. Serves listings and files (RFC 9110), but only to requests with the secret of the
-gateway."""
+"""ASGI application of the Core agent. Serves listings and files (RFC 9110), but only for requests that contain the gateway's
+secret."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from gatehouse.clock import rfc3339
 from gatehouse.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound, Problem, Unauthorized
 from gatehouse.http import asgi
 
-#: Bounds of a listing.
+#: Limits on the depth and the number of entries of a listing.
 MAX_DEPTH = 16
 MAX_ENTRIES = 5000
 _PREFIX = b"/files/"
 CHUNK_BYTES = 262_144
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
-#: The content is not trusted: a browser must neither execute it nor guess its type.
+#: The content is not trusted, so browsers must neither execute the content nor guess its type.
 _HEADERS = {
     "Accept-Ranges": "bytes",
     "Cache-Control": "public, no-cache",
@@ -42,8 +42,8 @@ _HEADERS = {
 
 @dataclass(slots=True)
 class GatewaySecrets:
-    """Accepted secrets of the gateway: the secret of the current registration and, for requests in flight, that of the previous
-    registration."""
+    """Secrets that are accepted from the gateway: the secret of the current registration and, for requests in flight, the secret
+    of the previous registration."""
 
     _digests: list[bytes] = field(default_factory=list)
 
@@ -55,7 +55,7 @@ class GatewaySecrets:
         self._digests = [_digest(secret), *self._digests][:2]
 
     def matches(self, secret: str) -> bool:
-        """Compares in constant time with every accepted secret."""
+        """Compares a secret with every accepted secret in constant time."""
         digest = _digest(secret)
         return sum(hmac.compare_digest(digest, accepted) for accepted in self._digests) > 0
 
@@ -128,7 +128,7 @@ def create(directory: Directory, secrets: GatewaySecrets) -> ASGIApp:
 
 
 def _raw_path(request: Request) -> bytes:
-    """The path below /files/ as sent. `scope["path"]` is already decoded."""
+    """Path below /files/ as the client sent it. `scope["path"]` is already decoded."""
     raw: bytes = request.scope["raw_path"].partition(b"?")[0]
     if not raw.startswith(_PREFIX):
         raise BadRequest(
@@ -205,7 +205,7 @@ class FileResponse(Response):
                 size = min(CHUNK_BYTES, end - position)
                 chunk = await asyncio.to_thread(os.pread, self._file.fd, size, position)
                 if not chunk:
-                    # The body is shorter than Content-Length: only closing the connection signals this.
+                    # The body is shorter than Content-Length. Only closing the connection signals this to the client.
                     raise ConnectionAbortedError("the file was truncated while it was sent")
                 position += len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -215,12 +215,12 @@ class FileResponse(Response):
 
 
 def etag(file: OpenFile) -> str:
-    """A strong validator: a write changes the modification time, a replacement the inode."""
+    """Strong validator. Writing to the file changes the modification time; replacing the file changes the inode."""
     return f'"{file.modified_ns:x}-{file.size:x}-{file.inode:x}"'
 
 
 def content_type(name: str) -> str:
-    """The media type by file name. Text is declared as UTF-8. A compressed file has the media type of the compression format."""
+    """Media type for a file name. Text is declared as UTF-8. A compressed file has the media type of the compression format."""
     guessed, encoding = mimetypes.guess_type(name, strict=True)
     if encoding is not None:
         return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(
@@ -232,13 +232,13 @@ def content_type(name: str) -> str:
 
 
 def disposition(name: str) -> str:
-    """`attachment` with the plain and the extended file name (RFC 6266, RFC 8187)."""
+    """Content-Disposition value: `attachment` with the plain and the extended file name (RFC 6266, RFC 8187)."""
     plain = re.sub(r"[^ !#-\[\]-~]", "_", name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def not_modified(request: Request, tag: str, modified_ns: int) -> bool:
-    """Evaluates If-None-Match or, without it, If-Modified-Since (RFC 9110, section 13.2.2)."""
+    """Evaluates If-None-Match or, if that header is missing, If-Modified-Since (RFC 9110, section 13.2.2)."""
     tags = request.headers.get("if-none-match")
     if tags is not None:
         return tags.strip() == "*" or tag in {value.strip().removeprefix("W/") for value in tags.split(",")}
@@ -247,9 +247,9 @@ def not_modified(request: Request, tag: str, modified_ns: int) -> bool:
 
 
 def byte_range(request: Request, tag: str, modified: str, size: int) -> tuple[int, int] | str | None:
-    """The first and last byte of the range, or "unsatisfiable".
+    """First and last byte of the requested range, or "unsatisfiable".
 
-    None for the whole file: without a range, with several, with a malformed range, or if If-Range does not match.
+    None for the whole file: if the request contains no range, several ranges or a malformed range, or if If-Range does not match.
     """
     match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     condition = request.headers.get("if-range")

@@ -1,8 +1,8 @@
-"""The served directory and the paths of its files. No path, symbolic link or race condition leads out of the directory.
+"""Reads the served directory and decodes file paths. No path, symbolic link or race condition leads out of the directory.
 
 Each name is opened relative to its open parent directory with O_NOFOLLOW, so that no path can be replaced between check and use.
 Symbolic links are not followed. Only regular files and directories are served; devices, FIFOs and sockets are not opened. Names
-that begin with a dot are neither listed nor served. Paths of URLs are decoded exactly once.
+that begin with a dot are neither listed nor served. URL paths are decoded exactly once.
 Sources: openat(2), open(2); CWE-22, CWE-59, CWE-367.
 """
 
@@ -28,15 +28,15 @@ _DIRECTORY_FLAGS = _FLAGS | os.O_DIRECTORY
 MAX_NAME_BYTES = 255
 MAX_LEVELS = 128
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-#: Number of directory entries searched for another Unicode normalization form of a name.
+#: Maximum number of directory entries that are searched for another Unicode normalization form of a name.
 _MAX_NORMALIZATION_ENTRIES = 10_000
-#: Number of entries read from one directory, about 10 MB.
+#: Maximum number of entries that are read from one directory. This many names take about 10 MB of memory.
 _MAX_NAMES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file or directory. `size` in bytes, 0 for directories; `modified_ns` since 1970."""
+    """A file or directory. `size`: bytes, or 0 for a directory. `modified_ns`: nanoseconds since 1970-01-01 UTC."""
 
     path: str
     type: Literal["file", "directory"]
@@ -48,7 +48,8 @@ class Entry:
 class Listing:
     """The content of a directory, sorted by path.
 
-    truncated: a bound was reached. omitted: number of links, devices and names that are not valid UTF-8.
+    truncated: True if a bound was reached. omitted: number of entries that cannot be served, such as symbolic links, devices and
+    names that are not valid UTF-8.
     """
 
     entries: tuple[Entry, ...]
@@ -116,7 +117,7 @@ class Directory:
             except (NotFound, Forbidden):
                 if current == names:
                     raise
-                walk.omitted += 1  # removed or made inaccessible since its parent was read
+                walk.omitted += 1  # removed or made inaccessible after its parent was read
                 continue
             if len(current) - len(names) + 1 < max_depth:
                 queue.extend((*current, name) for name in subdirectories)
@@ -161,7 +162,7 @@ class Directory:
 
 
 def _stat(fd: int, name: str) -> tuple[str, os.stat_result]:
-    """The stored name and its status, without following links. Matches names in any Unicode normalization form."""
+    """Stored name and status of an entry. Does not follow symbolic links. Matches names in any Unicode normalization form."""
     if name.startswith("."):
         raise NotFound("The file does not exist.")
     for stored_name in _normalization_forms(fd, name):
@@ -202,7 +203,7 @@ def _read(fd: int, prefix: str, walk: _Walk) -> list[str]:
     names: list[str] = []
     with os.scandir(fd) as entries:
         for entry in entries:
-            # The number of entries is bounded before sorting, because a directory with millions of entries must not exhaust the
+            # Limit the number of entries before sorting, because a directory with millions of entries must not exhaust the
             # memory.
             if len(names) >= _MAX_NAMES:
                 walk.truncated = True
@@ -235,7 +236,8 @@ def _read(fd: int, prefix: str, walk: _Walk) -> list[str]:
 
 
 def _is_text(name: str) -> bool:
-    """False for a name with invalid UTF-8, which Python represents by lone surrogates (PEP 383) and no URL can express."""
+    """False for a name with invalid UTF-8. Python represents such names with lone surrogates (PEP 383), which a URL cannot
+    contain."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
@@ -249,9 +251,9 @@ def _inaccessible(exc: OSError) -> NotServed:
 
 
 def decode_path(raw_path: bytes) -> tuple[str, ...]:
-    """The names of an encoded path such as `a%20b/c.txt`, without a leading slash. A slash at the end is allowed.
+    """Names in a percent-encoded path such as `a%20b/c.txt`, without a leading slash. A trailing slash is allowed.
 
-    The path is split before it is decoded: an encoded slash is part of a name, and `%2541` is the name `%41`.
+    The path is split before it is decoded, so an encoded slash is part of a name, and `%2541` is the name `%41`.
     Raises BadRequest for empty names, `.` and `..` in any encoding, NUL, malformed escapes and invalid UTF-8.
     """
     trimmed = raw_path.removesuffix(b"/")
@@ -261,7 +263,7 @@ def decode_path(raw_path: bytes) -> tuple[str, ...]:
 
 
 def split_path(path: str) -> tuple[str, ...]:
-    """The names of a decoded path, such as the query parameter `path`. Raises BadRequest."""
+    """Names in a decoded path, such as the query parameter `path`. Raises BadRequest."""
     trimmed = path.removesuffix("/")
     return _checked(trimmed.split("/")) if trimmed else ()
 

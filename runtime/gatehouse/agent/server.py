@@ -36,7 +36,7 @@ Print = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The requested registration. `url` is called before every heartbeat: the address of a tunnel may change."""
+    """The requested registration. `url` is called before every heartbeat, because the address of a tunnel may change."""
 
     gateway: str
     token: str
@@ -49,7 +49,7 @@ class Registration:
 
 
 def open_socket(bind: str, port: int) -> socket.socket:
-    """Returns a listening socket; port 0 chooses a free port. Raises SettingsError if the address cannot be used."""
+    """Returns a listening socket. Port 0 selects a free port. Raises SettingsError if the address cannot be used."""
     try:
         return listen(bind, port)
     except (OSError, OverflowError) as exc:
@@ -58,7 +58,7 @@ def open_socket(bind: str, port: int) -> socket.socket:
 
 
 def origin(sock: socket.socket) -> str:
-    """The URL of a listening socket on this machine."""
+    """URL of a listening socket on this machine."""
     address, port = sock.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -72,12 +72,12 @@ async def run(directory: Path, sock: socket.socket, registration: Registration, 
         loop.add_signal_handler(number, stop.set)
     app: Any = create(Directory(directory), gateway_secrets)
     server = Server(app, Connections(ConnectionSettings(), ClientAddresses(())), handle_signals=False)
-    # Requests that arrive before the server has started wait in the backlog of the socket.
+    # Requests that arrive before the server has started wait in the socket's backlog.
     serving = asyncio.create_task(server.serve([sock]))
     serving.add_done_callback(lambda _: stop.set())
     print_line(f"serving {directory} on {origin(sock)}")
     try:
-        # Uses the proxy settings of the environment: the gateway may be behind a corporate proxy.
+        # Uses the proxy settings from the environment, because the gateway may only be reachable through a corporate proxy.
         async with httpx.AsyncClient(follow_redirects=False) as client:
             await Lease(registration, gateway_secrets, print_line, client).keep(stop)
         await asyncio.sleep(GRACE_S)
@@ -87,7 +87,7 @@ async def run(directory: Path, sock: socket.socket, registration: Registration, 
 
 
 class _Lease(msgspec.Struct):
-    """The lease in a response from the gateway. A renewal has no `core_secret`."""
+    """The lease in a response from the gateway. The response to a renewal contains no `core_secret`."""
 
     lease_id: str
     url: str = ""
@@ -97,7 +97,7 @@ class _Lease(msgspec.Struct):
 
 @dataclass(slots=True)
 class Lease:
-    """Keeps the lease. Prints a line whenever its state changes."""
+    """Keeps the lease. Prints a line whenever the state of the lease changes."""
 
     registration: Registration
     secrets: GatewaySecrets
@@ -108,7 +108,7 @@ class Lease:
     async def keep(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set, then releases the lease.
 
-        Raises Unauthorized, Forbidden or Conflict: a retry cannot succeed.
+        Raises Unauthorized, Forbidden or Conflict without retrying, because a retry cannot succeed.
         """
         failures = 0
         while not stop.is_set():
@@ -125,7 +125,7 @@ class Lease:
         await self._release()
 
     async def _heartbeat(self) -> float:
-        """Registers or renews. Returns the seconds until the next heartbeat."""
+        """Registers the Core or renews the lease. Returns the seconds until the next heartbeat."""
         url, ttl_s = self.registration.url(), self.registration.ttl_s
         try:
             lease = await self._put(url, self._lease)
@@ -156,7 +156,7 @@ class Lease:
             self.print_line(f"could not release the lease ({exc.public.removesuffix('.')}); the lease remains until it expires")
 
     async def _put(self, url: str, current: _Lease | None) -> _Lease:
-        """Renews the current lease, or registers if there is no lease."""
+        """Renews the current lease, or registers the Core if there is no lease."""
         body = {"url": url, "ttl_s": self.registration.ttl_s, **({"lease_id": current.lease_id} if current else {})}
         reply = await self._send("PUT", json=body)
         try:
@@ -165,7 +165,7 @@ class Lease:
             raise Unavailable("the response contains no lease: is this the URL of a gateway?") from exc
 
     async def _send(self, method: str, **arguments: Any) -> httpx.Response:
-        """Sends a request with the timeout TIMEOUT_S. Raises Unavailable for temporary failures."""
+        """Sends a request. The timeout is TIMEOUT_S. Raises Unavailable for temporary failures."""
         address = f"{self.registration.gateway}/v1/cores/{self.registration.name}"
         headers = {"Authorization": f"Bearer {self.registration.token}"}
         try:

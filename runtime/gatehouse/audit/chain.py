@@ -6,7 +6,7 @@
     previous_hash  32 bytes: the hash of row seq - 1, or GENESIS for row 1
     seq            8 bytes, big-endian, unsigned; 1, 2, 3 ... without a gap
     occurred_us    8 bytes, big-endian, signed: microseconds since 1970-01-01 UTC
-    field          4 bytes of length, big-endian, then UTF-8: actor_type, actor_id, action, target_type, target_id, outcome,
+    field          4-byte length (big-endian), then UTF-8: actor_type, actor_id, action, target_type, target_id, outcome,
                    request_id, source_address, in this order
     details        encoded like a field: JSON with keys sorted by code point, without spaces, non-ASCII characters unescaped
 
@@ -19,9 +19,9 @@ checkpoints outside the database reveal both, for all rows up to the last checkp
 
     CHECKPOINT_DOMAIN   the ASCII bytes `gatehouse-checkpoint-1` and a zero byte
     seq                 8 bytes, big-endian, unsigned: the last row that is covered
-    hash                32 bytes: the hash of that row, and through the chain of all rows before it
+    hash                32 bytes: the hash of that row, which covers all rows before it through the chain
     taken_us            8 bytes, big-endian, signed: microseconds since 1970-01-01 UTC
-    key_id, algorithm   4 bytes of length, big-endian, then UTF-8
+    key_id, algorithm   4-byte length (big-endian), then UTF-8
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ DOMAIN = b"gatehouse-audit-1\0"
 GENESIS = hashlib.sha256(b"gatehouse-audit-1 genesis").digest()
 CHECKPOINT_DOMAIN = b"gatehouse-checkpoint-1\0"
 ED25519 = "ed25519"
-ECDSA_P256 = "ecdsa-p256-sha256"  # ASN.1 DER, as AWS KMS signs with ECDSA_SHA_256
+ECDSA_P256 = "ecdsa-p256-sha256"  # ASN.1 DER, the signature format of AWS KMS for ECDSA_SHA_256
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A contradiction between rows and checkpoints. `seq`: the first wrong or missing row."""
+    """A contradiction between rows and checkpoints. `seq`: sequence number of the first wrong or missing row."""
 
     seq: int
     reason: str
@@ -70,7 +70,7 @@ def row_hash(previous_hash: bytes, seq: int, event: AuditEvent) -> bytes:
 
 
 def details_json(event: AuditEvent) -> str:
-    """Details as canonical JSON, which is both hashed and stored. Raises ValueError on NaN and infinities."""
+    """Details as canonical JSON, which is both hashed and stored. Raises ValueError for NaN and infinity."""
     plain = {name: _number(value) if isinstance(value, float) else value for name, value in event.details.items()}
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -100,7 +100,7 @@ def signed_bytes(checkpoint: Checkpoint) -> bytes:
 
 
 def public_keys(pem: bytes) -> list[PublicKey]:
-    """Ed25519 and P-256 keys of a PEM file with one or more blocks. Raises ValueError for any other block."""
+    """Ed25519 and P-256 keys from a PEM file with one or more blocks. Raises ValueError for any other block."""
     end = b"-----END PUBLIC KEY-----"
     keys: list[PublicKey] = []
     for block in pem.split(end)[:-1]:
@@ -124,9 +124,9 @@ def is_signed(checkpoint: Checkpoint, keys: Iterable[PublicKey]) -> bool:
 def find_contradiction(
     row_hashes: Mapping[int, bytes], checkpoints: Iterable[Checkpoint], keys: Iterable[PublicKey]
 ) -> Finding | None:
-    """First contradiction between an intact chain and its checkpoints, by row; None if they agree.
+    """First contradiction, in row order, between an intact chain and its checkpoints, or None if there is no contradiction.
 
-    `row_hashes`: sequence number to hash, of every row. A checkpoint with an invalid signature is a contradiction too.
+    `row_hashes`: hash of every row, by sequence number. A checkpoint with an invalid signature is a contradiction too.
     """
     trusted = tuple(keys)
     last = max(row_hashes, default=0)

@@ -88,7 +88,7 @@ class AuditAction(DescribedStr):
         return _TARGET_TYPES.get(self, self.partition(".")[0])
 
 
-#: Target types that are not the first part of the action.
+#: Target types that differ from the first part of the action.
 _TARGET_TYPES = {
     AuditAction.ACCESS_DENIED: "service",
     AuditAction.CORE_IMPORT: "import",
@@ -136,7 +136,7 @@ class AuditRow(msgspec.Struct, frozen=True):
 
 
 class AuditFilter(msgspec.Struct, frozen=True):
-    """Conditions on events, joined by AND; None matches every event."""
+    """Conditions on events, combined with AND. A condition of None matches every event."""
 
     target_id: str | None = None
     action: str | None = None  # an action, or a prefix such as `key.*`
@@ -177,7 +177,7 @@ class Signer(Protocol):
     async def sign(self, message: bytes) -> bytes: ...
 
     async def public_key(self) -> bytes:
-        """In PEM."""
+        """Returns the public key in PEM format."""
         ...
 
     @property

@@ -14,7 +14,7 @@ from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, Row
 from gatehouse.db.statements import Conditions, RowMapping, placeholders
 
-#: pg_advisory_xact_lock of the writer. Taken after the lock of the change trigger (7126501), never before it.
+#: Advisory lock of the writer (pg_advisory_xact_lock). Acquired after the change trigger's lock (7126501), never before it.
 APPEND_LOCK = 7126502
 
 #: Number of rows that are read and hashed at a time.
@@ -32,7 +32,7 @@ _CHECKPOINT = RowMapping(Checkpoint)
 
 
 async def append(connection: Connection, event: AuditEvent) -> int:
-    """Append an event in the caller's transaction, after its other writes, and return its sequence number.
+    """Append an event in the caller's transaction, after all other writes, and return the event's sequence number.
 
     The lock makes writers wait until the transaction ends, so sequence numbers have no gaps and each writer sees the last row.
     """
@@ -57,7 +57,8 @@ class AuditRepository:
             return await append(connection, event)
 
     async def page(self, *, before: int | None, size: int, only: AuditFilter = ALL_EVENTS) -> tuple[list[AuditRow], int | None]:
-        """`size` rows below sequence number `before`, newest first, and the number of the last row; None on the last page."""
+        """Up to `size` rows with sequence numbers below `before`, newest first, and the last sequence number, or None on the last
+        page."""
         where = _conditions(only)
         if before is not None:
             where.add("seq < {}", before)
@@ -66,14 +67,14 @@ class AuditRepository:
         return rows[:size], rows[size - 1].seq if len(rows) > size else None
 
     async def following(self, after: int, size: int, only: AuditFilter) -> tuple[AuditRow, ...]:
-        """`size` rows above sequence number `after`, oldest first."""
+        """Up to `size` rows with sequence numbers above `after`, oldest first."""
         where = _conditions(only)
         where.add("seq > {}", after)
         statement = f"{_SELECT}{where} ORDER BY seq LIMIT {where.bind(size)}"
         return tuple(_row(row) for row in await self._pool.fetch(statement, *where.values))
 
     async def count_by_detail(self, target_id: str, action: AuditAction, detail: str) -> dict[str, int]:
-        """Number of events for a target, by the value of a detail, such as denied attempts by link."""
+        """Number of events for a target, by the value of a detail, such as the denied attempts by link."""
         statement = (
             "SELECT coalesce(details ->> $3, '') AS value, count(*) AS number FROM audit_event"
             " WHERE target_id = $1 AND action = $2 GROUP BY 1"
@@ -81,12 +82,12 @@ class AuditRepository:
         return {row["value"]: row["number"] for row in await self._pool.fetch(statement, target_id, action.value, detail)}
 
     async def verify(self) -> tuple[int, int | None]:
-        """Number of rows read, and the sequence number of the first row that breaks the chain or None. Stops at a break."""
+        """Number of rows read, and the sequence number of the first row that breaks the chain, or None. Stops at a break."""
         checked = await self.uncheckpointed(None)
         return checked.rows + (checked.broken is not None), checked.broken
 
     async def uncheckpointed(self, last: Checkpoint | None) -> UncheckpointedRange:
-        """Read and verify all rows after a checkpoint; None: all rows.
+        """Read and verify all rows after checkpoint `last`, or all rows if `last` is None.
 
         The first row must continue the checkpointed row, so the check also detects rewritten rows up to the checkpoint.
         """
@@ -95,7 +96,7 @@ class AuditRepository:
         async with self._pool.transaction(readonly=True) as connection:
             cursor = await connection.cursor(f"{_SELECT} WHERE seq >= $1 ORDER BY seq", seq)
             while batch := [_row(row) for row in await cursor.fetch(BATCH_ROWS)]:
-                # In a thread: hashing 1,000 rows would block the event loop for several milliseconds.
+                # Run in a thread, because hashing 1,000 rows would block the event loop for several milliseconds.
                 broken = await asyncio.to_thread(first_break, batch, seq=seq, previous=previous)
                 if broken is not None:
                     intact = [row.seq for row in batch].index(broken)
@@ -104,7 +105,7 @@ class AuditRepository:
         return UncheckpointedRange(seq - first, seq - 1, previous, None)
 
     async def newest_seq(self) -> int:
-        """0 if the trail is empty."""
+        """Sequence number of the last row, or 0 if the trail is empty."""
         return int(await self._pool.fetchval("SELECT coalesce(max(seq), 0) FROM audit_event"))
 
     async def last_checkpoint(self) -> Checkpoint | None:
@@ -112,7 +113,7 @@ class AuditRepository:
         return None if row is None else _CHECKPOINT.read(row)
 
     async def add_checkpoint(self, checkpoint: Checkpoint) -> bool:
-        """False if another process has already stored a checkpoint for this row."""
+        """Store a checkpoint. Returns False if another process has already stored a checkpoint for the same row."""
         statement = f"{_CHECKPOINT.insert('audit_checkpoint')} ON CONFLICT DO NOTHING"
         return await self._pool.execute(statement, *_CHECKPOINT.values(checkpoint).values()) == 1
 

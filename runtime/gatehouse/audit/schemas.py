@@ -161,7 +161,7 @@ def audit_view(row: AuditRow) -> AuditEventView:
 
 
 def audit_row(view: AuditEventView) -> AuditRow:
-    """The row of a view. Raises ValueError for an invalid timestamp or hash."""
+    """The audit row for a view. Raises ValueError for an invalid timestamp or hash."""
     values = {name: getattr(view, name) for name in AuditEvent.__struct_fields__}
     event = AuditEvent(**{**values, "occurred_at": to_seconds(datetime.fromisoformat(view.occurred_at))})
     return AuditRow(seq=view.seq, event=event, previous_hash=bytes.fromhex(view.previous_hash), hash=bytes.fromhex(view.hash))
@@ -173,7 +173,7 @@ def checkpoint_view(checkpoint: Checkpoint) -> CheckpointView:
 
 
 def checkpoint_of(view: CheckpointView) -> Checkpoint:
-    """The checkpoint of a view. Raises ValueError for an invalid timestamp or signature."""
+    """The checkpoint for a view. Raises ValueError for an invalid timestamp or signature."""
     values = {name: getattr(view, name) for name in Checkpoint.__struct_fields__}
     decoded = {
         "hash": bytes.fromhex(view.hash),

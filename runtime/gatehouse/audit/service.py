@@ -23,7 +23,7 @@ from gatehouse.identity.models import Actor
 
 WINDOW_S = 60
 
-#: Maximum number of IP addresses with a separate row per window. All other addresses share one row.
+#: Maximum number of IP addresses that have a separate row in each window. All other addresses share one row.
 ADDRESSES_MAX = 200
 _OTHERS = "others"
 
@@ -43,7 +43,7 @@ class DeniedAttempts:
     _attempts: dict[str, int] = field(default_factory=dict)
 
     async def record(self, address: str, request_id: RequestId, reason: str) -> None:
-        """Record a denied request. Does not raise if the database is unavailable: the request is denied in any case."""
+        """Record a denied request. Does not raise if the database is unavailable, because the request is denied in any case."""
         await self.run_once()
         subject = network_of(address)
         if subject not in self._attempts and len(self._attempts) >= ADDRESSES_MAX:
@@ -55,14 +55,14 @@ class DeniedAttempts:
         await self._write(subject, request_id, {"reason": reason, "attempts": 1})
 
     async def flush(self) -> None:
-        """Write the counts of the current window, at shutdown."""
+        """Write the counts of the current window. Called at shutdown."""
         attempts, self._attempts = self._attempts, {}
         for subject, count in attempts.items():
             if count:
                 await self._write(subject, RequestId(""), {"attempts": count, "window_s": WINDOW_S})
 
     async def run_once(self) -> None:
-        """Write the counts if their window has ended."""
+        """Write the counts if the window has ended."""
         window = int(self.clock.now() // WINDOW_S)
         if window != self._window:
             self._window = window
@@ -79,7 +79,8 @@ class CheckpointArchive:
     """Write-once storage outside the database: `s3://bucket/prefix/` with object lock, or a directory `file:/path`.
 
     One JSON file per checkpoint; `aws s3 sync` of the bucket produces the same files as the directory. S3 requires s3:PutObject,
-    s3:ListBucket and s3:GetObject: `If-None-Match: *` prevents overwriting an object, the object lock prevents deleting it.
+    s3:ListBucket and s3:GetObject: `If-None-Match: *` prevents an object from being overwritten, and the object lock prevents it
+    from being deleted.
     """
 
     def __init__(self, location: str) -> None:
@@ -119,9 +120,8 @@ def _parse(text: bytes) -> Checkpoint:
 class Checkpointer:
     """Creates a checkpoint after `rows` new rows, or after one new row if the last checkpoint is `seconds` old.
 
-    A broken chain is never signed: each run calls `on_broken` with the sequence number of the row until the chain is
-    intact. A checkpoint is stored in the archive first and then in the database, so the archive contains every checkpoint in the
-    database.
+    A broken chain is never signed. Instead, each run calls `on_broken` with the sequence number of the first broken row. A
+    checkpoint is stored in the archive first and then in the database, so the archive contains every checkpoint in the database.
     """
 
     trail: AuditRepository
@@ -137,17 +137,17 @@ class Checkpointer:
         self._started_at = self.clock.now()
 
     async def run_once(self) -> Checkpoint | None:
-        """Create a checkpoint if one is due. Raises Unavailable; the next run tries again."""
+        """Create a checkpoint if one is due. Raises Unavailable, after which the next run tries again."""
         last = await self.trail.last_checkpoint()
         new_rows = await self.trail.newest_seq() - (0 if last is None else last.seq)
         age_s = self.clock.now() - (self._started_at if last is None else last.taken_at)
-        # A negative number means that rows were deleted: `take` detects and reports it.
+        # A negative number means that rows were deleted. `take` detects and reports the deletion.
         if new_rows == 0 or (0 < new_rows < self.rows and age_s < self.seconds):
             return None
         return await self.take()
 
     async def take(self) -> Checkpoint | None:
-        """Create a checkpoint now. None if no row is new or the chain is broken. Raises Unavailable."""
+        """Create a checkpoint now. Returns None if there are no new rows or the chain is broken. Raises Unavailable."""
         last = await self.trail.last_checkpoint()
         newest = await self.trail.newest_seq()
         if last is not None and newest < last.seq:

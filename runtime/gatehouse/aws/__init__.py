@@ -1,4 +1,4 @@
-"""Clients of AWS services, and the errors of their calls."""
+"""Clients for AWS services, and the errors that their calls raise."""
 
 from __future__ import annotations
 
@@ -22,30 +22,31 @@ _Result = TypeVar("_Result")
 def create_client(
     service: str, *, timeout_s: float, attempts: int, read_timeout_s: float | None = None, config: Config | None = None
 ) -> Any:
-    """A client with timeouts of a connection and of a response (`timeout_s` by default). Opens no connection yet.
+    """Create a client without opening a connection. `timeout_s`: connection timeout. `read_timeout_s`: response timeout, by
+    default `timeout_s`.
 
-    config: further settings of the client.
+    config: additional settings for the client.
     """
     bounds = Config(connect_timeout=timeout_s, read_timeout=read_timeout_s or timeout_s, retries={"total_max_attempts": attempts})
     config = bounds if config is None else bounds.merge(config)
-    # boto3 reads AWS_DEFAULT_REGION only, but tasks have AWS_REGION (contract.toml).
+    # boto3 reads only AWS_DEFAULT_REGION, but tasks set AWS_REGION (contract.toml).
     return boto3.client(service, region_name=os.environ.get("AWS_REGION"), config=config)  # type: ignore[call-overload]
 
 
 def error_code(exc: Exception) -> str:
-    """Error code of the service; empty if there was no response."""
+    """Error code from the service, or an empty string if there was no response."""
     return str(exc.response.get("Error", {}).get("Code", "")) if isinstance(exc, ClientError) else ""
 
 
 def error_detail(exc: Exception) -> str:
-    """Class and error code, for logs."""
+    """Class name and error code of an error, for logs."""
     return f"{type(exc).__name__} {error_code(exc)}".strip()
 
 
 async def call(operation: Callable[..., _Result], service: str, **arguments: Any) -> _Result:
-    """Run an operation of a client in a thread, because boto3 blocks. `service`: its name for messages.
+    """Run a client operation in a thread, because boto3 blocks. `service`: name of the service in error messages.
 
-    Raises Unavailable, whose cause is the error of boto3.
+    Raises Unavailable with the boto3 error as its cause.
     """
     try:
         return await asyncio.to_thread(operation, **arguments)

@@ -1,4 +1,5 @@
-"""Files at a location: a path, or s3://bucket/key, which is read with its entity tag and written conditionally."""
+"""Reads and writes local files and S3 objects. A location is a path or `s3://bucket/key`. Objects have an entity tag, which makes
+conditional writes possible."""
 
 from __future__ import annotations
 
@@ -18,12 +19,12 @@ _CHANGED = {"PreconditionFailed", "ConditionalRequestConflict"}
 
 _MISSING = {"NoSuchKey", "NoSuchBucket", "404"}
 
-#: Larger than any export; a larger object is not one.
+#: Maximum size of an object. Exports are smaller, so a larger object is not an export.
 BYTES_MAX = 1 << 30
 
 
 def read(location: str) -> tuple[bytes, str]:
-    """The content and its entity tag (empty for a file). Blocks. Raises NotFound, BadRequest, Unavailable."""
+    """Content and entity tag. The entity tag of a file is empty. Blocks. Raises NotFound, BadRequest, Unavailable."""
     s3 = _S3.fullmatch(location)
     if s3 is None:
         return _file(location), ""
@@ -62,8 +63,9 @@ def write(
 ) -> None:
     """Write an object or a file. Blocks. Raises Conflict if the condition fails, Unavailable.
 
-    only_if: the expected entity tag; empty: the object must not exist; None: unconditional. A file is compared by existence only.
-    make_folder: create the folder of a file.
+    only_if: the expected entity tag. An empty string means that the object must not exist; None means that the write is
+    unconditional. For a file, an entity tag other than the empty string has no effect.
+    make_folder: create the parent folder of a file.
     """
     s3 = _S3.fullmatch(location)
     if s3 is None:
@@ -106,7 +108,7 @@ def _write_file(location: str, content: bytes, *, new: bool, make_folder: bool) 
         temporary.touch(mode=0o600)
         try:
             temporary.write_bytes(content)
-            # The file is complete before it gets its name. link() fails if the name exists.
+            # The file is complete before it appears under its final name. link() fails if the name exists.
             if new:
                 os.link(temporary, path)
             else:

@@ -1,4 +1,4 @@
-"""Keys that sign checkpoints: in AWS KMS, or in a file for machines without KMS."""
+"""Signs checkpoints with a key in AWS KMS, or with a key in a file on machines without KMS."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class LocalSigner:
 
 
 class KmsSigner:
-    """Signer with an ECC_NIST_P256 key of AWS KMS (kms:Sign, kms:GetPublicKey). The key id is the ARN."""
+    """Signer with an ECC_NIST_P256 key in AWS KMS (kms:Sign, kms:GetPublicKey). The key id is the ARN."""
 
     algorithm = ECDSA_P256
 
     def __init__(self, key: str) -> None:
-        """`key`: id, ARN or alias. Opens no connection yet."""
+        """`key`: key ID, ARN or alias. Does not open a connection."""
         self._key = key
         self._arn = ""
         self._public_key = b""
-        # On failure no checkpoint is created; the next run of the job tries again.
+        # If a call fails, no checkpoint is created, and the next run of the job tries again.
         self._client = create_client("kms", timeout_s=_TIMEOUT_S, attempts=2)
 
     async def key_id(self) -> str:
@@ -55,7 +55,7 @@ class KmsSigner:
         return self._arn
 
     async def sign(self, message: bytes) -> bytes:
-        # MessageType RAW allows up to 4096 bytes; a checkpoint has a few hundred.
+        # MessageType RAW allows up to 4096 bytes. The message for a checkpoint has a few hundred bytes.
         reply = await self._call("sign", Message=message, MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")
         return bytes(reply["Signature"])
 

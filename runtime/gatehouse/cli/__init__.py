@@ -1,4 +1,4 @@
-"""The `gatehouse` command. It imports only the module of the requested command."""
+"""The `gatehouse` command. Imports only the module of the requested command."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import typer
 from gatehouse.cli.output import FAILED, USAGE, fail, stop
 from gatehouse.errors import GatehouseError
 
-#: Module of this package that registers each command. The health check of a container runs every few seconds and starts in
-#: a third of the time when the other modules are not imported.
+#: Module in this package that registers each command. Only one module is imported, because the container health check runs every
+#: few seconds and then starts three times as fast.
 COMMANDS = {
     "serve": "services",
     "migrate": "database",
@@ -34,7 +34,7 @@ COMMANDS = {
     "health": "services",
     "version": "services",
 }
-#: Commands that only have subcommands. Without a subcommand, they show their help.
+#: Commands that consist only of subcommands. Without a subcommand, these commands show the help.
 GROUPS = (["keys"], ["secrets"], ["audit"], ["pepper"], ["sessions"])
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130

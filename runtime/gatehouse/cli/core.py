@@ -87,7 +87,7 @@ def _check_options(directory: Path, gateway: str, name: str, url: str, url_file:
 
 
 def _from_file(path: Path) -> str:
-    """Reads the URL. Raises Unavailable, after which the agent retries: a tunnel may be writing the file."""
+    """Reads the URL. Raises Unavailable, after which the agent retries, because a tunnel may still be writing the file."""
     try:
         lines = path.read_text().split()
     except (OSError, UnicodeDecodeError) as exc:

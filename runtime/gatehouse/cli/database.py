@@ -1,6 +1,6 @@
 """Commands that connect to the database: `gatehouse migrate`, `gatehouse import` and `gatehouse export`.
 
-Import and export need the environment of the console (GATEHOUSE_DATABASE_URL, GATEHOUSE_PEPPER). Run both commands as one-off
+Import and export require the environment of the console (GATEHOUSE_DATABASE_URL, GATEHOUSE_PEPPER). Run both commands as one-off
 tasks from the task definition of the console, like `gatehouse migrate`.
 """
 
@@ -34,7 +34,7 @@ from gatehouse.transfer.file_formats import MalformedFile
 from gatehouse.transfer.repository import Run
 from gatehouse.transfer.service import CheckedImport, ImportContext, ImportJob, ImportOptions, open_transfer
 
-#: Number of invalid rows that are printed.
+#: Maximum number of invalid rows that are printed.
 _MAX_PRINTED_ROWS = 50
 
 
@@ -199,7 +199,7 @@ def _event(context: ImportContext, action: AuditAction, salt: str, location: str
 
 
 def _actor() -> Actor:
-    """The actor of a command that runs with the secrets of the console."""
+    """Actor for a command that runs with the console's secrets."""
     return Actor(type="system", id="command", request_id=RequestId(""), source_address="")
 
 

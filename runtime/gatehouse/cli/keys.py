@@ -31,7 +31,7 @@ from gatehouse.keys.schemas import ChangedKey, KeyView
 
 
 def _described(field: Any, suffix: str = "") -> str:
-    """The description of an API field, used as the help text of the option."""
+    """Description of an API field, used as the help text of the option."""
     return f"{get_args(field)[1].description}{suffix}"
 
 
@@ -309,8 +309,8 @@ def remove_signing(client: ConsoleClient, id: KeyIdArgument) -> Output:
 
 
 def _action(name: str, done: str, *, protects_last_admin: bool) -> Callable[..., Output]:
-    """A command without options of its own. protects_last_admin: the last key that can manage keys requires
-    --allow-last-admin."""
+    """Returns a command that has only the common options. protects_last_admin: an action on the last key that can manage keys
+    requires --allow-last-admin."""
 
     def plain(client: ConsoleClient, id: KeyIdArgument, reason: ReasonOption = "") -> Output:
         return _change(done, client.act(key_id(id), name, {"reason": reason}))
@@ -335,12 +335,12 @@ def _propagation(effective: str) -> str:
 
 
 def _lists(**lists: list[str] | None) -> dict[str, Any]:
-    """The lists that have at least one item."""
+    """Lists that have at least one item, by field name."""
     return {name: values for name, values in lists.items() if values}
 
 
 def _settings(limit: list[str] | None, credits: str, expires_at: str, **values: str | bool | None) -> dict[str, Any]:
-    """The request members of the options that are set."""
+    """Request fields for the options that are set."""
     settings: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
     if limit:
         settings["limits"] = [rate_limit(text) for text in limit]

@@ -1,4 +1,4 @@
-"""Commands that call the console, the options that several commands share, and the parsing of their values."""
+"""Registers commands that call the console, defines the options that several commands share, and parses option values."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Reason, recorded in
 LastAdminOption = Annotated[
     bool, typer.Option("--allow-last-admin", help="Proceed even if this is the last key that can manage keys.")
 ]
-#: Covers the restart of a console. Not longer, because a person is waiting.
+#: The retries cover a restart of the console, but not more, because a user is waiting for the command.
 RETRIES = Retries(attempts=3, wait_s_max=5.0)
 _TOKEN_MAX_CHARS = 512
 
@@ -59,7 +59,7 @@ _LIMIT = re.compile(r"(?:([a-z][a-z0-9_.-]{0,63})=)?([0-9]{1,10})/([0-9]{1,9}[sm
 _CREDITS = re.compile(r"([0-9]{1,13})(?::([0-9]{1,13})/(hour|day|week|month))?", re.ASCII)
 
 
-#: What a command returns: the value that --json prints, and a function that prints it for people.
+#: Result of a command: the value that --json prints, and a function that prints the result for people.
 Output = tuple[object, Callable[[], None]]
 
 
@@ -98,7 +98,7 @@ def key_id(text: str) -> str:
 
 
 def seconds(option: str, text: str) -> int:
-    """Returns a duration such as `90d` in seconds. Exits with a usage error if it is malformed."""
+    """Returns a duration such as `90d` in seconds. Exits with a usage error if the duration is malformed."""
     match = _DURATION.fullmatch(text)
     if match is None:
         stop(f"{option} must be a duration such as 90d, 12h, 30m or 45s", code=USAGE)
@@ -106,7 +106,7 @@ def seconds(option: str, text: str) -> int:
 
 
 def rate_limit(text: str) -> dict[str, Any]:
-    """Returns the request form of `--limit`. Exits with a usage error if it is malformed."""
+    """Returns the rate limit in a `--limit` value, as a request field. Exits with a usage error if the value is malformed."""
     match = _LIMIT.fullmatch(text)
     if match is None:
         stop(f"--limit must be {LIMIT_FORM}, such as 100/1m or daily=10000/1d:500", code=USAGE)
@@ -116,7 +116,7 @@ def rate_limit(text: str) -> dict[str, Any]:
 
 
 def credits_plan(text: str) -> dict[str, Any]:
-    """Returns the request form of `--credits`. Exits with a usage error if it is malformed."""
+    """Returns the credits in a `--credits` value, as a request field. Exits with a usage error if the value is malformed."""
     match = _CREDITS.fullmatch(text)
     if match is None:
         stop("--credits must be N or N:AMOUNT/PERIOD, such as 5000 or 5000:5000/month", code=USAGE)
@@ -139,7 +139,8 @@ def connect(console: str, token: str) -> ConsoleClient:
 
 
 def read_token(value: str, option: str, variable: str) -> str:
-    """Returns the token; `-` reads one line of standard input. Exits with a usage error if it is missing or malformed."""
+    """Returns the token. If `value` is `-`, reads one line from standard input. Exits with a usage error if the token is missing
+    or malformed."""
     token = sys.stdin.readline().strip() if value == "-" else value.strip()
     if not token:
         stop(f"no token: set {variable}, or use {option} - and write it to standard input", code=USAGE)

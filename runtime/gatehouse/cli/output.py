@@ -18,7 +18,7 @@ USAGE = 2
 
 
 def fail(error: GatehouseError) -> NoReturn:
-    """Prints the public text of an error and exits with code 2 for a usage error, otherwise with code 1."""
+    """Prints the public text of an error. Exits with code 2 for a usage error, otherwise with code 1."""
     problems = [f"{problem.location}: {problem.message}{f' ({problem.fix})' if problem.fix else ''}" for problem in error.errors]
     text = (
         error.public
@@ -29,7 +29,7 @@ def fail(error: GatehouseError) -> NoReturn:
 
 
 def stop(text: str, *, code: int = FAILED) -> NoReturn:
-    """Prints one line on standard error and exits."""
+    """Prints one line to standard error and exits."""
     print("gatehouse: " + " ".join(text.split()), file=sys.stderr)
     sys.exit(code)
 
@@ -40,7 +40,7 @@ def note(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Prints one JSON document on standard output."""
+    """Prints one JSON document to standard output."""
     print(json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=2))
 
 
@@ -61,10 +61,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 key`, `2 keys`."""
+    """Number with its noun, such as `1 key` or `2 keys`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def printable(text: str) -> str:
-    """Control characters in stored names must not reach the terminal."""
+    """Replaces control characters in stored names, because they must not reach the terminal."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

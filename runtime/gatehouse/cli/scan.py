@@ -1,4 +1,4 @@
-"""`gatehouse scan`: finds API keys in files, by their checksum, before they are committed or published."""
+"""`gatehouse scan`: finds API keys in files by checksum, before the files are committed or published."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatehouse.leaks.scanner import Match, find
 #: Larger files are skipped with a note.
 FILE_BYTES_MAX = 10 * 1024 * 1024
 
-#: The configuration of a scanned repository can name commands that git runs. These options disable them.
+#: The configuration of a scanned repository can specify commands that git runs. These options disable such commands.
 _SAFE_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "submodule.recurse=false")
 
 _STDIN = "-"
@@ -74,7 +74,7 @@ def _texts(paths: list[str]) -> Iterator[Text]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Files that git tracks or would track; outside a repository all files. Symbolic links are not followed."""
+    """Files that git tracks or would track. Outside a repository, all files. Symbolic links are not followed."""
     listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=folder)
     if listed is not None:
         names = sorted(name.decode("utf-8", "surrogateescape") for name in set(listed.split(b"\0")) if name)
@@ -119,7 +119,7 @@ def _checked(name: str, text: bytes, size: int) -> Iterator[Text]:
 
 
 def _git(*command: str, folder: Path) -> bytes | None:
-    """The output of a git command; None if git is missing or this is not a repository."""
+    """Output of a git command, or None if git is missing or the folder is not in a repository."""
     try:
         done = subprocess.run([*_SAFE_GIT, "-C", str(folder), *command], capture_output=True, check=False)
     except OSError:

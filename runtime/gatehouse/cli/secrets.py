@@ -359,7 +359,8 @@ def _json(item: OpenedItemView, content: bytes) -> dict[str, str]:
 
 @contextmanager
 def _target(item: OpenedItemView, folder: Path, *, memory: bool) -> Iterator[BinaryIO]:
-    """Open the target for the content of an item: memory, standard output for a text, or a new file, removed after a failure."""
+    """Open the target for the content of an item: memory, standard output for a text, or a new file, which is removed after a
+    failure."""
     if memory:
         yield io.BytesIO()
         return
@@ -383,8 +384,8 @@ def _target(item: OpenedItemView, folder: Path, *, memory: bool) -> Iterator[Bin
 
 
 def _new_file(folder: Path, sent_name: str) -> tuple[Path, int]:
-    """Create a file and return its path and descriptor. Only the last part of the name from the sender is used. Existing files
-    are never replaced, and symbolic links are never followed."""
+    """Create a file and return its path and descriptor. Only the last part of the name that the sender chose is used. Existing
+    files are never replaced, and symbolic links are never followed."""
     name = Path(sent_name.replace("\\", "/"))
     for number in range(1000):
         path = folder / (f"{name.stem}-{number}{name.suffix}" if number else name.name)

@@ -64,7 +64,7 @@ def _port(service: Service) -> int:
 
 
 def _check(service: Service, port: int) -> None:
-    # The service runs on this machine: ignore the proxy settings of the environment.
+    # The service runs on this machine, so the proxy settings in the environment are ignored.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{port}/healthz", timeout=TIMEOUT_S) as response:

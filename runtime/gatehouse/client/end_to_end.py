@@ -21,7 +21,7 @@ _KEY_BYTES, _NONCE_BYTES = 32, 12
 
 
 def encrypt(text: bytes) -> tuple[bytes, str]:
-    """Encrypt a text under a new key. Returns the ciphertext, and the key in the format for the end of a link."""
+    """Encrypt a text under a new key. Returns the ciphertext, and the key in the format that is appended to a link."""
     key, nonce = os.urandom(_KEY_BYTES), os.urandom(_NONCE_BYTES)
     ciphertext = nonce + AESGCM(key).encrypt(nonce, text, _ASSOCIATED_DATA)
     return ciphertext, base64.urlsafe_b64encode(key).rstrip(b"=").decode("ascii")

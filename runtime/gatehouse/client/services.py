@@ -63,7 +63,7 @@ class ConsoleClient(Client):
     def __init__(
         self, console: str, token: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None
     ) -> None:
-        """Arguments: URL of the console, admin credential, retry policy, HTTP transport (for tests)."""
+        """Arguments: URL of the console, admin credential, retry policy, and HTTP transport for tests."""
         super().__init__("console", console, {"Authorization": f"Bearer {token}"}, retries, transport)
 
     def create_key(self, request: dict[str, Any], *, idempotency_key: str | None = None) -> CreatedKey:
@@ -119,7 +119,7 @@ class ConsoleClient(Client):
     ) -> CreatedSecret:
         """Creates a secret. `request`: the fields of POST /v1/secrets. Only this response contains the links.
 
-        files: contents of the entries in `files` without `content_base64`, in the same order. Must be seekable.
+        files: contents of the entries in `files` without `content_base64`, in the same order. The files must be seekable.
         """
         return self._decode(CreatedSecret, self._send_once("/v1/secrets", key=idempotency_key, **_content(request, files)))
 
@@ -288,12 +288,13 @@ class ConsoleClient(Client):
 class GatewayClient(Client):
     """A synchronous client without a credential. In asyncio, call the methods with `asyncio.to_thread`.
 
-    A verification consumes limits, so the client retries only requests that were never sent. A denial is a result, not an error:
-    see `valid` and `code`. Methods raise a GatehouseError for errors, and Unavailable if the gateway cannot decide.
+    A verification counts against rate limits and consumes credits, so the client retries only requests that were never sent. A
+    denial is a result and not an error (see `valid` and `code`). Methods raise a GatehouseError for errors, and Unavailable if
+    the gateway cannot decide.
     """
 
     def __init__(self, gateway: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None) -> None:
-        """Arguments: URL of the gateway, retry policy, HTTP transport (for tests)."""
+        """Arguments: URL of the gateway, retry policy, and HTTP transport for tests."""
         super().__init__("gateway", gateway, {}, retries, transport)
 
     def verify(
@@ -307,7 +308,8 @@ class GatewayClient(Client):
         method: str | None = None,
         limits: Sequence[RateLimitOverride] = (),
     ) -> VerifyReply:
-        """Verifies a token. A `cost` of 0 consumes nothing. POST /v1/keys/verify documents the other arguments."""
+        """Verifies a token. With a `cost` of 0, the request does not count against limits or consume credits. POST
+        /v1/keys/verify documents the other arguments."""
         request = VerifyRequest(token, tuple(scopes), core, cost, address, method, tuple(limits))
         return self._call("/v1/keys/verify", request, VerifyReply, retryable=cost == 0)
 
@@ -333,10 +335,11 @@ class TransferFailed(Unavailable):
 
 
 class SharingClient(Client):
-    """A synchronous client for the sharing service, for holders of links and submission links. Sends links only in bodies."""
+    """A synchronous client for the sharing service, for holders of links and submission links. Sends links only in request
+    bodies."""
 
     def __init__(self, sharing: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None) -> None:
-        """Arguments: URL of the sharing service, retry policy, HTTP transport (for tests)."""
+        """Arguments: URL of the sharing service, retry policy, and HTTP transport for tests."""
         super().__init__("sharing service", sharing, {}, retries, transport)
 
     def look_up(self, link: str) -> LinkPreview:
@@ -348,10 +351,11 @@ class SharingClient(Client):
         return self._decode(OpenedSecret, self._post("open", link=link, passphrase=passphrase, claim=claim))
 
     def save_item(self, link: str, passphrase: str, claim: str, number: int, target: BinaryIO) -> None:
-        """Writes an item that `open` returned without content to an empty file. Retries interrupted downloads.
+        """Downloads an item that `open` returned without content, and writes the item to an empty file. Retries interrupted
+        downloads.
 
         number: index of the item, starting at 0. The content is complete and authentic if the method returns. A deployment on AWS
-        Lambda sends large items as ciphertext through S3; this method decrypts these items.
+        Lambda sends large items as ciphertext through S3, and this method decrypts these items.
         """
         body: dict[str, str | int] = {"link": link, "passphrase": passphrase, "claim": claim, "item": number}
         for attempt in count(1):
@@ -379,7 +383,7 @@ class SharingClient(Client):
         link: the submission link.
         submission: at least 16 random bytes as text.
         files: name, content and media type of each file. The content must be seekable. A deployment on AWS Lambda receives large
-            files through S3; this method encrypts these files.
+            files through S3, and this method encrypts these files.
         """
         if sum(file_size(file) for _, file, _ in files) > LAMBDA_FILES_BYTES_MAX:
             try:

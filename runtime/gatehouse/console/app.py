@@ -51,7 +51,7 @@ from gatehouse.transfer.repository import RemovalRepository
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.verification.rate_limiters import RedisRateLimits
 
-#: Interval of the check for a due checkpoint. The check queries one row.
+#: Interval between checks for a due checkpoint. Each check queries one row.
 CHECKPOINT_INTERVAL_S = 5.0
 PRUNE_INTERVAL_S = 3600.0
 RESEAL_INTERVAL_S = 60.0

@@ -2,8 +2,8 @@
 
 A circuit breaker is closed while the Core responds. Consecutive failures open it, and requests are then denied immediately
 instead of waiting for a Core that is down. After the reset time, the circuit breaker is half open: one trial request is sent. A
-response closes it, a failure opens it again. If a trial has no outcome within the reset time, another trial is sent. Only failed
-connections and timeouts count as failures; a response of any status shows that the Core is up.
+response closes the circuit breaker; a failure opens it again. If a trial has no outcome within the reset time, another trial is
+sent. Only failed connections and timeouts count as failures; a response with any status shows that the Core is up.
 Sources: M. Nygard, Release It!, chapter "Stability Patterns"; RFC 9110, section 9.2.2 and "The Tail at Scale" for the retry
 budget.
 
@@ -37,9 +37,10 @@ class CircuitState(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class CircuitBreaker:
-    """Circuit breaker of one Core. Times are seconds of a monotonic clock.
+    """Circuit breaker of one Core. Times are in seconds on a monotonic clock.
 
-    failures_max: number of consecutive failures that open the circuit breaker; 0: never opens. reset_s: time that it stays open.
+    failures_max: number of consecutive failures that open the circuit breaker; 0: it never opens. reset_s: seconds for which the
+    circuit breaker stays open.
     """
 
     failures_max: int
@@ -53,24 +54,25 @@ class CircuitBreaker:
         return CircuitState.OPEN if now < self._open_until else CircuitState.HALF_OPEN
 
     def wait_s(self, now: float) -> float:
-        """Seconds until the next request is allowed; 0: now."""
+        """Seconds until the next request is allowed, or 0 if a request is allowed now."""
         return 0.0 if self._open_until is None else max(0.0, self._open_until - now)
 
     def begin(self, now: float) -> bool:
-        """Registers a request that is sent now (`wait_s` is 0). Returns True if it is the trial."""
+        """Records a request that is sent now. Requires that `wait_s` is 0. Returns True if the request is the trial."""
         if self._open_until is None:
             return False
         self._open_until = now + self.reset_s
         return True
 
     def succeeded(self) -> bool:
-        """Registers a response. Returns True if it closed the circuit breaker."""
+        """Records a response. Returns True if the response closed the circuit breaker."""
         closed = self._open_until is not None
         self._failures, self._open_until = 0, None
         return closed
 
     def failed(self, now: float, *, trial: bool) -> bool:
-        """Registers a failure. Returns True if it opened the circuit breaker. While it is open, only a failed trial counts."""
+        """Records a failure. Returns True if the failure opened the circuit breaker. While the circuit breaker is open, only a
+        failed trial counts."""
         if self._open_until is not None:
             if trial:
                 self._open_until = now + self.reset_s
@@ -82,7 +84,8 @@ class CircuitBreaker:
         return True
 
     def abandoned(self, now: float, *, trial: bool) -> None:
-        """Registers a request that ended without outcome, because its client disconnected. The next request is the trial."""
+        """Records a request that ended without an outcome because the client disconnected. If the request was the trial, the next
+        request is the trial."""
         if trial and self._open_until is not None:
             self._open_until = now
 
@@ -98,11 +101,11 @@ class RetryBudget:
         self._budget = RETRY_BUDGET_MAX if share else 0.0
 
     def earn(self) -> None:
-        """Registers a request."""
+        """Adds the share of one request to the budget."""
         self._budget = min(RETRY_BUDGET_MAX, self._budget + self._share)
 
     def take(self) -> bool:
-        """Takes a retry; False if the budget is used up."""
+        """Takes a retry from the budget. Returns False if the budget is used up."""
         if self._budget < 1.0:
             return False
         self._budget -= 1.0
@@ -122,7 +125,7 @@ class _CoreState:
 
 @dataclass(slots=True, eq=False)
 class CircuitBreakers:
-    """Sends requests to Cores through their circuit breakers. For one event loop, not thread-safe.
+    """Sends requests to Cores through their circuit breakers. Not thread-safe; use in a single event loop.
 
     monotonic: clock in seconds. retry_share: 0 to 1. failures_max, reset_s: see CircuitBreaker.
     on_transition: called when a circuit breaker opens or closes. on_retry: called with False if the budget is used up.
@@ -139,7 +142,7 @@ class CircuitBreakers:
 
     @asynccontextmanager
     async def send(self, core: CoreRecord, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
-        """Like `UpstreamClients.send`; raises CoreCircuitOpen without sending if the circuit breaker is open."""
+        """Like `UpstreamClients.send`, but raises CoreCircuitOpen without sending the request if the circuit breaker is open."""
         state, now = self._state_of(core), self.monotonic()
         circuit_breaker = state.circuit_breaker
         wait_s = circuit_breaker.wait_s(now)
@@ -161,9 +164,9 @@ class CircuitBreakers:
             yield response
 
     def is_retryable(self, core: CoreRecord, request: UpstreamRequest, failure: CoreUnreachable) -> bool:
-        """True if a failed request may be sent again; this takes a retry from the budget.
+        """True if a failed request may be sent again. In this case, takes a retry from the budget.
 
-        Requires a request without body that was not sent or is safe, and a circuit breaker that is not open.
+        The request must have no body, must be safe or unsent, and the circuit breaker must not be open.
         """
         if request.body is not None or (failure.sent and request.method not in _SAFE_METHODS):
             return False
@@ -191,7 +194,8 @@ class CircuitBreakers:
 
 
 def _is_failure_of_core(exc: BaseException, request: UpstreamRequest) -> bool:
-    """True for every failed connection. Other failures count only without a streamed body, which the client may stall."""
+    """True for every failed connection. Other failures count only if no body is streamed, because the client may stall a streamed
+    body."""
     if isinstance(exc, CoreUnreachable) and not exc.sent:
         return True
     return isinstance(exc, CoreUnreachable | CoreTimeout) and (request.body is None or isinstance(request.body, bytes))

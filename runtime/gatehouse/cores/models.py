@@ -1,8 +1,8 @@
-"""Registered Cores, the requests that the gateway sends to Cores, and the URLs that are allowed for Cores. Pure.
+"""Defines registered Cores and the requests that the gateway sends to Cores, and checks the URLs of Cores. Pure.
 
 The gateway sends requests to registered URLs from its own network position, so a URL is a vector for server-side request forgery
 (CWE-918) unless every address behind it is public or in a network that the operator allows. An IPv6 address that embeds an IPv4
-address (IPv4-mapped, 6to4, NAT64, Teredo) is checked as both. This module does not resolve names.
+address (IPv4-mapped, 6to4, NAT64, Teredo) is checked as both. This module does not resolve host names.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CoreRecord(msgspec.Struct, frozen=True):
     environment: KeyEnvironment
     lease_id: str
     registered_by: KeyId
-    pepper_generation: int  # generation from which the secret of the Core was derived
+    pepper_generation: int  # pepper generation from which the secret of the Core was derived
     expires_at: float  # end of the lease
     draining: bool
     version: int
@@ -58,7 +58,7 @@ URL_CHARS_MAX = 300
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """scheme://host[:port], normalised: lower case, without the default port."""
+    """Normalized origin, scheme://host[:port], in lower case and without the default port."""
 
     scheme: str
     host: str  # DNS name or address; an IPv6 address without brackets
@@ -71,7 +71,7 @@ class Origin(msgspec.Struct, frozen=True):
 
     @property
     def address(self) -> Address | None:
-        """The host as an IP address; None if it is a DNS name."""
+        """The host as an IP address, or None if the host is a DNS name."""
         try:
             return ipaddress.ip_address(self.host)
         except ValueError:
@@ -107,7 +107,8 @@ def parse_origin(url: str) -> Origin | str:
 
 
 def rejection(addresses: Iterable[Address], networks: Sequence[Network]) -> str:
-    """Error message if a Core may not have these addresses (the message does not contain them); empty if all are allowed."""
+    """Error message if a Core may not have these addresses, or an empty string if all are allowed. The message contains no
+    address."""
     candidates = tuple(addresses)
     if not candidates:
         return "has a host name that does not resolve"
@@ -148,5 +149,5 @@ def _embedded(address: Address) -> Iterable[Address]:
 
 
 def _looks_numeric(host: str) -> bool:
-    # URL parsers accept 2130706433, 0x7f.1 and 127.1 as addresses; here only the dotted-decimal form is allowed.
+    # URL parsers accept 2130706433, 0x7f.1 and 127.1 as addresses. Only the dotted-decimal form is allowed for Cores.
     return re.fullmatch(r"0x[0-9a-f]*|[0-9]+", host.rsplit(".", 1)[-1]) is not None

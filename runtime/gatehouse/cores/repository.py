@@ -25,7 +25,7 @@ COLUMNS = _CORE.select
 
 WRITE_TIMEOUT_S = 5.0
 
-# The condition is part of the write, so two keys cannot both take a name.
+# The condition is part of the write, so two keys cannot both register the same name.
 _REGISTER = (
     f"{LEASE.insert('core')} ON CONFLICT (name) DO UPDATE SET draining = false,"
     f" {', '.join(f'{column} = excluded.{column}' for column in LEASE.columns)}"
@@ -44,9 +44,9 @@ core_record = _CORE.read
 
 
 class CoreRegistry:
-    """Cores known to a gateway worker. Reads are served from memory, which the change feed keeps current.
+    """Cores that are known to a gateway worker. Reads are served from memory, which the change feed keeps current.
 
-    Writes raise Unavailable; the agent retries.
+    Writes raise Unavailable, after which the agent retries.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -79,7 +79,8 @@ class CoreRegistry:
         return registered
 
     async def renew(self, record: CoreRecord, *, event: AuditEvent | None) -> CoreRecord | None:
-        """Sets the expiry and, unless empty, the URL of the lease. None if the key does not have this lease on the name.
+        """Extends the lease and, unless the URL in `record` is empty, changes the URL. None if the key does not have this lease
+        on the name.
 
         `event` is None for a heartbeat, which only extends the lease.
         """
@@ -87,11 +88,11 @@ class CoreRegistry:
         return await self._write(event, _RENEW, record.name, record.lease_id, record.registered_by, record.url, expires_at)
 
     async def drain(self, name: str, lease_id: str, *, registered_by: KeyId, event: AuditEvent) -> bool:
-        """Marks the Core as draining. False if the key does not have this lease on the name."""
+        """Marks the Core as draining. Returns False if the key does not have this lease on the name."""
         return await self._write(event, _DRAIN, name, lease_id, registered_by) is not None
 
     async def _write(self, event: AuditEvent | None, statement: str, *values: Any) -> CoreRecord | None:
-        """The written row, which is applied to the table in memory; None if the statement wrote no row."""
+        """Executes a write and applies the written row to the table in memory. None if the statement wrote no row."""
         async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
             row = await connection.fetchrow(statement, *values)
             if row is None:
@@ -104,13 +105,13 @@ class CoreRegistry:
 
 
 class CoreRepository:
-    """Cores in the management API, which lists Cores and ends registrations."""
+    """Lists Cores and ends registrations for the management API."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def page(self, *, after: CoreName | None, size: int) -> tuple[tuple[CoreRecord, ...], CoreName | None]:
-        """Cores by name, and the position after the last Core; None on the last page. Raises Unavailable."""
+        """Cores, ordered by name, and the name of the last Core, or None on the last page. Raises Unavailable."""
         where = Conditions()
         if after is not None:
             where.add("name > {}", after)
@@ -120,7 +121,7 @@ class CoreRepository:
         return cores, cores[-1].name if len(rows) > size else None
 
     async def end(self, name: CoreName, event: AuditEvent) -> bool:
-        """Ends the registration of a Core. False if the Core is not registered. Raises Unavailable."""
+        """Ends the registration of a Core. Returns False if the Core is not registered. Raises Unavailable."""
         async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
             registered_by = await connection.fetchval(_END, name)
             if registered_by is None:

@@ -18,7 +18,8 @@ import msgspec
 
 Headers: TypeAlias = list[tuple[str, str]]
 
-#: Core, lease (a new registration starts with an empty cache), raw path and query, Accept-Encoding.
+#: Name of the Core, lease ID, raw path and query, Accept-Encoding. Because of the lease ID, a new registration starts with an
+#: empty cache.
 CacheKey: TypeAlias = tuple[str, str, str, str]
 
 _STRONG_ETAG = re.compile(r'"[!#-~]*"')
@@ -32,7 +33,7 @@ _CONDITIONAL = frozenset(
 #: Headers that a 304 response does not update, because they describe the message.
 _NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-type", "content-range", "transfer-encoding", "trailer"})
 
-#: Approximate size of an entry besides its body and headers.
+#: Approximate size of an entry without its body and headers.
 _ENTRY_BYTES = 2048
 
 
@@ -43,7 +44,7 @@ class CachedResponse(msgspec.Struct, frozen=True):
 
 
 class ResponseCache:
-    """LRU cache. For one event loop, not thread-safe."""
+    """LRU cache. Not thread-safe; use in a single event loop."""
 
     def __init__(self, bytes_max: int, *, entry_bytes_max: int = 1_048_576) -> None:
         """bytes_max: total size. entry_bytes_max: maximum size of one body, at most a quarter of the total."""
@@ -119,7 +120,7 @@ def _is_public(headers: Sequence[tuple[str, str]]) -> bool:
 
 
 def _value(headers: Sequence[tuple[str, str]], name: str) -> str:
-    """All values of a field, joined into a list (RFC 9110, section 5.3)."""
+    """All values of a header, joined into a comma-separated list (RFC 9110, section 5.3)."""
     return ", ".join(value for field, value in headers if field == name)
 
 

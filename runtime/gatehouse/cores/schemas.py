@@ -104,7 +104,7 @@ _decoder = msgspec.json.Decoder(LeaseRequest)
 
 
 def decode_lease(body: bytes) -> LeaseRequest:
-    """Raises BadRequest that names the invalid field."""
+    """Decodes a request body. Raises a BadRequest that names the invalid field."""
     request = decode_body(_decoder, body)
     if request.lease_id is None and request.url is None:
         raise invalid("body.url", "is missing", "send the origin at which the gateway reaches the Core: https://host[:port]")

@@ -23,7 +23,7 @@ from gatehouse.keys.models import KeyEnvironment, KeyId
 
 LEASE_S_DEFAULT = 60
 
-#: Heartbeats per lease: two may be lost before the lease expires.
+#: Number of heartbeats per lease. Two heartbeats may be lost before the lease expires.
 HEARTBEATS = 3
 
 
@@ -74,7 +74,7 @@ class RegistrationService:
         return _lease(stored, lease_s)
 
     async def drain(self, agent: Actor, name: str, lease_id: str) -> None:
-        """Ends a lease: no further requests are sent to the Core. Raises BadRequest, Conflict, Unavailable."""
+        """Ends a lease. No further requests are sent to the Core. Raises BadRequest, Conflict, Unavailable."""
         event = agent.event(AuditAction.CORE_DRAIN, target_id=name, at=self.clock.now(), details={})
         if not await self.cores.drain(self._name(name), lease_id, registered_by=KeyId(agent.id), event=event):
             raise _lost(name)
@@ -118,9 +118,9 @@ class RegistrationService:
 
 
 def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
-    """Secret with which the gateway authenticates to a Core: derived from the lease and not stored.
+    """Secret with which the gateway authenticates to a Core. The secret is derived from the lease and is not stored.
 
-    None if the pepper generation of the registration is no longer available; the Core must register again.
+    None if the pepper generation of the registration is no longer available. The Core must then register again.
     """
     digest = pepper.digest(f"core:{core.name}:{core.lease_id}", core.pepper_generation)
     return None if digest is None else base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

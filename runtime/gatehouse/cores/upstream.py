@@ -23,7 +23,7 @@ from gatehouse.errors import BadRequest, CoreUnreachable
 RESOLVE_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 3.0
 
-#: Maximum time without data from a Core, before or during its response.
+#: Maximum time without data from a Core, before or during the response.
 READ_TIMEOUT_S = 60.0
 
 #: Time for which a checked address is used before the host name is resolved again.
@@ -78,7 +78,7 @@ class UpstreamClients:
 
     @asynccontextmanager
     async def send(self, url: str, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
-        """Sends a request to an origin. The request ends when the context is left.
+        """Sends a request to an origin. The request ends when the context exits.
 
         Raises CoreUnreachable, CoreTimeout (no data for `read_timeout_s`), the errors of a streamed body, and BadRequest for a
         request that cannot be sent.

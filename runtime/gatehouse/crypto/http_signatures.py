@@ -1,13 +1,13 @@
-"""HTTP message signatures (RFC 9421) with body digests (RFC 9530): required components, and verification. Pure.
+"""Signs and verifies HTTP messages (RFC 9421) with body digests (RFC 9530), and defines the components to sign. Pure.
 
-A signature must cover, for the following reasons:
+A signature must cover the following components:
 - `@method` and the target, as `@target-uri` or as `@authority`, `@path` and (with a query) `@query`, so that a signed request
   cannot be sent elsewhere; `content-digest` if there is a body, so that the body cannot be replaced.
-- `created`, at most AGE_S_MAX old, and a `nonce` that is used once, so that a request cannot be replayed.
+- `created`, which is at most AGE_S_MAX seconds old, and a `nonce` that is used once, so that a request cannot be replayed.
 - `keyid`, the id of the key whose token is presented. Each id has exactly one token, so the signature need not cover the header
-  with the token, and a proxy may rewrite that header. `tag="gatehouse"` distinguishes the signature from one for a service behind
-  the gateway.
-The algorithm is the one configured for the key; a signature that names another algorithm is rejected.
+  with the token, and a proxy may rewrite that header. `tag="gatehouse"` distinguishes the signature from signatures for services
+  behind the gateway.
+The algorithm is the one that is configured for the key. A signature that names another algorithm is rejected.
 
 Components with parameters (`;sf`, `;bs`, `;req` ...) and unknown derived components are rejected.
 """
@@ -37,7 +37,7 @@ AHEAD_S_MAX = 30
 
 NONCE_CHARS_MIN, NONCE_CHARS_MAX = 16, 128
 
-#: Bounds of the parsing work per request.
+#: Limits on the parsing work per request.
 FIELD_CHARS_MAX = 4096
 COMPONENTS_MAX = 32
 _SECRET_PREFIX = "sigkey_"  # noqa: S105 - prefix of a secret
@@ -48,7 +48,7 @@ _TAG_VALUE = '"gatehouse"'
 
 
 class SignatureError(StrEnum):
-    """Reason why a signature is invalid: the `reason` of a verification result, the error message and the fix."""
+    """Reason why a signature is invalid. The value is the `reason` in a verification result."""
 
     message: str
     fix: str
@@ -105,21 +105,21 @@ class SignatureError(StrEnum):
 
 
 class VerifiedSignature(msgspec.Struct, frozen=True):
-    """A valid signature. The caller checks that its nonce is new, and stores it for `keep_s` seconds."""
+    """A valid signature. The caller checks that the nonce is new, and stores the nonce for `keep_s` seconds."""
 
     nonce: str
     keep_s: int
 
 
 def is_signed(signature_input: Sequence[str]) -> bool:
-    """True if a request may have a signature for the gateway. A cheap check, so that other requests can be streamed."""
+    """True if a request may have a signature for the gateway. Other requests can be streamed."""
     return any(_TAG_VALUE in value for value in signature_input)
 
 
 def check(
     request: SignedRequest, *, key_id: str, algorithm: SignatureAlgorithm, key: bytes, now: float
 ) -> VerifiedSignature | SignatureError:
-    """Verifies everything except that the nonce is new. `key`: HMAC secret or 32-byte Ed25519 public key."""
+    """Verifies a signature, but not that the nonce is new. `key`: HMAC secret or 32-byte Ed25519 public key."""
     parsed = _signature(request)
     if isinstance(parsed, SignatureError):
         return parsed
@@ -148,7 +148,7 @@ def check(
 
 
 def signature_base(request: SignedRequest, components: Sequence[str], params: dict[str, Any]) -> bytes | None:
-    """Signature base (RFC 9421, section 2.5). None if the request lacks a component or has it in a form that cannot be signed."""
+    """Signature base (RFC 9421, section 2.5). None if a component is missing or cannot be signed."""
     lines = []
     for name in components:
         value = _derived(request, name) if name.startswith("@") else _field(request, name)
@@ -166,14 +166,15 @@ def input_text(components: Sequence[str], params: dict[str, Any]) -> str:
 
 
 def sign(base: bytes, algorithm: SignatureAlgorithm, key: bytes) -> bytes:
-    """`key`: HMAC secret or 32-byte Ed25519 private key. Raises ValueError for another length."""
+    """Signs a signature base. `key`: HMAC secret or 32-byte Ed25519 private key. Raises ValueError for a private key of another
+    length."""
     if algorithm is SignatureAlgorithm.HMAC_SHA256:
         return hmac.digest(key, base, hashlib.sha256)
     return Ed25519PrivateKey.from_private_bytes(key).sign(base)
 
 
 def matches(base: bytes, signature: bytes, algorithm: SignatureAlgorithm, key: bytes) -> bool:
-    """Compares in constant time (HMAC)."""
+    """Verifies the signature of a signature base. HMACs are compared in constant time."""
     if algorithm is SignatureAlgorithm.HMAC_SHA256:
         return hmac.compare_digest(hmac.digest(key, base, hashlib.sha256), signature)
     try:
@@ -184,17 +185,17 @@ def matches(base: bytes, signature: bytes, algorithm: SignatureAlgorithm, key: b
 
 
 def digests_of(body: bytes) -> tuple[tuple[str, bytes], ...]:
-    """Digests of a body, by their names in RFC 9530."""
+    """Digests of a body, by the names of the algorithms in RFC 9530."""
     return (("sha-256", hashlib.sha256(body).digest()), ("sha-512", hashlib.sha512(body).digest()))
 
 
 def digest_text(body: bytes) -> str:
-    """The value of Content-Digest for a body."""
+    """Value of the Content-Digest header for a body."""
     return http_sf.ser({"sha-256": hashlib.sha256(body).digest()})
 
 
 def digest_matches(field: str, digests: dict[str, bytes]) -> bool:
-    """True if the field has at least one supported digest and all supported digests match. Others are ignored."""
+    """True if the header contains at least one supported digest and all supported digests match. Other digests are ignored."""
     try:
         members: Any = http_sf.parse(field.encode("ascii"), tltype="dictionary", on_duplicate_key=_reject_duplicate)
     except (http_sf.StructuredFieldError, ValueError):
@@ -218,7 +219,7 @@ def secret_bytes(text: str) -> bytes:
 
 
 def _signature(request: SignedRequest) -> tuple[list[str], dict[str, Any], bytes] | SignatureError:
-    """Components, parameters in order, and bytes of the signature with the tag of the gateway."""
+    """Components, parameters in order, and bytes of the signature that has the gateway's tag."""
     signature_input, signature_field = _field(request, "signature-input"), _field(request, "signature")
     if signature_input is None or not is_signed((signature_input,)):
         return SignatureError.MISSING
@@ -265,14 +266,14 @@ def _derived(request: SignedRequest, name: str) -> str | None:
 
 
 def _authority(request: SignedRequest) -> str:
-    """Lower case and without the default port of the scheme (RFC 9421, section 2.2.3)."""
+    """Authority in lower case and without the default port of the scheme (RFC 9421, section 2.2.3)."""
     default = {"https": ":443", "http": ":80"}.get(request.scheme, "")
     authority = request.authority.lower()
     return authority.removesuffix(default) if default else authority
 
 
 def _field(request: SignedRequest, name: str) -> str | None:
-    """All lines of a field, trimmed and joined (RFC 9421, section 2.1); None if the request lacks the field."""
+    """All values of a header, trimmed and joined (RFC 9421, section 2.1), or None if the request does not contain the header."""
     values = [value.strip(" \t") for field, value in request.fields if field == name]
     return ", ".join(values) if values else None
 

@@ -1,7 +1,7 @@
-"""Encryption of stored values under the pepper: AES-256-GCM (NIST SP 800-38D). Pure.
+"""Encrypts stored values under the pepper with AES-256-GCM (NIST SP 800-38D). Pure.
 
 The encryption key is HMAC-SHA256 of the purpose under a pepper generation (a one-block HKDF-Expand, RFC 5869). A value sealed for
-one purpose cannot be opened for another, and a copy of the database opens nothing without the pepper.
+one purpose cannot be opened for another, and no value in a copy of the database can be opened without the pepper.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gatehouse.crypto.token import Pepper
 
 NONCE_BYTES = 12
 
-#: Purpose of sealed signing secrets. Their context is the key family, so a value copied to another key cannot be opened.
+#: Purpose of sealed signing secrets. The context is the key family, so a value that is copied to another key cannot be opened.
 SIGNING_SECRET = "signing-secret:1"  # noqa: S105 - a purpose, not a secret
 
 
@@ -28,9 +28,9 @@ def seal(
     *,
     context: str | None = None,
 ) -> bytes | None:
-    """Returns nonce and ciphertext, or None if the pepper generation is not available.
+    """Encrypts a value. Returns the nonce and the ciphertext, or None if the pepper generation is not available.
 
-    purpose: ASCII, one per kind of value. context: associated data, the purpose by default.
+    purpose: ASCII text, different for each kind of value. context: associated data, by default the purpose.
     """
     key = pepper.digest(f"seal:{purpose}", generation)
     if key is None:
@@ -40,7 +40,7 @@ def seal(
 
 
 def unseal(sealed: bytes, purpose: str, pepper: Pepper, generation: int, *, context: str | None = None) -> bytes | None:
-    """Returns the plaintext, or None if the value was altered, or sealed for another purpose, context or generation."""
+    """Decrypts a value. Returns None if the value was altered, or was sealed for another purpose, context or generation."""
     key = pepper.digest(f"seal:{purpose}", generation)
     if key is None:
         return None

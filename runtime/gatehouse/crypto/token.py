@@ -6,12 +6,11 @@
     |   `------ environment: test | live
     `---------- prefix of the deployment, may contain underscores (acme_sk)
 
-The checksum is CRC-32 over everything before it, in base62 (0-9A-Za-z), padded to six characters (62^6 > 2^32). Leak scanners
-can recognise a token offline, and the gateway rejects malformed tokens without a lookup. The mark is an HMAC of the 8 random
+The checksum is CRC-32 over everything before it, in base62 (0-9A-Za-z), padded to six characters (62^6 > 2^32). Leak scanners can
+recognize a token offline, and the gateway rejects malformed tokens without a lookup. The mark is an HMAC of the 8 random
 characters under a pepper generation. A guessed id has a valid mark with probability 1 in 62^4; ids without a valid mark are
 rejected without a database query (docs/decisions/0006). Keys created before the mark was introduced have 12 random characters.
-The secret has 256 bits of entropy (62^43 > 2^256), so a plain HMAC is sufficient at rest and a slow password hash is not
-needed.
+The secret has 256 bits of entropy (62^43 > 2^256), so a plain HMAC is sufficient at rest and a slow password hash is not needed.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _ENVIRONMENTS = {environment.value: environment for environment in KeyEnvironmen
 
 
 class ParsedToken(msgspec.Struct, frozen=True, gc=False):
-    """A well-formed token. `text` is the secret: it lives as long as the request and is never logged."""
+    """A well-formed token. `text` is secret. It is kept only for the duration of the request and is never logged."""
 
     prefix: str
     environment: KeyEnvironment
@@ -60,7 +59,7 @@ class ParsedToken(msgspec.Struct, frozen=True, gc=False):
 
 
 def base62(number: int, width: int) -> str:
-    """`number` >= 0 in base 62, left-padded with zeros to at least `width` characters."""
+    """Encodes `number` (>= 0) in base 62, left-padded with zeros to at least `width` characters."""
     digits = ""
     while number:
         number, digit = divmod(number, 62)
@@ -91,21 +90,21 @@ def build(prefix: str, environment: KeyEnvironment, id_bytes: bytes, secret_byte
 def build_marked(
     prefix: str, environment: KeyEnvironment, id_bytes: bytes, secret_bytes: bytes, *, pepper: Pepper, generation: int
 ) -> ParsedToken | None:
-    """Builds a token whose id is marked under a pepper generation; None if the generation is not available."""
+    """Builds a token whose id is marked under a pepper generation, or returns None if the generation is not available."""
     stem = base62(int.from_bytes(id_bytes, "big") % 62**STEM_CHARS, STEM_CHARS)
     id_mark = mark(stem, pepper, generation)
     return None if id_mark is None else _assemble(prefix, environment, stem + id_mark, secret_bytes)
 
 
 def is_marked(key_id: str, pepper: Pepper) -> bool:
-    """True if the id has a valid mark of any available generation. Compares in constant time."""
+    """True if the id has a valid mark under any available generation. Compares in constant time."""
     stem, presented = key_id[:STEM_CHARS], key_id[STEM_CHARS:]
     marks = [mark(stem, pepper, generation) for generation in pepper.generations]
     return any(hmac.compare_digest(expected, presented) for expected in marks if expected is not None)
 
 
 def mark(stem: str, pepper: Pepper, generation: int) -> str | None:
-    """The 4-character mark of an id; None if the pepper generation is not available."""
+    """The 4-character mark for an id, or None if the pepper generation is not available."""
     digest = pepper.digest(f"key-id:{stem}", generation)
     return None if digest is None else base62(int.from_bytes(digest[:16], "big") % 62**MARK_CHARS, MARK_CHARS)
 
@@ -117,7 +116,7 @@ def _assemble(prefix: str, environment: KeyEnvironment, identity: str, secret_by
 
 
 def parse(text: str, prefix: str) -> ParsedToken | None:
-    """Parses a token with this deployment's `prefix`; None for anything else. Takes about a microsecond."""
+    """Parses a token with this deployment's `prefix`. Returns None for any other text. Takes about a microsecond."""
     if len(text) > TOKEN_CHARS_MAX or not text.isascii():
         return None
     head, _, body = text.rpartition("_")
@@ -136,7 +135,7 @@ class Pepper:
     __slots__ = ("_keyed", "current", "generations")
 
     def __init__(self, generations: dict[int, bytes], current: int) -> None:
-        """Raises ValueError if `current` is not among the generations or a secret is shorter than 32 bytes."""
+        """Raises ValueError if `current` is not one of the generations or a secret is shorter than 32 bytes."""
         if current not in generations:
             raise ValueError("the current pepper generation is missing")
         if any(len(secret) < 32 for secret in generations.values()):
@@ -149,7 +148,7 @@ class Pepper:
         return f"Pepper(generations={sorted(self._keyed)}, current={self.current})"
 
     def digest(self, text: str, generation: int) -> bytes | None:
-        """HMAC-SHA256 (RFC 2104) of ASCII `text`, 32 bytes; None if the generation is not available."""
+        """HMAC-SHA256 (RFC 2104) of ASCII `text`, 32 bytes. None if the generation is not available."""
         keyed = self._keyed.get(generation)
         if keyed is None:
             return None
@@ -158,7 +157,7 @@ class Pepper:
         return computed.digest()
 
     def matches(self, text: str, digest: bytes, generation: int) -> bool:
-        """Compares in constant time. False if the generation is not available."""
+        """True if `digest` is the digest of `text`. Compares in constant time. False if the generation is not available."""
         computed = self.digest(text, generation)
         return computed is not None and hmac.compare_digest(computed, digest)
 
@@ -190,7 +189,7 @@ def read_pepper(secret: SecretStr | None, variable: str) -> Pepper:
 def proves_possession(pepper: Pepper, material: str, key: KeyRecord | None) -> bool:
     """True if `material` (the token, or the hash of an imported token) belongs to the key.
 
-    A digest is always computed and compared, also for an unknown key, so the time does not reveal which key ids exist.
+    A digest is always computed and compared, even for an unknown key, so the response time does not reveal which key ids exist.
     """
     digest, generation = (NULL_DIGEST, pepper.current) if key is None else (key.digest, key.pepper_generation)
     return pepper.matches(material, digest, generation) and key is not None

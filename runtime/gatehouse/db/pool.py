@@ -47,7 +47,7 @@ OnSlowQuery = Callable[[str, float], None]
 #: Maximum number of characters of a statement in the slow query log.
 STATEMENT_CHARS = 160
 
-#: Raised by asyncpg and its sockets when a statement fails or the server cannot be reached. InternalClientError:
+#: Raised by asyncpg and the sockets that it uses when a statement fails or the server cannot be reached. InternalClientError:
 #: the server closed the connection while asyncpg was between two steps of an operation.
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
@@ -71,7 +71,7 @@ class DatabaseLogin:
         return f"{self.host}:{self.port}"
 
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `asyncpg.connect` and `asyncpg.create_pool`. Reads the file of certificate authorities."""
+        """Keyword arguments for `asyncpg.connect` and `asyncpg.create_pool`. Reads the file with the certificate authorities."""
         return {
             "host": self.host,
             "port": self.port,
@@ -85,7 +85,8 @@ class DatabaseLogin:
 
 
 def login(url: str, auth: Literal["iam", "password", "url"], password: str | None = None) -> DatabaseLogin:
-    """Login for GATEHOUSE_DATABASE_URL, _AUTH and _PASSWORD. Raises SettingsError, whose message does not contain the URL."""
+    """Login from the values of GATEHOUSE_DATABASE_URL, _AUTH and _PASSWORD. Raises SettingsError, whose message does not contain
+    the URL."""
     parts = urlsplit(url)
     if parts.scheme not in {"postgresql", "postgres"}:
         raise SettingsError(f"{VARIABLE} must begin with postgresql://")
@@ -125,7 +126,7 @@ def iam_password(host: str, port: int, user: str) -> Callable[[], Awaitable[str]
         rds = create_client("rds", timeout_s=5, attempts=1)
         return str(rds.generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user))
 
-    # In a thread: the first call requests the credentials of the task role over the network.
+    # Runs in a thread, because the first call requests the credentials of the task role over the network.
     return partial(asyncio.to_thread, sign)
 
 
@@ -157,7 +158,8 @@ def database(settings: Settings) -> DatabaseLogin:
 
 
 class Pool:
-    """Connections of one process. The first statement opens the pool; `open` does so at start-up and explains a failed login."""
+    """Connection pool of one process. The first statement opens the pool. `open` can be called at startup and explains why a
+    login failed."""
 
     def __init__(
         self,
@@ -214,7 +216,8 @@ class Pool:
     async def transaction(
         self, *, timeout_s: float | None = None, snapshot: bool = False, readonly: bool = False
     ) -> AsyncIterator[Connection]:
-        """A connection in a transaction, committed at the end of the block and rolled back by an exception. Raises Unavailable.
+        """A connection in a transaction, which is committed at the end of the block and rolled back after an exception. Raises
+        Unavailable.
 
         The isolation level is READ COMMITTED, because the writer of the audit chain must see what was committed while it waited
         for its lock. `snapshot`: REPEATABLE READ.
@@ -227,7 +230,8 @@ class Pool:
             yield connection
 
     async def fetch(self, statement: str, *values: Any, timeout_s: float | None = None) -> list[Row]:
-        """`timeout_s`: timeout for the connection and for the statement. Raises Unavailable, like the other methods."""
+        """Returns the rows of a query. `timeout_s`: timeout for the connection and for the statement. Raises Unavailable, like
+        the other methods."""
         async with self.connection(timeout_s=timeout_s) as connection:
             rows: list[Row] = await connection.fetch(statement, *values, timeout=timeout_s)
             return rows
@@ -241,7 +245,7 @@ class Pool:
             return await connection.fetchval(statement, *values, timeout=timeout_s)
 
     async def execute(self, statement: str, *values: Any, timeout_s: float | None = None) -> int:
-        """Number of rows that the statement changed."""
+        """Executes a statement. Returns the number of changed rows."""
         async with self.connection(timeout_s=timeout_s) as connection:
             return row_count(await connection.execute(statement, *values, timeout=timeout_s))
 
@@ -282,7 +286,7 @@ def pool_of(settings: Settings, application: str, on_slow_query: OnSlowQuery) ->
 
 @dataclass(slots=True)
 class DatabaseProbe:
-    """The database is ready if it responds and the schema exists."""
+    """Readiness probe. The database is ready if it responds and the schema exists."""
 
     pool: Pool
     name: str = "database"
@@ -293,11 +297,11 @@ class DatabaseProbe:
 
 
 def one_line(statement: str) -> str:
-    """The beginning of a statement on one line, long enough to find it in the source."""
+    """The beginning of a statement on one line, long enough to find the statement in the source."""
     return " ".join(statement.split())[:STATEMENT_CHARS]
 
 
 def row_count(status: str) -> int:
-    """Number of rows in a command status such as `UPDATE 3`; 0 if the status contains no number."""
+    """Number of rows in a command status such as `UPDATE 3`, or 0 if the status contains no number."""
     count = status.rpartition(" ")[2]
     return int(count) if count.isdigit() else 0

@@ -23,7 +23,7 @@ Convert = Callable[[Any], Any]
 
 
 class RowMapping(Generic[T]):
-    """Mapping of a struct to the columns of a table.
+    """Mapping between a struct and the columns of a table.
 
     renamed: column names by field, for columns that are not named after the field. skip: fields without a column of their own.
     """
@@ -39,19 +39,19 @@ class RowMapping(Generic[T]):
 
     @property
     def select(self) -> str:
-        """The columns, separated by commas."""
+        """The columns, separated by commas, for a SELECT statement."""
         return ", ".join(self.columns)
 
     def read(self, row: Row) -> T:
-        """The struct of a row, for a mapping without `skip`."""
+        """Decodes a row into the struct. Only for mappings created without `skip`."""
         return self._struct(**self.fields(row))
 
     def fields(self, row: Row) -> dict[str, Any]:
-        """Values of the fields, decoded."""
+        """Decoded field values from a row, by field name."""
         return {name: decode(row[column]) for name, column, _, decode in self._fields}
 
     def values(self, struct: T) -> dict[str, Any]:
-        """Values of the columns, encoded."""
+        """Encoded column values from a struct, by column name."""
         return {column: encode(getattr(struct, name)) for name, column, encode, _ in self._fields}
 
     def insert(self, table: str) -> str:
@@ -60,7 +60,7 @@ class RowMapping(Generic[T]):
 
 
 def placeholders(count: int) -> str:
-    """`$1, $2` and so on."""
+    """Placeholders for `count` parameters: `$1, $2` and so on."""
     return ", ".join(f"${number}" for number in range(1, count + 1))
 
 
@@ -82,7 +82,7 @@ def _codec(kind: Any) -> tuple[Convert, Convert]:
 
 
 class Conditions:
-    """Conditions that are joined by AND.
+    """Conditions that are combined with AND.
 
     `values` are the parameters of the whole statement. Values that are passed to the constructor are `$1`, `$2` and so on.
     """
@@ -92,7 +92,8 @@ class Conditions:
         self._conditions: list[str] = []
 
     def add(self, condition: str, *values: Any) -> None:
-        """Adds a condition, such as `add("owner = {}", owner)`: each `{}` becomes the parameter of the value at its position."""
+        """Adds a condition, such as `add("owner = {}", owner)`: each `{}` is replaced by the placeholder for the value at the
+        same position."""
         self._conditions.append(condition.format(*(self.bind(value) for value in values)))
 
     def add_equal(self, **columns: Any) -> None:
@@ -107,5 +108,5 @@ class Conditions:
         return f"${len(self.values)}"
 
     def __str__(self) -> str:
-        """The WHERE clause; empty if there are no conditions."""
+        """The WHERE clause, or an empty string if there are no conditions."""
         return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""

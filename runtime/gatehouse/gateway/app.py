@@ -47,7 +47,7 @@ from gatehouse.verification.service import VerificationService
 
 
 def build(settings: Settings) -> asgi.App:
-    """Raises SettingsError. Connections are opened when the server starts the application."""
+    """Builds the gateway. Raises SettingsError. Connections are opened when the server starts the application."""
     gateway = _Gateway(
         settings=settings,
         pepper=read_pepper(settings.pepper, "GATEHOUSE_PEPPER"),
@@ -256,9 +256,9 @@ class _Gateway:
 
 
 def _tune_garbage_collector() -> None:
-    """Excludes the objects that live as long as the worker from garbage collection, and collects less often.
+    """Excludes objects that live as long as the worker from garbage collection, and makes collections less frequent.
 
-    Measured: halves the p99 latency.
+    In measurements, this halved the p99 latency.
     """
     gc.collect()
     gc.freeze()

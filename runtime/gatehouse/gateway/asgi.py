@@ -1,7 +1,7 @@
 """The gateway as a raw ASGI application, with request dispatch, error handling and the request log.
 
-The application uses raw ASGI, because a web framework would dominate the latency (measured: 1.6 times the throughput of
-Starlette, 3.5 times FastAPI).
+The application uses raw ASGI, because a web framework would dominate the latency (measured: 1.6 times the throughput of Starlette
+and 3.5 times the throughput of FastAPI).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PATH_CHARS_LOGGED = 200
 
 
 class KeyRequests(asgi.Uses):
-    """Limits the number of requests to Cores that a key family has in progress in a worker, and thereby the memory in use."""
+    """Limits the number of requests to Cores that a key family has in progress in a worker, and thereby limits memory use."""
 
     def __init__(self, requests_max: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class KeyRequests(asgi.Uses):
 
     @contextmanager
     def hold(self, subject: str) -> Iterator[None]:
-        """Counts a request while the context lasts. Raises TooManyRequests."""
+        """Counts a request until the context exits. Raises TooManyRequests."""
         try:
             if self.add(subject) > self._requests_max:
                 raise TooManyRequests(f"The API key and its rotations have {self._requests_max} requests in progress.")
@@ -128,7 +128,7 @@ class RequestContext:
         return "" if client is None else str(client[0])
 
     def values(self, name: bytes) -> list[str]:
-        """All values of a header, in order; `name` in lower case."""
+        """All values of a header, in order. `name`: header name in lower case."""
         return [value.decode("latin-1") for header, value in self.fields if header == name]
 
     @property
@@ -145,8 +145,8 @@ class RequestContext:
     def verified(self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False) -> None:
         """Records the result for the log line (with the id of a revoked key), the metrics and the usage statistics.
 
-        on_behalf: True if the caller is a service that verifies the token of its own client, so that the address of the caller
-            is not that of the client.
+        on_behalf: True if the caller is a service that verifies a client's token. The address of the caller is then not the
+            address of the client.
         """
         self.count(result, core, on_behalf=on_behalf)
         self.code = result.code.value
@@ -187,7 +187,7 @@ class RequestContext:
 
 Handler = Callable[[RequestContext], Awaitable[None]]
 #: Returns the response to a request with this body, or None if the handler has to wait. A handler that returns None or raises
-#: GatehouseError has no effect.
+#: GatehouseError has no side effects.
 SynchronousHandler = Callable[[RequestContext, bytes], asgi.Response | None]
 
 
@@ -225,7 +225,7 @@ class GatewayApp:
         self._exact = exact
         self._prefixes = tuple(prefixes.items())
         self._observer = dependencies.observer
-        # The first characters of every token in any environment. Text that contains them is never logged.
+        # The first characters of every token in any environment. Text that contains this prefix is never logged.
         self._token_prefix = f"{dependencies.verification.prefix}_"
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
@@ -251,9 +251,9 @@ class GatewayApp:
             self._record(context, started)
 
     def respond_now(self, scope: asgi.Scope, body: bytes) -> asgi.Response | None:
-        """The response to a request that needs neither the database nor Redis; None for any other request.
+        """The response to a request that needs neither the database nor Redis, or None for any other request.
 
-        Saves the task and the ASGI messages of a request, which take longer than its verification.
+        Avoids the task and the ASGI messages of a request, which would take longer than the verification.
         """
         route = self._exact.get(scope["raw_path"])
         handler = None if route is None else route.synchronous.get(scope["method"])
@@ -271,7 +271,7 @@ class GatewayApp:
         return response
 
     def _record(self, context: RequestContext, started: float) -> None:
-        """Counts and logs a request after its response."""
+        """Counts and logs a request after the response."""
         for key_id, core, code, on_behalf in context.verifications:
             self._dependencies.usage.count(key_id, core, code, "" if on_behalf else context.client)
         self._log(context, time.perf_counter() - started)
@@ -320,7 +320,7 @@ async def _not_called(*_: object) -> Any:
 
 
 def _origin(exc: BaseException) -> str:
-    """File and line that raised, without the text of the exception, which may contain values."""
+    """File and line that raised an exception. The text of the exception is omitted, because it may contain secret values."""
     last = exc.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next

@@ -1,4 +1,4 @@
-"""Authentication of requests with API keys, and the HTTP responses for verification results."""
+"""Authenticates requests with API keys, and creates the HTTP responses for verification results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FIX = "send the API key once: as `Authorization: Bearer <key>` or as `X-API-Key
 
 
 def presented_token(context: RequestContext) -> str | None:
-    """The token of a request, or None. Raises BadRequest if there is more than one.
+    """The token in a request, or None. Raises BadRequest if there is more than one.
 
     The query string and cookies are ignored, because both end up in logs and browser histories.
     """
@@ -54,9 +54,10 @@ def presented_token(context: RequestContext) -> str | None:
 async def authenticate(
     context: RequestContext, token: str | None, request: VerificationRequest, core: str | None = None
 ) -> tuple[KeyRecord, tuple[RateLimitState, ...]] | None:
-    """The key of a request and the state of its rate limits; None if the request was denied and the response was sent.
+    """The key that a request presents and the state of the key's rate limits. None if the request was denied and the response was
+    sent.
 
-    core: name under which the request is counted. Raises Unauthorized without a token.
+    core: name under which the request is counted. Raises Unauthorized if there is no token.
     """
     if token is None:
         raise Unauthorized("An API key is required: " + _FIX)
@@ -93,7 +94,7 @@ async def _deny(context: RequestContext, result: VerificationResult, error: Gate
 
 
 def challenge(*, invalid: bool) -> list[Header]:
-    """WWW-Authenticate headers (RFC 6750, section 3). They have no error code if the request had no credential."""
+    """WWW-Authenticate headers (RFC 6750, section 3). The headers contain no error code if the request had no credential."""
     error = ', error="invalid_token"' if invalid else ""
     return [(b"www-authenticate", (BEARER_CHALLENGE + error).encode()), (b"www-authenticate", APIKEY_CHALLENGE.encode())]
 

@@ -38,7 +38,7 @@ async def verify_key(context: RequestContext) -> None:
 
 
 def verify_key_now(context: RequestContext, body: bytes) -> asgi.Response | None:
-    """Like `verify_key`, without waiting."""
+    """Like `verify_key`, but returns None instead of waiting."""
     asgi.check_json(context.values(b"content-type"), lenient=True)
     if len(body) > context.dependencies.body_max_bytes:
         return None
@@ -63,18 +63,19 @@ async def verify_keys(context: RequestContext) -> None:
     """
     requests = schemas.decode_batch(await context.json_body(), context.client)
     await _check_overrides(context, requests)
-    # Verified concurrently, so that all cache misses share one query and all rate limits share one call to Redis.
+    # The entries are verified concurrently, so that all cache misses share one query and all rate limits share one call to Redis.
     verify = context.dependencies.verification.verify
     results = await asyncio.gather(*(verify(token, request) for token, request in requests))
     for (_, request), result in zip(requests, results, strict=True):
         context.count(result, request.core, on_behalf=True)
-    # Status 200 even if some results are UNAVAILABLE: each result has its own code.
+    # The status is 200 even if some results are UNAVAILABLE, because each result has a code.
     replies = tuple(schemas.reply(for_public(result), context.request_id) for result in results)
     await context.reply(200, asgi.encode(schemas.BatchReply(replies)))
 
 
 async def _check_overrides(context: RequestContext, requests: Sequence[tuple[str, VerificationRequest]]) -> None:
-    """Checks rate-limit overrides at cost 0 first, so that an invalid override rejects the batch before a limit is consumed.
+    """Checks rate-limit overrides at cost 0 first, so that an invalid override rejects the batch before a request counts against
+    a limit.
 
     Raises BadRequest.
     """
@@ -107,7 +108,7 @@ async def verify_key_header(context: RequestContext) -> None:
 
 
 def verify_key_header_now(context: RequestContext, body: bytes) -> asgi.Response | None:
-    """Like `verify_key_header`, without waiting."""
+    """Like `verify_key_header`, but returns None instead of waiting."""
     token = presented_token(context)
     if token is None:
         return None
@@ -188,7 +189,7 @@ def _core_name(context: RequestContext) -> str:
 
 
 async def _agent(context: RequestContext, name: str) -> Actor | None:
-    """None if the request was denied; the response has then been sent."""
+    """The agent's key as an actor, or None if the request was denied and the response was sent."""
     address = context.client
     request = VerificationRequest(scopes=(REGISTER_SCOPE,), core=name, address=address, method=context.method)
     authenticated = await authenticate(context, presented_token(context), request)

@@ -45,7 +45,8 @@ _REJECTED_METHODS = frozenset({"CONNECT", "TRACE"})
 #: Body of a request, and the header that declares the length or framing of the body.
 FramedBody = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
 
-#: Only a task that listens for a client disconnect detects it. Most requests end before such a task is worth the cost.
+#: Time in seconds after which a task starts to listen for a client disconnect. Most requests end earlier and do not need the
+#: task.
 _WATCH_AFTER_S = 0.1
 
 
@@ -60,7 +61,8 @@ async def forward(context: RequestContext) -> None:
     body: bytes | None = None
     signed: SignedRequest | None = None
     if token is not None and is_signed(context.values(b"signature-input")):
-        # The body of a signed request is read and verified before any of it is forwarded. A larger body results in status 413.
+        # The body of a signed request is read and verified before any of it is forwarded. A body above the size limit results in
+        # status 413.
         has_body = bool(context.values(b"content-length") or context.values(b"transfer-encoding"))
         body = await asgi.read_body(context.receive, dependencies.body_max_bytes) if has_body else None
         signed = _signed_request(context, body)
@@ -77,7 +79,7 @@ async def forward(context: RequestContext) -> None:
             await _Forwarding(context, core, _upstream_request(context, path.path, headers, framed[0]), limits).run()
     except GatehouseError as exc:
         if context.status:
-            raise  # the response has started: closing the connection is the only way to report the error
+            raise  # the response has started, so closing the connection is the only way to report the error
         if not (isinstance(exc, CoreTimeout) or (isinstance(exc, CoreUnreachable) and exc.sent)):
             await dependencies.verification.refund(key, request.cost)  # the Core received nothing
         if isinstance(exc, CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen):
@@ -155,7 +157,8 @@ class _Forwarding:
     limits: tuple[RateLimitState, ...]
 
     async def run(self) -> None:
-        """Retries once if the circuit breaker allows it. Raises CoreUnreachable, CoreTimeout, CoreCircuitOpen."""
+        """Forwards the request, and retries once if the circuit breaker allows a retry. Raises CoreUnreachable, CoreTimeout,
+        CoreCircuitOpen."""
         revalidation = self._revalidation()
         if revalidation is not None and revalidation.cached is not None:
             self.request.headers.append(("if-none-match", revalidation.cached.etag))
@@ -173,7 +176,7 @@ class _Forwarding:
         await self._send(revalidation)
 
     def _revalidation(self) -> _Revalidation | None:
-        """None if the request cannot be served from the cache."""
+        """State for the use of the cache, or None if the request cannot be served from the cache."""
         context, cache = self.context, self.context.dependencies.response_cache
         if cache is None or self.request.body is not None or not is_cacheable(context.method, context.fields):
             return None
@@ -230,7 +233,7 @@ class _Forwarding:
 
 @dataclass(slots=True)
 class _Revalidation:
-    """Use of the response cache by one request. `cached`: the stored response, if any."""
+    """State of one request that uses the response cache. `cached`: the stored response, if any."""
 
     cache: ResponseCache
     key: CacheKey
@@ -316,7 +319,7 @@ async def _framed_body(context: RequestContext) -> FramedBody:
     size = int(length[0])
     if size > INLINE_BYTES_MAX:
         return _chunks(context), [("content-length", str(size))]
-    # Sent even if it is zero, because some servers return 411 for a POST request without it.
+    # Content-Length is sent even if it is zero, because some servers return 411 for a POST request without the header.
     return await asgi.read_body(context.receive, INLINE_BYTES_MAX), [("content-length", str(size))]
 
 

@@ -1,4 +1,4 @@
-"""ASGI functions of all services: types, request IDs, responses, problem documents, request bodies."""
+"""ASGI functions that all services share: types, request IDs, responses, problem documents and request bodies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROBLEM_JSON = b"application/problem+json"
 #: Prefix of the problem type, which must be a URI (RFC 9457). The `code` follows the prefix; programs should evaluate `code`.
 PROBLEM_TYPE = "urn:gatehouse:problem:"
 
-#: Challenges of a 401 response (RFC 9110, section 11.6.1): RFC 6750 for Authorization, a private scheme for X-Api-Key.
+#: Challenges in a 401 response (RFC 9110, section 11.6.1): RFC 6750 for Authorization, and a private scheme for X-Api-Key.
 BEARER_CHALLENGE = 'Bearer realm="gatehouse"'
 APIKEY_CHALLENGE = 'ApiKey realm="gatehouse"'
 _encoder = msgspec.json.Encoder()
@@ -65,7 +65,7 @@ def encode(value: object) -> bytes:
 
 
 def problem(error: GatehouseError, request: str, *, code: str = "") -> bytes:
-    """Problem document of an error, without its `detail`. `code` overrides the code of the error."""
+    """Problem document for an error, without the `detail` of the error. `code` overrides the code of the error."""
     return encode(
         ProblemDocument(
             type=PROBLEM_TYPE + (code or error.code).lower(),
@@ -89,7 +89,7 @@ def problem_headers(error: GatehouseError) -> list[Header]:
 
 
 def response_headers(body: bytes, content_type: bytes, headers: Iterable[Header]) -> list[Header]:
-    """Headers of a response: those of the body, Cache-Control, and `headers`."""
+    """Headers of a response: the headers that describe the body, Cache-Control, and `headers`."""
     media_type = [(b"content-type", content_type)] if body else []
     return [(b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store"), *headers, *media_type]
 
@@ -108,7 +108,8 @@ async def send_response(send: Send, response: Response) -> None:
 
 
 async def read_body(receive: Receive, bytes_max: int, declared: str = "") -> bytes:
-    """Read the request body. `declared`: its Content-Length. Raises BodyTooLarge, and ClientGone if the client disconnects."""
+    """Read the request body. `declared`: value of the Content-Length header. Raises BodyTooLarge, and ClientGone if the client
+    disconnects."""
     return b"".join([chunk async for chunk in body_chunks(receive, bytes_max, declared)])
 
 
@@ -135,7 +136,7 @@ def check_json(content_types: Sequence[str], *, lenient: bool = False) -> None:
     """Raise UnsupportedMediaType unless the Content-Type headers of a request specify JSON in UTF-8.
 
     lenient: also accept a missing header and the form type, which `curl -d` sends by default. A charset other than UTF-8 is
-    rejected: RFC 8259, section 11 defines no charset parameter, and the body would be decoded incorrectly.
+    rejected: RFC 8259, section 11, defines no charset parameter, and the body would be decoded incorrectly.
     """
     if len(content_types) > 1:
         raise _media_type("is sent more than once", "send it once")
@@ -157,7 +158,7 @@ class Uses(Counter[str]):
     """Counts current uses by name, such as an IP address. Names without uses take no memory."""
 
     def add(self, name: str) -> int:
-        """Returns the number of uses, including this one."""
+        """Adds a use and returns the number of current uses."""
         self[name] += 1
         return self[name]
 

@@ -28,7 +28,7 @@ class ClientAddresses:
         return known
 
     def client(self, peer: str, forwarded_for: Iterable[str]) -> str:
-        """`forwarded_for`: values of all X-Forwarded-For headers, in order."""
+        """Determines the address of a client. `forwarded_for`: values of all X-Forwarded-For headers, in order."""
         if not self._trusted or not self.trusts(peer):
             return peer
         hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
@@ -36,7 +36,7 @@ class ClientAddresses:
             try:
                 peer = str(ipaddress.ip_address(hop))
             except ValueError:
-                return peer  # not an IP address: ignore it and all addresses before it
+                return peer  # not an IP address, so this entry and all entries before it are ignored
             if not self.trusts(peer):
                 return peer
         return peer
@@ -50,7 +50,8 @@ class ClientAddresses:
 
 
 def network_of(address: str, *, v4: int = 32, v6: int = 64) -> str:
-    """The network of an address with these prefix lengths; the address itself for /32. `unknown` if it is not an IP address."""
+    """The network of an address with these prefix lengths, or the address itself for /32. `unknown` if the text is not an IP
+    address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

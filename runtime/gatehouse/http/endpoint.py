@@ -17,7 +17,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class StepUp(StrEnum):
-    """Rule for when a browser session must have authenticated recently (RFC 9470)."""
+    """Rule that determines when a browser session requires a recent authentication (RFC 9470)."""
 
     NEVER = "never"
     ALWAYS = "always"
@@ -36,7 +36,8 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response other than the success response. `type` None: no body. `problem`: the body may also be a problem document."""
+    """A response other than the success response. `type`: type of the body, or None if there is no body. `problem`: the body may
+    also be a problem document."""
 
     description: str
     type: Any = None
@@ -45,7 +46,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """OpenAPI links from a response to the operations that take `parameter`, at the JSON pointer `pointer` of the body.
+    """OpenAPI links from a response to the operations that take `parameter`. `pointer`: JSON pointer to the value in the body.
 
     targets: ids of operations; empty for every operation with the parameter in its path.
     """
@@ -65,18 +66,18 @@ class Endpoint:
         its docstring; query, body and response from its signature.
     roles: names of the roles that can call the endpoint. Required if the endpoint accepts a credential.
     security: names of the accepted security schemes, as alternatives.
-    step_up: required unless the endpoint changes nothing.
+    step_up: step-up rule. Required unless the endpoint changes nothing.
     read_only: True if the operation changes nothing, although its method could.
     feature: name of the feature to which the endpoint belongs; empty if the endpoint always exists.
     status: status of a successful response; 0 if a Core determines it.
-    errors: statuses of errors in addition to those of all endpoints.
+    errors: error statuses in addition to the statuses that all endpoints can return.
     responses: further responses by status.
     content: media types and schemas of the success response, instead of JSON.
     response_description: description of the success response.
     headers: request headers in addition to the common headers.
     links: links of the success response.
-    secret_fields: fields of the body, at any depth, that contain the content of a secret or a passphrase. They may contain API
-        keys, and the body may be larger than other bodies by the size of the content.
+    secret_fields: fields of the body, at any depth, that contain the content of a secret or a passphrase. These fields may
+        contain API keys, and the maximum size of the body is increased by the maximum size of the content.
     files_max: the body may also be a form (multipart/form-data): the JSON body in a part `json`, then at most this number of
         files in parts `file`. 0: the body is JSON only.
     """
@@ -107,7 +108,7 @@ class Endpoint:
     response: Any = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a declaration that lacks a role or a step-up rule."""
+        """Raises ValueError for a declaration without a required role or step-up rule."""
         if CREDENTIAL in self.security and not self.roles:
             raise ValueError(f"{self.method} {self.path} declares no roles")
         if self.step_up is None and self.changes_state and SESSION in self.security:

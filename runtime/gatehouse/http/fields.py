@@ -48,7 +48,7 @@ _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UT
 
 
 def unix_seconds(timestamp: str) -> float:
-    """A validated RFC 3339 timestamp as Unix seconds, truncated to microseconds, the stored precision."""
+    """Converts a validated RFC 3339 timestamp to Unix seconds, truncated to microseconds, which is the stored precision."""
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", timestamp.upper())).timestamp()
 
 
@@ -70,14 +70,14 @@ def etag(version: int) -> str:
 
 
 def expected_version(if_match: str | None) -> int | None:
-    """The version in an If-Match header, None for `*`. Raises PreconditionRequired and PreconditionFailed."""
+    """The version in an If-Match header, or None for `*`. Raises PreconditionRequired and PreconditionFailed."""
     if if_match is None:
         raise PreconditionRequired(errors=(Problem("header.if-match", "is missing", _IF_MATCH_FIX),))
     if if_match.strip() == "*":
         return None
     match = _ETAG.fullmatch(if_match.strip())
     if match is None:
-        # A tag from another server, a weak tag and a list cannot be the current version of a resource.
+        # A tag from another server, a weak tag or a list of tags cannot be the current version of a resource.
         raise PreconditionFailed(errors=(Problem("header.if-match", "is not a version of this resource", _IF_MATCH_FIX),))
     return int(match[1])
 
@@ -99,7 +99,7 @@ def distinct(values: Sequence[Any]) -> str:
 
 
 def unique_items(**constraints: Any) -> Meta:
-    """Constraints of an array without duplicates."""
+    """Constraints for an array without duplicates."""
     return checked(distinct, extra_json_schema={"uniqueItems": True}, **constraints)
 
 
@@ -149,7 +149,7 @@ NextCursor = Annotated[str | None, Meta(description="Cursor of the next page, or
 
 
 class Cursors:
-    """Page cursors of one list with one filter: opaque and authenticated with an HMAC.
+    """Page cursors for one list with one filter. Cursors are opaque and are authenticated with an HMAC.
 
     scope: identifies the list and the filter, such as `keys?owner=a`.
     """
@@ -159,7 +159,7 @@ class Cursors:
         self._scope = hashlib.sha256(scope.encode("utf-8", "surrogatepass")).hexdigest()
 
     def write(self, position: str) -> str:
-        """URL-safe cursor of `position`. Raises ValueError if the current session key is not available."""
+        """URL-safe cursor for `position`. Raises ValueError if the current session key is not available."""
         payload = json.dumps([self._pepper.current, position], separators=(",", ":")).encode("ascii")
         mac = self._mac(payload, self._pepper.current)
         if mac is None:
@@ -167,7 +167,7 @@ class Cursors:
         return base64.urlsafe_b64encode(mac + payload).rstrip(b"=").decode("ascii")
 
     def read(self, cursor: str) -> str:
-        """Position of a cursor. Raises BadRequest if the cursor is invalid or belongs to another list or filter."""
+        """Position in a cursor. Raises BadRequest if the cursor is invalid or belongs to another list or filter."""
         try:
             raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
             mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]

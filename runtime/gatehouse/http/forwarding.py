@@ -29,7 +29,8 @@ _PATH_BYTES_MAX = 8192
 
 
 class CorePath(msgspec.Struct, frozen=True, gc=False):
-    """Parts of `/cores/{name}{path}`. `name` is unvalidated and can be empty. `path` is percent-encoded, with its first slash."""
+    """Parts of `/cores/{name}{path}`. `name` is unvalidated and can be empty. `path` is percent-encoded and includes the leading
+    slash."""
 
     name: str
     path: str
@@ -45,7 +46,7 @@ def core_path(raw: bytes) -> CorePath | str:
 
 
 def flaw(raw: bytes) -> str:
-    """Reason why a percent-encoded path is ambiguous or unsafe to forward, as a sentence; empty if it is valid."""
+    """Sentence that explains why a percent-encoded path is ambiguous or unsafe to forward. Empty if the path is valid."""
     if len(raw) > _PATH_BYTES_MAX:
         return f"the path is longer than {_PATH_BYTES_MAX} bytes"
     if _VISIBLE.fullmatch(raw) is None:
@@ -73,7 +74,7 @@ def flaw(raw: bytes) -> str:
 
 
 def query_flaw(raw: bytes) -> str:
-    """Reason why a percent-encoded query is ambiguous, as a sentence without a subject; empty if it is valid."""
+    """Sentence without a subject that explains why a percent-encoded query is ambiguous. Empty if the query is valid."""
     if b"%" not in raw:
         return "" if raw.isascii() else "contains a non-ASCII byte; percent-encode it as UTF-8"
     if _BROKEN_ESCAPE.search(raw):
@@ -105,7 +106,8 @@ _NOT_FORWARDED = HOP_BY_HOP | frozenset(
 )
 _NOT_FORWARDED_PREFIXES = (b"gatehouse-", b"x-forwarded-")
 
-#: Fields of a response that apply to the whole host of the gateway. A Core must not set these fields for all other Cores.
+#: Response fields that apply to the whole host of the gateway. A Core must not set these fields, because they would affect all
+#: Cores.
 _NOT_RETURNED = frozenset({b"strict-transport-security", b"alt-svc", b"clear-site-data", b"x-request-id"})
 
 #: Fields that may occur only once. With duplicates, two servers can interpret the request differently (request smuggling).
@@ -113,7 +115,7 @@ _ONCE = (b"host", b"authorization", b"x-api-key", b"content-length", b"transfer-
 
 
 def ambiguity(fields: Iterable[Field]) -> str:
-    """Reason why header fields are ambiguous or invalid, as a sentence without field values; empty if they are valid."""
+    """Sentence without field values that explains why header fields are ambiguous or invalid. Empty if the fields are valid."""
     names: set[bytes] = set()
     for name, value in fields:
         if name in names and name in _ONCE:
@@ -129,7 +131,7 @@ def ambiguity(fields: Iterable[Field]) -> str:
 def forwarded(fields: Sequence[Field]) -> list[tuple[str, str]]:
     """Fields of a client request that are forwarded to the Core, in the same order and with duplicates.
 
-    Underscores in names are treated as hyphens, because CGI and WSGI servers do not distinguish them: an application would
+    Underscores in names are treated as hyphens, because CGI and WSGI servers do not distinguish the two. An application would
     read Gatehouse_Key_Id as Gatehouse-Key-Id.
     """
     listed = _named_by_connection(fields)

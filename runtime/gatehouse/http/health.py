@@ -24,7 +24,7 @@ class Probe(Protocol):
     name: str
 
     async def check(self) -> None:
-        """Return if the dependency responds. Raises Unavailable."""
+        """Return if the dependency responds, otherwise raise Unavailable."""
         ...
 
 
@@ -66,7 +66,7 @@ async def readiness(required: Probes, optional: Probes = (), features_off: Itera
 
 
 async def _failure(probe: Probe) -> str:
-    """Reason why a probe failed; empty on success."""
+    """Reason why a probe failed, or an empty string if the probe succeeded."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             await probe.check()
@@ -93,7 +93,7 @@ class LifespanApp:
             await self._lifespan(receive, send)
 
     def respond_now(self, scope: asgi.Scope, body: bytes) -> asgi.Response | None:
-        """The response of the application, if it can respond without waiting."""
+        """The response from the application, or None if the application cannot respond without waiting."""
         return None if self._respond_now is None else self._respond_now(scope, body)
 
     async def _lifespan(self, receive: asgi.Receive, send: asgi.Send) -> None:

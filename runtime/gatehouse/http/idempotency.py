@@ -1,11 +1,11 @@
 """Idempotent requests (draft-ietf-httpapi-idempotency-key-header-07).
 
-The first request with an Idempotency-Key claims the key, and the response is stored encrypted for REPLAY_S. A repeated request
+The first request with an Idempotency-Key claims the key, and the encrypted response is stored for REPLAY_S. A repeated request
 receives the stored response, including a created token. Decryption requires the pepper and the Idempotency-Key, of which only a
 hash is stored (docs/decisions/0014).
 
-If the outcome of the first request is unknown, for example after a crash, the audit trail decides. Audit events are written in
-the transaction of the change, so a request without an audit event changed nothing and can run again."""
+If the outcome of the first request is unknown, for example after a crash, the audit trail determines the outcome. Audit events
+are written in the transaction of the change, so a request without an audit event changed nothing and can be processed again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REPLAY_S = 86_400
 #: Maximum duration of a request in seconds. The longest request is a revocation, which waits up to one minute.
 RUNNING_S_MAX = 120.0
 
-#: Maximum duration of a request with files, which can take long to arrive.
+#: Maximum duration of a request with files in seconds. The files can take a long time to arrive.
 FORM_RUNNING_S_MAX = 3600.0
 KEY_CHARS_MAX = 255
 REPLAYED = "Idempotency-Replayed"
@@ -87,7 +87,7 @@ class Earlier(msgspec.Struct, frozen=True):
     fingerprint: bytes
     request_id: str
     claimed_at: float
-    running: bool  # it has not completed
+    running: bool  # the request has not completed
     generation: int | None  # pepper generation of the encryption
     sealed: bytes | None  # the encrypted response, if it is stored
     target_id: str  # resource that the request created or changed, from the audit trail; empty: none
@@ -110,7 +110,7 @@ class IdempotencyStore:
         self._pool = pool
 
     async def claim(self, claim: Claim) -> Earlier | None:
-        """Claim the key. None on success; exactly one of several concurrent requests succeeds."""
+        """Claim the key. Returns None on success. Exactly one of several concurrent requests succeeds."""
         async with self._pool.transaction() as connection:
             if await connection.fetchval(_CLAIM, *_values(claim)):
                 return None
@@ -124,7 +124,7 @@ class IdempotencyStore:
         return Earlier(**{**row, "claimed_at": claimed_at}, target_id=target_id or "")
 
     async def take_over(self, claim: Claim, earlier: Earlier) -> bool:
-        """Claim the key of an earlier request that changed nothing. False if another request claimed it first."""
+        """Claim the key of an earlier request that changed nothing. Returns False if another request claimed the key first."""
         return await self._pool.execute(_TAKE_OVER, *_values(claim), earlier.request_id) == 1
 
     async def save(self, claim: Claim, *, target_id: str, generation: int, sealed: bytes) -> None:

@@ -25,7 +25,7 @@ logging.getLogger("python_multipart.multipart").disabled = True
 
 
 class Part(msgspec.Struct, frozen=True):
-    """The headers of a part. `file_name`: as the client sent it, untrusted; None for a field that is not a file."""
+    """The headers of a part. `file_name`: untrusted name that the client sent. None for a field that is not a file."""
 
     name: str
     file_name: str | None
@@ -33,7 +33,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class MultipartReader:
-    """Reads a form part by part: `next_part`, then `read` or `chunks` for its content.
+    """Reads a form part by part. Call `next_part`, then `read` or `chunks` for the content of the part.
 
     Methods raise BadRequest for a malformed or truncated body, and the errors of the iterator `body`.
     """
@@ -78,7 +78,7 @@ class MultipartReader:
         return event
 
     async def discard(self) -> None:
-        """Receive the rest of the body."""
+        """Receive and discard the rest of the body."""
         async for _ in self._body:
             pass
 
@@ -106,7 +106,7 @@ class MultipartReader:
         return event
 
     async def _event(self) -> Part | bytes | None:
-        """The next event; None also after the last part."""
+        """The next event. Also returns None after the last part."""
         while not self._events and not self._complete:
             try:
                 self._parser.write(await anext(self._body))

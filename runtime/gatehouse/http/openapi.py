@@ -1,4 +1,4 @@
-"""Builds OpenAPI 3.1 documents from endpoint declarations and the msgspec types that they name."""
+"""Builds OpenAPI 3.1 documents from endpoint declarations and the msgspec types in these declarations."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def _query_parameters(endpoint: Endpoint) -> Iterator[Json]:
 
 
 def _without_null(schema: Json) -> Json:
-    """The schema of an optional query parameter: absent rather than null."""
+    """The schema of an optional query parameter, which can be omitted but not null."""
     options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
     plain = {name: value for name, value in schema.items() if name != "anyOf" and not (name == "default" and value is None)}
     return {**(options[0] if len(options) == 1 else {"anyOf": options}), **plain} if options else plain
@@ -258,7 +258,7 @@ def _form(endpoint: Endpoint) -> Json:
 
 
 def _is_required(kind: Any) -> bool:
-    """True if a body is required: an empty object would be invalid."""
+    """True if a body is required, because an empty object would be invalid."""
     try:
         msgspec.convert({}, kind)
     except msgspec.ValidationError:
@@ -267,7 +267,7 @@ def _is_required(kind: Any) -> bool:
 
 
 def _components(endpoints: Sequence[Endpoint]) -> Json:
-    """Schemas of every type, with the examples that types carry as `example` or `examples`."""
+    """Schemas of all types, with the examples from the attributes `example` and `examples` of the types."""
     requests = [endpoint.body for endpoint in endpoints if endpoint.body is not None]
     replies = [endpoint.response for endpoint in endpoints if endpoint.response is not None]
     replies += [response.type for endpoint in endpoints for response in endpoint.responses.values() if response.type is not None]

@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections: uvicorn's httptools protocol with a deadline for every wait and a limit for every buffer.
+"""Handles HTTP/1.1 connections with uvicorn's httptools protocol, a deadline for every wait and a limit for every buffer.
 
 uvicorn only times out idle connections. This protocol also ends connections whose client sends a request too slowly or does not
 read the response. It limits the size of a request head, the number of connections per worker and per IP address, and the number
@@ -32,8 +32,8 @@ from gatehouse.http import asgi
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.settings import BYTES_PER_S_MIN, ConnectionSettings
 
-#: After an error response, the rest of the request is read and discarded up to this time and size. Closing at once would reset
-#: the connection, and the client could lose the response (RFC 9112, section 9.6).
+#: After an error response, the rest of the request is read and discarded, up to this time and size. Closing the connection
+#: immediately would reset it, and the client could lose the response (RFC 9112, section 9.6).
 _LINGER_S = 2.0
 _LINGER_BYTES_MAX = 262_144
 
@@ -66,7 +66,8 @@ class Connections:
         self.bodies = asgi.Uses()
 
     def open(self, address: str) -> None:
-        """Counts a connection. Raises Unavailable or TooManyRequests above a limit; `close` must be called even then."""
+        """Counts a connection. Raises Unavailable or TooManyRequests if a limit is exceeded. `close` must be called even in this
+        case."""
         self.total += 1
         connections = self._by_address.add(address)
         if self.total > self.settings.connections_max:
@@ -79,7 +80,7 @@ class Connections:
         self._by_address.remove(address)
 
     def open_body(self, address: str) -> None:
-        """Counts an unfinished body. Raises TooManyRequests above the limit; the body must be removed even then."""
+        """Counts an unfinished body. Raises TooManyRequests if the limit is exceeded, but the body must be removed even then."""
         if self.bodies.add(address) > self.settings.address_bodies_max:
             raise TooManyRequests("This address is sending too many request bodies at the same time.")
 
@@ -97,7 +98,7 @@ class HttpProtocol(HttpToolsProtocol):
         worker: Connections,
         respond_now: asgi.RespondNow | None = None,
     ) -> None:
-        """respond_now: asked for a response before the application is called."""
+        """respond_now: called before the application. If it returns a response, the application is not called."""
         super().__init__(config, server_state, app_state, _loop)
         # uvicorn accepts bytes after a request with `Connection: close`; this parser rejects them.
         self.parser = httptools.HttpRequestParser(self)
@@ -109,7 +110,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._fields = 0
         self._in_head = False
         self._in_body = False
-        #: The application has not been called for the current request, which may be answered by `respond_now`.
+        #: True while the application has not been called for the current request, to which `respond_now` may respond.
         self._postponed = False
         self._parts: list[bytes] = []
         #: Client address under which the unfinished body is counted.
@@ -118,7 +119,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_paused = False
         #: The request to which the application is responding. `cycle` is the last request of the pipeline.
         self._running: RequestResponseCycle | None = None
-        #: The error of a pipelined request; it is sent after the responses to the requests before it.
+        #: The error response to a pipelined request, which is sent after the responses to earlier requests.
         self._error: GatehouseError | None = None
         self._closing = False
         self._discarded = 0
@@ -232,7 +233,7 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_headers_complete()
 
     def _can_respond_now(self) -> bool:
-        """False for a request that only the application can answer, or that waits for the response to an earlier request."""
+        """False for a request to which only the application can respond, or that waits for the response to an earlier request."""
         return (
             self._respond_now is not None
             and not self._is_running()
@@ -242,7 +243,7 @@ class HttpProtocol(HttpToolsProtocol):
         )
 
     def _is_running(self) -> bool:
-        """True while the application handles a request of this connection."""
+        """True while the application handles a request from this connection."""
         return self._running is not None and not self._running.response_complete
 
     def _head_timeout(self) -> None:
@@ -272,7 +273,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _send_response_now(self) -> bool:
-        """False if the application has to be called."""
+        """Sends the response from `respond_now`. Returns False if the application has to be called."""
         target, _, query = self.url.partition(b"?")
         self.scope |= {"method": self.parser.get_method().decode("ascii"), "raw_path": target, "query_string": query}
         response = self._respond_now(cast("asgi.Scope", self.scope), b"".join(self._parts)) if self._respond_now else None
@@ -370,7 +371,7 @@ class HttpProtocol(HttpToolsProtocol):
     # Errors
 
     def _reject(self, error: GatehouseError) -> None:
-        """Responds to the request that is being received with an error, after earlier responses, and closes the connection."""
+        """Sends an error response to the current request, after the responses to earlier requests, and closes the connection."""
         self._worker.on_reject(error, self._peer)
         in_body = self._in_body and not self._postponed
         self._postponed = False
@@ -381,7 +382,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         running = self._running if self._is_running() else None
         if in_body and self.cycle is running and running is not None:
-            # The application sees a client that disconnected.
+            # Report a disconnected client to the application.
             running.disconnected = True
             running.message_event.set()
             if running.response_started:

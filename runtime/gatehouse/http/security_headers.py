@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Pages may load styles and images of their own origin only.
+#: Pages may load styles and images only from their own origin.
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
@@ -17,10 +17,10 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-#: Two years. Sent if the public URL uses https; RFC 6797, section 7.2 forbids the header over http.
+#: Valid for two years. Sent only if the public URL uses https, because RFC 6797, section 7.2, forbids the header over http.
 _STRICT_TRANSPORT = "max-age=63072000; includeSubDomains"
 
 
 def security_headers(*, https: bool) -> dict[str, str]:
-    """Headers of every response. `https`: the public URL of the service uses https."""
+    """Headers for every response. `https`: the public URL of the service uses https."""
     return {**_HEADERS, **({"Strict-Transport-Security": _STRICT_TRANSPORT} if https else {})}

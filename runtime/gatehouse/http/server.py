@@ -1,4 +1,4 @@
-"""Server processes. Each service listens on a separate port, and the gateway has one or more workers. All processes stop
+"""Runs the server processes. Each service listens on a separate port, and the gateway has one or more workers. All processes stop
 together."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gatehouse.settings import METRICS_FOLDER_VARIABLE, Settings
 
 _BACKLOG = 2048
 
-#: Number of seconds in which running requests must complete after SIGTERM. ECS sends SIGKILL after 30 s.
+#: Number of seconds within which requests in flight must complete after SIGTERM. ECS sends SIGKILL after 30 s.
 STOP_S = 5
 
 
@@ -67,7 +67,7 @@ class Server(uvicorn.Server):
 
 
 def listen(bind: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A listening socket. `shared`: several processes listen on the port. Raises OSError if the address cannot be used."""
+    """Opens a listening socket. `shared`: several processes listen on the port. Raises OSError if the address cannot be used."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     dual_stack = bind == "::" and socket.has_dualstack_ipv6()
     return socket.create_server((bind, port), family=family, backlog=_BACKLOG, reuse_port=shared, dualstack_ipv6=dual_stack)
@@ -109,7 +109,7 @@ def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: 
         child.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    # If one process stops, stop all: ECS replaces a container only when its first process ends.
+    # If one process stops, stop all processes, because ECS replaces a container only when its first process ends.
     multiprocessing.connection.wait([child.sentinel for child in children])
     failed = not stopping
     stop(signal.SIGTERM, None)
@@ -122,7 +122,7 @@ def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: 
 
 
 def _work(service: str, settings: Settings, metrics_folder: str) -> None:
-    """Runs one worker. Prints an invalid setting in one line. Exits with status 1 if the service does not start."""
+    """Runs one worker. Prints the error for an invalid setting in one line. Exits with status 1 if the service does not start."""
     _end_with_parent()
     os.environ.pop(METRICS_FOLDER_VARIABLE, None)
     if metrics_folder:
@@ -162,7 +162,7 @@ def _check(service: str, settings: Settings) -> None:
 
 
 def _check_port(service: str, settings: Settings) -> None:
-    """Raise SettingsError if the port is in use. With SO_REUSEPORT, two gateways would silently share the requests of a port."""
+    """Raise SettingsError if the port is in use. With SO_REUSEPORT, two gateways would silently share the requests to a port."""
     port: int = getattr(settings, f"{service}_port")
     try:
         listen(settings.bind, port).close()
@@ -187,7 +187,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _metrics_folder(workers: int) -> Generator[str]:
-    """Temporary directory in which the workers of the gateway aggregate their metrics; empty for one worker."""
+    """Temporary directory in which the workers of the gateway aggregate their metrics. Empty string for one worker."""
     if workers == 1:
         yield ""
         return

@@ -51,7 +51,7 @@ class LoggedRoute(Route):
 
 
 async def unexpected(request: Request, exc: Exception) -> Response:
-    """Exception handler for `Exception` of every application behind RequestContextMiddleware."""
+    """Handler for `Exception` in every application behind RequestContextMiddleware."""
     request_id: str = request.state.request_id
     error = InternalError(f"An internal error occurred. Include the request ID {request_id} when you report it.")
     return Response(asgi.problem(error, request_id), error.status, media_type="application/problem+json")
@@ -88,14 +88,16 @@ class RequestContextMiddleware:
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception as exc:
-            # Starlette responds with `unexpected` and raises the exception again. Log its location and hide the traceback.
+            # Starlette responds with `unexpected` and raises the exception again. Log the location of the exception and hide the
+            # traceback.
             scope["state"]["detail"] = f"{type(exc).__name__} at {_location(exc)}"
         finally:
             self._report(scope, request_id, status or _CLIENT_GONE, time.perf_counter() - started)
 
     def _report(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         state = scope["state"]
-        # The path template, not the path: a path may contain a token, and each new path would create a time series.
+        # Use the path template instead of the path, because a path may contain a token and each new path would create a time
+        # series.
         route = getattr(scope.get("route"), "path", "") or "none"
         self._observer.request(
             request_id=request_id,
@@ -136,7 +138,7 @@ async def _style(request: Request) -> Response:
 
 
 def operational_routes(required: Probes, observer: Observer, optional: Probes = (), *, scraped: bool = True) -> list[LoggedRoute]:
-    """Routes of /healthz, /readyz and /metrics.
+    """Routes for /healthz, /readyz and /metrics.
 
     optional: probes whose failure makes the service degraded rather than unavailable.
     scraped: serve /metrics for a scraper in the network. A Lambda function has no scraper, and its URL is public.

@@ -24,18 +24,19 @@ from gatehouse.http.forwarding import query_flaw
 T = TypeVar("T")
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
-#: Returns the problem of a value, or an empty string. Called with JSON values that already match the declared type.
+#: Returns the problem with a value, or an empty string. Called with JSON values that already match the declared type.
 Check = Callable[[Any], str]
 
-#: Maximum length of a field name in a problem. A client may send a token as a name; this much of a token is public.
+#: Maximum length of a field name in a problem. A client may send a token as a name, and at most this many characters of a token
+#: are public.
 NAME_CHARS_MAX = 20
 
 DEPTH_MAX = 16
 
-#: A sign and 19 digits: 64 bits.
+#: A sign and 19 digits, which are enough for a 64-bit integer.
 _INT_CHARS_MAX = 20
 
-#: JSON string, or the rest of the text if it is not terminated. Possessive, so matching is linear (CWE-1333).
+#: JSON string, or the rest of the text if the string is not terminated. Possessive quantifiers make matching linear (CWE-1333).
 _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 #: NUL, which PostgreSQL cannot store, and unpaired surrogates, which are not characters.
@@ -56,17 +57,18 @@ _MEMBER = re.compile(rb'"([a-z0-9_]*)"[ \t\r\n]*:')
 
 
 def checked(check: Check, **constraints: Any) -> msgspec.Meta:
-    """Constraints of `msgspec.Meta` and a check that runs after them."""
+    """Constraints for `msgspec.Meta`, and a check that runs after these constraints."""
     return msgspec.Meta(extra={"check": check}, **constraints)
 
 
 def matching(pattern: str, **constraints: Any) -> msgspec.Meta:
-    """A string that matches `pattern` as a whole. Python's `$` also matches before a final line feed, hence `\\Z`."""
+    """Constraints for a string that matches `pattern` as a whole. Uses `\\Z`, because Python's `$` also matches before a final
+    line feed."""
     return msgspec.Meta(pattern=rf"^(?:{pattern})\Z", **constraints)
 
 
 def published(pattern: str) -> str:
-    """A pattern of `matching` as a regular expression of ECMA-262, which has no `\\Z`."""
+    """Converts a pattern from `matching` to an ECMA-262 regular expression, which has no `\\Z`."""
     return pattern.removesuffix(r"\Z") + "$" if pattern.endswith(r"\Z") else pattern
 
 
@@ -108,7 +110,7 @@ def validate(value: object, kind: type[T], location: str) -> T:
 
 
 def validate_query(parameters: Mapping[str, str], kind: type[T]) -> T:
-    """Convert query parameters, whose numbers and booleans are text. Raises BadRequest."""
+    """Convert query parameters, in which numbers and booleans are text. Raises BadRequest."""
     fields = {field.name: field.type for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
     values = {name: _from_text(text, fields[name]) if name in fields else text for name, text in parameters.items()}
     return validate(values, kind, "query")
@@ -131,7 +133,7 @@ def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 
 def decode_query(query: bytes, kind: type[_Struct]) -> _Struct:
-    """Decode a raw query string. Fields that are arrays may be repeated. Raises BadRequest with the first problem."""
+    """Decode a raw query string. Array fields may be repeated. Raises BadRequest with the first problem."""
     check_query(query)
     values: dict[str, Any] = {}
     arrays = _arrays(kind)
@@ -175,7 +177,8 @@ def _convert(value: object, kind: type[T]) -> T:
 
 
 def _from_text(text: str, kind: Any) -> object:
-    """A query parameter as an integer or boolean, if its type accepts one; otherwise the text, which validation may reject."""
+    """Converts a query parameter to an integer or boolean if the type accepts one. Otherwise, returns the text, which validation
+    may reject."""
     accepted = {type(option) for option in _options(inspect.type_info(kind))}
     if inspect.IntType in accepted and re.fullmatch(r"-?[0-9]{1,19}", text, re.ASCII):
         return int(text)
@@ -207,7 +210,7 @@ def _field_problems(value: object, kind: Any, location: str) -> Iterator[Problem
 
 
 def _entry_problem(value: object, kind: Any, location: str) -> Problem | None:
-    """The problem of the first invalid entry of a map. The message of msgspec does not contain its name."""
+    """The problem with the first invalid entry of a map. The msgspec message does not contain the name of the entry."""
     if not isinstance(value, dict) or isinstance(_struct(inspect.type_info(kind)), inspect.StructType):
         return None
     for name, item in value.items():
@@ -263,7 +266,7 @@ def _first(problems: Iterator[Problem]) -> Iterator[Problem]:
 
 
 def _translate(text: str, kind: Any, location: str) -> Problem:
-    """The problem that a message of msgspec describes."""
+    """The problem that a msgspec message describes."""
     match = _MESSAGE.match(text)
     message, path = (match["message"], match["path"] or "$") if match else (text, "$")
     location += path.removeprefix("$")
@@ -340,10 +343,10 @@ def _resolve(info: inspect.Type, path: str) -> inspect.Type:
 
 
 def _duplicate(body: bytes) -> Problem | None:
-    """A repeated name is ambiguous, because parsers differ in the value that they use (RFC 8259, section 4).
+    """The problem with a repeated name, which is ambiguous because parsers use different values (RFC 8259, section 4).
 
     Structs reject unknown fields, so every name is plain ASCII. If each name appears once and nothing is escaped, no object has
-    a duplicate. Only other bodies are parsed again, by the slow parser that reports name-value pairs.
+    a duplicate. Only other bodies are parsed again, with a slower parser that reports name-value pairs.
     """
     names = _MEMBER.findall(body)
     if len(set(names)) == len(names) and b"\\" not in body:
@@ -389,7 +392,7 @@ def _fraction(digits: str) -> float:
 
 
 def strings(value: Any, location: str, exempt: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
-    """Every string in the value, including names, with its location. Values of fields with the names `exempt` are omitted."""
+    """Every string in the value, including names, with its location. Values of fields that are named in `exempt` are omitted."""
     if isinstance(value, str):
         yield location, value
     elif isinstance(value, list | tuple):

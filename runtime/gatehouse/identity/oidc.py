@@ -1,4 +1,4 @@
-"""OpenID Connect: validates JWTs (RFC 7519) from one issuer against the issuer's published keys. A claim contains the roles.
+"""OpenID Connect: validates JWTs (RFC 7519) from one issuer against the issuer's published keys. One claim contains the roles.
 
 Accepts only RS256 and ES256, and requires `iss`, `aud`, `exp` and `sub`. Keys are fetched on demand and cached for KEYS_S. An
 unknown key id triggers another fetch, at most once per REFETCH_S, so forged tokens cannot overload the issuer. While the issuer
@@ -44,7 +44,7 @@ class Issuer:
     url: the exact value of `iss`.
     audience: the required value of `aud`.
     jwks_url: URL of the issuer's keys. Empty: the URL in the discovery document.
-    claim: path of the claim that contains the roles, with dots between the members.
+    claim: path of the claim that contains the roles, with names separated by dots.
     roles: roles by claim value.
     """
 
@@ -57,7 +57,7 @@ class Issuer:
 
 @dataclass(slots=True, eq=False)
 class OidcIdentityProvider:
-    """Validates JWTs of an OpenID Connect issuer."""
+    """Validates JWTs from an OpenID Connect issuer."""
 
     issuer: Issuer
     clock: Clock

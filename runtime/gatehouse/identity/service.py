@@ -1,8 +1,8 @@
 """Browser sessions of the console: creation, lookup, expiry, termination, and step-up authentication.
 
-The cookie has 256 random bits; the database contains only its HMAC under the session key. Each sign-in creates a new session,
-which prevents session fixation, and ends the previous session of the browser. A session expires SessionRules.idle_s after its
-last use and at the latest SessionRules.max_s after the sign-in. Step-up authentication is another sign-in.
+The cookie has 256 random bits; the database contains only the HMAC of the cookie under the session key. Each sign-in creates a
+new session, which prevents session fixation, and ends the previous session of the browser. A session expires SessionRules.idle_s
+after its last use and at the latest SessionRules.max_s after the sign-in. Step-up authentication is another sign-in.
 
 Source: OWASP Session Management Cheat Sheet; OWASP ASVS 5.0, chapter V7 (session management) and 3.5 (browser origin
 separation)."""

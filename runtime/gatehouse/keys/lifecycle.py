@@ -21,11 +21,11 @@ from gatehouse.keys.models import CreditPlan, Key, KeyChange, KeyFields, KeyStat
 #: Maximum lifetime of a key: ten years.
 TTL_S_MAX = 10 * 365 * 86_400
 
-#: Grace period of a rotated key.
+#: Default grace period of a rotated key.
 GRACE_S_DEFAULT = 86_400
 GRACE_S_MAX = 30 * 86_400
 
-#: Period in which a deleted key can be restored: long enough to notice that a monthly job fails.
+#: Period in which a deleted key can be restored. Long enough to notice that a monthly job fails.
 RESTORE_WINDOW_S = 30 * 86_400
 
 
@@ -47,7 +47,8 @@ class Action(StrEnum):
 _ACTIVE, _DISABLED, _REVOKED = KeyState.ACTIVE, KeyState.DISABLED, KeyState.REVOKED
 _DELETED, _PURGED = KeyState.DELETED, KeyState.PURGED
 
-#: (state, action) -> possible next states. Only a restore has several: it returns to the state before the deletion.
+#: (state, action) -> possible next states. Only the action `restore` has several next states, because it returns to the state
+#: before the deletion.
 TRANSITIONS: dict[tuple[KeyState, Action], tuple[KeyState, ...]] = {
     (_ACTIVE, Action.UPDATE): (_ACTIVE,),
     (_ACTIVE, Action.ENABLE): (_ACTIVE,),
@@ -85,7 +86,7 @@ _PHRASES = {Action.END_GRACE_PERIOD: "have its grace period ended"}
 
 
 def next_state(state: KeyState, action: Action, state_before: KeyState | None = None) -> KeyState | None:
-    """State after `action`; None if the action is not possible. `state_before`: state of a deleted key before its deletion."""
+    """State after `action`, or None if the action is not possible. `state_before`: state of a deleted key before its deletion."""
     targets = TRANSITIONS.get((state, action), ())
     if action is Action.RESTORE:
         return state_before if state_before in targets else None
@@ -98,12 +99,12 @@ def is_repeat(state: KeyState, action: Action) -> bool:
 
 
 def rejection(state: KeyState, action: Action) -> str:
-    """Error message for an action that is not possible, with the remedy."""
+    """Error message for an action that is not possible, with a fix."""
     past_participle = action.value + ("d" if action.value.endswith("e") else "ed")
     return f"The key is {state.value} and cannot {_PHRASES.get(action, f'be {past_participle}')}: {_REMEDIES[state]}"
 
 
-#: Free-text fields: the audit trail records that they changed, not their values.
+#: Free-text fields. The audit trail records that these fields changed, but not their values.
 _UNRECORDED = frozenset({"metadata", "notes"})
 
 
@@ -173,7 +174,7 @@ def tombstone(key: Key, now: float) -> Key:
 
 
 def creation_details(key: Key, names: Iterable[str]) -> Details:
-    """`names`: fields that the request has set."""
+    """Audit details for a new key. `names`: fields that the request has set."""
     recorded = [name for name in names if name not in {*_UNRECORDED, "tags"}]
     return {
         **{name: _detail(name, getattr(key, name)) for name in recorded},
@@ -184,7 +185,7 @@ def creation_details(key: Key, names: Iterable[str]) -> Details:
 
 
 def patch_details(key: Key, patch: KeyFields) -> Details:
-    """Names of the changed fields, and the new values of those on which a verification depends."""
+    """Names of the changed fields, and the new values of all changed fields except free text."""
     values = {name: _detail(name, patch[name]) for name in sorted(patch) if name not in _UNRECORDED}
     return {"changed": sorted(patch), "version": key.version, **values}
 
@@ -206,7 +207,7 @@ def _limit_texts(limits: tuple[RateLimit, ...]) -> list[str]:
 
 
 def check_expiry(expires_at: float | None, now: float) -> None:
-    """Raises BadRequest if the time is in the past or more than TTL_S_MAX seconds in the future. None: the key does not
+    """Raises BadRequest if the expiry is in the past or more than TTL_S_MAX seconds in the future. None: the key does not
     expire."""
     if expires_at is None:
         return
@@ -238,7 +239,7 @@ def end_of_grace_period(key: Key, options: RotationOptions, now: float) -> float
 
 
 def successor(key: Key, options: RotationOptions, now: float, created_by: str) -> Key:
-    """A copy of the key with its own lifetime. The caller sets id and digest. Raises BadRequest (expiry)."""
+    """A copy of the key with a new expiry. The caller sets the id and digest. Raises BadRequest if the expiry is not allowed."""
     expires_at = options.expires_at
     if options.ttl_s is not None:
         expires_at = now + options.ttl_s

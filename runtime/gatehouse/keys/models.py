@@ -1,6 +1,6 @@
-"""API keys: the record that the gateway caches, the full key, the requests that change it, and the roles that grant scopes. Pure.
+"""Models of API keys: the record that the gateway caches, the full key, changes to a key, and the roles that grant scopes. Pure.
 
-Times are Unix seconds (UTC). Field names carry their unit.
+Times are Unix seconds (UTC). Field names include the unit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class KeyEnvironment(StrEnum):
 
 
 class KeyState(StrEnum):
-    """Stored state of a key. Expiry is not a state: it follows from `expires_at` and the clock."""
+    """Stored state of a key. Expiry is not a state, because it depends on `expires_at` and the current time."""
 
     ACTIVE = "active"
     DISABLED = "disabled"  # can be enabled again
@@ -38,7 +38,7 @@ OWN_SCHEME = "own"
 
 
 class RateLimit(msgspec.Struct, frozen=True, gc=False):
-    """Rate limit (GCRA): `quota` units per `window_s` seconds, at most `burst` of them at once."""
+    """Rate limit (GCRA): `quota` units per `window_s` seconds, of which at most `burst` can be used at once."""
 
     name: str
     quota: int
@@ -58,7 +58,7 @@ class Signing(msgspec.Struct, frozen=True, gc=False):
     """Signing key of an API key. `required`: requests without a signature are denied."""
 
     algorithm: SignatureAlgorithm
-    key: bytes  # HMAC: the secret, sealed for the key family (crypto/sealing.py); Ed25519: the 32-byte public key
+    key: bytes  # HMAC: secret sealed for the key family (crypto/sealing.py); Ed25519: 32-byte public key
     pepper_generation: int  # pepper generation of the sealed secret; 0 for a public key
     required: bool
 
@@ -66,8 +66,8 @@ class Signing(msgspec.Struct, frozen=True, gc=False):
 class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     """Fields of a key that a verification needs. Contains the HMAC of the token, never the token.
 
-    Not tracked by the garbage collector: a worker caches many records, and a full collection over a million tracked objects
-    stops the event loop for 0.3 s (measured in bench/).
+    The garbage collector does not track records, because a worker caches many of them, and a full collection over a million
+    tracked objects stops the event loop for 0.3 s (measured in bench/).
     """
 
     id: KeyId
@@ -77,7 +77,7 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     state: KeyState
     name: str
     owner: str
-    scopes: tuple[str, ...]  # effective scopes: those of the key and those of its roles
+    scopes: tuple[str, ...]  # effective scopes: the key's own scopes and the scopes of its roles
     cores: tuple[str, ...]  # Cores that the key may call; empty: every Core in the environment of the key
     limits: tuple[RateLimit, ...]
     expires_at: float | None
@@ -108,14 +108,14 @@ class Key(KeyRecord, frozen=True, kw_only=True):
 
     created_at: float
     created_by: str
-    own_scopes: tuple[str, ...] = ()  # scopes of the key itself, without those of its roles
+    own_scopes: tuple[str, ...] = ()  # scopes of the key itself, without the scopes of its roles
     roles: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     metadata: dict[str, str] = {}
     notes: str = ""
     credits: CreditPlan | None = None
     generation: int = 1  # position in the key family; incremented by each rotation
-    successor_id: KeyId | None = None  # key that replaces this one after its rotation
+    successor_id: KeyId | None = None  # key that replaces this key after a rotation
     rotated_at: float | None = None
     revoked_at: float | None = None
     revoked_by: str | None = None
@@ -124,17 +124,17 @@ class Key(KeyRecord, frozen=True, kw_only=True):
     deleted_by: str | None = None
     state_before: KeyState | None = None  # state to which a deleted key can be restored
     purged_at: float | None = None
-    id_generation: int = 0  # pepper generation of the mark inside the id; 0: the id has no mark
+    id_generation: int = 0  # pepper generation of the mark in the id; 0: the id has no mark
     last_used_at: float | None = None
 
 
-#: Field values for a key that is created or changed, by field name. `scopes` are those of the key itself, without those of its
-#: roles.
+#: Field values for a key that is created or changed, by field name. `scopes` are the scopes of the key itself, without the scopes
+#: of its roles.
 KeyFields = Mapping[str, Any]
 
 
 class RotationOptions(msgspec.Struct, frozen=True):
-    """Options of a rotation. Without `ttl_s` and `expires_at`, the new key has the same lifetime as the old key."""
+    """Options of a rotation. If `ttl_s` and `expires_at` are None, the new key has the same lifetime as the old key."""
 
     grace_s: int
     ttl_s: int | None = None
@@ -143,25 +143,26 @@ class RotationOptions(msgspec.Struct, frozen=True):
 
 
 class KeyFilter(msgspec.Struct, frozen=True):
-    """Filter for a list of keys; None matches every key. `state`: a KeyState, or `expired` (active, but past its expiry)."""
+    """Filter for a list of keys. A value of None matches every key. `state`: a KeyState, or `expired` (active, but past its
+    expiry)."""
 
     owner: str | None = None
     state: str | None = None
     environment: str | None = None
     tag: str | None = None
     family_id: str | None = None
-    expires_within_s: int | None = None  # active keys that expire within this time
-    unused_for_s: int | None = None  # active keys created and last used longer ago than this
+    expires_within_s: int | None = None  # active keys that expire within this number of seconds
+    unused_for_s: int | None = None  # active keys that were neither created nor used within this number of seconds
 
 
-#: Minimum remaining lifetime of another key that can manage keys, for that key to count as an administrator.
+#: Another key that can manage keys counts as an administrator if its remaining lifetime exceeds this number of seconds.
 LAST_ADMIN_MARGIN_S = 86_400
 
 
 class LockedKey(msgspec.Struct, frozen=True):
     """A key whose row and family are locked in the current transaction.
 
-    is_last_admin: the key can manage keys, and every other such key expires before it and within LAST_ADMIN_MARGIN_S.
+    is_last_admin: the key can manage keys, and every other such key expires both earlier and within LAST_ADMIN_MARGIN_S.
     """
 
     key: Key
@@ -171,7 +172,7 @@ class LockedKey(msgspec.Struct, frozen=True):
 class KeyChange(msgspec.Struct, frozen=True):
     """Result of an action: the changed key, the details of the audit event, and changes to other keys in the family.
 
-    successor: a new key of the family. others_end_at: when all other usable keys of the family expire.
+    successor: a new key of the family. others_end_at: new expiry of all other usable keys in the family.
     """
 
     key: Key
@@ -180,7 +181,8 @@ class KeyChange(msgspec.Struct, frozen=True):
     others_end_at: float | None = None
 
 
-#: Computes the change to a locked key and the audit event. None writes nothing; an error rolls the transaction back.
+#: Computes the change to a locked key and the audit event. If the result is None, nothing is written. An error rolls the
+#: transaction back.
 Update = Callable[[LockedKey], tuple[KeyChange, AuditEvent] | None]
 
 
@@ -228,14 +230,15 @@ ADMIN_ROLES = tuple(name for name, scopes in ROLES.items() if ADMIN_SCOPE in sco
 
 
 def granted(scopes: Sequence[str], roles: Sequence[str]) -> tuple[str, ...]:
-    """Effective scopes: the key's own scopes first, then those of its roles. An unknown role grants nothing."""
+    """Effective scopes: the key's own scopes, followed by the scopes of its roles. An unknown role grants nothing."""
     if not roles:
         return tuple(scopes)
     return tuple(dict.fromkeys([*scopes, *(scope for role in roles for scope in ROLES.get(role, ()))]))
 
 
 def can_manage_keys(key: Key) -> bool:
-    """True for an active key of an owner. The console does not verify signatures, so a key that requires them cannot sign in."""
+    """True for an active key with an owner scope. A key that requires signatures cannot sign in, because the console does not
+    verify signatures."""
     if key.signing is not None and key.signing.required:
         return False
     return key.state is KeyState.ACTIVE and not set(OWNER_SCOPES).isdisjoint(key.scopes)

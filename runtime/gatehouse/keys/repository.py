@@ -1,7 +1,7 @@
-"""Stores API keys in PostgreSQL. Each write of the management API and its audit event are one transaction.
+"""Stores API keys in PostgreSQL. Each write by the management API and the audit event of the write are in one transaction.
 
 The columns of `api_key` are the fields of `Key`. A field that is added to `Key` is inserted, updated, selected and purged without
-a change to this module.
+changes to this module.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ from gatehouse.keys.models import (
 )
 
 #: Changes to keys with an admin scope wait for this lock, so that two concurrent changes cannot remove the last two such keys.
-#: Taken after the rows of the key's family and before the locks of the change trigger (7126501) and of the audit trail (7126502).
+#: The lock is acquired after the locks on the rows of the key's family, and before the locks of the change trigger (7126501) and
+#: the audit trail (7126502).
 ADMIN_LOCK = 7126503
 
 #: Value of the state filter for active keys past their expiry.
@@ -53,15 +54,16 @@ EXPIRED = "expired"
 #: Maximum number of sealed secrets that are re-encrypted in one transaction.
 RESEAL_ROWS = 500
 
-#: Timeout of a self-revocation. On failure nothing is revoked and the client retries.
+#: Timeout of a self-revocation. If the update fails, nothing is revoked and the client retries.
 REVOKE_TIMEOUT_S = 5.0
 
-#: Effective scopes are computed, a signing key has several columns, and credits and the last use are in other tables.
+#: The skipped fields have no column: effective scopes are computed, a signing key has several columns, and credits and the last
+#: use are in other tables.
 _KEY = RowMapping(Key, renamed={"own_scopes": "scopes"}, skip={"scopes", "signing", "credits", "last_used_at"})
 
 _SIGNING = ("signing_algorithm", "signing_key", "signing_generation", "require_signature")
 
-#: Columns that `key_record` reads, and the one that the prefilter for guessed ids reads.
+#: Columns that `key_record` reads, and the column that the prefilter for guessed ids reads.
 RECORD_COLUMNS = ", ".join(
     (*RowMapping(KeyRecord, skip={"scopes", "signing"}).columns, *_SIGNING, "scopes", "roles", "id_generation")
 )
@@ -100,7 +102,7 @@ _LOCK_FAMILY = "SELECT id FROM api_key WHERE family_id = (SELECT family_id FROM 
 
 _IS_USABLE = "SELECT state = 'active' AND (expires_at IS NULL OR expires_at > now()) FROM api_key WHERE id = $1"
 
-# The console accepts no signatures, so a key that requires them cannot manage anything.
+# The console does not accept signatures, so a key that requires signatures cannot manage anything.
 _OTHER_ADMINS = (
     "SELECT EXISTS (SELECT FROM api_key WHERE id <> $1 AND environment = $2 AND state = 'active' AND NOT require_signature"
     " AND (expires_at IS NULL OR expires_at > now() + make_interval(secs => $3) OR expires_at >= $4)"
@@ -156,7 +158,8 @@ _WRITABLE = (
 
 
 def key_record(row: Row) -> KeyRecord:
-    """A row with RECORD_COLUMNS. Not generic, for speed: a gateway worker calls this function for every key that it loads."""
+    """Decodes a row with RECORD_COLUMNS. The code is not generic, because a gateway worker calls this function for every key that
+    it loads and generic code is slower."""
     expires_at = row["expires_at"]
     key_id, family_id = row["id"], row["family_id"]
     return KeyRecord(
@@ -172,7 +175,7 @@ def key_record(row: Row) -> KeyRecord:
         limits=_limits.decode(row["limits"]),
         expires_at=None if expires_at is None else expires_at.timestamp(),
         version=row["version"],
-        family_id=key_id if family_id == key_id else family_id,  # one string instead of two equal ones
+        family_id=key_id if family_id == key_id else family_id,  # one string instead of two equal strings
         addresses=tuple(row["addresses"]),
         methods=tuple(row["methods"]),
         has_credits=row["has_credits"],
@@ -182,7 +185,7 @@ def key_record(row: Row) -> KeyRecord:
 
 
 def full_key(row: Row) -> Key:
-    """A row of `_SELECT`."""
+    """Decodes a row that `_SELECT` returned."""
     plan = None
     if row["has_credits"] and row["remaining"] is not None:
         plan = CreditPlan(row["remaining"], row["refill_amount"], row["refill_every"])
@@ -221,7 +224,7 @@ class KeyRepository:
         self._live_s = 2 * staleness_s
 
     async def add(self, key: Key, event: AuditEvent) -> None:
-        """Raises Conflict if the id exists."""
+        """Stores a new key. Raises Conflict if the id exists."""
         async with self._pool.transaction() as connection:
             try:
                 await _insert(connection, key)
@@ -238,7 +241,7 @@ class KeyRepository:
         return bool(await self._pool.fetchval(_IS_CREATED_BY, key_id, creator))
 
     async def page(self, *, after: KeyId | None, size: int, only: KeyFilter) -> tuple[list[Key], KeyId | None]:
-        """Keys in ascending order of id, and the id of the last key; None on the last page."""
+        """Keys in ascending order of id, and the id of the last key, or None on the last page."""
         where = _conditions(only)
         if after is not None:
             where.add("id > {}", after)
@@ -249,11 +252,12 @@ class KeyRepository:
     async def alter(self, key_id: KeyId, work: Update) -> tuple[Key, int] | None:
         """Locks the key and its family and writes the change that `work` returns. If `work` raises an error, nothing changes.
 
-        Returns the key and its change number; None if the key does not exist. `work` returns None to change nothing.
+        Returns the key and its change number, or None if the key does not exist. `work` returns None to change nothing.
         """
         select = f"{_SELECT} WHERE id = $1"
         async with self._pool.transaction() as connection:
-            # Locks all generations in one order: a rotation changes several rows, and different orders could cause a deadlock.
+            # Lock all generations in the same order. A rotation changes several rows, and different orders could cause a
+            # deadlock.
             if key_id not in {row["id"] for row in await connection.fetch(_LOCK_FAMILY, key_id)}:
                 return None
             [row] = await connection.fetch(select, key_id)
@@ -276,7 +280,7 @@ class KeyRepository:
         """Replaces up to RESEAL_ROWS signing secrets that are sealed under one of `generations` with the results of `work`.
 
         The results are sealed under `generation`; None leaves a secret unchanged. `event` receives the number of replaced
-        secrets, which is also returned. Consoles that run at the same time skip each other's rows.
+        secrets, which is also returned. Rows that another console has locked are skipped.
         """
         moved = 0
         async with self._pool.transaction() as connection:
@@ -297,9 +301,9 @@ class KeyRepository:
     async def revoke_usable(
         self, key_id: KeyId, *, at: float, by: str, reason: str, event: AuditEvent
     ) -> tuple[KeyRecord, int] | None:
-        """Revokes an active or disabled key. Returns the key and its change number; None if the key is in another state.
+        """Revokes an active or disabled key. Returns the key and its change number, or None if the key is in another state.
 
-        For the gateway: a single update with a short timeout, which locks no other key.
+        Used by the gateway. Executes a single update with a short timeout, which locks no other key.
         """
         async with self._pool.transaction(timeout_s=REVOKE_TIMEOUT_S) as connection:
             row = await connection.fetchrow(_REVOKE, key_id, to_datetime(at), by, reason)
@@ -315,10 +319,11 @@ class KeyRepository:
         return generation
 
     async def effective(self, change_seq: int, *, timeout_s: float) -> Effective:
-        """EVERYWHERE once every live gateway worker has applied the change; WITHIN_BOUND on a timeout or database failure.
+        """Returns EVERYWHERE when every live gateway worker has applied the change, or WITHIN_BOUND after a timeout or database
+        failure.
 
-        A worker that has not written its row for longer than the propagation bound denies all keys. After twice the bound, the
-        change no longer waits for that worker.
+        A worker that has not written its row for longer than the propagation bound denies all keys. After twice the bound, this
+        method no longer waits for the worker.
         """
         wait_s = _POLL_MIN_S
         try:
@@ -332,7 +337,7 @@ class KeyRepository:
 
 
 def _conditions(only: KeyFilter) -> Conditions:
-    """Conditions of a filter. Purged keys are listed only if the filter names their state."""
+    """Conditions for a filter. Purged keys are listed only if the filter specifies the state `purged`."""
     where = Conditions()
     where.add_equal(owner=only.owner, environment=only.environment)
     if only.family_id is not None:
@@ -345,7 +350,7 @@ def _conditions(only: KeyFilter) -> Conditions:
         where.add("expires_at <= now() + make_interval(secs => {})", only.expires_within_s)
     if only.unused_for_s is not None:
         _add_state(where, KeyState.ACTIVE)
-        # greatest() ignores NULL, so a key that was never used counts from its creation.
+        # greatest() ignores NULL, so for a key that was never used, the time since its creation counts.
         where.add("greatest(created_at, last_used_at) <= now() - make_interval(secs => {})", only.unused_for_s)
     return where
 
@@ -402,7 +407,7 @@ async def _insert(connection: Connection, key: Key) -> None:
 
 
 async def _write_credits(connection: Connection, subject: str, plan: CreditPlan | None) -> None:
-    """Credits belong to the key family: every generation gains or loses them."""
+    """Sets or removes the credits of a key family, which apply to every generation."""
     if plan is None:
         await connection.execute("DELETE FROM key_credit WHERE family_id = $1", subject)
     else:

@@ -242,7 +242,7 @@ async def pepper_status(request: Request) -> PepperStatus:
 
 
 def existing_id(text: str) -> KeyId:
-    """Raises NotFound for text that cannot be a key id, as for an id that does not exist."""
+    """Raises NotFound if the text cannot be a key id. The error is the same as for an id that does not exist."""
     id = key_id(text)
     if id is None:
         raise NotFound("No key has this id.")
@@ -250,7 +250,7 @@ def existing_id(text: str) -> KeyId:
 
 
 def _check_delivery(request: Request, delivery: str) -> None:
-    """Raises BadRequest for a link if secret sharing is not configured."""
+    """Raises BadRequest if the token is to be delivered as a link and secret sharing is not configured."""
     if delivery == "link" and request.dependencies.sharing is None:
         raise invalid("body.delivery", "requires secret sharing, which is not configured", "send `token`")
 
@@ -324,7 +324,7 @@ ENDPOINTS = (
     _key("POST", f"{_KEY}/purge", purge_key, OWNERS, _ALWAYS, errors=(404,)),
     _key("POST", f"{_KEY}/explain", explain_key, KEY_READERS, read_only=True, errors=(404,)),
     _key("PUT", f"{_KEY}/signing", set_signing, OPERATORS, _MANAGING, errors=(404, 409)),
-    # Without a signing key, requests are no longer checked for signatures.
+    # Step-up is required because requests are no longer checked for signatures after the signing key is removed.
     _key("DELETE", f"{_KEY}/signing", remove_signing, OPERATORS, _ALWAYS, errors=(404, 409)),
     _key("GET", "/v1/pepper", pepper_status, AUDITORS),
 )

@@ -1,6 +1,6 @@
 """Request and response shapes of API keys.
 
-`KeySettings` declares, on one line each, the fields that can be set at creation, can be updated and are returned in responses.
+`KeySettings` declares the fields that can be set at creation, can be updated, and are returned in responses, one field per line.
 """
 
 from __future__ import annotations
@@ -423,8 +423,8 @@ def key_view(key: Key, prefix: str) -> KeyView:
 
 
 def settings_of(body: msgspec.Struct) -> dict[str, Any]:
-    """The fields of a creation, an update or an import, converted to the types of `keys.models`. Omitted fields of an update are
-    left out."""
+    """Fields of a creation, an update or an import, converted to the types of `keys.models`. Fields that an update omits are not
+    included."""
     values = {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
     if "addresses" in values:
         values["addresses"] = [network(address) for address in values["addresses"]]

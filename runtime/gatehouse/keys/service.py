@@ -1,6 +1,6 @@
 """Creates, changes, rotates, revokes, deletes and purges keys. Gateways also revoke a key at the request of the token holder.
 
-Every change goes through `KeyService.transition`: it checks the life cycle, writes the key and the audit event in one
+`KeyService.transition` performs every change. The method checks the life cycle, writes the key and the audit event in one
 transaction, and waits until the gateways have confirmed the change.
 """
 
@@ -46,7 +46,7 @@ from gatehouse.verification.imported_keys import ImportedKeys
 from gatehouse.verification.rate_limiters import RedisRateLimits
 from gatehouse.verification.repository import KeyLoader
 
-#: Ids carry 47 random bits: a second collision in a row means that the source of randomness is broken.
+#: Ids contain 47 random bits. Two collisions in a row mean that the source of randomness is defective.
 _ID_ATTEMPTS = 2
 _ID_BYTES = 12
 _SECRET_BYTES = 32
@@ -83,7 +83,7 @@ class Rotated(msgspec.Struct, frozen=True):
         return f"Rotated({self.previous.id} -> {self.key.id})"
 
 
-#: (key, next state, now) -> change. Pure, except that it may raise.
+#: (key, next state, now) -> change. A pure function, except that it may raise an error.
 Change = Callable[[Key, KeyState, float], KeyChange]
 
 
@@ -105,9 +105,10 @@ class KeyService:
     confirmation_timeout_s: float
 
     async def create(self, fields: KeyFields, actor: Actor, *, ttl_s: int | None) -> Created:
-        """Stores a new key with its audit event. `ttl_s`: lifetime in seconds; None: the key expires at its `expires_at`.
+        """Stores a new key with its audit event. `ttl_s`: lifetime in seconds. None: `expires_at` in `fields` determines the
+        expiry.
 
-        Raises BadRequest if the expiry of the key is not allowed, Unavailable.
+        Raises BadRequest (the expiry is not allowed) and Unavailable.
         """
         now, own_scopes = self.clock.now(), fields["scopes"]
         expires_at = fields["expires_at"] if ttl_s is None else now + ttl_s
@@ -139,7 +140,7 @@ class KeyService:
         raise Unavailable("Key creation is temporarily unavailable.", detail="random key ids collide")
 
     async def find_by_token(self, token: str) -> Key | None:
-        """The key, in any state, whose possession the token proves. Raises Unavailable."""
+        """Returns the key to which the token belongs, in any state. Raises Unavailable."""
         parsed = parse(token, self.prefix)
         if parsed is None:
             return None
@@ -149,9 +150,9 @@ class KeyService:
     async def update(
         self, key_id: KeyId, patch: KeyFields, actor: Actor, *, version: int | None, allow_last_admin: bool = False
     ) -> Changed:
-        """Changes fields of a key. `version`: the version that the caller read; None: any.
+        """Changes fields of a key. `version`: the version that the caller read, or None for any version.
 
-        Raises PreconditionFailed if the key has changed since, BadRequest if the expiry is not allowed, and the errors of
+        Raises PreconditionFailed if the key has changed since then, BadRequest if the expiry is not allowed, and the errors of
         `transition`.
         """
 
@@ -178,7 +179,7 @@ class KeyService:
     async def rotate(self, key_id: KeyId, options: RotationOptions, actor: Actor, *, allow_last_admin: bool = False) -> Rotated:
         """Creates the successor of a key. The old token stays valid until the grace period ends or the old key expires.
 
-        At most two keys of a family are valid at a time: an earlier grace period ends immediately.
+        An earlier grace period ends immediately, so at most two keys in a family are valid at a time.
         Raises Conflict (not active, expired, already rotated), BadRequest (expiry), NotFound, Unavailable.
         """
         generation = await self.writable_generation()
@@ -217,9 +218,10 @@ class KeyService:
     ) -> tuple[Changed, bool]:
         """Removes all data of a deleted or revoked key except its id, which stays reserved. Audit events remain. Idempotent.
 
-        `confirm` must repeat the id. `counters`: rate-limit counters to remove; None if each gateway worker counts on its own.
-        The second value is True if the counters were removed; False if another key of the family uses them or Redis is
-        unavailable (the counters then expire). Raises BadRequest, NotFound, Conflict (neither deleted nor revoked), Unavailable.
+        `confirm` must repeat the id. `counters`: rate-limit counters to remove. None if each gateway worker counts separately.
+        The second value is True if the counters were removed. It is False if another key in the family uses the counters, or if
+        Redis is unavailable and the counters expire later. Raises BadRequest, NotFound, Conflict (neither deleted nor revoked),
+        Unavailable.
         """
         if confirm != key_id:
             problem = Problem("body.confirm", "is not the id of this key", "repeat the id: a purge cannot be undone")
@@ -237,11 +239,12 @@ class KeyService:
     async def set_signing(
         self, key_id: KeyId, public_key: bytes | None, actor: Actor, *, required: bool, allow_last_admin: bool
     ) -> tuple[str | None, Changed]:
-        """Sets or replaces the signing key. `public_key`: the 32 bytes of Ed25519; None: an HMAC secret is created.
+        """Sets or replaces the signing key. `public_key`: the 32 bytes of an Ed25519 key. None: an HMAC secret is created.
 
         A signing secret belongs to the key family. The successor of a rotated key inherits the secret and can have another secret
-        without affecting its predecessor. To replace a secret without failed requests: rotate the key, set the successor's
-        secret, end the grace period. Returns the HMAC secret, which is shown once, or None. Raises the errors of `transition`.
+        without affecting its predecessor. To replace a secret without failed requests, rotate the key, set the successor's
+        secret, and then end the grace period. Returns the HMAC secret, which is shown once, or None. Raises the errors of
+        `transition`.
         """
         generation = await self.writable_generation()
         secret = self.random_bytes(_SECRET_BYTES) if public_key is None else None
@@ -275,7 +278,8 @@ class KeyService:
         return await self.transition(key_id, Action.UPDATE, actor, change)
 
     async def reseal(self) -> int:
-        """Re-encrypts signing secrets under the pepper generation for new values. Returns their number. Raises Unavailable."""
+        """Re-encrypts signing secrets under the pepper generation for new values. Returns the number of secrets. Raises
+        Unavailable."""
         pepper, generation = self.pepper, await self.writable_generation()
 
         def sealed_again(stored: SealedSecret) -> bytes | None:
@@ -321,7 +325,7 @@ class KeyService:
         return Changed(key, await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s))
 
     async def writable_generation(self) -> int:
-        """The newest pepper generation that every live gateway can read; during a rollout, the previous one.
+        """The newest pepper generation that every live gateway can read. During a rollout, this is the previous generation.
 
         Raises Unavailable.
         """
@@ -366,7 +370,8 @@ class SelfRevocationService:
     async def revoke(
         self, token: str, reason: str, *, request_id: RequestId, source_address: str
     ) -> tuple[KeyId, Effective] | None:
-        """Revokes the key of a token. None if the token does not prove possession of a key that can be revoked.
+        """Revokes the key to which a token belongs. Returns None if the token does not prove possession of a key that can be
+        revoked.
 
         Raises Unavailable, in which case nothing was revoked.
         """
@@ -394,7 +399,7 @@ class SelfRevocationService:
 
 
 def _keeps_admin(key: Key, changed: KeyChange) -> bool:
-    """True if the changed key or its successor can manage keys for as long as the key could."""
+    """True if the changed key or its successor can manage keys for as long as the original key could."""
     ends_at = math.inf if key.expires_at is None else key.expires_at
     candidates = [changed.key] if changed.successor is None else [changed.key, changed.successor]
     return any(

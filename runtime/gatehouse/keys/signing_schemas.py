@@ -29,7 +29,7 @@ def _public_key(text: str) -> str:
 
 
 def public_key_bytes(text: str) -> bytes:
-    """The 32 bytes of an Ed25519 public key in base64 or PEM. Raises ValueError."""
+    """Decodes the 32 bytes of an Ed25519 public key from base64 or PEM. Raises ValueError."""
     try:
         if "-----BEGIN" in text:
             key = load_pem_public_key(text.strip().encode())
@@ -61,7 +61,7 @@ class SetSigning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     allow_last_admin: AllowLastAdmin = False
 
     def ed25519_key(self) -> bytes | None:
-        """The 32 bytes of the public key; None for hmac-sha256. Raises BadRequest if the key does not match the algorithm."""
+        """The 32 bytes of the public key, or None for hmac-sha256. Raises BadRequest if the key does not match the algorithm."""
         if self.algorithm == "ed25519" and self.public_key is not None:
             return public_key_bytes(self.public_key)
         if self.algorithm == "hmac-sha256" and self.public_key is None:

@@ -1,4 +1,4 @@
-"""Endpoints for leak reports. The signature of the body authenticates the reporter; there is no credential."""
+"""Endpoints for leak reports. The signature of the body authenticates the reporter; no other credential is required."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatehouse.identity.models import Actor
 from gatehouse.leaks.schemas import LeakLabels, LeakReports, decode, label
 from gatehouse.leaks.service import Reporter
 
-#: Failed signatures of an address are counted under this name, separately from failed authentications.
+#: Invalid signatures from an address are counted under this name, separately from failed authentications.
 _PRINCIPAL = "leaks"
 
 

@@ -19,7 +19,7 @@ _PREFIX = re.compile(rb"[a-z0-9_]{1,%d}$" % PREFIX_CHARS_MAX)
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A token in a text. `text` is the secret. The bootstrap token has the environment `admin` and no key id."""
+    """A token in a text. `text` is secret. The bootstrap token has the environment `admin` and no key id."""
 
     position: int  # position of the first byte
     line: int  # from 1
@@ -33,12 +33,12 @@ class Match(msgspec.Struct, frozen=True):
 
     @property
     def redacted(self) -> str:
-        """Prefix, environment and id, which are not secret and sufficient to revoke the key."""
+        """Prefix, environment and id, which are not secret and are sufficient to revoke the key."""
         return f"{self.prefix}_{self.environment}_{self.key_id or ''}..."
 
 
 def find(text: bytes, prefixes: Collection[str] = ()) -> Iterator[Match]:
-    """Tokens in the order of the text. `prefixes`: token prefixes to search for; empty: any prefix."""
+    """Yields the tokens in a text, in order. `prefixes`: token prefixes to search for. Empty: any prefix."""
     line, counted = 1, 0
     for body in _BODY.finditer(text):
         match = _match(text, body, prefixes)
@@ -48,7 +48,7 @@ def find(text: bytes, prefixes: Collection[str] = ()) -> Iterator[Match]:
 
 
 def redact_keys(text: str) -> str:
-    """The text with every token redacted."""
+    """Returns the text with all tokens redacted."""
     raw = text.encode()
     for match in reversed(list(find(raw))):
         raw = raw[: match.position] + match.redacted.encode() + raw[match.position + len(match.text) :]

@@ -1,7 +1,7 @@
-"""Leak reports as GitHub's secret scanning partner program defines them: request and response shapes, and signatures. Pure.
+"""Request and response shapes and signatures of leak reports, as defined by GitHub's secret scanning partner program. Pure.
 
-GitHub signs with ECDSA on NIST P-256 with SHA-256 over the raw body, in ASN.1 and base64, in the header
-Github-Public-Key-Signature; Github-Public-Key-Identifier identifies the key. The public keys of GitHub are pinned.
+GitHub signs the raw body with ECDSA (NIST P-256, SHA-256). The header Github-Public-Key-Signature contains the signature in ASN.1
+and base64, and Github-Public-Key-Identifier identifies the key. GitHub's public keys are pinned.
 Source: docs.github.com/code-security/secret-scanning/secret-scanning-partnership-program.
 """
 
@@ -65,7 +65,7 @@ _decoder = msgspec.json.Decoder(LeakReports)
 
 
 def decode(body: bytes) -> list[LeakReport]:
-    """Raises BadRequest with a message that repeats no part of the body, because the body contains tokens."""
+    """Decodes a report. Raises BadRequest with a message that contains no part of the body, because the body contains tokens."""
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as exc:
@@ -80,7 +80,7 @@ def label(report: LeakReport, *, is_key: bool) -> LeakLabel:
 
 
 def p256_key(pem: str) -> ec.EllipticCurvePublicKey:
-    """Public key on P-256. Raises ValueError."""
+    """Reads a P-256 public key. Raises ValueError."""
     try:
         key = serialization.load_pem_public_key(pem.encode())
     except UnsupportedAlgorithm as exc:

@@ -1,8 +1,8 @@
-"""Responds to reports of publicly exposed API keys: the key is revoked or disabled, or only a notification is sent, depending on
-GATEHOUSE_LEAK_ACTION.
+"""Handles reports of publicly exposed API keys. Depending on GATEHOUSE_LEAK_ACTION, the key is revoked, the key is disabled, or
+only a notification is sent.
 
-A report contains the token and therefore proves possession. A reporter learns only whether the token belongs to a key; the work
-is the same for an unknown key, a wrong secret and a known key. The route verifies the signature of the report.
+A report contains the token and therefore proves possession. A reporter learns only whether the token belongs to a key. The same
+work is performed for an unknown key, a wrong secret and a known key. The route verifies the signature of the report.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ PLACES_MAX = 100
 
 @dataclass(frozen=True, slots=True)
 class LeakService:
-    """Response to leak reports.
+    """Handles leak reports.
 
-    action: performed on a reported key. The event key.leaked is always sent.
-    github_keys: public keys of GitHub by identifier. Empty: reports from GitHub are not accepted.
+    action: the action to perform on a reported key. The event key.leaked is always sent.
+    github_keys: GitHub's public keys by identifier. Empty: reports from GitHub are not accepted.
     secret: secret for reports that are signed as Standard Webhooks. None: such reports are not accepted.
     """
 
@@ -63,7 +63,8 @@ class LeakService:
         return self.secret is not None and is_signed_webhook(self.secret, headers, body, now=self.clock.now())
 
     async def report(self, reports: Sequence[LeakReport], actor: Actor) -> list[bool]:
-        """For each report, True if its token is a key. Raises Unavailable; the reporter then sends the reports again."""
+        """For each report, returns True if the token belongs to a key. Raises Unavailable, after which the reporter sends the
+        reports again."""
         keys: dict[str, Key | None] = {}
         for report in reports:
             if report.token not in keys:
@@ -80,7 +81,7 @@ class LeakService:
             if self.action == "revoke":
                 await self.keys.act(key.id, Action.REVOKE, reason, actor)
             elif self.action == "disable" and key.state is KeyState.ACTIVE:
-                # Even the last admin key, because its token is public. The bootstrap token remains.
+                # Disable even the last admin key, because the token is public. The bootstrap token remains.
                 await self.keys.act(key.id, Action.DISABLE, reason, actor, allow_last_admin=True)
 
     async def _record(self, key: Key, report: LeakReport, actor: Actor) -> None:
@@ -109,6 +110,6 @@ def location_hash(reporter: str, url: str) -> bytes:
 
 
 def _clean(text: str) -> str:
-    """Text from a reporter without tokens and unprintable characters, for the audit trail."""
+    """Removes tokens and unprintable characters from a reporter's text, for the audit trail."""
     printable = "".join(character if character.isprintable() else "?" for character in text)
     return redact_keys(printable)[:URL_CHARS_MAX]

@@ -1,7 +1,8 @@
-"""Notification events, webhooks with the signatures of their requests, and deliveries. Pure.
+"""Notification events, webhooks, webhook signatures and deliveries. Pure.
 
-Webhooks are signed as the Standard Webhooks specification defines (v1, symmetric): HMAC-SHA256 over `id.timestamp.body` in
-base64, prefixed with `v1,`. The secret has 24 to 64 bytes, written in base64 and prefixed with `whsec_`.
+Webhooks are signed according to the Standard Webhooks specification (v1, symmetric). The signature is the HMAC-SHA256 of
+`id.timestamp.body` in base64, prefixed with `v1,`. The secret has 24 to 64 bytes and is written in base64, prefixed with
+`whsec_`.
 Source: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
 """
 
@@ -35,7 +36,7 @@ class NotificationEvent(DescribedStr):
     SECRET_PURGED = "secret.purged", "Every stored version of the content of a secret was deleted."
 
 
-#: Action in the audit trail -> event of which receivers are notified.
+#: Action in the audit trail -> event that is sent to receivers.
 EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.KEY_REVOKE: NotificationEvent.KEY_REVOKED,
     AuditAction.KEY_SELF_REVOKE: NotificationEvent.KEY_REVOKED,

@@ -1,4 +1,4 @@
-"""Webhooks and deliveries in PostgreSQL. Deliveries are derived from the audit trail, in the order of its rows."""
+"""Stores webhooks and deliveries in PostgreSQL. Deliveries are derived from the rows of the audit trail, in order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DELIVERY = RowMapping(Delivery)
 
 _WEBHOOK = RowMapping(Webhook)
 
-# One process at a time follows the trail: the others skip the locked row.
+# Only one process at a time follows the trail. Other processes skip the locked row.
 _POSITION = "SELECT seq FROM notification_position FOR UPDATE SKIP LOCKED"
 
 _START = "INSERT INTO notification_position (seq) SELECT coalesce(max(seq), 0) FROM audit_event ON CONFLICT DO NOTHING"
@@ -44,7 +44,7 @@ _CLAIM = (
 
 _DELIVERED = "UPDATE delivery SET state = 'delivered', finished_at = $3, problem = '' WHERE notification_id = $1 AND target = $2"
 
-#: Actions that are always denied and that cause notifications.
+#: Actions with the outcome `denied` that cause notifications.
 _DENIED = frozenset({AuditAction.LINK_DENIED, AuditAction.LINK_HONEY})
 
 _RETRY = "UPDATE delivery SET next_at = $3, problem = $4 WHERE notification_id = $1 AND target = $2"
@@ -72,13 +72,13 @@ _REMINDED = (
 
 
 class NotificationRepository:
-    """Methods raise Unavailable. A write with an audit event stores both in one transaction."""
+    """Methods raise Unavailable. A change and its audit event are stored in one transaction."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def remind(self, *, now: float, days: int, covered: tuple[int, ...]) -> int:
-        """Append key.expires_soon for active keys that expire within `days`, once per key, expiry and `days`.
+        """Append key.expires_soon for active keys that expire within `days`, once for each combination of key, expiry and `days`.
 
         Excludes keys with a reminder for one of the days in `covered`, and keys whose lifetime is shorter than twice `days`.
         Returns the number of keys.
@@ -132,7 +132,7 @@ class NotificationRepository:
         return tuple(_DELIVERY.read(row) for row in await self._pool.fetch(statement, state, *after, size))
 
     async def requeue(self, notification_id: str, target: str, *, now: float, event: AuditEvent) -> bool:
-        """Queue a dead letter again and reset its number of attempts. False if the dead letter does not exist."""
+        """Queue a dead letter again and reset the number of attempts. Returns False if the dead letter does not exist."""
         async with self._pool.transaction() as connection:
             requeued = row_count(await connection.execute(_REQUEUE, notification_id, target, to_datetime(now))) == 1
             if requeued:
@@ -154,7 +154,7 @@ class NotificationRepository:
         return tuple(_WEBHOOK.read(row) for row in rows)
 
     async def delete_webhook(self, webhook_id: str, event: AuditEvent) -> bool:
-        """Delete a webhook and its undelivered notifications. False if it does not exist."""
+        """Delete a webhook and its undelivered notifications. Returns False if the webhook does not exist."""
         async with self._pool.transaction() as connection:
             deleted = row_count(await connection.execute("DELETE FROM webhook WHERE id = $1", webhook_id)) == 1
             if deleted:
@@ -164,7 +164,7 @@ class NotificationRepository:
 
 
 async def _deliveries(connection: Connection, rows: list[Row], now: float, *, topic: bool) -> list[tuple[Any, ...]]:
-    """Parameters of `_ADD`."""
+    """Parameters for `_ADD`."""
     webhooks = [_WEBHOOK.read(row) for row in await connection.fetch(f"SELECT {_WEBHOOK.select} FROM webhook")]
     deliveries: list[tuple[Any, ...]] = []
     for row in rows:
@@ -176,12 +176,12 @@ async def _deliveries(connection: Connection, rows: list[Row], now: float, *, to
 
 
 def _is_sent(row: Row) -> bool:
-    """True for actions that cause notifications. Among denied actions, these are only attempts to open a link."""
+    """True for actions that cause notifications. The only denied actions that cause notifications are attempts to open a link."""
     return row["action"] in EVENTS and (row["outcome"] == "success" or row["action"] in _DENIED)
 
 
 def _body(row: Row, event: str) -> str:
-    """Body of a notification. `details` are those of the audit row, which contain no token or secret."""
+    """Body of a notification. Contains the details of the audit row, which contain no token or secret."""
     label = Actor(row["actor_type"], row["actor_id"]).label
     target = f"{AuditAction(row['action']).target_type}_id"  # key_id, secret_id or secret_request_id
     data = {target: row["target_id"], "by": label, "audit_seq": row["seq"], "details": json.loads(row["details"])}

@@ -108,7 +108,8 @@ async def retry_delivery(request: Request, notification: str, destination: str) 
 
 
 def _url_problem(url: str, networks: tuple[Network, ...]) -> str:
-    """Reason why a URL is rejected; empty if the URL is accepted. Host names are resolved and checked at each delivery."""
+    """Reason why a URL is rejected, or an empty string if the URL is accepted. Host names are resolved and checked for each
+    delivery."""
     if not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url) or "#" in url:
         return "must consist of visible ASCII characters, without a fragment or backslash"
     scheme, _, rest = url.partition("://")

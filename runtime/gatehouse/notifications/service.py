@@ -1,7 +1,7 @@
 """Sends notifications. Rows of the audit trail become deliveries, which are retried until they succeed or become dead letters.
 
-Deliveries are derived from committed audit rows, so a rolled-back change causes no notification. Delivery is at least once;
-`webhook-id` is the same for all attempts, so that receivers can detect duplicates.
+Deliveries are derived from committed audit rows, so a rolled-back change causes no notification. Notifications are delivered at
+least once. `webhook-id` is the same for all attempts, so that receivers can detect duplicates.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from gatehouse.notifications.repository import NotificationRepository
 TIMEOUT_S = 10.0
 _SNS_TIMEOUT_S = 3
 
-#: Delay before each retry in seconds, about a day in total. After the last attempt, a delivery becomes a dead letter.
+#: Delays before the retries in seconds, about a day in total. After the last attempt, a delivery becomes a dead letter.
 BACKOFF_S = (5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200)
 BATCH_SIZE = 20
 
 #: Seconds after which a delivery is attempted again if the process was killed during an attempt.
 LEASE_S = 60.0
 
-#: Number of days before the expiry of a key at which reminders are sent, if the lifetime of the key is at least twice as long.
+#: Reminders are sent this number of days before a key expires, if the lifetime of the key is at least twice as long.
 REMINDER_DAYS = (1, 7, 30)
 
 
@@ -72,7 +72,7 @@ class NotificationDispatcher:
         await self.repository.failed(delivery, problem, now=now, retry_at=None if wait_s is None else now + wait_s)
 
     async def _send(self, delivery: Delivery) -> str:
-        """Reason for a failure; empty on success."""
+        """Attempts a delivery. Returns the reason for a failure, or an empty string on success."""
         if delivery.target == TOPIC:
             return "no topic is configured" if self.topic is None else await self.topic.publish(delivery)
         webhook = await self.repository.webhook(delivery.target)
@@ -92,12 +92,13 @@ class NotificationDispatcher:
 
 @dataclass(frozen=True, slots=True)
 class WebhookSender:
-    """Sends to the checked IP address of the host name. Redirects are not followed."""
+    """Sends notifications to webhooks. Connects to the checked IP address of the host name. Redirects are not followed."""
 
     upstreams: UpstreamClients
 
     async def send(self, webhook: Webhook, delivery: Delivery, headers: dict[str, str]) -> str:
-        """Empty if the receiver responded with 2xx, otherwise the reason, without content from the response. Never raises."""
+        """Sends a notification. Returns an empty string if the response has a 2xx status, otherwise the reason for the failure,
+        without content from the response. Never raises."""
         parts = urlsplit(webhook.url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         body = delivery.body.encode()
@@ -122,7 +123,7 @@ class SnsTopic:
         self._client = create_client("sns", timeout_s=_SNS_TIMEOUT_S, attempts=1)
 
     async def publish(self, delivery: Delivery) -> str:
-        """Empty on success, otherwise the reason. Never raises."""
+        """Publishes a notification. Returns an empty string on success, otherwise the reason for the failure. Never raises."""
         return await asyncio.to_thread(self._publish, delivery)
 
     def _publish(self, delivery: Delivery) -> str:

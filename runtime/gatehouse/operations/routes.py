@@ -60,7 +60,7 @@ _operation = partial(Endpoint, tag="operations")
 ENDPOINTS = (
     _operation(method="GET", path="/v1/features", handler=list_features, roles=AUDITORS),
     _operation(method="GET", path="/v1/log-level", handler=show_log_level, roles=AUDITORS),
-    # The level `error` would hide requests from the log.
+    # Step-up is required because the level `error` would hide requests from the log.
     _operation(method="PUT", path="/v1/log-level", handler=set_log_level, roles=OPERATORS, step_up=StepUp.ALWAYS),
     _operation(method="DELETE", path="/v1/log-level", handler=reset_log_level, roles=OPERATORS, step_up=StepUp.NEVER, status=204),
 )

@@ -53,7 +53,7 @@ class LogLevelService:
         return None if row is None else _OVERRIDE.read(row)
 
     async def current(self) -> LogLevelOverride | None:
-        """The current override; None while the setting applies."""
+        """The current override, or None while GATEHOUSE_LOG_LEVEL applies."""
         override = await self.stored()
         return override if override is not None and override.until > self.clock.now() else None
 
@@ -76,7 +76,7 @@ def _event(actor: Actor, now: float, details: Details) -> AuditEvent:
 
 
 class LogLevelFollower:
-    """Applies the log level to one process. `apply` sets the level of the process log."""
+    """Applies the log level to one process. `apply`: sets the log level of the process."""
 
     def __init__(self, levels: LogLevelService, apply: Callable[[Level], None]) -> None:
         self._levels = levels
@@ -85,7 +85,7 @@ class LogLevelFollower:
         self._applied = levels.configured
 
     async def run_once(self) -> None:
-        """Reads and applies the level. Without a database the last override remains in effect until it ends."""
+        """Reads and applies the level. While the database is unavailable, the last override remains in effect until it ends."""
         with contextlib.suppress(Unavailable):
             self._override = await self._levels.stored()
         override = self._override

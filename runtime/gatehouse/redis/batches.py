@@ -1,7 +1,7 @@
-"""Batches of script calls in Redis or Valkey.
+"""Sends script calls to Redis or Valkey in batches.
 
 All waiting requests are sent in one call of a script, and only one call is in flight at a time, so batches grow with the load
-(measured: three times the throughput of a call per request). When a call fails, all waiting requests get Unavailable, the
+(measured: three times the throughput of one call per request). When a call fails, all waiting requests raise Unavailable, the
 connection is closed so that a late reply cannot be mistaken for another reply, and no request waits for Redis during the next
 BREAK_S seconds. Then one request tries again.
 """
@@ -23,7 +23,7 @@ BATCH_MAX = 256
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
-#: A request and the future of its result, if a caller waits for it.
+#: A request, and the future of the result if a caller waits for the result.
 _Waiting = tuple[Request, "asyncio.Future[Result] | None"]
 
 
@@ -40,7 +40,7 @@ class ScriptBatches(Generic[Request, Result]):
         decode: Callable[[list[Request], list[Reply]], Sequence[Result]],
         on_failure: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """timeout_s: timeout of a call. encode: returns keys and arguments of the script.
+        """timeout_s: timeout of a call. encode: returns the keys and arguments of the script.
 
         decode: returns one result per request from the reply. Raises ValueError or TypeError if the reply is malformed.
         on_failure: called with the name of the error, once per failure.
@@ -56,7 +56,7 @@ class ScriptBatches(Generic[Request, Result]):
         self._retry_at = 0.0
 
     async def call(self, request: Request) -> Result:
-        """Raises Unavailable, whose detail is the reason."""
+        """Sends a request and returns the result. Raises Unavailable with the reason in `detail`."""
         if time.monotonic() < self._retry_at:
             raise Unavailable(detail="waiting for Redis to recover")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -64,7 +64,8 @@ class ScriptBatches(Generic[Request, Result]):
         return await future
 
     def submit(self, request: Request) -> None:
-        """Like `call`, without waiting: the result is only passed to `decode`. Ignored while Redis fails."""
+        """Sends a request without waiting for the result, which is only passed to `decode`. Has no effect while Redis is
+        unavailable."""
         if time.monotonic() >= self._retry_at:
             self._add(request, None)
 
@@ -74,7 +75,7 @@ class ScriptBatches(Generic[Request, Result]):
             await asyncio.wait((self._task,))
 
     async def close(self) -> None:
-        """Requests that wait get Unavailable."""
+        """Closes the connection. Waiting requests raise Unavailable."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -1,7 +1,7 @@
-"""Connections to Redis or Valkey: the login (URL, IAM tokens), and a connection that uses asyncio and hiredis.
+"""Connects to Redis or Valkey with a URL or IAM tokens, using asyncio and hiredis.
 
-Redis does not close a connection when it hangs, and a late reply on a reused connection would be taken for the reply to the
-next command. Therefore a timeout or a cancellation closes the connection, and the next use opens a new one.
+If Redis hangs, it does not close the connection, and a late reply on a reused connection would be mistaken for the reply to the
+next command. A timeout or a cancellation therefore closes the connection, and the next use opens a new connection.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TOKEN_S = 900
 
 Password = str | Callable[[], Awaitable[str]] | None
 
-#: Timeout for opening a connection, in addition to that of the command that needs it.
+#: Timeout for opening a connection, in addition to the timeout of the command that requires the connection.
 OPEN_TIMEOUT_S = 0.25
 
 #: Timeout of each step of the readiness probe.
@@ -39,7 +39,7 @@ Reply = bytes | int | None | list["Reply"]
 
 @dataclass(frozen=True, slots=True)
 class RedisLogin:
-    """Address of Redis and credentials. The representation does not contain the password."""
+    """Address of Redis, and credentials. `repr` does not contain the password."""
 
     host: str
     port: int
@@ -50,7 +50,7 @@ class RedisLogin:
 
 
 def redis_login(url: str, auth: Literal["iam", "url"], cluster: str = "") -> RedisLogin:
-    """The login from GATEHOUSE_REDIS_URL, _AUTH and _CLUSTER. Raises SettingsError, which never quotes the URL."""
+    """Login from the values of GATEHOUSE_REDIS_URL, _AUTH and _CLUSTER. Raises SettingsError, which never quotes the URL."""
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "rediss"}:
         raise SettingsError(f"{VARIABLE} must begin with rediss:// or redis://")
@@ -76,10 +76,11 @@ def redis_login(url: str, auth: Literal["iam", "url"], cluster: str = "") -> Red
 
 
 def iam_token(cluster: str, user: str) -> Callable[[], Awaitable[str]]:
-    """Creates a token for each new connection. Signing is local; the first call fetches the credentials of the task role."""
+    """Password callback that signs a token for each new connection. Signing is local, but the first call fetches the credentials
+    of the task role."""
 
     def sign() -> str:
-        # boto3 reads AWS_DEFAULT_REGION only, but tasks have AWS_REGION (contract.toml).
+        # boto3 reads only AWS_DEFAULT_REGION, but tasks set AWS_REGION (contract.toml).
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
         credentials = session.get_credentials()
         if credentials is None or session.region_name is None:
@@ -145,7 +146,7 @@ class _Exchanges(asyncio.Protocol):
     async def exchange(self, command: Sequence[str | bytes | int | float], decode: Callable[[Reply], Any] | None) -> Any:
         if self._transport is None:
             raise ConnectionError("not connected")
-        arguments: Any = tuple(command)  # the stub of pack_command knows tuples of one argument only
+        arguments: Any = tuple(command)  # the type stub of pack_command only declares tuples of one argument
         self._reply, self._decode = asyncio.get_running_loop().create_future(), decode
         self._transport.write(hiredis.pack_command(arguments))
         return await self._reply
@@ -172,7 +173,7 @@ class RedisConnection:
         return self._exchanges.is_open
 
     async def open(self, timeout_s: float) -> None:
-        """Raises OSError, TimeoutError, RedisReplyError."""
+        """Opens the connection and logs in. Raises OSError, TimeoutError, RedisReplyError."""
         self.close()
         login = self._login
         try:
@@ -197,9 +198,10 @@ class RedisConnection:
         timeout_s: float,
         decode: Callable[[Reply], Any] | None = None,
     ) -> Any:
-        """Returns the reply, or the result of `decode`, which is called as soon as the reply arrives.
+        """Sends a command. Returns the reply, or the result of `decode`, which is called as soon as the reply arrives.
 
-        Raises OSError, TimeoutError and the errors of `decode` (the connection is closed then), RedisReplyError (it stays open).
+        Raises OSError, TimeoutError and the errors of `decode`, after which the connection is closed, and RedisReplyError, after
+        which the connection stays open.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -218,9 +220,9 @@ class RedisConnection:
         timeout_s: float,
         decode: Callable[[Reply], Any] | None = None,
     ) -> Any:
-        """Runs a script, and opens the connection first if necessary (OPEN_TIMEOUT_S more).
+        """Runs a script. If necessary, opens the connection first, which adds up to OPEN_TIMEOUT_S to the timeout.
 
-        Raises like `call`; RedisReplyError closes the connection too.
+        Raises the same errors as `call`, but RedisReplyError closes the connection too.
         """
         if not self.is_open:
             await self.open(OPEN_TIMEOUT_S)
@@ -230,7 +232,7 @@ class RedisConnection:
             if str(exc) != "NOSCRIPT":
                 self.close()
                 raise
-        # A restarted or flushed server has lost the script; EVAL loads it again.
+        # A restarted or flushed server has lost the script. EVAL loads the script again.
         return await self.call(("EVAL", script.text, len(keys), *keys, *arguments), timeout_s, decode)
 
     def close(self) -> None:
@@ -241,7 +243,7 @@ class RedisConnection:
 
 @dataclass(slots=True)
 class RedisProbe:
-    """Readiness of Redis. Uses its own connection, so that it never delays a request."""
+    """Readiness probe of Redis. Uses a separate connection, so that the probe never delays a request."""
 
     login: RedisLogin
     name: str = "redis"

@@ -1,6 +1,6 @@
 """Stores the nonces of request signatures in Redis or Valkey, so that each nonce is accepted only once across all workers.
 
-Fails closed: without Redis a signature may be a replay, so every failure raises Unavailable.
+Fails closed: every failure raises Unavailable, because without Redis a replayed signature cannot be detected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gatehouse.redis.connection import RedisLogin, Reply, Script
 
 KEY_PREFIX = "gatehouse:nonce:"
 
-# ARGV: seconds to store each nonce; 0 only reads. Returns 1 for a new nonce and 0 for a used one.
+# ARGV: seconds for which each nonce is stored. With 0, the script only reads. Returns 1 for a new nonce and 0 for a used one.
 SCRIPT = Script("""
 local result = {}
 for i = 1, #KEYS do
@@ -27,18 +27,19 @@ end
 return result
 """)
 
-_Nonce = tuple[str, int]  # name, seconds to store it
+_Nonce = tuple[str, int]  # name, and seconds for which the nonce is stored
 
 
 class RedisNonces:
-    """Used nonces. `timeout_s`: timeout of a call to Redis."""
+    """Store of used nonces. `timeout_s`: timeout of a call to Redis."""
 
     def __init__(self, login: RedisLogin, *, timeout_s: float) -> None:
         self._batches = ScriptBatches[_Nonce, bool](login, SCRIPT, timeout_s=timeout_s, encode=_encode, decode=_decode)
 
     async def is_new(self, key_id: KeyId, nonce: str, *, keep_s: int) -> bool:
-        """False if the key has used the nonce; otherwise stores it for `keep_s` seconds (0: only reads). Raises Unavailable."""
-        # A digest, because the client chooses the nonce and its length.
+        """Returns False if the key has already used the nonce. Otherwise, stores the nonce for `keep_s` seconds, unless `keep_s`
+        is 0. Raises Unavailable."""
+        # Use a digest, because the client chooses the nonce and its length.
         name = f"{KEY_PREFIX}{key_id}:{hashlib.sha256(nonce.encode()).hexdigest()}"
         try:
             return await self._batches.call((name, keep_s))

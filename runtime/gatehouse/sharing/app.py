@@ -89,7 +89,7 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
         submission_files_bytes_max=file_max_bytes if container else min(file_max_bytes, LAMBDA_FILES_BYTES_MAX),
         response_bytes_max=None if container else LAMBDA_FILES_BYTES_MAX,
         upload_bytes_max=None if container else file_max_bytes,
-        # There is no trusted proxy in front of a Lambda function: the client address is the `sourceIp` from API Gateway.
+        # A Lambda function has no trusted proxies, because the client address is the `sourceIp` from API Gateway.
         addresses=ClientAddresses(settings.trusted_proxies if isinstance(settings, Settings) else ()),
     )
 
@@ -111,8 +111,8 @@ def create(
 
     https: the public URL uses https, so HSTS and Secure cookies are sent.
     scraped: the application serves /metrics.
-    links, submissions: open links and receive secrets. None if the table, the bucket or the key is not configured. Every link is
-        then unknown.
+    links, submissions: services that open links and receive secrets. None if the table, the bucket or the key is not configured,
+        in which case every link is unknown.
     submission_files_bytes_max: maximum total size of the files in the body of a submission.
     response_bytes_max: maximum size of an item in a response. Programs download larger items from S3. None: unlimited.
     upload_bytes_max: maximum total size of the files that a program uploads to S3 for a submission. None: uploads are disabled.

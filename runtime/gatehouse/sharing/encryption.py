@@ -35,7 +35,7 @@ SALT_BYTES = 16
 CHUNK_BYTES = 64 * 1024
 FORMAT = 1
 
-#: The second recommended option of RFC 9106, section 4 (64 MiB, three passes), but with one lane.
+#: The second option that RFC 9106, section 4, recommends (64 MiB, three passes), but with one lane.
 ARGON2_MEMORY_KIB = 64 * 1024
 ARGON2_PASSES = 3
 

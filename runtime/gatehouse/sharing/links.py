@@ -126,7 +126,8 @@ class LinkService:
         self._argon2 = asyncio.Semaphore(_ARGON2_PARALLEL)
 
     async def find(self, path: str, client: Client) -> tuple[Secret, Link]:
-        """Return the secret and the link for the public part of a link, to display the link's page. Changes nothing.
+        """Return the secret and the link for the public part of a link, so that the link's page can be displayed. Changes
+        nothing.
 
         Also raises LinkNotFound for a link that has ended, and for a honey link, whose use is recorded.
         """
@@ -216,7 +217,8 @@ class LinkService:
         return self._is_active(secret, link) and link.uses < link.uses_max and not secret.honey
 
     def _is_honey(self, secret: Secret | None, link: Link | None) -> bool:
-        """Return True for an active honey link, which reports its use. Expired and revoked honey links report nothing."""
+        """Return True for an active honey link, whose use is reported. The use of an expired or revoked honey link is not
+        reported."""
         return secret is not None and link is not None and secret.honey and self._is_active(secret, link)
 
     def _is_repeatable(self, secret: Secret, link: Link, claim_id: str) -> bool:

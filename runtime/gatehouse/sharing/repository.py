@@ -1,7 +1,8 @@
 """Stores secrets in DynamoDB. Each secret is one item that contains the links, the claims and the unrecorded events.
 
 Every change is one conditional update of one item, so DynamoDB resolves concurrent changes. Reads are consistent. No decision
-depends on an index or on DynamoDB's TTL: the service denies expired items by the current time before DynamoDB deletes them.
+depends on an index or on DynamoDB's TTL. The service compares the expiry with the current time, and therefore denies expired
+items before DynamoDB deletes them.
 """
 
 from __future__ import annotations
@@ -133,7 +134,8 @@ class SecretRepository:
     async def end(self, secret: Secret, reason: EndReason, event: SharingEvent, *, unchanged: bool = False) -> Secret:
         """Deny all links of an active secret and erase the content keys of the links.
 
-        Raises ConditionFailed if the secret is not active or, with `unchanged`, if the owner has changed the secret meanwhile.
+        Raises ConditionFailed if the secret is not active or, with `unchanged`, if the owner has changed the secret in the
+        meantime.
         """
         names = {"#state": "state"}
         sets = ["#state = :ended", "ended_at = :now", "end_reason = :reason", "revision = revision + :one"]

@@ -108,7 +108,8 @@ class SecretPatch:
 
 
 class SecretService:
-    """Manages secrets. Methods raise Unavailable if a dependency fails; the change was then made completely or not at all."""
+    """Manages secrets. Methods raise Unavailable if a dependency fails. In this case, the change was made either completely or
+    not at all."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -310,7 +311,7 @@ class SecretService:
                 stored.append(ContentItem(key, await content.write(key, ciphertext.chunks()), ciphertext.size))
                 entries.append(ManifestItem(item.name, item.media_type))
         except BaseException:
-            # Delete only the objects of this call: another request may have stored a version with the same number.
+            # Delete only the objects of this call, because another request may have stored a version with the same number.
             with suppress(Unavailable):
                 await content.delete(stored)
             raise

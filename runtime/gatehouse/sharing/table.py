@@ -212,7 +212,8 @@ class Table:
             return
 
     async def take_attempt(self, counter: str, *, limit: int, window_s: float, now: float) -> int | None:
-        """Count an attempt. Returns None if the attempt is allowed, otherwise the whole seconds until the next one is allowed.
+        """Count an attempt. Returns None if the attempt is allowed, otherwise the whole seconds until the next attempt is
+        allowed.
 
         A window begins with its first attempt. The count is exact even for concurrent attempts.
         """

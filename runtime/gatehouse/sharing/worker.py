@@ -71,7 +71,7 @@ class SecretWorker:
         due = await self._table.due(started_at, BATCH)
         self._postponed = {secret_id: item for secret_id, item in self._postponed.items() if item.next_at > started_at}
         waiting = [item.due_since for item in self._postponed.values()]
-        waiting += [work_at for _, work_at in due[BATCH - 1 :]]  # after a full batch, more may be due since its last `work_at`
+        waiting += [work_at for _, work_at in due[BATCH - 1 :]]  # after a full batch, more may be due since the last `work_at`
         failures = []
         for secret_id, work_at in due:
             try:
@@ -127,7 +127,7 @@ class SecretWorker:
             if secret.state == SecretState.ENDED:
                 secret = await self._purge(secret)
             next_at = next_due(secret, self._clock.now())
-        # The next run records the events from these steps: `settle` does nothing if events were added.
+        # The next run records the events from these steps, because `settle` does nothing if events were added.
         await self._table.settle(item_id, events, next_at=next_at)
 
     async def _record(self, events: Sequence[SharingEvent]) -> None:
@@ -198,7 +198,7 @@ def signed_text(statement: str) -> bytes:
 
 
 def settled_at(secret: Secret) -> float:
-    """Return the time from which no claim of a used secret can be repeated, because each is acknowledged or too old."""
+    """Return the time from which no claim of a used secret can be repeated, because every claim is acknowledged or too old."""
     claims = [claim for link in secret.links.values() if link.state == LinkState.ACTIVE for claim in link.claims.values()]
     return max((claim.acknowledged_at or claim.at + CLAIM_S for claim in claims), default=0.0)
 

@@ -1,15 +1,16 @@
 """File formats for imports from other systems (JSON, JSON lines, CSV) and for sealed exports. Pure.
 
-`api_keys.json` is an object of tokens or a list of objects; `ngrok_urls.json` is an object of URLs. A wrapped object ({"keys":
-...}) is unwrapped. Entries are decoded one at a time, so memory use stays close to the size of the text.
+`api_keys.json` contains an object whose member names are tokens, or a list of objects. `ngrok_urls.json` contains an object whose
+values are URLs. A wrapped object ({"keys": ...}) is unwrapped. Entries are decoded one at a time, so memory use stays close to
+the size of the text.
 
 A sealed export consists of a line of plain text and encrypted frames, which can be opened only with the pepper:
 
     {"format": "gatehouse-registry-1", "generation": 2, "salt": "<32 hex>", "made_at": "...", "environment": "test"}\n
-    4 bytes of length, big-endian, then nonce and AES-256-GCM of zlib-compressed lines of JSON; repeated
+    4-byte length (big-endian), then a nonce and zlib-compressed JSON lines encrypted with AES-256-GCM; once per frame
 
-Each frame is bound to the salt of the file, its own number, and whether it is the last frame. Frames can therefore not be
-removed, reordered or copied from another file, and a truncated file is detected.
+Each frame is bound to the salt of the file, its own number, and whether it is the last frame. Frames therefore cannot be removed,
+reordered or copied from another file, and a truncated file is detected.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ CSV, LINES, JSON = "csv", "lines", "json"
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An entry. `name`: name of the object member; None for other entries. `value`: JSON value; for CSV an object of strings."""
+    """An entry. `name`: name of the object member, or None for other entries. `value`: JSON value; for CSV, an object of
+    strings."""
 
     line: int
     name: str | None
@@ -51,7 +53,7 @@ class MalformedFile(ValueError):
 
 
 def kind_of(file_name: str) -> str:
-    """Format by the extension of the file name. The default is JSON."""
+    """Format of a file, determined by the file name extension. The default is JSON."""
     suffix = file_name.rpartition(".")[2].lower()
     return CSV if suffix == "csv" else LINES if suffix in {"ndjson", "jsonl"} else JSON
 
@@ -166,7 +168,7 @@ class _Json:
                 self._fail("is not valid JSON")
 
     def _accept(self, character: str) -> bool:
-        """Skips white space, and the character if it follows."""
+        """Skips white space, and then the character. Returns False if another character follows."""
         self._space()
         if not self._text.startswith(character, self._position):
             return False
@@ -211,12 +213,12 @@ def _reason(exc: Exception) -> str:
 
 FORMAT = "gatehouse-registry-1"
 
-#: Maximum size of a decompressed frame. A frame has a thousand rows of some kilobytes.
+#: Maximum size of a decompressed frame. A frame has a thousand rows of a few kilobytes each.
 _FRAME_BYTES_MAX = 64 << 20
 
 
 class UnreadableExport(ValueError):
-    """An export cannot be read. The message is a predicate: its subject, the location, is added by the caller."""
+    """An export cannot be read. The message has no subject. The caller adds the location as the subject."""
 
 
 def head(generation: int, salt: str, **members: str) -> bytes:
@@ -226,7 +228,7 @@ def head(generation: int, salt: str, **members: str) -> bytes:
 def frame(
     lines: bytes, number: int, *, last: bool, salt: str, pepper: Pepper, generation: int, random_bytes: Callable[[int], bytes]
 ) -> bytes:
-    """Raises ValueError if the pepper generation is not available."""
+    """Encrypts lines as a frame. Raises ValueError if the pepper generation is not available."""
     sealed = seal(zlib.compress(lines), _purpose(salt, number, last), pepper, generation, random_bytes)
     if sealed is None:
         raise ValueError("the pepper generation is not available")
@@ -234,7 +236,7 @@ def frame(
 
 
 def read_head(content: bytes) -> dict[str, Any]:
-    """Raises UnreadableExport."""
+    """Parses the first line of an export. Raises UnreadableExport."""
     try:
         members = json.loads(content[: content.index(b"\n", 0, 4096)])
     except ValueError:
@@ -247,7 +249,8 @@ def read_head(content: bytes) -> dict[str, Any]:
 
 
 def frames(content: bytes, pepper: Pepper) -> Iterator[bytes]:
-    """Lines of each frame. Raises UnreadableExport, possibly after the last frame: read all frames before using one."""
+    """Yields the lines of each frame. Raises UnreadableExport, possibly after the last frame, so read all frames before you use
+    any."""
     head = read_head(content)
     generation = head["generation"]
     if generation not in pepper.generations:

@@ -1,7 +1,7 @@
 """Removes purged keys from legacy files that other systems still use.
 
 A file is written only if its entity tag is unchanged since it was read, so a concurrent change by another writer is not lost.
-Otherwise, the file is read again: several times in a run, and in later runs until the update succeeds.
+Otherwise, the file is read again and the update is retried, several times in the same run and then in later runs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BATCH_SIZE = 500
 #: Time after which another run takes over the removals of a run whose process was killed.
 HOLD_S = 120.0
 
-#: Attempts in one run while another writer changes the same file.
+#: Maximum number of attempts in one run if another writer changes the same file.
 ATTEMPTS_MAX = 5
 
 #: Interval before the next attempt after a failure. The interval doubles with each failure.
@@ -72,7 +72,7 @@ class LegacyFileSync:
                 content, tag = await asyncio.to_thread(self.read, location)
             except NotFound:
                 return 0
-            # In a thread: each entry requires an HMAC, and a file can have 100,000 entries.
+            # Run in a thread, because each entry requires an HMAC and a file can have 100,000 entries.
             text, count = await asyncio.to_thread(
                 without, content.decode("utf-8", "replace"), lambda entry: self._is_purged(entry, purged)
             )
@@ -96,7 +96,8 @@ class LegacyFileSync:
     async def _fail(self, due: tuple[Removal, ...], location: str, exc: GatehouseError | MalformedFile) -> None:
         problem = f"{location}, line {exc.line}: {exc.message}" if isinstance(exc, MalformedFile) else exc.detail or exc.public
         retry_s = min(RETRY_MIN_S * 2 ** min(removal.attempts for removal in due), RETRY_MAX_S)
-        # The first failure for a key is recorded in the audit trail, later failures in the log and the metric of the job.
+        # The first failure for a key is recorded in the audit trail. Later failures are recorded only in the job's log and
+        # metric.
         events = [
             self._event(removal, AuditAction.KEY_LEGACY_FILES_FAILED, {"problem": problem}, outcome="denied")
             for removal in due

@@ -20,13 +20,14 @@ from gatehouse.errors import BadRequest, Conflict, Unavailable
 from gatehouse.keys.models import Effective, Key, KeyId
 from gatehouse.keys.repository import COLUMNS, KeyRepository, column_values
 
-#: Timeout for a connection and for a statement: an import reads and writes thousands of rows at a time.
+#: Timeout for a connection and for a statement. The timeout is long, because an import reads and writes thousands of rows at a
+#: time.
 TIMEOUT_S = 60.0
 
-#: Rows that an export reads at a time.
+#: Number of rows that an export reads at a time.
 EXPORT_ROWS = 1000
 
-#: Tables of an export, in the order in which they are restored, with the condition under which a row is restored. Rows of purged
+#: Tables in an export, in the order in which they are restored, with the condition under which a row is restored. Rows of purged
 #: keys are not restored.
 TABLES = {
     "api_key": "true",
@@ -94,18 +95,18 @@ class Removal(msgspec.Struct, frozen=True):
     """A purged key that is to be removed from the legacy files."""
 
     key_id: KeyId
-    attempts: int  # that failed
+    attempts: int  # failed attempts
 
 
 class ImportRepository:
-    """Batches of imported keys and Cores, and the progress of each run. Methods raise Unavailable."""
+    """Stores batches of imported keys and Cores, and the progress of each run. Methods raise Unavailable."""
 
     def __init__(self, pool: Pool, keys: KeyRepository) -> None:
         self._pool = pool
         self._keys = keys
 
     async def run(self, run: Run, *, now: float) -> Run:
-        """The stored state of the run, which is started if it is new."""
+        """Returns the stored state of a run. If the run does not exist, starts the run."""
         async with self._pool.connection(timeout_s=TIMEOUT_S) as connection:
             await connection.execute(_START_RUN, run.id, run.source, run.rows, to_datetime(now))
             row = await connection.fetchrow(_GET_RUN, run.id)
@@ -114,12 +115,12 @@ class ImportRepository:
         return Run(**{**dict(row), "source": run.source})
 
     async def existing(self, ids: list[KeyId]) -> dict[KeyId, str]:
-        """Ids that exist, with the scheme of their key."""
+        """Returns the ids that exist, with the scheme of each key."""
         rows = await self._pool.fetch("SELECT id, scheme FROM api_key WHERE id = ANY ($1)", ids, timeout_s=TIMEOUT_S)
         return {KeyId(row["id"]): row["scheme"] for row in rows}
 
     async def is_confirmed(self, *, timeout_s: float) -> bool:
-        """True once every live gateway worker has read the written rows; False after `timeout_s`."""
+        """Returns True when every live gateway worker has read the written rows, or False after `timeout_s`."""
         try:
             newest = await self._pool.fetchval("SELECT coalesce(max(change_seq), 0) FROM api_key", timeout_s=TIMEOUT_S)
         except Unavailable:
@@ -157,13 +158,13 @@ async def _add_keys(connection: Connection, keys: list[IncomingKey]) -> int:
 
 
 class ExportRepository:
-    """Reads and restores the tables of keys as lines of JSON. Methods raise Unavailable."""
+    """Reads and restores the tables of keys as JSON lines. Methods raise Unavailable."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def lines(self, event: AuditEvent) -> AsyncIterator[tuple[bytes, int]]:
-        """Batches of (lines, number of lines) from one snapshot. The event is appended first: every export is recorded."""
+        """Batches of (lines, number of lines) from one snapshot. The event is appended first, so every export is recorded."""
         async with self._pool.transaction(timeout_s=TIMEOUT_S) as connection:
             await append(connection, event)
         async with self._pool.transaction(timeout_s=TIMEOUT_S, snapshot=True, readonly=True) as connection:
@@ -207,13 +208,14 @@ def _by_table(lines: bytes) -> dict[str, list[object]]:
 
 
 class RemovalRepository:
-    """Queue of purged keys that are to be removed from the legacy files. A trigger fills it in the transaction of the purge."""
+    """Queue of purged keys that are to be removed from the legacy files. A trigger adds a key to the queue in the transaction of
+    the purge."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def due(self, *, size: int, hold_s: float) -> tuple[Removal, ...]:
-        """Up to `size` removals that are due. No other caller receives them for `hold_s` seconds."""
+        """Returns up to `size` removals that are due. No other caller receives these removals for `hold_s` seconds."""
         return tuple(Removal(*row.values()) for row in await self._pool.fetch(_TAKE_REMOVALS, size, hold_s))
 
     async def done(self, removals: tuple[Removal, ...], events: list[AuditEvent]) -> None:

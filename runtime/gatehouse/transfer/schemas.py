@@ -1,4 +1,4 @@
-"""Keys and Cores from other systems: entries in JSON and CSV files, with the field names that such files use.
+"""Parses keys and Cores in JSON and CSV files from other systems, and translates the field names that these systems use.
 
 Fields have the same bounds as in POST /v1/keys. Messages never repeat a token or a hash.
 """
@@ -47,7 +47,7 @@ ALIASES = {alias: field for field, aliases in _NAMES.items() for alias in aliase
 
 _CORE_ALIASES = {"name": "core_name", "created_at": "updated_at"}
 
-#: A string of this length without a space may be a token.
+#: A string of at least this length without spaces may be a token.
 _TOKEN_LIKE_CHARS = 16
 _LISTS = frozenset({"scopes", "cores", "addresses", "methods", "tags"})
 _LIMIT = re.compile(r"(?:([a-z][a-z0-9_.-]{0,63})=)?(\d{1,9})(?:/(\d{1,7})(s|m|h|d)?)?")
@@ -55,7 +55,7 @@ _UNITS_S = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _ENABLED = ("true", "1", "yes", "active", "enabled")
 _DISABLED = ("false", "0", "no", "inactive", "disabled", "revoked")
 
-#: Larger numbers are milliseconds. As seconds, this number is in the year 5138.
+#: Larger numbers are interpreted as milliseconds. In seconds, this number is in the year 5138.
 _MILLISECONDS_FROM = 1e11
 _DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
 
@@ -108,7 +108,7 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
         return f"{self.algorithm}{'-secret' if self.hash_of == 'secret' else ''}"
 
     def locator(self) -> str:
-        """The material from which the id of the key is derived; see verification/imported_tokens.py."""
+        """Returns the material from which the id of the key is derived (see verification/imported_tokens.py)."""
         if self.key is not None:
             return imported_tokens.material(self.scheme, self.key)
         if self.algorithm == "bcrypt":
@@ -116,7 +116,7 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
         return imported_tokens.material_of_hash(self.scheme, self._digest())
 
     def bcrypt_hash(self) -> bytes | None:
-        """None for other algorithms, whose hash is part of the locator."""
+        """Returns the bcrypt hash. None for other algorithms, whose hash is part of the locator."""
         return self._digest() if self.algorithm == "bcrypt" else None
 
     def _digest(self) -> bytes:
@@ -143,17 +143,18 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return f"ImportedCore({self.core_name})"
 
     def locator(self) -> str | None:
-        """The material from which the id of the registering key is derived; None if the entry names no key."""
+        """Returns the material from which the id of the registering key is derived, or None if the entry specifies no key."""
         return None if self.key is None else imported_tokens.material("sha256", self.key)
 
 
 def members_of(
     entry: Entry, *, cores: bool = False, ignored: frozenset[str] = frozenset(), named: bool = False
 ) -> dict[str, Any] | None:
-    """An entry as an object with the field names of ImportedKey or ImportedCore; None if it has neither form.
+    """Converts an entry to an object with the field names of ImportedKey or ImportedCore. Returns None if the entry has the wrong
+    type.
 
-    named: True if the members of a file of Cores are names, not tokens. The caller must specify this, because a token that is
-        mistaken for a name would be visible to everyone.
+    named: True if the member names in a file of Cores are names of Cores and not tokens. The caller must specify this, because a
+        token that is mistaken for a name would be visible to everyone.
     """
     value: Any = entry.value
     if isinstance(value, str):
@@ -197,8 +198,8 @@ def locators_of(entry: Entry) -> set[str]:
 def parse_entry(
     entry: Entry, *, cores: bool, ignored: frozenset[str], prefix: str, named: bool = False
 ) -> ImportedKey | ImportedCore | tuple[Problem, ...]:
-    """The key or Core of an entry, or the problems of the entry. `prefix`: token prefix of this deployment. Other parameters: see
-    `members_of`."""
+    """Returns the key or Core in an entry, or the problems with the entry. `prefix`: token prefix of this deployment. Other
+    parameters: see `members_of`."""
     fields = members_of(entry, cores=cores, ignored=ignored, named=named)
     if fields is None:
         shape = "a URL or an object" if cores else "a string or an object"
@@ -218,7 +219,7 @@ def parse_entry(
 
 
 def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Problem, ...]]:
-    """The fields with normalized dates, limits and states, and the problems of values that cannot be normalized."""
+    """Returns the fields with normalized dates, limits and states, and the problems with values that cannot be normalized."""
     normalized, problems = dict(fields), []
     for name, normalize in _NORMALIZERS.items():
         if name in fields:
@@ -230,7 +231,7 @@ def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Proble
 
 
 def _seconds(value: object) -> float:
-    """Unix seconds of an RFC 3339 timestamp, a date without a time zone (UTC), Unix seconds or milliseconds."""
+    """Converts an RFC 3339 timestamp, a date without a time zone (UTC), Unix seconds or Unix milliseconds to Unix seconds."""
     if isinstance(value, str) and re.fullmatch(r"\d{9,14}(\.\d+)?", value):
         value = float(value)
     try:
@@ -245,7 +246,8 @@ def _seconds(value: object) -> float:
 
 
 def _limits(value: object) -> object:
-    """Rate limits: `600` (per minute), `600/60`, `daily=10000/1d`, several of these separated by spaces, or a list of objects."""
+    """Parses rate limits: `600` (per minute), `600/60`, `daily=10000/1d`, several of these separated by spaces, or a list of
+    objects."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -277,12 +279,12 @@ _NORMALIZERS: dict[str, Callable[[object], object]] = {
 
 
 def _may_be_token(text: str) -> bool:
-    """True for text that looks like a token: a token that is mistaken for a name would be stored in plain text."""
+    """True for text that looks like a token. A token that is mistaken for a name would be stored in plain text."""
     return len(text) >= _TOKEN_LIKE_CHARS and imported_tokens.is_token(text)
 
 
 def _problem(problem: Problem) -> Problem:
-    """The problem with the location and the fix that apply to an entry of a file."""
+    """Returns the problem with the location and the fix that apply to an entry in a file."""
     location, fix = problem.location.removeprefix("."), problem.fix
     if problem.message == "is not a known field":
         fix = f"remove it, correct its name, or add --ignore {location[:20]}"

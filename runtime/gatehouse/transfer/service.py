@@ -1,8 +1,8 @@
 """Imports keys and Cores from another system. The whole file is validated before the first row is written.
 
 An invalid row prevents the import, unless invalid rows are skipped. The id of a key is derived from its token
-(verification/imported_tokens.py), so a repeated import inserts no key twice. The progress is stored with each batch, so that a
-repeated import resumes.
+(verification/imported_tokens.py), so a repeated import does not insert a key twice. The progress is stored with each batch, so
+that a repeated import resumes where the earlier import ended.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ Row = ImportedKey | ImportedCore | InvalidRow
 
 @dataclass(frozen=True, slots=True)
 class ImportContext:
-    """Dependencies of an import, and values of keys that the file does not specify.
+    """Dependencies of an import, and values that the file does not specify.
 
-    generation: pepper generation of new digests; every live gateway worker can read it.
+    generation: pepper generation for new digests, which every live gateway worker can read.
     key_prefix: token prefix of this deployment.
     """
 
@@ -72,7 +72,7 @@ class ImportOptions:
     cores: True if the entries are URLs of Cores.
     ignored: members that are ignored.
     scopes: scopes of keys whose row specifies no scopes.
-    registered_by: id of the key that registers Cores whose row names no key.
+    registered_by: id of the key that registers Cores whose row specifies no key.
     """
 
     cores: bool = False
@@ -87,14 +87,14 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class CheckedImport:
-    """Result of the validation of a file: the run that imports it, and its invalid rows."""
+    """Result of the validation of a file: the run that imports the file, and the invalid rows."""
 
     run: Run
     invalid: list[InvalidRow]
 
 
 class ImportJob:
-    """Import of one file. The text is parsed twice: first for the validation, then for the import."""
+    """Imports one file. The text is parsed twice, first for the validation and then for the import."""
 
     def __init__(self, context: ImportContext, text: str, source: str, options: ImportOptions) -> None:
         self._context = context
@@ -170,7 +170,7 @@ class ImportJob:
             yield entry.line, InvalidRow(entry.line, row) if isinstance(row, tuple) else row
 
     async def _collisions(self, batch: dict[KeyId, tuple[int, str]]) -> list[InvalidRow]:
-        """Rows whose derived id belongs to a key of another scheme, which has a probability of 1 in 62^8 for each key."""
+        """Rows whose derived id belongs to a key with another scheme, which has a probability of 1 in 62^8 for each key."""
         schemes = await self._context.repository.existing(list(batch)) if batch else {}
         fix = "create a new key for its holder with gatehouse keys create"
         return [

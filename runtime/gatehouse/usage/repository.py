@@ -1,4 +1,5 @@
-"""Usage of API keys in PostgreSQL: adds batches from gateway workers to the counters, and reads the points of reports."""
+"""Stores the usage of API keys in PostgreSQL. Adds batches from gateway workers to the counters, and reads the points of
+reports."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from gatehouse.db.pool import Connection, Pool, row_count
 from gatehouse.db.statements import Conditions
 from gatehouse.identity.models import Actor
 
-#: Widths of the stored buckets in seconds -> retention in seconds.
+#: Width of the stored buckets in seconds -> retention in seconds.
 RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
 
 #: Maximum number of points in a report.
@@ -31,7 +32,7 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class AddressUse(msgspec.Struct, frozen=True, gc=False):
-    """A key was used from an address. An IPv6 address is represented by its /64 network."""
+    """Use of a key from an address. An IPv6 address is represented by its /64 network."""
 
     key_id: str
     address: str
@@ -46,7 +47,7 @@ class UsageBatch(msgspec.Struct, frozen=True):
     rows: tuple[UsageRow, ...]
     last_used: dict[str, float]  # key id -> Unix seconds of the last successful use, to the second
     addresses: tuple[AddressUse, ...] = ()
-    bursts: dict[str, int] = {}  # key id -> denied requests in the minute that exceeded the threshold
+    bursts: dict[str, int] = {}  # key id -> number of denied requests, for minutes that exceeded the threshold
 
 
 class UnusualUse(msgspec.Struct, frozen=True):
@@ -68,10 +69,10 @@ class UsagePoint(msgspec.Struct, frozen=True):
     count: int
 
 
-#: Use of a key after this time without use is unusual.
+#: Use of a key that was not used for this time is unusual.
 DORMANT_S = 30 * 86_400
 
-#: Minimum interval of alerts of one kind for one key, over all workers.
+#: Minimum interval between alerts of the same kind for a key, across all workers.
 ALERT_INTERVAL_S = 3600
 
 #: Maximum number of stored addresses per key. Further addresses are not reported as unusual.
@@ -84,10 +85,10 @@ WHERE usage_batch.number < EXCLUDED.number
 RETURNING number
 """
 
-# A worker can count a key shortly after its purge. Reading does not wait for locks.
+# A worker can count requests with a key shortly after the key is purged. This query does not wait for locks.
 _PURGED = "SELECT id FROM api_key WHERE id = ANY ($1) AND state = 'purged'"
 
-# In the order of the primary key, so that concurrent workers lock the same buckets in the same order.
+# Rows are in the order of the primary key, so that concurrent workers lock the same buckets in the same order.
 _COUNT = """
 INSERT INTO usage_count (width_s, key_id, starts_at, core, code, count)
 SELECT width_s, key_id, to_timestamp(minute - minute % width_s) AS starts_at, core, code, sum(count)
@@ -97,7 +98,7 @@ GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
 ON CONFLICT (width_s, key_id, starts_at, core, code) DO UPDATE SET count = usage_count.count + EXCLUDED.count
 """
 
-# `before` reads the rows as they were before the statement.
+# `before` contains the rows as they were before the statement.
 _ADD_ACTIVITY = """
 WITH used AS (SELECT * FROM unnest($1::text[], $2::timestamptz[]) AS row (key_id, last_used_at) ORDER BY key_id),
      before AS (SELECT key_id, last_used_at FROM key_activity WHERE key_id = ANY ($1)),
@@ -132,7 +133,7 @@ class UsageRepository:
     async def add(self, batch: UsageBatch) -> tuple[UnusualUse, ...]:
         """Add a batch. Idempotent. Returns unusual use, which is also appended to the audit trail.
 
-        Raises Unavailable if nothing was counted; the caller then sends the batch again.
+        Raises Unavailable if nothing was counted, in which case the caller sends the batch again.
         """
         async with self._pool.transaction() as connection:
             return await _add(connection, batch)
@@ -148,9 +149,9 @@ class UsageRepository:
         core: str | None = None,
         code: str | None = None,
     ) -> tuple[UsagePoint, ...]:
-        """Sums per bucket and per column in `by` (key_id, core, code), ordered by time.
+        """Return the sums per bucket and per column in `by` (key_id, core, code), ordered by time.
 
-        `since` is inclusive, `until` exclusive. Returns POINTS_MAX + 1 points if there are more than POINTS_MAX.
+        `since` is inclusive, and `until` is exclusive. Returns POINTS_MAX + 1 points if there are more than POINTS_MAX.
         """
         where = Conditions()
         where.add_equal(width_s=width_s, key_id=key_id, core=core, code=code)
@@ -166,7 +167,7 @@ class UsageRepository:
         )
 
     async def last_used(self, key_ids: tuple[str, ...]) -> dict[str, float]:
-        """Unix seconds of the last successful use. Keys that were never used are omitted."""
+        """Return the last successful use of each key in Unix seconds. Keys that were never used are omitted."""
         statement = "SELECT key_id, last_used_at FROM key_activity WHERE key_id = ANY ($1)"
         return {row["key_id"]: to_seconds(row["last_used_at"]) for row in await self._pool.fetch(statement, list(key_ids))}
 
@@ -176,7 +177,7 @@ class UsageRepository:
         return tuple(row["address"] for row in await self._pool.fetch(statement, key_id))
 
     async def prune(self, *, now: float) -> int:
-        """Delete buckets older than RETENTION_S, and batch numbers of ended workers. Returns the number of buckets."""
+        """Delete buckets older than RETENTION_S, and batch numbers of ended workers. Returns the number of deleted buckets."""
         instant = to_datetime(now)
         async with self._pool.transaction() as connection:
             status = await connection.execute(
@@ -185,7 +186,7 @@ class UsageRepository:
                 list(RETENTION_S),
                 [instant - timedelta(seconds=seconds) for seconds in RETENTION_S.values()],
             )
-            # A worker that has been silent for a day has ended and sends no batch again.
+            # A worker that has sent no batch for a day has ended and will not repeat a batch.
             await connection.execute("DELETE FROM usage_batch WHERE seen_at < $1", instant - timedelta(days=1))
         return row_count(status)
 
@@ -193,7 +194,7 @@ class UsageRepository:
 async def _add(connection: Connection, batch: UsageBatch) -> tuple[UnusualUse, ...]:
     now = to_datetime(batch.at)
     if await connection.fetchval(_CLAIM_BATCH, batch.worker_id, batch.number, now) is None:
-        return ()  # added before; the confirmation was lost
+        return ()  # the batch was added earlier, but the confirmation was lost
     batch = _without(batch, {row["id"] for row in await connection.fetch(_PURGED, [row.key_id for row in batch.rows])})
     rows = batch.rows
     await connection.execute(
@@ -223,7 +224,7 @@ async def _add(connection: Connection, batch: UsageBatch) -> tuple[UnusualUse, .
 
 
 def _without(batch: UsageBatch, purged: set[str]) -> UsageBatch:
-    """The batch with the use of purged keys attributed to no key."""
+    """Return the batch with the requests of purged keys counted without a key."""
     if not purged:
         return batch
     return msgspec.structs.replace(

@@ -1,8 +1,8 @@
-"""Usage counters: one dictionary update per request, and one batch per second to the database.
+"""Counts usage with one dictionary update per request, and sends one batch per second to the database.
 
 Each batch has a number and is sent again until the database confirms the batch, so every batch is counted exactly once. On
-shutdown the remaining counts are written. If the process is killed, the counts since the last confirmed batch are lost. While the
-database is available, these are the requests of about FLUSH_S seconds.
+shutdown, the remaining counts are written. If the process is killed, the counts since the last confirmed batch are lost. While
+the database is available, these are the requests of about FLUSH_S seconds.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from gatehouse.verification.models import Code
 
 FLUSH_S = 1.0
 
-#: Maximum number of combinations of key, Core, code and minute in memory. Beyond it, requests are counted without key and Core.
+#: Maximum number of combinations of key, Core, code and minute in memory. Further requests are counted without key and Core.
 PENDING_MAX = 100_000
 
-#: Maximum number of combinations of key, Core, code and address per second. Beyond it, requests are counted by code alone.
+#: Maximum number of combinations of key, Core, code and address per second. Further requests are counted only by code.
 SECOND_MAX = 50_000
 
-#: Maximum number of cached addresses that the database already has.
+#: Maximum number of cached addresses that are already in the database.
 KNOWN_ADDRESSES_MAX = 50_000
 
-#: Number of denied requests of a key per minute and worker that is reported as unusual.
+#: Number of denied requests with a key, per minute and worker, that is reported as unusual.
 DENIED_THRESHOLD = 100
 
 #: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The server kills a worker after 5 s.
@@ -66,7 +66,7 @@ class UsageCounter:
             counts[rest] = counts.get(rest, 0) + 1
 
     def take(self) -> dict[_Use, int]:
-        """Counts since the previous call."""
+        """Return the counts since the previous call."""
         counts, self._counts = self._counts, {}
         return counts
 
@@ -76,7 +76,8 @@ class UsageFlusher:
     """Writes the counts of a counter to the database.
 
     worker_id: unique among all processes that ever wrote counts.
-    is_core: True if a Core of this name is registered. Other names are not stored, because clients can invent any number of them.
+    is_core: True if a Core of this name is registered. Other names are not stored, because clients can invent any number of
+        names.
     observer: logs and counts failures and unusual use, and counts the written requests.
     metrics: receives each written batch. None: no CloudWatch metrics are written.
     """
@@ -106,7 +107,7 @@ class UsageFlusher:
 
     @property
     def pending(self) -> int:
-        """Number of requests that are not written yet, except those of the current second."""
+        """Number of requests that are not written yet, except the requests in the current second."""
         sent = 0 if self._sent is None else sum(row.count for row in self._sent.rows)
         return sent + sum(self._pending.values())
 
@@ -124,7 +125,7 @@ class UsageFlusher:
                     return
 
     async def flush(self) -> bool:
-        """Write one batch. False if the database is not available; the counts are then written by the next call."""
+        """Write one batch. Returns False if the database is not available, in which case the next call writes the counts."""
         async with self._flushing:
             self._collect()
             if self._sent is None:
@@ -158,11 +159,11 @@ class UsageFlusher:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_S)
-            # Shielded: after a cancellation it would be unknown whether the batch was written.
+            # Shielded, because after a cancellation it would be unknown whether the batch was written.
             await asyncio.shield(self.flush())
 
     def _collect(self) -> None:
-        """Add the counts of the last second. Requests belong to the minute in which that second started."""
+        """Add the counts of the last second. The requests are counted in the minute in which that second started."""
         now = self.clock.now()
         minute = int(self._second_started_at // 60) * 60
         for (key_id, core, code, address), count in self.counter.take().items():
@@ -218,7 +219,8 @@ class UsageMetrics:
     """CloudWatch metrics of one process in the embedded metric format, from batches that were written to the database.
 
     A key is never a dimension, because each value would be a billed metric. The busiest keys of an interval are properties of the
-    log line instead. Counts since the last line are lost if the process is killed; the database has them.
+    log line instead. If the process is killed, the counts since the last line are missing from the metrics, but not from the
+    database.
 
     Format: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 
@@ -234,7 +236,7 @@ class UsageMetrics:
         self._reset()
 
     def add(self, batch: UsageBatch, unusual: tuple[UnusualUse, ...]) -> None:
-        """Count a batch, and write if METRICS_INTERVAL_S have passed since the last time."""
+        """Count a batch, and write the counts if METRICS_INTERVAL_S have passed since the last write."""
         for row in batch.rows:
             self._codes[row.minute, row.code] += row.count
             if row.core:

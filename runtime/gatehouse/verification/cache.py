@@ -1,4 +1,4 @@
-"""Caches key records in the memory of one worker, and rejects key ids that cannot have been issued. No I/O.
+"""Caches key records in the memory of one worker, and rejects key ids that cannot have been issued. Performs no I/O.
 
 Three rules ensure that a revoked key stays revoked. A record is replaced only by a higher version of its row. A revoked record is
 replaced only by another revoked record or by the record of a purged key, which nothing replaces. A change that arrives while a
@@ -24,7 +24,7 @@ _FINAL = {KeyState.REVOKED: 1, KeyState.PURGED: 2}
 
 
 class KeyCache:
-    """LRU cache of at most `records_max` records. For one event loop, not thread-safe."""
+    """LRU cache of at most `records_max` records. Not thread-safe; use in a single event loop."""
 
     def __init__(self, records_max: int, absent_max: int = ABSENT_MAX) -> None:
         self._records: OrderedDict[KeyId, KeyRecord] = OrderedDict()
@@ -37,18 +37,19 @@ class KeyCache:
         return len(self._records)
 
     def find(self, key_id: KeyId) -> KeyRecord | None:
-        """The record, or None if it is not cached. See `absent` for ids that are known not to exist."""
+        """The record, or None if the record is not cached. See `absent` for ids that are known not to exist."""
         record = self._records.get(key_id)
         if record is not None:
             self._records.move_to_end(key_id)
         return record
 
     def absent(self, key_id: KeyId) -> bool:
-        """True if the database had no key with this id and none has been announced since."""
+        """True if the database had no key with this id and no such key has been announced since then."""
         return key_id in self._absent
 
     def begin_load(self, key_ids: Iterable[KeyId]) -> None:
-        """Call before the database query, so that changes announced from now on are not overwritten by its result."""
+        """Begins a load. Call this method before the database query, so that the result does not overwrite changes that are
+        announced in the meantime."""
         for key_id in key_ids:
             self._loading.setdefault(key_id, None)
 
@@ -63,12 +64,13 @@ class KeyCache:
         return newest
 
     def abandon_load(self, key_ids: Iterable[KeyId]) -> None:
-        """Call when the database query failed."""
+        """Ends a load without a result. Call this method if the database query failed."""
         for key_id in key_ids:
             self._loading.pop(key_id, None)
 
     def change(self, record: KeyRecord) -> None:
-        """Applies an announced change, unless the key is neither cached nor being loaded: the next use reads such a key."""
+        """Applies an announced change if the key is cached or being loaded. Any other key is read from the database on the next
+        use."""
         self._absent.pop(record.id, None)
         if record.id in self._loading:
             self._loading[record.id] = _newer(self._loading[record.id], record)
@@ -77,7 +79,8 @@ class KeyCache:
             self._store(_newer(current, record) or record)
 
     def clear(self) -> None:
-        """Removes everything, after the database was restored to an earlier time. Loads in progress are stored as they arrive."""
+        """Removes all entries after the database was restored to an earlier time. The results of loads in progress are still
+        stored."""
         self._records.clear()
         self._absent.clear()
 
@@ -105,18 +108,18 @@ def _newer(current: KeyRecord | None, candidate: KeyRecord | None) -> KeyRecord 
 
 @dataclass(slots=True)
 class Prefilter:
-    """Rejects ids that cannot have been issued, so that guesses cost no database query.
+    """Rejects ids that cannot have been issued, so that guessed ids cause no database queries.
 
-    Ids of new keys carry a keyed mark (crypto/token.py). Ids without a mark, and marks of a pepper generation that is no longer
-    available, cannot be checked; while such a key exists, every id is looked up. `add` is called for every id generation in the
-    database.
+    Ids of new keys contain a keyed mark (crypto/token.py). Ids without a mark, and ids with a mark under a pepper generation that
+    is no longer available, cannot be checked. While a key with such an id exists, every id is looked up. `add` is called for
+    every id generation in the database.
     """
 
     pepper: Pepper
     strict: bool = True
 
     def add(self, id_generation: int) -> None:
-        """Registers that a key with an id of this generation exists. An unknown generation disables the filter."""
+        """Records that a key with an id of this generation exists. An unknown generation disables the filter."""
         if id_generation not in self.pepper.generations:
             self.strict = False
 

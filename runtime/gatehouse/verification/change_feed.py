@@ -1,12 +1,13 @@
-"""Change feed of keys and Cores: listens for notifications, polls every second for missed ones, and confirms applied changes.
+"""Change feed of keys and Cores. Listens for notifications, polls every second for missed notifications, and confirms applied
+changes.
 
-The staleness bound is guaranteed. The key state of a worker is fresh as of the moment before its query for changes, but only
-after the worker has applied the result and confirmed it in its row in gateway_worker. The management API waits for those rows
-and ignores a worker that has not written its row for longer than the bound; such a worker denies every key on its own
-(verification/service.py).
+The staleness bound is guaranteed. A worker's key state is as recent as the start of the last query for changes whose result the
+worker has applied and then confirmed in its row in gateway_worker. The management API waits until all workers have confirmed a
+change. It does not wait for a worker that has not updated its row for longer than twice the bound, because such a worker already
+denies every key (verification/service.py).
 
-Each table has its own position (the highest change number read from it). Two queries see two snapshots, and a common position
-could skip a row that was committed between them.
+Each table has a separate position, which is the highest change number that was read from the table. Two queries see two
+snapshots, and a common position could skip a row that was committed between the queries.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _KEYS = f"SELECT {RECORD_COLUMNS}, change_seq FROM api_key WHERE change_seq > $1
 
 _CORES = f"SELECT {CORE_COLUMNS}, change_seq FROM core WHERE change_seq > $1 ORDER BY change_seq LIMIT {PAGE_ROWS}"  # noqa: S608
 
-#: Distinct values by index skip scan, so that a million keys take no longer than ten keys.
+#: Reads distinct values with an index skip scan, so that the query takes no longer for a million keys than for ten keys.
 _ID_GENERATIONS = (
     "WITH RECURSIVE step AS (SELECT min(id_generation) AS id_generation FROM api_key UNION ALL"
     " SELECT (SELECT min(id_generation) FROM api_key WHERE id_generation > step.id_generation)"
@@ -66,7 +67,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 @dataclass(slots=True, eq=False)
 class ChangeFeed:
-    """Change feed of one worker, on its own connection.
+    """Change feed of one worker, on a separate connection.
 
     generations: pepper generations that this worker can read.
     on_interrupted: called with the name of the error whenever the connection is replaced.
@@ -88,13 +89,14 @@ class ChangeFeed:
     _fresh_since: float | None = None
 
     def staleness_ms(self) -> int:
-        """Age of the key state; very large before `start`."""
+        """Age of the key state in milliseconds. The value is very large before `start`."""
         if self._fresh_since is None:
             return 1_000_000_000
         return int((time.monotonic() - self._fresh_since) * 1000)
 
     async def start(self) -> None:
-        """Returns once the key state is fresh. Raises Unavailable if the database is unavailable or its schema is missing."""
+        """Starts the change feed, and returns when the key state is fresh. Raises Unavailable if the database is unavailable or
+        its schema is missing."""
         try:
             await self._connect()
             await self._poll()
@@ -104,7 +106,7 @@ class ChangeFeed:
         self._background.start(self._run(), "change-feed")
 
     async def close(self) -> None:
-        """Stops and removes this worker's row, so that no revocation waits for it."""
+        """Stops the change feed and removes this worker's row, so that no revocation waits for this worker."""
         await self._background.stop()
         if self._connection is not None:
             with contextlib.suppress(*DRIVER_ERRORS):
@@ -149,7 +151,7 @@ class ChangeFeed:
         if self._fresh_since is None:
             self._keys_position = keys_last  # nothing is cached yet
         elif keys_last < self._keys_position or cores_last < self._cores_position:
-            # The database was restored to an earlier time: discard everything.
+            # The database was restored to an earlier time, so discard everything.
             self.cache.clear()
             self.cores.clear()
             self._keys_position, self._cores_position = keys_last, 0
@@ -178,7 +180,7 @@ class ChangeFeed:
 
 @dataclass(frozen=True)
 class FreshnessProbe:
-    """The key state is ready if it is recent enough for decisions."""
+    """Readiness probe of the key state, which must be recent enough for decisions."""
 
     name = "keys"
 

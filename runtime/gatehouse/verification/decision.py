@@ -1,7 +1,7 @@
 """Decides on a key: computes one outcome code from the facts, and checks the client networks that the key allows. Pure.
 
 Checks are performed in the order of `Code`; the first check that fails determines the outcome. A caller that does not prove
-possession of a key learns nothing about it: malformed, unknown, wrong and (in public responses) revoked tokens have the same
+possession of a key learns nothing about the key: malformed, unknown, wrong and (in public responses) revoked tokens have the same
 outcome.
 """
 
@@ -26,12 +26,12 @@ def evaluate(
     """Performs every check that needs no counter. VALID means that rate limits and credits are checked next.
 
     possession: True if the presented token matches the digest of the record. environment: environment of this deployment.
-    A key that expires at second t is denied from t on. Scopes are compared as whole names; there are no wildcards.
+    A key that expires at time t is denied from time t. Scopes are compared as whole names; there are no wildcards.
     """
     if record is None or not possession:
         return Code.NOT_FOUND
     if record.state is not KeyState.ACTIVE:
-        # A deleted key has the same outcome as a revoked one.
+        # A deleted key has the same outcome as a revoked key.
         return Code.DISABLED if record.state is KeyState.DISABLED else Code.REVOKED
     if record.expires_at is not None and now >= record.expires_at:
         return Code.EXPIRED
@@ -49,10 +49,10 @@ def evaluate(
 
 
 def effective_limits(record: KeyRecord, request: VerificationRequest, default: RateLimit) -> tuple[RateLimit, ...] | str:
-    """Rate limits that apply to a request, each with its cost; or the name of an override that is not allowed.
+    """Rate limits that apply to a request, each with its cost, or the name of an override that is not allowed.
 
     The limits of the key (or the default limit of the deployment) come first, with the costs from the request. The limits from
-    the request follow. An override without quota must name a limit of the key; one with quota must not.
+    the request follow. An override without a quota must name a limit of the key. An override with a quota must not.
     """
     limits = record.limits or (default,)
     if not request.limits:
@@ -87,17 +87,18 @@ def evaluate_credits(state: CreditState | None) -> Code:
 
 
 def for_public(result: VerificationResult) -> VerificationResult:
-    """The result that the holder of the token may see: a revoked key looks like an unknown one."""
+    """The result that the holder of the token may see. A revoked key has the same result as an unknown key."""
     if result.code is not Code.REVOKED:
         return result
     return msgspec.structs.replace(result, code=Code.NOT_FOUND, record=None, limits=(), credits=None, reason="")
 
 
 def network(text: str) -> str | None:
-    """`text` as a network in canonical form; None if it is not a network. A single address becomes a network of one address.
+    """`text` as a network in canonical form, or None if `text` is not a network. A single address becomes a network of one
+    address.
 
     Host bits must be zero, because `10.1.2.3/8` is more likely a mistake than a request for 10.0.0.0/8. An IPv4-mapped network
-    (::ffff:192.0.2.0/120) becomes an IPv4 network, as addresses do.
+    (::ffff:192.0.2.0/120) becomes an IPv4 network.
     """
     try:
         parsed = ipaddress.ip_network(text, strict=True)
@@ -116,13 +117,13 @@ def allows(networks: Sequence[str], address: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _network(text: str) -> Network:
-    # Parsing takes 8 us. Records store the text, which keys of one owner share, instead of the parsed objects.
+    # Parsing takes 8 us. Records store the text, which the keys of an owner share, instead of the parsed objects.
     return ipaddress.ip_network(text)
 
 
 @lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address | None:
-    """The address, with an IPv4-mapped address converted to IPv4; None for malformed text."""
+    """Parses an address. An IPv4-mapped address is converted to IPv4. Returns None for malformed text."""
     try:
         parsed = ipaddress.ip_address(text)
     except ValueError:

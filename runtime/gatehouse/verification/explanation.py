@@ -1,4 +1,4 @@
-"""Explains the decision on a key to an administrator. All checks are performed without consuming limits or credits."""
+"""Explains the decision on a key to an administrator. The checks do not count against rate limits or consume credits."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ async def explain(
     limits: RateLimits | None,
     now: float,
 ) -> Explanation:
-    """`limits`: the rate limiter that the gateways share; None if each worker counts on its own and the state is unknown."""
+    """`limits`: the rate limiter that the gateways share. None if each worker counts separately, in which case the state is
+    unknown."""
     checks = key_checks(key, request, environment=environment, now=now)
     checks += await _limit_checks(key, request, default_limit, limits)
     if key.credits is not None:

@@ -1,8 +1,9 @@
-"""Arithmetic of rate limits (GCRA), for several limits that are checked together. Pure.
+"""Calculates rate limits (GCRA), for several limits that are checked together. Pure.
 
-The state of a limit is one number: how far its theoretical arrival time is ahead of now, in microseconds (`ahead_us`, >= 0). A
-request of cost c advances it by c emission intervals (window / quota) and is allowed while it stays within `burst` intervals; c
-is the cost of the request times that of the limit. If one limit denies a request, no limit is advanced.
+The state of a limit is one number, `ahead_us` (>= 0): the time in microseconds by which the theoretical arrival time is ahead of
+the current time. A request of cost c advances this number by c emission intervals (window / quota), and is allowed if the number
+does not exceed `burst` intervals. c is the cost of the request multiplied by the cost of the limit. If one limit denies a
+request, no limit is advanced.
 Source: ITU-T I.371, annex A (virtual scheduling algorithm).
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from gatehouse.keys.models import RateLimit
 from gatehouse.verification.models import RateLimitState
 
-#: Rounding tolerance in microseconds: seven requests of 60/7 s each must fit a burst of seven, although 60/7 is not exact.
+#: Rounding tolerance in microseconds: seven requests of 60/7 s each must fit within a burst of seven, although 60/7 is not exact.
 SLACK_US = 0.1
 
 
@@ -24,7 +25,7 @@ def interval_us(limit: RateLimit) -> float:
 
 
 def move_us(limit: RateLimit, cost: int) -> float:
-    """Advance of the limit by a request of this cost; 0 for cost 0."""
+    """Microseconds by which a request of this cost advances the limit. 0 for cost 0."""
     return cost * limit.cost * interval_us(limit)
 
 
@@ -50,11 +51,11 @@ def allows(limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int) ->
 def report(
     limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int, *, degraded: bool = False
 ) -> tuple[RateLimitState, ...]:
-    """One state per limit, in order, from the numbers before the request.
+    """One state per limit, in order, calculated from the `ahead_us` values before the request.
 
     `remaining` and `reset_s` describe the state after the request: advanced if all limits allow it, unchanged otherwise. A
-    request that costs more than the whole burst is never allowed; its `retry_after_s` is the time until the burst is full,
-    never 0.
+    request that costs more than the full burst is never allowed. In this case, `retry_after_s` is the time until the full burst
+    is available, and never 0.
     """
     if allows(limits, ahead_us, cost):
         return states_after(limits, ahead_us, cost, degraded=degraded)

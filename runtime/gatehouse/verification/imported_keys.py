@@ -1,8 +1,8 @@
-"""Verifies imported keys: finds them by tokens in other formats, and replaces a bcrypt hash with an HMAC on first use.
+"""Verifies imported keys. Finds keys by tokens in other formats, and replaces a bcrypt hash with an HMAC on first use.
 
 The cost of a wrong token is bounded. The token is looked up only by derived ids, in one query. A bcrypt hash is computed only for
-an id that exists, at most CHECKS_AT_ONCE at a time per worker and GUESSES_MAX times per minute and key. Above these limits, the
-result is UNAVAILABLE rather than a denial, so that an attacker cannot lock out the holder of the key for longer than a minute.
+an id that exists, at most CHECKS_AT_ONCE at a time per worker and GUESSES_MAX times per minute and key. Beyond these limits, the
+result is UNAVAILABLE instead of a denial, because the token may be correct. The count of attempts restarts every minute.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gatehouse.verification.repository import KeyLoader
 
 CHECKS_AT_ONCE = 1
 
-#: Maximum number of checks that wait. Further checks result in UNAVAILABLE.
+#: Maximum number of waiting checks. Further checks result in UNAVAILABLE.
 WAITING_MAX = 16
 GUESSES_MAX = 5
 GUESSES_WINDOW_S = 60.0
@@ -46,7 +46,7 @@ _UPGRADE = (
 
 
 class ImportedKey(msgspec.Struct, frozen=True):
-    """Result of a lookup. `material`: input of the HMAC, if the token is the right one."""
+    """Result of a lookup. `material`: input of the HMAC if the token is correct."""
 
     record: KeyRecord | None
     material: str
@@ -54,7 +54,7 @@ class ImportedKey(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True, eq=False)
 class ImportedKeys:
-    """Imported keys in one worker and event loop."""
+    """Verifies imported keys in one worker. Use in a single event loop."""
 
     pool: Pool
     cache: KeyCache
@@ -67,10 +67,10 @@ class ImportedKeys:
     _guesses: dict[KeyId, tuple[float, int]] = field(default_factory=dict)
 
     async def find(self, token: str) -> ImportedKey | None:
-        """The imported key to which the token may belong; None if no imported key can have such a token.
+        """The imported key to which the token may belong, or None if no imported key can have such a token.
 
-        Verifies a bcrypt token on its first use and upgrades its key; `record` is None if the token is wrong. Raises
-        Unavailable, also if there are too many guesses.
+        Verifies a bcrypt token on first use and upgrades the key. `record` is None if the token is wrong. Raises Unavailable,
+        including if there are too many guesses.
         """
         candidates = self.ids.candidates(token)
         if not candidates:
@@ -106,7 +106,7 @@ class ImportedKeys:
         if hashed is None or not await asyncio.to_thread(bcrypt_matches, record.scheme, token, hashed):
             return None
         self._guesses.pop(key_id, None)
-        # Every gateway that reads the record has its pepper generation. PepperMigration migrates the key later.
+        # Every gateway that reads the record has the pepper generation of the record. PepperMigration migrates the key later.
         digest = self.pepper.digest(material, record.pepper_generation)
         if digest is None:
             return None
@@ -117,7 +117,7 @@ class ImportedKeys:
     async def _replace_hash(self, key_id: KeyId, digest: bytes, generation: int, event: AuditEvent) -> KeyRecord | None:
         """Replaces the bcrypt hash with an HMAC in one transaction with the audit event, and updates this worker's cache.
 
-        Returns the updated key, or None if it no longer has a bcrypt hash. Raises Unavailable.
+        Returns the updated key, or None if the key no longer has a bcrypt hash. Raises Unavailable.
         """
         async with self.pool.transaction(timeout_s=TIMEOUT_S) as connection:
             row = await connection.fetchrow(_UPGRADE, key_id, digest, generation, NULL_DIGEST)

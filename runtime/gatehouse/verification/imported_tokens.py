@@ -1,13 +1,13 @@
-"""Tokens of imported keys: ids under which a token of an unknown format may be stored. Pure.
+"""Derives the ids under which imported keys with tokens in other formats may be stored. Pure.
 
 A presented token that does not have Gatehouse's format has one possible id per scheme and pepper generation in use, derived
-from its hash (for bcrypt, from the id inside the token). All of them are looked up in a single query. The database stores an
-HMAC of the old hash, so a copy of the table cannot verify guesses, not even of short tokens. A bcrypt hash cannot be recomputed,
-so the hash is stored encrypted until the key is first used.
+from its hash (for bcrypt, from the id inside the token). All possible ids are looked up in a single query. The database stores an
+HMAC of the old hash, so guesses cannot be verified with a copy of the table, even for short tokens. A bcrypt hash cannot be
+recomputed, so the hash is stored encrypted until the key is first used.
 
     sha256, sha512                  hash of the whole token
     sha256-secret, sha512-secret    hash of the part after the last separator
-    bcrypt, bcrypt-secret           likewise; the id is the part before the last separator
+    bcrypt, bcrypt-secret           hash of the same parts; the id is the part before the last separator
 
 The separator is the last `.`, otherwise the last `:`, otherwise the last `_`.
 """
@@ -50,7 +50,7 @@ class Candidate(msgspec.Struct, frozen=True):
 class ImportedKeyIds:
     """Schemes and id generations of the imported keys, in one worker.
 
-    While there are none, tokens in other formats cause no lookups.
+    While there are no imported keys, tokens in other formats cause no lookups.
     """
 
     def __init__(self, pepper: Pepper) -> None:
@@ -58,12 +58,12 @@ class ImportedKeyIds:
         self._schemes: dict[tuple[str, int], None] = {}
 
     def add(self, scheme: str, id_generation: int) -> None:
-        """Registers that a key of this scheme exists whose id was derived under this pepper generation."""
+        """Records that a key with this scheme exists whose id was derived under this pepper generation."""
         if scheme != OWN_SCHEME:
             self._schemes[(scheme, id_generation)] = None
 
     def candidates(self, token: str) -> list[Candidate]:
-        """At most one for each scheme and generation in use."""
+        """Candidates for a token, at most one for each scheme and generation in use."""
         if not self._schemes or not is_token(token):
             return []
         candidates = []
@@ -81,14 +81,14 @@ def is_token(text: str) -> bool:
 
 
 def split_token(token: str) -> tuple[str, str] | None:
-    """The id before and the secret after the last separator; None if there is no separator or either part is empty."""
+    """The id before the last separator and the secret after it, or None if there is no separator or either part is empty."""
     separator = next((character for character in ".:_" if character in token), "")
     before, _, after = token.rpartition(separator) if separator else ("", "", "")
     return (before, after) if before and after else None
 
 
 def material(scheme: str, token: str) -> str:
-    """Input of the HMAC of a token. ASCII; never the token itself."""
+    """Input of the HMAC for a token. The input is ASCII and never the token itself."""
     algorithm = scheme.removesuffix(_SECRET)
     if algorithm not in _HASH_BYTES:
         return f"{scheme}:{hashlib.sha256(token.encode()).hexdigest()}"
@@ -96,12 +96,12 @@ def material(scheme: str, token: str) -> str:
 
 
 def material_of_hash(scheme: str, digest: bytes) -> str:
-    """Input of the HMAC, computed from the old hash only, because an import does not contain the token."""
+    """Input of the HMAC, computed only from the old hash, because an import does not contain the token."""
     return f"{scheme}:{digest.hex()}"
 
 
 def locator(scheme: str, token: str) -> str | None:
-    """Text from which the id of a token is derived; None if the scheme needs a separator that the token lacks."""
+    """Text from which the id of a token is derived, or None if the scheme requires a separator and the token has none."""
     split = split_token(token)
     if split is None and (scheme.endswith(_SECRET) or scheme == "bcrypt"):
         return None
@@ -125,7 +125,7 @@ def imported_key_id(locator: str, pepper: Pepper, generation: int) -> KeyId | No
 
 
 def ids_of(locators: Iterable[str], pepper: Pepper) -> Iterator[KeyId]:
-    """Key ids of locators under every available pepper generation."""
+    """Key ids for the locators, under every available pepper generation."""
     for locator in locators:
         for generation in pepper.generations:
             key_id = imported_key_id(locator, pepper, generation)
@@ -134,7 +134,8 @@ def ids_of(locators: Iterable[str], pepper: Pepper) -> Iterator[KeyId]:
 
 
 def read_hash(algorithm: str, text: str) -> bytes | str:
-    """Parses a SHA hash in hexadecimal or base64, or a bcrypt hash, into bytes. Returns an error message if it is malformed."""
+    """Parses a SHA hash in hexadecimal or base64, or a bcrypt hash, into bytes. Returns an error message if the hash is
+    malformed."""
     if algorithm == "bcrypt":
         match = _BCRYPT.fullmatch(text)
         if match is None:
@@ -153,12 +154,12 @@ def read_hash(algorithm: str, text: str) -> bytes | str:
 
 
 def is_id(text: str) -> bool:
-    """True for a valid id before the separator of a token."""
+    """True if `text` can be the id before the separator in a token."""
     return _ID.fullmatch(text) is not None
 
 
 def bcrypt_matches(scheme: str, token: str, hashed: bytes) -> bool:
-    """True if the token has this hash. Takes about a quarter of a second: do not call it in an event loop."""
+    """True if the token has this hash. Takes about a quarter of a second, so do not call this function in an event loop."""
     try:
         return bcrypt.checkpw(_hashed_part(scheme, token).encode()[:_BCRYPT_BYTES], hashed)
     except ValueError:

@@ -4,7 +4,7 @@ A worker leases requests for a key family only while it verifies them in quick s
 1000, and at most a tenth of the smallest burst. Limits with a burst below 10 are therefore always counted one by one. A lease
 ends after a second, and its unused requests are returned to Redis.
 
-Because a leased request is counted before it is made, a worker can allow the requests in a lease up to a second late. In any
+A leased request is counted before the client sends it, so a worker can allow the requests in a lease up to a second late. In any
 window, this is at most a tenth of the burst, and at most 1000 requests, above the limit. Requests that one worker has leased are
 unavailable to other workers for at most a second.
 """
@@ -19,8 +19,8 @@ from gatehouse.verification.models import Charge
 LEASE_S = 1.0
 LEASE_MAX = 1000
 BURST_PART = 10
-#: Maximum number of key families. The family whose lease ends first is evicted first; its unused requests expire with the window
-#: of the limit.
+#: Maximum number of key families. The family whose lease ends first is evicted first, and its unused requests expire at the end
+#: of the limit's window.
 FAMILIES_MAX = 10_000
 
 
@@ -42,7 +42,7 @@ class Leases:
         self._leases: OrderedDict[str, _Lease] = OrderedDict()
 
     def use(self, charge: Charge, now: float) -> bool:
-        """Take one request from a lease. False if no lease has a request for this charge."""
+        """Take one request from a lease. Returns False if no lease has a request for this charge."""
         lease = self._leases.get(charge.subject)
         if lease is None or not lease.unused or now >= lease.ends_at or lease.charge != charge:
             return False
@@ -65,7 +65,7 @@ class Leases:
         return self._ask(lease, most, now)
 
     def wanted_ahead(self, charge: Charge, now: float) -> int:
-        """Number of requests to lease before the lease is used up; 0 while more than half of it is left."""
+        """Number of requests to lease before the lease is used up, or 0 while more than half of the lease is left."""
         lease = self._leases[charge.subject]
         return 0 if lease.unused * 2 > lease.size else self._ask(lease, _size_max(charge), now)
 
@@ -86,8 +86,8 @@ class Leases:
         return lease.unused if lease is not None and lease.charge.limits == own else 0
 
     def end(self, now: float) -> list[tuple[Charge, int]]:
-        """Remove the leases that have ended. Returns the requests to return to Redis, as pairs of charge and number of
-        requests."""
+        """Remove the leases that have ended. Returns the unused requests that the caller must give back to Redis, as pairs of
+        charge and count."""
         ended = []
         while self._leases:
             lease = next(iter(self._leases.values()))
@@ -99,7 +99,8 @@ class Leases:
         return ended
 
     def clear(self) -> list[tuple[Charge, int]]:
-        """Remove all leases. Returns the requests to return to Redis."""
+        """Remove all leases. Returns the unused requests that the caller must give back to Redis, as pairs of charge and
+        count."""
         return self.end(float("inf"))
 
     def __len__(self) -> int:
@@ -123,7 +124,7 @@ class Leases:
 
 
 def _size_max(charge: Charge) -> int:
-    """Size of the largest lease; 0 for a charge that is always counted on its own."""
+    """Maximum size of a lease, or 0 for a charge that is always counted separately."""
     if charge.cost != 1 or charge.additional:
         return 0
     bursts = [limit.burst // (BURST_PART * limit.cost) for limit in charge.limits if limit.cost]

@@ -1,6 +1,6 @@
 """Input and output of a verification, and the interface of the two rate limiters (Redis and local).
 
-Times are Unix seconds (UTC). Field names carry their unit.
+Times are Unix seconds (UTC). Field names include the unit.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from msgspec import Meta
 from gatehouse.http.fields import Cost, LimitName, Quota, Window
 from gatehouse.keys.models import KeyRecord, RateLimit
 
-#: Maximum number of additional limits (those of requests) for which a key family has counters at the same time. A request with
-#: another name is denied until one of the counters expires. Without this bound, the holder of one key could fill Redis.
+#: Maximum number of additional limits (limits from requests) for which a key family has counters at the same time. A request that
+#: names a further limit is denied until one of the counters expires. Without this bound, the holder of a single key could exhaust
+#: the memory of Redis.
 ADDITIONAL_MAX = 32
 
 
@@ -23,7 +24,7 @@ class Code(StrEnum):
     """Outcome codes of a verification, in the order of the checks."""
 
     NOT_FOUND = "NOT_FOUND"  # malformed, unknown or wrong token; in public responses also a revoked key
-    REVOKED = "REVOKED"  # or deleted; visible to administrators only, public responses contain NOT_FOUND
+    REVOKED = "REVOKED"  # or deleted; visible only to administrators, because public responses contain NOT_FOUND
     DISABLED = "DISABLED"
     EXPIRED = "EXPIRED"
     FORBIDDEN = "FORBIDDEN"  # wrong environment, or an address, method or Core that the key does not allow
@@ -65,7 +66,7 @@ class RateLimitOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 class SignedRequest(msgspec.Struct, frozen=True, gc=False):
-    """An HTTP request as its client signed it. `query` is without the question mark; names of `fields` are lower case."""
+    """An HTTP request as the client signed it. `query` excludes the question mark. Names in `fields` are lower case."""
 
     method: str
     scheme: str
@@ -82,7 +83,7 @@ class VerificationRequest(msgspec.Struct, frozen=True, gc=False):
 
     scopes: tuple[str, ...] = ()
     core: str | None = None
-    cost: int = 1  # 0 reads limits and credits without consuming them
+    cost: int = 1  # 0 reads limits and credits without any effect on them
     address: str = ""  # client address, as reported by trusted proxies
     method: str | None = None
     limits: tuple[RateLimitOverride, ...] = ()
@@ -98,7 +99,7 @@ class VerificationResult(msgspec.Struct, frozen=True, gc=False):
     record: KeyRecord | None = None
     limits: tuple[RateLimitState, ...] = ()
     credits: CreditState | None = None  # None: the key has no credits, or they were not checked
-    reason: str = ""  # a SignatureError, with SIGNATURE_INVALID only
+    reason: str = ""  # a SignatureError, only with SIGNATURE_INVALID
 
     @property
     def valid(self) -> bool:
@@ -106,7 +107,7 @@ class VerificationResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
-    """Cost of a request against the rate limits of a subject. If one limit is exceeded, no limit is consumed."""
+    """Cost of a request against the rate limits of a subject. If one limit is exceeded, the request counts against no limit."""
 
     subject: str  # id of the key family; never the token
     limits: tuple[RateLimit, ...]
@@ -115,15 +116,15 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
 
 
 class RateLimits(Protocol):
-    """Rate limiter: `RedisRateLimits` counts across workers, `LocalRateLimits` within one worker."""
+    """Rate limiter. `RedisRateLimits` counts across workers, and `LocalRateLimits` counts within one worker."""
 
     def take_now(self, charge: Charge) -> tuple[RateLimitState, ...] | None:
-        """Like `take`, without waiting. None, without effect, if the request has to wait for Redis."""
+        """Like `take`, but returns None without any effect if the request has to wait for Redis."""
         ...
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """Returns one state per limit, in order.
 
-        Without Redis, depending on the setting, the states are `degraded` or Unavailable is raised.
+        If Redis is unavailable, the states are `degraded` or Unavailable is raised, depending on the setting.
         """
         ...

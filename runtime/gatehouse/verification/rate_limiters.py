@@ -1,19 +1,19 @@
-"""Rate limiters: one counts in Redis or Valkey, across workers; the other counts in the memory of each worker, if Redis is not
+"""Two rate limiters. One counts in Redis or Valkey, across workers. The other counts in the memory of each worker if Redis is not
 configured or fails.
 
-All waiting requests are sent in one call of a script (redis/batches.py), which uses the clock of the server. A counter is named
-by limit and key family only: never by the token, and not by a configuration version, which would split the counter between
-workers after each change.
+All waiting requests are sent in one call of a script (redis/batches.py), which uses the clock of the server. The name of a
+counter consists of the limit and the key family. It does not contain the token, or a configuration version, which would split the
+counter between workers after each change.
 
 A worker that counts many requests for one key leases requests in advance (verification/leases.py), so that most of them do not
 wait for Redis. The script then also counts up to a tenth of the requests that the limits still allow, and the worker counts the
 leased requests in its memory.
 
-While Redis fails, the setting determines the fallback (local approximation or denial). The local counters
-continue from the last state that Redis reported to this worker, so that a used-up limit stays used up. Requires a single shard
-(cluster mode disabled), because the script accesses the counters of many keys at once.
+While Redis is unavailable, the setting determines the fallback (local approximation or denial). The local counters continue from
+the last state that Redis reported to this worker, so that a used-up limit stays used up. Redis must have a single shard (cluster
+mode disabled), because the script accesses the counters of many keys at once.
 
-A local limiter marks its states as `degraded`: each worker counts independently, so n workers together allow up to n times the
+A local limiter marks the states as `degraded`. Each worker counts independently, so n workers together allow up to n times the
 limit.
 """
 
@@ -36,17 +36,17 @@ from gatehouse.verification.leases import LEASE_S, Leases
 from gatehouse.verification.models import ADDITIONAL_MAX, Charge, RateLimitState
 
 KEY_PREFIX = "gatehouse:limit:"
-#: A lease is at most the share 1 / LEASED_PART of the requests that the limits still allow. Other workers can use the rest.
+#: A lease contains at most 1 / LEASED_PART of the requests that the limits still allow. Other workers can use the rest.
 LEASED_PART = 10
 FORGET_TIMEOUT_S = 2.0
 
-# ARGV: for each request its number of limits and of its key's own limits, which come first, whether the request itself is counted
-# (1) or only leased (0), the number of requests to lease (negative: to return), then move and room (us; verification/gcra.py) of
-# each limit. KEYS: in the same order; a request with additional limits has one more key, the sorted set of the names of the
-# family's additional counters by expiry. Returns the number of leased requests, and how far each counter was ahead of now before
-# the request, in us, as text: Lua numbers become integers in replies. Times are relative to 2024, because a double represents
-# them to better than 0.01 us but today's Unix time only to 0.25 us. `%.4f` instead of tostring, which keeps 14 digits and would
-# lose the microseconds.
+# ARGV contains, for each request: the number of limits; the number of the key's own limits, which come first; 1 if the request
+# itself is counted, otherwise 0; the number of requests to lease (negative: to give back); and `move_us` and `room_us` of each
+# limit (verification/gcra.py). KEYS contains the counters in the same order. A request with additional limits has one more key,
+# the sorted set of the names of the family's additional counters by expiry. For each request, the script returns the number of
+# leased requests, and `ahead_us` of each limit before the request. The numbers are returned as text, because Lua numbers become
+# integers in replies. Times are relative to 2024, because a double represents such times to better than 0.01 us, but the current
+# Unix time only to 0.25 us. `%.4f` is used instead of tostring, which keeps only 14 digits and would lose the microseconds.
 SCRIPT = Script(f"""
 local clock = redis.call('TIME')
 local now = (tonumber(clock[1]) - 1704067200) * 1000000 + tonumber(clock[2])
@@ -114,7 +114,8 @@ return result
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """Requests that the script counts. counted: the request itself. lease: number of requests to lease; negative: to return."""
+    """Requests that the script counts. counted: True if the request itself is counted. lease: number of requests to lease, or to
+    give back if negative."""
 
     charge: Charge
     counted: bool
@@ -139,14 +140,14 @@ class RedisRateLimits:
         self.degraded = False
 
     async def start(self) -> None:
-        """Opens the connection and loads the script. A failure is ignored; the first request retries."""
+        """Opens the connection and loads the script. A failure is ignored, because the first request retries."""
         connection = self._batches.connection
         with contextlib.suppress(OSError, TimeoutError, RedisReplyError):
             await connection.open(OPEN_TIMEOUT_S * 8)
             await connection.call(("SCRIPT", "LOAD", SCRIPT.text), OPEN_TIMEOUT_S * 8)
 
     async def close(self) -> None:
-        """Returns the leased requests that were not used, if Redis is available."""
+        """Gives unused leased requests back if Redis is available, and closes the connection."""
         if self._timer is not None:
             self._timer.cancel()
         await self._batches.join()  # the last reply may contain a lease
@@ -181,7 +182,8 @@ class RedisRateLimits:
         raise Unavailable("Rate limiting is temporarily unavailable.", detail=detail)
 
     async def forget(self, subject: str) -> bool:
-        """Removes every counter of a subject. False if Redis is unavailable; the counters then expire within their window.
+        """Removes every counter of a subject. Returns False if Redis is unavailable, in which case the counters expire within
+        their window.
 
         Scans all counters, because a limit may have been renamed while its counter still exists. Used by purges only.
         """
@@ -243,14 +245,14 @@ class RedisRateLimits:
 
 
 def _without(ahead: Sequence[float], charge: Charge, requests: int) -> list[float]:
-    """How far the limits of the key would be ahead without these requests."""
+    """The `ahead_us` values that the limits of the key would have without these requests."""
     own = len(charge.limits) - charge.additional
     moves = [gcra.move_us(limit, requests) if index < own else 0.0 for index, limit in enumerate(charge.limits)]
     return [max(before - move, 0.0) for before, move in zip(ahead, moves, strict=True)]
 
 
 def _encode(counts: list[_Count]) -> tuple[list[str], list[str]]:
-    """Keys and arguments of the script."""
+    """Keys and arguments for the script."""
     keys: list[str] = []
     arguments: list[str] = []
     for count in counts:
@@ -270,7 +272,7 @@ COUNTERS_MAX = 200_000
 
 
 class LocalRateLimits:
-    """`RateLimits` in a dict."""
+    """`RateLimits` in the memory of one worker."""
 
     def __init__(self) -> None:
         self._arrivals: OrderedDict[tuple[str, str], float] = OrderedDict()
@@ -281,7 +283,7 @@ class LocalRateLimits:
         return self.take_now(charge)
 
     def take_now(self, charge: Charge, *, degraded: bool = True) -> tuple[RateLimitState, ...]:
-        """Synchronous `take`, for the Redis limiter. degraded: the request is not counted in Redis."""
+        """Synchronous `take`, for the Redis limiter. degraded: True if the request is not counted in Redis."""
         now = time.monotonic() * 1_000_000
         own, additional = _split(charge)
         ahead = [max(self._arrivals.get((limit.name, charge.subject), 0.0) - now, 0.0) for limit in own]
@@ -295,7 +297,8 @@ class LocalRateLimits:
         return states
 
     def remember(self, charge: Charge, ahead: Sequence[float], *, consumed: bool) -> None:
-        """Continues the key's own limits from the state that Redis reported before this charge."""
+        """Sets the key's own limits to the state that Redis reported before this charge, so that local counting continues from
+        there."""
         own, _ = _split(charge)
         states = gcra.states_after(own, ahead[: len(own)], charge.cost if consumed else 0)
         self._store(charge.subject, states, time.monotonic() * 1_000_000)

@@ -38,7 +38,7 @@ class KeyLoader:
     """Reads keys for a gateway worker.
 
     staleness_ms: returns the staleness of the change feed.
-    plausible: False for an id that was never issued and needs no query (verification/cache.py).
+    plausible: returns False for an id that was never issued and requires no query (verification/cache.py).
     """
 
     pool: Pool
@@ -50,7 +50,7 @@ class KeyLoader:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def cached(self, key_id: KeyId) -> KeyRecord | None:
-        """The record, if it is in memory."""
+        """The record, or None if the record is not in memory."""
         return self.cache.find(key_id)
 
     async def find(self, key_id: KeyId) -> KeyRecord | None:
@@ -69,7 +69,7 @@ class KeyLoader:
                 task = asyncio.create_task(self._drain())
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-        # Shielded: other requests may wait for the same key when this one is cancelled.
+        # Shielded, because other requests may wait for the same key when this request is cancelled.
         return await asyncio.shield(waiter)
 
     async def close(self) -> None:
@@ -120,18 +120,18 @@ _REFUND = "UPDATE key_credit SET remaining = remaining + $2 WHERE family_id = $1
 
 
 class CreditRepository:
-    """Credit balances: exact across workers and after crashes, at the cost of one small write per request.
+    """Stores credit balances, which are exact across workers and after crashes, at the cost of one small write per request.
 
-    Redis would be faster but can lose writes, and credits are paid for. No job is needed for refills: the first request in a new
-    period (UTC) performs them.
+    Redis would be faster but can lose writes, and credits are paid for. Refills require no job, because the first request in a
+    new period (UTC) performs the refill.
     """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def spend(self, subject: str, cost: int) -> CreditState | None:
-        """Deducts `cost`, or nothing if the balance is lower; cost 0 only reads the balance. Returns None if the key family has
-        no credits.
+        """Deducts `cost`, or nothing if the balance is lower. A cost of 0 only reads the balance. Returns None if the key family
+        has no credits.
 
         Raises Unavailable, in which case it is unknown whether `cost` was deducted.
         """
@@ -149,7 +149,7 @@ class CreditRepository:
         return CreditState(remaining=row["remaining"], exceeded=exceeded, refills_at=refills_at)
 
     async def refund(self, subject: str, cost: int) -> None:
-        """Reverses the `spend` for a request that was denied. Never raises: credits that cannot be refunded stay deducted."""
+        """Reverses the `spend` for a request that was denied. Never raises. Credits that cannot be refunded stay deducted."""
         if not cost:
             return
         try:
@@ -188,7 +188,7 @@ class PepperMigration:
     _task: asyncio.Task[None] | None = None
 
     def add(self, key_id: KeyId, token: str, generation: int) -> None:
-        """Queues a key whose token was just verified under an old generation. Computes one HMAC; no I/O."""
+        """Queues a key whose token was just verified under an old generation. Computes one HMAC and performs no I/O."""
         if generation >= self.pepper.current or key_id in self._queue or len(self._queue) >= QUEUE_MAX:
             return
         digest = self.pepper.digest(token, self.pepper.current)
@@ -199,7 +199,7 @@ class PepperMigration:
             self._task = asyncio.create_task(self._flush_later(), name="pepper-migration")
 
     async def flush(self) -> int:
-        """Writes the queue and returns the number of migrated keys. Never raises: the next use queues the keys again."""
+        """Writes the queue and returns the number of migrated keys. Never raises, because the next use queues the keys again."""
         queue, self._queue = self._queue, {}
         if not queue:
             return 0

@@ -45,7 +45,8 @@ HEADERS_MAX = 100
 HEADERS_CHARS_MAX = 16_384
 EXAMPLE_TOKEN = "gtk_test_3fGh82kLmQ0a..."  # noqa: S105 - not a valid token
 
-#: Absolute form (RFC 9112, section 3.2.2) of visible ASCII without user name and fragment; scheme, authority, path, query.
+#: Absolute form (RFC 9112, section 3.2.2) in visible ASCII, without user name and fragment. Groups: scheme, authority, path,
+#: query.
 _URL = re.compile(r'(https?)://([A-Za-z0-9.:_\[\]-]{1,255})(/[!-"$->@-~]*)?(?:\?([!-"$-~]*))?')
 
 #: RFC 9651, section 3.3.3: a String contains visible ASCII and spaces.
@@ -257,7 +258,7 @@ _self_revocation_decoder = msgspec.json.Decoder(SelfRevocationRequest)
 
 
 def decode(body: bytes, client: str) -> tuple[str, VerificationRequest]:
-    """The token and its verification request. `client`: address of the caller. Raises BadRequest that names the invalid field."""
+    """The token and its verification request. `client`: address of the caller. Raises BadRequest with the invalid field."""
     return _verification_request(decode_body(_decoder, body), client, "body")
 
 
@@ -276,7 +277,7 @@ def decode_parameters(query: bytes, client: str) -> VerificationRequest:
 
 
 def decode_self_revocation(body: bytes) -> SelfRevocationRequest:
-    """Raises BadRequest that names the invalid field."""
+    """Decodes a request body. Raises a BadRequest that names the invalid field."""
     request = decode_body(_self_revocation_decoder, body)
     if not request.reason.isprintable():
         raise invalid("body.reason", "must not contain control characters or invisible characters", "remove them")
@@ -324,7 +325,8 @@ def _signed_request(request: SignedRequestInput, location: str) -> SignedRequest
 
 
 def _check_limits(request: VerifyRequest, location: str) -> None:
-    """Raises BadRequest: a client that sends a limit relies on it, so an invalid one is not ignored."""
+    """Raises BadRequest for an invalid limit. Invalid limits are not ignored, because the client relies on the limits that it
+    sends."""
     limits = request.limits
     if len({limit.name for limit in limits}) != len(limits):
         raise invalid(location, "must not contain two limits with the same name", "send each name once")

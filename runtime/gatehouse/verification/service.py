@@ -1,4 +1,4 @@
-"""Verification of a token. The verify endpoints and the proxy call the same function, `VerificationService.verify`."""
+"""Verifies tokens. The verify endpoints and the proxy call the same function, `VerificationService.verify`."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class VerificationService:
 
     prefix, environment: token prefix and environment of this deployment's keys.
     default_limit: rate limit for keys without their own rate limits.
-    max_staleness_ms: while the key state is older, every well-formed token results in UNAVAILABLE.
+    max_staleness_ms: maximum age of the key state. While the key state is older, every well-formed token results in UNAVAILABLE.
     on_old_pepper: called with the key id, digest material and pepper generation of a key that is not stored under the current
         pepper, so that the key is migrated.
-    nonces: nonces of used signatures. None without Redis, in which case signed requests result in UNAVAILABLE.
+    nonces: nonces of used signatures. None if Redis is not configured, in which case signed requests result in UNAVAILABLE.
     """
 
     keys: KeyLoader
@@ -57,8 +57,8 @@ class VerificationService:
     async def verify(self, token: str, request: VerificationRequest) -> VerificationResult:
         """Verifies a token. The code REVOKED is for logs; responses use `decision.for_public`.
 
-        Unavailable dependencies result in the code UNAVAILABLE. Limits and credits are consumed together, and only if all other
-        checks pass. Raises BadRequest if the holder of the key names a rate limit that cannot be applied.
+        Unavailable dependencies result in the code UNAVAILABLE. A request counts against limits and consumes credits only if all
+        other checks pass. Raises BadRequest if the holder of the key names a rate limit that cannot be applied.
         """
         parsed = parse(token, self.prefix)
         material = token  # input of the HMAC whose value is stored
@@ -90,7 +90,7 @@ class VerificationService:
         return VerificationResult(evaluate_limits(states), *time, record, states)
 
     def verify_now(self, token: str, request: VerificationRequest) -> VerificationResult | None:
-        """Like `verify`, if neither the database nor Redis is needed; otherwise None, without effect."""
+        """Like `verify`, but returns None without any effect if the database or Redis is needed."""
         parsed = parse(token, self.prefix)
         record = None if parsed is None else self.keys.cached(parsed.id)
         if record is None or record.has_credits or _signature_applies(record, request):
@@ -105,7 +105,7 @@ class VerificationService:
     def _check(
         self, record: KeyRecord | None, material: str, request: VerificationRequest, time: DecisionTime
     ) -> VerificationResult | None:
-        """The denial of a request by a check that needs no counter; None if limits, credits and signature are checked next."""
+        """The denial of a request by a check that needs no counter, or None if limits, credits and signature are checked next."""
         if time.staleness_ms > self.max_staleness_ms:
             # Fails closed: the key may have been revoked in the meantime.
             return VerificationResult(Code.UNAVAILABLE, *time)
@@ -118,7 +118,7 @@ class VerificationService:
         return None
 
     def _charge(self, record: KeyRecord, request: VerificationRequest) -> Charge:
-        """Raises BadRequest for a rate limit that cannot be applied."""
+        """The charge for a request. Raises BadRequest for a rate limit that cannot be applied."""
         limits = effective_limits(record, request, self.default_limit)
         if isinstance(limits, str):
             raise _bad_override(limits, request)
@@ -126,17 +126,18 @@ class VerificationService:
         return Charge(subject=record.subject, limits=limits, cost=request.cost, additional=additional)
 
     async def refund(self, record: KeyRecord, cost: int) -> None:
-        """Refunds the credits for a request that was allowed but not performed. Rate limits stay consumed. Never raises."""
+        """Refunds the credits for a request that was allowed but not performed. The request still counts against rate limits.
+        Never raises."""
         if record.has_credits:
             await self.credits.refund(record.subject, cost)
 
     async def _check_signature(
         self, record: KeyRecord, signing: Signing, request: VerificationRequest, charge: Charge, time: DecisionTime
     ) -> VerificationResult | None:
-        """The denial of a request because of its signature; None if the signature is valid. Raises Unavailable.
+        """The denial of a request because of its signature, or None if the signature is valid. Raises Unavailable.
 
-        The nonce is checked last, so that only requests with a valid signature and within the rate limits write to Redis: the
-        limits also bound the nonces of a key. With cost 0 the nonce is not consumed.
+        The nonce is checked last, so that only requests with a valid signature and within the rate limits store a nonce in Redis.
+        The rate limits therefore also limit the number of nonces of a key. With cost 0, the nonce is not stored.
         """
         if request.signed is None:
             return VerificationResult(Code.SIGNATURE_INVALID, *time, record, reason=SignatureError.MISSING.value)
@@ -157,17 +158,17 @@ class VerificationService:
         return None
 
     async def _take_limits_and_credits(self, record: KeyRecord, charge: Charge, time: DecisionTime) -> VerificationResult:
-        """Consumes rate limits and credits together, so that a denial by one consumes nothing of the other. Raises Unavailable.
+        """Counts a request against rate limits and consumes credits, but only if both are sufficient. Raises Unavailable.
 
-        Reads the limits first, so that a rate-limited client causes no database query; then deducts the credits; then consumes
-        the limits. If another request exhausted a limit in between, the credits are refunded.
+        Reads the limits first, so that a rate-limited client causes no database query. Then deducts the credits, and then counts
+        the request against the limits. If another request exhausted a limit in the meantime, the credits are refunded.
         """
         states = await self.limits.take(Charge(subject=charge.subject, limits=charge.limits, cost=0))
         if evaluate_limits(states) is not Code.VALID:
             return VerificationResult(Code.RATE_LIMITED, *time, record, states)
         balance = await self.credits.spend(charge.subject, charge.cost)
         if balance is None:
-            raise Unavailable  # the credits are being removed; the next read of the key reflects it
+            raise Unavailable  # the credits are being removed, which the next read of the key will reflect
         if balance.exceeded or not charge.cost:
             return VerificationResult(evaluate_credits(balance), *time, record, states, balance)
         try:

@@ -1,1 +1,1 @@
-"""Schema of the database, one file per revision, and the runner of migrations."""
+"""Migrations of the database schema, with one file per revision, and the migration runner."""

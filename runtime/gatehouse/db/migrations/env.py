@@ -1,4 +1,4 @@
-"""Entry point of Alembic. Uses the connection of the runner, with one transaction per step."""
+"""Alembic entry point. Uses the migration runner's connection, with one transaction per migration."""
 
 from __future__ import annotations
 

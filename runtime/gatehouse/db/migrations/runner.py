@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from gatehouse.db.pool import DatabaseLogin
 from gatehouse.errors import BadRequest, Conflict, GatehouseError, Unavailable
 
-#: Advisory lock of a running migration. Concurrent migrations wait for the lock and then have no steps left.
+#: Advisory lock of a running migration. Concurrent migrations wait for the lock and then have nothing left to do.
 LOCK = 7126500
 LOCK_TIMEOUT_S = 60
 #: Long enough to rewrite a table. A migration that is blocked for longer fails with a message.
@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Result of a run. `pending`: revisions that the database does not have."""
+    """Result of a run. `pending`: revisions that have not been applied to the database."""
 
     steps: tuple[Step, ...]
     revision: str
@@ -57,9 +57,9 @@ async def status(login: DatabaseLogin) -> Outcome:
 def execute_script(statements: str) -> None:
     """Execute several statements in the transaction of the migration.
 
-    Statements that are executed through SQLAlchemy are prepared, and PostgreSQL prepares one statement at a time. `execute` of
-    asyncpg without arguments sends the text unchanged. SQLAlchemy opens the transaction with its first statement, which is why
-    the function executes a SELECT first.
+    SQLAlchemy prepares the statements that it executes, and PostgreSQL can prepare only one statement at a time. asyncpg's
+    `execute` without arguments sends the text unchanged. The function executes a SELECT first, because SQLAlchemy opens the
+    transaction with its first statement.
     """
     bind = op.get_bind()
     bind.exec_driver_sql("SELECT 1")
@@ -145,7 +145,7 @@ def _target(scripts: ScriptDirectory, to: str) -> str:
 
 
 def _ancestors(scripts: ScriptDirectory, revision: str | None) -> set[str]:
-    """The revision, all earlier revisions, and `base`; only `base` for an unknown revision."""
+    """The revision, all earlier revisions, and `base`. For an unknown revision, only `base`."""
     try:
         return {BASE, *(script.revision for script in scripts.walk_revisions(BASE, revision or BASE))}
     except CommandError:

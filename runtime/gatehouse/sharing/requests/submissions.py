@@ -49,7 +49,8 @@ class SubmissionService:
         self._denials = Denials(backend.table, backend.clock)
 
     async def find(self, path: str) -> SecretRequest:
-        """Return the request for the public part of a submission link, to display the request page. Changes nothing.
+        """Return the request for the public part of a submission link, so that the request page can be displayed. Changes
+        nothing.
 
         Also raises LinkNotFound if the request does not accept submissions.
         """

@@ -155,9 +155,9 @@ class Submitters:
     async def _read_form(
         self, request: Request, body: AsyncIterator[bytes], form: SubmittedForm, stack: AsyncExitStack, path: str = ""
     ) -> None:
-        """Read the form. `path`: path of the request page; empty for a program, which sends no nonce.
+        """Read the form. `path`: path of the request page. Empty for a program, which sends no nonce.
 
-        The link is checked before a file is read. From then on, `stack` keeps one of the slots.
+        The link is checked before a file is read. After the check, `stack` occupies one of the slots.
         """
 
         async def authorize(fields: dict[str, str]) -> None:
