@@ -208,13 +208,15 @@ class SecretRepository:
     async def record(self, secret_id: str, link_id: str, event: SharingEvent) -> None:
         """Store an event without any other change. Does nothing if the link does not exist."""
         names = {"#link": link_id}
-        with suppress(ConditionFailed):
-            await self._update(secret_id, sets=(), condition="attribute_exists(links.#link)", names=names, values={}, event=event)
+        with suppress(ConditionNotMet):
+            await self._table.record(
+                secret_id, sets=(), condition="attribute_exists(links.#link)", names=names, values={}, event=event
+            )
 
     async def record_honey(self, secret_id: str, link_id: str, event: SharingEvent) -> None:
         """Store an event for the use of a honey link, at most one per secret and minute. Does nothing for other links."""
-        with suppress(ConditionFailed):
-            await self._update(
+        with suppress(ConditionNotMet):
+            await self._table.record(
                 secret_id,
                 sets=("honey_used_at = :now",),
                 condition=(

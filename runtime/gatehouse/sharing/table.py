@@ -124,6 +124,12 @@ class Table:
         )
         return {name: _read(value) for name, value in reply["Attributes"].items()}
 
+    async def record(self, item_id: str, **changes: Any) -> None:
+        """Change an item as `update` does, without reading it, so that the time does not depend on the item. Raises
+        ConditionNotMet.
+        """
+        await self._call(self._client.update_item, **update_of(item_id, **changes))
+
     async def put_and_update(self, put: Write, update: Write) -> None:
         """Perform both writes in one transaction. Raises ConditionNotMet.
 

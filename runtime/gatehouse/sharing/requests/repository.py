@@ -84,7 +84,7 @@ class RequestRepository:
         """Store an event without any other change. Does nothing if the request does not exist."""
         condition = "attribute_exists(purpose)"
         with suppress(ConditionNotMet):
-            await self._table.update(_item_id(request_id), sets=(), condition=condition, names={}, values={}, event=event)
+            await self._table.record(_item_id(request_id), sets=(), condition=condition, names={}, values={}, event=event)
 
 
 def _item_id(request_id: str) -> str:
