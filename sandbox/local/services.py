@@ -111,6 +111,16 @@ def returns_200(url: str, headers: Mapping[str, str] | None = None) -> bool:
         return False
 
 
+def sign_in_link(console: str, admin_token: str) -> str:
+    """URL at which a browser signs in to the console, once and for a few minutes. Raises SandboxError."""
+    headers = {"Authorization": f"Bearer {admin_token}"}
+    try:
+        response = httpx.post(f"{console}/v1/sign-in-links", headers=headers, timeout=10, trust_env=False)
+        return f"{console}{response.raise_for_status().json()['path']}"
+    except (httpx.HTTPError, ValueError, KeyError) as problem:
+        raise SandboxError(f"The console did not create a sign-in link: {type(problem).__name__}.") from None
+
+
 def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:
     # The migration authenticates with the injected password. The other processes use IAM tokens, which only RDS and
     # ElastiCache accept, so their URLs contain the password.

@@ -252,6 +252,10 @@ class _Environment:
         addresses = {**asdict(endpoints), "AWS": endpoints.emulator, "admin token": endpoints.admin_token}
         for name in ("gateway", "console", "sharing", "AWS", "admin token"):
             progress.plain(f"  {name:<12} {addresses[name]}")
+        link = services.sign_in_link(endpoints.console, endpoints.admin_token)
+        progress.plain()
+        progress.title("Open the web UI of the console with this link. It works once, within five minutes:")
+        progress.plain(f"  {link}")
         progress.plain()
         progress.title("Create a key, list the files of the Core with it, and read one:")
         progress.plain("\n".join(f"  {line}" for line in _commands(endpoints)))

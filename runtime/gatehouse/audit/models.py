@@ -51,6 +51,7 @@ class AuditAction(DescribedStr):
     CORE_DRAIN = "core.drain", "A Core was drained."
     CORE_IMPORT = "core.import", "A batch of Cores was imported."
     SESSION_BEGIN = "session.begin", "A console session was started."
+    SESSION_LINK = "session.link", "A one-time sign-in link was created."
     SESSION_END = "session.end", "A console session was ended."
     SESSION_END_ALL = "session.end-all", "All console sessions of an actor, or of all actors, were ended."
     WEBHOOK_CREATE = "webhook.create", "A webhook was created."

@@ -27,7 +27,8 @@ def register(app: typer.Typer) -> None:
     pepper.callback()(lambda: None)
     console_command(pepper, "status")(pepper_status)
     app.add_typer(pepper, name="pepper")
-    sessions = typer.Typer(help="List and end browser sessions of the console.")
+    sessions = typer.Typer(help="Start, list and end browser sessions of the console.")
+    console_command(sessions, "link")(create_sign_in_link)
     console_command(sessions, "list")(list_sessions)
     console_command(sessions, "end")(end_sessions)
     app.add_typer(sessions, name="sessions")
@@ -82,6 +83,12 @@ def pepper_status(client: ConsoleClient) -> Output:
         )
 
     return pepper, show
+
+
+def create_sign_in_link(client: ConsoleClient) -> Output:
+    """Create a link that signs a browser in with your credential, once and within five minutes. It ends your previous link."""
+    url = client.create_sign_in_link()
+    return {"url": url}, lambda: print(url)
 
 
 def list_sessions(client: ConsoleClient) -> Output:

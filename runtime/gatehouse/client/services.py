@@ -18,7 +18,7 @@ from gatehouse.client.presigned import EncryptedFile, file_size
 from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.errors import Unavailable
 from gatehouse.http.endpoint import FILE_PART, JSON_PART
-from gatehouse.identity.schemas import EndedSessions, SessionList, SessionView
+from gatehouse.identity.schemas import CreatedSignInLink, EndedSessions, SessionList, SessionView
 from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey
 from gatehouse.keys.signing_schemas import SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
@@ -258,6 +258,10 @@ class ConsoleClient(Client):
     def sessions(self) -> list[SessionView]:
         """Returns the active sessions of this credential, newest first."""
         return self._get(SessionList, "/v1/sessions").sessions
+
+    def create_sign_in_link(self) -> str:
+        """Creates a link that starts one session in a browser, within five minutes. Returns its URL."""
+        return self._url + self._decode(CreatedSignInLink, self._send("POST", "/v1/sign-in-links")).path
 
     def end_session(self, session: str) -> int:
         """Ends a session and returns 1. Owners can end the session of any user. Raises NotFound."""

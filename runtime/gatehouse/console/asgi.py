@@ -26,7 +26,7 @@ from gatehouse.console.web import WebFiles, operations_route
 from gatehouse.cores.routes import ENDPOINTS as CORES
 from gatehouse.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound
 from gatehouse.http import asgi, openapi
-from gatehouse.http.endpoint import CREDENTIAL, SESSION, SIGNATURE, Endpoint
+from gatehouse.http.endpoint import CREDENTIAL, SESSION, SIGN_IN_CODE, SIGNATURE, Endpoint
 from gatehouse.http.idempotency import HEADER
 from gatehouse.http.openapi import Api
 from gatehouse.http.starlette_apps import LoggedRoute, RequestContextMiddleware, operational_routes, unexpected
@@ -64,6 +64,11 @@ API = Api(
             "description": "The session cookie set by POST /v1/sessions. Requests that can change data must also send"
             " `X-CSRF-Token`. Where `x-step-up` applies, the user must have signed in recently; otherwise the response is 401"
             " with the code `step_up_required`.",
+        },
+        SIGN_IN_CODE: {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The code of a sign-in link (`POST /v1/sign-in-links`), which can be used once.",
         },
         SIGNATURE: {
             "type": "apiKey",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import replace
 from typing import Literal, NoReturn
 from urllib.parse import urlsplit
 
@@ -31,7 +32,7 @@ from gatehouse.errors import (
     Unauthorized,
 )
 from gatehouse.http.validation import invalid
-from gatehouse.identity.models import Actor, Role, Session, roles_of
+from gatehouse.identity.models import Actor, Role, Session, SignInLink, roles_of
 from gatehouse.keys.models import ADMIN_SCOPE, Key, KeyId, KeyState
 from gatehouse.operations.features import SESSIONS
 from gatehouse.verification.decision import allows
@@ -43,8 +44,10 @@ CSRF_HEADER = "X-CSRF-Token"
 _SAFE = frozenset({"GET", "HEAD"})
 
 
-async def authenticate(request: Request) -> Caller:
+async def authenticate(request: Request, *, codes: bool = False) -> Caller:
     """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, BadRequest (two credentials), Unavailable.
+
+    `codes`: the credential may also be the code of a sign-in link, which ends the link.
 
     Failures are counted by address and claimed credential. Invalid cookies are not counted, because a cookie has 256 random bits,
     and an expired cookie in an open tab must not lock out the address.
@@ -55,12 +58,19 @@ async def authenticate(request: Request) -> Caller:
     address, principal = request.source_address, _claimed_principal(request)
     check_lockout(request, principal, "Too many failed authentications from this IP address. Wait, then check the credential.")
     try:
-        caller = await _from_token(request, _bearer(request.http))
+        token = _bearer(request.http)
+        is_code = codes and token.startswith(code_prefix(request.dependencies.key_prefix))
+        caller = await (_from_code(request, token) if is_code else _from_token(request, token))
     except Unauthorized:
         request.lockout.failed(address, principal)
         raise
     request.lockout.succeeded(address, principal)
     return caller
+
+
+def code_prefix(key_prefix: str) -> str:
+    """The first characters of the code of a sign-in link, which distinguish it from other credentials."""
+    return f"{key_prefix}_signin_"
 
 
 def check_lockout(request: Request, principal: str, message: str) -> None:
@@ -141,23 +151,39 @@ async def _from_token(request: Request, token: str) -> Caller:
     return Caller(_actor(request, "key", key.id), roles_of(key.scopes), key.id, now, _label(key))
 
 
+async def _from_code(request: Request, token: str) -> Caller:
+    link = await request.dependencies.sessions.redeem_link(token.removeprefix(code_prefix(request.dependencies.key_prefix)))
+    caller = None if link is None else await _holder(request, link)
+    if caller is None:
+        raise Unauthorized("The sign-in link is invalid: it has expired or was already used. Create another link.")
+    return caller
+
+
 async def _from_session(request: Request, cookie: str) -> Caller:
     check_site(request)
     session = await request.dependencies.sessions.find(cookie)
     if session is None:
         raise Unauthorized("The session has ended. Sign in again.")
     _check_csrf(request, cookie)
+    caller = await _holder(request, session)
+    if caller is None:
+        raise Unauthorized("The credential of this session is no longer valid. Sign in with another credential.")
+    return replace(caller, session=session)
+
+
+async def _holder(request: Request, session: Session | SignInLink) -> Caller | None:
+    """Return the caller whose credential started a session or created a link, or None if the credential is no longer valid."""
     actor = _actor(request, session.actor_type, session.actor_id)
     key = await request.dependencies.keys.get(KeyId(session.actor_id)) if session.actor_type == "key" else None
-    roles = _session_roles(session, key, request)
+    roles = _current_roles(session, key, request)
     if roles is None:
-        raise Unauthorized("The credential of this session is no longer valid. Sign in with another credential.")
+        return None
     log_id = session.actor_id if session.actor_type == "key" else session.actor_type
-    return Caller(actor, roles, log_id, session.proven_at, actor.label if key is None else _label(key), session)
+    return Caller(actor, roles, log_id, session.proven_at, actor.label if key is None else _label(key))
 
 
-def _session_roles(session: Session, key: Key | None, request: Request) -> frozenset[Role] | None:
-    """Return the roles of a session's credential, or None if the credential is no longer valid."""
+def _current_roles(session: Session | SignInLink, key: Key | None, request: Request) -> frozenset[Role] | None:
+    """Return the current roles of the credential, or None if it is no longer valid."""
     dependencies = request.dependencies
     if session.actor_type == "person":
         return None if dependencies.identity_provider is None else frozenset(role for role in Role if role.value in session.roles)

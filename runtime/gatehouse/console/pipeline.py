@@ -21,7 +21,7 @@ from gatehouse.console.dependencies import Dependencies, Request
 from gatehouse.crypto.token import key_id
 from gatehouse.errors import BadRequest, Forbidden, NotFound, Problem, RateLimited, StepUpRequired, Unauthorized
 from gatehouse.http import asgi
-from gatehouse.http.endpoint import SIGNATURE, Endpoint, StepUp
+from gatehouse.http.endpoint import SIGN_IN_CODE, SIGNATURE, Endpoint, StepUp
 from gatehouse.http.idempotency import (
     FORM_RUNNING_S_MAX,
     HEADER,
@@ -77,7 +77,7 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
 async def _authorize(endpoint: Endpoint, request: Request) -> None:
     """Check the credential, the role and the target. Denials are recorded in the audit trail."""
     try:
-        request.caller = await authenticate(request)
+        request.caller = await authenticate(request, codes=SIGN_IN_CODE in endpoint.security)
         request.http.state.key_id = request.caller.log_id
         check(request.caller.roles, frozenset(Role(role) for role in endpoint.roles))
         await _check_ownership(endpoint, request)

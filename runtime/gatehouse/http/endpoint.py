@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, get_type_hints
 
 #: Security schemes of the management API. An endpoint that accepts a credential declares the roles that may call it.
-CREDENTIAL, SESSION, SIGNATURE = "admin", "session", "signed"
+CREDENTIAL, SESSION, SIGNATURE, SIGN_IN_CODE = "admin", "session", "signed", "sign_in_code"
 
 #: Parts of a form with files.
 JSON_PART, FILE_PART = "json", "file"

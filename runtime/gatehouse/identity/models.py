@@ -137,6 +137,17 @@ class Identity(msgspec.Struct, frozen=True):
     proven_at: float = 0.0  # Unix seconds of the last authentication at the issuer; 0: unknown
 
 
+class SignInLink(msgspec.Struct, frozen=True):
+    """One-time sign-in link of an actor. Fields as in `Session`. `proven_at`: last authentication before the link was created."""
+
+    actor_type: ActorType
+    actor_id: str
+    roles: tuple[str, ...]
+    bond: bytes
+    proven_at: float
+    expires_at: float
+
+
 class Session(msgspec.Struct, frozen=True):
     """Browser session. Times are Unix seconds; `proven_at`: last time at which the credential was presented (0: never)."""
 

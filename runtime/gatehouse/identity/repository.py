@@ -7,9 +7,10 @@ from gatehouse.audit.repository import append
 from gatehouse.clock import to_datetime
 from gatehouse.db.pool import Pool, row_count
 from gatehouse.db.statements import Conditions, RowMapping, placeholders
-from gatehouse.identity.models import Session
+from gatehouse.identity.models import Session, SignInLink
 
 _SESSION = RowMapping(Session)
+_LINK = RowMapping(SignInLink)
 
 _INSERT = f"INSERT INTO console_session ({_SESSION.select}, digest) VALUES ({placeholders(len(_SESSION.columns) + 1)})"
 
@@ -20,9 +21,15 @@ _DELETE_OLDEST = (
 
 _OF_ACTOR = f"SELECT {_SESSION.select} FROM console_session WHERE actor_type = $1 AND actor_id = $2 ORDER BY created_at DESC, id"
 
+_REPLACE_LINK = (
+    f"INSERT INTO sign_in_link ({_LINK.select}, digest) VALUES ({placeholders(len(_LINK.columns) + 1)})"
+    " ON CONFLICT (actor_type, actor_id) DO UPDATE SET roles = excluded.roles, bond = excluded.bond,"
+    " proven_at = excluded.proven_at, expires_at = excluded.expires_at, digest = excluded.digest"
+)
+
 
 class SessionRepository:
-    """Stores sessions. Methods raise Unavailable. A change and its audit event are stored in one transaction."""
+    """Stores sessions and sign-in links. Methods raise Unavailable. A change and its audit event are one transaction."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -67,11 +74,24 @@ class SessionRepository:
         where = _conditions(actor)
         async with self._pool.transaction() as connection:
             deleted = row_count(await connection.execute(f"DELETE FROM console_session{where}", *where.values))
+            await connection.execute(f"DELETE FROM sign_in_link{where}", *where.values)
             await append(connection, event)
         return deleted
 
+    async def replace_link(self, link: SignInLink, digest: bytes, event: AuditEvent) -> None:
+        """Store the sign-in link of an actor and delete the previous one."""
+        async with self._pool.transaction() as connection:
+            await connection.execute(_REPLACE_LINK, *_LINK.values(link).values(), digest)
+            await append(connection, event)
+
+    async def take_link(self, digests: list[bytes]) -> SignInLink | None:
+        """Delete and return the sign-in link with one of these digests, even if it has expired. Only one caller receives it."""
+        row = await self._pool.fetchrow(f"DELETE FROM sign_in_link WHERE digest = ANY ($1) RETURNING {_LINK.select}", digests)
+        return None if row is None else _LINK.read(row)
+
     async def prune(self, *, seen_before: float, now: float) -> int:
-        """Delete ended sessions. Returns the number of deleted sessions."""
+        """Delete expired links and ended sessions. Returns the number of deleted sessions."""
+        await self._pool.execute("DELETE FROM sign_in_link WHERE expires_at <= $1", to_datetime(now))
         statement = "DELETE FROM console_session WHERE ends_at <= $1 OR seen_at <= $2"
         return await self._pool.execute(statement, to_datetime(now), to_datetime(seen_before))
 

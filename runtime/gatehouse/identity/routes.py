@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from functools import partial
 
-from gatehouse.console.authentication import COOKIE, check_site, clear_cookie, session_cookie, set_cookie
+from gatehouse.clock import rfc3339
+from gatehouse.console.authentication import COOKIE, check_site, clear_cookie, code_prefix, session_cookie, set_cookie
 from gatehouse.console.dependencies import Request
 from gatehouse.crypto.token import key_id
 from gatehouse.errors import Forbidden, NotFound
-from gatehouse.http.endpoint import CREDENTIAL, Endpoint, Links, StepUp
+from gatehouse.http.endpoint import CREDENTIAL, SIGN_IN_CODE, Endpoint, Links, StepUp
 from gatehouse.http.validation import invalid
-from gatehouse.identity.models import ANY_ROLE, Role, Session
-from gatehouse.identity.schemas import CurrentSession, EndedSessions, EndSessions, SessionList, session_view
+from gatehouse.identity.models import ANY_ROLE, ActorType, Role, Session
+from gatehouse.identity.schemas import (
+    CODE_FRAGMENT,
+    CreatedSignInLink,
+    CurrentSession,
+    EndedSessions,
+    EndSessions,
+    SessionList,
+    session_view,
+)
 from gatehouse.operations.features import SESSIONS
 
 
@@ -22,9 +31,7 @@ async def sign_in(request: Request) -> CurrentSession:
     requirement, sign in again. The new session replaces the current session.
     """
     caller, http, sessions = request.authenticated, request.http, request.dependencies.sessions
-    kind = caller.actor.type
-    if caller.session is not None or kind == "system" or kind == "recipient" or kind == "submitter":
-        raise invalid("header.authorization", "is missing", "send Authorization: Bearer <token>")
+    kind = _kind(request)
     if "sec-fetch-site" in http.headers or "origin" in http.headers:
         check_site(request)
     current = http.cookies.get(COOKIE)
@@ -33,13 +40,27 @@ async def sign_in(request: Request) -> CurrentSession:
         caller.roles,
         kind=kind,
         proven_at=caller.proven_at,
-        bond=sessions.bond(request.dependencies.bootstrap_token or "") if kind == "bootstrap" else b"",
+        bond=_bond(request, kind),
         replaces=await sessions.find(current) if current else None,
         user_agent=http.headers.get("user-agent", ""),
     )
     set_cookie(request.response, started.cookie, max_age_s=int(sessions.rules.max_s))
     request.response.headers["Location"] = "/v1/sessions/current"
     return _current(request, started.session, started.csrf)
+
+
+async def create_sign_in_link(request: Request) -> CreatedSignInLink:
+    """Create a sign-in link.
+
+    The link starts one session with the credential of this request, without the credential itself. It is valid for five minutes.
+    A credential has at most one link: a new link ends the previous one.
+    """
+    caller, sessions = request.authenticated, request.dependencies.sessions
+    kind = _kind(request)
+    code, expires_at = await sessions.create_link(
+        caller.actor, caller.roles, kind=kind, proven_at=caller.proven_at, bond=_bond(request, kind)
+    )
+    return CreatedSignInLink(f"/{CODE_FRAGMENT}{code_prefix(request.dependencies.key_prefix)}{code}", rfc3339(expires_at))
 
 
 async def list_sessions(request: Request) -> SessionList:
@@ -90,6 +111,19 @@ async def end_sessions(request: Request, query: EndSessions) -> EndedSessions:
     return EndedSessions(ended)
 
 
+def _kind(request: Request) -> ActorType:
+    """Type of the credential that the request contains. Raises BadRequest if the request uses a session."""
+    kind = request.actor.type
+    if request.authenticated.session is not None or kind == "system" or kind == "recipient" or kind == "submitter":
+        raise invalid("header.authorization", "is missing", "send Authorization: Bearer <token>")
+    return kind
+
+
+def _bond(request: Request, kind: ActorType) -> bytes:
+    dependencies = request.dependencies
+    return dependencies.sessions.bond(dependencies.bootstrap_token or "") if kind == "bootstrap" else b""
+
+
 def _session_id(request: Request) -> str | None:
     session = request.authenticated.session
     return None if session is None else session.id
@@ -112,7 +146,8 @@ _TO_SESSION = Links("session", "/session/id", ("end_session",))
 _write = partial(_session, step_up=StepUp.NEVER)
 
 ENDPOINTS = (
-    _write(method="POST", path=_SESSIONS, handler=sign_in, security=(CREDENTIAL,), status=201, links=_TO_SESSION),
+    _write(method="POST", path=_SESSIONS, handler=sign_in, security=(CREDENTIAL, SIGN_IN_CODE), status=201, links=_TO_SESSION),
+    _write(method="POST", path="/v1/sign-in-links", handler=create_sign_in_link, security=(CREDENTIAL,), status=201),
     _session(method="GET", path=_SESSIONS, handler=list_sessions),
     _write(method="DELETE", path=_SESSIONS, handler=end_sessions),
     _session(method="GET", path=_CURRENT, handler=show_session, errors=(404,)),

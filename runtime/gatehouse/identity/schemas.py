@@ -11,6 +11,9 @@ from gatehouse.clock import rfc3339
 from gatehouse.http.fields import Instant, view_of
 from gatehouse.identity.models import ActorType, Session
 
+#: Beginning of the fragment of a sign-in link. The web UI (runtime/web/src/signInLink.ts) reads the code after it.
+CODE_FRAGMENT = "#sign-in="
+
 
 class EndSessions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query parameters for a sign-out."""
@@ -63,6 +66,20 @@ class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
     step_up_max_age_s: Annotated[
         int, Meta(description="Maximum age of the last sign-in, in seconds, for operations with `x-step-up`.")
     ]
+
+
+class CreatedSignInLink(msgspec.Struct, frozen=True):
+    """A sign-in link, which is returned only in this response."""
+
+    example: ClassVar = {"path": "/" + CODE_FRAGMENT + "gtk_signin_" + 43 * "x", "expires_at": "2030-01-01T09:05:00Z"}
+
+    path: Annotated[
+        str, Meta(description="Append it to the URL of the console. Browsers do not send the fragment, which contains the code.")
+    ]
+    expires_at: Instant
+
+    def __repr__(self) -> str:
+        return f"CreatedSignInLink({self.expires_at})"
 
 
 class SessionList(msgspec.Struct, frozen=True):

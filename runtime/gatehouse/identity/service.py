@@ -4,6 +4,9 @@ The cookie has 256 random bits; the database contains only the HMAC of the cooki
 new session, which prevents session fixation, and ends the previous session of the browser. A session expires SessionRules.idle_s
 after its last use and at the latest SessionRules.max_s after the sign-in. Step-up authentication is another sign-in.
 
+A sign-in link starts one session with the credential that created the link. The code of the link is stored like a cookie, and
+the link is deleted when it is used.
+
 Source: OWASP Session Management Cheat Sheet; OWASP ASVS 5.0, chapter V7 (session management) and 3.5 (browser origin
 separation)."""
 
@@ -23,11 +26,14 @@ from gatehouse.clock import Clock
 from gatehouse.crypto.token import ID_CHARS, Pepper, base62
 from gatehouse.errors import Unavailable
 from gatehouse.http.client_address import network_of
-from gatehouse.identity.models import Actor, ActorType, Role, Session
+from gatehouse.identity.models import Actor, ActorType, Role, Session, SignInLink
 from gatehouse.identity.repository import SessionRepository
 
 #: Length of a cookie: 32 bytes in base64url without padding.
 COOKIE_CHARS = 43
+
+#: Number of seconds for which a sign-in link is valid.
+LINK_S = 300
 
 #: Maximum number of concurrent sessions of an actor. A further sign-in ends the oldest session.
 SESSIONS_MAX = 20
@@ -95,7 +101,7 @@ class Sessions:
     ) -> StartedSession:
         """Create a session and end `replaces`, the previous session of the browser. Raises Unavailable."""
         now = self.clock.now()
-        cookie = base64.urlsafe_b64encode(self.random_bytes(32)).rstrip(b"=").decode("ascii")
+        cookie = _random_text(self.random_bytes)
         digest = self.key.digest(_stored(cookie), self.key.current)
         if digest is None:
             raise Unavailable("Sign-in is temporarily unavailable.", detail="the current session key is not available")
@@ -103,7 +109,7 @@ class Sessions:
             id=base62(int.from_bytes(self.random_bytes(12), "big") % 62**ID_CHARS, ID_CHARS),
             actor_type=kind,
             actor_id=actor.id,
-            roles=tuple(sorted(role.value for role in roles)) if kind == "person" else (),
+            roles=_stored_roles(kind, roles),
             bond=bond,
             created_at=now,
             proven_at=min(proven_at, now),
@@ -131,6 +137,26 @@ class Sessions:
             await self.store.touch(session.id, seen_at=now)
             return msgspec.structs.replace(session, seen_at=now)
         return session
+
+    async def create_link(
+        self, actor: Actor, roles: frozenset[Role], *, kind: ActorType, proven_at: float, bond: bytes
+    ) -> tuple[str, float]:
+        """Create the sign-in link of an actor and end its previous link. Return the code and its expiry. Raises Unavailable."""
+        now = self.clock.now()
+        code = _random_text(self.random_bytes)
+        digest = self.key.digest(_link_text(code), self.key.current)
+        if digest is None:
+            raise Unavailable("Sign-in is temporarily unavailable.", detail="the current session key is not available")
+        link = SignInLink(kind, actor.id, _stored_roles(kind, roles), bond, min(proven_at, now), now + LINK_S)
+        event = actor.event(AuditAction.SESSION_LINK, target_id="*", at=now, details={"valid_s": LINK_S})
+        await self.store.replace_link(link, digest, event)
+        return code, link.expires_at
+
+    async def redeem_link(self, code: str) -> SignInLink | None:
+        """Return the link of a code and end the link, or None. Raises Unavailable."""
+        digests = [self.key.digest(_link_text(code), generation) for generation in self.key.generations]
+        link = await self.store.take_link([digest for digest in digests if digest is not None])
+        return link if link is not None and self.clock.now() < link.expires_at else None
 
     def alive(self, session: Session, now: float) -> bool:
         return now < session.ends_at and now < session.seen_at + self.rules.idle_s
@@ -184,6 +210,20 @@ class Sessions:
         """Delete expired sessions. Returns the number of deleted sessions. Raises Unavailable."""
         now = self.clock.now()
         return await self.store.prune(seen_before=now - self.rules.idle_s, now=now)
+
+
+def _random_text(random_bytes: Callable[[int], bytes]) -> str:
+    """COOKIE_CHARS characters with 256 random bits."""
+    return base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"=").decode("ascii")
+
+
+def _stored_roles(kind: ActorType, roles: frozenset[Role]) -> tuple[str, ...]:
+    """Only the roles of a person are stored. The roles of other credentials are read for each request."""
+    return tuple(sorted(role.value for role in roles)) if kind == "person" else ()
+
+
+def _link_text(code: str) -> str:
+    return f"sign-in-link:{code}"
 
 
 def _stored(cookie: str) -> str:

@@ -420,6 +420,7 @@ async def _purge_traces(connection: Connection, key_id: KeyId, subject: str) -> 
     """Erases a key from the other tables. Credits remain while another generation can use them."""
     await connection.execute("SELECT forget_key_use($1)", key_id)
     await connection.execute("DELETE FROM console_session WHERE actor_type = 'key' AND actor_id = $1", key_id)
+    await connection.execute("DELETE FROM sign_in_link WHERE actor_type = 'key' AND actor_id = $1", key_id)
     await connection.execute(
         "UPDATE core SET url = '', lease_id = '', draining = true, expires_at = now() WHERE registered_by = $1", key_id
     )

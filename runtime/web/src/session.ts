@@ -2,6 +2,7 @@
 import { computed, reactive, readonly } from 'vue'
 import { ApiError, call, handleUnauthorized, loadOperations, operation, useCsrfToken, type OperationId, type Schemas } from './api/client'
 import { storePreferences } from './preferences'
+import { signInCode } from './signInLink'
 
 type Status = 'loading' | 'unavailable' | 'signed-out' | 'expired' | 'signed-in'
 
@@ -31,7 +32,7 @@ export async function start(): Promise<void> {
   state.status = 'loading'
   try {
     await loadOperations()
-    if (localStorage.getItem(MARKER) === null) {
+    if (signInCode.value || localStorage.getItem(MARKER) === null) {
       state.status = 'signed-out'
       return
     }

@@ -40,6 +40,14 @@ def test_features_are_listed(operator: Command) -> None:
 
 
 @pytest.mark.requirement("CG-13")
+def test_sign_in_link_starts_a_session(operator: Command, console_url: str) -> None:
+    url = operator.run("sessions", "link").out.strip()
+    assert url.startswith(f"{console_url}/#sign-in=")
+    headers = {"Authorization": f"Bearer {url.partition('=')[2]}"}
+    assert [httpx.post(f"{console_url}/v1/sessions", headers=headers).status_code for _ in range(2)] == [201, 401]
+    assert operator.run("sessions", "end", "--all").out == "Ended 1 session.\n"
+
+
 def test_sessions_are_listed_and_ended(operator: Command, console_url: str) -> None:
     sessions = [sign_in(console_url) for _ in range(3)]
     table = operator.run("sessions", "list").out

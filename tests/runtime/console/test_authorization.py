@@ -12,7 +12,7 @@ from gatehouse.identity.models import Role, manages, roles_of
 from tests.runtime.console_client import Console
 
 WITH_ROLES = [endpoint for endpoint in ENDPOINTS if CREDENTIAL in endpoint.security]
-OWN_SESSIONS = {"sign_in", "end_session", "end_sessions"}
+OWN_SESSIONS = {"sign_in", "end_session", "end_sessions", "create_sign_in_link"}
 
 
 @pytest.mark.parametrize("missing", [{"step_up": StepUp.NEVER}, {"roles": frozenset({"owner"})}], ids=["roles", "step-up rule"])

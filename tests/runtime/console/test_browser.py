@@ -57,6 +57,23 @@ async def test_nothing_of_a_session_remains_after_sign_out(browser: Browser, ori
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+async def test_sign_in_link_works_once(browser: Browser, origin: str, console: Console) -> None:
+    path = (await console.client.post("/v1/sign-in-links")).json()["path"]
+    async with page_of(browser, origin) as page:
+        await page.goto(path.replace("/#", "/keys#"))
+        await expect(page.get_by_role("button", name="Sign in")).to_be_focused()
+        assert page.url == f"{origin}/keys"
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="API keys")).to_be_visible()
+        await page.goto("about:blank")
+        await page.goto(path)
+        assert await violations_in_both_themes(page) == []
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("alert")).to_contain_text("already used")
+        await expect(page.get_by_label("Credential")).to_be_focused()
+        assert page.url == f"{origin}/"
+
+
 async def test_opening_the_console_without_a_session_is_not_a_denied_request(
     browser: Browser, origin: str, console: Console
 ) -> None:

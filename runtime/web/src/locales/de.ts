@@ -52,6 +52,7 @@ export const de: Record<MessageKey, string> = {
   'signIn.credential': 'Zugangsdaten',
   'signIn.hint': 'Das Bootstrap-Token, ein API-Schlüssel mit einer Rolle oder ein Token des Identitätsanbieters.',
   'signIn.action': 'Anmelden',
+  'signIn.link': 'Sie haben einen Anmeldelink geöffnet, der einmal verwendet werden kann. Fahren Sie nur fort, wenn Sie den Link erstellt haben.',
   'signIn.expired': 'Die Sitzung ist beendet. Melden Sie sich erneut an, um auf dieser Seite fortzufahren.',
   'signIn.help': 'Die Zugangsdaten werden einmal gesendet. Danach hat der Browser ein Sitzungs-Cookie, das Skripte nicht lesen können.',
   'stepUp.title': 'Identität bestätigen',

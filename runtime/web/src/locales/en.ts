@@ -50,6 +50,7 @@ export const en = {
   'signIn.credential': 'Credential',
   'signIn.hint': 'The bootstrap token, an API key with a role, or a token from the identity provider.',
   'signIn.action': 'Sign in',
+  'signIn.link': 'You opened a sign-in link, which can be used once. Continue only if you created the link.',
   'signIn.expired': 'The session has ended. Sign in again to continue on this page.',
   'signIn.help': 'The credential is sent once. The browser then keeps a session cookie that scripts cannot read.',
   'stepUp.title': 'Confirm your identity',

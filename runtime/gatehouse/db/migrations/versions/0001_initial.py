@@ -282,6 +282,18 @@ CREATE TABLE console_session (
 );
 CREATE INDEX console_session_actor ON console_session (actor_type, actor_id, created_at);
 
+-- At most one link of each actor: a new link replaces the previous one. A sign-in deletes the link.
+CREATE TABLE sign_in_link (
+    actor_type text        NOT NULL CHECK (actor_type IN ('bootstrap', 'key', 'person')),
+    actor_id   text        NOT NULL,
+    digest     bytea       NOT NULL UNIQUE CHECK (octet_length(digest) = 32),  -- keyed digest of the code in the link
+    roles      text[]      NOT NULL,
+    bond       bytea       NOT NULL,
+    proven_at  timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (actor_type, actor_id)
+);
+
 CREATE TABLE sharing_event (
     id          text        PRIMARY KEY,  -- id of a secret event that is in the audit trail
     recorded_at timestamptz NOT NULL DEFAULT now()
@@ -370,16 +382,15 @@ GRANT USAGE, SELECT ON SEQUENCE change_seq TO gatehouse_app;
 GRANT SELECT, INSERT ON audit_event, audit_checkpoint TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE ON api_key, core, notification_position TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity, key_address,
-    key_alert,
-    key_leak, webhook, delivery, imported_hash, import_run, legacy_file_removal, idempotent_request, console_session, log_level,
-    sharing_event
+    key_alert, key_leak, webhook, delivery, imported_hash, import_run, legacy_file_removal, idempotent_request, console_session,
+    sign_in_link, log_level, sharing_event
     TO gatehouse_app;
 """
 
 _DOWN = """
-DROP TABLE sharing_event, log_level, console_session, idempotent_request, legacy_file_removal, import_run, imported_hash,
-    delivery, notification_position, webhook, key_leak, key_alert, key_address, key_activity, usage_batch, usage_count,
-    audit_checkpoint, audit_event, gateway_worker, core, key_credit, api_key;
+DROP TABLE sharing_event, log_level, sign_in_link, console_session, idempotent_request, legacy_file_removal, import_run,
+    imported_hash, delivery, notification_position, webhook, key_leak, key_alert, key_address, key_activity, usage_batch,
+    usage_count, audit_checkpoint, audit_event, gateway_worker, core, key_credit, api_key;
 DROP FUNCTION announce_change, set_family_id, keep_final_state, forget_purged_key, forget_deleted_key, forget_key_use;
 DROP SEQUENCE change_seq;
 """
