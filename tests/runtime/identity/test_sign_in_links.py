@@ -43,7 +43,7 @@ async def test_expired_and_replaced_links_are_rejected(setup: Setup) -> None:
     replaced = await create_link(setup)
     expired = await create_link(setup)
     assert (await setup.browser().sign_in(replaced)).status_code == 401
-    setup.clock.advance(LINK_S)
+    setup.clock.advance(LINK_S + 1)
     assert (await setup.browser().sign_in(expired)).status_code == 401
 
 
@@ -105,7 +105,7 @@ async def test_code_is_neither_stored_nor_logged(setup: Setup) -> None:
 
 async def test_expired_links_are_pruned(setup: Setup) -> None:
     await create_link(setup)
-    setup.clock.advance(LINK_S)
+    setup.clock.advance(LINK_S + 1)
     await setup.dependencies.sessions.prune()
     assert setup.console.database.sql("SELECT count(*) FROM sign_in_link") == "0"
 
