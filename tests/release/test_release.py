@@ -34,7 +34,7 @@ def test_deployment_rolled_back_by_ecs_fails(account: FakeAccount, tmp_path: Pat
     result = release(account, tmp_path, "deploy", "--yes")
     assert result.returncode == 1
     assert "deploy: gatehouse-dev-gateway: ECS rolled the deployment back." in result.stderr
-    assert "gatehouse-dev-gateway:1, expected gatehouse-dev-gateway:2" in result.stderr
+    assert "The service runs gatehouse-dev-gateway:1 instead of gatehouse-dev-gateway:2" in result.stderr
 
 
 SHARING = {"function": "gatehouse-dev-sharing", "alias": "live", "alarms": [], "api": "a1b2c3d4e5"}

@@ -31,7 +31,7 @@ CREATE = ("keys", "create", "--name", "x", *OPTIONS)
         ((*CORE, "--bind", "0.0.0.0"), "--bind 0.0.0.0 requires --url"),
         ((*CORE, "--url", "http://a.test", "--url-file", "x"), "--url and --url-file are mutually exclusive"),
         (CORE, "no token: set GATEHOUSE_CORE_TOKEN"),
-        ((*CORE, "--token", "two words"), "is not a token"),
+        ((*CORE, "--token", "two words"), "not allowed in a token"),
         (("migrate",), "GATEHOUSE_ENVIRONMENT: is required; GATEHOUSE_DATABASE_URL: is required"),
         ((*CREATE, "--credits", "many"), "--credits must be N or N:AMOUNT/PERIOD, such as 5000 or 5000:5000/month"),
         (("keys", "update", "3fGh82kLmQ0a", *OPTIONS), "nothing to change: use at least one option, such as --owner"),
