@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ class Database:
     @property
     def owner(self) -> DatabaseLogin:
         return login(self.owner_url, "url")
+
+    def dump(self) -> str:
+        """All rows as text."""
+        command = [str(self.server.binaries / "pg_dump"), "--inserts", self.owner_url]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
     def sql(self, statements: str) -> str:
         """Runs statements as the superuser, for changes that the application's roles may not make."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
 from gatehouse.crypto.token import checksum
@@ -25,7 +24,7 @@ async def test_issued_token_appears_only_in_its_response(console: Console) -> No
         (await console.client.get("/v1/audit-events?limit=500")).text,
         (await console.client.get("/metrics")).text,
         json.dumps(console.log.entries, default=str),
-        _dump(console),
+        console.database.dump(),
     ]
     for token in (admin, reader, BOOTSTRAP):
         secret = token[-40:-6]  # without the ID, which is public
@@ -57,16 +56,10 @@ async def test_token_in_a_text_is_rejected(
     (problem,) = reply.json()["errors"]
     assert (reply.status_code, problem["location"]) == (400, location)
     assert problem["message"].startswith("contains the API key gtk_")
-    assert token[-40:-6] not in reply.text + _dump(console)
+    assert token[-40:-6] not in reply.text + console.database.dump()
 
 
 async def test_token_in_a_query_is_rejected(console: Console) -> None:
     token = (await console.create(name="canary"))["token"]
     reply = await console.client.get("/v1/audit-events", params={"target_id": token})
     assert (reply.status_code, token[-40:-6] in reply.text) == (400, False)
-
-
-def _dump(console: Console) -> str:
-    """All rows of the database as text."""
-    command = [str(console.database.server.binaries / "pg_dump"), "--inserts", console.database.owner_url]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout

@@ -1,17 +1,28 @@
-"""Canaries in everything that recipients and submitters send: none appear in logs, metrics, errors, the table or object names."""
+"""Canaries in everything that senders, recipients and submitters send: none appear in logs, metrics, errors, tables or names."""
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 from gatehouse.observability import Observer, Stream
 from gatehouse.sharing.app import create
-from gatehouse.sharing.service import NewItem
+from gatehouse.sharing.link_schemas import OpenLink
+from gatehouse.sharing.requests.routes import ENDPOINTS as REQUEST_ENDPOINTS
+from gatehouse.sharing.requests.submission_schemas import CreateUpload, SubmitSecret, SubmitUploads
+from gatehouse.sharing.requests.submitted_form import FIELDS as SUBMISSION_FIELDS
+from gatehouse.sharing.routes import ENDPOINTS as SECRET_ENDPOINTS
+from gatehouse.sharing.schemas import NewFile
+from gatehouse.sharing.service import NewItem, SecretSharing
+from gatehouse.sharing.worker import SecretWorker
 
+from tests.runtime.conftest import Database
+from tests.runtime.console_client import open_console
 from tests.runtime.sharing.conftest import BUCKET, TABLE, Sharing
 
 pytestmark = pytest.mark.requirement("SS-13")
@@ -19,7 +30,17 @@ ORIGIN = "https://share.test"
 #: Where a canary may be stored: the plain metadata of a secret.
 METADATA = {"label": "canary-label", "note": "canary-note", "sender": "canary-sender", "recipient": "canary-recipient"}
 PASSPHRASE = "canary-passphrase"
-FIELDS = ("link", "passphrase", "claim", "csrf", "submission", "text", "item", "secret", "unknown")
+#: Fields of the bodies and forms of the sharing service.
+FIELDS = sorted(
+    {
+        *(field for body in (OpenLink, SubmitSecret, CreateUpload, SubmitUploads) for field in body.__struct_fields__),
+        *SUBMISSION_FIELDS,
+        "unknown",
+    }
+)
+HEADERS = {name: f"canary-{name}" for name in ("User-Agent", "Referer", "X-Api-Key", "Accept-Language", "X-Forwarded-For")}
+#: Fields of the console that are stored in plain text, for the owner or for everyone with the link.
+PLAIN_FIELDS = ("label", "note", "sender", "recipients", "purpose", "requester")
 
 
 async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing) -> None:
@@ -35,8 +56,7 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
         passphrase=PASSPHRASE,
     )
     values = {name: f"canary-{name}" for name in FIELDS}
-    headers = {name: f"canary-{name}" for name in ("User-Agent", "Referer", "X-Api-Key", "Accept-Language", "X-Forwarded-For")}
-    headers |= {"Cookie": "__Host-csrf=canary-cookie", "Authorization": "Bearer canary-authorization"}
+    headers = HEADERS | {"Cookie": "__Host-csrf=canary-cookie", "Authorization": "Bearer canary-authorization"}
     templates = [route.path.replace("{item:int}", "0") for route in app._app.routes]
     paths = [template.format(link=token.path, request="canary-request") for template in templates]
     assert len(paths) >= 10
@@ -74,3 +94,51 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
     assert b"canary" not in b"".join(contents)
     assert "canary" not in str(versions)
     assert secret.id in str(versions)
+
+
+def _bodies(example: dict[str, Any], fields: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield bodies of an endpoint: the example of its declaration with a canary in one field or in the files."""
+    for field in (*fields, "unknown"):
+        yield {**example, field: f"canary-{field}"}
+        yield {**example, field: [f"canary-{field}"]}
+    for field in NewFile.__struct_fields__:
+        yield {**example, "files": [{**NewFile.example, field: f"canary-{field}"}]}
+    encoded = base64.b64encode(b"canary-file").decode()
+    yield {**example, "files": [{"name": "canary-name", "media_type": "canary/type", "content_base64": encoded}]}
+
+
+async def test_no_canary_sent_to_the_console_is_in_logs_metrics_errors_or_tables(database: Database, sharing: Sharing) -> None:
+    management = SecretSharing(sharing.secrets, ORIGIN, 100_000, sharing.requests)
+    sent = errors = 0
+    async with open_console(database, clock=sharing.clock, sharing=management) as console:
+        secret, _ = await sharing.create(owner="bootstrap")
+        for endpoint in (*SECRET_ENDPOINTS, *REQUEST_ENDPOINTS):
+            fields = () if endpoint.body is None else endpoint.body.__struct_fields__
+            example = {} if endpoint.body is None else endpoint.body.example
+            assert endpoint.secret_fields <= {*fields, *NewFile.__struct_fields__, "passphrase"}
+            for path_id in (secret.id, "canary-id"):
+                path = endpoint.path.format(secret=path_id, link="canary-link", secret_request=path_id)
+                for body in _bodies(example, fields):
+                    sharing.clock.advance(60)  # the number of creations per minute is limited
+                    headers = HEADERS | {"If-Match": "*", "Idempotency-Key": f'"canary-key-{sent}"'}
+                    content: dict[str, Any] = {} if endpoint.method == "GET" else {"json": body}
+                    reply = await console.client.request(endpoint.method, path, headers=headers, **content)
+                    sent += 1
+                    if reply.status_code >= 400:
+                        errors += 1
+                        assert (reply.status_code < 500, "canary" in reply.text) == (True, False), (path, body, reply.text)
+        worker = SecretWorker(sharing.backend, console.pool, None, console.dependencies.observer)
+        while await worker.run_once():
+            pass
+        metrics = (await console.client.get("/metrics")).text
+        assert len(console.log.entries) >= sent > errors > 50
+        assert "canary" not in json.dumps(console.log.entries) + metrics
+        assert "canary" not in console.database.dump()
+    stored = json.dumps(sharing.dynamodb.scan(TableName=TABLE)["Items"], default=str)
+    for field in PLAIN_FIELDS:
+        assert f"canary-{field}" in stored
+        stored = stored.replace(f"canary-{field}", "")
+    for value in METADATA.values():  # of the test above
+        stored = stored.replace(value, "")
+    assert "canary" not in stored
+    assert "canary" not in str(sharing.s3.list_object_versions(Bucket=BUCKET)["Versions"])

@@ -5,22 +5,25 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 import uvicorn
 from gatehouse.client.services import SharingClient
 from gatehouse.errors import NotFound
 from gatehouse.settings import SharingSettings
 from gatehouse.sharing import app as sharing_app
+from gatehouse.sharing.models import ID_CHARS
 
 from sandbox import ports
 from tests.runtime.cli.conftest import BOOTSTRAP, Command, running_console
 from tests.runtime.conftest import Database
-from tests.runtime.sharing.conftest import BUCKET, TABLE
+from tests.runtime.sharing.conftest import BUCKET, REGION, TABLE
 
 TEXT = "correct horse battery staple"
 
@@ -54,14 +57,20 @@ def sharing_url(aws: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def console_url(database: Database, aws: str, sharing_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def console_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the log of the console."""
+    return tmp_path_factory.mktemp("console")
+
+
+@pytest.fixture(scope="module")
+def console_url(database: Database, aws: str, sharing_url: str, console_folder: Path) -> Iterator[str]:
     variables = {
         "GATEHOUSE_SECRET_LINKS_TABLE": TABLE,
         "GATEHOUSE_SECRETS_BUCKET": BUCKET,
         "GATEHOUSE_SECRETS_KEY": aws,
         "GATEHOUSE_SHARING_URL": sharing_url,
     }
-    with running_console(database, tmp_path_factory.mktemp("console"), **variables) as url:
+    with running_console(database, console_folder, **variables) as url:
         yield url
 
 
@@ -120,6 +129,49 @@ def test_end_to_end_key_is_never_sent(sender: Command, recipient: Command) -> No
     assert (incomplete.code, incomplete.out) == (2, "")
     wrong = recipient.run("secrets", "open", stdin=f"{base}.{'A' * 43}")
     assert (wrong.code, wrong.out, "cannot be decrypted" in wrong.err) == (2, "", True)
+
+
+@pytest.mark.requirement("SS-13")
+def test_no_canary_of_a_command_is_in_messages_logs_or_tables(
+    sender: Command, recipient: Command, database: Database, console_folder: Path
+) -> None:
+    canaries = {
+        name: f"canary-{name}-{secrets.token_hex(4)}" for name in ("text", "passphrase", "wrong", "name", "content", "new")
+    }
+    files = {name: sender.folder / f"{name}.txt" for name in ("passphrase", "wrong")}
+    for name, file in files.items():
+        file.write_text(canaries[name])
+    attached = sender.folder / canaries["name"]
+    attached.write_text(canaries["content"])
+    option = ("--passphrase-file", str(files["passphrase"]))
+    created = sender.run("secrets", "create", "--uses", "2", *option, stdin=canaries["text"])
+    link = created.out.strip()
+    secret_id = link.partition("/s/")[2][:ID_CHARS]
+    messages = [created.err, sender.run("secrets", "create", "--file", str(attached)).err]
+    for arguments in (("list",), ("show", secret_id), ("receipt", secret_id)):
+        shown = sender.run("secrets", *arguments, "--json")
+        messages += [shown.out, shown.err]
+    denied = recipient.run("secrets", "open", "--passphrase-file", str(files["wrong"]), stdin=link)
+    opened = recipient.run("secrets", "open", *option, stdin=link)
+    assert (denied.code, opened.code, opened.out) == (1, 0, canaries["text"])
+    messages += [denied.out, denied.err, opened.err]
+    messages.append(sender.run("secrets", "replace", secret_id, stdin=canaries["new"]).err)
+    assert recipient.run("secrets", "open", *option, stdin=link).out == canaries["new"]
+    requested = sender.run("secrets", "request", "--purpose", "password", "--requester", "Grace")
+    submission = requested.out.split()[1]
+    submitted = recipient.run("secrets", "submit", submission, "--file", str(attached))
+    assert submitted.code == 0, submitted.err
+    messages += [requested.err, submitted.out, submitted.err]
+    stored = json.dumps(boto3.client("dynamodb", region_name=REGION).scan(TableName=TABLE)["Items"], default=str)
+    assert secret_id in stored
+    searched = {
+        "messages": "\n".join(messages),
+        "log": (console_folder / "log").read_text(),
+        "rows": database.dump(),
+        "items": stored,
+    }
+    for canary in (*canaries.values(), link.partition("#")[2], submission.partition("#")[2]):
+        assert [place for place, text in searched.items() if canary in text] == []
 
 
 def test_passphrase_is_read_from_a_file(sender: Command, recipient: Command) -> None:
