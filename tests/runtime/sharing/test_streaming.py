@@ -1,4 +1,7 @@
-"""The services and the commands upload and download a large file with constant memory usage."""
+"""A large file is uploaded and downloaded in constant memory of the services.
+
+`GATEHOUSE_TRANSFER_MIB=400` transfers a file of 400 MiB. With `-rP`, pytest prints the memory.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ from tests.runtime.cli.conftest import BOOTSTRAP, Command, running_services
 from tests.runtime.conftest import Database
 from tests.runtime.sharing.conftest import BUCKET, TABLE
 
-FILE_BYTES = 128 * 1024 * 1024
+MIB = 1024 * 1024
+FILE_BYTES = int(os.environ.get("GATEHOUSE_TRANSFER_MIB", "128")) * MIB
 #: Buffers of a part of an upload and of a connection, for one request.
-GROWTH_BYTES_MAX = 80 * 1024 * 1024
+GROWTH_BYTES_MAX = 80 * MIB
 
 
 class Memory:
@@ -31,8 +35,11 @@ class Memory:
         self._before = self._read("VmRSS")
 
     def growth(self) -> int:
-        """Growth in bytes of the process that grew most."""
-        return max(peak - before for peak, before in zip(self._read("VmHWM"), self._before, strict=True))
+        """Return the growth of the process that grew most, in bytes. Prints the memory of each process."""
+        peaks = self._read("VmHWM")
+        for before, peak in zip(self._before, peaks, strict=True):
+            print(f"resident set: {before // MIB} MiB before, {peak // MIB} MiB at most")
+        return max(peak - before for peak, before in zip(peaks, self._before, strict=True))
 
     def _read(self, name: str) -> list[int]:
         found = []
@@ -68,8 +75,8 @@ def test_large_file_needs_constant_memory(running: tuple[Child, Command], tmp_pa
     source, folder = tmp_path / "large.bin", tmp_path / "received"
     folder.mkdir()
     with source.open("wb") as file:
-        for _ in range(FILE_BYTES // 1_048_576):
-            file.write(os.urandom(1_048_576))
+        for _ in range(FILE_BYTES // MIB):
+            file.write(os.urandom(MIB))
     memory = Memory(parent)
     created = command.run("secrets", "create", "--file", str(source))
     assert created.code == 0, created.err
