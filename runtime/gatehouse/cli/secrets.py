@@ -266,7 +266,7 @@ def submit(
     files = [(path.name, content, _file(path)["media_type"]) for path, content in zip(file or [], _opened(file), strict=True)]
     with SharingClient(link.partition("/r/")[0], retries=RETRIES) as client:
         client.submit(link, token_hex(16), text=text, files=files)
-    note("The requester has received the secret.")
+    note("The secret was submitted. The requester can now retrieve it.")
 
 
 def _secret_id(text: str) -> str:

@@ -54,7 +54,7 @@ _SECRET_BYTES = 32
 #: Actions that are rejected on the last key that can manage keys unless the request allows it. Revocation is always possible,
 #: because it must always be possible to end a leaked credential.
 _GUARDED = frozenset({Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ROTATE, Action.END_GRACE_PERIOD})
-_LAST_ADMIN = "No other key can manage keys for as long as this key; create another such key first, or send allow_last_admin"
+_LAST_ADMIN = "No other key that can manage keys is valid long enough; create another such key first, or send allow_last_admin"
 _LAST_ADMIN_GRACE_PERIOD = (
     "This is the last key that can manage keys, because its successor cannot; create another such key first"
 )

@@ -13,16 +13,16 @@ from gatehouse.crypto.token import ID_CHARS, base62
 from gatehouse.errors import BadRequest, NotFound, Problem, Unavailable
 from gatehouse.http.client_address import Network
 from gatehouse.http.endpoint import Endpoint, Links, StepUp
-from gatehouse.http.fields import Cursors, view_of
+from gatehouse.http.fields import Cursors
 from gatehouse.identity.models import AUDITORS, OPERATORS
 from gatehouse.notifications.models import Webhook, webhook_secret, webhook_secret_text
 from gatehouse.notifications.schemas import (
     CreatedWebhook,
     CreateWebhook,
     DeliveryPage,
-    DeliveryView,
     ListDeliveries,
     WebhookList,
+    delivery_view,
     webhook_view,
 )
 from gatehouse.operations.features import WEBHOOKS
@@ -88,7 +88,7 @@ async def list_deliveries(request: Request, query: ListDeliveries) -> DeliveryPa
     shown = deliveries[: query.limit]
     more = len(deliveries) > query.limit
     return DeliveryPage(
-        deliveries=[view_of(DeliveryView, delivery, destination=delivery.target) for delivery in shown],
+        deliveries=[delivery_view(delivery) for delivery in shown],
         next_cursor=cursors.write(json.dumps([shown[-1].notification_id, shown[-1].target])) if more else None,
     )
 

@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
+from gatehouse.clock import rfc3339
 from gatehouse.http.fields import Cursor, Instant, NextCursor, view_of
-from gatehouse.notifications.models import DeliveryState, NotificationEvent, Webhook
+from gatehouse.notifications.models import Delivery, DeliveryState, NotificationEvent, Webhook
 
 URL_CHARS_MAX = 500
 
@@ -86,7 +87,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     event: NotificationEvent
     state: DeliveryState
     attempts: int
-    next_at: Annotated[Instant, Meta(description="Time of the next attempt, if `state` is `waiting`.")]
+    next_at: Annotated[Instant | None, Meta(description="Time of the next attempt. Null unless `state` is `waiting`.")]
     created_at: Instant
     problem: Annotated[str, Meta(description="Reason why the last attempt failed.")]
 
@@ -100,3 +101,8 @@ class DeliveryPage(msgspec.Struct, frozen=True):
 
 def webhook_view(webhook: Webhook) -> WebhookView:
     return view_of(WebhookView, webhook, events=[NotificationEvent(event) for event in webhook.events])
+
+
+def delivery_view(delivery: Delivery) -> DeliveryView:
+    next_at = rfc3339(delivery.next_at) if delivery.state == "waiting" else None
+    return view_of(DeliveryView, delivery, destination=delivery.target, next_at=next_at)

@@ -149,6 +149,7 @@ async def test_retried_dead_letter_is_delivered(setup: Setup) -> None:
         await dispatcher.run_once()
         setup.clock.advance(wait_s)
     delivery = (await setup.deliveries())[0]
+    assert delivery["next_at"] is None
     setup.receiver.status = 204
     retry_path = f"/v1/deliveries/{delivery['notification_id']}/{delivery['destination']}/retry"
     assert (await setup.client.post(retry_path)).status_code == 204

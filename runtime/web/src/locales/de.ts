@@ -317,7 +317,7 @@ export const de: Record<MessageKey, string> = {
   'secrets.passphraseHint': 'Mindestens 8 Zeichen. Übermitteln Sie die Passphrase auf einem anderen Weg. Optional.',
   'secrets.burnAfter': 'Falsche Passphrasen, die einen Link beenden',
   'secrets.burnAfterHint': '0: keine Begrenzung.',
-  'secrets.labelHint': 'Ihr Name für das Geheimnis. Empfänger sehen ihn nicht.',
+  'secrets.labelHint': 'Nur für Sie. Empfänger sehen die Bezeichnung nicht.',
   'secrets.created': 'Geheimnis erstellt',
   'secrets.linksOnce':
     'Die Links werden nur einmal angezeigt. Wer einen Link hat, kann das Geheimnis öffnen. Senden Sie jeden Link nur an seinen Empfänger.',
@@ -371,7 +371,7 @@ export const de: Record<MessageKey, string> = {
   'requests.ttl': 'Die Anfrage läuft ab nach',
   'requests.submissionsMax': 'Anzahl der Einreichungen',
   'requests.submissionsHint': 'Jede Einreichung hat einen eigenen Abruflink.',
-  'requests.labelHint': 'Ihr Name für die Anfrage. Einreichende sehen ihn nicht.',
+  'requests.labelHint': 'Nur für Sie. Einreichende sehen die Bezeichnung nicht.',
   'requests.created': 'Anfrage erstellt',
   'requests.linksOnce':
     'Die Links werden nur jetzt angezeigt. Senden Sie den Einreichungslink an die Person, die das Geheimnis hat. Bewahren Sie den Abruflink auf: Ohne ihn kann niemand das Geheimnis öffnen.',

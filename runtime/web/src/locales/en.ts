@@ -311,7 +311,7 @@ export const en = {
   'secrets.passphraseHint': 'At least 8 characters. Send the passphrase to the recipients through another channel. Optional.',
   'secrets.burnAfter': 'Wrong passphrases that end a link',
   'secrets.burnAfterHint': '0: no limit.',
-  'secrets.labelHint': 'Your name for the secret. Not shown to recipients.',
+  'secrets.labelHint': 'For your own use. Not shown to recipients.',
   'secrets.created': 'Secret created',
   'secrets.linksOnce': 'The links are shown only once. Anyone who has a link can open the secret, so send each link only to its recipient.',
   'secrets.link': 'Link',
@@ -363,7 +363,7 @@ export const en = {
   'requests.ttl': 'Request expires after',
   'requests.submissionsMax': 'Number of submissions',
   'requests.submissionsHint': 'Each submission has its own retrieval link.',
-  'requests.labelHint': 'Name of the request for you. Submitters do not see it.',
+  'requests.labelHint': 'For your own use. Not shown to submitters.',
   'requests.created': 'Request created',
   'requests.linksOnce':
     'The links are shown only now. Send the submission link to the person who has the secret. Keep the retrieval link: nobody can open the secret without it.',
