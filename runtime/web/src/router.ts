@@ -30,6 +30,7 @@ const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
   usage: () => import('./screens/UsageScreen.vue'),
   webhooks: () => import('./screens/WebhookScreen.vue'),
   sessions: () => import('./screens/SessionScreen.vue'),
+  reference: () => import('./screens/ReferenceScreen.vue'),
   settings: () => import('./screens/SettingsScreen.vue'),
 }
 
@@ -43,5 +44,6 @@ export const router = createRouter({
       component: SCREENS[route.name],
       meta: { operations: route.operations as OperationId[] },
     })) as RouteRecordRaw[],
-  scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
+  // Filters and details of a page keep its position.
+  scrollBehavior: (to, from, saved) => saved ?? (to.path !== from.path || to.query['cursor'] !== from.query['cursor'] ? { top: 0 } : false),
 })

@@ -160,6 +160,7 @@ PAGES = (
     "/webhooks",
     "/sessions",
     "/settings",
+    "/api-reference?operation=list_keys",
 )
 
 

@@ -23,13 +23,16 @@ async def test_overview_is_updated_without_a_reload(browser: Browser, origin: st
     async with page_of(browser, origin, LOST) as page:
         await page.clock.install()
         await sign_in(page)
-        await expect(page.get_by_text("Updated ")).to_be_visible()
+        status = page.get_by_text("Updated ")
+        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        updated = await status.inner_text()
         event = page.locator("details", has_text="session.begin").first
         await event.locator("summary").click()
         created = await console.create(name="created in the meantime")
         await page.clock.fast_forward(REFRESH_MS)
         await expect(page.get_by_text(created["key"]["id"]).first).to_be_attached()
         await expect(event).to_have_attribute("open", "")
+        await expect(status).not_to_have_text(updated)
         await page.context.set_offline(True)
         await page.clock.fast_forward(REFRESH_MS)
         await expect(page.get_by_text("The last update failed.")).to_be_visible()
@@ -72,6 +75,7 @@ async def test_sign_out_in_one_tab_ends_the_session_of_the_other(browser: Browse
         await other.clock.install()
         await other.goto("/audit")
         await expect(other.get_by_role("heading", name="Audit trail")).to_be_visible()
+        await expect(other.locator("[aria-busy=true]")).to_have_count(0)
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         await other.clock.fast_forward(REFRESH_MS)
@@ -115,3 +119,22 @@ async def test_errors_and_empty_lists_are_accessible(browser: Browser, origin: s
         await expect(page.get_by_role("alert")).to_contain_text("Not found")
         found["not found"] = await violations_in_both_themes(page)
     assert {state: problems for state, problems in found.items() if problems} == {}
+
+
+async def test_operation_is_found_and_tried_in_the_reference(browser: Browser, origin: str, console: Console) -> None:
+    await console.create(name="listed by the reference")
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/api-reference")
+        await page.get_by_label("Search by path or name").fill("get list keys")
+        await page.keyboard.press("Enter")
+        await page.locator("summary", has_text="/v1/keys").click()
+        await expect(page).to_have_url(re.compile("operation=list_keys"))
+        await page.get_by_label("owner", exact=True).fill("nobody")
+        await page.get_by_role("button", name="Send request").click()
+        await expect(page.get_by_role("region", name="Response")).to_contain_text('"keys": []')
+        await page.get_by_label("owner", exact=True).fill("")
+        await page.get_by_role("button", name="Send request").click()
+        await expect(page.get_by_role("region", name="Response")).to_contain_text("listed by the reference")
+        await page.goto("/api-reference?operation=create_key")
+        await expect(page.get_by_role("heading", name="Request body")).to_be_visible()
+        assert await page.get_by_role("button", name="Send request").count() == 0

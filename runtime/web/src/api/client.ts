@@ -70,6 +70,11 @@ export async function loadOperations(): Promise<void> {
   table = ((await response.json()) as { operations: Record<string, Operation> }).operations
 }
 
+/** Reads a JSON document of the console that is not part of the API. */
+export async function readJson(path: string, signal: AbortSignal): Promise<unknown> {
+  return await (await send(path, { method: 'GET', signal })).json()
+}
+
 /** Health of the console and of each of its dependencies. */
 export interface Health {
   status: string
