@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gatehouse.observability import Observer
 from gatehouse.sharing.app import create
 from gatehouse.sharing.service import NewItem
+from gatehouse.sharing.texts import TEXTS
 from playwright.async_api import Browser, Page
 
 from tests.runtime.sharing.chromium import browser
@@ -176,7 +178,7 @@ async def test_secret_is_submitted_without_javascript(browser: Browser, origin: 
         await page.fill("#link", token.path)
         await page.fill("#text", "erste Zeile\nzweite")
         await page.click("button[type=submit]")
-        assert "vollständiger Link" in await page.inner_text("[role=alert]")
+        assert await page.inner_text("[role=alert]") == TEXTS["de"]["bad_link"]
         assert await page.input_value("#text") == "erste Zeile\nzweite"
         await page.fill("#link", token.url(origin))
         await page.click("button[type=submit]")
@@ -184,15 +186,18 @@ async def test_secret_is_submitted_without_javascript(browser: Browser, origin: 
     assert await sharing.text(await sharing.open(link)) == b"erste Zeile\nzweite"
 
 
-async def test_files_that_are_too_large_are_named_on_the_page(browser: Browser, origin: str, sharing: Sharing) -> None:
+async def test_files_that_are_too_large_are_named_on_the_page(
+    browser: Browser, origin: str, sharing: Sharing, tmp_path: Path
+) -> None:
     _, token, [link] = await request(sharing)
+    (tmp_path / "a").write_bytes(bytes(20_000_000))
     async with page_of(browser) as page:
         await page.goto(token.url(origin))
         await page.fill("#text", "kept")
-        await page.set_input_files("#file", {"name": "a", "mimeType": "text/plain", "buffer": bytes(20_000_000)})
+        await page.set_input_files("#file", tmp_path / "a")
         await page.click("button[type=submit]")
         await page.wait_for_selector("[role=alert]")
-        assert "larger than 4.0 MiB" in await page.inner_text("[role=alert]")
+        assert await page.inner_text("[role=alert]") == TEXTS["en"]["files_too_large"].format(size="4.0 MiB")
         assert (await Axe().run(page, options=_RULES)).violations_count == 0
         assert await page.input_value("#text") == "kept"
         await page.click("button[type=submit]")
