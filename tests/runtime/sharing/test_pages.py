@@ -15,10 +15,12 @@ import pytest
 from gatehouse.observability import Observer, Stream
 from gatehouse.sharing.app import create
 from gatehouse.sharing.link_token import LinkToken
+from gatehouse.sharing.schemas import FILES_MAX
 from gatehouse.sharing.service import NewItem
 from gatehouse.sharing.texts import TEXTS, language
 
 from tests.runtime.sharing.conftest import ACTOR, CLIENT, TEXT, Sharing
+from tests.runtime.sharing.test_requests import request
 
 ORIGIN = "https://share.test"
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
@@ -253,17 +255,33 @@ async def test_start_page_takes_a_pasted_link(browser: httpx.AsyncClient, sharin
     assert await uses(sharing, token) == 0
 
 
-async def test_pages_have_a_strict_policy_and_fit_the_budget(browser: httpx.AsyncClient, sharing: Sharing) -> None:
-    _, [token] = await sharing.create(passphrase=PASSPHRASE)
-    page = await browser.get(f"/s/{token.path}")
-    policy = page.headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
-    assert "unsafe" not in policy
-    assert "trusted-types 'none'" in policy
-    loaded = re.findall(r'(?:href|src)="([^"]+)"', page.text)
-    assert loaded == ["/share.css", "/share.js"]
-    parts = [page.content, *[(await browser.get(path)).content for path in loaded]]
-    assert sum(len(gzip.compress(part)) for part in parts) < 12_000
+@pytest.mark.parametrize("language", TEXTS)
+async def test_pages_have_a_strict_policy_and_fit_the_budget(sharing: Sharing, language: str) -> None:
+    files = [NewItem.of(b"content", f"{number}{'x' * 200}.bin") for number in range(FILES_MAX - 1)]
+    _, [token] = await sharing.create(items=[NewItem.of(TEXT), *files], passphrase=PASSPHRASE)
+    _, submission, _ = await request(sharing)
+    app: Any = create(
+        probes=[],
+        observer=Observer("sharing", "error", "test"),
+        https=True,
+        links=sharing.links,
+        submissions=sharing.submissions,
+        upload_bytes_max=1,
+    )
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN, headers={"Accept-Language": language})
+    async with client as browser:
+        pages = [await browser.get(path) for path in ("/", f"/s/{token.path}", f"/r/{submission.path}", "/s/unknown")]
+        pages += [await submit(browser, token, "wrong passphrase"), await submit(browser, token, PASSPHRASE)]
+        static = [await browser.get(path) for path in ("/share.css", "/share.js")]
+    assert [page.status_code for page in pages] == [200, 200, 200, 404, 403, 200]
+    static_bytes = sum(len(gzip.compress(part.content)) for part in static)
+    for page in pages:
+        policy = page.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+        assert "unsafe" not in policy
+        assert "trusted-types 'none'" in policy
+        assert re.findall(r'(?:href|src)="([^"]+)"', page.text) == ["/share.css", "/share.js"]
+        assert len(gzip.compress(page.content)) + static_bytes < 12_000
 
 
 async def test_program_opens_a_link(browser: httpx.AsyncClient, sharing: Sharing) -> None:
