@@ -49,8 +49,9 @@ deletion_protection_is_enabled = _table_rule(
 time_to_live_is_enabled = _table_rule(
     "GH-DDB-005",
     title="DynamoDB tables with expiring items have TTL enabled",
-    rationale="Without TTL, expired items accumulate and remain readable.",
-    remedy="set ttl.enabled=True, and ttl.attributeName to the attribute that contains the expiry time",
+    rationale="Without TTL, expired items accumulate. TTL deletes an item some days late, so it does not replace a comparison of"
+    " the expiry time with the clock.",
+    remedy="set ttl.enabled=True and ttl.attributeName, and compare the expiry time with the clock whenever an item is read",
     url=f"{_GUIDE}/TTL.html",
 ).requires(is_true("ttl.enabled", remediate=False), when=lambda table: purpose(table) == EPHEMERAL)
 
