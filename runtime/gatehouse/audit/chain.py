@@ -118,7 +118,24 @@ def public_keys(pem: bytes) -> list[PublicKey]:
 
 def is_signed(checkpoint: Checkpoint, keys: Iterable[PublicKey]) -> bool:
     """True if one of the keys verifies the signature."""
-    return any(_verifies(key, checkpoint) for key in keys)
+    message = signed_bytes(checkpoint)
+    return any(verifies(key, checkpoint.algorithm, checkpoint.signature, message) for key in keys)
+
+
+def verifies(key: PublicKey, algorithm: str, signature: bytes, message: bytes) -> bool:
+    """True if the key is of this algorithm and verifies the signature."""
+    try:
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            if algorithm != ED25519:
+                return False
+            key.verify(signature, message)
+        else:
+            if algorithm != ECDSA_P256:
+                return False
+            key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def find_contradiction(
@@ -142,18 +159,3 @@ def find_contradiction(
 
 def _number(value: float) -> int | float:
     return int(value) if math.isfinite(value) and value == int(value) else value
-
-
-def _verifies(key: PublicKey, checkpoint: Checkpoint) -> bool:
-    try:
-        if isinstance(key, ed25519.Ed25519PublicKey):
-            if checkpoint.algorithm != ED25519:
-                return False
-            key.verify(checkpoint.signature, signed_bytes(checkpoint))
-        else:
-            if checkpoint.algorithm != ECDSA_P256:
-                return False
-            key.verify(checkpoint.signature, signed_bytes(checkpoint), ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        return False
-    return True

@@ -128,7 +128,7 @@ def verify(
     """
     if (checkpoints is None) is not (public_key is None):
         stop("--checkpoints and --public-key must be used together", code=USAGE)
-    proofs = None if checkpoints is None or public_key is None else (_checkpoints(checkpoints), _public_keys(public_key))
+    proofs = None if checkpoints is None or public_key is None else (_checkpoints(checkpoints), trusted_keys(public_key))
     if file is not None:
         rows = sorted(_read(file), key=lambda row: row.seq)
     else:
@@ -173,7 +173,8 @@ def _checkpoints(path: Path) -> list[Checkpoint]:
     return checkpoints
 
 
-def _public_keys(file: Path) -> list[PublicKey]:
+def trusted_keys(file: Path) -> list[PublicKey]:
+    """Return the keys of a PEM file."""
     try:
         return public_keys(file.read_bytes())
     except OSError as exc:

@@ -16,16 +16,19 @@ from secrets import token_hex
 from typing import Annotated, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
+import msgspec
 import typer
 
+from gatehouse.cli.audit import trusted_keys
 from gatehouse.cli.options import RETRIES, Output, console_command, is_url, seconds
 from gatehouse.cli.output import USAGE, count, note, print_json, print_table, stop
 from gatehouse.cli.secret_requests import list_requests, request, revoke_request, show_request
 from gatehouse.client import end_to_end
 from gatehouse.client.services import ConsoleClient, SharingClient
+from gatehouse.sharing.deletion_receipt import is_signed
 from gatehouse.sharing.link_schemas import OpenedItemView
 from gatehouse.sharing.models import BURN_AFTER_MAX, USES_MAX
-from gatehouse.sharing.schemas import SecretView
+from gatehouse.sharing.schemas import Receipt, SecretView
 
 _SECRET_ID = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -45,6 +48,7 @@ def register(app: typer.Typer) -> None:
     for command in (*own, request, list_requests, show_request, revoke_request):
         console_command(secrets, command.__name__.rstrip("_").replace("_", "-"))(command)
     secrets.command(name="open")(open_)
+    secrets.command(name="verify-receipt")(verify_receipt)
     secrets.command(name="submit")(submit)
     app.add_typer(secrets, name="secrets")
 
@@ -215,6 +219,31 @@ def receipt(client: ConsoleClient, id: SecretIdArgument) -> Output:
         note(f"Signature ({value.deletion.algorithm}, {value.deletion.key_id}): {value.deletion.signature or 'none'}")
 
     return value, show
+
+
+def verify_receipt(
+    file: Annotated[Path, typer.Argument(help="Output of `gatehouse secrets receipt ID --json`.")],
+    public_key: Annotated[Path, typer.Option(help="PEM file with the trusted public keys for the checkpoints.")],
+) -> None:
+    """Verify the proof of deletion in a receipt, offline. Exits with code 1 if the proof has no valid signature."""
+    keys = trusted_keys(public_key)
+    try:
+        deletion = msgspec.json.decode(file.read_bytes(), type=Receipt).deletion
+    except OSError as exc:
+        stop(f"{file} cannot be read: {exc.strerror}", code=USAGE)
+    except msgspec.DecodeError:
+        stop(f"{file} is not a receipt; create the file with: gatehouse secrets receipt ID --json > FILE", code=USAGE)
+    if deletion is None:
+        stop(f"{file} contains no proof: the content was not deleted when the receipt was created")
+    try:
+        signature = base64.b64decode(deletion.signature, validate=True)
+    except ValueError:
+        signature = b""
+    if not is_signed(deletion.statement, signature, deletion.algorithm, keys):
+        stop(f"the proof in {file} has no valid signature from a trusted key")
+    statement = msgspec.json.decode(deletion.statement)
+    objects = count(len(statement["objects"]), "object version")
+    print(f"valid: {objects} of secret {statement['secret']} deleted at {statement['deleted_at']}")
 
 
 def open_(

@@ -6,20 +6,18 @@ Several processes can run the worker concurrently. Every step is conditional or 
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from gatehouse.audit.models import AuditAction, Signer
 from gatehouse.audit.repository import append
-from gatehouse.clock import rfc3339
 from gatehouse.db.pool import Pool
 from gatehouse.identity.models import Actor
 from gatehouse.observability import Observer
 from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.content_store import ContentStore
+from gatehouse.sharing.deletion_receipt import signed_text, statement_of
 from gatehouse.sharing.links import CLAIM_S
 from gatehouse.sharing.models import RECEIPT_S, EndReason, LinkState, Secret, SecretState, SharingEvent, is_used
 from gatehouse.sharing.repository import ConditionFailed, secret_of
@@ -36,7 +34,6 @@ RETRY_S_MAX = 240.0
 #: Interval in seconds of the log line from which a CloudWatch metric reads the age of the oldest due secret.
 REPORT_INTERVAL_S = 60.0
 REPORT_EVENT = "secrets due"
-RECEIPT_TYPE = "gatehouse-deletion-receipt-v1"
 _RECORDED_DAYS = 30
 _ACTOR = Actor(type="system", id="secrets")
 
@@ -157,7 +154,10 @@ class SecretWorker:
 
     async def _purge(self, secret: Secret) -> Secret:
         """Delete every object version of an ended secret, and store a deletion receipt."""
-        deleted = await self._content.delete_all(ContentStore.prefix(secret.id))
+        found = await self._content.delete_all(ContentStore.prefix(secret.id))
+        # S3 no longer lists what an earlier attempt, which failed afterwards, has deleted.
+        stored = [(item.key, item.object_version) for version in secret.versions for item in version.items]
+        deleted = list(dict.fromkeys([*stored, *found]))
         event = self._event(AuditAction.SECRET_PURGE, secret.id, {"object_versions": len(deleted)})
         receipt = await self._receipt(secret, deleted, event.at)
         try:
@@ -166,21 +166,8 @@ class SecretWorker:
             return failed.secret or secret
 
     async def _receipt(self, secret: Secret, deleted: Sequence[tuple[str, str]], at: float) -> dict[str, str]:
-        """Return a statement about the deleted objects, signed with the checkpoint signing key if one is configured.
-
-        The signature covers a hash of the statement, because KMS signs at most 4096 bytes.
-        """
-        statement = json.dumps(
-            {
-                "type": RECEIPT_TYPE,
-                "secret": secret.id,
-                "reason": secret.end_reason or "",
-                "ended_at": rfc3339(secret.ended_at or at),
-                "deleted_at": rfc3339(at),
-                "objects": [{"key": key, "version_id": version} for key, version in deleted],
-            },
-            sort_keys=True,
-        )
+        """Return a statement about the deleted objects, signed with the checkpoint signing key if one is configured."""
+        statement = statement_of(secret, deleted, at)
         if self._signer is None:
             return {"statement": statement}
         signature = base64.b64encode(await self._signer.sign(signed_text(statement))).decode()
@@ -190,11 +177,6 @@ class SecretWorker:
             "key_id": await self._signer.key_id(),
             "algorithm": self._signer.algorithm,
         }
-
-
-def signed_text(statement: str) -> bytes:
-    """Return the text that the signature of a deletion receipt covers."""
-    return f"{RECEIPT_TYPE} {hashlib.sha256(statement.encode()).hexdigest()}".encode()
 
 
 def settled_at(secret: Secret) -> float:

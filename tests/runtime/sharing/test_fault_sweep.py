@@ -121,7 +121,9 @@ async def test_failed_deletion_is_completed_by_the_next_run(work: Work, *, befor
         assert work.objects(secret.id) == []
         assert (await work.sharing.secrets.get(secret.id)).state == SecretState.PURGED
         assert await work.actions(secret.id) == ["secret.create", "secret.revoke", "secret.purge"]
-        assert await work.sharing.secrets.deletion_receipt(secret.id) is not None
+        receipt = await work.sharing.secrets.deletion_receipt(secret.id) or {}
+        deleted = {(item["key"], item["version_id"]) for item in json.loads(receipt["statement"])["objects"]}
+        assert deleted == {(item.key, item.object_version) for item in secret.current.items}
         if not fault.occurred:
             break
     assert 6 <= occurred < 2 * CALLS_MAX - 1, "the sweep covers every call"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.aws.signing_key import KmsSigner
@@ -28,10 +29,12 @@ from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.link_token import SubmissionToken
 from gatehouse.sharing.links import CLAIM_S
 from gatehouse.sharing.models import EndReason, SecretState
+from gatehouse.sharing.schemas import Receipt, receipt_view
 from gatehouse.sharing.service import NewItem, one_by_one
-from gatehouse.sharing.worker import BATCH, REPORT_EVENT, RETRY_S_MAX, RETRY_S_MIN, SecretWorker, signed_text
+from gatehouse.sharing.worker import BATCH, REPORT_EVENT, RETRY_S_MAX, RETRY_S_MIN, SecretWorker
 from msgspec import ValidationError
 
+from tests.runtime.cli.conftest import Command, Result
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database, opened
 from tests.runtime.sharing.conftest import BUCKET, CLIENT, REGION, TABLE, TEXT, Sharing
@@ -101,7 +104,7 @@ async def test_events_reach_the_audit_trail_once(work: Work) -> None:
 
 
 @pytest.mark.requirement("SS-02")
-async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(work: Work) -> None:
+async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(work: Work, tmp_path: Path) -> None:
     # A statement of more than 4096 bytes, the limit of KMS.
     secret, (token,) = await work.sharing.create(items=[NewItem.of(b"x", f"file-{number}") for number in range(30)])
     await work.sharing.secrets.replace_content(
@@ -124,10 +127,28 @@ async def test_purge_deletes_every_version_and_leaves_a_signed_receipt(work: Wor
     statement = json.loads(receipt["statement"])
     assert sorted(item["key"] for item in statement["objects"]) == sorted(objects)
     assert (statement["secret"], statement["reason"], len(receipt["statement"]) > 4096) == (secret.id, "revoked", True)
-    key = serialization.load_pem_public_key(await work.signer.public_key())
-    assert isinstance(key, ec.EllipticCurvePublicKey)
-    signature = base64.b64decode(receipt["signature"])
-    key.verify(signature, signed_text(receipt["statement"]), ec.ECDSA(hashes.SHA256()))  # raises if it does not match
+    trusted = await work.signer.public_key()
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = other.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    changed = receipt["statement"].replace("revoked", "expired")
+    view = receipt_view(purged, {}, receipt, work.sharing.clock.now())
+    verified = [
+        _verify(tmp_path, view, trusted),
+        _verify(tmp_path, view, pem + trusted),
+        _verify(tmp_path, view, pem),
+        _verify(tmp_path, receipt_view(purged, {}, {**receipt, "statement": changed}, 0), trusted),
+        _verify(tmp_path, receipt_view(purged, {}, {"statement": receipt["statement"]}, 0), trusted),
+        _verify(tmp_path, receipt_view(purged, {}, None, 0), trusted),
+    ]
+    assert [result.code for result in verified] == [0, 0, 1, 1, 1, 1]
+    assert verified[0].out == f"valid: 40 object versions of secret {secret.id} deleted at {statement['deleted_at']}\n"
+
+
+def _verify(folder: Path, receipt: Receipt, public_keys: bytes) -> Result:
+    """Result of the command that verifies a receipt offline."""
+    (folder / "receipt.json").write_bytes(msgspec.json.encode(receipt))
+    (folder / "keys.pem").write_bytes(public_keys)
+    return Command(folder, {}).run("secrets", "verify-receipt", "receipt.json", "--public-key", "keys.pem")
 
 
 @pytest.mark.requirement("SS-03")
