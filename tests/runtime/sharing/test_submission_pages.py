@@ -205,7 +205,7 @@ async def test_incomplete_link_is_named_on_the_page(browser: httpx.AsyncClient, 
     _, other, _ = await request(sharing)
     value = link.format(path=token.path, other=other.url(ORIGIN))
     reply = await submit(browser, token, text="kept text", form={"link": value})
-    assert (reply.status_code, "This is not a complete link." in reply.text) == (400, True)
+    assert (reply.status_code, "The link is incomplete." in reply.text) == (400, True)
     assert "kept text</textarea>" in reply.text
     assert (await received(sharing, token), await received(sharing, other)) == (0, 0)
 
