@@ -1,12 +1,12 @@
 /** Verifies the signatures of checkpoints in the browser. runtime/gatehouse/audit/chain.py defines the signed bytes. */
 import type { Schemas } from './api/client'
+import { encoder, fromBase64 } from './bytes'
 
 type Checkpoint = Schemas['CheckpointView']
 
 const ED25519 = 'ed25519'
 const P256 = { name: 'ECDSA', namedCurve: 'P-256' }
 const INTEGER_BYTES = 32
-const encoder = new TextEncoder()
 
 /** Public keys of a PEM text by algorithm. Blocks of other keys are ignored. */
 export async function readKeys(pem: string): Promise<CryptoKey[]> {
@@ -74,8 +74,4 @@ function fromDer(der: Uint8Array): Uint8Array<ArrayBuffer> {
     position += 2 + length
   }
   return signature
-}
-
-function fromBase64(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(text.replace(/\s/g, '')), (char) => char.charCodeAt(0))
 }

@@ -3,13 +3,13 @@
  * nobody but the requester can open what is submitted. Derivation: docs/sharing-vectors.json, `link_keys`.
  */
 import type { Schemas } from './api/client'
+import { encoder, fromBase64, toBase64 } from './bytes'
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const PATH_CHARS = 28
 const SECRET_CHARS = 43
 /** PKCS #8 of an X25519 private key up to the 32 bytes of the key (RFC 8410, section 7). */
 const PKCS8 = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04, 0x20]
-const encoder = new TextEncoder()
 
 export interface RetrievalLink {
   /** The public part, which is sent to the console. */
@@ -33,8 +33,7 @@ export async function createRetrievalLink(): Promise<RetrievalLink> {
   const privateKey = await derive(secret, path, 'gatehouse link key')
   const key = await crypto.subtle.importKey('pkcs8', new Uint8Array([...PKCS8, ...privateKey]), 'X25519', true, ['deriveBits'])
   const { x = '' } = await crypto.subtle.exportKey('jwk', key)
-  const publicKey = Uint8Array.from(atob(x.replace(/-/g, '+').replace(/_/g, '/')), (char) => char.charCodeAt(0))
-  return { sent: { path, verifier: base64(verifier), public_key: base64(publicKey) }, suffix: `/s/${path}#${secret}` }
+  return { sent: { path, verifier: toBase64(verifier), public_key: toBase64(fromBase64(x)) }, suffix: `/s/${path}#${secret}` }
 }
 
 async function derive(material: string, salt: string, info: string): Promise<Uint8Array> {
@@ -54,8 +53,4 @@ function randomText(chars: number): string {
     }
   }
   return text
-}
-
-function base64(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes))
 }

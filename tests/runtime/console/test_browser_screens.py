@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.audit.chain import ECDSA_P256, signed_bytes
 from gatehouse.audit.models import Checkpoint, Signer
 from gatehouse.aws.signing_key import LocalSigner
+from gatehouse.client import end_to_end
 from gatehouse.identity.models import Actor
 from gatehouse.keys.routes import key_service
 from gatehouse.leaks.schemas import LeakReport
@@ -91,6 +92,29 @@ async def test_secret_is_requested_submitted_and_opened(browser: Browser, origin
         await expect(page.locator(".badge", has_text="Revoked")).to_be_visible()
         assert await violations(page) == []
     assert await sharing.text(await sharing.open(links[0])) == TEXT
+
+
+async def test_text_is_encrypted_end_to_end_in_the_browser(browser: Browser, origin: str, sharing: Sharing) -> None:
+    text = "correct horse battery staple 🐴"
+    async with page_of(browser, origin) as page:
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
+        await sign_in(page, "/secrets/new")
+        await page.get_by_label("Text", exact=True).fill(text)
+        await page.get_by_label("Encrypt end to end").check()
+        await page.get_by_label("Sender").fill("Grace")
+        assert await violations(page) == []
+        await page.get_by_role("button", name="Share a secret").click()
+        await expect(page.get_by_role("heading", name="Secret created")).to_be_focused()
+        link, key = end_to_end.split_link(await shown_value(page, "Link"))
+        assert len(key) == 43
+        assert not [line for line in sent if key in line or text in line]
+        await page.get_by_role("button", name="I have sent the links").click()
+        await expect(page.get_by_text("End to end", exact=True)).to_be_visible()
+    token = parse(link)
+    assert token is not None
+    assert (await sharing.secrets.get(token.secret_id)).sender == "Grace"
+    assert end_to_end.decrypt(await sharing.text(await sharing.open(token)), key).decode() == text
 
 
 async def test_checkpoints_are_verified_with_a_stored_key(browser: Browser, origin: str, console: Console) -> None:

@@ -307,6 +307,13 @@ export const de: Record<MessageKey, string> = {
   'secrets.content': 'Inhalt',
   'secrets.text': 'Text',
   'secrets.textHint': 'Der Text wird vor dem Speichern verschlüsselt und hier nicht wieder angezeigt.',
+  'secrets.endToEnd': 'Ende-zu-Ende verschlüsseln',
+  'secrets.endToEndHint':
+    'Dieser Browser verschlüsselt den Text. Der Schlüssel ist Teil des Links und wird nicht an den Server gesendet. Empfänger benötigen JavaScript oder die Befehlszeile.',
+  'secrets.senderHint': 'Ihr Name, wie ihn die Empfänger sehen. Leer: die ID Ihrer Zugangsdaten.',
+  'secrets.encryption': 'Verschlüsselung',
+  'secrets.endToEndYes': 'Ende zu Ende',
+  'secrets.endToEndNo': 'Auf dem Server',
   'secrets.files': 'Dateien',
   'secrets.filesHint': 'Höchstens 10 Dateien.',
   'secrets.recipients': 'Empfänger',

@@ -301,6 +301,13 @@ export const en = {
   'secrets.content': 'Content',
   'secrets.text': 'Text',
   'secrets.textHint': 'The text is encrypted before it is stored, and is not shown here again.',
+  'secrets.endToEnd': 'Encrypt end to end',
+  'secrets.endToEndHint':
+    'This browser encrypts the text. The key is part of the link and is not sent to the server. Recipients need JavaScript or the command line.',
+  'secrets.senderHint': 'Your name, shown to the recipients. Empty: the ID of your credential.',
+  'secrets.encryption': 'Encryption',
+  'secrets.endToEndYes': 'End to end',
+  'secrets.endToEndNo': 'On the server',
   'secrets.files': 'Files',
   'secrets.filesHint': 'At most 10 files.',
   'secrets.recipients': 'Recipients',
