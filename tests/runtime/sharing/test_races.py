@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from gatehouse.errors import BadRequest, PreconditionFailed
 from gatehouse.settings import SharingSettings
 from gatehouse.sharing import app as sharing_app
 from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.lambda_adapter import lambda_handler
 from gatehouse.sharing.link_token import LinkToken
+from gatehouse.sharing.service import NewItem, SecretPatch, one_by_one
 
 from tests.runtime.sharing.conftest import ACTOR, BUCKET, TABLE, TEXT, Sharing
 from tests.runtime.sharing.readers import CANARY, OPENING, ORIGIN, Form, Message, in_container, in_function, outcome, race
@@ -131,6 +134,35 @@ async def test_nothing_is_opened_after_the_revocation_returned(sharing: Sharing)
         assert not any(late)
         with pytest.raises(LinkNotFound):
             await sharing.open(token)
+
+
+async def test_changes_during_openings_neither_add_uses_nor_mix_versions(sharing: Sharing) -> None:
+    for lowered in (1, 3, 5):
+        secret, [token] = await sharing.create(uses=6)
+        texts: list[bytes] = []
+
+        async def read(token: LinkToken = token, texts: list[bytes] = texts) -> None:
+            with suppress(LinkNotFound):
+                texts.append(await sharing.text(await sharing.open(token)))
+
+        async def lower(secret_id: str = secret.id, uses: int = lowered) -> None:
+            await sharing.secrets.update(secret_id, SecretPatch(uses=uses), None, ACTOR)
+
+        async def replace(secret_id: str = secret.id) -> None:
+            await sharing.secrets.replace_content(secret_id, one_by_one([NewItem.of(b"new")]), None, ACTOR)
+
+        changes = await asyncio.gather(
+            *(read() for _ in range(4)), lower(), replace(), *(read() for _ in range(4)), return_exceptions=True
+        )
+        failed = [change for change in changes if change is not None]
+        # A change is denied if another one or a use came first.
+        assert {type(error) for error in failed} <= {BadRequest, PreconditionFailed}
+        stored = await sharing.secrets.get(secret.id)
+        link = stored.links[token.link_id]
+        assert link.uses_max in (6, lowered)
+        assert len(texts) == link.uses == len(link.claims) == link.uses_max
+        assert set(texts) <= {TEXT, b"new"}
+        assert stored.revision == 3 - len(failed)
 
 
 async def test_same_claim_of_many_requests_takes_one_use(sharing: Sharing) -> None:
