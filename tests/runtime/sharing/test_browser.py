@@ -190,7 +190,7 @@ async def test_files_that_are_too_large_are_named_on_the_page(
     browser: Browser, origin: str, sharing: Sharing, tmp_path: Path
 ) -> None:
     _, token, [link] = await request(sharing)
-    (tmp_path / "a").write_bytes(bytes(20_000_000))
+    (tmp_path / "a").write_bytes(bytes(5_000_000))
     async with page_of(browser) as page:
         await page.goto(token.url(origin))
         await page.fill("#text", "kept")
