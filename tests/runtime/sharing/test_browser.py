@@ -17,6 +17,7 @@ from axe_playwright_python.async_playwright import Axe
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gatehouse.observability import Observer
 from gatehouse.sharing.app import create
+from gatehouse.sharing.links import NETWORK_ATTEMPTS_MAX
 from gatehouse.sharing.service import NewItem
 from gatehouse.sharing.texts import TEXTS
 from playwright.async_api import Browser, Page
@@ -120,6 +121,48 @@ async def test_end_to_end_secret_is_decrypted_in_the_browser(browser: Browser, o
         await page.wait_for_function("document.getElementById('secret')?.value.length > 0")
         assert await page.input_value("#secret") == TEXT.decode()
         assert not [line for line in sent if encoded in line.replace("%3D", "=")]
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+async def test_other_states_of_the_pages_are_accessible(
+    browser: Browser, origin: str, sharing: Sharing, color_scheme: str
+) -> None:
+    """The tests above and below check the other states: the page of a link, a text, a request, and its submission."""
+    _, [token] = await sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"content", "key.pem")], passphrase=PASSPHRASE)
+    link, checked = token.url(origin), []
+
+    async with page_of(browser, color_scheme=color_scheme, viewport={"width": 320, "height": 640}) as page:
+
+        async def check(state: str) -> None:
+            violations = (await Axe().run(page, options=_RULES)).violations_count
+            width = await page.evaluate("document.documentElement.scrollWidth")
+            checked.append((state, violations, width <= 320))
+
+        async def enter(passphrase: str) -> None:
+            await page.fill("#passphrase", passphrase)
+            async with page.expect_navigation():
+                await page.click("button[type=submit]")
+
+        await page.goto(origin)
+        await check("start")
+        await page.goto(link)
+        for _ in range(NETWORK_ATTEMPTS_MAX):
+            await enter("wrong passphrase")
+        await check("wrong passphrase")
+        await enter(PASSPHRASE)
+        assert "10" in await page.inner_text("[role=alert]")
+        await check("locked")
+        sharing.clock.advance(600)
+        await enter(PASSPHRASE)
+        await check("text and files")
+        async with page.expect_navigation():
+            await page.click("#acknowledge button")
+        await check("acknowledged")
+        await page.goto(link)
+        await page.reload()
+        await check("used")
+    states = ("start", "wrong passphrase", "locked", "text and files", "acknowledged", "used")
+    assert checked == [(state, 0, True) for state in states]
 
 
 async def test_page_that_is_only_loaded_takes_no_use(browser: Browser, origin: str, sharing: Sharing) -> None:
