@@ -29,7 +29,7 @@ provider = aws.Provider(
 )
 opts = pulumi.ResourceOptions(provider=provider)
 
-# Roles, keys, buckets and the audit trail.
+# Roles, keys, buckets and the CloudTrail trail.
 foundation = Foundation("foundation", stack, opts)
 # VPC and security groups.
 network = PrivateNetwork("private-network", stack, foundation, opts)

@@ -16,7 +16,7 @@ from components.storage.bucket import Bucket, BucketReplica, Buckets
 
 
 class Foundation(Component):
-    """IAM roles, KMS keys, buckets, the audit trail and the topic for notifications from AWS services."""
+    """IAM roles, KMS keys, buckets, the CloudTrail trail and the topic for notifications from AWS services."""
 
     role_arns: dict[str, pulumi.Output[str]]
     """ARN of each role, by name."""

@@ -12,7 +12,8 @@ PROJECT = "gatehouse"
 DataClass = Literal["none", "internal", "confidential", "secret", "log"]
 """Value of the tag DataClass.
 
-none: no data. internal: configuration. confidential: user data. secret: credentials and keys. log: logs and audit trail.
+none: no data. internal: configuration. confidential: user data. secret: credentials and keys. log: logs, CloudTrail files and
+audit checkpoints.
 """
 
 
@@ -72,7 +73,7 @@ class Naming:
         return self.name(f"{function}-failed")
 
     def cache_nodes(self, count: int) -> tuple[str, ...]:
-        """`gatehouse-dev-cache-001` and so on. ElastiCache defines these node ids."""
+        """`gatehouse-dev-cache-001` and so on. ElastiCache defines these node IDs."""
         return tuple(f"{self.name('cache')}-{number:03d}" for number in range(1, count + 1))
 
     def database_log_group(self, kind: str) -> str:

@@ -18,7 +18,7 @@ class PrivateNetwork(Component):
     """A VPC with three subnet tiers, in which security groups allow only the required connections."""
 
     security_groups: Mapping[str, pulumi.Output[str]]
-    """Id of each security group, by name."""
+    """ID of each security group, by name."""
 
     def __init__(self, name: str, stack: Stack, foundation: Foundation, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:network:PrivateNetwork", name, None, opts)

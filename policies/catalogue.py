@@ -1,4 +1,4 @@
-"""All rules and packs, with look-ups by id and pack, and the level files for `--policy-pack-config`."""
+"""All rules and packs, with look-ups by ID and pack, and the level files for `--policy-pack-config`."""
 
 import json
 from importlib import import_module
@@ -19,14 +19,14 @@ _MODULES: list[ModuleType] = [import_module(f"policies.rules.{module.name}") for
 RULES: tuple[Rule, ...] = tuple(
     sorted((value for module in _MODULES for value in vars(module).values() if isinstance(value, Rule)), key=lambda rule: rule.id)
 )
-"""The rules of all modules in `policies/rules`, sorted by id. A new module needs no registration."""
+"""The rules of all modules in `policies/rules`, sorted by ID. A new module needs no registration."""
 
 _POLICIES: tuple[Control, ...] = (*META_POLICIES, *RULES)
 _BY_ID = {policy.id: policy for policy in _POLICIES}
 
 
 def rule(id: str) -> Rule:
-    """The rule with this id. Raises KeyError for an unknown id."""
+    """The rule with this ID. Raises KeyError for an unknown ID."""
     policy = _BY_ID[id]
     if not isinstance(policy, Rule):
         raise KeyError(id)
@@ -34,12 +34,12 @@ def rule(id: str) -> Rule:
 
 
 def find(id: str) -> Control | None:
-    """The rule or meta policy with this id, or None."""
+    """The rule or meta policy with this ID, or None."""
     return _BY_ID.get(id)
 
 
 def of_pack(pack: str) -> tuple[Rule, ...]:
-    """The rules of "security" or "resilience", sorted by id."""
+    """The rules of "security" or "resilience", sorted by ID."""
     return tuple(rule for rule in RULES if rule.pack == pack)
 
 

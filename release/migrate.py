@@ -14,7 +14,7 @@ class MigrationFailed(Exception):
 
 
 def migrate(ecs: Any, cluster: str, output: Mapping[str, Any], *, poll_s: int = POLL_S, timeout_s: int = TIMEOUT_S) -> str:
-    """Run the task and wait until it stops. Returns the task id.
+    """Run the task and wait until it stops. Returns the task ID.
 
     output: the stack output `migration`. Raises ValueError if the output has no task definition, subnets or security group, and
     MigrationFailed if the migration does not succeed.

@@ -15,7 +15,7 @@ class Stack:
     """The values of a stack file that a release needs.
 
     name: name of the stack.
-    account: AWS account id, 12 digits.
+    account: AWS account ID, 12 digits.
     region: AWS region.
     image_digest: digest of the container image, or "".
     settings: `gatehouse:settings`.

@@ -25,7 +25,7 @@ POLL_S = 10.0
 class ServiceState:
     """The PRIMARY deployment of an ECS service.
 
-    deployment: id of the deployment.
+    deployment: ID of the deployment.
     definition: ARN of the task definition.
     rollout: COMPLETED, IN_PROGRESS or FAILED.
     running, desired: number of running and desired tasks.

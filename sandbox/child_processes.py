@@ -154,9 +154,9 @@ def send_signal(pid: int, number: signal.Signals, *, group: bool = False) -> Non
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """The id of a process, and its start time in kernel units, which is compared as text.
+    """The ID and the start time of a process. The start time is in kernel units and is compared as text.
 
-    A signal is sent only if the start time matches, because process ids are reused.
+    A signal is sent only if the start time matches, because process IDs are reused.
     """
 
     name: str

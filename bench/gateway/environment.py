@@ -28,7 +28,7 @@ from sandbox.ports import free_port
 
 _SERVE = "from gatehouse import settings; from gatehouse.http import server; server.serve(['gateway'], settings.load())"
 _LIMITS = json.dumps([{"name": name, "quota": 10_000_000, "window_s": 1, "burst": 10_000_000} for name in ("burst", "quota")])
-"""Two rate limits for each verification, which are never reached."""
+"""Two rate limits for each verification. The limits are never reached."""
 _INSERT_KEY = """
 INSERT INTO api_key (id, digest, pepper_generation, id_generation, environment, state, name, owner, scopes, cores, limits,
                      created_at, created_by)

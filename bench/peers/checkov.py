@@ -42,7 +42,7 @@ def measure(programs: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def caught() -> tuple[str, dict[str, dict[str, str]]]:
-    """The version of Checkov, and the check ids with titles by mistake key."""
+    """The version of Checkov, and the check IDs with titles by mistake key."""
     results = json.loads(RESULTS.read_text())
     return results["version"], results["caught"]
 

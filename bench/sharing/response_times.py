@@ -201,7 +201,7 @@ def _service() -> Iterator[tuple[httpx.Client, Backend, Emulator]]:
 
 
 def _create_resources(client: Callable[[str, str], Any]) -> str:
-    """Create table, bucket and key. Returns the id of the key. Opening links needs no index."""
+    """Create table, bucket and key. Returns the ID of the key. Opening links needs no index."""
     client("dynamodb", REGION).create_table(
         TableName=TABLE,
         BillingMode="PAY_PER_REQUEST",

@@ -21,7 +21,7 @@ class AccountBaselineArgs(StackArgs):
 
     account_baseline: Settings of the baseline, such as VPC Block Public Access.
     log_bucket: Bucket for AWS Config deliveries.
-    exclusions: Ids of the VPC Block Public Access exclusions, which are created before this component.
+    exclusions: IDs of the VPC Block Public Access exclusions. The exclusions are created before this component.
     """
 
     account_baseline: AccountBaselineSettings

@@ -21,7 +21,7 @@ SCRATCH = "scratch"
 LINUX_PARAMETERS = {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}
 
 COLLECTOR_USER = "4317:4317"
-"""Numeric user id, which differs from that of the application container."""
+"""Numeric user ID, which differs from that of the application container."""
 COLLECTOR_MEMORY_MIB = 64
 COLLECTOR_NAMESPACE = "Gatehouse"
 SCRAPE_INTERVAL_S = 60

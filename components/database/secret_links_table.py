@@ -26,7 +26,7 @@ class SecretLinksTableArgs(StackArgs):
 
 
 class SecretLinksTable(Component):
-    """An on-demand DynamoDB table with one item for each secret and its links, and one item for each request for a secret. The
+    """An on-demand DynamoDB table with one item for each secret and its links, and one item for each secret request. The
     partition key is `id`. One index lists the items of an owner, and the other lists the items that wait for background work.
     Both indexes contain keys only.
 

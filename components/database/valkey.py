@@ -94,7 +94,7 @@ class Valkey(Component):
         )
 
     def _user_group(self, args: ValkeyArgs) -> pulumi.Output[str]:
-        """Create the user group. With IAM authentication, user id and user name must be equal (ElastiCache User Guide,
+        """Create the user group. With IAM authentication, user ID and user name must be equal (ElastiCache User Guide,
         "Authenticating with IAM")."""
         names = args.names
         rows: tuple[tuple[str, str, str, str, DataClass], ...] = (

@@ -113,7 +113,7 @@ def keys(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant("ManageKeys", "kms", manage, "key/*", conditions=args.tag_condition()),
         args.grant("ManageAliases", "kms", "CreateAlias DeleteAlias UpdateAlias", f"alias/{args.names.name('*')}"),
         # Creating an encrypted data store requires use of the KMS key through the service. Some services also require
-        # kms:Decrypt. kms:Decrypt is not granted, because KMS generates key ids and the ARN would match every key. An
+        # kms:Decrypt. kms:Decrypt is not granted, because KMS generates key IDs and the ARN would match every key. An
         # administrator creates the resources of those services.
         args.grant("UseKeysThroughServices", "kms", "CreateGrant Encrypt GenerateDataKey*", "key/*", conditions=use),
     ]
@@ -126,7 +126,7 @@ def stores(args: DeliveryRolesArgs) -> list[Statement]:
         "Add* Create* Modify* Remove* RebootDBInstance DeleteDBParameterGroup DeleteDBProxy DeleteDBSubnetGroup "
         "DeleteEventSubscription RegisterDBProxyTargets DeregisterDBProxyTargets"
     )
-    # RDS generates the ids of proxies and their target groups.
+    # RDS generates the IDs of proxies and their target groups.
     databases = (*(f"{kind}:{all_names}" for kind in ("db", "pg", "subgrp", "es")), "db-proxy:*", "target-group:*", "og:default*")
     table = "CreateTable PutResourcePolicy TagResource UntagResource UpdateContinuousBackups UpdateTable UpdateTimeToLive"
     caches = tuple(f"{kind}:{all_names}" for kind in ("replicationgroup", "subnetgroup", "user", "usergroup", "cluster"))

@@ -65,7 +65,8 @@ class WebAcl(Component):
 
     Why: Known attacks and floods are blocked before they reach a task; limits per API key are applied by the gateway.
     Bodies larger than 8 KB are blocked, except for uploads to Cores through the gateway and for secrets. The managed rules for
-    the content of bodies apply to all requests except those with a secret, which is arbitrary text that no interpreter evaluates.
+    the content of bodies apply to all requests except those with a secret, because no interpreter evaluates the text of a
+    secret.
     Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-004.
     """
 

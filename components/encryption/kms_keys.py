@@ -15,7 +15,7 @@ from components.settings.data import KmsKeysSettings, ProtectionSettings
 KEYS: Mapping[str, tuple[DataClass, str]] = {
     "data": ("confidential", "database, cache, secret links, files and images"),
     "secrets": ("secret", "secrets, and the environment of the rotation function"),
-    "logs": ("log", "logs, audit trail and alarm topics"),
+    "logs": ("log", "logs, CloudTrail files and alarm topics"),
     "backup": ("confidential", "backups and replicas"),
     "sharing": ("secret", "content keys of secrets"),
     "audit": ("log", "signatures of audit checkpoints"),

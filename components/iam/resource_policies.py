@@ -101,7 +101,7 @@ def log_delivery_policy(names: Naming, sid: str, log_group: str) -> Document:
 def rest_api_policy(names: Naming, methods: Sequence[str]) -> Document:
     """Allow every caller to invoke these methods of the stage, over TLS. The link's token authorizes the request.
 
-    API Gateway generates the API id, so the ARNs contain a wildcard. The policy is attached to one API and affects no other.
+    API Gateway generates the API ID, so the ARNs contain a wildcard. The policy is attached to one API and affects no other.
     """
     arns = [names.arn("execute-api", f"*/{STAGE}/{method}/*") for method in methods]
     return document(

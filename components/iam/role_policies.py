@@ -158,7 +158,7 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
 def _connect_to_database(names: Naming, resource: str) -> Statement:
     """Allow IAM authentication as the application user. `resource` is `db` for the database or `prx` for RDS Proxy.
 
-    RDS generates the resource id, so the ARN contains a wildcard. The user name is exact, and the security groups allow
+    RDS generates the resource ID, so the ARN contains a wildcard. The user name is exact, and the security groups allow
     connections to the stack's own database only.
     """
     return allow("ConnectToDatabase", "rds-db:connect", [names.arn("rds-db", f"dbuser:{resource}-*/{DATABASE_USER}")])

@@ -56,7 +56,7 @@ DENIED = {
         *("logs:DeleteLogGroup", "logs:DeleteDataProtectionPolicy", "logs:PutDataProtectionPolicy", "logs:Unmask"),
     ),
 }
-"""Actions that are denied to every role, by statement id. The deny takes precedence over a role's policy and over `USED`."""
+"""Actions that are denied to every role, by statement ID. The deny takes precedence over a role's policy and over `USED`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,9 @@ class PermissionsBoundary(Component):
     """The managed policy that every role of the stack has as its permissions boundary.
 
     Why: Effective permissions are the intersection of the role's policies and the boundary. Even with an overly permissive
-    policy, a role cannot change identities, use other regions, or change the audit trail, backups and protection settings. The
-    boundary also limits permissions granted by key policies.
+    policy, a role cannot modify IAM, assume other roles or use other regions. It also cannot change AWS audit services (such as
+    CloudTrail), delete backups, or weaken the protection of keys, buckets, secrets and logs. The boundary also limits permissions
+    granted by key policies.
     Cost: none. Controls: GH-IAM-007.
     """
 

@@ -168,7 +168,7 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
     yield LogFilter(
         HONEY_LINKS,
         "Someone used a honey link and therefore has access to the place where the owner left the link. The log line contains "
-        "the id of the secret.",
+        "the ID of the secret.",
         '{ ($.service = "sharing") && ($.event = "honey link used") }',
     )
 

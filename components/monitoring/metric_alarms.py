@@ -167,7 +167,7 @@ def database_alarms(identifier: pulumi.Input[str], storage_gib: int) -> Iterator
 
 
 def cache_node_alarms(node: str, names: Naming) -> Iterator[Alarm]:
-    """Yield alarms on the CPU and memory of a cache node, which is identified by its full id."""
+    """Yield alarms on the CPU and memory of a cache node. `node`: the full ID of the node."""
     name = node.removeprefix(names.name(""))
     for kind, metric, statistic, condition in (
         (
@@ -188,7 +188,7 @@ def cache_node_alarms(node: str, names: Naming) -> Iterator[Alarm]:
 
 
 def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
-    """Yield alarms for the secret links table, which is identified by name."""
+    """Yield alarms for the secret links table. `table`: the name of the table."""
     for kind in ("Read", "Write"):
         yield Alarm(
             f"tokens-{kind.lower()}s-throttled",

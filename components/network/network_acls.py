@@ -15,14 +15,15 @@ ANYWHERE = "0.0.0.0/0"
 EPHEMERAL_PORTS = (1024, 65535)
 """Source ports of clients, NAT gateways and load balancers. Source: VPC User Guide, "Ephemeral ports"."""
 REMOTE_ACCESS_PORTS = (22, 3389)
-"""SSH and RDP, which are always denied."""
+"""Ports of SSH and RDP. Traffic to these ports is always denied."""
 EXTERNAL_EPHEMERAL_PORTS = ((1024, 3388), (3390, 65535))
 """Ephemeral ports for traffic from outside the VPC, except the RDP port."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A TCP rule for a port range and a CIDR block, which is the source of inbound or the destination of outbound traffic."""
+    """A TCP rule for a port range and a CIDR block. The block is the source for inbound rules and the destination for outbound
+    rules."""
 
     cidr: str
     from_port: int

@@ -72,7 +72,7 @@ class SecurityGroups(Component):
     """
 
     groups: dict[str, pulumi.Output[str]]
-    """Id of each security group, by name."""
+    """ID of each security group, by name."""
 
     def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:SecurityGroups", name, args, opts)

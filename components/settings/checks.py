@@ -171,7 +171,7 @@ def delivery(settings: Settings) -> Iterator[Mistake]:
 def oidc(settings: Settings) -> Iterator[Mistake]:
     """An OIDC issuer requires an audience and at least one role."""
     if settings.oidc.issuer and not settings.oidc.audience:
-        yield "oidc.audience", "is empty; allowed with oidc.issuer: the client id at the issuer"
+        yield "oidc.audience", "is empty; allowed with oidc.issuer: the client ID at the issuer"
     if settings.oidc.issuer and not settings.oidc.roles:
         yield "oidc.roles", "is empty; allowed with oidc.issuer: at least one entry of the form value=role"
 

@@ -22,8 +22,8 @@ ROLE_ARN = r"arn:aws:iam::\d{12}:role/[\w+=,.@/*-]+"
 
 class ProtectionSettings(Section):
     """Prevents a deployment from deleting resources with data: keys, secrets, the database, the cache, tables, buckets, backup
-    vaults, image repositories, log groups, the audit trail and the hosted zone. The policies, versioning and locks of buckets and
-    vaults are protected as well."""
+    vaults, image repositories, log groups, the CloudTrail trail and the hosted zone. The policies, versioning and locks of
+    buckets and vaults are protected as well."""
 
     protect: Annotated[Flag, prod_requires(True)] = by_environment(False, False, True)
     """Sets the Pulumi option `protect`: an operation that would delete or replace a resource fails. To remove a single resource,

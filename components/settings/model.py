@@ -40,7 +40,7 @@ class Settings(Section):
     cost_centre: Annotated[str, string(r"[A-Za-z0-9-]{2,32}", "2 to 32 letters, digits or hyphens, in quotes")]
     """Cost centre of the stack: the value of the tag CostCentre on every resource."""
     account: Annotated[str, string(r"\d{12}", "the 12 digits of the AWS account, in quotes")]
-    """AWS account id. The provider rejects credentials for any other account."""
+    """AWS account ID. The provider rejects credentials for any other account."""
     region: Annotated[str, string(REGION, 'an AWS region such as "eu-west-1"')]
     """AWS region for every resource except the copies in second_region."""
     second_region: Annotated[str, string(REGION, 'an AWS region such as "eu-central-1"')]

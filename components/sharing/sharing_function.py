@@ -66,7 +66,7 @@ class SharingFunction(Component):
     alias = ALIAS
     """Name of the alias that the REST API invokes."""
     api: pulumi.Output[str]
-    """Id of the REST API."""
+    """ID of the REST API."""
     stage_arn: pulumi.Output[str]
     """ARN of the stage, for the web ACL."""
     domain_name: pulumi.Output[str]

@@ -1,6 +1,6 @@
 """Resources of a program and the references between them.
 
-References follow property dependencies, because ids are unknown in the first preview.
+References follow property dependencies, because IDs are unknown in the first preview.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ class Resource:
     """One resource of the program.
 
     props: inputs that the program sets.
-    identifiers: known strings by which other resources may refer to it (id, ARN, name).
+    identifiers: known strings by which other resources may refer to it (ID, ARN, name).
     property_dependencies: for each property, the URNs of the resources that its value comes from.
     settings, lists: parameters of the rule that evaluates the resource, from the pack configuration.
     """

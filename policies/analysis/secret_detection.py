@@ -14,7 +14,7 @@ _REFERENCE = re.compile(
     r"(_ARN|_NAME|_ID|_PREFIX|_PATH|_FILE|_URL|_URI|_TABLE|_BUCKET|_TTL|_S|_MS|_DAYS|_MAX|_MIN|_COUNT|_ENVIRONMENT|_ENABLED|_AUTH)$",
     re.IGNORECASE,
 )
-# AWS access key ids, private keys, GitHub and Slack tokens, JWTs, and URLs with a password in them.
+# AWS access key IDs, private keys, GitHub and Slack tokens, JWTs, and URLs with a password in them.
 _VALUE = re.compile(
     r"(AKIA|ASIA)[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|gh[pousr]_[A-Za-z0-9]{36}|xox[abp]-"
     r"|eyJ[\w-]{10,}\.eyJ|://[^/\s:@]+:[^/\s@]+@"

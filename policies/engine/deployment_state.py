@@ -10,7 +10,7 @@ from policies.engine.remediation import InputChange
 from policies.engine.rule import Rule
 
 Report = Callable[[str, str | None], None]
-ResultKey = tuple[str, str]  # rule id, URN
+ResultKey = tuple[str, str]  # rule ID, URN
 Value = TypeVar("Value")
 
 

@@ -96,7 +96,7 @@ def _shape_error(entry: Any) -> str:
 def _control_error(entry: Mapping[str, Any], exemptible: Mapping[str, bool]) -> str:
     allowed = exemptible.get(entry["control"])
     if allowed is None:
-        return "names an unknown control. Fix: copy the id from a report"
+        return "names an unknown control. Fix: copy the ID from a report"
     if not allowed:
         return "names a control that does not allow exemptions. Fix: meet the control and remove the entry"
     return ""

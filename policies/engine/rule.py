@@ -58,12 +58,12 @@ _UPSTREAM_FORMATS = {
 
 
 def upstream_ids(text: str) -> dict[str, list[str]]:
-    """Assigns space-separated ids to their catalogues by format. Raises ValueError for an id of an unknown format."""
+    """Assigns space-separated IDs to their catalogues by format. Raises ValueError for an ID of an unknown format."""
     ids: dict[str, list[str]] = {catalogue: [] for catalogue in _UPSTREAM_FORMATS}
     for id in text.split():
         catalogue = next((name for name, pattern in _UPSTREAM_FORMATS.items() if re.fullmatch(pattern, id)), None)
         if catalogue is None:
-            raise ValueError(f"unknown format of the upstream id {id!r}")
+            raise ValueError(f"unknown format of the upstream ID {id!r}")
         ids[catalogue].append(f"CIS {id}" if catalogue.startswith("CIS") else id)
     return ids
 
@@ -117,7 +117,7 @@ class SetInput:
 class Control:
     """Metadata of a rule.
 
-    id: stable id, such as "GH-S3-001".
+    id: stable ID, such as "GH-S3-001".
     title: the required state, as a statement.
     rationale: the risk that the control addresses.
     remedy: the change that fixes a violation, in the imperative. Default: the remedies of the requirements.
@@ -125,7 +125,7 @@ class Control:
     types: type tokens of the resources to evaluate, one at a time. If empty, the rule evaluates every resource.
     levels: enforcement level per environment. Default: mandatory, except in dev, where severities medium and low are advisory.
     url: documentation of the AWS or Pulumi feature.
-    upstream: space-separated ids of the same control in other catalogues (Security Hub, CIS, Checkov, Prowler, cdk-nag).
+    upstream: space-separated IDs of the same control in other catalogues (Security Hub, CIS, Checkov, Prowler, cdk-nag).
     exemptible: False if `exemptions.toml` must not exempt a resource.
     settings: numeric parameters per environment, such as {"days_min": {"dev": 7, "staging": 7, "prod": 35}}.
     lists: parameters that are lists of strings, the same in every environment. Pack configuration overrides settings and lists.
@@ -155,7 +155,7 @@ class Control:
             object.__setattr__(self, "levels", _DEFAULT_LEVELS[self.severity])
 
     def upstream_ids(self) -> list[str]:
-        """All upstream ids, with CIS numbers as "CIS 3.1.4"."""
+        """All upstream IDs, with CIS numbers as "CIS 3.1.4"."""
         return [id for ids in upstream_ids(self.upstream).values() for id in ids]
 
     def defaults(self, environment: str) -> dict[str, float]:

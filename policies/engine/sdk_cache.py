@@ -83,7 +83,7 @@ class ByIdentity(Generic[Value]):
     def of(self, source: Any) -> Value:
         """The value of an object, derived on first use."""
         entry = self._entries.get(id(source))
-        # The entry keeps the object, because Python may reuse the id of a deleted one.
+        # The entry keeps the object, because Python may reuse the ID of a deleted one.
         if entry is None or entry[0] is not source:
             if len(self._entries) >= _ENTRIES_MAX:
                 self._entries.clear()

@@ -37,11 +37,11 @@ def document(findings: Sequence[Finding], run: Run) -> dict[str, Any]:
                     "driver": {
                         "name": "gatehouse",
                         "semanticVersion": "0.1.0",
-                        # Rules in other packs have only an id.
+                        # Rules in other packs have only an ID.
                         "rules": [*(_rule(policy, environment) for policy in policies), *({"id": id} for id in other_rules)],
                     }
                 },
-                # A run replaces earlier results with the same id, so the id contains the environment.
+                # A run replaces earlier results with the same ID, so the ID contains the environment.
                 "automationDetails": {"id": f"policies/{run.root or '.'}/{run.environment}/"},
                 "invocations": [{"executionSuccessful": True, "exitCode": exit_code(findings)}],
                 "originalUriBaseIds": {_ROOT: {"description": {"text": "Top folder of the repository."}}},

@@ -24,7 +24,7 @@ log_retention_is_set = resource_rule(
 log_group_uses_customer_key = resource_rule(
     "GH-CW-002",
     title="Log groups are encrypted with a customer managed key",
-    rationale="Logs contain user names, IP addresses and key ids. The key policy controls who can read them.",
+    rationale="Logs contain user names, IP addresses and key IDs. The key policy controls who can read them.",
     types=aws("cloudwatch.LogGroup"),
     upstream="CKV_AWS_158 cloudwatch_log_group_kms_encryption_enabled",
     url=f"{_GUIDE}/logs/encrypt-log-data-kms.html",

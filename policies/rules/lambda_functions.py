@@ -51,7 +51,7 @@ def invocation_is_restricted(resource: Resource) -> CheckResults:
         return
     principal = resource.props.text("principal")
     if iam_document.account_of(principal):
-        return  # A principal that is the ARN or id of an account needs no source condition.
+        return  # A principal that is the ARN or ID of an account needs no source condition.
     if not any(resource.props.has(name) for name in ("sourceArn", "sourceAccount", "principalOrgId")):
         yield "the permission has no sourceArn, sourceAccount or principalOrgId"
 

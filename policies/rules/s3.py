@@ -317,7 +317,7 @@ def _check_replication_rule(rule: Properties) -> CheckResults:
 @_bucket_rule(
     "GH-S3-014",
     title="S3 buckets of CloudTrail trails have Object Lock with default retention",
-    rationale="Object Lock prevents all users, including administrators, from changing the audit trail after an intrusion.",
+    rationale="Object Lock prevents all users, including administrators, from changing the log files after an intrusion.",
     remedy="add an aws.s3.BucketObjectLockConfiguration with rule.defaultRetention, and set objectLockEnabled=True on the bucket",
     severity=Severity.HIGH,
     levels=levels("-", "A", "M"),

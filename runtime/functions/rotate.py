@@ -43,7 +43,7 @@ log.setLevel(logging.INFO)
 
 
 class RotationError(Exception):
-    """The rotation step cannot be performed. The message contains names and version ids, never a secret value."""
+    """The rotation step cannot be performed. The message contains names and version IDs, never a secret value."""
 
 
 def handler(event: dict[str, Any], context: object) -> None:

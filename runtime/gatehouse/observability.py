@@ -123,7 +123,7 @@ def _exception_name(exc_info: Any) -> str:
 
 
 class Metrics:
-    """Metrics of the runtime. Labels have few values, such as codes, routes and methods, and never contain ids."""
+    """Metrics of the runtime. Labels have few values, such as codes, routes and methods, and never contain IDs."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -178,7 +178,7 @@ class Metrics:
         self.cached_keys = self._gauge("gatehouse_cached_keys", "Cached key records in all workers.", "livesum")
         self.usage_written = self._counter("gatehouse_usage_written_total", "Verifications that are counted in the database.")
         self.usage_write_failures = self._counter(
-            "gatehouse_usage_write_failures_total", "Failed writes of usage counts, which are retried."
+            "gatehouse_usage_write_failures_total", "Failed writes of usage counts. Failed writes are retried."
         )
         self.usage_pending = self._gauge(
             "gatehouse_usage_pending",

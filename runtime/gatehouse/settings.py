@@ -1,4 +1,4 @@
-"""Settings of the runtime, which are read once from environment variables and are typed and immutable.
+"""Typed, immutable settings of the runtime, read once from environment variables.
 
 The names are declared in `runtime/contract.toml`. Only the composition roots and the command line read settings.
 """
@@ -100,7 +100,7 @@ def _parse_limit(value: str) -> RateLimit:
 
 #: Upper bound of the setting for the total size of the files in a secret.
 FILES_BYTES_MAX = 500 * 1024 * 1024
-#: Default number of secrets, and of requests for a secret, that an owner can create per minute.
+#: Default number of secrets, and of secret requests, that an owner can create per minute.
 SHARING_CREATES_PER_MINUTE = 10
 
 _Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_parse_networks)]
@@ -302,7 +302,7 @@ class Settings(SharingSettings, ConnectionSettings):
     """Maximum size of request bodies to the management API and the verify endpoints, in bytes. Bodies to Cores are streamed
     without a limit."""
     sharing_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = SHARING_CREATES_PER_MINUTE
-    """Number of secrets that an owner can create per minute. The same limit applies separately to requests for a secret. Further
+    """Number of secrets that an owner can create per minute. The same limit applies separately to secret requests. Further
     requests are rejected with status 429. A key and its rotations count as one owner."""
     key_cache_size: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
     """Number of key records that a worker caches. The least recently used records are evicted."""

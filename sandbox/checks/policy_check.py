@@ -69,7 +69,7 @@ def check(
     """Check a program with policy packs. Raises SandboxError if the program or a pack cannot run.
 
     levels: environment whose levels apply, by default that of the stack. passes: "unknown" has the outputs of a first
-    preview, "known" has fake ids and ARNs. variables: from `exemptions`.
+    preview, "known" has fake IDs and ARNs. variables: from `exemptions`.
     """
     started_at = time.monotonic()
     project = load(program, stack)

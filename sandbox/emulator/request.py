@@ -12,7 +12,7 @@ from sandbox.engine.types import ACCOUNT, UNKNOWN, Registration
 from sandbox.errors import SandboxError
 
 Created: TypeAlias = tuple[str, dict[str, Any]]
-"""The id and the outputs of a created resource."""
+"""The ID and the outputs of a created resource."""
 
 _COMMON_INPUTS = frozenset({"region", "tags", "tagsAll"})
 """Inputs that nearly every type has, handled in one place."""

@@ -33,7 +33,7 @@ class ResourceType:
     call: str = ""
     """"service.operation" that creates the resource."""
     id: str = ""
-    """Template of the resource id."""
+    """Template of the resource ID."""
     body: str = ""
     """Structure parameter (or path, "A.B") that contains the inputs that are not parameters themselves."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class ResourceType:
     finish: Callable[[CreateRequest, dict[str, Any]], dict[str, Any] | None] | None = None
     """Makes further calls with the result of `call`; returns additional outputs."""
     create: Callable[[CreateRequest], Created] | None = None
-    """Creates the resource instead of `call`; returns the id and the outputs."""
+    """Creates the resource instead of `call`; returns the ID and the outputs."""
     modelled: str = ""
     """The reason why moto cannot create this type, whose requests are only validated; "" for a type that is created."""
 
@@ -103,7 +103,7 @@ def _call(resource_type: ResourceType, request: CreateRequest) -> Mapping[str, A
 
 
 def _arn(resource_type: ResourceType, request: CreateRequest, identity: str, members: Mapping[str, Any]) -> dict[str, str]:
-    """The ARN in the result, under a name such as Arn or DBInstanceArn. EC2 returns no ARN, so the ARN is built from the id."""
+    """The ARN in the result, under a name such as Arn or DBInstanceArn. EC2 returns no ARN, so the ARN is built from the ID."""
     if resource_type.tag_kind:
         return {"arn": request.arn("ec2", f"{resource_type.tag_kind}/{identity}")}
     for name, value in members.items():

@@ -47,7 +47,7 @@ class Emulator:
         self._lock = threading.RLock()
         self._restore = moto_patches.install(permissions.authorize)
         self.credentials = self._create_operator()
-        """Access key id and secret of the operator, for whom every call is allowed."""
+        """Access key ID and secret of the operator, for whom every call is allowed."""
         self.client = self.clients(*self.credentials)
         """Returns a boto3 client for a service and a region, with the credentials of the operator."""
 

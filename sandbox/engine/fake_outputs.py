@@ -1,4 +1,4 @@
-"""Fake ids, ARNs and other outputs of resources, and fake results of provider functions.
+"""Fake IDs, ARNs and other outputs of resources, and fake results of provider functions.
 
 The values are derived from the URN, or from the token and arguments of the function, so they are the same in every run.
 """
@@ -25,7 +25,7 @@ _ID_IS_ARN = (
     *("aws:lb/", "aws:acm/", "aws:sns/", "aws:secretsmanager/", "aws:cloudtrail/"),
     *("aws:iam/policy:", "aws:ecs/cluster:", "aws:ecs/service:"),
 )
-"""Types whose Pulumi id is the ARN."""
+"""Types whose Pulumi ID is the ARN."""
 
 _EC2_PREFIXES = {
     "Vpc": "vpc",
@@ -82,7 +82,7 @@ _OUTPUTS = {
 
 
 def fake_outputs(registration: Registration, type_schema: Schema | None, region: str) -> tuple[str, dict[str, Any]]:
-    """The id and all outputs: the inputs of the program, and fake values for the outputs that AWS computes."""
+    """The ID and all outputs: the inputs of the program, and fake values for the outputs that AWS computes."""
     name = _physical_name(registration)
     outputs = dict(registration.inputs)
     if type_schema is None:
@@ -115,7 +115,7 @@ def fake_result(token: str, args: dict[str, Any], region: str) -> dict[str, Any]
     result = {
         key: _output(key, type_, lookup, kind.lower(), region) for key, type_ in _types.output_type_types(result_class).items()
     }
-    # Lists of ids usually have one item per availability zone: a single item would look like an error in the program.
+    # Lists of IDs usually have one item per availability zone: a single item would look like an error in the program.
     for key in ("ids", "names"):
         if key in result:
             result[key] = [f"{item}-{number}" for item in result[key] for number in (1, 2, 3)]

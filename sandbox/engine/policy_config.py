@@ -47,7 +47,7 @@ def read(pack: Path, environment: str) -> dict[str, Any]:
     except ValueError as problem:
         raise SandboxError(f"{_place(file)}: not valid JSON: {problem}.") from problem
     if not isinstance(raw, dict):
-        raise SandboxError(f"{_place(file)}: expected an object that maps rule ids to levels.")
+        raise SandboxError(f"{_place(file)}: expected an object that maps rule IDs to levels.")
     return raw
 
 
@@ -75,7 +75,7 @@ def _all_first(item: tuple[str, Any]) -> bool:
 def _apply(result: dict[str, proto.PolicyConfig], name: str, level: int | None, properties: dict[str, Any], place: str) -> None:
     """Set the level and the properties of a rule; `all` sets the level of every rule."""
     if name != "all" and name not in result:
-        raise SandboxError(f"{place}: the pack has no rule {name!r}. Remove the line or correct the id.")
+        raise SandboxError(f"{place}: the pack has no rule {name!r}. Remove the line or correct the ID.")
     for config in result.values() if name == "all" else [result[name]]:
         if level is not None:
             config.enforcementLevel = proto.EnforcementLevel.ValueType(level)

@@ -50,7 +50,7 @@ def run(
 ) -> Deployment:
     """Run a program and return its deployment.
 
-    program: folder with Pulumi.yaml and Pulumi.<stack>.yaml. preview: empty ids and `UNKNOWN` outputs stay unknown, as in a
+    program: folder with Pulumi.yaml and Pulumi.<stack>.yaml. preview: empty IDs and `UNKNOWN` outputs stay unknown, as in a
     first `pulumi preview`. on_resource: called for each resource, including components, in order of creation. config:
     replaces values of the stack file by their full key.
 

@@ -61,7 +61,7 @@ class _LocalProvider(ABC):
         self.faked_functions: set[str] = set()
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        """Return the id and the outputs. Raises SandboxError for an AWS type that does not exist."""
+        """Return the ID and the outputs. Raises SandboxError for an AWS type that does not exist."""
         if registration.type.startswith(PROVIDER_PREFIX):
             return self._providers.declare(registration)
         if registration.type == STACK_REFERENCE:
@@ -80,11 +80,11 @@ class _LocalProvider(ABC):
 
     @abstractmethod
     def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
-        """The id and the outputs of a resource. known: the schema of the type; None for a type in another package."""
+        """The ID and the outputs of a resource. known: the schema of the type; None for a type in another package."""
 
 
 class PreviewProvider(_LocalProvider):
-    """A first preview: ids and computed outputs are unknown, inputs are known."""
+    """A first preview: IDs and computed outputs are unknown, inputs are known."""
 
     def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
         # AWS does not set optional properties: they are absent, as in a real preview.
@@ -93,7 +93,7 @@ class PreviewProvider(_LocalProvider):
 
 
 class FakeProvider(_LocalProvider):
-    """Known outputs: fake ids, ARNs and other outputs, the same in every run."""
+    """Known outputs: fake IDs, ARNs and other outputs, the same in every run."""
 
     def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
         return fake_outputs(registration, known, self._providers.region(registration))

@@ -19,7 +19,7 @@ _NO_TIME = "0001-01-01T00:00:00Z"
 
 
 def export(program: Path, stack: str) -> str:
-    """The deployment file of a stack with fake ids and ARNs. Deterministic.
+    """The deployment file of a stack with fake IDs and ARNs. Deterministic.
 
     Raises SandboxError if the program cannot run.
     """

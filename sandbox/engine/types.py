@@ -18,7 +18,7 @@ class Registration:
     inputs: JSON values with camelCase names; `UNKNOWN` for unknown values; assets and archives are `pulumi.Asset` and
         `pulumi.Archive`. Secrets are unwrapped; `secret_inputs` lists their property paths.
     parent: URN of the parent; "" for a resource directly below the stack.
-    provider: `<provider urn>::<provider id>`; "" for the default provider.
+    provider: `<provider URN>::<provider ID>`; "" for the default provider.
     source: the line of the program that declares the resource, such as "components/bucket.py:88"; "" if unknown.
     external: the program reads an existing resource with `get` and does not manage it.
     custom_timeouts: durations such as "30m" for "create", "update" and "delete".
@@ -87,7 +87,7 @@ class Provider(Protocol):
     `SandboxError`."""
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        """Create the resource. Returns its id and its outputs with camelCase names."""
+        """Create the resource. Returns its ID and its outputs with camelCase names."""
         ...
 
     def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Metric filters and alarms on the audit trail and on the logs of the services."""
+"""Metric filters and alarms on the CloudTrail trail and on the logs of the services."""
 
 import asyncio
 import io

@@ -41,13 +41,13 @@ class Running:
         return httpx.get(f"{self.gateway}/cores/docs{path}", headers={"X-API-Key": token}, timeout=30)
 
     def key(self, **properties: Any) -> tuple[str, str]:
-        """Create a key. Returns its id and token."""
+        """Create a key. Returns its ID and token."""
         response = self.manage("POST", "/v1/keys", {"name": "test", **properties})
         assert response.status_code == 201, response.text
         return response.json()["key"]["id"], response.json()["token"]
 
     def share(self, text: str) -> tuple[str, str]:
-        """Create a secret with one link. Returns its id and the link."""
+        """Create a secret with one link. Returns its ID and the link."""
         response = self.manage("POST", "/v1/secrets", {"text": text})
         assert response.status_code == 201, response.text
         (link,) = response.json()["links"]

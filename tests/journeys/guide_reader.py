@@ -5,8 +5,8 @@ its output. `console run again` repeats each command until the output matches; `
 block below a line such as "`app.py`:" is a file that is written before the commands after it. On the page,
 
 - `...` matches anything,
-- a token, key id, request id, hash or timestamp matches a value of the same form, and is replaced by that value in later commands
-  and output (the id of another key is therefore a failure),
+- a token, key ID, request ID, hash or timestamp matches a value of the same form, and is replaced by that value in later commands
+  and output (the ID of another key is therefore a failure),
 - an address in `replacements` stands for the address of the sandbox,
 - white space and table borders match any amount of them.
 
@@ -153,7 +153,7 @@ class Values:
         self.known[expected] = actual
         head, mark, tail = expected.removesuffix("...").rpartition("_")
         if mark and head.endswith(("_test", "_live")) and len(tail) >= _ID_CHARS:
-            # A token begins with the id of its key, which the page shows by itself too.
+            # A token begins with the ID of its key, which the page shows by itself too.
             expected_id, actual_id = tail[:_ID_CHARS], actual.rpartition("_")[2][:_ID_CHARS]
             if self.known.setdefault(expected_id, actual_id) != actual_id:
                 raise OutputDiffers(f"the token {expected} does not belong to the key {expected_id}")

@@ -76,7 +76,7 @@ def test_checkpoint_is_signed_by_the_audit_key(archive: Archive) -> None:
     kms = archive.emulator.client("kms", "eu-west-1")
     alias = f"alias/gatehouse-{STACK}-audit"
     key = kms.describe_key(KeyId=alias)["KeyMetadata"]
-    # GetPublicKey returns the ARN of the key on AWS and its id in the emulator.
+    # GetPublicKey returns the ARN of the key on AWS and its ID in the emulator.
     assert key["Arn"].endswith(checkpoint.key_id)
     assert (key["KeyUsage"], key["KeySpec"]) == ("SIGN_VERIFY", "ECC_NIST_P256")
     signature = {"Signature": checkpoint.signature, "SigningAlgorithm": "ECDSA_SHA_256", "MessageType": "RAW"}

@@ -51,7 +51,7 @@ class Services:
         return content
 
     def issue(self, name: str) -> tuple[str, str]:
-        """Create a key. Returns its id and token."""
+        """Create a key. Returns its ID and token."""
         created = self.manage("POST", "/v1/keys", {"name": name})
         return created["key"]["id"], created["token"]
 

@@ -1,4 +1,4 @@
-"""Catalogue: rule ids, packs, levels, and type tokens of pulumi-aws."""
+"""Catalogue: rule IDs, packs, levels, and type tokens of pulumi-aws."""
 
 import ast
 import json

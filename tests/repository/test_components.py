@@ -1,4 +1,4 @@
-"""Docstrings of components: purpose, cost and control ids."""
+"""Docstrings of components: purpose, cost and control IDs."""
 
 import ast
 import re
@@ -23,7 +23,7 @@ def docstrings() -> dict[str, str]:
 
 
 def controls(docstring: str) -> set[str]:
-    """The control ids of a docstring. "GH-IAM-001 to GH-IAM-004" names four controls."""
+    """The control IDs of a docstring. "GH-IAM-001 to GH-IAM-004" names four controls."""
     return {
         f"{family}{number:03d}"
         for family, first, last in _RANGE.findall(docstring.partition("Controls:")[2])

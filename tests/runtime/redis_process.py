@@ -6,7 +6,7 @@ from redis import Redis
 
 
 def redis_pid(url: str) -> int:
-    """The id of the server process."""
+    """The ID of the server process."""
     with Redis.from_url(url) as client:
         info: Any = client.info("server")
     return int(info["process_id"])

@@ -21,12 +21,12 @@ def page() -> str:
         meta_policies=table(("meta policy", "title", "severity", *ENVIRONMENTS), meta),
         count=len(RULES),
         severities=severities,
-        controls=table(("id", "title", "severity", "pack", *ENVIRONMENTS), rows),
+        controls=table(("ID", "title", "severity", "pack", *ENVIRONMENTS), rows),
     )
 
 
 def full_page() -> str:
-    """Every control with its rationale, remediation, parameters and upstream ids."""
+    """Every control with its rationale, remediation, parameters and upstream IDs."""
     packs = ", ".join(f"`{name}`" for name in PACKS.values())
     return f"# Controls in full\n\nPacks: {packs}.\n\n" + "\n".join(_section(rule) for rule in RULES)
 

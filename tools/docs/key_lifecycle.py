@@ -16,7 +16,7 @@ _MEANINGS = {
     KeyState.DISABLED: "Denied with `DISABLED`. The key can be enabled again.",
     KeyState.REVOKED: "Denied like an unknown key. Revocation cannot be undone.",
     KeyState.DELETED: f"Denied like an unknown key. The key can be restored for {lifecycle.RESTORE_WINDOW_S // _DAY_S} days.",
-    KeyState.PURGED: "All data is removed. The id stays reserved, so the token can never become valid again.",
+    KeyState.PURGED: "All data is removed. The ID stays reserved, so the token can never become valid again.",
 }
 
 

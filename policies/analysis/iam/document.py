@@ -45,7 +45,7 @@ def allowed_accounts(document: Document) -> frozenset[str]:
 
 
 def account_of(principal: str) -> str:
-    """The account of an AWS principal (account id or ARN); "" if the principal has no account."""
+    """The account of an AWS principal (account ID or ARN); "" if the principal has no account."""
     if _ACCOUNT.match(principal):
         return principal
     match = _ARN_ACCOUNT.match(principal)

@@ -25,7 +25,7 @@ def policy_document(args: Mapping[str, Any]) -> dict[str, Any]:
     for statement in (*sources, *map(_statement, listed(args.get("statements")))):
         sid = statement.get("Sid", "")
         if sid and sid in statements:
-            raise DocumentError(f"getPolicyDocument: duplicate statement id (Sid) {sid!r}. Use unique ids.")
+            raise DocumentError(f"getPolicyDocument: duplicate statement ID (Sid) {sid!r}. Use unique IDs.")
         statements[sid or f" {len(statements)}"] = statement
     for statement in _parsed([args.get("overrideJson"), *listed(args.get("overridePolicyDocuments"))]):
         sid = statement.get("Sid", "")

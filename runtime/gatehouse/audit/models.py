@@ -77,10 +77,10 @@ class AuditAction(DescribedStr):
     LINK_HONEY = "link.honey", "A honey link was used."
     LINK_BURN = "link.burn", "A link was ended after too many wrong passphrases."
     LINK_REVOKE = "link.revoke", "A link was revoked."
-    REQUEST_CREATE = "request.create", "A request for a secret was created."
-    REQUEST_SUBMIT = "request.submit", "A secret was submitted to a request."
-    REQUEST_DENIED = "request.denied", "An attempt to submit a secret to a request was denied."
-    REQUEST_REVOKE = "request.revoke", "A request for a secret was revoked."
+    REQUEST_CREATE = "request.create", "A secret request was created."
+    REQUEST_SUBMIT = "request.submit", "A secret was submitted to a secret request."
+    REQUEST_DENIED = "request.denied", "An attempt to submit a secret to a secret request was denied."
+    REQUEST_REVOKE = "request.revoke", "A secret request was revoked."
     ACCESS_DENIED = "access.denied", "A request to the console was denied."
 
     @property

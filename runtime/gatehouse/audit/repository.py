@@ -89,7 +89,8 @@ class AuditRepository:
     async def uncheckpointed(self, last: Checkpoint | None) -> UncheckpointedRange:
         """Read and verify all rows after checkpoint `last`, or all rows if `last` is None.
 
-        The first row must continue the checkpointed row, so the check also detects rewritten rows up to the checkpoint.
+        The previous hash of the first row must match the hash in the checkpoint, so the check also detects a rewrite of rows that
+        the checkpoint covers.
         """
         seq, previous = (1, GENESIS) if last is None else (last.seq + 1, last.hash)
         first = seq

@@ -20,14 +20,14 @@ class SearchAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     target_id: Annotated[
         Annotated[str, Meta(max_length=100)] | None,
-        Meta(description="Target of the action, such as a key id or the name of a Core."),
+        Meta(description="Target of the action, such as a key ID or the name of a Core."),
     ] = None
     action: Annotated[
         Annotated[str, Meta(max_length=64)] | None,
         Meta(description="Action, such as `key.create`, or all actions of a kind, such as `key.*`."),
     ] = None
     actor_id: Annotated[
-        Annotated[str, Meta(max_length=200)] | None, Meta(description="Actor: a key id, `bootstrap`, or the subject of a JWT.")
+        Annotated[str, Meta(max_length=200)] | None, Meta(description="Actor: a key ID, `bootstrap`, or the subject of a JWT.")
     ] = None
     outcome: Literal["success", "denied"] | None = None
     since: Annotated[Timestamp | None, Meta(description="Events at or after this RFC 3339 timestamp.")] = None

@@ -20,7 +20,7 @@ _TIMEOUT_S = 3
 
 @dataclass(slots=True)
 class LocalSigner:
-    """Signer with an Ed25519 key in this process. The key id is the fingerprint of the public key."""
+    """Signer with an Ed25519 key in this process. The key ID is the fingerprint of the public key."""
 
     key: Ed25519PrivateKey = field(repr=False)
     algorithm: str = ED25519
@@ -38,7 +38,7 @@ class LocalSigner:
 
 
 class KmsSigner:
-    """Signer with an ECC_NIST_P256 key in AWS KMS (kms:Sign, kms:GetPublicKey). The key id is the ARN."""
+    """Signer with an ECC_NIST_P256 key in AWS KMS (kms:Sign, kms:GetPublicKey). The key ID is the ARN."""
 
     algorithm = ECDSA_P256
 

@@ -191,7 +191,7 @@ def update(
 
 
 def revoke(client: ConsoleClient, id: KeyIdArgument, reason: ReasonOption = "") -> Output:
-    """Revoke a key permanently. Returns when every gateway denies the key, or when the propagation bound has passed."""
+    """Revoke a key permanently. Returns when every gateway denies the key, or after the maximum propagation time."""
     revoked = client.revoke_key(key_id(id), reason)
     key = revoked.key
     return revoked, lambda: print(f"Revoked {key.id} ({key.name}) at {key.revoked_at}. {_propagation(revoked.effective)}")

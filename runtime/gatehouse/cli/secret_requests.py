@@ -30,7 +30,9 @@ def request(
     submissions: Annotated[
         int,
         typer.Option(
-            min=1, max=SUBMISSIONS_MAX, help="Number of accepted submissions. Each submission has a separate retrieval link."
+            min=1,
+            max=SUBMISSIONS_MAX,
+            help="Maximum number of submissions to accept. Each submission has a separate retrieval link.",
         ),
     ] = 1,
     ttl: Annotated[str, typer.Option(metavar="DURATION", help="Lifetime of the request, such as 12h. Default: 3d.")] = "",
@@ -58,7 +60,8 @@ def request(
     urls = [link.url(base) for link in links]
 
     def show() -> None:
-        note(f"Created request {created.request.id}, which expires at {created.request.expires_at}. Links are not shown again.")
+        note(f"Created secret request {created.request.id} (expires at {created.request.expires_at}).")
+        note("The links are not shown again.")
         note("Send the submission link. Keep the retrieval links to open the submitted secrets with `gatehouse secrets open`.")
         print(f"submission\t{created.submission_link}")
         for url in urls:
@@ -72,19 +75,19 @@ def list_requests(
     client: ConsoleClient,
     owner: Annotated[str, typer.Option(help="Owner, such as key:3fGh82kLmQ0a. Default: you.")] = "",
 ) -> Output:
-    """List requests for a secret, newest first."""
+    """List secret requests, newest first."""
     requests = list(client.secret_requests(owner=owner or None))
     rows = [(item.id, item.label, item.state, _submissions(item), item.created_at, item.expires_at) for item in requests]
 
     def show() -> None:
         print_table(("id", "label", "state", "submissions", "created", "expires"), rows)
-        note(count(len(rows), "request"))
+        note(count(len(rows), "secret request"))
 
     return requests, show
 
 
 def show_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
-    """Show a request and the IDs of the submitted secrets. The path of a retrieval link begins with the secret ID."""
+    """Show a secret request and the IDs of the submitted secrets. The path of a retrieval link begins with the secret ID."""
     item = client.secret_request(_request_id(id))
     properties = {
         "id": item.id,
@@ -107,9 +110,9 @@ def show_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
 
 
 def revoke_request(client: ConsoleClient, id: RequestIdArgument) -> Output:
-    """Revoke a request permanently. Secrets that were already submitted can still be opened."""
+    """Revoke a secret request permanently. Secrets that were already submitted can still be opened."""
     item = client.revoke_secret_request(_request_id(id))
-    return item, lambda: print(f"Revoked request {item.id}, which has received {_submissions(item)} submissions.")
+    return item, lambda: print(f"Revoked secret request {item.id} ({_submissions(item)} submissions received).")
 
 
 def _request_id(text: str) -> str:

@@ -388,8 +388,8 @@ def _json(item: OpenedItemView, content: bytes) -> dict[str, str]:
 
 @contextmanager
 def _target(item: OpenedItemView, folder: Path, *, memory: bool) -> Iterator[BinaryIO]:
-    """Open the target for the content of an item: memory, standard output for a text, or a new file, which is removed after a
-    failure."""
+    """Open the target for the content of an item: memory, standard output for a text, or a new file. After a
+    failure, the new file is removed."""
     if memory:
         yield io.BytesIO()
         return

@@ -18,7 +18,7 @@ TIMEOUT_S = 3.0
 
 
 class Service(StrEnum):
-    """A service of the container image."""
+    """A service that the container image can run."""
 
     GATEWAY = "gateway"
     CONSOLE = "console"

@@ -161,7 +161,7 @@ class ConsoleClient(Client):
         return self._get(Receipt, f"/v1/secrets/{secret_id}/receipt")
 
     def request_secret(self, request: dict[str, Any], *, idempotency_key: str | None = None) -> CreatedSecretRequest:
-        """Creates a request for a secret. Only this response contains the submission link.
+        """Creates a secret request. Only this response contains the submission link.
 
         `request`: the fields of POST /v1/secret-requests. `client.retrieval_links` creates the links that open the submitted
         secrets, and the entries for the field `retrieval_links`.
@@ -169,12 +169,12 @@ class ConsoleClient(Client):
         return self._post(CreatedSecretRequest, "/v1/secret-requests", request, idempotency_key)
 
     def secret_requests(self, **query: str | int | None) -> Iterator[SecretRequestView]:
-        """Yields all requests that match the query of GET /v1/secret-requests. Reads one page at a time."""
+        """Yields all secret requests that match the query of GET /v1/secret-requests. Reads one page at a time."""
         for page in self._pages(SecretRequestPage, "/v1/secret-requests", **query):
             yield from page.requests
 
     def secret_request(self, request_id: str) -> SecretRequestView:
-        """Returns a request with the ids of the submitted secrets. Raises NotFound."""
+        """Returns a secret request with the IDs of the submitted secrets. Raises NotFound."""
         return self._get(SecretRequestView, f"/v1/secret-requests/{request_id}")
 
     def revoke_secret_request(self, request_id: str, *, idempotency_key: str | None = None) -> SecretRequestView:
@@ -382,7 +382,7 @@ class SharingClient(Client):
     def submit(
         self, link: str, submission: str, *, text: str = "", files: Sequence[tuple[str, BinaryIO, str]] = ()
     ) -> SubmittedSecret:
-        """Submits a secret to a request. Another call with the same `submission` changes nothing.
+        """Submits a secret to a secret request. Another call with the same `submission` changes nothing.
 
         link: the submission link.
         submission: at least 16 random bytes as text.

@@ -42,7 +42,7 @@ from gatehouse.usage.routes import ENDPOINTS as USAGE
 
 ENDPOINTS = (*KEYS, *AUDIT, *USAGE, *NOTIFICATIONS, *LEAKS, *CORES, *SECRETS, *SECRET_REQUESTS, *OPERATIONS, *SESSIONS)
 
-#: Ids have no pattern, so the response to a malformed id is 404, as for an unknown id.
+#: IDs have no pattern, so the response to a malformed ID is 404, as for an unknown ID.
 _ID = {"type": "string", "minLength": 1, "maxLength": 100}
 
 API = Api(
@@ -62,8 +62,8 @@ API = Api(
             "in": "cookie",
             "name": COOKIE,
             "description": "The session cookie set by POST /v1/sessions. Requests that can change data must also send"
-            " `X-CSRF-Token`. Where `x-step-up` applies, the user must have signed in recently; otherwise the response is 401"
-            " with the code `step_up_required`.",
+            " `X-CSRF-Token`. Operations with `x-step-up` can require a recent sign-in. If the last sign-in is too old, the"
+            " response is 401 with the code `step_up_required`.",
         },
         SIGN_IN_CODE: {
             "type": "http",
@@ -79,14 +79,14 @@ API = Api(
         },
     },
     path_parameters={
-        "id": ("Id of the key.", _ID, "3fGh82kLmQ0a"),
-        "secret": ("Id of the secret.", _ID, "5tRw0aB9xK2m7HqYc1dZ8e"),
-        "link": ("Id of the link.", _ID, "1dZ8eU"),
-        "secret_request": ("Id of the request for a secret.", _ID, "2mKq8ZrT4vB6nX0sWc9yEd"),
-        "webhook": ("Id of the webhook.", _ID, "8kLm20pQxT4v"),
-        "notification": ("Id of the notification.", _ID, "msg_0199f3a8c0d1b6e5f4a39281"),
-        "destination": ("Id of the webhook, or `topic` for the SNS topic.", _ID, "8kLm20pQxT4v"),
-        "session": ("Id of the session, or `current`.", _ID, "5tRw0aB9xK2m"),
+        "id": ("ID of the key.", _ID, "3fGh82kLmQ0a"),
+        "secret": ("ID of the secret.", _ID, "5tRw0aB9xK2m7HqYc1dZ8e"),
+        "link": ("ID of the link.", _ID, "1dZ8eU"),
+        "secret_request": ("ID of the secret request.", _ID, "2mKq8ZrT4vB6nX0sWc9yEd"),
+        "webhook": ("ID of the webhook.", _ID, "8kLm20pQxT4v"),
+        "notification": ("ID of the notification.", _ID, "msg_0199f3a8c0d1b6e5f4a39281"),
+        "destination": ("ID of the webhook, or `topic` for the SNS topic.", _ID, "8kLm20pQxT4v"),
+        "session": ("ID of the session, or `current`.", _ID, "5tRw0aB9xK2m"),
         "name": ("Name of the Core.", _ID, "docs"),
     },
     common_errors={CREDENTIAL: (400, 401, 403, 429, 503), SIGNATURE: (400, 401, 404, 429, 503)},

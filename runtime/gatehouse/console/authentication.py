@@ -203,7 +203,7 @@ def _actor(request: Request, kind: Literal["bootstrap", "key", "person"], id: st
 
 
 def _claimed_principal(request: Request) -> str:
-    """Return the unverified credential that a request claims: a key id, `bootstrap`, `person` for a JWT, or `other`."""
+    """Return the unverified credential that a request claims: a key ID, `bootstrap`, `person` for a JWT, or `other`."""
     prefix = request.dependencies.key_prefix
     token = request.http.headers.get("authorization", "").partition(" ")[2].strip()
     parsed = tokens.parse(token, prefix)

@@ -43,7 +43,7 @@ class Dependencies:
     pepper: HMAC secret of tokens.
     cursor_pepper: session key, which signs page cursors.
     bootstrap_token: the first admin credential. None: the bootstrap token is disabled.
-    staleness_s: the propagation bound, which is the maximum time that a change waits for confirmation by the gateways.
+    staleness_s: the propagation bound: the maximum time that a change waits for confirmation by the gateways.
     addresses: determines the client address behind trusted proxies.
     random_bytes: `secrets.token_bytes`.
     https: the public URL uses https, so HSTS is sent.

@@ -160,7 +160,7 @@ async def _check_ownership(endpoint: Endpoint, request: Request) -> None:
     if known is None or caller.roles & frozenset(Role(role) for role in endpoint.roles) != {Role.SERVICE}:
         return
     if caller.actor.type != "key" or not await request.dependencies.keys.is_created_by(known, KeyId(caller.actor.id)):
-        raise NotFound("No key has this id.")
+        raise NotFound("No key has this ID.")
 
 
 async def _check_target(endpoint: Endpoint, request: Request) -> None:

@@ -84,8 +84,8 @@ class CircuitBreaker:
         return True
 
     def abandoned(self, now: float, *, trial: bool) -> None:
-        """Records a request that ended without an outcome because the client disconnected. If the request was the trial, the next
-        request is the trial."""
+        """Records a request that ended without an outcome because the client disconnected. If that request was the trial, the
+        next request becomes the new trial."""
         if trial and self._open_until is not None:
             self._open_until = now
 

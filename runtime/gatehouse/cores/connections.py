@@ -225,7 +225,7 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def _check_incomplete(self) -> None:
-        """Raises CoreUnreachable after the end of the response, which is valid; its connection is not used again."""
+        """Raises CoreUnreachable after the end of the response. The response is valid, but its connection is not used again."""
         if self._complete:
             raise CoreUnreachable(detail="data after the response")
 

@@ -35,7 +35,7 @@ class CoreView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     url: str
     environment: Environment
-    registered_by: Annotated[str, Meta(description="Id of the key that registered the Core.")]
+    registered_by: Annotated[str, Meta(description="ID of the key that registered the Core.")]
     expires_at: Annotated[Instant, Meta(description="Time at which the lease expires.")]
     draining: Annotated[bool, Meta(description="True if the Core receives no new requests.")]
     live: Annotated[bool, Meta(description="True if the lease has not expired and the Core is not draining.")]

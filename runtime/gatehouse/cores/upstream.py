@@ -44,7 +44,7 @@ class SystemResolver:
                 results = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, TimeoutError, UnicodeError):
             return ()
-        # Removes a scope id (fe80::1%eth0): only the address is checked.
+        # Removes a scope ID (fe80::1%eth0): only the address is checked.
         return tuple(dict.fromkeys(str(result[4][0]).partition("%")[0] for result in results))
 
 

@@ -3,8 +3,8 @@
 A signature must cover the following components:
 - `@method` and the target, as `@target-uri` or as `@authority`, `@path` and (with a query) `@query`, so that a signed request
   cannot be sent elsewhere; `content-digest` if there is a body, so that the body cannot be replaced.
-- `created`, which is at most AGE_S_MAX seconds old, and a `nonce` that is used once, so that a request cannot be replayed.
-- `keyid`, the id of the key whose token is presented. Each id has exactly one token, so the signature need not cover the header
+- `created` (at most AGE_S_MAX seconds ago) and a `nonce` that is used once, so that a request cannot be replayed.
+- `keyid`, the ID of the key whose token is presented. Each ID has exactly one token, so the signature need not cover the header
   with the token, and a proxy may rewrite that header. `tag="gatehouse"` distinguishes the signature from signatures for services
   behind the gateway.
 The algorithm is the one that is configured for the key. A signature that names another algorithm is rejected.
@@ -74,7 +74,7 @@ class SignatureError(StrEnum):
         "lacks a parameter",
         "send created (Unix seconds), keyid and a nonce of 16 to 128 characters",
     )
-    KEYID = "signature_keyid", "names a different key than the token", "send keyid with the id of the key whose token is sent"
+    KEYID = "signature_keyid", "names a different key than the token", "send keyid with the ID of the key whose token is sent"
     ALGORITHM = (
         "signature_algorithm",
         "names a different algorithm than that of the signing key",

@@ -2,13 +2,13 @@
 
     gtk_test_3fGh82kLmQ0a<43 base62 characters of secret><6 of checksum>
     |   |    |
-    |   |    `- key id: 8 random base62 characters and a 4-character keyed mark, in plain text for lookup and logs
+    |   |    `- key ID: 8 random base62 characters and a 4-character keyed mark, in plain text for lookup and logs
     |   `------ environment: test | live
     `---------- prefix of the deployment, may contain underscores (acme_sk)
 
 The checksum is CRC-32 over everything before it, in base62 (0-9A-Za-z), padded to six characters (62^6 > 2^32). Leak scanners can
 recognize a token offline, and the gateway rejects malformed tokens without a lookup. The mark is an HMAC of the 8 random
-characters under a pepper generation. A guessed id has a valid mark with probability 1 in 62^4; ids without a valid mark are
+characters under a pepper generation. A guessed ID has a valid mark with probability 1 in 62^4; IDs without a valid mark are
 rejected without a database query (docs/decisions/0006). Keys created before the mark was introduced have 12 random characters.
 The secret has 256 bits of entropy (62^43 > 2^256), so a plain HMAC is sufficient at rest and a slow password hash is not needed.
 """
@@ -78,33 +78,33 @@ def has_checksum(text: str) -> bool:
 
 
 def key_id(text: str) -> KeyId | None:
-    """`text` as a key id, or None if it does not have the format of a key id."""
+    """`text` as a key ID, or None if it does not have the format of a key ID."""
     return KeyId(text) if len(text) == ID_CHARS and _BASE62.issuperset(text) else None
 
 
 def build(prefix: str, environment: KeyEnvironment, id_bytes: bytes, secret_bytes: bytes) -> ParsedToken:
-    """Builds a token from random bytes: at least 9 for the id, exactly 32 for the secret. The id has no mark."""
+    """Builds a token from random bytes: at least 9 for the ID, exactly 32 for the secret. The ID has no mark."""
     return _assemble(prefix, environment, base62(int.from_bytes(id_bytes, "big") % 62**ID_CHARS, ID_CHARS), secret_bytes)
 
 
 def build_marked(
     prefix: str, environment: KeyEnvironment, id_bytes: bytes, secret_bytes: bytes, *, pepper: Pepper, generation: int
 ) -> ParsedToken | None:
-    """Builds a token whose id is marked under a pepper generation, or returns None if the generation is not available."""
+    """Builds a token whose ID is marked under a pepper generation, or returns None if the generation is not available."""
     stem = base62(int.from_bytes(id_bytes, "big") % 62**STEM_CHARS, STEM_CHARS)
     id_mark = mark(stem, pepper, generation)
     return None if id_mark is None else _assemble(prefix, environment, stem + id_mark, secret_bytes)
 
 
 def is_marked(key_id: str, pepper: Pepper) -> bool:
-    """True if the id has a valid mark under any available generation. Compares in constant time."""
+    """True if the ID has a valid mark under any available generation. Compares in constant time."""
     stem, presented = key_id[:STEM_CHARS], key_id[STEM_CHARS:]
     marks = [mark(stem, pepper, generation) for generation in pepper.generations]
     return any(hmac.compare_digest(expected, presented) for expected in marks if expected is not None)
 
 
 def mark(stem: str, pepper: Pepper, generation: int) -> str | None:
-    """The 4-character mark for an id, or None if the pepper generation is not available."""
+    """The 4-character mark for an ID, or None if the pepper generation is not available."""
     digest = pepper.digest(f"key-id:{stem}", generation)
     return None if digest is None else base62(int.from_bytes(digest[:16], "big") % 62**MARK_CHARS, MARK_CHARS)
 
@@ -189,7 +189,7 @@ def read_pepper(secret: SecretStr | None, variable: str) -> Pepper:
 def proves_possession(pepper: Pepper, material: str, key: KeyRecord | None) -> bool:
     """True if `material` (the token, or the hash of an imported token) belongs to the key.
 
-    A digest is always computed and compared, even for an unknown key, so the response time does not reveal which key ids exist.
+    A digest is always computed and compared, even for an unknown key, so the response time does not reveal which key IDs exist.
     """
     digest, generation = (NULL_DIGEST, pepper.current) if key is None else (key.digest, key.pepper_generation)
     return pepper.matches(material, digest, generation) and key is not None

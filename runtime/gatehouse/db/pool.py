@@ -216,8 +216,8 @@ class Pool:
     async def transaction(
         self, *, timeout_s: float | None = None, snapshot: bool = False, readonly: bool = False
     ) -> AsyncIterator[Connection]:
-        """A connection in a transaction, which is committed at the end of the block and rolled back after an exception. Raises
-        Unavailable.
+        """A connection in a transaction. The transaction is committed at the end of the block and rolled back after an
+        exception. Raises Unavailable.
 
         The isolation level is READ COMMITTED, because the writer of the audit chain must see what was committed while it waited
         for its lock. `snapshot`: REPEATABLE READ.
@@ -230,8 +230,8 @@ class Pool:
             yield connection
 
     async def fetch(self, statement: str, *values: Any, timeout_s: float | None = None) -> list[Row]:
-        """Returns the rows of a query. `timeout_s`: timeout for the connection and for the statement. Raises Unavailable, like
-        the other methods."""
+        """Returns the rows of a query. `timeout_s`: maximum wait for a connection and, separately, for the statement. Raises
+        Unavailable, like the other methods."""
         async with self.connection(timeout_s=timeout_s) as connection:
             rows: list[Row] = await connection.fetch(statement, *values, timeout=timeout_s)
             return rows

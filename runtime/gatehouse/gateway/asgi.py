@@ -88,7 +88,7 @@ class RequestContext:
 
     status: 0 until the response has started.
     template: path template of the endpoint.
-    verifications: (key id, Core, code, on behalf of a client) of each verification, for the usage statistics.
+    verifications: (key ID, Core, code, on behalf of a client) of each verification, for the usage statistics.
     """
 
     dependencies: Dependencies
@@ -143,7 +143,7 @@ class RequestContext:
         return await asgi.read_body(self.receive, self.dependencies.body_max_bytes)
 
     def verified(self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False) -> None:
-        """Records the result for the log line (with the id of a revoked key), the metrics and the usage statistics.
+        """Records the result for the log line (with the ID of a revoked key), the metrics and the usage statistics.
 
         on_behalf: True if the caller is a service that verifies a client's token. The address of the caller is then not the
             address of the client.
@@ -161,7 +161,7 @@ class RequestContext:
     def response(
         self, status: int, body: bytes = b"", *, content_type: bytes = asgi.JSON, headers: Iterable[asgi.Header] = ()
     ) -> asgi.Response:
-        """A response with the request id."""
+        """A response with the request ID."""
         own = [(b"x-request-id", self.request_id.encode()), *headers]
         return asgi.Response(status, asgi.response_headers(body, content_type, own), b"" if self.is_head else body)
 
@@ -246,7 +246,7 @@ class GatewayApp:
             self._observer.log.exception("failure", request_id=context.request_id, where=_origin(exc))
             if context.status:
                 raise
-            await context.fail(GatehouseError("Internal error. Include the request id when you contact support."))
+            await context.fail(GatehouseError("Internal error. Include the request ID when you contact support."))
         finally:
             self._record(context, started)
 

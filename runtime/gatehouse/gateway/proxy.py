@@ -1,7 +1,7 @@
 """Reverse proxy: verifies the key, then streams the request to the Core and the response to the client.
 
 The Core receives neither the token nor client values for headers that only the gateway may set. The gateway sends the
-secret of the Core, the id and owner of the key, and the checked client address. The path is forwarded as received, so that only
+secret of the Core, the ID and owner of the key, and the checked client address. The path is forwarded as received, so that only
 the Core decodes the path.
 """
 
@@ -37,7 +37,7 @@ from gatehouse.verification.schemas import limit_headers
 
 SCOPE = "cores:read"
 
-#: Bodies up to this size are forwarded in one piece, which is 1.5 times as fast as streaming them (measured in bench/).
+#: Bodies up to this size are forwarded in one piece. This is 1.5 times as fast as streaming them (measured in bench/).
 INLINE_BYTES_MAX = 65_536
 
 _REJECTED_METHODS = frozenset({"CONNECT", "TRACE"})

@@ -48,7 +48,7 @@ class Response:
 class Links:
     """OpenAPI links from a response to the operations that take `parameter`. `pointer`: JSON pointer to the value in the body.
 
-    targets: ids of operations; empty for every operation with the parameter in its path.
+    targets: IDs of operations; empty for every operation with the parameter in its path.
     """
 
     parameter: str

@@ -34,7 +34,7 @@ TOKEN_CHARS_MAX = 512
 REASON_CHARS_MAX = 300
 _MAC_BYTES = 16
 
-#: A request id for examples.
+#: A request ID for examples.
 REQUEST_ID = "req_0199f3a8c0d1b6e5f4a3928170"
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -48,7 +48,7 @@ _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UT
 
 
 def unix_seconds(timestamp: str) -> float:
-    """Converts a validated RFC 3339 timestamp to Unix seconds, truncated to microseconds, which is the stored precision."""
+    """Converts a validated RFC 3339 timestamp to Unix seconds, truncated to microseconds (the stored precision)."""
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", timestamp.upper())).timestamp()
 
 

@@ -26,7 +26,7 @@ ERRORS: dict[int, tuple[str, str]] = {
     400: ("bad_request", "The request is malformed. `errors` lists each problem with its location and a fix."),
     401: ("unauthorized", "The credential is missing or invalid. `WWW-Authenticate` names the accepted scheme."),
     403: ("forbidden", "The credential does not have a role that permits this operation."),
-    404: ("not_found", "No resource has this id."),
+    404: ("not_found", "No resource has this ID."),
     409: (
         "conflict",
         "The state of the resource does not allow the operation, or the first request with this Idempotency-Key is still being "
@@ -38,7 +38,7 @@ ERRORS: dict[int, tuple[str, str]] = {
     422: ("idempotency_key_reused", "This Idempotency-Key was used for a different request. Use a new Idempotency-Key."),
     428: ("precondition_required", "The `If-Match` header is missing."),
     429: ("rate_limited", "Too many failed authentications from this IP address. Retry after `Retry-After` seconds."),
-    500: ("internal", "Internal error. Include the request id when you contact support."),
+    500: ("internal", "Internal error. Include the request ID when you contact support."),
     503: ("unavailable", "A dependency is unavailable. Retry after `Retry-After` seconds."),
 }
 

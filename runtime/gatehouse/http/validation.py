@@ -343,7 +343,7 @@ def _resolve(info: inspect.Type, path: str) -> inspect.Type:
 
 
 def _duplicate(body: bytes) -> Problem | None:
-    """The problem with a repeated name, which is ambiguous because parsers use different values (RFC 8259, section 4).
+    """The problem with a repeated name. Parsers use different values for a repeated name (RFC 8259, section 4).
 
     Structs reject unknown fields, so every name is plain ASCII. If each name appears once and nothing is escaped, no object has
     a duplicate. Only other bodies are parsed again, with a slower parser that reports name-value pairs.

@@ -25,8 +25,8 @@ class Actor(msgspec.Struct, frozen=True):
     """The principal of a request, a process without a request (`system`), the holder of a link to a secret (`recipient`), or the
     holder of a submission link (`submitter`).
 
-    `id`: a key id, `bootstrap`, a person's subject at the issuer, the name of the process, or the id of the link or of the
-    request for a secret. Never a token.
+    `id`: a key ID, `bootstrap`, a person's subject at the issuer, the name of the process, or the ID of the link or of the
+    secret request. Never a token.
     """
 
     type: Literal["bootstrap", "key", "person", "system", "recipient", "submitter"]

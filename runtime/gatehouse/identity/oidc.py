@@ -1,7 +1,7 @@
 """OpenID Connect: validates JWTs (RFC 7519) from one issuer against the issuer's published keys. One claim contains the roles.
 
 Accepts only RS256 and ES256, and requires `iss`, `aud`, `exp` and `sub`. Keys are fetched on demand and cached for KEYS_S. An
-unknown key id triggers another fetch, at most once per REFETCH_S, so forged tokens cannot overload the issuer. While the issuer
+unknown key ID triggers another fetch, at most once per REFETCH_S, so forged tokens cannot overload the issuer. While the issuer
 is unavailable, cached keys are used for up to STALE_S. Redirects and proxy environment variables are ignored."""
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class OidcIdentityProvider:
         return frozenset(self.issuer.roles[name] for name in named if isinstance(name, str) and name in self.issuer.roles)
 
     async def _key(self, key_id: str) -> _Key | None:
-        """Return the issuer's key with this id. If the id is empty, returns the issuer's only key.
+        """Return the issuer's key with this ID. If the ID is empty, returns the issuer's only key.
 
         Raises Unavailable if no current keys are available.
         """

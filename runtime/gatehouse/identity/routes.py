@@ -87,13 +87,13 @@ async def show_session(request: Request) -> CurrentSession:
 async def end_session(request: Request, session: str) -> None:
     """End a session.
 
-    Use `current` to end the session that sends the request, or an id to end another of your sessions. Owners can end any session.
+    Use `current` to end the session that sends the request, or an ID to end another of your sessions. Owners can end any session.
     """
     current = _session_id(request)
     session_id = current if session == "current" else key_id(session)
     any_actor = Role.OWNER in request.authenticated.roles
     if session_id is None or not await request.dependencies.sessions.end(session_id, request.actor, any_actor=any_actor):
-        raise NotFound("No session has this id.")
+        raise NotFound("No session has this ID.")
     if session_id == current:
         clear_cookie(request.response)
 

@@ -69,7 +69,7 @@ class CurrentSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreatedSignInLink(msgspec.Struct, frozen=True):
-    """A sign-in link, which is returned only in this response."""
+    """A new sign-in link. Only this response contains the link."""
 
     example: ClassVar = {"path": "/" + CODE_FRAGMENT + "gtk_signin_" + 43 * "x", "expires_at": "2030-01-01T09:05:00Z"}
 

@@ -244,7 +244,8 @@ class Lockout:
     """Locks out clients after failed authentications, for each pair of client address and principal.
 
     A lockout affects one client address (a /64 network for IPv6), so a client cannot lock out other clients. Each console process
-    keeps bounded counters in memory. Therefore, n processes allow n times as many attempts, which is no risk for 256-bit secrets.
+    keeps bounded counters in memory. Therefore, n processes allow n times as many attempts. This is not a risk for 256-bit
+    secrets.
     """
 
     clock: Clock
@@ -253,7 +254,7 @@ class Lockout:
     def wait_s(self, address: str, principal: str) -> int:
         """Return the seconds until the lockout ends, or 0 if the client is not locked out.
 
-        principal: a key id, or a fixed name for other credentials.
+        principal: a key ID, or a fixed name for other credentials.
         """
         started, count = self._failures.get((network_of(address), principal), (0.0, 0))
         remaining = started + WINDOW_S - self.clock.now()

@@ -150,7 +150,7 @@ def state_change(key: Key, action: Action, state: KeyState, now: float, *, by: s
 
 
 def tombstone(key: Key, now: float) -> Key:
-    """An empty row that keeps the id reserved. Fields that are not listed are set to their defaults."""
+    """An empty row that keeps the ID reserved. Fields that are not listed are set to their defaults."""
     return Key(
         id=key.id,
         digest=NULL_DIGEST,
@@ -239,7 +239,7 @@ def end_of_grace_period(key: Key, options: RotationOptions, now: float) -> float
 
 
 def successor(key: Key, options: RotationOptions, now: float, created_by: str) -> Key:
-    """A copy of the key with a new expiry. The caller sets the id and digest. Raises BadRequest if the expiry is not allowed."""
+    """A copy of the key with a new expiry. The caller sets the ID and digest. Raises BadRequest if the expiry is not allowed."""
     expires_at = options.expires_at
     if options.ttl_s is not None:
         expires_at = now + options.ttl_s

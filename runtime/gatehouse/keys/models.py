@@ -30,7 +30,7 @@ class KeyState(StrEnum):
     DISABLED = "disabled"  # can be enabled again
     REVOKED = "revoked"  # final, except that the key can be deleted or purged
     DELETED = "deleted"  # can be restored to its previous state for a limited time
-    PURGED = "purged"  # all data is removed; the id stays reserved
+    PURGED = "purged"  # all data is removed; the ID stays reserved
 
 
 #: Scheme of a key whose token has Gatehouse's own format. Imported keys have a different scheme (verification/imported_keys.py).
@@ -82,7 +82,7 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     limits: tuple[RateLimit, ...]
     expires_at: float | None
     version: int  # incremented by every change to the row
-    family_id: KeyId = KeyId("")  # id of the first key of the family
+    family_id: KeyId = KeyId("")  # ID of the first key of the family
     addresses: tuple[str, ...] = ()  # CIDR networks from which the key may be used; empty: any
     methods: tuple[str, ...] = ()  # HTTP methods with which the key may be used; empty: all
     has_credits: bool = False
@@ -124,7 +124,7 @@ class Key(KeyRecord, frozen=True, kw_only=True):
     deleted_by: str | None = None
     state_before: KeyState | None = None  # state to which a deleted key can be restored
     purged_at: float | None = None
-    id_generation: int = 0  # pepper generation of the mark in the id; 0: the id has no mark
+    id_generation: int = 0  # pepper generation of the mark in the ID; 0: the ID has no mark
     last_used_at: float | None = None
 
 
@@ -198,9 +198,9 @@ class GenerationUse(msgspec.Struct, frozen=True):
 
     generation: int
     keys: int  # digests of tokens
-    ids: int  # marks in key ids
+    ids: int  # marks in key IDs
     cores: int  # secrets of registered Cores
-    imported: int = 0  # ids of imported keys
+    imported: int = 0  # IDs of imported keys
     signing: int = 0  # sealed signing secrets
 
 

@@ -63,7 +63,7 @@ _KEY = RowMapping(Key, renamed={"own_scopes": "scopes"}, skip={"scopes", "signin
 
 _SIGNING = ("signing_algorithm", "signing_key", "signing_generation", "require_signature")
 
-#: Columns that `key_record` reads, and the column that the prefilter for guessed ids reads.
+#: Columns that `key_record` reads, and the column that the prefilter for guessed IDs reads.
 RECORD_COLUMNS = ", ".join(
     (*RowMapping(KeyRecord, skip={"scopes", "signing"}).columns, *_SIGNING, "scopes", "roles", "id_generation")
 )
@@ -224,12 +224,12 @@ class KeyRepository:
         self._live_s = 2 * staleness_s
 
     async def add(self, key: Key, event: AuditEvent) -> None:
-        """Stores a new key. Raises Conflict if the id exists."""
+        """Stores a new key. Raises Conflict if the ID exists."""
         async with self._pool.transaction() as connection:
             try:
                 await _insert(connection, key)
             except asyncpg.UniqueViolationError as exc:
-                raise Conflict("A key with this id already exists.") from exc
+                raise Conflict("A key with this ID already exists.") from exc
             await append(connection, event)
 
     async def get(self, key_id: KeyId) -> Key | None:
@@ -241,7 +241,7 @@ class KeyRepository:
         return bool(await self._pool.fetchval(_IS_CREATED_BY, key_id, creator))
 
     async def page(self, *, after: KeyId | None, size: int, only: KeyFilter) -> tuple[list[Key], KeyId | None]:
-        """Keys in ascending order of id, and the id of the last key, or None on the last page."""
+        """Keys in ascending order of ID, and the ID of the last key, or None on the last page."""
         where = _conditions(only)
         if after is not None:
             where.add("id > {}", after)
@@ -280,7 +280,7 @@ class KeyRepository:
         """Replaces up to RESEAL_ROWS signing secrets that are sealed under one of `generations` with the results of `work`.
 
         The results are sealed under `generation`; None leaves a secret unchanged. `event` receives the number of replaced
-        secrets, which is also returned. Rows that another console has locked are skipped.
+        secrets. Returns the same number. Rows that another console has locked are skipped.
         """
         moved = 0
         async with self._pool.transaction() as connection:

@@ -67,7 +67,7 @@ async def create_key(request: Request, body: CreateKey) -> CreatedKey:
 async def list_keys(request: Request, query: ListKeys) -> KeyPage:
     """List keys.
 
-    Returns the keys that match all filters, ordered by id.
+    Returns the keys that match all filters, ordered by ID.
     """
     dependencies = request.dependencies
     only = msgspec.convert(query, KeyFilter, from_attributes=True)
@@ -91,7 +91,7 @@ async def show_key(request: Request, id: str) -> KeyView:
 async def update_key(request: Request, id: str, body: UpdateKey) -> ChangedKey:
     """Update a key.
 
-    Responds when every live gateway worker has confirmed the change, or when the propagation bound has passed.
+    Responds when every live gateway worker has confirmed the change, or after the maximum propagation time.
     """
     settings = settings_of(body)
     allow_last_admin = settings.pop("allow_last_admin")
@@ -153,8 +153,8 @@ async def enable_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
 async def revoke_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
     """Revoke a key.
 
-    A revocation cannot be undone. Responds when every live gateway worker denies the key, or when the propagation bound has
-    passed. Idempotent.
+    A revocation cannot be undone. Responds when every live gateway worker denies the key, or after the maximum
+    propagation time. Idempotent.
     """
     return await _act(request, id, Action.REVOKE, body)
 
@@ -178,7 +178,7 @@ async def restore_key(request: Request, id: str, body: ReasonBody) -> ChangedKey
 async def purge_key(request: Request, id: str, body: PurgeKey) -> PurgedKey:
     """Purge a key.
 
-    Erases the data of a deleted or revoked key. The id stays reserved. A purge cannot be undone. The audit trail keeps the
+    Erases the data of a deleted or revoked key. The ID stays reserved. A purge cannot be undone. The audit trail keeps the
     events. Idempotent.
     """
     keys, counters = key_service(request.dependencies), request.dependencies.counters
@@ -242,10 +242,10 @@ async def pepper_status(request: Request) -> PepperStatus:
 
 
 def existing_id(text: str) -> KeyId:
-    """Raises NotFound if the text cannot be a key id. The error is the same as for an id that does not exist."""
+    """Raises NotFound if the text cannot be a key ID. The error is the same as for an ID that does not exist."""
     id = key_id(text)
     if id is None:
-        raise NotFound("No key has this id.")
+        raise NotFound("No key has this ID.")
     return id
 
 
@@ -270,7 +270,7 @@ async def _issued(request: Request, delivery: str, token: str, key: Key) -> dict
 async def _existing_key(request: Request, id: str) -> Key:
     key = await request.dependencies.keys.get(existing_id(id))
     if key is None:
-        raise NotFound("No key has this id.")
+        raise NotFound("No key has this ID.")
     return key
 
 

@@ -213,7 +213,7 @@ class PurgeKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     example: ClassVar = {"confirm": "3fGh82kLmQ0a", "reason": "erasure request of the owner"}
 
-    confirm: Annotated[str, Meta(max_length=12, description="Id of the key, to confirm the purge.")]
+    confirm: Annotated[str, Meta(max_length=12, description="ID of the key, to confirm the purge.")]
 
 
 class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -318,13 +318,11 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
     ]
     family_id: Annotated[
         str,
-        Meta(
-            description="Id of the key family, which is the id of its first key. All keys in a family share limits and credits."
-        ),
+        Meta(description="ID of the key family: the ID of its first key. All keys in a family share limits and credits."),
     ]
     generation: Annotated[int, Meta(description="1 for a new key, incremented by every rotation.")]
     successor_id: Annotated[
-        str | None, Meta(description="Id of the key that replaces this key. Both keys work until the `expires_at` of this key.")
+        str | None, Meta(description="ID of the key that replaces this key. Both keys work until the `expires_at` of this key.")
     ]
     rotated_at: Instant | None
     last_used_at: Annotated[Instant | None, Meta(description="Time of the last successful use of this generation.")]

@@ -46,7 +46,7 @@ from gatehouse.verification.imported_keys import ImportedKeys
 from gatehouse.verification.rate_limiters import RedisRateLimits
 from gatehouse.verification.repository import KeyLoader
 
-#: Ids contain 47 random bits. Two collisions in a row mean that the source of randomness is defective.
+#: IDs contain 47 random bits. Two collisions in a row mean that the source of randomness is defective.
 _ID_ATTEMPTS = 2
 _ID_BYTES = 12
 _SECRET_BYTES = 32
@@ -137,7 +137,7 @@ class KeyService:
             except Conflict:
                 continue
             return Created(token=token.text, key=key)
-        raise Unavailable("Key creation is temporarily unavailable.", detail="random key ids collide")
+        raise Unavailable("Key creation is temporarily unavailable.", detail="random key IDs collide")
 
     async def find_by_token(self, token: str) -> Key | None:
         """Returns the key to which the token belongs, in any state. Raises Unavailable."""
@@ -216,15 +216,15 @@ class KeyService:
     async def purge(
         self, key_id: KeyId, confirm: str, reason: str, actor: Actor, *, counters: RedisRateLimits | None
     ) -> tuple[Changed, bool]:
-        """Removes all data of a deleted or revoked key except its id, which stays reserved. Audit events remain. Idempotent.
+        """Removes all data of a deleted or revoked key except its ID, which stays reserved. Audit events remain. Idempotent.
 
-        `confirm` must repeat the id. `counters`: rate-limit counters to remove. None if each gateway worker counts separately.
+        `confirm` must repeat the ID. `counters`: rate-limit counters to remove. None if each gateway worker counts separately.
         The second value is True if the counters were removed. It is False if another key in the family uses the counters, or if
         Redis is unavailable and the counters expire later. Raises BadRequest, NotFound, Conflict (neither deleted nor revoked),
         Unavailable.
         """
         if confirm != key_id:
-            problem = Problem("body.confirm", "is not the id of this key", "repeat the id: a purge cannot be undone")
+            problem = Problem("body.confirm", "is not the ID of this key", "repeat the ID: a purge cannot be undone")
             raise BadRequest("The purge is not confirmed.", errors=(problem,))
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
@@ -243,7 +243,7 @@ class KeyService:
 
         A signing secret belongs to the key family. The successor of a rotated key inherits the secret and can have another secret
         without affecting its predecessor. To replace a secret without failed requests, rotate the key, set the successor's
-        secret, and then end the grace period. Returns the HMAC secret, which is shown once, or None. Raises the errors of
+        secret, and then end the grace period. Returns the HMAC secret (shown only once) or None. Raises the errors of
         `transition`.
         """
         generation = await self.writable_generation()
@@ -320,7 +320,7 @@ class KeyService:
 
         written = await self.store.alter(key_id, update)
         if written is None:
-            raise NotFound("No key has this id.")
+            raise NotFound("No key has this ID.")
         key, change_seq = written
         return Changed(key, await self.store.effective(change_seq, timeout_s=self.confirmation_timeout_s))
 
@@ -333,7 +333,7 @@ class KeyService:
         return await self.store.writable_generation(available) or self.pepper.current
 
     def _new_token(self, environment: KeyEnvironment, generation: int) -> tuple[ParsedToken, bytes]:
-        """A token with a marked id, and the digest to store. Raises Unavailable if the pepper generation is not available."""
+        """A token with a marked ID, and the digest to store. Raises Unavailable if the pepper generation is not available."""
         token = build_marked(
             self.prefix,
             environment,

@@ -19,7 +19,7 @@ _PREFIX = re.compile(rb"[a-z0-9_]{1,%d}$" % PREFIX_CHARS_MAX)
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A token in a text. `text` is secret. The bootstrap token has the environment `admin` and no key id."""
+    """A token in a text. `text` is secret. The bootstrap token has the environment `admin` and no key ID."""
 
     position: int  # position of the first byte
     line: int  # from 1
@@ -33,7 +33,7 @@ class Match(msgspec.Struct, frozen=True):
 
     @property
     def redacted(self) -> str:
-        """Prefix, environment and id, which are not secret and are sufficient to revoke the key."""
+        """Prefix, environment and ID. They are not secret and are sufficient to revoke the key."""
         return f"{self.prefix}_{self.environment}_{self.key_id or ''}..."
 
 

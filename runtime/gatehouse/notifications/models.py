@@ -32,7 +32,7 @@ class NotificationEvent(DescribedStr):
     SECRET_OPENED = "secret.opened", "A use of a link to a secret was consumed."
     SECRET_DENIED = "secret.denied", "An attempt to open a link to a secret was denied."
     SECRET_HONEY_USED = "secret.honey_used", "A honey link was used."
-    REQUEST_SUBMITTED = "request.submitted", "A secret was submitted to a request."
+    REQUEST_SUBMITTED = "request.submitted", "A secret was submitted to a secret request."
     SECRET_PURGED = "secret.purged", "Every stored version of the content of a secret was deleted."
 
 
@@ -51,7 +51,7 @@ EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.SECRET_PURGE: NotificationEvent.SECRET_PURGED,
 }
 
-#: Target of deliveries to the SNS topic. The target of a webhook is its id, which has 12 characters.
+#: Target of deliveries to the SNS topic. The target of a webhook is its ID, which has 12 characters.
 TOPIC = "topic"
 DeliveryState = Literal["waiting", "delivered", "dead"]
 
@@ -101,7 +101,7 @@ def webhook_secret_text(secret: bytes) -> str:
 
 
 def webhook_secret(pepper: Pepper, webhook_id: str, generation: int) -> bytes | None:
-    """Secret of a webhook, which is derived and never stored. None if the pepper generation is not available."""
+    """The derived secret of a webhook. The secret is never stored. None if the pepper generation is not available."""
     return pepper.digest(f"webhook:{webhook_id}", generation)
 
 

@@ -124,7 +124,7 @@ class NotificationRepository:
         await self._pool.execute(statement, delivery.notification_id, delivery.target, to_datetime(at), problem)
 
     async def deliveries(self, *, state: str, after: tuple[str, str], size: int) -> tuple[Delivery, ...]:
-        """Deliveries in the order of (notification id, target), starting after `after`."""
+        """Deliveries in the order of (notification ID, target), starting after `after`."""
         statement = (
             f"SELECT {_DELIVERY.select} FROM delivery WHERE state = $1 AND (notification_id, target) > ($2, $3)"
             " ORDER BY notification_id, target LIMIT $4"

@@ -38,7 +38,7 @@ async def create_webhook(request: Request, body: CreateWebhook) -> CreatedWebhoo
     if message:
         problem = Problem("body.url", message, "send an https:// URL with a public address")
         raise BadRequest("Notifications cannot be sent to this URL.", errors=(problem,))
-    # Webhook ids have the format of key ids: 71 random bits in base62.
+    # Webhook IDs have the format of key IDs: 71 random bits in base62.
     id = base62(int.from_bytes(dependencies.random_bytes(12), "big") % 62**ID_CHARS, ID_CHARS)
     now, generation = dependencies.clock.now(), dependencies.pepper.current
     secret = webhook_secret(dependencies.pepper, id, generation)
@@ -71,7 +71,7 @@ async def delete_webhook(request: Request, webhook: str) -> None:
     now = dependencies.clock.now()
     event = request.actor.event(AuditAction.WEBHOOK_DELETE, target_id=webhook[:12], at=now, details={})
     if "\0" in webhook or not await dependencies.notifications.delete_webhook(webhook, event):
-        raise NotFound("No webhook has this id.")
+        raise NotFound("No webhook has this ID.")
 
 
 async def list_deliveries(request: Request, query: ListDeliveries) -> DeliveryPage:

@@ -83,7 +83,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     }
 
     notification_id: str
-    destination: Annotated[str, Meta(description="Id of the webhook, or `topic` for the SNS topic.")]
+    destination: Annotated[str, Meta(description="ID of the webhook, or `topic` for the SNS topic.")]
     event: NotificationEvent
     state: DeliveryState
     attempts: int

@@ -68,7 +68,7 @@ class PepperGeneration(msgspec.Struct, frozen=True):
         int,
         Meta(description="Number of keys stored under this generation. A key moves to the newest generation when it is used."),
     ]
-    ids: Annotated[int, Meta(description="Number of key ids that are checked with this generation.")]
+    ids: Annotated[int, Meta(description="Number of key IDs that are checked with this generation.")]
     cores: Annotated[
         int,
         Meta(
@@ -112,6 +112,6 @@ class PepperStatus(msgspec.Struct, frozen=True):
 
     current: Annotated[int, Meta(description="The newest configured generation.")]
     writing: Annotated[
-        int, Meta(description="Generation for new keys, which is the newest generation that every live gateway worker can read.")
+        int, Meta(description="Generation for new keys: the newest generation that every live gateway worker can read.")
     ]
     generations: list[PepperGeneration]

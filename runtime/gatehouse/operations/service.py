@@ -17,7 +17,7 @@ from gatehouse.errors import Unavailable
 from gatehouse.identity.models import Actor
 from gatehouse.settings import Level
 
-#: Interval at which every worker reads the log level, which is also the maximum time until a change applies.
+#: Interval at which every worker reads the log level. A change to the log level takes effect within this interval.
 POLL_S = 3.0
 READ_TIMEOUT_S = 2.0
 

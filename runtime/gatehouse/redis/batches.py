@@ -64,7 +64,7 @@ class ScriptBatches(Generic[Request, Result]):
         return await future
 
     def submit(self, request: Request) -> None:
-        """Sends a request without waiting for the result, which is only passed to `decode`. Has no effect while Redis is
+        """Sends a request without waiting for the result. Only `decode` receives the result. Has no effect while Redis is
         unavailable."""
         if time.monotonic() >= self._retry_at:
             self._add(request, None)

@@ -59,7 +59,7 @@ class LinkForm:
     """A form submitted from a link's page.
 
     token: None if the link is incomplete or belongs to another page.
-    claim: the claim id.
+    claim: the claim ID.
     """
 
     fields: dict[str, str]
@@ -311,7 +311,7 @@ class Recipients:
         return body, token
 
     async def _text(self, opened: Opened) -> bytes | None:
-        """Return the text of a secret, which is the first item without a name, or None if the secret contains only files."""
+        """Return the text of a secret (the first item without a name), or None if the secret contains only files."""
         item = next((item for item in opened.items if not item.name), None)
         return None if item is None or item.size > 2 * TEXT_BYTES_MAX else await self._read(opened, item)
 

@@ -26,7 +26,7 @@ class Backend:
     """Shared dependencies of the secret sharing services.
 
     environment: name of the deployment. All encrypted keys are bound to this name.
-    creates_per_minute: number of secrets, and of requests for a secret, that an owner can create per minute.
+    creates_per_minute: number of secrets, and of secret requests, that an owner can create per minute.
     """
 
     table: Table
@@ -59,7 +59,7 @@ class Backend:
         )
 
     def new_id(self, chars: int = ID_CHARS) -> str:
-        """Return a random base62 id."""
+        """Return a random base62 ID."""
         return new_id(chars, self.random_bytes)
 
     async def take_create(self, kind: str, owner: str) -> None:
@@ -84,7 +84,7 @@ class Backend:
         link: str = "",
         outcome: Outcome = "success",
     ) -> SharingEvent:
-        """Return an event with the current time. `link`: id of the affected link."""
+        """Return an event with the current time. `link`: ID of the affected link."""
         recorded = {**(details or {}), **({"link": link} if link else {})}
         event = actor.event(action, target_id=secret_id, at=self.clock.now(), details={**recorded}, outcome=outcome)
         return SharingEvent(self.new_id(), event)

@@ -25,7 +25,7 @@ _MEDIA_TYPE = "application/octet-stream"
 #: In some regions, botocore presigns with signature version 2, which does not support `s3:signatureAge`. A regional host name
 #: never redirects a request.
 _PRESIGNED = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
-#: Error codes from HeadObject for a malformed version id and for a version that does not exist. S3 returns 403 instead of 404 if
+#: Error codes from HeadObject for a malformed version ID and for a version that does not exist. S3 returns 403 instead of 404 if
 #: the caller is not allowed to list the bucket.
 _MISSING = frozenset({"400", "403", "404"})
 #: Lifetime of a presigned request in seconds. The bucket policy denies older signatures (components/iam/bucket_policies.py).
@@ -65,7 +65,7 @@ class DataKeys:
         return plaintext
 
     def _context(self, secret_id: str) -> dict[str, str]:
-        """Return the encryption context. CloudTrail records the context in plaintext, so the secret id is only a fingerprint."""
+        """Return the encryption context. CloudTrail records the context in plaintext, so the secret ID is only a fingerprint."""
         return {"purpose": "secret-content", "environment": self._environment, "secret": fingerprint(secret_id)}
 
 
@@ -88,7 +88,7 @@ class MultipartUpload:
         self._parts.append({**part, **checksum})
 
     async def complete(self) -> str:
-        """Complete the upload and return the version id of the object."""
+        """Complete the upload and return the version ID of the object."""
         reply = await call(self._client.complete_multipart_upload, "S3", **self._upload, MultipartUpload={"Parts": self._parts})
         return str(reply.get("VersionId", ""))
 
@@ -127,12 +127,12 @@ class ContentStore:
 
     @staticmethod
     def upload_key(secret_id: str, item: int, submission_id: str) -> str:
-        """Return the key for an item that a client uploads. The key contains the submission id, so no other submission can write
+        """Return the key for an item that a client uploads. The key contains the submission ID, so no other submission can write
         the object."""
         return f"{ContentStore.prefix(secret_id, 1)}{item}-{submission_id}"
 
     async def write(self, key: str, chunks: AsyncIterable[bytes]) -> str:
-        """Write an object and return its version id. Objects that exceed the part size are written with a multipart upload."""
+        """Write an object and return its version ID. Objects that exceed the part size are written with a multipart upload."""
         buffer, upload = bytearray(), None
         try:
             async for chunk in chunks:
@@ -199,7 +199,7 @@ class ContentStore:
         return int(reply["ContentLength"])
 
     async def secret_ids(self, *, older_than: float) -> list[str]:
-        """Return the ids of secrets whose objects were all written before `older_than` (Unix seconds)."""
+        """Return the IDs of secrets whose objects were all written before `older_than` (Unix seconds)."""
         return await call(self._secret_ids, "S3", older_than=older_than)
 
     def _secret_ids(self, *, older_than: float) -> list[str]:
@@ -217,7 +217,7 @@ class ContentStore:
             await call(self._client.delete_objects, "S3", Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
 
     async def delete_all(self, prefix: str) -> list[tuple[str, str]]:
-        """Delete every version and delete marker under a prefix. Returns the key and version id of each.
+        """Delete every version and delete marker under a prefix. Returns the key and version ID of each.
 
         Also aborts unfinished multipart uploads.
         """

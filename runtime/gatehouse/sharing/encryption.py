@@ -73,7 +73,7 @@ class Context(msgspec.Struct, frozen=True):
     """Context to which an encrypted content key is bound. None of the values is secret.
 
     environment: name of the deployment.
-    secret, link: ids.
+    secret, link: IDs.
     version: version number.
     expires_at_max: Unix seconds.
     """

@@ -3,11 +3,11 @@
     https://share.example.com/s/5tRw0aB9xK2m7HqYc1dZ8eUfGh#<43 base62 characters>
                                 |                     |    |
                                 |                     |    `- link secret, 256 bits; browsers do not send it to the server
-                                |                     `------ link id, 6 characters
-                                `---------------------------- secret id, 22 characters
+                                |                     `------ link ID, 6 characters
+                                `---------------------------- secret ID, 22 characters
 
-The path contains only the ids, so access logs, traces and referrers never contain a link secret (docs/decisions/0020).
-A submission link has the same format: /r/<request id, 22 characters>#<link secret> (docs/decisions/0023).
+The path contains only the IDs, so access logs, traces and referrers never contain a link secret (docs/decisions/0020).
+A submission link has the same format: /r/<request ID, 22 characters>#<link secret> (docs/decisions/0023).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FINGERPRINT_CHARS = 12
 
 
 class LinkToken(msgspec.Struct, frozen=True):
-    """A well-formed link. `secret`: the link secret as text, which is kept only during the request and is never logged."""
+    """A well-formed link. `secret`: the link secret as text, kept only during the request and never logged."""
 
     secret_id: str
     link_id: str
@@ -57,7 +57,7 @@ class LinkToken(msgspec.Struct, frozen=True):
 
 
 class SubmissionToken(msgspec.Struct, frozen=True):
-    """A well-formed submission link. `path`: the public part, which is the request id. `secret`: the link secret."""
+    """A well-formed submission link. `path`: the public part (the request ID). `secret`: the link secret."""
 
     path: str
     secret: str
@@ -78,12 +78,12 @@ def new_id(chars: int, random_bytes: Callable[[int], bytes]) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Return True if a text has the format of a secret id."""
+    """Return True if a text has the format of a secret ID."""
     return len(text) == ID_CHARS and BASE62.issuperset(text)
 
 
 def parse_path(text: str) -> tuple[str, str] | None:
-    """Return the secret id and the link id from the public part of a link, or None if the text is malformed."""
+    """Return the secret ID and the link ID from the public part of a link, or None if the text is malformed."""
     if len(text) != PATH_CHARS or not BASE62.issuperset(text):
         return None
     return text[:ID_CHARS], text[ID_CHARS:]
@@ -110,7 +110,7 @@ def parse_submission(text: str) -> SubmissionToken | None:
 
 
 def fingerprint(identifier: str) -> str:
-    """Return the first 12 hexadecimal characters of an id's SHA-256 hash, for logs and encryption contexts."""
+    """Return the first 12 hexadecimal characters of an ID's SHA-256 hash, for logs and encryption contexts."""
     return hashlib.sha256(identifier.encode("ascii")).hexdigest()[:FINGERPRINT_CHARS]
 
 

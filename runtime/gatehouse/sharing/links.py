@@ -106,14 +106,14 @@ class Opened:
 
 
 def claim_id_of(nonce: str, path: str) -> str:
-    """Return the claim id for a nonce: 32 hexadecimal characters."""
+    """Return the claim ID for a nonce: 32 hexadecimal characters."""
     return hashlib.sha256(f"{path}:{nonce}".encode()).hexdigest()[:32]
 
 
 class LinkService:
     """Opens links. Methods raise Unavailable if a dependency fails.
 
-    If a use was recorded before the failure, the client can repeat the request with the same claim id.
+    If a use was recorded before the failure, the client can repeat the request with the same claim ID.
     """
 
     def __init__(self, backend: Backend, observer: Observer) -> None:

@@ -69,7 +69,7 @@ class LinkState(StrEnum):
 class ContentItem(msgspec.Struct, frozen=True):
     """An encrypted text or file in a version.
 
-    key, object_version: key and version id of the object in the bucket.
+    key, object_version: key and version ID of the object in the bucket.
     size: size of the plaintext in bytes.
     """
 
@@ -126,7 +126,7 @@ class Link(msgspec.Struct, frozen=True):
     public_key: X25519 key to which content keys are encrypted. The private key is derived from link secret and passphrase.
     salt: salt of the passphrase; empty if the link has no passphrase.
     wrapped_keys: content keys by version, encrypted to `public_key` and under the KMS data key. Erased when the link ends.
-    claims: claims by claim id.
+    claims: claims by claim ID.
     opened_at: time at which a client first proved possession of the link.
     """
 

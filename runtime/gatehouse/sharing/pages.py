@@ -1,4 +1,4 @@
-"""Renders the HTML pages for links and for requests for a secret.
+"""Renders the HTML pages for links and for secret requests.
 
 The pages work without JavaScript, and load one style sheet and one script from the same origin.
 """
@@ -118,7 +118,7 @@ class Pages:
         text: str = "",
         error: str = "",
     ) -> HTMLResponse:
-        """Return the page for a request for a secret.
+        """Return the page for a secret request.
 
         uploads: programs can send larger files.
         link, text: values that the client sent.

@@ -43,11 +43,11 @@ class SecretRepository:
         self._table = table
 
     async def create(self, secret: Secret, event: SharingEvent) -> None:
-        """Store a new secret. Raises Conflict if the id already exists."""
+        """Store a new secret. Raises Conflict if the ID already exists."""
         try:
             await self._table.put(builtins(secret), event)
         except ConditionNotMet:
-            raise Conflict("A secret with this id already exists.") from None
+            raise Conflict("A secret with this ID already exists.") from None
 
     async def get(self, secret_id: str) -> Secret | None:
         return secret_of(await self._table.get(secret_id))

@@ -263,7 +263,7 @@ async def _existing(request: Request, secret_id: str, others: frozenset[Role]) -
     """Return a secret that the caller owns or, with a role in `others`, any secret. Raises NotFound."""
     secret = await sharing_of(request).service.get(secret_id)
     if secret.owner != request.authenticated.owner and not _has(request, others):
-        raise NotFound("No secret has this id.")
+        raise NotFound("No secret has this ID.")
     return secret
 
 

@@ -82,8 +82,8 @@ Recipients = Annotated[
     list[_Line],
     unique_items(
         max_length=RECIPIENTS_MAX,
-        description="Names of the recipients. Each recipient gets a personal link with a separate count of uses. Empty: one link,"
-        " which is not personal.",
+        description="Names of the recipients. Each recipient gets a personal link with a separate count of uses. Empty: one link"
+        " that is not personal.",
     ),
 ]
 Uses = Annotated[int, Meta(ge=1, le=USES_MAX, description="Number of times that each link can be opened.")]
@@ -367,7 +367,7 @@ class NewLink(msgspec.Struct, frozen=True):
 
 
 class CreatedSecret(msgspec.Struct, frozen=True):
-    """A new secret and its links, which are returned only in this response."""
+    """A new secret and its links. Only this response contains the links."""
 
     example: ClassVar = {
         "secret": _SECRET,
@@ -474,7 +474,7 @@ def new_link(token: LinkToken, secret: Secret, base: str) -> NewLink:
 
 
 def receipt_view(secret: Secret, denied: dict[str, int], deletion: dict[str, str] | None, now: float) -> Receipt:
-    """Return the receipt of a secret. `denied`: number of denied attempts by link id."""
+    """Return the receipt of a secret. `denied`: number of denied attempts by link ID."""
     links = [
         view_of(
             LinkReceipt,

@@ -64,7 +64,7 @@ class NewItem:
 class NewSecret:
     """Properties of a new secret. Durations are in seconds.
 
-    recipients: each recipient gets a personal link; empty for one link, which is not personal.
+    recipients: each recipient gets a personal link; empty for one link that is not personal.
     owner: label of the owner; empty for the actor.
     """
 
@@ -165,7 +165,7 @@ class SecretService:
         """Return a secret. Raises NotFound."""
         secret = await self._repository.get(secret_id) if is_id(secret_id) else None
         if secret is None:
-            raise NotFound("No secret has this id.")
+            raise NotFound("No secret has this ID.")
         return secret
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Secret], str]:
@@ -233,7 +233,7 @@ class SecretService:
             return await self._repository.end(secret, EndReason.REVOKED, event)
         except ConditionFailed as failed:
             if failed.secret is None:
-                raise NotFound("No secret has this id.") from None
+                raise NotFound("No secret has this ID.") from None
             return failed.secret
 
     async def revoke_as_operator(self, secret_id: str, actor: Actor) -> Secret:
@@ -250,7 +250,7 @@ class SecretService:
                 return await self._repository.request_revocation(secret, RevocationRequest(actor.label, now), event)
             except ConditionFailed as failed:
                 if failed.secret is None:
-                    raise NotFound("No secret has this id.") from None
+                    raise NotFound("No secret has this ID.") from None
                 secret = failed.secret
         return secret
 
@@ -396,7 +396,7 @@ class SecretSharing:
 
     url: public URL of the sharing service, with which every link begins.
     file_max_bytes: maximum total size of the files in a secret.
-    requests: manages requests for a secret.
+    requests: manages secret requests.
     """
 
     service: SecretService

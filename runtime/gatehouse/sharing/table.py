@@ -63,7 +63,7 @@ class Table:
         return _read_item(reply.get("Item"))
 
     async def get_all(self, ids: Sequence[str]) -> list[Item]:
-        """Return the items that exist, in the order of the ids."""
+        """Return the items that exist, in the order of the IDs."""
         found: dict[str, Item] = {}
         for start in range(0, len(ids), _BATCH):
             keys = [_key(item_id) for item_id in ids[start : start + _BATCH]]
@@ -102,7 +102,7 @@ class Table:
         return await self.get_all([item["id"]["S"] for item in reply["Items"]]), position
 
     async def put(self, item: Item, event: SharingEvent) -> None:
-        """Create an item. Raises ConditionNotMet if the id already exists."""
+        """Create an item. Raises ConditionNotMet if the ID already exists."""
         try:
             await self._call(self._client.put_item, **put_of(item, event), ReturnValuesOnConditionCheckFailure="ALL_OLD")
         except ConditionNotMet as failed:
@@ -150,7 +150,7 @@ class Table:
                 return
 
     async def due(self, now: float, size: int) -> list[tuple[str, float]]:
-        """Return the ids of items that have unrecorded events or a due purge, each with its `work_at`, earliest first."""
+        """Return the IDs of items that have unrecorded events or a due purge, each with its `work_at`, earliest first."""
         reply = await self._call(
             self._client.query,
             IndexName=WORK_INDEX,
@@ -285,7 +285,7 @@ class Table:
 
 
 def put_of(item: Item, event: SharingEvent) -> Write:
-    """Return the parameters that create an item with its first event if the id does not exist."""
+    """Return the parameters that create an item with its first event if the ID does not exist."""
     attributes = {**item, "events": [builtins(event)], "work": _WORK, "work_at": event.at}
     return {
         "Item": {name: _write(value) for name, value in attributes.items()},

@@ -97,7 +97,7 @@ class SecretWorker:
         return removed
 
     async def prune(self) -> None:
-        """Delete the ids of events that were recorded more than 30 days ago."""
+        """Delete the IDs of events that were recorded more than 30 days ago."""
         await self._pool.execute(
             "DELETE FROM sharing_event WHERE recorded_at < now() - make_interval(days => $1)", _RECORDED_DAYS
         )

@@ -115,7 +115,7 @@ class ImportRepository:
         return Run(**{**dict(row), "source": run.source})
 
     async def existing(self, ids: list[KeyId]) -> dict[KeyId, str]:
-        """Returns the ids that exist, with the scheme of each key."""
+        """Returns the IDs that exist, with the scheme of each key."""
         rows = await self._pool.fetch("SELECT id, scheme FROM api_key WHERE id = ANY ($1)", ids, timeout_s=TIMEOUT_S)
         return {KeyId(row["id"]): row["scheme"] for row in rows}
 

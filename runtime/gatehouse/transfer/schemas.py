@@ -59,7 +59,7 @@ _DISABLED = ("false", "0", "no", "inactive", "disabled", "revoked")
 _MILLISECONDS_FROM = 1e11
 _DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
 
-#: Fields from which the id of an imported key is derived.
+#: Fields from which the ID of an imported key is derived.
 _LOCATOR_FIELDS = ("hash", "algorithm", "hash_of", "id")
 
 
@@ -96,7 +96,7 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
         if isinstance(digest, str):
             raise ValueError(f"has a hash that {digest}")
         if self.algorithm == "bcrypt" and (self.id is None or not imported_tokens.is_id(self.id)):
-            raise ValueError("has a bcrypt hash without the id that precedes the separator in its token")
+            raise ValueError("has a bcrypt hash without the ID that precedes the separator in its token")
 
     def __repr__(self) -> str:
         return f"ImportedKey({self.name})"
@@ -108,7 +108,7 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
         return f"{self.algorithm}{'-secret' if self.hash_of == 'secret' else ''}"
 
     def locator(self) -> str:
-        """Returns the material from which the id of the key is derived (see verification/imported_tokens.py)."""
+        """Returns the material from which the ID of the key is derived (see verification/imported_tokens.py)."""
         if self.key is not None:
             return imported_tokens.material(self.scheme, self.key)
         if self.algorithm == "bcrypt":
@@ -125,7 +125,7 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
 
 
 class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """URL of a Core, which is identified by its name or by the token with which it registered."""
+    """URL of a Core. The Core is identified by its name or by the token with which the Core registered."""
 
     url: Annotated[str, Meta(max_length=2000)]
     core_name: CoreName | None = None
@@ -143,7 +143,7 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return f"ImportedCore({self.core_name})"
 
     def locator(self) -> str | None:
-        """Returns the material from which the id of the registering key is derived, or None if the entry specifies no key."""
+        """Returns the material from which the ID of the registering key is derived, or None if the entry specifies no key."""
         return None if self.key is None else imported_tokens.material("sha256", self.key)
 
 
@@ -178,7 +178,7 @@ def members_of(
 
 
 def locators_of(entry: Entry) -> set[str]:
-    """All locators from which the id of an entry may be derived, even if the entry is invalid. Used to find purged keys."""
+    """All locators from which the ID of an entry may be derived, even if the entry is invalid. Used to find purged keys."""
     value = entry.value if isinstance(entry.value, dict) else {}
     tokens = {item for name, item in value.items() if isinstance(item, str) and ALIASES.get(name, name) == "key"}
     if entry.name is not None:

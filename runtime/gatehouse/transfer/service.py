@@ -1,6 +1,6 @@
 """Imports keys and Cores from another system. The whole file is validated before the first row is written.
 
-An invalid row prevents the import, unless invalid rows are skipped. The id of a key is derived from its token
+An invalid row prevents the import, unless invalid rows are skipped. The ID of a key is derived from its token
 (verification/imported_tokens.py), so a repeated import does not insert a key twice. The progress is stored with each batch, so
 that a repeated import resumes where the earlier import ended.
 """
@@ -72,7 +72,7 @@ class ImportOptions:
     cores: True if the entries are URLs of Cores.
     ignored: members that are ignored.
     scopes: scopes of keys whose row specifies no scopes.
-    registered_by: id of the key that registers Cores whose row specifies no key.
+    registered_by: ID of the key that registers Cores whose row specifies no key.
     """
 
     cores: bool = False
@@ -170,11 +170,11 @@ class ImportJob:
             yield entry.line, InvalidRow(entry.line, row) if isinstance(row, tuple) else row
 
     async def _collisions(self, batch: dict[KeyId, tuple[int, str]]) -> list[InvalidRow]:
-        """Rows whose derived id belongs to a key with another scheme, which has a probability of 1 in 62^8 for each key."""
+        """Rows whose derived ID belongs to a key with another scheme, which has a probability of 1 in 62^8 for each key."""
         schemes = await self._context.repository.existing(list(batch)) if batch else {}
         fix = "create a new key for its holder with gatehouse keys create"
         return [
-            InvalidRow(batch[key_id][0], (Problem("", f"has the id {key_id} of another key", fix),))
+            InvalidRow(batch[key_id][0], (Problem("", f"has the ID {key_id} of another key", fix),))
             for key_id, scheme in schemes.items()
             if scheme != batch[key_id][1]
         ]

@@ -45,9 +45,9 @@ class UsageBatch(msgspec.Struct, frozen=True):
     number: int
     at: float  # Unix seconds
     rows: tuple[UsageRow, ...]
-    last_used: dict[str, float]  # key id -> Unix seconds of the last successful use, to the second
+    last_used: dict[str, float]  # key ID -> Unix seconds of the last successful use, to the second
     addresses: tuple[AddressUse, ...] = ()
-    bursts: dict[str, int] = {}  # key id -> number of denied requests, for minutes that exceeded the threshold
+    bursts: dict[str, int] = {}  # key ID -> number of denied requests, for minutes that exceeded the threshold
 
 
 class UnusualUse(msgspec.Struct, frozen=True):
@@ -131,7 +131,7 @@ class UsageRepository:
         self._pool = pool
 
     async def add(self, batch: UsageBatch) -> tuple[UnusualUse, ...]:
-        """Add a batch. Idempotent. Returns unusual use, which is also appended to the audit trail.
+        """Add a batch. Idempotent. Returns unusual use and appends it to the audit trail.
 
         Raises Unavailable if nothing was counted, in which case the caller sends the batch again.
         """

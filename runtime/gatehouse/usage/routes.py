@@ -60,7 +60,7 @@ async def show_key_usage(request: Request, id: str) -> KeyUsage:
     """
     dependencies, known = request.dependencies, key_id(id)
     if known is None or await dependencies.keys.get(known) is None:
-        raise NotFound("No key has this id.")
+        raise NotFound("No key has this ID.")
     last_used = (await dependencies.usage.last_used((known,))).get(known)
     return KeyUsage(
         key=known,

@@ -44,7 +44,7 @@ class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             description="Dimensions to split the counts by: `key`, `core`, `code`, separated by commas. Default: totals.",
         ),
     ] = ""
-    key: Annotated[Annotated[str, matching(r"[0-9A-Za-z]{12}")] | None, Meta(description="Filter by the id of a key.")] = None
+    key: Annotated[Annotated[str, matching(r"[0-9A-Za-z]{12}")] | None, Meta(description="Filter by the ID of a key.")] = None
     core: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="Filter by the name of a Core.")] = None
     code: Annotated[
         Annotated[str, matching(r"[A-Z_]{1,40}")] | None,

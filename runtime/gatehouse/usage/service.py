@@ -44,7 +44,7 @@ METRICS_INTERVAL_S = 10.0
 CORES_MAX = 20
 OTHERS = "others"
 TOP_KEYS = 10
-_Use = tuple[str, str, str, str]  # key id, Core, code, address
+_Use = tuple[str, str, str, str]  # key ID, Core, code, address
 
 
 @dataclass(slots=True, eq=False)

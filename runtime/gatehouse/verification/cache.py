@@ -1,10 +1,10 @@
-"""Caches key records in the memory of one worker, and rejects key ids that cannot have been issued. Performs no I/O.
+"""Caches key records in the memory of one worker, and rejects key IDs that cannot have been issued. Performs no I/O.
 
 Three rules ensure that a revoked key stays revoked. A record is replaced only by a higher version of its row. A revoked record is
 replaced only by another revoked record or by the record of a purged key, which nothing replaces. A change that arrives while a
 load of the same key is in progress is stored until the load ends, because the load may have read the row before the change.
 
-A limited number of unknown ids is cached too, each until a row with the id is announced.
+A limited number of unknown IDs is cached too, each until a row with the ID is announced.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from gatehouse.crypto.token import Pepper, is_marked
 from gatehouse.keys.models import KeyId, KeyRecord, KeyState
 
-#: Maximum number of cached unknown ids. This separate bound prevents guessed ids from evicting records of real keys.
+#: Maximum number of cached unknown IDs. This separate bound prevents guessed IDs from evicting records of real keys.
 ABSENT_MAX = 20_000
 
 #: Final states, by precedence.
@@ -37,14 +37,14 @@ class KeyCache:
         return len(self._records)
 
     def find(self, key_id: KeyId) -> KeyRecord | None:
-        """The record, or None if the record is not cached. See `absent` for ids that are known not to exist."""
+        """The record, or None if the record is not cached. See `absent` for IDs that are known not to exist."""
         record = self._records.get(key_id)
         if record is not None:
             self._records.move_to_end(key_id)
         return record
 
     def absent(self, key_id: KeyId) -> bool:
-        """True if the database had no key with this id and no such key has been announced since then."""
+        """True if the database had no key with this ID and no such key has been announced since then."""
         return key_id in self._absent
 
     def begin_load(self, key_ids: Iterable[KeyId]) -> None:
@@ -108,21 +108,21 @@ def _newer(current: KeyRecord | None, candidate: KeyRecord | None) -> KeyRecord 
 
 @dataclass(slots=True)
 class Prefilter:
-    """Rejects ids that cannot have been issued, so that guessed ids cause no database queries.
+    """Rejects IDs that cannot have been issued, so that guessed IDs cause no database queries.
 
-    Ids of new keys contain a keyed mark (crypto/token.py). Ids without a mark, and ids with a mark under a pepper generation that
-    is no longer available, cannot be checked. While a key with such an id exists, every id is looked up. `add` is called for
-    every id generation in the database.
+    IDs of new keys contain a keyed mark (crypto/token.py). IDs without a mark, and IDs with a mark under a pepper generation that
+    is no longer available, cannot be checked. While a key with such an ID exists, every ID is looked up. `add` is called for
+    every ID generation in the database.
     """
 
     pepper: Pepper
     strict: bool = True
 
     def add(self, id_generation: int) -> None:
-        """Records that a key with an id of this generation exists. An unknown generation disables the filter."""
+        """Records that a key with an ID of this generation exists. An unknown generation disables the filter."""
         if id_generation not in self.pepper.generations:
             self.strict = False
 
     def plausible(self, key_id: KeyId) -> bool:
-        """False if no key can have this id."""
+        """False if no key can have this ID."""
         return not self.strict or is_marked(key_id, self.pepper)

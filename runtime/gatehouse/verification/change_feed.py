@@ -1,12 +1,12 @@
 """Change feed of keys and Cores. Listens for notifications, polls every second for missed notifications, and confirms applied
 changes.
 
-The staleness bound is guaranteed. A worker's key state is as recent as the start of the last query for changes whose result the
+The propagation bound is guaranteed. A worker's key state is as recent as the start of the last query for changes whose result the
 worker has applied and then confirmed in its row in gateway_worker. The management API waits until all workers have confirmed a
 change. It does not wait for a worker that has not updated its row for longer than twice the bound, because such a worker already
 denies every key (verification/service.py).
 
-Each table has a separate position, which is the highest change number that was read from the table. Two queries see two
+Each table has a separate position: the highest change number that was read from the table. Two queries see two
 snapshots, and a common position could skip a row that was committed between the queries.
 """
 

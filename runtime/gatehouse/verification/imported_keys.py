@@ -1,7 +1,7 @@
 """Verifies imported keys. Finds keys by tokens in other formats, and replaces a bcrypt hash with an HMAC on first use.
 
-The cost of a wrong token is bounded. The token is looked up only by derived ids, in one query. A bcrypt hash is computed only for
-an id that exists, at most CHECKS_AT_ONCE at a time per worker and GUESSES_MAX times per minute and key. Beyond these limits, the
+The cost of a wrong token is bounded. The token is looked up only by derived IDs, in one query. A bcrypt hash is computed only for
+an ID that exists, at most CHECKS_AT_ONCE at a time per worker and GUESSES_MAX times per minute and key. Beyond these limits, the
 result is UNAVAILABLE instead of a denial, because the token may be correct. The count of attempts restarts every minute.
 """
 

@@ -1,13 +1,13 @@
-"""Derives the ids under which imported keys with tokens in other formats may be stored. Pure.
+"""Derives the IDs under which imported keys with tokens in other formats may be stored. Pure.
 
-A presented token that does not have Gatehouse's format has one possible id per scheme and pepper generation in use, derived
-from its hash (for bcrypt, from the id inside the token). All possible ids are looked up in a single query. The database stores an
+A presented token that does not have Gatehouse's format has one possible ID per scheme and pepper generation in use, derived
+from its hash (for bcrypt, from the ID inside the token). All possible IDs are looked up in a single query. The database stores an
 HMAC of the old hash, so guesses cannot be verified with a copy of the table, even for short tokens. A bcrypt hash cannot be
 recomputed, so the hash is stored encrypted until the key is first used.
 
     sha256, sha512                  hash of the whole token
     sha256-secret, sha512-secret    hash of the part after the last separator
-    bcrypt, bcrypt-secret           hash of the same parts; the id is the part before the last separator
+    bcrypt, bcrypt-secret           hash of the same parts; the ID is the part before the last separator
 
 The separator is the last `.`, otherwise the last `:`, otherwise the last `_`.
 """
@@ -40,7 +40,7 @@ _HASH_BYTES = {"sha256": 32, "sha512": 64}
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """An id under which a token may be stored, with its scheme and the input of its HMAC."""
+    """An ID under which a token may be stored, with its scheme and the input of its HMAC."""
 
     id: KeyId
     scheme: str
@@ -48,7 +48,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class ImportedKeyIds:
-    """Schemes and id generations of the imported keys, in one worker.
+    """Schemes and ID generations of the imported keys, in one worker.
 
     While there are no imported keys, tokens in other formats cause no lookups.
     """
@@ -58,7 +58,7 @@ class ImportedKeyIds:
         self._schemes: dict[tuple[str, int], None] = {}
 
     def add(self, scheme: str, id_generation: int) -> None:
-        """Records that a key with this scheme exists whose id was derived under this pepper generation."""
+        """Records that a key with this scheme exists whose ID was derived under this pepper generation."""
         if scheme != OWN_SCHEME:
             self._schemes[(scheme, id_generation)] = None
 
@@ -81,7 +81,7 @@ def is_token(text: str) -> bool:
 
 
 def split_token(token: str) -> tuple[str, str] | None:
-    """The id before the last separator and the secret after it, or None if there is no separator or either part is empty."""
+    """The ID before the last separator and the secret after it, or None if there is no separator or either part is empty."""
     separator = next((character for character in ".:_" if character in token), "")
     before, _, after = token.rpartition(separator) if separator else ("", "", "")
     return (before, after) if before and after else None
@@ -101,7 +101,7 @@ def material_of_hash(scheme: str, digest: bytes) -> str:
 
 
 def locator(scheme: str, token: str) -> str | None:
-    """Text from which the id of a token is derived, or None if the scheme requires a separator and the token has none."""
+    """Text from which the ID of a token is derived, or None if the scheme requires a separator and the token has none."""
     split = split_token(token)
     if split is None and (scheme.endswith(_SECRET) or scheme == "bcrypt"):
         return None
@@ -115,7 +115,7 @@ def locator_of_id(scheme: str, identity: str) -> str:
 
 
 def imported_key_id(locator: str, pepper: Pepper, generation: int) -> KeyId | None:
-    """Key id for a locator: eight derived characters and the mark. None if the pepper generation is not available."""
+    """Key ID for a locator: eight derived characters and the mark. None if the pepper generation is not available."""
     digest = pepper.digest(f"imported-id:{locator}", generation)
     if digest is None:
         return None
@@ -125,7 +125,7 @@ def imported_key_id(locator: str, pepper: Pepper, generation: int) -> KeyId | No
 
 
 def ids_of(locators: Iterable[str], pepper: Pepper) -> Iterator[KeyId]:
-    """Key ids for the locators, under every available pepper generation."""
+    """Key IDs for the locators, under every available pepper generation."""
     for locator in locators:
         for generation in pepper.generations:
             key_id = imported_key_id(locator, pepper, generation)
@@ -154,7 +154,7 @@ def read_hash(algorithm: str, text: str) -> bytes | str:
 
 
 def is_id(text: str) -> bool:
-    """True if `text` can be the id before the separator in a token."""
+    """True if `text` can be the ID before the separator in a token."""
     return _ID.fullmatch(text) is not None
 
 

@@ -109,7 +109,7 @@ class VerificationResult(msgspec.Struct, frozen=True, gc=False):
 class Charge(msgspec.Struct, frozen=True, gc=False):
     """Cost of a request against the rate limits of a subject. If one limit is exceeded, the request counts against no limit."""
 
-    subject: str  # id of the key family; never the token
+    subject: str  # ID of the key family; never the token
     limits: tuple[RateLimit, ...]
     cost: int
     additional: int = 0  # number of limits at the end of `limits` that came with the request

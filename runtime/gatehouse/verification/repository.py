@@ -1,7 +1,8 @@
-"""PostgreSQL queries of the gateway for keys (read from memory first), credits and the migration of keys to the newest pepper.
+"""The gateway's PostgreSQL queries: key lookups (on a cache miss), credits, and the migration of keys to the newest pepper
+generation.
 
-After a restart or under an attack with random ids, a single query for all waiting ids, with `= ANY($1)`, replaces one query per
-id (measured: six times the lookups per second; see bench/).
+After a restart or under an attack with random IDs, a single query for all waiting IDs, with `= ANY($1)`, replaces one query per
+ID (measured: six times the lookups per second; see bench/).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ LOAD_TIMEOUT_S = 2.0
 
 _SELECT = f"SELECT {RECORD_COLUMNS} FROM api_key WHERE id = ANY ($1)"
 
-#: Maximum number of ids per query, and of concurrent queries.
+#: Maximum number of IDs per query, and of concurrent queries.
 BATCH_SIZE = 500
 IN_FLIGHT_MAX = 2
 
@@ -38,7 +39,7 @@ class KeyLoader:
     """Reads keys for a gateway worker.
 
     staleness_ms: returns the staleness of the change feed.
-    plausible: returns False for an id that was never issued and requires no query (verification/cache.py).
+    plausible: returns False for an ID that was never issued and requires no query (verification/cache.py).
     """
 
     pool: Pool
@@ -120,7 +121,7 @@ _REFUND = "UPDATE key_credit SET remaining = remaining + $2 WHERE family_id = $1
 
 
 class CreditRepository:
-    """Stores credit balances, which are exact across workers and after crashes, at the cost of one small write per request.
+    """Stores credit balances. Balances are exact across workers and after crashes; each request costs one small write.
 
     Redis would be faster but can lose writes, and credits are paid for. Refills require no job, because the first request in a
     new period (UTC) performs the refill.

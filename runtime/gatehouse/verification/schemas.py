@@ -64,7 +64,7 @@ SignatureReason = Annotated[
         extra_json_schema={"enum": [error.value for error in SignatureError]},
     ),
 ]
-RequestIdView = Annotated[str, Meta(description="Id of this request in the gateway's log.")]
+RequestIdView = Annotated[str, Meta(description="ID of this request in the gateway's log.")]
 
 
 class SignedRequestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

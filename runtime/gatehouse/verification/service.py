@@ -36,7 +36,7 @@ class VerificationService:
     prefix, environment: token prefix and environment of this deployment's keys.
     default_limit: rate limit for keys without their own rate limits.
     max_staleness_ms: maximum age of the key state. While the key state is older, every well-formed token results in UNAVAILABLE.
-    on_old_pepper: called with the key id, digest material and pepper generation of a key that is not stored under the current
+    on_old_pepper: called with the key ID, digest material and pepper generation of a key that is not stored under the current
         pepper, so that the key is migrated.
     nonces: nonces of used signatures. None if Redis is not configured, in which case signed requests result in UNAVAILABLE.
     """

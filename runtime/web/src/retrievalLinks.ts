@@ -1,5 +1,5 @@
 /**
- * Retrieval links of requests for a secret (docs/decisions/0023). The browser creates each link and sends only its public part, so
+ * Retrieval links of secret requests (docs/decisions/0023). The browser creates each link and sends only its public part, so
  * nobody but the requester can open what is submitted. Derivation: docs/sharing-vectors.json, `link_keys`.
  */
 import type { Schemas } from './api/client'

@@ -39,7 +39,7 @@ def _upsert_record(request: CreateRequest) -> Created:
 
 
 def _create_namespace(request: CreateRequest) -> Created:
-    """Create the namespace and read its id from the operation, as the provider does."""
+    """Create the namespace and read its ID from the operation, as the provider does."""
     call = "servicediscovery.create_private_dns_namespace"
     prepared = {"CreatorRequestId": request.registration.urn[-64:]}
     operation = request.call(call, request.parameters(call, prepared=prepared))["OperationId"]

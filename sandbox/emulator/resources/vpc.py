@@ -37,7 +37,7 @@ def _attach_internet_gateway(request: CreateRequest, gateway: dict[str, Any]) ->
 
 
 def _create_route(request: CreateRequest) -> Created:
-    """Create the route. The id has the provider's format: the route table and a hash of the destination."""
+    """Create the route. The ID has the provider's format: the route table and a hash of the destination."""
     request.call("ec2.create_route", request.parameters("ec2.create_route"))
     digest = int(hashlib.sha256(request.peek("destinationCidrBlock").encode()).hexdigest()[:8], 16)
     return f"r-{request.peek('routeTableId')}{digest}", {"state": "active", "origin": "CreateRoute"}

@@ -43,7 +43,7 @@ def test_valid_entry_matches_control_and_urn(tmp_path: Path) -> None:
     [
         ({"owner": None}, "has no owner. Fix: add it"),
         ({"owner": None, "ticket": None}, "has no owner, ticket. Fix: add them"),
-        ({"control": '"GH-S3-999"'}, "names an unknown control. Fix: copy the id from a report"),
+        ({"control": '"GH-S3-999"'}, "names an unknown control. Fix: copy the ID from a report"),
         (
             {"control": '"GH-S3-001"'},
             "names a control that does not allow exemptions. Fix: meet the control and remove the entry",

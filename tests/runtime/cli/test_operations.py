@@ -55,7 +55,7 @@ def test_sessions_are_listed_and_ended(operator: Command, console_url: str) -> N
     assert "a browser" in table
     assert operator.run("sessions", "end", sessions[0]).out == "Ended 1 session.\n"
     again = operator.run("sessions", "end", sessions[0])
-    assert (again.code, again.err) == (1, "gatehouse: No session has this id.\n")
+    assert (again.code, again.err) == (1, "gatehouse: No session has this ID.\n")
     assert [item["id"] for item in json.loads(operator.run("sessions", "list", "--json").out)] == sessions[:0:-1]
     assert operator.run("sessions", "end", "--all").out == "Ended 2 sessions.\n"
     assert json.loads(operator.run("sessions", "list", "--json").out) == []

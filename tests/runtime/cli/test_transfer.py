@@ -118,7 +118,7 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
         ),
         (
             {"hash": "$2b$10$" + "a" * 53, "algorithm": "bcrypt"},
-            "has a bcrypt hash without the id that precedes the separator in its token",
+            "has a bcrypt hash without the ID that precedes the separator in its token",
         ),
         ({"key": "abcdefgh1", "uses": 3}, "uses is not a known field (remove it, correct its name, or add --ignore uses)"),
         ({"key": "abcdefgh1", "scopes": ["admin"]}, "has a scope that manages keys; create such keys with gatehouse keys create"),

@@ -1,4 +1,4 @@
-"""Screens of the web UI in headless Chromium that need other services: requests for a secret, leak reports, checkpoints."""
+"""Screens of the web UI in headless Chromium that need other services: secret requests, leak reports, checkpoints."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_secret_is_requested_submitted_and_opened(browser: Browser, origin
         await page.get_by_label("Purpose").fill("Password of the staging database")
         await page.get_by_label("Number of submissions").fill("2")
         await page.get_by_role("button", name="Request a secret").click()
-        await expect(page.get_by_role("heading", name="Request created")).to_be_focused()
+        await expect(page.get_by_role("heading", name="Secret request created")).to_be_focused()
         submission = parse_submission(await shown_value(page, "Submission link"))
         links = [parse(await shown_value(page, f"Retrieval link {number}")) for number in (1, 2)]
         assert submission is not None

@@ -8,7 +8,7 @@ from tests.runtime.console_client import Console
 
 
 async def register(console: Console, name: str) -> str:
-    """Inserts a registration as a gateway does, and returns the id of its key."""
+    """Inserts a registration as a gateway does, and returns the ID of its key."""
     key_id: str = (await console.create(name="agent"))["key"]["id"]
     console.database.sql(
         "INSERT INTO core (name, url, environment, registered_by, lease_id, pepper_generation, expires_at)"  # noqa: S608

@@ -1,4 +1,4 @@
-"""Synchronous responses are identical to the responses from the application, except for times, counters and ids."""
+"""Synchronous responses are identical to the responses from the application, except for times, counters and IDs."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def create_table(dynamodb: Any) -> None:
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
-    """Starts an AWS emulator with table, bucket and KMS key, and sets the variables for AWS clients. Yields the key id."""
+    """Starts an AWS emulator with table, bucket and KMS key, and sets the variables for AWS clients. Yields the key ID."""
     with Emulator.start() as emulator, pytest.MonkeyPatch.context() as environment:
         key_id, secret = emulator.credentials
         for name, value in {

@@ -33,7 +33,7 @@ Form = Literal["container", "function"]
 _INSTANCES = 6
 #: Of a request that fails. More failures than on a slow machine are an outcome, so that they are reported.
 _REPETITIONS_MAX = 50
-#: Secret id, link id and link secret of each link.
+#: Secret ID, link ID and link secret of each link.
 Links = Sequence[tuple[str, str, str]]
 
 

@@ -64,7 +64,7 @@ class Observed:
 
 
 class Send(Protocol):
-    """Sends a request with a link, which is changed before."""
+    """Sends a request with a changed link."""
 
     def __call__(self, sharing: Sharing, token: LinkToken, change: Change = ...) -> Awaitable[Observed]: ...
 
@@ -83,7 +83,7 @@ async def _observed(sharing: Sharing, method: str, path: str, **body: Any) -> Ob
         with recorded(sharing) as calls:
             reply = await client.request(method, path, **body)
     headers = [(name, value) for name, value in reply.headers.items() if name not in _VARYING]
-    return Observed(reply.status_code, reply.text.replace(reply.headers["x-request-id"], "<request id>"), headers, calls)
+    return Observed(reply.status_code, reply.text.replace(reply.headers["x-request-id"], "<request ID>"), headers, calls)
 
 
 async def _unknown(sharing: Sharing) -> LinkToken:

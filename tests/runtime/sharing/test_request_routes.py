@@ -1,4 +1,4 @@
-"""Management of requests for a secret at the console: create, read and revoke, by role and owner."""
+"""Management of secret requests at the console: create, read and revoke, by role and owner."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ LINK = retrieval_links.create()
         (
             {"retrieval_links": [retrieval_links.parameters(LINK)] * 2},
             "body.retrieval_links",
-            "must not contain two links with the same secret id",
+            "must not contain two links with the same secret ID",
         ),
         (
             {"retrieval_links": [{**retrieval_links.parameters(LINK), "verifier": "AAAA"}]},

@@ -1,4 +1,4 @@
-"""Requests for a secret: submissions become secrets that only the requester can open, exactly as many as were requested."""
+"""Secret requests: submissions become secrets that only the requester can open, exactly as many as were requested."""
 
 from __future__ import annotations
 

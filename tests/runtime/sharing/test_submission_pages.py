@@ -1,4 +1,4 @@
-"""The page for a request for a secret, and the API over HTTP: submissions, rejections, and states that look the same."""
+"""The page for a secret request, and the API over HTTP: submissions, rejections, and states that look the same."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ async def test_worker_is_stale_before_first_poll(rows: Any, database: Any) -> No
 
 
 async def test_hanging_database_is_unavailable() -> None:
-    """Uses its own server, which is suspended: it neither responds nor closes connections."""
+    """Uses a separate server. The suspended server neither responds nor closes connections."""
     with servers.postgres() as server:
         app = login(server.app_url, "url")
 

@@ -1,4 +1,4 @@
-"""Tokens of imported keys: published hash vectors, derived ids and candidates."""
+"""Tokens of imported keys: published hash vectors, derived IDs and candidates."""
 
 from __future__ import annotations
 

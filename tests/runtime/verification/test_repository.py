@@ -1,4 +1,4 @@
-"""Migration of keys to a new pepper generation on a real database, and the prefilter of key ids."""
+"""Migration of keys to a new pepper generation on a real database, and the prefilter of key IDs."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ PolicyPack("tests", [ResourceValidationPolicy("T", "t", rule)])
 def test_level_for_unknown_rule_is_rejected(tmp_path: Path, project: Project) -> None:
     with pytest.raises(SandboxError) as error:
         analyze(write_pack(tmp_path, PACK, {"T-RESUORCE": "mandatory"}), project, deployment())
-    assert error.value.message == ("pack/levels/dev.json: the pack has no rule 'T-RESUORCE'. Remove the line or correct the id.")
+    assert error.value.message == ("pack/levels/dev.json: the pack has no rule 'T-RESUORCE'. Remove the line or correct the ID.")
 
 
 def test_unknown_level_is_rejected(tmp_path: Path, project: Project) -> None:

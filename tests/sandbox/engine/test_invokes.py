@@ -74,7 +74,7 @@ def test_source_and_override_documents() -> None:
     [
         (
             {"statements": [{"sid": "A", "actions": ["a:a"]}, {"sid": "A", "actions": ["a:b"]}]},
-            "getPolicyDocument: duplicate statement id (Sid) 'A'. Use unique ids.",
+            "getPolicyDocument: duplicate statement ID (Sid) 'A'. Use unique IDs.",
         ),
         (
             {"sourcePolicyDocuments": ["{"]},

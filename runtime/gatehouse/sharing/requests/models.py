@@ -1,4 +1,4 @@
-"""Types of requests for a secret. Times are Unix seconds."""
+"""Types of secret requests. Times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUBMISSION_FILES_BYTES_MAX = 10 * 1024 * 1024
 
 
 class RequestState(StrEnum):
-    """Stored states. The stored state of an expired or used request is still `active`; `shown_state` returns the actual state."""
+    """Stored states. An expired or used secret request is still stored as `active`; `shown_state` returns the actual state."""
 
     ACTIVE = "active"
     REVOKED = "revoked"
@@ -23,7 +23,7 @@ class RequestState(StrEnum):
 class RetrievalLink(msgspec.Struct, frozen=True):
     """The public values of a link that the requester's client created. The server encrypts a submission to this link.
 
-    path: public part of the link, which consists of the secret id and the link id.
+    path: public part of the link, which consists of the secret ID and the link ID.
     verifier, public_key: as in `sharing.models.Link`. Derived from the link secret, which the requester keeps.
     """
 
@@ -33,14 +33,14 @@ class RetrievalLink(msgspec.Struct, frozen=True):
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """A received submission. `secret`: id of the secret that contains the submitted content."""
+    """A received submission. `secret`: ID of the secret that contains the submitted content."""
 
     secret: str
     at: float
 
 
 class SecretRequest(msgspec.Struct, frozen=True):
-    """A request for a secret, stored in one table item. The request contains no content.
+    """A secret request, stored in one table item. The request contains no content.
 
     id: 22 base62 characters, which form the path of the submission link.
     owner: label of the actor that created the request.
@@ -50,7 +50,7 @@ class SecretRequest(msgspec.Struct, frozen=True):
     lifetime_s: lifetime of the request, and of each submitted secret from the time of its submission.
     verifier: hash of the link secret in the submission link.
     retrieval_links: one link for each accepted submission.
-    submissions: submissions by submission id, in the order of arrival.
+    submissions: submissions by submission ID, in the order of arrival.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Stores requests for secrets in the secrets table. Each request is one item with its submissions and unrecorded events."""
+"""Stores secret requests in the secrets table. Each request is one item with its submissions and unrecorded events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gatehouse.sharing.repository import new_secret
 from gatehouse.sharing.requests.models import RequestState, SecretRequest, Submission
 from gatehouse.sharing.table import ConditionNotMet, Item, Table, builtins, update_of
 
-#: Prefix of the item ids, and of the owners in the index, so that secrets and requests are listed separately.
+#: Prefix of the item IDs, and of the owners in the index, so that secrets and secret requests are listed separately.
 _PREFIX = "request:"
 
 
@@ -22,7 +22,7 @@ class RequestRepository:
         self._table = table
 
     async def create(self, request: SecretRequest, event: SharingEvent) -> None:
-        """Store a new request. DynamoDB deletes the request 30 days after it expires."""
+        """Store a new secret request. DynamoDB deletes the request 30 days after it expires."""
         item = {
             **builtins(request),
             "id": _item_id(request.id),
@@ -36,7 +36,7 @@ class RequestRepository:
         return None if item is None else _request_of(item)
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[SecretRequest], str]:
-        """Return the requests of an owner after a position, newest first, and the last position. See `Table.of_owner`."""
+        """Return the secret requests of an owner after a position, newest first, and the last position. See `Table.of_owner`."""
         items, position = await self._table.of_owner(_PREFIX + owner, after=after, size=size)
         return [_request_of(item) for item in items], position
 
@@ -45,7 +45,7 @@ class RequestRepository:
     ) -> None:
         """Count a submission and create its secret in one transaction.
 
-        Raises ConditionNotMet if the request does not accept the submission or the secret id is already in use.
+        Raises ConditionNotMet if the request does not accept the submission or the secret ID is already in use.
         """
         update = update_of(
             _item_id(request.id),
@@ -66,7 +66,7 @@ class RequestRepository:
         await self._table.put_and_update(new_secret(secret, created), update)
 
     async def revoke(self, request: SecretRequest, event: SharingEvent) -> SecretRequest:
-        """Revoke a request, so that further submissions are denied. Returns the current request. Idempotent."""
+        """Revoke a secret request, so that further submissions are denied. Returns the current request. Idempotent."""
         try:
             item = await self._table.update(
                 _item_id(request.id),

@@ -1,4 +1,4 @@
-"""Endpoints with which owners manage requests for a secret. Submitters use the sharing service."""
+"""Endpoints with which owners manage secret requests. Submitters use the sharing service."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ async def create_secret_request(request: Request, body: CreateSecretRequest) -> 
 
 
 async def list_secret_requests(request: Request, query: ListSecretRequests) -> SecretRequestPage:
-    """List requests for a secret.
+    """List secret requests.
 
-    Returns the requests of the caller, newest first. Some roles can also list the requests of another owner.
+    Returns the secret requests of the caller, newest first. Some roles can also list the secret requests of another owner.
     """
     own = request.authenticated.owner
     owner = own if query.owner is None else query.owner
     if owner != own and not request.authenticated.roles & AUDITORS:
-        raise Forbidden("The requests of another owner require the role owner, operator or auditor.")
+        raise Forbidden("Listing the secret requests of another owner requires the role owner, operator or auditor.")
     cursors = Cursors(request.dependencies.cursor_pepper, f"secret-requests|{owner}")
     after = "" if query.cursor is None else cursors.read(query.cursor)
     requests, last = await sharing_of(request).requests.of_owner(owner, after=after, size=query.limit)
@@ -63,15 +63,15 @@ async def list_secret_requests(request: Request, query: ListSecretRequests) -> S
 
 
 async def show_secret_request(request: Request, secret_request: str) -> SecretRequestView:
-    """Retrieve a request for a secret.
+    """Retrieve a secret request.
 
-    The response contains the ids of the submitted secrets.
+    The response contains the IDs of the submitted secrets.
     """
     return _view(request, await _existing(request, secret_request, AUDITORS))
 
 
 async def revoke_secret_request(request: Request, secret_request: str) -> SecretRequestView:
-    """Revoke a request for a secret.
+    """Revoke a secret request.
 
     Submissions are denied by the time the response arrives. Secrets that were already submitted can still be opened. Idempotent.
     """
@@ -80,10 +80,10 @@ async def revoke_secret_request(request: Request, secret_request: str) -> Secret
 
 
 async def _existing(request: Request, request_id: str, others: frozenset[Role]) -> SecretRequest:
-    """Return a request that the caller owns or, with a role in `others`, any request. Raises NotFound."""
+    """Return a secret request that the caller owns or, with a role in `others`, any secret request. Raises NotFound."""
     existing = await sharing_of(request).requests.get(request_id)
     if existing.owner != request.authenticated.owner and not request.authenticated.roles & others:
-        raise NotFound("No request for a secret has this id.")
+        raise NotFound("No secret request has this ID.")
     return existing
 
 

@@ -1,4 +1,4 @@
-"""Request and response shapes with which owners manage requests for a secret.
+"""Request and response shapes with which owners manage secret requests.
 
 No response contains content or a retrieval link.
 """
@@ -42,7 +42,7 @@ def _public_key_problem(text: str) -> str:
 
 def _different_secrets(links: list[dict[str, Any]]) -> str:
     ids = {link["path"][:ID_CHARS] for link in links}
-    return "" if len(ids) == len(links) else "must not contain two links with the same secret id"
+    return "" if len(ids) == len(links) else "must not contain two links with the same secret ID"
 
 
 _BASE64 = {"contentEncoding": "base64"}
@@ -66,7 +66,7 @@ class NewRetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         matching(
             rf"[0-9A-Za-z]{{{PATH_CHARS}}}",
             max_length=PATH_CHARS,
-            description="Public part of the link: a secret id (22 characters) followed by a link id (6 characters).",
+            description="Public part of the link: a secret ID (22 characters) followed by a link ID (6 characters).",
         ),
     ]
     verifier: Annotated[
@@ -87,7 +87,7 @@ class NewRetrievalLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of a new request. If both `ttl_s` and `expires_at` are omitted, the request expires after three days."""
+    """Parameters of a new secret request. If both `ttl_s` and `expires_at` are omitted, the request expires after three days."""
 
     example: ClassVar = {"purpose": "Password of the staging database", "retrieval_links": [NewRetrievalLink.example]}
 
@@ -132,7 +132,7 @@ class CreateSecretRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
 
 class ListSecretRequests(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query parameters for a page of requests for a secret."""
+    """Query parameters for a page of secret requests."""
 
     owner: Annotated[
         Annotated[str, checked(single_line, min_length=1, max_length=300)] | None,
@@ -142,11 +142,11 @@ class ListSecretRequests(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         ),
     ] = None
     cursor: Cursor | None = None
-    limit: Annotated[int, Meta(ge=1, le=100, description="Number of requests on a page.")] = 50
+    limit: Annotated[int, Meta(ge=1, le=100, description="Number of secret requests on a page.")] = 50
 
 
 class SubmissionView(msgspec.Struct, frozen=True):
-    """A received submission. `secret`: id of the secret. The path of the retrieval link begins with this id."""
+    """A received submission. `secret`: ID of the secret. The path of the retrieval link begins with this ID."""
 
     secret: str
     submitted_at: Instant
@@ -169,7 +169,7 @@ _REQUEST: dict[str, Any] = {
 
 
 class SecretRequestView(msgspec.Struct, frozen=True, kw_only=True):
-    """A request for a secret."""
+    """A secret request."""
 
     example: ClassVar = _REQUEST
 
@@ -188,7 +188,7 @@ class SecretRequestView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SecretRequestPage(msgspec.Struct, frozen=True):
-    """A page of requests, newest first."""
+    """A page of secret requests, newest first."""
 
     example: ClassVar[dict[str, Any]] = {"requests": [_REQUEST], "next_cursor": None}
 
@@ -197,7 +197,7 @@ class SecretRequestPage(msgspec.Struct, frozen=True):
 
 
 class CreatedSecretRequest(msgspec.Struct, frozen=True):
-    """A new request and its submission link, which is returned only in this response."""
+    """A new secret request and its submission link. Only this response contains the link."""
 
     example: ClassVar[dict[str, Any]] = {
         "request": _REQUEST,

@@ -1,4 +1,4 @@
-"""Creates, reads and revokes requests for a secret on behalf of owners. `submissions.py` receives the secrets."""
+"""Creates, reads and revokes secret requests on behalf of owners. `submissions.py` receives the secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatehouse.sharing.requests.repository import RequestRepository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRequest:
-    """Properties of a new request. owner: label of the owner. retrieval_links: one link for each submission."""
+    """Properties of a new secret request. owner: label of the owner. retrieval_links: one link for each submission."""
 
     owner: str
     requester: str
@@ -29,14 +29,14 @@ class NewRequest:
 
 
 class RequestService:
-    """Manages requests for a secret. Methods raise Unavailable if a dependency fails."""
+    """Manages secret requests. Methods raise Unavailable if a dependency fails."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._repository = RequestRepository(backend.table)
 
     async def create(self, new: NewRequest, actor: Actor) -> tuple[SecretRequest, SubmissionToken]:
-        """Store a request. Only this method returns the submission link. Raises RateLimited."""
+        """Store a secret request. Only this method returns the submission link. Raises RateLimited."""
         now = self._backend.clock.now()
         await self._backend.take_create("request", new.owner)
         request_id = self._backend.new_id()
@@ -62,11 +62,12 @@ class RequestService:
         """Return a request. Raises NotFound."""
         request = await self._repository.get(request_id) if is_id(request_id) else None
         if request is None:
-            raise NotFound("No request for a secret has this id.")
+            raise NotFound("No secret request has this ID.")
         return request
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[SecretRequest], str]:
-        """Return the requests of an owner after a position, newest first, and the last position (empty for the last page)."""
+        """Return the secret requests of an owner after a position, newest first. Also returns the last position,
+        which is empty for the last page."""
         return await self._repository.of_owner(owner, after=after, size=size)
 
     async def revoke(self, request_id: str, actor: Actor) -> SecretRequest:

@@ -57,7 +57,7 @@ class CreateUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Body of POST /v1/requests/uploads.
 
     number: position of the file in the secret. A text has the number 0, and the files follow.
-    secret: the id from the response for the first file. Null for the first file.
+    secret: the ID from the response for the first file. Null for the first file.
     """
 
     link: str
@@ -74,7 +74,7 @@ class UploadView(msgspec.Struct, frozen=True, kw_only=True):
     """A presigned request.
 
     Before `expires_at`, send a POST request to `url` as multipart/form-data, with the `fields` first and then the ciphertext as
-    `file`. S3 returns the version id of the object in the header `x-amz-version-id`.
+    `file`. S3 returns the version ID of the object in the header `x-amz-version-id`.
     """
 
     submission: str

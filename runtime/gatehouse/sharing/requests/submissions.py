@@ -38,7 +38,7 @@ class TooManyUploads(TooManyRequests):
 class SubmissionService:
     """Receives submissions. Methods raise Unavailable if a dependency fails.
 
-    After a failure, the submission was received either completely or not at all, and can be repeated with the same submission id.
+    After a failure, the submission was received either completely or not at all, and can be repeated with the same submission ID.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -70,7 +70,7 @@ class SubmissionService:
         return request
 
     async def submit(self, token: SubmissionToken, items: Sequence[NewItem], submission_id: str, client: Client) -> None:
-        """Store the items, which are in memory, as a secret owned by the requester. A repeated submission id changes nothing.
+        """Store items from memory as a secret owned by the requester. A repeated submission ID changes nothing.
 
         Encrypts the content to the first free retrieval link. If another submission takes this link first, encrypts the content
         again to the next free link. Raises LinkNotFound, TooManyDenied.
@@ -94,9 +94,9 @@ class SubmissionService:
     async def create_upload(
         self, token: SubmissionToken, submission_id: str, secret_id: str | None, number: int, size: int, client: Client
     ) -> tuple[str, PresignedUpload, float]:
-        """Create a presigned request to upload a file's ciphertext. Returns the secret id, the presigned request and its expiry.
+        """Create a presigned request to upload a file's ciphertext. Returns the secret ID, the presigned request and its expiry.
 
-        secret_id: id from the earlier uploads in this submission; None for the first upload.
+        secret_id: ID from the earlier uploads in this submission; None for the first upload.
         number, size: item number in the secret, and size of the plaintext in bytes.
         Raises LinkNotFound, TooManyDenied, SubmissionReceived, UploadConflict, TooManyUploads.
         """
@@ -124,7 +124,7 @@ class SubmissionService:
         files: Sequence[UploadedFile],
         client: Client,
     ) -> None:
-        """Store a text and uploaded files as a secret owned by the requester. A repeated submission id changes nothing.
+        """Store a text and uploaded files as a secret owned by the requester. A repeated submission ID changes nothing.
 
         Raises LinkNotFound, TooManyDenied, UploadConflict, UploadIncomplete.
         """
@@ -153,7 +153,7 @@ class SubmissionService:
                 raise UploadConflict from None
 
     async def _free(self, request: SecretRequest, secret_id: str | None) -> RetrievalLink:
-        """Return the free retrieval link for a secret id, or the first free link if the id is None. Raises UploadConflict."""
+        """Return the free retrieval link for a secret ID, or the first free link if the ID is None. Raises UploadConflict."""
         for link in _all_free(request):
             link_secret_id, _ = _ids(link)
             if secret_id in (None, link_secret_id) and await self._backend.repository.get(link_secret_id) is None:

@@ -112,7 +112,7 @@ async def discard(body: AsyncIterator[bytes]) -> None:
 
 
 async def _field(reader: MultipartReader, name: str) -> str:
-    """Return a field, decoded as UTF-8. Browsers send line feeds as CR LF, which are converted back."""
+    """Return a field, decoded as UTF-8, with each CR LF converted to a line feed. Browsers send line feeds as CR LF."""
     bytes_max = 2 * TEXT_BYTES_MAX if name == "text" else _FIELD_BYTES_MAX
     try:
         return (await reader.read(bytes_max)).decode("utf-8").replace("\r\n", "\n")

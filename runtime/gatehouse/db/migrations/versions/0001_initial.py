@@ -207,7 +207,7 @@ CREATE TABLE notification_position (
 );
 CREATE TABLE delivery (
     notification_id text        NOT NULL,
-    target          text        NOT NULL,  -- id of a webhook, or 'topic'
+    target          text        NOT NULL,  -- ID of a webhook, or 'topic'
     event           text        NOT NULL,
     body            text        NOT NULL,
     state           text        NOT NULL CHECK (state IN ('waiting', 'delivered', 'dead')),
@@ -295,7 +295,7 @@ CREATE TABLE sign_in_link (
 );
 
 CREATE TABLE sharing_event (
-    id          text        PRIMARY KEY,  -- id of a secret event that is in the audit trail
+    id          text        PRIMARY KEY,  -- ID of a secret event that is in the audit trail
     recorded_at timestamptz NOT NULL DEFAULT now()
 );
 
