@@ -66,10 +66,11 @@ async def test_internal_driver_error_is_unavailable(database: Database) -> None:
 
 async def test_exhausted_pool_is_unavailable(database: Database) -> None:
     pool = Pool(database.app, application="tests", size_max=1, acquire_timeout_s=0.05)
-    async with pool.connection():
+    async with pool.connection(timeout_s=20):  # opens the connection
         with pytest.raises(Unavailable):
             await pool.fetchval("SELECT 1")
-    assert await pool.fetchval("SELECT 1") == 1
+    async with pool.connection(timeout_s=20) as connection:
+        assert await connection.fetchval("SELECT 1") == 1
     await pool.close()
 
 
