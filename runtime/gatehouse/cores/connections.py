@@ -17,7 +17,7 @@ import httptools
 
 from gatehouse.errors import CoreTimeout, CoreUnreachable
 
-#: An idle connection is closed after this time at the next request.
+#: The next request closes connections that have been idle for longer than this time.
 IDLE_S = 20.0
 IDLE_MAX = 100
 
@@ -25,9 +25,8 @@ IDLE_MAX = 100
 _HEAD_BYTES_MAX = 65_536
 _HEADERS_MAX = 200
 
-#: Reading pauses while more than the first number of bytes waits for the client, until less than the second number waits.
+#: Reading pauses when more than this number of bytes waits for the client, until the client reads.
 _HIGH_BYTES = 262_144
-_LOW_BYTES = 65_536
 
 
 class Connection(asyncio.Protocol):

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 from gatehouse.verification.models import Charge
 
+#: Duration of a lease in seconds.
 LEASE_S = 1.0
+#: Maximum number of requests in a lease. The part 1 / BURST_PART of the smallest burst is a second maximum.
 LEASE_MAX = 1000
 BURST_PART = 10
 #: Maximum number of key families. The family whose lease ends first is evicted first, and its unused requests expire at the end

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import uvicorn
 from axe_playwright_python.async_playwright import Axe
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console.web import FOLDER
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console_client import BOOTSTRAP, Console
+from tests.runtime.sharing.chromium import AXE_RULES, serving
 
 MARKS = [
     pytest.mark.requirement("CG-13"),
     pytest.mark.skipif(not (FOLDER / "index.html").is_file(), reason="the web UI is not built: run scripts/setup.sh"),
 ]
-_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 _CONTRAST = {"runOnly": ["color-contrast"]}
 _REPORT = """
 addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective}`))
@@ -35,12 +32,8 @@ addEventListener('unhandledrejection', (event) => console.error(`unhandled: ${ev
 async def origin(console: Console) -> AsyncIterator[str]:
     """Serves the console on a free port."""
     app: Any = console_asgi.create(replace(console.dependencies, https=False))
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-    task = asyncio.create_task(server.serve([listener]))
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    await task
+    async with serving(app) as url:
+        yield url
 
 
 @asynccontextmanager
@@ -71,7 +64,7 @@ async def sign_in(page: Page, path: str = "/") -> None:
     await expect(page.locator("main h1")).not_to_have_text("Sign in")
 
 
-async def violations(page: Page, rules: dict[str, list[str]] = _RULES) -> list[str]:
+async def violations(page: Page, rules: dict[str, list[str]] = AXE_RULES) -> list[str]:
     results = await Axe().run(page, options=rules)
     return [f"{violation['id']}: {violation['nodes'][0]['html']}" for violation in results.response["violations"]]
 

@@ -1,18 +1,40 @@
-"""Fixture `browser`: headless Chromium, one process for each test module. The tests are skipped with the command to install it if
-it is missing. A test opens a new browser context, which shares no cookies and no storage with others."""
+"""Browser tests: the fixture `browser`, a server on a free port, and the accessibility rules.
+
+`browser` is headless Chromium, one process for each test module. If Chromium is missing, the tests are skipped with the command
+that installs it. A test opens a new browser context, which shares no cookies and no storage with others.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+import uvicorn
 from playwright.async_api import Browser, async_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 #: Chromium's own services would contact other hosts. A root user cannot use its sandbox.
 _ARGUMENTS = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+
+#: Options of axe: WCAG 2.2 AA and best practices.
+AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """Serves an ASGI application on a free port. Yields its origin."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    task = asyncio.create_task(server.serve([listener]))
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    await task
 
 
 @pytest.fixture(scope="module")

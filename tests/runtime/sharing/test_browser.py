@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from axe_playwright_python.async_playwright import Axe
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gatehouse.observability import Observer
@@ -22,7 +19,7 @@ from gatehouse.sharing.service import NewItem
 from gatehouse.sharing.texts import TEXTS
 from playwright.async_api import Browser, Page
 
-from tests.runtime.sharing.chromium import browser
+from tests.runtime.sharing.chromium import AXE_RULES, browser, serving
 from tests.runtime.sharing.conftest import TEXT, Sharing
 from tests.runtime.sharing.test_requests import request
 
@@ -30,7 +27,6 @@ __all__ = ["browser"]
 
 pytestmark = [pytest.mark.requirement("SS-01"), pytest.mark.requirement("SS-13")]
 PASSPHRASE = "a long passphrase"
-_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
 @pytest.fixture
@@ -38,12 +34,8 @@ async def origin(sharing: Sharing) -> AsyncIterator[str]:
     """Serves the sharing service on a free port."""
     observer = Observer("sharing", "error", "test")
     app: Any = create(probes=[], observer=observer, https=False, links=sharing.links, submissions=sharing.submissions)
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-    task = asyncio.create_task(server.serve([listener]))
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    await task
+    async with serving(app) as url:
+        yield url
 
 
 @asynccontextmanager
@@ -69,7 +61,7 @@ async def test_link_is_opened_copied_and_acknowledged(browser: Browser, origin: 
     async with page_of(browser, color_scheme=color_scheme, viewport={"width": 320, "height": 640}) as page:
         await page.goto(token.url(origin))
         assert not await page.is_visible("#link")
-        assert (await Axe().run(page, options=_RULES)).violations_count == 0
+        assert (await Axe().run(page, options=AXE_RULES)).violations_count == 0
         assert await page.evaluate("document.documentElement.scrollWidth") <= 320
         await page.keyboard.press("Tab")
         await page.keyboard.press("Enter")
@@ -79,7 +71,7 @@ async def test_link_is_opened_copied_and_acknowledged(browser: Browser, origin: 
         await page.wait_for_selector("#acknowledge", state="hidden")
         await page.click("#hide")
         assert await page.get_attribute("#hide", "aria-pressed") == "true"
-        assert (await Axe().run(page, options=_RULES)).violations_count == 0
+        assert (await Axe().run(page, options=AXE_RULES)).violations_count == 0
         stored = await page.evaluate("JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})")
         assert stored == "{}{}"
         await page.evaluate("history.back()")
@@ -134,7 +126,7 @@ async def test_other_states_of_the_pages_are_accessible(
     async with page_of(browser, color_scheme=color_scheme, viewport={"width": 320, "height": 640}) as page:
 
         async def check(state: str) -> None:
-            violations = (await Axe().run(page, options=_RULES)).violations_count
+            violations = (await Axe().run(page, options=AXE_RULES)).violations_count
             width = await page.evaluate("document.documentElement.scrollWidth")
             checked.append((state, violations, width <= 320))
 
@@ -195,14 +187,14 @@ async def test_secret_is_submitted_with_the_keyboard(browser: Browser, origin: s
     async with page_of(browser, color_scheme=color_scheme, viewport={"width": 320, "height": 640}) as page:
         await page.goto(token.url(origin))
         assert not await page.is_visible("#link")
-        assert (await Axe().run(page, options=_RULES)).violations_count == 0
+        assert (await Axe().run(page, options=AXE_RULES)).violations_count == 0
         assert await page.evaluate("document.documentElement.scrollWidth") <= 320
         await page.keyboard.press("Tab")
         await page.keyboard.type(TEXT.decode())
         await page.set_input_files("#file", {"name": "key.bin", "mimeType": "application/x-key", "buffer": b"\x00\xff"})
         await page.click("button[type=submit]")
         await page.wait_for_selector("#submitted")
-        assert (await Axe().run(page, options=_RULES)).violations_count == 0
+        assert (await Axe().run(page, options=AXE_RULES)).violations_count == 0
         assert token.secret not in page.url
         stored = await page.evaluate("JSON.stringify({...localStorage}) + JSON.stringify({...sessionStorage})")
         assert stored == "{}{}"
@@ -241,7 +233,7 @@ async def test_files_that_are_too_large_are_named_on_the_page(
         await page.click("button[type=submit]")
         await page.wait_for_selector("[role=alert]")
         assert await page.inner_text("[role=alert]") == TEXTS["en"]["files_too_large"].format(size="4.0 MiB")
-        assert (await Axe().run(page, options=_RULES)).violations_count == 0
+        assert (await Axe().run(page, options=AXE_RULES)).violations_count == 0
         assert await page.input_value("#text") == "kept"
         await page.click("button[type=submit]")
         await page.wait_for_selector("#submitted")
