@@ -127,8 +127,14 @@ class TooManyRequests(GatehouseError):
     code, status, title, retryable = "too_many_requests", 429, "The client has too many requests or connections open", True
 
 
+class UpgradeRequired(GatehouseError):
+    """The version of the WebSocket handshake is not supported (RFC 6455, section 4.4)."""
+
+    code, status, title = "upgrade_required", 426, "The WebSocket version is not supported"
+
+
 class UpgradeUnsupported(GatehouseError):
-    code, status, title = "upgrade_unsupported", 501, "The gateway does not support connection upgrades"
+    code, status, title = "upgrade_unsupported", 501, "The gateway does not support this connection upgrade"
 
 
 class CoreUnreachable(GatehouseError):

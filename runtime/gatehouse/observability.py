@@ -35,6 +35,15 @@ Logger = structlog.typing.FilteringBoundLogger
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
+class WebSocketUse(msgspec.Struct, frozen=True, gc=False):
+    """Use of a WebSocket, for its log line and the metrics. `close_code`: code of the first Close frame; 1006 if the client
+    disconnected without one. The numbers of bytes include the headers of frames."""
+
+    close_code: int
+    bytes_from_client: int
+    bytes_from_core: int
+
+
 class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     """Log line of a request. `path` excludes the query, because clients may put a token into the query by mistake. `ms`: duration
     in milliseconds."""
@@ -53,6 +62,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     level: str
     ts: datetime
     detail: str = ""
+    websocket: WebSocketUse | None = None
 
 
 class Stream:
@@ -168,6 +178,12 @@ class Metrics:
             "outcome",
         )
 
+        self.websockets = self._gauge("gatehouse_websockets", "Open WebSockets in all workers.", "livesum")
+        self.websockets_closed = self._counter("gatehouse_websockets_closed_total", "Closed WebSockets, by close code.", "code")
+        self.websocket_bytes = self._counter(
+            "gatehouse_websocket_bytes_total", "Bytes that closed WebSockets received, by sender (client, core).", "sender"
+        )
+
     def _create_key_metrics(self) -> None:
         self.change_feed_gaps = self._counter(
             "gatehouse_change_feed_gaps_total", "Interruptions of the change feed after which its connection was replaced."
@@ -215,6 +231,11 @@ class Metrics:
         if child is None:
             child = self._routes[key] = self.requests.labels(service, route, f"{status // 100}xx")
         child.observe(seconds)
+
+    def websocket_closed(self, use: WebSocketUse) -> None:
+        self.websockets_closed.labels(str(use.close_code) if use.close_code < 3000 else "application").inc()
+        self.websocket_bytes.labels("client").inc(use.bytes_from_client)
+        self.websocket_bytes.labels("core").inc(use.bytes_from_core)
 
     def exposition(self) -> bytes:
         """The response from /metrics: metrics of this process, or of all workers of the service if they share a directory."""
@@ -266,6 +287,7 @@ class Observer:
         key_id: str | None = None,
         code: str | None = None,
         detail: str = "",
+        websocket: WebSocketUse | None = None,
     ) -> None:
         """Logs a request. `path` excludes the query, because clients may put a token into the query by mistake."""
         self.metrics.request(self.service, route, status, seconds)
@@ -273,4 +295,4 @@ class Observer:
         if self.log.is_enabled_for(_LEVELS[level]):
             ms, now = round(seconds * 1000, 3), datetime.now(UTC)
             names = self.environment, request_id, self.service, method, route, path
-            self._stream.request(RequestLine(*names, status, ms, key_id, code, "request", level, now, detail))
+            self._stream.request(RequestLine(*names, status, ms, key_id, code, "request", level, now, detail, websocket))

@@ -314,6 +314,17 @@ class Settings(SharingSettings, ConnectionSettings):
     """Size of the response cache of a worker, in bytes. A cached response can have at most 1 MiB and at most a quarter of this
     size. Every cached response is revalidated with the Core before it is used. 0 disables the cache."""
 
+    websockets_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
+    """Maximum number of open WebSockets per worker. Further handshakes are rejected with status 503."""
+    core_websockets_max: Annotated[int, Field(ge=1, le=65_536)] = 512
+    """Maximum number of open WebSockets per Core and worker. Further handshakes are rejected with status 503."""
+    websocket_message_max_bytes: Annotated[int, Field(ge=1024, le=67_108_864)] = 1_048_576
+    """Maximum size of a WebSocket message in bytes, in both directions. A WebSocket with a larger message is closed with code
+    1009."""
+    websocket_idle_timeout_s: Annotated[int, Field(ge=1, le=4000)] = 110
+    """Time in seconds without data in either direction after which a WebSocket is closed with code 1001. Should be shorter than
+    the idle timeout of the load balancer, so that clients receive the code."""
+
     core_timeout_s: Annotated[float, Field(ge=1, le=600)] = 60.0
     """Maximum time, in seconds, without data from a Core. After that, the gateway responds with status 504."""
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5

@@ -43,12 +43,14 @@ class Connection(asyncio.Protocol):
         self._upload: asyncio.Task[None] | None = None
         self._active_at = 0.0
         self.idle_since = 0.0
-        self._reset(is_head=False)
+        self._reset(is_head=False, upgrade=False)
 
-    def _reset(self, *, is_head: bool) -> None:
+    def _reset(self, *, is_head: bool, upgrade: bool) -> None:
         """Prepares for the response to the next request."""
         self._parser = httptools.HttpResponseParser(self)
         self._is_head = is_head
+        self._upgrade = upgrade
+        self._upgrade_data = b""
         self.status = 0
         self.headers: list[tuple[str, str]] = []
         self._head_bytes = 0
@@ -64,13 +66,15 @@ class Connection(asyncio.Protocol):
 
     # Requests
 
-    async def send(self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None, *, chunked: bool) -> None:
+    async def send(
+        self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None, *, chunked: bool, upgrade: bool = False
+    ) -> None:
         """Sends a request and waits for `status` and `headers` of the response. Call `end` afterwards, even if it raises.
 
-        chunked: a streamed body is sent with the chunked transfer coding. Raises CoreUnreachable, CoreTimeout, and the errors
-        of a streamed body.
+        chunked: a streamed body is sent with the chunked transfer coding. upgrade: the response may have status 101; then call
+        `upgrade` next. Raises CoreUnreachable, CoreTimeout, and the errors of a streamed body.
         """
-        self._reset(is_head=method == "HEAD")
+        self._reset(is_head=method == "HEAD", upgrade=upgrade)
         self._in_use = True
         self._active_at = self._loop.time()
         self._timer = self._loop.call_later(self._read_timeout_s, self._check_timeout)
@@ -99,11 +103,20 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return data
 
+    def upgrade(self, protocol: asyncio.Protocol) -> bytes:
+        """Passes the connection to another protocol after a 101 response, with reading paused. Returns the data that the Core
+        sent after the response. Raises CoreUnreachable."""
+        self._raise_error()
+        if self._transport is None:
+            raise CoreUnreachable(detail="connection closed")
+        self._cancel_timer()
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        return self._upgrade_data
+
     def end(self) -> bool:
         """Ends the request. Returns True if the connection can serve another request; otherwise, the connection is closed."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel_timer()
         sent = self._upload is None or self._upload.done()
         if self._upload is not None:
             self._upload.cancel()
@@ -152,8 +165,10 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail(CoreUnreachable(detail="unexpected status 101"))
+        except httptools.HttpParserUpgrade as exc:
+            self._upgrade_data = data[exc.args[0] :]
+            if self._transport is not None:
+                self._transport.pause_reading()
         except httptools.HttpParserError as exc:
             cause = exc.__context__
             self._fail(cause if isinstance(cause, CoreUnreachable) else CoreUnreachable(detail="invalid response"))
@@ -195,8 +210,12 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
         if self.status == 101:
-            # The gateway requests no upgrade. A client that received 101 would send other protocols over the connection.
-            raise CoreUnreachable(detail="unexpected status 101")
+            if not self._upgrade:
+                # A client that received 101 would send another protocol over the connection.
+                raise CoreUnreachable(detail="unexpected status 101")
+            self._has_head = True
+            self._wake()
+            return
         if self.status < 200:
             self.headers = []
             return
@@ -219,7 +238,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def on_message_complete(self) -> None:
-        if self._has_head:
+        if self._has_head and self.status != 101:
             self._complete = True
             self._wake()
 
@@ -249,6 +268,11 @@ class Connection(asyncio.Protocol):
     def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _check_timeout(self) -> None:
         now = self._loop.time()

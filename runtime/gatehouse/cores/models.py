@@ -35,12 +35,14 @@ class CoreRecord(msgspec.Struct, frozen=True):
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
-    """A request to a Core. `target`: raw path and query. `body`: None, bytes, or a stream of bytes."""
+    """A request to a Core. `target`: raw path and query. `body`: None, bytes, or a stream of bytes. `upgrade`: the request asks
+    for another protocol, so the Core may respond with status 101."""
 
     method: str
     target: str
     headers: list[tuple[str, str]]
     body: bytes | AsyncIterator[bytes] | None
+    upgrade: bool = False
 
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -93,7 +93,7 @@ class UpstreamClients:
             self.forget(url)
             raise
         try:
-            await connection.send(request.method, head, request.body, chunked=chunked)
+            await connection.send(request.method, head, request.body, chunked=chunked, upgrade=request.upgrade)
             yield UpstreamResponse(connection)
         finally:
             pinned.pool.release(connection)
@@ -189,3 +189,7 @@ class UpstreamResponse:
     async def read(self) -> bytes | None:
         """The next part of the body; None at the end. Raises CoreUnreachable, CoreTimeout."""
         return await self._connection.read()
+
+    def upgrade(self, protocol: asyncio.Protocol) -> bytes:
+        """Passes the connection to another protocol after status 101. See `Connection.upgrade`."""
+        return self._connection.upgrade(protocol)

@@ -23,6 +23,7 @@ from gatehouse.crypto.token import Pepper, read_pepper
 from gatehouse.db.pool import DatabaseLogin, DatabaseProbe, Pool, database, pool_of
 from gatehouse.gateway.asgi import Dependencies, KeyRequests
 from gatehouse.gateway.routes import create
+from gatehouse.gateway.websocket import CHECK_S, RelaySettings, WebSockets
 from gatehouse.http import asgi
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.health import LifespanApp, Probe
@@ -85,7 +86,8 @@ class _Gateway:
         stack.push_async_callback(pool.close)
         await pool.open()
         cache, cores = KeyCache(settings.key_cache_size), CoreRegistry(pool)
-        changes, keys, imported = await self._keys(stack, pool, worker_id, cache, cores)
+        websockets = self._websockets()
+        changes, keys, imported = await self._keys(stack, pool, worker_id, cache, cores, websockets)
         repository = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
         upstream = UpstreamClients(SystemResolver(), settings.core_networks, read_timeout_s=settings.core_timeout_s)
         stack.push_async_callback(upstream.close)
@@ -96,6 +98,10 @@ class _Gateway:
         await follower.run_once()
         background.start(PeriodicJob("log level", POLL_S, follower.run_once).run(self.observer), "log-level")
         stack.push_async_callback(background.stop)
+        websocket_checks = Background()
+        check = PeriodicJob("websockets", CHECK_S, partial(websockets.check, changes.staleness_ms))
+        websocket_checks.start(check.run(self.observer), "websockets")
+        stack.push_async_callback(websocket_checks.stop)
         required, optional = self._probes(pool, changes)
         return create(
             Dependencies(
@@ -111,16 +117,17 @@ class _Gateway:
                 observer=self.observer,
                 required_probes=required,
                 optional_probes=optional,
-                refresh_gauges=partial(self._refresh_gauges, changes, cache, cores, circuit_breakers, flusher),
+                refresh_gauges=partial(self._refresh_gauges, changes, cache, cores, circuit_breakers, flusher, websockets),
                 body_max_bytes=settings.body_max_bytes,
                 response_cache=ResponseCache(settings.core_cache_max_bytes) if settings.core_cache_max_bytes else None,
                 key_requests=KeyRequests(settings.key_requests_max),
+                websockets=websockets,
                 features_off=features.off(settings.features),
             )
         )
 
     async def _keys(
-        self, stack: AsyncExitStack, pool: Pool, worker_id: str, cache: KeyCache, cores: CoreRegistry
+        self, stack: AsyncExitStack, pool: Pool, worker_id: str, cache: KeyCache, cores: CoreRegistry, websockets: WebSockets
     ) -> tuple[ChangeFeed, KeyLoader, ImportedKeys]:
         prefilter, imported_ids = Prefilter(self.pepper), ImportedKeyIds(self.pepper)
         changes = ChangeFeed(
@@ -131,6 +138,7 @@ class _Gateway:
             prefilter=prefilter,
             imported_ids=imported_ids,
             generations=self.pepper.generations,
+            on_key_change=websockets.key_changed,
             on_interrupted=self._on_feed_interrupted,
         )
         await changes.start()
@@ -149,6 +157,17 @@ class _Gateway:
         nonces = RedisNonces(self.redis, timeout_s=timeout_s)
         stack.push_async_callback(nonces.close)
         return limits, nonces
+
+    def _websockets(self) -> WebSockets:
+        settings = self.settings
+        return WebSockets(
+            environment=settings.key_environment,
+            clock=self.clock,
+            websockets_max=settings.websockets_max,
+            core_websockets_max=settings.core_websockets_max,
+            max_staleness_ms=settings.max_staleness_ms,
+            relay_settings=RelaySettings(settings.websocket_message_max_bytes, settings.websocket_idle_timeout_s),
+        )
 
     def _circuit_breakers(self, upstream: UpstreamClients) -> CircuitBreakers:
         metrics = self.observer.metrics
@@ -233,7 +252,13 @@ class _Gateway:
         )
 
     def _refresh_gauges(
-        self, changes: ChangeFeed, cache: KeyCache, cores: CoreRegistry, circuit_breakers: CircuitBreakers, flusher: UsageFlusher
+        self,
+        changes: ChangeFeed,
+        cache: KeyCache,
+        cores: CoreRegistry,
+        circuit_breakers: CircuitBreakers,
+        flusher: UsageFlusher,
+        websockets: WebSockets,
     ) -> None:
         metrics = self.observer.metrics
         metrics.staleness.set(changes.staleness_ms() / 1000)
@@ -241,6 +266,7 @@ class _Gateway:
         metrics.cores.set(len(cores))
         metrics.circuit_breakers_open.set(circuit_breakers.count_open(cores.find))
         metrics.usage_pending.set(flusher.pending)
+        metrics.websockets.set(len(websockets))
 
     def _on_limiter_degraded(self, reason: str) -> None:
         self.observer.metrics.rate_limiter_degraded.inc()

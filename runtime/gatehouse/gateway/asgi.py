@@ -20,12 +20,13 @@ from gatehouse.cores.response_cache import ResponseCache
 from gatehouse.cores.service import RegistrationService
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import GatehouseError, MethodNotAllowed, NotFound, TooManyRequests
+from gatehouse.gateway.websocket import WebSockets
 from gatehouse.http import asgi
 from gatehouse.http.asgi import RequestId
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.health import Probes
 from gatehouse.keys.service import SelfRevocationService
-from gatehouse.observability import Observer
+from gatehouse.observability import Observer, WebSocketUse
 from gatehouse.usage.service import UsageCounter
 from gatehouse.verification.models import Code, VerificationResult
 from gatehouse.verification.service import VerificationService
@@ -60,6 +61,7 @@ class Dependencies:
     optional_probes: the gateway is `degraded` if one of them fails.
     refresh_gauges: called before metrics are read.
     response_cache: None disables caching.
+    websockets: WebSockets that are open.
     features_off: names of disabled features.
     """
 
@@ -79,6 +81,7 @@ class Dependencies:
     body_max_bytes: int
     response_cache: ResponseCache | None
     key_requests: KeyRequests
+    websockets: WebSockets
     features_off: frozenset[str]
 
 
@@ -88,7 +91,7 @@ class RequestContext:
 
     status: 0 until the response has started.
     template: path template of the endpoint.
-    verifications: (key ID, Core, code, on behalf of a client) of each verification, for the usage statistics.
+    verifications: (key ID, Core, code, on behalf of a client) of each verification that is not yet in the usage statistics.
     """
 
     dependencies: Dependencies
@@ -102,6 +105,7 @@ class RequestContext:
     code: str | None = None
     detail: str = ""
     verifications: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    websocket: WebSocketUse | None = None
 
     @property
     def fields(self) -> Sequence[asgi.Header]:
@@ -157,6 +161,12 @@ class RequestContext:
         """Records one result of a batch for the metrics and the usage statistics."""
         self.dependencies.observer.metrics.by_code[result.code].inc()
         self.verifications.append(("" if result.record is None else result.record.id, core or "", result.code.value, on_behalf))
+
+    def record_usage(self) -> None:
+        """Adds the verifications to the usage statistics."""
+        for key_id, core, code, on_behalf in self.verifications:
+            self.dependencies.usage.count(key_id, core, code, "" if on_behalf else self.client)
+        self.verifications = []
 
     def response(
         self, status: int, body: bytes = b"", *, content_type: bytes = asgi.JSON, headers: Iterable[asgi.Header] = ()
@@ -272,8 +282,7 @@ class GatewayApp:
 
     def _record(self, context: RequestContext, started: float) -> None:
         """Counts and logs a request after the response."""
-        for key_id, core, code, on_behalf in context.verifications:
-            self._dependencies.usage.count(key_id, core, code, "" if on_behalf else context.client)
+        context.record_usage()
         self._log(context, time.perf_counter() - started)
 
     async def _dispatch(self, context: RequestContext) -> None:
@@ -311,6 +320,7 @@ class GatewayApp:
             key_id=context.key_id,
             code=context.code,
             detail=context.detail,
+            websocket=context.websocket,
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from gatehouse.cores.models import CoreRecord, UpstreamRequest
@@ -25,13 +26,16 @@ from gatehouse.errors import (
     GatehouseError,
     MethodNotAllowed,
     NotFound,
+    Unauthorized,
+    UpgradeRequired,
     UpgradeUnsupported,
 )
 from gatehouse.gateway.asgi import Dependencies, RequestContext
 from gatehouse.gateway.credentials import authenticate, presented_token
-from gatehouse.http import asgi, forwarding
+from gatehouse.http import asgi, forwarding, websocket
 from gatehouse.http.forwarding import CORE_NAME, CorePath, core_path
 from gatehouse.keys.models import KeyRecord
+from gatehouse.operations.features import WEBSOCKET
 from gatehouse.verification.models import RateLimitState, SignedRequest, VerificationRequest
 from gatehouse.verification.schemas import limit_headers
 
@@ -56,6 +60,7 @@ async def forward(context: RequestContext) -> None:
     Verifies the key, forwards the request with its path, query and body, and returns the response from the Core.
     """
     path = _checked_path(context)
+    handshake = _handshake(context)
     token = presented_token(context)
     dependencies = context.dependencies
     body: bytes | None = None
@@ -73,10 +78,12 @@ async def forward(context: RequestContext) -> None:
     key, limits = authenticated
     try:
         core, secret = _find_core(dependencies, path.name)
-        with dependencies.key_requests.hold(key.subject):
+        open_websocket = nullcontext() if handshake is None else dependencies.websockets.hold(core.name)
+        with dependencies.key_requests.hold(key.subject), open_websocket:
             framed = await _framed_body(context) if signed is None else _framed(body)
-            headers = [*framed[1], *_gateway_headers(context, secret, key)]
-            await _Forwarding(context, core, _upstream_request(context, path.path, headers, framed[0]), limits).run()
+            headers = [*framed[1], *_gateway_headers(context, secret, key), *(() if handshake is None else handshake.headers)]
+            upstream = _upstream_request(context, path.path, headers, framed[0], upgrade=handshake is not None)
+            await _Forwarding(context, core, upstream, limits, _WebSocket(handshake, key, request) if handshake else None).run()
     except GatehouseError as exc:
         if context.status:
             raise  # the response has started, so closing the connection is the only way to report the error
@@ -100,11 +107,16 @@ def _find_core(dependencies: Dependencies, name: str) -> tuple[CoreRecord, str]:
 
 
 def _upstream_request(
-    context: RequestContext, path: str, headers: list[tuple[str, str]], body: bytes | AsyncIterator[bytes] | None
+    context: RequestContext,
+    path: str,
+    headers: list[tuple[str, str]],
+    body: bytes | AsyncIterator[bytes] | None,
+    *,
+    upgrade: bool,
 ) -> UpstreamRequest:
     query = context.scope["query_string"].decode("ascii")
     target = f"{path}?{query}" if query else path
-    return UpstreamRequest(context.method, target, [*forwarding.forwarded(context.fields), *headers], body)
+    return UpstreamRequest(context.method, target, [*forwarding.forwarded(context.fields), *headers], body, upgrade)
 
 
 def _gateway_headers(context: RequestContext, secret: str, key: KeyRecord) -> list[tuple[str, str]]:
@@ -148,13 +160,84 @@ def _signed_request(context: RequestContext, body: bytes | None) -> SignedReques
 
 
 @dataclass(frozen=True, slots=True)
+class _Handshake:
+    """A WebSocket handshake. `headers`: headers that are forwarded to the Core. Extensions are not forwarded, because the size of
+    a compressed message is not known."""
+
+    key: str
+    protocols: list[str]
+    accept: asgi.AcceptUpgrade
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        protocols = [("sec-websocket-protocol", value) for value in self.protocols]
+        key, version = ("sec-websocket-key", self.key), ("sec-websocket-version", websocket.VERSION)
+        return [("connection", "Upgrade"), ("upgrade", "websocket"), key, version, *protocols]
+
+
+def _handshake(context: RequestContext) -> _Handshake | None:
+    """The WebSocket handshake in a request, or None. Raises BadRequest, UpgradeRequired, UpgradeUnsupported."""
+    protocols = [value.strip().lower() for value in context.values(b"upgrade")]
+    if not protocols:
+        return None
+    if protocols != ["websocket"] or WEBSOCKET.name in context.dependencies.features_off:
+        raise UpgradeUnsupported("The gateway does not forward this connection upgrade; use plain HTTP.")
+    accept: asgi.AcceptUpgrade | None = context.scope.get("extensions", {}).get(asgi.UPGRADE)
+    has_body = context.values(b"content-length") or context.values(b"transfer-encoding")
+    if accept is None or has_body or context.method != "GET" or context.scope["http_version"] != "1.1":
+        raise BadRequest("A WebSocket handshake is a GET request with HTTP/1.1, the header Connection: Upgrade and no body.")
+    key, version = context.values(b"sec-websocket-key"), context.values(b"sec-websocket-version")
+    problem = websocket.handshake_problem(key, version)
+    if problem:
+        raise BadRequest(problem)
+    if version != [websocket.VERSION]:
+        raise UpgradeRequired(f"Use version {websocket.VERSION} of the WebSocket protocol.")
+    return _Handshake(key[0], context.values(b"sec-websocket-protocol"), accept)
+
+
+@dataclass(frozen=True, slots=True)
+class _WebSocket:
+    """A handshake that was allowed for a key."""
+
+    handshake: _Handshake
+    key: KeyRecord
+    verification: VerificationRequest
+
+    async def run(self, context: RequestContext, response: UpstreamResponse, headers: list[asgi.Header]) -> None:
+        """Accepts the handshake after a 101 response, and relays frames until the WebSocket is closed.
+
+        Raises CoreUnreachable if the response is invalid, Unauthorized if the key was revoked in the meantime, ClientGone and
+        Unavailable.
+        """
+        problem = websocket.acceptance_problem(response.headers, self.handshake.key, self.handshake.protocols)
+        if problem:
+            raise CoreUnreachable(detail=problem)
+        dependencies = context.dependencies
+        with dependencies.websockets.relay(self.key.id, self.verification) as relay:
+            record = await dependencies.verification.keys.find(self.key.id)
+            if not dependencies.websockets.permits(relay, record):
+                raise Unauthorized("The API key no longer permits this request")
+            core_data = response.upgrade(relay.core)
+            own = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
+            client_data = self.handshake.accept([*headers, *own], relay.client, relay.shutdown)
+            context.status = 101
+            context.record_usage()
+            try:
+                await relay.run(client_data, core_data)
+            finally:
+                context.websocket = relay.use
+                dependencies.observer.metrics.websocket_closed(relay.use)
+
+
+@dataclass(frozen=True, slots=True)
 class _Forwarding:
-    """Sends one request to a Core and the response from the Core to the client."""
+    """Sends one request to a Core and the response from the Core to the client. `websocket`: only for a WebSocket handshake."""
 
     context: RequestContext
     core: CoreRecord
     request: UpstreamRequest
     limits: tuple[RateLimitState, ...]
+    websocket: _WebSocket | None = None
 
     async def run(self) -> None:
         """Forwards the request, and retries once if the circuit breaker allows a retry. Raises CoreUnreachable, CoreTimeout,
@@ -178,7 +261,9 @@ class _Forwarding:
     def _revalidation(self) -> _Revalidation | None:
         """State for the use of the cache, or None if the request cannot be served from the cache."""
         context, cache = self.context, self.context.dependencies.response_cache
-        if cache is None or self.request.body is not None or not is_cacheable(context.method, context.fields):
+        if cache is None or self.request.body is not None or self.request.upgrade:
+            return None
+        if not is_cacheable(context.method, context.fields):
             return None
         key = (self.core.name, self.core.lease_id, self.request.target, ", ".join(context.values(b"accept-encoding")))
         return _Revalidation(cache, key, cache.find(key))
@@ -198,13 +283,15 @@ class _Forwarding:
     async def _respond(self, response: UpstreamResponse, watcher: _DisconnectWatcher, revalidation: _Revalidation | None) -> None:
         context = self.context
         status, headers, body = response.status, response.headers, None
+        if status == 101 and self.websocket is not None:
+            watcher.stop()
+            await self.websocket.run(context, response, self._returned(headers))
+            return
         if revalidation is not None:
             status, headers, body = revalidation.apply(status, headers)
             outcome = "hit" if body is not None else "changed" if revalidation.cached else "miss"
             context.dependencies.observer.metrics.core_cache.labels(outcome).inc()
-        rate = limit_headers(self.limits)
-        returned = forwarding.returned(headers, replaced=[name for name, _ in rate])
-        returned += [*rate, (b"x-request-id", context.request_id.encode())]
+        returned = self._returned(headers)
         inline: bytes | None = b"" if context.is_head or status in (204, 304) else body
         length = next((int(value) for name, value in returned if name == b"content-length" and value.isdigit()), None)
         if inline is None and length is not None and length <= INLINE_BYTES_MAX:
@@ -229,6 +316,12 @@ class _Forwarding:
                     store.store(response.headers, bytes(received))
             await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await context.send({"type": "http.response.body", "body": b""})
+
+    def _returned(self, headers: list[tuple[str, str]]) -> list[asgi.Header]:
+        """Headers of the response to the client."""
+        rate = limit_headers(self.limits)
+        returned = forwarding.returned(headers, replaced=[name for name, _ in rate])
+        return [*returned, *rate, (b"x-request-id", self.context.request_id.encode())]
 
 
 @dataclass(slots=True)
@@ -293,8 +386,6 @@ def _checked_path(context: RequestContext) -> CorePath:
     """Rejects requests that two servers could interpret differently, before any decision on the request is made."""
     if context.method in _REJECTED_METHODS:
         raise MethodNotAllowed
-    if context.values(b"upgrade"):
-        raise UpgradeUnsupported("The gateway does not forward WebSocket and other upgrades; use plain HTTP.")
     path = core_path(context.raw_path)
     query: bytes = context.scope["query_string"]
     problem = path if isinstance(path, str) else forwarding.ambiguity(context.fields)

@@ -56,8 +56,9 @@ API = Api(
         ),
         404: ("not_found", "No Core has this name."),
         409: ("conflict", "Another key has registered this name, or the lease has ended."),
+        426: ("upgrade_required", "The version of the WebSocket handshake is not 13."),
         429: ("RATE_LIMITED", "A rate limit of the key is exceeded. Retry after `Retry-After` seconds."),
-        501: ("upgrade_unsupported", "Connection upgrades such as WebSocket are not supported."),
+        501: ("upgrade_unsupported", "The connection upgrade is not supported. Only WebSocket is supported."),
         502: ("core_unreachable", "The Core cannot be reached."),
         503: ("unavailable", "A dependency or the Core is unavailable. Retry after `Retry-After` seconds."),
         504: ("core_timeout", "The Core did not respond in time."),
@@ -123,7 +124,7 @@ ENDPOINTS = (
             operation_id=f"{method.lower()}_core",
             status=0,
             response_description="The response from the Core.",
-            errors=(400, 401, 402, 403, 404, 413, 429, 501, 502, 503, 504),
+            errors=(400, 401, 402, 403, 404, 413, 426, 429, 501, 502, 503, 504),
         )
         for method in _METHODS
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections import Counter
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple, NewType
 
 import msgspec
 
-from gatehouse.errors import BodyTooLarge, GatehouseError, Problem, Unauthorized, UnsupportedMediaType
+from gatehouse.errors import BodyTooLarge, GatehouseError, Problem, Unauthorized, UnsupportedMediaType, UpgradeRequired
 
 RequestId = NewType("RequestId", str)
 Scope = MutableMapping[str, Any]
@@ -38,6 +39,13 @@ class Response(NamedTuple):
     headers: list[Header]
     body: bytes
 
+
+#: Name of the ASGI extension that accepts an upgrade of the connection. Present only in the scope of a request for an upgrade.
+UPGRADE = "gatehouse.upgrade"
+
+#: Sends a 101 response with these headers, and from then on passes the events of the connection to the protocol. Returns the data
+#: that the client sent after the request. The last argument is called when the server stops. Raises ClientGone, Unavailable.
+AcceptUpgrade = Callable[[list[Header], asyncio.Protocol, Callable[[], None]], bytes]
 
 #: Returns the response to a request whose body is complete, or None if the request has to be handled by the application.
 RespondNow = Callable[[Scope, bytes], Response | None]
@@ -80,9 +88,11 @@ def problem(error: GatehouseError, request: str, *, code: str = "") -> bytes:
 
 
 def problem_headers(error: GatehouseError) -> list[Header]:
-    """Headers that the status of an error requires: WWW-Authenticate for 401, Retry-After for 429 and 503."""
+    """Headers that the status of an error requires: WWW-Authenticate for 401, Upgrade for 426, Retry-After for 429 and 503."""
     if isinstance(error, Unauthorized):
         return [(b"www-authenticate", BEARER_CHALLENGE.encode()), (b"www-authenticate", APIKEY_CHALLENGE.encode())]
+    if isinstance(error, UpgradeRequired):
+        return [(b"upgrade", b"websocket"), (b"connection", b"upgrade, close"), (b"sec-websocket-version", b"13")]
     if error.status in (429, 503):
         return [(b"retry-after", str(error.retry_after_s).encode())]
     return []

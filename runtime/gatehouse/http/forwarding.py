@@ -104,7 +104,8 @@ _NOT_FORWARDED = HOP_BY_HOP | frozenset(
     b" x-http-method x-method-override client-ip forwarded-for x-forwarded x-remote-addr x-remote-ip x-originating-ip"
     b" x-envoy-external-address x-azure-clientip x-appengine-user-ip x-remote-user remote-user".split()
 )
-_NOT_FORWARDED_PREFIXES = (b"gatehouse-", b"x-forwarded-")
+#: The gateway forwards the headers of a WebSocket handshake separately.
+_NOT_FORWARDED_PREFIXES = (b"gatehouse-", b"x-forwarded-", b"sec-websocket-")
 
 #: Response fields that apply to the whole host of the gateway. A Core must not set these fields, because they would affect all
 #: Cores.

@@ -39,6 +39,9 @@ _LINGER_BYTES_MAX = 262_144
 
 _TARGET_BYTES_MAX = 16_384
 
+#: Maximum size of the data that a client sends after an upgrade request, before the response.
+_UPGRADE_BYTES_MAX = 65_536
+
 #: Maximum number of headers, and maximum total size of their names and values in bytes.
 _HEADERS_MAX = 100
 _HEAD_BYTES_MAX = 65_536
@@ -127,6 +130,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._unsent = 0
+        self._stopping = False
+        #: Data after an upgrade request; None if there is no such request.
+        self._upgrade_data: bytearray | None = None
+        #: Protocol of the connection after an accepted upgrade.
+        self._upgraded: asyncio.Protocol | None = None
+        self._on_shutdown: Callable[[], None] | None = None
 
     # Connection
 
@@ -151,10 +160,18 @@ class HttpProtocol(HttpToolsProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
+        if self._upgraded is not None:
+            self._upgraded.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._upgraded is not None:
+            self._upgraded.data_received(data)
+            return
         if self._closing or self._error is not None:
             self._discard(len(data))
+            return
+        if self._upgrade_data is not None:
+            self._add_upgrade_data(data)
             return
         self._unset_keepalive_if_required()
         if self._in_body:
@@ -165,8 +182,10 @@ class HttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
             if self._postponed:
                 self._call_application()
-        except httptools.HttpParserUpgrade:
-            self.cycle.keep_alive = False  # the application rejects upgrades; the bytes that follow are not HTTP
+        except httptools.HttpParserUpgrade as exc:
+            self.cycle.keep_alive = False  # the data after the request is not HTTP, even if the application rejects the upgrade
+            self._upgrade_data = bytearray()
+            self._add_upgrade_data(data[exc.args[0] :])
         except httptools.HttpParserError as exc:
             cause = exc.__context__
             self._reject(cause if isinstance(cause, GatehouseError) else BadRequest("The request is not valid HTTP/1.1."))
@@ -228,6 +247,8 @@ class HttpProtocol(HttpToolsProtocol):
         if version not in ("1.0", "1.1"):
             raise BadRequest("Use HTTP/1.1.")
         self._in_body = True
+        if self.parser.should_upgrade():
+            cast("asgi.Scope", self.scope)["extensions"] = {asgi.UPGRADE: self._accept_upgrade}
         self._postponed = self._can_respond_now()
         if not self._postponed:
             super().on_headers_complete()
@@ -328,6 +349,37 @@ class HttpProtocol(HttpToolsProtocol):
         self._timer = None
         self._reject(RequestTimeout("The body of the request was not received in time."))
 
+    # Upgrade
+
+    def _add_upgrade_data(self, data: bytes) -> None:
+        """Stores data that the client sends before the upgrade is accepted. Clients have to wait for the response (RFC 6455,
+        section 4.1), so the amount is limited."""
+        if self._upgrade_data is not None:
+            self._upgrade_data += data
+            if len(self._upgrade_data) > _UPGRADE_BYTES_MAX:
+                self.transport.abort()
+
+    def _accept_upgrade(self, headers: list[asgi.Header], protocol: asyncio.Protocol, on_shutdown: Callable[[], None]) -> bytes:
+        """Implements asgi.AcceptUpgrade."""
+        if self._upgrade_data is None or self.transport.is_closing():
+            raise asgi.ClientGone
+        if self._stopping:
+            raise Unavailable("The server is stopping.")
+        self.cycle.response_started = self.cycle.response_complete = True
+        self.flow.resume_reading()
+        self._write(asgi.Response(101, headers, b""))
+        data, self._upgrade_data = bytes(self._upgrade_data), None
+        self._upgraded, self._on_shutdown = protocol, on_shutdown
+        protocol.connection_made(self.transport)
+        return data
+
+    def shutdown(self) -> None:
+        self._stopping = True
+        if self._on_shutdown is not None:
+            self._on_shutdown()
+        else:
+            super().shutdown()
+
     # Response
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -344,12 +396,16 @@ class HttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._watch_writing()
+        if self._upgraded is not None:
+            self._upgraded.pause_writing()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._write_timer is not None and not self.transport.is_closing():
             self._write_timer.cancel()
             self._write_timer = None
+        if self._upgraded is not None:
+            self._upgraded.resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()

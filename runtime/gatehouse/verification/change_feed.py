@@ -26,6 +26,7 @@ from gatehouse.cores.repository import COLUMNS as CORE_COLUMNS
 from gatehouse.cores.repository import CoreRegistry, core_record
 from gatehouse.db.pool import DRIVER_ERRORS, DatabaseLogin
 from gatehouse.errors import Unavailable
+from gatehouse.keys.models import KeyRecord
 from gatehouse.keys.repository import RECORD_COLUMNS, key_record
 from gatehouse.verification.cache import KeyCache, Prefilter
 from gatehouse.verification.imported_tokens import ImportedKeyIds
@@ -70,6 +71,8 @@ class ChangeFeed:
     """Change feed of one worker, on a separate connection.
 
     generations: pepper generations that this worker can read.
+    on_key_change: called with each change of a key before the change is confirmed, or with None if the state of any key may have
+        changed.
     on_interrupted: called with the name of the error whenever the connection is replaced.
     """
 
@@ -80,6 +83,7 @@ class ChangeFeed:
     prefilter: Prefilter
     imported_ids: ImportedKeyIds
     generations: Sequence[int]
+    on_key_change: Callable[[KeyRecord | None], None] = lambda _: None
     on_interrupted: Callable[[str], None] = lambda _: None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _background: Background = field(default_factory=Background)
@@ -154,6 +158,7 @@ class ChangeFeed:
             # The database was restored to an earlier time, so discard everything.
             self.cache.clear()
             self.cores.clear()
+            self.on_key_change(None)
             self._keys_position, self._cores_position = keys_last, 0
 
     async def _poll(self) -> None:
@@ -162,7 +167,9 @@ class ChangeFeed:
             raise ConnectionError
         queried_at = time.monotonic()
         async for row in _changes(connection, _KEYS, self._keys_position):
-            self.cache.change(key_record(row))
+            record = key_record(row)
+            self.cache.change(record)
+            self.on_key_change(record)
             self.prefilter.add(row["id_generation"])
             self.imported_ids.add(row["scheme"], row["id_generation"])
             self._keys_position = row["change_seq"]

@@ -286,12 +286,6 @@ async def test_request_smuggling_is_rejected(gateway: Any, core: Any, key: Any) 
     assert core.requests == []
 
 
-async def test_upgrade_is_rejected(gateway: Any, core: Any, key: Any) -> None:
-    reply = await get(gateway, key, "/cores/docs/socket", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
-    assert (reply.status, reply.json["code"]) == (501, "upgrade_unsupported")
-    assert core.requests == []
-
-
 async def test_token_in_query_is_ignored(gateway: Any, core: Any, key: Any) -> None:
     assert (await gateway.request("GET", f"/cores/docs/x?api_key={key.token}&key={key.token}")).status == 401
 

@@ -1,0 +1,303 @@
+"""Relays WebSockets between clients and Cores, and closes them when their key no longer permits them.
+
+Each direction has its own back-pressure: reading pauses while the other side does not read. Frames are checked
+(http/websocket.py) and forwarded as they arrive. The gateway negotiates no extensions, so a message has the same size on both
+connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+from gatehouse.clock import Clock
+from gatehouse.errors import Unavailable
+from gatehouse.http import asgi
+from gatehouse.http.websocket import CloseCode, FrameChecker, FrameError, close_frame
+from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord
+from gatehouse.observability import WebSocketUse
+from gatehouse.verification.decision import evaluate
+from gatehouse.verification.models import Code, VerificationRequest
+
+#: Interval at which open WebSockets are checked for expired keys and outdated key state.
+CHECK_S = 1.0
+
+#: Maximum time in seconds between the Close frames of both sides, and until a closed connection has ended.
+_CLOSE_S = 2.0
+
+_REVOKED = "the API key no longer permits this connection"
+
+
+class _Side(asyncio.Protocol):
+    """The connection to the client, or to the Core."""
+
+    def __init__(self, relay: Relay, message_max_bytes: int, *, is_client: bool) -> None:
+        self.checker = FrameChecker(masked=is_client, message_max_bytes=message_max_bytes)
+        self.bytes = 0
+        self.is_open = False
+        #: True after the gateway has begun to end the connection. Nothing more is relayed in either direction.
+        self.is_closing = False
+        self._relay = relay
+        self._is_client = is_client
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        self._relay.received(self, data)
+
+    def pause_writing(self) -> None:
+        self._relay.other(self).pause_reading()
+
+    def resume_writing(self) -> None:
+        self._relay.other(self).resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_open = False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._relay.lost(self)
+
+    def pause_reading(self) -> None:
+        if self._transport is not None and not self._paused and not self._transport.is_closing() and not self.is_closing:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None and self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    def start(self, data: bytes) -> None:
+        """Handles data that arrived before the relay. The connection to a Core is passed with reading paused."""
+        self._paused = not self._is_client
+        if data:
+            self.data_received(data)
+        self.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        if data and self._transport is not None and not self.is_closing and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def send_close(self, code: int, reason: str) -> None:
+        """Sends a Close frame and ends the connection."""
+        self.write(close_frame(code, reason, None if self._is_client else secrets.token_bytes(4)))
+        self.finish()
+
+    def finish(self) -> None:
+        """Ends the connection after all data has been sent. Data that still arrives is discarded.
+
+        A client that has not sent a Close frame ends the connection itself: closing it immediately would reset it, and the client
+        could lose the Close frame of the gateway (RFC 6455, section 7.1.1).
+        """
+        self.is_closing = True
+        self.resume_reading()
+        if self._transport is None or not self.is_open:
+            return
+        if self._is_client and self.checker.close_code is None and self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_CLOSE_S, self.abort)
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """message_max_bytes: maximum payload of a message. idle_timeout_s: maximum time without data in either direction."""
+
+    message_max_bytes: int
+    idle_timeout_s: float
+
+
+class Relay:
+    """One WebSocket: the connection to the client and the connection to the Core."""
+
+    def __init__(self, settings: RelaySettings, key_id: KeyId, request: VerificationRequest) -> None:
+        """request: the verification request of the handshake."""
+        self.key_id = key_id
+        self.request = request
+        self.expires_at: float | None = None
+        self.client = _Side(self, settings.message_max_bytes, is_client=True)
+        self.core = _Side(self, settings.message_max_bytes, is_client=False)
+        self._idle_timeout_s = settings.idle_timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._active_at = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._code: int | None = None
+
+    @property
+    def use(self) -> WebSocketUse:
+        return WebSocketUse(self._code or CloseCode.ABNORMAL, self.client.bytes, self.core.bytes)
+
+    async def run(self, client_data: bytes, core_data: bytes) -> None:
+        """Relays frames until both connections have ended. The arguments are data that has already been received."""
+        self._active_at = self._loop.time()
+        self._timer = self._loop.call_later(self._idle_timeout_s, self._check_idle)
+        try:
+            self.core.start(core_data)
+            self.client.start(client_data)
+            await self._ended
+        finally:
+            self._timer.cancel()
+            self.client.abort()
+            self.core.abort()
+
+    def close(self, client: tuple[CloseCode, str], core: tuple[CloseCode, str] = (CloseCode.GOING_AWAY, "")) -> None:
+        """Closes both connections with these codes and reasons."""
+        self._code = self._code or client[0]
+        for side, (code, reason) in ((self.client, client), (self.core, core)):
+            if side.is_open and not side.is_closing:
+                side.send_close(code, reason)
+
+    def other(self, side: _Side) -> _Side:
+        return self.core if side is self.client else self.client
+
+    def received(self, side: _Side, data: bytes) -> None:
+        """Forwards data to the other side."""
+        if side.is_closing:
+            return
+        side.bytes += len(data)
+        self._active_at = self._loop.time()
+        try:
+            forwarded = side.checker.feed(data)
+        except FrameError as exc:
+            self._reject(side, exc)
+            return
+        other = self.other(side)
+        other.write(forwarded)
+        if side.checker.close_code is None:
+            return
+        self._code = self._code or side.checker.close_code
+        if other.checker.close_code is None:
+            self._loop.call_later(_CLOSE_S, self._end_close_handshake)
+        else:
+            self._end_close_handshake()
+
+    def lost(self, side: _Side) -> None:
+        """Ends the other connection after one connection has ended."""
+        other = self.other(side)
+        if not other.is_open:
+            if not self._ended.done():
+                self._ended.set_result(None)
+        elif other.is_closing:
+            pass
+        elif other.checker.close_code is not None:
+            other.send_close(other.checker.close_code, "")  # the confirmation that the lost side has not sent
+        elif side.checker.close_code is not None:
+            other.finish()
+        elif side is self.client:
+            self._code = self._code or CloseCode.ABNORMAL
+            other.send_close(CloseCode.GOING_AWAY, "the client disconnected")
+        else:
+            self._code = self._code or CloseCode.INTERNAL_ERROR
+            other.send_close(CloseCode.INTERNAL_ERROR, "the Core closed the connection")
+
+    def _end_close_handshake(self) -> None:
+        for side in (self.client, self.core):
+            side.finish()
+
+    def _reject(self, side: _Side, error: FrameError) -> None:
+        """Closes both connections after an invalid frame."""
+        self.other(side).write(error.forwarded)
+        cause = (error.code, error.args[0])
+        if side is self.client:
+            self.close(client=cause, core=(CloseCode.GOING_AWAY, "the client sent an invalid frame"))
+            return
+        code = error.code if error.code is CloseCode.MESSAGE_TOO_BIG else CloseCode.INTERNAL_ERROR
+        self.close(client=(code, f"from the Core: {error.args[0]}"), core=cause)
+
+    def _check_idle(self) -> None:
+        remaining = self._active_at + self._idle_timeout_s - self._loop.time()
+        if remaining > 0:
+            self._timer = self._loop.call_later(remaining, self._check_idle)
+        else:
+            self.close(client=(CloseCode.GOING_AWAY, "idle timeout"), core=(CloseCode.GOING_AWAY, "idle timeout"))
+
+    def shutdown(self) -> None:
+        self.close(client=(CloseCode.GOING_AWAY, "the gateway is stopping"))
+
+
+@dataclass(slots=True, eq=False)
+class WebSockets:
+    """The open WebSockets of a worker.
+
+    websockets_max, core_websockets_max: maximum number of WebSockets, in total and per Core.
+    max_staleness_ms: maximum age of the key state. If the key state is older, all WebSockets are closed.
+    """
+
+    environment: KeyEnvironment
+    clock: Clock
+    websockets_max: int
+    core_websockets_max: int
+    max_staleness_ms: int
+    relay_settings: RelaySettings
+    _by_core: asgi.Uses = field(default_factory=asgi.Uses)
+    _relays: dict[KeyId, set[Relay]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self._by_core.total()
+
+    @contextmanager
+    def hold(self, core: str) -> Iterator[None]:
+        """Counts a WebSocket until the context exits. Raises Unavailable if a limit is exceeded."""
+        try:
+            of_core = self._by_core.add(core)
+            if len(self) > self.websockets_max:
+                raise Unavailable("The gateway has reached its limit of open WebSockets.")
+            if of_core > self.core_websockets_max:
+                raise Unavailable("The Core has reached its limit of open WebSockets.")
+            yield
+        finally:
+            self._by_core.remove(core)
+
+    @contextmanager
+    def relay(self, key_id: KeyId, request: VerificationRequest) -> Iterator[Relay]:
+        """A relay that is closed when the key no longer permits it. Read the key again and call `permits` before `Relay.run`, so
+        that no change of the key is missed."""
+        relay = Relay(self.relay_settings, key_id, request)
+        relays = self._relays.setdefault(key_id, set())
+        relays.add(relay)
+        try:
+            yield relay
+        finally:
+            relays.discard(relay)
+            if not relays:
+                self._relays.pop(key_id, None)
+
+    def permits(self, relay: Relay, record: KeyRecord | None) -> bool:
+        """True if a key with this record permits the WebSocket now."""
+        relay.expires_at = None if record is None else record.expires_at
+        now = self.clock.now()
+        return evaluate(record, relay.request, possession=True, environment=self.environment, now=now) is Code.VALID
+
+    def key_changed(self, record: KeyRecord | None) -> None:
+        """Closes the WebSockets that a changed key no longer permits. None: closes all WebSockets."""
+        for relay in self._all() if record is None else tuple(self._relays.get(record.id, ())):
+            if record is None or not self.permits(relay, record):
+                relay.close(client=(CloseCode.POLICY_VIOLATION, _REVOKED))
+
+    async def check(self, staleness_ms: Callable[[], int]) -> None:
+        """Closes WebSockets of expired keys, and all WebSockets if the key state is too old."""
+        is_stale, now = staleness_ms() > self.max_staleness_ms, self.clock.now()
+        for relay in self._all():
+            if relay.expires_at is not None and relay.expires_at <= now:
+                relay.close(client=(CloseCode.POLICY_VIOLATION, _REVOKED))
+            elif is_stale:
+                relay.close(client=(CloseCode.INTERNAL_ERROR, "API keys cannot be verified temporarily"))
+
+    def _all(self) -> tuple[Relay, ...]:
+        return tuple(relay for relays in self._relays.values() for relay in relays)
