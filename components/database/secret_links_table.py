@@ -36,7 +36,7 @@ class SecretLinksTable(Component):
 
     Why: A conditional update lets only one of several concurrent attempts use a link for the last time.
     Cost: 1.4 USD per million writes to the table or an index and 0.23 USD per GB for point-in-time recovery; none when idle.
-    Controls: GH-DDB-001 to GH-DDB-005.
+    Controls: GH-DDB-001 to GH-DDB-006.
     """
 
     def __init__(self, name: str, args: SecretLinksTableArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -55,7 +55,7 @@ class SecretLinksTable(Component):
             point_in_time_recovery={"enabled": True, "recovery_period_in_days": args.secret_links_table.recovery_days},
             server_side_encryption={"enabled": True, "kms_key_arn": args.key_arn},
             deletion_protection_enabled=args.secret_links_table.deletion_protection,
-            tags=tags("confidential"),
+            tags=tags("confidential", **{"gatehouse:purpose": "ephemeral"}),
             opts=self.protected(args.protection),
         )
         self.table, self.arn = table.name, table.arn

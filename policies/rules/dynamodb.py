@@ -56,6 +56,31 @@ time_to_live_is_enabled = _table_rule(
 ).requires(is_true("ttl.enabled", remediate=False), when=lambda table: purpose(table) == EPHEMERAL)
 
 
+# Principal of the stream records for items that TTL deleted.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-streams.html
+_TTL_PRINCIPAL = "dynamodb.amazonaws.com"
+
+
+@stack_rule(
+    "GH-DDB-006",
+    title="Deletion of expiring data does not wait for TTL",
+    rationale="TTL deletes an item up to a few days after the item expires. A function that deletes data when TTL deletes the"
+    " item is equally late, so expired secrets and sessions remain readable.",
+    remedy="delete expired data with a scheduled job that compares the expiry time with the clock, and remove the event source"
+    " mapping",
+    severity=Severity.HIGH,
+    types=aws("lambda.EventSourceMapping"),
+    url=f"{_GUIDE}/TTL.html",
+)
+def deletion_does_not_wait_for_ttl(mapping: Resource, stack: Stack) -> CheckResults:
+    tables = stack.referenced_by(mapping, "eventSourceArn", aws("dynamodb.Table"))
+    if not any(purpose(table) == EPHEMERAL for table in tables):
+        return
+    for pattern in mapping.props.block("filterCriteria").blocks("filters"):
+        if _TTL_PRINCIPAL in pattern.text("pattern"):
+            yield f"{pattern.path_of('pattern')} selects the items that TTL deletes from a table with expiring data"
+
+
 @stack_rule(
     "GH-DDB-004",
     title="DynamoDB tables scale with demand",

@@ -177,7 +177,8 @@ class _Requests:
         if isinstance(value, Unknown) or (isinstance(value, Ref) and not self.known):
             return UNKNOWN_STRING_VALUE
         if isinstance(value, Ref):
-            return {**_known_outputs(value.to), **self._by_name[value.to].inputs}[value.output]
+            target = self._by_name[value.to]
+            return {**_known_outputs(value.to), **target.computed, **target.inputs}[value.output]
         if isinstance(value, Mapping):
             return {key: self._resolved(inner) for key, inner in value.items()}
         if isinstance(value, list):

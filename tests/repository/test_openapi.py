@@ -1,4 +1,4 @@
-"""The OpenAPI documents of console and gateway: descriptions, examples, bounds and errors of every operation."""
+"""The OpenAPI documents of the services: descriptions, examples, bounds and errors of every operation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,12 +8,17 @@ import pytest
 from gatehouse.console.asgi import document as console_document
 from gatehouse.errors import BodyTooLarge
 from gatehouse.gateway.routes import document as gateway_document
+from gatehouse.sharing.public_routes import document as sharing_document
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-DOCUMENTS: dict[str, dict[str, Any]] = {"console": console_document(), "gateway": gateway_document()}
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "console": console_document(),
+    "gateway": gateway_document(),
+    "sharing": sharing_document(),
+}
 METHODS = {"get", "head", "post", "put", "patch", "delete", "options"}
 PROBES = {"GET /healthz", "GET /readyz", "GET /metrics"}
 

@@ -44,7 +44,7 @@ NoteOption = Annotated[str | None, typer.Option(help="Note for your own use. Do 
 def register(app: typer.Typer) -> None:
     """Add `gatehouse secrets`."""
     secrets = typer.Typer(help="Share secrets with links, request secrets, and open links.")
-    own = (create, list_, show, update, replace, revoke, receipt)
+    own = (create, list_, show, update, replace, restore_version, revoke, receipt)
     for command in (*own, request, list_requests, show_request, revoke_request):
         console_command(secrets, command.__name__.rstrip("_").replace("_", "-"))(command)
     secrets.command(name="open")(open_)
@@ -181,6 +181,19 @@ def replace(client: ConsoleClient, id: SecretIdArgument, file: FileOption = None
     """Replace the content of a secret with standard input or files. The links stay the same and open the new version."""
     revision = client.secret(_secret_id(id)).revision
     secret = client.replace_content(id, _content(file), _opened(file), revision=revision)
+    return secret, lambda: print(f"Secret {secret.id} has version {secret.versions[0].number}.")
+
+
+def restore_version(
+    client: ConsoleClient,
+    id: SecretIdArgument,
+    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Version number. `secrets show` lists the versions.")],
+) -> Output:
+    """Make an earlier version of the content the current version. The links stay the same and open that version.
+
+    Fails if the secret is changed concurrently.
+    """
+    secret = client.restore_version(_secret_id(id), version, revision=client.secret(id).revision)
     return secret, lambda: print(f"Secret {secret.id} has version {secret.versions[0].number}.")
 
 

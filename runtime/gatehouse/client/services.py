@@ -151,6 +151,11 @@ class ConsoleClient(Client):
         reply = self._send("PUT", f"/v1/secrets/{secret_id}/content", headers=_if_match(revision), **content)
         return self._decode(SecretView, reply)
 
+    def restore_version(self, secret_id: str, version: int, *, revision: int | None) -> SecretView:
+        """Makes an earlier version of the content the current version. `revision`: as for `update_secret`."""
+        path, headers = f"/v1/secrets/{secret_id}/restore-version", _if_match(revision)
+        return self._decode(SecretView, self._send("POST", path, json={"version": version}, headers=headers))
+
     def revoke_secret(self, secret_id: str, *, idempotency_key: str | None = None) -> SecretView:
         return self._post(SecretView, f"/v1/secrets/{secret_id}/revoke", {}, idempotency_key)
 

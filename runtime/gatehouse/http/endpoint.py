@@ -72,7 +72,8 @@ class Endpoint:
     status: status of a successful response; 0 if a Core determines it.
     errors: error statuses in addition to the statuses that all endpoints can return.
     responses: further responses by status.
-    content: media types and schemas of the success response, instead of JSON.
+    content: media types and schemas of the success response, in addition to the JSON of `response`.
+    body_content: media types and schemas of the request body, in addition to the JSON of `body`.
     response_description: description of the success response.
     headers: request headers in addition to the common headers.
     links: links of the success response.
@@ -95,6 +96,7 @@ class Endpoint:
     errors: tuple[int, ...] = ()
     responses: Mapping[int, Response] = field(default_factory=dict)
     content: Mapping[str, Any] = field(default_factory=dict)
+    body_content: Mapping[str, Any] = field(default_factory=dict)
     response_description: str = ""
     headers: tuple[Header, ...] = ()
     links: Links | None = None

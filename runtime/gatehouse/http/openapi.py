@@ -110,7 +110,11 @@ def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": not api.empty_body or _is_required(endpoint.body),
-            "content": {**_content(endpoint.body), **(_form(endpoint) if endpoint.files_max else {})},
+            "content": {
+                **_content(endpoint.body),
+                **(_form(endpoint) if endpoint.files_max else {}),
+                **endpoint.body_content,
+            },
         }
     if endpoint.roles:
         operation["x-roles"] = sorted(str(role) for role in endpoint.roles)
@@ -122,11 +126,11 @@ def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
 def _responses(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
     success: Json = {"description": endpoint.response_description or _success_description(endpoint)}
     if endpoint.response is not None or endpoint.content:
-        success["content"] = dict(endpoint.content) or _content(endpoint.response)
+        success["content"] = {**({} if endpoint.response is None else _content(endpoint.response)), **endpoint.content}
     headers: Json = {}
     if endpoint.status == 201:
         headers["Location"] = {"schema": {"type": "string"}, "description": "Path of the new resource."}
-    if endpoint.idempotent:
+    if endpoint.idempotent and api.idempotency_key is not None:
         headers["Idempotency-Replayed"] = {
             "schema": {"const": "true"},
             "description": "Present if this is the stored response to an earlier request.",

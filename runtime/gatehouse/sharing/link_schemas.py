@@ -2,29 +2,92 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
 
 from gatehouse.http.fields import Instant, view_of
-from gatehouse.sharing.models import Download, Link, Secret
+from gatehouse.sharing.models import PASSPHRASE_CHARS_MAX, Download, Link, Secret
+from gatehouse.sharing.schemas import FILES_MAX
+
+#: Maximum length of a link or a submission link, with the content key of an end-to-end link.
+LINK_CHARS_MAX = 512
+CLAIM_CHARS_MAX = 128
+_SECRET_ID, _LINK_ID, _LINK_SECRET = "5tRw0aB9xK2m7HqYc1dZ8e", "UfGh4k", "Q3nVx7Lc0PzT5bWdRk9sYh2mAe6uJf1iGo8tNqXv4Ba"
+_LINK = f"https://share.example.com/s/{_SECRET_ID}{_LINK_ID}#{_LINK_SECRET}"
+_CLAIM = "7b0e9d2f4c8a41d6b5e3f19a0c6d8e27"
+
+FullLink = Annotated[
+    str,
+    Meta(max_length=LINK_CHARS_MAX, description="The whole link, including the part after `#`."),
+]
+Claim = Annotated[
+    str,
+    Meta(
+        max_length=CLAIM_CHARS_MAX,
+        description="Value that identifies one use of the link, chosen by the client: at least 16 random bytes as text. A"
+        " repeated request with the same claim returns the same content and consumes no further use.",
+    ),
+]
+OpenedClaim = Annotated[
+    str, Meta(min_length=1, max_length=CLAIM_CHARS_MAX, description="The claim with which the link was opened.")
+]
+LinkPassphrase = Annotated[
+    str, Meta(max_length=PASSPHRASE_CHARS_MAX, description="Required if the link has a passphrase (`passphrase` is true).")
+]
 
 
-class OpenLink(msgspec.Struct, forbid_unknown_fields=True):
-    """Request body of the endpoints under /v1/links. `claim`: a value chosen by the client, which makes requests repeatable."""
+class LookUpLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Body of POST /v1/links/lookup."""
 
-    link: str
-    passphrase: str = ""
-    claim: str = ""
-    item: int = 0
+    example: ClassVar[dict[str, Any]] = {"link": _LINK}
+
+    link: FullLink
 
     def __repr__(self) -> str:
-        return "OpenLink(...)"
+        return f"{type(self).__name__}(...)"
+
+
+class OpenLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Body of POST /v1/links/open."""
+
+    example: ClassVar[dict[str, Any]] = {"link": _LINK, "claim": _CLAIM}
+
+    passphrase: LinkPassphrase = ""
+    claim: Claim = ""
+
+
+class ReadItem(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Body of POST /v1/links/items."""
+
+    example: ClassVar[dict[str, Any]] = {"link": _LINK, "claim": _CLAIM, "item": 0}
+
+    passphrase: LinkPassphrase = ""
+    claim: OpenedClaim
+    item: Annotated[int, Meta(ge=0, le=FILES_MAX, description="Index of the item in `items`, starting at 0.")] = 0
+
+
+class AcknowledgeLink(LookUpLink, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Body of POST /v1/links/acknowledge."""
+
+    example: ClassVar[dict[str, Any]] = {"link": _LINK, "claim": _CLAIM}
+
+    claim: OpenedClaim
 
 
 class LinkPreview(msgspec.Struct, frozen=True, kw_only=True):
     """Response of POST /v1/links/lookup."""
+
+    example: ClassVar = {
+        "sender": "Ada",
+        "created_at": "2030-01-01T09:00:00Z",
+        "expires_at": "2030-01-04T09:00:00Z",
+        "uses": 0,
+        "uses_max": 1,
+        "passphrase": False,
+        "end_to_end": False,
+    }
 
     sender: str
     created_at: Instant
@@ -72,6 +135,12 @@ class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 class OpenedSecret(msgspec.Struct, frozen=True, kw_only=True):
     """Response of POST /v1/links/open."""
 
+    example: ClassVar = {
+        "claim": _CLAIM,
+        "end_to_end": False,
+        "items": [{"name": "", "media_type": "text/plain", "size": 7, "text": "example"}],
+    }
+
     claim: str
     end_to_end: bool
     items: list[OpenedItemView]
@@ -79,6 +148,14 @@ class OpenedSecret(msgspec.Struct, frozen=True, kw_only=True):
 
 class OpenedItemDownload(msgspec.Struct, frozen=True):
     """JSON response of POST /v1/links/items, for an item that is too large for a response."""
+
+    example: ClassVar = {
+        "download": {
+            "url": "https://secrets.example.com/content",
+            "expires_at": "2030-01-01T09:01:00Z",
+            "key_base64": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        }
+    }
 
     download: DownloadView
 

@@ -165,7 +165,7 @@ class Pages:
             content, sealed = "", f' data-sealed="{base64.b64encode(text).decode()}"'
         encrypted = (
             f'<p id="encrypted">{self._text("encrypted")}</p><noscript><p>{self._text("needs_script")}</p></noscript>'
-            f'<p id="decrypt-failed" class="alert" hidden>{self._text("decrypt_failed")}</p>'
+            f'<p id="decrypt-failed" class="alert" role="alert" hidden>{self._text("decrypt_failed")}</p>'
             if end_to_end
             else ""
         )

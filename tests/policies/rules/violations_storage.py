@@ -1,5 +1,6 @@
 """Programs that violate one control: S3, KMS, Secrets Manager, DynamoDB and AWS Backup."""
 
+import json
 from typing import Any
 
 from policies.testing.pack_process import ACCOUNT, Ref
@@ -23,6 +24,7 @@ ABORT = {"daysAfterInitiation": 7}
 LINKS = {"bucket": Ref("links", "bucket")}
 ALL_KEYS = "arn:aws:kms:*:123456789012:key/*"
 ANYONE = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
+TTL_DELETIONS = json.dumps({"userIdentity": {"type": ["Service"], "principalId": ["dynamodb.amazonaws.com"]}})
 ADMINISTRATOR = f"arn:aws:iam::{ACCOUNT}:role/administrator"
 
 
@@ -212,6 +214,7 @@ VIOLATIONS = [
     by_change("GH-DDB-003", stores, "tokens", "deletionProtectionEnabled", deletionProtectionEnabled=False),
     by_change("GH-DDB-004", stores, "tokens", "capacity", billingMode="PROVISIONED"),
     by_change("GH-DDB-005", stores, "tokens", "ttl.enabled", ttl=None),
+    by_change("GH-DDB-006", stores, "expired", "filters[0].pattern", filterCriteria={"filters": [{"pattern": TTL_DELETIONS}]}),
     by_change("GH-BAK-001", backup, "vault", "kmsKeyArn", kmsKeyArn=None),
     violation("GH-BAK-002", "vault", "VaultLockConfiguration", without(backup(), "lock")),
     violation("GH-BAK-002", "vault", "backup:DeleteRecoveryPoint", without(backup(), "vault-policy")),

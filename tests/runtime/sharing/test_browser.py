@@ -100,19 +100,34 @@ async def test_link_is_opened_without_javascript(browser: Browser, origin: str, 
         assert await page.inner_text("h1") == "Vielen Dank"
 
 
-async def test_end_to_end_secret_is_decrypted_in_the_browser(browser: Browser, origin: str, sharing: Sharing) -> None:
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+async def test_end_to_end_secret_is_decrypted_in_the_browser(
+    browser: Browser, origin: str, sharing: Sharing, color_scheme: str
+) -> None:
     key, nonce = os.urandom(32), os.urandom(12)
     sealed = nonce + AESGCM(key).encrypt(nonce, TEXT, b"gatehouse-e2e-v1")
     _, [token] = await sharing.create(items=[NewItem.of(sealed)], end_to_end=True)
     encoded = base64.urlsafe_b64encode(key).decode().rstrip("=")
-    async with page_of(browser) as page:
+    async with page_of(browser, color_scheme=color_scheme, viewport={"width": 320, "height": 640}) as page:
         sent: list[str] = []
         page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
         await page.goto(f"{token.url(origin)}.{encoded}")
         await page.click("button[type=submit]")
         await page.wait_for_function("document.getElementById('secret')?.value.length > 0")
         assert await page.input_value("#secret") == TEXT.decode()
+        assert (await Axe().run(page, options=AXE_RULES)).violations_count == 0
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 320
         assert not [line for line in sent if encoded in line.replace("%3D", "=")]
+
+
+async def test_end_to_end_secret_with_a_wrong_key_is_reported(browser: Browser, origin: str, sharing: Sharing) -> None:
+    _, [token] = await sharing.create(items=[NewItem.of(os.urandom(60))], end_to_end=True)
+    async with page_of(browser) as page:
+        await page.goto(f"{token.url(origin)}.{'A' * 43}")
+        await page.click("button[type=submit]")
+        await page.wait_for_selector("#decrypt-failed[role=alert]")
+        assert (await Axe().run(page, options=AXE_RULES)).violations_count == 0
+        assert await page.input_value("#secret") == ""
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])

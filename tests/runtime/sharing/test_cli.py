@@ -162,6 +162,25 @@ def test_no_canary_of_a_command_is_in_messages_logs_or_tables(
     submitted = recipient.run("secrets", "submit", submission, "--file", str(attached))
     assert submitted.code == 0, submitted.err
     messages += [requested.err, submitted.out, submitted.err]
+    (listed,) = json.loads(sender.run("secrets", "list-requests", "--json").out)
+    commands: list[tuple[str, ...]] = [
+        ("update", secret_id, "--uses", "3"),
+        ("update", secret_id, "--expires-at", "2000-01-01T00:00:00Z"),
+        ("list",),
+        ("show", secret_id),
+        ("receipt", secret_id),
+        ("list-requests",),
+        ("show-request", listed["id"]),
+        ("revoke-request", listed["id"]),
+        ("restore-version", secret_id, "1"),
+        ("revoke", secret_id),
+        ("revoke", link),
+        ("show-request", submission),
+        ("update", canaries["text"], "--uses", "3"),
+    ]
+    for command in commands:
+        ran = sender.run("secrets", *command)
+        messages += [ran.out, ran.err.replace(canaries["text"], "")]
     stored = json.dumps(boto3.client("dynamodb", region_name=REGION).scan(TableName=TABLE)["Items"], default=str)
     assert secret_id in stored
     searched = {
@@ -192,6 +211,11 @@ def test_secret_is_changed_and_revoked(sender: Command, recipient: Command) -> N
     assert sender.run("secrets", "update", id, "--uses", "2", "--note", "for two").code == 0
     assert sender.run("secrets", "replace", id, stdin="second").out == f"Secret {id} has version 2.\n"
     assert recipient.run("secrets", "open", stdin=grace["url"]).out == "second"
+    assert sender.run("secrets", "restore-version", id, "1").out == f"Secret {id} has version 1.\n"
+    assert recipient.run("secrets", "open", stdin=grace["url"]).out == TEXT
+    assert sender.run("secrets", "restore-version", id, "9").code == 1
+    assert sender.run("secrets", "restore-version", id, "2").code == 0
+    assert sender.run("secrets", "update", id, "--uses", "3").code == 0
     shown = json.loads(sender.run("secrets", "show", id, "--json").out)
     assert sender.run("secrets", "revoke", id, "--link", shown["links"][0]["id"]).code == 0
     assert recipient.run("secrets", "open", stdin=grace["url"]).code == 1

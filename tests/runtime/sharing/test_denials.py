@@ -171,9 +171,10 @@ def _form(suffix: str) -> Send:
     return send
 
 
-def _api(action: str) -> Send:
+def _api(action: str, *fields: str) -> Send:
     async def send(sharing: Sharing, token: LinkToken, change: Change = str) -> Observed:
-        body = {"link": change(token.url(ORIGIN)), "passphrase": PASSPHRASE, "claim": new_nonce()}
+        values = {"passphrase": PASSPHRASE, "claim": new_nonce()}
+        body = {"link": change(token.url(ORIGIN)), **{field: values[field] for field in fields}}
         return await _observed(sharing, "POST", f"/v1/links/{action}", json=body)
 
     return send
@@ -185,9 +186,9 @@ COMPLETE: dict[str, Send] = {
     "POST /s/{link}/items/{item:int}": _form("/items/0"),
     "POST /s/{link}/acknowledge": _form("/acknowledge"),
     "POST /v1/links/lookup": _api("lookup"),
-    "POST /v1/links/open": _api("open"),
-    "POST /v1/links/items": _api("items"),
-    "POST /v1/links/acknowledge": _api("acknowledge"),
+    "POST /v1/links/open": _api("open", "passphrase", "claim"),
+    "POST /v1/links/items": _api("items", "passphrase", "claim"),
+    "POST /v1/links/acknowledge": _api("acknowledge", "claim"),
 }
 
 

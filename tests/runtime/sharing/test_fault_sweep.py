@@ -10,8 +10,10 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from gatehouse.errors import Unavailable
 from gatehouse.observability import Observer
@@ -19,12 +21,14 @@ from gatehouse.sharing.app import create
 from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.lambda_adapter import lambda_handler
 from gatehouse.sharing.link_token import LinkToken
+from gatehouse.sharing.links import claim_id_of
 from gatehouse.sharing.models import LAMBDA_FILES_BYTES_MAX, Secret, SecretState
 from gatehouse.sharing.service import NewItem, one_by_one
 
 from tests.runtime.sharing.conftest import ACTOR, CLIENT, TEXT, Sharing
-from tests.runtime.sharing.readers import CANARY, OPENING, Form, Message, in_container, in_function
+from tests.runtime.sharing.readers import CANARY, OPENING, ORIGIN, Form, Message, in_container, in_function
 from tests.runtime.sharing.test_faults import CALLS_MAX, faults
+from tests.runtime.sharing.test_requests import request
 from tests.runtime.sharing.test_worker import Work, work
 
 __all__ = ["work"]
@@ -186,11 +190,77 @@ async def test_failed_opening_is_one_problem_and_never_a_second_reader(
     assert 4 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
 
 
+async def _lookup(sharing: Sharing) -> dict[str, Any]:
+    return {"link": (await sharing.create())[1][0].url(ORIGIN)}
+
+
+async def _claimed(sharing: Sharing) -> dict[str, Any]:
+    _, [token] = await sharing.create()
+    await sharing.open(token, claim=claim_id_of(CLAIM, token.path))
+    return {"link": token.url(ORIGIN), "claim": CLAIM}
+
+
+async def _denied(sharing: Sharing) -> dict[str, Any]:
+    """A link whose secret part is wrong."""
+    _, [token] = await sharing.create()
+    return {"link": msgspec.structs.replace(token, secret="A" * len(token.secret)).url(ORIGIN), "claim": CLAIM}
+
+
+async def _submission(sharing: Sharing) -> dict[str, Any]:
+    _, token, _ = await request(sharing)
+    return {"link": token.url(ORIGIN), "submission": CLAIM, "text": CANARY}
+
+
+async def _upload(sharing: Sharing) -> dict[str, Any]:
+    _, token, _ = await request(sharing)
+    return {"link": token.url(ORIGIN), "submission": CLAIM, "number": 0, "size": 1}
+
+
+#: Requests other than those that open a link: the path, the body, and the status without a fault.
+REQUESTS: dict[str, tuple[str, Callable[[Sharing], Awaitable[dict[str, Any]]], int]] = {
+    "lookup": ("/v1/links/lookup", _lookup, 200),
+    "acknowledge": ("/v1/links/acknowledge", _claimed, 204),
+    "denied": ("/v1/links/open", _denied, 404),
+    "submit": ("/v1/requests/submit", _submission, 200),
+    "upload": ("/v1/requests/uploads", _upload, 200),
+}
+
+
+@pytest.mark.requirement("SS-01")
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("name", REQUESTS)
+async def test_failed_request_is_one_problem_document_and_can_be_repeated(sharing: Sharing, name: str, *, before: bool) -> None:
+    path, make, status = REQUESTS[name]
+    send, occurred = _sender(sharing, "container"), 0
+    for at in range(1, CALLS_MAX):
+        body = await make(sharing)
+        message = Message("POST", path, {"Content-Type": "application/json"}, json.dumps(body).encode())
+        with faults(sharing, at, before=before) as fault:
+            reply = await send(message)
+        occurred += fault.occurred
+        if reply.status_code != status:
+            assert (reply.status_code, CANARY in reply.text, "retry-after" in reply.headers) == (503, False, True)
+            assert reply.headers["content-type"] == "application/problem+json"
+            assert json.loads(reply.content)["code"] == "unavailable"
+            assert (await send(message)).status_code == status
+        if not fault.occurred:
+            break
+    assert 2 <= occurred < CALLS_MAX - 1, "the sweep covers every call"
+
+
 def _sender(sharing: Sharing, form: Form) -> Callable[[Message], Awaitable[httpx.Response]]:
     """Sends requests to one of the deployment forms."""
     limit = LAMBDA_FILES_BYTES_MAX if form == "function" else None
     observer = Observer("sharing", "error", "test")
-    app = create(probes=[], observer=observer, https=True, links=sharing.links, response_bytes_max=limit)
+    app = create(
+        probes=[],
+        observer=observer,
+        https=True,
+        links=sharing.links,
+        submissions=sharing.submissions,
+        response_bytes_max=limit,
+        upload_bytes_max=1_000_000,
+    )
     if form == "container":
         return partial(in_container, app)
     handler = lambda_handler(app)

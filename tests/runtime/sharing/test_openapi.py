@@ -1,13 +1,17 @@
-"""Conformance of the secret endpoints with the OpenAPI document of the console."""
+"""Conformance of the sharing service, and of the secret endpoints of the console, with their OpenAPI documents."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import schemathesis
 from gatehouse.console import asgi as console_asgi
+from gatehouse.observability import Observer
+from gatehouse.sharing.app import create
+from gatehouse.sharing.links import claim_id_of
 from gatehouse.sharing.service import SecretSharing
 from schemathesis import Case, GenerationMode
 from schemathesis.python.asgi import get_client
@@ -17,6 +21,7 @@ from tests.runtime.conftest import Database
 from tests.runtime.console_client import BOOTSTRAP, LogRecorder, create_dependencies
 from tests.runtime.openapi_conformance import EXAMPLES, failures, validate, without_security
 from tests.runtime.sharing.conftest import Sharing
+from tests.runtime.sharing.test_requests import request
 
 
 @pytest.mark.requirement("TR-16")
@@ -38,3 +43,47 @@ def test_secrets_match_openapi(database: Database, sharing: Sharing, mode: Gener
             validate(case, reply, allow_header_conformance)
 
         assert failures(schema, mode, send, EXAMPLES or 10) == []
+
+
+@pytest.mark.requirement("TR-16")
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+def test_links_and_submissions_match_openapi(sharing: Sharing, mode: GenerationMode) -> None:
+    app: Any = create(
+        probes=[],
+        observer=Observer("sharing", "error", "test"),
+        https=True,
+        links=sharing.links,
+        submissions=sharing.submissions,
+        upload_bytes_max=1_000_000,
+    )
+    succeeded: set[str] = set()
+    with get_client(app) as client:
+        schema: Any = schemathesis.openapi.from_dict(client.get("http://testserver/openapi.json").json())
+        schema.app = app
+
+        def send(case: Case[Any]) -> None:
+            sharing.clock.advance(600)  # so that denied attempts are not limited
+            if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
+                body: Any = case.body
+                body.update(asyncio.run(_existing(sharing, case.path, body)))
+            reply = case.call(session=client)
+            if reply.status_code < 300:
+                succeeded.add(case.path)
+            validate(case, reply, allow_header_conformance)
+
+        assert failures(schema, mode, send, EXAMPLES or 10) == []
+    if mode is GenerationMode.POSITIVE:
+        assert succeeded >= {f"/v1/links/{action}" for action in ("lookup", "open", "items", "acknowledge")}
+        assert succeeded >= {"/v1/requests/submit", "/v1/requests/uploads"}
+
+
+async def _existing(sharing: Sharing, path: str, body: dict[str, Any]) -> dict[str, str]:
+    """Fields that replace the link in a generated body with a link or a submission link that exists."""
+    if "/requests/" in path:
+        _, submission, _ = await request(sharing)
+        return {"link": submission.url("https://share.test")}
+    _, [token] = await sharing.create()
+    fields = {"link": token.url("https://share.test")}
+    if path == "/v1/links/acknowledge":
+        await sharing.open(token, claim=claim_id_of(body["claim"], token.path))
+    return fields

@@ -294,7 +294,8 @@ async def test_program_opens_a_link(browser: httpx.AsyncClient, sharing: Sharing
     again = {"link": url(token), "passphrase": PASSPHRASE, "claim": opened["claim"]}
     item = await browser.post("/v1/links/items", json={**again, "item": 1})
     assert (item.content, (await browser.post("/v1/links/items", json={**again, "item": 2})).status_code) == (b"\x00\xff", 404)
-    assert (await browser.post("/v1/links/acknowledge", json=again)).status_code == 204
+    acknowledged = {"link": again["link"], "claim": again["claim"]}
+    assert (await browser.post("/v1/links/acknowledge", json=acknowledged)).status_code == 204
     assert (await browser.post("/v1/links/open", json=again)).status_code == 404
 
 

@@ -8,7 +8,7 @@ with POST /v1/requests/uploads and sends the ciphertext to S3. The program then 
 from __future__ import annotations
 
 import base64
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -16,16 +16,35 @@ from msgspec import Meta
 from gatehouse.errors import BadRequest, Conflict
 from gatehouse.http.fields import Instant
 from gatehouse.http.validation import checked, matching
+from gatehouse.settings import FILES_BYTES_MAX
+from gatehouse.sharing.link_schemas import CLAIM_CHARS_MAX, LINK_CHARS_MAX
 from gatehouse.sharing.models import ID_CHARS
 from gatehouse.sharing.requests.schemas import KEY_CHARS, key_problem
 from gatehouse.sharing.schemas import FILES_MAX, OCTETS, FileName, Files, MediaType, Text, different_names
 
+_LINK = "https://share.example.com/r/2mKq8ZrT4vB6nX0sWc9yEd#Q3nVx7Lc0PzT5bWdRk9sYh2mAe6uJf1iGo8tNqXv4Ba"
+_SUBMISSION = "7b0e9d2f4c8a41d6b5e3f19a0c6d8e27"
+_ID = "5tRw0aB9xK2m7HqYc1dZ8e"
+SubmissionLink = Annotated[
+    str, Meta(max_length=LINK_CHARS_MAX, description="The whole submission link, including the part after `#`.")
+]
+Submission = Annotated[
+    str,
+    Meta(
+        max_length=CLAIM_CHARS_MAX,
+        description="Value that identifies the submission, chosen by the client: at least 16 random bytes as text. Repeating a"
+        " request with the same value has no effect.",
+    ),
+]
+
 
 class SubmitSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """JSON body of a submission. `submission`: a value chosen by the client, which makes requests repeatable."""
+    """JSON body of POST /v1/requests/submit."""
 
-    link: str
-    submission: str = ""
+    example: ClassVar = {"link": _LINK, "submission": _SUBMISSION, "text": "example"}
+
+    link: SubmissionLink
+    submission: Submission = ""
     text: Text | None = None
     files: Files = []
 
@@ -50,7 +69,7 @@ class SubmissionReceived(Conflict):
 
 
 SecretId = Annotated[str, matching(rf"[0-9A-Za-z]{{{ID_CHARS}}}", max_length=ID_CHARS)]
-Size = Annotated[int, Meta(ge=0, description="Size of the plaintext in bytes.")]
+Size = Annotated[int, Meta(ge=0, le=FILES_BYTES_MAX, description="Size of the plaintext in bytes.")]
 
 
 class CreateUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -60,8 +79,10 @@ class CreateUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     secret: the ID from the response for the first file. Null for the first file.
     """
 
-    link: str
-    submission: str = ""
+    example: ClassVar = {"link": _LINK, "submission": _SUBMISSION, "number": 0, "size": 1_048_576}
+
+    link: SubmissionLink
+    submission: Submission = ""
     number: Annotated[int, Meta(ge=0, le=FILES_MAX)]
     size: Size
     secret: SecretId | None = None
@@ -76,6 +97,14 @@ class UploadView(msgspec.Struct, frozen=True, kw_only=True):
     Before `expires_at`, send a POST request to `url` as multipart/form-data, with the `fields` first and then the ciphertext as
     `file`. S3 returns the version ID of the object in the header `x-amz-version-id`.
     """
+
+    example: ClassVar = {
+        "submission": _SUBMISSION,
+        "secret": _ID,
+        "url": "https://secrets.example.com/",
+        "fields": {"key": "5tRw0aB9xK2m7HqYc1dZ8e/0"},
+        "expires_at": "2030-01-01T09:01:00Z",
+    }
 
     submission: str
     secret: str
@@ -102,8 +131,16 @@ class UploadedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class SubmitUploads(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Body of POST /v1/requests/submit-uploads. `submission`, `secret`: from the responses to POST /v1/requests/uploads."""
 
-    link: str
-    submission: str
+    example: ClassVar = {
+        "link": _LINK,
+        "submission": _SUBMISSION,
+        "secret": _ID,
+        "content_key_base64": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        "files": [{"name": "backup.bin", "size": 1_048_576, "object_version": "3sL4kqtJlcpXroDTDmJ"}],
+    }
+
+    link: SubmissionLink
+    submission: Submission
     secret: SecretId
     content_key_base64: Annotated[str, checked(key_problem, max_length=KEY_CHARS)]
     text: Text | None = None
@@ -119,5 +156,7 @@ class SubmitUploads(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 class SubmittedSecret(msgspec.Struct, frozen=True):
     """Response to a received submission. Repeating a request with the same `submission` has no effect."""
+
+    example: ClassVar = {"submission": _SUBMISSION}
 
     submission: str

@@ -7,25 +7,22 @@ import base64
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import TypeVar
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gatehouse.clock import rfc3339
 from gatehouse.errors import BadRequest, GatehouseError
-from gatehouse.http import asgi
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.fields import view_of
 from gatehouse.http.multipart import MEDIA_TYPE
-from gatehouse.http.validation import invalid, parse_json, validate
+from gatehouse.http.validation import invalid
 from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.form_protection import FormProtection, new_nonce
+from gatehouse.sharing.handlers import client_of, json_body, pages_of
 from gatehouse.sharing.link_token import SubmissionToken, parse_submission
 from gatehouse.sharing.links import Client, claim_id_of
 from gatehouse.sharing.models import JSON_FILES_BYTES_MAX, json_bytes_max
-from gatehouse.sharing.pages import Pages
 from gatehouse.sharing.requests.models import SUBMISSION_FILES_BYTES_MAX
 from gatehouse.sharing.requests.submission_schemas import (
     CreateUpload,
@@ -45,13 +42,11 @@ from gatehouse.sharing.requests.submitted_form import (
     read_form,
 )
 from gatehouse.sharing.service import NewItem
-from gatehouse.sharing.texts import language
 
 #: Maximum size of a JSON body: files in base64, a text with up to 6 characters per byte (`\\u001f`), and the other fields.
 JSON_BYTES_MAX = json_bytes_max(JSON_FILES_BYTES_MAX) + 8192
 #: Maximum number of submissions whose content a process keeps in memory concurrently. Further submissions wait.
 _PARALLEL = 4
-_Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 class Submitters:
@@ -93,38 +88,46 @@ class Submitters:
             if isinstance(exc, InvalidContent):
                 return await self._request_page(request, path, form, exc)
             raise
-        return _pages(request).submitted()
+        return pages_of(request).submitted()
 
-    async def api_submit(self, request: Request) -> Response:
-        """Submit a secret as JSON, with up to 1 MiB of files in total, or as multipart/form-data."""
+    async def submit_secret(self, request: Request) -> SubmittedSecret:
+        """Submit a secret.
+
+        Submits a text, files or both to a secret request. A JSON body contains up to 1 MiB of files. A form (multipart/form-data)
+        can contain larger files: send the fields `link`, `submission` and `text` before the files.
+        """
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == MEDIA_TYPE:
             form = SubmittedForm()
             async with AsyncExitStack() as stack:
                 await self._read_form(request, request.stream(), form, stack)
                 form.fields.setdefault("submission", secrets.token_hex(16))
                 await self._submit(request, form, form.items)
-            return _json(SubmittedSecret(form.fields["submission"]))
-        body = await _body(request, SubmitSecret)
+            return SubmittedSecret(form.fields["submission"])
+        body = await json_body(request, SubmitSecret, JSON_BYTES_MAX)
         form = SubmittedForm({"link": body.link, "submission": body.submission or secrets.token_hex(16)})
         items = content_items(body.text or "", _files(body))
         await self._submit(request, form, items)
-        return _json(SubmittedSecret(form.fields["submission"]))
+        return SubmittedSecret(form.fields["submission"])
 
-    async def api_upload(self, request: Request) -> Response:
-        """Return a presigned request with which a program uploads one file for a submission."""
-        body = await _body(request, CreateUpload)
+    async def create_upload(self, request: Request, body: CreateUpload) -> UploadView:
+        """Create an upload.
+
+        Returns a presigned request with which a program uploads one encrypted file for a submission. Deployments in a container
+        return the code `uploads_not_supported`, because they accept files of any permitted size in the body of a submission.
+        """
         self._check_uploads(body.size, "body.size")
         fields = {"link": body.link, "submission": body.submission or secrets.token_hex(16)}
         token = _token(fields)
         secret, upload, expires_at = await self._service.create_upload(
             token, _submission_id(fields, token), body.secret, body.number, body.size, self._client(request)
         )
-        view = view_of(UploadView, upload, submission=fields["submission"], secret=secret, expires_at=rfc3339(expires_at))
-        return _json(view)
+        return view_of(UploadView, upload, submission=fields["submission"], secret=secret, expires_at=rfc3339(expires_at))
 
-    async def api_submit_uploads(self, request: Request) -> Response:
-        """Submit a secret whose files were uploaded."""
-        body = await _body(request, SubmitUploads)
+    async def submit_uploads(self, request: Request, body: SubmitUploads) -> SubmittedSecret:
+        """Submit uploads.
+
+        Submits a secret whose files were uploaded, with an optional text.
+        """
         self._check_uploads(sum(file.size for file in body.files), "body.files")
         fields = {"link": body.link, "submission": body.submission}
         token = _token(fields)
@@ -137,7 +140,7 @@ class Submitters:
             body.files,
             self._client(request),
         )
-        return _json(SubmittedSecret(body.submission))
+        return SubmittedSecret(body.submission)
 
     def _check_uploads(self, size: int, location: str) -> None:
         """Raise UploadsNotSupported if uploads are disabled, and BadRequest if the size exceeds the limit of the deployment."""
@@ -182,7 +185,7 @@ class Submitters:
         secret_request = await self._service.find(path)
         nonce = self._forms.nonce(request)
         fields = {} if form is None else form.fields
-        response = _pages(request).request(
+        response = pages_of(request).request(
             secret_request,
             [("csrf", nonce), ("submission", fields.get("submission") or new_nonce())],
             files_bytes_max=self._files_bytes_max,
@@ -195,9 +198,7 @@ class Submitters:
         return response
 
     def _client(self, request: Request) -> Client:
-        peer = request.client.host if request.client else "unknown"
-        address = self._addresses.client(peer, request.headers.getlist("x-forwarded-for"))
-        return Client(address, request.state.request_id)
+        return client_of(request, self._addresses)
 
 
 def _token(fields: dict[str, str], path: str = "") -> SubmissionToken:
@@ -227,18 +228,3 @@ def _files(body: SubmitSecret) -> list[ReceivedFile]:
         message = f"are larger than {JSON_FILES_BYTES_MAX} bytes in total"
         raise invalid("body.files", message, "send multipart/form-data with the fields link, text and file")
     return files
-
-
-async def _body(request: Request, kind: type[_Body]) -> _Body:
-    """Return the JSON body. Raises BadRequest."""
-    content = await asgi.read_body(request.receive, JSON_BYTES_MAX, request.headers.get("content-length", ""))
-    asgi.check_json(request.headers.getlist("content-type"))
-    return validate(parse_json(content), kind, "body")
-
-
-def _pages(request: Request) -> Pages:
-    return Pages(language(request.headers.get("accept-language", "")))
-
-
-def _json(value: msgspec.Struct) -> Response:
-    return Response(asgi.encode(value), media_type="application/json")

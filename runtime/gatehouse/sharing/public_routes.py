@@ -1,0 +1,109 @@
+"""Declares the endpoints with which programs open links and submit secrets, without an account."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from gatehouse.http import openapi
+from gatehouse.http.endpoint import Endpoint
+from gatehouse.http.multipart import MEDIA_TYPE
+from gatehouse.http.openapi import Api
+from gatehouse.settings import FILES_BYTES_MAX
+from gatehouse.sharing.link_schemas import LINK_CHARS_MAX, OpenedItemDownload
+from gatehouse.sharing.models import TEXT_BYTES_MAX
+from gatehouse.sharing.recipients import Recipients
+from gatehouse.sharing.requests.submission_schemas import SubmitSecret, SubmittedSecret
+from gatehouse.sharing.requests.submitters import Submitters
+from gatehouse.sharing.schemas import FILES_MAX
+
+API = Api(
+    title="Gatehouse sharing service",
+    description="Open secret links and submit secrets to secret requests, without an account. A link is sent only in the request"
+    " body, so that the link secret never appears in a URL. Errors are problem documents (RFC 9457).",
+    security_schemes={},
+    path_parameters={},
+    errors={
+        403: ("passphrase_required", "The link requires a passphrase, or the passphrase is wrong (code `wrong_passphrase`)."),
+        404: ("not_found", "The link is unknown, expired, revoked or used up. These cases cannot be distinguished."),
+        409: ("conflict", "The submission was already received, or another submission was received first. See `code`."),
+        429: ("rate_limited", "Too many denied or failed attempts. Retry after `Retry-After` seconds."),
+    },
+)
+
+_link = partial(Endpoint, method="POST", tag="links", security=())
+_request = partial(Endpoint, method="POST", tag="requests", security=(), errors=(404, 409, 429, 503))
+_TEXT = {"type": "string", "maxLength": TEXT_BYTES_MAX}
+_SHORT = {"type": "string", "maxLength": LINK_CHARS_MAX}
+_FILE = {"type": "string", "contentMediaType": "application/octet-stream", "maxLength": FILES_BYTES_MAX}
+
+LINK_ENDPOINTS = (
+    _link(
+        path="/v1/links/lookup",
+        handler=Recipients.look_up_link,
+        read_only=True,
+        response_description="Information about the link.",
+        errors=(404, 429, 503),
+    ),
+    _link(
+        path="/v1/links/open",
+        handler=Recipients.open_link,
+        response_description="The content of the secret.",
+        errors=(403, 404, 429, 503),
+    ),
+    _link(
+        path="/v1/links/items",
+        handler=Recipients.read_item,
+        response=OpenedItemDownload,
+        content={"application/octet-stream": {"schema": {"type": "string", "format": "binary"}, "example": "content"}},
+        response_description="The content of the item, or JSON with a presigned request.",
+        errors=(403, 404, 429, 503),
+    ),
+    _link(
+        path="/v1/links/acknowledge",
+        handler=Recipients.acknowledge_link,
+        status=204,
+        errors=(404, 429, 503),
+    ),
+)
+
+SUBMISSION_ENDPOINTS = (
+    _request(
+        path="/v1/requests/submit",
+        handler=Submitters.submit_secret,
+        body=SubmitSecret,
+        body_content={
+            MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "link": _SHORT,
+                        "submission": _SHORT,
+                        "text": _TEXT,
+                        "file": {"type": "array", "items": _FILE, "maxItems": FILES_MAX},
+                    },
+                    "required": ["link"],
+                    "additionalProperties": False,
+                },
+                "example": {"link": SubmitSecret.example["link"], "text": "example"},
+            }
+        },
+        response=SubmittedSecret,
+        response_description="The secret was received.",
+    ),
+    _request(
+        path="/v1/requests/uploads",
+        handler=Submitters.create_upload,
+        response_description="The presigned request.",
+    ),
+    _request(
+        path="/v1/requests/submit-uploads",
+        handler=Submitters.submit_uploads,
+        response_description="The secret was received.",
+    ),
+)
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document of the sharing service."""
+    return openapi.document(API, (*LINK_ENDPOINTS, *SUBMISSION_ENDPOINTS))
