@@ -66,6 +66,7 @@ async def shown_value(page: Page, label: str) -> str:
     return await page.get_by_label(label, exact=True).input_value()
 
 
+@pytest.mark.requirement("SS-12")
 async def test_secret_is_requested_submitted_and_opened(browser: Browser, origin: str, sharing: Sharing) -> None:
     async with page_of(browser, origin) as page:
         sent: list[str] = []
@@ -94,6 +95,7 @@ async def test_secret_is_requested_submitted_and_opened(browser: Browser, origin
     assert await sharing.text(await sharing.open(links[0])) == TEXT
 
 
+@pytest.mark.requirement("SS-12")
 async def test_text_is_encrypted_end_to_end_in_the_browser(browser: Browser, origin: str, sharing: Sharing) -> None:
     text = "correct horse battery staple 🐴"
     async with page_of(browser, origin) as page:
