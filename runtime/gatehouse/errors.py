@@ -162,6 +162,10 @@ class CoreCircuitOpen(GatehouseError):
     title = "The circuit breaker of the Core is open after repeated failures"
 
 
+class CoreOverloaded(GatehouseError):
+    code, status, title, retryable = "core_overloaded", 503, "The Core has too many requests in progress", True
+
+
 class Unavailable(GatehouseError):
     code, status, title, retryable = "unavailable", 503, "A dependency is not available", True
 

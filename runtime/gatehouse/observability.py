@@ -178,6 +178,9 @@ class Metrics:
             "outcome",
         )
 
+        self.core_queue = self._gauge(
+            "gatehouse_core_queue", "Requests that wait until a Core has fewer requests in progress, in all workers.", "livesum"
+        )
         self.websockets = self._gauge("gatehouse_websockets", "Open WebSockets in all workers.", "livesum")
         self.websockets_closed = self._counter("gatehouse_websockets_closed_total", "Closed WebSockets, by close code.", "code")
         self.websocket_bytes = self._counter(

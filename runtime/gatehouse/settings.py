@@ -310,6 +310,14 @@ class Settings(SharingSettings, ConnectionSettings):
     key_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 128
     """Maximum number of concurrent requests to Cores per key family (a key and its rotations) and worker. Further requests are
     rejected with status 429. Limits the memory that slow clients use."""
+    core_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
+    """Maximum number of concurrent requests to a Core per worker, including open WebSockets. Further requests wait in a queue."""
+    core_queue_max: Annotated[int, Field(ge=0, le=65_536)] = 256
+    """Maximum number of requests per worker that wait until a Core has fewer requests in progress. Further requests are rejected
+    with status 503 and the code `core_overloaded`. 0 disables the queue."""
+    core_queue_timeout_s: Annotated[float, Field(ge=0.05, le=60)] = 1.0
+    """Maximum time, in seconds, that a request waits in the queue of a Core. After that, the request is rejected with status 503
+    and the code `core_overloaded`."""
     core_cache_max_bytes: Annotated[int, Field(ge=0, le=1_073_741_824)] = 16_777_216
     """Size of the response cache of a worker, in bytes. A cached response can have at most 1 MiB and at most a quarter of this
     size. Every cached response is revalidated with the Core before it is used. 0 disables the cache."""

@@ -15,6 +15,7 @@ from functools import partial
 from gatehouse.background import Background, PeriodicJob
 from gatehouse.clock import Clock
 from gatehouse.cores.circuit_breaker import CircuitBreakers, CircuitState
+from gatehouse.cores.concurrency import ConcurrencyLimit
 from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.response_cache import ResponseCache
 from gatehouse.cores.service import RegistrationService
@@ -92,6 +93,7 @@ class _Gateway:
         upstream = UpstreamClients(SystemResolver(), settings.core_networks, read_timeout_s=settings.core_timeout_s)
         stack.push_async_callback(upstream.close)
         circuit_breakers = self._circuit_breakers(upstream)
+        concurrency_limit = ConcurrencyLimit(settings.core_requests_max, settings.core_queue_max, settings.core_queue_timeout_s)
         usage, flusher = self._usage(stack, pool, worker_id, cores)
         log_levels = LogLevelService(pool, self.clock, settings.log_level)
         follower, background = LogLevelFollower(log_levels, self.observer.set_level), Background()
@@ -110,6 +112,7 @@ class _Gateway:
                 registration=self._registration(cores),
                 cores=cores,
                 circuit_breakers=circuit_breakers,
+                concurrency_limit=concurrency_limit,
                 pepper=self.pepper,
                 clock=self.clock,
                 addresses=ClientAddresses(settings.trusted_proxies),
@@ -117,7 +120,9 @@ class _Gateway:
                 observer=self.observer,
                 required_probes=required,
                 optional_probes=optional,
-                refresh_gauges=partial(self._refresh_gauges, changes, cache, cores, circuit_breakers, flusher, websockets),
+                refresh_gauges=partial(
+                    self._refresh_gauges, changes, cache, cores, circuit_breakers, flusher, websockets, concurrency_limit
+                ),
                 body_max_bytes=settings.body_max_bytes,
                 response_cache=ResponseCache(settings.core_cache_max_bytes) if settings.core_cache_max_bytes else None,
                 key_requests=KeyRequests(settings.key_requests_max),
@@ -259,6 +264,7 @@ class _Gateway:
         circuit_breakers: CircuitBreakers,
         flusher: UsageFlusher,
         websockets: WebSockets,
+        concurrency_limit: ConcurrencyLimit,
     ) -> None:
         metrics = self.observer.metrics
         metrics.staleness.set(changes.staleness_ms() / 1000)
@@ -267,6 +273,7 @@ class _Gateway:
         metrics.circuit_breakers_open.set(circuit_breakers.count_open(cores.find))
         metrics.usage_pending.set(flusher.pending)
         metrics.websockets.set(len(websockets))
+        metrics.core_queue.set(concurrency_limit.waiting())
 
     def _on_limiter_degraded(self, reason: str) -> None:
         self.observer.metrics.rate_limiter_degraded.inc()

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from gatehouse.clock import Clock
 from gatehouse.cores.circuit_breaker import CircuitBreakers
+from gatehouse.cores.concurrency import ConcurrencyLimit
 from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.response_cache import ResponseCache
 from gatehouse.cores.service import RegistrationService
@@ -56,6 +57,7 @@ class KeyRequests(asgi.Uses):
 class Dependencies:
     """Dependencies of the gateway's endpoints.
 
+    concurrency_limit: limits the requests to each Core.
     key_requests: requests to Cores that are in progress, by key family.
     required_probes: the gateway is not ready if one of them fails.
     optional_probes: the gateway is `degraded` if one of them fails.
@@ -70,6 +72,7 @@ class Dependencies:
     registration: RegistrationService
     cores: CoreRegistry
     circuit_breakers: CircuitBreakers
+    concurrency_limit: ConcurrencyLimit
     pepper: Pepper
     clock: Clock
     addresses: ClientAddresses

@@ -21,6 +21,7 @@ from gatehouse.errors import (
     BadRequest,
     CoreCircuitOpen,
     CoreNotRegistered,
+    CoreOverloaded,
     CoreTimeout,
     CoreUnreachable,
     GatehouseError,
@@ -89,7 +90,7 @@ async def forward(context: RequestContext) -> None:
             raise  # the response has started, so closing the connection is the only way to report the error
         if not (isinstance(exc, CoreTimeout) or (isinstance(exc, CoreUnreachable) and exc.sent)):
             await dependencies.verification.refund(key, request.cost)  # the Core received nothing
-        if isinstance(exc, CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen):
+        if isinstance(exc, CoreUnreachable | CoreTimeout | CoreNotRegistered | CoreCircuitOpen | CoreOverloaded):
             dependencies.observer.metrics.core_errors.labels(exc.code).inc()
         context.detail = f"{exc.code} {exc.detail}".strip()
         await context.fail(exc, headers=limit_headers(limits))
@@ -241,7 +242,7 @@ class _Forwarding:
 
     async def run(self) -> None:
         """Forwards the request, and retries once if the circuit breaker allows a retry. Raises CoreUnreachable, CoreTimeout,
-        CoreCircuitOpen."""
+        CoreCircuitOpen, CoreOverloaded."""
         revalidation = self._revalidation()
         if revalidation is not None and revalidation.cached is not None:
             self.request.headers.append(("if-none-match", revalidation.cached.etag))
@@ -269,10 +270,15 @@ class _Forwarding:
         return _Revalidation(cache, key, cache.find(key))
 
     async def _send(self, revalidation: _Revalidation | None) -> None:
+        dependencies = self.context.dependencies
         watcher = _DisconnectWatcher(self.context, armed=self.request.body is None or isinstance(self.request.body, bytes))
         try:
-            async with self.context.dependencies.circuit_breakers.send(self.core, self.request) as response:
-                await self._respond(response, watcher, revalidation)
+            await dependencies.concurrency_limit.acquire(self.core.name)
+            try:
+                async with dependencies.circuit_breakers.send(self.core, self.request) as response:
+                    await self._respond(response, watcher, revalidation)
+            finally:
+                dependencies.concurrency_limit.release(self.core.name)
         except asyncio.CancelledError:
             if watcher.client_gone:
                 raise asgi.ClientGone from None

@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,6 +24,7 @@ from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 PATIENCE_S = 20
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
@@ -377,3 +380,68 @@ async def test_tls_verifies_the_name_at_the_checked_address(clients: UpstreamCli
             async with clients.send(f"https://other.test:{core.port}", request()):
                 pass
         assert not raised.value.sent
+
+
+class Upgraded(asyncio.Protocol):
+    """Records what a connection receives after an upgrade."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.complete = asyncio.Event()
+        self.lost = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        if self.received.endswith(b"end"):
+            self.complete.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+
+async def upgrade(scheme: str, context: ssl.SSLContext | None) -> tuple[bytes, bytes, int]:
+    """Data beside the 101 response, data after the upgrade, and number of connections after another request."""
+    server = Core(SWITCHING + b"early")
+
+    async def after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if server.response is not OK:
+            writer.write(await reader.readexactly(4) + b", end")
+
+    server.after = after
+    clients = UpstreamClients(Resolver(), LOOPBACK, read_timeout_s=PATIENCE_S)  # type: ignore[arg-type]
+    async with listening(server, context), asyncio.timeout(PATIENCE_S):
+        url = f"{scheme}://core.test:{server.port}"
+        protocol = Upgraded()
+        async with clients.send(url, UpstreamRequest("GET", "/", [], None, upgrade=True)) as response:
+            assert response.status == 101
+            early = response.upgrade(protocol)
+            protocol.transport.write(b"ping")
+            protocol.transport.resume_reading()
+            await protocol.complete.wait()
+        await protocol.lost.wait()
+        server.response = OK
+        async with clients.send(url, request()) as response:
+            assert await response.read_all() == b"hello"
+        await clients.close()
+    return early, protocol.received, server.opened
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_upgraded_connection_is_passed_to_another_protocol(
+    certificate: ssl.SSLContext, loop: Callable[[], asyncio.AbstractEventLoop], scheme: str
+) -> None:
+    def run() -> tuple[bytes, bytes, int]:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            return runner.run(upgrade(scheme, certificate if scheme == "https" else None))
+
+    assert await asyncio.to_thread(run) == (b"early", b"ping, end", 2)
+
+
+async def test_response_to_an_upgrade_request_can_be_ordinary(clients: UpstreamClients, core: Core) -> None:
+    assert (await fetch(clients, core, UpstreamRequest("GET", "/", [], None, upgrade=True)))[2] == b"hello"
+    assert (await fetch(clients, core))[2] == b"hello"
+    assert core.opened == 1

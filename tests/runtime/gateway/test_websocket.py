@@ -574,6 +574,18 @@ async def test_open_websockets_are_bounded(
         pass
 
 
+async def test_websocket_is_a_request_in_progress_of_its_core(
+    gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
+) -> None:
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_CORE_REQUESTS_MAX="1")
+    client = gateway.on_port(port)
+    for _ in range(2):
+        async with opened(client, key):
+            reply = await client.request("GET", "/cores/live/x", f"X-API-Key: {key.token}")
+            assert (reply.status, reply.json["code"]) == (503, "core_overloaded")
+        assert await sockets.close_code() == 1000
+
+
 async def test_feature_disables_websockets(
     gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
 ) -> None:
