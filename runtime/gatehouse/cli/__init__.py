@@ -63,7 +63,9 @@ def main() -> NoReturn:
         fail(exc)
     except typer.TyperException as exc:
         message = exc.format_message().replace("Value error, ", "").rstrip(".")
-        stop(f"{message}. See: gatehouse {arguments[0] if arguments[0] in COMMANDS else ''} --help", code=USAGE)
+        context = getattr(exc, "ctx", None)
+        command = "gatehouse" if context is None else context.command_path
+        stop(f"{message}{'' if message.endswith('?') else '.'} See: {command} --help", code=USAGE)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

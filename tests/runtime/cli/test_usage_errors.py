@@ -14,7 +14,9 @@ CREATE = ("keys", "create", "--name", "x", *OPTIONS)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nonsense",), "No such command 'nonsense'."),
+        (("nonsense",), "No such command 'nonsense'. See: gatehouse --help"),
+        (("keys", "creat"), "Did you mean 'create'? See: gatehouse keys --help"),
+        (("keys", "create", "--nam", "a"), "See: gatehouse keys create --help"),
         (("serve", "window"), "'window' is not one of 'gateway', 'console', 'sharing'."),
         (("keys", "create"), "Missing option '--name'."),
         (("keys", "list"), "no console: set GATEHOUSE_CONSOLE_URL, use --console"),
