@@ -6,7 +6,8 @@ The examples are bounded and deterministic. `GATEHOUSE_SCHEMA_EXAMPLES=200` runs
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -56,6 +57,15 @@ def validate(case: Case[Any], reply: Any, *more: Any) -> None:
     except FailureGroup as exc:
         failures = "; ".join(str(failure).partition("\n")[0] for failure in exc.exceptions)
         raise AssertionError(f"{reply.request.method} {str(reply.request.url)[:200]}: {reply.status_code}, {failures}") from exc
+
+
+@contextmanager
+def credential_in_failure(credential: str) -> Iterator[None]:
+    """Adds the credential to the message of an AssertionError."""
+    try:
+        yield
+    except AssertionError as exc:
+        raise AssertionError(f"{credential}: {exc}") from exc
 
 
 def failures(schema: Any, mode: GenerationMode, send: Callable[[Case[Any]], None], examples: int) -> list[str]:
