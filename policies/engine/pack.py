@@ -22,7 +22,8 @@ from pulumi_policy import (
 from policies.analysis.properties import Properties, plain
 from policies.analysis.resources import Resource, Stack, identifiers_of
 from policies.analysis.type_tokens import STACK
-from policies.engine import environment, meta_policies, sdk_cache
+from policies.engine import applicable_policies, environment, meta_policies, sdk_cache
+from policies.engine.applicable_policies import ApplicablePolicies
 from policies.engine.deployment_state import DeploymentState, Report, Results
 from policies.engine.exemptions import Exemptions, load
 from policies.engine.guard import evaluate
@@ -47,6 +48,7 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
     an audit.
     """
     sdk_cache.install()
+    applicable_policies.install()
     stack_environment = environment.of_process()
     own = frozenset(rule.id for rule in rules)
     everywhere = {rule.id: rule.exemptible for rule in catalogue}
@@ -54,9 +56,10 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
     state = DeploymentState(_exemptions(everywhere | {rule.id: rule.exemptible for rule in rules}))
     policies = [_resource_policy(rule, state, stack_environment) for rule in rules if rule.scope == "resource"]
     policies += [_stack_policy(rule, state, stack_environment) for rule in rules if rule.scope == "stack"]
-    return policies + _meta_policies(
+    policies += _meta_policies(
         state, own, lambda control: control in own or (bool(everywhere) and control not in known), stack_environment
     )
+    return ApplicablePolicies(policies, {rule.id: rule.types for rule in rules})
 
 
 def _exemptions(exemptible: Mapping[str, bool]) -> Exemptions:

@@ -1,0 +1,90 @@
+"""Selects the policies that evaluate the resource types of a request.
+
+For each resource, the Pulumi policy SDK prepares the arguments of every policy of the pack (pulumi_policy/policy.py, Analyze and
+AnalyzeStack), although most rules evaluate one or two types. With the selection, the SDK prepares only arguments that a rule
+reads. An SDK that lacks the replaced class is left unchanged.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import pulumi_policy.policy
+from pulumi_policy import EnforcementLevel, Policy, ResourceValidationPolicy
+
+_SDK: Any = pulumi_policy.policy
+_SERVICER = "_PolicyAnalyzerServicer"
+_SELECTED: ContextVar[Sequence[Policy] | None] = ContextVar("selected", default=None)
+
+
+class ApplicablePolicies(list[Policy]):
+    """The policies of a pack. During a request, only the selected policies are iterated.
+
+    types: the resource types of each policy, by its name. A policy without types evaluates every resource.
+    """
+
+    def __init__(self, policies: Sequence[Policy], types: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(policies)
+        self._all = tuple(policies)
+        self._types = types
+
+    def __iter__(self) -> Iterator[Policy]:
+        selected = _SELECTED.get()
+        return iter(self._all if selected is None else selected)
+
+    def of_types(self, resource_types: set[str]) -> list[Policy]:
+        """The policies that evaluate at least one of these resource types."""
+        types = ((policy, self._types.get(policy.name)) for policy in self._all)
+        return [policy for policy, own in types if not own or not resource_types.isdisjoint(own)]
+
+
+@contextmanager
+def selection(policies: Sequence[Policy] | None) -> Iterator[None]:
+    """Selects policies until the end of the block. None selects all policies."""
+    token = _SELECTED.set(policies)
+    try:
+        yield
+    finally:
+        _SELECTED.reset(token)
+
+
+def install() -> None:
+    """Installs the selection in the SDK, once per process."""
+    servicer: Any = getattr(_SDK, _SERVICER, None)
+    if servicer is None or issubclass(servicer, _Selecting):
+        return
+    setattr(_SDK, _SERVICER, type(_SERVICER, (_Selecting, servicer), {}))
+
+
+class _Selecting:
+    """Selects the policies before the SDK handles a request."""
+
+    def __init__(self, name: str, version: str, policies: list[Policy], *args: Any) -> None:
+        parent: Any = super()
+        parent.__init__(name, version, policies, *args)
+        self._applicable = policies if isinstance(policies, ApplicablePolicies) else None
+        self._parent = parent
+
+    def Analyze(self, request: Any, context: Any) -> Any:
+        with selection(self._of_resource(request.type)):
+            return self._parent.Analyze(request, context)
+
+    def AnalyzeStack(self, request: Any, context: Any) -> Any:
+        types = {resource.type for resource in request.resources}
+        with selection(self._applicable.of_types(types) if self._applicable is not None else None):
+            return self._parent.AnalyzeStack(request, context)
+
+    def _of_resource(self, resource_type: str) -> Sequence[Policy] | None:
+        """Adds one policy if no enabled policy evaluates the type, because a policy must record the inputs of every resource."""
+        if self._applicable is None:
+            return None
+        policies = self._applicable.of_types({resource_type})
+        if not any(map(self._validates_resources, policies)):
+            policies += itertools.islice(filter(self._validates_resources, self._applicable), 1)
+        return policies
+
+    def _validates_resources(self, policy: Policy) -> bool:
+        enabled: bool = self._parent._get_enforcement_level(policy) != EnforcementLevel.DISABLED
+        return enabled and isinstance(policy, ResourceValidationPolicy) and policy.has_validation()

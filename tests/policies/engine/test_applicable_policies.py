@@ -1,0 +1,84 @@
+"""Only the policies that evaluate the resource types of a request receive it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pulumi_policy.policy
+import pytest
+from pulumi.runtime.proto import analyzer_pb2
+from pulumi_policy import EnforcementLevel, Policy, ResourceValidationPolicy, StackValidationPolicy
+
+from policies.engine import applicable_policies
+from policies.engine.applicable_policies import ApplicablePolicies
+
+BUCKET, TOPIC = "aws:s3/bucket:Bucket", "aws:sns/topic:Topic"
+TYPES = {"bucket": (BUCKET,), "topic": (TOPIC,), "both": (BUCKET, TOPIC), "every": (), "buckets": (BUCKET,), "topics": (TOPIC,)}
+
+
+class Calls:
+    """A pack whose policies record their calls."""
+
+    def __init__(self, *names: str) -> None:
+        applicable_policies.install()
+        self.names: list[str] = []
+        policies = [self._policy(name) for name in names]
+        sdk: Any = pulumi_policy.policy
+        self.servicer = sdk._PolicyAnalyzerServicer(
+            "tests", "0.0.1", ApplicablePolicies(policies, TYPES), EnforcementLevel.MANDATORY
+        )
+
+    def _policy(self, name: str) -> Policy:
+        validate: Callable[..., None] = lambda _args, _report: self.names.append(name)  # noqa: E731
+        kind = StackValidationPolicy if name in ("buckets", "topics", "stack") else ResourceValidationPolicy
+        return kind(name, name, validate)
+
+    def analyze(self, resource_type: str) -> list[str]:
+        self.names.clear()
+        self.servicer.Analyze(analyzer_pb2.AnalyzeRequest(type=resource_type, urn="urn", name="name"), None)
+        return list(self.names)
+
+    def analyze_stack(self, *types: str) -> list[str]:
+        self.names.clear()
+        resources = [analyzer_pb2.AnalyzerResource(type=item, urn=item, name="name") for item in types]
+        self.servicer.AnalyzeStack(analyzer_pb2.AnalyzeStackRequest(resources=resources), None)
+        return list(self.names)
+
+
+@pytest.mark.parametrize(("resource_type", "called"), [(BUCKET, ["bucket", "both"]), (TOPIC, ["topic", "both"])])
+def test_resource_is_evaluated_by_policies_of_its_type(resource_type: str, called: list[str]) -> None:
+    assert Calls("bucket", "topic", "both").analyze(resource_type) == called
+
+
+def test_policy_without_types_evaluates_every_resource() -> None:
+    assert Calls("bucket", "every").analyze("aws:sqs/queue:Queue") == ["every"]
+
+
+def test_resource_without_policy_is_passed_to_one_that_records_it() -> None:
+    assert Calls("topics", "bucket", "topic").analyze("aws:sqs/queue:Queue") == ["bucket"]
+
+
+def test_disabled_policy_records_no_resource() -> None:
+    pack = Calls("bucket", "topic")
+    request = analyzer_pb2.ConfigureAnalyzerRequest()
+    request.policyConfig["bucket"].enforcementLevel = analyzer_pb2.DISABLED
+    pack.servicer.Configure(request, None)
+    assert pack.analyze(BUCKET) == ["topic"]
+
+
+def test_stack_is_evaluated_by_policies_of_its_types() -> None:
+    pack = Calls("bucket", "buckets", "topics", "stack")
+    assert pack.analyze_stack(BUCKET, "aws:sqs/queue:Queue") == ["buckets", "stack"]
+    assert pack.analyze_stack(BUCKET, TOPIC) == ["buckets", "topics", "stack"]
+
+
+def test_pack_lists_all_policies() -> None:
+    pack = Calls("bucket", "topic", "buckets")
+    assert [policy.name for policy in pack.servicer.GetAnalyzerInfo(None, None).policies] == ["bucket", "topic", "buckets"]
+
+
+def test_other_packs_are_left_unchanged() -> None:
+    pack = Calls("bucket", "topic")
+    sdk: Any = pulumi_policy.policy
+    policies = list(ApplicablePolicies([pack._policy("bucket"), pack._policy("topic")], {}))
+    pack.servicer = sdk._PolicyAnalyzerServicer("other", "0.0.1", policies, EnforcementLevel.MANDATORY)
+    assert pack.analyze(BUCKET) == ["bucket", "topic"]
