@@ -19,7 +19,15 @@ from schemathesis.python.asgi import get_client
 from schemathesis.specs.openapi.checks import allow_header_conformance
 
 from tests.runtime.console_client import BOOTSTRAP, LogRecorder, create_dependencies
-from tests.runtime.openapi_conformance import BOUNDS, CHECKS, EXAMPLES, credential_in_failure, failures, validate, without_security
+from tests.runtime.openapi_conformance import (
+    BOUNDS,
+    CHECKS,
+    EXAMPLES,
+    credential_in_failure,
+    failures,
+    validate,
+    without_security,
+)
 
 
 @dataclass
