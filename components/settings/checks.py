@@ -169,11 +169,18 @@ def delivery(settings: Settings) -> Iterator[Mistake]:
 
 
 def oidc(settings: Settings) -> Iterator[Mistake]:
-    """An OIDC issuer requires an audience and at least one role."""
+    """An OIDC issuer requires an audience and at least one role. An OIDC client requires an issuer, and its secret belongs to the
+    stack."""
     if settings.oidc.issuer and not settings.oidc.audience:
         yield "oidc.audience", "is empty; allowed with oidc.issuer: the client ID at the issuer"
     if settings.oidc.issuer and not settings.oidc.roles:
         yield "oidc.roles", "is empty; allowed with oidc.issuer: at least one entry of the form value=role"
+    if settings.oidc.client_id and not settings.oidc.issuer:
+        yield "oidc.client_id", f"is {shown(settings.oidc.client_id)}; allowed without oidc.issuer: empty"
+    if settings.oidc.client_secret_arn and not settings.oidc.client_id:
+        yield "oidc.client_secret_arn", f"is {shown(settings.oidc.client_secret_arn)}; allowed without oidc.client_id: empty"
+    elif settings.oidc.client_secret_arn:
+        yield from _own_secret(settings, "oidc.client_secret_arn", settings.oidc.client_secret_arn)
 
 
 def leak_report_secret(settings: Settings) -> Iterator[Mistake]:

@@ -111,6 +111,17 @@ class OidcSettings(Section):
     """Claim that lists the groups or roles of a user, such as groups or realm_access.roles."""
     roles: Annotated[tuple[str, ...], strings(rf"[^,\s][^,]*=({ROLES})", 0, 50, f"entries of the form value=role ({ROLES})")] = ()
     """Mapping of claim values to roles, such as platform=owner."""
+    client_id: Annotated[str | None, optional(r"[!-~]{1,200}", "1 to 200 characters without spaces")] = None
+    """Client ID of the console's web UI, often the same as `oidc.audience`. At the issuer, register the redirect URI
+    https://<console>/sign-in/callback and the post-logout redirect URI https://<console>/. If empty, users of the web UI paste a
+    credential or open a sign-in link."""
+    client_secret_arn: Annotated[str | None, optional(EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS)] = None
+    """Secret of the client. Create the secret once, encrypted under the stack's KMS key for secrets. If empty, the console is a
+    public client, which authenticates with PKCE only."""
+    scopes: Annotated[str, string(r"([!-~]+ )*openid( [!-~]+)*", "scopes separated by spaces, including openid")] = (
+        "openid profile"
+    )
+    """Scopes of the sign-in to the web UI. Some issuers require a scope for the claim with the groups, such as groups."""
 
 
 class NotificationsSettings(Section):

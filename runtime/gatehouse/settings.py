@@ -250,6 +250,17 @@ class Settings(SharingSettings, ConnectionSettings):
     oidc_roles: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_parse_oidc_roles)] = ()
     """Comma-separated mapping of claim values to roles (owner, operator, issuer, auditor, service,
     secrets:create, secrets:read, secrets:revoke): platform=owner,on-call=operator. Required with GATEHOUSE_OIDC_ISSUER."""
+    oidc_client_id: str = ""
+    """Client ID of the console at the issuer, for sign-in with the authorization code flow and PKCE. The redirect URI is the
+    public URL of the console followed by /sign-in/callback. Requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL. If unset,
+    users sign in to the web UI with a pasted credential or a sign-in link."""
+    oidc_client_secret: SecretStr | None = None
+    """Client secret. If unset, the console is a public client, which authenticates with PKCE only."""
+    oidc_scopes: Annotated[str, Field(pattern=r"^([\x21\x23-\x5b\x5d-\x7e]+ )*openid( [\x21\x23-\x5b\x5d-\x7e]+)*$")] = (
+        "openid profile"
+    )
+    """Scopes of the authorization request, separated by spaces, with openid. The ID token must contain GATEHOUSE_OIDC_CLAIM;
+    some issuers require a scope for it, such as groups."""
 
     session_idle_timeout_s: Annotated[int, Field(ge=60, le=43_200)] = 900
     """Idle timeout of browser sessions at the console, in seconds."""
@@ -354,6 +365,10 @@ class Settings(SharingSettings, ConnectionSettings):
             raise ValueError("GATEHOUSE_CHECKPOINT_KEY and GATEHOUSE_CHECKPOINT_ARCHIVE must be set together")
         if self.oidc_issuer and not (self.oidc_audience and self.oidc_roles):
             raise ValueError("GATEHOUSE_OIDC_ISSUER requires GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES")
+        if self.oidc_client_id and not (self.oidc_issuer and self.console_url):
+            raise ValueError("GATEHOUSE_OIDC_CLIENT_ID requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL")
+        if self.oidc_client_secret is not None and not self.oidc_client_id:
+            raise ValueError("GATEHOUSE_OIDC_CLIENT_SECRET requires GATEHOUSE_OIDC_CLIENT_ID")
         if self.session_idle_timeout_s > self.session_max_age_s:
             raise ValueError("GATEHOUSE_SESSION_IDLE_TIMEOUT_S must not exceed GATEHOUSE_SESSION_MAX_AGE_S")
         if bool(self.secrets_bucket) != bool(self.secrets_key):

@@ -64,9 +64,24 @@ def test_console_gets_oidc_settings_of_stack_file() -> None:
         "GATEHOUSE_OIDC_AUDIENCE": "gatehouse",
         "GATEHOUSE_OIDC_CLAIM": "groups",
         "GATEHOUSE_OIDC_ROLES": "platform=owner,on-call=operator",
+        "GATEHOUSE_OIDC_SCOPES": "openid profile",
     }
     assert not any("OIDC" in name for name in program.variables("gateway"))
     assert ("0.0.0.0/0", 443) in egress(program), "for the JWKS of the identity provider"
+
+
+def test_client_secret_is_injected_into_console_only() -> None:
+    secret = SECRET.replace("leaks", "oidc")
+    program = run(
+        "dev", changes={"oidc": {**SIGN_IN, "client_id": "console", "client_secret_arn": secret, "scopes": "openid groups"}}
+    )
+    (container,) = program.containers("console")
+    assert {"name": "GATEHOUSE_OIDC_CLIENT_SECRET", "valueFrom": secret} in container["secrets"]
+    variables = program.variables("console")
+    assert (variables["GATEHOUSE_OIDC_CLIENT_ID"], variables["GATEHOUSE_OIDC_SCOPES"]) == ("console", "openid groups")
+    assert variables["GATEHOUSE_CONSOLE_URL"].startswith("https://")
+    assert secret in program.permissions("console-execution")["InjectSecrets"]["Resource"]
+    assert secret not in json.dumps(program.permissions("gateway-execution"))
 
 
 def test_console_has_no_egress_without_public_webhooks() -> None:

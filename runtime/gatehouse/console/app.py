@@ -24,8 +24,10 @@ from gatehouse.errors import SettingsError
 from gatehouse.http import asgi
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.idempotency import IdempotencyStore
+from gatehouse.identity.authorization_code import AuthorizationCodeFlow, Client
+from gatehouse.identity.issuer import Issuer
 from gatehouse.identity.models import Role
-from gatehouse.identity.oidc import Issuer, OidcIdentityProvider
+from gatehouse.identity.oidc import OidcIdentityProvider
 from gatehouse.identity.repository import SessionRepository
 from gatehouse.identity.service import SessionRules, Sessions
 from gatehouse.keys.repository import KeyRepository
@@ -95,6 +97,7 @@ class Composition:
         sessions = Sessions(SessionRepository(self.pool), self.clock, session_key, rules, secrets.token_bytes)
         redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None
         counters = None if redis is None else self._counters(redis)
+        identity_provider = self._identity_provider()
         dependencies = Dependencies(
             keys=self._keys(),
             audit=AuditRepository(self.pool),
@@ -123,7 +126,8 @@ class Composition:
             counters=counters,
             signer=self.signer,
             webhook_networks=settings.webhook_networks,
-            identity_provider=self._identity_provider(),
+            identity_provider=identity_provider,
+            sign_in_flow=self._sign_in_flow(identity_provider, session_key),
             idempotency_store=IdempotencyStore(self.pool),
             leaks=self._leak_service(),
             sharing=self._secret_sharing(),
@@ -240,6 +244,14 @@ class Composition:
         roles = {name: Role(role) for name, role in settings.oidc_roles}
         issuer = Issuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url, settings.oidc_claim, roles)
         return OidcIdentityProvider(issuer, self.clock)
+
+    def _sign_in_flow(self, provider: OidcIdentityProvider | None, key: Pepper) -> AuthorizationCodeFlow | None:
+        settings = self.settings
+        if provider is None or not settings.oidc_client_id or features.SESSIONS.name in features.off(settings.features):
+            return None
+        secret = "" if settings.oidc_client_secret is None else settings.oidc_client_secret.get_secret_value()
+        client = Client(settings.oidc_client_id, secret, settings.oidc_scopes, _origin(settings.console_url))
+        return AuthorizationCodeFlow(provider, client, self.clock, key, secrets.token_bytes, settings.step_up_max_age_s)
 
     def _leak_service(self) -> LeakService:
         """Return the service that handles leak reports. Raises SettingsError if a key or the secret is malformed."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,6 +23,7 @@ from gatehouse.background import PeriodicJob
 from gatehouse.console import pipeline
 from gatehouse.console.authentication import COOKIE, challenge
 from gatehouse.console.dependencies import Dependencies
+from gatehouse.console.sign_in import sign_in_routes
 from gatehouse.console.web import WebFiles, operations_route
 from gatehouse.cores.routes import ENDPOINTS as CORES
 from gatehouse.errors import BadRequest, GatehouseError, MethodNotAllowed, NotFound
@@ -119,7 +121,8 @@ def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_s
     app = Starlette(
         routes=[
             *WebFiles.read().routes(),
-            operations_route(enabled(dependencies.features_off)),
+            operations_route(enabled(dependencies.features_off), _provider_name(dependencies)),
+            *sign_in_routes(dependencies, lockout, denied),
             *operational_routes(dependencies.probes, dependencies.observer, dependencies.helpers),
             LoggedRoute("/openapi.json", _openapi(dependencies.features_off), methods=["GET"]),
             *(_route(endpoint, dependencies, lockout, denied) for endpoint in enabled(dependencies.features_off)),
@@ -129,6 +132,12 @@ def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_s
     )
     app.router.redirect_slashes = False
     return RequestContextMiddleware(app, dependencies.observer, https=dependencies.https)
+
+
+def _provider_name(dependencies: Dependencies) -> str | None:
+    """Return the host of the identity provider if browsers can sign in with it."""
+    flow = dependencies.sign_in_flow
+    return None if flow is None else urlsplit(flow.provider.issuer.url).netloc
 
 
 def enabled(features_off: frozenset[str]) -> list[Endpoint]:

@@ -22,6 +22,7 @@ from gatehouse.http.health import Probes
 from gatehouse.http.idempotency import IdempotencyStore
 from gatehouse.http.multipart import MultipartReader
 from gatehouse.http.validation import invalid
+from gatehouse.identity.authorization_code import AuthorizationCodeFlow
 from gatehouse.identity.models import Actor, Role, Session
 from gatehouse.identity.oidc import OidcIdentityProvider
 from gatehouse.identity.service import Lockout, Sessions
@@ -54,6 +55,7 @@ class Dependencies:
     signer: signs checkpoints. None when checkpoints are disabled.
     webhook_networks: private networks that webhooks may use.
     identity_provider: validates JWTs. None when it is not configured.
+    sign_in_flow: sign-in of browsers with the identity provider. None when it is not configured.
     idempotency_store: stored responses by Idempotency-Key. None: the header has no effect.
     leaks: handles leak reports. None: leak reports are not accepted.
     sharing: manages secrets. None when secret sharing is not configured.
@@ -87,6 +89,7 @@ class Dependencies:
     signer: Signer | None = None
     webhook_networks: tuple[Network, ...] = ()
     identity_provider: OidcIdentityProvider | None = None
+    sign_in_flow: AuthorizationCodeFlow | None = None
     idempotency_store: IdempotencyStore | None = None
     leaks: LeakService | None = None
     sharing: SecretSharing | None = None

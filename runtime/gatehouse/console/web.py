@@ -112,9 +112,9 @@ class WebFiles:
         return asset.respond(request, {"Cache-Control": _IMMUTABLE})
 
 
-def operations_route(endpoints: list[Endpoint]) -> LoggedRoute:
+def operations_route(endpoints: list[Endpoint], identity_provider: str | None) -> LoggedRoute:
     """Return the route for /operations.json, which lists method, path, roles and step-up rule of each operation that accepts a
-    session.
+    session. `identity_provider`: name of the provider with which browsers can sign in.
 
     The UI shows only operations that the roles of the session permit. The file contains the same information as the OpenAPI
     document at a fraction of the size.
@@ -129,7 +129,8 @@ def operations_route(endpoints: list[Endpoint]) -> LoggedRoute:
         for endpoint in endpoints
         if CREDENTIAL in endpoint.security
     }
-    return LoggedRoute("/operations.json", _json({"operations": operations}), methods=["GET"])
+    content = {"operations": operations, "identity_provider": identity_provider}
+    return LoggedRoute("/operations.json", _json(content), methods=["GET"])
 
 
 def _json(content: object) -> _Handler:

@@ -34,14 +34,15 @@ async def sign_in(request: Request) -> CurrentSession:
     kind = _kind(request)
     if "sec-fetch-site" in http.headers or "origin" in http.headers:
         check_site(request)
-    current = http.cookies.get(COOKIE)
+    cookie = http.cookies.get(COOKIE)
+    current = await sessions.find(cookie) if cookie else None
     started = await sessions.begin(
         caller.actor,
         caller.roles,
         kind=kind,
         proven_at=caller.proven_at,
         bond=_bond(request, kind),
-        replaces=await sessions.find(current) if current else None,
+        replaced_id=None if current is None else current.id,
         user_agent=http.headers.get("user-agent", ""),
     )
     set_cookie(request.response, started.cookie, max_age_s=int(sessions.rules.max_s))

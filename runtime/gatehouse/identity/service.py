@@ -96,10 +96,10 @@ class Sessions:
         kind: ActorType,
         proven_at: float,
         bond: bytes,
-        replaces: Session | None,
+        replaced_id: str | None,
         user_agent: str,
     ) -> StartedSession:
-        """Create a session and end `replaces`, the previous session of the browser. Raises Unavailable."""
+        """Create a session and end the previous session of the browser, if there is one. Raises Unavailable."""
         now = self.clock.now()
         cookie = _random_text(self.random_bytes)
         digest = self.key.digest(_stored(cookie), self.key.current)
@@ -118,7 +118,6 @@ class Sessions:
             source_address=actor.source_address,
             user_agent="".join(char for char in user_agent if char.isascii() and char.isprintable())[:_USER_AGENT_CHARS_MAX],
         )
-        replaced_id = None if replaces is None else replaces.id
         details = {} if replaced_id is None else {"replaces": replaced_id}
         event = actor.event(AuditAction.SESSION_BEGIN, target_id=session.id, at=now, details=dict(details))
         await self.store.add(session, digest, keep=SESSIONS_MAX, replaces=replaced_id, event=event)

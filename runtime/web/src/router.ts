@@ -4,6 +4,7 @@ import type { Component } from 'vue'
 import type { OperationId } from './api/client'
 import routes from './routes.json'
 import Overview from './screens/OverviewScreen.vue'
+import SignIn from './screens/SignInScreen.vue'
 
 declare module 'vue-router' {
   interface RouteMeta {
@@ -14,6 +15,7 @@ declare module 'vue-router' {
 
 const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
   overview: Overview,
+  'sign-in': SignIn,
   keys: () => import('./screens/KeyListScreen.vue'),
   'key-new': () => import('./screens/KeyCreateScreen.vue'),
   key: () => import('./screens/KeyScreen.vue'),

@@ -9,6 +9,8 @@ type Status = 'loading' | 'unavailable' | 'signed-out' | 'expired' | 'signed-in'
 interface State {
   status: Status
   current: Schemas['CurrentSession'] | null
+  /** Name of the identity provider with which browsers can sign in. */
+  provider: string | null
   /** True while the step-up dialog is open. */
   steppingUp: boolean
 }
@@ -16,11 +18,16 @@ interface State {
 /** Storage key that is set while the browser may have a session. Otherwise, no request is sent, because it would be recorded as denied. */
 const MARKER = 'session'
 
-const state = reactive<State>({ status: 'loading', current: null, steppingUp: false })
+/** Tells the other tabs that the session was replaced. */
+const tabs = new BroadcastChannel('session')
+
+const state = reactive<State>({ status: 'loading', current: null, provider: null, steppingUp: false })
 let finishStepUp: ((signedIn: boolean) => void) | undefined
 
 export const session = readonly(state)
 export const roles = computed(() => state.current?.roles ?? [])
+/** True if the user of the session can authenticate again with the identity provider. */
+export const hasProvider = computed(() => state.provider !== null && state.current?.session.actor_type === 'person')
 
 /** Returns true if the feature is enabled and a role of the session permits the operation. */
 export function may(id: OperationId): boolean {
@@ -31,7 +38,7 @@ export function may(id: OperationId): boolean {
 export async function start(): Promise<void> {
   state.status = 'loading'
   try {
-    await loadOperations()
+    state.provider = await loadOperations()
     if (signInCode.value || localStorage.getItem(MARKER) === null) {
       state.status = 'signed-out'
       return
@@ -49,6 +56,22 @@ export async function start(): Promise<void> {
 /** Starts a session. Throws ApiError. */
 export async function signIn(credential: string): Promise<void> {
   begin(await call('sign_in', { credential }))
+  tabs.postMessage('replaced')
+}
+
+/** The address that starts a sign-in with the identity provider and then returns to a path. */
+export function providerUrl(returnTo: string, isStepUp = false): string {
+  return `/sign-in/start?${new URLSearchParams({ return_to: returnTo, ...(isStepUp ? { step_up: '' } : {}) })}`
+}
+
+/** Call this function before the browser opens `providerUrl`, because the browser may have a session when it returns. */
+export function expectSession(): void {
+  localStorage.setItem(MARKER, 'begun')
+}
+
+/** Call this function in the tab in which the user confirmed the identity. The tab with the step-up dialog continues. */
+export function announceStepUp(): void {
+  tabs.postMessage('replaced')
 }
 
 export async function signOut(everywhere: boolean): Promise<void> {
@@ -57,7 +80,16 @@ export async function signOut(everywhere: boolean): Promise<void> {
   } else {
     await call('end_session', { path: { session: 'current' } })
   }
+  leave()
+}
+
+/** Forgets the session, which has ended. If the user has a session at the identity provider, opens its sign-out page. */
+export function leave(): void {
+  const signOutAtProvider = hasProvider.value
   end('signed-out')
+  if (signOutAtProvider) {
+    location.assign('/sign-out')
+  }
 }
 
 /** Opens the step-up dialog. The result is true after a new sign-in, false if the user cancels. */
@@ -82,6 +114,13 @@ export function end(status: 'signed-out' | 'expired'): void {
   storePreferences()
   state.current = null
   state.status = status
+}
+
+tabs.onmessage = async () => {
+  if (state.status === 'signed-in') {
+    begin(await call('show_session'))
+    closeStepUp(true)
+  }
 }
 
 function begin(current: Schemas['CurrentSession']): void {

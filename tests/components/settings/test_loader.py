@@ -17,6 +17,7 @@ from tests.components.settings.stack_settings import CORE, each_stack, mistakes,
 DIGEST = f"sha256:{'1' * 64}"
 STATE_KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
 SECRET = CORE["token_secret_arn"]
+FOREIGN_SECRET = SECRET.replace("/dev/", "/prod/")
 OIDC = {"issuer": "https://login.example.com", "audience": "gatehouse", "roles": ["platform=owner", "on-call=operator"]}
 
 
@@ -83,6 +84,7 @@ def test_invalid_stack_name_is_rejected(stack: str) -> None:
         {"cores": [CORE]},
         {"cores": [CORE, {**CORE, "name": "b", "port": 9001}]},
         {"oidc": OIDC},
+        {"oidc": {**OIDC, "client_id": "console", "client_secret_arn": SECRET, "scopes": "email openid"}},
         {"database.engine_version": "16.4"},
         {"environment_variables": ["GATEHOUSE_LIMIT_ON_ERROR=deny", "GATEHOUSE_FEATURES=webhooks=off"]},
         {"legacy_files": ["s3://old-bucket/api_keys.json"]},
@@ -126,6 +128,9 @@ INVALID: dict[str, tuple[Any, ...]] = {
     "cores": ("files",),
     "oidc.issuer": ("http://login.example.com",),
     "oidc.roles": (["platform=king"],),
+    "oidc.client_id": ("a b", ""),
+    "oidc.client_secret_arn": ("canary",),
+    "oidc.scopes": ("profile", "openid  email", None),
     "notifications.topic_arn": ("keys",),
     "leak_reports.secret_arn": ("whsec_abc",),
     "legacy_files": (["s3://old-bucket/*.json"],),
@@ -190,7 +195,14 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("delivery", {"delivery": {"repository": "example/gatehouse", "state_key_arn": STATE_KEY}}, "delivery.state_key_arn"),
     ("oidc", {"oidc": {**OIDC, "audience": None}}, "oidc.audience"),
     ("oidc", {"oidc": {**OIDC, "roles": []}}, "oidc.roles"),
-    ("leak_report_secret", {"leak_reports.secret_arn": SECRET.replace("/dev/", "/prod/")}, "leak_reports.secret_arn"),
+    ("oidc", {"oidc": {"client_id": "console"}}, "oidc.client_id"),
+    ("oidc", {"oidc": {**OIDC, "client_secret_arn": SECRET}}, "oidc.client_secret_arn"),
+    (
+        "oidc",
+        {"oidc": {**OIDC, "client_id": "c", "client_secret_arn": SECRET.replace("/dev/", "/prod/")}},
+        "oidc.client_secret_arn",
+    ),
+    ("leak_report_secret", {"leak_reports.secret_arn": FOREIGN_SECRET}, "leak_reports.secret_arn"),
     ("environment_variables", {"environment_variables": ["GATEHOUSE_OIDC_CLAIM=groups"]}, "environment_variables.0"),
     ("environment_variables", {"environment_variables": ["GATEHOUSE_BIND=127.0.0.1"]}, "environment_variables.0"),
     ("environment_variables", {"environment_variables": ["GATEHOUSE_NOTHING=1"]}, "environment_variables.0"),

@@ -37,19 +37,30 @@ async def origin(console: Console) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def page_of(browser: Browser, origin: str, expected: str = r"status of 4\d\d", **options: Any) -> AsyncIterator[Page]:
+async def page_of(
+    browser: Browser, origin: str, expected: str = r"status of 4\d\d", *, provider: str = "blob:", **options: Any
+) -> AsyncIterator[Page]:
     """A page of a new browser profile.
 
     Fails on script errors, unhandled rejections, violations of the policy and requests to other origins. Error statuses are
-    reported on the console too, and are expected. `expected`: pattern of such messages.
+    reported on the console too, and are expected. `expected`: pattern of such messages. `provider`: origin of the identity
+    provider, whose pages are not checked.
     """
     context = await browser.new_context(base_url=origin, locale="en-GB", **options)
     await context.add_init_script(_REPORT)
-    page = await context.new_page()
     problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: None if request.url.startswith((origin, "blob:")) else problems.append(request.url))
+
+    def report(opened: Page) -> None:
+        def add(text: str) -> None:
+            if not opened.url.startswith(provider):
+                problems.append(text)
+
+        opened.on("console", lambda message: add(message.text) if message.type in ("error", "warning") else None)
+        opened.on("pageerror", lambda error: add(str(error)))
+        opened.on("request", lambda request: None if request.url.startswith((origin, provider, "blob:")) else add(request.url))
+
+    context.on("page", report)
+    page = await context.new_page()
     yield page
     await context.close()
     assert not [problem for problem in problems if not re.search(expected, problem)]

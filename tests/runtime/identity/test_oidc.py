@@ -2,88 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hmac
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 from gatehouse.console import asgi as console_asgi
 from gatehouse.errors import SettingsError
+from gatehouse.identity.issuer import CACHE_S, REFETCH_S, STALE_S
 from gatehouse.identity.models import Role
-from gatehouse.identity.oidc import KEYS_S, REFETCH_S, SKEW_S, STALE_S, Issuer, OidcIdentityProvider
+from gatehouse.identity.oidc import SKEW_S
 from gatehouse.settings import load
-from joserfc import jwt
-from joserfc.errors import SecurityWarning
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import RSAKey
 
-from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import Console
-
-NOW = 1_800_000_000
-RSA = RSAKey.generate_key(2048, {"kid": "r1", "use": "sig"})
-EC = ECKey.generate_key("P-256", {"kid": "e1", "use": "sig"})
-with pytest.warns(SecurityWarning, match="2048"):
-    WEAK = RSAKey.generate_key(1024, {"kid": "weak", "use": "sig"})
-
-
-@dataclass
-class Provider:
-    """A local issuer. `requests` contains the path of each request."""
-
-    port: int = 0
-    keys: list[dict[str, Any]] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-    unavailable: bool = False
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
-        self.requests.append(path)
-        documents = {
-            "/.well-known/openid-configuration": {"issuer": self.url, "jwks_uri": f"{self.url}/keys"},
-            "/keys": {"keys": self.keys},
-        }
-        body = json.dumps(documents[path]).encode()
-        status = "503 Service Unavailable" if self.unavailable else "200 OK"
-        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
-        await writer.drain()
-        writer.close()
-
-    def token(self, key: Any = RSA, alg: str = "RS256", header: dict[str, Any] | None = None, **claims: Any) -> str:
-        payload = {"iss": self.url, "aud": "gatehouse", "sub": "alice", "exp": NOW + 300, "groups": ["platform"], **claims}
-        present = {name: value for name, value in payload.items() if value is not None}
-        named = {"alg": alg, "kid": key.kid, **(header or {})}
-        return jwt.encode(named, present, key, algorithms=["RS256", "ES256", "HS256", "RS512"])
+from tests.runtime.identity.local_issuer import EC, NOW, RSA, WEAK, IssuerSetup, running_issuer
 
 
 def _base64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-@dataclass
-class IssuerSetup:
-    provider: Provider
-    clock: ManualClock
-    identity_provider: OidcIdentityProvider
-
-
 @pytest.fixture
 async def issuer() -> AsyncIterator[IssuerSetup]:
-    provider, clock = Provider(), ManualClock(float(NOW))
-    provider.keys = [RSA.as_dict(private=False), EC.as_dict(private=False), WEAK.as_dict(private=False)]
-    server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
-    provider.port = server.sockets[0].getsockname()[1]
-    roles = {"platform": Role.OWNER, "on-call": Role.OPERATOR, "books": Role.AUDITOR}
-    yield IssuerSetup(provider, clock, OidcIdentityProvider(Issuer(provider.url, "gatehouse", "", "groups", roles), clock))
-    server.close()
+    async with running_issuer() as setup:
+        yield setup
 
 
 async def test_valid_id_token_has_the_roles_of_its_claim(issuer: IssuerSetup) -> None:
@@ -176,7 +123,7 @@ async def test_new_issuer_key_is_fetched_at_a_bounded_rate(issuer: IssuerSetup) 
 async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
     assert await issuer.identity_provider.identify(issuer.provider.token()) is not None
     issuer.provider.unavailable = True
-    issuer.clock.advance(KEYS_S)
+    issuer.clock.advance(CACHE_S)
     assert await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6)) is not None
     issuer.clock.advance(STALE_S)
     with pytest.raises(Exception, match="Sign-in with the identity provider is temporarily unavailable"):
@@ -206,6 +153,9 @@ async def test_user_acts_in_their_own_name_within_their_roles(console: Console, 
     [
         ({"OIDC_ISSUER": "https://login.example"}, "requires GATEHOUSE_OIDC_AUDIENCE and GATEHOUSE_OIDC_ROLES"),
         ({"OIDC_ISSUER": "http://login.example"}, "GATEHOUSE_OIDC_ISSUER: must be an https:// URL"),
+        ({"OIDC_CLIENT_ID": "console"}, "OIDC_CLIENT_ID requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL"),
+        ({"OIDC_CLIENT_SECRET": "secret"}, "OIDC_CLIENT_SECRET requires GATEHOUSE_OIDC_CLIENT_ID"),
+        ({"OIDC_SCOPES": "profile"}, "GATEHOUSE_OIDC_SCOPES"),
         ({"OIDC_ROLES": "platform=king"}, "GATEHOUSE_OIDC_ROLES: must be comma-separated value=role"),
     ],
 )

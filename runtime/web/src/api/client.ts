@@ -65,9 +65,12 @@ let table: Record<string, Operation> = {}
 let csrf = ''
 let onUnauthorized: Handler = async () => false
 
-export async function loadOperations(): Promise<void> {
+/** Loads the operations. Returns the name of the identity provider with which browsers can sign in, or null. */
+export async function loadOperations(): Promise<string | null> {
   const response = await send('/operations.json', { method: 'GET' })
-  table = ((await response.json()) as { operations: Record<string, Operation> }).operations
+  const content = (await response.json()) as { operations: Record<string, Operation>; identity_provider: string | null }
+  table = content.operations
+  return content.identity_provider
 }
 
 /** Reads a JSON document of the console that is not part of the API. */
