@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -240,6 +241,14 @@ class GatewayApp:
         self._observer = dependencies.observer
         # The first characters of every token in any environment. Text that contains this prefix is never logged.
         self._token_prefix = f"{dependencies.verification.prefix}_"
+        self.respond_now: asgi.RespondNowByPath = {
+            path: {
+                method.encode(): partial(self._respond_now, route.template, handler)
+                for method, handler in route.synchronous.items()
+            }
+            for path, route in exact.items()
+            if route.synchronous
+        }
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         started = time.perf_counter()
@@ -263,17 +272,13 @@ class GatewayApp:
         finally:
             self._record(context, started)
 
-    def respond_now(self, scope: asgi.Scope, body: bytes) -> asgi.Response | None:
-        """The response to a request that needs neither the database nor Redis, or None for any other request.
+    def _respond_now(self, template: str, handler: SynchronousHandler, scope: asgi.Scope, body: bytes) -> asgi.Response | None:
+        """The response of a synchronous handler, or None if the handler has to wait.
 
         Avoids the task and the ASGI messages of a request, which would take longer than the verification.
         """
-        route = self._exact.get(scope["raw_path"])
-        handler = None if route is None else route.synchronous.get(scope["method"])
-        if route is None or handler is None:
-            return None
         started = time.perf_counter()
-        context = RequestContext(self._dependencies, scope, _not_called, _not_called, template=route.template)
+        context = RequestContext(self._dependencies, scope, _not_called, _not_called, template=template)
         try:
             response = handler(context, body)
         except Exception:

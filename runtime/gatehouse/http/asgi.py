@@ -50,6 +50,9 @@ AcceptUpgrade = Callable[[list[Header], asyncio.Protocol, Callable[[], None]], b
 #: Returns the response to a request whose body is complete, or None if the request has to be handled by the application.
 RespondNow = Callable[[Scope, bytes], Response | None]
 
+#: Requests to which an application can respond without waiting, by raw path and method.
+RespondNowByPath = dict[bytes, dict[bytes, RespondNow]]
+
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):
     """Problem document (RFC 9457). `errors` is omitted if it is empty."""

@@ -84,7 +84,8 @@ class LifespanApp:
         self._start = start
         self._observer = observer
         self._app: asgi.App | None = None
-        self._respond_now: asgi.RespondNow | None = None
+        #: Filled with the entries of the application when it has started.
+        self.respond_now: asgi.RespondNowByPath = {}
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if self._app is not None and scope["type"] != "lifespan":
@@ -92,15 +93,11 @@ class LifespanApp:
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
-    def respond_now(self, scope: asgi.Scope, body: bytes) -> asgi.Response | None:
-        """The response from the application, or None if the application cannot respond without waiting."""
-        return None if self._respond_now is None else self._respond_now(scope, body)
-
     async def _lifespan(self, receive: asgi.Receive, send: asgi.Send) -> None:
         await receive()
         try:
             async with self._start() as self._app:
-                self._respond_now = getattr(self._app, "respond_now", None)
+                self.respond_now.update(getattr(self._app, "respond_now", {}))
                 await send({"type": "lifespan.startup.complete"})
                 self._observer.log.info("started", service=self._observer.service)
                 await receive()

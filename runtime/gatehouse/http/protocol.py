@@ -99,22 +99,22 @@ class HttpProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         worker: Connections,
-        respond_now: asgi.RespondNow | None = None,
+        respond_now: asgi.RespondNowByPath,
     ) -> None:
-        """respond_now: called before the application. If it returns a response, the application is not called."""
+        """respond_now: called before the application. If an entry returns a response, the application is not called."""
         super().__init__(config, server_state, app_state, _loop)
         # uvicorn accepts bytes after a request with `Connection: close`; this parser rejects them.
         self.parser = httptools.HttpRequestParser(self)
         self._worker = worker
-        self._respond_now = respond_now
+        self._respond_now_by_path = respond_now
         self._settings = worker.settings
         self._peer = ""
         self._head_bytes = 0
         self._fields = 0
         self._in_head = False
         self._in_body = False
-        #: True while the application has not been called for the current request, to which `respond_now` may respond.
-        self._postponed = False
+        #: Called when the current request is complete. None: the application has been called for the current request.
+        self._respond_now: asgi.RespondNow | None = None
         self._parts: list[bytes] = []
         #: Client address under which the unfinished body is counted.
         self._body_address: str | None = None
@@ -180,7 +180,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self._discard(len(data))
         try:
             self.parser.feed_data(data)
-            if self._postponed:
+            if self._respond_now is not None:
                 self._call_application()
         except httptools.HttpParserUpgrade as exc:
             self.cycle.keep_alive = False  # the data after the request is not HTTP, even if the application rejects the upgrade
@@ -249,15 +249,15 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_body = True
         if self.parser.should_upgrade():
             cast("asgi.Scope", self.scope)["extensions"] = {asgi.UPGRADE: self._accept_upgrade}
-        self._postponed = self._can_respond_now()
-        if not self._postponed:
+        methods = self._respond_now_by_path.get(self.url.partition(b"?")[0])
+        self._respond_now = methods.get(self.parser.get_method()) if methods and self._can_respond_now() else None
+        if self._respond_now is None:
             super().on_headers_complete()
 
     def _can_respond_now(self) -> bool:
         """False for a request to which only the application can respond, or that waits for the response to an earlier request."""
         return (
-            self._respond_now is not None
-            and not self._is_running()
+            not self._is_running()
             and not self.flow.write_paused
             and not self.expect_100_continue
             and not self.parser.should_upgrade()
@@ -280,27 +280,27 @@ class HttpProtocol(HttpToolsProtocol):
     # Body
 
     def on_body(self, body: bytes) -> None:
-        if self._postponed:
+        if self._respond_now is not None:
             self._parts.append(body)
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._end_body()
-        if self._postponed and self._send_response_now():
-            return
-        if self._postponed:
+        if self._respond_now is not None:
+            if self._send_response_now(self._respond_now):
+                return
             self._call_application()
         super().on_message_complete()
 
-    def _send_response_now(self) -> bool:
+    def _send_response_now(self, respond_now: asgi.RespondNow) -> bool:
         """Sends the response from `respond_now`. Returns False if the application has to be called."""
         target, _, query = self.url.partition(b"?")
         self.scope |= {"method": self.parser.get_method().decode("ascii"), "raw_path": target, "query_string": query}
-        response = self._respond_now(cast("asgi.Scope", self.scope), b"".join(self._parts)) if self._respond_now else None
+        response = respond_now(cast("asgi.Scope", self.scope), b"".join(self._parts))
         if response is None:
             return False
-        self._postponed = False
+        self._respond_now = None
         self._parts = []
         keep_alive = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
         self._write(response, () if keep_alive else (_CLOSE,))
@@ -314,7 +314,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _call_application(self) -> None:
         """Calls the application for a request that was postponed, with the part of the body that has been received."""
-        self._postponed = False
+        self._respond_now = None
         super().on_headers_complete()
         for part in self._parts:
             super().on_body(part)
@@ -429,8 +429,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _reject(self, error: GatehouseError) -> None:
         """Sends an error response to the current request, after the responses to earlier requests, and closes the connection."""
         self._worker.on_reject(error, self._peer)
-        in_body = self._in_body and not self._postponed
-        self._postponed = False
+        in_body = self._in_body and self._respond_now is None
+        self._respond_now = None
         self._in_head = False
         self._end_body()
         if in_body and self.cycle.response_complete:

@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
-                http=partial(HttpProtocol, worker=connections, respond_now=getattr(application, "respond_now", None)),  # type: ignore[arg-type]
+                http=partial(HttpProtocol, worker=connections, respond_now=getattr(application, "respond_now", {})),  # type: ignore[arg-type]
                 interface="asgi3",
                 ws="none",
                 lifespan="on",

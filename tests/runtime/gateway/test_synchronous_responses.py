@@ -18,13 +18,13 @@ from tests.runtime.gateway.conftest import SERVE, Gateway, gateway_environment, 
 
 _RECORD = """
 from gatehouse.gateway.asgi import GatewayApp
-respond_now = GatewayApp.respond_now
-def recorded(self, scope, body):
-    response = respond_now(self, scope, body) if {enabled} else None
+respond_now = GatewayApp._respond_now
+def recorded(self, *arguments):
+    response = respond_now(self, *arguments) if {enabled} else None
     if response is not None:
         print("synchronous", response.status, flush=True)
     return response
-GatewayApp.respond_now = recorded
+GatewayApp._respond_now = recorded
 """
 _PATIENCE_S = 30
 _VARIABLE = (

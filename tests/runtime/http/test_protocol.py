@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from gatehouse.errors import GatehouseError
-from gatehouse.http.asgi import ClientGone, RespondNow, Response, read_body, reply
+from gatehouse.http.asgi import ClientGone, RespondNowByPath, Response, read_body, reply
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.protocol import Connections
 from gatehouse.http.server import Server, listen
@@ -58,17 +58,23 @@ class Running:
 
 
 def _respond_now(scope: Any, body: bytes) -> Response | None:
-    """Responds to the path /now only."""
+    """Responds to the path /now, and leaves the other paths to the application."""
     if scope["raw_path"] != b"/now":
         return None
     text = f"now {scope['method']} {scope['query_string'].decode()} {len(body)}".encode()
     return Response(200, [(b"content-length", b"%d" % len(text))], text)
 
 
+#: /healthz and all other methods are never synchronous.
+SYNCHRONOUS: RespondNowByPath = {
+    path: {b"GET": _respond_now, b"POST": _respond_now} for path in (b"/now", b"/x", b"/early", b"/large")
+}
+
+
 @dataclass
 class _Application:
     running: Running
-    respond_now: RespondNow | None = None
+    respond_now: RespondNowByPath
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await _application(self.running, scope, receive, send)
@@ -98,7 +104,9 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
 
 
 @asynccontextmanager
-async def running(limits: ConnectionSettings, trusted: str = "", respond_now: RespondNow | None = None) -> AsyncIterator[Running]:
+async def running(
+    limits: ConnectionSettings, trusted: str = "", respond_now: RespondNowByPath | None = None
+) -> AsyncIterator[Running]:
     rejected: list[str] = []
 
     def on_reject(error: GatehouseError, address: str) -> None:
@@ -108,7 +116,7 @@ async def running(limits: ConnectionSettings, trusted: str = "", respond_now: Re
     connections = Connections(limits, ClientAddresses(networks), on_reject)
     sock = listen("127.0.0.1", 0)
     server = Running(sock.getsockname()[1], connections, rejected)
-    uvicorn = Server(_Application(server, respond_now), connections, handle_signals=False)
+    uvicorn = Server(_Application(server, respond_now or {}), connections, handle_signals=False)
     serving = asyncio.create_task(uvicorn.serve([sock]))
     try:
         while not uvicorn.started:
@@ -119,13 +127,13 @@ async def running(limits: ConnectionSettings, trusted: str = "", respond_now: Re
         await serving
 
 
-@pytest.fixture(params=[None, _respond_now], ids=["asgi", "synchronous"])
+@pytest.fixture(params=[None, SYNCHRONOUS], ids=["asgi", "synchronous"])
 async def patient(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     async with running(NEVER, respond_now=request.param) as server:
         yield server
 
 
-@pytest.fixture(params=[None, _respond_now], ids=["asgi", "synchronous"])
+@pytest.fixture(params=[None, SYNCHRONOUS], ids=["asgi", "synchronous"])
 async def hasty(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     async with running(ConnectionSettings(request_timeout_s=0.3, response_timeout_s=0.3), respond_now=request.param) as server:
         yield server
@@ -133,7 +141,7 @@ async def hasty(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
 
 @pytest.fixture
 async def synchronous() -> AsyncIterator[Running]:
-    async with running(NEVER, respond_now=_respond_now) as server:
+    async with running(NEVER, respond_now=SYNCHRONOUS) as server:
         yield server
 
 
@@ -313,6 +321,10 @@ async def test_synchronous_and_other_responses_keep_the_order_of_pipelined_reque
     assert bodies == [b"now POST a=b 4", b"/x 2", b"/now 4", b"/now 4", b"/now 0"]
 
 
+async def test_other_method_reaches_the_application(synchronous: Running) -> None:
+    assert (await synchronous.send(LAST.replace(b"GET", b"PUT"))).endswith(b"/now 0")
+
+
 async def test_body_in_several_parts_reaches_the_application(synchronous: Running) -> None:
     reader, writer = await synchronous.connect()
     async with asyncio.timeout(PATIENCE_S):
@@ -331,7 +343,7 @@ async def test_upgrade_request_reaches_the_application(synchronous: Running) -> 
 
 async def test_idle_connection_outlasts_the_deadline_of_a_request_after_a_synchronous_response() -> None:
     limits = ConnectionSettings(request_timeout_s=0.2)
-    async with running(limits, respond_now=_respond_now) as server:
+    async with running(limits, respond_now=SYNCHRONOUS) as server:
         reader, writer = await server.connect()
         writer.write(NOW)
         async with asyncio.timeout(PATIENCE_S):
