@@ -67,8 +67,11 @@ def database() -> Iterator[tuple[dict[str, str], str, Pepper]]:
 
 
 @contextmanager
-def environment(workers: int = 1, upstream_port: int | None = None) -> Iterator[Environment]:
-    """Start the environment. upstream_port: port of the Core; by default an upstream is started."""
+def environment(
+    workers: int = 1, upstream_port: int | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[Environment]:
+    """Start the environment. upstream_port: port of the Core; by default an upstream is started. settings: further
+    environment variables."""
     with database() as (variables, url, pepper), servers.redis() as redis, TemporaryDirectory() as folder:
         gateway_port, core_port = free_port(), upstream_port or free_port()
         variables |= {
@@ -78,6 +81,7 @@ def environment(workers: int = 1, upstream_port: int | None = None) -> Iterator[
             "GATEHOUSE_BIND": "127.0.0.1",
             "GATEHOUSE_GATEWAY_PORT": str(gateway_port),
             "GATEHOUSE_WORKERS": str(workers),
+            **(settings or {}),
         }
         commands = {"gateway": [sys.executable, "-c", _SERVE]}
         if upstream_port is None:

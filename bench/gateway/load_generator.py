@@ -19,12 +19,13 @@ _REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\
 
 @dataclass(frozen=True)
 class Result:
-    """Requests per second, latency percentiles, and the number of responses other than 200."""
+    """Requests per second, latency percentiles, the number of responses other than 200, and the number of all responses."""
 
     rps: float
     p50_ms: float
     p99_ms: float
     failed: int
+    requests: int
 
 
 class _Connection(asyncio.Protocol):
@@ -78,11 +79,12 @@ class _Upstream(asyncio.Protocol):
 
 def measure(port: int, request: bytes, *, seconds: float = 3.0) -> Result:
     """Run the generator for `seconds` after a warm-up of a third of that time."""
-    _run(port, request, seconds / 3)
-    return _run(port, request, seconds)
+    measure_once(port, request, seconds / 3)
+    return measure_once(port, request, seconds)
 
 
-def _run(port: int, request: bytes, seconds: float) -> Result:
+def measure_once(port: int, request: bytes, seconds: float) -> Result:
+    """Run the generator without a warm-up."""
     command = [sys.executable, "-m", "bench.gateway.load_generator", str(port), str(seconds)]
     result = subprocess.run(command, input=request, stdout=subprocess.PIPE, check=True)
     return Result(**json.loads(result.stdout))
@@ -100,7 +102,8 @@ async def _generate(port: int, request: bytes, seconds: float) -> Result:
     await asyncio.gather(*(protocol.done for _, protocol in connections))
     elapsed_s = time.perf_counter() - started
     times.sort()
-    return Result(len(times) / elapsed_s, times[len(times) // 2] * 1000, times[len(times) * 99 // 100] * 1000, failed[0])
+    p50_s, p99_s = times[len(times) // 2], times[len(times) * 99 // 100]
+    return Result(len(times) / elapsed_s, p50_s * 1000, p99_s * 1000, failed[0], len(times))
 
 
 async def _serve(port: int) -> None:

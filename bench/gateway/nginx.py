@@ -109,7 +109,9 @@ def _wrk(arguments: list[str], seconds: str) -> Result:
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     latencies = _milliseconds(text, "50"), _milliseconds(text, "99")
-    return Result(float(rate[1]) if rate else 0.0, *latencies, int(failed[1]) if failed else 0)
+    requests = re.search(r"(\d+) requests in", text)
+    counts = int(failed[1]) if failed else 0, int(requests[1]) if requests else 0
+    return Result(float(rate[1]) if rate else 0.0, *latencies, *counts)
 
 
 def _milliseconds(text: str, percentile: str) -> float:
