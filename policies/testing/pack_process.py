@@ -1,18 +1,22 @@
 """Test harness: runs a pack as the engine does, on a program of declared resources.
 
-The pack is a process that the harness calls over gRPC. A program is evaluated as a first preview (outputs unknown) or with
-all outputs known. Other repositories can use the harness to test their rules.
+The pack is a process that the harness calls over gRPC, or is imported. A program is evaluated as a first preview (outputs
+unknown) or with all outputs known. Other repositories can use the harness to test their rules.
 """
 
+import runpy
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from unittest.mock import patch
 
 import grpc
+import pulumi_policy.policy
 from google.protobuf import json_format, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
@@ -73,7 +77,38 @@ class Diagnostic:
     message: str
 
 
-class RunningPack:
+class Pack(ABC):
+    """A pack that evaluates programs."""
+
+    @abstractmethod
+    def call(self, method: str, request: Any) -> Any:
+        """Calls a method of the Analyzer protocol."""
+
+    def configure(self, config: Mapping[str, Mapping[str, Any]]) -> None:
+        """Sends levels and parameters as `--policy-pack-config` does."""
+        request = analyzer_pb2.ConfigureAnalyzerRequest()
+        for rule, values in config.items():
+            level = analyzer_pb2.EnforcementLevel.ValueType(_LEVELS[values["enforcementLevel"]])
+            request.policyConfig[rule].enforcementLevel = level
+            request.policyConfig[rule].properties.update({k: v for k, v in values.items() if k != "enforcementLevel"})
+        self.call("Configure", request)
+
+    def check(self, program: Iterable[Declared], known: bool = False) -> list[Diagnostic]:
+        """Evaluates a program: the inputs of each resource, then the outputs of all. Returns all diagnostics in order."""
+        requests = _Requests(tuple(program), known)
+        responses = [self.call("Analyze", requests.analyze(resource)) for resource in requests.program]
+        responses.append(self.call("AnalyzeStack", requests.analyze_stack()))
+        return [_diagnostic(diagnostic) for response in responses for diagnostic in response.diagnostics]
+
+    def remediate(self, program: Iterable[Declared], name: str, known: bool = False) -> dict[str, dict[str, Any]]:
+        """Runs the remediations on one resource. Returns its inputs, in wire format, after each rule that changed them."""
+        requests = _Requests(tuple(program), known)
+        [resource] = [resource for resource in requests.program if resource.name == name]
+        response = self.call("Remediate", requests.analyze(resource))
+        return {row.policyName: json_format.MessageToDict(row.properties) for row in response.remediations}
+
+
+class RunningPack(Pack):
     """A context manager that starts a pack as the engine does.
 
     pack: "security", "resilience" or the folder of another pack. The first two are configured with the levels of
@@ -95,7 +130,7 @@ class RunningPack:
         if not port.isdigit():
             raise RuntimeError(f"the pack {pack} did not start")
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
-        self.stub: Any = analyzer_pb2_grpc.AnalyzerStub(self._channel)
+        self._stub: Any = analyzer_pb2_grpc.AnalyzerStub(self._channel)
         if isinstance(pack, str):
             self.configure(level_config(pack, environment))
 
@@ -109,28 +144,27 @@ class RunningPack:
         if self.process.stdout:
             self.process.stdout.close()
 
-    def configure(self, config: Mapping[str, Mapping[str, Any]]) -> None:
-        """Sends levels and parameters as `--policy-pack-config` does."""
-        request = analyzer_pb2.ConfigureAnalyzerRequest()
-        for rule, values in config.items():
-            level = analyzer_pb2.EnforcementLevel.ValueType(_LEVELS[values["enforcementLevel"]])
-            request.policyConfig[rule].enforcementLevel = level
-            request.policyConfig[rule].properties.update({k: v for k, v in values.items() if k != "enforcementLevel"})
-        self.stub.Configure(request, timeout=_CALL_TIMEOUT_S)
+    def call(self, method: str, request: Any) -> Any:
+        return getattr(self._stub, method)(request, timeout=_CALL_TIMEOUT_S)
 
-    def check(self, program: Iterable[Declared], known: bool = False) -> list[Diagnostic]:
-        """Evaluates a program: the inputs of each resource, then the outputs of all. Returns all diagnostics in order."""
-        requests = _Requests(tuple(program), known)
-        responses = [self.stub.Analyze(requests.analyze(resource), timeout=_CALL_TIMEOUT_S) for resource in requests.program]
-        responses.append(self.stub.AnalyzeStack(requests.analyze_stack(), timeout=_CALL_TIMEOUT_S))
-        return [_diagnostic(diagnostic) for response in responses for diagnostic in response.diagnostics]
 
-    def remediate(self, program: Iterable[Declared], name: str, known: bool = False) -> dict[str, dict[str, Any]]:
-        """Runs the remediations on one resource. Returns its inputs, in wire format, after each rule that changed them."""
-        requests = _Requests(tuple(program), known)
-        [resource] = [resource for resource in requests.program if resource.name == name]
-        response = self.stub.Remediate(requests.analyze(resource), timeout=_CALL_TIMEOUT_S)
-        return {row.policyName: json_format.MessageToDict(row.properties) for row in response.remediations}
+class ImportedPack(Pack):
+    """A pack in this process, for many checks: it evaluates a program in half the CPU time of `RunningPack`.
+
+    pack: "security" or "resilience", configured with the levels of `environment`.
+    """
+
+    def __init__(self, pack: str, environment: str = "prod") -> None:
+        sdk: Any = pulumi_policy.policy
+        declared: list[tuple[str, list[pulumi_policy.Policy]]] = []
+        with patch("pulumi_policy.PolicyPack", lambda name, policies: declared.append((name, policies))):
+            runpy.run_path(str(_FOLDER / pack / "__main__.py"), run_name="__main__")
+        [(name, policies)] = declared
+        self._servicer = sdk._PolicyAnalyzerServicer(name, "0.0.1", policies, pulumi_policy.EnforcementLevel.ADVISORY)
+        self.configure(level_config(pack, environment))
+
+    def call(self, method: str, request: Any) -> Any:
+        return getattr(self._servicer, method)(request, None)
 
 
 def urn(resource: Declared, stack: str = "prod") -> str:

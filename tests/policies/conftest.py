@@ -1,19 +1,15 @@
-"""Processes of both packs, shared by all tests."""
-
-from collections.abc import Iterator
+"""Both packs, shared by all tests."""
 
 import pytest
 
-from policies.testing.pack_process import RunningPack
+from policies.testing.pack_process import ImportedPack, Pack
 
 
 @pytest.fixture(scope="session")
-def security() -> Iterator[RunningPack]:
-    with RunningPack("security") as pack:
-        yield pack
+def security() -> Pack:
+    return ImportedPack("security")
 
 
 @pytest.fixture(scope="session")
-def resilience() -> Iterator[RunningPack]:
-    with RunningPack("resilience") as pack:
-        yield pack
+def resilience() -> Pack:
+    return ImportedPack("resilience")

@@ -15,7 +15,7 @@ from policies.analysis.type_tokens import aws
 from policies.catalogue import PACKS, RULES, of_pack
 from policies.engine.meta_policies import META_POLICIES
 from policies.engine.rule import ENVIRONMENTS, upstream_ids
-from policies.testing.pack_process import RunningPack
+from policies.testing.pack_process import Pack
 
 # Controls that are mandatory in every environment, by service.
 MANDATORY = {
@@ -33,9 +33,9 @@ def test_basic_controls_are_mandatory_everywhere() -> None:
 
 @pytest.mark.parametrize("pack", PACKS)
 def test_pack_contains_its_rules_and_meta_policies(pack: str, request: pytest.FixtureRequest) -> None:
-    process: RunningPack = request.getfixturevalue(pack)
+    loaded: Pack = request.getfixturevalue(pack)
 
-    info = process.stub.GetAnalyzerInfo(empty_pb2.Empty())
+    info = loaded.call("GetAnalyzerInfo", empty_pb2.Empty())
     assert info.name == PACKS[pack]
     ids = {rule.id for rule in of_pack(pack)} | {policy.id for policy in META_POLICIES}
     assert {policy.name for policy in info.policies} == ids

@@ -47,7 +47,7 @@ def test_environment_of_a_stack(stack: str, config: dict[str, str], expected: st
 def test_pack_without_configuration_has_levels_of_the_stack(variables: dict[str, str], environment: str) -> None:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
     with RunningPack(PACK, env={**inherited, **variables}) as pack:
-        info = pack.stub.GetAnalyzerInfo(empty_pb2.Empty(), timeout=30)
+        info = pack.call("GetAnalyzerInfo", empty_pb2.Empty())
     names = {number: name.lower() for name, number in analyzer_pb2.EnforcementLevel.items()}
     levels = {policy.name: names[policy.enforcementLevel] for policy in info.policies}
     assert len(levels) > 20

@@ -11,7 +11,7 @@ import pytest
 
 from policies import catalogue
 from policies.engine.meta_policies import BROKEN, EXEMPTION_USED, UNDECIDED
-from policies.testing.pack_process import Declared, Diagnostic, Ref, RunningPack, Unknown, urn
+from policies.testing.pack_process import Declared, Diagnostic, Pack, Ref, RunningPack, Unknown, urn
 from tests.policies.rules.builders import changed, container, kms, without
 from tests.policies.rules.network_programs import edge
 from tests.policies.rules.programs import ecs, rds, s3, secrets, stores, watch
@@ -64,7 +64,7 @@ def kms_key(name: str, **inputs: Any) -> Declared:
     return Declared("aws:kms/key:Key", name, {**kms()[0].inputs, **inputs}, protect=True)
 
 
-def test_unknown_property_is_undecided(security: RunningPack) -> None:
+def test_unknown_property_is_undecided(security: Pack) -> None:
     unknown = kms_key("key", enableKeyRotation=Unknown())
 
     assert security.check([unknown]) == [
@@ -78,14 +78,14 @@ def test_unknown_property_is_undecided(security: RunningPack) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["unknown first", "unknown last"])
-def test_unknown_property_does_not_hide_other_resource(order: int, security: RunningPack) -> None:
+def test_unknown_property_does_not_hide_other_resource(order: int, security: Pack) -> None:
     program = [kms_key("first", enableKeyRotation=Unknown()), kms_key("second", enableKeyRotation=False)][::order]
 
     diagnostics = {(diagnostic.policy, diagnostic.name) for diagnostic in security.check(program)}
     assert diagnostics == {("GH-KMS-001", "second"), ("GH-UNDECIDED", "first")}
 
 
-def test_unknown_block_does_not_hide_other_block(security: RunningPack) -> None:
+def test_unknown_block_does_not_hide_other_block(security: Pack) -> None:
     ingress = [
         {"description": "a", "protocol": "tcp", "fromPort": 1, "toPort": 1, "cidrBlocks": [Unknown()]},
         {"description": "b", "protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlocks": ["0.0.0.0/0"]},
@@ -95,7 +95,7 @@ def test_unknown_block_does_not_hide_other_block(security: RunningPack) -> None:
     assert {diagnostic.policy for diagnostic in security.check([group])} == {"GH-VPC-004", "GH-UNDECIDED"}
 
 
-def test_unknown_policy_document_is_undecided(security: RunningPack) -> None:
+def test_unknown_policy_document_is_undecided(security: Pack) -> None:
     program = changed(without(s3(), "sink-policy"), "files-policy", policy=Unknown())
 
     undecided = {
@@ -107,14 +107,14 @@ def test_unknown_policy_document_is_undecided(security: RunningPack) -> None:
     assert undecided == {"GH-S3-003", "GH-S3-004", "GH-S3-006", "GH-S3-012", "GH-S3-016", "GH-S3-017"}
 
 
-def test_undecided_rule_is_decided_with_known_outputs(security: RunningPack) -> None:
+def test_undecided_rule_is_decided_with_known_outputs(security: Pack) -> None:
     program = [*kms(), kms_key("other", policy=Ref("key", "policy"))]
 
     assert {diagnostic.policy for diagnostic in security.check(program)} == {"GH-UNDECIDED"}
     assert security.check(program, known=True) == []
 
 
-def test_allowed_unknown_property_is_reported(security: RunningPack) -> None:
+def test_allowed_unknown_property_is_reported(security: Pack) -> None:
     program = changed(ecs(), "task", containerDefinitions=Unknown())
 
     [diagnostic] = security.check(program)
@@ -122,7 +122,7 @@ def test_allowed_unknown_property_is_reported(security: RunningPack) -> None:
     assert diagnostic.message.partition(" could not be decided")[0].count("GH-") == 8
 
 
-def test_computed_property_counts_as_unset(security: RunningPack) -> None:
+def test_computed_property_counts_as_unset(security: Pack) -> None:
     bare = Declared("aws:kms/key:Key", "key", {"enableKeyRotation": True}, computed={"policy": "{}"})
 
     assert [(diagnostic.policy, diagnostic.name) for diagnostic in security.check([bare])] == [("GH-KMS-002", "key")]
@@ -143,7 +143,7 @@ MALFORMED: list[Any] = [None, "text", 7, True, [], {}, [None], [[]], [{}], {"a":
 
 @pytest.mark.parametrize("value", MALFORMED, ids=repr)
 @pytest.mark.parametrize("build", PROGRAMS)
-def test_malformed_property_does_not_break_rules(build: Any, value: Any, security: RunningPack, resilience: RunningPack) -> None:
+def test_malformed_property_does_not_break_rules(build: Any, value: Any, security: Pack, resilience: Pack) -> None:
     malformed = [Declared(resource.type, resource.name, dict.fromkeys(resource.inputs, value)) for resource in build()]
 
     diagnostics = [*security.check(malformed), *resilience.check(malformed)]
@@ -151,7 +151,7 @@ def test_malformed_property_does_not_break_rules(build: Any, value: Any, securit
     assert diagnostics != []
 
 
-def test_large_program_is_evaluated_completely(security: RunningPack, resilience: RunningPack) -> None:
+def test_large_program_is_evaluated_completely(security: Pack, resilience: Pack) -> None:
     """2,000 resources, half of them with unknown inputs."""
     builds = (s3, edge, rds, stores)
     named = {resource.name: resource for build in builds for resource in build()}.values()
@@ -170,7 +170,19 @@ def test_large_program_is_evaluated_completely(security: RunningPack, resilience
     assert {diagnostic.name for diagnostic in diagnostics if diagnostic.policy == "GH-KMS-001"} >= {"key-0", "key-2"}
 
 
-def test_malformed_property_is_a_violation(security: RunningPack) -> None:
+@pytest.mark.parametrize("name", catalogue.PACKS)
+@pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
+def test_imported_pack_has_the_results_of_the_process(name: str, known: bool, request: pytest.FixtureRequest) -> None:
+    imported: Pack = request.getfixturevalue(name)
+    programs = [s3(), without(s3(), "files-block"), without(s3(), "files-versioning"), changed(rds(), "database", multiAz=False)]
+    programs += [changed(edge(), "balancer", dropInvalidHeaderFields=Unknown())]
+    with RunningPack(name) as process:
+        results = [process.check(program, known) for program in programs]
+    assert any(results)
+    assert [imported.check(program, known) for program in programs] == results
+
+
+def test_malformed_property_is_a_violation(security: Pack) -> None:
     program = changed(ecs(), "task", containerDefinitions="no JSON")
 
     assert Diagnostic(
@@ -182,7 +194,7 @@ def test_malformed_property_is_a_violation(security: RunningPack) -> None:
 
 
 @pytest.mark.parametrize("value", ["hunter2-canary", "AKIAHUNTER2CANARY000"])
-def test_messages_do_not_contain_secrets(value: str, security: RunningPack) -> None:
+def test_messages_do_not_contain_secrets(value: str, security: Pack) -> None:
     task = json.dumps([container(environment=[{"name": "DATABASE_PASSWORD", "value": value}], user=value)])
     loose = [
         Declared("aws:secretsmanager/secretVersion:SecretVersion", "version", {"secretString": value}),
@@ -198,7 +210,7 @@ def test_messages_do_not_contain_secrets(value: str, security: RunningPack) -> N
     assert [diagnostic for diagnostic in diagnostics if value in diagnostic.message] == []
 
 
-def test_configuration_sets_levels(security: RunningPack) -> None:
+def test_configuration_sets_levels(security: Pack) -> None:
     program = [kms_key("key", enableKeyRotation=False)]
     security.configure({"GH-KMS-001": {"enforcementLevel": "advisory"}})
     advisory = security.check(program)
@@ -210,7 +222,7 @@ def test_configuration_sets_levels(security: RunningPack) -> None:
     assert disabled == []
 
 
-def test_configuration_sets_parameters(security: RunningPack) -> None:
+def test_configuration_sets_parameters(security: Pack) -> None:
     program = [kms_key("key", rotationPeriodInDays=180)]
     security.configure({"GH-KMS-001": {"enforcementLevel": "mandatory", "days_max": 90}})
     diagnostics = security.check(program)

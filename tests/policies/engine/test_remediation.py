@@ -1,7 +1,6 @@
 """Remediation: fixes the violation, reports the change, and preserves secrets and unknown values."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from policies import catalogue
 from policies.catalogue import RULES, level_config, remediation_config
 from policies.engine.rule import ENVIRONMENTS
-from policies.testing.pack_process import Declared, RunningPack, Unknown
+from policies.testing.pack_process import Declared, ImportedPack, Pack, Unknown
 from tests.policies.rules.builders import Case, Program, changed, container, document, kms
 from tests.policies.rules.network_programs import edge
 from tests.policies.rules.programs import ecs, rds, secrets, stores, watch
@@ -21,21 +20,20 @@ SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75f
 REMEDIABLE = [rule.id for rule in RULES if rule.remediation]
 
 
-def started(pack: str) -> Iterator[RunningPack]:
-    config = level_config(pack, "prod")
-    with RunningPack(pack) as process:
-        process.configure({id: {**row, "enforcementLevel": "remediate"} for id, row in config.items() if id in REMEDIABLE})
-        yield process
+def remediating(name: str) -> Pack:
+    pack, config = ImportedPack(name), level_config(name, "prod")
+    pack.configure({id: {**row, "enforcementLevel": "remediate"} for id, row in config.items() if id in REMEDIABLE})
+    return pack
 
 
 @pytest.fixture(scope="module")
-def security_fixes() -> Iterator[RunningPack]:
-    yield from started("security")
+def security_fixes() -> Pack:
+    return remediating("security")
 
 
 @pytest.fixture(scope="module")
-def resilience_fixes() -> Iterator[RunningPack]:
-    yield from started("resilience")
+def resilience_fixes() -> Pack:
+    return remediating("resilience")
 
 
 def cases(id: str) -> list[Case]:
@@ -50,7 +48,7 @@ def cases(id: str) -> list[Case]:
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 @pytest.mark.parametrize("id", REMEDIABLE)
-def test_remediation_fixes_violation(id: str, known: bool, security_fixes: RunningPack, resilience_fixes: RunningPack) -> None:
+def test_remediation_fixes_violation(id: str, known: bool, security_fixes: Pack, resilience_fixes: Pack) -> None:
     pack = security_fixes if catalogue.rule(id).pack == "security" else resilience_fixes
     reported = []
     for case in cases(id):
@@ -70,7 +68,7 @@ def test_remediation_fixes_violation(id: str, known: bool, security_fixes: Runni
     assert all(message.startswith(f"{id} ") for message in reported)
 
 
-def test_change_is_reported_with_its_value(security_fixes: RunningPack) -> None:
+def test_change_is_reported_with_its_value(security_fixes: Pack) -> None:
     program = changed(kms(), "key", enableKeyRotation=False)
 
     assert security_fixes.remediate(program, "key")["GH-KMS-001"]["enableKeyRotation"] is True
@@ -79,7 +77,7 @@ def test_change_is_reported_with_its_value(security_fixes: RunningPack) -> None:
     assert report.message.startswith("GH-KMS-001 set enableKeyRotation to true")
 
 
-def test_secrets_and_unknown_values_are_unchanged(security_fixes: RunningPack) -> None:
+def test_secrets_and_unknown_values_are_unchanged(security_fixes: Pack) -> None:
     secret = {SIGNATURE: SECRET, "value": "hunter2-canary"}
     program = changed(kms(), "key", enableKeyRotation=False, description=secret, policy=Unknown())
 
@@ -91,7 +89,7 @@ def test_secrets_and_unknown_values_are_unchanged(security_fixes: RunningPack) -
     assert [diagnostic for diagnostic in diagnostics if "hunter2" in diagnostic.message] == []
 
 
-def test_container_definitions_are_changed_in_json(security_fixes: RunningPack) -> None:
+def test_container_definitions_are_changed_in_json(security_fixes: Pack) -> None:
     text = json.dumps([container(privileged=True), container(name="side")])
     program = changed(ecs(), "task", containerDefinitions=text)
 
@@ -99,22 +97,20 @@ def test_container_definitions_are_changed_in_json(security_fixes: RunningPack) 
     assert [item.get("privileged", False) for item in json.loads(inputs["containerDefinitions"])] == [False, False]
 
 
-def test_nothing_changes_if_rule_still_fails(security_fixes: RunningPack) -> None:
+def test_nothing_changes_if_rule_still_fails(security_fixes: Pack) -> None:
     public = document({"Effect": "Allow", "Principal": "*", "Action": "secretsmanager:*", "Resource": "*"})
     program = changed(secrets(), "pepper-policy", blockPublicPolicy=False, policy=public)
 
     assert "GH-SM-004" not in security_fixes.remediate(program, "pepper-policy", known=True)
 
 
-def test_compliant_resource_is_unchanged(security_fixes: RunningPack) -> None:
+def test_compliant_resource_is_unchanged(security_fixes: Pack) -> None:
     assert security_fixes.remediate(kms(), "key") == {}
 
 
 @pytest.mark.parametrize("value", [None, "text", 7, [], {}, [None], "{", Unknown()], ids=repr)
 @pytest.mark.parametrize("build", [ecs, edge, rds, stores, watch])
-def test_malformed_input_does_not_break_remediation(
-    build: Any, value: Any, security_fixes: RunningPack, resilience_fixes: RunningPack
-) -> None:
+def test_malformed_input_does_not_break_remediation(build: Any, value: Any, security_fixes: Pack, resilience_fixes: Pack) -> None:
     program: Program = [Declared(resource.type, resource.name, dict.fromkeys(resource.inputs, value)) for resource in build()]
 
     for pack in (security_fixes, resilience_fixes):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from policies import catalogue
-from policies.testing.pack_process import RunningPack
+from policies.testing.pack_process import Pack
 from tests.policies.rules import (
     violations_account,
     violations_compute,
@@ -33,7 +33,7 @@ NEVER_ALONE = {"GH-IAM-001"}
 @pytest.mark.requirement("PP-03")
 @PASSES
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule} {case.mention}")
-def test_violation_is_reported_by_one_rule(case: Case, known: bool, security: RunningPack, resilience: RunningPack) -> None:
+def test_violation_is_reported_by_one_rule(case: Case, known: bool, security: Pack, resilience: Pack) -> None:
     diagnostics = [*security.check(case.program, known), *resilience.check(case.program, known)]
 
     level = catalogue.rule(case.rule).levels["prod"]
@@ -49,9 +49,7 @@ def test_violation_is_reported_by_one_rule(case: Case, known: bool, security: Ru
 @pytest.mark.requirement("PP-03")
 @PASSES
 @pytest.mark.parametrize("program", COMPLIANT, ids=lambda program: program.__name__)
-def test_compliant_program_passes(
-    program: Callable[[], Program], known: bool, security: RunningPack, resilience: RunningPack
-) -> None:
+def test_compliant_program_passes(program: Callable[[], Program], known: bool, security: Pack, resilience: Pack) -> None:
     resources = program()
     assert resources
     assert [*security.check(resources, known), *resilience.check(resources, known)] == []
@@ -62,7 +60,7 @@ def test_every_rule_has_a_violation_case() -> None:
     assert {rule.id for rule in catalogue.RULES} - {case.rule for case in CASES} == NEVER_ALONE
 
 
-def test_full_admin_policy_violates_iam_001(security: RunningPack) -> None:
+def test_full_admin_policy_violates_iam_001(security: Pack) -> None:
     program = changed(roles(), "task-rights", policy=grant(Action="*", Resource="*"))
 
     assert ("GH-IAM-001", "task-rights") in {(diagnostic.policy, diagnostic.name) for diagnostic in security.check(program)}
@@ -76,7 +74,7 @@ def test_full_admin_policy_violates_iam_001(security: RunningPack) -> None:
     ],
     ids=["blocked by label", "not blocked"],
 )
-def test_counted_managed_rule_needs_blocking_label_rule(label: str, violated: bool, security: RunningPack) -> None:
+def test_counted_managed_rule_needs_blocking_label_rule(label: str, violated: bool, security: Pack) -> None:
     [web_acl] = [resource for resource in edge() if resource.name == "web-acl"]
     first, *others = web_acl.inputs["rules"]
     counted = {"name": "SizeRestrictions_BODY", "actionToUse": {"count": {}}}
@@ -94,7 +92,7 @@ def test_counted_managed_rule_needs_blocking_label_rule(label: str, violated: bo
     assert ("GH-WAF-004" in {diagnostic.policy for diagnostic in diagnostics}) is violated
 
 
-def test_alb_tokens_are_evaluated_like_lb_tokens(security: RunningPack, resilience: RunningPack) -> None:
+def test_alb_tokens_are_evaluated_like_lb_tokens(security: Pack, resilience: Pack) -> None:
     program = retyped(edge(), lambda token: token.replace("aws:lb/", "aws:alb/"))
 
     assert [*security.check(program), *resilience.check(program)] == []
@@ -102,7 +100,7 @@ def test_alb_tokens_are_evaluated_like_lb_tokens(security: RunningPack, resilien
     assert {diagnostic.policy for diagnostic in security.check(violating)} == {"GH-ALB-003"}
 
 
-def test_v2_tokens_are_evaluated_like_current_tokens(security: RunningPack, resilience: RunningPack) -> None:
+def test_v2_tokens_are_evaluated_like_current_tokens(security: Pack, resilience: Pack) -> None:
     classes = ("Bucket", "BucketVersioning", "BucketLogging", "BucketLifecycleConfiguration")
     tokens = {f"aws:s3/{name[0].lower()}{name[1:]}:{name}": name for name in classes}
     program = retyped(s3(), lambda token: f"{token.rpartition(':')[0]}V2:{tokens[token]}V2" if token in tokens else token)
