@@ -20,14 +20,18 @@ from gatehouse.http import asgi
 from gatehouse.http.websocket import CloseCode, FrameChecker, FrameError, close_frame
 from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord
 from gatehouse.observability import WebSocketUse
+from gatehouse.settings import BYTES_PER_S_MIN
 from gatehouse.verification.decision import evaluate
 from gatehouse.verification.models import Code, VerificationRequest
 
 #: Interval at which open WebSockets are checked for expired keys and outdated key state.
 CHECK_S = 1.0
 
-#: Maximum time in seconds between the Close frames of both sides, and until a closed connection has ended.
-_CLOSE_S = 2.0
+#: Maximum time in seconds between the Close frames of both sides.
+_HANDSHAKE_S = 10.0
+
+#: Time in seconds after which a connection that the gateway ends is aborted, unless it is still sending data.
+_END_S = 2.0
 
 _REVOKED = "the API key no longer permits this connection"
 
@@ -41,11 +45,17 @@ class _Side(asyncio.Protocol):
         self.is_open = False
         #: True after the gateway has begun to end the connection. Nothing more is relayed in either direction.
         self.is_closing = False
+        #: True after a Close frame has been sent or forwarded to this side.
+        self.is_close_sent = False
         self._relay = relay
         self._is_client = is_client
         self._transport: asyncio.Transport | None = None
-        self._paused = False
+        # The connection to a Core is passed to the relay with reading paused, until `start`.
+        self._paused = not is_client
+        #: True while the other side does not read.
+        self._blocked = False
         self._timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -55,10 +65,10 @@ class _Side(asyncio.Protocol):
         self._relay.received(self, data)
 
     def pause_writing(self) -> None:
-        self._relay.other(self).pause_reading()
+        self._relay.other(self).block()
 
     def resume_writing(self) -> None:
-        self._relay.other(self).resume_reading()
+        self._relay.other(self).unblock()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
@@ -66,30 +76,35 @@ class _Side(asyncio.Protocol):
             self._timer.cancel()
         self._relay.lost(self)
 
-    def pause_reading(self) -> None:
+    def block(self) -> None:
+        """Stops reading while the other side does not read."""
+        self._blocked = True
         if self._transport is not None and not self._paused and not self._transport.is_closing() and not self.is_closing:
             self._paused = True
             self._transport.pause_reading()
 
-    def resume_reading(self) -> None:
+    def unblock(self) -> None:
+        self._blocked = False
         if self._transport is not None and self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
 
     def start(self, data: bytes) -> None:
-        """Handles data that arrived before the relay. The connection to a Core is passed with reading paused."""
-        self._paused = not self._is_client
+        """Handles data that arrived before the relay, and begins to read."""
         if data:
             self.data_received(data)
-        self.resume_reading()
+        if not self._blocked:
+            self.unblock()
 
     def write(self, data: bytes) -> None:
         if data and self._transport is not None and not self.is_closing and not self._transport.is_closing():
             self._transport.write(data)
 
     def send_close(self, code: int, reason: str) -> None:
-        """Sends a Close frame and ends the connection."""
-        self.write(close_frame(code, reason, None if self._is_client else secrets.token_bytes(4)))
+        """Sends a Close frame, unless one has been sent already, and ends the connection."""
+        if not self.is_close_sent:
+            self.is_close_sent = True
+            self.write(close_frame(code, reason, None if self._is_client else secrets.token_bytes(4)))
         self.finish()
 
     def finish(self) -> None:
@@ -99,7 +114,7 @@ class _Side(asyncio.Protocol):
         could lose the Close frame of the gateway (RFC 6455, section 7.1.1).
         """
         self.is_closing = True
-        self.resume_reading()
+        self.unblock()
         if self._transport is None or not self.is_open:
             return
         if self._is_client and self.checker.close_code is None and self._transport.can_write_eof():
@@ -107,11 +122,23 @@ class _Side(asyncio.Protocol):
         else:
             self._transport.close()
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_CLOSE_S, self.abort)
+            self._abort_later(self._transport)
 
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+    def _abort_later(self, transport: asyncio.Transport) -> None:
+        self._unsent = transport.get_write_buffer_size()
+        self._timer = asyncio.get_running_loop().call_later(_END_S, self._check_end, transport)
+
+    def _check_end(self, transport: asyncio.Transport) -> None:
+        """Aborts the connection if it does not end although the other end reads, or if the other end reads too slowly."""
+        sent = self._unsent - transport.get_write_buffer_size()
+        if self._unsent and sent >= min(self._unsent, _END_S * BYTES_PER_S_MIN):
+            self._abort_later(transport)
+        else:
+            transport.abort()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +208,10 @@ class Relay:
         other.write(forwarded)
         if side.checker.close_code is None:
             return
+        other.is_close_sent = True
         self._code = self._code or side.checker.close_code
         if other.checker.close_code is None:
-            self._loop.call_later(_CLOSE_S, self._end_close_handshake)
+            self._loop.call_later(_HANDSHAKE_S, self._end_close_handshake)
         else:
             self._end_close_handshake()
 

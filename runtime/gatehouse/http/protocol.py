@@ -371,6 +371,8 @@ class HttpProtocol(HttpToolsProtocol):
         data, self._upgrade_data = bytes(self._upgrade_data), None
         self._upgraded, self._on_shutdown = protocol, on_shutdown
         protocol.connection_made(self.transport)
+        if self.flow.write_paused:
+            protocol.pause_writing()
         return data
 
     def shutdown(self) -> None:

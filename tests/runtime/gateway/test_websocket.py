@@ -13,11 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse.clock import Clock
-from gatehouse.gateway.websocket import RelaySettings, WebSockets
 from gatehouse.http.websocket import accept_value
-from gatehouse.keys.models import KeyEnvironment, KeyId
-from gatehouse.verification.models import VerificationRequest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -27,6 +23,7 @@ from websockets.typing import Subprotocol
 
 from sandbox import child_processes
 from tests.runtime.gateway.conftest import Gateway, Reply
+from tests.runtime.gateway.test_usage import until_written, written
 
 PATIENCE_S = 20
 MESSAGE_MAX = 1_048_576  # the default of GATEHOUSE_WEBSOCKET_MESSAGE_MAX_BYTES
@@ -497,38 +494,6 @@ async def test_key_that_is_revoked_during_the_handshake_is_rejected(gateway: Gat
         assert (await pending).status == 401
 
 
-class Transport(asyncio.Transport):
-    """Records what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += data
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        pass
-
-    def is_closing(self) -> bool:
-        return False
-
-
-async def test_outdated_key_state_closes_all_websockets() -> None:
-    websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S))
-    with websockets.relay(KeyId("key"), VerificationRequest()) as relay:
-        transport = Transport()
-        relay.client.connection_made(transport)
-        await websockets.check(lambda: 3000)
-        assert transport.written == b""
-        await websockets.check(lambda: 3001)
-        assert Close.parse(transport.written[2:]) == Close(1011, "API keys cannot be verified temporarily")
-        relay.client.connection_lost(None)
-
-
 async def test_change_that_permits_the_websocket_keeps_it_open(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
     async with opened(gateway, key) as client:
         seq = await gateway.pool.fetchval("UPDATE api_key SET name = 'renamed' WHERE id = $1 RETURNING change_seq", key.id)
@@ -603,7 +568,9 @@ async def test_websocket_is_logged_and_counted_once(gateway: Gateway, sockets: S
         await client.send("hello")
         await client.recv()
         assert not [line for line in gateway.lines() if line.get("request_id") == request_id]
+        await until_written(gateway, key.id, 1)  # the usage is counted when the WebSocket is opened
         await client.close(4000)
+    assert await written(gateway, key.id) == 1
     (line,) = await gateway.lines_with(request_id=request_id)
     assert (line["status"], line["route"], line["code"], line["key_id"]) == (101, ROUTE, "VALID", key.id)
     # A masked frame has a header of 6 bytes, and any other frame a header of 2 bytes.
