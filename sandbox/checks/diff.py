@@ -70,9 +70,10 @@ def diff(program: Path, stack: str, changes: Sequence[str]) -> list[Step]:
 
     Raises SandboxError for an unknown setting, or a value that the program rejects.
     """
-    before = run(program, stack, FakeProvider(), preview=False)
     config = {SETTINGS: apply_changes(load(program, stack).config.get(SETTINGS, "{}"), changes)}
-    return compare(before, run(program, stack, FakeProvider(), preview=False, config=config))
+    # The changed program runs first, because it rejects invalid values.
+    after = run(program, stack, FakeProvider(), preview=False, config=config)
+    return compare(run(program, stack, FakeProvider(), preview=False), after)
 
 
 def compare(before: Deployment, after: Deployment) -> list[Step]:

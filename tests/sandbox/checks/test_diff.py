@@ -7,7 +7,11 @@ import pytest
 
 from policies.analysis.type_tokens import STATEFUL
 from sandbox.__main__ import main
-from sandbox.checks.diff import Step, apply_changes, diff, replaces, text
+from sandbox.checks.diff import SETTINGS, Step, apply_changes, compare, diff, replaces, text
+from sandbox.engine.program import run
+from sandbox.engine.project import load
+from sandbox.engine.providers import FakeProvider
+from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
 
@@ -16,8 +20,14 @@ RUNS = {"aws:ecs/taskDefinition:TaskDefinition", "aws:ecs/service:Service"}
 
 
 @cache
+def deployed(stack: str) -> Deployment:
+    return run(REPOSITORY, stack, FakeProvider(), preview=False)
+
+
 def change(stack: str, *changes: str) -> Sequence[Step]:
-    return diff(REPOSITORY, stack, changes)
+    """The steps of `diff`, which would run the unchanged program for every change."""
+    config = {SETTINGS: apply_changes(load(REPOSITORY, stack).config[SETTINGS], changes)}
+    return compare(deployed(stack), run(REPOSITORY, stack, FakeProvider(), preview=False, config=config))
 
 
 @pytest.mark.requirement("TR-17")
