@@ -18,7 +18,8 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from gatehouse.settings import METRICS_FOLDER_VARIABLE, Level
+from gatehouse.http.fields import Level
+from gatehouse.settings import METRICS_FOLDER_VARIABLE
 from gatehouse.verification.models import Code
 
 METRICS_TYPE = CONTENT_TYPE_LATEST.encode()

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from gatehouse.errors import Problem, SettingsError
+from gatehouse.http.fields import FILES_BYTES_MAX, Level
 from gatehouse.keys.models import KeyEnvironment, RateLimit
 from gatehouse.operations.features import FEATURES, switched
 
@@ -28,8 +29,6 @@ METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 #: Minimum number of bytes per second that a client must send or read, in addition to the connection timeouts.
 BYTES_PER_S_MIN = 1024
-
-Level = Literal["debug", "info", "warning", "error"]
 
 #: Behavior of rate limits while Redis is unavailable.
 OnError = Literal["local", "deny"]
@@ -98,8 +97,6 @@ def _parse_limit(value: str) -> RateLimit:
     return RateLimit(name="requests", quota=quota, window_s=window_s, burst=quota)
 
 
-#: Upper bound of the setting for the total size of the files in a secret.
-FILES_BYTES_MAX = 500 * 1024 * 1024
 #: Default number of secrets, and of secret requests, that an owner can create per minute.
 SHARING_CREATES_PER_MINUTE = 10
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from gatehouse.errors import SettingsError
-from gatehouse.settings import FILES_BYTES_MAX, PREFIX, Settings, load
+from gatehouse.http.fields import FILES_BYTES_MAX
+from gatehouse.settings import PREFIX, Settings, load
 
 from components.settings.loader import SettingsError as StackFileError
 from components.settings.loader import parse

@@ -11,7 +11,7 @@ import typer
 from gatehouse.cli.options import Output, console_command, seconds
 from gatehouse.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.client.services import ConsoleClient
-from gatehouse.settings import Level
+from gatehouse.http.fields import Level
 from gatehouse.usage.schemas import Width
 
 _BAR_WIDTH = 30

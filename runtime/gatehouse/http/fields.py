@@ -22,6 +22,8 @@ from gatehouse.http.endpoint import Header
 from gatehouse.http.forwarding import CORE_NAME
 from gatehouse.http.validation import checked, invalid, matching
 
+Level = Literal["debug", "info", "warning", "error"]
+
 _View = TypeVar("_View", bound=msgspec.Struct)
 
 CORES_MAX = 50
@@ -32,6 +34,8 @@ WINDOW_S_MAX = 31 * 86_400
 COST_MAX = 1_000_000
 TOKEN_CHARS_MAX = 512
 REASON_CHARS_MAX = 300
+#: Upper bound of the setting for the total size of the files in a secret.
+FILES_BYTES_MAX = 500 * 1024 * 1024
 _MAC_BYTES = 16
 
 #: A request ID for examples.

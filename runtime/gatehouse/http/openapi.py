@@ -14,10 +14,9 @@ from gatehouse import __version__
 from gatehouse.errors import GatehouseError
 from gatehouse.http import asgi
 from gatehouse.http.endpoint import CREDENTIAL, FILE_PART, JSON_PART, SIGNATURE, Endpoint, Header
-from gatehouse.http.fields import REQUEST_ID
+from gatehouse.http.fields import FILES_BYTES_MAX, REQUEST_ID
 from gatehouse.http.multipart import MEDIA_TYPE
 from gatehouse.http.validation import published
-from gatehouse.settings import FILES_BYTES_MAX
 
 Json = dict[str, Any]
 

@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from gatehouse.http.fields import Instant
-from gatehouse.settings import Level
+from gatehouse.http.fields import Instant, Level
 
 
 class SetLogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,8 +14,8 @@ from gatehouse.clock import Clock
 from gatehouse.db.pool import Pool
 from gatehouse.db.statements import RowMapping
 from gatehouse.errors import Unavailable
+from gatehouse.http.fields import Level
 from gatehouse.identity.models import Actor
-from gatehouse.settings import Level
 
 #: Interval at which every worker reads the log level. A change to the log level takes effect within this interval.
 POLL_S = 3.0

@@ -7,9 +7,9 @@ from typing import Any
 
 from gatehouse.http import openapi
 from gatehouse.http.endpoint import Endpoint
+from gatehouse.http.fields import FILES_BYTES_MAX
 from gatehouse.http.multipart import MEDIA_TYPE
 from gatehouse.http.openapi import Api
-from gatehouse.settings import FILES_BYTES_MAX
 from gatehouse.sharing.link_schemas import LINK_CHARS_MAX, OpenedItemDownload
 from gatehouse.sharing.models import TEXT_BYTES_MAX
 from gatehouse.sharing.recipients import Recipients

@@ -12,10 +12,11 @@ import pytest
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console import dependencies as console_dependencies
 from gatehouse.errors import SettingsError, Unavailable
+from gatehouse.http.fields import Level
 from gatehouse.observability import Observer
 from gatehouse.operations.features import FEATURES, off, switched
 from gatehouse.operations.service import LogLevelFollower, LogLevelOverride, LogLevelService
-from gatehouse.settings import Level, load
+from gatehouse.settings import load
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -14,9 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from gatehouse.errors import BadRequest, Conflict
-from gatehouse.http.fields import Instant
+from gatehouse.http.fields import FILES_BYTES_MAX, Instant
 from gatehouse.http.validation import checked, matching
-from gatehouse.settings import FILES_BYTES_MAX
 from gatehouse.sharing.link_schemas import CLAIM_CHARS_MAX, LINK_CHARS_MAX
 from gatehouse.sharing.models import ID_CHARS
 from gatehouse.sharing.requests.schemas import KEY_CHARS, key_problem
