@@ -23,6 +23,7 @@ const tabs = new BroadcastChannel('session')
 
 const state = reactive<State>({ status: 'loading', current: null, provider: null, steppingUp: false })
 let finishStepUp: ((signedIn: boolean) => void) | undefined
+let pendingStepUp: Promise<boolean> | undefined
 
 export const session = readonly(state)
 export const roles = computed(() => state.current?.roles ?? [])
@@ -92,19 +93,19 @@ export function leave(): void {
   }
 }
 
-/** Opens the step-up dialog. The result is true after a new sign-in, false if the user cancels. */
+/** Opens the step-up dialog, which concurrent requests share. The result is true after a new sign-in, false if the user cancels. */
 export function stepUp(): Promise<boolean> {
-  finishStepUp?.(false)
   state.steppingUp = true
-  return new Promise((resolve) => {
+  pendingStepUp ??= new Promise((resolve) => {
     finishStepUp = resolve
   })
+  return pendingStepUp
 }
 
 export function closeStepUp(signedIn: boolean): void {
   state.steppingUp = false
   finishStepUp?.(signedIn)
-  finishStepUp = undefined
+  finishStepUp = pendingStepUp = undefined
 }
 
 export function end(status: 'signed-out' | 'expired'): void {
@@ -134,7 +135,8 @@ handleUnauthorized(async (error) => {
   if (state.status !== 'signed-in') {
     return false
   }
-  if (error.code === 'step_up_required') {
+  // While the user signs in again, requests of the replaced session are denied.
+  if (error.code === 'step_up_required' || state.steppingUp) {
     return await stepUp()
   }
   end('expired')

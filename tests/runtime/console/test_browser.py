@@ -97,6 +97,21 @@ async def test_old_sign_in_is_confirmed_and_the_action_continues(browser: Browse
         await expect(page.get_by_text("Deleted", exact=True)).to_be_visible()
 
 
+async def test_one_step_up_continues_all_selected_changes(browser: Browser, origin: str, console: Console) -> None:
+    for number in range(7):
+        await console.create(name=f"nightly {number}", owner="bulk", scopes=["role:auditor"])
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/keys?owner=bulk")
+        console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
+        await page.get_by_label("Select all keys on this page").check()
+        await page.get_by_role("button", name="Revoke").click()
+        await page.get_by_label("Reason").press("Enter")
+        await expect(page.get_by_role("heading", name="Confirm your identity")).to_have_count(1)
+        await page.get_by_label("Credential").fill(BOOTSTRAP)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("Revoked", exact=True)).to_have_count(7 + 1)  # and the option of the filter
+
+
 async def test_wrong_credential_and_ended_session_are_explained(browser: Browser, origin: str, console: Console) -> None:
     async with page_of(browser, origin) as page:
         await page.goto("/keys")

@@ -109,13 +109,15 @@ export function handleUnauthorized(handler: Handler): void {
   onUnauthorized = handler
 }
 
-/** Calls an operation. Throws ApiError. */
+/** Calls an operation. Sends the request again if another session has replaced the session. Throws ApiError. */
 export async function call<K extends OperationId>(id: K, options: CallOptions<K> = {}): Promise<Success<K>> {
+  const sent = csrf
   try {
     return await request(id, options)
   } catch (error) {
-    const retry = error instanceof ApiError && error.status === 401 && !options.credential && (await onUnauthorized(error))
-    if (retry) {
+    const isDenied = error instanceof ApiError && error.status === 401 && !options.credential
+    const isReplaced = csrf !== sent && csrf !== ''
+    if (isDenied && (isReplaced || (await onUnauthorized(error)))) {
       return await request(id, options)
     }
     throw error
