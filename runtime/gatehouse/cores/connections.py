@@ -112,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._cancel_timer()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
+        del self._parser  # it refers to this object, which is freed without garbage collection then
         return self._upgrade_data
 
     def end(self) -> bool:

@@ -72,6 +72,7 @@ class _Side(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
+        self._transport = None  # so that the objects of the connection are freed without garbage collection
         if self._timer is not None:
             self._timer.cancel()
         self._relay.lost(self)
@@ -162,7 +163,8 @@ class Relay:
         self._idle_timeout_s = settings.idle_timeout_s
         self._loop = asyncio.get_running_loop()
         self._active_at = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._handshake_timer: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._code: int | None = None
 
@@ -173,13 +175,15 @@ class Relay:
     async def run(self, client_data: bytes, core_data: bytes) -> None:
         """Relays frames until both connections have ended. The arguments are data that has already been received."""
         self._active_at = self._loop.time()
-        self._timer = self._loop.call_later(self._idle_timeout_s, self._check_idle)
+        self._idle_timer = self._loop.call_later(self._idle_timeout_s, self._check_idle)
         try:
             self.core.start(core_data)
             self.client.start(client_data)
             await self._ended
         finally:
-            self._timer.cancel()
+            for timer in (self._idle_timer, self._handshake_timer):
+                if timer is not None:
+                    timer.cancel()
             self.client.abort()
             self.core.abort()
 
@@ -211,7 +215,7 @@ class Relay:
         other.is_close_sent = True
         self._code = self._code or side.checker.close_code
         if other.checker.close_code is None:
-            self._loop.call_later(_HANDSHAKE_S, self._end_close_handshake)
+            self._handshake_timer = self._loop.call_later(_HANDSHAKE_S, self._end_close_handshake)
         else:
             self._end_close_handshake()
 
@@ -251,7 +255,7 @@ class Relay:
     def _check_idle(self) -> None:
         remaining = self._active_at + self._idle_timeout_s - self._loop.time()
         if remaining > 0:
-            self._timer = self._loop.call_later(remaining, self._check_idle)
+            self._idle_timer = self._loop.call_later(remaining, self._check_idle)
         else:
             self.close(client=(CloseCode.GOING_AWAY, "idle timeout"), core=(CloseCode.GOING_AWAY, "idle timeout"))
 

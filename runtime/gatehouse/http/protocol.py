@@ -160,8 +160,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
-        if self._upgraded is not None:
-            self._upgraded.connection_lost(exc)
+        if self._upgrade_data is not None or self._upgraded is not None:
+            self._end_upgrade(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._upgraded is not None:
@@ -374,6 +374,13 @@ class HttpProtocol(HttpToolsProtocol):
         if self.flow.write_paused:
             protocol.pause_writing()
         return data
+
+    def _end_upgrade(self, exc: Exception | None) -> None:
+        """Removes the references to this object, so that it is freed without garbage collection."""
+        protocol, self._upgraded, self._on_shutdown = self._upgraded, None, None
+        cast("asgi.Scope", self.scope).pop("extensions", None)
+        if protocol is not None:
+            protocol.connection_lost(exc)
 
     def shutdown(self) -> None:
         self._stopping = True
