@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import boto3
@@ -103,23 +103,35 @@ def aws() -> Iterator[str]:
 
 
 def services(key: str, clock: ManualClock, environment: str = "test") -> Sharing:
+    """Services with clients of their own, as in a separate process."""
     settings = SharingSettings(environment=environment, secret_links_table=TABLE, secrets_bucket=BUCKET, secrets_key=key)
     backend = Backend.from_settings(settings, clock)
     assert backend is not None
+    return of_backend(backend, clock, boto3.client("s3", region_name=REGION), boto3.client("dynamodb", region_name=REGION))
+
+
+def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> Sharing:
     return Sharing(
         backend,
         SecretService(backend),
-        LinkService(backend, Observer("sharing", "error", environment)),
+        LinkService(backend, Observer("sharing", "error", backend.environment)),
         RequestService(backend),
         SubmissionService(backend),
         clock,
-        boto3.client("s3", region_name=REGION),
-        boto3.client("dynamodb", region_name=REGION),
+        s3,
+        dynamodb,
     )
 
 
-@pytest.fixture
-def sharing(aws: str, monkeypatch: pytest.MonkeyPatch) -> Sharing:
-    """With the smallest memory of Argon2. The test vectors have the parameters of the services."""
-    monkeypatch.setattr(encryption, "ARGON2_MEMORY_KIB", 8)
+@pytest.fixture(scope="module")
+def module_services(aws: str) -> Sharing:
+    """Services whose clients all tests of the module use, because creating the clients takes longer than most tests."""
     return services(aws, ManualClock())
+
+
+@pytest.fixture
+def sharing(module_services: Sharing, monkeypatch: pytest.MonkeyPatch) -> Sharing:
+    """With a clock of the test and the smallest memory of Argon2. The test vectors have the parameters of the services."""
+    monkeypatch.setattr(encryption, "ARGON2_MEMORY_KIB", 8)
+    clock = ManualClock()
+    return of_backend(replace(module_services.backend, clock=clock), clock, module_services.s3, module_services.dynamodb)
