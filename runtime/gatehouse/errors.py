@@ -1,7 +1,8 @@
 """The tree of runtime errors. Each error has a code, a status and a title, and specifies whether the request can be retried.
 
 Outcomes of a verification (expired, rate limited, ...) are values (`verification.models.Code`) and are not raised.
-`public` consists of sentences and is sent to the caller. `detail` is only logged. Neither contains a token, key or secret.
+`public` is the message that is sent to the caller, in full sentences. `detail` is only logged. Neither contains a token, key or
+secret.
 """
 
 from __future__ import annotations

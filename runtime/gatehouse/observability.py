@@ -175,7 +175,7 @@ class Metrics:
         )
         self.core_cache = self._counter(
             "gatehouse_core_cache_total",
-            "Cacheable requests to Cores: hit = revalidated (304), changed = new response, miss = not in the cache.",
+            "Cacheable requests to Cores: hit = revalidated with status 304, changed = new response, miss = not in the cache.",
             "outcome",
         )
 
@@ -213,7 +213,7 @@ class Metrics:
         )
         self.secrets_due = self._gauge(
             "gatehouse_secrets_due_seconds",
-            "Time that the oldest due secret has waited to be deleted or to have its events recorded.",
+            "Time in seconds since the oldest waiting secret became due for deletion or for the recording of its events.",
             "livemax",
         )
         self.audit_chain_broken = self._counter(
@@ -293,7 +293,8 @@ class Observer:
         detail: str = "",
         websocket: WebSocketUse | None = None,
     ) -> None:
-        """Logs a request. `path` excludes the query, because clients may put a token into the query by mistake."""
+        """Logs a request and counts it in the metrics. `path` excludes the query, because clients may put a token into the query
+        by mistake."""
         self.metrics.request(self.service, route, status, seconds)
         level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.is_enabled_for(_LEVELS[level]):

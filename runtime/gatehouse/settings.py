@@ -44,7 +44,7 @@ _RESERVED_PREFIXES = ("ghp", "gho", "ghu", "ghs", "ghr", "sk", "pk", "rk", "xox"
 
 def _check_key_prefix(value: str) -> str:
     if not _KEY_PREFIX.fullmatch(value) or len(value) > 16:
-        raise ValueError("must be 1 to 16 lower-case letters, digits and single underscores, such as gtk or acme_sk")
+        raise ValueError("must be 1 to 16 lowercase letters, digits and single underscores, such as gtk or acme_sk")
     if value.split("_")[0] in _RESERVED_PREFIXES or value.startswith("xox"):
         raise ValueError("is reserved: the leak scanners of another issuer would report the tokens; choose another prefix")
     return value
@@ -155,10 +155,10 @@ class ConnectionSettings(BaseModel):
 
 
 class Settings(SharingSettings, ConnectionSettings):
-    """Settings of `gatehouse serve` and `migrate`. Field names are the variable names in lower case without the prefix."""
+    """Settings of `gatehouse serve` and `migrate`. Field names are the variable names in lowercase without the prefix."""
 
     key_prefix: Annotated[str, AfterValidator(_check_key_prefix)] = "gtk"
-    """Prefix of every token: 1 to 16 lower-case letters, digits and single underscores, such as gtk or acme_sk. Prefixes of
+    """Prefix of every token: 1 to 16 lowercase letters, digits and single underscores, such as gtk or acme_sk. Prefixes of
     GitHub, Stripe and Slack are rejected, because their leak scanners would report the tokens."""
     key_environment: KeyEnvironment = KeyEnvironment.TEST
     """Environment of the keys in this deployment: test or live. Keys from the other environment are denied."""

@@ -112,7 +112,9 @@ def check(granted: frozenset[Role], required: frozenset[Role]) -> None:
     if granted & required:
         return
     if not granted:
-        raise Forbidden("This key has neither the scope admin nor a role, such as role:operator or secrets:create.")
+        raise Forbidden(
+            "This key grants no console role: it has neither the scope admin nor a scope such as role:operator or secrets:create."
+        )
     raise Forbidden(
         f"This operation requires one of the following roles: {_names(required)}. Roles of the credential: {_names(granted)}."
     )
@@ -121,10 +123,11 @@ def check(granted: frozenset[Role], required: frozenset[Role]) -> None:
 def check_reach(granted: frozenset[Role], scopes: Iterable[str]) -> None:
     """Raise Forbidden unless the granted roles permit creating, changing or revoking a key with these scopes.
 
-    Only an owner can manage keys that grant a role, which prevents privilege escalation. `scopes`: the current or new scopes.
+    Only an owner can manage keys that grant a role, which prevents privilege escalation. `scopes`: the current
+    scopes of the key, or the scopes that the request grants.
     """
     if Role.OWNER not in granted and manages(scopes):
-        raise Forbidden("Only an owner can create or change a key with the scope admin or a role.")
+        raise Forbidden("Only an owner can create or change a key that grants a console role.")
 
 
 def _names(roles: frozenset[Role]) -> str:

@@ -67,9 +67,9 @@ class SessionRepository:
         return deleted == 1
 
     async def end_all(self, *, actor: tuple[str, str] | None, event: AuditEvent) -> int:
-        """End all sessions of the actor, or of every actor if `actor` is None. Returns the number of ended sessions.
+        """End all sessions and delete the sign-in links of the actor, or of every actor if `actor` is None.
 
-        The event is appended even if no session is ended.
+        Returns the number of ended sessions. The event is appended even if no session is ended.
         """
         where = _conditions(actor)
         async with self._pool.transaction() as connection:

@@ -54,7 +54,7 @@ async def create_sign_in_link(request: Request) -> CreatedSignInLink:
     """Create a sign-in link.
 
     The link starts one session with the credential of this request, without the credential itself. It is valid for five minutes.
-    A credential has at most one link: a new link ends the previous one.
+    A credential has at most one link: when a new link is created, the previous link stops working.
     """
     caller, sessions = request.authenticated, request.dependencies.sessions
     kind = _kind(request)

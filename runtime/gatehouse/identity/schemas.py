@@ -74,7 +74,8 @@ class CreatedSignInLink(msgspec.Struct, frozen=True):
     example: ClassVar = {"path": "/" + CODE_FRAGMENT + "gtk_signin_" + 43 * "x", "expires_at": "2030-01-01T09:05:00Z"}
 
     path: Annotated[
-        str, Meta(description="Append it to the URL of the console. Browsers do not send the fragment, which contains the code.")
+        str,
+        Meta(description="Path to append to the URL of the console. Browsers do not send the fragment, which contains the code."),
     ]
     expires_at: Instant
 

@@ -140,7 +140,7 @@ class Sessions:
     async def create_link(
         self, actor: Actor, roles: frozenset[Role], *, kind: ActorType, proven_at: float, bond: bytes
     ) -> tuple[str, float]:
-        """Create the sign-in link of an actor and end its previous link. Return the code and its expiry. Raises Unavailable."""
+        """Create a sign-in link for an actor and delete the previous one. Return the code and its expiry. Raises Unavailable."""
         now = self.clock.now()
         code = _random_text(self.random_bytes)
         digest = self.key.digest(_link_text(code), self.key.current)
@@ -152,7 +152,7 @@ class Sessions:
         return code, link.expires_at
 
     async def redeem_link(self, code: str) -> SignInLink | None:
-        """Return the link of a code and end the link, or None. Raises Unavailable."""
+        """Delete the sign-in link of a code. Return the link, or None if it does not exist or has expired. Raises Unavailable."""
         digests = [self.key.digest(_link_text(code), generation) for generation in self.key.generations]
         link = await self.store.take_link([digest for digest in digests if digest is not None])
         return link if link is not None and self.clock.now() < link.expires_at else None
@@ -197,9 +197,9 @@ class Sessions:
         return await self.store.end(session_id, actor=None if any_actor else (actor.type, actor.id), event=event)
 
     async def end_all(self, actor: Actor, *, everybody: bool) -> int:
-        """End all sessions of the actor or, with `everybody`, of all actors. Returns the number of ended sessions.
+        """End all sessions and delete the sign-in links of the actor or, with `everybody`, of all actors.
 
-        Raises Unavailable.
+        Returns the number of ended sessions. Raises Unavailable.
         """
         whose = "everybody" if everybody else "own"
         event = actor.event(AuditAction.SESSION_END_ALL, target_id="*", at=self.clock.now(), details={"whose": whose})

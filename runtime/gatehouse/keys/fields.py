@@ -42,13 +42,14 @@ Seconds = Annotated[int, Meta(ge=0, le=TTL_S_MAX)]
 Tag = Annotated[str, matching(r"[a-z0-9][a-z0-9:_./-]{0,63}", max_length=64)]
 Scopes = Annotated[
     list[Scope],
-    unique_items(max_length=SCOPES_MAX, description="Scopes that the key has in addition to those that its roles grant."),
+    unique_items(max_length=SCOPES_MAX, description="Scopes of the key, in addition to those that `roles` adds."),
 ]
 Roles = Annotated[
     list[Role],
     unique_items(
         max_length=len(get_args(Role)),
-        description="Sets of scopes: `reader` grants `cores:read`, `agent` grants `cores:register`, and `admin` grants `admin`.",
+        description="Predefined sets of scopes to add: `reader` (`cores:read`), `agent` (`cores:register`) or `admin` (`admin`)."
+        " To assign a console role, add `role:<name>` to the scopes.",
     ),
 ]
 Cores = Annotated[
@@ -66,7 +67,7 @@ Addresses = Annotated[
     checked(
         _networks,
         max_length=ADDRESSES_MAX,
-        description="Networks in CIDR notation (IPv4 or IPv6) from which the key can be used. Empty: every network.",
+        description="IPv4 and IPv6 networks in CIDR notation, or single addresses, from which the key can be used. Empty: all.",
     ),
 ]
 Tags = Annotated[list[Tag], unique_items(max_length=TAGS_MAX, description="Tags for filtering keys.")]

@@ -1,7 +1,7 @@
 """Defines the life cycle of a key: the actions that are possible in each state, the result of an action, and the expiry rules.
 Pure.
 
-Every change to a key is checked against the table of transitions, from which docs/key-lifecycle.md is generated. An action
+Every action on a key is checked against the table of transitions, from which docs/key-lifecycle.md is generated. An action
 without a row for the current state is rejected. An idempotent action that leads to the current state writes nothing.
 """
 
@@ -18,7 +18,7 @@ from gatehouse.crypto.token import NULL_DIGEST
 from gatehouse.errors import BadRequest, Conflict, Problem
 from gatehouse.keys.models import CreditPlan, Key, KeyChange, KeyFields, KeyState, RateLimit, RotationOptions, granted
 
-#: Maximum lifetime of a key: ten years.
+#: Maximum time, in seconds, until a key expires: ten years.
 TTL_S_MAX = 10 * 365 * 86_400
 
 #: Default grace period of a rotated key.
@@ -127,7 +127,7 @@ def patched(key: Key, patch: KeyFields) -> Key:
 def state_change(key: Key, action: Action, state: KeyState, now: float, *, by: str, reason: str) -> KeyChange:
     """Result of an action whose only parameter is a reason. `state`: next state of the key. `by`: label of the actor.
 
-    Raises Conflict if the grace period or the restore window has ended.
+    Raises Conflict if the key was not rotated and has no grace period, or if the grace period or the restore window has ended.
     """
     replace = msgspec.structs.replace
     if action is Action.REVOKE:
@@ -174,7 +174,7 @@ def tombstone(key: Key, now: float) -> Key:
 
 
 def creation_details(key: Key, names: Iterable[str]) -> Details:
-    """Audit details for a new key. `names`: fields that the request has set."""
+    """Audit details for a new key. `names`: names of the fields with which the key is created."""
     recorded = [name for name in names if name not in {*_UNRECORDED, "tags"}]
     return {
         **{name: _detail(name, getattr(key, name)) for name in recorded},
@@ -185,7 +185,8 @@ def creation_details(key: Key, names: Iterable[str]) -> Details:
 
 
 def patch_details(key: Key, patch: KeyFields) -> Details:
-    """Names of the changed fields, and the new values of all changed fields except free text."""
+    """Audit details for an update: the names of the changed fields, the version before the update, and the new values of all
+    changed fields except free text."""
     values = {name: _detail(name, patch[name]) for name in sorted(patch) if name not in _UNRECORDED}
     return {"changed": sorted(patch), "version": key.version, **values}
 
@@ -218,7 +219,7 @@ def check_expiry(expires_at: float | None, now: float) -> None:
 
 
 def check_rotated_expiry(key: Key, expires_at: float | None, now: float) -> None:
-    """Like `check_expiry`. In addition, the expiry of a rotated key cannot be extended."""
+    """Like `check_expiry`. Also raises BadRequest if the expiry of a rotated key is extended."""
     check_expiry(expires_at, now)
     if key.successor_id is not None and key.expires_at is not None and (expires_at is None or expires_at > key.expires_at):
         problem = Problem("body.expires_at", "is later than the end of the grace period", "let clients use the successor")
@@ -239,7 +240,8 @@ def end_of_grace_period(key: Key, options: RotationOptions, now: float) -> float
 
 
 def successor(key: Key, options: RotationOptions, now: float, created_by: str) -> Key:
-    """A copy of the key with a new expiry. The caller sets the ID and digest. Raises BadRequest if the expiry is not allowed."""
+    """A copy of the key with a new expiry and the next generation number. The caller sets the ID and the fields that depend on
+    the token. Raises BadRequest if the expiry is not allowed."""
     expires_at = options.expires_at
     if options.ttl_s is not None:
         expires_at = now + options.ttl_s

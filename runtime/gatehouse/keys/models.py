@@ -1,4 +1,5 @@
-"""Models of API keys: the record that the gateway caches, the full key, changes to a key, and the roles that grant scopes. Pure.
+"""Models of API keys: the record that the gateway caches, the full key, changes to a key, and the predefined sets of
+scopes. Pure.
 
 Times are Unix seconds (UTC). Field names include the unit.
 """
@@ -77,7 +78,7 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     state: KeyState
     name: str
     owner: str
-    scopes: tuple[str, ...]  # effective scopes: the key's own scopes and the scopes of its roles
+    scopes: tuple[str, ...]  # effective scopes: the key's own scopes and those that its `roles` add
     cores: tuple[str, ...]  # Cores that the key may call; empty: every Core in the environment of the key
     limits: tuple[RateLimit, ...]
     expires_at: float | None
@@ -91,7 +92,7 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def subject(self) -> str:
-        """Name under which rate limits and credits are counted: the key family."""
+        """ID of the key family, to which rate limit counters and credits belong."""
         return self.family_id or self.id
 
 
@@ -108,7 +109,7 @@ class Key(KeyRecord, frozen=True, kw_only=True):
 
     created_at: float
     created_by: str
-    own_scopes: tuple[str, ...] = ()  # scopes of the key itself, without the scopes of its roles
+    own_scopes: tuple[str, ...] = ()  # scopes of the key itself, without those that `roles` adds
     roles: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     metadata: dict[str, str] = {}
@@ -128,8 +129,8 @@ class Key(KeyRecord, frozen=True, kw_only=True):
     last_used_at: float | None = None
 
 
-#: Field values for a key that is created or changed, by field name. `scopes` are the scopes of the key itself, without the scopes
-#: of its roles.
+#: Field values for a key that is created or changed, by field name. `scopes` are the scopes of the key itself, without those
+#: that `roles` adds.
 KeyFields = Mapping[str, Any]
 
 
@@ -143,8 +144,8 @@ class RotationOptions(msgspec.Struct, frozen=True):
 
 
 class KeyFilter(msgspec.Struct, frozen=True):
-    """Filter for a list of keys. A value of None matches every key. `state`: a KeyState, or `expired` (active, but past its
-    expiry)."""
+    """Filter for a list of keys. A value of None does not restrict the list, except that purged keys are listed only with the
+    state `purged`. `state`: a KeyState, or `expired` for an active key past its expiry."""
 
     owner: str | None = None
     state: str | None = None
@@ -155,14 +156,16 @@ class KeyFilter(msgspec.Struct, frozen=True):
     unused_for_s: int | None = None  # active keys that were neither created nor used within this number of seconds
 
 
-#: Another key that can manage keys counts as an administrator if its remaining lifetime exceeds this number of seconds.
+#: Another key that can manage keys counts as an administrator if its remaining lifetime exceeds this number of seconds, or if it
+#: expires no earlier than the key that is changed.
 LAST_ADMIN_MARGIN_S = 86_400
 
 
 class LockedKey(msgspec.Struct, frozen=True):
     """A key whose row and family are locked in the current transaction.
 
-    is_last_admin: the key can manage keys, and every other such key expires both earlier and within LAST_ADMIN_MARGIN_S.
+    is_last_admin: the key can manage keys, and every other such key in its environment expires both earlier and within
+        LAST_ADMIN_MARGIN_S.
     """
 
     key: Key
@@ -172,7 +175,8 @@ class LockedKey(msgspec.Struct, frozen=True):
 class KeyChange(msgspec.Struct, frozen=True):
     """Result of an action: the changed key, the details of the audit event, and changes to other keys in the family.
 
-    successor: a new key of the family. others_end_at: new expiry of all other usable keys in the family.
+    successor: a new key of the family. others_end_at: new expiry of all other active or disabled keys in
+    the family that would expire later.
     """
 
     key: Key
@@ -215,22 +219,23 @@ class SealedSecret(msgspec.Struct, frozen=True):
 
 ADMIN_SCOPE = "admin"
 
-#: A key with either scope has the role `owner` at the console (identity/models.py) and can manage keys.
+#: A key with either scope has the console role `owner` (identity/models.py) and can manage keys.
 OWNER_SCOPES = (ADMIN_SCOPE, "role:owner")
 
-#: Scopes of each role. A change applies to all keys with the role when the gateways restart.
+#: Scopes that each value of `roles` adds to a key. These predefined sets of scopes are not the console roles
+#: (identity/models.py). A change to this table applies to existing keys when the gateways restart.
 ROLES: dict[str, tuple[str, ...]] = {
     "reader": ("cores:read",),
     "agent": ("cores:register",),
     "admin": (ADMIN_SCOPE,),
 }
 
-#: Roles whose keys can manage keys.
+#: Values of `roles` with which a key can manage keys.
 ADMIN_ROLES = tuple(name for name, scopes in ROLES.items() if ADMIN_SCOPE in scopes)
 
 
 def granted(scopes: Sequence[str], roles: Sequence[str]) -> tuple[str, ...]:
-    """Effective scopes: the key's own scopes, followed by the scopes of its roles. An unknown role grants nothing."""
+    """Effective scopes: the key's own scopes, followed by those that `roles` adds. An unknown value in `roles` adds nothing."""
     if not roles:
         return tuple(scopes)
     return tuple(dict.fromkeys([*scopes, *(scope for role in roles for scope in ROLES.get(role, ()))]))

@@ -216,7 +216,8 @@ def column_values(key: Key) -> tuple[Any, ...]:
 
 
 class KeyRepository:
-    """Methods raise Unavailable. Every write method stores the change and an audit event in one transaction."""
+    """Methods except `effective` raise Unavailable. Every write method stores the change and an audit event in one
+    transaction."""
 
     def __init__(self, pool: Pool, *, staleness_s: float) -> None:
         """`staleness_s`: the propagation bound (GATEHOUSE_MAX_STALENESS_MS)."""
@@ -280,7 +281,7 @@ class KeyRepository:
         """Replaces up to RESEAL_ROWS signing secrets that are sealed under one of `generations` with the results of `work`.
 
         The results are sealed under `generation`; None leaves a secret unchanged. `event` receives the number of replaced
-        secrets. Returns the same number. Rows that another console has locked are skipped.
+        secrets. Returns the same number. Rows that another transaction has locked are skipped.
         """
         moved = 0
         async with self._pool.transaction() as connection:
@@ -303,7 +304,7 @@ class KeyRepository:
     ) -> tuple[KeyRecord, int] | None:
         """Revokes an active or disabled key. Returns the key and its change number, or None if the key is in another state.
 
-        Used by the gateway. Executes a single update with a short timeout, which locks no other key.
+        Used by the gateway. Also drains the Cores that the key registered. Uses a short timeout and locks no other key.
         """
         async with self._pool.transaction(timeout_s=REVOKE_TIMEOUT_S) as connection:
             row = await connection.fetchrow(_REVOKE, key_id, to_datetime(at), by, reason)
@@ -314,7 +315,7 @@ class KeyRepository:
         return key_record(row), int(row["change_seq"])
 
     async def writable_generation(self, generations: Sequence[int], connection: Connection | None = None) -> int | None:
-        """The newest of these pepper generations that every live gateway worker can read."""
+        """The newest of these pepper generations that every live gateway worker can read, or None if there is none."""
         generation: int | None = await (connection or self._pool).fetchval(_WRITABLE, list(generations), self._live_s)
         return generation
 

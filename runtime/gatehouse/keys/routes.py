@@ -46,7 +46,7 @@ DEFAULT_SCOPES = ("cores:read",)
 async def create_key(request: Request, body: CreateKey) -> CreatedKey:
     """Create a key.
 
-    The token is returned only in this response.
+    The token, or the link that shows the token once, is returned only in this response.
     """
     dependencies = request.dependencies
     settings = settings_of(body)
@@ -91,7 +91,7 @@ async def show_key(request: Request, id: str) -> KeyView:
 async def update_key(request: Request, id: str, body: UpdateKey) -> ChangedKey:
     """Update a key.
 
-    Responds when every live gateway worker has confirmed the change, or after the maximum propagation time.
+    Responds when every live gateway worker has confirmed the change, or when the propagation bound is reached.
     """
     settings = settings_of(body)
     allow_last_admin = settings.pop("allow_last_admin")
@@ -110,7 +110,7 @@ async def rotate_key(request: Request, id: str, body: RotateKey) -> RotatedKey:
     """Rotate a key.
 
     Creates a new key with the same settings. The previous key works until the grace period ends. Any earlier grace period in the
-    key family ends immediately. The token is returned only in this response.
+    key family ends immediately. The token, or the link that shows the token once, is returned only in this response.
     """
     expires_at = None if body.expires_at is None else unix_seconds(body.expires_at)
     options = RotationOptions(body.grace_s, body.ttl_s, expires_at, body.reason)
@@ -153,8 +153,8 @@ async def enable_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
 async def revoke_key(request: Request, id: str, body: ReasonBody) -> ChangedKey:
     """Revoke a key.
 
-    A revocation cannot be undone. Responds when every live gateway worker denies the key, or after the maximum
-    propagation time. Idempotent.
+    A revocation cannot be undone. Responds when every live gateway worker denies the key, or when the propagation bound is
+    reached. Idempotent.
     """
     return await _act(request, id, Action.REVOKE, body)
 

@@ -94,7 +94,8 @@ class Refill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Prepaid uses, shared by all keys in a key family. A request consumes `cost` credits."""
+    """Prepaid uses, shared by all keys in a key family. Each allowed request consumes as many credits as the `cost` of its
+    verification request (default: 1)."""
 
     example: ClassVar = _CREDITS_EXAMPLE
 
@@ -147,8 +148,10 @@ class CreateKey(KeySettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = None
     scopes: Annotated[Scopes | None, Meta(description='Default: `["cores:read"]`, or none if `roles` is set.')] = None
     limits: Annotated[Limits | None, Meta(description="Default: the default limit of the deployment.")] = None
-    expires_at: Annotated[Timestamp | None, Meta(description="RFC 3339 timestamp, at most ten years in the future.")] = None
-    ttl_s: Annotated[Ttl | None, Meta(description="Lifetime in seconds, instead of `expires_at`.")] = None
+    expires_at: Annotated[
+        Timestamp | None, Meta(description="Expiry as an RFC 3339 timestamp, at most ten years in the future.")
+    ] = None
+    ttl_s: Annotated[Ttl | None, Meta(description="Lifetime of the key in seconds, instead of `expires_at`.")] = None
     credits: Credits | None = None
     delivery: Delivery = "token"
 
@@ -180,9 +183,9 @@ class UpdateKey(_PatchedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     limits: Limits | UnsetType = UNSET
     expires_at: Annotated[
         Timestamp | UnsetType | None,
-        Meta(description="RFC 3339 timestamp, at most ten years in the future, or null for no expiry."),
+        Meta(description="Expiry as an RFC 3339 timestamp, at most ten years in the future. Null: the key does not expire."),
     ] = UNSET
-    credits: Annotated[Credits | UnsetType | None, Meta(description="Null removes the credit limit.")] = UNSET
+    credits: Annotated[Credits | UnsetType | None, Meta(description="Null: requests no longer consume credits.")] = UNSET
     require_signature: RequireSignature | UnsetType = UNSET
     allow_last_admin: AllowLastAdmin = False
 
@@ -193,7 +196,7 @@ class UpdateKey(_PatchedSettings, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class ReasonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An optional reason."""
+    """An optional reason for the operation."""
 
     example: ClassVar[dict[str, Any]] = {"reason": "leaked in a log"}
 
@@ -201,7 +204,7 @@ class ReasonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class DeactivateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Parameters of an operation that disables, revokes or deletes a key."""
+    """Parameters of an operation that disables or deletes a key."""
 
     example: ClassVar = {"reason": "not needed over the winter"}
 
@@ -211,7 +214,7 @@ class DeactivateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only
 class PurgeKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Confirmation of a purge, which cannot be undone."""
 
-    example: ClassVar = {"confirm": "3fGh82kLmQ0a", "reason": "erasure request of the owner"}
+    example: ClassVar = {"confirm": "3fGh82kLmQ0a", "reason": "erasure request from the owner"}
 
     confirm: Annotated[str, Meta(max_length=12, description="ID of the key, to confirm the purge.")]
 
@@ -307,7 +310,7 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
     id: str
     environment: Environment
     state: Literal["active", "disabled", "revoked", "deleted", "purged"]
-    scopes: Annotated[list[str], Meta(description="Scopes in addition to those that the roles grant.")]
+    scopes: Annotated[list[str], Meta(description="Scopes of the key, in addition to those that `roles` adds.")]
     limits: list[RateLimit]
     credits: Credits | None
     signing: Annotated[
@@ -325,7 +328,7 @@ class KeyView(KeySettings, frozen=True, forbid_unknown_fields=False, kw_only=Tru
         str | None, Meta(description="ID of the key that replaces this key. Both keys work until the `expires_at` of this key.")
     ]
     rotated_at: Instant | None
-    last_used_at: Annotated[Instant | None, Meta(description="Time of the last successful use of this generation.")]
+    last_used_at: Annotated[Instant | None, Meta(description="Time of the last successful use of this key.")]
     expires_at: Instant | None
     created_at: Instant
     created_by: str
@@ -401,8 +404,8 @@ class PurgedKey(msgspec.Struct, frozen=True):
     counters_removed: Annotated[
         bool,
         Meta(
-            description="True if the rate limit counters were removed. False if another generation uses the counters or if Redis "
-            "is unavailable; the counters then expire with their windows."
+            description="True if the rate limit counters were removed. False if another key in the family uses the counters, or"
+            " if Redis is unavailable. The counters then expire with their windows."
         ),
     ]
 

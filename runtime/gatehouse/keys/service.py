@@ -1,7 +1,7 @@
 """Creates, changes, rotates, revokes, deletes and purges keys. Gateways also revoke a key at the request of the token holder.
 
-`KeyService.transition` performs every change. The method checks the life cycle, writes the key and the audit event in one
-transaction, and waits until the gateways have confirmed the change.
+`KeyService.transition` performs every action on an existing key except a self-revocation. The method checks the life cycle,
+writes the key and the audit event in one transaction, and waits until the gateways have confirmed the change.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class KeyService:
         """Stores a new key with its audit event. `ttl_s`: lifetime in seconds. None: `expires_at` in `fields` determines the
         expiry.
 
-        Raises BadRequest (the expiry is not allowed) and Unavailable.
+        Raises BadRequest if the expiry is not allowed, and Unavailable.
         """
         now, own_scopes = self.clock.now(), fields["scopes"]
         expires_at = fields["expires_at"] if ttl_s is None else now + ttl_s
@@ -140,7 +140,7 @@ class KeyService:
         raise Unavailable("Key creation is temporarily unavailable.", detail="random key IDs collide")
 
     async def find_by_token(self, token: str) -> Key | None:
-        """Returns the key to which the token belongs, in any state. Raises Unavailable."""
+        """Returns the key to which the token belongs, in any state, or None if there is no such key. Raises Unavailable."""
         parsed = parse(token, self.prefix)
         if parsed is None:
             return None
@@ -152,8 +152,8 @@ class KeyService:
     ) -> Changed:
         """Changes fields of a key. `version`: the version that the caller read, or None for any version.
 
-        Raises PreconditionFailed if the key has changed since then, BadRequest if the expiry is not allowed, and the errors of
-        `transition`.
+        Raises PreconditionFailed if the key has changed since then, BadRequest if the expiry is not allowed or if signatures are
+        required without a signing key, and the errors of `transition`.
         """
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
@@ -168,7 +168,8 @@ class KeyService:
     async def act(self, key_id: KeyId, action: Action, reason: str, actor: Actor, *, allow_last_admin: bool = False) -> Changed:
         """Disables, enables, revokes, deletes or restores a key, or ends its grace period. See `lifecycle.IDEMPOTENT`.
 
-        Raises Conflict if the grace period or the restore window has ended, and the errors of `transition`.
+        Raises Conflict if the key has no grace period, or if the grace period or the restore window has ended, and the errors of
+        `transition`.
         """
 
         def change(key: Key, state: KeyState, now: float) -> KeyChange:
@@ -180,7 +181,8 @@ class KeyService:
         """Creates the successor of a key. The old token stays valid until the grace period ends or the old key expires.
 
         An earlier grace period ends immediately, so at most two keys in a family are valid at a time.
-        Raises Conflict (not active, expired, already rotated), BadRequest (expiry), NotFound, Unavailable.
+        Raises Conflict if the key has expired or has already been rotated, BadRequest if the new expiry is not allowed, and the
+        errors of `transition`.
         """
         generation = await self.writable_generation()
         created: list[tuple[str, Key]] = []
@@ -220,8 +222,8 @@ class KeyService:
 
         `confirm` must repeat the ID. `counters`: rate-limit counters to remove. None if each gateway worker counts separately.
         The second value is True if the counters were removed. It is False if another key in the family uses the counters, or if
-        Redis is unavailable and the counters expire later. Raises BadRequest, NotFound, Conflict (neither deleted nor revoked),
-        Unavailable.
+        Redis is unavailable and the counters expire later. Raises BadRequest if `confirm` is not the ID, and the errors of
+        `transition`.
         """
         if confirm != key_id:
             problem = Problem("body.confirm", "is not the ID of this key", "repeat the ID: a purge cannot be undone")
@@ -278,8 +280,8 @@ class KeyService:
         return await self.transition(key_id, Action.UPDATE, actor, change)
 
     async def reseal(self) -> int:
-        """Re-encrypts signing secrets under the pepper generation for new values. Returns the number of secrets. Raises
-        Unavailable."""
+        """Re-encrypts up to RESEAL_ROWS signing secrets under the pepper generation for new values. Returns the number of
+        re-encrypted secrets. Raises Unavailable."""
         pepper, generation = self.pepper, await self.writable_generation()
 
         def sealed_again(stored: SealedSecret) -> bytes | None:
@@ -299,9 +301,10 @@ class KeyService:
     async def transition(
         self, key_id: KeyId, action: Action, actor: Actor, change: Change, *, allow_last_admin: bool = False
     ) -> Changed:
-        """Performs `action` on a key. A repeated idempotent action returns the key unchanged.
+        """Performs `action` on a key and waits until the gateways have confirmed the change, at most `confirmation_timeout_s`.
 
-        Raises NotFound, Conflict, Unavailable (nothing was changed), and the errors of `change`.
+        A repeated idempotent action returns the key unchanged. Raises NotFound, Conflict if the action is not possible in the
+        current state or if the key is the last key that can manage keys, Unavailable, and the errors of `change`.
         """
         now = self.clock.now()
 

@@ -1,8 +1,9 @@
 """Caches key records in the memory of one worker, and rejects key IDs that cannot have been issued. Performs no I/O.
 
-Three rules ensure that a revoked key stays revoked. A record is replaced only by a higher version of its row. A revoked record is
-replaced only by another revoked record or by the record of a purged key, which nothing replaces. A change that arrives while a
-load of the same key is in progress is stored until the load ends, because the load may have read the row before the change.
+Three rules ensure that a revoked key stays revoked. A record is replaced only by a higher version of its row, or by the record of
+a revoked or purged key. The record of a revoked key is replaced only by a higher version that is also revoked, or by the record
+of a purged key, which no record in another state replaces. A change that arrives while a load of the same key is in progress is
+stored until the load ends, because the load may have read the row before the change.
 
 A limited number of unknown IDs is cached too, each until a row with the ID is announced.
 """

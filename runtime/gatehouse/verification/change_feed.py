@@ -39,7 +39,7 @@ POLL_TIMEOUT_S = 1.5
 RECONNECT_S = 0.25
 PAGE_ROWS = 5000
 
-#: Rows of workers that were killed are removed after this time.
+#: Number of seconds after which the row of a worker that was killed is removed.
 DEAD_WORKER_S = 600
 
 _KEYS = f"SELECT {RECORD_COLUMNS}, change_seq FROM api_key WHERE change_seq > $1 ORDER BY change_seq LIMIT {PAGE_ROWS}"  # noqa: S608

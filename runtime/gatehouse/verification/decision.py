@@ -52,7 +52,8 @@ def effective_limits(record: KeyRecord, request: VerificationRequest, default: R
     """Rate limits that apply to a request, each with its cost, or the name of an override that is not allowed.
 
     The limits of the key (or the default limit of the deployment) come first, with the costs from the request. The limits from
-    the request follow. An override without a quota must name a limit of the key. An override with a quota must not.
+    the request follow. An override without a quota changes the cost of the limit with its name, which must exist. An override
+    with a quota adds a limit, whose name must be new.
     """
     limits = record.limits or (default,)
     if not request.limits:

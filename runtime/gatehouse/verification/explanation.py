@@ -29,13 +29,13 @@ class ExplainKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     core: Annotated[CoreName | None, Meta(description="Core to which the request is sent.")] = None
     address: Annotated[str, Meta(max_length=64, description="IP address of the client. Empty: not checked.")] = ""
     method: Annotated[Method | None, Meta(description="HTTP method of the request.")] = None
-    cost: Annotated[int, Meta(ge=0, le=COST_MAX, description="Units that the request would use.")] = 1
+    cost: Annotated[int, Meta(ge=0, le=COST_MAX, description="`cost` of the verification request.")] = 1
 
 
 class Check(msgspec.Struct, frozen=True):
     name: str
     outcome: Outcome
-    code: Annotated[str, Meta(description="Code of the verification result if this is the first check that fails.")]
+    code: Annotated[str, Meta(description="Result code of the verification if this is the first check that fails.")]
     actual: Annotated[str, Meta(description="Value that the key has or allows.")]
     required: Annotated[str, Meta(description="Value that the request requires.")] = ""
 
@@ -49,7 +49,7 @@ class Explanation(msgspec.Struct, frozen=True):
         "decided_at": "2030-06-01T09:00:00Z",
     }
 
-    code: Annotated[str, Meta(description="Code that the gateway would return.")]
+    code: Annotated[str, Meta(description="Result code that the gateway would return.")]
     checks: list[Check]
     decided_at: Instant
 

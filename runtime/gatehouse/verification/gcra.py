@@ -1,9 +1,10 @@
 """Calculates rate limits (GCRA), for several limits that are checked together. Pure.
 
 The state of a limit is one number, `ahead_us` (>= 0): the time in microseconds by which the theoretical arrival time is ahead of
-the current time. A request of cost c advances this number by c emission intervals (window / quota), and is allowed if the number
-does not exceed `burst` intervals. c is the cost of the request multiplied by the cost of the limit. If one limit denies a
-request, no limit is advanced.
+the current time. Let c be the cost of the request multiplied by the cost of the limit. A request advances this number by c
+emission intervals (window / quota), and is allowed if the new value does not exceed `burst` intervals. A request with c = 0 is
+allowed only if there is capacity for one unit. If one limit denies a request, no limit is advanced. In this module, the argument
+`cost` is the cost of the request.
 Source: ITU-T I.371, annex A (virtual scheduling algorithm).
 """
 
@@ -25,18 +26,18 @@ def interval_us(limit: RateLimit) -> float:
 
 
 def move_us(limit: RateLimit, cost: int) -> float:
-    """Microseconds by which a request of this cost advances the limit. 0 for cost 0."""
+    """Microseconds by which a request advances the limit."""
     return cost * limit.cost * interval_us(limit)
 
 
 def room_us(limit: RateLimit, cost: int) -> float:
-    """Largest `ahead_us` at which the request is allowed. A request of cost 0 requires capacity for one unit."""
+    """Largest `ahead_us` at which the request is allowed."""
     units = cost * limit.cost
     return (limit.burst - (units or 1)) * interval_us(limit)
 
 
 def fits(limit: RateLimit, ahead_us: float, cost: int) -> bool:
-    """True if a request of this cost stays within the burst."""
+    """True if the limit allows the request."""
     return ahead_us <= room_us(limit, cost) + SLACK_US
 
 

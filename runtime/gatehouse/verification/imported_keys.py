@@ -33,7 +33,7 @@ WAITING_MAX = 16
 GUESSES_MAX = 5
 GUESSES_WINDOW_S = 60.0
 
-#: Maximum number of keys whose guesses are counted. The oldest key is evicted first.
+#: Maximum number of keys whose guesses are counted. The key whose last guess is the oldest is evicted first.
 _COUNTED_KEYS_MAX = 10_000
 
 #: Database timeout. Fails closed: the key is not verified.

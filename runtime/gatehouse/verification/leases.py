@@ -5,8 +5,8 @@ A worker leases requests for a key family only while it verifies them in quick s
 ends after a second, and its unused requests are returned to Redis.
 
 A leased request is counted before the client sends it, so a worker can allow the requests in a lease up to a second late. In any
-window, this is at most a tenth of the burst, and at most 1000 requests, above the limit. Requests that one worker has leased are
-unavailable to other workers for at most a second.
+window, each worker can therefore exceed the limit by at most a tenth of the burst, and by at most 1000 requests. Requests that
+one worker has leased are unavailable to other workers for at most a second.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from gatehouse.verification.models import Charge
 
 #: Duration of a lease in seconds.
 LEASE_S = 1.0
-#: Maximum number of requests in a lease. The part 1 / BURST_PART of the smallest burst is a second maximum.
+#: Maximum number of requests in a lease. A lease also contains at most 1 / BURST_PART of the smallest burst.
 LEASE_MAX = 1000
 BURST_PART = 10
-#: Maximum number of key families. The family whose lease ends first is evicted first, and its unused requests expire at the end
-#: of the limit's window.
+#: Maximum number of key families with a lease. The family whose lease ends first is evicted first, and its unused requests expire
+#: at the end of the limit's window.
 FAMILIES_MAX = 10_000
 
 

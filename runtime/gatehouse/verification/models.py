@@ -66,7 +66,7 @@ class RateLimitOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 class SignedRequest(msgspec.Struct, frozen=True, gc=False):
-    """An HTTP request as the client signed it. `query` excludes the question mark. Names in `fields` are lower case."""
+    """An HTTP request as the client signed it. `query` excludes the question mark. Names in `fields` are lowercase."""
 
     method: str
     scheme: str

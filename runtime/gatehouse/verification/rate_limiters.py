@@ -2,8 +2,8 @@
 configured or fails.
 
 All waiting requests are sent in one call of a script (redis/batches.py), which uses the clock of the server. The name of a
-counter consists of the limit and the key family. It does not contain the token, or a configuration version, which would split the
-counter between workers after each change.
+counter consists of the name of the limit and the ID of the key family. The name contains neither the token nor a configuration
+version, which would split the counter between workers after each change.
 
 A worker that counts many requests for one key leases requests in advance (verification/leases.py), so that most of them do not
 wait for Redis. The script then also counts up to a tenth of the requests that the limits still allow, and the worker counts the
@@ -166,7 +166,8 @@ class RedisRateLimits:
         return self._local.take_now(charge, degraded=False)
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        """Returns one state per limit, in order. Raises Unavailable if Redis is unavailable and the setting is `deny`."""
+        """Returns one state per limit, in order. If Redis is unavailable, counts locally, or raises Unavailable if the setting is
+        `deny`."""
         states = self.take_now(charge)
         if states is not None:
             return states

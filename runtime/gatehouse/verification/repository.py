@@ -74,7 +74,7 @@ class KeyLoader:
         return await asyncio.shield(waiter)
 
     async def close(self) -> None:
-        """Cancels running queries. Requests that wait for such a query raise Unavailable."""
+        """Cancels running queries. Requests that wait for such a query fail with Unavailable."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

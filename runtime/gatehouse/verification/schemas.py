@@ -1,4 +1,4 @@
-"""Request and response shapes of verification and self-revocation, and the rate-limit headers of every decision."""
+"""Request and response shapes of verification and self-revocation, and the rate-limit headers for every decision."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _URL = re.compile(r'(https?)://([A-Za-z0-9.:_\[\]-]{1,255})(/[!-"$->@-~]*)?(?:\?
 _FIELD_STRING = re.compile(r"[ !#-\[\]-~]*")
 
 Token = Annotated[str, Meta(max_length=TOKEN_CHARS_MAX, description="The token of the key.")]
-Method = Annotated[str, matching(r"[A-Z]{1,16}", max_length=16, description="HTTP method in upper case.")]
+Method = Annotated[str, matching(r"[A-Z]{1,16}", max_length=16, description="HTTP method in uppercase.")]
 HeaderText = Annotated[str, Meta(max_length=HEADERS_CHARS_MAX)]
 Scopes = Annotated[tuple[Scope, ...], Meta(max_length=SCOPES_MAX, description="Scopes that the key must have.")]
 PublicCode = Annotated[str, Meta(extra_json_schema={"enum": [code.value for code in Code if code is not Code.REVOKED]})]
@@ -68,7 +68,7 @@ RequestIdView = Annotated[str, Meta(description="ID of this request in the gatew
 
 
 class SignedRequestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The HTTP request of the client, for a key that requires signed requests (RFC 9421)."""
+    """The signed HTTP request from the client (RFC 9421). Required if the key requires signatures."""
 
     example: ClassVar = {
         "method": "GET",
@@ -120,7 +120,9 @@ class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             le=COST_MAX,
-            description="Units to deduct from limits and credits. 0: limits and credits are checked, but nothing is deducted.",
+            description="Number of credits that the request consumes if it is allowed. The `cost` of each rate limit is"
+            " multiplied by this number. 0: limits and credits are checked, but the request counts against no limit and consumes"
+            " no credits.",
         ),
     ] = 1
     address: Annotated[
@@ -224,7 +226,7 @@ class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BatchReply(msgspec.Struct, frozen=True):
-    """The decisions, in the order of the request."""
+    """The decisions, in the order of the verification requests."""
 
     example: ClassVar = {"results": [VerifyReply.example]}
 
@@ -232,13 +234,17 @@ class BatchReply(msgspec.Struct, frozen=True):
 
 
 class SelfRevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The token of the key to revoke."""
+    """The token of the key to revoke, and an optional reason."""
 
     example: ClassVar = {"token": EXAMPLE_TOKEN, "reason": "pasted into a chat"}
 
     token: Token
     reason: Annotated[
-        str, Meta(max_length=REASON_CHARS_MAX, description="Printable text. Stored with the key and in the audit trail.")
+        str,
+        Meta(
+            max_length=REASON_CHARS_MAX,
+            description="Reason for the revocation: printable text, stored with the key and in the audit trail.",
+        ),
     ] = ""
 
 

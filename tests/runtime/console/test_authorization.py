@@ -58,7 +58,7 @@ async def test_only_an_owner_creates_an_admin_key(console: Console, role: str, s
     reply = await console.client.post("/v1/keys", json=properties, headers=console.as_(token))
     assert (reply.status_code, reply.json()["detail"]) == (
         403,
-        "Only an owner can create or change a key with the scope admin or a role.",
+        "Only an owner can create or change a key that grants a console role.",
     )
     assert (await console.client.post("/v1/keys", json={"name": "plain"}, headers=console.as_(token))).status_code == 201
 
@@ -69,7 +69,7 @@ async def test_only_an_owner_grants_an_admin_role(console: Console, role: str) -
     reply = await console.client.post("/v1/keys", json={"name": "mine", "roles": ["admin"]}, headers=console.as_(token))
     assert (reply.status_code, reply.json()["detail"]) == (
         403,
-        "Only an owner can create or change a key with the scope admin or a role.",
+        "Only an owner can create or change a key that grants a console role.",
     )
     harmless = await console.client.post("/v1/keys", json={"name": "plain", "roles": ["reader"]}, headers=console.as_(token))
     assert harmless.status_code == 201
@@ -110,7 +110,7 @@ async def test_only_an_owner_ends_an_admin_key(console: Console) -> None:
 async def test_key_without_role_is_denied_with_missing_role(console: Console) -> None:
     token = (await console.create(scopes=["cores:read", "role:nonsense"]))["token"]
     reply = await console.client.get("/v1/keys", headers=console.as_(token))
-    assert (reply.status_code, reply.json()["detail"].startswith("This key has neither the scope admin nor a role")) == (
+    assert (reply.status_code, reply.json()["detail"].startswith("This key grants no console role")) == (
         403,
         True,
     )
