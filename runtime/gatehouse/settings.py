@@ -342,7 +342,8 @@ class Settings(SharingSettings, ConnectionSettings):
     the idle timeout of the load balancer, so that clients receive the code."""
 
     core_timeout_s: Annotated[float, Field(ge=1, le=600)] = 60.0
-    """Maximum time, in seconds, without data from a Core. After that, the gateway responds with status 504."""
+    """Maximum time, in seconds, without data from a Core. After that, the gateway responds with status 504, or closes
+    the connection if the response has already begun."""
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
     """Number of consecutive connection errors or timeouts after which a worker opens the circuit breaker of a Core. While the
     circuit breaker is open, requests are rejected with status 503 and the code `core_circuit_open`. 0 disables the circuit

@@ -68,14 +68,14 @@ class AuditAction(DescribedStr):
     SECRET_RESTORE = "secret.restore", "An earlier version of a secret became the current version."
     SECRET_REVOKE = "secret.revoke", "A secret was revoked."
     SECRET_REQUEST_REVOCATION = "secret.request-revocation", "An operator requested the revocation of another owner's secret."
-    SECRET_END = "secret.end", "A secret ended because it expired or all of its uses were consumed."
+    SECRET_END = "secret.end", "The links of a secret stopped working because the secret expired or all uses were consumed."
     SECRET_PURGE = "secret.purge", "All stored versions of the content of a secret were deleted."
     LINK_OPEN = "link.open", "A client used a complete link for the first time, before a use was consumed."
     LINK_CLAIM = "link.claim", "A use of a link was consumed, before the content was decrypted."
     LINK_ACKNOWLEDGE = "link.acknowledge", "A client confirmed that it received the content of a secret."
     LINK_DENIED = "link.denied", "An attempt to open a link was denied."
     LINK_HONEY = "link.honey", "A honey link was used."
-    LINK_BURN = "link.burn", "A link was ended after too many wrong passphrases."
+    LINK_BURN = "link.burn", "A link stopped working after too many incorrect passphrase attempts."
     LINK_REVOKE = "link.revoke", "A link was revoked."
     REQUEST_CREATE = "request.create", "A secret request was created."
     REQUEST_SUBMIT = "request.submit", "A secret was submitted to a secret request."
@@ -116,7 +116,7 @@ class AuditEvent(msgspec.Struct, frozen=True):
     """
 
     occurred_at: float  # Unix seconds
-    actor_type: str  # bootstrap, key, person or system
+    actor_type: str  # bootstrap, key, person, system, recipient or submitter
     actor_id: str
     action: str  # an AuditAction, or other text in an export from another version
     target_type: str  # key, core, session ...

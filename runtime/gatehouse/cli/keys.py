@@ -191,7 +191,7 @@ def update(
 
 
 def revoke(client: ConsoleClient, id: KeyIdArgument, reason: ReasonOption = "") -> Output:
-    """Revoke a key permanently. Returns when every gateway denies the key, or after the maximum propagation time."""
+    """Revoke a key permanently. Returns when every gateway denies the key, or when the propagation bound is reached."""
     revoked = client.revoke_key(key_id(id), reason)
     key = revoked.key
     return revoked, lambda: print(f"Revoked {key.id} ({key.name}) at {key.revoked_at}. {_propagation(revoked.effective)}")
@@ -234,7 +234,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Confirm. A purge cannot be undone.")] = False,
     reason: ReasonOption = "",
 ) -> Output:
-    """Erase all data of a deleted or revoked key. This cannot be undone."""
+    """Erase all data of a deleted or revoked key, except for its ID. A purge cannot be undone."""
     key_id(id)
     if not yes:
         stop(f"a purge cannot be undone: add --yes to purge {id}", code=USAGE)

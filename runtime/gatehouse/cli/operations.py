@@ -86,7 +86,8 @@ def pepper_status(client: ConsoleClient) -> Output:
 
 
 def create_sign_in_link(client: ConsoleClient) -> Output:
-    """Create a link that signs a browser in with your credential, once and within five minutes. It ends your previous link."""
+    """Create a link that signs a browser in with your credential, once and within five minutes. Your previous sign-in link
+    stops working."""
     url = client.create_sign_in_link()
     return {"url": url}, lambda: print(url)
 
@@ -103,7 +104,7 @@ def list_sessions(client: ConsoleClient) -> Output:
 
 def end_sessions(
     client: ConsoleClient,
-    session: Annotated[str, typer.Argument(metavar="ID", help="Session ID. Owners can end the session of any user.")] = "",
+    session: Annotated[str, typer.Argument(metavar="ID", help="Session ID. Owners can end any user's sessions.")] = "",
     all_own: Annotated[bool, typer.Option("--all", help="End all of your sessions.")] = False,
     everybody: Annotated[
         bool, typer.Option("--everybody", help="End the sessions of all users. Requires the owner role.")

@@ -18,7 +18,8 @@ USAGE = 2
 
 
 def fail(error: GatehouseError) -> NoReturn:
-    """Prints the public text of an error. Exits with code 2 for a usage error, otherwise with code 1."""
+    """Prints the message and the problems of an error to standard error. Exits with code 2 for a usage error, and with code 1 for
+    any other error."""
     problems = [f"{problem.location}: {problem.message}{f' ({problem.fix})' if problem.fix else ''}" for problem in error.errors]
     text = (
         error.public
@@ -45,7 +46,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table that fits the terminal. If the output is not a terminal, the table is as wide as its content.
+    """Prints a table that fits the terminal. If the output is not a terminal, the table is at most 200 characters wide.
 
     Cells are plain text, never markup.
     """

@@ -36,7 +36,7 @@ def scan(
     staged: Annotated[bool, typer.Option("--staged", help="Scan the staged changes of the git repository.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find Gatehouse API keys in files. Files that git ignores are skipped.
+    """Find Gatehouse API keys in files. In directories, files that git ignores are skipped.
 
     Prints FILE:LINE and the key without its secret. Exit codes: 0 no keys, 1 keys found, 2 a file cannot be read.
     """
@@ -113,7 +113,7 @@ def _staged() -> Iterator[Text]:
 
 def _checked(name: str, text: bytes, size: int) -> Iterator[Text]:
     if size > FILE_BYTES_MAX:
-        note(f"skipped {printable(name)}: larger than {FILE_BYTES_MAX // 1024 // 1024} MB")
+        note(f"skipped {printable(name)}: larger than {FILE_BYTES_MAX // 1024 // 1024} MiB")
     else:
         yield name, text.replace(b"\0", b"")  # also finds keys in UTF-16
 

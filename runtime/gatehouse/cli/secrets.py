@@ -65,7 +65,12 @@ def create(
     passphrase: Annotated[bool, typer.Option("--passphrase", help="Prompt for a passphrase that recipients must enter.")] = False,
     passphrase_file: PassphraseFileOption = None,
     burn_after: Annotated[
-        int, typer.Option(min=0, max=BURN_AFTER_MAX, help="Number of wrong passphrases after which a link ends. 0: no limit.")
+        int,
+        typer.Option(
+            min=0,
+            max=BURN_AFTER_MAX,
+            help="Number of incorrect passphrases after which a link stops working. 0: no limit.",
+        ),
     ] = 0,
     sender: Annotated[str, typer.Option(help="Your name, which recipients see.")] = "",
     label: LabelOption = None,
@@ -264,7 +269,7 @@ def open_(
     passphrase_file: PassphraseFileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with files in base64.")] = False,
 ) -> None:
-    """Open a link. This counts as one use. The link is read from standard input or a prompt, never from the command line.
+    """Open a link, which consumes one use. The link is read from standard input or a prompt, never from the command line.
 
     Prints text to standard output and writes files to the output directory, by default the current directory.
     """

@@ -119,7 +119,8 @@ class Client:
     def _send(self, method: str, path: str, *, retryable: bool = False, **arguments: Any) -> httpx.Response:
         """Send a request and return the successful response. `retryable`: the request is idempotent even if its method is not.
 
-        Raises the GatehouseError for the problem document, or Unavailable if there is no valid response.
+        Raises the GatehouseError for the problem document, Unavailable if there is no valid response, and BadRequest if the URL
+        of the service is invalid.
         """
         retryable = retryable or method in _IDEMPOTENT
         attempt = 1

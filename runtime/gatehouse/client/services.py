@@ -56,7 +56,8 @@ class ConsoleClient(Client):
     """A synchronous client. In asyncio, call the methods with `asyncio.to_thread`.
 
     Every method raises a GatehouseError with a message for users. Methods raise Unavailable if the console cannot be reached.
-    Each POST request contains an Idempotency-Key and takes effect only once, even if it is sent repeatedly. To resume after a
+    Each method with the argument `idempotency_key` sends an Idempotency-Key, so the request takes effect only once, even if it is
+    sent repeatedly. To resume after a
     crash, store an `idempotency_key` before the call and pass it again: the repeated call returns the first response.
     """
 
@@ -100,7 +101,7 @@ class ConsoleClient(Client):
         return self._post(RotatedKey, f"/v1/keys/{key_id}/rotate", request, idempotency_key)
 
     def purge_key(self, key_id: str, reason: str, *, idempotency_key: str | None = None) -> PurgedKey:
-        """Erases the data of a deleted or revoked key. This cannot be undone."""
+        """Erases the data of a deleted or revoked key. A purge cannot be undone."""
         request = {"confirm": key_id, "reason": reason}
         return self._post(PurgedKey, f"/v1/keys/{key_id}/purge", request, idempotency_key)
 
@@ -265,11 +266,11 @@ class ConsoleClient(Client):
         return self._get(SessionList, "/v1/sessions").sessions
 
     def create_sign_in_link(self) -> str:
-        """Creates a link that starts one session in a browser, within five minutes. Returns its URL."""
+        """Creates a link that starts one session in a browser, within five minutes. Returns the URL of the link."""
         return self._url + self._decode(CreatedSignInLink, self._send("POST", "/v1/sign-in-links")).path
 
     def end_session(self, session: str) -> int:
-        """Ends a session and returns 1. Owners can end the session of any user. Raises NotFound."""
+        """Ends a session and returns 1. Owners can end any user's sessions. Raises NotFound."""
         self._send("DELETE", f"/v1/sessions/{session}")
         return 1
 
@@ -297,9 +298,9 @@ class ConsoleClient(Client):
 class GatewayClient(Client):
     """A synchronous client without a credential. In asyncio, call the methods with `asyncio.to_thread`.
 
-    A verification counts against rate limits and consumes credits, so the client retries only requests that were never sent. A
-    denial is a result and not an error (see `valid` and `code`). Methods raise a GatehouseError for errors, and Unavailable if
-    the gateway cannot decide.
+    A verification counts against rate limits and consumes credits, so the client retries only verifications with a `cost` of 0
+    and requests that were never sent. A denial is a result and not an error (see `valid` and `code`). Methods raise a
+    GatehouseError for errors, and Unavailable if the gateway cannot decide.
     """
 
     def __init__(self, gateway: str, *, retries: Retries | None = None, transport: httpx.BaseTransport | None = None) -> None:

@@ -180,7 +180,8 @@ class Composition:
         return [PeriodicJob("checkpoint", CHECKPOINT_INTERVAL_S, create_checkpoint)]
 
     def secret_jobs(self) -> list[PeriodicJob]:
-        """Return the jobs that record audit events for secrets and delete ended secrets and orphaned objects.
+        """Return the jobs that record audit events for secrets, and delete the content of secrets that are no longer active, and
+        orphaned objects.
 
         Returns no jobs if secret sharing is not configured.
         """
@@ -274,7 +275,7 @@ class Composition:
 
 
 def _origin(url: str) -> str:
-    """Return the origin of a URL as browsers send it: in lower case and without a default port (RFC 6454, section 6.2)."""
+    """Return the origin of a URL as browsers send it: in lowercase and without a default port (RFC 6454, section 6.2)."""
     parts = urlsplit(url.lower())
     default_port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
     return f"{parts.scheme}://{parts.netloc.removesuffix(default_port)}" if parts.scheme and parts.netloc else ""

@@ -55,9 +55,8 @@ API = Api(
         CREDENTIAL: {
             "type": "http",
             "scheme": "bearer",
-            "description": "The bootstrap token, an API key with the scope `admin`, a role such as `role:operator` or a scope"
-            " such as `secrets:create`, or a JWT"
-            " from the configured identity provider.",
+            "description": "The bootstrap token, an API key with a scope that grants a console role, such as `admin`,"
+            " `role:operator` or `secrets:create`, or a JWT from the configured identity provider.",
         },
         SESSION: {
             "type": "apiKey",

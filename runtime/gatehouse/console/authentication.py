@@ -47,7 +47,7 @@ _SAFE = frozenset({"GET", "HEAD"})
 async def authenticate(request: Request, *, codes: bool = False) -> Caller:
     """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, BadRequest (two credentials), Unavailable.
 
-    `codes`: the credential may also be the code of a sign-in link, which ends the link.
+    `codes`: the credential may also be the code of a sign-in link, which then stops working.
 
     Failures are counted by address and claimed credential. Invalid cookies are not counted, because a cookie has 256 random bits,
     and an expired cookie in an open tab must not lock out the address.

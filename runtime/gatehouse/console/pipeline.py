@@ -1,8 +1,8 @@
 """Processes management API requests: authenticates, authorizes, reads and validates the body, and calls the handler.
 
-Endpoints declare roles and step-up rules. In addition, only owners can create, change and revoke keys that can manage keys, which
-prevents privilege escalation. Sensitive operations in a browser session require a recent sign-in, which limits the misuse of an
-unattended or stolen session. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 9470 (challenge).
+Endpoints declare roles and step-up rules. In addition, only owners can create, change and revoke keys with the scope `admin` or a
+`role:` scope, which prevents privilege escalation. Sensitive operations in a browser session require a recent sign-in, which
+limits the misuse of an unattended or stolen session. Sources: OWASP ASVS 5.0, 7.5.3 (sensitive operations); RFC 9470 (challenge).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import msgspec
 
 from gatehouse.keys.models import KeyEnvironment, KeyId
 
-CoreName = NewType("CoreName", str)  # lower-case DNS label, 1 to 40 characters
+CoreName = NewType("CoreName", str)  # lowercase DNS label, 1 to 40 characters
 
 
 class CoreRecord(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ URL_CHARS_MAX = 300
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Normalized origin, scheme://host[:port], in lower case and without the default port."""
+    """Normalized origin, scheme://host[:port], in lowercase and without the default port."""
 
     scheme: str
     host: str  # DNS name or address; an IPv6 address without brackets

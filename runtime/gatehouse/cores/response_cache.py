@@ -4,7 +4,7 @@ A response is never served from the cache alone. Each request is sent to the Cor
 used only after a 304 response. A change is therefore visible immediately, and a Core that denies the key or is unavailable has
 the same effect as without the cache. The cache saves only the transfer of the body. All keys share the cache, and every request
 is authenticated, so only a response that the Core marks `Cache-Control: public` is stored. Sources: RFC 9111, sections 3
-(storing), 3.2 and 4.3.4 (update by a 304), 3.5 (Authorization), 4.1 (Vary).
+(storing), 3.2 and 4.3.4 (update by a 304 response), 3.5 (Authorization), 4.1 (Vary).
 """
 
 from __future__ import annotations

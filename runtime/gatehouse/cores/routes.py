@@ -32,8 +32,8 @@ async def list_cores(request: Request, query: ListCores) -> CorePage:
 async def end_core(request: Request, name: str) -> None:
     """End the registration of a Core.
 
-    The gateways stop sending requests to the Core within a second. A running agent registers the Core again; to prevent this,
-    revoke the key of the agent.
+    The gateways stop sending requests to the Core within a second. A running agent registers the Core again. To prevent a new
+    registration, revoke the key of the agent.
     """
     at = request.dependencies.clock.now()
     event = request.actor.event(AuditAction.CORE_DRAIN, target_id=name, at=at, details={})

@@ -60,7 +60,8 @@ class RegistrationService:
         return _lease(stored, lease_s, secret)
 
     async def renew(self, agent: Actor, name: str, lease_id: str, url: str | None, ttl_s: int | None) -> Lease:
-        """Extends a lease. A new `url` takes effect immediately. Raises BadRequest, Conflict (lease lost), Unavailable."""
+        """Extends a lease. A new `url` takes effect immediately. Raises BadRequest, Conflict if the
+        key no longer has this lease, and Unavailable."""
         core_name, lease_s = self._name(name), self._lease_s(ttl_s)
         now = self.clock.now()
         new_url, event = "", None
@@ -94,7 +95,7 @@ class RegistrationService:
 
     def _name(self, name: str) -> CoreName:
         if CORE_NAME.fullmatch(name) is None:
-            fix = "use 1 to 40 lower-case letters, digits and inner hyphens, such as docs"
+            fix = "use 1 to 40 lowercase letters, digits and inner hyphens, such as docs"
             raise BadRequest(errors=(Problem("path.name", "is not a valid name of a Core", fix),))
         return CoreName(name)
 

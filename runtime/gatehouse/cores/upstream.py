@@ -170,7 +170,7 @@ def _head(request: UpstreamRequest, host: str, *, chunked: bool) -> bytes:
 
 
 class UpstreamResponse:
-    """Status and headers of a response, and its body. Header names are lower case."""
+    """Status and headers of a response, and its body. Header names are lowercase."""
 
     __slots__ = ("_connection", "headers", "status")
 

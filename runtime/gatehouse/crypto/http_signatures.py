@@ -266,7 +266,7 @@ def _derived(request: SignedRequest, name: str) -> str | None:
 
 
 def _authority(request: SignedRequest) -> str:
-    """Authority in lower case and without the default port of the scheme (RFC 9421, section 2.2.3)."""
+    """Authority in lowercase and without the default port of the scheme (RFC 9421, section 2.2.3)."""
     default = {"https": ":443", "http": ":80"}.get(request.scheme, "")
     authority = request.authority.lower()
     return authority.removesuffix(default) if default else authority

@@ -136,7 +136,7 @@ class RequestContext:
         return "" if client is None else str(client[0])
 
     def values(self, name: bytes) -> list[str]:
-        """All values of a header, in order. `name`: header name in lower case."""
+        """All values of a header, in order. `name`: header name in lowercase."""
         return [value.decode("latin-1") for header, value in self.fields if header == name]
 
     @property

@@ -21,7 +21,7 @@ class StepUp(StrEnum):
 
     NEVER = "never"
     ALWAYS = "always"
-    MANAGING = "managing"  # when the request concerns a key that can manage keys
+    MANAGING = "managing"  # when the request concerns a key with the scope `admin` or a `role:` scope
 
 
 @dataclass(frozen=True, slots=True)

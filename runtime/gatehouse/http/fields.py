@@ -143,7 +143,13 @@ LimitName = Annotated[
 Quota = Annotated[int, Meta(ge=1, le=QUOTA_MAX, description="Units per window.")]
 Window = Annotated[int, Meta(ge=1, le=WINDOW_S_MAX, description="Length of the window in seconds, at most 31 days.")]
 Cost = Annotated[
-    int, Meta(ge=0, le=COST_MAX, description="Units that one request uses. 0: the limit is checked, but nothing is deducted.")
+    int,
+    Meta(
+        ge=0,
+        le=COST_MAX,
+        description="Units that a request uses, multiplied by the `cost` of the verification request. 0: the limit is checked,"
+        " but requests do not count against the limit.",
+    ),
 ]
 Reason = Annotated[
     str, checked(single_line, max_length=REASON_CHARS_MAX, description="Reason for the action. Recorded in the audit trail.")

@@ -147,7 +147,7 @@ def forwarded(fields: Sequence[Field]) -> list[tuple[str, str]]:
 
 def returned(fields: Sequence[tuple[str, str]], replaced: Iterable[bytes] = ()) -> list[Field]:
     """Fields of a Core response without hop-by-hop fields, fields that apply to the whole host, and fields that the gateway sets
-    itself (`replaced`, lower case)."""
+    itself (`replaced`, in lowercase)."""
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
     dropped = _named_by_connection(encoded) | HOP_BY_HOP | _NOT_RETURNED | set(replaced)
     return [field for field in encoded if field[0] not in dropped and not _is_cookie_of_domain(*field)]

@@ -123,11 +123,11 @@ def check(granted: frozenset[Role], required: frozenset[Role]) -> None:
 def check_reach(granted: frozenset[Role], scopes: Iterable[str]) -> None:
     """Raise Forbidden unless the granted roles permit creating, changing or revoking a key with these scopes.
 
-    Only an owner can manage keys that grant a role, which prevents privilege escalation. `scopes`: the current
-    scopes of the key, or the scopes that the request grants.
+    Only an owner can manage keys with the scope `admin` or a `role:` scope, which prevents privilege escalation. `scopes`: the
+    current scopes of the key, or the scopes that the request grants.
     """
     if Role.OWNER not in granted and manages(scopes):
-        raise Forbidden("Only an owner can create or change a key that grants a console role.")
+        raise Forbidden("Only an owner can create or change a key with the scope admin or a scope such as role:operator.")
 
 
 def _names(roles: frozenset[Role]) -> str:

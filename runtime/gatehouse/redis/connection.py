@@ -85,7 +85,7 @@ def iam_token(cluster: str, user: str) -> Callable[[], Awaitable[str]]:
         credentials = session.get_credentials()
         if credentials is None or session.region_name is None:
             raise OSError("no AWS credentials or region")
-        # The signed host is the replication group ID in lower case, not the endpoint.
+        # The signed host is the replication group ID in lowercase, not the endpoint.
         request = AWSRequest(method="GET", url=f"http://{cluster.lower()}/", params={"Action": "connect", "User": user})
         signer = SigV4QueryAuth(credentials.get_frozen_credentials(), "elasticache", session.region_name, expires=TOKEN_S)
         signer.add_auth(request)

@@ -14,7 +14,7 @@ RECEIPT_TYPE = "gatehouse-deletion-receipt-v1"
 
 
 def statement_of(secret: Secret, deleted: Sequence[tuple[str, str]], at: float) -> str:
-    """Return the statement in JSON. `deleted`: key and version id of each object."""
+    """Return the statement in JSON. `deleted`: key and version ID of each object."""
     return json.dumps(
         {
             "type": RECEIPT_TYPE,

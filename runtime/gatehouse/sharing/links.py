@@ -126,10 +126,11 @@ class LinkService:
         self._argon2 = asyncio.Semaphore(_ARGON2_PARALLEL)
 
     async def find(self, path: str, client: Client) -> tuple[Secret, Link]:
-        """Return the secret and the link for the public part of a link, so that the link's page can be displayed. Changes
-        nothing.
+        """Return the secret and the link for the public part of a link, so that the link's page can be displayed. Consumes no
+        use.
 
-        Also raises LinkNotFound for a link that has ended, and for a honey link, whose use is recorded.
+        Raises LinkNotFound if the link does not exist or no longer works, and for a honey link. The use of an active honey link
+        is recorded and logged.
         """
         ids = parse_path(path)
         if ids is None:
@@ -144,7 +145,7 @@ class LinkService:
     async def look_up(self, token: LinkToken, client: Client) -> tuple[Secret, Link]:
         """Return the secret and the link to a client that has the complete link. Does not consume a use.
 
-        Raises LinkNotFound, TooManyDenied.
+        Records the time at which the complete link was first used. Raises LinkNotFound, TooManyDenied.
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link):
@@ -172,7 +173,10 @@ class LinkService:
         return await self._decrypt(secret, secret.links[link.id], claim_id, keys)
 
     async def acknowledge(self, token: LinkToken, claim_id: str, client: Client) -> None:
-        """Record that the client received the content of a claim. Idempotent. Raises LinkNotFound, TooManyDenied."""
+        """Record that the client received the content of a claim. Idempotent. Raises LinkNotFound, TooManyDenied.
+
+        Erases the content keys of the link if no use is left and all claims are acknowledged.
+        """
         secret, link = await self._possessed(token, client)
         if claim_id not in link.claims:
             raise await self._denied(token, client, "unknown claim", secret)
@@ -196,7 +200,8 @@ class LinkService:
             yield chunk
 
     async def download(self, opened: Opened, item: OpenedItem) -> Download:
-        """Return a presigned request for the client that opened the claim. No log and no audit event contains the request."""
+        """Return a presigned request for an item, for the client that opened the link. No log and no audit event contains the
+        request."""
         expires_at = self._clock.now() + PRESIGNED_S
         url = await self._backend.content.presigned_download(item.content)
         return Download(url, expires_at, encryption.item_key(opened.content_key, item.number))
@@ -233,7 +238,10 @@ class LinkService:
     async def _link_keys(
         self, secret: Secret, link: Link, token: LinkToken, passphrase: str, client: Client
     ) -> encryption.LinkKeys:
-        """Return the keys of the link. Attempts are counted before the passphrase is checked, including parallel guesses."""
+        """Return the keys of the link. Attempts are counted before the passphrase is checked, including parallel guesses.
+
+        Raises PassphraseRequired, WrongPassphrase, TooManyAttempts.
+        """
         if not link.salt:
             return encryption.link_keys(token.secret, token.path)
         if not passphrase:
@@ -315,7 +323,7 @@ class LinkService:
     async def _denied(self, token: LinkToken, client: Client, reason: str, secret: Secret | None) -> GatehouseError:
         """Return the error for a denied attempt. If the link exists, the event for the attempt is stored with the secret.
 
-        Always performs exactly one update, which has no effect if there is no event to store.
+        Always performs exactly one update of the secret's item, which has no effect if there is no event to store.
         """
         denial = await self._denials.count(token.path, client.network)
         honey = self._is_honey(secret, None if secret is None else secret.links.get(token.link_id))

@@ -50,7 +50,7 @@ class SecretState(StrEnum):
     """Stored states. The stored state of an expired secret is still `active`; expiry is determined by the current time."""
 
     ACTIVE = "active"
-    ENDED = "ended"  # links are denied; the content is being deleted
+    ENDED = "ended"  # the links no longer work; the content is being deleted
     PURGED = "purged"
 
 
@@ -125,7 +125,8 @@ class Link(msgspec.Struct, frozen=True):
     verifier: hash of the link secret.
     public_key: X25519 key to which content keys are encrypted. The private key is derived from link secret and passphrase.
     salt: salt of the passphrase; empty if the link has no passphrase.
-    wrapped_keys: content keys by version, encrypted to `public_key` and under the KMS data key. Erased when the link ends.
+    wrapped_keys: content keys by version, encrypted to `public_key` and under the KMS data key. Erased when the link is revoked
+        or burned, when all of its uses are acknowledged, and when the secret is no longer active.
     claims: claims by claim ID.
     opened_at: time at which a client first proved possession of the link.
     """
@@ -158,15 +159,15 @@ class Secret(msgspec.Struct, frozen=True):
     owner: label of the actor that created the secret, such as `key:3fGh82kLmQ0a`.
     sender: name of the sender, which recipients see.
     label, note: not shown to recipients.
-    expires_at: time from which the links are denied.
+    expires_at: time at which the links stop working.
     expires_at_max: latest time to which `expires_at` can be extended. Part of the encryption context.
     purge_at: time from which the content is deleted.
     burn_after: number of wrong passphrases after which a link is burned; 0: never.
-    revision: increases with every change by the owner.
+    revision: incremented when the owner changes the secret, or when the state of the secret or of a link changes.
     versions: versions of the content, with the current version first.
     next_version: number of the next version.
     end_to_end: the client encrypted the content; the server cannot read it.
-    honey: the links have no content, are denied like unknown links, and report each use.
+    honey: the secret has no content. Requests with its links are denied like requests with unknown links, and are reported.
     """
 
     id: str

@@ -98,7 +98,7 @@ class SecretRepository:
     async def mark_opened(self, secret: Secret, link_id: str, event: SharingEvent) -> Secret:
         """Record the time at which a client first proved possession of a link.
 
-        Raises ConditionFailed if the time is already recorded or the secret has ended.
+        Raises ConditionFailed if the time is already recorded or the secret is no longer active.
         """
         return await self._update(
             secret.id,
@@ -110,7 +110,7 @@ class SecretRepository:
         )
 
     async def count_failure(self, secret: Secret, link_id: str, event: SharingEvent) -> Secret:
-        """Count a wrong passphrase. Raises ConditionFailed if the link has ended."""
+        """Count a wrong passphrase. Raises ConditionFailed if the link is no longer active."""
         return await self._update(
             secret.id,
             sets=("links.#link.failures = links.#link.failures + :one",),
@@ -121,7 +121,8 @@ class SecretRepository:
         )
 
     async def end_link(self, secret: Secret, link_id: str, state: LinkState, event: SharingEvent) -> Secret:
-        """Revoke or burn a link and erase its content keys. Raises ConditionFailed if the link has ended."""
+        """Revoke or burn a link and erase its content keys. Raises ConditionFailed if the link or the secret is no longer
+        active."""
         return await self._update(
             secret.id,
             sets=("links.#link.#state = :state", "links.#link.wrapped_keys = :none", "revision = revision + :one"),
@@ -132,7 +133,7 @@ class SecretRepository:
         )
 
     async def end(self, secret: Secret, reason: EndReason, event: SharingEvent, *, unchanged: bool = False) -> Secret:
-        """Deny all links of an active secret and erase the content keys of the links.
+        """Make all links of an active secret stop working and erase the content keys of the links.
 
         Raises ConditionFailed if the secret is not active or, with `unchanged`, if the owner has changed the secret in the
         meantime.
@@ -158,7 +159,7 @@ class SecretRepository:
     async def request_revocation(self, secret: Secret, request: RevocationRequest, event: SharingEvent) -> Secret:
         """Record an operator's request to revoke a secret.
 
-        Raises ConditionFailed if the secret has ended or if a request from another operator is pending.
+        Raises ConditionFailed if the secret is no longer active or if a request from another operator is pending.
         """
         return await self._update(
             secret.id,
@@ -181,8 +182,8 @@ class SecretRepository:
     async def replace(self, before: Secret, after: Secret, event: SharingEvent, *, fields: Sequence[str]) -> Secret:
         """Replace fields of a secret, and the maximum uses and content keys of its links, if the revision is unchanged.
 
-        Raises ConditionFailed if the revision has changed, the secret or a changed link has ended, or a link has more uses than
-        `after` allows.
+        Raises ConditionFailed if the revision has changed, the secret or a changed link is no longer active, or a link has more
+        uses than `after` allows.
         """
         names, values = (
             {"#state": "state"},
@@ -235,7 +236,8 @@ class SecretRepository:
             )
 
     async def mark_purged(self, secret: Secret, event: SharingEvent, *, receipt: Mapping[str, Any], delete_at: float) -> Secret:
-        """Record that all object versions are deleted. Raises ConditionFailed if this is already recorded."""
+        """Record that all object versions are deleted, and store the deletion receipt. Raises ConditionFailed if the deletion is
+        already recorded."""
         return await self._update(
             secret.id,
             sets=("#state = :purged", "purged_at = :now", "versions = :empty", "receipt = :receipt", "delete_at = :delete_at"),

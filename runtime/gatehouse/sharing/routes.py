@@ -86,7 +86,7 @@ async def list_secrets(request: Request, query: ListSecrets) -> SecretPage:
     own = request.authenticated.owner
     owner = own if query.owner is None else query.owner
     if owner != own and not _has(request, AUDITORS):
-        raise Forbidden("The secrets of another owner require the role owner, operator or auditor.")
+        raise Forbidden("Listing the secrets of another owner requires the role owner, operator or auditor.")
     cursors = Cursors(request.dependencies.cursor_pepper, f"secrets|{owner}")
     after = "" if query.cursor is None else cursors.read(query.cursor)
     secrets, last = await sharing_of(request).service.of_owner(owner, after=after, size=query.limit)
@@ -146,8 +146,8 @@ async def restore_secret_version(request: Request, secret: str, body: RestoreVer
 async def revoke_secret(request: Request, secret: str) -> SecretView:
     """Revoke a secret.
 
-    All links are denied by the time the response arrives. The content is deleted within a minute. The revocation cannot be
-    undone. Idempotent. If an operator revokes another owner's secret, the revocation takes effect when a second operator sends
+    All links have stopped working by the time the response arrives. The content is deleted within a minute. The revocation cannot
+    be undone. Idempotent. If an operator revokes another owner's secret, the revocation takes effect when a second operator sends
     the same request within an hour.
     """
     existing, service = await _existing(request, secret, OPERATORS), sharing_of(request).service

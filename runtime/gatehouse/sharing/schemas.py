@@ -96,13 +96,14 @@ Passphrase = Annotated[
     ),
 ]
 BurnAfter = Annotated[
-    int, Meta(ge=0, le=BURN_AFTER_MAX, description="Number of wrong passphrases after which a link ends. 0: no limit.")
+    int,
+    Meta(ge=0, le=BURN_AFTER_MAX, description="Number of incorrect passphrases after which a link stops working. 0: no limit."),
 ]
 Honey = Annotated[
     bool,
     Meta(
-        description="Create honey links, which have no content and behave like links that do not exist. Each use creates an audit"
-        " event `link.honey`, sends a notification `secret.honey_used` and raises an alarm."
+        description="Create honey links, which have no content and behave like links that do not exist. Each use raises an alarm."
+        " At most once per minute, a use also creates an audit event `link.honey` and sends a notification `secret.honey_used`."
     ),
 ]
 Text = Annotated[
@@ -249,7 +250,7 @@ class ListSecrets(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         ),
     ] = None
     cursor: Cursor | None = None
-    limit: Annotated[int, Meta(ge=1, le=100, description="Number of secrets on a page.")] = 50
+    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of secrets on a page.")] = 50
 
 
 class LinkView(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,8 +271,8 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[
         Literal["active", "used", "revoked", "burned"],
         Meta(
-            description="`burned`: the link ended after too many wrong passphrases. An active link is denied if the secret is not"
-            " active."
+            description="`burned`: the link stopped working after too many incorrect passphrase attempts. An active link works"
+            " only while the secret is active."
         ),
     ]
     uses: int
@@ -324,8 +325,8 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[
         State,
         Meta(
-            description="`used`: no link has uses left. If a secret is expired, used or revoked, its links are denied and its"
-            " content is being deleted. `purged`: every version of the content is deleted."
+            description="`used`: no link has uses left. If a secret is expired, used or revoked, its links no longer work and"
+            " its content is being deleted. `purged`: every version of the content is deleted."
         ),
     ]
     created_at: Instant
@@ -340,7 +341,7 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     honey: Annotated[bool, Meta(description="True if the links are honey links, which have no content and report their use.")]
     burn_after: int
     revision: Annotated[
-        int, Meta(description="Incremented by every change by the owner. Serves as the ETag of the secret for `If-Match`.")
+        int, Meta(description="Incremented when the secret or the state of a link changes. Serves as the ETag for `If-Match`.")
     ]
     versions: Annotated[list[VersionView], Meta(description="Versions of the content, the current one first.")]
     links: list[LinkView]
@@ -423,7 +424,7 @@ class Deletion(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """The uses of a secret's links, and proof of the deletion. Available for 30 days after the deletion."""
+    """The uses of a secret's links, and proof of the deletion. Available until 30 days after the deletion of the content."""
 
     example: ClassVar = {
         "id": _SECRET["id"],

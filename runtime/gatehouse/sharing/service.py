@@ -1,4 +1,4 @@
-"""Creates, changes and ends secrets on behalf of owners. `links.py` opens secrets."""
+"""Creates, changes and revokes secrets on behalf of owners. `links.py` opens secrets."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class SecretService:
     async def update(self, secret_id: str, patch: SecretPatch, revision: int | None, actor: Actor) -> Secret:
         """Change the uses, expiry, label or note. `revision`: the expected revision; None: any revision.
 
-        Raises NotFound, BadRequest, PreconditionFailed, and Conflict if the secret has ended.
+        Raises NotFound, BadRequest, PreconditionFailed, and Conflict if the secret is no longer active.
         """
         before = self._changeable(await self.get(secret_id), revision)
         now, fields = self._clock.now(), {}
@@ -224,7 +224,8 @@ class SecretService:
         return await self._replace(before, after, event, fields=["versions"])
 
     async def revoke(self, secret_id: str, actor: Actor) -> Secret:
-        """Deny all links and erase the keys of the links. Does nothing if the secret has ended."""
+        """Make all links stop working and erase the keys of the links. Does nothing if the secret is no longer active. Raises
+        NotFound."""
         secret = await self.get(secret_id)
         if secret.state != SecretState.ACTIVE:
             return secret
@@ -255,7 +256,7 @@ class SecretService:
         return secret
 
     async def revoke_link(self, secret_id: str, link_id: str, actor: Actor) -> Secret:
-        """Deny one link and erase its keys. Does nothing if the link has ended. Raises NotFound."""
+        """Revoke one link and erase its keys. Does nothing if the link is no longer active. Raises NotFound."""
         secret = await self.get(secret_id)
         if link_id not in secret.links:
             raise NotFound("The secret has no such link.")
@@ -338,7 +339,7 @@ class SecretService:
 
     def _changeable(self, secret: Secret, revision: int | None) -> Secret:
         if secret.state != SecretState.ACTIVE or self._clock.now() >= secret.purge_at:
-            raise Conflict("The secret has ended and can no longer be changed.")
+            raise Conflict("The secret is no longer active and cannot be changed.")
         if revision is not None and secret.revision != revision:
             raise PreconditionFailed("The secret has changed since it was read. Read it again, then retry.")
         return secret

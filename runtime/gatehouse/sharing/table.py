@@ -1,7 +1,7 @@
 """Reads and writes items in the DynamoDB table: conditional writes with audit events, pending work, and counters.
 
-A write stores its event in the same item, so every stored change has an event. Reads are consistent. No decision depends on an
-index or on DynamoDB's TTL.
+A write to a secret or a secret request stores its event in the same item, so every stored change has an event. Reads are
+consistent. No decision depends on an index or on DynamoDB's TTL.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ class Table:
         return {name: _read(value) for name, value in reply["Attributes"].items()}
 
     async def record(self, item_id: str, **changes: Any) -> None:
-        """Change an item as `update` does, without reading it, so that the time does not depend on the item. Raises
-        ConditionNotMet.
+        """Change an item as `update` does, without reading it, so that the duration does not depend on the size of the item.
+        Raises ConditionNotMet.
         """
         await self._call(self._client.update_item, **update_of(item_id, **changes))
 
@@ -184,12 +184,13 @@ class Table:
         return None if value is None else float(_read(value))
 
     async def with_events(self, item_id: str) -> tuple[Item, list[SharingEvent]] | None:
-        """Return an item, and its events that are not in the audit trail yet in their original order."""
+        """Return an item and, in their original order, its events that are not in the audit trail yet. Returns None if the item
+        does not exist."""
         item = await self.get(item_id)
         return None if item is None else (item, msgspec.convert(item.get("events", []), list[SharingEvent]))
 
     async def settle(self, item_id: str, recorded: Sequence[SharingEvent], *, next_at: float | None) -> None:
-        """Remove events that are in the audit trail, and set the time at which the item is due again. None: never.
+        """Remove events that are in the audit trail, and set the time `next_at` at which the item is due again. None: never.
 
         If the events have changed in the meantime, this method does nothing and the item stays due.
         """
@@ -262,7 +263,7 @@ class Table:
         raise Unavailable("Too many concurrent attempts. Try again.")
 
     async def return_attempt(self, counter: str) -> None:
-        """Subtract an attempt that did not fail."""
+        """Reverse `take_attempt` for an attempt that does not count, for example because it succeeded."""
         try:
             await self._call(
                 self._client.update_item,

@@ -82,7 +82,8 @@ class SecretWorker:
         return len(due)
 
     async def report(self) -> None:
-        """Log the time for which the oldest due secret has been due. A CloudWatch alarm detects a missing line."""
+        """Log the time for which the oldest due secret has been due, and set the metric. A CloudWatch alarm detects a missing
+        line."""
         oldest_s = round(self._clock.now() - self._done_until, 1)
         self._observer.metrics.secrets_due.set(oldest_s)
         self._observer.metric_line({"oldest_s": oldest_s}, event=REPORT_EVENT)
@@ -136,7 +137,7 @@ class SecretWorker:
                     await append(connection, event.audit_event)
 
     async def _end(self, secret: Secret) -> Secret:
-        """End an active secret if it is used or its purge is due."""
+        """Change the state of an active secret to `ended` if no use is left or the purge is due."""
         now = self._clock.now()
         if secret.state != SecretState.ACTIVE:
             return secret

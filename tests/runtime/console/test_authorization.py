@@ -58,7 +58,7 @@ async def test_only_an_owner_creates_an_admin_key(console: Console, role: str, s
     reply = await console.client.post("/v1/keys", json=properties, headers=console.as_(token))
     assert (reply.status_code, reply.json()["detail"]) == (
         403,
-        "Only an owner can create or change a key that grants a console role.",
+        "Only an owner can create or change a key with the scope admin or a scope such as role:operator.",
     )
     assert (await console.client.post("/v1/keys", json={"name": "plain"}, headers=console.as_(token))).status_code == 201
 
@@ -69,7 +69,7 @@ async def test_only_an_owner_grants_an_admin_role(console: Console, role: str) -
     reply = await console.client.post("/v1/keys", json={"name": "mine", "roles": ["admin"]}, headers=console.as_(token))
     assert (reply.status_code, reply.json()["detail"]) == (
         403,
-        "Only an owner can create or change a key that grants a console role.",
+        "Only an owner can create or change a key with the scope admin or a scope such as role:operator.",
     )
     harmless = await console.client.post("/v1/keys", json={"name": "plain", "roles": ["reader"]}, headers=console.as_(token))
     assert harmless.status_code == 201

@@ -142,7 +142,7 @@ class ListSecretRequests(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         ),
     ] = None
     cursor: Cursor | None = None
-    limit: Annotated[int, Meta(ge=1, le=100, description="Number of secret requests on a page.")] = 50
+    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of secret requests on a page.")] = 50
 
 
 class SubmissionView(msgspec.Struct, frozen=True):
