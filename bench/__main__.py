@@ -1,7 +1,7 @@
 """Runs the benchmarks of the gateway: `make bench`. The machine must otherwise be idle.
 
 `idle` and `soak` report the memory of a gateway worker with idle connections, and during many requests.
-`sharing` compares the response times of denied links.
+`sharing` compares the response times for links that do not work.
 `peers` compares the policy packs with other policy tools and writes bench/peers/README.md.
 """
 

@@ -100,7 +100,7 @@ def _previous_digest(stack: Stack, root: Path) -> str:
 
 def _confirm(stack: Stack, verb: str) -> bool:
     note = " Pulumi rejects the request while a resource is protected (docs/guides/deploy.md)." if verb == "destroys" else ""
-    print(f"This {verb} the stack {stack.name} in account {stack.account}.{note}")
+    print(f"This command {verb} the stack {stack.name} in account {stack.account}.{note}")
     try:
         return input("Enter the name of the stack to confirm: ").strip() == stack.name
     except EOFError:

@@ -16,8 +16,8 @@ class MigrationFailed(Exception):
 def migrate(ecs: Any, cluster: str, output: Mapping[str, Any], *, poll_s: int = POLL_S, timeout_s: int = TIMEOUT_S) -> str:
     """Run the task and wait until it stops. Returns the task ID.
 
-    output: the stack output `migration`. Raises ValueError if the output has no task definition, subnets or security group, and
-    MigrationFailed if the migration does not succeed.
+    output: the stack output `migration`. Raises ValueError if the output has no task definition, subnets or security group,
+    MigrationFailed if the migration does not succeed, and ClientError.
     """
     missing = [key for key in ("taskDefinition", "subnets", "securityGroup") if not output.get(key)]
     if missing:

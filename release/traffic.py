@@ -1,4 +1,5 @@
-"""Shifts traffic to a new version of a Lambda function: a smoke test, a share of the requests, then all requests.
+"""Shifts traffic to a new version of a Lambda function. After a smoke test, the version receives a share of the requests, and
+then all requests.
 
 The alias determines which versions receive the requests. The alias is restored if an alarm is raised or an error occurs. Before
 and after each call, the alias has the state that the Pulumi program declares.
@@ -42,7 +43,8 @@ class FunctionVersion:
 def shift_traffic(
     lambda_: Any, cloudwatch: Any, new: FunctionVersion, path: str, *, sleep: Callable[[float], None] = time.sleep
 ) -> str:
-    """Shift the requests of the alias to a version. Returns the previous version. Raises TrafficNotShifted or ClientError.
+    """Shift the requests of the alias to a version. Returns the previous version. Raises TrafficNotShifted, ClientError
+    or WaiterError.
 
     path: path of the service that returns 200 if its dependencies are available.
     Alarms that are already in state ALARM are ignored, so that a version that fixes their cause can be deployed.

@@ -62,7 +62,7 @@ def wait_for_rollouts(
     timeout_s: float = ROLLOUT_TIMEOUT_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, ServiceState]:
-    """Wait until every rollout has ended or the timeout expires. Returns the services."""
+    """Wait until every rollout has ended or the timeout expires. Returns the services. Raises ClientError."""
     waited_s = 0.0
     while True:
         states = describe_services(ecs, cluster, services)

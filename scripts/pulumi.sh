@@ -1,6 +1,6 @@
 #!/bin/sh
-# Downloads the Pulumi CLI, in the version from uv.lock, to .gatehouse/pulumi. Prints the directories to add to PATH: that of the
-# CLI, and that of the uv binary if scripts/setup.sh installed one. For Linux CI runners.
+# Downloads the Pulumi CLI, in the version from uv.lock, to .gatehouse/pulumi. Prints the directories to add to PATH: the
+# directory of the CLI and, if scripts/setup.sh installed uv, the directory of the uv binary. For Linux CI runners.
 set -eu
 cd "$(dirname "$0")/.."
 

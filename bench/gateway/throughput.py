@@ -1,4 +1,4 @@
-"""Throughput of the gateway: its endpoints relative to /healthz, and throughput and memory by number of cached keys."""
+"""Measures the throughput of the gateway's endpoints relative to /healthz, and throughput and memory by number of cached keys."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Throughput and memory of `gatehouse import` with 100,000 keys."""
+"""Measures the throughput and memory use of `gatehouse import` and `gatehouse export`."""
 
 import hashlib
 import json

@@ -20,7 +20,7 @@ _MINUTES_MAX = 10
 
 
 def measure(programs: Mapping[str, Mapping[str, str]]) -> None:
-    """Runs Checkov on Terraform programs by mistake key and variant.
+    """Runs Checkov on Terraform programs, keyed by mistake and variant.
 
     Stores the checks that fail for the incorrect program but not for the corrected program.
     """
@@ -42,7 +42,7 @@ def measure(programs: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def caught() -> tuple[str, dict[str, dict[str, str]]]:
-    """The version of Checkov, and the check IDs with titles by mistake key."""
+    """The version of Checkov, and the check IDs and titles, keyed by mistake."""
     results = json.loads(RESULTS.read_text())
     return results["version"], results["caught"]
 

@@ -1,4 +1,4 @@
-"""bench/peers/README.md: detection of the same mistakes by Gatehouse, Checkov and cdk-nag.
+"""Creates bench/peers/README.md, which compares the detection of mistakes by Gatehouse, Checkov and cdk-nag.
 
 Gatehouse runs on the Pulumi programs, with unknown and with known outputs, at the levels of prod.
 """
@@ -50,7 +50,7 @@ the corrected program.
 - The mistakes are a selection, mostly in services that this repository uses. The counts do not rank the tools.
 {missed}
 - Checkov has 1,103 checks for Terraform (`checkov -l --framework terraform`) and covers many more services and clouds. It does
-  not read Pulumi programs. An empty cell means that Checkov reported the same findings for both programs. CKV_AWS_334 does
+  not read Pulumi programs. A dash means that Checkov reported no additional finding for the incorrect program. CKV_AWS_334 does
   not detect a privileged ECS container because it reads `privilege`; the ECS property is `privileged`.
 - cdk-nag evaluates CDK programs and CloudFormation templates. The column names one matching rule; the rule was not run.
   AwsSolutions-IAM5 reports every wildcard, and AwsSolutions-ECS2 reports every environment variable.
@@ -89,12 +89,12 @@ def variant(template: str, name: str) -> str:
 
 
 def terraform_programs() -> dict[str, dict[str, str]]:
-    """Terraform programs by mistake key and variant."""
+    """Terraform programs, keyed by mistake and variant."""
     return {mistake.key: {name: variant(mistake.terraform, name) for name in VARIANTS} for mistake in read()}
 
 
 def page(gatehouse: Mapping[str, list[str]]) -> str:
-    """The page with Gatehouse's results (controls by mistake key) and the stored results of Checkov."""
+    """The page with Gatehouse's results (controls, keyed by mistake) and the stored results of Checkov."""
     mistakes = read()
     version, others = checkov.caught()
     head = ("mistake", "Gatehouse", "Checkov", "cdk-nag")
@@ -118,7 +118,7 @@ def _row(mistake: Mistake, controls: list[str], checks: list[str]) -> tuple[str,
 
 
 def caught(mistakes: Sequence[Mistake]) -> dict[str, list[str]]:
-    """Controls that report the incorrect program but not the corrected program, by mistake key."""
+    """Controls that report the incorrect program but not the corrected program, keyed by mistake."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "Pulumi.yaml").write_text(_PROJECT)

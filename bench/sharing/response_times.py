@@ -1,7 +1,8 @@
-"""Response times of links that are denied, relative to links that do not exist: an outsider must not be able to distinguish them.
+"""Compares the response times for links that do not work with the response times for links that do not exist.
 
-Every request has a link and a client network of its own, so that requests share no counter. The emulator of AWS copies items in
-Python, so its time depends on their size. The time of DynamoDB hardly does. Therefore a second ratio excludes the emulator.
+A client without a valid link must not be able to distinguish the two. Each request uses a separate link and a separate client
+network, so that requests share no counter. The AWS emulator copies items in Python, so its response time depends on the size of
+the items, whereas the response time of DynamoDB hardly does. A second ratio therefore excludes the time in the emulator.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ _TTL_S = float(TTL_S_MIN)
 
 
 class _Earlier(Clock):
-    """A clock that is late by more than the lifetime of the links."""
+    """A clock that is slow by twice the lifetime of the links."""
 
     def now(self) -> float:
         return super().now() - 2 * _TTL_S
@@ -118,16 +119,16 @@ def main(rounds: int) -> None:
             ratios = (f"{median / base:.2f}" for median, base in zip(medians, unknown, strict=True))
             rows.append((endpoint, kind, *(cell for pair in zip(cells, ratios, strict=True) for cell in pair)))
     columns = ("request", "link", "median ms", "ratio to unknown", "without emulator ms", "ratio to unknown")
-    show(f"denied links, {rounds} interleaved rounds", columns, rows)
+    show(f"links that do not work, {rounds} interleaved rounds", columns, rows)
 
 
 def _medians(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the median of all seconds, and of those without the emulator."""
+    """Return the median response time in seconds, with and without the time in the emulator."""
     return statistics.median(total for total, _ in values), statistics.median(rest for _, rest in values)
 
 
 def _timed(emulator: Emulator) -> list[float]:
-    """Return a list to which the emulator adds the seconds of each call."""
+    """Return a list to which the emulator adds the duration of each call in seconds."""
     seconds: list[float] = []
     server: Any = emulator._server._server
     application = server.app
@@ -155,18 +156,18 @@ _ENDPOINTS = {"GET /s/{link}": _get, "POST /v1/links/open": _open}
 
 
 def _network() -> dict[str, str]:
-    """The header of a proxy for a client in a random network."""
+    """The header that a proxy sends for a client in a random network."""
     return {"X-Forwarded-For": f"10.{random.randrange(256)}.{random.randrange(256)}.1"}
 
 
 def _actor() -> Actor:
-    """An owner without earlier creations."""
+    """An owner that has not created any secrets."""
     return Actor(type="key", id=secrets.token_hex(6))
 
 
 @contextmanager
 def _service() -> Iterator[tuple[httpx.Client, Backend, Emulator]]:
-    """Start the emulator, and the sharing service in a process of its own."""
+    """Start the emulator, and the sharing service in a separate process."""
     with Emulator.start() as emulator, database() as (variables, *_), TemporaryDirectory() as folder:
         key_id, secret = emulator.credentials
         aws = {

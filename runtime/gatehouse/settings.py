@@ -110,7 +110,8 @@ class SharingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True)
 
     environment: Annotated[str, Field(min_length=1, max_length=32)]
-    """Name of the deployment, such as dev, staging or prod. Used only as a label in logs and metrics."""
+    """Name of the deployment, such as dev, staging or prod. A label in logs and metrics, and part of the encryption context of
+    secrets: after a change, existing secrets cannot be opened."""
     secret_links_table: str = ""
     """DynamoDB table of secrets and links. The sharing service is ready only if it can read the table. Secret sharing also
     requires GATEHOUSE_SECRETS_BUCKET, GATEHOUSE_SECRETS_KEY and GATEHOUSE_SHARING_URL."""
@@ -227,7 +228,7 @@ class Settings(SharingSettings, ConnectionSettings):
     """Age of the last checkpoint, in seconds, after which a new event triggers another checkpoint."""
 
     notification_topic: str = ""
-    """ARN of an SNS topic for key notifications (end, rotation, expiry, leak, unusual use)."""
+    """ARN of an SNS topic to which all notifications about keys, secrets and secret requests are published."""
     webhook_networks: _Networks = ()
     """Private networks in which webhook endpoints are allowed, even without TLS, as comma-separated CIDRs. Public https://
     URLs are always allowed."""

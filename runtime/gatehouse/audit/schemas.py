@@ -16,7 +16,7 @@ from gatehouse.http.validation import matching
 
 
 class SearchAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Filters of the audit trail. All must match."""
+    """Filters for the audit trail. An event must match all of them."""
 
     target_id: Annotated[
         Annotated[str, Meta(max_length=100)] | None,
@@ -124,7 +124,7 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
     taken_at: Instant
     key_id: Annotated[str, Meta(description="The signing key: an ARN, or the fingerprint of the public key.")]
     algorithm: Annotated[str, Meta(description="`ed25519` or `ecdsa-p256-sha256`.")]
-    signature: Annotated[str, Meta(description="Base64.")]
+    signature: Annotated[str, Meta(description="Signature in base64.")]
 
 
 class ListCheckpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -78,9 +78,9 @@ class DeniedAttempts:
 class CheckpointArchive:
     """Write-once storage outside the database: `s3://bucket/prefix/` with object lock, or a directory `file:/path`.
 
-    One JSON file per checkpoint; `aws s3 sync` of the bucket produces the same files as the directory. S3 requires s3:PutObject,
-    s3:ListBucket and s3:GetObject: `If-None-Match: *` prevents an object from being overwritten, and the object lock prevents it
-    from being deleted.
+    Each checkpoint is one JSON file. `aws s3 sync` of the bucket produces the same files as the directory. S3 requires
+    s3:PutObject, s3:ListBucket and s3:GetObject: `If-None-Match: *` prevents an object from being overwritten, and the object
+    lock prevents it from being deleted.
     """
 
     def __init__(self, location: str) -> None:

@@ -61,7 +61,8 @@ def write(
     content_type: str = "application/octet-stream",
     make_folder: bool = False,
 ) -> None:
-    """Write an object or a file. Blocks. Raises Conflict if the condition fails, Unavailable.
+    """Write an object or a file. Blocks. Raises Conflict if the condition fails, BadRequest, NotFound (no such bucket),
+    Unavailable.
 
     only_if: the expected entity tag. An empty string means that the object must not exist; None means that the write is
     unconditional. For a file, an entity tag other than the empty string has no effect.

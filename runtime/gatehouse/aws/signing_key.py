@@ -1,4 +1,4 @@
-"""Signs checkpoints with a key in AWS KMS, or with a key in a file on machines without KMS."""
+"""Signs checkpoints and deletion receipts with a key in AWS KMS, or with a key in a file on machines without KMS."""
 
 from __future__ import annotations
 

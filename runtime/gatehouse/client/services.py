@@ -57,8 +57,8 @@ class ConsoleClient(Client):
 
     Every method raises a GatehouseError with a message for users. Methods raise Unavailable if the console cannot be reached.
     Each method with the argument `idempotency_key` sends an Idempotency-Key, so the request takes effect only once, even if it is
-    sent repeatedly. To resume after a
-    crash, store an `idempotency_key` before the call and pass it again: the repeated call returns the first response.
+    sent repeatedly. To resume after a crash, store an `idempotency_key` before the call and pass it again: the repeated call
+    returns the first response.
     """
 
     def __init__(
@@ -238,7 +238,7 @@ class ConsoleClient(Client):
         self._send("DELETE", f"/v1/webhooks/{webhook}")
 
     def deliveries(self, state: str = "dead") -> Iterator[DeliveryView]:
-        """Yields the deliveries in a state: pending, delivered or dead. Reads one page at a time."""
+        """Yields the deliveries in a state: waiting, delivered or dead. Reads one page at a time."""
         for page in self._pages(DeliveryPage, "/v1/deliveries", state=state):
             yield from page.deliveries
 

@@ -60,8 +60,8 @@ class RegistrationService:
         return _lease(stored, lease_s, secret)
 
     async def renew(self, agent: Actor, name: str, lease_id: str, url: str | None, ttl_s: int | None) -> Lease:
-        """Extends a lease. A new `url` takes effect immediately. Raises BadRequest, Conflict if the
-        key no longer has this lease, and Unavailable."""
+        """Extends a lease. A new `url` takes effect immediately. Raises BadRequest, Conflict if the key no
+        longer has this lease, and Unavailable."""
         core_name, lease_s = self._name(name), self._lease_s(ttl_s)
         now = self.clock.now()
         new_url, event = "", None

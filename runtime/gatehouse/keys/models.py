@@ -175,8 +175,8 @@ class LockedKey(msgspec.Struct, frozen=True):
 class KeyChange(msgspec.Struct, frozen=True):
     """Result of an action: the changed key, the details of the audit event, and changes to other keys in the family.
 
-    successor: a new key of the family. others_end_at: new expiry of all other active or disabled keys in
-    the family that would expire later.
+    successor: a new key of the family. others_end_at: new expiry of all other active or disabled keys in the
+    family that would expire later.
     """
 
     key: Key

@@ -2,7 +2,7 @@
 only a notification is sent.
 
 A report contains the token and therefore proves possession. A reporter learns only whether the token belongs to a key. The same
-work is performed for an unknown key, a wrong secret and a known key. The route verifies the signature of the report.
+lookup is performed for an unknown key, a wrong secret and a known key. The route verifies the signature of the report.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from gatehouse.crypto.token import Pepper
 class NotificationEvent(DescribedStr):
     """Events that a webhook can subscribe to."""
 
-    KEY_REVOKED = "key.revoked", "An API key was revoked, by an administrator or by its holder."
+    KEY_REVOKED = "key.revoked", "An API key was revoked by an administrator, by its holder, or because of a leak report."
     KEY_ROTATED = "key.rotated", "An API key was replaced by a successor."
     KEY_EXPIRES_SOON = "key.expires_soon", "An API key expires within 30 days, 7 days or 1 day."
     KEY_LEAKED = "key.leaked", "An API key was reported as publicly exposed."

@@ -153,8 +153,8 @@ def members_of(
     """Converts an entry to an object with the field names of ImportedKey or ImportedCore. Returns None if the entry has the wrong
     type.
 
-    named: True if the member names in a file of Cores are names of Cores and not tokens. The caller must specify this, because a
-        token that is mistaken for a name would be visible to everyone.
+    named: True if the member names in a file of Cores are names of Cores and not tokens. The caller must specify `named`, because
+        a token that is mistaken for a name would be visible to everyone.
     """
     value: Any = entry.value
     if isinstance(value, str):

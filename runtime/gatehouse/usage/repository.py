@@ -22,7 +22,7 @@ POINTS_MAX = 10_000
 
 
 class UsageRow(msgspec.Struct, frozen=True, gc=False):
-    """Requests in one minute."""
+    """Number of requests in one minute with the same key, Core and result code."""
 
     key_id: str  # empty: possession of a key was not proven
     core: str  # empty: no registered Core was requested
@@ -60,7 +60,7 @@ class UnusualUse(msgspec.Struct, frozen=True):
 
 
 class UsagePoint(msgspec.Struct, frozen=True):
-    """Requests in one bucket. Columns that the report sums over are None."""
+    """Number of requests in one bucket. Columns that the report sums over are None."""
 
     starts_at: float
     key_id: str | None
@@ -69,7 +69,7 @@ class UsagePoint(msgspec.Struct, frozen=True):
     count: int
 
 
-#: Use of a key that was not used for this time is unusual.
+#: The first use of a key after more than this number of seconds without use is unusual.
 DORMANT_S = 30 * 86_400
 
 #: Minimum interval between alerts of the same kind for a key, across all workers.
@@ -133,7 +133,7 @@ class UsageRepository:
     async def add(self, batch: UsageBatch) -> tuple[UnusualUse, ...]:
         """Add a batch. Idempotent. Returns unusual use and appends it to the audit trail.
 
-        Raises Unavailable if nothing was counted, in which case the caller sends the batch again.
+        Raises Unavailable, after which the caller sends the batch again.
         """
         async with self._pool.transaction() as connection:
             return await _add(connection, batch)

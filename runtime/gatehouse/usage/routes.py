@@ -22,7 +22,7 @@ _HOUR_S, _DAY_S = 3600, 86_400
 async def read_usage(request: Request, query: ReadUsage) -> UsageSeries:
     """Retrieve usage as a time series.
 
-    Counts requests by minute, hour or day, in total or split by key, Core and result.
+    Counts requests by minute, hour or day, in total or split by key, Core and result code.
     """
     width_s = WIDTHS_S[query.width]
     until = request.dependencies.clock.now() if query.until is None else unix_seconds(query.until)

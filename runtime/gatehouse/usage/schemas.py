@@ -33,9 +33,12 @@ class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ] = "hour"
     since: Annotated[
         Timestamp | None,
-        Meta(description=f"RFC 3339 timestamp, rounded down to a bucket. Default: {BUCKETS_DEFAULT} buckets before `until`."),
+        Meta(
+            description="Start of the time range, as an RFC 3339 timestamp, rounded down to the start of a bucket. Default:"
+            f" {BUCKETS_DEFAULT} buckets before `until`."
+        ),
     ] = None
-    until: Annotated[Timestamp | None, Meta(description="RFC 3339 timestamp. Default: now.")] = None
+    until: Annotated[Timestamp | None, Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now.")] = None
     by: Annotated[
         str,
         matching(
@@ -48,7 +51,7 @@ class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     core: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="Filter by the name of a Core.")] = None
     code: Annotated[
         Annotated[str, matching(r"[A-Z_]{1,40}")] | None,
-        Meta(description="Filter by verification result, such as `RATE_LIMITED`."),
+        Meta(description="Filter by result code, such as `RATE_LIMITED`."),
     ] = None
 
 
@@ -99,7 +102,8 @@ class KeyUsage(msgspec.Struct, frozen=True, kw_only=True):
         Instant | None, Meta(description="Time of the last successful use, to the second. Null if there was none.")
     ]
     addresses: Annotated[
-        list[str], Meta(description="Source addresses, newest first, at most 100. IPv6 addresses are grouped by /64 network.")
+        list[str],
+        Meta(description="IP addresses of clients, newest first, at most 100. IPv6 addresses are grouped by /64 network."),
     ]
-    last_hour: Annotated[dict[str, int], Meta(description="Requests by result in the last 60 minutes.")]
-    last_day: Annotated[dict[str, int], Meta(description="Requests by result in the last 24 hours.")]
+    last_hour: Annotated[dict[str, int], Meta(description="Number of requests in the last 60 minutes, by result code.")]
+    last_day: Annotated[dict[str, int], Meta(description="Number of requests in the last 24 hours, by result code.")]

@@ -2,7 +2,7 @@
 
 Each batch has a number and is sent again until the database confirms the batch, so every batch is counted exactly once. On
 shutdown, the remaining counts are written. If the process is killed, the counts since the last confirmed batch are lost. While
-the database is available, these are the requests of about FLUSH_S seconds.
+the database is available, these are the requests from about FLUSH_S seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ KNOWN_ADDRESSES_MAX = 50_000
 #: Number of denied requests with a key, per minute and worker, that is reported as unusual.
 DENIED_THRESHOLD = 100
 
-#: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The server kills a worker after 5 s.
+#: Number of attempts to write on shutdown, at intervals of STOP_INTERVAL_S. The attempts should end before http/server.py
+#: kills the worker.
 STOP_ATTEMPTS = 4
 STOP_INTERVAL_S = 0.5
 METRICS_INTERVAL_S = 10.0

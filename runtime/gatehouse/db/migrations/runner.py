@@ -45,7 +45,8 @@ class Outcome:
 
 
 async def migrate(login: DatabaseLogin, *, to: str = "head", downgrade: bool = False) -> Outcome:
-    """Migrate to revision `to`. Raises Unavailable, BadRequest (unknown revision), Conflict (the migration would delete data)."""
+    """Migrate to revision `to`. Raises Unavailable, BadRequest if the revision is unknown, and Conflict if the migration would
+    delete data or the database is at an unknown revision."""
     return await _with_connection(login, lambda connection: _migrate(connection, to, downgrade))
 
 

@@ -282,7 +282,7 @@ CREATE TABLE console_session (
 );
 CREATE INDEX console_session_actor ON console_session (actor_type, actor_id, created_at);
 
--- At most one link of each actor: a new link replaces the previous one. A sign-in deletes the link.
+-- At most one link for each actor: a new link replaces the previous one. A sign-in deletes the link.
 CREATE TABLE sign_in_link (
     actor_type text        NOT NULL CHECK (actor_type IN ('bootstrap', 'key', 'person')),
     actor_id   text        NOT NULL,
