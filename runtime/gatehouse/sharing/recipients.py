@@ -242,7 +242,7 @@ class Recipients:
         return b"".join([chunk async for chunk in self._service.read(item, opened.content_key)])
 
     async def _file(self, opened: Opened, item: OpenedItem) -> Response:
-        """Return a file as a download. Browsers never display the file, regardless of its name and type.
+        """Return a file as a download. Browsers never display the file, regardless of its name or type.
 
         Raises Unavailable if the content cannot be read. A later failure can only end a response that has begun, so the response
         begins after the first chunk or, in a Lambda function, which returns each response as a whole, after the last one.
