@@ -27,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--env", default="", help="name of the stack")
-    parser.add_argument("--process", default="gateway", choices=list(contract.read().processes), help="logs: process to follow")
+    parser.add_argument(
+        "--process", default="gateway", choices=list(contract.read().processes), help="logs: process whose logs to follow"
+    )
     parser.add_argument("--yes", action="store_true", help="deploy, rollback: skip the confirmation prompt")
     parser.add_argument("--diff", action="store_true", help="preview: print the changed properties of each resource")
     parser.add_argument("--digest", default="", help="rollback: image digest (default: the previous image)")

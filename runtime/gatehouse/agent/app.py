@@ -128,7 +128,7 @@ def create(directory: Directory, secrets: GatewaySecrets) -> ASGIApp:
 
 
 def _raw_path(request: Request) -> bytes:
-    """Path below /files/ as the client sent it. `scope["path"]` is already decoded."""
+    """Path below /files/ as the client sent it. `scope["path"]` is already decoded. Raises BadRequest."""
     raw: bytes = request.scope["raw_path"].partition(b"?")[0]
     if not raw.startswith(_PREFIX):
         raise BadRequest(

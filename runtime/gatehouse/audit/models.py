@@ -56,7 +56,7 @@ class AuditAction(DescribedStr):
     SESSION_END_ALL = "session.end-all", "All console sessions of an actor, or of all actors, were ended."
     WEBHOOK_CREATE = "webhook.create", "A webhook was created."
     WEBHOOK_DELETE = "webhook.delete", "A webhook was deleted."
-    DELIVERY_RETRY = "delivery.retry", "A dead letter was queued for delivery again."
+    DELIVERY_RETRY = "delivery.retry", "A dead delivery was queued again."
     PEPPER_REWRAP = "pepper.rewrap", "Token hashes were migrated to the current pepper generation."
     PEPPER_RESEAL = "pepper.reseal", "Signing secrets were re-encrypted under the current pepper generation."
     REGISTRY_EXPORT = "registry.export", "All API keys were exported to an encrypted file."

@@ -101,7 +101,7 @@ class CheckpointArchive:
             raise Unavailable("The checkpoint archive is not available.", detail=exc.public) from exc
 
     async def all(self) -> tuple[Checkpoint, ...]:
-        """Checkpoints in the order of the rows. Raises Unavailable."""
+        """Checkpoints in the order of the rows. Raises NotFound if the bucket does not exist, and Unavailable."""
         return await asyncio.to_thread(self._all)
 
     def _all(self) -> tuple[Checkpoint, ...]:

@@ -40,7 +40,7 @@ def read(location: str) -> tuple[bytes, str]:
 def locations(prefix: str, suffix: str) -> list[str]:
     """Locations of the objects below `s3://bucket/prefix`, or of the files in the folder `prefix`, sorted.
 
-    Blocks. Raises NotFound (no such bucket), Unavailable.
+    Blocks. Raises NotFound if the bucket does not exist, and Unavailable.
     """
     s3 = re.fullmatch(r"s3://([^/]+)/(.*)", prefix)
     if s3 is None:
@@ -61,8 +61,8 @@ def write(
     content_type: str = "application/octet-stream",
     make_folder: bool = False,
 ) -> None:
-    """Write an object or a file. Blocks. Raises Conflict if the condition fails, BadRequest, NotFound (no such bucket),
-    Unavailable.
+    """Write an object or a file. Blocks. Raises Conflict if the condition fails, BadRequest if the location is malformed,
+    NotFound if the bucket does not exist, and Unavailable.
 
     only_if: the expected entity tag. An empty string means that the object must not exist; None means that the write is
     unconditional. For a file, an entity tag other than the empty string has no effect.

@@ -14,8 +14,8 @@ import typer
 from gatehouse.cli.output import FAILED, USAGE, fail, stop
 from gatehouse.errors import GatehouseError
 
-#: Module in this package that registers each command. Only one module is imported, because the container health check runs every
-#: few seconds and then starts three times as fast.
+#: Module in this package that registers each command. Only one module is imported, so that the container health check, which
+#: runs every few seconds, starts three times as fast.
 COMMANDS = {
     "serve": "services",
     "migrate": "database",

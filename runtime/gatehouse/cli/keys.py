@@ -48,7 +48,7 @@ LimitOption = Annotated[
     typer.Option(metavar=LIMIT_FORM, help="Rate limit, such as 100/1m or daily=10000/1d:500. Repeatable."),
 ]
 CreditsOption = Annotated[
-    str, typer.Option(metavar=CREDITS_FORM, help="Prepaid uses: 5000, 5000:5000/month (hour, day, week or month), or `none`.")
+    str, typer.Option(metavar=CREDITS_FORM, help="Credits: 5000, 5000:5000/month (hour, day, week or month), or `none`.")
 ]
 LinkOption = Annotated[
     bool, typer.Option("--link", help="Print a link that shows the token once, within three days, instead of the token.")

@@ -144,7 +144,7 @@ class ConsoleClient(Client):
     def replace_content(
         self, secret_id: str, request: dict[str, Any], files: Sequence[BinaryIO] = (), *, revision: int | None
     ) -> SecretView:
-        """Adds a version. `request`: the fields of PUT /v1/secrets/{secret}/content.
+        """Adds a version of the content. `request`: the fields of PUT /v1/secrets/{secret}/content.
 
         files: as for `create_secret`. revision: as for `update_secret`.
         """

@@ -45,7 +45,8 @@ _SAFE = frozenset({"GET", "HEAD"})
 
 
 async def authenticate(request: Request, *, codes: bool = False) -> Caller:
-    """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, BadRequest (two credentials), Unavailable.
+    """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, Unavailable, and BadRequest if the
+    request contains several Authorization headers.
 
     `codes`: the credential may also be the code of a sign-in link, which then stops working.
 
@@ -69,7 +70,7 @@ async def authenticate(request: Request, *, codes: bool = False) -> Caller:
 
 
 def code_prefix(key_prefix: str) -> str:
-    """The first characters of the code of a sign-in link, which distinguish it from other credentials."""
+    """The first characters of the code of a sign-in link, which distinguish the code from other credentials."""
     return f"{key_prefix}_signin_"
 
 

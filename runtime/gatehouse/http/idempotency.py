@@ -166,8 +166,8 @@ class IdempotencyGuard:
         """The response from `handle`, or the stored response to the first request with this Idempotency-Key.
 
         request: unambiguous encoding of method, path and body. running_s_max: maximum duration of the request.
-        Raises IdempotencyKeyReused (the Idempotency-Key was used for a different request), RequestInProgress, Conflict (the
-        request succeeded but its response was lost), Unavailable, and all errors of `handle`.
+        Raises IdempotencyKeyReused if the Idempotency-Key was used for a different request, RequestInProgress, Conflict if the
+        request succeeded but its response was lost, Unavailable, and all errors of `handle`.
         """
         now = self.clock.now()
         claim = Claim(

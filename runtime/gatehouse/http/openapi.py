@@ -36,7 +36,10 @@ ERRORS: dict[int, tuple[str, str]] = {
     415: ("unsupported_media_type", "The request body is not JSON encoded as UTF-8."),
     422: ("idempotency_key_reused", "This Idempotency-Key was used for a different request. Use a new Idempotency-Key."),
     428: ("precondition_required", "The `If-Match` header is missing."),
-    429: ("rate_limited", "Too many failed authentications from this IP address. Retry after `Retry-After` seconds."),
+    429: (
+        "rate_limited",
+        "A limit is exceeded, such as the limit on failed authentications from an IP address. Retry after `Retry-After` seconds.",
+    ),
     500: ("internal", "Internal error. Include the request ID when you contact support."),
     503: ("unavailable", "A dependency is unavailable. Retry after `Retry-After` seconds."),
 }

@@ -79,7 +79,7 @@ _REMEDIES: dict[KeyState, str] = {
     KeyState.DISABLED: "enable the key first, or delete or revoke it",
     KeyState.REVOKED: "create a new key; a revoked key cannot be used again",
     KeyState.DELETED: "restore the key first",
-    KeyState.PURGED: "create a new key; the data of this key is removed",
+    KeyState.PURGED: "create a new key; the data of this key was erased",
 }
 
 _PHRASES = {Action.END_GRACE_PERIOD: "have its grace period ended"}

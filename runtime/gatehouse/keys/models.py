@@ -31,7 +31,7 @@ class KeyState(StrEnum):
     DISABLED = "disabled"  # can be enabled again
     REVOKED = "revoked"  # final, except that the key can be deleted or purged
     DELETED = "deleted"  # can be restored to its previous state for a limited time
-    PURGED = "purged"  # all data is removed; the ID stays reserved
+    PURGED = "purged"  # all data is erased; the ID stays reserved
 
 
 #: Scheme of a key whose token has Gatehouse's own format. Imported keys have a different scheme (verification/imported_keys.py).

@@ -94,7 +94,7 @@ class Refill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Credits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Prepaid uses, shared by all keys in a key family. Each allowed request consumes as many credits as the `cost` of its
+    """Credits, shared by all keys in a key family. Each allowed request consumes as many credits as the `cost` of its
     verification request (default: 1)."""
 
     example: ClassVar = _CREDITS_EXAMPLE

@@ -119,7 +119,7 @@ class NotificationRepository:
         await self._pool.execute(_DELIVERED, delivery.notification_id, delivery.target, to_datetime(now))
 
     async def failed(self, delivery: Delivery, problem: str, *, now: float, retry_at: float | None) -> None:
-        """Record a failed attempt. If `retry_at` is None, the delivery becomes a dead letter."""
+        """Record a failed attempt. If `retry_at` is None, the delivery gets the state `dead`."""
         statement, at = (_DEAD, now) if retry_at is None else (_RETRY, retry_at)
         await self._pool.execute(statement, delivery.notification_id, delivery.target, to_datetime(at), problem)
 
@@ -132,7 +132,7 @@ class NotificationRepository:
         return tuple(_DELIVERY.read(row) for row in await self._pool.fetch(statement, state, *after, size))
 
     async def requeue(self, notification_id: str, target: str, *, now: float, event: AuditEvent) -> bool:
-        """Queue a dead letter again and reset the number of attempts. Returns False if the dead letter does not exist."""
+        """Queue a dead delivery again and reset the number of attempts. Returns False if no such dead delivery exists."""
         async with self._pool.transaction() as connection:
             requeued = row_count(await connection.execute(_REQUEUE, notification_id, target, to_datetime(now))) == 1
             if requeued:

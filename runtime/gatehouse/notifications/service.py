@@ -1,4 +1,4 @@
-"""Sends notifications. Rows of the audit trail become deliveries, which are retried until they succeed or become dead letters.
+"""Sends notifications. Rows of the audit trail become deliveries, which are retried until they succeed or are dead.
 
 Deliveries are derived from committed audit rows, so a rolled-back change causes no notification. Notifications are delivered at
 least once. `webhook-id` is the same for all attempts, so that receivers can detect duplicates.
@@ -23,7 +23,7 @@ from gatehouse.notifications.repository import NotificationRepository
 TIMEOUT_S = 10.0
 _SNS_TIMEOUT_S = 3
 
-#: Delays before the retries in seconds, about a day in total. After the last attempt, a delivery becomes a dead letter.
+#: Delays before the retries in seconds, about a day in total. After the last failed attempt, a delivery is dead.
 BACKOFF_S = (5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200)
 BATCH_SIZE = 20
 

@@ -59,7 +59,7 @@ class Denials:
         self._clock = clock
 
     async def count(self, path: str, network: str) -> Denial:
-        """Count a denied attempt. `path`: public part of the link, which may be unknown."""
+        """Count a denied attempt by a network. `path`: public part of the link, which may be unknown."""
         wait_s = await self._wait_s(f"network:{network}", NETWORK_DENIED_MAX)
         if wait_s is not None:
             return Denial(recorded=False, wait_s=wait_s)

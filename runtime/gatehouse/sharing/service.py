@@ -117,7 +117,7 @@ class SecretService:
         self._clock = backend.clock
 
     async def create(self, new: NewSecret, actor: Actor) -> tuple[Secret, list[LinkToken]]:
-        """Encrypt and store a secret. Only this method returns the links. Raises RateLimited."""
+        """Encrypt and store a secret. Only this method returns the links. Raises RateLimited, and the errors of `new.items`."""
         owner, now = new.owner or actor.label, self._clock.now()
         await self._backend.take_create("secret", owner)
         secret_id = self._backend.new_id()
@@ -137,7 +137,7 @@ class SecretService:
         now: float,
         uploaded: UploadedContent | None = None,
     ) -> Secret:
-        """Encrypt the content to the links and store the content. The secret exists only after it is written to the table."""
+        """Encrypt the content to the links and store the content. Returns the secret, which the caller writes to the table."""
         expires_at = now + new.ttl_s
         expires_at_max = max(expires_at, now + new.ttl_s_max)
         version, keys = await self._encrypt(secret_id, 1, now, int(expires_at_max), new.items, list(links.values()), uploaded)
@@ -196,7 +196,10 @@ class SecretService:
         return await self._replace(before, after, event, fields=list(fields))
 
     async def replace_content(self, secret_id: str, items: AsyncIterable[NewItem], revision: int | None, actor: Actor) -> Secret:
-        """Add a version with new content. The links stay valid and open the new version."""
+        """Add a version with new content. The links stay valid and open the new version.
+
+        Raises NotFound, PreconditionFailed, Conflict if the secret is no longer active, and the errors of `items`.
+        """
         before = self._changeable(await self.get(secret_id), revision)
         open_links = [link for link in before.links.values() if link.state == LinkState.ACTIVE]
         now, deadline = self._clock.now(), int(before.expires_at_max)
@@ -213,7 +216,11 @@ class SecretService:
         return await self._replace(before, after, event, fields=["versions", "next_version"])
 
     async def restore_version(self, secret_id: str, number: int, revision: int | None, actor: Actor) -> Secret:
-        """Make an earlier version the current version. Raises NotFound if the earlier version does not exist."""
+        """Make an earlier version the current version.
+
+        Raises NotFound if the secret or the version does not exist, PreconditionFailed, and Conflict if the secret is no longer
+        active.
+        """
         before = self._changeable(await self.get(secret_id), revision)
         chosen = next((version for version in before.versions if version.number == number), None)
         if chosen is None:
@@ -238,7 +245,8 @@ class SecretService:
             return failed.secret
 
     async def revoke_as_operator(self, secret_id: str, actor: Actor) -> Secret:
-        """Revoke another owner's secret. One operator requests the revocation; another operator confirms it within an hour."""
+        """Revoke another owner's secret. One operator requests the revocation; another operator confirms the request within an
+        hour. Does nothing if the secret is no longer active. Raises NotFound."""
         secret = await self.get(secret_id)
         while secret.state == SecretState.ACTIVE:
             requested = secret.revocation_request

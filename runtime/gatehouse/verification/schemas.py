@@ -162,7 +162,8 @@ class LimitReply(msgspec.Struct, frozen=True):
 
 
 class CreditsReply(msgspec.Struct, frozen=True):
-    """Credits of the key. Null if the key has no credit limit, or if the request was denied before credits were checked."""
+    """Credits of the key. Null if requests with the key consume no credits, or if the request was denied before credits were
+    checked."""
 
     remaining: int
     exceeded: bool
