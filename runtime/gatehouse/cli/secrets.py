@@ -69,7 +69,7 @@ def create(
         typer.Option(
             min=0,
             max=BURN_AFTER_MAX,
-            help="Number of incorrect passphrases after which a link stops working. 0: no limit.",
+            help="Number of incorrect passphrase attempts after which a link stops working. 0: no limit.",
         ),
     ] = 0,
     sender: Annotated[str, typer.Option(help="Your name, which recipients see.")] = "",

@@ -47,7 +47,7 @@ _ENVIRONMENTS = {environment.value: environment for environment in KeyEnvironmen
 
 
 class ParsedToken(msgspec.Struct, frozen=True, gc=False):
-    """A well-formed token. `text` is secret. It is kept only for the duration of the request and is never logged."""
+    """A well-formed token. `text` is secret, is kept only for the duration of the request, and is never logged."""
 
     prefix: str
     environment: KeyEnvironment

@@ -53,7 +53,7 @@ async def sign_in(request: Request) -> CurrentSession:
 async def create_sign_in_link(request: Request) -> CreatedSignInLink:
     """Create a sign-in link.
 
-    The link starts one session with the credential of this request, without the credential itself. It is valid for five minutes.
+    The link is valid for five minutes and starts one session with the credential of this request, without the credential itself.
     A credential has at most one link: when a new link is created, the previous link stops working.
     """
     caller, sessions = request.authenticated, request.dependencies.sessions

@@ -221,7 +221,7 @@ class KeyService:
         """Removes all data of a deleted or revoked key except its ID, which stays reserved. Audit events remain. Idempotent.
 
         `confirm` must repeat the ID. `counters`: rate-limit counters to remove. None if each gateway worker counts separately.
-        The second value is True if the counters were removed. It is False if another key in the family uses the counters, or if
+        The second value is True if the counters were removed, and False if another key in the family uses the counters, or if
         Redis is unavailable and the counters expire later. Raises BadRequest if `confirm` is not the ID, and the errors of
         `transition`.
         """

@@ -33,7 +33,7 @@ class Match(msgspec.Struct, frozen=True):
 
     @property
     def redacted(self) -> str:
-        """Prefix, environment and ID. They are not secret and are sufficient to revoke the key."""
+        """Prefix, environment and ID of the token, which are not secret and are sufficient to revoke the key."""
         return f"{self.prefix}_{self.environment}_{self.key_id or ''}..."
 
 

@@ -63,7 +63,7 @@ class EndReason(StrEnum):
 class LinkState(StrEnum):
     ACTIVE = "active"
     REVOKED = "revoked"
-    BURNED = "burned"  # too many wrong passphrases
+    BURNED = "burned"  # too many incorrect passphrase attempts
 
 
 class ContentItem(msgspec.Struct, frozen=True):
@@ -162,7 +162,7 @@ class Secret(msgspec.Struct, frozen=True):
     expires_at: time at which the links stop working.
     expires_at_max: latest time to which `expires_at` can be extended. Part of the encryption context.
     purge_at: time from which the content is deleted.
-    burn_after: number of wrong passphrases after which a link is burned; 0: never.
+    burn_after: number of incorrect passphrase attempts after which a link is burned; 0: never.
     revision: incremented when the owner changes the secret, or when the state of the secret or of a link changes.
     versions: versions of the content, with the current version first.
     next_version: number of the next version.

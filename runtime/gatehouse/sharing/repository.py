@@ -110,7 +110,7 @@ class SecretRepository:
         )
 
     async def count_failure(self, secret: Secret, link_id: str, event: SharingEvent) -> Secret:
-        """Count a wrong passphrase. Raises ConditionFailed if the link is no longer active."""
+        """Count an incorrect passphrase attempt. Raises ConditionFailed if the link is no longer active."""
         return await self._update(
             secret.id,
             sets=("links.#link.failures = links.#link.failures + :one",),

@@ -97,7 +97,11 @@ Passphrase = Annotated[
 ]
 BurnAfter = Annotated[
     int,
-    Meta(ge=0, le=BURN_AFTER_MAX, description="Number of incorrect passphrases after which a link stops working. 0: no limit."),
+    Meta(
+        ge=0,
+        le=BURN_AFTER_MAX,
+        description="Number of incorrect passphrase attempts after which a link stops working. 0: no limit.",
+    ),
 ]
 Honey = Annotated[
     bool,
@@ -271,8 +275,7 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[
         Literal["active", "used", "revoked", "burned"],
         Meta(
-            description="`burned`: the link stopped working after too many incorrect passphrase attempts. An active link works"
-            " only while the secret is active."
+            description="`burned`: too many incorrect passphrase attempts. An active link works only while the secret is active."
         ),
     ]
     uses: int
@@ -407,8 +410,7 @@ class LinkReceipt(msgspec.Struct, frozen=True, kw_only=True):
 class Deletion(msgspec.Struct, frozen=True):
     """A statement about the deleted object versions.
 
-    The key that signs checkpoints of the audit trail also signs this statement. If the deployment has no such key, the statement
-    is unsigned.
+    The statement is signed with the key that signs checkpoints of the audit trail, or is unsigned if there is no such key.
     """
 
     statement: Annotated[str, Meta(description="Statement in JSON.")]
