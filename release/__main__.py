@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
 
 
 def _rollback(options: argparse.Namespace, stack: Stack) -> int:
-    """Write the previous digest to the stack file and deploy the stack without a migration.
+    """Write the previous digest to the stack file and deploy the stack without a migration. Returns the exit code.
 
     Schema changes are backward compatible, so the previous image runs with the newer schema (docs/guides/deploy.md).
     """

@@ -38,7 +38,7 @@ class NotConfirmed(DeploymentFailed):
 
 
 def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, root: Path = ROOT) -> int:
-    """Deploy a stack and verify it. Returns 0. Raises DeploymentFailed if a step fails.
+    """Deploy a stack and verify it. Returns 0. Raises NotConfirmed, and DeploymentFailed if a step fails.
 
     The last update executes only operations from the confirmed preview.
     """
@@ -117,7 +117,8 @@ def _gradual_functions(stack: Stack, root: Path) -> tuple[str, ...]:
 
 
 def _shift_traffic(stack: Stack, name: str, root: Path) -> None:
-    """Shift the requests of a function to its newly published version. The next update declares the alias with this version."""
+    """Shift the requests of a function to its newly published version. The next update declares the alias with this version.
+    Raises DeploymentFailed."""
     new = FunctionVersion.of(stack_output(stack, "functions", root)[name])
     service = contract.read(functions=(name,)).functions[name].service
     _step(f"shifting the traffic of {new.function} to version {new.version}")

@@ -49,7 +49,8 @@ def _check_pulumi(stack: Stack, root: Path) -> str | None:
 
 
 def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
-    """Check that the stack exists in the backend and that its secrets can be decrypted."""
+    """Return a message if the stack does not exist in the backend or the passphrase for its secrets is missing, otherwise
+    None."""
     # `pulumi stack ls` would read the state of other stacks, which the delivery roles must not do.
     result = pulumi_cli.query("stack", "--show-name", "--stack", stack.name, root=root)
     if result.returncode and "no stack named" not in result.stderr:

@@ -68,7 +68,7 @@ def run(arguments: list[str], root: Path = ROOT) -> int:
 
 
 def query(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run a non-interactive CLI command and capture its output."""
+    """Run a non-interactive CLI command and return the exit code and the output."""
     command = ["pulumi", *arguments, "--non-interactive"]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=root, env=environment())
 

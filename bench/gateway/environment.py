@@ -70,8 +70,10 @@ def database() -> Iterator[tuple[dict[str, str], str, Pepper]]:
 def environment(
     workers: int = 1, upstream_port: int | None = None, settings: Mapping[str, str] | None = None
 ) -> Iterator[Environment]:
-    """Start the environment. upstream_port: port of the Core; by default an upstream is started. settings: further
-    environment variables."""
+    """Start the environment and yield it.
+
+    upstream_port: port of the Core; by default, an upstream is started. settings: additional environment variables.
+    """
     with database() as (variables, url, pepper), servers.redis() as redis, TemporaryDirectory() as folder:
         gateway_port, core_port = free_port(), upstream_port or free_port()
         variables |= {

@@ -78,7 +78,7 @@ class _Upstream(asyncio.Protocol):
 
 
 def measure(port: int, request: bytes, *, seconds: float = 3.0) -> Result:
-    """Run the generator for `seconds` after a warm-up of a third of that time."""
+    """Run the generator for `seconds` after a warm-up of a third of that time, and return the result."""
     measure_once(port, request, seconds / 3)
     return measure_once(port, request, seconds)
 

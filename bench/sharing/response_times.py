@@ -167,7 +167,8 @@ def _actor() -> Actor:
 
 @contextmanager
 def _service() -> Iterator[tuple[httpx.Client, Backend, Emulator]]:
-    """Start the emulator, and the sharing service in a separate process."""
+    """Start the emulator, and the sharing service in a separate process. Yields a client for the service, the backend and the
+    emulator."""
     with Emulator.start() as emulator, database() as (variables, *_), TemporaryDirectory() as folder:
         key_id, secret = emulator.credentials
         aws = {

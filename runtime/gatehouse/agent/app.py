@@ -55,7 +55,7 @@ class GatewaySecrets:
         self._digests = [_digest(secret), *self._digests][:2]
 
     def matches(self, secret: str) -> bool:
-        """Compares a secret with every accepted secret in constant time."""
+        """True if the secret is accepted. Compares the secret with every accepted secret in constant time."""
         digest = _digest(secret)
         return sum(hmac.compare_digest(digest, accepted) for accepted in self._digests) > 0
 

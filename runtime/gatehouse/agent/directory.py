@@ -141,7 +141,7 @@ class Directory:
 
     @contextmanager
     def _directory(self, names: tuple[str, ...]) -> Iterator[int]:
-        """Opens a directory name by name and yields its descriptor."""
+        """Opens a directory name by name and yields its descriptor. Raises NotFound, Forbidden."""
         try:
             fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as exc:
@@ -162,7 +162,8 @@ class Directory:
 
 
 def _stat(fd: int, name: str) -> tuple[str, os.stat_result]:
-    """Stored name and status of an entry. Does not follow symbolic links. Matches names in any Unicode normalization form."""
+    """Stored name and status of an entry. Does not follow symbolic links. Matches names in any Unicode normalization form. Raises
+    NotFound, Forbidden."""
     if name.startswith("."):
         raise NotFound("The file does not exist.")
     for stored_name in _normalization_forms(fd, name):

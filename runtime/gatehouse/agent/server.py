@@ -156,7 +156,8 @@ class Lease:
             self.print_line(f"could not release the lease ({exc.public.removesuffix('.')}); the lease remains until it expires")
 
     async def _put(self, url: str, current: _Lease | None) -> _Lease:
-        """Renews the current lease, or registers the Core if there is no lease."""
+        """Renews the current lease, or registers the Core if there is no lease. Returns the lease. Raises the errors of
+        `_send`."""
         body = {"url": url, "ttl_s": self.registration.ttl_s, **({"lease_id": current.lease_id} if current else {})}
         reply = await self._send("PUT", json=body)
         try:

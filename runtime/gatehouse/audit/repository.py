@@ -52,7 +52,10 @@ class AuditRepository:
         self._pool = pool
 
     async def append(self, event: AuditEvent) -> int:
-        """Append an event in a separate transaction, for actions that change no other row, such as a denied request."""
+        """Append an event in a separate transaction and return the event's sequence number.
+
+        For actions that change no other row, such as a denied request.
+        """
         async with self._pool.transaction() as connection:
             return await append(connection, event)
 

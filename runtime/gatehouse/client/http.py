@@ -146,7 +146,8 @@ class Client:
             attempt += 1
 
     def _send_once(self, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
-        """Send a POST request that takes effect only once. `key`: the Idempotency-Key. Default: a random key."""
+        """Send a POST request that takes effect only once, and return the response. `key`: the Idempotency-Key. Default: a random
+        key. Raises BadRequest if the key is malformed, and the errors of `_send`."""
         value = key if key is not None else str(uuid.uuid4())
         if not value or len(value) > 255 or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
             raise BadRequest("An idempotency key must be 1 to 255 printable ASCII characters without quotes and backslashes.")
@@ -160,7 +161,10 @@ class Client:
 
     @contextmanager
     def _streamed(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
-        """Return a successful response, whose body is read within the context. Never retries."""
+        """Yield a successful response, whose body is read within the context. Never retries.
+
+        Raises the GatehouseError for the problem document, and Unavailable if the connection fails.
+        """
         try:
             with self._client.stream(method, path, **arguments) as reply:
                 if not reply.is_success:

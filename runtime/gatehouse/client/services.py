@@ -408,7 +408,7 @@ class SharingClient(Client):
         return self._send("POST", f"/v1/links/{action}", retryable=True, json=body)
 
     def _item(self, body: dict[str, str | int]) -> Iterator[bytes]:
-        """Yields the plaintext of an item from the response or from S3."""
+        """Yields the plaintext of an item from the response or from S3. Raises TransferFailed, and the errors of `_streamed`."""
         with self._streamed("POST", "/v1/links/items", json=body) as reply:
             if not reply.headers.get("content-type", "").startswith("application/json"):
                 yield from reply.iter_bytes()

@@ -97,7 +97,7 @@ class SignedAuth(httpx.Auth):
 
 
 def _key_id(token: str) -> str:
-    """Returns the key ID in a token with any prefix."""
+    """Returns the key ID in a token with any prefix. Raises ValueError for any other text."""
     body = token.rpartition("_")[2]
     if len(body) != BODY_CHARS:
         raise ValueError("the token is not a Gatehouse API key")

@@ -124,7 +124,7 @@ async def _json(endpoint: Endpoint, request: Request) -> object:
 
 
 def _body(endpoint: Endpoint, request: Request, content: object) -> Any:
-    """Return the validated body. The body may be omitted if it has no required fields."""
+    """Return the validated body. The body may be omitted if it has no required fields. Raises BadRequest."""
     if request.content:
         return validate(content, endpoint.body, "body")
     try:

@@ -119,7 +119,10 @@ def is_signed(signature_input: Sequence[str]) -> bool:
 def check(
     request: SignedRequest, *, key_id: str, algorithm: SignatureAlgorithm, key: bytes, now: float
 ) -> VerifiedSignature | SignatureError:
-    """Verifies a signature, but not that the nonce is new. `key`: HMAC secret or 32-byte Ed25519 public key."""
+    """Verifies a signature, but not that the nonce is new. Returns the reason if the signature is invalid.
+
+    key: HMAC secret or 32-byte Ed25519 public key.
+    """
     parsed = _signature(request)
     if isinstance(parsed, SignatureError):
         return parsed
@@ -174,7 +177,7 @@ def sign(base: bytes, algorithm: SignatureAlgorithm, key: bytes) -> bytes:
 
 
 def matches(base: bytes, signature: bytes, algorithm: SignatureAlgorithm, key: bytes) -> bool:
-    """Verifies the signature of a signature base. HMACs are compared in constant time."""
+    """True if the signature of a signature base is valid. HMACs are compared in constant time."""
     if algorithm is SignatureAlgorithm.HMAC_SHA256:
         return hmac.compare_digest(hmac.digest(key, base, hashlib.sha256), signature)
     try:

@@ -187,7 +187,8 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _metrics_folder(workers: int) -> Generator[str]:
-    """Temporary directory in which the workers of the gateway aggregate their metrics. Empty string for one worker."""
+    """Temporary directory in which the workers of the gateway aggregate their metrics. Empty string for one worker. Raises
+    SettingsError."""
     if workers == 1:
         yield ""
         return

@@ -232,7 +232,7 @@ def decrypt_item(pieces: Iterable[bytes], key: bytes) -> Iterator[bytes]:
 
 
 def _pull(state: sodium.crypto_secretstream_xchacha20poly1305_state, chunk: bytes, final: bool) -> Generator[bytes, None, bool]:
-    """Yield the plaintext of a chunk and return True if the chunk is the last one."""
+    """Yield the plaintext of a chunk and return True if the chunk is the last one. Raises DecryptionFailed."""
     if final:
         raise DecryptionFailed("the content continues after its last chunk")
     plaintext, tag = sodium.crypto_secretstream_xchacha20poly1305_pull(state, chunk, None)

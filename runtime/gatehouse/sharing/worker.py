@@ -137,7 +137,8 @@ class SecretWorker:
                     await append(connection, event.audit_event)
 
     async def _end(self, secret: Secret) -> Secret:
-        """Change the state of an active secret to `ended` if no use is left or the purge is due."""
+        """Change the state of an active secret to `ended` if the purge is due, or if no use is left and no claim can be repeated.
+        Returns the current secret."""
         now = self._clock.now()
         if secret.state != SecretState.ACTIVE:
             return secret
@@ -154,7 +155,7 @@ class SecretWorker:
             return failed.secret or secret
 
     async def _purge(self, secret: Secret) -> Secret:
-        """Delete every object version of an ended secret, and store a deletion receipt."""
+        """Delete every object version of an ended secret, and store a deletion receipt. Returns the current secret."""
         found = await self._content.delete_all(ContentStore.prefix(secret.id))
         # S3 no longer lists what an earlier attempt, which failed afterwards, has deleted.
         stored = [(item.key, item.object_version) for version in secret.versions for item in version.items]

@@ -66,7 +66,8 @@ class LegacyFileSync:
         return len(due)
 
     async def _remove(self, location: str, purged: set[KeyId]) -> int:
-        """Removes the entries of purged keys from a file and returns their number."""
+        """Removes the entries of purged keys from a file and returns their number. Raises MalformedFile, Conflict,
+        Unavailable."""
         for attempt in range(ATTEMPTS_MAX):
             try:
                 content, tag = await asyncio.to_thread(self.read, location)

@@ -231,7 +231,8 @@ def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Proble
 
 
 def _seconds(value: object) -> float:
-    """Converts an RFC 3339 timestamp, a date without a time zone (UTC), Unix seconds or Unix milliseconds to Unix seconds."""
+    """Converts an RFC 3339 timestamp, a date without a time zone (UTC), Unix seconds or Unix milliseconds to Unix seconds. Raises
+    ValueError."""
     if isinstance(value, str) and re.fullmatch(r"\d{9,14}(\.\d+)?", value):
         value = float(value)
     try:
@@ -247,7 +248,7 @@ def _seconds(value: object) -> float:
 
 def _limits(value: object) -> object:
     """Parses rate limits: `600` (per minute), `600/60`, `daily=10000/1d`, several of these separated by spaces, or a list of
-    objects."""
+    objects. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):

@@ -234,7 +234,10 @@ class ImportJob:
 
 @asynccontextmanager
 async def open_transfer(settings: Settings) -> AsyncIterator[tuple[ImportContext, ExportRepository]]:
-    """Connects to the database. Raises SettingsError, Unavailable (also if the schema is older than this version)."""
+    """Connects to the database and yields the dependencies of imports and exports.
+
+    Raises SettingsError, and Unavailable, including if the schema is older than this version.
+    """
     pepper = read_pepper(settings.pepper, "GATEHOUSE_PEPPER")
     pool = Pool(database(settings), application="gatehouse import", size_max=2)
     try:

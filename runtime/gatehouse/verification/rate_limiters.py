@@ -219,7 +219,7 @@ class RedisRateLimits:
             self._end_leases_later()
 
     def _decode(self, counts: list[_Count], reply: list[Reply]) -> list[tuple[RateLimitState, ...]]:
-        """Converts the numbers from the script to states, from which the local counters continue."""
+        """Converts the numbers from the script to states, from which the local counters continue. Raises ValueError."""
         numbers = [float(number) for number in reply if isinstance(number, bytes)]
         if len(numbers) != sum(1 + len(count.charge.limits) for count in counts):
             raise ValueError("unexpected reply")
