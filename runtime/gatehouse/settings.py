@@ -253,12 +253,12 @@ class Settings(SharingSettings, ConnectionSettings):
     public URL of the console followed by /sign-in/callback. Requires GATEHOUSE_OIDC_ISSUER and GATEHOUSE_CONSOLE_URL. If unset,
     users sign in to the web UI with a pasted credential or a sign-in link."""
     oidc_client_secret: SecretStr | None = None
-    """Client secret. If unset, the console is a public client, which authenticates with PKCE only."""
+    """Client secret of the console at the issuer. If unset, the console is a public client and uses only PKCE."""
     oidc_scopes: Annotated[str, Field(pattern=r"^([\x21\x23-\x5b\x5d-\x7e]+ )*openid( [\x21\x23-\x5b\x5d-\x7e]+)*$")] = (
         "openid profile"
     )
-    """Scopes of the authorization request, separated by spaces, with openid. The ID token must contain GATEHOUSE_OIDC_CLAIM;
-    some issuers require a scope for it, such as groups."""
+    """Scopes of the authorization request, separated by spaces. Must include openid. The ID token must contain the claim that
+    GATEHOUSE_OIDC_CLAIM names, for which some issuers require a scope such as groups."""
 
     session_idle_timeout_s: Annotated[int, Field(ge=60, le=43_200)] = 900
     """Idle timeout of browser sessions at the console, in seconds."""

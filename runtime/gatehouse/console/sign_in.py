@@ -1,4 +1,4 @@
-"""Sign-in of browsers with the identity provider, and sign-out there.
+"""Signs browsers in with the identity provider, and signs them out from the provider.
 
 The web UI opens these paths as pages, so each response is a redirect. Failures lead to the sign-in page of the web UI, which
 explains the failure (docs/decisions/0032). No response and no log entry contains the code or a token.
@@ -40,7 +40,7 @@ _Handler = Callable[[Request], Awaitable[Response]]
 
 
 def sign_in_routes(dependencies: Dependencies, lockout: Lockout, denied: DeniedAttempts) -> list[LoggedRoute]:
-    """Return the routes for sign-in with the identity provider, or no routes if it is not configured."""
+    """Return the routes for sign-in with the identity provider, or no routes if no provider is configured."""
     flow = dependencies.sign_in_flow
     if flow is None:
         return []
@@ -85,7 +85,11 @@ class SignInPages:
         return response
 
     async def callback(self, request: Request) -> Response:
-        """Complete the sign-in, start a session and redirect to the path at which the sign-in was started."""
+        """Complete the sign-in, start a session and redirect to the `return_to` path.
+
+        Failed sign-ins count towards the lockout and are recorded in the audit trail, unless the identity provider is
+        unavailable.
+        """
         try:
             check_lockout(request, _PRINCIPAL, "Too many failed sign-ins.")
             response = await self._complete(request)
@@ -98,7 +102,10 @@ class SignInPages:
         return response
 
     async def sign_out(self, request: Request) -> Response:
-        """Redirect to the page of the identity provider that ends the session there, or to the sign-in page if there is none."""
+        """Redirect to the page of the identity provider that ends the session there.
+
+        Redirects to the start page of the console if the provider has no such page or is unavailable.
+        """
         try:
             return _redirect(await self._flow.sign_out_url() or "/")
         except SignInFailed:

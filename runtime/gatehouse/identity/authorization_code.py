@@ -1,8 +1,8 @@
 """Sign-in with the authorization code flow of OpenID Connect and PKCE.
 
-The browser keeps the state of a started sign-in in a cookie, so each console task can complete it. `state`, `nonce` and the PKCE
-code verifier are HMACs of the cookie under the session key. The cookie therefore cannot be changed, and does not contain the code
-verifier. A response for another browser has another `state` and is rejected, which prevents login CSRF.
+The browser keeps the state of a started sign-in in a cookie, so each console task can complete the sign-in. `state`, `nonce` and
+the PKCE code verifier are HMACs of the cookie under the session key. The cookie therefore cannot be changed, and does not contain
+the code verifier. A response for another browser has another `state` and is rejected, which prevents login CSRF.
 
 Sources: OpenID Connect Core 1.0, section 3.1; RFC 7636 (PKCE); RFC 9207 (`iss`); RFC 9700 (security best current practice);
 OpenID Connect RP-Initiated Logout 1.0.
@@ -41,7 +41,8 @@ _CODE_CHARS_MAX = 4096
 _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
 _ERROR_CODE = re.compile("[a-z_]{1,60}")
 
-#: Errors of the identity provider (RFC 6749, sections 4.1.2.1 and 5.2) that a change to its configuration or ours corrects.
+#: Errors from the identity provider (RFC 6749, sections 4.1.2.1 and 5.2) that are caused by the configuration of the provider or
+#: of the console.
 _CONFIGURATION_ERRORS = frozenset(
     {
         *("invalid_client", "invalid_request", "invalid_scope", "unauthorized_client"),
@@ -53,11 +54,11 @@ _CONFIGURATION_ERRORS = frozenset(
 class Failure(StrEnum):
     """Cause of a failed sign-in. The web UI has a text for each value (`signInFailure.*` in runtime/web/src/locales)."""
 
-    RESTART = "restart"  # started in another browser, completed already, or too old
+    RESTART = "restart"  # started in another browser, already completed, or too old
     DENIED = "denied"  # the user or the identity provider denied the sign-in
     UNAVAILABLE = "unavailable"  # the identity provider or the database is unavailable
     CONFIGURATION = "configuration"  # the identity provider rejects the client
-    RESPONSE = "response"  # the response of the identity provider is invalid
+    RESPONSE = "response"  # the response from the identity provider is invalid
     NO_ROLE = "no_role"  # no role is mapped to the user
     NOT_RECENT = "not_recent"  # the identity provider did not authenticate the user again for a step-up
     OTHER_USER = "other_user"  # another user completed the step-up
@@ -142,7 +143,8 @@ class AuthorizationCodeFlow:
         return str(httpx.URL(metadata.authorization_endpoint).copy_merge_params(parameters)), cookie
 
     async def complete(self, cookie: str, parameters: Mapping[str, str]) -> tuple[Identity, Transaction]:
-        """Exchange the code in the parameters of the redirect for an ID token, and validate it. Raises SignInFailed."""
+        """Exchange the code in the redirect for an ID token, and validate the token. Returns the identity of the user and the
+        started sign-in. Raises SignInFailed."""
         transaction = self._transaction(cookie, parameters.get("state", ""))
         metadata = await self._metadata()
         _check_issuer(metadata, parameters.get("iss"))
@@ -167,7 +169,8 @@ class AuthorizationCodeFlow:
         return identity, transaction
 
     async def sign_out_url(self) -> str:
-        """Return the URL that ends the session at the identity provider, or an empty string if it announces none.
+        """Return the URL that ends the session at the identity provider, or an empty string if the provider announces no such
+        URL.
 
         Raises SignInFailed.
         """

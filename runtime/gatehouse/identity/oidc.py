@@ -37,7 +37,7 @@ class OidcIdentityProvider:
         self.documents = IssuerDocuments(self.issuer, self.clock)
 
     async def identify(self, token: str) -> Identity | None:
-        """Return the identity in a bearer token, or None if it is invalid. Raises Unavailable if it cannot be verified."""
+        """Return the identity in a bearer token, or None if the token is invalid. Raises Unavailable if no keys are available."""
         claims = await self._claims(token, self.issuer.audience, _BEARER_TYPES)
         return None if claims is None else self.identity(claims)
 
@@ -101,5 +101,5 @@ def _proven_at(claims: Mapping[str, Any]) -> float:
 
 
 def instant(value: object) -> float:
-    """Return a claim as Unix seconds, or 0 if it is not a time."""
+    """Return a claim as Unix seconds, or 0 if the claim is not a time."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**33 else 0.0

@@ -60,7 +60,7 @@ export const en = {
   'signInFailure.denied': 'The identity provider did not permit the sign-in. Use another account, or ask an administrator of the identity provider for access.',
   'signInFailure.unavailable': 'The identity provider or the console is temporarily unavailable. Wait a minute, then sign in again.',
   'signInFailure.configuration': 'The identity provider rejected the configuration of the console. Ask an administrator to check the client ID, the client secret, the scopes and the redirect URI.',
-  'signInFailure.response': 'The response of the identity provider is invalid. Sign in again. If the problem persists, send the request ID to an administrator.',
+  'signInFailure.response': 'The response from the identity provider is invalid. Sign in again. If the problem persists, send the request ID to an administrator.',
   'signInFailure.no_role': 'Your account has no role. Ask an administrator to assign a role to one of your groups, then sign in again.',
   'signInFailure.not_recent': 'The identity provider did not confirm a new sign-in. Ask an administrator to include the claim auth_time in ID tokens.',
   'signInFailure.other_user': 'You signed in with another account. Repeat the action and use the account of the current session.',
