@@ -1,4 +1,4 @@
-"""The base class and common arguments of all components, and the creation of encrypted log groups."""
+"""Defines the base class and the common arguments of all components, and creates encrypted log groups."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ class Placement:
 class TargetGroups:
     """Blue and green target groups behind one listener rule. A deployment shifts traffic from one to the other.
 
-    blue, green: ARNs of the target groups. They resolve after the rule exists, because ECS rejects a target group that is
+    blue, green: ARNs of the target groups. The ARNs resolve after the rule exists, because ECS rejects a target group that is
         not associated with a load balancer.
     rule: ARN of the listener rule.
     labels: CloudWatch dimensions of both target groups.
@@ -87,7 +87,7 @@ class Component(pulumi.ComponentResource):
         depends_on: Sequence[pulumi.Resource] = (),
         custom_timeouts: pulumi.CustomTimeouts | None = None,
     ) -> pulumi.ResourceOptions:
-        """Return the options for a resource that Pulumi protects from deletion."""
+        """Return the options for a resource with this protection from deletion by Pulumi."""
         return pulumi.ResourceOptions(
             parent=self,
             protect=protection.protect,

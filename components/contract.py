@@ -30,7 +30,7 @@ class ContractService:
 class Secret:
     """An environment variable that ECS injects from Secrets Manager.
 
-    managed: Service that creates and rotates the secret, or "" if the rotation function does.
+    managed: Creator of the secret: "rds", `EXTERNAL` for an operator, or "" for the rotation function.
     json_key: JSON key whose value is injected, or "" for the entire secret value.
     arn: ARN of a secret that an operator creates, or "" if the name is derived from the kind.
     """
@@ -69,9 +69,9 @@ class Contract:
     """The runtime contract as a stack deploys it.
 
     user: Numeric "uid:gid" of the container.
-    processes: Processes of the runtime, by name.
-    functions: Functions that the stack deploys, by name.
-    cores: Cores of the stack as processes, by name.
+    processes: Processes of the runtime, keyed by name.
+    functions: Functions that the stack deploys, keyed by name.
+    cores: Cores of the stack as processes, keyed by name.
     domain: Domain of the services.
     replaceable: Variables that contain AWS addresses, which the sandbox replaces.
     secret_variables: Optional variables that ECS can inject from a secret that an operator creates.
@@ -87,32 +87,32 @@ class Contract:
 
     @property
     def services(self) -> dict[str, ContractService]:
-        """The services of the processes, by name."""
+        """The services of the processes, keyed by name."""
         return {service.name: service for process in self.processes.values() for service in process.services}
 
     @property
     def tasks(self) -> dict[str, Process]:
-        """Processes and Cores that run as ECS tasks, by name."""
+        """Processes and Cores that run as ECS tasks, keyed by name."""
         return self.processes | self.cores
 
     @property
     def ecs_services(self) -> dict[str, Process]:
-        """The tasks that run continuously, by name."""
+        """The tasks that run continuously, keyed by name."""
         return {name: process for name, process in self.tasks.items() if process.services}
 
     @property
     def hosts(self) -> dict[str, str]:
-        """Host name of each service, by name."""
+        """Host name of each service, keyed by name."""
         return {name: f"{name}.{self.domain}" for name in self._public_services()}
 
     @property
     def urls(self) -> dict[str, str]:
-        """Public URL of each service, by name."""
+        """Public URL of each service, keyed by name."""
         return {name: f"https://{host}" for name, host in self.hosts.items()}
 
     @property
     def health_urls(self) -> dict[str, str]:
-        """URL of the liveness check of each service, by name."""
+        """URL of the liveness check of each service, keyed by name."""
         return {name: f"{self.urls[name]}{service.health}" for name, service in self._public_services().items()}
 
     @property
@@ -123,7 +123,7 @@ class Contract:
 
     @property
     def external_secrets(self) -> dict[str, str]:
-        """ARN of each secret that an operator creates, by kind."""
+        """ARN of each secret that an operator creates, keyed by kind."""
         return {secret.kind: secret.arn for task in self.tasks.values() for secret in task.secrets if secret.arn}
 
     def _public_services(self) -> dict[str, ContractService]:
@@ -168,11 +168,12 @@ def read(
     optional_variables: Collection[str] | None = (),
     external_secrets: Mapping[str, str] = MappingProxyType({}),
 ) -> Contract:
-    """Read the contract. Raises KeyError if a process names a service that does not exist.
+    """Read the contract. Raises KeyError if `functions` names a function, or a process or function names a service, that does
+    not exist.
 
     functions: Functions to deploy. Services that run as functions are removed from the processes.
     optional_variables: Optional variables to set, or None for all.
-    external_secrets: ARN of the secret for each optional variable that ECS injects.
+    external_secrets: ARN of the secret for each optional variable that ECS injects, keyed by variable.
     """
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     services = {name: ContractService(name, row["port"], row["health"], row["ready"]) for name, row in raw["service"].items()}

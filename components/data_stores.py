@@ -21,7 +21,7 @@ class DataStores(Component):
     """Data stores of the runtime, with their backups."""
 
     rotated_secrets: dict[str, Secret]
-    """Secrets that the rotation function creates, by kind."""
+    """Secrets that the rotation function creates, keyed by kind."""
 
     def __init__(
         self, name: str, stack: Stack, foundation: Foundation, network: PrivateNetwork, opts: pulumi.ResourceOptions

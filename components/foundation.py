@@ -19,7 +19,7 @@ class Foundation(Component):
     """IAM roles, KMS keys, buckets, the CloudTrail trail and the topic for notifications from AWS services."""
 
     role_arns: dict[str, pulumi.Output[str]]
-    """ARN of each role, by name."""
+    """ARN of each role, keyed by name."""
     logs: LogOptions
     """KMS key, retention and deletion protection of every log group."""
     topic_arn: pulumi.Output[str]
@@ -93,7 +93,7 @@ class Foundation(Component):
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
-    """Return the definition of every role of the stack, by name."""
+    """Return the definition of every role of the stack, keyed by name."""
     settings, names, contract = stack.settings, stack.names, stack.contract
     return (
         role_policies.role_definitions(stack)
@@ -104,7 +104,8 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
 
 
 def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
-    """Return key policy statements for backups, functions, notifications, checkpoints, exports and secrets, by key."""
+    """Return the key policy statements for backups, functions, notifications, checkpoints, exports and secrets, keyed by KMS
+    key."""
     names, settings, contract = stack.names, stack.settings, stack.contract
     consoles = [role_policies.task_role(process) for process in object_policies.console_processes(contract)]
     sources = (

@@ -112,7 +112,8 @@ class Naming:
 
     @property
     def managed_secret_arn(self) -> str:
-        """ARN pattern of the secrets that RDS manages. Restrict it further by the tag that names the database."""
+        """ARN pattern of the secrets that RDS manages. A statement with this pattern must also require the tag that names the
+        database."""
         return self.arn("secretsmanager", "secret:rds!db-*")
 
     @property

@@ -22,7 +22,7 @@ class Platform(Component):
     """Image repositories, certificate, load balancer, ECS cluster and service discovery."""
 
     sidecar_images: dict[str, str]
-    """Image reference of the collector and of each Core, by repository."""
+    """Image reference of the collector and of each Core, keyed by repository."""
 
     def __init__(
         self, name: str, stack: Stack, foundation: Foundation, network: PrivateNetwork, opts: pulumi.ResourceOptions

@@ -18,7 +18,7 @@ class PrivateNetwork(Component):
     """A VPC with three subnet tiers, in which security groups allow only the required connections."""
 
     security_groups: Mapping[str, pulumi.Output[str]]
-    """ID of each security group, by name."""
+    """ID of each security group, keyed by name."""
 
     def __init__(self, name: str, stack: Stack, foundation: Foundation, opts: pulumi.ResourceOptions) -> None:
         super().__init__("gatehouse:network:PrivateNetwork", name, None, opts)

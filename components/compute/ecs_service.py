@@ -46,9 +46,9 @@ class EcsServiceArgs(StackArgs):
     rollout: Deployment strategy.
     cluster_arn: ECS cluster.
     cluster_name: Name of the ECS cluster.
-    task_definition_arn: Task definition. Its container has the same name as the ECS service.
+    task_definition_arn: Task definition, whose container has the same name as the ECS service.
     placement: Subnets of the app tier, and security group of the tasks.
-    target_groups: Target groups by container port; empty for a service without a load balancer.
+    target_groups: Target groups, keyed by container port; empty for a service without a load balancer.
     load_balancer_label: CloudWatch dimension of the load balancer.
     infrastructure_role_arn: Role that ECS assumes to shift traffic.
     rollback_alarms: Names of the alarms that roll back a deployment.
@@ -172,7 +172,7 @@ def _deployment_configuration(rollout: RolloutSettings) -> aws.ecs.ServiceDeploy
 
 
 def _scaling_policies(args: EcsServiceArgs) -> Iterator[tuple[str, TargetTracking]]:
-    """Yield the target tracking policies. Auto scaling uses the largest desired count."""
+    """Yield the target tracking policies. Auto scaling applies the policy that requires the most tasks."""
     configuration: TargetTracking = {
         "target_value": args.scaling.cpu_target_percent,
         "scale_in_cooldown": 300,

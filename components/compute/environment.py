@@ -26,7 +26,8 @@ class Endpoints:
 
 
 def environments(stack: Stack, endpoints: Endpoints) -> dict[str, Environment]:
-    """Return the variables of each task and function, by name. Raises KeyError if a variable in the contract has no value."""
+    """Return the variables of each task and function, keyed by name. Raises KeyError if a variable in the contract has no
+    value."""
     settings, names, contract = stack.settings, stack.names, stack.contract
     values = _common(stack, endpoints)
     overrides: dict[str, Environment] = {

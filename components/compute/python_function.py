@@ -40,7 +40,12 @@ def python_function(
     data_class: DataClass,
     variables: Mapping[str, str] | None = None,
 ) -> aws.lambda_.Function:
-    """Create the function whose handler is in `runtime/functions/<name>.py`, with this reserved concurrency."""
+    """Create the function whose handler is in `runtime/functions/<name>.py`, with a log group and a dead-letter queue.
+
+    concurrency: Reserved concurrency.
+    data_class: Value of the tag DataClass.
+    variables: Environment variables.
+    """
     group = parent.create_log_group(name, args.names.log_group(name), args.logs)
     queue = aws.sqs.Queue(
         name,

@@ -36,7 +36,7 @@ class TaskDefinitionArgs(LogArgs):
     image: Image reference by digest.
     user: Numeric `uid:gid`.
     variables: Values of the environment variables.
-    secret_arns: ARN of each secret, by kind.
+    secret_arns: ARN of each secret, keyed by kind.
     task_role_arn: Role of the application.
     execution_role_arn: Role of the ECS agent.
     data_protection_policy: Data protection policy of the log group.

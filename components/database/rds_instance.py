@@ -20,7 +20,7 @@ EVENTS = {
     "db-parameter-group": ("configuration change",),
     "db-security-group": ("configuration change", "failure"),
 }
-"""Event categories by source type."""
+"""Event categories, keyed by source type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class RdsInstanceArgs(LogArgs):
 
 
 class RdsInstance(Component):
-    """An encrypted RDS for PostgreSQL instance in the data tier that requires TLS, with point-in-time recovery.
+    """An encrypted RDS for PostgreSQL instance in the data tier, with point-in-time recovery. The instance requires TLS.
 
     Why: The application logs in with IAM tokens, and RDS manages the master user password in Secrets Manager, so the
     program contains no password.

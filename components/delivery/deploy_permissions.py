@@ -69,7 +69,8 @@ class DeliveryRolesArgs(StackArgs):
 
 
 def network(args: DeliveryRolesArgs) -> list[Statement]:
-    """Return permissions for VPC resources. New resources must get the stack's tags, and existing resources must have them."""
+    """Return permissions for VPC resources. Requests that create resources must set the stack's tags, and existing resources must
+    have these tags."""
     create = (
         "CreateVpc CreateSubnet CreateRouteTable CreateInternetGateway CreateNatGateway CreateNetworkAcl CreateSecurityGroup "
         "CreateVpcEndpoint CreateFlowLogs AllocateAddress"
@@ -87,7 +88,7 @@ def network(args: DeliveryRolesArgs) -> list[Statement]:
     return [
         args.grant("CreateTaggedResources", "ec2", create, conditions=args.tag_condition("RequestTag")),
         # EC2 also authorizes the existing resources in the request, such as the VPC of a new subnet. RequestTag does not apply to
-        # them.
+        # existing resources.
         args.grant("CreateInOwnResources", "ec2", create, conditions=args.tag_condition()),
         args.grant("ChangeOwnResources", "ec2", change, conditions=args.tag_condition()),
         args.grant("TagOnCreate", "ec2", "CreateTags", conditions=create_condition),

@@ -56,7 +56,7 @@ def provider_arn(names: Naming) -> str:
 
 
 def policies(args: DeliveryRolesArgs) -> dict[str, Document]:
-    """Return the managed policies by name, except policies without statements."""
+    """Return the managed policies, keyed by name, except policies without statements."""
     documents = {
         "deploy-read": document(_read_configuration(args)),
         "deploy-state": document(*_state(args, writes=True)),

@@ -14,7 +14,7 @@ ROLES = {
     policies.DEPLOY: ("Deploys the stack", 7200),
     policies.IMAGE: ("Pushes images to the repositories of the stack", 3600),
 }
-"""Description and maximum session duration in seconds, by role. A deployment includes the bake time of a release (see the
+"""Description and maximum session duration in seconds of each role. A deployment includes the bake time of a release (see the
 timeouts in .github/workflows)."""
 
 
@@ -27,7 +27,7 @@ class DeliveryRoles(Component):
     """
 
     roles: dict[str, pulumi.Output[str]]
-    """Role ARNs by name: preview, deploy, image."""
+    """ARNs of the roles preview, deploy and image, keyed by role name."""
 
     def __init__(self, name: str, args: DeliveryRolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:delivery:DeliveryRoles", name, args, opts)

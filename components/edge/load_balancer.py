@@ -31,7 +31,7 @@ class LoadBalancerArgs(StackArgs):
     """Arguments of `LoadBalancer`.
 
     load_balancer: Deletion protection.
-    services: Services by name.
+    services: Services, keyed by name.
     host_names: Host name of each service.
     vpc_id: VPC of the target groups.
     placement: Subnets of the edge tier, and security group of the load balancer.
@@ -60,7 +60,7 @@ class LoadBalancer(Component):
     label: pulumi.Output[str]
     """CloudWatch dimension of the load balancer."""
     target_groups: dict[str, TargetGroups]
-    """Target groups by service."""
+    """Target groups, keyed by service."""
 
     def __init__(self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:edge:LoadBalancer", name, args, opts)
@@ -76,7 +76,7 @@ class LoadBalancer(Component):
         self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})
 
     def target_groups_of(self, services: Sequence[ContractService]) -> dict[int, TargetGroups]:
-        """Return the target groups of the services to which the load balancer forwards requests, by port."""
+        """Return the target groups of the services to which the load balancer forwards requests, keyed by port."""
         return {service.port: self.target_groups[service.name] for service in services if service.name in self.target_groups}
 
     def _load_balancer(self, name: str, args: LoadBalancerArgs) -> aws.lb.LoadBalancer:

@@ -33,10 +33,10 @@ SECRET_PATHS = {
     "console": "^/v1/(secrets|secret-requests)(/|$)",
     "sharing": "^/($|s/|r/|v1/links/|v1/requests/)",
 }
-"""Paths of each service whose bodies contain secrets, passphrases or links: arbitrary text, which can look like an attack. The
-expressions, like the routes of the services, match the path as sent."""
+"""Paths of each service at which request bodies contain secrets, passphrases or links. Such a body is arbitrary text and can look
+like an attack. The expressions, like the routes of the services, match the path as sent."""
 UPLOAD_PATHS = {"gateway": "^/", **SECRET_PATHS}
-"""Paths of each service that accept bodies larger than 8 KB: uploads to Cores, and secrets."""
+"""Paths of each service that accept request bodies larger than 8 KB: uploads to Cores, and secrets."""
 Rule = aws.wafv2.WebAclRuleArgsDict
 Statement = aws.wafv2.WebAclRuleStatementArgsDict
 REDACTED_HEADERS = ("authorization", "cookie", "x-api-key")
@@ -50,7 +50,7 @@ class WebAclArgs(LogArgs):
     waf: Rate limits.
     host_names: Host name of each service.
     load_balancer_arn: Protected load balancer.
-    stage_arns: Protected stages of REST APIs, by name.
+    stage_arns: Protected stages of REST APIs, keyed by name.
     """
 
     waf: WafSettings

@@ -14,7 +14,8 @@ VAULT = "backup"
 
 
 def role_definitions(names: Naming, *, replication_region: str) -> dict[str, RoleDefinition]:
-    """Return the roles by resource name. `replication_region` is the target region of S3 replication, or "" if there is none."""
+    """Return the roles, keyed by resource name. `replication_region` is the target region of S3 replication, or "" if there is
+    none."""
     backup = RoleDefinition(
         "Creates and copies backups",
         trust("backup.amazonaws.com", account=names.account),
@@ -77,7 +78,7 @@ def backup_permissions(names: Naming) -> Document:
 
 
 def key_statements(names: Naming, *, replication_region: str, replica_region: str) -> Mapping[str, tuple[Statement, ...]]:
-    """Return key policy statements by key; `replica` is the backup key's replica.
+    """Return key policy statements, keyed by KMS key. `replica` is the replica of the backup key.
 
     replication_region: Target region of S3 replication, or "".
     replica_region: Region of the backup key's replica, or "".
@@ -93,8 +94,8 @@ def key_statements(names: Naming, *, replication_region: str, replica_region: st
 
 
 def vault_policy(names: Naming) -> Document:
-    """Return the vault policy, which denies the deletion of recovery points and copies from other accounts. The policy does not
-    affect expiration by lifecycle."""
+    """Return the vault policy, which denies the deletion of recovery points, and denies other accounts permission to copy
+    recovery points into the vault. The policy does not affect expiration by lifecycle."""
     deletion = (
         "backup:DeleteRecoveryPoint UpdateRecoveryPointLifecycle DisassociateRecoveryPoint DeleteBackupVault "
         "DeleteBackupVaultLockConfiguration"

@@ -34,12 +34,12 @@ class KeyUsers:
     """Principals and log groups that use the keys. Roles are identified by resource name.
 
     names: Names, ARNs and tags of the stack's resources.
-    secret_readers: Roles that read each secret, by ARN pattern of the secret.
+    secret_readers: Roles that read each secret, keyed by the ARN pattern of the secret.
     table_roles: Roles that access the secret links table.
     rotation_role: Role of the rotation function.
     log_groups: Full names of the log groups that the `logs` key encrypts.
     signing_roles: Roles that sign with the audit key.
-    additional_statements: Further statements by key; `replica` is the replica of the backup key.
+    additional_statements: Further statements, keyed by KMS key. `replica` is the replica of the backup key.
     replica_region: Region of the backup key's replica, or "" if there is none.
     """
 
@@ -66,13 +66,14 @@ def key_policy(key: str, users: KeyUsers) -> Document:
 
 
 def replica_policy(users: KeyUsers) -> Document:
-    """Return the policy of the backup key's replica, which allows the same account and services in the other region."""
+    """Return the policy of the backup key's replica, which grants the same permissions to the account and to AWS services in the
+    other region."""
     names = users.names.in_region(users.replica_region)
     return document(*_account("backup", names), *users.additional_statements.get("replica", ()))
 
 
 def caller_conditions(names: Naming, *services: str, context: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return conditions on the account, the AWS services through which it uses the key, and the encryption context."""
+    """Return conditions on the account, the AWS services through which the account uses the key, and the encryption context."""
     via = [f"{service}.{names.region}.amazonaws.com" for service in services]
     keys = {"kms:CallerAccount": names.account, **({"kms:ViaService": via if len(via) > 1 else via[0]} if via else {})}
     return {"StringEquals": keys | {f"kms:EncryptionContext:{key}": value for key, value in (context or {}).items()}}
@@ -110,7 +111,8 @@ def _replication(users: KeyUsers) -> tuple[Statement, ...]:
 
 
 def _signers(users: KeyUsers) -> list[Statement]:
-    """Allow the signing roles to sign with one algorithm. IAM policies can allow other principals of the account to verify."""
+    """Allow the signing roles to sign with one algorithm. IAM policies can allow other principals of the account to verify
+    signatures."""
     account, own = {"AWS": users.names.root_arn}, caller_conditions(users.names)
     signers = {"AWS": [users.names.role_arn(role) for role in users.signing_roles]}
     sign = {"StringEquals": {**own["StringEquals"], "kms:SigningAlgorithm": SIGNING_ALGORITHM}}

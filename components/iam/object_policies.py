@@ -52,7 +52,7 @@ def console_statements(names: Naming, legacy_files: Sequence[str]) -> list[State
 
 
 def key_statements(names: Naming, *, signers: Sequence[str], consoles: Sequence[str]) -> Mapping[str, tuple[Statement, ...]]:
-    """Return key policy statements by key. S3 encrypts checkpoints on behalf of the roles `signers`, and encrypts and
+    """Return key policy statements, keyed by KMS key. S3 encrypts checkpoints on behalf of the roles `signers`, and encrypts and
     decrypts exports on behalf of the roles `consoles`."""
     sign, transfer = ([names.role_arn(role) for role in roles] for roles in (signers, consoles))
     return {

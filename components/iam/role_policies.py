@@ -17,7 +17,7 @@ BOOTSTRAP_TOKEN = "bootstrap-token"  # noqa: S105 the kind of a secret
 DATABASE = "gatehouse"
 """Name of the database."""
 DATABASE_OWNER = "gatehouse_owner"
-"""PostgreSQL role that owns the schema and runs migrations. RDS manages its password."""
+"""PostgreSQL role that owns the schema and runs migrations. RDS manages the password of this role."""
 DATABASE_USER = "gatehouse_app"
 """PostgreSQL role of the application, created by the first migration. The role logs in with IAM tokens only."""
 
@@ -32,7 +32,7 @@ class RoleDefinition:
 
 
 def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
-    """Return the roles of the stack's processes, of its Cores and of AWS services, by resource name."""
+    """Return the roles of the stack's processes and Cores and of AWS services, keyed by resource name."""
     roles = _service_roles(stack)
     trust_policy = trust("ecs-tasks.amazonaws.com", account=stack.names.account, source_arn=stack.names.arn("ecs", "*"))
     for process in stack.contract.tasks.values():
@@ -61,7 +61,7 @@ def function_role(function: str) -> str:
 
 
 def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ...]]:
-    """Return the execution roles that read each secret in the contract, by ARN pattern of the secret."""
+    """Return the execution roles that read each secret in the contract, keyed by the ARN pattern of the secret."""
     readers: dict[str, tuple[str, ...]] = {}
     for process in contract.tasks.values():
         for secret in process.secrets:
@@ -165,8 +165,8 @@ def _connect_to_database(names: Naming, resource: str) -> Statement:
 
 
 def _task(stack: Stack, process: Process) -> Document | None:
-    """Return the permissions of the application for its data stores, for the notification topic and, if a collector runs in the
-    task, for telemetry. A Core has no permissions."""
+    """Return the permissions of the application for data stores, secrets, checkpoints, exports, legacy files and the notification
+    topic and, if a collector runs in the task, for telemetry. Returns None for a process without permissions, such as a Core."""
     names, settings = stack.names, stack.settings
     statements: list[Statement] = []
     if "GATEHOUSE_REDIS_URL" in process.variables:

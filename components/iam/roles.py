@@ -56,7 +56,7 @@ DENIED = {
         *("logs:DeleteLogGroup", "logs:DeleteDataProtectionPolicy", "logs:PutDataProtectionPolicy", "logs:Unmask"),
     ),
 }
-"""Actions that are denied to every role, by statement ID. The deny takes precedence over a role's policy and over `USED`."""
+"""Actions that are denied to every role, keyed by statement ID. The denial takes precedence over a role's policy and `USED`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +73,9 @@ class PermissionsBoundary(Component):
     """The managed policy that every role of the stack has as its permissions boundary.
 
     Why: Effective permissions are the intersection of the role's policies and the boundary. Even with an overly permissive
-    policy, a role cannot modify IAM, assume other roles or use other regions. It also cannot change AWS audit services (such as
-    CloudTrail), delete backups, or weaken the protection of keys, buckets, secrets and logs. The boundary also limits permissions
-    granted by key policies.
+    policy, a role cannot modify IAM, assume other roles, use other regions, change AWS audit services (such as CloudTrail),
+    delete backups, or weaken the protection of keys, buckets, secrets and logs. The boundary also limits permissions granted by
+    key policies.
     Cost: none. Controls: GH-IAM-007.
     """
 
@@ -97,7 +97,7 @@ class PermissionsBoundary(Component):
 class RolesArgs(StackArgs):
     """Arguments of `Roles`.
 
-    definitions: Roles by resource name.
+    definitions: Roles, keyed by resource name.
     boundary_arn: Permissions boundary of every role.
     """
 
@@ -114,7 +114,7 @@ class Roles(Component):
     """
 
     arns: dict[str, pulumi.Output[str]]
-    """ARNs by resource name. Each ARN resolves after the role's policy exists."""
+    """ARNs of the roles, keyed by resource name. Each ARN resolves after the role's policy exists."""
 
     def __init__(self, name: str, args: RolesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:iam:Roles", name, args, opts)

@@ -60,7 +60,7 @@ def statements(names: Naming, services: Sequence[str]) -> list[Statement]:
 
 
 def key_statements(names: Naming, roles: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[Statement, ...]]:
-    """Return key policy statements by key.
+    """Return key policy statements, keyed by KMS key.
 
     The key `data` encrypts the S3 objects on behalf of the roles. The key `sharing` encrypts the data keys for the content, and
     KMS authenticates the encryption context of each data key.

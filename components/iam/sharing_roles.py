@@ -30,7 +30,8 @@ def log_groups(contract: Contract) -> tuple[str, ...]:
 
 
 def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> dict[str, RoleDefinition]:
-    """Return the roles of the functions by resource name and, if `log_role` is true, the role for API Gateway access logs."""
+    """Return the roles of the functions and, if `log_role` is true, the role for API Gateway access logs, keyed by resource
+    name."""
     roles = {}
     for name, function in contract.functions.items():
         share = sharing_policies.statements(names, [function.service.name])
@@ -41,7 +42,7 @@ def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> di
         roles[API_LOG_ROLE] = RoleDefinition(
             "Delivers logs from the account's REST APIs to CloudWatch Logs",
             # API Gateway sends no source condition keys for this role (API Gateway Developer Guide, "Permissions for CloudWatch
-            # logging"). iam:PassRole restricts who can pass it.
+            # logging"). iam:PassRole restricts who can pass the role.
             trust("apigateway.amazonaws.com"),
             _api_logging(names),
         )
@@ -49,7 +50,8 @@ def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> di
 
 
 def key_statements(names: Naming, contract: Contract) -> Mapping[str, tuple[Statement, ...]]:
-    """Return key policy statements by key. They allow Lambda to decrypt a function's environment with the function's role."""
+    """Return key policy statements, keyed by KMS key, which allow Lambda to decrypt the environment variables of a function with
+    the function's role."""
     statements = (
         read_environment(f"{name.capitalize()}ReadsEnvironment", names, function_role(name), name) for name in contract.functions
     )

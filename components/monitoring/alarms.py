@@ -62,7 +62,7 @@ class Alarms(Component):
     """
 
     service_alarms: dict[str, list[pulumi.Output[str]]]
-    """Names of the alarms that roll back a deployment, by service."""
+    """Names of the alarms that roll back a deployment, keyed by service."""
 
     def __init__(self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:Alarms", name, args, opts)

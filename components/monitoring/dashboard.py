@@ -21,11 +21,11 @@ class MonitoredResources:
     """Resources that have alarms and widgets.
 
     load_balancer: CloudWatch dimension of the load balancer.
-    target_groups: CloudWatch dimensions of both target groups of a service, by service.
+    target_groups: CloudWatch dimensions of both target groups of a service, keyed by service.
     ecs_services: Names of the ECS services.
     cluster, database, cache_nodes, table: Names of the ECS cluster, DB instance, cache nodes and secret links table.
     rotation_function, dead_letter_queue: Names of the rotation function and its dead-letter queue.
-    functions: REST API stages of services that run as Lambda functions, by service.
+    functions: REST API stages of services that run as Lambda functions, keyed by service.
     """
 
     load_balancer: Text
@@ -172,7 +172,7 @@ def _secret_links(names: Naming) -> Iterator[Widget]:
         series(HONEY_LINKS, "honey links", "Sum"),
     ]
     yield _graph(names, "Secret links: denied requests per minute", denied)
-    yield _graph(names, "Secrets: age of the oldest due secret in seconds", [series(LATE_SECRETS, "oldest", "Maximum")])
+    yield _graph(names, "Secrets: delay of the oldest due deletion in seconds", [series(LATE_SECRETS, "oldest", "Maximum")])
     yield _graph(names, "Secrets: failed background jobs per minute", [series(SECRET_FAILURES, "failures", "Sum")])
 
 

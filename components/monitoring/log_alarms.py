@@ -129,39 +129,42 @@ def account_filters() -> Iterator[LogFilter]:
 
 
 def gateway_filters(denied_max: int) -> Iterator[LogFilter]:
-    """Yield filters for the gateway's log, by verification code."""
+    """Yield the filters for the log of the gateway."""
     yield LogFilter(
         "keys-rejected",
-        "The gateway denies an unusual number of API keys. Possible causes: guessing, a leaked key or a misconfigured client.",
+        "The gateway denies an unusual number of requests because of their API keys. Possible causes: guessing, a leaked key or "
+        "a misconfigured client.",
         '{ ($.code = "NOT_FOUND") || ($.code = "FORBIDDEN") || ($.code = "EXPIRED") || ($.code = "DISABLED") }',
         threshold=denied_max,
     )
     yield LogFilter(
         "keys-unavailable",
-        "The gateway cannot confirm that its key cache is current and denies requests with valid keys.",
+        "The gateway denies requests with valid keys, because it cannot confirm that its key cache is current or because a "
+        "dependency is unavailable.",
         '{ $.code = "UNAVAILABLE" }',
         threshold=10,
     )
     yield LogFilter(
         "keys-abused",
-        "A known API key is denied repeatedly: the key leaked or a client retries without limit. The log line names the key.",
+        "Requests with a known API key are denied repeatedly: the key leaked or a client retries without limit. The log line "
+        "contains the ID of the key.",
         '{ ($.event = "unusual use") && ($.kind = "denials") }',
     )
 
 
 def link_filters(denied_max: int) -> Iterator[LogFilter]:
-    """Yield filters for the log of the sharing service, by error code."""
+    """Yield the filters for the log of the sharing service."""
     yield LogFilter(
         DENIED_LINKS,
-        "The sharing service denies an unusual number of links or submission links. Possible causes: guessing, or a client "
-        "that retries links that have ended.",
+        "The sharing service denies an unusual number of attempts to use links or submission links. Possible causes: guessing, "
+        "or a client that retries links that no longer work.",
         '{ ($.service = "sharing") && (($.code = "link_not_found") || ($.code = "too_many_denied")) }',
         threshold=denied_max,
     )
     yield LogFilter(
         LOCKED_LINKS,
-        "Someone who has a link is guessing its passphrase. After 5 wrong passphrases from one network or 20 in total, "
-        "attempts are denied for ten minutes.",
+        "Someone who has a link is guessing the passphrase of the link. After 5 incorrect passphrases from one network, or 20 in "
+        "total, further attempts are denied for up to ten minutes.",
         '{ ($.service = "sharing") && ($.code = "too_many_attempts") }',
         threshold=5,
     )
@@ -174,17 +177,17 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
 
 
 def secret_filters() -> Iterator[LogFilter]:
-    """Yield filters for the console's log, about the jobs that delete secrets and record their events."""
+    """Yield the filters for the log of the console, for the jobs that delete secrets and record the events of secrets."""
     yield LogFilter(
         SECRET_FAILURES,
-        "The console fails to delete used or expired secrets or to record their events. Links to these secrets are still denied.",
+        "The console fails to delete used or expired secrets or to record their events. Links to these secrets no longer work.",
         '{ ($.event = "background job failed") && (($.job = "secrets") || ($.job = "orphaned secrets")) }',
         threshold=5,
     )
     yield LogFilter(
         LATE_SECRETS,
-        "The console did not delete a used or expired secret, or did not record its events, within five minutes, or the "
-        "console reports no measurement.",
+        "The console did not delete a used or expired secret, or did not record the events of a secret, within five minutes, or "
+        "no console reports a measurement.",
         '{ ($.event = "secrets due") && ($.oldest_s = *) }',
         threshold=300,
         value="$.oldest_s",

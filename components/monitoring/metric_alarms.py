@@ -158,7 +158,7 @@ def database_alarms(identifier: pulumi.Input[str], storage_gib: int) -> Iterator
     )
     yield Alarm(
         "database-storage",
-        "Less than 10 percent of the database storage is free. Raise database.storage_max_gib.",
+        "The free storage of the database is less than 10 percent of database.storage_gib. Raise database.storage_max_gib.",
         "database",
         Metric("AWS/RDS", "FreeStorageSpace", dimensions, "Minimum"),
         storage_gib * GIB / 10,
@@ -223,7 +223,7 @@ def maintenance_alarms(certificate_arn: pulumi.Input[str], rotation_function: st
     )
     yield Alarm(
         "rotation-errors",
-        "The secret rotation function failed. The previous values remain in use. Check its log group.",
+        "The secret rotation function failed. The previous values remain in use. Check the log group of the function.",
         "rotation-failure",
         Metric(LAMBDA, "Errors", [{"FunctionName": rotation_function}]),
         evaluation=ONCE,

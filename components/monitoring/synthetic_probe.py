@@ -91,7 +91,8 @@ def probe_alarms(names: Naming, services: tuple[str, ...], interval_minutes: int
     """Yield an alarm for each service, raised after two consecutive failed or missing measurements, and one for the probe."""
     yield Alarm(
         "probe-errors",
-        "The synthetic probe failed. Services may be reported as unreachable although they are not. Check its log group.",
+        "The synthetic probe failed. Services may be reported as unreachable although they are not. Check the log group of the "
+        "probe.",
         "unreachable",
         Metric(LAMBDA, "Errors", [{"FunctionName": names.name(NAME)}]),
         evaluation=ONCE,
@@ -111,7 +112,7 @@ def probe_alarms(names: Naming, services: tuple[str, ...], interval_minutes: int
 
 
 def role_definitions(names: Naming) -> dict[str, RoleDefinition]:
-    """Return the role of the function by resource name."""
+    """Return the role of the function, keyed by resource name."""
     namespace = {"StringEquals": {"cloudwatch:namespace": names.namespace}}
     permissions = document(
         # PutMetricData does not support resource-level permissions (Service Authorization Reference, Amazon CloudWatch).

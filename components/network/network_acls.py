@@ -37,7 +37,7 @@ class NetworkAclsArgs(StackArgs):
 
     network: CIDR block, Availability Zones and private networks of Cores.
     vpc_id: VPC of the ACLs.
-    subnets: Subnets by tier.
+    subnets: Subnets, keyed by tier.
     """
 
     network: NetworkSettings
@@ -48,8 +48,8 @@ class NetworkAclsArgs(StackArgs):
 class NetworkAcls(Component):
     """A network ACL for each tier. The data tier exchanges traffic with the app tier only; no tier accepts SSH or RDP.
 
-    Why: Network ACLs are a second layer that is independent of the security groups. They are stateless, so return traffic
-    requires separate rules.
+    Why: Network ACLs are a second layer that is independent of the security groups. Network ACLs are stateless, so return
+    traffic requires separate rules.
     Cost: none. Controls: GH-VPC-007.
     """
 

@@ -54,7 +54,7 @@ class SecurityGroupsArgs(StackArgs):
     settings: Settings of the stack. Database proxy, Cores and external systems determine the connections.
     contract: Services and their ports.
     vpc_id: VPC of the groups.
-    prefix_lists: Prefix lists of the gateway endpoints, by service.
+    prefix_lists: Prefix lists of the gateway endpoints, keyed by service.
     """
 
     settings: Settings
@@ -67,12 +67,12 @@ class SecurityGroups(Component):
     """Security groups without inline rules, and one standalone rule for each end of each allowed connection.
 
     Why: Rules reference groups instead of addresses, so tasks accept connections from the load balancer only and data
-    stores from tasks only. `connections` lists all of them.
+    stores from tasks only. `connections` lists all allowed connections.
     Cost: none. Controls: GH-VPC-004 to GH-VPC-006, GH-RDS-016.
     """
 
     groups: dict[str, pulumi.Output[str]]
-    """ID of each security group, by name."""
+    """ID of each security group, keyed by name."""
 
     def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:SecurityGroups", name, args, opts)
@@ -126,7 +126,7 @@ class SecurityGroups(Component):
 
 
 def connections(args: SecurityGroupsArgs) -> Iterator[Connection]:
-    """Yield every allowed connection. All others are denied."""
+    """Yield every allowed connection. All other connections are denied."""
     settings = args.settings
     yield Connection("", "HTTPS from the internet", 443, "edge")
     yield Connection("", "HTTP from the internet, redirected to HTTPS", 80, "edge")

@@ -32,7 +32,7 @@ class ServiceDiscovery(Component):
     """
 
     arns: dict[str, pulumi.Output[str]]
-    """ARN of each Core's service, by resource name of the Core."""
+    """ARN of each Core's service, keyed by the resource name of the Core."""
 
     def __init__(self, name: str, args: ServiceDiscoveryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:ServiceDiscovery", name, args, opts)

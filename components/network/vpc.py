@@ -39,13 +39,13 @@ class Vpc(Component):
     """
 
     subnets: dict[str, list[pulumi.Output[str]]]
-    """Subnets by tier, in the order of the zones."""
+    """Subnets in the order of the zones, keyed by tier."""
     endpoint_subnets: list[pulumi.Output[str]]
     """Subnets of the app tier that contain the interface endpoints."""
     exclusions: list[pulumi.Output[str]]
     """VPC Block Public Access exclusions of the edge subnets."""
     prefix_lists: dict[str, pulumi.Output[str]]
-    """Prefix lists of the gateway endpoints, by service."""
+    """Prefix lists of the gateway endpoints, keyed by service."""
 
     def __init__(self, name: str, args: VpcArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:Vpc", name, args, opts)
@@ -144,7 +144,7 @@ class Vpc(Component):
         ).id
 
     def _gateway_endpoints(self, tables: list[pulumi.Output[str]], args: VpcArgs) -> dict[str, pulumi.Output[str]]:
-        """Create the gateway endpoints. Returns their prefix lists."""
+        """Create the gateway endpoints. Returns the prefix lists of the endpoints, keyed by service."""
         policies = {
             "s3": s3_policy(args.names, args.buckets, args.write_only_objects, args.shared_objects),
             "dynamodb": dynamodb_policy(args.names),

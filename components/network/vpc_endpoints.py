@@ -58,7 +58,7 @@ class VpcEndpoints(Component):
 
 
 def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Document]:
-    """Return the policies of the interface endpoints by service. `ecs_exec` adds the endpoints for ECS Exec."""
+    """Return the policies of the interface endpoints, keyed by service. `ecs_exec` adds the endpoints for ECS Exec."""
     log_in = _allow_account(names, "LogInToEcr", "ecr:GetAuthorizationToken", ["*"])
     pull = _allow_account(
         names,

@@ -46,7 +46,7 @@ class SecretsSettings(Section):
     """The secrets that the rotation function creates: pepper, session key and bootstrap token."""
 
     rotation_days: Annotated[int, integer(1, 30, "days")] = 30
-    """Days between rotations. The latest 100 peppers and the latest 3 session keys remain valid."""
+    """Days between rotations. The latest 100 generations of the pepper and the latest 3 of the session key remain valid."""
     recovery_window_days: Annotated[int, integer(7, 30, "days"), prod_requires(30, "days")] = by_environment(7, 7, 30)
     """Number of days during which a deleted secret can be restored."""
     operators: Annotated[tuple[str, ...], strings(ROLE_ARN, 1, 10, "IAM role ARNs; the role name can contain *")]
@@ -64,7 +64,8 @@ class DatabaseSettings(Section):
     storage_gib: Annotated[int, integer(20, 65536, "GiB")]
     """Initial size of the gp3 storage in GiB. RDS cannot reduce the storage."""
     storage_max_gib: Annotated[int, integer(20, 65536, "GiB")]
-    """Maximum size for storage autoscaling in GiB. An alarm is raised when less than 10 percent of the storage is free."""
+    """Maximum size for storage autoscaling in GiB. An alarm is raised when less free storage remains than 10 percent of
+    storage_gib."""
     multi_az: Annotated[Flag, prod_requires(True)] = by_environment(False, True, True)
     """Runs a standby instance in another Availability Zone, with automatic failover (Multi-AZ). Doubles the price of the
     instance."""

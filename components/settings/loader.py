@@ -13,8 +13,9 @@ from components.settings.fields import ENVIRONMENTS, PROD, Allowed, Production, 
 from components.settings.model import Settings
 
 STACK_NAME = r"[a-z][a-z0-9]{1,7}"
-"""Target groups have the longest names in relation to the limit of AWS: 32 characters for `gatehouse-<stack>-gateway-green`.
-Without hyphens, a pattern such as `gatehouse-dev-*` in an IAM policy does not match the resources of another stack."""
+"""The maximum length follows from the names of target groups, such as `gatehouse-<stack>-gateway-green`, for which AWS allows 32
+characters. Stack names contain no hyphens, so that a pattern such as `gatehouse-dev-*` in an IAM policy does not match the
+resources of another stack."""
 STACK_NAME_WORDS = "2 to 8 lowercase letters and digits, starting with a letter, such as alice or pr12"
 
 

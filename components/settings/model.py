@@ -53,7 +53,7 @@ class Settings(Section):
         str,
         string(
             r"(?=.{1,16}$)(?!(gh[pousr]|sk|pk|rk)(_|$)|xox)[a-z][a-z0-9]*(_[a-z0-9]+)*",
-            "1 to 16 lower-case letters, digits and single underscores that do not start with the key prefix of another issuer "
+            "1 to 16 lowercase letters, digits and single underscores that do not start with the key prefix of another issuer "
             "(ghp, gho, ghu, ghs, ghr, sk, pk, rk, xox)",
         ),
     ] = "gtk"
@@ -116,7 +116,7 @@ class Settings(Section):
 
     @property
     def replica_region(self) -> str:
-        """The region for the copies, or "" if the stack makes no copies."""
+        """The region for the copies, or "" if the stack creates no copies."""
         return self.second_region if self.buckets.cross_region_replication or self.backup.cross_region_copy else ""
 
     @property
@@ -134,12 +134,12 @@ class Settings(Section):
 
     @property
     def core_tasks(self) -> dict[str, workloads.CoreSettings]:
-        """The Cores, by the name of their task."""
+        """The Cores, keyed by the name of their task."""
         return {core.process_name: core for core in self.cores}
 
     @property
     def internet_access(self) -> tuple[str, ...]:
-        """The settings because of which the console needs internet access."""
+        """The settings that have a value and because of which the tasks need internet access."""
         reasons = {
             "telemetry.collector_digest": self.telemetry.collector_digest,
             "oidc.issuer": self.oidc.issuer,

@@ -25,7 +25,7 @@ class NetworkSettings(Section):
         Production("three zones", lambda zones: len(zones) == 3),
     ]
     """Availability Zones of the subnets. The stack tolerates the loss of one zone. With three zones, two thirds of the capacity
-    remain."""
+    then remain."""
     nat: Annotated[
         str,
         choice("none", "one", "per_zone"),
@@ -41,7 +41,7 @@ class NetworkSettings(Section):
     """Zones with interface VPC endpoints: `one`, or `all` (tolerates the loss of a zone). The endpoints cost about 50 USD a month
     for each zone."""
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
-    """Private networks whose IP addresses a Core may register. Public IP addresses are always allowed."""
+    """Private networks in which a registered Core may have its IP address. Public IP addresses are always allowed."""
     core_port_min: Annotated[int, TCP_PORT] = 8000
     """Lowest port on which the gateway connects to core_networks. The gateway connects to public IP addresses only on port
     443."""

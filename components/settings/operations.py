@@ -40,7 +40,7 @@ class MonitoringSettings(Section):
         50, 50, 200
     )
     """Alarm threshold for the number of requests that the sharing service denies in five minutes because their link is unknown or
-    has ended."""
+    no longer works."""
     error_alarm_threshold: Annotated[int, integer(1, 100_000, "failed requests in five minutes")] = by_environment(50, 20, 10)
     """Alarm threshold for the number of 5xx responses from the load balancer or a service in five minutes."""
     probe_interval_minutes: Annotated[

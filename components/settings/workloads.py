@@ -161,7 +161,7 @@ class CoreSettings(ScalingSettings):
     it."""
 
     name: Annotated[
-        str, string(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", "1 to 20 lower-case letters, digits and inner hyphens, such as files")
+        str, string(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", "1 to 20 lowercase letters, digits and inner hyphens, such as files")
     ]
     """Name of the Core. The gateway serves the Core under /cores/<name>/."""
     image_digest: Annotated[str, DIGEST]
@@ -176,7 +176,7 @@ class CoreSettings(ScalingSettings):
 
     @property
     def process_name(self) -> str:
-        """Name of the Core among the processes, and of its resources."""
+        """Name of the process and of the resources of the Core."""
         return f"core-{self.name}"
 
 
@@ -184,13 +184,13 @@ class SharingSettings(Section):
     """The sharing service."""
 
     mode: Annotated[str, choice("container", SERVERLESS)] = "container"
-    """`container`: the sharing service runs in the console's tasks behind the load balancer. `serverless`: it runs as a Lambda
-    function behind a REST API, with separate permissions and no cost while idle. `make deploy` shifts traffic to a new version
-    of the function gradually."""
+    """`container`: the sharing service runs in the console's tasks behind the load balancer. `serverless`: the sharing service
+    runs as a Lambda function behind a REST API, with separate permissions and almost no cost while idle. `make deploy` shifts
+    traffic to a new version of the function gradually."""
     previous_version: Annotated[str | None, optional(r"[1-9]\d{0,9}", 'the number of a published version, such as "7"')] = None
     """Published version of the function that receives `previous_version_percent` of the requests, for a canary deployment or an
-    immediate rollback. The stack output `functions` contains the number of the current version. Empty: the newest version
-    receives all requests after `make deploy` has tested it."""
+    immediate rollback. The stack output `functions` contains the number of the current version. If empty, the newest version
+    receives all requests after `make deploy` has tested this version."""
     previous_version_percent: Annotated[int, integer(0, 100, "percent of the requests")] = 90
     """Percentage of the requests that `previous_version` receives."""
     file_max_bytes: Annotated[int | None, optional_integer(1, 500 * 1024 * 1024, "bytes")] = None

@@ -23,7 +23,8 @@ METHODS = {
     "proxy-head": (PROXY, "HEAD"),
     "proxy-post": (PROXY, WRITE),
 }
-"""Path and HTTP verb of the methods that invoke the function, by resource name. API Gateway rejects requests for all others."""
+"""Path and HTTP verb of the methods that invoke the function, keyed by resource name. API Gateway rejects requests for all other
+methods."""
 WRITES = f"{PROXY.removeprefix('/')}/{WRITE}"
 """Path of the methods with a lower throttling limit, in the syntax of method settings."""
 
@@ -33,7 +34,8 @@ BODY: dict[str, Any] = {
     "type": "object",
     "maxProperties": 16,
 }
-"""JSON schema of a JSON body. The function validates the fields, because a submitted secret can contain files."""
+"""JSON schema of a JSON body. The schema does not describe the fields, because a submitted secret can contain files. The function
+validates the fields."""
 BODY_CONTENT_TYPE = "application/json"
 """Content type of the bodies that API Gateway validates. The function validates bodies of other types, such
 as forms. Source: API Gateway Developer Guide, "Request validation for REST APIs in API Gateway"."""

@@ -232,15 +232,16 @@ class Buckets:
     names: Naming
 
     def logs(self) -> BucketArgs:
-        """Receives access logs from the other buckets and the load balancer and, with the account baseline, deliveries from AWS
-        Config."""
+        """Return the arguments of the bucket that receives access logs from the other buckets and the load balancer and, with the
+        account baseline, deliveries from AWS Config."""
         sink, prefixes = self.names.bucket("logs"), bucket_policies.LOAD_BALANCER_PREFIXES
         config = bucket_policies.config_writers(self.names, sink) if self.settings.account_baseline.enabled else ()
         writers = (*bucket_policies.load_balancer_log_writers(self.names, sink, prefixes), *config)
         return self._log_args(self.names, ("trail", "data", "secrets"), writers)
 
     def trail(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
-        """Log files of CloudTrail and checkpoints of the audit trail, under S3 Object Lock."""
+        """Return the arguments of the bucket for CloudTrail log files and audit trail checkpoints, which S3 Object Lock
+        protects."""
         buckets = self.settings.buckets
         return replace(
             self._args(self.names, "trail", "log", bucket_policies.trail_writers(self.names, self.names.bucket("trail"))),
@@ -253,14 +254,16 @@ class Buckets:
         )
 
     def data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str], replica: BucketReplica | None) -> BucketArgs:
-        """Objects of the runtime."""
+        """Return the arguments of the bucket for objects of the runtime, such as encrypted exports."""
         return replace(self._args(self.names, "data", "confidential"), key_arn=key_arn, log_bucket=log_bucket, replica=replica)
 
     def secrets(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
-        """Encrypted content of secrets. A deletion is final: the bucket has no object lock, no replica and no backup, and
-        noncurrent versions expire after one day, the shortest period that S3 supports. Content that the console failed to delete
-        expires a day after the longest lifetime of a secret (TTL_S_MAX of the runtime, 30 days). Presigned requests expire after
-        a minute."""
+        """Return the arguments of the bucket for the encrypted content of secrets.
+
+        A deletion is final: the bucket has no object lock, no replica and no backup, and noncurrent versions expire after one
+        day, the shortest period that S3 supports. Content that the console failed to delete expires a day after the longest
+        lifetime of a secret (TTL_S_MAX of the runtime, 30 days). Presigned requests expire after a minute.
+        """
         return replace(
             self._args(self.names, "secrets", "secret", bucket_policies.deny_old_signatures(self.names.bucket("secrets"))),
             key_arn=key_arn,
@@ -272,11 +275,11 @@ class Buckets:
         )
 
     def replica_logs(self) -> BucketArgs:
-        """Receives access logs from the replica."""
+        """Return the arguments of the bucket that receives access logs from the replica of the data bucket."""
         return self._log_args(self.names.in_region(self.settings.replica_region), ("data",))
 
     def replica_data(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
-        """Replica of the data bucket."""
+        """Return the arguments of the replica of the data bucket."""
         names = self.names.in_region(self.settings.replica_region)
         return replace(self._args(names, "data", "confidential"), key_arn=key_arn, log_bucket=log_bucket)
 
