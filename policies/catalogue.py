@@ -1,4 +1,4 @@
-"""All rules and packs, with look-ups by ID and pack, and the level files for `--policy-pack-config`."""
+"""Lists all rules and packs, finds rules by ID or pack, and writes the level files for `--policy-pack-config`."""
 
 import json
 from importlib import import_module
@@ -13,7 +13,7 @@ from policies.engine.meta_policies import META_POLICIES
 from policies.engine.rule import ENVIRONMENTS, Control, Level, Rule
 
 PACKS = {"security": "gatehouse-security", "resilience": "gatehouse-resilience"}
-"""Name of each pack by its folder."""
+"""Name of each pack, keyed by folder."""
 
 _MODULES: list[ModuleType] = [import_module(f"policies.rules.{module.name}") for module in iter_modules(policies.rules.__path__)]
 RULES: tuple[Rule, ...] = tuple(

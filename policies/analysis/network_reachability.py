@@ -9,8 +9,8 @@ from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 
 _INTERNET_PREFIX_MIN = {4: 8, 6: 16}
-"""Minimum prefix length by IP version. Ranges with a shorter prefix count as the internet, because 0.0.0.0/1 and 128.0.0.0/1
-together cover the entire internet."""
+"""Minimum prefix length, keyed by IP version. Ranges with a shorter prefix count as the internet, because 0.0.0.0/1 and
+128.0.0.0/1 together cover the entire internet."""
 
 
 def ingress_rules(group: Resource, stack: Stack) -> Iterator[tuple[str, Properties]]:

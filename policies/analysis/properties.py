@@ -59,8 +59,8 @@ def is_unknown(value: Any) -> bool:
 class Properties:
     """Properties of a resource or of a nested block.
 
-    All readers treat null as absent. They raise UnknownValueError (of the SDK) for an unknown value and MalformedError for a
-    value of the wrong type. path: location of the block in the resource.
+    All readers treat null as absent. The readers raise UnknownValueError (of the SDK) for an unknown value and MalformedError
+    for a value of the wrong type. path: location of the block in the resource.
     """
 
     __slots__ = ("_value", "path")

@@ -20,7 +20,7 @@ class Resource:
     """One resource of the program.
 
     props: inputs that the program sets.
-    identifiers: known strings by which other resources may refer to it (ID, ARN, name).
+    identifiers: known strings by which other resources may refer to this resource (ID, ARN, name).
     property_dependencies: for each property, the URNs of the resources that its value comes from.
     settings, lists: parameters of the rule that evaluates the resource, from the pack configuration.
     """
@@ -40,7 +40,8 @@ class Resource:
     def own_accounts(self) -> frozenset[str]:
         """The provider's allowedAccountIds.
 
-        Raises UnknownValueError if they are not set, so that a rule about external accounts is undecided instead of passing.
+        Raises UnknownValueError if allowedAccountIds is not set, so that a rule about external accounts is undecided instead of
+        passing.
         """
         accounts = self.provider.decoded("allowedAccountIds").texts("allowedAccountIds") if self.provider else []
         if not accounts:
@@ -49,7 +50,7 @@ class Resource:
 
 
 def identifiers_of(properties: Mapping[str, Any]) -> frozenset[str]:
-    """The known strings in a resource's properties by which other resources may refer to it."""
+    """The known strings in a resource's properties by which other resources may refer to the resource."""
     values = (properties.get(key) for key in _IDENTIFIERS)
     return frozenset(value for value in values if isinstance(value, str) and value and not is_unknown(value))
 
@@ -60,7 +61,7 @@ class Stack:
     def __init__(self, resources: Iterable[Resource]) -> None:
         self.resources = tuple(resources)
         self._by_urn = {resource.urn: resource for resource in self.resources}
-        # An index by type, because rules look up a few types many times in programs with thousands of resources.
+        # Resources are indexed by type, because rules look up a few types many times in programs with thousands of resources.
         self._by_type: dict[str, list[tuple[int, Resource]]] = {}
         for index, resource in enumerate(self.resources):
             self._by_type.setdefault(resource.type, []).append((index, resource))

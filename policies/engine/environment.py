@@ -17,7 +17,7 @@ def of_stack(project: str, stack: str, config: Mapping[str, str]) -> str:
     as `<project>:environment` or as `environment` in the object `<project>:settings`. The default is prod, which has the
     strictest levels.
 
-    config: values of the stack configuration by "namespace:key", with objects as JSON text.
+    config: values of the stack configuration, keyed by "namespace:key". Objects are JSON text.
     """
     settings = _object(config.get(f"{project}:settings", ""))
     for candidate in (stack, config.get(f"{project}:{CONFIG_KEY}"), settings.get(CONFIG_KEY)):

@@ -122,5 +122,5 @@ def _label(number: int, entry: Any) -> str:
 
 
 def _stack(urn: str) -> str:
-    """urn:pulumi:<stack>::<project>::<types>::<name>"""
+    """The name of the Pulumi stack in a URN of the form urn:pulumi:<stack>::<project>::<types>::<name>."""
     return urn.partition("::")[0].rpartition(":")[2]

@@ -44,8 +44,8 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
 
     catalogue: the rules of all packs, set only for the pack that reports exemptions from unknown controls.
 
-    Environment: `GATEHOUSE_EXEMPTIONS` replaces the exemptions file; `GATEHOUSE_IGNORE_EXEMPTIONS=1` ignores the exemptions, for
-    an audit.
+    Environment variables: `GATEHOUSE_EXEMPTIONS` is the path of an exemptions file that replaces the default file. With
+    `GATEHOUSE_IGNORE_EXEMPTIONS=1`, exemptions are ignored, for an audit.
     """
     sdk_cache.install()
     applicable_policies.install()

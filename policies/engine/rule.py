@@ -165,7 +165,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule(Control):
-    """A control with its check. A rule with scope "stack" also sees the other resources of the program."""
+    """A control with its check. The check of a rule with scope "stack" also reads the other resources of the program."""
 
     scope: Literal["resource", "stack"]
     check: StackCheck

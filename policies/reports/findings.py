@@ -78,7 +78,8 @@ class Run:
 def from_diagnostic(
     *, pack: str, policy: str, message: str, level: str, urn: str, passes: Iterable[str] = (), source: str = ""
 ) -> list[Finding]:
-    """Converts a diagnostic of a pack. A diagnostic about an unknown property has a finding for each rule that needs it.
+    """Converts a diagnostic from a pack. A diagnostic about an unknown property becomes one finding for each rule that needs the
+    property.
 
     pack: name or folder of the pack.
     policy, message, urn: fields of the diagnostic. The policy's description, which the SDK adds to the message, is removed.
@@ -136,7 +137,7 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """1 if a finding blocks the deployment, otherwise 0."""
+    """1 if a finding blocks the deployment; otherwise 0."""
     return 1 if any(finding.blocks for finding in findings) else 0
 
 

@@ -109,7 +109,7 @@ snapshots_are_retained = _group_rule(
     "GH-EC-006",
     title="ElastiCache replication groups upgrade minor versions automatically",
     rationale="Minor versions contain security updates.",
-    remedy='remove autoMinorVersionUpgrade=False, and write engine in lower case ("valkey")',
+    remedy='remove autoMinorVersionUpgrade=False, and write engine in lowercase ("valkey")',
     upstream="ElastiCache.2 CKV_AWS_322 elasticache_redis_cluster_auto_minor_version_upgrades",
     url=f"{_GUIDE}/VersionManagement.html",
     remediation=(SetInput("autoMinorVersionUpgrade", True),),
@@ -118,8 +118,8 @@ def minor_upgrades_are_automatic(cache: Resource) -> CheckResults:
     if not cache.props.flag("autoMinorVersionUpgrade", True):
         yield "autoMinorVersionUpgrade is false"
     engine = cache.props.text("engine")
-    if engine != engine.lower():  # pulumi-aws 7 accepts lower case only.
-        yield "engine is not in lower case"
+    if engine != engine.lower():  # pulumi-aws 7 accepts lowercase only.
+        yield "engine is not in lowercase"
 
 
 @_group_rule(

@@ -152,7 +152,7 @@ def _is_account(principal: str) -> bool:
     return principal.endswith(":root") or principal.isdigit()
 
 
-# Property that contains the encryption key, by resource type.
+# Property that contains the encryption key, keyed by resource type.
 _ENCRYPTED_BY = {
     **dict.fromkeys(aws("secretsmanager.Secret", "rds.Instance", "rds.Cluster", "cloudtrail.Trail"), "kmsKeyId"),
     **dict.fromkeys(aws("elasticache.ReplicationGroup", "cloudwatch.LogGroup"), "kmsKeyId"),

@@ -95,7 +95,7 @@ iam_authentication_is_enabled = _database_rule(
 ).requires(is_true("iamDatabaseAuthenticationEnabled"))
 
 
-# Parameter that makes TLS mandatory, by engine.
+# Parameter that makes TLS mandatory, keyed by engine.
 _FORCE_TLS = {"postgres": "rds.force_ssl", "aurora-postgresql": "rds.force_ssl", "sqlserver": "rds.force_ssl"}
 _FORCE_TLS |= dict.fromkeys(("mysql", "mariadb", "aurora-mysql"), "require_secure_transport")
 
@@ -151,7 +151,10 @@ minor_upgrades_are_automatic = _instance_rule(
 @_database_rule(
     "GH-RDS-012",
     title="RDS manages the master user password",
-    rationale="A password in the program is stored in its state and history. RDS can create and rotate it in Secrets Manager.",
+    rationale=(
+        "A password in the program is stored in the Pulumi state and in the version history. RDS can create and rotate the "
+        "password in Secrets Manager."
+    ),
     remedy="set manageMasterUserPassword=True and masterUserSecretKmsKeyId, and remove password",
     severity=Severity.CRITICAL,
     exemptible=False,
@@ -199,7 +202,7 @@ def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResult
 snapshots_are_private = resource_rule(
     "GH-RDS-018",
     title="RDS snapshots are not shared",
-    rationale='A snapshot is a full copy of the database. Sharing it with "all" makes it public.',
+    rationale='A snapshot is a full copy of the database. A snapshot that is shared with "all" is public.',
     severity=Severity.CRITICAL,
     types=aws("rds.Snapshot", "rds.ClusterSnapshot"),
     upstream="RDS.1 CKV_AWS_302 rds_snapshots_public_access",

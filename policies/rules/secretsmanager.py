@@ -103,8 +103,8 @@ recovery_window_is_sufficient = resource_rule(
 program_sets_no_secret_value = resource_rule(
     "GH-SM-006",
     title="The program does not set secret values",
-    rationale="A value in the program is stored in its state and history, even with write-only arguments.",
-    remedy="remove the value; let RDS manage it, or create it in the rotation function of the secret",
+    rationale="A value in the program is stored in the Pulumi state and in the version history, even with write-only arguments.",
+    remedy="remove the value; let RDS manage the value, or create the value in the rotation function of the secret",
     severity=Severity.CRITICAL,
     types=aws("secretsmanager.SecretVersion"),
     exemptible=False,

@@ -108,7 +108,7 @@ endpoint_has_policy = resource_rule(
 ).requires(is_set("policy", "the endpoint allows all requests"))
 
 
-# Property that contains the subnets, by resource type. The property of other types is "subnetIds".
+# Property that contains the subnets, keyed by resource type. The property of other types is "subnetIds".
 _SUBNET_PROPERTIES = {
     **dict.fromkeys(aws("ecs.Service"), "networkConfiguration"),
     **dict.fromkeys(aws("lambda.Function"), "vpcConfig"),

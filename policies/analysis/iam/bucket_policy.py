@@ -15,7 +15,8 @@ _NETWORK_KEYS = frozenset({"aws:sourcevpc", "aws:sourcevpce", "aws:sourceip", "a
 def denies_plain_http(document: Document, bucket: str = "") -> bool:
     """True if all principals are denied all actions without TLS on the bucket and its objects.
 
-    bucket: name of the bucket. If empty, the function accepts any bucket, provided that the statement also covers its objects.
+    bucket: name of the bucket. If empty, the function accepts any bucket, provided that the statements also cover the objects of
+        this bucket.
 
     https://docs.aws.amazon.com/config/latest/developerguide/s3-bucket-ssl-requests-only.html
     """

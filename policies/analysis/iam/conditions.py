@@ -50,7 +50,7 @@ def substitute(text: str, context: Context | None) -> str | None:
 
     Returns None if a variable has neither a value nor a default, in which case the text matches nothing.
 
-    context: condition keys in lower case. None leaves the text unchanged.
+    context: values of the condition keys, which are in lowercase. None leaves the text unchanged.
     """
     if context is None:
         return text
@@ -132,7 +132,7 @@ def _address_matches(network: str, address: str) -> bool:
         return False
 
 
-# Match function (expected, actual) of each operator, by the names of the operator and its negation.
+# Match function (expected, actual) of each operator, keyed by the names of the operator and its negation.
 _NEGATABLE: dict[tuple[str, str], _Match] = {
     ("stringequals", "stringnotequals"): lambda expected, actual: unescape(expected) == actual,
     ("stringequalsignorecase", "stringnotequalsignorecase"): lambda expected, actual: (
@@ -161,4 +161,4 @@ _OPERATORS: dict[str, tuple[_Match, bool]] = {
     **{f"numeric{name}": (_compares(float, compare), False) for name, compare in _COMPARISONS.items()},
     **{f"date{name}": (_compares(_seconds, compare), False) for name, compare in _COMPARISONS.items()},
 }
-"""The match function of each operator, and whether the operator negates it."""
+"""The match function of each operator, and whether the operator negates the result of this function."""

@@ -22,8 +22,8 @@ class DocumentError(ValueError):
 class Condition:
     """One operator on one condition key.
 
-    operator: lower case, without quantifier and IfExists.
-    key: lower case.
+    operator: name of the operator in lowercase, without quantifier and IfExists.
+    key: condition key in lowercase.
     quantifier: "", "foranyvalue" or "forallvalues".
     """
 

@@ -80,7 +80,7 @@ def _parsed(texts: Iterable[Any]) -> Iterator[dict[str, Any]]:
 
 
 def _unlisted(values: Iterable[str]) -> str | list[str]:
-    """The only element of a list with one element, otherwise the list, as the provider writes values."""
+    """The element of a list with one element; otherwise the list. The provider writes values in this form."""
     values = list(values)
     return values[0] if len(values) == 1 else values
 
