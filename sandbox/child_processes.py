@@ -1,4 +1,4 @@
-"""Child processes that exit with the sandbox and log to a file, and records of processes."""
+"""Starts child processes that exit with the sandbox and log to a file, and identifies running processes by ID and start time."""
 
 import os
 import shutil

@@ -66,7 +66,7 @@ class Step:
 
 
 def diff(program: Path, stack: str, changes: Sequence[str]) -> list[Step]:
-    """The steps of an update with `changes` such as "image.digest=sha256:...".
+    """The steps of an update with `changes`, such as "image.digest=sha256:...".
 
     Raises SandboxError for an unknown setting, or a value that the program rejects.
     """

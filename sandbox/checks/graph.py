@@ -19,7 +19,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
     ),
     "Network": ("Vpc", "SecurityGroups", "NetworkAcls", "ServiceDiscovery", "EcsCluster"),
 }
-"""Component types by tier title, from the internet inwards. Other types are in the tier `_OTHER`."""
+"""Component types, keyed by tier title, from the internet inwards. Other types are in the tier `_OTHER`."""
 
 _OTHER = "Other"
 _INTERNET = "internet"
@@ -50,8 +50,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edge:
-    """A connection. traffic: whether the connection is network traffic that a security group allows. Otherwise, it is a relation
-    between resources."""
+    """A connection. traffic: whether the connection is network traffic that a security group allows. Otherwise, the connection
+    is a relation between resources."""
 
     source: str
     target: str

@@ -49,7 +49,7 @@ class CheckResult:
 
     @property
     def exit_code(self) -> int:
-        """1 if a mandatory rule is violated, otherwise 0."""
+        """1 if a mandatory rule is violated; otherwise 0."""
         return exit_code(self.findings)
 
     def text(self, form: str) -> str:
@@ -68,8 +68,8 @@ def check(
 ) -> CheckResult:
     """Check a program with policy packs. Raises SandboxError if the program or a pack cannot run.
 
-    levels: environment whose levels apply, by default that of the stack. passes: "unknown" has the outputs of a first
-    preview, "known" has fake IDs and ARNs. variables: from `exemptions`.
+    levels: environment whose levels apply, by default the environment of the stack. passes: "unknown" runs with the unknown
+    outputs of a first preview, and "known" with fake IDs and ARNs. variables: result of `exemptions`.
     """
     started_at = time.monotonic()
     project = load(program, stack)
@@ -113,8 +113,8 @@ def check_state(
 
 
 def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
-    """Environment variables with which the packs read another exemptions file or none. Raises SandboxError if the file does
-    not exist."""
+    """Environment variables with which the packs read another exemptions file or ignore exemptions. Raises SandboxError if the
+    file does not exist."""
     if ignore:
         return {_IGNORE_EXEMPTIONS: "1"}
     if file is None:

@@ -47,7 +47,7 @@ class AcceptedFinding:
     """Findings of a check that are accepted.
 
     resource: pattern of the ARN. kind: "emulator" (the finding does not occur on AWS), "account" (the finding is not about the
-    stack) or "decision". why: the reason. stacks: where the findings occur; empty for all stacks.
+    stack) or "decision". why: the reason. stacks: the stacks in which the findings occur; empty for all stacks.
     """
 
     check: str
@@ -71,12 +71,12 @@ class ScanResult:
 
     @property
     def exit_code(self) -> int:
-        """1 if a critical or high finding is not accepted, otherwise 0."""
+        """1 if a critical or high finding is not accepted; otherwise 0."""
         return int(any(finding.severity in SERIOUS for finding in self.open))
 
 
 def scan(stack: str, home: Path) -> int:
-    """Deploy a stack to the emulator and scan it. Returns the exit code. Raises SandboxError if Prowler cannot run."""
+    """Deploy a stack to the emulator and scan the stack. Returns the exit code. Raises SandboxError if Prowler cannot run."""
     progress = Progress()
     progress.title(f"Scanning the stack {stack} with Prowler {VERSION}")
     prowler = _install(home, progress)
@@ -143,7 +143,7 @@ def _print(result: ScanResult, progress: Progress) -> None:
 
 
 def _install(home: Path, progress: Progress) -> Path:
-    """Install Prowler into a separate virtual environment, because it requires hundreds of packages. Returns the command."""
+    """Install Prowler into a separate virtual environment, because Prowler requires hundreds of packages. Returns the command."""
     folder = home / "prowler"
     prowler = folder / "bin" / "prowler"
     if not _is_installed(prowler):

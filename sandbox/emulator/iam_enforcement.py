@@ -106,9 +106,9 @@ class Permissions:
         return backend.get_policy(arn) if arn else None
 
     def _key_allows(self, call: Any, name: str, action: str) -> bool:
-        """True if the key policy names the role (KMS Developer Guide, "Key policies in AWS KMS").
+        """True if the key policy allows the action for the role itself (KMS Developer Guide, "Key policies in AWS KMS").
 
-        If a key policy names the account, the policies of the role determine access.
+        If a key policy names the account instead, the policies of the role determine access.
         """
         keys: Any = kms_backends[ACCOUNT][call._region]
         key_id = str(_body(call).get("KeyId", "")).rpartition(":")[2].removeprefix("key/")

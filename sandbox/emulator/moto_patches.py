@@ -52,8 +52,8 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
     - IAM: `authorize` decides each call (request and resource ARN) instead of moto, which ignores resources and most
       conditions. Signatures are not checked: moto rebuilds them from parsed requests, which fails for some paths.
     - S3 server access logs: moto fails on a target policy with `"Principal": "*"` and on lists, which AWS accepts.
-    - S3 bucket policies: moto ignores conditions, so a deny without TLS would deny every call. Denies with a condition are
-      skipped; the tests evaluate them with `policies.analysis.iam`.
+    - S3 bucket policies: moto ignores conditions, so a Deny statement for requests without TLS would deny every call. Deny
+      statements with a condition are skipped; the tests evaluate these statements with `policies.analysis.iam`.
     - S3 presigned requests: moto ignores their expiry, the policy of a form, and the version that a form creates.
     - S3 replication: moto returns an empty filter and no delete marker settings.
     - DynamoDB: moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional updates are atomic.
@@ -196,7 +196,8 @@ def _attribute_value(value: Any) -> dict[str, Any]:
 
 
 def _direct_attribute_values(original: Any) -> Any:
-    """Attribute values of DynamoDB have one member, and their structure is that of the response, except for binary values."""
+    """Serialize DynamoDB attribute values directly. Each value has one member and, except for binary values, already has the
+    structure of the response."""
 
     @functools.wraps(original)
     def serialize(serializer: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:

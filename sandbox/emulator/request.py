@@ -1,4 +1,4 @@
-"""`CreateRequest`: the inputs of one resource, their conversion to AWS API parameters, and the API calls."""
+"""`CreateRequest` converts the inputs of one resource to AWS API parameters and calls the API."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -23,7 +23,7 @@ _SUFFIXES = ("document", "id", "name", "arn")
 class CreateRequest:
     """One resource to create. Errors from botocore's models and from the emulator become a SandboxError with the resource's URN.
 
-    `sent` holds the parameters of the call that created the resource.
+    `sent` contains the parameters of the call that created the resource.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class CreateRequest:
         return self.registration.inputs.get(name, default)
 
     def attributes(self, names: Mapping[str, str]) -> dict[str, str]:
-        """Return the inputs in `names` that are set, as text by the name of the API attribute, and mark them as used."""
+        """Return the inputs in `names` that are set, as text, keyed by API attribute name, and mark these inputs as used."""
         return {attribute: text(self.peek(name)) for name, attribute in names.items() if self.take(name) is not None}
 
     def unused(self) -> set[str]:
@@ -254,12 +254,12 @@ class CreateRequest:
 
 
 def normalized(name: str) -> str:
-    """A name in lower case and without separators, to match Pulumi's names with those of the AWS API."""
+    """A name in lowercase and without separators, to match Pulumi's names with names in the AWS API."""
     return name.replace("_", "").replace("-", "").lower()
 
 
 def text(value: Any) -> str:
-    """A value as the text of an API attribute: `true` and `false` in lower case."""
+    """A value as the text of an API attribute. Booleans are `true` and `false` in lowercase."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

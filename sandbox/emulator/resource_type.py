@@ -25,8 +25,8 @@ _PULUMI_ONLY = frozenset(
 class ResourceType:
     """The emulation of one resource type: either `call` with its mappings, or a `create` function.
 
-    Inputs become parameters by name, in singular or plural, with or without the name of the type and a suffix such as Id:
-    `cidrBlock` is CidrBlock, `name` of a role is RoleName, `restApi` is restApiId.
+    Inputs are mapped to parameters with the same name, in singular or plural, with or without the name of the type and a suffix
+    such as Id: `cidrBlock` becomes CidrBlock, `name` of a role becomes RoleName, and `restApi` becomes restApiId.
     Templates such as "{VpcId}" refer to parameters, inputs, members of the result, `region` and `account`.
     """
 
@@ -37,17 +37,18 @@ class ResourceType:
     body: str = ""
     """Structure parameter (or path, "A.B") that contains the inputs that are not parameters themselves."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """Inputs whose parameter has another name."""
+    """Parameter names of the inputs whose parameter has another name, keyed by input."""
     nested: Mapping[str, str] = field(default_factory=dict)
-    """Names inside inputs, at any depth, whose member has another name; "" omits the value."""
+    """Member names of the properties inside inputs, at any depth, whose member has another name, keyed by property; "" omits the
+    value."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Values of inputs that are not set."""
+    """Default values, keyed by input, for inputs that are not set."""
     tag_kind: str = ""
     """EC2 only: the resource type in tag specifications and ARNs."""
     outputs: Mapping[str, str] = field(default_factory=dict)
-    """Template of each output, by property. Other outputs are the members of the result with the same name."""
+    """Template of each output, keyed by property. Other outputs are the members of the result with the same name."""
     prepare: Callable[[CreateRequest], dict[str, Any]] | None = None
-    """Returns parameters that differ in structure from the inputs. Inputs that it takes are not mapped by name."""
+    """Returns parameters that differ in structure from the inputs. Inputs that this function takes are not mapped by name."""
     finish: Callable[[CreateRequest, dict[str, Any]], dict[str, Any] | None] | None = None
     """Makes further calls with the result of `call`; returns additional outputs."""
     create: Callable[[CreateRequest], Created] | None = None

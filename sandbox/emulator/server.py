@@ -31,7 +31,8 @@ _ADMINISTRATOR_POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "All
 
 
 class Emulator:
-    """A `Provider` with a moto server in this process. Only one can run at a time, because moto stores its state per process.
+    """A `Provider` with a moto server in this process. Only one emulator can run at a time, because moto stores its state per
+    process.
 
     endpoint: value for AWS_ENDPOINT_URL. modelled: resource types that were validated and not created, each with the
     reason. permissions: evaluates IAM policies; off until `permissions.enforce(True)`.

@@ -173,7 +173,7 @@ class Pack:
             raise SandboxError(f"Policy pack {self.name} failed in {method}{resource}: {reason}") from problem
 
     def _last_error(self) -> str:
-        """The line of standard error that contains the exception, otherwise the last line."""
+        """The line of standard error that contains the exception; otherwise the last line."""
         self._child.process.wait(5)
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
@@ -199,7 +199,7 @@ def packs(
 
 
 def analyze(running: Sequence[Pack], deployment: Deployment) -> dict[str, list[Diagnostic]]:
-    """The diagnostics of each pack for a deployment, by name of the pack. The packs run in parallel."""
+    """Return each pack's diagnostics for a deployment, keyed by pack name. The packs run in parallel."""
     with ThreadPoolExecutor(max_workers=max(1, len(running))) as pool:
         results = list(pool.map(lambda pack: pack.analyze(deployment), running))
     return {pack.name: result for pack, result in zip(running, results, strict=True)}
@@ -217,7 +217,7 @@ def _environment(project: Project) -> dict[str, str]:
 
 
 def _python(folder: Path) -> str:
-    """The interpreter of the virtual environment in PulumiPolicy.yaml, otherwise the interpreter of the sandbox."""
+    """The interpreter of the virtual environment in PulumiPolicy.yaml; otherwise the interpreter of the sandbox."""
     try:
         document = yaml.safe_load((folder / "PulumiPolicy.yaml").read_text())
         python = folder / document["runtime"]["options"]["virtualenv"] / "bin" / "python"

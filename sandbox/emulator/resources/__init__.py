@@ -1,4 +1,4 @@
-"""`RESOURCE_TYPES`: the emulated resource types by type token, one module per group of AWS services."""
+"""`RESOURCE_TYPES` contains the emulated resource types, keyed by type token. Each module defines a group of AWS services."""
 
 import pkgutil
 from importlib import import_module

@@ -70,7 +70,8 @@ def _certificate(request: CreateRequest) -> dict[str, Any]:
 
 
 def _set_listener_attributes(request: CreateRequest, listener: dict[str, Any]) -> None:
-    """`routingHttpResponseServerEnabled` is the attribute `routing.http.response.server.enabled`, and so on."""
+    """Set the attributes of the listener. For example, the input `routingHttpResponseServerEnabled` becomes the attribute
+    `routing.http.response.server.enabled`."""
     attributes = {}
     for name in [name for name in request.registration.inputs if name.startswith("routingHttp")]:
         words = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower().removeprefix("routing_http_")
@@ -81,7 +82,7 @@ def _set_listener_attributes(request: CreateRequest, listener: dict[str, Any]) -
 
 
 def _conditions(request: CreateRequest) -> dict[str, Any]:
-    """`hostHeader` is the field "host-header" with the structure HostHeaderConfig, and so on."""
+    """Convert the conditions. For example, `hostHeader` becomes the field "host-header" with the structure HostHeaderConfig."""
     conditions = []
     for name, value in (pair for condition in request.take("conditions") for pair in condition.items()):
         singular = name.removesuffix("s")
