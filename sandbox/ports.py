@@ -25,7 +25,7 @@ class Ports:
         self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
     def claim(self, preferred: int = 0) -> int:
-        """Claim `preferred` if it is free and not claimed, otherwise any free port. Raises SandboxError if there is none."""
+        """Claim `preferred` if it is free and not claimed; otherwise any free port. Raises SandboxError if no port is free."""
         for candidate in (preferred, *[0] * _TRIES_MAX):
             port = free_port(candidate)
             if (port == candidate or candidate == 0) and self._lock(port):
@@ -44,7 +44,7 @@ class Ports:
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return `preferred` if it is free, otherwise any free port. Raises SandboxError if there is none."""
+    """Return `preferred` if it is free; otherwise any free port. Raises SandboxError if no port is free."""
     for port in dict.fromkeys((preferred, 0)):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             # Otherwise a port in TIME_WAIT counts as in use.

@@ -78,7 +78,7 @@ _OUTPUTS = {
     ("aws:ecr/repository:Repository", "repositoryUrl"): "{account}.dkr.ecr.{region}.amazonaws.com/{name}",
     ("aws:kms/alias:Alias", "targetKeyArn"): "arn:aws:kms:{region}:{account}:key/{target}",
 }
-"""The format of other outputs, by type and property."""
+"""The format of other outputs, keyed by type and property."""
 
 
 def fake_outputs(registration: Registration, type_schema: Schema | None, region: str) -> tuple[str, dict[str, Any]]:
@@ -97,7 +97,7 @@ def fake_outputs(registration: Registration, type_schema: Schema | None, region:
 
 
 def fake_result(token: str, args: dict[str, Any], region: str) -> dict[str, Any] | None:
-    """A result of a function such as `aws:ec2/getVpc:getVpc`: its arguments, and fake values of the right types.
+    """The result of a function such as `aws:ec2/getVpc:getVpc`: the arguments of the call, and fake values of the right types.
 
     None for a function that the installed pulumi-aws does not have.
     """

@@ -27,8 +27,8 @@ def invoke(token: str, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def invoke_or_fake(token: str, args: dict[str, Any], faked_functions: set[str]) -> dict[str, Any]:
-    """The result of a provider function. If the result depends on an account, it is fake and the token is added to
-    `faked_functions`.
+    """The result of a provider function. If the result depends on an account, a fake result is returned and the token is added
+    to `faked_functions`.
 
     Raises SandboxError for a function that the installed pulumi-aws does not have.
     """

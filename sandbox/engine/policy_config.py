@@ -1,4 +1,4 @@
-"""The enforcement levels of a policy pack in one environment: its defaults, overridden by `levels/<environment>.json`.
+"""The enforcement levels of a policy pack in one environment: the defaults, overridden by `levels/<environment>.json`.
 
 The file has the format of `pulumi preview --policy-pack-config` and is merged as in the engine
 (pkg/resource/analyzer/config.go), except that unknown rules are an error.
@@ -27,9 +27,9 @@ def level_name(level: int) -> str:
 
 
 def read(pack: Path, environment: str) -> dict[str, Any]:
-    """The levels of a pack: from the rule declarations for the shipped packs, otherwise from `<pack>/levels/<environment>.json`.
+    """The levels of a pack. Shipped packs: from the rule declarations. Other packs: from `<pack>/levels/<environment>.json`.
 
-    A pack without a `levels` folder uses its defaults. Raises SandboxError for a missing or invalid file.
+    A pack without a `levels` folder uses the default levels. Raises SandboxError for a missing or invalid file.
     """
     own = set(ENVIRONMENTS) if pack.parent == _OWN_PACKS and pack.name in catalogue.PACKS else set()
     if environment in own:

@@ -51,8 +51,8 @@ def run(
     """Run a program and return its deployment.
 
     program: folder with Pulumi.yaml and Pulumi.<stack>.yaml. preview: empty IDs and `UNKNOWN` outputs stay unknown, as in a
-    first `pulumi preview`. on_resource: called for each resource, including components, in order of creation. config:
-    replaces values of the stack file by their full key.
+    first `pulumi preview`. on_resource: called for each resource, including components, in order of creation. config: values
+    that replace values of the stack file, keyed by full key.
 
     Restores the working directory, `sys.path` and `sys.modules`. Raises SandboxError with the file and line of the program.
     """
@@ -245,7 +245,7 @@ def _error(exc: BaseException, failure: SandboxError | None, project: Project) -
 
 
 def _source_prefix(exc: BaseException, project: Project) -> str:
-    """`components/bucket.py:88: ` for the innermost frame of the program, otherwise the name of the project."""
+    """`components/bucket.py:88: ` for the innermost frame of the program; otherwise the name of the project."""
     current: BaseException | None = exc
     visited: set[int] = set()
     while current is not None and id(current) not in visited:

@@ -15,7 +15,8 @@ from sandbox.errors import SandboxError
 class Project:
     """A Pulumi project with the configuration of one stack.
 
-    root: folder of Pulumi.yaml; program: folder or file to run; config: "namespace:key" to text, objects as JSON.
+    root: folder of Pulumi.yaml; program: folder or file to run; config: values as text, objects as JSON, keyed by
+    "namespace:key".
     """
 
     name: str

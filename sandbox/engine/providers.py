@@ -1,4 +1,4 @@
-"""Two providers without a server: `PreviewProvider` leaves outputs unknown, `FakeProvider` derives them from the URN."""
+"""Two providers without a server: `PreviewProvider` leaves outputs unknown, `FakeProvider` derives outputs from the URN."""
 
 import json
 import uuid
@@ -22,7 +22,7 @@ class ProviderConfigs:
         self._inputs: dict[str, dict[str, Any]] = {}
 
     def declare(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        """Register a `pulumi:providers:*` resource. Raises SandboxError if it does not allow the account."""
+        """Register a `pulumi:providers:*` resource. Raises SandboxError if the provider does not allow the account."""
         plain = {key: _unjson(value) for key, value in registration.inputs.items()}
         allowed, forbidden = plain.get("allowedAccountIds"), plain.get("forbiddenAccountIds")
         if isinstance(allowed, list) and allowed and ACCOUNT not in allowed:
@@ -38,7 +38,7 @@ class ProviderConfigs:
         return identity, dict(registration.inputs)
 
     def region(self, registration: Registration) -> str:
-        """The region of the resource, otherwise the region of the provider, otherwise the default region."""
+        """The region of the resource; if not set, the region of the provider; if neither is set, the default region."""
         own = registration.inputs.get("region") or self._of(registration).get("region")
         return str(own) if own and own != UNKNOWN else DEFAULT_REGION
 

@@ -34,7 +34,7 @@ class Schema:
 
 @functools.cache
 def schema(token: str) -> Schema | None:
-    """The schema of a type token such as `aws:s3/bucket:Bucket`; None if pulumi-aws does not have it."""
+    """The schema of a type token such as `aws:s3/bucket:Bucket`; None if pulumi-aws does not have the type."""
     package, _, rest = token.partition(":")
     if package != "aws" or ":" not in rest:
         return None

@@ -24,7 +24,7 @@ _KINDS: tuple[tuple[type, str, str], ...] = (
     (StringAsset, ASSET, "text"),
     (RemoteAsset, ASSET, "uri"),
 )
-"""Classes of assets and archives, with the signature and the member that holds the content."""
+"""Classes of assets and archives, with the signature and the member that contains the content."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}

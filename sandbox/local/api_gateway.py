@@ -30,7 +30,8 @@ from sandbox.ports import HOST
 class Api:
     """The deployed REST API.
 
-    methods: HTTP methods by path. responses: status, headers and body by gateway response type. arn: ARN of the function.
+    methods: HTTP methods, keyed by path. responses: status, headers and body, keyed by gateway response type. arn: ARN of the
+    function.
     """
 
     id: str

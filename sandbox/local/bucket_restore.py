@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 Versions = Mapping[str, str]
-"""Current version ID by object key. Deleted keys are absent."""
+"""Current version IDs, keyed by object key. Deleted keys are absent."""
 
 
 def versions_at(s3: Any, bucket: str, moment: datetime | None = None) -> dict[str, str]:

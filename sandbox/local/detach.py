@@ -19,7 +19,7 @@ _STOP_S = 40.0
 
 
 def up_detached(stack: str, home: Path = HOME) -> int:
-    """Return 0 when Gatehouse is ready, otherwise the exit code of `up`, which has printed the error."""
+    """Return 0 when Gatehouse is ready. Otherwise, return the exit code of `up`, which has printed the error."""
     RunStateFile(home).reject_running()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = home / "up.log"

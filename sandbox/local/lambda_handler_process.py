@@ -1,7 +1,7 @@
 """Runs a Lambda handler for a list of events like Lambda: in a separate process, with a separate path and environment.
 
 Run as a module: `python -m sandbox.local.lambda_handler_process <folder> <module.function> <events as JSON>`. Stops at the first
-error and prints it in one line, without a traceback, which could show secret values.
+error and prints the error in one line, without a traceback, which could show secret values.
 """
 
 import importlib
@@ -11,7 +11,7 @@ import sys
 
 
 def main(folder: str, handler: str, events: str) -> int:
-    """Return 0 if every event was handled, otherwise 1."""
+    """Return 0 if every event was handled; otherwise 1."""
     # As in Lambda: warnings and errors are logged.
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     sys.path.insert(0, folder)

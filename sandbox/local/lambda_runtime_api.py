@@ -16,7 +16,7 @@ _SERVER_HEADERS = frozenset({"content-length", "connection", "transfer-encoding"
 
 
 class Invocations:
-    """Pending events, and the responses of the function by request ID."""
+    """Pending events, and the responses of the function, keyed by request ID."""
 
     def __init__(self) -> None:
         self.pending: queue.Queue[tuple[str, bytes]] = queue.Queue()

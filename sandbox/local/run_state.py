@@ -1,4 +1,4 @@
-"""`down`, and the state file of a running `up`. The file lists the processes to stop, also after a crash."""
+"""`down`, and the state file of a running `up`. The file lists the processes that `down` stops, also after a crash of `up`."""
 
 import json
 import os

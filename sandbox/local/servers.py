@@ -113,7 +113,10 @@ def postgres(log: Path | None = None) -> Iterator[Postgres]:
 
 @contextmanager
 def redis(log: Path | None = None) -> Iterator[str]:
-    """Run a Redis or Valkey server on a free port of 127.0.0.1. Yields its URL. Raises SandboxError if none is installed."""
+    """Run a Redis or Valkey server on a free port of 127.0.0.1. Yields the URL of the server.
+
+    Raises SandboxError if neither server is installed.
+    """
     with _folder(child_processes.UnixUser()) as folder:
         binary = _redis_binary()
         port, password = free_port(), secrets.token_urlsafe(24)

@@ -40,7 +40,7 @@ class LocalServers:
 
 
 def deployed_tasks(aws: Aws, exports: Mapping[str, Any], contract: Contract) -> dict[str, EcsTask]:
-    """The tasks of the deployed ECS services and the migration task, by process."""
+    """The tasks of the deployed ECS services and the migration task, keyed by process."""
     services = exports["services"]
     processes = {str(row["service"]): process for process, row in services.items()}
     response = aws.client("ecs").describe_services(cluster=exports["cluster"], services=list(processes))
@@ -112,7 +112,10 @@ def returns_200(url: str, headers: Mapping[str, str] | None = None) -> bool:
 
 
 def sign_in_link(console: str, admin_token: str) -> str:
-    """URL at which a browser signs in to the console, once and for a few minutes. Raises SandboxError."""
+    """A URL that signs a browser in to the console. The URL works once and for a few minutes.
+
+    Raises SandboxError if the console does not create the link.
+    """
     headers = {"Authorization": f"Bearer {admin_token}"}
     try:
         response = httpx.post(f"{console}/v1/sign-in-links", headers=headers, timeout=10, trust_env=False)

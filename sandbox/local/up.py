@@ -257,7 +257,7 @@ class _Environment:
         progress.title("Open the web UI of the console with this link. It works once, within five minutes:")
         progress.plain(f"  {link}")
         progress.plain()
-        progress.title("Create a key, list the files of the Core with it, and read one:")
+        progress.title("Create a key, list the files of the Core with the key, and read a file:")
         progress.plain("\n".join(f"  {line}" for line in _commands(endpoints)))
         progress.plain()
         progress.plain(f"  Logs: tail -f {_relative(self._logs / 'gateway.log')}      Stop: Ctrl-C or make down")
