@@ -61,7 +61,7 @@ class ResourcePolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyDocuments:
-    """The documents of a stack. managed: managed policies by ARN."""
+    """The documents of a stack. managed: managed policies, keyed by ARN."""
 
     roles: dict[str, Role]
     managed: dict[str, dict[str, Any]]
@@ -106,7 +106,7 @@ def granted(*, in_sandbox: bool | None = None) -> set[tuple[str, str]]:
 
 
 def reasons() -> dict[tuple[str, str], str]:
-    """Reason for each permission that no test uses, by short role name and action. "*" covers every action of a role."""
+    """Reason for each permission that no test uses, keyed by short role name and action. "*" covers every action of a role."""
     rows = tomllib.loads(REASONS.read_text())["reason"]
     documented = {(role, action): row["why"] for row in rows for role in row["roles"] for action in row["actions"]}
     whole_roles = {role: why for (role, action), why in documented.items() if action == "*"}

@@ -12,12 +12,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def requirements() -> dict[str, str]:
-    """Text of each requirement by ID, in the order of the file."""
+    """Text of each requirement, keyed by ID, in the order of the file."""
     return tomllib.loads((ROOT / "tests" / "requirements.toml").read_text(encoding="utf-8"))
 
 
 def covered() -> dict[str, list[str]]:
-    """Tests of each requirement by ID, as `path::name`. A marker on a module (`pytestmark`) adds the path of the file."""
+    """Tests of each requirement as `path::name`, keyed by ID. A marker on a module (`pytestmark`) adds the path of the file."""
     tests: dict[str, list[str]] = defaultdict(list)
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         name = str(path.relative_to(ROOT))
