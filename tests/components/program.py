@@ -84,7 +84,7 @@ class Program:
         return list(json.loads(definitions))
 
     def alarms(self) -> dict[str, dict[str, Any]]:
-        """The inputs of every metric alarm, by resource name."""
+        """The inputs of every metric alarm, keyed by resource name."""
         return {alarm.name: alarm.inputs for alarm in self.of_type("cloudwatch/metricAlarm:MetricAlarm")}
 
     def documents(self) -> list[tuple[str, dict[str, Any]]]:

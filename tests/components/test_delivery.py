@@ -157,7 +157,7 @@ ALLOWED = {
 }
 DENIED = {
     DEPLOY: [
-        # Its own permissions and permissions boundaries.
+        # Permissions and trust of the role itself, permissions boundaries, and roles and users outside of the stack.
         ("iam:AttachRolePolicy iam:PutRolePolicy", NAMES.role_arn("deploy"), {**IN_US_EAST_1, **BOUNDED}),
         ("iam:UpdateAssumeRolePolicy", NAMES.role_arn("deploy"), IN_US_EAST_1),
         ("iam:CreatePolicyVersion", f"arn:aws:iam::{NAMES.account}:policy/gatehouse-prod-deploy-boundary", IN_US_EAST_1),

@@ -17,13 +17,13 @@ SERVICES = ("gateway", "console", "sharing")
 
 
 def descriptions(stack: str) -> dict[str, str]:
-    """Descriptions by name of the alarm or event rule."""
+    """Descriptions, keyed by name of the alarm or event rule."""
     program = run(stack)
     texts = {a.inputs["name"]: a.inputs["alarmDescription"] for a in program.of_type("cloudwatch/metricAlarm:MetricAlarm")}
     texts |= {
         a.inputs["alarmName"]: a.inputs["alarmDescription"] for a in program.of_type("cloudwatch/compositeAlarm:CompositeAlarm")
     }
-    # Rules with a schedule do not notify.
+    # Rules with a schedule send no notifications.
     return texts | {
         a.inputs["name"]: a.inputs["description"]
         for a in program.of_type("cloudwatch/eventRule:EventRule")

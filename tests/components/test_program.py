@@ -20,7 +20,7 @@ GUARDS = {
     *("aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration", "aws:backup/vaultPolicy:VaultPolicy"),
     "aws:backup/vaultLockConfiguration:VaultLockConfiguration",
 }
-"""Types that restrict access to stateful resources. Without a preview, a destruction of the stack would delete them first."""
+"""Types that protect stateful resources. A `pulumi destroy` without a preview would delete these protections first."""
 TYPES_BY_SETTING = {
     "sharing.mode": {
         "gatehouse:sharing:SharingFunction",
@@ -48,7 +48,7 @@ TYPES_BY_SETTING = {
         *("aws:cfg/deliveryChannel:DeliveryChannel", "aws:cfg/recorderStatus:RecorderStatus"),
     },
 }
-"""Resource types that only some stacks have, by the setting that creates them."""
+"""Resource types that only some stacks have, keyed by the setting that creates them."""
 EXPORTS = {
     *("environment", "region", "account", "accountBaseline", "cluster", "services", "migration", "rotation", "roles", "urls"),
     *("deliveryRoles", "probe", "functions"),

@@ -85,7 +85,7 @@ def test_console_creates_secrets_but_opens_no_link() -> None:
 
 
 def users_of(key: str) -> dict[str, tuple[list[str], list[str]]]:
-    """Actions and roles of each statement that names roles, by statement ID."""
+    """Actions and roles of each statement that names roles, keyed by statement ID."""
     statements = program().statements("kms/key:Key", key)
     return {
         sid: (statement["Action"], statement["Principal"]["AWS"])

@@ -153,7 +153,7 @@ class Values:
         self.known[expected] = actual
         head, mark, tail = expected.removesuffix("...").rpartition("_")
         if mark and head.endswith(("_test", "_live")) and len(tail) >= _ID_CHARS:
-            # A token begins with the ID of its key, which the page shows by itself too.
+            # A token contains the ID of its key. The page also shows the ID without the token.
             expected_id, actual_id = tail[:_ID_CHARS], actual.rpartition("_")[2][:_ID_CHARS]
             if self.known.setdefault(expected_id, actual_id) != actual_id:
                 raise OutputDiffers(f"the token {expected} does not belong to the key {expected_id}")

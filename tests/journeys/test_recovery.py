@@ -32,7 +32,7 @@ def generations() -> str:
     return json.dumps({"current": 1, "generations": {"1": base64.b64encode(secrets.token_bytes(32)).decode()}})
 
 
-# Stored in Secrets Manager, so they survive the loss of the database.
+# These values are stored in Secrets Manager, so they are not lost with the database.
 PEPPER, SESSION_KEY = generations(), generations()
 
 

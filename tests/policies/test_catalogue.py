@@ -17,7 +17,7 @@ from policies.engine.meta_policies import META_POLICIES
 from policies.engine.rule import ENVIRONMENTS, upstream_ids
 from policies.testing.pack_process import Pack
 
-# Controls that are mandatory in every environment, by service.
+# Controls that are mandatory in every environment, keyed by service.
 MANDATORY = {
     **{"S3": (1, 3, 11, 12, 16), "KMS": (1, 2, 4, 7), "SM": (4, 6), "ECS": (1, 2, 3, 4, 5, 6, 7, 11, 16)},
     **{"ALB": (1, 2, 3, 6), "RDS": (1, 2, 7, 12, 16, 18), "VPC": (1, 2, 3, 4, 10), "IAM": (1, 3, 5, 6, 8)},

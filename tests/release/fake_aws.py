@@ -72,7 +72,7 @@ class FakeAccount:
     undeployed: outputs that are not known yet.
     functions: output of the functions of the stack. Their aliases route to version 1.
     smoke_test: status that the new version of a function returns.
-    planned: operations that the last `pulumi up` was limited to, by name of the task definition.
+    planned: operations that the last `pulumi up` was limited to, keyed by name of the task definition.
     """
 
     url: str = ""

@@ -12,7 +12,7 @@ _RANGE = re.compile(r"\b(GH-[A-Z0-9]+-)(\d{3})(?:\s+to\s+GH-[A-Z0-9]+-(\d{3}))?"
 
 
 def docstrings() -> dict[str, str]:
-    """Docstring of each component for an AWS area, by module and class. Composite components are excluded."""
+    """Docstring of each component for an AWS area, keyed by module and class. Composite components are excluded."""
     classes = {}
     for path in sorted((ROOT / "components").glob("*/*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

@@ -103,7 +103,7 @@ def test_errors_are_problem_documents() -> None:
             assert statuses >= {"413", "415"}, operation.name
         for status in statuses:
             content = operation.body["responses"][status].get("content")
-            if content is None:  # GET /v1/keys/verify answers with the status alone.
+            if content is None:  # GET /v1/keys/verify returns only the status.
                 assert operation.body["operationId"] == "verify_key_header"
             elif (operation.route, status) != ("GET /readyz", "503"):
                 problem = content["application/problem+json"]

@@ -1,4 +1,4 @@
-"""The comparison in bench/peers: results are current, and its programs contain the mistakes."""
+"""The comparison in bench/peers: results are current, and the programs contain the mistakes."""
 
 import re
 

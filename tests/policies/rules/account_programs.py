@@ -83,7 +83,7 @@ def api() -> Program:
 
 
 def trail_writes(**changes: Any) -> dict[str, Any]:
-    """Statement that allows one trail to deliver."""
+    """Statement that allows one trail to deliver log files."""
     return {
         "Effect": "Allow",
         "Principal": {"Service": "cloudtrail.amazonaws.com"},
@@ -95,7 +95,7 @@ def trail_writes(**changes: Any) -> dict[str, Any]:
 
 
 def trail() -> Program:
-    """A bucket that receives a trail."""
+    """A bucket that receives the log files of a trail."""
     files = find(s3(), "files")
     purpose = {**files.inputs["tags"], "gatehouse:purpose": "trail"}
     program = changed(without(s3(), "files-replication", "selection"), "files", tags=purpose)

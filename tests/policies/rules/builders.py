@@ -111,7 +111,7 @@ def kms() -> list[Declared]:
 
 
 def monitoring(**metrics: tuple[str, str]) -> list[Declared]:
-    """An alarm per resource, by namespace and dimension, and a dashboard with all namespaces."""
+    """An alarm for each resource and a dashboard with all namespaces. metrics: namespace and dimension, keyed by resource."""
     return [
         *(
             declared(

@@ -67,7 +67,7 @@ def test_agent_registers_serves_and_releases_its_lease(root: Path, gateway: tupl
     try:
         registered = received.get(timeout=60)
         assert registered == ("PUT", "/v1/cores/docs", {"url": f"http://127.0.0.1:{port}", "ttl_s": 5}, 200)
-        renewed = received.get(timeout=60)  # the secret of the registration counts from here on at the latest
+        renewed = received.get(timeout=60)  # the agent accepts the secret of the registration before it renews the lease
         assert renewed[2]["lease_id"] == "L"
         own = {"Authorization": "Bearer s3cret"}
         assert httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=own).text == "percent"

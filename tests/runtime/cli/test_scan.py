@@ -81,7 +81,7 @@ def test_prefix_option_limits_the_matches(tmp_path: Path) -> None:
 def test_large_file_is_skipped_with_a_note(tmp_path: Path) -> None:
     (tmp_path / "huge").write_bytes(token().encode() + b"\n" * (10 * 1024 * 1024))
     done = scan(".", cwd=tmp_path)
-    assert (done.returncode, done.stderr.decode()) == (0, "skipped huge: larger than 10 MB\n")
+    assert (done.returncode, done.stderr.decode()) == (0, "skipped huge: larger than 10 MiB\n")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-16", "utf-16-be"])

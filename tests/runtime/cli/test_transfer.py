@@ -81,7 +81,7 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
     assert broken.code == 1
     assert count(database) == 2000
     database.sql("DROP TRIGGER break_off ON api_key; DROP FUNCTION break_off")
-    database.sql("DELETE FROM api_key WHERE name = 'client 7'")  # before the stored progress: not read again
+    database.sql("DELETE FROM api_key WHERE name = 'client 7'")  # a row that was already imported: not read again
     done = import_file(importer, tokens(3200), "--json")
     assert done.code == 0
     assert {name: json.loads(done.out)[name] for name in ("rows", "imported", "existing")} == {

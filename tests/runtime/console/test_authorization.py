@@ -148,6 +148,6 @@ async def test_service_reaches_only_keys_that_it_created(console: Console) -> No
     assert rotated.status_code == 201
     successor = rotated.json()["key"]["id"]
     assert await status("GET", successor, portal["token"]) == 200
-    # The successor of the service's own key still reaches them.
+    # The successor of the service's own key can still manage the keys that the service created.
     reply = await console.client.post(f"/v1/keys/{portal['key']['id']}/rotate", json={"grace_s": 60})
     assert await status("POST", f"{successor}/revoke", reply.json()["token"]) == 200

@@ -42,9 +42,9 @@ async def page_of(
 ) -> AsyncIterator[Page]:
     """A page of a new browser profile.
 
-    Fails on script errors, unhandled rejections, violations of the policy and requests to other origins. Error statuses are
-    reported on the console too, and are expected. `expected`: pattern of such messages. `provider`: origin of the identity
-    provider, whose pages are not checked.
+    Fails on script errors, unhandled rejections, violations of the content security policy and requests to other origins. Error
+    statuses are also reported in the console of the browser, and are expected. `expected`: pattern of the expected messages.
+    `provider`: origin of the identity provider, whose pages are not checked.
     """
     context = await browser.new_context(base_url=origin, locale="en-GB", **options)
     await context.add_init_script(_REPORT)

@@ -19,7 +19,7 @@ __all__ = ["importer"]
 GENERATIONS = {"1": base64.b64encode(PEPPER).decode(), "2": base64.b64encode(PEPPER[::-1]).decode()}
 ROTATED = json.dumps({"current": 2, "generations": GENERATIONS})
 
-#: Tokens by kind of imported row.
+#: Tokens, keyed by kind of imported row.
 TOKENS = {
     "token": "theirs-in-clear-0001",
     "sha256": "theirs-hashed-0002",
@@ -54,7 +54,7 @@ async def pool(database: Any) -> AsyncIterator[asyncpg.Pool]:
 
 
 async def names(gateway: Gateway, *kinds: str) -> dict[str, str]:
-    """Verification codes of each token at a gateway."""
+    """Name of the key that a gateway returns for each token."""
     return {kind: (await gateway.verify(TOKENS[kind])).json["name"] for kind in kinds or TOKENS}
 
 

@@ -181,7 +181,7 @@ async def test_unfinished_body_is_408(hasty: Running, part: bytes) -> None:
 
 
 async def test_trickled_body_is_408(hasty: Running) -> None:
-    """A byte now and then does not extend the deadline by more than its share."""
+    """Each received byte extends the deadline by a fixed time. A client that sends single bytes at intervals exceeds the deadline."""
     reader, writer = await hasty.connect()
     writer.write(POST + b"Content-Length: 100000\r\n\r\n")
 
@@ -348,7 +348,7 @@ async def test_idle_connection_outlasts_the_deadline_of_a_request_after_a_synchr
         writer.write(NOW)
         async with asyncio.timeout(PATIENCE_S):
             await reader.readuntil(b"now POST a=b 4")
-            # The deadline of this unfinished request, which starts later, is over first.
+            # The deadline of this unfinished request starts later but ends first.
             assert code_of(await server.send(b"GET /now HTTP/1.1\r\n")) == (408, "request_timeout")
             assert code_of(await server.send(b"GET /now HTTP/1.1\r\n")) == (408, "request_timeout")
             writer.write(NOW)

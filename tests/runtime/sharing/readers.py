@@ -25,13 +25,13 @@ from mangum.types import LambdaContext
 
 from tests.runtime.sharing.api_gateway_events import HOST, encoded, event
 
-#: Content of the secrets, which no response may contain otherwise.
+#: Content of the secrets. A denied request must not return it.
 CANARY = "canary7Hq1dZ8eUfGh"
 ORIGIN = f"https://{HOST}"
 Form = Literal["container", "function"]
-#: Instances of the function in a process, as many as a container process has threads for calls of AWS with two CPUs.
+#: Instances of the function in a process: the number of threads for AWS calls in a container process with two CPUs.
 _INSTANCES = 6
-#: Of a request that fails. More failures than on a slow machine are an outcome, so that they are reported.
+#: Repetitions of a failing request. After the last repetition, the failure is the outcome.
 _REPETITIONS_MAX = 50
 #: Secret ID, link ID and link secret of each link.
 Links = Sequence[tuple[str, str, str]]
@@ -69,7 +69,7 @@ def _api(path: str) -> Callable[[LinkToken, str], Message]:
     return message
 
 
-#: Every route of the sharing service that returns content: how a client opens a link with it.
+#: Functions that create the request to open a link, keyed by route. Every route of the sharing service that returns content.
 OPENING: dict[str, Callable[[LinkToken, str], Message]] = {
     "/s/{link}": _form(""),
     "/s/{link}/items/{item:int}": _form("/items/0"),
@@ -91,7 +91,7 @@ def in_function(handler: Any, message: Message) -> httpx.Response:
 
 
 def outcome(reply: httpx.Response) -> str:
-    """`content`, `denied`, or what must not happen."""
+    """`content`, `denied`, or a description of an outcome that is not allowed."""
     shown = CANARY.encode() in reply.content
     if reply.status_code == 200:
         return "content" if shown else "200 without content"
@@ -99,7 +99,7 @@ def outcome(reply: httpx.Response) -> str:
 
 
 async def _open(send: Callable[[Message], Awaitable[httpx.Response]], message: Message) -> str:
-    """Open a link. A client whose request fails repeats it."""
+    """Open a link. If the request fails, the client repeats the request."""
     reply = await send(message)
     for _ in range(_REPETITIONS_MAX):
         if reply.status_code != 503:
@@ -128,7 +128,7 @@ def _container(settings: SharingSettings, links: Links, readers: int, barrier: B
 
 
 def _function(settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any) -> None:
-    """Each thread is an instance of the function, with clients and an event loop of its own."""
+    """Each thread is an instance of the function with separate clients and a separate event loop."""
     instances: SimpleQueue[Any] = SimpleQueue()
     for _ in range(_INSTANCES):
         instances.put(lambda_handler(sharing_app.build(settings, scraped=False)))
@@ -153,7 +153,7 @@ def _function(settings: SharingSettings, links: Links, readers: int, barrier: Ba
 
 
 def _round(process: BaseProcess, results: Any) -> list[str]:
-    """Outcomes of the next round of a process, which must not have ended: then the others wait for it at the barrier."""
+    """Outcomes of the next round of a process. Fails if the process has ended, because the other processes would wait forever."""
     while True:
         running = process.is_alive()
         try:

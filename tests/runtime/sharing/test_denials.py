@@ -1,4 +1,4 @@
-"""Denied attempts: outsiders cannot distinguish the links that are denied, and nobody can lock out somebody else."""
+"""Denied attempts: outsiders cannot distinguish why a link is denied, and nobody can lock out another user."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ Change = Callable[[str], str]
 
 @pytest.fixture(autouse=True)
 def _no_attempts(sharing: Sharing) -> None:
-    """No attempt of the network of `_observed` is counted."""
+    """Delete the counter of denied attempts from the network of `_observed`."""
     sharing.dynamodb.delete_item(TableName=TABLE, Key={"id": {"S": f"counter:denied:network:{NETWORK}"}})
 
 
-#: Changes of a link that looks like a link afterwards.
+#: Changes that make a link malformed. The changed link still resembles a link.
 MALFORMED: dict[str, Change] = {
     "truncated": lambda link: link[:-1],
     "extended": lambda link: f"{link}0",
@@ -195,7 +195,7 @@ COMPLETE: dict[str, Send] = {
 @pytest.mark.parametrize("endpoint", COMPLETE)
 async def test_denied_links_have_the_same_response_and_calls(sharing: Sharing, endpoint: str) -> None:
     send = COMPLETE[endpoint]
-    await send(sharing, await _unknown(sharing))  # begins the window of the network
+    await send(sharing, await _unknown(sharing))  # starts the window in which attempts from the network are counted
     token = await _unknown(sharing)
     first, second = await send(sharing, token), await send(sharing, token)
     assert (first.status, second.calls[:2]) == (404, ["GetItem", "UpdateItem"])
@@ -322,7 +322,7 @@ def _client(address: str) -> Client:
 
 
 async def _deny(sharing: Sharing, client: Client, times: int) -> list[str]:
-    """Codes of the errors of concurrent attempts with unknown links."""
+    """Make concurrent attempts with unknown links. Returns the error codes."""
 
     async def attempt() -> str:
         token = await _unknown(sharing)
@@ -334,7 +334,7 @@ async def _deny(sharing: Sharing, client: Client, times: int) -> list[str]:
 
 
 def _count(sharing: Sharing, network: str, attempts: int) -> None:
-    """Begin a window in which a network has made attempts."""
+    """Start a window in which this number of attempts from a network is counted."""
     ends_at = f"{sharing.clock.now() + ATTEMPT_WINDOW_S:.6f}"
     item = {
         "id": {"S": f"counter:denied:network:{network}"},

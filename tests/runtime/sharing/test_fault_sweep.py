@@ -91,7 +91,7 @@ async def _revoked(target: Target) -> None:
         await target.text()
 
 
-#: Use cases of owners and recipients: the request, and the state that it has to lead to.
+#: Use cases of owners and recipients: the request, and a check of the intended state.
 CASES: dict[str, tuple[Step, Step]] = {
     "replace": (_replace, _replaced),
     "acknowledge": (_acknowledge, _acknowledged),
@@ -178,7 +178,7 @@ async def test_failed_opening_is_one_problem_and_never_a_second_reader(
                 assert json.loads(reply.content)["code"] == "unavailable"
         else:
             assert CANARY in reply.text
-        # The same client repeats its request; another one is too late.
+        # The same client repeats its request; another client is denied.
         assert CANARY in (await send(message)).text
         assert (await send(other)).status_code == 404
         stored = (await sharing.secrets.get(secret.id)).links[token.link_id]

@@ -103,20 +103,20 @@ async def test_clocks_that_differ_neither_add_uses_nor_open_ended_links(sharing:
         return outcomes
 
     try:
-        # An early clock denies a link too soon. A late one opens it, once.
+        # A process with a fast clock denies a link too soon. A process with a slow clock opens the link, once.
         assert await attempts("expiring") == [TEXT.decode(), "denied"]
         assert await sharing.text(await sharing.open(tokens["used"])) == TEXT
         assert await attempts("used") == ["denied", "denied"]
         await sharing.links.look_up(tokens["revoked"], CLIENT)
         await sharing.secrets.revoke(tokens["revoked"].secret_id, ACTOR)
         assert await attempts("revoked") == ["denied", "denied"]
-        # The worker ends expired secrets within seconds. Then no clock opens them.
+        # Within seconds, the worker marks expired secrets as ended. After that, no process opens the link.
         sharing.clock.advance(1.0)
         secret = await sharing.secrets.get(tokens["ended"].secret_id)
         event = sharing.backend.event(ACTOR, AuditAction.SECRET_END, secret.id)
         await sharing.backend.repository.end(secret, EndReason.EXPIRED, event, unchanged=True)
         assert await attempts("ended") == ["denied", "denied"]
-        # Until then, a process whose clock is late opens a link for as long as its clock is late.
+        # Until then, a process with a slow clock opens the link after its expiry, for as long as the clock is slow.
         assert await attempts("expired") == [TEXT.decode(), "denied"]
     finally:
         for steps, _ in queues:

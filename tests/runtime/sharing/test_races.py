@@ -106,7 +106,7 @@ async def test_each_route_returns_the_content_once_in_both_forms(sharing: Sharin
     orders: list[tuple[Form, Form]] = [("container", "function"), ("function", "container")]
     for first, second in orders:
         _, [token] = await sharing.create(CANARY.encode(), ttl_s=lifetime_s, ttl_s_max=lifetime_s)
-        # The other form repeats the claim, and denies another one.
+        # The other form accepts the repeated claim and denies a different claim.
         opened = [await read(first, token, "a" * 32), await read(second, token, "a" * 32), await read(second, token, "b" * 32)]
         assert opened == ["content", "content", "denied"]
 
@@ -155,7 +155,7 @@ async def test_changes_during_openings_neither_add_uses_nor_mix_versions(sharing
             *(read() for _ in range(4)), lower(), replace(), *(read() for _ in range(4)), return_exceptions=True
         )
         failed = [change for change in changes if change is not None]
-        # A change is denied if another one or a use came first.
+        # A change is denied if another change or a use was written first.
         assert {type(error) for error in failed} <= {BadRequest, PreconditionFailed}
         stored = await sharing.secrets.get(secret.id)
         link = stored.links[token.link_id]

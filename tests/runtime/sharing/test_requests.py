@@ -93,7 +93,7 @@ async def test_repeated_submission_counts_once(sharing: Sharing) -> None:
     assert len((await sharing.requests.get(created.id)).submissions) == 1
     assert await sharing.text(await sharing.open(first)) == TEXT
     await submit(sharing, token, b"second")
-    await submit(sharing, token, submission_id="a" * 32)  # its response was lost, and the request is used up by now
+    await submit(sharing, token, submission_id="a" * 32)  # repeated, because the response was lost; no other is accepted
     assert await sharing.text(await sharing.open(second)) == b"second"
 
 
@@ -178,7 +178,7 @@ async def test_stored_data_and_kms_cannot_open_a_submission(sharing: Sharing) ->
         assert not [body for body in bodies if text.encode() in body]
     secret = await sharing.secrets.get(link.secret_id)
     assert await sharing.backend.data_keys.decrypt(secret.id, secret.current.data_key)
-    # Everything that the servers have, with a link secret of their choice.
+    # The servers know the IDs of the link, but not the link secret.
     with pytest.raises(LinkNotFound):
         await sharing.open(LinkToken(link.secret_id, link.link_id, token.secret))
 
@@ -199,7 +199,7 @@ async def test_failed_submission_is_not_counted_or_received_as_a_whole(sharing: 
         count = len((await sharing.requests.get(created.id)).submissions)
         assert count == (await sharing.backend.repository.get(link.secret_id) is not None)
         assert count or failed
-        # The same submission is repeated, or another one uses the place.
+        # The same submission is repeated. If the first attempt was not counted, another submission is sent in some rounds.
         if not count:
             with pytest.raises(LinkNotFound):
                 await sharing.open(link)

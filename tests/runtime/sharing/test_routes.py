@@ -92,7 +92,7 @@ async def test_text_and_files_are_opened_unchanged(console: Console, sharing: Sh
     sender = await member(console)
     content = bytes(range(256)) * 700
     file = {"name": "key.bin", "media_type": "application/x-key", "content_base64": base64.b64encode(content).decode()}
-    text = "\x1f" * 65_536  # six characters a byte in JSON
+    text = "\x1f" * 65_536  # six characters per byte in JSON
     _, (token,) = await sender.create(text=text, files=[file])
     opened = await sharing.open(token)
     assert [(item.name, item.media_type, item.size) for item in opened.items] == [

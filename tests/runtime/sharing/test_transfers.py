@@ -54,14 +54,14 @@ from tests.runtime.sharing.test_requests import request
 pytestmark = [pytest.mark.requirement("SS-01"), pytest.mark.requirement("SS-06")]
 LARGE = LAMBDA_FILES_BYTES_MAX + 1
 KEY = bytes(range(32))
-#: A file that a command transfers with presigned requests.
+#: Size of a file that a command transfers with presigned requests.
 TRANSFER_BYTES = int(os.environ.get("GATEHOUSE_TRANSFER_MIB", "40")) * 1024 * 1024
 FILE_BYTES_MAX = max(64 * 1024 * 1024, TRANSFER_BYTES)
 LAMBDA: dict[str, Any] = {"response_bytes_max": LAMBDA_FILES_BYTES_MAX, "upload_bytes_max": FILE_BYTES_MAX}
 CONTAINER: dict[str, Any] = {"submission_files_bytes_max": FILE_BYTES_MAX}
 FORMS = pytest.mark.parametrize("form", [LAMBDA, CONTAINER], ids=["lambda", "container"])
 CONTEXT: Any = LambdaContext
-#: Of a command that transfers a larger file.
+#: Allowed difference between the peak memory of commands that transfer a smaller and a larger file.
 GROWTH_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -493,7 +493,7 @@ def service(aws: str) -> Iterator[str]:
     thread.join(30)
 
 
-#: Writes its largest resident set to a file: that of getrusage(2) includes the parent until execve(2).
+#: A command that writes its process status to a file. getrusage(2) includes the memory of the parent process before execve(2).
 MEASURED = """
 import atexit, pathlib
 from gatehouse.cli import main

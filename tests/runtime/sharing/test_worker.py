@@ -66,7 +66,7 @@ class Work:
         raise AssertionError("secrets stay due")
 
     async def reported_s(self, worker: SecretWorker) -> float:
-        """Age of the oldest due secret in the log line of a worker."""
+        """`oldest_s` in the log line of a worker."""
         await worker.report()
         line = json.loads(self.log.getvalue().splitlines()[-1])
         assert line["event"] == REPORT_EVENT
@@ -257,7 +257,7 @@ async def test_repeated_failures_are_retried_less_often_and_reported(work: Work)
     assert attempts == [0, 5, 10, 20, 40, 80, 160, 320, 560, 800]
     assert {later - earlier for earlier, later in zip(attempts[-3:], attempts[-2:], strict=False)} == {RETRY_S_MAX}
 
-    restarted = work.worker(content=content)  # knows the time from the item
+    restarted = work.worker(content=content)  # reads the due time from the item
     with pytest.raises(Unavailable):
         await _after(work, restarted)
     assert await work.reported_s(restarted) > 1000
@@ -307,7 +307,7 @@ async def test_objects_without_a_secret_are_deleted_when_they_are_old(work: Work
     )
     await work.worker(clock=ManualClock(written_at)).remove_orphans()
     assert work.objects(orphan) != []
-    assert await work.worker().remove_orphans() == 1  # its clock is months later
+    assert await work.worker().remove_orphans() == 1  # the clock of this worker is months later
     assert work.objects(orphan) == []
     assert await work.sharing.text(await work.sharing.open(token)) == TEXT
 

@@ -64,7 +64,7 @@ class Recorder:
         self.metrics.add(UsageBatch("w", 1, self.clock.now(), rows, {}), unusual)
 
     def sums(self) -> Counter[tuple[str, str, str]]:
-        """Sums that CloudWatch computes: (metric, dimension, value of the dimension) -> sum."""
+        """Sums that CloudWatch computes, keyed by metric, dimension and value of the dimension."""
         result: Counter[tuple[str, str, str]] = Counter()
         for line in self.lines:
             for directive in line["_aws"]["CloudWatchMetrics"]:

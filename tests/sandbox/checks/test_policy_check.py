@@ -134,7 +134,7 @@ def test_shipped_packs_check_another_program(program: Path, tmp_path: Path, caps
     options = ["--program", str(program), "--env", "dev", "--format", "json", "--output", str(out)]
     assert main(["--home", str(tmp_path), "check", *options]) == 1
     rules = {finding["rule"] for finding in json.loads(out.read_text()) if finding["urn"].endswith("::data")}
-    assert "GH-S3-001" in rules  # only one of the four flags is set
+    assert "GH-S3-001" in rules  # only one of the four settings of the public access block is true
     assert capsys.readouterr().out == ""
 
 

@@ -46,7 +46,7 @@ def key_arn(prod: Emulator, name: str) -> str:
 
 
 def security_groups(prod: Emulator) -> dict[str, dict[str, Any]]:
-    """The security groups by name, without the prefix of the stack."""
+    """The security groups, keyed by name without the prefix of the stack."""
     rows = prod.client("ec2", REGION).describe_security_groups()["SecurityGroups"]
     return {row["GroupName"].removeprefix("gatehouse-prod-"): row for row in rows if row["Tags"]}
 
