@@ -181,7 +181,7 @@ async def test_unfinished_body_is_408(hasty: Running, part: bytes) -> None:
 
 
 async def test_trickled_body_is_408(hasty: Running) -> None:
-    """Each received byte extends the deadline by a fixed time. A client that sends single bytes at intervals exceeds the deadline."""
+    """Each byte extends the deadline by a fixed time. A client that sends single bytes at intervals exceeds the deadline."""
     reader, writer = await hasty.connect()
     writer.write(POST + b"Content-Length: 100000\r\n\r\n")
 
