@@ -78,7 +78,10 @@ def target_group_alarms(
         service,
         (Metric(LOAD_BALANCER, "HTTPCode_Target_5XX_Count", dimensions), errors_max),
         (Metric(LOAD_BALANCER, "TargetResponseTime", dimensions, "p99"), latency_s_max),
-        ("Search its log group for level error.", "Check the CPU utilization of the ECS service, then of the database."),
+        (
+            "Search the log group of the service for level error.",
+            "Check the CPU utilization of the ECS service, then of the database.",
+        ),
     )
     yield Alarm(
         f"{service}-unhealthy",
@@ -108,7 +111,7 @@ def function_alarms(
     )
     yield Alarm(
         f"{service}-function-errors",
-        f"The function of the {service} service fails to start or times out. Check its log group.",
+        f"The function of the {service} service fails to start or times out. Check the log group of the function.",
         "errors",
         Metric(LAMBDA, "Errors", function),
         evaluation=ONCE,

@@ -112,4 +112,4 @@ def test_openapi_links_lead_to_existing_resources(console_schema: ConsoleSchema)
         if linked or wrong:
             break
     assert wrong == []
-    assert linked, "no link led to a key, webhook or session that was there"
+    assert linked, "no link led to an existing key, webhook or session"

@@ -63,7 +63,7 @@ class Work:
         for _ in range(50):
             if not await self.worker().run_once():
                 return
-        raise AssertionError("secrets stay due")
+        raise AssertionError("secrets remain due")
 
     async def reported_s(self, worker: SecretWorker) -> float:
         """`oldest_s` in the log line of a worker."""
