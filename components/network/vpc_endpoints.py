@@ -70,7 +70,7 @@ def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Do
     secrets = [names.secret_arn("*"), names.managed_secret_arn]
     keys = [names.arn("kms", "key/*")]
     encrypt = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"]
-    namespace = {"cloudwatch:namespace": "Gatehouse"}
+    namespace = {"cloudwatch:namespace": names.namespace}
     statements = {
         "ecr.api": [log_in, pull],
         "ecr.dkr": [log_in, pull],
