@@ -101,7 +101,9 @@ def is_repeat(state: KeyState, action: Action) -> bool:
 def rejection(state: KeyState, action: Action) -> str:
     """Error message for an action that is not possible, with a fix."""
     past_participle = action.value + ("d" if action.value.endswith("e") else "ed")
-    return f"The key is {state.value} and cannot {_PHRASES.get(action, f'be {past_participle}')}: {_REMEDIES[state]}"
+    usable = state in (KeyState.ACTIVE, KeyState.DISABLED)
+    remedy = "only deleted keys can be restored" if usable and action is Action.RESTORE else _REMEDIES[state]
+    return f"The key is {state.value} and cannot {_PHRASES.get(action, f'be {past_participle}')}: {remedy}"
 
 
 #: Free-text fields. The audit trail records that these fields changed, but not their values.

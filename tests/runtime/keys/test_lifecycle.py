@@ -66,6 +66,13 @@ def test_impossible_action_has_a_message(state: KeyState, action: Action) -> Non
         assert rejection(state, action).startswith(f"The key is {state.value} and cannot ")
 
 
+@pytest.mark.parametrize("state", [KeyState.ACTIVE, KeyState.DISABLED])
+def test_restore_of_a_usable_key_recommends_no_other_action(state: KeyState) -> None:
+    message = rejection(state, Action.RESTORE)
+    assert "first" not in message
+    assert "only deleted keys" in message
+
+
 @pytest.mark.parametrize("action", sorted(IDEMPOTENT))
 def test_idempotent_action_is_a_repeat_in_its_target(action: Action) -> None:
     targets = {target for (_, item), result in TRANSITIONS.items() if item is action for target in result}
