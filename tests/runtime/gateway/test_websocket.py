@@ -294,6 +294,39 @@ async def test_data_beside_the_handshake_is_not_lost(gateway: Gateway) -> None:
         writer.close()
 
 
+async def test_handshake_can_follow_other_requests_on_a_connection(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    lines = ("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, f"X-API-Key: {key.token}", "", "")
+    ping, pong = Frame(Opcode.PING, b"x").serialize(mask=True), Frame(Opcode.PONG, b"x").serialize(mask=False)
+    writer.write(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n" * 2 + "\r\n".join(lines).encode() + ping)
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            await reader.readuntil(b"}}")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert await reader.readexactly(len(pong)) == pong
+    writer.close()
+    assert await sockets.close_code() == 1001
+
+
+async def test_timeouts_of_requests_do_not_apply_to_websockets(
+    gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
+) -> None:
+    timeouts = {"GATEHOUSE_CORE_TIMEOUT_S": "1", "GATEHOUSE_REQUEST_TIMEOUT_S": "0.2", "GATEHOUSE_IDLE_TIMEOUT_S": "1"}
+    _, port, _ = start(database.app_url, redis_url, **timeouts)
+    client = gateway.on_port(port)
+    async with opened(client, key) as connection:
+        for _ in range(2):  # these connections, which are opened later, reach their timeouts first
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            async with asyncio.timeout(PATIENCE_S):
+                assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+        await connection.send("open")
+        assert await connection.recv() == "open"
+
+
 async def test_flood_before_the_acceptance_is_cut_off(gateway: Gateway) -> None:
     ended = asyncio.Event()
 
