@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 from botocore.config import Config
 from moto.core.config import default_user_config
 from moto.moto_api._internal.models import moto_api_backend
@@ -27,6 +29,7 @@ _CONFIG = Config(
 )
 _HOSTS = frozenset({HOST, "localhost"})
 _SINGLE_EMULATOR = threading.Lock()
+_LOADER: Any = botocore.loaders.create_loader()
 _ADMINISTRATOR_POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 
 
@@ -133,8 +136,7 @@ class Emulator:
 
     def clients(self, key_id: str, secret: str, token: str | None = None) -> Callable[[str, str], Any]:
         """A function that returns the client of a service and a region. Clients are created once."""
-        # All clients share one session, because the session caches the parsed service models.
-        session: Any = boto3.session.Session(key_id, secret, token)
+        session = _session(key_id, secret, token)
         clients: dict[tuple[str, str], Any] = {}
 
         def client(service: str, region: str) -> Any:
@@ -153,6 +155,16 @@ class Emulator:
         iam.put_user_policy(UserName=OPERATOR, PolicyName="administrator", PolicyDocument=_ADMINISTRATOR_POLICY)
         key = iam.create_access_key(UserName=OPERATOR)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
+
+
+def _session(key_id: str, secret: str, token: str | None) -> Any:
+    """A session with the service models of earlier sessions, because parsing them takes most of the time to start an emulator."""
+    core: Any = botocore.session.get_session()
+    core.register_component("data_loader", _LOADER)
+    session = boto3.session.Session(key_id, secret, token, botocore_session=core)
+    # Each session adds the data folder of boto3.
+    _LOADER.search_paths[:] = dict.fromkeys(_LOADER.search_paths)
+    return session
 
 
 def _restrict(server: ThreadedMotoServer) -> None:
