@@ -58,7 +58,8 @@ _WATCH_AFTER_S = 0.1
 async def forward(context: RequestContext) -> None:
     """Forward a request to a Core.
 
-    Verifies the key, forwards the request with its path, query and body, and returns the response from the Core.
+    Verifies the key, forwards the request with its path, query and body, and returns the response from the Core. A WebSocket
+    handshake is forwarded too; if the Core accepts it, the response has status 101.
     """
     path = _checked_path(context)
     handshake = _handshake(context)

@@ -216,6 +216,18 @@ async def test_handshake_is_authorized_like_any_request(gateway: Gateway, socket
     assert len(sockets.requests) == 1
 
 
+async def test_nothing_after_a_rejected_handshake_is_a_request(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    smuggled = f"GET /cores/live/smuggled HTTP/1.1\r\nHost: a\r\nX-API-Key: {key.token}\r\n\r\n"
+    writer.write("\r\n".join(("GET /cores/live/echo HTTP/1.1", "Host: a", *HANDSHAKE, "", smuggled)).encode())
+    async with asyncio.timeout(PATIENCE_S):
+        response = await reader.read()
+    assert response.startswith(b"HTTP/1.1 401 ")
+    assert response.count(b"HTTP/1.1") == 1
+    assert sockets.requests == []
+    writer.close()
+
+
 async def test_other_response_of_the_core_is_relayed(gateway: Gateway, key: Any) -> None:
     with pytest.raises(InvalidStatus) as caught:
         await opened(gateway, key, "/refused")
