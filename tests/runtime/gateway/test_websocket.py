@@ -563,25 +563,38 @@ async def test_shutdown_closes_websockets_with_1001(
 # Bounds, log and metrics
 
 
+@pytest.mark.parametrize(("variable", "name"), [("CORE_WEBSOCKETS_MAX", "Core"), ("WEBSOCKETS_MAX", "gateway")])
 async def test_open_websockets_are_bounded(
-    gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
+    gateway: Gateway,
+    sockets: SocketCore,
+    key: Any,
+    start: Any,
+    database: Any,
+    redis_url: str,
+    variable: str,
+    name: str,
 ) -> None:
-    _, port, _ = start(
-        database.app_url,
-        redis_url,
-        GATEHOUSE_CORE_WEBSOCKETS_MAX="2",
-        GATEHOUSE_WEBSOCKETS_MAX="3",
-        GATEHOUSE_WEBSOCKET_IDLE_TIMEOUT_S="1",
-    )
+    _, port, _ = start(database.app_url, redis_url, **{f"GATEHOUSE_{variable}": "2"})
     client = gateway.on_port(port)
-    async with opened(client, key) as first, opened(client, key) as second:
+    async with opened(client, key), opened(client, key):
         reply = await attempt(client, *HANDSHAKE, f"X-API-Key: {key.token}")
         assert (reply.status, reply.json["code"], reply.header("retry-after")) == (503, "unavailable", "1")
-        assert reply.json["detail"] == "The Core has reached its limit of open WebSockets."
+        assert reply.json["detail"] == f"The {name} has reached its limit of open WebSockets."
         assert await client.metric("gatehouse_websockets") == 2
-        assert [await closed(first), await closed(second)] == [(1001, "idle timeout")] * 2
+    async with asyncio.timeout(PATIENCE_S):
+        while await client.metric("gatehouse_websockets"):
+            await asyncio.sleep(0.005)
     async with opened(client, key):
         pass
+
+
+async def test_idle_websocket_is_closed(
+    gateway: Gateway, sockets: SocketCore, key: Any, start: Any, database: Any, redis_url: str
+) -> None:
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_WEBSOCKET_IDLE_TIMEOUT_S="1")
+    async with opened(gateway.on_port(port), key) as client:
+        assert await closed(client) == (1001, "idle timeout")
+    assert await sockets.close_code() == 1001
 
 
 async def test_websocket_is_a_request_in_progress_of_its_core(
