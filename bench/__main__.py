@@ -1,5 +1,6 @@
 """Runs the benchmarks of the gateway: `make bench`. The machine must otherwise be idle.
 
+`capacity` measures the CPU time per request; `--store` writes the result from which docs/capacity.md is computed.
 `idle` and `soak` report the memory of a gateway worker with idle connections, and during many requests.
 `sharing` compares the response times for links that do not work.
 `peers` compares the policy packs with other policy tools and writes bench/peers/README.md.
@@ -7,15 +8,16 @@
 
 import argparse
 
-from bench.gateway import memory, nginx, throughput, transfer
+from bench.gateway import capacity, memory, nginx, throughput, transfer
 from bench.peers import checkov, comparison
 from bench.sharing import response_times
 
-NAMES = ("throughput", "scale", "transfer", "nginx", "idle", "soak", "sharing", "peers")
+NAMES = ("throughput", "scale", "transfer", "nginx", "capacity", "idle", "soak", "sharing", "peers")
 parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument("name", nargs="?", choices=NAMES, help="benchmark (default: all benchmarks of the gateway)")
 parser.add_argument("--keys", type=int, default=100_000, help="scale, transfer: number of keys (default: %(default)s)")
 parser.add_argument("--workers", type=int, default=1, help="nginx: number of gateway workers (default: %(default)s)")
+parser.add_argument("--store", action="store_true", help="capacity: store the result for docs/capacity.md")
 parser.add_argument("--connections", type=int, default=10_000, help="idle: number of connections (default: %(default)s)")
 parser.add_argument("--requests", type=int, default=1_000_000, help="soak: number of requests (default: %(default)s)")
 parser.add_argument("--rounds", type=int, default=100, help="sharing: number of rounds (default: %(default)s)")
@@ -31,6 +33,8 @@ if options.name in (None, "nginx"):
     if missing := nginx.missing():
         parser.exit(2 if options.name else 0, f"The comparison with nginx requires {' and '.join(missing)} on PATH.\n")
     nginx.main(options.workers)
+if options.name == "capacity":
+    capacity.main(store=options.store)
 if options.name == "idle":
     memory.idle(options.connections)
 if options.name == "soak":

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from tools.docs import (
+    capacity,
     controls,
     costs,
     diagrams,
@@ -23,6 +24,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "policies.md": controls.page,
     "permissions.md": permissions.page,
     "costs.md": costs.page,
+    "capacity.md": capacity.page,
     "key-lifecycle.md": key_lifecycle.page,
     "events.md": events.page,
 }

@@ -1,0 +1,69 @@
+"""docs/capacity.md: requests per vCPU, cost per million requests and the capacity of each stack, from the measured CPU time."""
+
+import json
+from typing import Any
+
+from sandbox.engine.program import run
+from sandbox.engine.providers import FakeProvider
+from sandbox.paths import REPOSITORY
+from tools.docs import markdown
+from tools.docs.costs import GIB, STACKS, UNITS_PER_VCPU, VCPU
+from tools.docs.markdown import table
+
+_MEASURED = REPOSITORY / "bench" / "gateway" / "capacity.json"
+#: Average CPU utilization for which the capacity is computed: the default of `services.gateway.cpu_target_percent`.
+UTILIZATION = 0.6
+GIB_PER_VCPU = 2
+#: Maximum size of a Fargate task. Source: Amazon ECS Developer Guide, "Task CPU and memory".
+VCPU_MAX = 16
+
+
+def page() -> str:
+    """Render the page from the stored result of `python -m bench capacity --store` and from the resources of each stack."""
+    measured = json.loads(_MEASURED.read_text(encoding="utf-8"))
+    rows = {row["name"]: row["cpu_us"] for row in measured["rows"]}
+    requests = table(
+        ("request", "CPU time", "requests per second and vCPU", "USD per million requests"),
+        [(name, f"{cpu_us:.0f} us", _rounded(per_vcpu(cpu_us)), f"{usd(cpu_us):.3f}") for name, cpu_us in rows.items()],
+    )
+    verification = rows["verification, JSON"]
+    stacks = table(
+        ("stack", "tasks, minimum to maximum", "vCPU of a task", "verifications per second at the maximum"),
+        [_stack_row(stack, verification) for stack in STACKS],
+    )
+    largest = _rounded(per_vcpu(verification) * VCPU_MAX)
+    return markdown.page(
+        "capacity",
+        measured_at=measured["measured_at"],
+        percent=f"{UTILIZATION:.0%}".removesuffix("%"),
+        gib=GIB_PER_VCPU,
+        requests=requests,
+        stacks=stacks,
+        vcpu_max=VCPU_MAX,
+        largest=largest,
+    )
+
+
+def per_vcpu(cpu_us: float) -> float:
+    """Requests per second of one vCPU at the utilization of the auto scaling target."""
+    return UTILIZATION * 1_000_000 / cpu_us
+
+
+def usd(cpu_us: float) -> float:
+    """Cost of a million requests on Fargate at the utilization of the auto scaling target."""
+    hours = 1_000_000 / per_vcpu(cpu_us) / 3600
+    return hours * (VCPU + GIB_PER_VCPU * GIB)
+
+
+def _stack_row(stack: str, cpu_us: float) -> tuple[str, str, str, str]:
+    resources = [resource.registration for resource in run(REPOSITORY, stack, FakeProvider(), preview=False).resources]
+    inputs: dict[str, Any] = {
+        resource.type.rpartition(":")[2]: resource.inputs for resource in resources if resource.name == "gateway"
+    }
+    task, target = inputs["TaskDefinition"], inputs["Target"]
+    vcpu, tasks = int(task["cpu"]) / UNITS_PER_VCPU, (target["minCapacity"], target["maxCapacity"])
+    return stack, f"{tasks[0]} to {tasks[1]}", f"{vcpu:g}", _rounded(per_vcpu(cpu_us) * vcpu * tasks[1])
+
+
+def _rounded(rate: float) -> str:
+    return f"{round(rate, -2):,.0f}"
