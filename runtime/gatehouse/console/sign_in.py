@@ -95,7 +95,9 @@ class SignInPages:
             response = await self._complete(request)
         except (SignInFailed, RateLimited, Unavailable) as exc:
             if isinstance(exc, SignInFailed) and exc.failure is not Failure.UNAVAILABLE:
-                request.lockout.failed(request.source_address, _PRINCIPAL)
+                # Another site can cause requests without a valid state, which must not lock out the user. They cost only an HMAC.
+                if exc.failure is not Failure.RESTART:
+                    request.lockout.failed(request.source_address, _PRINCIPAL)
                 await request.denied.record(request.source_address, request.request_id, f"sign_in_{exc.failure}")
             response = _failure(request, exc)
         _set_transaction_cookie(response, "", 0)

@@ -58,7 +58,7 @@ class Failure(StrEnum):
     DENIED = "denied"  # the user or the identity provider denied the sign-in
     UNAVAILABLE = "unavailable"  # the identity provider or the database is unavailable
     CONFIGURATION = "configuration"  # the identity provider rejects the client
-    RESPONSE = "response"  # the response from the identity provider is invalid
+    RESPONSE = "response"  # the response is invalid, or the identity provider rejects the code
     NO_ROLE = "no_role"  # no role is mapped to the user
     NOT_RECENT = "not_recent"  # the identity provider did not authenticate the user again for a step-up
     OTHER_USER = "other_user"  # another user completed the step-up
@@ -205,7 +205,7 @@ class AuthorizationCodeFlow:
             transaction = msgspec.json.decode(base64.urlsafe_b64decode(payload + -len(payload) % 4 * "="), type=Transaction)
         except (msgspec.DecodeError, ValueError):
             raise SignInFailed(Failure.RESTART, "another version of the console started the sign-in") from None
-        if not 0 <= self.clock.now() - transaction.started_at <= TRANSACTION_S:
+        if not -SKEW_S <= self.clock.now() - transaction.started_at <= TRANSACTION_S:
             raise SignInFailed(Failure.RESTART, "the sign-in took too long")
         return transaction
 
@@ -232,9 +232,8 @@ class AuthorizationCodeFlow:
         if status == 200:
             return document
         error = _error_code(document.get("error"))
-        if error == "invalid_grant":
-            raise SignInFailed(Failure.RESTART, "token endpoint: invalid_grant")
         failure = Failure.CONFIGURATION if error in _CONFIGURATION_ERRORS else Failure.UNAVAILABLE
+        failure = Failure.RESPONSE if error == "invalid_grant" else failure
         raise SignInFailed(failure, f"token endpoint: {status} {error}")
 
     async def _id_token_claims(self, tokens: Mapping[str, Any], nonce: str) -> dict[str, Any]:

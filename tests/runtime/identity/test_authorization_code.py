@@ -224,7 +224,7 @@ async def test_response_is_accepted_once(setup: Setup, visitor: Visitor) -> None
     # The issuer rejects a code that was used, even if the cookie was copied.
     other.client.cookies.set(TRANSACTION_COOKIE, cookie)
     setup.provider.token_response = (400, {"error": "invalid_grant", "error_description": CODE})
-    assert failure(await other.return_from_provider(sent)) == Failure.RESTART
+    assert failure(await other.return_from_provider(sent)) == Failure.RESPONSE
 
 
 async def test_sign_in_must_be_completed_in_time(setup: Setup, visitor: Visitor) -> None:
@@ -339,7 +339,7 @@ async def test_repeated_parameter_is_rejected(setup: Setup, visitor: Visitor) ->
 @pytest.mark.parametrize(
     ("response", "expected"),
     [
-        ((400, {"error": "invalid_grant"}), Failure.RESTART),
+        ((400, {"error": "invalid_grant"}), Failure.RESPONSE),
         ((401, {"error": "invalid_client"}), Failure.CONFIGURATION),
         ((400, {"error": ["x"]}), Failure.UNAVAILABLE),
         ((500, {}), Failure.UNAVAILABLE),
@@ -469,12 +469,20 @@ async def test_step_up_requires_a_new_authentication_of_the_same_user(setup: Set
 
 
 async def test_failed_sign_ins_count_towards_the_lockout(setup: Setup, visitor: Visitor) -> None:
+    setup.provider.token_response = (400, {"error": "invalid_grant"})
     for _ in range(FAILURES_MAX):
+        assert failure(await visitor.return_from_provider(await visitor.start())) == Failure.RESPONSE
+    visitor.answer(sent := await visitor.start())
+    assert failure(await visitor.return_from_provider(sent)) == Failure.LOCKED
+    assert len(setup.provider.exchanges) == FAILURES_MAX
+
+
+async def test_another_site_cannot_lock_out_a_user(visitor: Visitor) -> None:
+    for _ in range(FAILURES_MAX + 1):
         sent = await visitor.start()
         assert failure(await visitor.return_from_provider(sent, state="x")) == Failure.RESTART
     visitor.answer(sent := await visitor.start())
-    assert failure(await visitor.return_from_provider(sent)) == Failure.LOCKED
-    assert setup.provider.exchanges == []
+    assert (await visitor.return_from_provider(sent)).headers["location"] == "/keys?owner=a"
 
 
 async def test_sign_out_leads_to_the_provider_and_back(setup: Setup, visitor: Visitor) -> None:
