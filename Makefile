@@ -29,7 +29,7 @@ down: ## Stop a local environment that was started with DETACH=1
 
 test: ## Run the tests (TESTS=path)
 	@scripts/setup.sh
-	@$(PY) -m pytest -n 3 $(or $(TESTS),tests)
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 3 $(or $(TESTS),tests)
 
 check: ## Run format, lint, type, import and policy checks; with ENV= the policy checks of one stack
 	@scripts/setup.sh

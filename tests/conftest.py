@@ -8,15 +8,19 @@ from xdist.scheduler import LoadFileScheduling
 settings.register_profile("gatehouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gatehouse")
 
+# The tests of a component run the program. A run of a stack with the same settings is used by several files.
+_ONE_PROGRAM = "tests/components/"
 _ONE_ENVIRONMENT = ("test_guides.py", "test_probe.py", "test_quick_start.py", "test_secret_sharing.py")
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type annotations
-    """Runs the tests of a file in one worker, and all journeys that use the same local environment in one worker."""
+    """Runs the tests of a file in one worker, and the files that use the same local environment or program runs in one worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return "local environment" if file.startswith("tests/journeys/") and file.endswith(_ONE_ENVIRONMENT) else file
+        if file.startswith("tests/journeys/") and file.endswith(_ONE_ENVIRONMENT):
+            return "local environment"
+        return "program" if file.startswith(_ONE_PROGRAM) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
