@@ -45,7 +45,13 @@ workloads = Workloads("workloads", stack, foundation, network, data, platform, o
 # Account-level resources: delivery roles, budget and security baseline.
 delivery = DeliveryRoles(
     "delivery",
-    DeliveryRolesArgs(names=names, delivery=settings.delivery, domain=settings.domain, replica_region=settings.replica_region),
+    DeliveryRolesArgs(
+        names=names,
+        delivery=settings.delivery,
+        domain=settings.domain,
+        replica_region=settings.replica_region,
+        cloudfront=settings.services.cloudfront,
+    ),
     opts,
 )
 Budget("budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=foundation.topic_arn), opts)

@@ -50,6 +50,10 @@ class Placement:
     security_group_id: pulumi.Input[str]
 
 
+TargetGroupDimensions = Mapping[str, pulumi.Input[str]]
+"""CloudWatch dimensions of a target group: LoadBalancer and TargetGroup."""
+
+
 @dataclass(frozen=True, slots=True)
 class TargetGroups:
     """Blue and green target groups behind one listener rule. A deployment shifts traffic from one to the other.
@@ -57,13 +61,13 @@ class TargetGroups:
     blue, green: ARNs of the target groups. The ARNs resolve after the rule exists, because ECS rejects a target group that is
         not associated with a load balancer.
     rule: ARN of the listener rule.
-    labels: CloudWatch dimensions of both target groups.
+    dimensions: CloudWatch dimensions of both target groups.
     """
 
     blue: pulumi.Input[str]
     green: pulumi.Input[str]
     rule: pulumi.Input[str]
-    labels: Sequence[pulumi.Input[str]]
+    dimensions: Sequence[TargetGroupDimensions]
 
 
 class Component(pulumi.ComponentResource):

@@ -6,12 +6,21 @@ from components.account.cloud_trail import CloudTrail, CloudTrailArgs
 from components.component import Component, LogOptions
 from components.contract import Stack
 from components.encryption.kms_keys import KmsKeys, KmsKeysArgs
-from components.iam import backup_roles, object_policies, resource_policies, role_policies, sharing_policies, sharing_roles
+from components.iam import (
+    backup_roles,
+    key_policies,
+    object_policies,
+    resource_policies,
+    role_policies,
+    sharing_policies,
+    sharing_roles,
+)
 from components.iam.documents import Statement
 from components.iam.role_policies import RoleDefinition
 from components.iam.roles import PermissionsBoundary, PermissionsBoundaryArgs, Roles, RolesArgs
 from components.monitoring import synthetic_probe
 from components.monitoring.topics import NotificationTopic, TopicArgs
+from components.naming import WEB_UI_BUCKET
 from components.storage.bucket import Bucket, BucketReplica, Buckets
 
 
@@ -122,6 +131,7 @@ def key_users(stack: Stack) -> dict[str, tuple[Statement, ...]]:
                 for service in (sharing_policies.CREATE, sharing_policies.OPEN)
             },
         ),
+        {"data": (key_policies.distribution_key_statement(names, WEB_UI_BUCKET),)} if settings.services.cloudfront else {},
     )
     keys = {key for source in sources for key in source}
     return {key: tuple(statement for source in sources for statement in source.get(key, ())) for key in sorted(keys)}

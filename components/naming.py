@@ -9,6 +9,11 @@ from typing import Literal
 from components.settings.model import Settings
 
 PROJECT = "gatehouse"
+CLOUDFRONT_REGION = "us-east-1"
+"""Region of the certificate, web ACL and log delivery of a distribution. Source: CloudFront Developer Guide, "AWS services that
+you can use with CloudFront"."""
+WEB_UI_BUCKET = "web-ui"
+"""Resource name of the bucket for the files of the console's web UI."""
 DataClass = Literal["none", "internal", "confidential", "secret", "log"]
 """Value of the tag DataClass.
 
@@ -55,6 +60,12 @@ class Naming:
         """The log group of the web ACL. AWS WAF requires the prefix `aws-waf-logs-` (AWS WAF developer guide, "CloudWatch Logs
         destinations")."""
         return f"aws-waf-logs-{self.name('edge')}"
+
+    @property
+    def edge_log_bucket(self) -> str:
+        """The bucket for logs of the distribution and its web ACL. AWS WAF requires the prefix `aws-waf-logs-` (AWS WAF developer
+        guide, "Amazon S3 destinations")."""
+        return f"aws-waf-logs-{self.bucket('edge')}"
 
     @property
     def proxy_log_group(self) -> str:
@@ -128,6 +139,11 @@ class Naming:
     def table_arn(self, resource: str) -> str:
         """ARN of the DynamoDB table `resource`."""
         return self.arn("dynamodb", f"table/{self.name(resource)}")
+
+    @property
+    def distributions_arn(self) -> str:
+        """ARN pattern of the CloudFront distributions of the account."""
+        return f"arn:aws:cloudfront::{self.account}:distribution/*"
 
     @property
     def core_zone(self) -> str:

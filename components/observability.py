@@ -39,8 +39,8 @@ class Observability(Component):
             monitoring=settings.monitoring,
             key_arn=foundation.keys.logs_arn,
             resources=MonitoredResources(
-                load_balancer=platform.load_balancer.label,
-                target_groups={name: groups.labels for name, groups in platform.load_balancer.target_groups.items()},
+                load_balancers={name: balancer.label for name, balancer in platform.load_balancers.items()},
+                target_groups={name: groups.dimensions for name, groups in platform.target_groups.items()},
                 ecs_services=tuple(stack.contract.ecs_services),
                 cluster=platform.cluster.name,
                 database=data.database.identifier,

@@ -18,6 +18,7 @@ from components.monitoring.log_alarms import LogAlarms, LogAlarmsArgs
 from components.observability import Observability
 from components.platform import Platform
 from components.private_network import PrivateNetwork
+from components.settings.workloads import CONSOLE
 from components.sharing.sharing_function import SharingFunction, SharingFunctionArgs
 
 
@@ -77,10 +78,13 @@ class Workloads(Component):
         return SharingFunction(function.name, args, self.child)
 
     def _web_acl(self) -> WebAcl:
+        # CloudFront evaluates the requests for these services with a separate web ACL.
+        hosting = self._platform.web_hosting
+        cloudfront = hosting.load_balancer.target_groups if hosting else {}
         args = WebAclArgs(
             names=self._stack.names,
             waf=self._stack.settings.waf,
-            host_names=self._stack.contract.hosts,
+            host_names={name: host for name, host in self._stack.contract.hosts.items() if name not in cloudfront},
             load_balancer_arn=self._platform.load_balancer.arn,
             logs=self._foundation.logs,
             stage_arns={name: function.stage_arn for name, function in self.functions.items()},
@@ -88,8 +92,8 @@ class Workloads(Component):
         return WebAcl("web-acl", args, self.child)
 
     def _host_records(self) -> HostRecords:
-        """Create the DNS records for the services behind the load balancer and for those that run as functions."""
-        load_balancer = self._platform.load_balancer
+        """Create the DNS records for services behind the load balancer or a distribution, and for functions."""
+        load_balancer, hosting = self._platform.load_balancer, self._platform.web_hosting
         targets = {
             service.name: HostTarget(
                 name=load_balancer.dns_name,
@@ -101,6 +105,14 @@ class Workloads(Component):
             for service in process.services
             if service.name in load_balancer.target_groups
         }
+        if hosting:
+            targets[CONSOLE] = HostTarget(
+                name=hosting.distribution.domain_name,
+                zone_id=hosting.distribution.zone_id,
+                evaluate_target_health=False,
+                ipv6=True,
+                runs_in=self.services[CONSOLE],
+            )
         targets |= {
             function.service.name: HostTarget(
                 name=self.functions[name].domain_name,
@@ -156,8 +168,7 @@ class Workloads(Component):
             cluster_name=platform.cluster.name,
             task_definition_arn=self.tasks[process.name].definition_arn,
             placement=self._network.placement("app", process.name),
-            target_groups=platform.load_balancer.target_groups_of(process.services),
-            load_balancer_label=platform.load_balancer.label,
+            target_groups=platform.target_groups_of(process.services),
             infrastructure_role_arn=self._foundation.role_arns[role_policies.ECS_INFRASTRUCTURE],
             rollback_alarms=alarms.rollback_alarms(process.services),
             registry_arn=platform.service_discovery.arns.get(process.name),

@@ -49,7 +49,6 @@ class EcsServiceArgs(StackArgs):
     task_definition_arn: Task definition, whose container has the same name as the ECS service.
     placement: Subnets of the app tier, and security group of the tasks.
     target_groups: Target groups, keyed by container port; empty for a service without a load balancer.
-    load_balancer_label: CloudWatch dimension of the load balancer.
     infrastructure_role_arn: Role that ECS assumes to shift traffic.
     rollback_alarms: Names of the alarms that roll back a deployment.
     registry_arn: Cloud Map service that registers the tasks.
@@ -62,7 +61,6 @@ class EcsServiceArgs(StackArgs):
     task_definition_arn: pulumi.Input[str]
     placement: Placement
     target_groups: Mapping[int, TargetGroups]
-    load_balancer_label: pulumi.Input[str]
     infrastructure_role_arn: pulumi.Input[str]
     rollback_alarms: Sequence[pulumi.Input[str]]
     registry_arn: pulumi.Input[str] | None = None
@@ -192,12 +190,12 @@ def _scaling_policies(args: EcsServiceArgs) -> Iterator[tuple[str, TargetTrackin
             {
                 **configuration,
                 "target_value": args.scaling.requests_target,
-                "customized_metric_specification": {"metrics": _requests(groups, args.load_balancer_label)},
+                "customized_metric_specification": {"metrics": _requests(groups)},
             },
         )
 
 
-def _requests(groups: TargetGroups, load_balancer: pulumi.Input[str]) -> list[MetricQuery]:
+def _requests(groups: TargetGroups) -> list[MetricQuery]:
     """Return the metric for requests per task, summed over both target groups. The predefined metric covers only one target
     group, and a deployment shifts the traffic to the other."""
     queries: list[MetricQuery] = [
@@ -208,12 +206,12 @@ def _requests(groups: TargetGroups, load_balancer: pulumi.Input[str]) -> list[Me
                 "metric": {
                     "namespace": "AWS/ApplicationELB",
                     "metric_name": "RequestCountPerTarget",
-                    "dimensions": [{"name": "LoadBalancer", "value": load_balancer}, {"name": "TargetGroup", "value": label}],
+                    "dimensions": [{"name": name, "value": value} for name, value in dimensions.items()],
                 },
             },
             "return_data": False,
         }
-        for color, label in zip(("blue", "green"), groups.labels, strict=True)
+        for color, dimensions in zip(("blue", "green"), groups.dimensions, strict=True)
     ]
     total = "FILL(blue, 0) + FILL(green, 0)"
     return [*queries, {"id": "both", "expression": total, "label": "Requests per task", "return_data": True}]

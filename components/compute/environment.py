@@ -38,6 +38,10 @@ def environments(stack: Stack, endpoints: Endpoints) -> dict[str, Environment]:
             "GATEHOUSE_DATABASE_AUTH": "password",
         },
     }
+    if settings.services.cloudfront:
+        # The internal load balancer is in the app tier.
+        trusted = (*settings.network.tier_cidrs("edge"), *settings.network.tier_cidrs("app"))
+        overrides["console"] = {"GATEHOUSE_TRUSTED_PROXIES": ",".join(trusted)}
     for core in settings.cores:
         # The security groups allow this HTTP traffic from the gateway only.
         url = f"http://{core.name}.{names.core_zone}:{core.port}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from components.component import StackArgs
 from components.iam.documents import Conditions, Statement, allow
-from components.naming import PROJECT
+from components.naming import PROJECT, WEB_UI_BUCKET
 from components.settings.operations import DeliverySettings
 
 GLOBAL_REGION = "us-east-1"
@@ -22,7 +22,7 @@ SERVICE_LINKED_ROLES = (
     *("backup", "ecs", "elasticache", "elasticloadbalancing", "mrk.kms", "rds", "replication.dynamodb", "wafv2"),
     *("delivery.logs", "ecs.application-autoscaling"),
 )
-"""Services whose service-linked roles a deployment may create."""
+"""Services whose service-linked roles every deployment may create."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +32,13 @@ class DeliveryRolesArgs(StackArgs):
     delivery: GitHub repository and location of Pulumi's state.
     domain: DNS zone of the stack.
     replica_region: Region for replicas and backup copies; "" if there are no copies.
+    cloudfront: Whether a CloudFront distribution is in front of the console.
     """
 
     delivery: DeliverySettings
     domain: str
     replica_region: str = ""
+    cloudfront: bool = False
 
     @property
     def region_condition(self) -> dict[str, dict[str, list[str]]]:
@@ -103,10 +105,13 @@ def keys(args: DeliveryRolesArgs) -> list[Statement]:
         "CancelKeyDeletion CreateAlias DeleteAlias EnableKey* PutKeyPolicy ReplicateKey TagResource UntagResource UpdateAlias "
         "UpdateKeyDescription UpdatePrimaryRegion"
     )
+    # Uploads of the files of the web UI use the key of their bucket.
+    upload = ("s3",) if args.cloudfront else ()
+    services = ("backup", "dynamodb", "elasticache", "lambda", "rds", "secretsmanager", *upload)
     via_services = [
         f"{service}.{region}.amazonaws.com"
         for region in sorted({args.names.region, args.replica_region} - {""})
-        for service in ("backup", "dynamodb", "elasticache", "lambda", "rds", "secretsmanager")
+        for service in services
     ]
     use = {"StringEquals": {**args.tag_condition()["StringEquals"], "kms:ViaService": via_services}}
     return [
@@ -159,7 +164,8 @@ def roles(args: DeliveryRolesArgs) -> list[Statement]:
     role_arn, bounded = args.names.role_arn("*"), {"StringEquals": {"iam:PermissionsBoundary": args.names.boundary_arn}}
     grants = "AttachRolePolicy CreateRole DeleteRolePolicy DetachRolePolicy PutRolePermissionsBoundary PutRolePolicy"
     services = {"StringEquals": {"iam:PassedToService": [f"{service}.amazonaws.com" for service in PASS_ROLE_SERVICES]}}
-    linked = {"StringEquals": {"iam:AWSServiceName": [f"{service}.amazonaws.com" for service in SERVICE_LINKED_ROLES]}}
+    linked_services = (*SERVICE_LINKED_ROLES, *(("vpcorigin.cloudfront",) if args.cloudfront else ()))
+    linked = {"StringEquals": {"iam:AWSServiceName": [f"{service}.amazonaws.com" for service in linked_services]}}
     linked_arns = args.arns("iam", "role/aws-service-role/*", global_service=True)
     return [
         args.grant("ManageBoundedRoles", "iam", grants, role_arn, conditions=bounded),
@@ -195,6 +201,32 @@ def compute(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant("Images", "ecr", images, f"repository/{all_names}"),
         args.grant("Functions", "lambda", functions, f"function:{all_names}"),
         args.grant("ServiceDiscovery", "servicediscovery", discovery, "*/*", conditions=regional),
+    ]
+
+
+def cloudfront(args: DeliveryRolesArgs) -> list[Statement]:
+    """Return permissions for the distribution of the console, its web ACL, its logs and the files of the web UI."""
+    if not args.cloudfront:
+        return []
+    names = args.names
+    web_ui, deliveries = names.bucket_arn(WEB_UI_BUCKET), ("delivery:*", "delivery-source:*", "delivery-destination:*")
+    delivery = "CreateDelivery DeleteDelivery* PutDelivery* TagResource UntagResource UpdateDeliveryConfiguration"
+    buckets = "CreateBucket PutBucket* PutEncryption* PutLifecycle*"
+    web_acl = "CreateWebACL DeleteLogging* DeleteWebACL PutLogging* TagResource UntagResource UpdateWebACL"
+    distribution = "AllowVendedLogDeliveryForResource Create* Delete* PublishFunction TagResource UntagResource Update*"
+    return [
+        # CloudFront generates the IDs of most resources.
+        args.grant("CloudFront", "cloudfront", distribution, "*", global_service=True),
+        args.grant(
+            "GlobalWebAcl",
+            "wafv2",
+            web_acl,
+            f"global/webacl/{names.name('*')}/*",
+            "arn:aws:wafv2:*:*:global/managedruleset/*",
+        ),
+        args.grant("EdgeLogBucket", "s3", buckets, f"arn:aws:s3:::{names.edge_log_bucket}"),
+        args.grant("WebUi", "s3", "DeleteObject* PutObject*", f"{web_ui}/*"),
+        args.grant("EdgeLogs", "logs", delivery, *deliveries),
     ]
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from components.delivery import deploy_permissions
 from components.delivery.deploy_permissions import DeliveryRolesArgs
 from components.iam.documents import Document, Statement, action_list, allow, deny, document
-from components.naming import PROJECT, Naming
+from components.naming import PROJECT, WEB_UI_BUCKET, Naming
 
 ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
@@ -58,13 +58,14 @@ def provider_arn(names: Naming) -> str:
 def policies(args: DeliveryRolesArgs) -> dict[str, Document]:
     """Return the managed policies, keyed by name, except policies without statements."""
     documents = {
-        "deploy-read": document(_read_configuration(args)),
+        "deploy-read": document(_read_configuration(args), *_read_web_ui(args)),
         "deploy-state": document(*_state(args, writes=True)),
         "preview-state": document(*_state(args, writes=False)),
         "deploy-network": document(*deploy_permissions.network(args)),
         "deploy-stores": document(*deploy_permissions.keys(args), *deploy_permissions.stores(args)),
         "deploy-compute": document(*deploy_permissions.roles(args), *deploy_permissions.compute(args)),
         "deploy-edge": document(*deploy_permissions.edge(args)),
+        "deploy-cloudfront": document(*deploy_permissions.cloudfront(args)),
         "deploy-monitoring": document(*deploy_permissions.monitoring(args)),
         "deploy-deny": document(*_denied_actions(args)),
         "image-push": document(*_push_images(args)),
@@ -96,7 +97,7 @@ def boundary(args: DeliveryRolesArgs) -> Document:
 
 _CONFIGURATION_SERVICES = frozenset(
     (
-        *("acm", "application-autoscaling", "budgets", "ce", "cloudwatch", "ec2", "ecr", "ecs", "elasticache"),
+        *("acm", "application-autoscaling", "budgets", "ce", "cloudfront", "cloudwatch", "ec2", "ecr", "ecs", "elasticache"),
         *("elasticloadbalancing", "events", "lambda", "rds", "route53", "servicediscovery", "sns", "sqs", "wafv2"),
     )
 )
@@ -148,6 +149,7 @@ def _read_configuration(args: DeliveryRolesArgs) -> Statement:
         "backup": "Describe* Get* List*",
         "budgets": "View* ListTags*",
         "ce": "GetAnomalyMonitors GetAnomalySubscriptions ListTags*",
+        **({"cloudfront": "Describe* Get* List*"} if args.cloudfront else {}),
         "cloudtrail": "DescribeTrails GetTrail* GetEventSelectors GetInsightSelectors ListTags",
         "cloudwatch": "Describe* GetDashboard ListTags*",
         "config": "Describe*",
@@ -163,7 +165,7 @@ def _read_configuration(args: DeliveryRolesArgs) -> Statement:
         "ListInstanceProfilesForRole",
         "kms": "Describe* GetKey* GetPublicKey ListAliases ListKeyPolicies ListResourceTags",
         "lambda": "GetAlias GetFunction* GetPolicy ListTags ListVersions*",
-        "logs": "Describe* GetDataProtectionPolicy ListTags*",
+        "logs": f"Describe* GetDataProtectionPolicy ListTags*{' GetDelivery*' if args.cloudfront else ''}",
         "rds": "Describe* ListTags*",
         "route53": "GetChange GetHealthCheck GetHostedZone ListHostedZones* ListResourceRecordSets ListTags*",
         "s3": "GetAccelerate* GetAccountPublicAccessBlock GetBucket* GetEncryption* GetLifecycle* GetReplication* ListBucket "
@@ -177,6 +179,13 @@ def _read_configuration(args: DeliveryRolesArgs) -> Statement:
     }
     actions = [action for service, verbs in reads.items() for action in action_list(f"{service}:{verbs}")]
     return allow("ReadConfiguration", actions, ["*"], conditions=args.region_condition)
+
+
+def _read_web_ui(args: DeliveryRolesArgs) -> list[Statement]:
+    """Allow reading the files of the web UI, which are public."""
+    if not args.cloudfront:
+        return []
+    return [allow("ReadWebUi", "s3:GetObject GetObjectTagging", [f"{args.names.bucket_arn(WEB_UI_BUCKET)}/*"])]
 
 
 def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, StackArgs
-from components.naming import tags
+from components.naming import CLOUDFRONT_REGION, tags
 from components.settings.data import ProtectionSettings
 
 RECORD_TTL_S = 300
@@ -20,11 +20,13 @@ class CertificateArgs(StackArgs):
 
     domain: Name of the hosted zone.
     host_names: Host names of the certificate, all in the zone.
+    cloudfront_host: Host name of the certificate for CloudFront, one of `host_names`; "" without this certificate.
     protection: Deletion protection of the zone.
     """
 
     domain: str
     host_names: tuple[str, ...]
+    cloudfront_host: str = ""
     protection: ProtectionSettings
 
 
@@ -38,6 +40,8 @@ class Certificate(Component):
 
     arn: pulumi.Output[str]
     """ARN of the certificate. Resolves after the certificate is issued."""
+    cloudfront_arn: pulumi.Output[str] | None
+    """ARN of the certificate for CloudFront. Resolves after the certificate is issued."""
 
     def __init__(self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:edge:Certificate", name, args, opts)
@@ -73,7 +77,25 @@ class Certificate(Component):
             name, certificate_arn=certificate.arn, validation_record_fqdns=[record.fqdn for record in records], opts=self.child
         )
         self.zone_id, self.name_servers, self.arn = zone.zone_id, zone.name_servers, validation.certificate_arn
+        self.cloudfront_arn = self._cloudfront(args.cloudfront_host, records) if args.cloudfront_host else None
         self.register_outputs({"zoneId": self.zone_id, "nameServers": self.name_servers, "arn": self.arn})
+
+    def _cloudfront(self, host: str, records: list[aws.route53.Record]) -> pulumi.Output[str]:
+        """Create a certificate in the region that CloudFront requires. ACM validates a host name with the same record in every
+        region (ACM User Guide, "DNS validation")."""
+        certificate = aws.acm.Certificate(
+            "cloudfront",
+            region=CLOUDFRONT_REGION,
+            domain_name=host,
+            validation_method="DNS",
+            key_algorithm="EC_prime256v1",
+            tags=tags("none"),
+            opts=self.child,
+        )
+        validation = aws.acm.CertificateValidation(
+            "cloudfront", region=CLOUDFRONT_REGION, certificate_arn=certificate.arn, opts=self.after(*records)
+        )
+        return validation.certificate_arn
 
 
 def validation_option(certificate: aws.acm.Certificate, host: str, attribute: str) -> pulumi.Output[str]:

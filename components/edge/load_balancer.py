@@ -1,6 +1,6 @@
 """The Application Load Balancer, with a host name and two target groups for each service."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -31,15 +31,17 @@ class LoadBalancerArgs(StackArgs):
     """Arguments of `LoadBalancer`.
 
     load_balancer: Deletion protection.
+    internal: Whether the load balancer has only private addresses, as the origin of a CloudFront distribution.
     services: Services, keyed by name.
     host_names: Host name of each service.
     vpc_id: VPC of the target groups.
-    placement: Subnets of the edge tier, and security group of the load balancer.
+    placement: Subnets, and security group of the load balancer.
     certificate_arn: Certificate of all host names.
     log_bucket: Bucket for access and connection logs.
     """
 
     load_balancer: LoadBalancerSettings
+    internal: bool = False
     services: Mapping[str, ContractService]
     host_names: Mapping[str, str]
     vpc_id: pulumi.Input[str]
@@ -66,30 +68,27 @@ class LoadBalancer(Component):
         super().__init__("gatehouse:edge:LoadBalancer", name, args, opts)
         load_balancer = self._load_balancer(name, args)
         https = self._listeners(load_balancer.arn, args)
+        self.arn, self.dns_name, self.zone_id = load_balancer.arn, load_balancer.dns_name, load_balancer.zone_id
+        self.label = load_balancer.arn_suffix
         self.target_groups = {
             name: self._target_groups(service, 10 + index, https, args)
             for index, (name, service) in enumerate(args.services.items())
         }
-        self.arn, self.dns_name, self.zone_id = load_balancer.arn, load_balancer.dns_name, load_balancer.zone_id
-        self.label = load_balancer.arn_suffix
         groups = {service: [pair.blue, pair.green] for service, pair in self.target_groups.items()}
         self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})
-
-    def target_groups_of(self, services: Sequence[ContractService]) -> dict[int, TargetGroups]:
-        """Return the target groups of the services to which the load balancer forwards requests, keyed by port."""
-        return {service.port: self.target_groups[service.name] for service in services if service.name in self.target_groups}
 
     def _load_balancer(self, name: str, args: LoadBalancerArgs) -> aws.lb.LoadBalancer:
         return aws.lb.LoadBalancer(
             name,
-            name=args.names.name("edge"),
+            name=args.names.name(name),
             load_balancer_type="application",
-            internal=False,
+            internal=args.internal,
             subnets=list(args.placement.subnet_ids),
             security_groups=[args.placement.security_group_id],
             drop_invalid_header_fields=True,
             desync_mitigation_mode="defensive",
-            xff_header_processing_mode="append",
+            # CloudFront appends the address of the viewer. The address from which CloudFront connects is not relevant.
+            xff_header_processing_mode="preserve" if args.internal else "append",
             enable_http2=True,
             enable_waf_fail_open=False,
             enable_deletion_protection=args.load_balancer.deletion_protection,
@@ -101,18 +100,12 @@ class LoadBalancer(Component):
         )
 
     def _listeners(self, load_balancer_arn: pulumi.Output[str], args: LoadBalancerArgs) -> pulumi.Output[str]:
-        """Redirect port 80 to HTTPS; return 404 on port 443 by default and for `/metrics`. Returns the HTTPS listener."""
-        aws.lb.Listener(
-            "http",
-            load_balancer_arn=load_balancer_arn,
-            port=80,
-            protocol="HTTP",
-            default_actions=[{"type": "redirect", "redirect": {"protocol": "HTTPS", "port": "443", "status_code": "HTTP_301"}}],
-            tags=tags("none"),
-            opts=self.child,
-        )
+        """Return 404 on port 443 by default and for `/metrics`. A public load balancer redirects port 80 to HTTPS. Returns the
+        HTTPS listener."""
+        if not args.internal:
+            self._redirect(load_balancer_arn)
         https = aws.lb.Listener(
-            "https",
+            _resource("https", args),
             load_balancer_arn=load_balancer_arn,
             port=443,
             protocol="HTTPS",
@@ -128,7 +121,7 @@ class LoadBalancer(Component):
         )
         # The web ACL blocks encoded forms of the path.
         aws.lb.ListenerRule(
-            "metrics",
+            _resource("metrics", args),
             listener_arn=https.arn,
             priority=1,
             conditions=[{"path_pattern": {"values": ["/metrics", "/metrics/*"]}}],
@@ -138,18 +131,31 @@ class LoadBalancer(Component):
         )
         return https.arn
 
+    def _redirect(self, load_balancer_arn: pulumi.Output[str]) -> None:
+        aws.lb.Listener(
+            "http",
+            load_balancer_arn=load_balancer_arn,
+            port=80,
+            protocol="HTTP",
+            default_actions=[{"type": "redirect", "redirect": {"protocol": "HTTPS", "port": "443", "status_code": "HTTP_301"}}],
+            tags=tags("none"),
+            opts=self.child,
+        )
+
     def _target_groups(
         self, service: ContractService, priority: int, listener: pulumi.Output[str], args: LoadBalancerArgs
     ) -> TargetGroups:
         """Forward requests for the host name to the first target group. During a deployment, ECS shifts the traffic to the other
         group."""
-        blue, green = (self._target_group(name, service, args) for name in (service.name, f"{service.name}-green"))
+        # The name of a target group is limited to 32 characters. An internal load balancer has one service.
+        resource = "origin" if args.internal else service.name
+        blue, green = (self._target_group(name, service, args) for name in (resource, f"{resource}-green"))
         groups: list[aws.lb.ListenerRuleActionForwardTargetGroupArgsDict] = [
             {"arn": blue.arn, "weight": 100},
             {"arn": green.arn, "weight": 0},
         ]
         rule = aws.lb.ListenerRule(
-            service.name,
+            resource,
             listener_arn=listener,
             priority=priority,
             conditions=[{"host_header": {"values": [args.host_names[service.name]]}}],
@@ -158,8 +164,8 @@ class LoadBalancer(Component):
             # ECS changes the weights in every deployment. Resetting them would route requests to stopped tasks.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),
         )
-        labels = (blue.arn_suffix, green.arn_suffix)
-        return TargetGroups(with_dependencies(blue.arn, rule.arn), with_dependencies(green.arn, rule.arn), rule.arn, labels)
+        dimensions = [{"LoadBalancer": self.label, "TargetGroup": group.arn_suffix} for group in (blue, green)]
+        return TargetGroups(with_dependencies(blue.arn, rule.arn), with_dependencies(green.arn, rule.arn), rule.arn, dimensions)
 
     def _target_group(self, name: str, service: ContractService, args: LoadBalancerArgs) -> aws.lb.TargetGroup:
         return aws.lb.TargetGroup(
@@ -186,3 +192,9 @@ class LoadBalancer(Component):
             tags=tags("none"),
             opts=self.child,
         )
+
+
+def _resource(name: str, args: LoadBalancerArgs) -> str:
+    """Return the name of a resource, which differs between the two kinds of load balancers. Both exist while a service moves from
+    one to the other."""
+    return f"origin-{name}" if args.internal else name

@@ -1,4 +1,4 @@
-"""The AWS WAF web ACL of the load balancer and of REST APIs."""
+"""The AWS WAF web ACLs of the load balancer, of REST APIs and of a CloudFront distribution."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from components.component import Component, LogArgs
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
-from components.naming import Naming, tags
+from components.naming import CLOUDFRONT_REGION, Naming, tags
 from components.settings.network import WafSettings
 
 MANAGED = {
@@ -49,14 +49,21 @@ class WebAclArgs(LogArgs):
 
     waf: Rate limits.
     host_names: Host name of each service.
-    load_balancer_arn: Protected load balancer.
+    load_balancer_arn: Protected load balancer; None for a web ACL of a distribution.
     stage_arns: Protected stages of REST APIs, keyed by name.
+    log_bucket_arn: Bucket for the log of a web ACL of a distribution. A log group would have to be in CLOUDFRONT_REGION.
     """
 
     waf: WafSettings
     host_names: Mapping[str, str]
-    load_balancer_arn: pulumi.Input[str]
+    load_balancer_arn: pulumi.Input[str] | None = None
     stage_arns: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    log_bucket_arn: pulumi.Input[str] | None = None
+
+    @property
+    def region(self) -> str | None:
+        """Region of the web ACL; None for the region of the stack."""
+        return None if self.log_bucket_arn is None else CLOUDFRONT_REGION
 
 
 class WebAcl(Component):
@@ -72,30 +79,33 @@ class WebAcl(Component):
 
     def __init__(self, name: str, args: WebAclArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:edge:WebAcl", name, args, opts)
-        names = args.names
+        names, hosts = args.names, args.host_names
+        limits = {service: limit for service, limit in args.waf.service_requests_max().items() if service in hosts}
         metrics_path = _byte_match({"uri_path": {}}, "STARTS_WITH", "/metrics", "URL_DECODE", "NORMALIZE_PATH", "LOWERCASE")
         acl = aws.wafv2.WebAcl(
             name,
-            name=names.name("edge"),
-            description="Protects the gateway, console and sharing services",
-            scope="REGIONAL",
+            name=names.name("edge" if args.region is None else "cloudfront"),
+            description=f"Protects these services: {', '.join(hosts)}",
+            scope="REGIONAL" if args.region is None else "CLOUDFRONT",
+            region=args.region,
             default_action={"allow": {}},
             rules=[
                 _rate_limit(names, 0, "rate", args.waf.requests_max),
                 _block(names, 1, "metrics", metrics_path, 404),
                 *(
-                    _rate_limit(names, 2 + index, f"rate-{service}", limit, args.host_names[service])
-                    for index, (service, limit) in enumerate(args.waf.service_requests_max().items())
+                    _rate_limit(names, 2 + index, f"rate-{service}", limit, hosts[service])
+                    for index, (service, limit) in enumerate(limits.items())
                 ),
                 *(_managed_rule_group(names, 10 + index, rule, group) for index, (rule, group) in enumerate(MANAGED.items())),
-                _block_labels(names, 20, "body-size", [BODY_SIZE], _at_paths(args.host_names, UPLOAD_PATHS), 413),
-                _block_labels(names, 21, "body-content", _content_rules(), _at_paths(args.host_names, SECRET_PATHS), 403),
+                _block_labels(names, 20, "body-size", [BODY_SIZE], _at_paths(hosts, UPLOAD_PATHS), 413),
+                _block_labels(names, 21, "body-content", _content_rules(), _at_paths(hosts, SECRET_PATHS), 403),
             ],
             visibility_config={**_visibility(names.name("edge"))},
             tags=tags("none"),
             opts=self.child,
         )
-        aws.wafv2.WebAclAssociation(name, resource_arn=args.load_balancer_arn, web_acl_arn=acl.arn, opts=self.child)
+        if args.load_balancer_arn is not None:
+            aws.wafv2.WebAclAssociation(name, resource_arn=args.load_balancer_arn, web_acl_arn=acl.arn, opts=self.child)
         for stage, arn in args.stage_arns.items():
             aws.wafv2.WebAclAssociation(stage, resource_arn=arn, web_acl_arn=acl.arn, opts=self.child)
         self.arn = acl.arn
@@ -103,6 +113,22 @@ class WebAcl(Component):
         self.register_outputs({"arn": self.arn})
 
     def _log(self, name: str, args: WebAclArgs) -> None:
+        destination: pulumi.Input[str]
+        if args.log_bucket_arn is None:
+            destination, opts = self._log_group(name, args)
+        else:
+            destination, opts = args.log_bucket_arn, self.child
+        aws.wafv2.WebAclLoggingConfiguration(
+            name,
+            region=args.region,
+            resource_arn=self.arn,
+            log_destination_configs=[destination],
+            redacted_fields=[{"single_header": {"name": header}} for header in REDACTED_HEADERS],
+            opts=opts,
+        )
+
+    def _log_group(self, name: str, args: WebAclArgs) -> tuple[pulumi.Output[str], pulumi.ResourceOptions]:
+        """Create the log group of a regional web ACL. Returns its ARN, and options for a resource that requires its policy."""
         group = self.create_log_group(name, args.names.waf_log_group, args.logs)
         delivery = aws.cloudwatch.LogResourcePolicy(
             name,
@@ -110,13 +136,7 @@ class WebAcl(Component):
             policy_document=render(log_delivery_policy(args.names, "AllowWafLogDelivery", args.names.waf_log_group)),
             opts=self.child,
         )
-        aws.wafv2.WebAclLoggingConfiguration(
-            name,
-            resource_arn=self.arn,
-            log_destination_configs=[group.arn],
-            redacted_fields=[{"single_header": {"name": header}} for header in REDACTED_HEADERS],
-            opts=self.after(delivery),
-        )
+        return group.arn, self.after(delivery)
 
 
 def _visibility(metric: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgsDict:
@@ -149,13 +169,12 @@ def _block_labels(names: Naming, priority: int, rule: str, counted: Sequence[str
     """Block requests with the label of a counted rule, unless one of the statements `allowed` matches."""
     labels = [f"{namespace}:{name}_Body" for namespace, rules in BODY_RULES.values() for name in rules if name in counted]
     has_label: list[Any] = [{"label_match_statement": {"scope": "LABEL", "key": label}} for label in labels]
-    labelled: Any = has_label[0] if len(has_label) == 1 else {"or_statement": {"statements": has_label}}
-    others: Statement = {"not_statement": {"statement": {"or_statement": {"statements": allowed}}}}
-    return _block(names, priority, rule, {"and_statement": {"statements": [labelled, others]}}, status)
+    others: Statement = {"not_statement": {"statement": _any(allowed)}}
+    return _block(names, priority, rule, {"and_statement": {"statements": [_any(has_label), others]}}, status)
 
 
 def _at_paths(host_names: Mapping[str, str], paths: Mapping[str, str]) -> list[Any]:
-    """Match the paths of each service at its host name."""
+    """Match the paths of each service that has a host name."""
     return [
         {
             "and_statement": {
@@ -172,7 +191,13 @@ def _at_paths(host_names: Mapping[str, str], paths: Mapping[str, str]) -> list[A
             }
         }
         for service, expression in paths.items()
+        if service in host_names
     ]
+
+
+def _any(statements: list[Any]) -> Any:
+    """Match if one of the statements matches. AWS WAF requires at least two statements in an or_statement."""
+    return statements[0] if len(statements) == 1 else {"or_statement": {"statements": statements}}
 
 
 def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host: str = "") -> Rule:

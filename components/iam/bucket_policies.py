@@ -10,7 +10,7 @@ from components.iam.documents import (
     deny_insecure_transport,
     document,
 )
-from components.naming import Naming
+from components.naming import CLOUDFRONT_REGION, Naming
 
 LOAD_BALANCER_PREFIXES = ("edge-access", "edge-connection")
 """Key prefixes of access and connection logs. Elastic Load Balancing rejects a prefix that contains AWSLogs."""
@@ -73,6 +73,29 @@ def load_balancer_log_writers(names: Naming, sink: str, prefixes: tuple[str, ...
     objects = [f"arn:aws:s3:::{sink}/{prefix}/AWSLogs/{names.account}/*" for prefix in prefixes]
     source, service = names.arn("elasticloadbalancing", f"loadbalancer/app/{names.name('*')}"), "logdelivery.elasticloadbalancing"
     return (allow_service(service, "AllowLoadBalancerLogs", "s3:PutObject", objects, account=names.account, source_arn=source),)
+
+
+def edge_log_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
+    """Allow the delivery of logs of the distribution and its web ACL. Sources: CloudWatch Logs User Guide, "Logs sent to Amazon
+    S3"; AWS WAF Developer Guide, "Amazon S3 destinations"."""
+    bucket_arn, principal = f"arn:aws:s3:::{sink}", {"Service": "delivery.logs.amazonaws.com"}
+    account = {"aws:SourceAccount": names.account}
+    sources = {"aws:SourceArn": names.in_region(CLOUDFRONT_REGION).arn("logs", "*")}
+    check: Conditions = {"StringEquals": account, "ArnLike": sources}
+    write: Conditions = {"StringEquals": {**account, "s3:x-amz-acl": "bucket-owner-full-control"}, "ArnLike": sources}
+    objects = [f"{bucket_arn}/AWSLogs/{names.account}/*"]
+    return (
+        allow("AllowLogDeliveryAclCheck", "s3:GetBucketAcl", [bucket_arn], principal=principal, conditions=check),
+        allow("AllowLogDelivery", "s3:PutObject", objects, principal=principal, conditions=write),
+    )
+
+
+def distribution_readers(names: Naming, bucket: str) -> tuple[Statement, ...]:
+    """Allow the account's distributions to read objects through origin access control. CloudFront assigns the IDs of
+    distributions, so the policy contains a pattern, which is known at preview. Source: CloudFront Developer Guide, "Restrict
+    access to an Amazon S3 origin"."""
+    objects, source = [f"arn:aws:s3:::{bucket}/*"], names.distributions_arn
+    return (allow_service("cloudfront", "AllowDistributions", "s3:GetObject", objects, source_arn=source),)
 
 
 def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:

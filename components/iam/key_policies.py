@@ -92,6 +92,16 @@ def bucket_key_use(sid: str, names: Naming, bucket: str, actions: str, principal
     return allow_key_use(sid, actions, {"AWS": principal}, conditions)
 
 
+def distribution_key_statement(names: Naming, bucket: str) -> Statement:
+    """Allow the account's distributions to decrypt objects of one bucket. Source: CloudFront Developer Guide, "SSE-KMS".
+
+    bucket: Resource name of the bucket.
+    """
+    context = {"kms:EncryptionContext:aws:s3:arn": names.bucket_arn(bucket)}
+    conditions = {"StringEquals": context, "ArnLike": {"aws:SourceArn": names.distributions_arn}}
+    return allow_key_use("AllowDistributions", "kms:Decrypt", {"Service": "cloudfront.amazonaws.com"}, conditions)
+
+
 def read_environment(sid: str, names: Naming, role: str, function: str) -> Statement:
     """Allow Lambda to decrypt the environment variables of a function with the function's role."""
     arn = names.arn("lambda", f"function:{names.name(function)}")

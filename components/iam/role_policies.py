@@ -142,7 +142,7 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
         ECS_INFRASTRUCTURE: RoleDefinition(
             "ECS infrastructure role for load balancers, used by blue/green deployments",
             trust("ecs.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*")),
-            _ecs_infrastructure(names),
+            _ecs_infrastructure(names, ("edge", *(("origin",) if stack.settings.services.cloudfront else ()))),
         ),
     }
     if stack.settings.database.proxy:
@@ -229,10 +229,9 @@ def _enhanced_monitoring(names: Naming) -> Document:
     )
 
 
-def _ecs_infrastructure(names: Naming) -> Document:
+def _ecs_infrastructure(names: Naming, load_balancers: tuple[str, ...]) -> Document:
     """Allow ECS to register targets and to change listener rules during a blue/green deployment. Source: ECS Developer
     Guide, "Amazon ECS infrastructure IAM role for load balancers"."""
-    load_balancer = names.name("edge")
     described = ("Listeners", "Rules", "TargetGroups", "TargetHealth")
     return document(
         # These actions do not support resource-level permissions (Service Authorization Reference, Elastic Load Balancing V2).
@@ -245,7 +244,11 @@ def _ecs_infrastructure(names: Naming) -> Document:
         allow(
             "ModifyListenerRules",
             "elasticloadbalancing:ModifyListener ModifyRule",
-            [names.arn("elasticloadbalancing", f"{kind}/app/{load_balancer}/*") for kind in ("listener", "listener-rule")],
+            [
+                names.arn("elasticloadbalancing", f"{kind}/app/{names.name(load_balancer)}/*")
+                for load_balancer in load_balancers
+                for kind in ("listener", "listener-rule")
+            ],
         ),
     )
 

@@ -69,7 +69,11 @@ class Alarms(Component):
         names, resources = args.names, args.resources
         self.topic_arn = email_topic(name, ALARM_TOPIC, alarm_topic_policy(names), args, self)
         for alarm in (
-            *metric_alarms.load_balancer_alarms(resources.load_balancer, args.monitoring.error_alarm_threshold),
+            *(
+                row
+                for name, label in resources.load_balancers.items()
+                for row in metric_alarms.load_balancer_alarms(name, label, args.monitoring.error_alarm_threshold)
+            ),
             *(row for ecs in resources.ecs_services for row in metric_alarms.ecs_service_alarms(ecs, resources.cluster, names)),
             *metric_alarms.database_alarms(resources.database, args.database.storage_gib),
             *(row for node in resources.cache_nodes for row in metric_alarms.cache_node_alarms(node, names)),
@@ -96,7 +100,7 @@ class Alarms(Component):
         }
         self.service_alarms = {}
         for service, groups in args.resources.target_groups.items():
-            definitions = metric_alarms.target_group_alarms(service, args.resources.load_balancer, groups, **thresholds)
+            definitions = metric_alarms.target_group_alarms(service, groups, **thresholds)
             alarms = [self._alarm(alarm, args) for alarm in definitions]
             self.service_alarms[service] = [alarm.name for alarm in alarms]
             self._composite(service, alarms, "targets are unhealthy", "unhealthy", args)

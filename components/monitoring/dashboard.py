@@ -6,6 +6,7 @@ from typing import Any
 
 import pulumi
 
+from components.component import TargetGroupDimensions
 from components.monitoring.log_alarms import DENIED_LINKS, HONEY_LINKS, LATE_SECRETS, LOCKED_LINKS, SECRET_FAILURES
 from components.naming import Naming
 
@@ -20,7 +21,7 @@ Widget = dict[str, Any]
 class MonitoredResources:
     """Resources that have alarms and widgets.
 
-    load_balancer: CloudWatch dimension of the load balancer.
+    load_balancers: CloudWatch dimension of each load balancer, keyed by resource name.
     target_groups: CloudWatch dimensions of both target groups of a service, keyed by service.
     ecs_services: Names of the ECS services.
     cluster, database, cache_nodes, table: Names of the ECS cluster, DB instance, cache nodes and secret links table.
@@ -28,8 +29,8 @@ class MonitoredResources:
     functions: REST API stages of services that run as Lambda functions, keyed by service.
     """
 
-    load_balancer: Text
-    target_groups: Mapping[str, Sequence[Text]]
+    load_balancers: Mapping[str, Text]
+    target_groups: Mapping[str, Sequence[TargetGroupDimensions]]
     ecs_services: tuple[str, ...]
     cluster: Text
     database: Text
@@ -91,7 +92,8 @@ def _alarm_states(names: Naming, resources: MonitoredResources, probe: bool) -> 
         *resources.target_groups,
         *([f"{service}-unreachable" for service in resources.services] if probe else ()),
         *resources.functions,
-        *("edge-5xx", "database-cpu", "database-storage", "tokens-errors", "certificate-expiry", "rotation-errors"),
+        *(f"{name}-5xx" for name in resources.load_balancers),
+        *("database-cpu", "database-storage", "tokens-errors", "certificate-expiry", "rotation-errors"),
         *(DENIED_LINKS, LOCKED_LINKS, HONEY_LINKS, SECRET_FAILURES, LATE_SECRETS),
     ]
     arns = [names.arn("cloudwatch", f"alarm:{names.name(alarm)}") for alarm in alarms]
@@ -102,7 +104,7 @@ def _load_balanced_service(names: Naming, service: str, resources: MonitoredReso
     def series(*metrics: tuple[str, str, str]) -> list[list[Any]]:
         return [
             _series(
-                ("AWS/ApplicationELB", metric, "LoadBalancer", resources.load_balancer, "TargetGroup", group),
+                ("AWS/ApplicationELB", metric, *(text for dimension in group.items() for text in dimension)),
                 f"{label} ({color})",
                 stat,
             )

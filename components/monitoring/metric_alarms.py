@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components.component import TargetGroupDimensions
 from components.naming import Naming, tags
 
 GIB = 1024**3
@@ -57,10 +58,10 @@ class Alarm:
     missing: str = "notBreaching"
 
 
-def load_balancer_alarms(label: pulumi.Input[str], errors_max: int) -> Iterator[Alarm]:
-    """Yield alarms for the load balancer itself."""
+def load_balancer_alarms(name: str, label: pulumi.Input[str], errors_max: int) -> Iterator[Alarm]:
+    """Yield alarms for a load balancer itself."""
     yield Alarm(
-        "edge-5xx",
+        f"{name}-5xx",
         "The load balancer returns 5xx errors: no target is healthy, or targets close connections. Check the unhealthy alarms.",
         "errors",
         Metric(LOAD_BALANCER, "HTTPCode_ELB_5XX_Count", [{"LoadBalancer": label}]),
@@ -70,10 +71,9 @@ def load_balancer_alarms(label: pulumi.Input[str], errors_max: int) -> Iterator[
 
 
 def target_group_alarms(
-    service: str, load_balancer: pulumi.Input[str], labels: Sequence[pulumi.Input[str]], *, errors_max: int, latency_s_max: int
+    service: str, dimensions: Sequence[TargetGroupDimensions], *, errors_max: int, latency_s_max: int
 ) -> Iterator[Alarm]:
     """Yield alarms for a service behind the load balancer. Each alarm covers both target groups of the service."""
-    dimensions = [{"LoadBalancer": load_balancer, "TargetGroup": label} for label in labels]
     yield from _errors_and_latency(
         service,
         (Metric(LOAD_BALANCER, "HTTPCode_Target_5XX_Count", dimensions), errors_max),

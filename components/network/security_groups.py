@@ -13,6 +13,7 @@ from components.iam.role_policies import RDS_PROXY
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
+from components.settings.workloads import CLOUDFRONT, CONSOLE
 
 ANYWHERE = "0.0.0.0/0"
 
@@ -27,11 +28,18 @@ GROUPS = {
 }
 
 
+ORIGIN = "origin"
+"""Security group of the internal load balancer behind CloudFront."""
+CLOUDFRONT_PREFIX_LIST = "com.amazonaws.global.cloudfront.origin-facing"
+"""Prefix list of the addresses from which CloudFront connects to origins, including VPC origins. Source: CloudFront Developer
+Guide, "Restrict access with VPC origins"."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """An allowed TCP connection. Exactly one of `target`, `cidr` and `prefix_list` is the destination.
 
-    source: A security group, or "" for the internet.
+    source: A security group, "" for the internet, or CLOUDFRONT for the addresses of CloudFront.
     description: Description of the security group rules.
     target: A security group.
     prefix_list: The service of a gateway endpoint.
@@ -78,6 +86,8 @@ class SecurityGroups(Component):
         super().__init__("gatehouse:network:SecurityGroups", name, args, opts)
         descriptions = GROUPS | ({RDS_PROXY: "RDS Proxy"} if args.settings.database.proxy else {})
         descriptions |= dict.fromkeys(args.settings.core_tasks, "ECS tasks of a Core")
+        if args.settings.services.cloudfront:
+            descriptions[ORIGIN] = "Internal load balancer: accepts HTTPS from CloudFront"
         self.groups = {
             group: aws.ec2.SecurityGroup(
                 group,
@@ -116,13 +126,20 @@ class SecurityGroups(Component):
                 **common,
             )
         if target is not None:
+            from_cloudfront = connection.source == CLOUDFRONT
             aws.vpc.SecurityGroupIngressRule(
                 rule,
                 security_group_id=target,
                 referenced_security_group_id=source,
-                cidr_ipv4=ANYWHERE if source is None else None,
+                cidr_ipv4=ANYWHERE if not connection.source else None,
+                prefix_list_id=self._cloudfront_prefix_list() if from_cloudfront else None,
                 **common,
             )
+
+    def _cloudfront_prefix_list(self) -> pulumi.Output[str]:
+        """Return the ID of the prefix list, which AWS assigns in each region."""
+        options = pulumi.InvokeOutputOptions(parent=self)
+        return aws.ec2.get_managed_prefix_list_output(name=CLOUDFRONT_PREFIX_LIST, opts=options).id
 
 
 def connections(args: SecurityGroupsArgs) -> Iterator[Connection]:
@@ -130,10 +147,13 @@ def connections(args: SecurityGroupsArgs) -> Iterator[Connection]:
     settings = args.settings
     yield Connection("", "HTTPS from the internet", 443, "edge")
     yield Connection("", "HTTP from the internet, redirected to HTTPS", 80, "edge")
+    if settings.services.cloudfront:
+        yield Connection(CLOUDFRONT, "HTTPS from CloudFront", 443, ORIGIN)
     for process in args.contract.processes.values():
         name = process.name
         for service in process.services:
-            yield Connection("edge", f"Load balancer to the {service.name} service", service.port, name)
+            balancer = ORIGIN if service.name == CONSOLE and settings.services.cloudfront else "edge"
+            yield Connection(balancer, f"Load balancer to the {service.name} service", service.port, name)
         # Migrations log in with the owner's password, which RDS Proxy does not accept.
         database = RDS_PROXY if settings.database.proxy and process.services else "database"
         yield Connection(name, f"{name} tasks to the database", DATABASE_PORT, database)

@@ -20,6 +20,9 @@ from components.settings.fields import (
 
 ROLLING = "rolling"
 SERVERLESS = "serverless"
+CLOUDFRONT = "cloudfront"
+CONSOLE = "console"
+"""Name of the console service in the runtime contract."""
 SHARING_TIMEOUT_S = 10
 """Timeout of the sharing function."""
 SHA256 = r"sha256:[0-9a-f]{64}"
@@ -94,6 +97,9 @@ class ConsoleSettings(ServiceSettings):
     cpu: Cpu = 256
     memory_mib: MemoryMib = 1024
     requests_target: RequestsTarget = 6_000
+    hosting: Annotated[str, choice("container", CLOUDFRONT)] = "container"
+    """`container`: the console's tasks serve the files of the web UI. `cloudfront`: a CloudFront distribution serves the files
+    from S3 and forwards all other requests to the tasks through an internal load balancer, which has no public address."""
 
 
 class MigrateSettings(TaskSize):
@@ -114,6 +120,11 @@ class ServicesSettings(Section):
     def sizes(self) -> dict[str, TaskSize]:
         """CPU and memory of each process."""
         return {"gateway": self.gateway, "console": self.console, "migrate": self.migrate}
+
+    @property
+    def cloudfront(self) -> bool:
+        """Whether a CloudFront distribution is in front of the console."""
+        return self.console.hosting == CLOUDFRONT
 
     @property
     def scaling(self) -> dict[str, ServiceSettings]:

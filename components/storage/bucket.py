@@ -8,7 +8,7 @@ import pulumi_aws as aws
 from components.component import Component
 from components.iam import bucket_policies
 from components.iam.documents import Document, Statement, render
-from components.naming import DataClass, Naming, tags
+from components.naming import WEB_UI_BUCKET, DataClass, Naming, tags
 from components.settings.data import ProtectionSettings
 from components.settings.model import Settings
 
@@ -237,7 +237,8 @@ class Buckets:
         sink, prefixes = self.names.bucket("logs"), bucket_policies.LOAD_BALANCER_PREFIXES
         config = bucket_policies.config_writers(self.names, sink) if self.settings.account_baseline.enabled else ()
         writers = (*bucket_policies.load_balancer_log_writers(self.names, sink, prefixes), *config)
-        return self._log_args(self.names, ("trail", "data", "secrets"), writers)
+        web_ui = (WEB_UI_BUCKET,) if self.settings.services.cloudfront else ()
+        return self._log_args(self.names, ("trail", "data", "secrets", *web_ui), writers)
 
     def trail(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
         """Return the arguments of the bucket for CloudTrail log files and audit trail checkpoints, which S3 Object Lock
@@ -272,6 +273,26 @@ class Buckets:
             noncurrent_days=1,
             incomplete_upload_days=1,
             purpose="ephemeral",
+        )
+
+    def web_ui(self, key_arn: pulumi.Input[str], log_bucket: pulumi.Input[str]) -> BucketArgs:
+        """Files of the console's web UI. Every deployment uploads the files, so the bucket needs no replica and no backup."""
+        readers = bucket_policies.distribution_readers(self.names, self.names.bucket(WEB_UI_BUCKET))
+        args = self._args(self.names, WEB_UI_BUCKET, "internal", readers)
+        return replace(args, key_arn=key_arn, log_bucket=log_bucket, purpose="static-files")
+
+    def edge_logs(self) -> BucketArgs:
+        """Receives the logs of the distribution and its web ACL."""
+        bucket, settings = self.names.edge_log_bucket, self.settings
+        writers = bucket_policies.edge_log_writers(self.names, bucket)
+        return BucketArgs(
+            bucket_name=bucket,
+            policy=bucket_policies.bucket_policy(self.names, bucket, encrypted_by_key=False, writers=writers),
+            data_class="log",
+            protection=settings.protection,
+            noncurrent_days=settings.buckets.noncurrent_version_days,
+            expire_days=settings.buckets.log_retention_days,
+            force_destroy=settings.buckets.force_destroy,
         )
 
     def replica_logs(self) -> BucketArgs:

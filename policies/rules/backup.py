@@ -8,7 +8,7 @@ from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_set
 from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
-from policies.rules.s3 import EPHEMERAL, is_replica, purpose
+from policies.rules.s3 import EPHEMERAL, STATIC_FILES, is_replica, purpose
 
 _GUIDE = "https://docs.aws.amazon.com/aws-backup/latest/devguide"
 _DAILY = re.compile(r"cron\(\S+ \S+ (\*|\?|\*/1|1/1) \* (\?|\*) \*\)|rate\((1 day|\d+ hours?)\)")
@@ -85,8 +85,8 @@ def _retention_days(rule: Properties) -> float:
 
 
 # Values of the tag gatehouse:purpose that require no backup: logs are not modified, trail buckets are locked, and expiring data
-# (secret links, sessions) must not be retained in a backup.
-_EXCLUDED_PURPOSES = ("log-sink", "trail", EPHEMERAL)
+# (secret links, sessions) must not be retained in a backup. Static files can be uploaded again.
+_EXCLUDED_PURPOSES = ("log-sink", "trail", EPHEMERAL, STATIC_FILES)
 _SERVICE = {
     **dict.fromkeys(aws("rds.Instance", "rds.Cluster"), "rds"),
     **dict.fromkeys(aws("dynamodb.Table"), "dynamodb"),

@@ -16,6 +16,13 @@ _OPTIONS = "https://www.pulumi.com/docs/iac/concepts/resources/options"
 _TAGGED_WITH_DATA_CLASS = aws(
     "s3.Bucket", "kms.Key", "secretsmanager.Secret", "rds.Instance", "rds.Cluster", "dynamodb.Table", "cloudwatch.LogGroup"
 )
+# Resources of a distribution, which CloudFront accepts only from this Region. They contain no user data.
+# https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cnames-and-https-requirements.html
+_CLOUDFRONT_REGION = "us-east-1"
+_CLOUDFRONT_TYPES = (
+    *aws("acm.Certificate", "acm.CertificateValidation", "wafv2.WebAcl", "wafv2.WebAclLoggingConfiguration"),
+    *aws("cloudwatch.LogDelivery", "cloudwatch.LogDeliveryDestination", "cloudwatch.LogDeliverySource"),
+)
 _FOLDER = Path(__file__).parents[1]
 REQUIRED_TAGS: list[str] = tomllib.loads((_FOLDER / "required_tags.toml").read_text(encoding="utf-8"))["tags"]
 ALLOWED_REGIONS: list[str] = tomllib.loads((_FOLDER / "allowed_regions.toml").read_text(encoding="utf-8"))["regions"]
@@ -96,6 +103,8 @@ def _default_tags(resource: Resource) -> dict[str, object]:
 )
 def region_is_allowed(resource: Resource) -> CheckResults:
     if not resource.type.startswith("aws:") and resource.type != AWS_PROVIDER:
+        return
+    if resource.type in _CLOUDFRONT_TYPES and resource.props.text("region") == _CLOUDFRONT_REGION:
         return
     if resource.props.has("region") and resource.props.text("region") not in resource.lists["regions"]:
         yield "region is not in the list of allowed Regions"

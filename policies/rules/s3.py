@@ -21,6 +21,8 @@ _bucket_rule = partial(stack_rule, types=aws("s3.Bucket"))
 # record its own deliveries. https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
 _PURPOSE_TAG = "gatehouse:purpose"
 _LOG_SINK = "log-sink"
+# Tag of buckets with files that each deployment uploads from the source code.
+STATIC_FILES = "static-files"
 # Tag of buckets and tables with expiring data, such as secret links and sessions. Deletions must be final.
 EPHEMERAL = "ephemeral"
 
@@ -289,8 +291,8 @@ def other_encryption_keys_are_denied(bucket: Resource, stack: Stack) -> CheckRes
 )
 def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
     # Logs and trails are Regional and also in CloudWatch Logs. Replicas need no further replication. A replica would outlive the
-    # deletion of expiring data (GH-S3-018).
-    if purpose(bucket) in (_LOG_SINK, "trail", EPHEMERAL) or is_replica(bucket, stack):
+    # deletion of expiring data (GH-S3-018). Static files can be uploaded again.
+    if purpose(bucket) in (_LOG_SINK, "trail", EPHEMERAL, STATIC_FILES) or is_replica(bucket, stack):
         return
     configurations = stack.referencing(bucket, aws("s3.BucketReplicationConfig"), "bucket")
     if not configurations:

@@ -2,6 +2,7 @@
 check.
 """
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -76,10 +77,29 @@ def _zones(args: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _managed_prefix_list(args: dict[str, Any]) -> dict[str, Any]:
+    """A prefix list that AWS manages. Its ID is the same in all accounts and different in each region."""
+    name, region = str(args.get("name", "")), _requested_region(args)
+    identity = f"pl-{hashlib.sha256(f'{name} {region}'.encode()).hexdigest()[:8]}"
+    return {
+        "id": identity,
+        "name": name,
+        "arn": f"arn:aws:ec2:{region}:aws:prefix-list/{identity}",
+        "addressFamily": "IPv4",
+        "entries": [],
+        "maxEntries": 0,
+        "ownerId": "AWS",
+        "region": region,
+        "tags": {},
+        "version": 1,
+    }
+
+
 _INVOKES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "aws:index/getCallerIdentity:getCallerIdentity": _caller,
     "aws:index/getRegion:getRegion": _region,
     "aws:index/getPartition:getPartition": _partition,
     "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
+    "aws:ec2/getManagedPrefixList:getManagedPrefixList": _managed_prefix_list,
     "aws:iam/getPolicyDocument:getPolicyDocument": _policy_document,
 }

@@ -80,7 +80,7 @@ def encode(value: Any, *, with_hash: bool = False) -> Any:
         return [encode(item, with_hash=with_hash) for item in value]
     for kind, signature, member in _KINDS:
         if isinstance(value, kind):
-            digest = {"hash": hashlib.sha256(_content(value)).hexdigest()} if with_hash else {}
+            digest = {"hash": hashlib.sha256(asset_bytes(value)).hexdigest()} if with_hash else {}
             data = getattr(value, member)
             return {
                 SIGNATURE: signature,
@@ -110,12 +110,12 @@ def _files(archive: Any, prefix: str) -> dict[str, bytes]:
         files: dict[str, bytes] = {}
         for name, item in archive.assets.items():
             is_archive = isinstance(item, Archive)
-            files |= _files(item, f"{prefix}{name}/") if is_archive else {f"{prefix}{name}": _content(item)}
+            files |= _files(item, f"{prefix}{name}/") if is_archive else {f"{prefix}{name}": asset_bytes(item)}
         return files
     raise TypeError(f"{type(archive).__name__} is not a local archive")
 
 
-def _content(asset: Any) -> bytes:
+def asset_bytes(asset: Any) -> bytes:
     """The content of a local asset or archive."""
     if isinstance(asset, Archive):
         return zip_bytes(asset)

@@ -1,5 +1,6 @@
 """The project's own prod stack: compliant with both packs, tagged, and in allowed Regions."""
 
+import json
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -18,14 +19,20 @@ from sandbox.engine.program import run
 from sandbox.engine.providers import FakeProvider, PreviewProvider
 from sandbox.paths import REPOSITORY
 from tests.components.program import serverless
+from tests.components.settings.stack_settings import raw_settings
 
 ADVISORY = {"GH-ALB-009", "GH-RDS-014", "GH-S3-017"}
-FORMS = pytest.mark.parametrize("form", ["container", "serverless"])
+FORMS = pytest.mark.parametrize("form", ["container", "serverless", "cloudfront"])
+CONFIGURATIONS = {
+    "container": None,
+    "serverless": serverless("prod"),
+    "cloudfront": {"gatehouse:settings": json.dumps(raw_settings("prod", {"services.console.hosting": "cloudfront"}))},
+}
 
 
 @cache
 def deployment(form: str, *, preview: bool = False) -> types.Deployment:
-    config = serverless("prod") if form == "serverless" else None
+    config = CONFIGURATIONS[form]
     return run(REPOSITORY, "prod", PreviewProvider() if preview else FakeProvider(), preview=preview, config=config)
 
 

@@ -20,27 +20,11 @@ from starlette.responses import JSONResponse, Response
 
 from gatehouse.errors import NotFound
 from gatehouse.http.endpoint import CREDENTIAL, Endpoint
+from gatehouse.http.security_headers import WEB_UI
 from gatehouse.http.starlette_apps import LoggedRoute, page, style_route
 
 FOLDER = Path(__file__).parent / "static"
 
-#: Vue creates its templates under the Trusted Types policy `vue`. No other code can create HTML or scripts.
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types vue",
-    )
-)
-_PERMISSIONS_POLICY = "camera=(), clipboard-write=(self), geolocation=(), microphone=(), payment=(), usb=()"
-_PAGE_HEADERS = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Permissions-Policy": _PERMISSIONS_POLICY}
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 #: Content codings of the built files, most preferred first, with the suffixes of their files.
@@ -103,7 +87,7 @@ class WebFiles:
     async def _page(self, request: Request) -> Response:
         if self.index is None:
             return page("Gatehouse console", _NOT_BUILT)
-        return self.index.respond(request, {**_PAGE_HEADERS, "Cache-Control": "no-store"})
+        return self.index.respond(request, {**WEB_UI, "Cache-Control": "no-store"})
 
     async def _asset(self, request: Request) -> Response:
         asset = self.assets.get(request.path_params["name"])

@@ -1,11 +1,13 @@
 """S3 buckets and their configuration, and AWS Backup vaults, plans and selections."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from sandbox.emulator import moto_patches
 from sandbox.emulator.request import Created, CreateRequest
 from sandbox.emulator.resource_type import ResourceType
 from sandbox.engine.types import ACCOUNT
+from sandbox.engine.values import asset_bytes
 
 _BACKUP_PLAN = {
     "schedule": "ScheduleExpression",
@@ -27,6 +29,16 @@ def _create_bucket(request: CreateRequest) -> Created:
     request.call("s3.create_bucket", parameters)
     request.call("s3.put_bucket_tagging", Bucket=name, Tagging={"TagSet": request.tag_list()})
     return name, {"arn": f"arn:aws:s3:::{name}"}
+
+
+def _put_object(request: CreateRequest) -> Created:
+    bucket, key = request.take("bucket"), request.take("key")
+    headers = {"ContentType": request.take("contentType"), "CacheControl": request.take("cacheControl")}
+    tags = urlencode(request.tags)
+    content = asset_bytes(request.take("source"))
+    sent = {name: value for name, value in headers.items() if value}
+    request.call("s3.put_object", Bucket=bucket, Key=key, Body=content, Tagging=tags, **sent)
+    return key, {"arn": f"arn:aws:s3:::{bucket}/{key}"}
 
 
 def _set_account_public_access_block(request: CreateRequest) -> Created:
@@ -63,6 +75,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         "put_public_access_block", body="PublicAccessBlockConfiguration"
     ),
     "aws:s3/bucketOwnershipControls:BucketOwnershipControls": _setting("put_bucket_ownership_controls", body="OwnershipControls"),
+    "aws:s3/bucketObjectv2:BucketObjectv2": ResourceType(create=_put_object),
     "aws:s3/bucketPolicy:BucketPolicy": _setting("put_bucket_policy"),
     "aws:s3/bucketLogging:BucketLogging": _setting("put_bucket_logging", body="BucketLoggingStatus.LoggingEnabled"),
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _setting(

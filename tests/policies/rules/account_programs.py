@@ -4,6 +4,7 @@ from typing import Any
 
 from policies.testing.pack_process import ACCOUNT, Declared, Ref
 from tests.policies.rules.builders import Program, changed, data_events, declared, document, find, kms, tls_only, without
+from tests.policies.rules.network_programs import distribution
 from tests.policies.rules.programs import s3, watch
 
 ROOT = "pulumi:pulumi:Stack"
@@ -78,7 +79,7 @@ def api() -> Program:
             "apigatewayv2.Stage", "http-stage", accessLogSettings={"destinationArn": "arn:aws:logs:::group", "format": "{}"}
         ),
         declared("apigatewayv2.DomainName", "http-domain", domainNameConfiguration={"securityPolicy": "TLS_1_2"}),
-        declared("cloudfront.Distribution", "front", webAclId="arn:aws:wafv2:::acl"),
+        *distribution("arn:aws:wafv2:::acl"),
     ]
 
 

@@ -1,9 +1,26 @@
 """Compliant programs with a network and its load balancer."""
 
+from typing import Any
+
 from policies.testing.pack_process import Declared, Ref
 from tests.policies.rules.builders import TAGS, declared, kms, monitoring
 
 WORLD = "0.0.0.0/0"
+ORIGINS: list[dict[str, Any]] = [
+    {"originId": "files", "domainName": "acme-files.s3.eu-west-1.amazonaws.com", "originAccessControlId": Ref("access")},
+    {"originId": "private", "domainName": "private.example.com", "vpcOriginConfig": {"vpcOriginId": Ref("private-origin")}},
+    {
+        "originId": "public",
+        "domainName": "public.example.com",
+        "customOriginConfig": {
+            "httpPort": 80,
+            "httpsPort": 443,
+            "originProtocolPolicy": "https-only",
+            "originSslProtocols": ["TLSv1.2"],
+        },
+    },
+]
+"""Origins of the distribution in `cloudfront`."""
 
 
 def network() -> list[Declared]:
@@ -173,5 +190,78 @@ def edge() -> list[Declared]:
             "firewall-logging",
             resourceArn=Ref("web-acl", "arn"),
             redactedFields=[{"singleHeader": {"name": name}} for name in ("authorization", "cookie", "x-api-key")],
+        ),
+    ]
+
+
+def cloudfront() -> list[Declared]:
+    """A load balancer and a distribution."""
+    return [*edge(), *distribution(Ref("web-acl", "arn"))]
+
+
+def distribution(web_acl: Ref | str) -> list[Declared]:
+    """A distribution with files in a bucket and an API behind a VPC origin and a public origin."""
+    behavior = {"viewerProtocolPolicy": "redirect-to-https", "responseHeadersPolicyId": Ref("headers")}
+    cdn = {"region": "us-east-1"}
+    return [
+        declared("acm.Certificate", "cdn-certificate", **cdn, domainName="www.example.com", validationMethod="DNS"),
+        declared(
+            "cloudfront.ResponseHeadersPolicy",
+            "headers",
+            name="headers",
+            securityHeadersConfig={
+                "strictTransportSecurity": {"accessControlMaxAgeSec": 31_536_000, "override": True},
+                "contentSecurityPolicy": {"contentSecurityPolicy": "default-src 'self'", "override": True},
+                "contentTypeOptions": {"override": True},
+                "frameOptions": {"frameOption": "DENY", "override": True},
+            },
+        ),
+        declared(
+            "cloudfront.OriginAccessControl",
+            "access",
+            name="access",
+            originAccessControlOriginType="s3",
+            signingBehavior="always",
+            signingProtocol="sigv4",
+        ),
+        declared(
+            "cloudfront.VpcOrigin",
+            "private-origin",
+            vpcOriginEndpointConfig={
+                "name": "api",
+                "arn": "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/api/1",
+                "httpPort": 80,
+                "httpsPort": 443,
+                "originProtocolPolicy": "https-only",
+                "originSslProtocols": {"items": ["TLSv1.2"], "quantity": 1},
+            },
+        ),
+        declared(
+            "cloudfront.Distribution",
+            "cdn",
+            enabled=True,
+            aliases=["www.example.com"],
+            defaultRootObject="index.html",
+            webAclId=web_acl,
+            origins=ORIGINS,
+            defaultCacheBehavior={"targetOriginId": "files", **behavior},
+            orderedCacheBehaviors=[
+                {"targetOriginId": "private", "pathPattern": "/v1/*", **behavior},
+                {"targetOriginId": "public", "pathPattern": "/v2/*", **behavior},
+            ],
+            restrictions={"geoRestriction": {"restrictionType": "none"}},
+            viewerCertificate={
+                "acmCertificateArn": Ref("cdn-certificate", "arn"),
+                "minimumProtocolVersion": "TLSv1.2_2021",
+                "sslSupportMethod": "sni-only",
+            },
+        ),
+        declared("cloudwatch.LogDeliverySource", "cdn-log", **cdn, name="cdn", resourceArn=Ref("cdn", "arn")),
+        declared(
+            "cloudwatch.LogDelivery",
+            "cdn-delivery",
+            **cdn,
+            deliverySourceName=Ref("cdn-log", "name"),
+            deliveryDestinationArn="arn:aws:logs:us-east-1:123456789012:delivery-destination:cdn",
         ),
     ]

@@ -29,6 +29,12 @@ def ephemeral() -> list[Declared]:
     return [*s3(), bucket, *(side for side in _sides("links", open_policy)), *_encrypted_and_logged("links")]
 
 
+def static_files() -> list[Declared]:
+    """A bucket with files that each deployment uploads: not replicated and not in a backup."""
+    bucket = declared("s3.Bucket", "pages", bucket="acme-pages", tags={**TAGS, "gatehouse:purpose": "static-files"})
+    return [*s3(), bucket, *_sides("pages", document(*tls_only("acme-pages"))), *_encrypted_and_logged("pages")]
+
+
 def s3() -> list[Declared]:
     return [
         declared("s3.Bucket", "files", bucket="acme-files", tags=TAGS, computed={"policy": "{}"}),

@@ -8,6 +8,7 @@ from policies import catalogue
 from policies.testing.pack_process import Pack
 from tests.policies.rules import (
     violations_account,
+    violations_cloudfront,
     violations_compute,
     violations_databases,
     violations_network,
@@ -15,14 +16,21 @@ from tests.policies.rules import (
 )
 from tests.policies.rules.account_programs import account, api, backup, trail
 from tests.policies.rules.builders import Case, Program, changed, grant, kms, retyped, roles, without
-from tests.policies.rules.network_programs import edge, network
-from tests.policies.rules.programs import ecs, ephemeral, rds, s3, secrets, stores, watch
+from tests.policies.rules.network_programs import cloudfront, edge, network
+from tests.policies.rules.programs import ecs, ephemeral, rds, s3, secrets, static_files, stores, watch
 
-TABLES = (violations_storage, violations_databases, violations_compute, violations_network, violations_account)
+TABLES = (
+    violations_storage,
+    violations_databases,
+    violations_compute,
+    violations_network,
+    violations_cloudfront,
+    violations_account,
+)
 CASES: list[Case] = [case for table in TABLES for case in table.VIOLATIONS]
 COMPLIANT: list[Callable[[], Program]] = [
-    *(s3, ephemeral, kms, secrets, ecs, rds, roles, stores, watch),
-    *(network, edge),
+    *(s3, ephemeral, static_files, kms, secrets, ecs, rds, roles, stores, watch),
+    *(network, edge, cloudfront),
     *(account, backup, api, trail),
 ]
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])

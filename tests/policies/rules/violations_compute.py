@@ -97,7 +97,7 @@ VIOLATIONS = [
     by_change("GH-API-002", api, "route", "authorizationType", authorizationType=None),
     by_change("GH-API-002", api, "post", "NONE", authorization="NONE"),
     violation("GH-API-003", "stage", "ACL", without(api(), "stage-firewall")),
-    by_change("GH-API-003", api, "front", "CloudFront", reported="http", webAclId=None),
+    violation("GH-API-003", "http", "CloudFront", without(api(), "cdn", "cdn-log", "cdn-delivery")),
     by_change("GH-API-004", api, "http", "disableExecuteApiEndpoint", disableExecuteApiEndpoint=None),
     by_change("GH-API-004", api, "domain", "securityPolicy", securityPolicy="TLS_1_0"),
     by_change(

@@ -1,0 +1,89 @@
+"""The built files of the console's web UI, and how CloudFront serves them: keys, headers, pages and forwarded paths."""
+
+import json
+import mimetypes
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_RUNTIME = Path(__file__).parent.parent.parent / "runtime" / "gatehouse"
+FOLDER = _RUNTIME / "console" / "static"
+"""The files that `scripts/setup.sh` builds from `runtime/web`."""
+HEADERS = _RUNTIME / "http" / "security_headers.toml"
+INDEX = "index.html"
+COMPRESSED = (".br", ".gz")
+"""Suffixes of the compressed files, from which the console responds. CloudFront compresses responses itself."""
+API_PATHS = ("/v1/*", "/openapi.json", "/operations.json", "/sign-in/*", "/sign-out")
+"""Paths, besides those of the health checks, that the console serves in addition to the web UI."""
+
+_FUNCTION = """\
+var PAGES = new RegExp(%s);
+
+function handler(event) {
+    var request = event.request;
+    if (PAGES.test(request.uri)) {
+        request.uri = '/%s';
+        return request;
+    }
+    if (request.uri.startsWith('/assets/')) {
+        return request;
+    }
+    return { statusCode: 404, statusDescription: 'Not Found' };
+}
+"""
+"""A CloudFront function that serves the index for the pages of the web UI and returns 404 for all other paths except assets. The
+function runs only for paths that are not forwarded to the console, so it does not change error responses of the API."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebFile:
+    """An object in the bucket of the web UI.
+
+    key: Key of the object.
+    path: Path of the built file.
+    content_type, cache_control: Headers of the response.
+    """
+
+    key: str
+    path: Path
+    content_type: str
+    cache_control: str
+
+
+def files(folder: Path = FOLDER) -> list[WebFile]:
+    """Return the built files. Raises FileNotFoundError if the web UI is not built."""
+    if not (folder / INDEX).is_file():
+        raise FileNotFoundError(
+            f"{folder} does not contain the web UI, which services.console.hosting cloudfront uploads. Run scripts/setup.sh, "
+            "which builds the web UI and requires npm."
+        )
+    assets = sorted(path for path in (folder / "assets").iterdir() if path.suffix not in COMPRESSED)
+    # The names of assets contain a hash of their content.
+    immutable = "public, max-age=31536000, immutable"
+    return [
+        WebFile(INDEX, folder / INDEX, _content_type(INDEX), "no-cache"),
+        *(WebFile(f"assets/{path.name}", path, _content_type(path.name), immutable) for path in assets),
+    ]
+
+
+def function_code(folder: Path = FOLDER) -> str:
+    """Return the code of the CloudFront function."""
+    routes = json.loads((folder / "routes.json").read_bytes())
+    pages = sorted(re.sub(r":\w+", "[^/]+", route["path"]) for route in routes)
+    return _FUNCTION % (json.dumps(f"^({'|'.join(pages)})$"), INDEX)
+
+
+def response_headers() -> Mapping[str, str]:
+    """Return the security headers of the web UI, which are the same if the console serves it."""
+    tables = tomllib.loads(HEADERS.read_text(encoding="utf-8"))
+    return {**tables["all"], **tables["https"], **tables["web_ui"]}
+
+
+def _content_type(name: str) -> str:
+    """Return the content type of a file. Raises ValueError for an unknown extension."""
+    media_type = mimetypes.guess_type(name)[0]
+    if media_type is None:
+        raise ValueError(f"{name} has an unknown media type")
+    return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type

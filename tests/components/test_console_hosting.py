@@ -1,0 +1,257 @@
+"""The console behind CloudFront: files from a private bucket, and all other requests through an internal load balancer."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+from gatehouse.console.asgi import ENDPOINTS
+from gatehouse.console.sign_in import SIGN_OUT_PATH, START_PATH
+from gatehouse.http.security_headers import WEB_UI, security_headers
+from gatehouse.identity.authorization_code import CALLBACK_PATH
+
+from components.edge import web_ui
+from components.edge.distribution import headers_policy
+from components.naming import Naming
+from tests.components.program import ROOT, Program, run
+from tests.iam_evaluation import Call, Effect, decide
+
+pytestmark = pytest.mark.requirement("CG-13")
+STACK = "staging"
+NAMES = Naming(STACK, "123456789012", "eu-west-1")
+HOST = "console.staging.gatehouse.example.com"
+OWN, FOREIGN = (f"arn:aws:cloudfront::{account}:distribution/E1" for account in ("123456789012", "210987654321"))
+CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+ALL_VIEWER = "216adef6-5c7f-47e4-b989-5492eafa07d3"
+
+
+def program() -> Program:
+    return run(STACK, changes={"services.console.hosting": "cloudfront"})
+
+
+def distribution() -> dict[str, Any]:
+    return program().get("cloudfront/distribution:Distribution", "console").inputs
+
+
+def behavior(path: str) -> dict[str, Any]:
+    """The cache behavior for a path: the first one whose pattern matches, otherwise the default."""
+    matching = (item for item in distribution()["orderedCacheBehaviors"] if fnmatchcase(path, item["pathPattern"]))
+    result: dict[str, Any] = next(matching, distribution()["defaultCacheBehavior"])
+    return result
+
+
+def api_paths() -> list[str]:
+    """Every path of the console except those of the web UI."""
+    paths = {re.sub(r"\{\w+\}", "x", endpoint.path) for endpoint in ENDPOINTS}
+    paths |= {START_PATH, CALLBACK_PATH, SIGN_OUT_PATH, "/openapi.json", "/operations.json", "/healthz", "/readyz"}
+    assert len(paths) > 40
+    return sorted(paths)
+
+
+def page_paths() -> list[str]:
+    routes = json.loads((web_ui.FOLDER / "routes.json").read_bytes())
+    assert len(routes) > 10
+    return [re.sub(r":\w+", "x", route["path"]) for route in routes]
+
+
+def files_policy() -> dict[str, Any]:
+    return program().policy("s3/bucketPolicy:BucketPolicy", "web-ui")
+
+
+@pytest.mark.parametrize(
+    ("principal", "action", "source", "effect"),
+    [
+        ("cloudfront.amazonaws.com", "s3:GetObject", OWN, Effect.ALLOWED),
+        ("cloudfront.amazonaws.com", "s3:GetObject", FOREIGN, Effect.NOT_ALLOWED),
+        ("cloudfront.amazonaws.com", "s3:PutObject", OWN, Effect.NOT_ALLOWED),
+        ("cloudfront.amazonaws.com", "s3:ListBucket", OWN, Effect.NOT_ALLOWED),
+        ("lambda.amazonaws.com", "s3:GetObject", OWN, Effect.NOT_ALLOWED),
+    ],
+)
+def test_only_own_distributions_read_the_files(principal: str, action: str, source: str, effect: Effect) -> None:
+    context = {"aws:SourceArn": source, "aws:SecureTransport": "true", "s3:TlsVersion": "1.3"}
+    object_arn = f"{NAMES.bucket_arn('web-ui')}/index.html"
+    assert decide(Call(principal, action, object_arn, context), resource=files_policy()) is effect
+
+
+@pytest.mark.parametrize(
+    ("source", "bucket", "allowed"),
+    [
+        (OWN, "web-ui", True),
+        (OWN, "data", False),
+        (FOREIGN, "web-ui", False),
+    ],
+)
+def test_distributions_decrypt_only_the_files(source: str, bucket: str, allowed: bool) -> None:
+    context = {
+        "aws:SourceArn": source,
+        "kms:EncryptionContext:aws:s3:arn": NAMES.bucket_arn(bucket),
+    }
+    call = Call("cloudfront.amazonaws.com", "kms:Decrypt", context=context)
+    assert decide(call, resource=program().policy("kms/key:Key", "data"), resource_decides=True).allowed is allowed
+
+
+def test_container_form_grants_cloudfront_nothing() -> None:
+    assert "cloudfront" not in json.dumps(run(STACK).documents())
+
+
+@pytest.mark.parametrize("path", api_paths())
+def test_api_requests_are_forwarded_unchanged(path: str) -> None:
+    found = behavior(path)
+    assert found["targetOriginId"] == "console"
+    assert (found["cachePolicyId"], found["originRequestPolicyId"]) == (CACHING_DISABLED, ALL_VIEWER)
+    assert set(found["allowedMethods"]) == {"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"}
+    assert "functionAssociations" not in found
+
+
+@pytest.mark.parametrize("path", [*page_paths(), "/assets/index-1.js", "/metrics", "/unknown"])
+def test_other_requests_are_not_forwarded(path: str) -> None:
+    found = behavior(path)
+    assert found["targetOriginId"] == "files"
+    assert found["allowedMethods"] == ["GET", "HEAD"]
+
+
+def test_error_responses_are_not_rewritten() -> None:
+    assert "customErrorResponses" not in distribution()
+
+
+def test_function_serves_the_index_for_pages_only() -> None:
+    uris = [*page_paths(), "/assets/index-1.js", "/unknown", "/keys/x/y", "/index.html"]
+    script = f"{web_ui.function_code()}\nconst uris = {json.dumps(uris)};\n" + (
+        "console.log(JSON.stringify(uris.map((uri) => { const result = handler({ request: { uri } });"
+        " return result.uri || result.statusCode; })));"
+    )
+    tools = f"{os.environ['PATH']}{os.pathsep}{ROOT / '.gatehouse/tools/node/bin'}"
+    node = shutil.which("node", path=tools)
+    assert node, "Node.js is missing: run scripts/setup.sh"
+    ran = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True)
+    assert json.loads(ran.stdout) == [*["/index.html"] * len(page_paths()), "/assets/index-1.js", 404, 404, 404]
+
+
+def test_security_headers_are_those_of_the_console() -> None:
+    policy = program().get("cloudfront/responseHeadersPolicy:ResponseHeadersPolicy", "console").inputs
+    security = policy["securityHeadersConfig"]
+    transport = security["strictTransportSecurity"]
+    assert transport["includeSubdomains"]
+    assert security["contentTypeOptions"] == {"override": True}
+    sent = {item["header"]: item["value"] for item in policy["customHeadersConfig"]["items"]} | {
+        "Content-Security-Policy": security["contentSecurityPolicy"]["contentSecurityPolicy"],
+        "Referrer-Policy": security["referrerPolicy"]["referrerPolicy"],
+        "Strict-Transport-Security": f"max-age={transport['accessControlMaxAgeSec']}; includeSubDomains",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": security["frameOptions"]["frameOption"],
+    }
+    assert sent == {**security_headers(https=True), **WEB_UI}
+    behaviors = [distribution()["defaultCacheBehavior"], *distribution()["orderedCacheBehaviors"]]
+    assert {item["responseHeadersPolicyId"] for item in behaviors} == {"console-id"}
+
+
+def test_header_that_cloudfront_cannot_represent_is_rejected() -> None:
+    headers = {**web_ui.response_headers(), "Strict-Transport-Security": "max-age=1; preload"}
+    with pytest.raises(ValueError, match=r"security_headers\.toml"):
+        headers_policy(headers)
+
+
+def test_headers_of_the_console_take_precedence() -> None:
+    policy = program().get("cloudfront/responseHeadersPolicy:ResponseHeadersPolicy", "console").inputs
+    sections = [*policy["securityHeadersConfig"].values(), *policy["customHeadersConfig"]["items"]]
+    assert [section for section in sections if section["override"]] == [{"override": True}]  # nosniff, the only value
+
+
+def test_every_built_file_is_uploaded() -> None:
+    objects = {item.inputs["key"]: item.inputs for item in program().of_type("s3/bucketObjectv2:BucketObjectv2")}
+    built = {f"assets/{path.name}" for path in (web_ui.FOLDER / "assets").iterdir() if path.suffix not in (".br", ".gz")}
+    assert set(objects) == {"index.html", *built}
+    assert objects["index.html"]["cacheControl"] == "no-cache"
+    assert {item["cacheControl"] for key, item in objects.items() if key != "index.html"} == {
+        "public, max-age=31536000, immutable"
+    }
+    assert {item["contentType"] for item in objects.values()} >= {"text/html; charset=utf-8", "text/css; charset=utf-8"}
+
+
+def test_missing_web_ui_is_reported(tmp_path: Any) -> None:
+    with pytest.raises(FileNotFoundError, match=r"scripts/setup\.sh"):
+        web_ui.files(tmp_path)
+
+
+def test_distribution_requires_tls_and_serves_one_host() -> None:
+    inputs = distribution()
+    assert inputs["aliases"] == [HOST]
+    assert (inputs["httpVersion"], inputs["isIpv6Enabled"]) == ("http2and3", True)
+    assert inputs["viewerCertificate"]["minimumProtocolVersion"] == "TLSv1.2_2025"
+    certificate = program().get("acm/certificate:Certificate", "cloudfront").inputs
+    assert (certificate["domainName"], certificate["region"]) == (HOST, "us-east-1")
+    acl = program().get("wafv2/webAcl:WebAcl", "cloudfront").inputs
+    assert (acl["scope"], acl["region"]) == ("CLOUDFRONT", "us-east-1")
+
+
+def test_load_balancer_of_the_console_is_internal() -> None:
+    balancers = {item.name: item.inputs for item in program().of_type("lb/loadBalancer:LoadBalancer")}
+    assert {name: item["internal"] for name, item in balancers.items()} == {"edge": False, "origin": True}
+    # The internal load balancer keeps the header of CloudFront, which ends with the address of the viewer.
+    assert balancers["origin"]["xffHeaderProcessingMode"] == "preserve"
+    hosts = {
+        rule.name: rule.inputs["conditions"][0]["hostHeader"]["values"]
+        for rule in program().of_type("lb/listenerRule:ListenerRule")
+        if "hostHeader" in rule.inputs["conditions"][0]
+    }
+    assert hosts["origin"] == [HOST]
+    assert [name for name, values in hosts.items() if HOST in values] == ["origin"]
+    assert [item.inputs["port"] for item in program().of_type("lb/listener:Listener") if item.name == "origin-https"] == [443]
+
+
+def test_only_cloudfront_connects_to_the_internal_load_balancer() -> None:
+    rules = [
+        rule.inputs
+        for rule in program().of_type("vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+        if rule.inputs["securityGroupId"] == "origin-id"
+    ]
+    (rule,) = rules
+    assert rule["prefixListId"].startswith("pl-")
+    assert rule["fromPort"] == rule["toPort"] == 443
+    assert not {"cidrIpv4", "referencedSecurityGroupId"} & set(rule)
+
+
+def test_console_trusts_both_load_balancers() -> None:
+    trusted = program().variables("console")["GATEHOUSE_TRUSTED_PROXIES"].split(",")
+    gateway = program().variables("gateway")["GATEHOUSE_TRUSTED_PROXIES"].split(",")
+    assert set(gateway) < set(trusted)
+    assert len(trusted) == 2 * len(gateway)
+
+
+def test_switching_updates_the_record_in_place() -> None:
+    before, after = (
+        form.get("route53/record:Record", "console")
+        for form in (run(STACK), run(STACK, changes={"services.console.hosting": "cloudfront"}))
+    )
+    assert (before.inputs["name"], before.inputs["type"]) == (after.inputs["name"], after.inputs["type"]) == (HOST, "A")
+    assert before.parent == after.parent
+    assert before.inputs["aliases"] != after.inputs["aliases"]
+    assert program().get("route53/record:Record", "console-ipv6").inputs["type"] == "AAAA"
+
+
+def test_switching_creates_new_target_groups() -> None:
+    """A target group can be used by one load balancer, so both pairs exist during the change."""
+    names = [
+        {group.inputs["name"] for group in form.of_type("lb/targetGroup:TargetGroup") if group.inputs["port"] == 8081}
+        for form in (run(STACK), program())
+    ]
+    assert [len(pair) for pair in names] == [2, 2]
+    assert not names[0] & names[1]
+    assert max(len(name) for name in names[1]) <= 32
+
+
+def test_access_log_contains_no_cookies_or_query_strings() -> None:
+    fields = program().get("cloudwatch/logDelivery:LogDelivery", "console").inputs["recordFields"]
+    assert "cs-uri-stem" in fields
+    assert not [field for field in fields if re.search("cookie|query|referer", field, re.IGNORECASE)]
+
+
+def test_regional_web_acl_does_not_limit_addresses_of_cloudfront() -> None:
+    regional = program().get("wafv2/webAcl:WebAcl", "web-acl").inputs["rules"]
+    assert HOST not in json.dumps(regional)
+    assert HOST in json.dumps(program().get("wafv2/webAcl:WebAcl", "cloudfront").inputs["rules"])
