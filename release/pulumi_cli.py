@@ -1,4 +1,4 @@
-"""Command lines of the Pulumi CLI, their environment, and the outputs of a deployed stack."""
+"""Command lines and environment variables for the Pulumi CLI, and the outputs of a deployed stack."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The alarms and event rules of a stack, their topic and the dashboard."""
+"""The alarms and event rules of a stack with the topic that they notify, and the dashboard."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

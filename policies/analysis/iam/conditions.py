@@ -46,7 +46,7 @@ def _any_matches(patterns: Iterable[str], resource: str, context: Context | None
 
 
 def substitute(text: str, context: Context | None) -> str | None:
-    """Replaces the policy variables in a text with escaped values.
+    """Replaces the policy variables in a string with escaped values.
 
     Returns None if a variable has neither a value nor a default, in which case the text matches nothing.
 

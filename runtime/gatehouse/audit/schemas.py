@@ -51,7 +51,8 @@ class ExportAudit(SearchAudit, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class AuditEventView(msgspec.Struct, frozen=True, kw_only=True):
-    """One event. `hash` covers every other field; see gatehouse/audit/chain.py for the encoding."""
+    """One event. `hash` covers every other field in the encoding that docs/guides/operate.md, Read and verify the audit trail,
+    describes."""
 
     example: ClassVar = {
         "seq": 1204,
@@ -104,7 +105,8 @@ class AuditVerification(msgspec.Struct, frozen=True):
 
 
 class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
-    """A signed statement about the last event of the chain; see gatehouse/audit/chain.py for the signed bytes."""
+    """A signed statement about the last event of the chain. docs/guides/operate.md, Read and verify the audit trail, describes
+    the signed bytes."""
 
     example: ClassVar = {
         "version": 1,

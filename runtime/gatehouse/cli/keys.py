@@ -45,10 +45,19 @@ AddressOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields
 TagOption = Annotated[list[str] | None, typer.Option(help=_repeatable(fields.Tags))]
 LimitOption = Annotated[
     list[str] | None,
-    typer.Option(metavar=LIMIT_FORM, help="Rate limit, such as 100/1m or daily=10000/1d:500. Repeatable."),
+    typer.Option(
+        metavar=LIMIT_FORM,
+        help="Rate limit: QUOTA units per WINDOW (s, m, h, d or w), of which at most BURST can be used at once (default: QUOTA), "
+        "such as 100/1m or daily=10000/1d:500. NAME identifies the limit (default: requests). Repeatable.",
+    ),
 ]
 CreditsOption = Annotated[
-    str, typer.Option(metavar=CREDITS_FORM, help="Credits: 5000, 5000:5000/month (hour, day, week or month), or `none`.")
+    str,
+    typer.Option(
+        metavar=CREDITS_FORM,
+        help="Number of credits, optionally with a refill per hour, day, week or month, such as 5000 or 5000:5000/month. "
+        "`none` removes the credit limit.",
+    ),
 ]
 LinkOption = Annotated[
     bool, typer.Option("--link", help="Print a link that shows the token once, within three days, instead of the token.")

@@ -109,7 +109,11 @@ def rate_limit(text: str) -> dict[str, Any]:
     """Returns the rate limit in a `--limit` value, as a request field. Exits with a usage error if the value is malformed."""
     match = _LIMIT.fullmatch(text)
     if match is None:
-        stop(f"--limit must be {LIMIT_FORM}, such as 100/1m or daily=10000/1d:500", code=USAGE)
+        stop(
+            f"--limit must be {LIMIT_FORM}, such as 100/1m (100 units per minute)"
+            " or daily=10000/1d:500 (10000 units per day, at most 500 at once)",
+            code=USAGE,
+        )
     name, quota, window, burst = match.groups()
     limit: dict[str, Any] = {"name": name or "requests", "quota": int(quota), "window_s": seconds("--limit", window)}
     return {**limit, "burst": int(burst)} if burst else limit
@@ -119,7 +123,11 @@ def credits_plan(text: str) -> dict[str, Any]:
     """Returns the credits in a `--credits` value, as a request field. Exits with a usage error if the value is malformed."""
     match = _CREDITS.fullmatch(text)
     if match is None:
-        stop("--credits must be N or N:AMOUNT/PERIOD, such as 5000 or 5000:5000/month", code=USAGE)
+        stop(
+            "--credits must be N or N:AMOUNT/PERIOD, such as 5000 (no refill)"
+            " or 5000:5000/month (refill to 5000 credits every month)",
+            code=USAGE,
+        )
     remaining, amount, every = match.groups()
     return {"remaining": int(remaining), **({"refill": {"amount": int(amount), "every": every}} if amount else {})}
 

@@ -16,7 +16,7 @@ from gatehouse.leaks.scanner import Match, find
 #: Larger files are skipped with a note.
 FILE_BYTES_MAX = 10 * 1024 * 1024
 
-#: The configuration of a scanned repository can specify commands that git runs. These options disable such commands.
+#: The configuration of a scanned repository can specify commands that Git runs. These options disable such commands.
 _SAFE_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "submodule.recurse=false")
 
 _STDIN = "-"
@@ -33,10 +33,10 @@ def scan(
         list[str] | None, typer.Argument(metavar="PATH", help="Files and directories; `-` reads standard input.")
     ] = None,
     prefix: Annotated[list[str] | None, typer.Option(help="Key prefix, such as gtk; repeatable. Default: any prefix.")] = None,
-    staged: Annotated[bool, typer.Option("--staged", help="Scan the staged changes of the git repository.")] = False,
+    staged: Annotated[bool, typer.Option("--staged", help="Scan the staged changes of the Git repository.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find Gatehouse API keys in files. In directories, files that git ignores are skipped.
+    """Find Gatehouse API keys in files. In directories, files that Git ignores are skipped.
 
     Prints FILE:LINE and the key without its secret. Exit codes: 0 no keys, 1 keys found, 2 a file cannot be read.
     """
@@ -74,7 +74,7 @@ def _texts(paths: list[str]) -> Iterator[Text]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Files that git tracks or would track. Outside a repository, all files. Symbolic links are not followed."""
+    """Files that Git tracks or would track. Outside a repository, all files. Symbolic links are not followed."""
     listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=folder)
     if listed is not None:
         names = sorted(name.decode("utf-8", "surrogateescape") for name in set(listed.split(b"\0")) if name)
@@ -100,7 +100,7 @@ def _staged() -> Iterator[Text]:
     """The staged contents, which may differ from the working tree."""
     names = _git("diff", "--cached", "--name-only", "-z", "--diff-filter=ACMRT", "--no-renames", folder=Path())
     if names is None:
-        stop("--staged requires a git repository", code=USAGE)
+        stop("--staged requires a Git repository", code=USAGE)
     root = (_git("rev-parse", "--show-toplevel", folder=Path()) or b"").decode("utf-8", "surrogateescape").rstrip("\n")
     for raw in filter(None, names.split(b"\0")):
         name = raw.decode("utf-8", "surrogateescape")
@@ -119,7 +119,7 @@ def _checked(name: str, text: bytes, size: int) -> Iterator[Text]:
 
 
 def _git(*command: str, folder: Path) -> bytes | None:
-    """Output of a git command, or None if git is missing or the folder is not in a repository."""
+    """Output of a Git command, or None if Git is missing or the folder is not in a repository."""
     try:
         done = subprocess.run([*_SAFE_GIT, "-C", str(folder), *command], capture_output=True, check=False)
     except OSError:

@@ -93,7 +93,7 @@ def create(
         content: dict[str, Any] = {"honey": True}
     elif encrypt:
         if file:
-            stop("--end-to-end encrypts a text from standard input: remove --file", code=USAGE)
+            stop("--end-to-end encrypts text from standard input: remove --file", code=USAGE)
         ciphertext, key = end_to_end.encrypt(_read_text().encode())
         content = {"ciphertext_base64": base64.b64encode(ciphertext).decode()}
     else:
@@ -301,7 +301,7 @@ def open_(
 def submit(
     link: Annotated[str, typer.Argument(metavar="LINK", help="Submission link. The link cannot open secrets.")],
     file: Annotated[
-        list[Path] | None, typer.Option("--file", help="File to submit instead of a text from standard input. Repeatable.")
+        list[Path] | None, typer.Option("--file", help="File to submit instead of text from standard input. Repeatable.")
     ] = None,
 ) -> None:
     """Submit a secret to a request, without an account. Reads text from standard input unless files are specified.
@@ -406,7 +406,7 @@ def _json(item: OpenedItemView, content: bytes) -> dict[str, str]:
 
 @contextmanager
 def _target(item: OpenedItemView, folder: Path, *, memory: bool) -> Iterator[BinaryIO]:
-    """Open the target for the content of an item: memory, standard output for a text, or a new file. After a
+    """Open the target for the content of an item: memory, standard output for text, or a new file. After a
     failure, the new file is removed."""
     if memory:
         yield io.BytesIO()

@@ -1,4 +1,4 @@
-"""End-to-end encryption of a text. In the link, the key follows the link secret. No server receives the key.
+"""End-to-end encryption of text. In the link, the key follows the link secret. No server receives the key.
 
     https://sharing.example.com/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#<link secret>.<key>
 
@@ -21,14 +21,14 @@ _KEY_BYTES, _NONCE_BYTES = 32, 12
 
 
 def encrypt(text: bytes) -> tuple[bytes, str]:
-    """Encrypt a text under a new key. Returns the ciphertext, and the key in the format that is appended to a link."""
+    """Encrypt text under a new key. Returns the ciphertext, and the key in the format that is appended to a link."""
     key, nonce = os.urandom(_KEY_BYTES), os.urandom(_NONCE_BYTES)
     ciphertext = nonce + AESGCM(key).encrypt(nonce, text, _ASSOCIATED_DATA)
     return ciphertext, base64.urlsafe_b64encode(key).rstrip(b"=").decode("ascii")
 
 
 def decrypt(ciphertext: bytes, key: str) -> bytes:
-    """Decrypt a text. Raises BadRequest if the key is malformed or belongs to another text, or if the ciphertext was altered."""
+    """Decrypt text. Raises BadRequest if the key is malformed or belongs to other text, or if the ciphertext was altered."""
     try:
         return AESGCM(_read_key(key)).decrypt(ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], _ASSOCIATED_DATA)
     except (InvalidTag, ValueError):

@@ -74,7 +74,7 @@ class CoreRegistry:
         registered = await self._write(event, _REGISTER, *LEASE.values(record).values(), to_datetime(now))
         if registered is None:
             raise Conflict(
-                f"Another key has a live lease on the name {record.name}; choose another name or wait until the lease ends."
+                f"Another key has a live lease on the name {record.name}; choose another name or wait until the lease expires."
             )
         return registered
 

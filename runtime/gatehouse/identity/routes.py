@@ -102,8 +102,8 @@ async def end_session(request: Request, session: str) -> None:
 async def end_sessions(request: Request, query: EndSessions) -> EndedSessions:
     """End all of your sessions.
 
-    The current session also ends, and your sign-in link stops working. With `everybody=true`, an owner ends the sessions and the
-    sign-in links of all users.
+    The current session also ends, and your sign-in link stops working. With `everybody=true`, which requires the role
+    owner, the sessions of all users end and the sign-in links of all users stop working.
     """
     if query.everybody and Role.OWNER not in request.authenticated.roles:
         raise Forbidden("Ending the sessions of all users requires the role owner.")

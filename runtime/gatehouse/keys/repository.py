@@ -88,7 +88,8 @@ _IS_CREATED_BY = (
     " JOIN api_key AS maker ON first.created_by = 'key:' || maker.id"
     " JOIN api_key AS caller ON caller.family_id = maker.family_id WHERE target.id = $1 AND caller.id = $2)"
 )
-#: A key that is not active can no longer renew the leases of its Cores, so these leases end with the key.
+#: A key that is not active can no longer renew the leases of its Cores, so their registrations end when the key
+#: becomes inactive.
 _END_REGISTRATIONS = "UPDATE core SET draining = true WHERE registered_by = $1 AND NOT draining"
 _UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {COLUMNS[0]} = $1"
 

@@ -19,7 +19,7 @@ _PREFIX = re.compile(rb"[a-z0-9_]{1,%d}$" % PREFIX_CHARS_MAX)
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A token in a text. `text` is secret. The bootstrap token has the environment `admin` and no key ID."""
+    """A token in scanned data. `text` is secret. The bootstrap token has the environment `admin` and no key ID."""
 
     position: int  # position of the first byte
     line: int  # from 1
@@ -38,7 +38,7 @@ class Match(msgspec.Struct, frozen=True):
 
 
 def find(text: bytes, prefixes: Collection[str] = ()) -> Iterator[Match]:
-    """Yields the tokens in a text, in order. `prefixes`: token prefixes to search for. Empty: any prefix."""
+    """Yields the tokens in `text`, in order. `prefixes`: token prefixes to search for. Empty: any prefix."""
     line, counted = 1, 0
     for body in _BODY.finditer(text):
         match = _match(text, body, prefixes)

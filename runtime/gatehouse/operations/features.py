@@ -34,7 +34,7 @@ PROXY = Feature(
     "Requests are forwarded to Cores, and Cores can register. If this feature is disabled, the gateway only verifies keys.",
 )
 
-WEBSOCKET = Feature("websocket", "gateway", "Clients can open WebSockets to Cores.")
+WEBSOCKET = Feature("websocket", "gateway", "Clients can open WebSocket connections to Cores.")
 BATCH = Feature("batch-verify", "gateway", "One request verifies several tokens.")
 HEADER = Feature("header-verify", "gateway", "A GET request verifies the token in its headers, for use by reverse proxies.")
 SELF = Feature("self-revocation", "gateway", "The holder of a token can revoke the key.")

@@ -115,7 +115,7 @@ class DownloadView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenedItemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A text (which has no name) or a file.
+    """A text item (with an empty `name`) or a file.
 
     If the item contains neither `text` nor `content_base64`, POST /v1/links/items returns the content, or a new `download` for
     an item that is too large for a response.

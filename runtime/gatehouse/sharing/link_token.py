@@ -78,7 +78,7 @@ def new_id(chars: int, random_bytes: Callable[[int], bytes]) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Return True if a text has the format of a secret ID."""
+    """Return True if the string has the format of a secret ID."""
     return len(text) == ID_CHARS and BASE62.issuperset(text)
 
 

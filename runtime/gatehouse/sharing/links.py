@@ -79,7 +79,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class OpenedItem:
-    """A text (which has no name) or a file in an opened secret."""
+    """A text item (with an empty `name`) or a file in an opened secret."""
 
     number: int
     name: str

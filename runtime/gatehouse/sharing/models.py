@@ -42,7 +42,7 @@ def base64_chars(size: int) -> int:
 
 
 def json_bytes_max(files_bytes: int) -> int:
-    """Return the maximum size of content in JSON: files in base64, and a text with up to 6 characters per byte (`\\u001f`)."""
+    """Return the maximum size of content in JSON: files in base64, and text with up to 6 characters per byte (`\\u001f`)."""
     return base64_chars(files_bytes) + 6 * TEXT_BYTES_MAX
 
 
@@ -90,7 +90,7 @@ class Download(msgspec.Struct, frozen=True):
 
 
 class ManifestItem(msgspec.Struct, frozen=True):
-    """Name and media type of a text (which has no name) or a file."""
+    """Name and media type of a text item (with an empty `name`) or a file."""
 
     name: str
     media_type: str

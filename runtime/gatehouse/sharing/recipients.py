@@ -160,8 +160,8 @@ class Recipients:
     async def read_item(self, request: Request, body: ReadItem) -> OpenedItemDownload | Response:
         """Read an item.
 
-        Returns the content of one text or file of an opened link, or a presigned request for an item that is too large for a
-        response. An unused claim consumes one use.
+        Returns the content of one item (text or file) from an opened link, or a presigned request for an item that is too large
+        for a response. An unused claim consumes one use.
         """
         token = _token(body)
         claim = claim_id_of(body.claim, token.path)
@@ -234,7 +234,7 @@ class Recipients:
         return LinkForm(fields, token if token is not None and token.path == path else None, claim)
 
     async def _text(self, opened: Opened) -> bytes | None:
-        """Return the text of a secret (the first item without a name), or None if the secret contains only files."""
+        """Return the text of a secret (the first item with an empty name), or None if the secret contains only files."""
         item = next((item for item in opened.items if not item.name), None)
         return None if item is None or item.size > 2 * TEXT_BYTES_MAX else await self._read(opened, item)
 

@@ -160,7 +160,7 @@ Files = Annotated[
 
 
 class SecretContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The content of a secret: a text, files or both, or a ciphertext from the client."""
+    """The content of a secret: text, files or both, or a ciphertext from the client."""
 
     example: ClassVar[dict[str, Any]] = {"text": "correct horse battery staple"}
 
@@ -289,7 +289,7 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     created_at: Instant
-    items: Annotated[int, Meta(description="Number of texts and files.")]
+    items: Annotated[int, Meta(description="Number of items: files, and the text if there is any.")]
     size: int
 
 

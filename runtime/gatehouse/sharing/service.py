@@ -48,7 +48,7 @@ TEXT_TYPE = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """A text (which has no name) or a file. `chunks`: the content, which can be read only once if it is an upload."""
+    """A text item (with an empty `name`) or a file. `chunks`: the content, which can be read only once if it is an upload."""
 
     chunks: AsyncIterable[bytes]
     name: str = ""
@@ -424,7 +424,7 @@ class SecretSharing:
         return json_bytes_max(self.json_files_max_bytes)
 
     async def deliver(self, text: str, label: str, owner: str, actor: Actor) -> str:
-        """Share a text through one link, which can be opened once within three days. Returns the link. Raises RateLimited."""
+        """Share text through one link, which can be opened once within three days. Returns the link. Raises RateLimited."""
         new = NewSecret(
             items=one_by_one([NewItem.of(text.encode())]),
             sender=actor.label,

@@ -162,7 +162,7 @@ class Table:
         return [(item["id"]["S"], float(item["work_at"]["N"])) for item in reply["Items"]]
 
     async def postpone(self, item_id: str, work_at: float, next_at: float, *, due_since: float) -> None:
-        """After a failure of background work, set the time of the next attempt and store the time since which the work is due.
+        """After a failure of background work, set the time of the next attempt and store the time at which the work became due.
 
         If an event was stored after `work_at` was read, this method does nothing and the item stays due.
         """
@@ -178,7 +178,7 @@ class Table:
             return
 
     async def due_since(self, item_id: str) -> float | None:
-        """Return the time since which failed background work is due, or None if the work has not failed."""
+        """Return the time at which failed background work became due, or None if the work has not failed."""
         reply = await self._call(self._client.get_item, Key=_key(item_id), ConsistentRead=True, ProjectionExpression="due_since")
         value = reply.get("Item", {}).get("due_since")
         return None if value is None else float(_read(value))

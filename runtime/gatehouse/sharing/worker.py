@@ -40,7 +40,7 @@ _ACTOR = Actor(type="system", id="secrets")
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """Work that failed. due_since: time since which the work is due. next_at: time of the next attempt."""
+    """Work that failed. due_since: time at which the work became due. next_at: time of the next attempt."""
 
     due_since: float
     next_at: float
@@ -104,7 +104,7 @@ class SecretWorker:
         )
 
     async def _postpone(self, secret_id: str, work_at: float) -> float:
-        """Schedule another attempt for a secret. Returns the time since which the secret is due."""
+        """Schedule another attempt for a secret. Returns the time at which the work became due."""
         now = self._clock.now()
         due_since = await self._table.due_since(secret_id) or work_at
         next_at = now + min(max(now - due_since, RETRY_S_MIN), RETRY_S_MAX)

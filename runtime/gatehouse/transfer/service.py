@@ -35,7 +35,7 @@ from gatehouse.verification.imported_tokens import hash_purpose, imported_key_id
 
 BATCH_ROWS = 1000
 
-#: Duration of the lease of an imported Core. The agent of the Core is expected to register before the lease ends.
+#: Duration of the lease of an imported Core. The agent of the Core is expected to register before the lease expires.
 CORE_LEASE_S = 7 * 86_400.0
 
 

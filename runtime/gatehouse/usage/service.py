@@ -219,9 +219,9 @@ class UsageFlusher:
 class UsageMetrics:
     """CloudWatch metrics of one process in the embedded metric format, from batches that were written to the database.
 
-    A key is never a dimension, because each value would be a billed metric. The busiest keys of an interval are properties of the
-    log line instead. If the process is killed, the counts since the last line are missing from the metrics, but not from the
-    database.
+    A key is never a dimension, because each value would be a billed metric. The `KeyDecisions` lines list the busiest keys of
+    the interval in the property `top_keys` instead. If the process is killed, the counts since the last write are missing from
+    the metrics, but not from the database.
 
     Format: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 

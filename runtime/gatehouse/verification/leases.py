@@ -1,8 +1,8 @@
 """Leases of requests that a worker has counted in Redis in advance. Pure: the caller passes the time and calls Redis.
 
-A worker leases requests for a key family only while it verifies them in quick succession, and twice as many each time: at most
-1000, and at most a tenth of the smallest burst. Limits with a burst below 10 are therefore always counted one by one. A lease
-ends after a second, and its unused requests are returned to Redis.
+A worker leases requests for a key family only while it verifies them in quick succession, and Redis grants them. Each time, the
+worker asks for twice as many: at most 1000, and at most a tenth of the smallest burst. Limits with a burst below 10 are therefore
+always counted one by one. A lease expires after a second, and its unused requests are returned to Redis.
 
 A leased request is counted before the client sends it, so a worker can allow the requests in a lease up to a second late. In any
 window, each worker can therefore exceed the limit by at most a tenth of the burst, and by at most 1000 requests. Requests that
@@ -21,14 +21,14 @@ LEASE_S = 1.0
 #: Maximum number of requests in a lease. A lease also contains at most 1 / BURST_PART of the smallest burst.
 LEASE_MAX = 1000
 BURST_PART = 10
-#: Maximum number of key families with a lease. The family whose lease ends first is evicted first, and its unused requests expire
-#: at the end of the limit's window.
+#: Maximum number of key families with a lease. The family whose lease expires first is evicted first, and its unused requests
+#: are not returned to Redis.
 FAMILIES_MAX = 10_000
 
 
 @dataclass(slots=True)
 class _Lease:
-    """size: number of requests in the last lease. ends_at, asked_until: seconds on the caller's clock."""
+    """size: size of the last lease that the worker asked for. ends_at, asked_until: seconds on the caller's clock."""
 
     charge: Charge
     ends_at: float
@@ -54,7 +54,7 @@ class Leases:
     def wanted(self, charge: Charge, now: float) -> int:
         """Number of requests to lease together with a request that is counted in Redis.
 
-        0 for the first request in a second, and while another request in the worker is acquiring a lease.
+        0 for the first request in a second, and while the worker waits for Redis to grant a lease.
         """
         most = _size_max(charge)
         if not most:
@@ -72,7 +72,7 @@ class Leases:
         return 0 if lease.unused * 2 > lease.size else self._ask(lease, _size_max(charge), now)
 
     def add(self, charge: Charge, count: int, now: float) -> None:
-        """Add the requests that Redis has leased, which can be fewer than requested."""
+        """Add `count` requests to the lease. Redis can grant fewer than the worker asked for."""
         lease = self._leases.get(charge.subject)
         if lease is None or lease.charge != charge:
             lease = _Lease(charge, now, size=count)
@@ -88,7 +88,7 @@ class Leases:
         return lease.unused if lease is not None and lease.charge.limits == own else 0
 
     def end(self, now: float) -> list[tuple[Charge, int]]:
-        """Remove the leases that have ended. Returns the unused requests that the caller must give back to Redis, as pairs of
+        """Remove the expired leases. Returns the unused requests that the caller must return to Redis, as pairs of
         charge and count."""
         ended = []
         while self._leases:
@@ -101,7 +101,7 @@ class Leases:
         return ended
 
     def clear(self) -> list[tuple[Charge, int]]:
-        """Remove all leases. Returns the unused requests that the caller must give back to Redis, as pairs of charge and
+        """Remove all leases. Returns the unused requests that the caller must return to Redis, as pairs of charge and
         count."""
         return self.end(float("inf"))
 

@@ -41,10 +41,10 @@ LEASED_PART = 10
 FORGET_TIMEOUT_S = 2.0
 
 # ARGV contains, for each request: the number of limits; the number of the key's own limits, which come first; 1 if the request
-# itself is counted, otherwise 0; the number of requests to lease (negative: to give back); and `move_us` and `room_us` of each
+# itself is counted, otherwise 0; the number of requests to lease (negative: to return); and `move_us` and `room_us` of each
 # limit (verification/gcra.py). KEYS contains the counters in the same order. A request with additional limits has one more key,
 # the sorted set of the names of the family's additional counters by expiry. For each request, the script returns the number of
-# leased requests, and `ahead_us` of each limit before the request. The numbers are returned as text, because Lua numbers become
+# granted requests, and `ahead_us` of each limit before the request. The numbers are returned as text, because Lua numbers become
 # integers in replies. Times are relative to 2024, because a double represents such times to better than 0.01 us, but the current
 # Unix time only to 0.25 us. `%.4f` is used instead of tostring, which keeps only 14 digits and would lose the microseconds.
 SCRIPT = Script(f"""
@@ -147,7 +147,7 @@ class RedisRateLimits:
             await connection.call(("SCRIPT", "LOAD", SCRIPT.text), OPEN_TIMEOUT_S * 8)
 
     async def close(self) -> None:
-        """Gives unused leased requests back if Redis is available, and closes the connection."""
+        """Returns unused leased requests to Redis if Redis is available, and closes the connection."""
         if self._timer is not None:
             self._timer.cancel()
         await self._batches.join()  # the last reply may contain a lease

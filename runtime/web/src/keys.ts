@@ -12,7 +12,7 @@ export function displayState(key: Key): string {
   return expired ? 'expired' : key.state
 }
 
-/** Splits a text into words at commas and whitespace. */
+/** Splits a string into words at commas and whitespace. */
 export function words(text: string): string[] {
   return text.split(/[\s,]+/).filter(Boolean)
 }

@@ -1,4 +1,4 @@
-"""KMS keys, replicas and aliases, and Secrets Manager secrets, their policies and rotation."""
+"""KMS keys, replica keys and aliases, and Secrets Manager secrets with their policies and rotation."""
 
 from typing import Any
 

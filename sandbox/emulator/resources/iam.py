@@ -1,4 +1,4 @@
-"""IAM: roles, their inline policies, managed policies and attachments, and identity providers."""
+"""IAM roles with their inline policies, managed policies and their attachments, and identity providers."""
 
 from sandbox.emulator.resource_type import ResourceType
 

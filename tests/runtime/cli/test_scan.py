@@ -1,4 +1,4 @@
-"""`gatehouse scan`: files, directories, standard input, git, staged changes, and the pre-commit hook."""
+"""`gatehouse scan`: files, directories, standard input, Git, staged changes, and the pre-commit hook."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_circular_symbolic_link_is_not_followed(tmp_path: Path) -> None:
         ((), "use either paths (files, directories, or - for standard input) or --staged"),
         (("a", "--staged"), "use either paths (files, directories, or - for standard input) or --staged"),
         (("absent",), "absent cannot be read: No such file or directory"),
-        (("--staged",), "--staged requires a git repository"),
+        (("--staged",), "--staged requires a Git repository"),
     ],
 )
 def test_usage_error_is_one_line_with_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:

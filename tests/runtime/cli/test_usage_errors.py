@@ -35,7 +35,7 @@ CREATE = ("keys", "create", "--name", "x", *OPTIONS)
         (CORE, "no token: set GATEHOUSE_CORE_TOKEN"),
         ((*CORE, "--token", "two words"), "not allowed in a token"),
         (("migrate",), "GATEHOUSE_ENVIRONMENT: is required; GATEHOUSE_DATABASE_URL: is required"),
-        ((*CREATE, "--credits", "many"), "--credits must be N or N:AMOUNT/PERIOD, such as 5000 or 5000:5000/month"),
+        ((*CREATE, "--credits", "many"), "--credits must be N or N:AMOUNT/PERIOD, such as 5000 (no refill)"),
         (("keys", "update", "3fGh82kLmQ0a", *OPTIONS), "nothing to change: use at least one option, such as --owner"),
         (("keys", "purge", "3fGh82kLmQ0a", *OPTIONS), "a purge cannot be undone: add --yes to purge 3fGh82kLmQ0a"),
         (("keys", "rotate", "3fGh82kLmQ0a", "--grace", "soon", *OPTIONS), "--grace must be a duration"),

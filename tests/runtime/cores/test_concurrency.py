@@ -1,4 +1,4 @@
-"""The concurrency limit of Cores: slots, the order of the queue, its bound and its timeout, and cancelled requests."""
+"""The concurrency limit of Cores: slots; the order, bound and timeout of the queue; cancelled requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Key scanner: keys in text, their lines, and look-alikes."""
+"""Key scanner: keys in text with their line numbers, and look-alikes."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ async def test_unknown_expired_revoked_and_used_requests_look_the_same(browser: 
 @pytest.mark.parametrize(
     ("files", "text", "message"),
     [
-        ([], "", "Enter a text or choose a file."),
+        ([], "", "Enter text or choose a file."),
         ([], "ü" * 32_769, "The text is longer than 64 KiB."),
         ([], "x" * 200_000, "The text is longer than 64 KiB."),
         ([("a", b"a" * 60_000), ("b", b"b" * 60_000)], "", "The total size of the files exceeds 98 KiB."),

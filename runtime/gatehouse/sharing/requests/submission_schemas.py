@@ -74,7 +74,7 @@ Size = Annotated[int, Meta(ge=0, le=FILES_BYTES_MAX, description="Size of the pl
 class CreateUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Body of POST /v1/requests/uploads.
 
-    number: position of the file in the secret. A text has the number 0, and the files follow.
+    number: position of the file in the secret. Items are numbered from 0: first the text, if there is any, then the files.
     secret: the ID from the response for the first file. Null for the first file.
     """
 

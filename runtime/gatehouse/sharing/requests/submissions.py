@@ -124,7 +124,7 @@ class SubmissionService:
         files: Sequence[UploadedFile],
         client: Client,
     ) -> None:
-        """Store a text and uploaded files as a secret owned by the requester. A repeated submission ID changes nothing.
+        """Store text and uploaded files as a secret owned by the requester. A repeated submission ID changes nothing.
 
         Raises LinkNotFound, TooManyDenied, UploadConflict, UploadIncomplete.
         """

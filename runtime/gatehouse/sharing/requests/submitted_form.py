@@ -61,7 +61,7 @@ class SubmittedForm:
 def content_items(text: str, files: list[ReceivedFile]) -> list[NewItem]:
     """Return the content as items. Raises InvalidContent for missing content, an overlong text and duplicate file names."""
     if not text and not files:
-        raise InvalidContent("content_missing", "body", "has no content", "send a text or a file")
+        raise InvalidContent("content_missing", "body", "has no content", "send text or a file")
     if len(text.encode()) > TEXT_BYTES_MAX:
         raise text_too_long()
     if len({file.name for file in files}) < len(files):

@@ -43,7 +43,7 @@ from gatehouse.sharing.requests.submitted_form import (
 )
 from gatehouse.sharing.service import NewItem
 
-#: Maximum size of a JSON body: files in base64, a text with up to 6 characters per byte (`\\u001f`), and the other fields.
+#: Maximum size of a JSON body: files in base64, text with up to 6 characters per byte (`\\u001f`), and the other fields.
 JSON_BYTES_MAX = json_bytes_max(JSON_FILES_BYTES_MAX) + 8192
 #: Maximum number of submissions whose content a process keeps in memory concurrently. Further submissions wait.
 _PARALLEL = 4
@@ -93,7 +93,7 @@ class Submitters:
     async def submit_secret(self, request: Request) -> SubmittedSecret:
         """Submit a secret.
 
-        Submits a text, files or both to a secret request. A JSON body contains up to 1 MiB of files. A form (multipart/form-data)
+        Submits text, files or both to a secret request. A JSON body contains up to 1 MiB of files. A form (multipart/form-data)
         can contain larger files: send the fields `link`, `submission` and `text` before the files.
         """
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == MEDIA_TYPE:
@@ -126,7 +126,7 @@ class Submitters:
     async def submit_uploads(self, request: Request, body: SubmitUploads) -> SubmittedSecret:
         """Submit uploads.
 
-        Submits a secret whose files were uploaded, with an optional text.
+        Submits the uploaded files, and optionally text, as one secret.
         """
         self._check_uploads(sum(file.size for file in body.files), "body.files")
         fields = {"link": body.link, "submission": body.submission}

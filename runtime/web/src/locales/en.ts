@@ -309,7 +309,7 @@ export const en = {
   'core.state.live': 'Live',
   'core.state.draining': 'Draining',
   'core.state.expired': 'Not live',
-  'secrets.lead': 'Texts and files that recipients open with a link.',
+  'secrets.lead': 'Text and files that recipients open with a link.',
   'secrets.create': 'Share a secret',
   'secrets.empty': 'There are no secrets yet.',
   'secrets.listDenied': 'Your role permits creating secrets, but not listing them.',
