@@ -1,27 +1,10 @@
-"""Hash chain and checkpoints of the audit trail. Defines the bytes that hashes and signatures cover, and detects breaks.
+"""Hash chain and checkpoints of the audit trail. Encodes the bytes that hashes and signatures cover, and detects breaks.
 
-    hash = SHA-256( DOMAIN | previous_hash | seq | occurred_us | field ... field | details )
+docs/guides/operate.md, Read and verify the audit trail, describes these bytes.
 
-    DOMAIN         the ASCII bytes `gatehouse-audit-1` and a zero byte
-    previous_hash  32 bytes: the hash of row seq - 1, or GENESIS for row 1
-    seq            8 bytes, big-endian, unsigned; 1, 2, 3 ... without a gap
-    occurred_us    8 bytes, big-endian, signed: microseconds since 1970-01-01 UTC
-    field          4-byte length (big-endian), then UTF-8: actor_type, actor_id, action, target_type, target_id, outcome,
-                   request_id, source_address, in this order
-    details        encoded like a field: JSON with keys sorted by code point, without spaces, non-ASCII characters unescaped
-
-Each variable part has a length prefix, so two different rows never have the same encoding. A whole number in `details` is written
-without a fraction (1.0 as 1), because PostgreSQL's jsonb does not preserve the difference. The chain reveals edits, gaps and
+Each variable part has a length prefix, so two different rows never have the same encoding. The chain reveals edits, gaps and
 reordering. The chain does not reveal rows that were deleted at its end, or a trail that was rewritten as a whole. Signed
 checkpoints outside the database reveal both, for all rows up to the last checkpoint.
-
-    signed = CHECKPOINT_DOMAIN | seq | hash | taken_us | key_id | algorithm
-
-    CHECKPOINT_DOMAIN   the ASCII bytes `gatehouse-checkpoint-1` and a zero byte
-    seq                 8 bytes, big-endian, unsigned: the last row that is covered
-    hash                32 bytes: the hash of that row, which covers all rows before it through the chain
-    taken_us            8 bytes, big-endian, signed: microseconds since 1970-01-01 UTC
-    key_id, algorithm   4-byte length (big-endian), then UTF-8
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def _check_parameters(http: HttpRequest) -> None:
 
 
 def _reject_tokens(parts: Mapping[str, object], exempt: frozenset[str]) -> None:
-    """Raise BadRequest if a string in the request contains a token. The token would be stored, and audit events cannot be changed.
+    """Raise BadRequest if the request contains a token. The token would be stored, and audit events cannot be changed.
 
     exempt: names of fields whose values are encrypted before they are stored.
     """

@@ -52,7 +52,7 @@ _CONFIGURATION_ERRORS = frozenset(
 
 
 class Failure(StrEnum):
-    """Cause of a failed sign-in. The web UI has a text for each value (`signInFailure.*` in runtime/web/src/locales)."""
+    """Cause of a failed sign-in. The web UI has a message for each value (`signInFailure.*` in runtime/web/src/locales)."""
 
     RESTART = "restart"  # started in another browser, already completed, or too old
     DENIED = "denied"  # the user or the identity provider denied the sign-in

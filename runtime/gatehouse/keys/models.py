@@ -68,7 +68,7 @@ class KeyRecord(msgspec.Struct, frozen=True, gc=False):
     """Fields of a key that a verification needs. Contains the HMAC of the token, never the token.
 
     The garbage collector does not track records, because a worker caches many of them, and a full collection over a million
-    tracked objects blocks the event loop.
+    tracked objects would block the event loop.
     """
 
     id: KeyId

@@ -1,4 +1,4 @@
-"""Texts for the recipient pages, in the languages in `locales/`."""
+"""Text of the recipient pages, in the languages in `locales/`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _load() -> dict[str, Mapping[str, str]]:
     return {file.name.removesuffix(".json"): json.loads(file.read_text("utf-8")) for file in files if file.name.endswith(".json")}
 
 
-#: Texts by language and name.
+#: Text by language and name.
 TEXTS: Mapping[str, Mapping[str, str]] = _load()
 
 

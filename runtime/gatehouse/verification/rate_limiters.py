@@ -115,7 +115,7 @@ return result
 @dataclass(frozen=True, slots=True)
 class _Count:
     """Requests that the script counts. counted: True if the request itself is counted. lease: number of requests to lease, or to
-    give back if negative."""
+    return if negative."""
 
     charge: Charge
     counted: bool

@@ -1,4 +1,4 @@
-/** Verifies the signatures of checkpoints in the browser. runtime/gatehouse/audit/chain.py defines the signed bytes. */
+/** Verifies the signatures of checkpoints in the browser. docs/guides/operate.md describes the signed bytes. */
 import type { Schemas } from './api/client'
 import { encoder, fromBase64 } from './bytes'
 

@@ -22,7 +22,7 @@ export const preferences = reactive({
 const catalogues = reactive<{ en: Record<MessageKey, string>; de?: Record<MessageKey, string> }>({ en })
 const messages = computed(() => catalogues[preferences.language] ?? catalogues.en)
 
-/** Loads the catalogue for the language. The texts are in English until the catalogue is loaded. */
+/** Loads the catalogue for the language. Text is in English until the catalogue is loaded. */
 export async function loadMessages(): Promise<void> {
   if (preferences.language === 'de' && !catalogues.de) {
     catalogues.de = (await import('./locales/de')).de

@@ -1,7 +1,7 @@
-"""The web UI in a pseudo-locale: every text is from the catalogue, and longer texts fit 320 pixels.
+"""The web UI in a pseudo-locale: all text is from the catalogue, and longer text fits 320 pixels.
 
-The pseudo-locale replaces the German catalogue. Its texts are the English texts with accents, 40 % longer and in brackets. The
-browser puts formatted numbers and times into brackets too. A word outside of brackets is a value from a response, or a text that
+The pseudo-locale replaces the German catalogue. Its text is the English text with accents, 40 % longer and in brackets. The
+browser puts formatted numbers and times into brackets too. A word outside of brackets is a value from a response, or text that
 cannot be translated.
 """
 
@@ -81,7 +81,7 @@ _TEXTS = """() => {
   return found
 }"""
 
-#: Elements beyond the right edge, except those in an element that can be scrolled, and texts that are cut off.
+#: Elements beyond the right edge, except those in an element that can be scrolled, and text that is cut off.
 _OVERFLOW = """() => [...document.body.querySelectorAll('*')].filter((element) => {
   const scrolls = (parent) => ['auto', 'scroll'].includes(getComputedStyle(parent).overflowX)
   const scrolled = (parent) => parent && (scrolls(parent) || scrolled(parent.parentElement))
@@ -143,7 +143,7 @@ async def recorder(console: Console) -> AsyncIterator[Recorder]:
 
 
 class Texts:
-    """Checks what a page shows. `problems`: unknown texts and elements that do not fit, by state of the page."""
+    """Checks what a page shows. `problems`: unknown text and elements that do not fit, by state of the page."""
 
     def __init__(self, page: Page, recorder: Recorder) -> None:
         self.page = page

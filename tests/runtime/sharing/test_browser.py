@@ -134,7 +134,7 @@ async def test_end_to_end_secret_with_a_wrong_key_is_reported(browser: Browser, 
 async def test_other_states_of_the_pages_are_accessible(
     browser: Browser, origin: str, sharing: Sharing, color_scheme: str
 ) -> None:
-    """The tests above and below check the other states: the page of a link, a text, a request, and its submission."""
+    """The tests above and below check the other states: the pages of a link, of text, of a request and of its submission."""
     _, [token] = await sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"content", "key.pem")], passphrase=PASSPHRASE)
     link, checked = token.url(origin), []
 

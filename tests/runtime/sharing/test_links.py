@@ -1,4 +1,4 @@
-"""Opening links: exactly N uses, no plaintext after the end, passphrases and receipts."""
+"""Opening links: exactly N uses, no plaintext after the last use, expiry or revocation, passphrases and receipts."""
 
 from __future__ import annotations
 
