@@ -47,7 +47,7 @@ LimitOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar=LIMIT_FORM,
-        help="Rate limit: QUOTA units per WINDOW (s, m, h, d or w), of which at most BURST can be used at once (default: QUOTA), "
+        help="Rate limit: QUOTA units per WINDOW (a duration), of which at most BURST can be used at once (default: QUOTA), "
         "such as 100/1m or daily=10000/1d:500. NAME identifies the limit (default: requests). Repeatable.",
     ),
 ]

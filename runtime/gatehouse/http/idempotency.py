@@ -165,7 +165,7 @@ class IdempotencyGuard:
     ) -> StoredResponse:
         """The response from `handle`, or the stored response to the first request with this Idempotency-Key.
 
-        request: unambiguous encoding of method, path and body. running_s_max: maximum duration of the request.
+        request: unambiguous encoding of the method, the path and the body. running_s_max: maximum duration of the request.
         Raises IdempotencyKeyReused if the Idempotency-Key was used for a different request, RequestInProgress, Conflict if the
         request succeeded but its response was lost, Unavailable, and all errors of `handle`.
         """

@@ -1,4 +1,4 @@
-"""WebSockets through a running gateway, with the library `websockets` as client and Core, and with raw sockets."""
+"""WebSockets through a running gateway, with the library `websockets` as the client and as the Core, and with raw sockets."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ async def test_clocks_that_differ_neither_add_uses_nor_open_ended_links(sharing:
         await sharing.links.look_up(tokens["revoked"], CLIENT)
         await sharing.secrets.revoke(tokens["revoked"].secret_id, ACTOR)
         assert await attempts("revoked") == ["denied", "denied"]
-        # Within seconds, the worker marks expired secrets as ended. After that, no process opens the link.
+        # Within seconds, the worker records the expiry of the secret. After that, no process opens the link.
         sharing.clock.advance(1.0)
         secret = await sharing.secrets.get(tokens["ended"].secret_id)
         event = sharing.backend.event(ACTOR, AuditAction.SECRET_END, secret.id)

@@ -102,7 +102,7 @@ async def test_request_after_a_pause_leases_nothing(redis_url: str) -> None:
         assert await remaining(redis_url, request) == 999
 
 
-async def test_unused_requests_are_returned_when_the_lease_ends(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unused_requests_are_returned_when_the_lease_expires(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (leases, rate_limiters):
         monkeypatch.setattr(module, "LEASE_S", 0.1)
     request = charge()
