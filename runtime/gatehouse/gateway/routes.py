@@ -55,7 +55,7 @@ API = Api(
             "The key does not permit this request: the Core, a scope, the method or the IP address is not allowed.",
         ),
         404: ("not_found", "No Core has this name."),
-        409: ("conflict", "Another key has registered this name, or the lease has expired."),
+        409: ("conflict", "Another key has registered this name, or the lease is no longer valid."),
         426: ("upgrade_required", "The version of the WebSocket handshake is not 13."),
         429: ("RATE_LIMITED", "A rate limit of the key is exceeded. Retry after `Retry-After` seconds."),
         501: ("upgrade_unsupported", "The connection upgrade is not supported. Only WebSocket is supported."),
