@@ -39,6 +39,7 @@ UPLOAD_PATHS = {"gateway": "^/", **SECRET_PATHS}
 """Paths of each service that accept request bodies larger than 8 KB: uploads to Cores, and secrets."""
 Rule = aws.wafv2.WebAclRuleArgsDict
 Statement = aws.wafv2.WebAclRuleStatementArgsDict
+RedactedField = aws.wafv2.WebAclLoggingConfigurationRedactedFieldArgsDict
 REDACTED_HEADERS = ("authorization", "cookie", "x-api-key")
 """Headers that contain API keys and session cookies. The log redacts these headers."""
 
@@ -64,6 +65,13 @@ class WebAclArgs(LogArgs):
     def region(self) -> str | None:
         """Region of the web ACL; None for the region of the stack."""
         return None if self.log_bucket_arn is None else CLOUDFRONT_REGION
+
+
+def _redacted_fields() -> list[RedactedField]:
+    """Return the parts of a request that the log omits. A query string can contain the code of a sign-in, or an API key that a
+    client sends by mistake."""
+    fields: list[RedactedField] = [{"single_header": {"name": header}} for header in REDACTED_HEADERS]
+    return [*fields, {"query_string": {}}]
 
 
 class WebAcl(Component):
@@ -123,7 +131,7 @@ class WebAcl(Component):
             region=args.region,
             resource_arn=self.arn,
             log_destination_configs=[destination],
-            redacted_fields=[{"single_header": {"name": header}} for header in REDACTED_HEADERS],
+            redacted_fields=_redacted_fields(),
             opts=opts,
         )
 

@@ -249,10 +249,15 @@ def test_default_security_group_has_no_rule() -> None:
 
 
 @pytest.mark.requirement("ECS-04")
-def test_waf_logs_redact_credential_headers() -> None:
+def test_waf_logs_redact_credential_headers_and_query_strings() -> None:
     (logging,) = run("prod").of_type("wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration")
-    fields = {entry["singleHeader"]["name"] for entry in logging.inputs["redactedFields"]}
-    assert fields == {"authorization", "cookie", "x-api-key"}
+    fields = logging.inputs["redactedFields"]
+    assert {field["singleHeader"]["name"] for field in fields if "singleHeader" in field} == {
+        "authorization",
+        "cookie",
+        "x-api-key",
+    }
+    assert any("queryString" in field for field in fields)
     (acl,) = run("prod").of_type("wafv2/webAcl:WebAcl")
     assert not acl.inputs["visibilityConfig"]["sampledRequestsEnabled"], "samples contain headers"
     groups = {r["statement"].get("managedRuleGroupStatement", {}).get("name") for r in acl.inputs["rules"]}

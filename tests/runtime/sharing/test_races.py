@@ -41,6 +41,7 @@ WITHOUT_CONTENT = (
     "/v1/links/acknowledge",
     "/share.css",
     "/share.js",
+    "/openapi.json",
     "/healthz",
     "/readyz",
     "/metrics",
