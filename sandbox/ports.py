@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import random
 import socket
 import tempfile
 from pathlib import Path
@@ -10,6 +11,9 @@ from sandbox.errors import SandboxError
 
 HOST = "127.0.0.1"
 _TRIES_MAX = 20
+#: Ports below the ranges from which operating systems choose the local port of outgoing connections, so that no connection takes
+#: a port between the probe and the bind of the server.
+_PORTS = range(20_000, 32_000)
 
 
 class Ports:
@@ -45,7 +49,8 @@ class Ports:
 
 def free_port(preferred: int = 0) -> int:
     """Return `preferred` if it is free; otherwise any free port. Raises SandboxError if no port is free."""
-    for port in dict.fromkeys((preferred, 0)):
+    candidates = [preferred] if preferred else []
+    for port in (*candidates, *random.sample(_PORTS, _TRIES_MAX), 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             # Otherwise a port in TIME_WAIT counts as in use.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

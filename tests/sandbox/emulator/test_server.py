@@ -16,6 +16,8 @@ from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import UNKNOWN, Registration
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
+from tests.sandbox.emulator.deploy_role import STACK
+from tests.sandbox.emulator.test_console_hosting import CLOUDFRONT
 
 REGION = "eu-west-1"
 
@@ -38,8 +40,10 @@ def error(emulator: Emulator, kind: str, inputs: dict[str, Any]) -> str:
 
 
 def test_every_type_is_deployed_by_a_test() -> None:
-    """RDS Proxy and service discovery are disabled in the stacks; test_rds_proxy and test_core_stack deploy them."""
-    stacks = (run(REPOSITORY, stack, FakeProvider(), preview=False) for stack in ("staging", "prod"))
+    """RDS Proxy and service discovery are disabled in the stacks; test_rds_proxy and test_core_stack deploy them.
+    test_console_hosting deploys the console behind CloudFront."""
+    forms = [("staging", None), ("prod", None), (STACK, {"gatehouse:settings": CLOUDFRONT})]
+    stacks = [run(REPOSITORY, stack, FakeProvider(), preview=False, config=config) for stack, config in forms]
     deployed = {item.registration.type for deployment in stacks for item in deployment.resources}
     assert set(RESOURCE_TYPES) - deployed == {
         "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 from gatehouse.errors import BadRequest, BodyTooLarge, Problem
 from gatehouse.http.multipart import MultipartReader, Part
@@ -24,10 +25,13 @@ class InvalidContent(BadRequest):
     """The content of a submission cannot be accepted. `text`: name of the page text that explains the error."""
 
     code, title = "invalid_content", "The content cannot be accepted"
+    text = ""
 
-    def __init__(self, text: str, location: str, message: str, fix: str) -> None:
-        super().__init__(f"{location} {message}: {fix}.", errors=(Problem(location, message, fix),))
-        self.text = text
+    @classmethod
+    def of(cls, text: str, location: str, message: str, fix: str) -> Self:
+        error = cls(f"{location} {message}: {fix}.", errors=(Problem(location, message, fix),))
+        error.text = text
+        return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,11 @@ class SubmittedForm:
 def content_items(text: str, files: list[ReceivedFile]) -> list[NewItem]:
     """Return the content as items. Raises InvalidContent for missing content, an overlong text and duplicate file names."""
     if not text and not files:
-        raise InvalidContent("content_missing", "body", "has no content", "send text or a file")
+        raise InvalidContent.of("content_missing", "body", "has no content", "send text or a file")
     if len(text.encode()) > TEXT_BYTES_MAX:
         raise text_too_long()
     if len({file.name for file in files}) < len(files):
-        raise InvalidContent("same_file_name", "body.files", "contains two files with the same name", "rename a file")
+        raise InvalidContent.of("same_file_name", "body.files", "contains two files with the same name", "rename a file")
     items = [NewItem.of(file.content, file.name, file.media_type) for file in files]
     return [NewItem.of(text.encode()), *items] if text else items
 
@@ -97,7 +101,7 @@ async def read_form(
         if file is not None:
             form.files.append(file)
             if len(form.files) > FILES_MAX:
-                raise InvalidContent("too_many_files", "body.files", "has too many items", f"send at most {FILES_MAX} files")
+                raise InvalidContent.of("too_many_files", "body.files", "has too many items", f"send at most {FILES_MAX} files")
     if not authorized:
         await authorize(form.fields)
 
@@ -135,13 +139,13 @@ async def _file(reader: MultipartReader, part: Part, bytes_left: int, files_byte
         return None
     if not name or len(name) > FILE_NAME_CHARS_MAX or file_name_problem(name):
         fix = f"send 1 to {FILE_NAME_CHARS_MAX} printable characters without a directory"
-        raise InvalidContent("invalid_file_name", "body.files", "contains a file name that is not allowed", fix)
+        raise InvalidContent.of("invalid_file_name", "body.files", "contains a file name that is not allowed", fix)
     return ReceivedFile(content, name, part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) else OCTETS)
 
 
 def text_too_long() -> InvalidContent:
-    return InvalidContent("text_too_long", "body.text", f"is longer than {TEXT_BYTES_MAX} bytes of UTF-8", "send it as a file")
+    return InvalidContent.of("text_too_long", "body.text", f"is longer than {TEXT_BYTES_MAX} bytes of UTF-8", "send it as a file")
 
 
 def files_too_large(bytes_max: int) -> InvalidContent:
-    return InvalidContent("files_too_large", "body.files", f"are larger than {bytes_max} bytes in total", "send smaller files")
+    return InvalidContent.of("files_too_large", "body.files", f"are larger than {bytes_max} bytes in total", "send smaller files")

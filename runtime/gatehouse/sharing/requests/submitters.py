@@ -205,7 +205,9 @@ def _token(fields: dict[str, str], path: str = "") -> SubmissionToken:
     """Return the link in a form. Raises InvalidContent if the link is incomplete or belongs to a page other than `path`."""
     token = parse_submission(fields.get("link", ""))
     if token is None or (path and token.path != path):
-        raise InvalidContent("bad_link", "body.link", "is not a complete link", "send the whole link, including the part after #")
+        raise InvalidContent.of(
+            "bad_link", "body.link", "is not a complete link", "send the whole link, including the part after #"
+        )
     return token
 
 
