@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.gateway.environment import environment, request, show
+from bench.gateway.environment import endpoint_requests, environment, show
 from bench.gateway.load_generator import measure_once
 
 RESULT = Path(__file__).with_name("capacity.json")
@@ -29,13 +29,7 @@ class Row:
 def main(*, store: bool) -> None:
     """Measure and print the CPU time. store: write the result for docs/capacity.md."""
     with environment() as env:
-        key = f"X-API-Key: {env.token}"
-        requests = {
-            "GET /healthz": request("/healthz"),
-            "verification, header": request("/v1/keys/verify", key),
-            "verification, JSON": request("/v1/keys/verify", body={"token": env.token, "scopes": ["cores:read"]}),
-            "proxy, response of 100 bytes": request("/cores/docs/", key),
-        }
+        requests = endpoint_requests(env)
         for content in requests.values():  # warm-up
             measure_once(env.gateway_port, content, 1.0)
         runs = [

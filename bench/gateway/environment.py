@@ -123,6 +123,17 @@ def request(path: str, *headers: str, body: object = None) -> bytes:
     return "\r\n".join(lines).encode() + data
 
 
+def endpoint_requests(env: Environment) -> dict[str, bytes]:
+    """Return one request for each kind of endpoint, keyed by description."""
+    key = f"X-API-Key: {env.token}"
+    return {
+        "GET /healthz": request("/healthz"),
+        "verification, header": request("/v1/keys/verify", key),
+        "verification, JSON": request("/v1/keys/verify", body={"token": env.token, "scopes": ["cores:read"]}),
+        "proxy, response of 100 bytes": request("/cores/docs/", key),
+    }
+
+
 def show_results(title: str, rows: Mapping[str, Result], baselines: Mapping[str, str]) -> None:
     """Print rates and latencies. baselines: for each row, the row to which its ratio refers."""
     cells = []

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.gateway.environment import Environment, create_keys, environment, request, show, show_results
+from bench.gateway.environment import Environment, create_keys, endpoint_requests, environment, request, show, show_results
 from bench.gateway.load_generator import Result, measure
 
 KEYS_MIN = 100
@@ -27,14 +27,7 @@ class Step:
 
 def endpoints() -> None:
     with environment() as env:
-        key = f"X-API-Key: {env.token}"
-        requests = {
-            "GET /healthz": request("/healthz"),
-            "verify, header": request("/v1/keys/verify", key),
-            "verify, JSON": request("/v1/keys/verify", body={"token": env.token, "scopes": ["cores:read"]}),
-            "proxy, 100 bytes": request("/cores/docs/", key),
-        }
-        rows = {name: measure(env.gateway_port, content) for name, content in requests.items()}
+        rows = {name: measure(env.gateway_port, content) for name, content in endpoint_requests(env).items()}
         rows["upstream without gateway"] = measure(env.upstream_port, request("/"))
     title = "HMAC, scopes, two limits in Redis, metrics, log; one worker"
     show_results(title, rows, dict.fromkeys((name for name in rows if name != "GET /healthz"), "GET /healthz"))

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from components.settings.workloads import ScalingSettings
 from sandbox.engine.program import run
 from sandbox.engine.providers import FakeProvider
 from sandbox.paths import REPOSITORY
@@ -11,8 +12,8 @@ from tools.docs.costs import GIB, STACKS, UNITS_PER_VCPU, VCPU
 from tools.docs.markdown import table
 
 _MEASURED = REPOSITORY / "bench" / "gateway" / "capacity.json"
-#: Average CPU utilization for which the capacity is computed: the default of `services.gateway.cpu_target_percent`.
-UTILIZATION = 0.6
+#: Average CPU utilization for which the capacity is computed.
+UTILIZATION: float = ScalingSettings.model_fields["cpu_target_percent"].default / 100
 GIB_PER_VCPU = 2
 #: Maximum size of a Fargate task. Source: Amazon ECS Developer Guide, "Task CPU and memory".
 VCPU_MAX = 16

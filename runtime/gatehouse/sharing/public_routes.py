@@ -10,10 +10,11 @@ from gatehouse.http.endpoint import Endpoint
 from gatehouse.http.fields import FILES_BYTES_MAX
 from gatehouse.http.multipart import MEDIA_TYPE
 from gatehouse.http.openapi import Api
-from gatehouse.sharing.link_schemas import LINK_CHARS_MAX, OpenedItemDownload
+from gatehouse.sharing.link_schemas import OpenedItemDownload
 from gatehouse.sharing.models import TEXT_BYTES_MAX
 from gatehouse.sharing.recipients import Recipients
 from gatehouse.sharing.requests.submission_schemas import SubmitSecret, SubmittedSecret
+from gatehouse.sharing.requests.submitted_form import FIELD_BYTES_MAX
 from gatehouse.sharing.requests.submitters import Submitters
 from gatehouse.sharing.schemas import FILES_MAX
 
@@ -34,7 +35,7 @@ API = Api(
 _link = partial(Endpoint, method="POST", tag="links", security=())
 _request = partial(Endpoint, method="POST", tag="requests", security=(), errors=(404, 409, 429, 503))
 _TEXT = {"type": "string", "maxLength": TEXT_BYTES_MAX}
-_SHORT = {"type": "string", "maxLength": LINK_CHARS_MAX}
+_FIELD = {"type": "string", "maxLength": FIELD_BYTES_MAX}
 _FILE = {"type": "string", "contentMediaType": "application/octet-stream", "maxLength": FILES_BYTES_MAX}
 
 LINK_ENDPOINTS = (
@@ -77,8 +78,8 @@ SUBMISSION_ENDPOINTS = (
                 "schema": {
                     "type": "object",
                     "properties": {
-                        "link": _SHORT,
-                        "submission": _SHORT,
+                        "link": _FIELD,
+                        "submission": _FIELD,
                         "text": _TEXT,
                         "file": {"type": "array", "items": _FILE, "maxItems": FILES_MAX},
                     },

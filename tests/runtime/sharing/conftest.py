@@ -14,6 +14,7 @@ from gatehouse.identity.models import Actor
 from gatehouse.observability import Observer
 from gatehouse.settings import SharingSettings
 from gatehouse.sharing import encryption
+from gatehouse.sharing.app import create
 from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.link_token import LinkToken
 from gatehouse.sharing.links import Client, LinkService, Opened
@@ -56,6 +57,11 @@ class Sharing:
 
     async def text(self, opened: Opened, number: int = 0) -> bytes:
         return b"".join([chunk async for chunk in self.links.read(opened.items[number], opened.content_key)])
+
+    def app(self, **options: Any) -> Any:
+        """The sharing service with these services. `options`: other arguments of `create`."""
+        defaults = {"probes": [], "observer": Observer("sharing", "error", "test"), "https": True}
+        return create(**{**defaults, "links": self.links, "submissions": self.submissions, **options})
 
     def object_versions(self) -> list[str]:
         reply = self.s3.list_object_versions(Bucket=BUCKET)

@@ -13,7 +13,6 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gatehouse.observability import Observer
-from gatehouse.sharing.app import create
 from gatehouse.sharing.links import NETWORK_ATTEMPTS_MAX
 from gatehouse.sharing.service import NewItem
 from gatehouse.sharing.texts import TEXTS
@@ -33,7 +32,7 @@ PASSPHRASE = "a long passphrase"
 async def origin(sharing: Sharing) -> AsyncIterator[str]:
     """Serves the sharing service on a free port."""
     observer = Observer("sharing", "error", "test")
-    app: Any = create(probes=[], observer=observer, https=False, links=sharing.links, submissions=sharing.submissions)
+    app: Any = sharing.app(observer=observer, https=False)
     async with serving(app) as url:
         yield url
 

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.observability import Observer, Stream
-from gatehouse.sharing.app import create
 from gatehouse.sharing.link_schemas import OpenLink
 from gatehouse.sharing.requests.routes import ENDPOINTS as REQUEST_ENDPOINTS
 from gatehouse.sharing.requests.submission_schemas import CreateUpload, SubmitSecret, SubmitUploads
@@ -46,7 +45,7 @@ PLAIN_FIELDS = ("label", "note", "sender", "recipients", "purpose", "requester")
 async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing) -> None:
     log = io.BytesIO()
     observer = Observer("sharing", "debug", "test", Stream(log))
-    app: Any = create(probes=[], observer=observer, https=True, links=sharing.links, submissions=sharing.submissions)
+    app: Any = sharing.app(observer=observer)
     secret, [token] = await sharing.create(
         items=[NewItem.of(b"canary-text"), NewItem.of(b"canary-content", "canary-name.txt", "canary/type")],
         label=METADATA["label"],

@@ -13,8 +13,6 @@ import httpx
 import msgspec
 import pytest
 from gatehouse.http.asgi import RequestId
-from gatehouse.observability import Observer
-from gatehouse.sharing.app import create
 from gatehouse.sharing.denials import ATTEMPT_WINDOW_S, NETWORK_DENIED_MAX, LinkNotFound, TooManyDenied
 from gatehouse.sharing.form_protection import new_nonce
 from gatehouse.sharing.link_token import LinkToken, SubmissionToken
@@ -70,14 +68,7 @@ class Send(Protocol):
 
 
 async def _observed(sharing: Sharing, method: str, path: str, **body: Any) -> Observed:
-    app: Any = create(
-        probes=[],
-        observer=Observer("sharing", "error", "test"),
-        https=True,
-        links=sharing.links,
-        submissions=sharing.submissions,
-        upload_bytes_max=TEXT_BYTES_MAX,
-    )
+    app: Any = sharing.app(upload_bytes_max=TEXT_BYTES_MAX)
     transport = httpx.ASGITransport(app, client=(ADDRESS, 1))
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
         with recorded(sharing) as calls:

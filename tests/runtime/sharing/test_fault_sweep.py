@@ -16,8 +16,6 @@ import httpx
 import msgspec
 import pytest
 from gatehouse.errors import Unavailable
-from gatehouse.observability import Observer
-from gatehouse.sharing.app import create
 from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.lambda_adapter import lambda_handler
 from gatehouse.sharing.link_token import LinkToken
@@ -251,16 +249,7 @@ async def test_failed_request_is_one_problem_document_and_can_be_repeated(sharin
 def _sender(sharing: Sharing, form: Form) -> Callable[[Message], Awaitable[httpx.Response]]:
     """Sends requests to one of the deployment forms."""
     limit = LAMBDA_FILES_BYTES_MAX if form == "function" else None
-    observer = Observer("sharing", "error", "test")
-    app = create(
-        probes=[],
-        observer=observer,
-        https=True,
-        links=sharing.links,
-        submissions=sharing.submissions,
-        response_bytes_max=limit,
-        upload_bytes_max=1_000_000,
-    )
+    app = sharing.app(response_bytes_max=limit, upload_bytes_max=1_000_000)
     if form == "container":
         return partial(in_container, app)
     handler = lambda_handler(app)

@@ -59,7 +59,7 @@ async def test_honey_link_is_created_and_reports_its_use(console: Console, shari
     notifications = NotificationRepository(console.pool)
     await notifications.follow(now=sharing.clock.now(), topic=False)  # notifications begin with the next event
     message = OPENING["/v1/links/open"](_token(url), "c" * 32)
-    app = create(probes=[], observer=Observer("sharing", "error", "test"), https=True, links=sharing.links)
+    app = sharing.app()
     assert (await in_container(app, message)).status_code == 404
     await SecretWorker(sharing.backend, console.pool, None, Observer("console", "error", "test")).run_once()
     rows = await console.pool.fetch("SELECT action, outcome FROM audit_event WHERE target_id = $1 ORDER BY seq", secret["id"])

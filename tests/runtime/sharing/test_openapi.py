@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 import schemathesis
 from gatehouse.console import asgi as console_asgi
-from gatehouse.observability import Observer
-from gatehouse.sharing.app import create
 from gatehouse.sharing.links import claim_id_of
 from gatehouse.sharing.service import SecretSharing
 from schemathesis import Case, GenerationMode
@@ -48,14 +46,7 @@ def test_secrets_match_openapi(database: Database, sharing: Sharing, mode: Gener
 @pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_links_and_submissions_match_openapi(sharing: Sharing, mode: GenerationMode) -> None:
-    app: Any = create(
-        probes=[],
-        observer=Observer("sharing", "error", "test"),
-        https=True,
-        links=sharing.links,
-        submissions=sharing.submissions,
-        upload_bytes_max=1_000_000,
-    )
+    app: Any = sharing.app(upload_bytes_max=1_000_000)
     succeeded: set[str] = set()
     with get_client(app) as client:
         schema: Any = schemathesis.openapi.from_dict(client.get("http://testserver/openapi.json").json())

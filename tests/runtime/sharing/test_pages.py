@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.observability import Observer, Stream
-from gatehouse.sharing.app import create
 from gatehouse.sharing.link_token import LinkToken
 from gatehouse.sharing.schemas import FILES_MAX
 from gatehouse.sharing.service import NewItem
@@ -30,7 +29,7 @@ PASSPHRASE = "a long passphrase"
 @pytest.fixture
 async def browser(sharing: Sharing) -> AsyncIterator[httpx.AsyncClient]:
     """A client with cookies."""
-    app = create(probes=[], observer=Observer("sharing", "error", "test"), https=True, links=sharing.links)
+    app = sharing.app()
     transport: Any = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
         yield client
@@ -175,7 +174,7 @@ async def test_passphrase_errors_are_shown_on_the_page(browser: httpx.AsyncClien
 @pytest.mark.requirement("SS-10")
 async def test_log_has_the_error_code_of_pages_and_requests_of_programs(sharing: Sharing) -> None:
     log = io.BytesIO()
-    app: Any = create(probes=[], observer=Observer("sharing", "info", "test", Stream(log)), https=True, links=sharing.links)
+    app: Any = sharing.app(observer=Observer("sharing", "info", "test", Stream(log)))
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
     body = {"link": token.url(ORIGIN), "passphrase": "wrong passphrase"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as client:
@@ -260,14 +259,7 @@ async def test_pages_have_a_strict_policy_and_fit_the_budget(sharing: Sharing, l
     files = [NewItem.of(b"content", f"{number}{'x' * 200}.bin") for number in range(FILES_MAX - 1)]
     _, [token] = await sharing.create(items=[NewItem.of(TEXT), *files], passphrase=PASSPHRASE)
     _, submission, _ = await request(sharing)
-    app: Any = create(
-        probes=[],
-        observer=Observer("sharing", "error", "test"),
-        https=True,
-        links=sharing.links,
-        submissions=sharing.submissions,
-        upload_bytes_max=1,
-    )
+    app: Any = sharing.app(upload_bytes_max=1)
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN, headers={"Accept-Language": language})
     async with client as browser:
         pages = [await browser.get(path) for path in ("/", f"/s/{token.path}", f"/r/{submission.path}", "/s/unknown")]

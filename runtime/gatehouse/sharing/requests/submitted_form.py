@@ -15,7 +15,8 @@ from gatehouse.sharing.service import NewItem
 
 FIELDS = frozenset({"csrf", "submission", "link", "text"})
 FILE_FIELD = "file"
-_FIELD_BYTES_MAX = 1024
+#: Maximum size of a field other than the text.
+FIELD_BYTES_MAX = 1024
 #: Number of bytes up to which an oversized body is read and discarded, so that the browser shows the response.
 DISCARDED_BYTES_MAX = 256 * 1024 * 1024
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
@@ -117,7 +118,7 @@ async def discard(body: AsyncIterator[bytes]) -> None:
 
 async def _field(reader: MultipartReader, name: str) -> str:
     """Return a field, decoded as UTF-8, with each CR LF converted to a line feed. Browsers send line feeds as CR LF."""
-    bytes_max = 2 * TEXT_BYTES_MAX if name == "text" else _FIELD_BYTES_MAX
+    bytes_max = 2 * TEXT_BYTES_MAX if name == "text" else FIELD_BYTES_MAX
     try:
         return (await reader.read(bytes_max)).decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError:
