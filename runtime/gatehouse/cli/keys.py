@@ -122,6 +122,9 @@ def create(
 
 def list_(
     client: ConsoleClient,
+    search: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only keys whose name or owner contains this text. Case is ignored.")
+    ] = "",
     owner: Annotated[str, typer.Option(help="Only keys of this owner.")] = "",
     state: Annotated[StateFilter | None, typer.Option(help="Only keys in this state.")] = None,
     tag: Annotated[str, typer.Option(help="Only keys with this tag.")] = "",
@@ -136,6 +139,7 @@ def list_(
     """List keys."""
     keys = list(
         client.keys(
+            search=search or None,
             owner=owner or None,
             state=state,
             tag=tag or None,

@@ -246,6 +246,10 @@ class RotateKey(ReasonBody, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Query parameters for listing keys."""
 
+    search: Annotated[
+        Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None,
+        Meta(description="Keys whose name or owner contains this text. Case is ignored."),
+    ] = None
     owner: Annotated[Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, Meta(description="Filter by owner.")] = None
     state: Annotated[
         StateFilter | None,

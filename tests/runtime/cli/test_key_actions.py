@@ -25,6 +25,8 @@ def test_key_with_every_option_is_created_and_updated(operator: Command) -> None
     shown = operator.show_key(key_id)
     assert (shown["owner"], shown["addresses"], shown["credits"], shown["roles"]) == ("me", [], None, ["agent"])
     assert key_id in operator.run("keys", "list", "--tag", "nightly").out
+    assert key_id in operator.run("keys", "list", "--search", "WHOL").out
+    assert "0 keys" in operator.run("keys", "list", "--search", "whole%").err
 
 
 @pytest.mark.requirement("CG-15")

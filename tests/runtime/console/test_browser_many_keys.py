@@ -97,6 +97,22 @@ async def test_pages_and_filters_of_many_keys_are_bounded(browser: Browser, orig
 
 
 @pytest.mark.usefixtures("keys")
+async def test_search_is_one_request_and_is_part_of_the_url(browser: Browser, origin: str) -> None:
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/keys")
+        await expect(page.locator("tbody tr")).to_have_count(PAGE_ROWS)
+        async with counted(page) as sent:
+            await page.get_by_label("Search", exact=True).press_sequentially("KEY 0999")
+            assert sent == []
+            await page.keyboard.press("Enter")
+            await expect(page.locator("tbody tr")).to_have_count(10)
+        assert [parse_qs(urlsplit(request).query) for request in sent] == [{"search": ["KEY 0999"]}]
+        await page.reload()
+        await expect(page.get_by_label("Search", exact=True)).to_have_value("KEY 0999")
+        await expect(page.locator("tbody tr")).to_have_count(10)
+
+
+@pytest.mark.usefixtures("keys")
 async def test_selection_and_overview_of_many_keys_are_bounded(browser: Browser, origin: str, console: Console) -> None:
     async with page_of(browser, origin) as page:
         async with counted(page) as sent:

@@ -324,6 +324,37 @@ async def test_list_filters_by_expiry_and_last_use(console: Console) -> None:
     assert (await listed(tag="other"), sorted(await listed())) == ([], sorted([soon, used, idle]))
 
 
+async def test_search_finds_part_of_the_name_or_owner_literally(console: Console) -> None:
+    names = {
+        (await console.create(name=name, owner=owner, tags=["search"]))["key"]["id"]: name
+        for name, owner in (("Nightly export", "Billing"), ("nightly_50%", "ops"), ("Übersicht", "audit"), ("other\\", "ops"))
+    }
+
+    async def found(search: str, **query: Any) -> list[str]:
+        page = await console.client.get("/v1/keys", params={"search": search, "tag": "search", **query})
+        assert page.status_code == 200, page.text
+        return sorted(names[key["id"]] for key in page.json()["keys"])
+
+    assert await found("NIGHT") == ["Nightly export", "nightly_50%"]
+    assert await found("billing") == ["Nightly export"]
+    assert (await found("y_5"), await found("%"), await found("_"), await found("\\")) == (
+        ["nightly_50%"],
+        ["nightly_50%"],
+        ["nightly_50%"],
+        ["other\\"],
+    )
+    assert await found("ÜBER") == ["Übersicht"]
+    assert (await found("t' OR 'a' = 'a"), await found("night", owner="ops")) == ([], ["nightly_50%"])
+    first = (await console.client.get("/v1/keys", params={"search": "ops", "tag": "search", "limit": 1})).json()
+    rest = {"search": "ops", "tag": "search", "cursor": first["next_cursor"]}
+    second = (await console.client.get("/v1/keys", params=rest)).json()
+    assert sorted(names[key["id"]] for page in (first, second) for key in page["keys"]) == ["nightly_50%", "other\\"]
+    assert second["next_cursor"] is None
+    for params, location in (({**rest, "search": "op"}, "query.cursor"), ({"search": "n" * 101}, "query.search")):
+        reply = await console.client.get("/v1/keys", params=params)
+        assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, location)
+
+
 async def test_explanation_lists_every_check_and_is_free(console: Console) -> None:
     key_id = (await console.create(addresses=["192.0.2.0/24"], credits={"remaining": 1}))["key"]["id"]
     properties = {"scopes": ["cores:read", "admin"], "address": "198.51.100.1", "method": "GET", "core": "docs"}

@@ -134,6 +134,8 @@ export const de: Record<MessageKey, string> = {
   'keys.create': 'Schlüssel erstellen',
   'keys.empty': 'Es gibt noch keine API-Schlüssel.',
   'keys.expiring': 'Laufen in 14 Tagen ab',
+  'keys.search': 'Suche',
+  'keys.searchHint': 'Name oder Verantwortlich',
   'keys.unused': 'Seit 28 Tagen ungenutzt',
   'keys.selectAll': 'Alle Schlüssel dieser Seite auswählen',
   'keys.select': '{name} auswählen',

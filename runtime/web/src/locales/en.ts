@@ -132,6 +132,8 @@ export const en = {
   'keys.create': 'Create key',
   'keys.empty': 'There are no API keys yet.',
   'keys.expiring': 'Expire within 14 days',
+  'keys.search': 'Search',
+  'keys.searchHint': 'Name or owner',
   'keys.unused': 'Unused for 28 days',
   'keys.selectAll': 'Select all keys on this page',
   'keys.select': 'Select {name}',
