@@ -10,6 +10,7 @@ from tools.docs import (
     costs,
     diagrams,
     events,
+    headers,
     key_lifecycle,
     permissions,
     requirements,
@@ -27,6 +28,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "capacity.md": capacity.page,
     "key-lifecycle.md": key_lifecycle.page,
     "events.md": events.page,
+    "security/headers.md": headers.page,
 }
 """Pages of `docs/`. tests/repository/test_pages.py checks that they are current."""
 

@@ -31,6 +31,7 @@ from gatehouse.errors import (
     StepUpRequired,
     Unauthorized,
 )
+from gatehouse.http.forwarding import CONSOLE_COOKIE
 from gatehouse.http.validation import invalid
 from gatehouse.identity.models import Actor, Role, Session, SignInLink, roles_of
 from gatehouse.keys.models import ADMIN_SCOPE, Key, KeyId, KeyState
@@ -38,7 +39,7 @@ from gatehouse.operations.features import SESSIONS
 from gatehouse.verification.decision import allows
 
 REALM = "gatehouse"
-COOKIE = "__Host-gatehouse"
+COOKIE = CONSOLE_COOKIE
 CSRF_HEADER = "X-CSRF-Token"
 
 _SAFE = frozenset({"GET", "HEAD"})

@@ -16,6 +16,7 @@ from gatehouse.audit.service import DeniedAttempts
 from gatehouse.console.authentication import COOKIE, check_lockout, set_cookie
 from gatehouse.console.dependencies import Dependencies, Request
 from gatehouse.errors import GatehouseError, RateLimited, Unavailable
+from gatehouse.http.forwarding import CONSOLE_COOKIE
 from gatehouse.http.starlette_apps import LoggedRoute
 from gatehouse.identity.authorization_code import (
     CALLBACK_PATH,
@@ -31,7 +32,7 @@ from gatehouse.identity.service import Lockout
 PAGE = "/sign-in"
 START_PATH = "/sign-in/start"
 SIGN_OUT_PATH = "/sign-out"
-TRANSACTION_COOKIE = "__Host-gatehouse-sign-in"
+TRANSACTION_COOKIE = f"{CONSOLE_COOKIE}-sign-in"
 
 #: Name under which failed sign-ins count towards the lockout.
 _PRINCIPAL = "sign-in"

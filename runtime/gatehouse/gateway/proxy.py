@@ -45,8 +45,6 @@ SCOPE = "cores:read"
 #: Bodies up to this size are forwarded in one piece, which is faster than streaming them.
 INLINE_BYTES_MAX = 65_536
 
-_REJECTED_METHODS = frozenset({"CONNECT", "TRACE"})
-
 #: Body of a request, and the header that declares the length or framing of the body.
 FramedBody = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
 
@@ -292,7 +290,7 @@ class _Forwarding:
         status, headers, body = response.status, response.headers, None
         if status == 101 and self.websocket is not None:
             watcher.stop()
-            await self.websocket.run(context, response, self._returned(headers))
+            await self.websocket.run(context, response, self._returned(headers, handshake=True))
             return
         if revalidation is not None:
             status, headers, body = revalidation.apply(status, headers)
@@ -324,10 +322,10 @@ class _Forwarding:
             await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await context.send({"type": "http.response.body", "body": b""})
 
-    def _returned(self, headers: list[tuple[str, str]]) -> list[asgi.Header]:
+    def _returned(self, headers: list[tuple[str, str]], *, handshake: bool = False) -> list[asgi.Header]:
         """Headers of the response to the client."""
         rate = limit_headers(self.limits)
-        returned = forwarding.returned(headers, replaced=[name for name, _ in rate])
+        returned = forwarding.returned(headers, replaced=[name for name, _ in rate], handshake=handshake)
         return [*returned, *rate, (b"x-request-id", self.context.request_id.encode())]
 
 
@@ -391,7 +389,7 @@ class _DisconnectWatcher:
 
 def _checked_path(context: RequestContext) -> CorePath:
     """Rejects requests that two servers could interpret differently, before any decision on the request is made."""
-    if context.method in _REJECTED_METHODS:
+    if context.method not in forwarding.METHODS:
         raise MethodNotAllowed
     path = core_path(context.raw_path)
     query: bytes = context.scope["query_string"]

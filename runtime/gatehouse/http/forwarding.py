@@ -18,12 +18,22 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from gatehouse.http.header_names import HANDSHAKE_FIELDS, is_forwarded, is_returned
+
 Field = tuple[bytes, bytes]
 
 #: Name of a Core: a DNS label of up to 40 characters, as in the check constraint in the database.
 CORE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 CORES = "/cores/"
-_VISIBLE = re.compile(rb"[!-~]*")
+#: Not one of the characters of a path in RFC 3986, section 3.3, or of `[`, `]` and `|`, which browsers send unencoded.
+_NOT_IN_PATH = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]|]")
+#: Methods of requests to Cores: the registered methods that the server parses, without CONNECT and TRACE. Methods such as PURGE,
+#: which caches and proxies handle themselves, are not registered. Source: IANA HTTP Method Registry.
+METHODS = frozenset(
+    method.decode("ascii")
+    for method in b"ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE OPTIONS PATCH POST"
+    b" PROPFIND PROPPATCH PUT QUERY REBIND REPORT SEARCH UNBIND UNLINK UNLOCK".split()
+)
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PATH_BYTES_MAX = 8192
 
@@ -49,12 +59,9 @@ def flaw(raw: bytes) -> str:
     """Sentence that explains why a percent-encoded path is ambiguous or unsafe to forward. Empty if the path is valid."""
     if len(raw) > _PATH_BYTES_MAX:
         return f"the path is longer than {_PATH_BYTES_MAX} bytes"
-    if _VISIBLE.fullmatch(raw) is None:
-        return "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8"
-    if b"#" in raw:
-        return "the path contains a raw #; write %23"
-    if b"\\" in raw:
-        return "the path contains a backslash"
+    invalid = _NOT_IN_PATH.search(raw)
+    if invalid is not None:
+        return _character_flaw(invalid.group())
     if b"%" not in raw:
         return "the path contains a dot segment" if _dotted(raw) else ""
     if _BROKEN_ESCAPE.search(raw):
@@ -89,27 +96,25 @@ def query_flaw(raw: bytes) -> str:
     return ""
 
 
+def _character_flaw(character: bytes) -> str:
+    if not b"!" <= character <= b"~":
+        return "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8"
+    if character == b"\\":
+        return "the path contains a backslash"
+    return f"the path contains a raw {character.decode('ascii')}; write %{character.hex().upper()}"
+
+
 def _dotted(path: bytes) -> bool:
-    return b"/." in path and any(segment in (b".", b"..") for segment in path.split(b"/"))
+    """True if a segment is a dot segment, also with parameters (`..;a=1`), which some servers remove first."""
+    return b"/." in path and any(segment.partition(b";")[0] in (b".", b"..") for segment in path.split(b"/"))
 
 
-HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade".split()
-)
+#: Beginning of the names of the console's cookies. A browser sends them to the gateway if both services have the same host.
+CONSOLE_COOKIE = "__Host-gatehouse"
+_CONSOLE_COOKIE = CONSOLE_COOKIE.encode("ascii")
 
-#: Fields that are removed from requests: credentials, message framing, and client information that only the gateway may set.
-_NOT_FORWARDED = HOP_BY_HOP | frozenset(
-    b"authorization x-api-key host content-length expect forwarded via x-real-ip x-client-ip x-cluster-client-ip true-client-ip"
-    b" cf-connecting-ip fastly-client-ip x-original-url x-original-host x-rewrite-url x-host x-request-id x-http-method-override"
-    b" x-http-method x-method-override client-ip forwarded-for x-forwarded x-remote-addr x-remote-ip x-originating-ip"
-    b" x-envoy-external-address x-azure-clientip x-appengine-user-ip x-remote-user remote-user".split()
-)
-#: The gateway forwards the headers of a WebSocket handshake separately.
-_NOT_FORWARDED_PREFIXES = (b"gatehouse-", b"x-forwarded-", b"sec-websocket-")
-
-#: Response fields that apply to the whole host of the gateway. A Core must not set these fields, because they would affect all
-#: Cores.
-_NOT_RETURNED = frozenset({b"strict-transport-security", b"alt-svc", b"clear-site-data", b"x-request-id"})
+#: A field value: visible ASCII characters, spaces and tabs (RFC 9110, section 5.5, without obs-text).
+_VALUE = re.compile(rb"[\t -~]*")
 
 #: Fields that may occur only once. With duplicates, two servers can interpret the request differently (request smuggling).
 _ONCE = (b"host", b"authorization", b"x-api-key", b"content-length", b"transfer-encoding")
@@ -122,7 +127,7 @@ def ambiguity(fields: Iterable[Field]) -> str:
         if name in names and name in _ONCE:
             return f"the header {name.decode('ascii')} is sent twice"
         names.add(name)
-        if not value.isascii() or any(byte < 0x20 and byte != 0x09 for byte in value):
+        if _VALUE.fullmatch(value) is None:
             return f"the header {name.decode('latin-1')[:40]} contains a byte that is not visible ASCII"
     if b"transfer-encoding" in names and b"content-length" in names:
         return "Transfer-Encoding and Content-Length are sent together"
@@ -130,32 +135,45 @@ def ambiguity(fields: Iterable[Field]) -> str:
 
 
 def forwarded(fields: Sequence[Field]) -> list[tuple[str, str]]:
-    """Fields of a client request that are forwarded to the Core, in the same order and with duplicates.
-
-    Underscores in names are treated as hyphens, because CGI and WSGI servers do not distinguish the two. An application would
-    read Gatehouse_Key_Id as Gatehouse-Key-Id.
-    """
+    """Fields of a client request that are forwarded to the Core, in the same order and with duplicates: fields whose name is
+    allowed (http/header_names.py), without the cookies of the console."""
     listed = _named_by_connection(fields)
     result: list[tuple[str, str]] = []
     for name, value in fields:
-        normalized = name.replace(b"_", b"-") if b"_" in name else name
-        if normalized in _NOT_FORWARDED or normalized in listed or normalized.startswith(_NOT_FORWARDED_PREFIXES):
+        if name in listed or not is_forwarded(name):
             continue
-        result.append((name.decode("ascii"), value.decode("ascii")))
+        cookies = _without_console_cookies(value) if name == b"cookie" and _CONSOLE_COOKIE in value else value
+        if cookies or not value:
+            result.append((name.decode("ascii"), cookies.decode("ascii")))
     return result
 
 
-def returned(fields: Sequence[tuple[str, str]], replaced: Iterable[bytes] = ()) -> list[Field]:
-    """Fields of a Core response without hop-by-hop fields, fields that apply to the whole host, and fields that the gateway sets
-    itself (`replaced`, in lowercase)."""
+def returned(fields: Sequence[tuple[str, str]], replaced: Iterable[bytes] = (), *, handshake: bool = False) -> list[Field]:
+    """Fields of a Core response that are returned to the client: fields whose name is allowed (http/header_names.py), without
+    fields that the gateway sets itself (`replaced`, in lowercase) and cookies for other hosts or for the console.
+
+    handshake: True for a 101 response that accepts a WebSocket handshake.
+    """
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
-    dropped = _named_by_connection(encoded) | HOP_BY_HOP | _NOT_RETURNED | set(replaced)
-    return [field for field in encoded if field[0] not in dropped and not _is_cookie_of_domain(*field)]
+    dropped = _named_by_connection(encoded) | set(replaced)
+    return [
+        (name, value)
+        for name, value in encoded
+        if (is_returned(name) or (handshake and name in HANDSHAKE_FIELDS))
+        and name not in dropped
+        and _VALUE.fullmatch(value) is not None
+        and not (name == b"set-cookie" and (_is_cookie_of_domain(value) or value.lstrip().startswith(_CONSOLE_COOKIE)))
+    ]
 
 
-def _is_cookie_of_domain(name: bytes, value: bytes) -> bool:
+def _without_console_cookies(value: bytes) -> bytes:
+    cookies = [cookie.strip() for cookie in value.split(b";")]
+    return b"; ".join(cookie for cookie in cookies if not cookie.startswith(_CONSOLE_COOKIE))
+
+
+def _is_cookie_of_domain(value: bytes) -> bool:
     """True for a cookie with a Domain attribute, which other hosts of the domain would receive (RFC 6265, section 4.1.2.3)."""
-    return name == b"set-cookie" and any(part.strip().lower().startswith(b"domain") for part in value.split(b";")[1:])
+    return any(part.strip().lower().startswith(b"domain") for part in value.split(b";")[1:])
 
 
 def _named_by_connection(fields: Iterable[Field]) -> set[bytes]:

@@ -252,6 +252,7 @@ class Core:
             writer.write(
                 b"HTTP/1.1 301 Moved\r\nLocation: http://elsewhere.example/\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n"
                 b"Content-Encoding: gzip\r\nX-Hop: 1\r\nConnection: x-hop\r\nX-Bad: caf\xe9\r\nX-Good: yes\r\n"
+                b"Service-Worker-Allowed: /\r\n"
                 b'RateLimit: "core";r=1\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00'
             )
         elif kind == "switch":

@@ -62,6 +62,9 @@ async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any,
         "X-Request-Id: forged",
         "Connection: X-Hop",
         "X-Hop: 1",
+        "X_Kept: no",
+        "X-Goog-Authenticated-User-Email: forged",
+        "Cookie: __Host-gatehouse=session; a=1",
         "X-Kept: yes",
     )
     reply = await get(gateway, key, "/cores/docs/x", *forged)
@@ -69,6 +72,7 @@ async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any,
     stored = await gateway.pool.fetchrow("SELECT lease_id, url FROM core WHERE name = 'docs'")
     record = CoreRecord(CoreName("docs"), stored["url"], KeyEnvironment.TEST, stored["lease_id"], KeyId("x"), 1, 0.0, False, 1)
     assert headers == {
+        "cookie": "a=1",
         "x-kept": "yes",
         "authorization": f"Bearer {core_secret(gateway.pepper, record)}",
         "gatehouse-key-id": key.id,
@@ -106,6 +110,12 @@ async def test_any_method_is_proxied(gateway: Any, core: Any, key: Any, method: 
     assert core.last[0] == f"{method} /x HTTP/1.1"
 
 
+@pytest.mark.parametrize("method", ["TRACE", "PURGE", "SOURCE", "M-SEARCH"])
+async def test_method_for_proxies_is_405(gateway: Any, core: Any, key: Any, method: str) -> None:
+    assert (await get(gateway, key, "/cores/docs/x", method=method)).status == 405
+    assert core.requests == []
+
+
 async def test_head_has_length_without_body(gateway: Any, core: Any, key: Any) -> None:
     reply = await get(gateway, key, "/cores/docs/x", method="HEAD")
     assert (reply.status, reply.header("content-length"), reply.body) == (200, "5", b"")
@@ -117,6 +127,7 @@ async def test_response_is_forwarded_unchanged(gateway: Any, core: Any, key: Any
     assert reply.header("location") == "http://elsewhere.example/"
     assert reply.all("set-cookie") == ["a=1", "b=2"]
     assert (reply.header("x-hop"), reply.header("x-bad"), reply.header("x-good")) == (None, None, "yes")
+    assert reply.header("service-worker-allowed") is None
     assert reply.all("ratelimit") == ['"requests";r=999;t=1']
 
 

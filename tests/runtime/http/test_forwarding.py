@@ -6,6 +6,15 @@ from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from gatehouse.http.forwarding import CORE_NAME, CorePath, ambiguity, core_path, flaw, forwarded, returned
+from gatehouse.http.header_names import (
+    HOP_BY_HOP,
+    NAME_CHARS_MAX,
+    REQUEST_FIELDS,
+    REQUEST_WORDS,
+    RESPONSE_FIELDS,
+    is_forwarded,
+    is_returned,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,8 +55,13 @@ def test_path_is_forwarded_unchanged(raw: bytes, name: str, path: str) -> None:
         (b"/cores/docs/..%5c..", "the path contains an encoded backslash"),
         (b"/cores/docs/a%00b", "the path contains an encoded control character"),
         (b"/cores/docs/a%0d%0ab", "the path contains an encoded control character"),
+        (b"/cores/docs/..;/admin", "the path contains a dot segment"),
+        (b"/cores/docs/%2e%2e;a=1/admin", "the path contains a dot segment"),
         (b"/cores/docs/a%7f", "the path contains an encoded control character"),
         (b"/cores/docs/a#b", "the path contains a raw #; write %23"),
+        (b"/cores/docs/{id}", "the path contains a raw {; write %7B"),
+        (b'/cores/docs/a"b', 'the path contains a raw "; write %22'),
+        (b"/cores/docs/<script>", "the path contains a raw <; write %3C"),
         (b"/cores/docs/%ff", "the path is not UTF-8 once it is decoded"),
         (b"/cores/docs/%c0%ae%c0%ae", "the path is not UTF-8 once it is decoded"),  # overlong dots
         (b"/cores/docs/a b", "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8"),
@@ -91,15 +105,70 @@ def test_other_text_is_not_a_core_name(name: str) -> None:
     assert not CORE_NAME.fullmatch(name)
 
 
-@pytest.mark.parametrize(
-    "name",
+#: Request headers with a meaning to proxies, gateways, or servers and frameworks behind them.
+RESERVED_REQUEST_NAMES = (
     b"authorization x-api-key host content-length connection keep-alive te trailer transfer-encoding upgrade proxy-authorization"
-    b" forwarded x-forwarded-for x-forwarded-anything x-real-ip gatehouse-key-id gatehouse-made-up gatehouse_key_id"
-    b" x_forwarded_for x_api_key x-original-url x-forwarded forwarded-for client-ip x-remote-addr x-envoy-external-address"
-    b" x-http-method x-method-override".split(),
+    b" proxy-connection expect max-forwards via early-data http2-settings alt-used cdn-loop forwarded x-forwarded x-forwarded-for"
+    b" x-forwarded-anything forwarded-for x-real-ip x-client-ip client-ip x-cluster-client-ip true-client-ip x-remote-addr"
+    b" x-remote-ip x-originating-ip remote-user x-remote-user cf-connecting-ip cf-access-jwt-assertion fastly-client-ip"
+    b" akamai-origin-hop x-azure-clientip x-azure-socketip x-appengine-user-ip x-envoy-external-address x-envoy-original-path"
+    b" x-original-url x-original-uri x-original-host x-rewrite-url x-host x-http-host-override x-http-method x-method-override"
+    b" x-http-method-override x-url-scheme front-end-https x-ssl-client-cert x-client-cert x-arr-ssl x-arr-clientcert"
+    b" ssl-client-dn"
+    b" x-sendfile-type x-accel-mapping x-script-name x-middleware-subrequest x-invoke-path x-amzn-oidc-data x-amzn-oidc-identity"
+    b" x-goog-authenticated-user-email x-goog-iap-jwt-assertion x-ms-client-principal x-auth-request-user x-webauth-user"
+    b" x-consumer-username x-credential-identifier x-userinfo impersonate-user x-user-id x-request-id gatehouse-key-id"
+    b" gatehouse-made-up gatehouse_key_id x_forwarded_for x_api_key x_custom content_length sec-websocket-key"
+    b" sec-websocket-extensions sec-unknown access-control-unknown apikey x".split()
 )
+
+
+@pytest.mark.parametrize("name", RESERVED_REQUEST_NAMES)
 def test_reserved_request_header_is_not_forwarded(name: bytes) -> None:
     assert forwarded([(name, b"x"), (b"accept", b"*/*")]) == [("accept", "*/*")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    b"accept content-type content-encoding cookie range if-none-match origin referer user-agent sec-fetch-site sec-ch-ua-platform"
+    b" access-control-request-method traceparent tracestate x-b3-traceid x-amzn-trace-id x-cloud-trace-context idempotency-key"
+    b" x-requested-with x-csrf-token x-xsrf-token x-auth-token x-correlation-id x-tenant-id x-client-version api-version"
+    b" stripe-signature x-hub-signature-256 x-github-event webhook-id ce-type tus-resumable upload-offset hx-request grpc-timeout"
+    b" openai-organization anthropic-version x-grpc-web x-goog-api-client x-socket-id depth soapaction".split(),
+)
+def test_standard_or_custom_request_header_is_forwarded(name: bytes) -> None:
+    assert forwarded([(name, b"a b")]) == [(name.decode(), "a b")]
+
+
+@given(st.lists(st.sampled_from(sorted(REQUEST_WORDS | {b"x", b"a", b"custom"})), min_size=1, max_size=4))
+def test_custom_request_name_has_no_reserved_word(words: list[bytes]) -> None:
+    name = b"-".join(words)
+    if name not in REQUEST_FIELDS:
+        assert is_forwarded(name) is (len(words) > 1 and REQUEST_WORDS.isdisjoint(words))
+
+
+def test_length_of_a_forwarded_name_is_bounded() -> None:
+    longest = b"x-" + b"a" * (NAME_CHARS_MAX - 2)
+    assert (is_forwarded(longest), is_returned(longest)) == (True, True)
+    assert (is_forwarded(longest + b"a"), is_returned(longest + b"a")) == (False, False)
+
+
+def test_framing_is_in_no_list_of_names() -> None:
+    connection = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
+    assert connection.isdisjoint(REQUEST_FIELDS)
+    assert HOP_BY_HOP.isdisjoint(RESPONSE_FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (b"a=1; __Host-gatehouse=secret; b=2", [("cookie", "a=1; b=2")]),
+        (b"__Host-gatehouse-sign-in=secret", []),
+        (b"a=__Host-gatehouse", [("cookie", "a=__Host-gatehouse")]),
+    ],
+)
+def test_cookie_of_the_console_does_not_reach_a_core(value: bytes, kept: list[tuple[str, str]]) -> None:
+    assert forwarded([(b"cookie", value)]) == kept
 
 
 def test_header_named_by_connection_is_not_forwarded() -> None:
@@ -123,6 +192,7 @@ def test_order_and_repeats_are_kept() -> None:
             "Transfer-Encoding and Content-Length are sent together",
         ),
         ([(b"x-name", "café".encode())], "the header x-name contains a byte that is not visible ASCII"),
+        ([(b"x-name", b"a\x7fb")], "the header x-name contains a byte that is not visible ASCII"),
         ([(b"x-name", b"a\x01b")], "the header x-name contains a byte that is not visible ASCII"),
     ],
 )
@@ -152,10 +222,50 @@ def test_response_keeps_cookies_and_drops_hop_by_hop_headers() -> None:
         ("strict-transport-security", "max-age=0"),
         ("alt-svc", 'h3=":443"'),
         ("clear-site-data", "*"),
+        ("service-worker-allowed", "/"),
+        ("use-as-dictionary", 'match="/*"'),
+        ("accept-ch", "Sec-CH-UA-Model"),
+        ("origin-agent-cluster", "?0"),
+        ("nel", '{"report_to":"x"}'),
+        ("report-to", "{}"),
+        ("public-key-pins", "x"),
+        ("x-accel-redirect", "/internal"),
+        ("x-sendfile", "/etc/passwd"),
+        ("surrogate-control", "max-age=9"),
+        ("cdn-cache-control", "max-age=9"),
+        ("proxy-authenticate", "Basic"),
+        ("proxy-status", "x"),
+        ("via", "1.1 x"),
+        ("x-envoy-upstream-service-time", "1"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("gatehouse-key-id", "forged"),
+        ("x_custom", "1"),
+        ("not-a-standard-name", "1"),
         ("x-request-id", "forged"),
+        ("sec-websocket-accept", "x"),
+        ("x-control", "a\x7fb"),
+        ("x-text", "caf\xe9"),
         ("set-cookie", "a=1; Path=/; DOMAIN = example.com"),
+        ("set-cookie", "__Host-gatehouse=fixed; Path=/; Secure"),
     ],
 )
-def test_response_header_for_the_whole_host_is_not_returned(field: tuple[str, str]) -> None:
+def test_response_header_for_proxies_or_the_whole_host_is_not_returned(field: tuple[str, str]) -> None:
     harmless = ("set-cookie", "domain=1; Path=/")
     assert returned([field, harmless]) == [(b"set-cookie", b"domain=1; Path=/")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    b"content-type content-length content-range etag vary location link www-authenticate access-control-allow-origin"
+    b" content-security-policy retry-after ratelimit x-ratelimit-remaining x-frame-options x-powered-by x-total-count x-cache"
+    b" server-timing tus-resumable grpc-status ce-id webhook-id hx-redirect deprecation sunset x-oauth-scopes".split(),
+)
+def test_standard_or_custom_response_header_is_returned(name: bytes) -> None:
+    assert returned([(name.decode(), "1")]) == [(name, b"1")]
+
+
+def test_handshake_headers_are_returned_with_status_101_only() -> None:
+    accepted = [("sec-websocket-accept", "a"), ("sec-websocket-protocol", "chat")]
+    fields = [*accepted, ("sec-websocket-extensions", "x"), ("upgrade", "y")]
+    assert returned(fields) == []
+    assert returned(fields, handshake=True) == [(b"sec-websocket-accept", b"a"), (b"sec-websocket-protocol", b"chat")]
