@@ -1,6 +1,6 @@
 # Gatehouse. `make` lists the targets. Every target that needs the virtual environment creates it first.
 .DEFAULT_GOAL := help
-.PHONY: help init up down test check docs bench prowler deploy verify rollback preview destroy logs api-keys clean
+.PHONY: help init up down test check audit docs bench prowler deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 
 ENVIRONMENTS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
@@ -31,7 +31,7 @@ test: ## Run the tests (TESTS=path)
 	@scripts/setup.sh
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 3 $(or $(TESTS),tests)
 
-check: ## Run format, lint, type, import and policy checks; with ENV= the policy checks of one stack
+check: ## Run format, lint, type, import, workflow and policy checks; with ENV= the policy checks of one stack
 	@scripts/setup.sh
 ifdef ENV
 	@$(PY) -m sandbox check --env $(ENV)
@@ -40,8 +40,13 @@ else
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache | tail -n 3
+	@.venv/bin/zizmor --offline --quiet .github
 	@for environment in $(ENVIRONMENTS); do $(PY) -m sandbox check --env $$environment || exit $$?; done
 endif
+
+audit: ## Compare uv.lock and package-lock.json with vulnerability databases (OFFLINE=1 only reports that no audit runs)
+	@scripts/setup.sh
+	@$(PY) -m tools.audit $(if $(filter-out 0,$(OFFLINE)),--offline)
 
 docs: ## Generate the reference pages in docs/ and .gatehouse/docs/
 	@scripts/setup.sh

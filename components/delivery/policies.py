@@ -5,7 +5,7 @@ of a stack and every later update that changes such a resource (docs/guides/depl
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from components.delivery import deploy_permissions
@@ -23,8 +23,8 @@ POLICY_CHARACTERS_MAX = 6144
 """Maximum size of a managed policy, without white space (IAM user guide, "IAM and AWS STS quotas")."""
 
 
-def trust_policy(args: DeliveryRolesArgs, environment: str) -> Document:
-    """Return a trust policy for jobs of one environment of the repository.
+def trust_policy(args: DeliveryRolesArgs, environments: Sequence[str]) -> Document:
+    """Return a trust policy for jobs of these environments of the repository.
 
     The subject of a job with an environment contains the environment instead of the branch or pull request (GitHub, "OpenID
     Connect reference"). The protection rules of the environment on GitHub define who can start the job.
@@ -38,16 +38,23 @@ def trust_policy(args: DeliveryRolesArgs, environment: str) -> Document:
             "Condition": {
                 "StringEquals": {
                     f"{ISSUER}:aud": AUDIENCE,
-                    f"{ISSUER}:sub": f"repo:{args.delivery.repository}:environment:{environment}",
+                    f"{ISSUER}:sub": [f"repo:{args.delivery.repository}:environment:{name}" for name in environments],
                 }
             },
         }
     )
 
 
-def github_environment(role: str, names: Naming) -> str:
-    """Return the GitHub environment whose jobs assume the role: `prod` for `deploy`, `prod-preview` for `preview`."""
-    return names.stack if role == DEPLOY else f"{names.stack}-{role}"
+def github_environments(role: str, names: Naming) -> tuple[str, ...]:
+    """Return the GitHub environments whose jobs assume the role, such as `prod` for `deploy`.
+
+    `preview` has two: jobs in `prod-preview` run code of a pull request, so that environment has reviewers; jobs in `prod-drift`
+    run on a schedule.
+    """
+    if role == DEPLOY:
+        return (names.stack,)
+    purposes = (PREVIEW, "drift") if role == PREVIEW else (role,)
+    return tuple(f"{names.stack}-{purpose}" for purpose in purposes)
 
 
 def provider_arn(names: Naming) -> str:

@@ -56,7 +56,7 @@ class DeliveryRoles(Component):
                 role_name,
                 name=args.names.name(role_name),
                 description=description,
-                assume_role_policy=render(policies.trust_policy(args, policies.github_environment(role_name, args.names))),
+                assume_role_policy=render(policies.trust_policy(args, policies.github_environments(role_name, args.names))),
                 permissions_boundary=boundary.arn,
                 max_session_duration=session_s,
                 tags=tags("internal"),

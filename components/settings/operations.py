@@ -83,8 +83,8 @@ class DeliverySettings(Section):
         str | None,
         optional(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", "owner/repository on GitHub, such as example/gatehouse"),
     ] = None
-    """GitHub repository whose jobs may assume the roles preview, deploy and image, each from a separate GitHub environment:
-    <environment>-preview, <environment> and <environment>-image. If empty, no roles are created."""
+    """GitHub repository whose jobs may assume the roles preview, deploy and image, each from separate GitHub environments:
+    <environment>-preview and <environment>-drift, <environment>, and <environment>-image. If empty, no roles are created."""
     create_oidc_provider: Flag = False
     """Creates the IAM OIDC identity provider for GitHub in this stack. Enable this setting in exactly one stack for each account;
     the other stacks use the same provider."""

@@ -56,7 +56,7 @@ def effect(role: str, action: str, resource: str = "*", *more: dict[str, Any], *
 
 
 def can_assume(role: str, subject: str, audience: str = "sts.amazonaws.com") -> bool:
-    trust = policies.trust_policy(PIPELINE, policies.github_environment(role, NAMES))
+    trust = policies.trust_policy(PIPELINE, policies.github_environments(role, NAMES))
     claims = {f"{policies.ISSUER}:sub": subject, f"{policies.ISSUER}:aud": audience}
     call = Call(policies.provider_arn(NAMES), "sts:AssumeRoleWithWebIdentity", NAMES.role_arn(role), claims)
     return decide(call, resource=trust, resource_decides=True).allowed
@@ -64,9 +64,11 @@ def can_assume(role: str, subject: str, audience: str = "sts.amazonaws.com") -> 
 
 @pytest.mark.requirement("ECS-01")
 @pytest.mark.parametrize(
-    ("role", "environment"), [(DEPLOY, "prod"), (PREVIEW, "prod-preview"), (IMAGE, "prod-image")], ids=[DEPLOY, PREVIEW, IMAGE]
+    ("role", "environment"),
+    [(DEPLOY, "prod"), (PREVIEW, "prod-preview"), (PREVIEW, "prod-drift"), (IMAGE, "prod-image")],
+    ids=[DEPLOY, PREVIEW, "drift", IMAGE],
 )
-def test_role_trusts_one_environment_of_one_repository(role: str, environment: str) -> None:
+def test_role_trusts_its_environments_of_one_repository(role: str, environment: str) -> None:
     assert can_assume(role, f"repo:example/gatehouse:environment:{environment}")
     for other in (
         "repo:example/gatehouse:environment:dev",
@@ -88,9 +90,9 @@ def test_trusted_environments_are_those_of_the_workflows(stack: str) -> None:
     pipeline = {name: trust for name, trust in trusts.items() if trust["Sid"] == "AllowGitHubToAssumeRole"}
     subjects = {name: trust["Condition"]["StringEquals"][f"{policies.ISSUER}:sub"] for name, trust in pipeline.items()}
     assert subjects == {
-        "preview": f"repo:example/gatehouse:environment:{stack}-preview",
-        "deploy": f"repo:example/gatehouse:environment:{stack}",
-        "image": f"repo:example/gatehouse:environment:{stack}-image",
+        "preview": [f"repo:example/gatehouse:environment:{stack}-{purpose}" for purpose in ("preview", "drift")],
+        "deploy": [f"repo:example/gatehouse:environment:{stack}"],
+        "image": [f"repo:example/gatehouse:environment:{stack}-image"],
     }
 
 

@@ -43,9 +43,21 @@ def test_actions_are_pinned_to_a_commit() -> None:
 
 
 def test_workflows_have_least_privilege() -> None:
-    allowed = {"contents": "read", "id-token": "write", "pull-requests": "write", "issues": "write", "security-events": "write"}
+    """The permissions of each job, besides reading the contents of the repository."""
     assert [name for name, workflow in WORKFLOWS.items() if workflow["permissions"] != {"contents": "read"}] == []
-    assert [name for name, job in jobs() if not set((job.get("permissions") or {}).items()) <= set(allowed.items())] == []
+    granted = {name: {**job["permissions"]} for name, job in jobs() if "permissions" in job}
+    assert {permissions.pop("contents", "read") for permissions in granted.values()} == {"read"}
+    assert granted == {
+        "deploy/dev": {"id-token": "write"},
+        "deploy/staging": {"id-token": "write"},
+        "deploy/prod": {"id-token": "write"},
+        "drift/drift": {"id-token": "write", "issues": "write"},
+        "image/image": {"id-token": "write", "attestations": "write"},
+        "policies/check": {"security-events": "write"},
+        "preview/preview": {"id-token": "write", "pull-requests": "write"},
+        "preview/reviewers": {"actions": "read"},
+        "release/release": {"id-token": "write"},
+    }
 
 
 def test_checkouts_do_not_persist_credentials() -> None:
@@ -77,10 +89,48 @@ def test_aws_access_uses_oidc_roles() -> None:
         assert job["environment"], name
 
 
-def test_forks_get_no_role() -> None:
-    assert [name for name, workflow in WORKFLOWS.items() if "pull_request_target" in workflow[True]] == []
-    (job,) = WORKFLOWS["preview"]["jobs"].values()
-    assert job["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
+def test_forks_get_no_role_and_no_secret() -> None:
+    events = {name: set(workflow[True]) for name, workflow in WORKFLOWS.items()}
+    assert [
+        name for name, triggers in events.items() if triggers & {"pull_request_target", "workflow_run", "issue_comment"}
+    ] == []
+    with_secrets = {name for name, triggers in events.items() if "pull_request" in triggers and "secrets." in TEXTS[name]}
+    assert with_secrets == {"preview"}
+    for name, job in WORKFLOWS["preview"]["jobs"].items():
+        assert job["if"] == "github.event.pull_request.head.repo.full_name == github.repository", name
+
+
+def test_secrets_belong_to_an_environment() -> None:
+    using = [(name, job) for name, job in jobs() if "secrets." in yaml.safe_dump(job) and "uses" not in job]
+    assert {name for name, _ in using} == {"drift/drift", "preview/preview", "release/release"}
+    assert [name for name, job in using if "environment" not in job] == []
+    assert [name for name, text in TEXTS.items() if re.search(r"secrets:\s*inherit", text)] == []
+
+
+@pytest.mark.requirement("ECS-01")
+def test_previews_wait_for_reviewers() -> None:
+    """The preview runs code of a pull request with credentials. The scheduled comparison uses another environment."""
+    preview = WORKFLOWS["preview"]["jobs"]
+    assert preview["preview"]["needs"] == "reviewers"
+    assert preview["preview"]["environment"] == "${{ matrix.stack }}-preview"
+    script = preview["reviewers"]["steps"][0]["run"]
+    assert re.findall(r"for stack in (.*); do", script) == [" ".join(preview["preview"]["strategy"]["matrix"]["stack"])]
+    (drift,) = WORKFLOWS["drift"]["jobs"].values()
+    assert drift["environment"] == "${{ matrix.stack }}-drift"
+
+
+@pytest.mark.parametrize(
+    ("rules", "status"), [("branch_policy required_reviewers", 0), ("required_reviewers", 0), ("branch_policy", 1), ("", 1)]
+)
+def test_environment_without_reviewers_stops_the_preview(tmp_path: Path, rules: str, status: int) -> None:
+    gh = tmp_path / "gh"
+    gh.write_text(f"#!/bin/sh\necho '{rules}'\n")
+    gh.chmod(0o755)
+    script = WORKFLOWS["preview"]["jobs"]["reviewers"]["steps"][0]["run"]
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_REPOSITORY": "example/gatehouse"}
+    result = subprocess.run(["bash", "-e", "-c", script], env=env, capture_output=True, text=True, check=False, timeout=30)
+    assert result.returncode == status
+    assert ("Set required reviewers in Settings > Environments > dev-preview" in result.stdout) == bool(status)
 
 
 @pytest.mark.requirement("SS-08", "TR-17")
@@ -104,11 +154,15 @@ def test_image_is_scanned_and_signed_by_digest() -> None:
         "--provenance=mode=max",
         "image-scan-complete",
         "--exit-status",
+        "{{ json .SBOM.SPDX }}",
         'sign --yes --recursive "$REGISTRY/$REPOSITORY@$DIGEST"',
     ):
         assert option in script
     order = [script.index(command) for command in ("buildx build", "describe-image-scan-findings", "sign --yes")]
     assert order == sorted(order)
+    attested = [step["with"] for step in steps("image") if "actions/attest@" in step.get("uses", "")]
+    assert [options.get("sbom-path") for options in attested] == [None, "sbom.spdx.json"]
+    assert {options["subject-digest"] for options in attested} == {"${{ steps.scan.outputs.digest }}"}
 
 
 def test_drift_detection_changes_nothing() -> None:

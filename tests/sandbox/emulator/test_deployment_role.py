@@ -35,9 +35,10 @@ def test_github_identity_provider(deployed: Emulator) -> None:
 
 @pytest.mark.requirement("ECS-01", "CG-18")
 @pytest.mark.parametrize(
-    ("purpose", "environment"), [("deploy", STACK), ("preview", f"{STACK}-preview"), ("image", f"{STACK}-image")]
+    ("purpose", "environments"),
+    [("deploy", [STACK]), ("preview", [f"{STACK}-preview", f"{STACK}-drift"]), ("image", [f"{STACK}-image"])],
 )
-def test_role_trusts_its_environment_and_has_a_boundary(deployed: Emulator, purpose: str, environment: str) -> None:
+def test_role_trusts_its_environments_and_has_a_boundary(deployed: Emulator, purpose: str, environments: list[str]) -> None:
     iam = deployed.client("iam", "us-east-1")
     role = iam.get_role(RoleName=f"gatehouse-{STACK}-{purpose}")["Role"]
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
@@ -45,7 +46,7 @@ def test_role_trusts_its_environment_and_has_a_boundary(deployed: Emulator, purp
     assert trust["Condition"] == {
         "StringEquals": {
             "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-            "token.actions.githubusercontent.com:sub": f"repo:example/gatehouse:environment:{environment}",
+            "token.actions.githubusercontent.com:sub": [f"repo:example/gatehouse:environment:{name}" for name in environments],
         }
     }
     boundary = f"arn:aws:iam::{ACCOUNT}:policy/gatehouse-{STACK}-deploy-boundary"

@@ -1,0 +1,187 @@
+"""Supply chain: pinned base images and installers, the audit of dependencies, the update bot, and zizmor's checks."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import yaml
+
+from tools import audit
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = ROOT / "scripts" / "requirements"
+ZIZMOR = ROOT / ".venv" / "bin" / "zizmor"
+
+
+def source(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+@pytest.mark.requirement("CG-14")
+def test_base_images_are_pinned_by_digest() -> None:
+    references = re.findall(r"^FROM (\S+)(?: AS (\S+))?", source("runtime/Dockerfile"), re.MULTILINE)
+    stages = {stage for _, stage in references}
+    images = [image for image, _ in references if image not in stages]
+    assert [image.partition("@")[0] for image in images] == ["python:3.12-slim", "node:22-slim"]
+    assert [image for image in images if not re.fullmatch(r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}", image)] == []
+
+
+def test_image_workflow_rejects_a_base_image_without_digest(tmp_path: Path) -> None:
+    steps = yaml.safe_load(source(".github/workflows/image.yml"))["jobs"]["image"]["steps"]
+    (script,) = [step["run"] for step in steps if step.get("name") == "Verify that base images are pinned by digest"]
+    index = json.dumps({"manifests": [{"platform": {"os": "linux", "architecture": "arm64"}}]})
+    for name, text in (("docker", f"#!/bin/sh\necho '{index}'\n"), ("jq", '#!/bin/sh\ngrep arm64 "$3"\n')):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "runtime").mkdir()
+
+    def status(dockerfile: str) -> int:
+        (tmp_path / "runtime" / "Dockerfile").write_text(dockerfile)
+        env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+        command = ["bash", "-e", "-c", script]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=False, timeout=30).returncode
+
+    assert status(source("runtime/Dockerfile")) == 0
+    assert "python:3.12-slim@sha256:" in (tmp_path / "summary.md").read_text()
+    assert status(re.sub(r"@sha256:[0-9a-f]{64}", "", source("runtime/Dockerfile"), count=1)) == 1
+    assert status("FROM scratch\n") == 1
+
+
+@pytest.mark.requirement("CG-14")
+def test_installers_are_pinned_by_hash() -> None:
+    files = sorted(REQUIREMENTS.glob("*.txt"))
+    assert [file.stem for file in files] == ["node", "uv"]
+    for file in files:
+        entry = "".join(line for line in file.read_text().splitlines(keepends=True) if not line.startswith("#"))
+        assert re.fullmatch(r"[\w-]+==[\d.]+(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n", entry), file
+
+
+@pytest.mark.parametrize("path", ["scripts/setup.sh", "scripts/build_web.sh", "runtime/Dockerfile"])
+def test_installations_require_hashes(path: str) -> None:
+    commands = re.findall(r"\bpip install (?:[^\n]*\\\n)*[^\n]*", source(path))
+    assert commands
+    for command in commands:
+        assert {"--require-hashes", "--only-binary", ":all:", "--requirement"} <= set(command.split()), command
+    files = set(re.findall(r"scripts/requirements/[\w.]+", source(path)))
+    assert files
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
+def test_update_bot_covers_every_ecosystem() -> None:
+    updates = yaml.safe_load(source(".github/dependabot.yml"))["updates"]
+    assert {(update["package-ecosystem"], update["directory"]) for update in updates} == {
+        ("uv", "/"),
+        ("pip", "/scripts/requirements"),
+        ("npm", "/runtime/web"),
+        ("docker", "/runtime"),
+        ("github-actions", "/"),
+    }
+    assert [update["directory"] for update in updates if update["cooldown"]["default-days"] < 7] == []
+
+
+def zizmor(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(ZIZMOR), "--offline", "--quiet", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_zizmor_reports_nothing() -> None:
+    result = zizmor(ROOT / ".github")
+    assert result.returncode == 0, result.stdout
+
+
+def test_zizmor_reports_a_dangerous_workflow(tmp_path: Path) -> None:
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    checkout = {"uses": "actions/checkout@v4", "with": {"ref": "${{ github.event.pull_request.head.sha }}"}}
+    job = {"runs-on": "ubuntu-24.04", "steps": [checkout, {"run": "echo ${{ github.event.pull_request.title }}"}]}
+    workflow = {"name": "x", "on": "pull_request_target", "permissions": "write-all", "jobs": {"x": job}}
+    (folder / "x.yml").write_text(yaml.safe_dump(workflow))
+    output = zizmor(tmp_path)
+    assert output.returncode != 0
+    for rule in ("dangerous-triggers", "template-injection", "unpinned-uses", "artipacked"):
+        assert rule in output.stdout
+
+
+@contextmanager
+def database(vulnerable: str = "") -> Iterator[str]:
+    """An OSV database and npm registry that reports one vulnerability of the package `vulnerable`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == "/v1/querybatch":
+                names = [query["package"]["name"] for query in json.loads(body)["queries"]]
+                assert "pyyaml" in names
+                found = {"vulns": [{"id": "GHSA-test", "modified": "2026-01-01T00:00:00Z"}]}
+                self._send({"results": [found if name == vulnerable else {} for name in names]})
+            elif vulnerable in ("", "pyyaml"):
+                self._send({})
+            else:
+                advisory = {"id": 1, "url": "https://db.example/1", "title": "t", "severity": "high", "vulnerable_versions": "*"}
+                self._send(
+                    {vulnerable: [{**advisory, "name": vulnerable, "cwe": [], "cvss": {"score": 9, "vectorString": None}}]}
+                )
+
+        def do_GET(self) -> None:
+            if not self.path.startswith("/v1/vulns/"):
+                self._send({"name": unquote(self.path[1:]), "dist-tags": {}, "versions": {}})
+                return
+            ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "99.0"}]}]
+            affected = [{"package": {"ecosystem": "PyPI", "name": vulnerable}, "ranges": ranges}]
+            self._send({"id": "GHSA-test", "summary": "Runs code", "modified": "2026-01-01T00:00:00Z", "affected": affected})
+
+        def _send(self, document: dict[str, Any]) -> None:
+            body = json.dumps(document).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Do not write to standard error."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.requirement("CG-14")
+@pytest.mark.parametrize(
+    ("vulnerable", "status", "expected"),
+    [("", 0, "0 known vulnerabilities"), ("pyyaml", 1, "GHSA-test, Runs code (fixed in: 99.0)"), ("vue", 1, "vue: high")],
+)
+def test_audit_reports_vulnerabilities(
+    vulnerable: str, status: int, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with database(vulnerable) as url:
+        monkeypatch.setenv("npm_config_registry", url)
+        assert audit.main(["--osv-url", url]) == status
+    output = capsys.readouterr().out
+    assert expected in output
+    assert "NOT AUDITED" not in output
+
+
+def test_audit_without_a_database_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:1")
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    assert audit.main(["--osv-url", "http://127.0.0.1:1"]) == 3
+    assert capsys.readouterr().out.count("NOT AUDITED") == 2
+
+
+def test_offline_audit_reports_that_it_did_not_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert audit.main(["--offline"]) == 0
+    assert capsys.readouterr().out.count("NOT AUDITED: --offline") == 2
