@@ -1,0 +1,204 @@
+"""The fuzzed parsers, by target. Each target takes arbitrary bytes and raises an exception if a parser breaks a property.
+
+The documented exceptions of a parser are results. All other exceptions are defects.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import ipaddress
+import json
+import posixpath
+from collections.abc import Callable
+from contextlib import suppress
+from urllib.parse import unquote_to_bytes
+
+from gatehouse.audit.routes import csv_cell, csv_line
+from gatehouse.cores.schemas import decode_lease
+from gatehouse.crypto import http_signatures, token
+from gatehouse.errors import GatehouseError
+from gatehouse.http import forwarding, header_names, idempotency, validation, websocket
+from gatehouse.http.asgi import check_json
+from gatehouse.http.client_address import ClientAddresses
+from gatehouse.http.fields import Cursors, expected_version
+from gatehouse.keys.models import SignatureAlgorithm
+from gatehouse.keys.schemas import CreateKey, ListKeys
+from gatehouse.leaks import scanner
+from gatehouse.leaks import schemas as leaks
+from gatehouse.transfer import file_formats
+from gatehouse.verification import imported_tokens
+from gatehouse.verification import schemas as verification
+from gatehouse.verification.models import SignedRequest
+
+Target = Callable[[bytes], None]
+
+_PEPPER = token.Pepper({1: bytes(range(32))}, 1)
+_KEY_ID = "3fGh82kLmQ0a"
+_NOW = 1_800_000_000.0
+_ADDRESSES = ClientAddresses((ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32")))
+_SCHEMES = imported_tokens.SCHEMES
+_FORMULA = ("=", "+", "-", "@")
+
+
+def fuzz_token(data: bytes) -> None:
+    """Tokens of API keys, bootstrap tokens in text, and imported tokens."""
+    text = data.decode("utf-8", "replace")
+    candidates = [text]
+    if text.isascii() and len(text) < token.TOKEN_CHARS_MAX:
+        candidates.append(text + token.checksum(text))
+    for candidate in candidates:
+        parsed = token.parse(candidate, "gtk")
+        if parsed is not None:
+            assert candidate == f"gtk_{parsed.environment.value}_{parsed.id}{candidate[len('gtk_test_') + token.ID_CHARS :]}"
+            assert token.key_id(parsed.id) == parsed.id
+            token.is_marked(parsed.id, _PEPPER)
+            assert [match.text for match in scanner.find(f" {candidate} ".encode())] == [candidate]
+        redacted = scanner.redact_keys(candidate)
+        assert list(scanner.find(redacted.encode())) == []
+    for match in scanner.find(data):
+        assert data[match.position : match.position + len(match.text)] == match.text.encode()
+        assert match.line == data.count(b"\n", 0, match.position) + 1
+    if imported_tokens.is_token(text):
+        for scheme in _SCHEMES:
+            locator = imported_tokens.locator(scheme, text)
+            assert locator is None or text not in locator or scheme.startswith("bcrypt")
+    for algorithm in ("sha256", "sha512", "bcrypt"):
+        imported_tokens.read_hash(algorithm, text)
+
+
+def fuzz_header(data: bytes) -> None:
+    """Header fields: forwarding in both directions, client addresses, conditions, idempotency keys and media types."""
+    lines = [line.partition(b":") for line in data.split(b"\n")]
+    fields = [(name.strip().lower(), value.strip()) for name, _, value in lines if name.strip().isascii()]
+    if not forwarding.ambiguity(fields):
+        for name, value in forwarding.forwarded(fields):
+            assert header_names.is_forwarded(name.encode()), name
+            assert value.isascii()
+            assert "\r" not in value
+            assert "\0" not in value
+    decoded = [(name.decode("ascii"), value.decode("latin-1")) for name, value in fields]
+    for name_bytes, _ in forwarding.returned(decoded, replaced=(b"ratelimit",)):
+        assert name_bytes not in header_names.HOP_BY_HOP
+        assert name_bytes != b"ratelimit"
+    values = [value for _, value in decoded]
+    ipaddress.ip_address(_ADDRESSES.client("10.0.0.1", values))
+    with suppress(GatehouseError):
+        check_json(values)
+    with suppress(GatehouseError):
+        idempotency.idempotency_key(values[:1])
+    for value in values[:3]:
+        with suppress(GatehouseError):
+            expected_version(value)
+        with suppress(GatehouseError):
+            Cursors(_PEPPER, "keys").read(value)
+    websocket.handshake_problem(values[:1], values[1:2])
+    websocket.acceptance_problem(decoded, "dGhlIHNhbXBsZSBub25jZQ==", ("chat",))
+
+
+def fuzz_signature(data: bytes) -> None:
+    """HTTP message signatures and digests. The first line is Signature-Input, the second Signature, the third Content-Digest."""
+    parts = data.decode("latin-1").split("\n", 3)
+    signature_input, signature, digest, path = (*parts, "", "", "", "")[:4]
+    fields = (("signature-input", signature_input), ("signature", signature), ("content-digest", digest))
+    body = b"body"
+    request = SignedRequest("POST", "https", "gateway.test:443", "/" + path, "", fields, True, http_signatures.digests_of(body))
+    for algorithm in SignatureAlgorithm:
+        result = http_signatures.check(request, key_id=_KEY_ID, algorithm=algorithm, key=bytes(32), now=_NOW)
+        assert isinstance(result, http_signatures.SignatureError), "a signature without the key is valid"
+    if http_signatures.digest_matches(digest, dict(request.digests)):
+        assert http_signatures.digest_text(body).partition("=")[2] in digest or "sha-512" in digest
+    with suppress(ValueError):
+        assert http_signatures.secret_bytes(http_signatures.secret_text(http_signatures.secret_bytes(signature))) is not None
+    leaks.is_signed_by_github({"github-public-key-identifier": digest, "github-public-key-signature": signature}, body, {})
+
+
+def fuzz_path(data: bytes) -> None:
+    """Paths to Cores and query strings."""
+    parsed = forwarding.core_path(forwarding.CORES.encode() + data)
+    if isinstance(parsed, forwarding.CorePath):
+        path = unquote_to_bytes(parsed.path).decode("utf-8")
+        kept = posixpath.normpath("/core/" + path.replace(";", "/"))
+        assert kept == "/core" or kept.startswith("/core/"), "the path leaves its Core"
+        assert not any(character in path for character in "\r\n\0\\")
+        assert parsed.path.isascii()
+    assert isinstance(forwarding.query_flaw(data), str)
+    with suppress(GatehouseError):
+        validation.decode_query(data, ListKeys)
+    with suppress(GatehouseError):
+        verification.decode_parameters(data, "192.0.2.7")
+
+
+def fuzz_csv(data: bytes) -> None:
+    """CSV of imports and of the export of the audit trail."""
+    text = data.decode("utf-8", "replace")
+    with suppress(file_formats.MalformedFile):
+        for entry in file_formats.entries(text, file_formats.CSV):
+            assert isinstance(entry.value, dict)
+            assert entry.line > 0
+    cells = text.split("|")
+    line = csv_line(cells)
+    if "\0" not in text:
+        assert list(csv.reader(io.StringIO(line, newline=""))) == [[csv_cell(cell) for cell in cells]]
+        for delimiter in (",", ";", "\t"):
+            for row in csv.reader(io.StringIO(line, newline=""), delimiter=delimiter):
+                assert not [cell for cell in row if cell.lstrip(" \t\r\n\ufeff").startswith(_FORMULA)]
+
+
+def fuzz_json(data: bytes) -> None:
+    """JSON bodies of every decoder, and JSON files of imports."""
+    with suppress(GatehouseError):
+        value = validation.parse_json(data)
+        assert value == json.loads(data) or "." in repr(value)
+        validation.validate(value, CreateKey, "body")
+    for decode in (verification.decode, verification.decode_batch):
+        with suppress(GatehouseError):
+            decode(data, "192.0.2.7")
+            assert _is_strict(data), "two parsers can read this body differently"
+    for decode_one in (verification.decode_self_revocation, leaks.decode, decode_lease):
+        with suppress(GatehouseError):
+            decode_one(data)
+    text = data.decode("utf-8", "replace")
+    for kind in (file_formats.JSON, file_formats.LINES):
+        with suppress(file_formats.MalformedFile):
+            list(file_formats.entries(text, kind))
+    with suppress(file_formats.MalformedFile):
+        kept, count = file_formats.without(text, lambda entry: entry.value is None)
+        assert count or kept == text
+    with suppress(file_formats.UnreadableExport):
+        list(file_formats.frames(data, _PEPPER))
+
+
+def fuzz_websocket(data: bytes) -> None:
+    """WebSocket frames. The first byte is the size of the received pieces."""
+    for masked in (True, False):
+        for size in {len(data) or 1, (data[0] if data else 0) + 1}:
+            checker = websocket.FrameChecker(masked=masked, message_max_bytes=512)
+            with suppress(websocket.FrameError):
+                for start in range(1, len(data), size):
+                    checker.feed(data[start : start + size])
+
+
+def _is_strict(data: bytes) -> bool:
+    """True if no object has two members with the same name."""
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        assert len(dict(pairs)) == len(pairs)
+        return dict(pairs)
+
+    try:
+        json.loads(data, object_pairs_hook=unique)
+    except AssertionError:
+        return False
+    return True
+
+
+TARGETS: dict[str, Target] = {
+    "token": fuzz_token,
+    "header": fuzz_header,
+    "signature": fuzz_signature,
+    "path": fuzz_path,
+    "csv": fuzz_csv,
+    "json": fuzz_json,
+    "websocket": fuzz_websocket,
+}
