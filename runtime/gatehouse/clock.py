@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Literal
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -29,9 +31,21 @@ def to_seconds(instant: datetime) -> float:
     return instant.timestamp()
 
 
-def rfc3339(seconds: float, timespec: str = "auto") -> str:
+def rfc3339(seconds: float, timespec: Literal["auto", "minutes", "seconds", "milliseconds", "microseconds"] = "auto") -> str:
     """RFC 3339 timestamp in UTC, such as `2031-01-01T00:00:00.123456Z`. `timespec`: precision, as in `datetime.isoformat`.
 
     By default, the fraction has microseconds and is omitted if it is zero.
     """
-    return to_datetime(seconds).isoformat(timespec=timespec).replace("+00:00", "Z")
+    whole, fraction = divmod(to_microseconds(seconds), 1_000_000)
+    second = _second(whole)
+    if timespec == "milliseconds":
+        return f"{second}.{fraction // 1000:03d}Z"
+    if timespec == "microseconds" or (timespec == "auto" and fraction):
+        return f"{second}.{fraction:06d}Z"
+    return f"{second[:16]}Z" if timespec == "minutes" else f"{second}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    """Date and time without a fraction. Cached, because most timestamps are in the current second."""
+    return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()

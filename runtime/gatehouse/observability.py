@@ -10,7 +10,11 @@ import asyncio
 import logging
 import os
 import sys
-from datetime import UTC, datetime
+import time
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 import msgspec
@@ -18,8 +22,10 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from gatehouse.clock import rfc3339
 from gatehouse.http.fields import Level
 from gatehouse.settings import METRICS_FOLDER_VARIABLE
+from gatehouse.templates import Template, placeholders
 from gatehouse.verification.models import Code
 
 METRICS_TYPE = CONTENT_TYPE_LATEST.encode()
@@ -27,12 +33,16 @@ METRICS_TYPE = CONTENT_TYPE_LATEST.encode()
 #: Histogram buckets in seconds. A verification takes well under a millisecond; a proxied file can take much longer.
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-#: Maximum time that a batched line waits, and the total size of waiting lines at which they are written immediately.
+#: Maximum time that a batched line waits, and the number of waiting lines at which they are written immediately.
 FLUSH_S = 0.01
-FLUSH_BYTES = 65_536
+FLUSH_LINES = 200
+
+#: Interval at which a worker adds its counts to the files that all workers share.
+SHARE_S = 1.0
 
 Logger = structlog.typing.FilteringBoundLogger
 
+_encoder = msgspec.json.Encoder()
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -61,7 +71,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     code: str | None
     event: str
     level: str
-    ts: datetime
+    ts: str
     detail: str = ""
     websocket: WebSocketUse | None = None
 
@@ -73,15 +83,14 @@ class Stream:
         """out: standard output by default. batched: False for Lambda, which freezes the process between requests."""
         self._out: BinaryIO = sys.stdout.buffer if out is None else out
         self._batched = batched
-        self._waiting = bytearray()
+        self._waiting: list[bytes | tuple[Template, Sequence[object]]] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._encoder = msgspec.json.Encoder()
 
-    def request(self, line: RequestLine) -> None:
-        """Adds a line. The line is written immediately if lines are not batched or no event loop is running."""
-        self._waiting += self._encoder.encode(line)
-        self._waiting += b"\n"
-        if not self._batched or len(self._waiting) >= FLUSH_BYTES:
+    def request(self, line: bytes | tuple[Template, Sequence[object]]) -> None:
+        """Adds a line, or a template of a line with its values. The line is written immediately if lines are not batched or no
+        event loop is running."""
+        self._waiting.append(line)
+        if not self._batched or len(self._waiting) >= FLUSH_LINES:
             self.flush()
         elif self._timer is None:
             try:
@@ -91,7 +100,7 @@ class Stream:
 
     def write(self, data: bytes) -> int:
         """Adds any other line. structlog calls this method and then `flush`, which writes the line."""
-        self._waiting += data
+        self._waiting.append(data)
         return len(data)
 
     def flush(self) -> None:
@@ -100,8 +109,8 @@ class Stream:
             self._timer.cancel()
             self._timer = None
         if self._waiting:
-            data, self._waiting = bytes(self._waiting), bytearray()
-            self._out.write(data)
+            lines, self._waiting = self._waiting, []
+            self._out.write(b"".join([line if isinstance(line, bytes) else line[0].fill(line[1]).encode() for line in lines]))
             self._out.flush()
 
 
@@ -133,12 +142,48 @@ def _exception_name(exc_info: Any) -> str:
     return str(exc_info[0].__name__) if isinstance(exc_info, tuple) and exc_info[0] is not None else "unknown"
 
 
+class _RequestHistogram(Histogram):
+    """A histogram to which several observations are added at once."""
+
+    def add(self, counts: Sequence[int], sum_s: float) -> None:
+        """counts: number of observations for each bucket, without those in lower buckets."""
+        self._sum.inc(sum_s)
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+
+
+class Durations:
+    """Durations of requests with the same labels, since they were last added to the histogram."""
+
+    __slots__ = ("_counts", "_histogram", "_sum_s")
+
+    def __init__(self, histogram: _RequestHistogram) -> None:
+        self._histogram = histogram
+        self._counts, self._sum_s = [0] * (len(_BUCKETS) + 1), 0.0
+
+    def observe(self, seconds: float) -> None:
+        self._counts[bisect_left(_BUCKETS, seconds)] += 1
+        self._sum_s += seconds
+
+    def flush(self) -> None:
+        self._histogram.add(self._counts, self._sum_s)
+        self._counts, self._sum_s = [0] * len(self._counts), 0.0
+
+
 class Metrics:
-    """Metrics of the runtime. Labels have few values, such as codes, routes and methods, and never contain IDs."""
+    """Metrics of the runtime. Labels have few values, such as codes, routes and methods, and never contain IDs.
+
+    Requests are counted in memory, and added to the metrics when the metrics are read. A worker that shares the metrics of its
+    service also adds them every SHARE_S.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._routes: dict[tuple[str, str, int], Histogram] = {}
+        self._routes: dict[tuple[str, str, int], Durations] = {}
+        self._by_code: Counts[Code] = Counts()
+        self._shared = METRICS_FOLDER_VARIABLE in os.environ
+        self._timer: asyncio.TimerHandle | None = None
         self._create_request_metrics()
         self._create_core_metrics()
         self._create_key_metrics()
@@ -147,9 +192,12 @@ class Metrics:
     def _create_request_metrics(self) -> None:
         description = "Duration of requests, by service, route and status class."
         labels = ("service", "route", "status")
-        self.requests = Histogram("gatehouse_request_seconds", description, labels, buckets=_BUCKETS, registry=self.registry)
-        self.decisions = self._counter("gatehouse_decisions_total", "Verifications of API keys, by outcome code.", "code")
-        self.by_code = {code: self.decisions.labels(code.value) for code in Code}
+        self._requests = _RequestHistogram(
+            "gatehouse_request_seconds", description, labels, buckets=_BUCKETS, registry=self.registry
+        )
+        self._decisions = self._counter("gatehouse_decisions_total", "Verifications of API keys, by outcome code.", "code")
+        for code in Code:
+            self._decisions.labels(code.value)
         self.rate_limiter_degraded = self._counter(
             "gatehouse_rate_limiter_degraded_total", "Redis failures after which the rate limiter used its fallback."
         )
@@ -229,12 +277,32 @@ class Metrics:
     def _gauge(self, name: str, description: str, mode: Literal["livesum", "livemax"]) -> Gauge:
         return Gauge(name, description, registry=self.registry, multiprocess_mode=mode)
 
-    def request(self, service: str, route: str, status: int, seconds: float) -> None:
+    def durations(self, service: str, route: str, status: int) -> Durations:
+        """The durations of the requests to a route with the class of a status."""
         key = (service, route, status // 100)
-        child = self._routes.get(key)
-        if child is None:
-            child = self._routes[key] = self.requests.labels(service, route, f"{status // 100}xx")
-        child.observe(seconds)
+        durations = self._routes.get(key)
+        if durations is None:
+            durations = self._routes[key] = Durations(self._requests.labels(service, route, f"{status // 100}xx"))
+        self._share_later()
+        return durations
+
+    def decision(self, code: Code) -> None:
+        """Counts a verification."""
+        self._by_code[code] += 1
+        self._share_later()
+
+    def _share_later(self) -> None:
+        if self._shared and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SHARE_S, self.flush)
+
+    def flush(self) -> None:
+        """Adds the requests and verifications that were counted in memory."""
+        self._timer = None
+        for durations in self._routes.values():
+            durations.flush()
+        for code, count in self._by_code.items():
+            self._decisions.labels(code.value).inc(count)
+        self._by_code.clear()
 
     def websocket_closed(self, use: WebSocketUse) -> None:
         self.websockets_closed.labels(str(use.close_code) if use.close_code < 3000 else "application").inc()
@@ -243,7 +311,8 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The response from /metrics: metrics of this process, or of all workers of the service if they share a directory."""
-        if METRICS_FOLDER_VARIABLE not in os.environ:
+        self.flush()
+        if not self._shared:
             return generate_latest(self.registry)
         aggregated = CollectorRegistry()
         MultiProcessCollector(aggregated)  # type: ignore[no-untyped-call]
@@ -259,6 +328,8 @@ class Observer:
         self.metrics = Metrics()
         self._stream = Stream() if stream is None else stream
         self.log = logger(level, self._stream, environment=environment)
+        #: True if requests that succeed are logged.
+        self.logs_requests = self.log.is_enabled_for(logging.INFO)
 
     def set_level(self, level: Level) -> None:
         """Changes the log level. The change is logged before and after it takes effect, so that it is logged under the more
@@ -266,6 +337,7 @@ class Observer:
         self.log.warning("log level", service=self.service, level_now=level)
         self.log = logger(level, self._stream, environment=self.environment)
         self.log.info("log level", service=self.service, level_now=level)
+        self.logs_requests = self.log.is_enabled_for(logging.INFO)
 
     def warn(self, event: str, **fields: object) -> None:
         self.log.warning(event, service=self.service, **fields)
@@ -295,9 +367,38 @@ class Observer:
     ) -> None:
         """Logs a request and counts it in the metrics. `path` excludes the query, because clients may put a token into the query
         by mistake."""
-        self.metrics.request(self.service, route, status, seconds)
+        self.metrics.durations(self.service, route, status).observe(seconds)
         level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.is_enabled_for(_LEVELS[level]):
-            ms, now = round(seconds * 1000, 3), datetime.now(UTC)
+            ms, now = round(seconds * 1000, 3), _now()
             names = self.environment, request_id, self.service, method, route, path
-            self._stream.request(RequestLine(*names, status, ms, key_id, code, "request", level, now, detail, websocket))
+            line = RequestLine(*names, status, ms, key_id, code, "request", level, now, detail, websocket)
+            self._stream.request(_encoder.encode(line) + b"\n")
+
+    def repeated_request(self, *, method: str, route: str, status: int, code: str) -> RepeatedRequest:
+        """Logs and counts requests to a route without parameters that differ only in the key."""
+        level, (ms, *texts) = "info", placeholders(4)
+        request_id, key_id, ts = map(str, texts)
+        names = self.environment, request_id, self.service, method, route, route
+        line = RequestLine(*names, status, float(ms), key_id, code, "request", level, ts)
+        template = Template(_encoder.encode(line).decode() + "\n", (request_id, f"{ms}.0", key_id, ts))
+        return RepeatedRequest(self, self._stream, template, self.metrics.durations(self.service, route, status))
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedRequest:
+    """Does the same as `Observer.request` in less time, for a status below 500."""
+
+    observer: Observer
+    stream: Stream
+    template: Template
+    durations: Durations
+
+    def record(self, request_id: str, seconds: float, key_id: str) -> None:
+        self.durations.observe(seconds)
+        if self.observer.logs_requests:
+            self.stream.request((self.template, (request_id, round(seconds * 1000, 3), key_id, _now())))
+
+
+def _now() -> str:
+    return rfc3339(time.time(), "microseconds")

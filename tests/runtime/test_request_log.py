@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from gatehouse.observability import FLUSH_BYTES, Observer, Stream
+from gatehouse.observability import FLUSH_LINES, Observer, Stream
 
 
 class Out(io.BytesIO):
@@ -97,9 +97,32 @@ async def test_other_line_flushes_waiting_lines(out: Out, observer: Observer) ->
 
 
 async def test_many_lines_are_written_immediately(out: Out, observer: Observer) -> None:
-    for _ in range(FLUSH_BYTES // 100):
+    for _ in range(FLUSH_LINES):
         log_request(observer)
     assert out.writes >= 1
+
+
+def test_repeated_request_has_the_same_line_and_metrics(out: Out, observer: Observer) -> None:
+    observer.repeated_request(method="GET", route="/v1/keys/verify", status=200, code="VALID").record(
+        "req_1", 0.0012345, "3fGh82kLmQ0a"
+    )
+    log_request(observer)
+    repeated, other = out.lines()
+    assert [line.keys() for line in (repeated, other)] == [other.keys()] * 2
+    assert repeated | {"ts": ""} == other | {"ts": ""}
+    text = observer.metrics.exposition().decode()
+    assert 'gatehouse_request_seconds_bucket{le="0.0025",route="/v1/keys/verify",service="gateway",status="2xx"} 2.0' in text
+    assert 'gatehouse_request_seconds_bucket{le="0.001",route="/v1/keys/verify",service="gateway",status="2xx"} 0.0' in text
+    assert 'gatehouse_request_seconds_sum{route="/v1/keys/verify",service="gateway",status="2xx"} 0.002469' in text
+
+
+@pytest.mark.requirement("TR-14")
+def test_repeated_requests_follow_the_log_level(out: Out, observer: Observer) -> None:
+    repeated = observer.repeated_request(method="GET", route="/v1/keys/verify", status=200, code="VALID")
+    for level in ("warning", "info"):
+        observer.set_level(level)
+        repeated.record(level, 0.001, "3fGh82kLmQ0a")
+    assert [line["request_id"] for line in out.lines() if line["event"] == "request"] == ["info"]
 
 
 def test_line_without_event_loop_is_written_immediately(out: Out, observer: Observer) -> None:

@@ -20,7 +20,7 @@ from gatehouse.agent.directory import Directory
 from gatehouse.client.http import backoff_s, problem
 from gatehouse.errors import Conflict, Forbidden, GatehouseError, SettingsError, Unauthorized, Unavailable
 from gatehouse.http.client_address import ClientAddresses
-from gatehouse.http.protocol import Connections
+from gatehouse.http.connections import Connections
 from gatehouse.http.server import Server, listen
 from gatehouse.settings import ConnectionSettings
 

@@ -43,6 +43,8 @@ TOKEN_CHARS_MAX = 16 + 1 + 4 + 1 + BODY_CHARS
 NULL_DIGEST = bytes(32)
 
 _BASE62 = frozenset(ALPHABET)
+#: The numbers below 62 ** 2 as two base62 characters.
+_PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 _ENVIRONMENTS = {environment.value: environment for environment in KeyEnvironment}
 
 
@@ -69,7 +71,9 @@ def base62(number: int, width: int) -> str:
 
 def checksum(text: str) -> str:
     """CRC-32 (zlib's polynomial) of ASCII `text` as six base62 characters."""
-    return base62(zlib.crc32(text.encode("ascii")), CHECKSUM_CHARS)
+    rest, last = divmod(zlib.crc32(text.encode("ascii")), len(_PAIRS))
+    first, middle = divmod(rest, len(_PAIRS))
+    return _PAIRS[first] + _PAIRS[middle] + _PAIRS[last]
 
 
 def has_checksum(text: str) -> bool:

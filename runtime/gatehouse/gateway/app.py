@@ -85,6 +85,7 @@ class _Gateway:
         worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         pool = pool_of(settings, "gatehouse gateway", self.observer.slow_query)
         stack.push_async_callback(pool.close)
+        stack.callback(self.observer.metrics.flush)
         await pool.open()
         cache, cores = KeyCache(settings.key_cache_size), CoreRegistry(pool)
         websockets = self._websockets()

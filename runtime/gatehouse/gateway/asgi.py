@@ -10,8 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
 from urllib.parse import unquote
 
 from gatehouse.clock import Clock
@@ -89,6 +87,13 @@ class Dependencies:
     features_off: frozenset[str]
 
 
+def response_headers(
+    body: bytes, request_id: str, headers: Iterable[asgi.Header], content_type: bytes = asgi.JSON
+) -> list[asgi.Header]:
+    """Headers of every response of the gateway, and `headers`."""
+    return asgi.response_headers(body, content_type, [(b"x-request-id", request_id.encode()), *headers])
+
+
 @dataclass(slots=True)
 class RequestContext:
     """A request, the state of the response and the fields of the log line.
@@ -163,8 +168,28 @@ class RequestContext:
 
     def count(self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False) -> None:
         """Records one result of a batch for the metrics and the usage statistics."""
-        self.dependencies.observer.metrics.by_code[result.code].inc()
+        self.dependencies.observer.metrics.decision(result.code)
         self.verifications.append(("" if result.record is None else result.record.id, core or "", result.code.value, on_behalf))
+
+    def record(self, seconds: float) -> None:
+        """Counts and logs the request after the response. seconds: duration."""
+        self.record_usage()
+        path = self.raw_path.decode("latin-1")
+        # Some clients put the token into the path by mistake. A token in any environment contains this prefix.
+        if f"{self.dependencies.verification.prefix}_" in (unquote(path) if "%" in path else path):
+            path = "(hidden: may contain an API key)"
+        self.dependencies.observer.request(
+            request_id=self.request_id,
+            method=self.method,
+            route=self.template or "(none)",
+            path=path[:_PATH_CHARS_LOGGED],
+            status=self.status,
+            seconds=seconds,
+            key_id=self.key_id,
+            code=self.code,
+            detail=self.detail,
+            websocket=self.websocket,
+        )
 
     def record_usage(self) -> None:
         """Adds the verifications to the usage statistics."""
@@ -176,8 +201,8 @@ class RequestContext:
         self, status: int, body: bytes = b"", *, content_type: bytes = asgi.JSON, headers: Iterable[asgi.Header] = ()
     ) -> asgi.Response:
         """A response with the request ID."""
-        own = [(b"x-request-id", self.request_id.encode()), *headers]
-        return asgi.Response(status, asgi.response_headers(body, content_type, own), b"" if self.is_head else body)
+        all_headers = response_headers(body, self.request_id, headers, content_type)
+        return asgi.Response(status, all_headers, b"" if self.is_head else body)
 
     async def send_response(self, response: asgi.Response) -> None:
         self.status = response.status
@@ -200,22 +225,15 @@ class RequestContext:
 
 
 Handler = Callable[[RequestContext], Awaitable[None]]
-#: Returns the response to a request with this body, or None if the handler has to wait. A handler that returns None or raises
-#: GatehouseError has no side effects.
-SynchronousHandler = Callable[[RequestContext, bytes], asgi.Response | None]
 
 
 @dataclass(slots=True)
 class Route:
-    """Handlers of a path by method, or one handler for any method. A GET handler also serves HEAD.
-
-    synchronous: handlers that are tried first, by method.
-    """
+    """Handlers of a path by method, or one handler for any method. A GET handler also serves HEAD."""
 
     template: str
     methods: dict[str, Handler] = field(default_factory=dict)
     any_method: Handler | None = None
-    synchronous: dict[str, SynchronousHandler] = field(default_factory=dict)
 
     def add(self, method: str, handler: Handler) -> None:
         self.methods[method] = handler
@@ -232,23 +250,21 @@ class GatewayApp:
 
     exact: raw path -> route.
     prefixes: raw path prefix -> route, tried in order.
+    respond_now: requests to which the gateway can respond without waiting. The server tries them before the application.
     """
 
-    def __init__(self, dependencies: Dependencies, exact: dict[bytes, Route], prefixes: dict[bytes, Route]) -> None:
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        exact: dict[bytes, Route],
+        prefixes: dict[bytes, Route],
+        respond_now: asgi.PrepareByPath,
+    ) -> None:
         self._dependencies = dependencies
         self._exact = exact
         self._prefixes = tuple(prefixes.items())
         self._observer = dependencies.observer
-        # The first characters of every token in any environment. Text that contains this prefix is never logged.
-        self._token_prefix = f"{dependencies.verification.prefix}_"
-        self.respond_now: asgi.RespondNowByPath = {
-            path: {
-                method.encode(): partial(self._respond_now, route.template, handler)
-                for method, handler in route.synchronous.items()
-            }
-            for path, route in exact.items()
-            if route.synchronous
-        }
+        self.respond_now = respond_now
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         started = time.perf_counter()
@@ -270,28 +286,7 @@ class GatewayApp:
                 raise
             await context.fail(GatehouseError("Internal error. Include the request ID when you contact support."))
         finally:
-            self._record(context, started)
-
-    def _respond_now(self, template: str, handler: SynchronousHandler, scope: asgi.Scope, body: bytes) -> asgi.Response | None:
-        """The response of a synchronous handler, or None if the handler has to wait.
-
-        Avoids the task and the ASGI messages of a request, which would take longer than the verification.
-        """
-        started = time.perf_counter()
-        context = RequestContext(self._dependencies, scope, _not_called, _not_called, template=template)
-        try:
-            response = handler(context, body)
-        except Exception:
-            return None  # `__call__` responds to the request, and logs the error if it is unexpected
-        if response is not None:
-            context.status = response.status
-            self._record(context, started)
-        return response
-
-    def _record(self, context: RequestContext, started: float) -> None:
-        """Counts and logs a request after the response."""
-        context.record_usage()
-        self._log(context, time.perf_counter() - started)
+            context.record(time.perf_counter() - started)
 
     async def _dispatch(self, context: RequestContext) -> None:
         raw_path = context.raw_path
@@ -312,29 +307,6 @@ class GatewayApp:
         else:
             error = MethodNotAllowed(f"Allowed methods: {route.allow}.")
             await context.fail(error, headers=[(b"allow", route.allow.encode())])
-
-    def _log(self, context: RequestContext, seconds: float) -> None:
-        path = context.raw_path.decode("latin-1")
-        # Some clients put the token into the path by mistake.
-        if self._token_prefix in (unquote(path) if "%" in path else path):
-            path = "(hidden: may contain an API key)"
-        self._observer.request(
-            request_id=context.request_id,
-            method=context.method,
-            route=context.template or "(none)",
-            path=path[:_PATH_CHARS_LOGGED],
-            status=context.status,
-            seconds=seconds,
-            key_id=context.key_id,
-            code=context.code,
-            detail=context.detail,
-            websocket=context.websocket,
-        )
-
-
-async def _not_called(*_: object) -> Any:
-    """`receive` and `send` of a synchronous request."""
-    raise AssertionError
 
 
 def _origin(exc: BaseException) -> str:

@@ -17,6 +17,7 @@ from gatehouse.http.health import Health
 from gatehouse.http.health import readiness as run_probes
 from gatehouse.http.validation import decode_query
 from gatehouse.identity.models import Actor
+from gatehouse.keys.models import KeyRecord
 from gatehouse.observability import METRICS_TYPE
 from gatehouse.verification import schemas
 from gatehouse.verification.decision import for_public
@@ -34,20 +35,10 @@ async def verify_key(context: RequestContext) -> None:
     """
     token, request = schemas.decode(await context.json_body(), context.client)
     result = await context.dependencies.verification.verify(token, request)
-    await context.send_response(_decision(context, request, result))
+    await context.send_response(decision(context, request, result))
 
 
-def verify_key_now(context: RequestContext, body: bytes) -> asgi.Response | None:
-    """Like `verify_key`, but returns None instead of waiting."""
-    asgi.check_json(context.values(b"content-type"), lenient=True)
-    if len(body) > context.dependencies.body_max_bytes:
-        return None
-    token, request = schemas.decode(body, context.client)
-    result = context.dependencies.verification.verify_now(token, request)
-    return None if result is None else _decision(context, request, result)
-
-
-def _decision(context: RequestContext, request: VerificationRequest, result: VerificationResult) -> asgi.Response:
+def decision(context: RequestContext, request: VerificationRequest, result: VerificationResult) -> asgi.Response:
     context.verified(result, request.core, on_behalf=True)
     public = for_public(result)
     status = 503 if public.code is Code.UNAVAILABLE else 200
@@ -104,25 +95,15 @@ async def verify_key_header(context: RequestContext) -> None:
         await context.reply(401, headers=challenge(invalid=False))
         return
     result = await context.dependencies.verification.verify(token, request)
-    await context.send_response(_header_decision(context, request, result))
+    await context.send_response(header_decision(context, request, result))
 
 
-def verify_key_header_now(context: RequestContext, body: bytes) -> asgi.Response | None:
-    """Like `verify_key_header`, but returns None instead of waiting."""
-    token = presented_token(context)
-    if token is None:
-        return None
-    request = schemas.decode_parameters(context.scope["query_string"], context.client)
-    result = context.dependencies.verification.verify_now(token, request)
-    return None if result is None else _header_decision(context, request, result)
-
-
-def _header_decision(context: RequestContext, request: VerificationRequest, result: VerificationResult) -> asgi.Response:
+def header_decision(context: RequestContext, request: VerificationRequest, result: VerificationResult) -> asgi.Response:
     context.verified(result, request.core)
     error = denial(result)
     headers = schemas.limit_headers(result.limits)
     if error is None:
-        key_id = [] if result.record is None else [(b"gatehouse-key-id", result.record.id.encode())]
+        key_id = [] if result.record is None else key_id_headers(result.record)
         return context.response(200, headers=[*headers, *key_id])
     if error.status == 401:
         headers += challenge(invalid=True)
@@ -130,6 +111,10 @@ def _header_decision(context: RequestContext, request: VerificationRequest, resu
     elif error.status == 503:
         headers.append((b"retry-after", b"1"))
     return context.response(error.status, headers=headers)
+
+
+def key_id_headers(record: KeyRecord) -> list[asgi.Header]:
+    return [(b"gatehouse-key-id", record.id.encode())]
 
 
 async def revoke_self(context: RequestContext) -> None:

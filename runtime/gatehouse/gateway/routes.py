@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,8 +10,9 @@ import msgspec
 
 from gatehouse.cores.schemas import DrainCore, Lease, LeaseRequest
 from gatehouse.gateway import endpoints
-from gatehouse.gateway.asgi import Dependencies, GatewayApp, RequestContext, Route, SynchronousHandler
+from gatehouse.gateway.asgi import Dependencies, GatewayApp, RequestContext, Route
 from gatehouse.gateway.proxy import forward
+from gatehouse.gateway.synchronous import SynchronousVerification
 from gatehouse.http import asgi, openapi
 from gatehouse.http.endpoint import Endpoint, Response
 from gatehouse.http.fields import CoreName
@@ -158,17 +160,19 @@ ENDPOINTS = (
     ),
 )
 
-#: Synchronous handlers, by the handler of the same endpoint.
-_SYNCHRONOUS: dict[Any, SynchronousHandler] = {
-    endpoints.verify_key: endpoints.verify_key_now,
-    endpoints.verify_key_header: endpoints.verify_key_header_now,
+_SYNCHRONOUS: dict[Any, Callable[[SynchronousVerification], asgi.PrepareResponse]] = {
+    endpoints.verify_key: lambda verification: verification.prepare,
+    endpoints.verify_key_header: lambda verification: verification.prepare_header,
 }
+"""Synchronous responses, by the handler of the same endpoint."""
 
 
 def create(dependencies: Dependencies) -> GatewayApp:
     """The application with the endpoints of the enabled features. Paths with parameters are matched by prefix."""
     exact: dict[bytes, Route] = {}
     prefixes: dict[bytes, Route] = {}
+    respond_now: asgi.PrepareByPath = {}
+    verification = SynchronousVerification(dependencies)
     for endpoint in ENDPOINTS:
         if endpoint.feature in dependencies.features_off or endpoint.handler is None:
             continue
@@ -179,7 +183,8 @@ def create(dependencies: Dependencies) -> GatewayApp:
         else:
             route.add(endpoint.method, endpoint.handler)
         if endpoint.handler in _SYNCHRONOUS:
-            route.synchronous[endpoint.method] = _SYNCHRONOUS[endpoint.handler]
+            prepare = _SYNCHRONOUS[endpoint.handler](verification)
+            respond_now.setdefault(start.encode(), {})[endpoint.method.encode()] = prepare
     exact[b"/openapi.json"] = route = Route("/openapi.json")
     body = asgi.encode(document())
 
@@ -187,7 +192,7 @@ def create(dependencies: Dependencies) -> GatewayApp:
         await context.reply(200, body)
 
     route.add("GET", openapi_json)
-    return GatewayApp(dependencies, exact, prefixes)
+    return GatewayApp(dependencies, exact, prefixes, respond_now)
 
 
 def document() -> dict[str, Any]:

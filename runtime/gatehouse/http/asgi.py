@@ -40,6 +40,19 @@ class Response(NamedTuple):
     body: bytes
 
 
+class EncodedResponse(NamedTuple):
+    """A complete response, whose headers are already encoded as lines that end with CRLF."""
+
+    status: int
+    header_lines: bytes
+    body: bytes
+
+
+def encode_headers(headers: Iterable[Header]) -> bytes:
+    """The header lines of a response."""
+    return b"".join([b"%s: %s\r\n" % header for header in headers])
+
+
 #: Name of the ASGI extension that accepts an upgrade of the connection. Present only in the scope of a request for an upgrade.
 UPGRADE = "gatehouse.upgrade"
 
@@ -47,11 +60,15 @@ UPGRADE = "gatehouse.upgrade"
 #: that the client sent after the request. The last argument is called when the server stops. Raises ClientGone, Unavailable.
 AcceptUpgrade = Callable[[list[Header], asyncio.Protocol, Callable[[], None]], bytes]
 
-#: Returns the response to a request whose body is complete, or None if the request has to be handled by the application.
-RespondNow = Callable[[Scope, bytes], Response | None]
+#: Returns the response to a request with this body, or None if the request has to be handled by the application.
+RespondNow = Callable[[bytes], Response | EncodedResponse | None]
+
+#: Returns the function that responds to requests with the head in this scope, or None if the application has to handle them. The
+#: server calls it once for several requests of a connection with the same head.
+PrepareResponse = Callable[[Scope], RespondNow | None]
 
 #: Requests to which an application can respond without waiting, by raw path and method.
-RespondNowByPath = dict[bytes, dict[bytes, RespondNow]]
+PrepareByPath = dict[bytes, dict[bytes, PrepareResponse]]
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):

@@ -85,7 +85,7 @@ class LifespanApp:
         self._observer = observer
         self._app: asgi.App | None = None
         #: Filled with the entries of the application when it has started.
-        self.respond_now: asgi.RespondNowByPath = {}
+        self.respond_now: asgi.PrepareByPath = {}
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if self._app is not None and scope["type"] != "lifespan":

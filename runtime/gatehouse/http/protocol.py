@@ -10,8 +10,8 @@ Sources: RFC 9110, section 15.5.9 (408); RFC 9112, sections 3.2 (Host), 6.1 (fra
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import httptools
 from uvicorn._types import ASGI3Application
@@ -19,18 +19,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from gatehouse.errors import (
-    BadRequest,
-    GatehouseError,
-    HeadersTooLarge,
-    RequestTimeout,
-    TargetTooLong,
-    TooManyRequests,
-    Unavailable,
-)
+from gatehouse.errors import BadRequest, GatehouseError, HeadersTooLarge, RequestTimeout, TargetTooLong, Unavailable
 from gatehouse.http import asgi
-from gatehouse.http.client_address import ClientAddresses
-from gatehouse.settings import BYTES_PER_S_MIN, ConnectionSettings
+from gatehouse.http.connections import Connections
+from gatehouse.settings import BYTES_PER_S_MIN
 
 #: After an error response, the rest of the request is read and discarded, up to this time and size. Closing the connection
 #: immediately would reset it, and the client could lose the response (RFC 9112, section 9.6).
@@ -49,47 +41,22 @@ _HEAD_BYTES_MAX = 65_536
 _CLOSE = (b"connection", b"close")
 
 
-class Connections:
-    """The connections of one worker, and the number of connections and unfinished bodies per IP address."""
+class _RepeatedHead(NamedTuple):
+    """The head of the previous request of a connection, byte by byte, and the function that responds to requests with this head.
 
-    def __init__(
-        self,
-        settings: ConnectionSettings,
-        addresses: ClientAddresses,
-        on_reject: Callable[[GatehouseError, str], None] = lambda error, address: None,
-    ) -> None:
-        """on_reject: called with the error and the address of a client whose request never reached the application."""
-        self.settings = settings
-        self.addresses = addresses
-        self.on_reject = on_reject
-        #: Open connections.
-        self.total = 0
-        self._by_address = asgi.Uses()
-        #: Unfinished bodies by client address.
-        self.bodies = asgi.Uses()
+    size: size of a request with this head, including the body.
+    """
 
-    def open(self, address: str) -> None:
-        """Counts a connection. Raises Unavailable or TooManyRequests if a limit is exceeded. `close` must be called even in this
-        case."""
-        self.total += 1
-        connections = self._by_address.add(address)
-        if self.total > self.settings.connections_max:
-            raise Unavailable("The server has reached its connection limit.")
-        if connections > self.settings.address_connections_max and not self.addresses.trusts(address):
-            raise TooManyRequests("This address has reached its connection limit.")
-
-    def close(self, address: str) -> None:
-        self.total -= 1
-        self._by_address.remove(address)
-
-    def open_body(self, address: str) -> None:
-        """Counts an unfinished body. Raises TooManyRequests if the limit is exceeded, but the body must be removed even then."""
-        if self.bodies.add(address) > self.settings.address_bodies_max:
-            raise TooManyRequests("This address is sending too many request bodies at the same time.")
+    head: bytes
+    size: int
+    respond: asgi.RespondNow
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection. A client that exceeds a limit receives a problem document, and the connection is closed."""
+    """One connection. A client that exceeds a limit receives a problem document, and the connection is closed.
+
+    Clients that verify keys send the same head again and again. A head that is equal to the previous one is not parsed again.
+    """
 
     def __init__(
         self,
@@ -99,14 +66,14 @@ class HttpProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         worker: Connections,
-        respond_now: asgi.RespondNowByPath,
+        respond_now: asgi.PrepareByPath,
     ) -> None:
-        """respond_now: called before the application. If an entry returns a response, the application is not called."""
+        """respond_now: tried before the application. If an entry responds, the application is not called."""
         super().__init__(config, server_state, app_state, _loop)
         # uvicorn accepts bytes after a request with `Connection: close`; this parser rejects them.
         self.parser = httptools.HttpRequestParser(self)
         self._worker = worker
-        self._respond_now_by_path = respond_now
+        self._prepare_by_path = respond_now
         self._settings = worker.settings
         self._peer = ""
         self._head_bytes = 0
@@ -114,8 +81,15 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = False
         #: Called when the current request is complete. None: the application has been called for the current request.
-        self._respond_now: asgi.RespondNow | None = None
+        self._prepare: asgi.PrepareResponse | None = None
         self._parts: list[bytes] = []
+        #: Number of requests that began in the data that is being parsed.
+        self._begun = 0
+        #: Responded to the request that ended last, which had a body of this size.
+        self._responded: tuple[asgi.RespondNow, int] | None = None
+        self._repeated: _RepeatedHead | None = None
+        #: Time of the last synchronous response.
+        self._idle_since = 0.0
         #: Client address under which the unfinished body is counted.
         self._body_address: str | None = None
         self._body_deadline = 0.0
@@ -159,11 +133,16 @@ class HttpProtocol(HttpToolsProtocol):
         if self._running is not None:
             self._running.disconnected = True
             self._running.message_event.set()
+        self._repeated = None
         super().connection_lost(exc)
         if self._upgrade_data is not None or self._upgraded is not None:
             self._end_upgrade(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._repeated is not None:
+            if self._respond_again(data, self._repeated):
+                return
+            self._repeated = None
         if self._upgraded is not None:
             self._upgraded.data_received(data)
             return
@@ -178,10 +157,15 @@ class HttpProtocol(HttpToolsProtocol):
             self._body_deadline += len(data) / BYTES_PER_S_MIN
             if self.cycle.response_complete:
                 self._discard(len(data))
+        between_requests = not self._in_head and not self._in_body
+        self._begun = 0
+        self._responded = None
         try:
             self.parser.feed_data(data)
-            if self._respond_now is not None:
+            if self._prepare is not None:
                 self._call_application()
+            if self._responded is not None and between_requests and self._begun == 1:
+                self._repeated = _repeated_head(data, *self._responded)
         except httptools.HttpParserUpgrade as exc:
             self.cycle.keep_alive = False  # the data after the request is not HTTP, even if the application rejects the upgrade
             self._upgrade_data = bytearray()
@@ -191,6 +175,18 @@ class HttpProtocol(HttpToolsProtocol):
             self._reject(cause if isinstance(cause, GatehouseError) else BadRequest("The request is not valid HTTP/1.1."))
         else:
             self._set_deadline()
+
+    def _respond_again(self, data: bytes, repeated: _RepeatedHead) -> bool:
+        """Responds to a request with the same head as the previous request. Returns False if the data has to be parsed."""
+        if len(data) != repeated.size or not data.startswith(repeated.head) or self.flow.write_paused:
+            return False
+        response = repeated.respond(data[len(repeated.head) :])
+        if response is None:
+            return False
+        self._write(response)
+        self._idle_since = self.loop.time()
+        self.server_state.total_requests += 1
+        return True
 
     def _set_deadline(self) -> None:
         """Sets the deadline for the next data that the client has to send."""
@@ -217,6 +213,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._unset_keepalive_if_required()
+        self._begun += 1
         self._in_head = True
         self._head_bytes = 0
         self._fields = 0
@@ -249,9 +246,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_body = True
         if self.parser.should_upgrade():
             cast("asgi.Scope", self.scope)["extensions"] = {asgi.UPGRADE: self._accept_upgrade}
-        methods = self._respond_now_by_path.get(self.url.partition(b"?")[0])
-        self._respond_now = methods.get(self.parser.get_method()) if methods and self._can_respond_now() else None
-        if self._respond_now is None:
+        methods = self._prepare_by_path.get(self.url.partition(b"?")[0])
+        self._prepare = methods.get(self.parser.get_method()) if methods and self._can_respond_now() else None
+        if self._prepare is None:
             super().on_headers_complete()
 
     def _can_respond_now(self) -> bool:
@@ -280,32 +277,35 @@ class HttpProtocol(HttpToolsProtocol):
     # Body
 
     def on_body(self, body: bytes) -> None:
-        if self._respond_now is not None:
+        if self._prepare is not None:
             self._parts.append(body)
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._end_body()
-        if self._respond_now is not None:
-            if self._send_response_now(self._respond_now):
+        if self._prepare is not None:
+            if self._respond_now(self._prepare):
                 return
             self._call_application()
         super().on_message_complete()
 
-    def _send_response_now(self, respond_now: asgi.RespondNow) -> bool:
-        """Sends the response from `respond_now`. Returns False if the application has to be called."""
+    def _respond_now(self, prepare: asgi.PrepareResponse) -> bool:
+        """Sends a synchronous response. Returns False if the application has to be called."""
         target, _, query = self.url.partition(b"?")
         self.scope |= {"method": self.parser.get_method().decode("ascii"), "raw_path": target, "query_string": query}
-        response = respond_now(cast("asgi.Scope", self.scope), b"".join(self._parts))
-        if response is None:
+        respond, body = prepare(cast("asgi.Scope", self.scope)), b"".join(self._parts)
+        response = None if respond is None else respond(body)
+        if respond is None or response is None:
             return False
-        self._respond_now = None
+        self._prepare = None
         self._parts = []
         keep_alive = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
-        self._write(response, () if keep_alive else (_CLOSE,))
+        self._write(response, b"" if keep_alive else asgi.encode_headers((_CLOSE,)))
         self.server_state.total_requests += 1
         if keep_alive:
+            self._responded = respond, len(body)
+            self._idle_since = self.loop.time()
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         else:
             self.transport.close()
@@ -314,7 +314,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _call_application(self) -> None:
         """Calls the application for a request that was postponed, with the part of the body that has been received."""
-        self._respond_now = None
+        self._prepare = None
         super().on_headers_complete()
         for part in self._parts:
             super().on_body(part)
@@ -417,6 +417,12 @@ class HttpProtocol(HttpToolsProtocol):
             self._upgraded.resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
+        if self._repeated is not None and not self.transport.is_closing():
+            # The timer is not restarted by each request with the same head.
+            remaining_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+            if remaining_s > 0:
+                self.timeout_keep_alive_task = self.loop.call_later(remaining_s, self.timeout_keep_alive_handler)
+                return
         super().timeout_keep_alive_handler()
         self._watch_writing()
 
@@ -438,8 +444,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _reject(self, error: GatehouseError) -> None:
         """Sends an error response to the current request, after the responses to earlier requests, and closes the connection."""
         self._worker.on_reject(error, self._peer)
-        in_body = self._in_body and self._respond_now is None
-        self._respond_now = None
+        in_body = self._in_body and self._prepare is None
+        self._prepare = None
         self._in_head = False
         self._end_body()
         if in_body and self.cycle.response_complete:
@@ -474,8 +480,16 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self._timer = self.loop.call_later(_LINGER_S, self.transport.abort)
 
-    def _write(self, response: asgi.Response, more_headers: Iterable[asgi.Header] = ()) -> None:
+    def _write(self, response: asgi.Response | asgi.EncodedResponse, more_lines: bytes = b"") -> None:
         """Writes a complete response as uvicorn does."""
-        headers = (*self.server_state.default_headers, *response.headers, *more_headers)
-        head = b"".join([b"%s: %s\r\n" % header for header in headers])
-        self.transport.write(b"".join((STATUS_LINE[response.status], head, b"\r\n", response.body)))
+        status, headers, body = response
+        default_lines = self._worker.default_lines(self.server_state.default_headers)
+        lines = headers if isinstance(headers, bytes) else asgi.encode_headers(headers)
+        self.transport.write(b"".join((STATUS_LINE[status], default_lines, lines, more_lines, b"\r\n", body)))
+
+
+def _repeated_head(data: bytes, respond: asgi.RespondNow, body_size: int) -> _RepeatedHead | None:
+    """The head of the only request in `data`, or None if `data` does not consist of a head and a body of this size (for example,
+    because the body is chunked)."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    return _RepeatedHead(head + end, len(data), respond) if end and len(body) == body_size else None

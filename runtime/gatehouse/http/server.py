@@ -25,7 +25,8 @@ import uvloop
 from gatehouse.errors import GatehouseError, SettingsError
 from gatehouse.http.asgi import App
 from gatehouse.http.client_address import ClientAddresses
-from gatehouse.http.protocol import Connections, HttpProtocol
+from gatehouse.http.connections import Connections
+from gatehouse.http.protocol import HttpProtocol
 from gatehouse.settings import METRICS_FOLDER_VARIABLE, Settings
 
 _BACKLOG = 2048

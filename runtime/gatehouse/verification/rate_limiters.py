@@ -23,7 +23,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gatehouse.errors import Unavailable
@@ -268,16 +268,21 @@ def _encode(counts: list[_Count]) -> tuple[list[str], list[str]]:
     return keys, arguments
 
 
-#: Maximum number of local counters. The least recently used counter is evicted first, which gives its subject a new burst.
-COUNTERS_MAX = 200_000
+#: Maximum number of key families with local counters. The least recently used family is evicted first, which gives it a new
+#: burst.
+FAMILIES_MAX = 100_000
+
+
+_NONE: Mapping[str, float] = {}
 
 
 class LocalRateLimits:
     """`RateLimits` in the memory of one worker."""
 
     def __init__(self) -> None:
-        self._arrivals: OrderedDict[tuple[str, str], float] = OrderedDict()
-        #: Arrival times of the additional limits of a subject, by name.
+        #: Theoretical arrival times in microseconds, by subject and name of the limit.
+        self._arrivals: OrderedDict[str, dict[str, float]] = OrderedDict()
+        #: The same for additional limits.
         self._additional: OrderedDict[str, dict[str, float]] = OrderedDict()
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
@@ -287,12 +292,13 @@ class LocalRateLimits:
         """Synchronous `take`, for the Redis limiter. degraded: True if the request is not counted in Redis."""
         now = time.monotonic() * 1_000_000
         own, additional = _split(charge)
-        ahead = [max(self._arrivals.get((limit.name, charge.subject), 0.0) - now, 0.0) for limit in own]
+        arrivals = self._arrivals.get(charge.subject, _NONE)
+        ahead = [max(arrivals.get(limit.name, 0.0) - now, 0.0) for limit in own]
         if additional:
             ahead += self._additional_ahead(charge, additional, now)
         states = gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
         if charge.cost and not any(state.exceeded for state in states):
-            self._store(charge.subject, states[: len(own)], now)
+            self._store(charge.subject, states[: len(own)] if additional else states, now)
             if additional:
                 self._store_additional(charge.subject, states[len(own) :], now)
         return states
@@ -305,14 +311,18 @@ class LocalRateLimits:
         self._store(charge.subject, states, time.monotonic() * 1_000_000)
 
     def _store(self, subject: str, states: Sequence[RateLimitState], now: float) -> None:
-        arrivals = self._arrivals
+        arrivals = self._arrivals.get(subject)
+        if arrivals is None:
+            arrivals = self._arrivals[subject] = {}
+            if len(self._arrivals) > FAMILIES_MAX:
+                self._arrivals.popitem(last=False)
+        else:
+            self._arrivals.move_to_end(subject)
         for state in states:
             if state.reset_s > 0:
-                key = (state.limit.name, subject)
-                arrivals[key] = now + state.reset_s * 1_000_000
-                arrivals.move_to_end(key)
-        while len(arrivals) > COUNTERS_MAX:
-            arrivals.popitem(last=False)
+                arrivals[state.limit.name] = now + state.reset_s * 1_000_000
+        if len(arrivals) > len(states):  # limits that the key no longer has
+            self._arrivals[subject] = {name: at for name, at in arrivals.items() if at > now}
 
     def _store_additional(self, subject: str, states: Sequence[RateLimitState], now: float) -> None:
         arrivals = self._additional.setdefault(subject, {})
@@ -320,7 +330,7 @@ class LocalRateLimits:
         for state in states:
             if state.limit.cost:
                 arrivals[state.limit.name] = now + state.reset_s * 1_000_000
-        while len(self._additional) > COUNTERS_MAX // ADDITIONAL_MAX:
+        while len(self._additional) > FAMILIES_MAX // ADDITIONAL_MAX:
             self._additional.popitem(last=False)
 
     def _additional_ahead(self, charge: Charge, limits: Sequence[RateLimit], now: float) -> list[float]:

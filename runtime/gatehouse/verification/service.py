@@ -119,6 +119,8 @@ class VerificationService:
 
     def _charge(self, record: KeyRecord, request: VerificationRequest) -> Charge:
         """The charge for a request. Raises BadRequest for a rate limit that cannot be applied."""
+        if not request.limits:
+            return Charge(record.subject, record.limits or (self.default_limit,), request.cost)
         limits = effective_limits(record, request, self.default_limit)
         if isinstance(limits, str):
             raise _bad_override(limits, request)

@@ -17,14 +17,16 @@ from sandbox.ports import free_port
 from tests.runtime.gateway.conftest import SERVE, Gateway, gateway_environment, start_gateway
 
 _RECORD = """
-from gatehouse.gateway.asgi import GatewayApp
-respond_now = GatewayApp._respond_now
-def recorded(self, *arguments):
-    response = respond_now(self, *arguments) if {enabled} else None
-    if response is not None:
-        print("synchronous", response.status, flush=True)
-    return response
-GatewayApp._respond_now = recorded
+from gatehouse.gateway.synchronous import SynchronousVerification
+def recorded(verify):
+    def respond(self, *arguments):
+        response = verify(self, *arguments) if {enabled} else None
+        if response is not None:
+            print("synchronous", type(response).__name__, response.status, flush=True)
+        return response
+    return respond
+for name in ("_verify_body", "_verify_header"):
+    setattr(SynchronousVerification, name, recorded(getattr(SynchronousVerification, name)))
 """
 _PATIENCE_S = 30
 _VARIABLE = (
@@ -51,6 +53,10 @@ class Pair:
     @property
     def synchronous_responses(self) -> int:
         return self.synchronous.log.read_text().count("synchronous ")
+
+    @property
+    def template_responses(self) -> int:
+        return self.synchronous.log.read_text().count("synchronous EncodedResponse")
 
 
 async def _response(port: int, raw: bytes) -> bytes:
@@ -137,14 +143,36 @@ async def test_synchronous_responses_equal_those_of_the_application(pair: Pair) 
         for _ in range(3):
             synchronous, application = await pair.responses(raw)
             assert synchronous == application
-    # Denials by a check without a counter never wait. Requests within a lease do not wait either.
+    # Denials by a check without a counter never wait.
+    assert pair.synchronous_responses >= 3 * len(denied[:5])
+
+
+@pytest.mark.requirement("CG-03")
+@pytest.mark.parametrize("limits", [1, 2, 3])
+async def test_responses_from_templates_equal_those_of_the_application(pair: Pair, limits: int) -> None:
+    names = ("requests", "per day", "100 %s")[:limits]
+    odd = await pair.synchronous.create_key(
+        name='100 %s "quoted" Größe \\ 1970-01-01T00:00:00.000Z req_0',
+        owner="%d%%",
+        expires_at=datetime(2190, 1, 1, tzinfo=UTC),
+        limits=[
+            {"name": name, "quota": 10_000, "window_s": 60, "burst": 10_000, "cost": cost} for cost, name in enumerate(names, 1)
+        ],
+    )
+    requests = (
+        post({"token": odd.token}),
+        post({"token": odd.token, "cost": 1, "scopes": ["cores:read"], "core": "docs"}),
+        get(f"X-API-Key: {odd.token}"),
+        get(f"Authorization: bearer  {odd.token} ", query="?scope=cores:read"),
+    )
+    # Requests within a lease do not wait.
     async with asyncio.timeout(_PATIENCE_S):
-        before = pair.synchronous_responses
-        assert before >= 3 * len(denied[:5])
-        while pair.synchronous_responses < before + 10:
-            synchronous, application = await pair.responses(post({"token": valid}))
-            assert synchronous == application
-            assert b'"valid":true' in synchronous
+        for raw in requests:
+            before = pair.template_responses
+            while pair.template_responses < before + 5:
+                synchronous, application = await pair.responses(raw)
+                assert synchronous == application
+                assert synchronous.startswith(b"HTTP/1.1 200 OK")
 
 
 @pytest.mark.requirement("CG-04")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,9 +14,9 @@ from typing import Any
 
 import pytest
 from gatehouse.errors import GatehouseError
-from gatehouse.http.asgi import ClientGone, RespondNowByPath, Response, read_body, reply
+from gatehouse.http.asgi import ClientGone, PrepareByPath, RespondNow, Response, read_body, reply
 from gatehouse.http.client_address import ClientAddresses
-from gatehouse.http.protocol import Connections
+from gatehouse.http.connections import Connections
 from gatehouse.http.server import Server, listen
 from gatehouse.settings import ConnectionSettings
 
@@ -57,24 +58,30 @@ class Running:
         return b" 200 " in await self.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 
 
-def _respond_now(scope: Any, body: bytes) -> Response | None:
-    """Responds to the path /now, and leaves the other paths to the application."""
+def _prepare(scope: Any) -> RespondNow | None:
+    """Responds to the path /now, and leaves the other paths and the body `later` to the application."""
     if scope["raw_path"] != b"/now":
         return None
-    text = f"now {scope['method']} {scope['query_string'].decode()} {len(body)}".encode()
-    return Response(200, [(b"content-length", b"%d" % len(text))], text)
+    scope["prepared"] = 0
+
+    def respond(body: bytes) -> Response | None:
+        if body == b"later":
+            return None
+        scope["prepared"] += 1
+        text = f"now {scope['method']} {scope['query_string'].decode()} {len(body)}".encode()
+        return Response(200, [(b"content-length", b"%d" % len(text)), (b"responses", b"%d" % scope["prepared"])], text)
+
+    return respond
 
 
 #: /healthz and all other methods are never synchronous.
-SYNCHRONOUS: RespondNowByPath = {
-    path: {b"GET": _respond_now, b"POST": _respond_now} for path in (b"/now", b"/x", b"/early", b"/large")
-}
+SYNCHRONOUS: PrepareByPath = {path: {b"GET": _prepare, b"POST": _prepare} for path in (b"/now", b"/x", b"/early", b"/large")}
 
 
 @dataclass
 class _Application:
     running: Running
-    respond_now: RespondNowByPath
+    respond_now: PrepareByPath
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await _application(self.running, scope, receive, send)
@@ -105,7 +112,7 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
 
 @asynccontextmanager
 async def running(
-    limits: ConnectionSettings, trusted: str = "", respond_now: RespondNowByPath | None = None
+    limits: ConnectionSettings, trusted: str = "", respond_now: PrepareByPath | None = None
 ) -> AsyncIterator[Running]:
     rejected: list[str] = []
 
@@ -312,6 +319,84 @@ async def test_synchronous_responses_keep_the_connection(synchronous: Running) -
             writer.write(NOW)
             assert (await reader.readuntil(b"now POST a=b 4")).count(b"HTTP/1.1 200 OK") == 1
     writer.close()
+
+
+async def _exchange(server: Running, requests: list[bytes]) -> list[bytes]:
+    """The responses to requests that a client sends one after the other. Each of them is one or more complete requests."""
+    reader, writer = await server.connect()
+    responses = []
+    async with asyncio.timeout(PATIENCE_S):
+        for request in requests:
+            writer.write(request)
+            for _ in range(request.count(b"HTTP/1.1")):
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(re.findall(rb"content-length: ([0-9]+)", head)[0])
+                number = re.findall(rb"responses: ([0-9]+)", head)
+                responses.append(b"%s (%s)" % (await reader.readexactly(length), number[0] if number else b"application"))
+    writer.close()
+    return responses
+
+
+async def test_repeated_head_is_not_parsed_again(synchronous: Running) -> None:
+    other = NOW.replace(b"a=b", b"c=d")
+    later = NOW.replace(b"4", b"5").replace(b"body", b"later")
+    post = POST + b"Content-Length: 2\r\n\r\nab"
+    first, second, third = (b"now POST a=b 4 (%d)" % number for number in (1, 2, 3))
+    assert await _exchange(synchronous, [NOW, NOW, NOW.replace(b"body", b"BODY")]) == [first, second, third]
+    assert await _exchange(synchronous, [NOW, NOW, other, other, NOW]) == [
+        *(first, second),
+        *(b"now POST c=d 4 (1)", b"now POST c=d 4 (2)"),
+        first,
+    ]
+    assert await _exchange(synchronous, [NOW, post, NOW, NOW]) == [first, b"/x 2 (application)", first, second]
+    assert await _exchange(synchronous, [later, later, NOW]) == [b"/now 5 (application)"] * 2 + [first]
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        [NOW, NOW + NOW, NOW],
+        [NOW + NOW, NOW],
+        [NOW, NOW + b"\r\n", NOW],
+        [NOW + b"\r\n", b"\r\n" + NOW, NOW],
+        [NOW, NOW.replace(b"Host: a", b"HOST: a"), NOW],
+    ],
+)
+async def test_requests_in_any_grouping_have_the_same_responses(synchronous: Running, requests: list[bytes]) -> None:
+    responses = await _exchange(synchronous, requests)
+    assert {response.partition(b" (")[0] for response in responses} <= {b"now POST a=b 4", b"/now 4"}
+    assert len(responses) == sum(request.count(b"HTTP/1.1") for request in requests)
+
+
+async def test_head_of_a_chunked_body_is_parsed_each_time(synchronous: Running) -> None:
+    chunked = b"POST /now HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n0\r\n\r\n"
+    same = [chunked % b"4\r\nbody", chunked % b"4\r\nbody", chunked % b"4\r\nBODY"]
+    assert await _exchange(synchronous, same) == [b"now POST  4 (1)"] * 3
+
+
+async def test_repeated_head_with_an_incomplete_body(synchronous: Running) -> None:
+    for cut in range(1, len(NOW)):
+        reader, writer = await synchronous.connect()
+        async with asyncio.timeout(PATIENCE_S):
+            for part in (NOW, NOW[:cut], NOW[cut:] + LAST):
+                writer.write(part)
+                await writer.drain()
+                assert await synchronous.is_healthy()  # so that each part arrives on its own
+            response = await reader.read()
+        writer.close()
+        assert re.findall(rb"(?:now (?:POST|GET) (?:a=b)?|/now) ([04])", response) == [b"4", b"4", b"0"], cut
+
+
+async def test_connection_with_repeated_heads_is_closed_when_it_is_idle() -> None:
+    limits = ConnectionSettings(request_timeout_s=600, response_timeout_s=600, idle_timeout_s=1)
+    async with running(limits, respond_now=SYNCHRONOUS) as server:
+        reader, writer = await server.connect()
+        async with asyncio.timeout(PATIENCE_S):
+            for _ in range(3):
+                writer.write(NOW)
+                await reader.readuntil(b"now POST a=b 4")
+            assert await reader.read() == b""
+        writer.close()
 
 
 async def test_synchronous_and_other_responses_keep_the_order_of_pipelined_requests(synchronous: Running) -> None:

@@ -1,0 +1,204 @@
+"""Responds to verifications without waiting: the key is cached, and the worker has leased requests for its rate limits.
+
+The responses are identical to those of gateway/endpoints.py. VALID results, which are by far the most common, are written with
+templates, which the functions of the endpoints make for each key.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gatehouse.clock import rfc3339
+from gatehouse.errors import GatehouseError
+from gatehouse.gateway.asgi import Dependencies, RequestContext, response_headers
+from gatehouse.gateway.credentials import presented_token
+from gatehouse.gateway.endpoints import decision, header_decision, key_id_headers
+from gatehouse.http import asgi
+from gatehouse.keys.models import KeyId, KeyRecord
+from gatehouse.observability import RepeatedRequest
+from gatehouse.templates import Template, placeholders
+from gatehouse.verification import schemas
+from gatehouse.verification.models import Code, VerificationRequest, VerificationResult
+
+#: Maximum number of keys with templates. The templates of the key that was first used earliest are removed first.
+KEYS_MAX = 5_000
+
+PATH = "/v1/keys/verify"
+
+
+class SynchronousVerification:
+    """The functions that prepare responses to `POST` and `GET /v1/keys/verify`."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
+        self._verification = dependencies.verification
+        self._observer = dependencies.observer
+        self._usage = dependencies.usage
+        self._replies = _Templates(has_body=True)
+        self._headers = _Templates(has_body=False)
+        self._post = self._observer.repeated_request(method="POST", route=PATH, status=200, code=Code.VALID.value)
+        self._get = self._observer.repeated_request(method="GET", route=PATH, status=200, code=Code.VALID.value)
+
+    def prepare(self, scope: asgi.Scope) -> asgi.RespondNow | None:
+        """For a request with a JSON body."""
+        try:
+            context = self._context(scope)
+            asgi.check_json(context.values(b"content-type"), lenient=True)
+        except GatehouseError:
+            return None
+        return partial(self._verify_body, scope, context.client)
+
+    def prepare_header(self, scope: asgi.Scope) -> asgi.RespondNow | None:
+        """For a request with the token in a header."""
+        try:
+            context = self._context(scope)
+            token = presented_token(context)
+            request = schemas.decode_parameters(scope["query_string"], context.client)
+        except GatehouseError:
+            return None
+        return None if token is None else partial(self._verify_header, scope, token, request)
+
+    def _verify_body(self, scope: asgi.Scope, client: str, body: bytes) -> asgi.Response | asgi.EncodedResponse | None:
+        started = time.perf_counter()
+        if len(body) > self._dependencies.body_max_bytes:
+            return None
+        try:
+            token, request = schemas.decode(body, client)
+            result = self._verification.verify_now(token, request)
+        except Exception:
+            return None  # the application responds to the request, and logs the error if it is unexpected
+        if result is None:
+            return None
+        template = None if request.limits else self._template(self._replies, result)
+        if template is None:
+            context = self._context(scope)
+            return _record(context, decision(context, request, result), started)
+        return self._respond(self._post, template, result, request.core, "", started)
+
+    def _verify_header(
+        self, scope: asgi.Scope, token: str, request: VerificationRequest, _body: bytes
+    ) -> asgi.Response | asgi.EncodedResponse | None:
+        started = time.perf_counter()
+        try:
+            result = self._verification.verify_now(token, request)
+        except Exception:
+            return None
+        if result is None:
+            return None
+        template = self._template(self._headers, result)
+        if template is None:
+            context = self._context(scope)
+            return _record(context, header_decision(context, request, result), started)
+        return self._respond(self._get, template, result, request.core, request.address, started)
+
+    def _context(self, scope: asgi.Scope) -> RequestContext:
+        return RequestContext(self._dependencies, scope, _not_called, _not_called, template=PATH)
+
+    def _template(self, templates: _Templates, result: VerificationResult) -> _ResponseTemplate | None:
+        return templates.find(result, result.record) if result.code is Code.VALID and result.record is not None else None
+
+    def _respond(
+        self,
+        line: RepeatedRequest,
+        template: _ResponseTemplate,
+        result: VerificationResult,
+        core: str | None,
+        address: str,
+        started: float,
+    ) -> asgi.EncodedResponse:
+        """Responds with a template, and counts and logs the request like RequestContext. address: empty if the caller is not the
+        client."""
+        request_id = asgi.request_id()
+        key_id = template.record.id
+        response = template.response(result, request_id)
+        self._observer.metrics.decision(Code.VALID)
+        self._usage.count(key_id, core or "", "VALID", address)
+        line.record(request_id, time.perf_counter() - started, key_id)
+        return response
+
+
+def _record(context: RequestContext, response: asgi.Response, started: float) -> asgi.Response:
+    context.status = response.status
+    context.record(time.perf_counter() - started)
+    return response
+
+
+async def _not_called(*_: object) -> Any:
+    """`receive` and `send` of a synchronous request."""
+    raise AssertionError
+
+
+class _Templates:
+    """Templates of the VALID responses to keys that are used repeatedly."""
+
+    def __init__(self, *, has_body: bool) -> None:
+        self._has_body = has_body
+        self._templates: dict[KeyId, _ResponseTemplate | None] = {}
+
+    def find(self, result: VerificationResult, record: KeyRecord) -> _ResponseTemplate | None:
+        """The template for a result. None at the first use of a key, because making a template takes longer than a response."""
+        templates = self._templates
+        template = templates.get(record.id)
+        if template is not None and template.record is record and template.degraded is result.limits[0].degraded:
+            return template
+        if record.id in templates:
+            template = templates[record.id] = _response_template(result, record, has_body=self._has_body)
+            return template
+        if len(templates) >= KEYS_MAX:
+            del templates[next(iter(templates))]
+        templates[record.id] = None
+        return None
+
+
+class _ResponseTemplate(NamedTuple):
+    """Template of the VALID responses for a record. degraded: `degraded` of the rate limits.
+
+    lines: header lines. Values: size of the body, request ID, and for each limit `remaining` and the seconds until the reset.
+    body: None for responses without a body. Values: request ID, time, staleness, and for each limit `remaining` and `reset_s`.
+    """
+
+    record: KeyRecord
+    degraded: bool
+    lines: Template
+    body: Template | None
+
+    def response(self, result: VerificationResult, request_id: str) -> asgi.EncodedResponse:
+        body = b""
+        values: list[object]
+        if self.body is not None:
+            values = [request_id, rfc3339(result.decided_at, "milliseconds"), result.staleness_ms]
+            for state in result.limits:
+                values += (state.remaining, round(state.reset_s, 3))
+            body = self.body.fill(values).encode()
+        values = [len(body), request_id]
+        for state in result.limits:
+            values += (state.remaining, math.ceil(state.reset_s))
+        return asgi.EncodedResponse(200, self.lines.fill(values).encode(), body)
+
+
+def _response_template(result: VerificationResult, record: KeyRecord, *, has_body: bool) -> _ResponseTemplate:
+    """Makes the template from a response of the endpoints whose variable parts have unique values."""
+    size, request_id, decided_at = map(str, placeholders(3))
+    staleness_ms, *numbers = placeholders(1 + 2 * len(result.limits))
+    limits = [
+        msgspec.structs.replace(state, remaining=remaining, reset_s=float(reset_s))
+        for state, remaining, reset_s in zip(result.limits, numbers[::2], numbers[1::2], strict=True)
+    ]
+    body = None
+    headers = schemas.limit_headers(limits)
+    if has_body:
+        example = msgspec.structs.replace(result, staleness_ms=staleness_ms, limits=tuple(limits))
+        reply = msgspec.structs.replace(schemas.reply(example, request_id), decided_at=decided_at)
+        states = [text for limit in limits for text in (str(limit.remaining), str(limit.reset_s))]
+        body = Template(asgi.encode(reply).decode(), [request_id, decided_at, str(staleness_ms), *states])
+    else:
+        headers += key_id_headers(record)
+    all_headers = response_headers(b"{}" if has_body else b"", request_id, headers)
+    encoded = asgi.encode_headers((name, size.encode() if name == b"content-length" else value) for name, value in all_headers)
+    lines = Template(encoded.decode(), [size, request_id, *map(str, numbers)])
+    return _ResponseTemplate(record, result.limits[0].degraded, lines, body)

@@ -1,0 +1,57 @@
+"""The connections of a worker, and their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gatehouse.errors import GatehouseError, TooManyRequests, Unavailable
+from gatehouse.http import asgi
+from gatehouse.http.client_address import ClientAddresses
+from gatehouse.settings import ConnectionSettings
+
+
+class Connections:
+    """The connections of one worker, and the number of connections and unfinished bodies per IP address."""
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        addresses: ClientAddresses,
+        on_reject: Callable[[GatehouseError, str], None] = lambda error, address: None,
+    ) -> None:
+        """on_reject: called with the error and the address of a client whose request never reached the application."""
+        self.settings = settings
+        self.addresses = addresses
+        self.on_reject = on_reject
+        #: Open connections.
+        self.total = 0
+        self._by_address = asgi.Uses()
+        #: Unfinished bodies by client address.
+        self.bodies = asgi.Uses()
+        self._default_headers: list[asgi.Header] = []
+        self._default_lines = b""
+
+    def open(self, address: str) -> None:
+        """Counts a connection. Raises Unavailable or TooManyRequests if a limit is exceeded. `close` must be called even in this
+        case."""
+        self.total += 1
+        connections = self._by_address.add(address)
+        if self.total > self.settings.connections_max:
+            raise Unavailable("The server has reached its connection limit.")
+        if connections > self.settings.address_connections_max and not self.addresses.trusts(address):
+            raise TooManyRequests("This address has reached its connection limit.")
+
+    def close(self, address: str) -> None:
+        self.total -= 1
+        self._by_address.remove(address)
+
+    def default_lines(self, headers: list[asgi.Header]) -> bytes:
+        """The header lines of the headers that uvicorn adds to every response. uvicorn makes a new list every second."""
+        if headers is not self._default_headers:
+            self._default_headers, self._default_lines = headers, asgi.encode_headers(headers)
+        return self._default_lines
+
+    def open_body(self, address: str) -> None:
+        """Counts an unfinished body. Raises TooManyRequests if the limit is exceeded, but the body must be removed even then."""
+        if self.bodies.add(address) > self.settings.address_bodies_max:
+            raise TooManyRequests("This address is sending too many request bodies at the same time.")
