@@ -34,14 +34,14 @@ test: ## Run the tests (TESTS=path)
 check: ## Run format, lint, type, import, workflow and policy checks; with ENV= the policy checks of one stack
 	@scripts/setup.sh
 ifdef ENV
-	@$(PY) -m sandbox check --env $(ENV)
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --env $(ENV)
 else
 	@.venv/bin/ruff format --check --quiet . || { echo "check: run .venv/bin/ruff format ."; exit 1; }
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache | tail -n 3
 	@.venv/bin/zizmor --offline --quiet .github
-	@for environment in $(ENVIRONMENTS); do $(PY) -m sandbox check --env $$environment || exit $$?; done
+	@for environment in $(ENVIRONMENTS); do PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --env $$environment || exit $$?; done
 endif
 
 audit: ## Compare uv.lock and package-lock.json with vulnerability databases (OFFLINE=1 only reports that no audit runs)

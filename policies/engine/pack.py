@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,14 +17,13 @@ from pulumi_policy import (
     ResourceValidationPolicy,
     Severity,
     StackValidationArgs,
-    StackValidationPolicy,
 )
 
 from policies.analysis.properties import Properties, plain
 from policies.analysis.resources import Resource, Stack, identifiers_of
 from policies.analysis.type_tokens import STACK
 from policies.engine import applicable_policies, environment, meta_policies, sdk_cache
-from policies.engine.applicable_policies import ApplicablePolicies
+from policies.engine.applicable_policies import ApplicablePolicies, StackPolicy
 from policies.engine.deployment_state import DeploymentState, Report, Results
 from policies.engine.exemptions import Exemptions, load
 from policies.engine.guard import evaluate
@@ -55,7 +55,8 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
     known = frozenset(everywhere).union(own, (policy.id for policy in META_POLICIES))
     state = DeploymentState(_exemptions(everywhere | {rule.id: rule.exemptible for rule in rules}))
     policies = [_resource_policy(rule, state, stack_environment) for rule in rules if rule.scope == "resource"]
-    policies += [_stack_policy(rule, state, stack_environment) for rule in rules if rule.scope == "stack"]
+    stack_of = sdk_cache.ByIdentity[Stack](partial(_stack, state)).of
+    policies += [_stack_policy(rule, state, stack_of, stack_environment) for rule in rules if rule.scope == "stack"]
     policies += _meta_policies(
         state, own, lambda control: control in own or (bool(everywhere) and control not in known), stack_environment
     )
@@ -73,14 +74,14 @@ def _resource_policy(rule: Rule, state: DeploymentState, env: str) -> Policy:
     def validate(args: ResourceValidationArgs, report: Report) -> None:
         state.record_inputs(args.urn, args.props)
         if args.resource_type in rule.types or not rule.types:
-            resource = _resource(rule, args, _PLAIN.of(args.props), args.get_config(), env)
+            resource = _resource(args, _PLAIN.of(args.props), **_parameters(rule, args.get_config(), env))
             state.record(rule, args.urn, evaluate(rule, resource, Stack([resource])), report)
 
     # The SDK accepts inputs or an awaitable of inputs, but its types declare only the awaitable.
     def fix(args: ResourceValidationArgs) -> Any:
         if args.resource_type not in rule.types or (rule.exemptible and state.exemptions.find(rule.id, args.urn)):
             return None
-        resource = _resource(rule, args, plain(args.props, reveal=True), args.get_config(), env)
+        resource = _resource(args, plain(args.props, reveal=True), **_parameters(rule, args.get_config(), env))
         result = remediate(rule, resource, args.props)
         state.remediated.record((rule.id, args.urn), result[1] if result else ())
         return result[0] if result else None
@@ -88,44 +89,37 @@ def _resource_policy(rule: Rule, state: DeploymentState, env: str) -> Policy:
     return ResourceValidationPolicy(validate=validate, remediate=fix if rule.remediation else None, **_metadata(rule, env))
 
 
-def _stack_policy(rule: Rule, state: DeploymentState, env: str) -> Policy:
+def _stack_policy(rule: Rule, state: DeploymentState, stack_of: Callable[[list[PolicyResource]], Stack], env: str) -> Policy:
     def validate(args: StackValidationArgs, report: Report) -> None:
         if not any(resource.resource_type in rule.types for resource in args.resources):
             return  # Decoding all resources is expensive, and most programs do not use most types.
-        stack = Stack(_stack_resource(rule, resource, state, args.get_config(), env) for resource in args.resources)
+        stack, parameters = stack_of(args.resources), _parameters(rule, args.get_config(), env)
+        if any(parameters.values()):
+            stack = Stack(replace(resource, **parameters) for resource in stack)
         for resource in stack.of_type(rule.types):
             state.record(rule, resource.urn, evaluate(rule, resource, stack), report)
 
-    return StackValidationPolicy(validate=validate, **_metadata(rule, env))
+    return StackPolicy(validate=validate, **_metadata(rule, env))
 
 
-def _stack_resource(rule: Rule, source: PolicyResource, state: DeploymentState, config: Mapping[str, Any], env: str) -> Resource:
+def _stack(state: DeploymentState, resources: Iterable[PolicyResource]) -> Stack:
+    """The resources of a stack, without the parameters of a rule."""
+    return Stack(_stack_resource(resource, state) for resource in resources)
+
+
+def _stack_resource(source: PolicyResource, state: DeploymentState) -> Resource:
     properties = _PLAIN.of(source.props)
     return _resource(
-        rule,
         source,
         # The properties of the stack resource are the program's outputs, all of which are computed.
         properties if source.resource_type == STACK else state.program_inputs(source.urn, properties),
-        config,
-        env,
         identifiers=_IDENTIFIERS.of(properties),
         parent=source.parent.urn if source.parent else "",
         property_dependencies={name: tuple(peer.urn for peer in peers) for name, peers in source.property_dependencies.items()},
     )
 
 
-def _resource(
-    rule: Rule,
-    source: ResourceValidationArgs | PolicyResource,
-    properties: dict[str, Any],
-    config: Mapping[str, Any],
-    env: str,
-    **relations: Any,
-) -> Resource:
-    settings = rule.defaults(env)
-    settings |= {name: float(value) for name, value in config.items() if name in settings}
-    lists = dict(rule.lists)
-    lists |= {name: tuple(map(str, value)) for name, value in config.items() if name in lists}
+def _resource(source: ResourceValidationArgs | PolicyResource, properties: dict[str, Any], **fields: Any) -> Resource:
     return Resource(
         urn=source.urn,
         type=source.resource_type,
@@ -133,10 +127,17 @@ def _resource(
         props=Properties(properties),
         protect=source.opts.protect,
         provider=Properties(_PLAIN.of(source.provider.props), "provider") if source.provider else None,
-        settings=settings,
-        lists=lists,
-        **relations,
+        **fields,
     )
+
+
+def _parameters(rule: Rule, config: Mapping[str, Any], env: str) -> dict[str, Any]:
+    """The settings and lists of a rule, from its declaration and the pack configuration."""
+    settings = rule.defaults(env)
+    settings |= {name: float(value) for name, value in config.items() if name in settings}
+    lists = dict(rule.lists)
+    lists |= {name: tuple(map(str, value)) for name, value in config.items() if name in lists}
+    return {"settings": settings, "lists": lists}
 
 
 def _metadata(control: Control, env: str) -> dict[str, Any]:
@@ -194,7 +195,7 @@ def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callabl
         (meta_policies.UNDECIDED, partial(_report_unknown, state.undecided)),
         (meta_policies.UNDECIDED_ALLOWED, partial(_report_unknown, state.allowed)),
     )
-    return [StackValidationPolicy(validate=reporter, **_metadata(policy, env)) for policy, reporter in reporters]
+    return [StackPolicy(validate=reporter, **_metadata(policy, env)) for policy, reporter in reporters]
 
 
 def _report_unknown(results: Results[tuple[tuple[str, str], ...]], args: StackValidationArgs, report: Report) -> None:

@@ -22,7 +22,8 @@ from pulumi.runtime.proto import analyzer_pb2 as proto
 from pulumi.runtime.proto import analyzer_pb2_grpc
 
 from sandbox import child_processes
-from sandbox.engine import messages, policy_config
+from sandbox.engine import policy_config
+from sandbox.engine.messages import Messages
 from sandbox.engine.project import Project
 from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
@@ -109,28 +110,28 @@ class Pack:
         self._remediates = any(row.enforcementLevel == proto.REMEDIATE for row in config.values())
         self._call("Configure", proto.ConfigureAnalyzerRequest(policyConfig=config))
 
-    def analyze(self, deployment: Deployment) -> list[Diagnostic]:
+    def analyze(self, messages: Messages) -> list[Diagnostic]:
         """Call Remediate and Analyze with the inputs of each resource, then AnalyzeStack with all outputs."""
         self.connect()
         diagnostics = []
-        for resource in messages.resources(deployment):
-            urn, inputs = resource.registration.urn, None
-            # As in the engine, resources that are only read are part of AnalyzeStack only (step_generator.go).
-            if resource.registration.external:
-                continue
+        for registration, request in messages.inputs:
+            urn = registration.urn
             # If no rule has this level, the response is always empty.
             if self._remediates:
-                response = self._call("Remediate", messages.analyze_request(resource, deployment))
+                inputs = None
+                response = self._call("Remediate", request)
                 for remediation in response.remediations:
                     diagnostics.append(_remediated(remediation, urn))
                     if not remediation.diagnostic:
                         inputs = json_format.MessageToDict(remediation.properties)
-            response = self._call("Analyze", messages.analyze_request(resource, deployment, inputs))
+                if inputs is not None:
+                    request = messages.analyze_request(registration, inputs)
+            response = self._call("Analyze", request)
             diagnostics += [_diagnostic(row, urn) for row in response.diagnostics]
-        known = {resource.registration.urn for resource in deployment.resources}
-        root = deployment.stack_urn
-        response = self._call("AnalyzeStack", messages.stack_request(deployment), optional=True)
-        return diagnostics + [_diagnostic(row, row.urn if row.urn in known else root) for row in response.diagnostics if response]
+        response = self._call("AnalyzeStack", messages.stack, optional=True)
+        known = {resource.registration.urn for resource in messages.resources}
+        rows = response.diagnostics if response else ()
+        return diagnostics + [_diagnostic(row, row.urn if row.urn in known else messages.root) for row in rows]
 
     def stop(self) -> None:
         if self._channel is not None:
@@ -200,8 +201,9 @@ def packs(
 
 def analyze(running: Sequence[Pack], deployment: Deployment) -> dict[str, list[Diagnostic]]:
     """Return each pack's diagnostics for a deployment, keyed by pack name. The packs run in parallel."""
+    messages = Messages(deployment)
     with ThreadPoolExecutor(max_workers=max(1, len(running))) as pool:
-        results = list(pool.map(lambda pack: pack.analyze(deployment), running))
+        results = list(pool.map(lambda pack: pack.analyze(messages), running))
     return {pack.name: result for pack, result in zip(running, results, strict=True)}
 
 

@@ -16,33 +16,91 @@ from sandbox.engine.values import SECRET, SIGNATURE, encode, seconds
 _STEP = re.compile(r'\["([^"]*)"\]|\[(\d+)\]|([^.\[\]]+)')
 
 
-def resources(deployment: Deployment) -> tuple[Resource, ...]:
-    """The resources that the engine passes to a pack: the stack with its exports, then the resources of the program."""
+class Messages:
+    """The messages of one deployment, encoded once for all packs."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.root = deployment.stack_urn
+        #: The resources that the engine passes to a pack: the stack with its exports, then the resources of the program.
+        self.resources = (_stack(deployment), *deployment.resources)
+        used = {_provider_urn(resource.registration) for resource in deployment.resources}
+        self._providers = {
+            provider.urn: proto.AnalyzerProviderResource(
+                urn=provider.urn,
+                type=provider.type,
+                name=provider.name,
+                properties=properties(provider.inputs, provider.secret_inputs),
+            )
+            for provider in (resource.registration for resource in deployment.resources)
+            if provider.urn in used
+        }
+        #: Each resource with the message for Analyze and Remediate: its inputs before it is created. As in the engine, resources
+        #: that are only read are part of `stack` only (step_generator.go).
+        self.inputs = [
+            (resource.registration, self.analyze_request(resource.registration, resource.registration.inputs))
+            for resource in self.resources
+            if not resource.registration.external
+        ]
+        #: The message for AnalyzeStack: outputs, parents and dependencies of every resource.
+        self.stack = proto.AnalyzeStackRequest(resources=[self._stack_resource(resource) for resource in self.resources])
+
+    def analyze_request(self, registration: Registration, inputs: Mapping[str, Any]) -> proto.AnalyzeRequest:
+        return proto.AnalyzeRequest(
+            urn=registration.urn,
+            type=registration.type,
+            name=registration.name,
+            properties=properties(inputs, registration.secret_inputs),
+            options=self._options(registration),
+            provider=self._providers.get(_provider_urn(registration)),
+        )
+
+    def _stack_resource(self, resource: Resource) -> proto.AnalyzerResource:
+        registration = resource.registration
+        secrets = [*registration.secret_inputs, *registration.additional_secret_outputs]
+        return proto.AnalyzerResource(
+            urn=registration.urn,
+            type=registration.type,
+            name=registration.name,
+            properties=properties(resource.outputs, secrets),
+            options=self._options(registration),
+            provider=self._providers.get(_provider_urn(registration)),
+            parent=self._parent(registration),
+            dependencies=list(registration.dependencies),
+            propertyDependencies={
+                name: proto.AnalyzerPropertyDependencies(urns=list(urns))
+                for name, urns in registration.property_dependencies.items()
+                if urns
+            },
+        )
+
+    def _options(self, registration: Registration) -> proto.AnalyzerResourceOptions:
+        timeouts = {name: seconds(text) for name, text in registration.custom_timeouts.items()}
+        return proto.AnalyzerResourceOptions(
+            protect=registration.protect,
+            ignoreChanges=list(registration.ignore_changes),
+            deleteBeforeReplace=registration.delete_before_replace,
+            deleteBeforeReplaceDefined=registration.delete_before_replace,
+            additionalSecretOutputs=list(registration.additional_secret_outputs),
+            aliases=list(registration.aliases),
+            customTimeouts=proto.AnalyzerResourceOptions.CustomTimeouts(
+                create=timeouts.get("create", 0.0), update=timeouts.get("update", 0.0), delete=timeouts.get("delete", 0.0)
+            ),
+            parent=self._parent(registration),
+        )
+
+    def _parent(self, registration: Registration) -> str:
+        return registration.parent or ("" if registration.urn == self.root else self.root)
+
+
+def _stack(deployment: Deployment) -> Resource:
     name = f"{deployment.project}-{deployment.stack}"
-    stack = Registration(urn=deployment.stack_urn, type="pulumi:pulumi:Stack", name=name, custom=False, parent="", inputs={})
-    return (Resource(stack, "", deployment.exports), *deployment.resources)
+    urn = deployment.stack_urn
+    stack = Registration(urn=urn, type="pulumi:pulumi:Stack", name=name, custom=False, parent="", inputs={})
+    return Resource(stack, "", deployment.exports)
 
 
-def analyze_request(resource: Resource, deployment: Deployment, inputs: dict[str, Any] | None = None) -> proto.AnalyzeRequest:
-    """The message for Analyze and Remediate: the inputs of one resource before it is created.
-
-    inputs: the remediated inputs; None for the inputs of the program.
-    """
-    registration = resource.registration
-    values = registration.inputs if inputs is None else inputs
-    return proto.AnalyzeRequest(
-        urn=registration.urn,
-        type=registration.type,
-        name=registration.name,
-        properties=properties(values, registration.secret_inputs),
-        options=_options(registration, deployment),
-        provider=_provider(registration, deployment),
-    )
-
-
-def stack_request(deployment: Deployment) -> proto.AnalyzeStackRequest:
-    """The message for AnalyzeStack: outputs, parents and dependencies of every resource."""
-    return proto.AnalyzeStackRequest(resources=[_stack_resource(resource, deployment) for resource in resources(deployment)])
+def _provider_urn(registration: Registration) -> str:
+    return registration.provider.rpartition("::")[0]
 
 
 def properties(values: Mapping[str, Any], secrets: Iterable[str] = ()) -> struct_pb2.Struct:
@@ -56,59 +114,6 @@ def properties(values: Mapping[str, Any], secrets: Iterable[str] = ()) -> struct
     struct = struct_pb2.Struct()
     struct.update(plain)
     return struct
-
-
-def _stack_resource(resource: Resource, deployment: Deployment) -> proto.AnalyzerResource:
-    registration = resource.registration
-    secrets = [*registration.secret_inputs, *registration.additional_secret_outputs]
-    return proto.AnalyzerResource(
-        urn=registration.urn,
-        type=registration.type,
-        name=registration.name,
-        properties=properties(resource.outputs, secrets),
-        options=_options(registration, deployment),
-        provider=_provider(registration, deployment),
-        parent=_parent(registration, deployment),
-        dependencies=list(registration.dependencies),
-        propertyDependencies={
-            name: proto.AnalyzerPropertyDependencies(urns=list(urns))
-            for name, urns in registration.property_dependencies.items()
-            if urns
-        },
-    )
-
-
-def _parent(registration: Registration, deployment: Deployment) -> str:
-    root = deployment.stack_urn
-    return registration.parent or ("" if registration.urn == root else root)
-
-
-def _options(registration: Registration, deployment: Deployment) -> proto.AnalyzerResourceOptions:
-    timeouts = {name: seconds(text) for name, text in registration.custom_timeouts.items()}
-    return proto.AnalyzerResourceOptions(
-        protect=registration.protect,
-        ignoreChanges=list(registration.ignore_changes),
-        deleteBeforeReplace=registration.delete_before_replace,
-        deleteBeforeReplaceDefined=registration.delete_before_replace,
-        additionalSecretOutputs=list(registration.additional_secret_outputs),
-        aliases=list(registration.aliases),
-        customTimeouts=proto.AnalyzerResourceOptions.CustomTimeouts(
-            create=timeouts.get("create", 0.0), update=timeouts.get("update", 0.0), delete=timeouts.get("delete", 0.0)
-        ),
-        parent=_parent(registration, deployment),
-    )
-
-
-def _provider(registration: Registration, deployment: Deployment) -> proto.AnalyzerProviderResource | None:
-    urn = registration.provider.rpartition("::")[0]
-    for resource in deployment.resources if urn else ():
-        provider = resource.registration
-        if provider.urn == urn:
-            secrets = provider.secret_inputs
-            return proto.AnalyzerProviderResource(
-                urn=provider.urn, type=provider.type, name=provider.name, properties=properties(provider.inputs, secrets)
-            )
-    return None
 
 
 def _mark_secret(container: Any, path: list[str | int]) -> None:

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -210,7 +211,7 @@ class Monitor(mocks.MockMonitor):
     def _source(self, request: Any) -> str:
         """The innermost line of the program in the stack trace. Libraries and the sandbox are ignored."""
         for frame in request.stackTrace.frames:
-            line = source_line(unquote(urlparse(frame.pc.uri).path), frame.pc.line, self._project.root)
+            line = source_line(_path(frame.pc.uri), frame.pc.line, self._project.root)
             if line:
                 return line
         return ""
@@ -225,13 +226,24 @@ def _serialize(properties: dict[str, Any]) -> Any:
 
 def source_line(file: str, line: int, root: Path) -> str:
     """`components/bucket.py:88` for a file of the program; "" for any other file."""
+    relative = _relative(file, root)
+    return f"{relative}:{line}" if relative else ""
+
+
+@lru_cache(maxsize=4096)
+def _relative(file: str, root: Path) -> str:
     path = Path(file)
     if not path.is_relative_to(root):
         return ""
     relative = path.relative_to(root)
     library = {"site-packages", ".venv", "venv", "node_modules"}
     own = relative.parts[:1] == ("sandbox",) and Path(__file__).is_relative_to(root)
-    return "" if own or library & set(relative.parts) else f"{relative.as_posix()}:{line}"
+    return "" if own or library & set(relative.parts) else relative.as_posix()
+
+
+@lru_cache(maxsize=4096)
+def _path(uri: str) -> str:
+    return unquote(urlparse(uri).path)
 
 
 def _at(source: str) -> str:

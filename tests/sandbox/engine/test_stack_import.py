@@ -203,7 +203,7 @@ def test_any_resource_is_read_or_rejected(row: dict[str, Any], tmp_path_factory:
     file = exported(tmp_path_factory.getbasetemp(), {**bucket(), **row})
     error = ""
     try:
-        resources = messages.stack_request(stack_import.read(file)[1]).resources
+        resources = messages.Messages(stack_import.read(file)[1]).stack.resources
     except SandboxError as problem:
         error = problem.message
     assert error.startswith(str(file)) if error else resources
