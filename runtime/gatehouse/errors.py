@@ -98,6 +98,10 @@ class Conflict(GatehouseError):
     code, status, title = "conflict", 409, "The request conflicts with the current state"
 
 
+class CoreDrained(Conflict):
+    code, title = "core_drained", "An operator drained this instance of the Core, or its registration was replaced"
+
+
 class RequestInProgress(Conflict):
     code, title, retryable = "request_in_progress", "A request with this Idempotency-Key is in progress", True
 

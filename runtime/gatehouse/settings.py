@@ -320,9 +320,10 @@ class Settings(SharingSettings, ConnectionSettings):
     """Maximum number of concurrent requests to Cores per key family (a key and its rotations) and worker. Further requests are
     rejected with status 429. Limits the memory that slow clients use."""
     core_requests_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Maximum number of concurrent requests to a Core per worker, including open WebSockets. Further requests wait in a queue."""
+    """Maximum number of concurrent requests to an instance of a Core per worker, including open WebSockets. Further requests wait
+    in a queue."""
     core_queue_max: Annotated[int, Field(ge=0, le=65_536)] = 256
-    """Maximum number of requests per worker that wait until a Core has fewer requests in progress. Further requests are rejected
+    """Maximum number of requests per worker that wait for an instance of a Core. Further requests are rejected
     with status 503 and the code `core_overloaded`. 0 disables the queue."""
     core_queue_timeout_s: Annotated[float, Field(ge=0.05, le=60)] = 1.0
     """Maximum time, in seconds, that a request waits in the queue of a Core. After that, the request is rejected with status 503
@@ -346,9 +347,9 @@ class Settings(SharingSettings, ConnectionSettings):
     """Maximum time, in seconds, without data from a Core. After that, the gateway responds with status 504, or closes
     the connection if the response has already begun."""
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
-    """Number of consecutive connection errors or timeouts after which a worker opens the circuit breaker of a Core. While the
-    circuit breaker is open, requests are rejected with status 503 and the code `core_circuit_open`. 0 disables the circuit
-    breaker."""
+    """Number of consecutive connection errors or timeouts after which a worker opens the circuit breaker of an instance of a
+    Core. While the circuit breaker is open, the instance receives no requests. If the circuit breakers of all instances are open,
+    requests are rejected with status 503 and the code `core_circuit_open`. 0 disables the circuit breaker."""
     circuit_breaker_reset_s: Annotated[float, Field(ge=0.5, le=300)] = 5.0
     """Time in seconds until an open circuit breaker allows a trial request."""
     retry_budget_percent: Annotated[int, Field(ge=0, le=100)] = 10

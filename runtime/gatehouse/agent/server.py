@@ -41,6 +41,7 @@ class Registration:
     gateway: str
     token: str
     name: str
+    instance_id: str
     ttl_s: int
     url: Callable[[], str]
 
@@ -139,7 +140,8 @@ class Lease:
             if not lease.core_secret:
                 raise Unavailable("the response contains no lease: is this the URL of a gateway?")
             self.secrets.accept(lease.core_secret)
-            self.print_line(f"registered {self.registration.name} at {self.registration.gateway} with the URL {url}")
+            instance = f"instance {self.registration.instance_id} of {self.registration.name}"
+            self.print_line(f"registered {instance} at {self.registration.gateway} with the URL {url}")
         elif url != self._lease.url:
             self.print_line(f"{self.registration.name} is now reachable at {url}")
         self._lease = _Lease(lease.lease_id, url)
@@ -158,8 +160,8 @@ class Lease:
     async def _put(self, url: str, current: _Lease | None) -> _Lease:
         """Renews the current lease, or registers the Core if there is no lease. Returns the lease. Raises the errors of
         `_send`."""
-        body = {"url": url, "ttl_s": self.registration.ttl_s, **({"lease_id": current.lease_id} if current else {})}
-        reply = await self._send("PUT", json=body)
+        lease = {"instance_id": self.registration.instance_id} if current is None else {"lease_id": current.lease_id}
+        reply = await self._send("PUT", json={"url": url, "ttl_s": self.registration.ttl_s, **lease})
         try:
             return msgspec.json.decode(reply.content, type=_Lease)
         except msgspec.MsgspecError as exc:

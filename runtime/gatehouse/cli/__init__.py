@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": "services",
     "migrate": "database",
     "core": "core",
+    "cores": "operations",
     "keys": "keys",
     "secrets": "secrets",
     "audit": "audit",
@@ -35,7 +36,7 @@ COMMANDS = {
     "version": "services",
 }
 #: Commands that consist only of subcommands. Without a subcommand, these commands show the help.
-GROUPS = (["keys"], ["secrets"], ["audit"], ["pepper"], ["sessions"])
+GROUPS = (["cores"], ["keys"], ["secrets"], ["audit"], ["pepper"], ["sessions"])
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130
 _HELP = "Manage API keys, share secrets, operate a Gatehouse deployment and run its services."

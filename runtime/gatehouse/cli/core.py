@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,7 @@ from gatehouse.agent import server
 from gatehouse.agent.server import Registration
 from gatehouse.cli.options import is_url, read_token
 from gatehouse.cli.output import USAGE, note, stop
-from gatehouse.cores.schemas import LEASE_S_MAX, LEASE_S_MIN
+from gatehouse.cores.schemas import INSTANCE_PATTERN, LEASE_S_MAX, LEASE_S_MIN
 from gatehouse.errors import Unavailable
 from gatehouse.http.forwarding import CORE_NAME
 
@@ -28,6 +30,9 @@ def core(
     directory: Annotated[Path, typer.Option("--dir", help="Directory to serve.")],
     gateway: Annotated[str, typer.Option(envvar="GATEHOUSE_GATEWAY_URL", help="URL of the gateway.")],
     name: Annotated[str, typer.Option(help="Name of the Core. The gateway serves the Core at /cores/<name>/.")],
+    instance: Annotated[
+        str, typer.Option(help="ID of this instance, unique among the instances of the Core. Default: a random ID.")
+    ] = "",
     token: Annotated[
         str,
         typer.Option(
@@ -62,13 +67,15 @@ def core(
     symbolic links, devices, FIFOs and sockets are not served.
     """
     _check_options(directory, gateway, name, url, url_file, bind)
+    if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
+        stop("--instance must be 1 to 63 letters, digits, dots, hyphens and underscores, such as docs-1", code=USAGE)
     secret = read_token(token, "--token", "GATEHOUSE_CORE_TOKEN")
     sock = server.open_socket(bind, port)
 
     def current() -> str:
         return _from_file(url_file) if url_file else (url or server.origin(sock)).rstrip("/")
 
-    registration = Registration(gateway.rstrip("/"), secret, name, ttl, current)
+    registration = Registration(gateway.rstrip("/"), secret, name, instance or secrets.token_hex(4), ttl, current)
     asyncio.run(server.run(directory, sock, registration, note))
 
 

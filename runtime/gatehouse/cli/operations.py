@@ -1,4 +1,4 @@
-"""Commands that inspect and adjust a running deployment: log level, features, pepper, sessions and usage."""
+"""Commands that inspect and adjust a running deployment: log level, features, pepper, Cores, sessions and usage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import typer
 from gatehouse.cli.options import Output, console_command, seconds
 from gatehouse.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.client.services import ConsoleClient
+from gatehouse.cores.schemas import INSTANCE_PATTERN, CoreView
 from gatehouse.http.fields import Level
+from gatehouse.http.forwarding import CORE_NAME
 from gatehouse.usage.schemas import Width
 
 _BAR_WIDTH = 30
@@ -27,6 +29,10 @@ def register(app: typer.Typer) -> None:
     pepper.callback()(lambda: None)
     console_command(pepper, "status")(pepper_status)
     app.add_typer(pepper, name="pepper")
+    cores = typer.Typer(help="List and drain the instances of Cores.")
+    console_command(cores, "list")(list_cores)
+    console_command(cores, "drain")(drain_core)
+    app.add_typer(cores, name="cores")
     sessions = typer.Typer(help="Start, list and end browser sessions of the console.")
     console_command(sessions, "link")(create_sign_in_link)
     console_command(sessions, "list")(list_sessions)
@@ -83,6 +89,41 @@ def pepper_status(client: ConsoleClient) -> Output:
         )
 
     return pepper, show
+
+
+def list_cores(client: ConsoleClient) -> Output:
+    """List the instances of Cores, ordered by the name of the Core and the ID of the instance."""
+    cores = list(client.cores())
+    rows = [(core.name, core.instance_id, instance_state(core), core.url, core.registered_by, core.expires_at) for core in cores]
+    return cores, lambda: print_table(("core", "instance", "state", "url", "registered by", "expires"), rows)
+
+
+def instance_state(core: CoreView) -> str:
+    """State of an instance: live, unhealthy, draining or expired."""
+    if core.draining:
+        return "draining"
+    if not core.live:
+        return "expired"
+    return "live" if core.healthy else "unhealthy"
+
+
+def drain_core(
+    client: ConsoleClient,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the Core.")],
+    instance: Annotated[str, typer.Option(metavar="ID", help="ID of the instance. Default: all instances of the Core.")] = "",
+) -> Output:
+    """Stop sending requests to a Core or to one of its instances. The gateways close its WebSockets after 30 seconds. The agent
+    completes the requests in progress and stops."""
+    if not CORE_NAME.fullmatch(name):
+        stop("NAME must be the name of a Core (see `gatehouse cores list`)", code=USAGE)
+    if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
+        stop("--instance must be the ID of an instance (see `gatehouse cores list`)", code=USAGE)
+    if instance:
+        client.end_core_instance(name, instance)
+    else:
+        client.end_core(name)
+    drained = f"instance {instance} of {name}" if instance else f"all instances of {name}"
+    return {"name": name, "instance_id": instance or None}, lambda: print(f"Draining {drained}.")
 
 
 def create_sign_in_link(client: ConsoleClient) -> Output:

@@ -218,13 +218,17 @@ class ConsoleClient(Client):
         return self._get(KeyUsage, f"/v1/keys/{key_id}/usage")
 
     def cores(self) -> Iterator[CoreView]:
-        """Yields all registered Cores. Reads one page at a time."""
+        """Yields all registered instances of Cores. Reads one page at a time."""
         for page in self._pages(CorePage, "/v1/cores"):
             yield from page.cores
 
     def end_core(self, name: str) -> None:
-        """Ends the registration of a Core. Raises NotFound."""
+        """Drains all instances of a Core. Raises NotFound."""
         self._send("DELETE", f"/v1/cores/{name}")
+
+    def end_core_instance(self, name: str, instance: str) -> None:
+        """Drains an instance of a Core. Raises NotFound."""
+        self._send("DELETE", f"/v1/cores/{name}/instances/{instance}")
 
     def create_webhook(self, url: str, events: list[str] | None = None, *, idempotency_key: str | None = None) -> CreatedWebhook:
         """Creates a webhook. The secret is returned only in this response. If `events` is empty, subscribes to all events."""

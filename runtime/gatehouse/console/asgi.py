@@ -89,6 +89,7 @@ API = Api(
         "destination": ("ID of the webhook, or `topic` for the SNS topic.", _ID, "8kLm20pQxT4v"),
         "session": ("ID of the session, or `current`.", _ID, "5tRw0aB9xK2m"),
         "name": ("Name of the Core.", _ID, "docs"),
+        "instance": ("ID of the instance.", _ID, "docs-1"),
     },
     common_errors={CREDENTIAL: (400, 401, 403, 429, 503), SIGNATURE: (400, 401, 404, 429, 503)},
     idempotency_key=HEADER,

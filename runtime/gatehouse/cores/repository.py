@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -9,96 +10,175 @@ import msgspec
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.clock import to_datetime
-from gatehouse.cores.models import CoreName, CoreRecord
-from gatehouse.db.pool import Pool
+from gatehouse.cores.models import IMPORTED_INSTANCE, INSTANCES_MAX, CoreName, CoreRecord
+from gatehouse.db.pool import Connection, Pool
 from gatehouse.db.statements import Conditions, RowMapping
-from gatehouse.errors import Conflict
+from gatehouse.errors import Conflict, CoreDrained
 from gatehouse.keys.models import KeyId
 
 _CORE = RowMapping(CoreRecord)
 
 #: Columns that a registration writes.
-LEASE = RowMapping(CoreRecord, skip={"draining", "version"})
+LEASE = RowMapping(CoreRecord, skip={"draining", "healthy", "content_version", "version"})
 
 #: Columns that `core_record` reads.
 COLUMNS = _CORE.select
 
 WRITE_TIMEOUT_S = 5.0
 
-# The condition is part of the write, so two keys cannot both register the same name.
+#: Time for which the row of an ended instance is kept, and for which a gateway worker remembers the instance.
+ENDED_S = 3600.0
+
+# A change of a key locks the rows of the key and then takes the lock of the change trigger. Changes of Cores take the locks in
+# the same order, so that they cannot deadlock. The second lock also makes the checks below exact.
+_LOCK_KEY = "SELECT family_id FROM api_key WHERE id = $1 FOR KEY SHARE"
+_LOCK_CHANGES = "SELECT pg_advisory_xact_lock(7126501)"
+
+_FAMILY = "(SELECT id FROM api_key WHERE family_id = $1)"
+
+_LIVE = "name = $2 AND NOT draining AND expires_at > $3"
+
+_HAS_OTHER_OWNER = f"SELECT EXISTS (SELECT FROM core WHERE {_LIVE} AND registered_by NOT IN {_FAMILY})"
+
+_COUNT_OTHERS = f"SELECT count(*) FROM core WHERE {_LIVE} AND instance_id <> $1"
+
+_REMOVE_ENDED = "DELETE FROM core WHERE name = $1 AND expires_at < $2"
+
+# Two instances cannot have the same URL: the server behind the URL accepts only the secret of its last registration.
+_REPLACE = (
+    f"UPDATE core SET draining = true, expires_at = LEAST(expires_at, $3) WHERE {_LIVE} AND instance_id <> $1"
+    f" AND (url = $4 OR instance_id = '{IMPORTED_INSTANCE}') RETURNING {COLUMNS}"
+)
+
 _REGISTER = (
-    f"{LEASE.insert('core')} ON CONFLICT (name) DO UPDATE SET draining = false,"
+    f"{LEASE.insert('core')} ON CONFLICT (name, instance_id) DO UPDATE SET draining = false, healthy = true,"
     f" {', '.join(f'{column} = excluded.{column}' for column in LEASE.columns)}"
-    f" WHERE core.registered_by = excluded.registered_by OR core.expires_at <= ${len(LEASE.columns) + 1} OR core.draining"
     f" RETURNING {COLUMNS}"
 )
 
+_LEASE_OF_FAMILY = f"name = $2 AND lease_id = $3 AND registered_by IN {_FAMILY}"
+
 _RENEW = (
-    "UPDATE core SET url = CASE WHEN $4 = '' THEN url ELSE $4 END, expires_at = $5"
-    f" WHERE name = $1 AND lease_id = $2 AND registered_by = $3 AND NOT draining RETURNING {COLUMNS}"
+    "UPDATE core SET url = CASE WHEN $5 = '' THEN url ELSE $5 END, healthy = healthy OR $5 NOT IN ('', url), registered_by = $4,"
+    " expires_at = $6, content_version = content_version + $7::integer"
+    f" WHERE {_LEASE_OF_FAMILY} AND NOT draining RETURNING {COLUMNS}"
 )
 
-_DRAIN = f"UPDATE core SET draining = true WHERE name = $1 AND lease_id = $2 AND registered_by = $3 RETURNING {COLUMNS}"
-_END = "UPDATE core SET draining = true WHERE name = $1 AND NOT draining AND expires_at > now() RETURNING registered_by"
+_IS_DRAINED = f"SELECT EXISTS (SELECT FROM core WHERE {_LEASE_OF_FAMILY} AND draining)"
+
+_DRAIN = (
+    "UPDATE core SET expires_at = CASE WHEN draining THEN LEAST(expires_at, $4) ELSE $4 END, draining = true"
+    f" WHERE {_LEASE_OF_FAMILY} RETURNING {COLUMNS}"
+)
+
+_END = (
+    "UPDATE core SET draining = true, expires_at = $3 WHERE name = $1 AND ($2::text IS NULL OR instance_id = $2) AND NOT draining"
+    " AND expires_at > now() RETURNING registered_by, instance_id"
+)
 core_record = _CORE.read
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseRenewal:
+    """url: the new URL, or an empty string for the current URL."""
+
+    name: CoreName
+    lease_id: str
+    key: KeyId
+    url: str
+    expires_at: float
+    content_changed: bool
+
+
 class CoreRegistry:
-    """Cores that are known to a gateway worker. Reads are served from memory, which the change feed keeps current.
+    """Instances of Cores that are known to a gateway worker. Reads are served from memory, which the change feed keeps current.
 
     Writes raise Unavailable, after which the agent retries.
     """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._cores: dict[str, CoreRecord] = {}
+        self._cores: dict[str, dict[str, CoreRecord]] = {}
 
     def __len__(self) -> int:
         return len(self._cores)
 
-    def find(self, name: str) -> CoreRecord | None:
-        """The Core, even if its lease has expired."""
-        return self._cores.get(name)
+    def __contains__(self, name: str) -> bool:
+        return name in self._cores
+
+    def instances(self, name: str) -> tuple[CoreRecord, ...]:
+        """The instances of a Core, including ended instances. Empty if the Core is unknown."""
+        return tuple(self._cores.get(name, {}).values())
+
+    def find(self, name: str, instance_id: str) -> CoreRecord | None:
+        """An instance of a Core, even if its lease has expired."""
+        return self._cores.get(name, {}).get(instance_id)
 
     def change(self, record: CoreRecord) -> None:
-        """Applies a committed row, unless a newer version is known."""
-        current = self._cores.get(record.name)
-        if current is None or record.version >= current.version:
-            self._cores[record.name] = record
+        """Applies a committed row, unless a newer version is known. Removes instances that ended long before."""
+        instances = self._cores.setdefault(record.name, {})
+        current = instances.get(record.instance_id)
+        if current is not None and record.version < current.version:
+            return
+        instances[record.instance_id] = record
+        for instance in [other for other in instances.values() if other.expires_at < record.expires_at - ENDED_S]:
+            del instances[instance.instance_id]
 
     def clear(self) -> None:
         self._cores.clear()
 
     async def register(self, record: CoreRecord, *, now: float, event: AuditEvent) -> CoreRecord:
-        """Registers the Core under a new lease. Raises Conflict if another key has a live lease on the name."""
-        registered = await self._write(event, _REGISTER, *LEASE.values(record).values(), to_datetime(now))
-        if registered is None:
-            raise Conflict(
-                f"Another key has a live lease on the name {record.name}; choose another name or wait until the lease expires."
-            )
-        return registered
+        """Registers an instance under a new lease. Ends an earlier registration of the instance or its URL.
 
-    async def renew(self, record: CoreRecord, *, event: AuditEvent | None) -> CoreRecord | None:
-        """Extends the lease and, unless the URL in `record` is empty, changes the URL. None if the key does not have this lease
-        on the name.
+        Raises Conflict if a key of another family has a live lease on the name, or if the Core has too many instances.
+        """
+        at = to_datetime(now)
+        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+            family = await _lock(connection, record.registered_by)
+            if await connection.fetchval(_HAS_OTHER_OWNER, family, record.name, at):
+                raise Conflict(
+                    f"Another key has a live lease on the name {record.name}; choose another name, or wait until the lease"
+                    " expires."
+                )
+            changed = await connection.fetch(_REPLACE, record.instance_id, record.name, at, record.url)
+            if await connection.fetchval(_COUNT_OTHERS, record.instance_id, record.name, at) >= INSTANCES_MAX:
+                raise Conflict(f"The Core {record.name} has {INSTANCES_MAX} instances; drain an instance first.")
+            await connection.execute(_REMOVE_ENDED, record.name, to_datetime(now - ENDED_S))
+            changed.append(await connection.fetchrow(_REGISTER, *LEASE.values(record).values()))
+            await append(connection, event)
+        for row in changed:
+            self.change(core_record(row))
+        return core_record(changed[-1])
+
+    async def renew(self, renewal: LeaseRenewal, *, event: AuditEvent | None) -> CoreRecord | None:
+        """Extends a lease. None if the family of the key does not have this lease. Raises CoreDrained.
 
         `event` is None for a heartbeat, which only extends the lease.
         """
-        expires_at = to_datetime(record.expires_at)
-        return await self._write(event, _RENEW, record.name, record.lease_id, record.registered_by, record.url, expires_at)
-
-    async def drain(self, name: str, lease_id: str, *, registered_by: KeyId, event: AuditEvent) -> bool:
-        """Marks the Core as draining. Returns False if the key does not have this lease on the name."""
-        return await self._write(event, _DRAIN, name, lease_id, registered_by) is not None
-
-    async def _write(self, event: AuditEvent | None, statement: str, *values: Any) -> CoreRecord | None:
-        """Executes a write and applies the written row to the table in memory. None if the statement wrote no row."""
         async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
-            row = await connection.fetchrow(statement, *values)
+            lease = (await _lock(connection, renewal.key), renewal.name, renewal.lease_id)
+            values = (renewal.key, renewal.url, to_datetime(renewal.expires_at), int(renewal.content_changed))
+            row = await connection.fetchrow(_RENEW, *lease, *values)
             if row is None:
+                if await connection.fetchval(_IS_DRAINED, *lease):
+                    raise CoreDrained
                 return None
             if event is not None:
                 await append(connection, event)
+        return self._applied(row)
+
+    async def drain(self, name: str, lease_id: str, *, until: float, key: KeyId, event: AuditEvent) -> bool:
+        """Marks an instance as draining. Returns False if the family of the key does not have this lease on the name."""
+        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+            family = await _lock(connection, key)
+            row = await connection.fetchrow(_DRAIN, family, name, lease_id, to_datetime(until))
+            if row is None:
+                return False
+            await append(connection, event)
+        self._applied(row)
+        return True
+
+    def _applied(self, row: Any) -> CoreRecord:
         record = core_record(row)
         self.change(record)
         return record
@@ -110,21 +190,36 @@ class CoreRepository:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def page(self, *, after: CoreName | None, size: int) -> tuple[tuple[CoreRecord, ...], CoreName | None]:
-        """Cores, ordered by name, and the name of the last Core, or None on the last page. Raises Unavailable."""
+    async def page(
+        self, *, after: tuple[CoreName, str] | None, size: int
+    ) -> tuple[tuple[CoreRecord, ...], tuple[CoreName, str] | None]:
+        """Instances, ordered by name and instance ID, and the name and instance ID of the last one, or None on the last page.
+        Raises Unavailable."""
         where = Conditions()
         if after is not None:
-            where.add("name > {}", after)
-        statement = f"SELECT {COLUMNS} FROM core{where} ORDER BY name LIMIT {where.bind(size + 1)}"
+            where.add("(name, instance_id) > ({}, {})", *after)
+        statement = f"SELECT {COLUMNS} FROM core{where} ORDER BY name, instance_id LIMIT {where.bind(size + 1)}"
         rows = await self._pool.fetch(statement, *where.values)
         cores = tuple(core_record(row) for row in rows[:size])
-        return cores, cores[-1].name if len(rows) > size else None
+        return cores, (cores[-1].name, cores[-1].instance_id) if len(rows) > size else None
 
-    async def end(self, name: CoreName, event: AuditEvent) -> bool:
-        """Ends the registration of a Core. Returns False if the Core is not registered. Raises Unavailable."""
+    async def end(self, name: CoreName, instance_id: str | None, *, until: float, event: AuditEvent) -> bool:
+        """Marks one instance or all instances of a Core as draining. Returns False if there is none. Raises Unavailable."""
         async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
-            registered_by = await connection.fetchval(_END, name)
-            if registered_by is None:
+            await connection.execute(_LOCK_CHANGES)
+            rows = await connection.fetch(_END, name, instance_id, to_datetime(until))
+            if not rows:
                 return False
-            await append(connection, msgspec.structs.replace(event, details={"registered_by": registered_by}))
+            details = {
+                "instance_ids": sorted(row["instance_id"] for row in rows),
+                "registered_by": sorted({row["registered_by"] for row in rows}),
+            }
+            await append(connection, msgspec.structs.replace(event, details=details))
         return True
+
+
+async def _lock(connection: Connection, key: KeyId) -> str:
+    """Locks the key and all changes of Cores until the end of the transaction. Returns the family of the key."""
+    family: str = await connection.fetchval(_LOCK_KEY, key)
+    await connection.execute(_LOCK_CHANGES)
+    return family

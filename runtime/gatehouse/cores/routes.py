@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from gatehouse.audit.models import AuditAction
 from gatehouse.console.dependencies import Request
 from gatehouse.cores.models import CoreName
-from gatehouse.cores.schemas import CorePage, CoreView, ListCores
+from gatehouse.cores.schemas import DRAIN_S_DEFAULT, INSTANCE_PATTERN, CorePage, CoreView, ListCores
 from gatehouse.errors import NotFound
 from gatehouse.http.endpoint import Endpoint, StepUp
 from gatehouse.http.fields import Cursors, view_of
@@ -16,35 +17,55 @@ from gatehouse.identity.models import AUDITORS, OPERATORS
 
 
 async def list_cores(request: Request, query: ListCores) -> CorePage:
-    """List Cores.
+    """List instances of Cores.
 
-    Returns the registered Cores, ordered by name.
+    Returns the registered instances, ordered by the name of the Core and the ID of the instance.
     """
     dependencies = request.dependencies
     cursors = Cursors(dependencies.cursor_pepper, "cores")
-    after = None if query.cursor is None else CoreName(cursors.read(query.cursor))
+    after = None
+    if query.cursor is not None:
+        name, _, instance_id = cursors.read(query.cursor).partition("/")
+        after = CoreName(name), instance_id
     cores, next_after = await dependencies.cores.page(after=after, size=query.limit)
     now = dependencies.clock.now()
-    views = [view_of(CoreView, core, live=not core.draining and core.expires_at > now) for core in cores]
-    return CorePage(views, None if next_after is None else cursors.write(next_after))
+    views = [view_of(CoreView, core, live=core.is_live(now)) for core in cores]
+    return CorePage(views, None if next_after is None else cursors.write("/".join(next_after)))
 
 
 async def end_core(request: Request, name: str) -> None:
-    """End the registration of a Core.
+    """Drain a Core.
 
-    The gateways stop sending requests to the Core within a second. A running agent registers the Core again. To prevent a new
-    registration, revoke the key of the agent.
+    Drains all instances of the Core, as `DELETE /v1/cores/{name}/instances/{instance}` does for one instance.
     """
-    at = request.dependencies.clock.now()
-    event = request.actor.event(AuditAction.CORE_DRAIN, target_id=name, at=at, details={})
-    if CORE_NAME.fullmatch(name) is None or not await request.dependencies.cores.end(CoreName(name), event):
-        raise NotFound("No Core is registered under this name.")
+    await _drain(request, name, None)
+
+
+async def end_core_instance(request: Request, name: str, instance: str) -> None:
+    """Drain an instance of a Core.
+
+    The gateways stop sending requests to the instance within a second, and close its WebSockets after 30 seconds. A running agent
+    completes the requests in progress and stops. To prevent a new registration, revoke the key of the agent.
+    """
+    await _drain(request, name, instance)
+
+
+async def _drain(request: Request, name: str, instance_id: str | None) -> None:
+    dependencies = request.dependencies
+    now = dependencies.clock.now()
+    event = request.actor.event(AuditAction.CORE_DRAIN, target_id=name, at=now, details={})
+    is_valid = CORE_NAME.fullmatch(name) and (instance_id is None or re.fullmatch(INSTANCE_PATTERN, instance_id))
+    until = now + DRAIN_S_DEFAULT
+    if not is_valid or not await dependencies.cores.end(CoreName(name), instance_id, until=until, event=event):
+        what = "Core" if instance_id is None else "instance of a Core"
+        raise NotFound(f"No {what} is registered under this name.")
 
 
 _core = partial(Endpoint, tag="cores")
-_CORE = "/v1/cores/{name}"
+_drain_core = partial(_core, method="DELETE", roles=OPERATORS, step_up=StepUp.ALWAYS, status=204, errors=(404,))
 
 ENDPOINTS = (
     _core(method="GET", path="/v1/cores", handler=list_cores, roles=AUDITORS),
-    _core(method="DELETE", path=_CORE, handler=end_core, roles=OPERATORS, step_up=StepUp.ALWAYS, status=204, errors=(404,)),
+    _drain_core(path="/v1/cores/{name}", handler=end_core),
+    _drain_core(path="/v1/cores/{name}/instances/{instance}", handler=end_core_instance),
 )

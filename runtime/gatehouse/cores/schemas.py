@@ -7,38 +7,52 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gatehouse.cores.models import URL_CHARS_MAX
+from gatehouse.cores.models import DEFAULT_INSTANCE, URL_CHARS_MAX
 from gatehouse.http.fields import Cursor, Environment, Instant, NextCursor
 from gatehouse.http.validation import decode_body, invalid
+
+#: Default and maximum time in seconds that an instance has for its requests in progress after it was drained.
+DRAIN_S_DEFAULT = 30
+DRAIN_S_MAX = 3600
+INSTANCE_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 
 class ListCores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query parameters for listing Cores."""
 
     cursor: Cursor | None = None
-    limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of Cores.")] = 50
+    limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of instances.")] = 50
 
 
 class CoreView(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered Core."""
+    """A registered instance of a Core."""
 
     example: ClassVar = {
         "name": "docs",
+        "instance_id": "docs-1",
         "url": "https://docs.example.com",
         "environment": "test",
         "registered_by": "3fGh82kLmQ0a",
         "expires_at": "2030-01-01T09:31:00Z",
         "draining": False,
+        "healthy": True,
         "live": True,
     }
 
     name: str
+    instance_id: Annotated[str, Meta(description="ID of the instance, unique among the instances of the Core.")]
     url: str
     environment: Environment
-    registered_by: Annotated[str, Meta(description="ID of the key that registered the Core.")]
-    expires_at: Annotated[Instant, Meta(description="Time at which the lease expires.")]
-    draining: Annotated[bool, Meta(description="True if the Core receives no new requests.")]
-    live: Annotated[bool, Meta(description="True if the lease has not expired and the Core is not draining.")]
+    registered_by: Annotated[str, Meta(description="ID of the key that registered the instance.")]
+    expires_at: Annotated[
+        Instant,
+        Meta(
+            description="Time at which the lease expires. If the instance is draining: time at which its WebSockets are closed."
+        ),
+    ]
+    draining: Annotated[bool, Meta(description="True if the instance receives no new requests.")]
+    healthy: Annotated[bool, Meta(description="False if the health checks of the gateways fail.")]
+    live: Annotated[bool, Meta(description="True if the lease has not expired and the instance is not draining.")]
 
 
 class CorePage(msgspec.Struct, frozen=True):
@@ -56,9 +70,14 @@ LeaseId = Annotated[str, Meta(min_length=1, max_length=64, description="The `lea
 
 
 class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Registers a Core at `url` if `lease_id` is omitted. Otherwise renews the lease and, if `url` is sent, changes the URL."""
+    """Registers an instance of a Core at `url` if `lease_id` is omitted. Otherwise renews the lease and, if `url` is sent,
+    changes the URL."""
 
-    examples: ClassVar = [{"url": "https://docs.example.com", "ttl_s": 60}, {"lease_id": _LEASE_ID, "ttl_s": 60}]
+    examples: ClassVar = [
+        {"url": "https://docs.example.com", "ttl_s": 60},
+        {"url": "https://docs-1.example.com", "instance_id": "docs-1", "health_path": "/healthz"},
+        {"lease_id": _LEASE_ID, "ttl_s": 60},
+    ]
 
     url: Annotated[
         Annotated[str, Meta(max_length=URL_CHARS_MAX)] | None,
@@ -69,19 +88,49 @@ class LeaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="Duration of the lease in seconds, at most the GATEHOUSE_CORE_LEASE_MAX_S setting of the deployment."),
     ] = None
     lease_id: LeaseId | None = None
+    instance_id: Annotated[
+        Annotated[str, Meta(pattern=INSTANCE_PATTERN)] | None,
+        Meta(
+            description="ID of the instance. The gateway distributes requests among the instances of a Core. A registration"
+            f" replaces an earlier registration with the same ID or URL. Default: `{DEFAULT_INSTANCE}`. Ignored with `lease_id`."
+        ),
+    ] = None
+    health_path: Annotated[
+        Annotated[str, Meta(max_length=200, pattern=r"^/[!-~]*$")] | None,
+        Meta(
+            description="Path of the health checks. A response with a status from 200 to 299 is a success. If omitted, the"
+            " gateways send no health checks. Ignored with `lease_id`."
+        ),
+    ] = None
+    content_changed: Annotated[
+        bool,
+        Meta(
+            description="True if content of the instance has changed. The gateways then revalidate every cached response of the"
+            " instance before it is used again. Ignored without `lease_id`."
+        ),
+    ] = False
 
 
 class DrainCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query parameters of DELETE /v1/cores/{name}."""
 
     lease_id: Annotated[LeaseId, Meta(examples=[_LEASE_ID])]
+    drain_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=DRAIN_S_MAX,
+            description="Time in seconds for requests in progress. The gateways then close the WebSockets of the instance.",
+        ),
+    ] = DRAIN_S_DEFAULT
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A lease on the name of a Core."""
+    """A lease of an instance on the name of a Core."""
 
     example: ClassVar = {
         "name": "docs",
+        "instance_id": "docs-1",
         "url": "https://docs.example.com",
         "lease_id": _LEASE_ID,
         "expires_at": "2030-06-01T09:01:00.000Z",
@@ -90,6 +139,7 @@ class Lease(msgspec.Struct, frozen=True):
     }
 
     name: str
+    instance_id: str
     url: str
     lease_id: str
     expires_at: Instant

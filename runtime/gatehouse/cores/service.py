@@ -11,9 +11,9 @@ from msgspec import UNSET, UnsetType
 
 from gatehouse.audit.models import AuditAction
 from gatehouse.clock import Clock, rfc3339
-from gatehouse.cores.models import CoreName, CoreRecord, Network, Origin, parse_origin, rejection
-from gatehouse.cores.repository import CoreRegistry
-from gatehouse.cores.schemas import LEASE_S_MIN, Lease
+from gatehouse.cores.models import DEFAULT_INSTANCE, CoreName, CoreRecord, Network, Origin, parse_origin, rejection
+from gatehouse.cores.repository import CoreRegistry, LeaseRenewal
+from gatehouse.cores.schemas import LEASE_S_MIN, DrainCore, Lease, LeaseRequest
 from gatehouse.cores.upstream import SystemResolver
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable
@@ -29,7 +29,8 @@ HEARTBEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class RegistrationService:
-    """Registers Cores for their agents. The actor of each method is the key of the agent.
+    """Registers instances of Cores for their agents. The actor of each method is the key of the agent. All keys of a family can
+    use the leases of the family.
 
     networks: private networks in which Cores are allowed, in addition to public addresses.
     core_lease_max_s: maximum duration of a lease.
@@ -43,55 +44,63 @@ class RegistrationService:
     networks: tuple[Network, ...]
     core_lease_max_s: int
 
-    async def register(self, agent: Actor, name: str, url: str, ttl_s: int | None) -> Lease:
-        """Creates a lease.
+    async def register(self, agent: Actor, name: str, request: LeaseRequest) -> Lease:
+        """Creates a lease on an instance.
 
-        The key that owns the lease can register again at any time. Raises BadRequest, Conflict, Unavailable.
+        The key that owns the lease can register the instance again at any time. Raises BadRequest, Conflict, Unavailable.
         """
-        core_name, lease_s = self._name(name), self._lease_s(ttl_s)
-        origin = await self._origin(url)
-        now = self.clock.now()
-        record = self._record(core_name, origin.url, secrets.token_urlsafe(18), agent, now + lease_s)
-        event = agent.event(AuditAction.CORE_REGISTER, target_id=name, at=now, details={"url": origin.url})
+        core_name, lease_s = self._name(name), self._lease_s(request.ttl_s)
+        origin = await self._origin(request.url or "")
+        now, instance_id = self.clock.now(), request.instance_id or DEFAULT_INSTANCE
+        record = CoreRecord(
+            name=core_name,
+            instance_id=instance_id,
+            url=origin.url,
+            environment=self.environment,
+            lease_id=secrets.token_urlsafe(18),
+            registered_by=KeyId(agent.id),
+            pepper_generation=self.pepper.current,
+            expires_at=now + lease_s,
+            draining=False,
+            health_path=request.health_path or "",
+            healthy=True,
+            content_version=0,
+            version=0,
+        )
+        event = agent.event(
+            AuditAction.CORE_REGISTER, target_id=name, at=now, details={"instance_id": instance_id, "url": origin.url}
+        )
         stored = await self.cores.register(record, now=now, event=event)
         secret = core_secret(self.pepper, stored)
         if secret is None:
             raise Unavailable("The Core secret is temporarily unavailable.", detail="pepper generation is not available")
         return _lease(stored, lease_s, secret)
 
-    async def renew(self, agent: Actor, name: str, lease_id: str, url: str | None, ttl_s: int | None) -> Lease:
-        """Extends a lease. A new `url` takes effect immediately. Raises BadRequest, Conflict if the key no
-        longer has this lease, and Unavailable."""
-        core_name, lease_s = self._name(name), self._lease_s(ttl_s)
+    async def renew(self, agent: Actor, name: str, lease_id: str, request: LeaseRequest) -> Lease:
+        """Extends a lease. A new URL takes effect immediately. Raises BadRequest, CoreDrained, Conflict if the key no longer has
+        this lease, and Unavailable."""
+        core_name, lease_s = self._name(name), self._lease_s(request.ttl_s)
         now = self.clock.now()
         new_url, event = "", None
-        if url is not None:
-            new_url, current = (await self._origin(url)).url, self.cores.find(core_name)
+        if request.url is not None:
+            new_url = (await self._origin(request.url)).url
+            current = next((core for core in self.cores.instances(core_name) if core.lease_id == lease_id), None)
             if current is None or current.url != new_url:
                 event = agent.event(AuditAction.CORE_MOVE, target_id=name, at=now, details={"url": new_url})
-        stored = await self.cores.renew(self._record(core_name, new_url, lease_id, agent, now + lease_s), event=event)
+        lease = LeaseRenewal(core_name, lease_id, KeyId(agent.id), new_url, now + lease_s, request.content_changed)
+        stored = await self.cores.renew(lease, event=event)
         if stored is None:
             raise _lost(name)
         return _lease(stored, lease_s)
 
-    async def drain(self, agent: Actor, name: str, lease_id: str) -> None:
-        """Ends a lease. No further requests are sent to the Core. Raises BadRequest, Conflict, Unavailable."""
-        event = agent.event(AuditAction.CORE_DRAIN, target_id=name, at=self.clock.now(), details={})
-        if not await self.cores.drain(self._name(name), lease_id, registered_by=KeyId(agent.id), event=event):
+    async def drain(self, agent: Actor, name: str, request: DrainCore) -> None:
+        """Marks the instance of a lease as draining. The instance receives no new requests. Raises BadRequest, Conflict,
+        Unavailable."""
+        now = self.clock.now()
+        event = agent.event(AuditAction.CORE_DRAIN, target_id=name, at=now, details={})
+        until = now + request.drain_s
+        if not await self.cores.drain(self._name(name), request.lease_id, until=until, key=KeyId(agent.id), event=event):
             raise _lost(name)
-
-    def _record(self, name: CoreName, url: str, lease_id: str, agent: Actor, expires_at: float) -> CoreRecord:
-        return CoreRecord(
-            name=name,
-            url=url,
-            environment=self.environment,
-            lease_id=lease_id,
-            registered_by=KeyId(agent.id),
-            pepper_generation=self.pepper.current,
-            expires_at=expires_at,
-            draining=False,
-            version=0,
-        )
 
     def _name(self, name: str) -> CoreName:
         if CORE_NAME.fullmatch(name) is None:
@@ -129,7 +138,7 @@ def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
 
 def _lease(core: CoreRecord, lease_s: int, secret: str | UnsetType = UNSET) -> Lease:
     heartbeat_s = max(1, lease_s // HEARTBEATS)
-    return Lease(core.name, core.url, core.lease_id, rfc3339(core.expires_at), heartbeat_s, secret)
+    return Lease(core.name, core.instance_id, core.url, core.lease_id, rfc3339(core.expires_at), heartbeat_s, secret)
 
 
 def _bad_url(message: str) -> BadRequest:

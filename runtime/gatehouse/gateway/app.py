@@ -14,8 +14,10 @@ from functools import partial
 
 from gatehouse.background import Background, PeriodicJob
 from gatehouse.clock import Clock
-from gatehouse.cores.circuit_breaker import CircuitBreakers, CircuitState
+from gatehouse.cores.circuit_breaker import CircuitState
 from gatehouse.cores.concurrency import ConcurrencyLimit
+from gatehouse.cores.load_balancer import LoadBalancer
+from gatehouse.cores.models import CoreRecord
 from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.response_cache import ResponseCache
 from gatehouse.cores.service import RegistrationService
@@ -93,8 +95,7 @@ class _Gateway:
         repository = KeyRepository(pool, staleness_s=settings.max_staleness_ms / 1000)
         upstream = UpstreamClients(SystemResolver(), settings.core_networks, read_timeout_s=settings.core_timeout_s)
         stack.push_async_callback(upstream.close)
-        circuit_breakers = self._circuit_breakers(upstream)
-        concurrency_limit = ConcurrencyLimit(settings.core_requests_max, settings.core_queue_max, settings.core_queue_timeout_s)
+        load_balancer = self._load_balancer(upstream)
         usage, flusher = self._usage(stack, pool, worker_id, cores)
         log_levels = LogLevelService(pool, self.clock, settings.log_level)
         follower, background = LogLevelFollower(log_levels, self.observer.set_level), Background()
@@ -112,8 +113,7 @@ class _Gateway:
                 self_revocation=self._self_revocation(keys, repository, cache, imported),
                 registration=self._registration(cores),
                 cores=cores,
-                circuit_breakers=circuit_breakers,
-                concurrency_limit=concurrency_limit,
+                load_balancer=load_balancer,
                 pepper=self.pepper,
                 clock=self.clock,
                 addresses=ClientAddresses(settings.trusted_proxies),
@@ -121,9 +121,7 @@ class _Gateway:
                 observer=self.observer,
                 required_probes=required,
                 optional_probes=optional,
-                refresh_gauges=partial(
-                    self._refresh_gauges, changes, cache, cores, circuit_breakers, flusher, websockets, concurrency_limit
-                ),
+                refresh_gauges=partial(self._refresh_gauges, changes, cache, cores, load_balancer, flusher, websockets),
                 body_max_bytes=settings.body_max_bytes,
                 response_cache=ResponseCache(settings.core_cache_max_bytes) if settings.core_cache_max_bytes else None,
                 key_requests=KeyRequests(settings.key_requests_max),
@@ -175,14 +173,15 @@ class _Gateway:
             relay_settings=RelaySettings(settings.websocket_message_max_bytes, settings.websocket_idle_timeout_s),
         )
 
-    def _circuit_breakers(self, upstream: UpstreamClients) -> CircuitBreakers:
-        metrics = self.observer.metrics
-        return CircuitBreakers(
+    def _load_balancer(self, upstream: UpstreamClients) -> LoadBalancer:
+        settings, metrics = self.settings, self.observer.metrics
+        return LoadBalancer(
             upstream,
+            ConcurrencyLimit(settings.core_requests_max, settings.core_queue_max, settings.core_queue_timeout_s),
             time.monotonic,
-            failures_max=self.settings.circuit_breaker_failures,
-            reset_s=self.settings.circuit_breaker_reset_s,
-            retry_share=self.settings.retry_budget_percent / 100,
+            failures_max=settings.circuit_breaker_failures,
+            reset_s=settings.circuit_breaker_reset_s,
+            retry_share=settings.retry_budget_percent / 100,
             on_transition=self._on_circuit_breaker,
             on_retry=lambda allowed: metrics.core_retries.labels("sent" if allowed else "over_budget").inc(),
         )
@@ -197,7 +196,7 @@ class _Gateway:
             UsageRepository(pool),
             self.clock,
             worker_id=worker_id,
-            is_core=lambda name: cores.find(name) is not None,
+            is_core=cores.__contains__,
             observer=self.observer,
             metrics=cloudwatch if namespace else None,
         )
@@ -262,27 +261,26 @@ class _Gateway:
         changes: ChangeFeed,
         cache: KeyCache,
         cores: CoreRegistry,
-        circuit_breakers: CircuitBreakers,
+        load_balancer: LoadBalancer,
         flusher: UsageFlusher,
         websockets: WebSockets,
-        concurrency_limit: ConcurrencyLimit,
     ) -> None:
         metrics = self.observer.metrics
         metrics.staleness.set(changes.staleness_ms() / 1000)
         metrics.cached_keys.set(len(cache))
         metrics.cores.set(len(cores))
-        metrics.circuit_breakers_open.set(circuit_breakers.count_open(cores.find))
+        metrics.circuit_breakers_open.set(load_balancer.count_open(cores.instances))
         metrics.usage_pending.set(flusher.pending)
         metrics.websockets.set(len(websockets))
-        metrics.core_queue.set(concurrency_limit.waiting())
+        metrics.core_queue.set(load_balancer.limit.waiting())
 
     def _on_limiter_degraded(self, reason: str) -> None:
         self.observer.metrics.rate_limiter_degraded.inc()
         self.observer.warn("rate limiter degraded", reason=reason)
 
-    def _on_circuit_breaker(self, name: str, state: CircuitState) -> None:
+    def _on_circuit_breaker(self, core: CoreRecord, state: CircuitState) -> None:
         self.observer.metrics.circuit_breaker_transitions.labels(state.value).inc()
-        self.observer.warn("circuit breaker", core=name, state=state.value)
+        self.observer.warn("circuit breaker", core=core.name, instance=core.instance_id, state=state.value)
 
     def _on_feed_interrupted(self, reason: str) -> None:
         self.observer.metrics.change_feed_gaps.inc()

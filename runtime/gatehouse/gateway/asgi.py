@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from gatehouse.clock import Clock
-from gatehouse.cores.circuit_breaker import CircuitBreakers
-from gatehouse.cores.concurrency import ConcurrencyLimit
+from gatehouse.cores.load_balancer import LoadBalancer
 from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.response_cache import ResponseCache
 from gatehouse.cores.service import RegistrationService
@@ -56,7 +55,6 @@ class KeyRequests(asgi.Uses):
 class Dependencies:
     """Dependencies of the gateway's endpoints.
 
-    concurrency_limit: limits the requests to each Core.
     key_requests: requests to Cores that are in progress, by key family.
     required_probes: the gateway is not ready if one of them fails.
     optional_probes: the gateway is `degraded` if one of them fails.
@@ -70,8 +68,7 @@ class Dependencies:
     self_revocation: SelfRevocationService
     registration: RegistrationService
     cores: CoreRegistry
-    circuit_breakers: CircuitBreakers
-    concurrency_limit: ConcurrencyLimit
+    load_balancer: LoadBalancer
     pepper: Pepper
     clock: Clock
     addresses: ClientAddresses

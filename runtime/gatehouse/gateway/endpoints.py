@@ -135,10 +135,11 @@ async def revoke_self(context: RequestContext) -> None:
 
 
 async def register_core(context: RequestContext) -> None:
-    """Register a Core or renew its lease.
+    """Register an instance of a Core or renew its lease.
 
-    Send `url` to register the Core. The name is then reserved for the key. Send `lease_id` every `heartbeat_s` seconds to
-    renew the lease.
+    Send `url` to register the instance. The name is then reserved for the key and its rotations. Send `lease_id` every
+    `heartbeat_s` seconds to renew the lease. If an operator drained the instance, the response is 409 with the code
+    `core_drained`.
     """
     name = _core_name(context)
     agent = await _agent(context, name)
@@ -146,23 +147,23 @@ async def register_core(context: RequestContext) -> None:
         return
     request, registration = decode_lease(await context.json_body()), context.dependencies.registration
     if request.lease_id is None:
-        lease = await registration.register(agent, name, request.url or "", request.ttl_s)
+        lease = await registration.register(agent, name, request)
     else:
-        lease = await registration.renew(agent, name, request.lease_id, request.url, request.ttl_s)
+        lease = await registration.renew(agent, name, request.lease_id, request)
     await context.reply(200, asgi.encode(lease))
 
 
 async def drain_core(context: RequestContext) -> None:
-    """Drain a Core.
+    """Drain an instance of a Core.
 
-    Requests in progress are completed. The Core receives no new requests.
+    Requests in progress are completed. The instance receives no new requests.
     """
     name = _core_name(context)
     agent = await _agent(context, name)
     if agent is None:
         return
     query = decode_query(context.scope["query_string"], DrainCore)
-    await context.dependencies.registration.drain(agent, name, query.lease_id)
+    await context.dependencies.registration.drain(agent, name, query)
     await context.reply(204)
 
 

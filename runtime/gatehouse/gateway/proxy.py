@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import msgspec
+
 from gatehouse.cores.models import CoreRecord, UpstreamRequest
 from gatehouse.cores.response_cache import CachedResponse, CacheKey, ResponseCache, is_cacheable, updated_headers
 from gatehouse.cores.service import core_secret
@@ -34,7 +36,7 @@ from gatehouse.errors import (
 from gatehouse.gateway.asgi import Dependencies, RequestContext
 from gatehouse.gateway.credentials import authenticate, presented_token
 from gatehouse.http import asgi, forwarding, websocket
-from gatehouse.http.forwarding import CORE_NAME, CorePath, core_path
+from gatehouse.http.forwarding import CorePath, core_path
 from gatehouse.keys.models import KeyRecord
 from gatehouse.operations.features import WEBSOCKET
 from gatehouse.verification.models import RateLimitState, SignedRequest, VerificationRequest
@@ -77,13 +79,14 @@ async def forward(context: RequestContext) -> None:
         return
     key, limits = authenticated
     try:
-        core, secret = _find_core(dependencies, path.name)
-        open_websocket = nullcontext() if handshake is None else dependencies.websockets.hold(core.name)
+        instances = _live_instances(dependencies, path.name)
+        open_websocket = nullcontext() if handshake is None else dependencies.websockets.hold(path.name)
         with dependencies.key_requests.hold(key.subject), open_websocket:
             framed = await _framed_body(context) if signed is None else _framed(body)
-            headers = [*framed[1], *_gateway_headers(context, secret, key), *(() if handshake is None else handshake.headers)]
+            headers = [*framed[1], *_gateway_headers(context, key), *(() if handshake is None else handshake.headers)]
             upstream = _upstream_request(context, path.path, headers, framed[0], upgrade=handshake is not None)
-            await _Forwarding(context, core, upstream, limits, _WebSocket(handshake, key, request) if handshake else None).run()
+            open_handshake = _WebSocket(handshake, key, request) if handshake else None
+            await _Forwarding(context, instances, upstream, limits, open_handshake).run()
     except GatehouseError as exc:
         if context.status:
             raise  # the response has started, so closing the connection is the only way to report the error
@@ -95,15 +98,17 @@ async def forward(context: RequestContext) -> None:
         await context.fail(exc, headers=limit_headers(limits))
 
 
-def _find_core(dependencies: Dependencies, name: str) -> tuple[CoreRecord, str]:
-    """The Core and its secret. Raises NotFound, CoreNotRegistered."""
-    core = dependencies.cores.find(name) if CORE_NAME.fullmatch(name) else None
-    if core is None or core.environment is not dependencies.verification.environment:
+def _live_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
+    """The instances of a Core that can receive the request. Raises NotFound, CoreNotRegistered."""
+    environment, generations = dependencies.verification.environment, dependencies.pepper.generations
+    instances = [core for core in dependencies.cores.instances(name) if core.environment is environment]
+    if not instances:
         raise NotFound("No Core has this name.")
-    secret = core_secret(dependencies.pepper, core)
-    if core.draining or core.expires_at <= dependencies.clock.now() or secret is None:
+    now = dependencies.clock.now()
+    live = [core for core in instances if core.is_live(now) and core.pepper_generation in generations]
+    if not live:
         raise CoreNotRegistered
-    return core, secret
+    return live
 
 
 def _upstream_request(
@@ -119,10 +124,9 @@ def _upstream_request(
     return UpstreamRequest(context.method, target, [*forwarding.forwarded(context.fields), *headers], body, upgrade)
 
 
-def _gateway_headers(context: RequestContext, secret: str, key: KeyRecord) -> list[tuple[str, str]]:
-    """Headers that the gateway sets. Headers with these names from the client have already been removed."""
+def _gateway_headers(context: RequestContext, key: KeyRecord) -> list[tuple[str, str]]:
+    """Headers that the gateway sets for every instance. Headers with these names from the client have already been removed."""
     headers = [
-        ("authorization", f"Bearer {secret}"),
         ("gatehouse-key-id", key.id),
         ("gatehouse-request-id", context.request_id),
         ("x-forwarded-for", context.client),
@@ -231,59 +235,68 @@ class _WebSocket:
 
 @dataclass(frozen=True, slots=True)
 class _Forwarding:
-    """Sends one request to a Core and the response from the Core to the client. `websocket`: only for a WebSocket handshake."""
+    """Sends one request to a Core and the response from the Core to the client.
+
+    instances: live instances of the Core. request: without the secret of an instance. websocket: only for a WebSocket handshake.
+    """
 
     context: RequestContext
-    core: CoreRecord
+    instances: list[CoreRecord]
     request: UpstreamRequest
     limits: tuple[RateLimitState, ...]
     websocket: _WebSocket | None = None
 
     async def run(self) -> None:
-        """Forwards the request, and retries once if the circuit breaker allows a retry. Raises CoreUnreachable, CoreTimeout,
-        CoreCircuitOpen, CoreOverloaded."""
-        revalidation = self._revalidation()
-        if revalidation is not None and revalidation.cached is not None:
-            self.request.headers.append(("if-none-match", revalidation.cached.etag))
+        """Forwards the request to an instance, and retries once if the retry budget allows a retry. Raises CoreUnreachable,
+        CoreTimeout, CoreCircuitOpen, CoreOverloaded."""
+        load_balancer = self.context.dependencies.load_balancer
+        core = load_balancer.select(self.instances, self.request)
         try:
-            await self._send(revalidation)
-            return
+            await self._send(core, self._revalidation(core))
         except CoreUnreachable as exc:
-            circuit_breakers = self.context.dependencies.circuit_breakers
-            if self.context.status or not circuit_breakers.is_retryable(self.core, self.request, exc):
+            if self.context.status:
                 raise
-        if revalidation is not None and revalidation.cached is not None:
-            # The retry requests the whole response.
-            self.request.headers.remove(("if-none-match", revalidation.cached.etag))
-            revalidation.cached = None
-        await self._send(revalidation)
+            other = load_balancer.select_for_retry(self.instances, self.request, core, exc)
+            if other is None:
+                raise
+            revalidation = self._revalidation(other)
+            if revalidation is not None:
+                revalidation.cached = None  # the retry requests the whole response
+            await self._send(other, revalidation)
 
-    def _revalidation(self) -> _Revalidation | None:
+    def _revalidation(self, core: CoreRecord) -> _Revalidation | None:
         """State for the use of the cache, or None if the request cannot be served from the cache."""
         context, cache = self.context, self.context.dependencies.response_cache
         if cache is None or self.request.body is not None or self.request.upgrade:
             return None
         if not is_cacheable(context.method, context.fields):
             return None
-        key = (self.core.name, self.core.lease_id, self.request.target, ", ".join(context.values(b"accept-encoding")))
+        key = (core.name, core.lease_id, self.request.target, ", ".join(context.values(b"accept-encoding")))
         return _Revalidation(cache, key, cache.find(key))
 
-    async def _send(self, revalidation: _Revalidation | None) -> None:
+    async def _send(self, core: CoreRecord, revalidation: _Revalidation | None) -> None:
         dependencies = self.context.dependencies
+        request = self._request(core, revalidation)
         watcher = _DisconnectWatcher(self.context, armed=self.request.body is None or isinstance(self.request.body, bytes))
         try:
-            await dependencies.concurrency_limit.acquire(self.core.name)
-            try:
-                async with dependencies.circuit_breakers.send(self.core, self.request) as response:
-                    await self._respond(response, watcher, revalidation)
-            finally:
-                dependencies.concurrency_limit.release(self.core.name)
+            async with dependencies.load_balancer.send(core, request) as response:
+                await self._respond(response, watcher, revalidation)
         except asyncio.CancelledError:
             if watcher.client_gone:
                 raise asgi.ClientGone from None
             raise
         finally:
             watcher.stop()
+
+    def _request(self, core: CoreRecord, revalidation: _Revalidation | None) -> UpstreamRequest:
+        """The request with the secret of an instance and the ETag of the stored response. Raises CoreNotRegistered."""
+        secret = core_secret(self.context.dependencies.pepper, core)
+        if secret is None:
+            raise CoreNotRegistered
+        headers = [*self.request.headers, ("authorization", f"Bearer {secret}")]
+        if revalidation is not None and revalidation.cached is not None:
+            headers.append(("if-none-match", revalidation.cached.etag))
+        return msgspec.structs.replace(self.request, headers=headers)
 
     async def _respond(self, response: UpstreamResponse, watcher: _DisconnectWatcher, revalidation: _Revalidation | None) -> None:
         context = self.context

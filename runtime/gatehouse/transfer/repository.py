@@ -60,6 +60,7 @@ _ADD_HASHES = (
 _ADD_CORE = (
     f"INSERT INTO core ({LEASE.select}) SELECT {placeholders(len(LEASE.columns))}"
     f" WHERE EXISTS (SELECT FROM api_key WHERE id = ${LEASE.columns.index('registered_by') + 1} AND state <> 'purged')"
+    f" AND NOT EXISTS (SELECT FROM core WHERE name = ${LEASE.columns.index('name') + 1})"
     " ON CONFLICT DO NOTHING"
 )
 

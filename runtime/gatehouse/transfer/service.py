@@ -18,7 +18,7 @@ import msgspec
 
 from gatehouse.audit.models import AuditAction
 from gatehouse.clock import Clock
-from gatehouse.cores.models import CoreName, CoreRecord
+from gatehouse.cores.models import IMPORTED_INSTANCE, CoreName, CoreRecord
 from gatehouse.crypto.sealing import seal
 from gatehouse.crypto.token import NULL_DIGEST, Pepper, read_pepper
 from gatehouse.db.pool import Pool, database
@@ -221,6 +221,7 @@ class ImportJob:
         locator = row.locator()
         return CoreRecord(
             name=CoreName(self._core_name(row)),
+            instance_id=IMPORTED_INSTANCE,
             url=row.url.rstrip("/"),
             environment=self._context.environment,
             lease_id=f"import:{self._id[:16]}",
@@ -228,6 +229,9 @@ class ImportJob:
             pepper_generation=self._context.generation,
             expires_at=self._now + CORE_LEASE_S,
             draining=False,
+            health_path="",
+            healthy=True,
+            content_version=0,
             version=0,
         )
 

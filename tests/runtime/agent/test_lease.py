@@ -45,7 +45,7 @@ class Gateway:
         return httpx.Response(status, json=body)
 
     async def run(self, url: Callable[[], str] = lambda: "http://core:1") -> None:
-        registration = Registration("https://gateway.test", "token", "docs", 30, url)
+        registration = Registration("https://gateway.test", "token", "docs", "one", 30, url)
         async with httpx.AsyncClient(transport=httpx.MockTransport(self)) as client:
             await Lease(registration, self.secrets, self.lines.append, client=client).keep(self.stop)
 
@@ -55,7 +55,7 @@ async def test_lease_is_acquired_renewed_and_released() -> None:
     gateway = Gateway([(200, GRANTED), (200, RENEWED)])
     await gateway.run()
     assert gateway.requests == [
-        ("PUT", "https://gateway.test/v1/cores/docs", {"url": "http://core:1", "ttl_s": 30}),
+        ("PUT", "https://gateway.test/v1/cores/docs", {"url": "http://core:1", "ttl_s": 30, "instance_id": "one"}),
         ("PUT", "https://gateway.test/v1/cores/docs", {"lease_id": "L1", "url": "http://core:1", "ttl_s": 30}),
         ("DELETE", "https://gateway.test/v1/cores/docs?lease_id=L1", None),
     ]
@@ -75,7 +75,7 @@ async def test_lost_lease_is_reacquired_with_a_new_secret() -> None:
     again = {**GRANTED, "lease_id": "L2", "core_secret": "other"}
     gateway = Gateway([(200, GRANTED), (409, {"code": "conflict", "detail": "lost"}), (200, again)])
     await gateway.run()
-    assert gateway.requests[2][2] == {"url": "http://core:1", "ttl_s": 30}
+    assert gateway.requests[2][2] == {"url": "http://core:1", "ttl_s": 30, "instance_id": "one"}
     assert gateway.requests[3][1].endswith("lease_id=L2")
     assert gateway.secrets.matches("other")
 

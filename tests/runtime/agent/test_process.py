@@ -54,7 +54,21 @@ def gateway() -> Iterator[tuple[str, Seen]]:
 
 
 def _command(root: Path, gateway: str, port: int) -> list[str]:
-    arguments = ["core", "--dir", str(root), "--gateway", gateway, "--name", "docs", "--port", str(port), "--ttl", "5"]
+    arguments = [
+        "core",
+        "--dir",
+        str(root),
+        "--gateway",
+        gateway,
+        "--name",
+        "docs",
+        "--port",
+        str(port),
+        "--ttl",
+        "5",
+        "--instance",
+        "one",
+    ]
     return [sys.executable, "-c", "from gatehouse.cli import main; main()", *arguments]
 
 
@@ -66,7 +80,7 @@ def test_agent_registers_serves_and_releases_its_lease(root: Path, gateway: tupl
     child = child_processes.start("core", _command(root, address, port), log=tmp_path / "log", env=environment)
     try:
         registered = received.get(timeout=60)
-        assert registered == ("PUT", "/v1/cores/docs", {"url": f"http://127.0.0.1:{port}", "ttl_s": 5}, 200)
+        assert registered == ("PUT", "/v1/cores/docs", {"url": f"http://127.0.0.1:{port}", "ttl_s": 5, "instance_id": "one"}, 200)
         renewed = received.get(timeout=60)  # the agent accepts the secret of the registration before it renews the lease
         assert renewed[2]["lease_id"] == "L"
         own = {"Authorization": "Bearer s3cret"}

@@ -25,7 +25,10 @@ async def test_operator_ends_a_registration(console: Console) -> None:
     (core,) = (core for core in (await console.client.get("/v1/cores")).json()["cores"] if core["name"] == "docs")
     assert (core["draining"], core["live"]) == (True, False)
     events = (await console.client.get("/v1/audit-events", params={"action": "core.drain"})).json()["events"]
-    assert (events[0]["target_id"], events[0]["details"]) == ("docs", {"registered_by": key_id})
+    assert (events[0]["target_id"], events[0]["details"]) == (
+        "docs",
+        {"instance_ids": ["default"], "registered_by": [key_id]},
+    )
     reply = await console.client.delete("/v1/cores/docs")
     assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
 

@@ -8,9 +8,8 @@ import re
 from typing import Any
 
 import pytest
-from gatehouse.cores.models import CoreName, CoreRecord
+from gatehouse.cores.repository import COLUMNS, core_record
 from gatehouse.cores.service import core_secret
-from gatehouse.keys.models import KeyEnvironment, KeyId
 
 from sandbox.ports import free_port
 
@@ -69,8 +68,7 @@ async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any,
     )
     reply = await get(gateway, key, "/cores/docs/x", *forged)
     _, headers, _ = core.last
-    stored = await gateway.pool.fetchrow("SELECT lease_id, url FROM core WHERE name = 'docs'")
-    record = CoreRecord(CoreName("docs"), stored["url"], KeyEnvironment.TEST, stored["lease_id"], KeyId("x"), 1, 0.0, False, 1)
+    record = core_record(await gateway.pool.fetchrow(f"SELECT {COLUMNS} FROM core WHERE name = 'docs'"))  # noqa: S608
     assert headers == {
         "cookie": "a=1",
         "x-kept": "yes",

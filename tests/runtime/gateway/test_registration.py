@@ -162,7 +162,7 @@ async def test_registrations_are_audited(gateway: Any, core: Any, agent: Any, da
         ("core.drain", agent.id, "127.0.0.1"),
         ("core.register", agent.id, "127.0.0.1"),
     ]
-    assert events[1].event.details == {"url": core.url}
+    assert events[1].event.details == {"instance_id": "default", "url": core.url}
     assert rows >= 2
     assert broken is None
     stored = await gateway.pool.fetchval(
