@@ -54,21 +54,8 @@ def gateway() -> Iterator[tuple[str, Seen]]:
 
 
 def _command(root: Path, gateway: str, port: int) -> list[str]:
-    arguments = [
-        "core",
-        "--dir",
-        str(root),
-        "--gateway",
-        gateway,
-        "--name",
-        "docs",
-        "--port",
-        str(port),
-        "--ttl",
-        "5",
-        "--instance",
-        "one",
-    ]
+    arguments = ["core", "--dir", str(root), "--gateway", gateway, "--name", "docs", "--instance", "one"]
+    arguments += ["--port", str(port), "--ttl", "5"]
     return [sys.executable, "-c", "from gatehouse.cli import main; main()", *arguments]
 
 
