@@ -13,8 +13,9 @@ import sys
 import time
 from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO, Literal
 
 import msgspec
@@ -83,12 +84,12 @@ class Stream:
         """out: standard output by default. batched: False for Lambda, which freezes the process between requests."""
         self._out: BinaryIO = sys.stdout.buffer if out is None else out
         self._batched = batched
-        self._waiting: list[bytes | tuple[Template, Sequence[object]]] = []
+        self._waiting: list[bytes | Callable[[], bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def request(self, line: bytes | tuple[Template, Sequence[object]]) -> None:
-        """Adds a line, or a template of a line with its values. The line is written immediately if lines are not batched or no
-        event loop is running."""
+    def request(self, line: bytes | Callable[[], bytes]) -> None:
+        """Adds a line, or a function that returns the line when the waiting lines are written. The line is written immediately
+        if lines are not batched or no event loop is running."""
         self._waiting.append(line)
         if not self._batched or len(self._waiting) >= FLUSH_LINES:
             self.flush()
@@ -110,7 +111,7 @@ class Stream:
             self._timer = None
         if self._waiting:
             lines, self._waiting = self._waiting, []
-            self._out.write(b"".join([line if isinstance(line, bytes) else line[0].fill(line[1]).encode() for line in lines]))
+            self._out.write(b"".join([line if isinstance(line, bytes) else line() for line in lines]))
             self._out.flush()
 
 
@@ -370,7 +371,7 @@ class Observer:
         self.metrics.durations(self.service, route, status).observe(seconds)
         level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.is_enabled_for(_LEVELS[level]):
-            ms, now = round(seconds * 1000, 3), _now()
+            ms, now = _milliseconds(seconds), _timestamp(time.time())
             names = self.environment, request_id, self.service, method, route, path
             line = RequestLine(*names, status, ms, key_id, code, "request", level, now, detail, websocket)
             self._stream.request(_encoder.encode(line) + b"\n")
@@ -397,8 +398,15 @@ class RepeatedRequest:
     def record(self, request_id: str, seconds: float, key_id: str) -> None:
         self.durations.observe(seconds)
         if self.observer.logs_requests:
-            self.stream.request((self.template, (request_id, round(seconds * 1000, 3), key_id, _now())))
+            self.stream.request(partial(self._line, request_id, seconds, key_id, time.time()))
+
+    def _line(self, request_id: str, seconds: float, key_id: str, ended_at: float) -> bytes:
+        return self.template.fill((request_id, _milliseconds(seconds), key_id, _timestamp(ended_at))).encode()
 
 
-def _now() -> str:
-    return rfc3339(time.time(), "microseconds")
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1_000_000) / 1000
+
+
+def _timestamp(seconds: float) -> str:
+    return rfc3339(seconds, "microseconds")

@@ -173,7 +173,7 @@ class _ResponseTemplate(NamedTuple):
         if self.body is not None:
             values = [request_id, rfc3339(result.decided_at, "milliseconds"), result.staleness_ms]
             for state in result.limits:
-                values += (state.remaining, round(state.reset_s, 3))
+                values += (state.remaining, schemas.to_milliseconds(state.reset_s))
             body = self.body.fill(values).encode()
         values = [len(body), request_id]
         for state in result.limits:

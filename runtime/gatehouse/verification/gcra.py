@@ -58,22 +58,31 @@ def report(
     request that costs more than the full burst is never allowed. In this case, `retry_after_s` is the time until the full burst
     is available, and never 0.
     """
-    if allows(limits, ahead_us, cost):
-        return states_after(limits, ahead_us, cost, degraded=degraded)
-    return tuple([_denied(limit, ahead, cost, degraded) for limit, ahead in zip(limits, ahead_us, strict=True)])
+    states = []
+    for limit, ahead in zip(limits, ahead_us, strict=True):
+        step = interval_us(limit)
+        units = cost * limit.cost
+        if ahead > (limit.burst - (units or 1)) * step + SLACK_US:
+            return tuple([_denied(limit, ahead, cost, degraded) for limit, ahead in zip(limits, ahead_us, strict=True)])
+        states.append(_after(limit, ahead + units * step, step, degraded))
+    return tuple(states)
 
 
 def states_after(
     limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int, *, degraded: bool = False
 ) -> tuple[RateLimitState, ...]:
     """One state per limit after an allowed request."""
-    return tuple([_after(limit, ahead, cost, degraded) for limit, ahead in zip(limits, ahead_us, strict=True)])
+    return tuple(
+        [
+            _after(limit, ahead + move_us(limit, cost), interval_us(limit), degraded)
+            for limit, ahead in zip(limits, ahead_us, strict=True)
+        ]
+    )
 
 
-def _after(limit: RateLimit, ahead_us: float, cost: int, degraded: bool) -> RateLimitState:
-    """State after an allowed request."""
-    after_us = ahead_us + move_us(limit, cost)
-    return RateLimitState(limit, _remaining(limit, after_us), after_us / 1_000_000, 0.0, exceeded=False, degraded=degraded)
+def _after(limit: RateLimit, ahead_us: float, step_us: float, degraded: bool) -> RateLimitState:
+    """State after an allowed request that advanced the limit to `ahead_us`."""
+    return RateLimitState(limit, _remaining(limit, ahead_us, step_us), ahead_us / 1_000_000, 0.0, False, degraded)
 
 
 def _denied(limit: RateLimit, ahead_us: float, cost: int, degraded: bool) -> RateLimitState:
@@ -86,7 +95,7 @@ def _denied(limit: RateLimit, ahead_us: float, cost: int, degraded: bool) -> Rat
         retry_us = ahead_us + needed * step - limit.burst * step if needed <= limit.burst else max(ahead_us, step)
     return RateLimitState(
         limit=limit,
-        remaining=_remaining(limit, ahead_us),
+        remaining=_remaining(limit, ahead_us, step),
         reset_s=ahead_us / 1_000_000,
         retry_after_s=max(retry_us, 0.0) / 1_000_000,
         exceeded=exceeded,
@@ -94,6 +103,5 @@ def _denied(limit: RateLimit, ahead_us: float, cost: int, degraded: bool) -> Rat
     )
 
 
-def _remaining(limit: RateLimit, ahead_us: float) -> int:
-    step = interval_us(limit)
-    return max(0, math.floor((limit.burst * step - ahead_us + SLACK_US) / step))
+def _remaining(limit: RateLimit, ahead_us: float, step_us: float) -> int:
+    return max(0, math.floor((limit.burst * step_us - ahead_us + SLACK_US) / step_us))
