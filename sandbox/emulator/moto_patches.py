@@ -17,11 +17,13 @@ from moto import backends
 from moto.acm.models import acm_backends
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend as lambda_backend
+from moto.core.base_backend import BaseBackend
 from moto.core.responses import ActionResult
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.responses import DynamoHandler
 from moto.ec2.models import ec2_backends
+from moto.ec2.models.amis import AmiBackend
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ecs.models import ecs_backends
 from moto.iam.access_control import IAMPolicy, IAMRequestBase, PermissionResult
@@ -59,11 +61,15 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
     - DynamoDB: moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional updates are atomic.
       Copies at each level of an item and a generic serializer take most of the time of a call, so they are replaced.
     - Routing: moto lists its directory on each request to the server, which takes longer than most calls.
+    - State: moto creates hundreds of AMIs for each region, and creates all state again when it is deleted. The emulator has no
+      AMIs, and deletes state only.
     - Security group rules, KMS rotation and Lambda: moto omits members of the response that were set.
     """
     modules = tuple(backends.list_of_moto_modules())
     patches: tuple[tuple[Any, str, Any], ...] = (
         (backends, "list_of_moto_modules", lambda: modules),
+        (BaseBackend, "reset", lambda backend: backend.__dict__.clear()),
+        (AmiBackend, "_load_amis", lambda backend: None),
         (IAMRequestBase, "check_action_permitted", lambda request, resource: authorize(request, resource)),
         (IAMRequestBase, "check_signature", lambda request: None),
         (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_allows_log_delivery)),

@@ -85,11 +85,11 @@ class Emulator:
         if self._server._server is None:
             return
         self.permissions.enforce(False)
-        self._restore()
         self._server.stop()
         self._server._server.server_close()
         self._server._server = None
         moto_api_backend.reset()
+        self._restore()
         _SINGLE_EMULATOR.release()
 
     def __enter__(self) -> "Emulator":
