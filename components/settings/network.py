@@ -43,10 +43,10 @@ class NetworkSettings(Section):
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks in which a registered Core may have its IP address. Public IP addresses are always allowed."""
     core_port_min: Annotated[int, TCP_PORT] = 8000
-    """Lowest port on which the gateway connects to core_networks. The gateway connects to public IP addresses only on port
-    443."""
+    """Lowest port on which the gateway and the console connect to core_networks. They connect to public IP addresses only on
+    port 443."""
     core_port_max: Annotated[int, TCP_PORT] = 8999
-    """Highest port on which the gateway connects to core_networks."""
+    """Highest port on which the gateway and the console connect to core_networks."""
     exec_endpoints: Annotated[
         Flag, Production("false; ECS Exec would open a shell next to live keys", lambda enabled: not enabled)
     ] = False

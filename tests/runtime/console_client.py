@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import ipaddress
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -15,7 +16,10 @@ from gatehouse.audit.repository import AuditRepository
 from gatehouse.clock import Clock
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console import dependencies as console_dependencies
+from gatehouse.cores.concurrency import ConcurrencyLimit
+from gatehouse.cores.files import CoreFiles
 from gatehouse.cores.repository import CoreRepository
+from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.crypto.token import Pepper
 from gatehouse.db.pool import DatabaseProbe, Pool
 from gatehouse.http.client_address import ClientAddresses
@@ -70,15 +74,24 @@ class Console:
 def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_dependencies.Dependencies, Pool]:
     """Dependencies of a console on this database. The caller closes the pool."""
     pool = Pool(database.app, application="tests", size_max=4)
-    clock = Clock()
+    clock, pepper = Clock(), Pepper({1: b"p" * 32}, 1)
     dependencies = console_dependencies.Dependencies(
         keys=KeyRepository(pool, staleness_s=1.0),
         audit=AuditRepository(pool),
         cores=CoreRepository(pool),
+        core_files=CoreFiles(
+            CoreRepository(pool),
+            UpstreamClients(SystemResolver(), (ipaddress.ip_network("127.0.0.0/8"),), read_timeout_s=5.0),
+            ConcurrencyLimit(4, 16, 10.0),
+            AuditRepository(pool),
+            pepper,
+            KeyEnvironment.TEST,
+            clock,
+        ),
         usage=UsageRepository(pool),
         notifications=NotificationRepository(pool),
         clock=clock,
-        pepper=Pepper({1: b"p" * 32}, 1),
+        pepper=pepper,
         cursor_pepper=Pepper({1: b"s" * 32}, 1),
         bootstrap_token=BOOTSTRAP,
         key_prefix="gtk",

@@ -16,6 +16,8 @@ from gatehouse.background import PeriodicJob
 from gatehouse.clock import Clock
 from gatehouse.console import asgi as console
 from gatehouse.console.dependencies import Dependencies
+from gatehouse.cores import files
+from gatehouse.cores.concurrency import ConcurrencyLimit
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.crypto.token import Pepper, read_pepper
@@ -98,10 +100,12 @@ class Composition:
         redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None
         counters = None if redis is None else self._counters(redis)
         identity_provider = self._identity_provider()
+        core_files = self._core_files()
         dependencies = Dependencies(
             keys=self._keys(),
             audit=AuditRepository(self.pool),
             cores=CoreRepository(self.pool),
+            core_files=core_files,
             usage=UsageRepository(self.pool),
             notifications=NotificationRepository(self.pool),
             clock=self.clock,
@@ -132,7 +136,7 @@ class Composition:
             leaks=self._leak_service(),
             sharing=self._secret_sharing(),
         )
-        on_stop = [self.pool.close, *([counters.close] if counters else [])]
+        on_stop = [core_files.upstreams.close, self.pool.close, *([counters.close] if counters else [])]
         return console.create(dependencies, jobs=self.jobs(sessions, log_levels), on_stop=on_stop)
 
     def jobs(self, sessions: Sessions, log_levels: LogLevelService) -> list[PeriodicJob]:
@@ -226,6 +230,18 @@ class Composition:
 
     def _keys(self) -> KeyRepository:
         return KeyRepository(self.pool, staleness_s=self.settings.max_staleness_ms / 1000)
+
+    def _core_files(self) -> files.CoreFiles:
+        settings = self.settings
+        return files.CoreFiles(
+            CoreRepository(self.pool),
+            UpstreamClients(SystemResolver(), settings.core_networks, read_timeout_s=files.READ_TIMEOUT_S),
+            ConcurrencyLimit(files.REQUESTS_MAX, files.QUEUE_MAX, files.QUEUE_TIMEOUT_S),
+            AuditRepository(self.pool),
+            self.pepper,
+            settings.key_environment,
+            self.clock,
+        )
 
     def _key_service(self, confirmation_timeout_s: float) -> KeyService:
         prefix = self.settings.key_prefix

@@ -12,6 +12,7 @@ from gatehouse.audit.models import Signer
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.audit.service import DeniedAttempts
 from gatehouse.clock import Clock
+from gatehouse.cores.files import CoreFiles
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.crypto.token import Pepper
 from gatehouse.http import asgi
@@ -64,6 +65,7 @@ class Dependencies:
     keys: KeyRepository
     audit: AuditRepository
     cores: CoreRepository
+    core_files: CoreFiles
     usage: UsageRepository
     notifications: NotificationRepository
     clock: Clock

@@ -185,7 +185,7 @@ class CoreRegistry:
 
 
 class CoreRepository:
-    """Lists Cores and ends registrations for the management API."""
+    """Reads Cores and ends registrations for the management API."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -202,6 +202,11 @@ class CoreRepository:
         rows = await self._pool.fetch(statement, *where.values)
         cores = tuple(core_record(row) for row in rows[:size])
         return cores, (cores[-1].name, cores[-1].instance_id) if len(rows) > size else None
+
+    async def instances(self, name: CoreName) -> list[CoreRecord]:
+        """The instances of a Core, ordered by ID, including those whose lease has expired. Raises Unavailable."""
+        statement = f"SELECT {COLUMNS} FROM core WHERE name = $1 ORDER BY instance_id"
+        return [core_record(row) for row in await self._pool.fetch(statement, name)]
 
     async def end(self, name: CoreName, instance_id: str | None, *, until: float, event: AuditEvent) -> bool:
         """Marks one instance or all instances of a Core as draining. Returns False if there is none. Raises Unavailable."""

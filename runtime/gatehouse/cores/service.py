@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from msgspec import UNSET, UnsetType
@@ -16,7 +17,7 @@ from gatehouse.cores.repository import CoreRegistry, LeaseRenewal
 from gatehouse.cores.schemas import LEASE_S_MIN, DrainCore, Lease, LeaseRequest
 from gatehouse.cores.upstream import SystemResolver
 from gatehouse.crypto.token import Pepper
-from gatehouse.errors import BadRequest, Conflict, Problem, Unavailable
+from gatehouse.errors import BadRequest, Conflict, CoreNotRegistered, NotFound, Problem, Unavailable
 from gatehouse.http.forwarding import CORE_NAME
 from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyEnvironment, KeyId
@@ -134,6 +135,20 @@ def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
     """
     digest = pepper.digest(f"core:{core.name}:{core.lease_id}", core.pepper_generation)
     return None if digest is None else base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def live_instances(
+    registered: Iterable[CoreRecord], environment: KeyEnvironment, pepper: Pepper, *, now: float
+) -> list[CoreRecord]:
+    """The instances of a Core that can receive a request. `registered`: all instances with the requested name. Raises NotFound,
+    CoreNotRegistered."""
+    instances = [core for core in registered if core.environment is environment]
+    if not instances:
+        raise NotFound("No Core has this name.")
+    live = [core for core in instances if core.is_live(now) and core.pepper_generation in pepper.generations]
+    if not live:
+        raise CoreNotRegistered
+    return live
 
 
 def _lease(core: CoreRecord, lease_s: int, secret: str | UnsetType = UNSET) -> Lease:

@@ -16,7 +16,7 @@ import msgspec
 
 from gatehouse.cores.models import CoreRecord, UpstreamRequest
 from gatehouse.cores.response_cache import CachedResponse, CacheKey, ResponseCache, is_cacheable, updated_headers
-from gatehouse.cores.service import core_secret
+from gatehouse.cores.service import core_secret, live_instances
 from gatehouse.cores.upstream import UpstreamResponse
 from gatehouse.crypto.http_signatures import digests_of, is_signed
 from gatehouse.errors import (
@@ -28,7 +28,6 @@ from gatehouse.errors import (
     CoreUnreachable,
     GatehouseError,
     MethodNotAllowed,
-    NotFound,
     Unauthorized,
     UpgradeRequired,
     UpgradeUnsupported,
@@ -100,15 +99,8 @@ async def forward(context: RequestContext) -> None:
 
 def _live_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
     """The instances of a Core that can receive the request. Raises NotFound, CoreNotRegistered."""
-    environment, generations = dependencies.verification.environment, dependencies.pepper.generations
-    instances = [core for core in dependencies.cores.instances(name) if core.environment is environment]
-    if not instances:
-        raise NotFound("No Core has this name.")
-    now = dependencies.clock.now()
-    live = [core for core in instances if core.is_live(now) and core.pepper_generation in generations]
-    if not live:
-        raise CoreNotRegistered
-    return live
+    instances, environment = dependencies.cores.instances(name), dependencies.verification.environment
+    return live_instances(instances, environment, dependencies.pepper, now=dependencies.clock.now())
 
 
 def _upstream_request(

@@ -6,7 +6,7 @@ import math
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from gatehouse.errors import BadRequest, GatehouseError, NotFound
 from gatehouse.http import asgi
 from gatehouse.http.client_address import ClientAddresses
+from gatehouse.http.security_headers import download_headers
 from gatehouse.http.validation import invalid
 from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.form_protection import FormProtection, new_nonce
@@ -50,7 +51,6 @@ from gatehouse.sharing.pages import display_name, display_size
 BODY_BYTES_MAX = 8192
 _FORM_FIELDS = frozenset({"link", "passphrase", "csrf", "claim"})
 _FORM = "application/x-www-form-urlencoded"
-_FILE_POLICY = "sandbox; default-src 'none'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,12 +254,7 @@ class Recipients:
             received.extend([chunk async for chunk in chunks])
         return StreamingResponse(
             _joined(received, chunks),
-            media_type="application/octet-stream",
-            headers={
-                "Content-Length": str(item.size),
-                "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
-                "Content-Security-Policy": _FILE_POLICY,
-            },
+            headers={**download_headers(name), "Content-Length": str(item.size)},
         )
 
 
