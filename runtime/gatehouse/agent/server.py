@@ -1,4 +1,8 @@
-"""Runs the agent, which serves the directory and renews the lease of the Core at the gateway until SIGTERM."""
+"""Runs the agent, which serves the directory and renews the lease of its instance at the gateway until SIGTERM.
+
+The agent then drains the instance: the gateways send no new requests, requests in progress are completed, and the registration
+ends. If an operator drains the instance, the agent does the same.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,19 @@ from typing import Any
 
 import httpx
 import msgspec
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatehouse.agent.app import GatewaySecrets, create
 from gatehouse.agent.directory import Directory
 from gatehouse.client.http import backoff_s, problem
-from gatehouse.errors import Conflict, Forbidden, GatehouseError, SettingsError, Unauthorized, Unavailable
+from gatehouse.errors import Conflict, CoreDrained, Forbidden, GatehouseError, SettingsError, Unauthorized, Unavailable
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.connections import Connections
 from gatehouse.http.server import Server, listen
 from gatehouse.settings import ConnectionSettings
 
-#: Time in which requests in flight can complete after the lease is released.
-GRACE_S = 1.0
+#: Time in which all gateway workers learn that the instance is draining. New requests are still served during this time.
+PROPAGATION_S = 1.0
 #: Timeout of a request to the gateway.
 TIMEOUT_S = 10.0
 #: Wait times between attempts to reach the gateway.
@@ -43,10 +48,16 @@ class Registration:
     name: str
     instance_id: str
     ttl_s: int
+    drain_s: int
     url: Callable[[], str]
 
     def __repr__(self) -> str:
         return f"Registration({self.name} at {self.gateway})"
+
+    @property
+    def instance(self) -> str:
+        """The instance in messages."""
+        return f"instance {self.instance_id} of {self.name}"
 
 
 def open_socket(bind: str, port: int) -> socket.socket:
@@ -66,12 +77,13 @@ def origin(sock: socket.socket) -> str:
 
 
 async def run(directory: Path, sock: socket.socket, registration: Registration, print_line: Print) -> None:
-    """Serves on a listening socket until SIGTERM or SIGINT. Raises the errors of `Lease.keep`."""
+    """Serves on a listening socket until SIGTERM or SIGINT, or until an operator drains the instance. Raises the errors of
+    `Lease.keep`."""
     gateway_secrets, stop = GatewaySecrets(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    app: Any = create(Directory(directory), gateway_secrets)
+    app = RequestCounter(create(Directory(directory), gateway_secrets))
     server = Server(app, Connections(ConnectionSettings(), ClientAddresses(())), handle_signals=False)
     # Requests that arrive before the server has started wait in the socket's backlog.
     serving = asyncio.create_task(server.serve([sock]))
@@ -80,11 +92,46 @@ async def run(directory: Path, sock: socket.socket, registration: Registration, 
     try:
         # Uses the proxy settings from the environment, because the gateway may only be reachable through a corporate proxy.
         async with httpx.AsyncClient(follow_redirects=False) as client:
-            await Lease(registration, gateway_secrets, print_line, client).keep(stop)
-        await asyncio.sleep(GRACE_S)
+            lease = Lease(registration, gateway_secrets, print_line, client)
+            await lease.keep(stop)
+            await lease.drain()
+            await asyncio.sleep(PROPAGATION_S)
+            try:
+                async with asyncio.timeout(registration.drain_s):
+                    await app.wait_until_idle()
+            except TimeoutError:
+                print_line(f"ending {app.requests} requests that are still in progress after {registration.drain_s} s")
+            await lease.release()
     finally:
         server.should_exit = True
         await serving
+
+
+class RequestCounter:
+    """ASGI application that counts the requests in progress of another application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.requests = 0
+        self._app = app
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        self.requests += 1
+        self._idle.clear()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self.requests -= 1
+            if not self.requests:
+                self._idle.set()
+
+    async def wait_until_idle(self) -> None:
+        """Waits until no request is in progress."""
+        await self._idle.wait()
 
 
 class _Lease(msgspec.Struct):
@@ -107,7 +154,7 @@ class Lease:
     _lease: _Lease | None = None
 
     async def keep(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set, then releases the lease.
+        """Runs until `stop` is set or an operator drains the instance.
 
         Raises Unauthorized, Forbidden or Conflict without retrying, because a retry cannot succeed.
         """
@@ -116,6 +163,9 @@ class Lease:
             try:
                 wait_s = await self._heartbeat()
                 failures = 0
+            except CoreDrained:
+                self.print_line(f"an operator drained {self.registration.instance}, or another agent registered its URL")
+                return
             except Unavailable as exc:
                 failures += 1
                 jitter = random.random()  # noqa: S311 - needs no cryptographic randomness
@@ -123,13 +173,14 @@ class Lease:
                 self.print_line(f"{exc.public.removesuffix('.')}; retrying in {wait_s:.0f} s")
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), wait_s)
-        await self._release()
 
     async def _heartbeat(self) -> float:
         """Registers the Core or renews the lease. Returns the seconds until the next heartbeat."""
         url, ttl_s = self.registration.url(), self.registration.ttl_s
         try:
             lease = await self._put(url, self._lease)
+        except CoreDrained:
+            raise
         except Conflict:
             if self._lease is None:
                 raise
@@ -140,22 +191,32 @@ class Lease:
             if not lease.core_secret:
                 raise Unavailable("the response contains no lease: is this the URL of a gateway?")
             self.secrets.accept(lease.core_secret)
-            instance = f"instance {self.registration.instance_id} of {self.registration.name}"
-            self.print_line(f"registered {instance} at {self.registration.gateway} with the URL {url}")
+            self.print_line(f"registered {self.registration.instance} at {self.registration.gateway} with the URL {url}")
         elif url != self._lease.url:
             self.print_line(f"{self.registration.name} is now reachable at {url}")
         self._lease = _Lease(lease.lease_id, url)
         return lease.heartbeat_s if 0 < lease.heartbeat_s < ttl_s else ttl_s / 3
 
-    async def _release(self) -> None:
+    async def drain(self) -> None:
+        """Makes the gateways send no new requests to the instance. The gateways close its WebSockets after `drain_s`."""
+        if await self._end(self.registration.drain_s):
+            self.print_line(f"draining: the gateway sends no new requests to {self.registration.instance}")
+
+    async def release(self) -> None:
+        """Ends the registration."""
+        if await self._end(0):
+            self.print_line(f"released the lease of {self.registration.instance}")
+
+    async def _end(self, drain_s: int) -> bool:
+        """Only one attempt is made, because the lease expires in any case. Returns False if the attempt failed."""
         if self._lease is None:
-            return
+            return False
         try:
-            # Only one attempt is made, because the lease expires in any case.
-            await self._send("DELETE", params={"lease_id": self._lease.lease_id})
-            self.print_line(f"released the lease: the gateway no longer forwards to {self.registration.name}")
+            await self._send("DELETE", params={"lease_id": self._lease.lease_id, "drain_s": drain_s})
         except GatehouseError as exc:
-            self.print_line(f"could not release the lease ({exc.public.removesuffix('.')}); the lease remains until it expires")
+            self.print_line(f"could not end the lease ({exc.public.removesuffix('.')}); the lease remains until it expires")
+            return False
+        return True
 
     async def _put(self, url: str, current: _Lease | None) -> _Lease:
         """Renews the current lease, or registers the Core if there is no lease. Returns the lease. Raises the errors of
@@ -187,6 +248,8 @@ def _error(reply: httpx.Response) -> GatehouseError:
         text = f"{text.removesuffix('.')}: {entry.location} {entry.message}; {entry.fix}"
     if reply.status_code == 401:
         return Unauthorized(f"the gateway denied the token: {text}")
+    if isinstance(error, CoreDrained):
+        return error
     if reply.status_code == 409:
         return Conflict(text)
     if reply.status_code in {429, 500, 502, 503, 504}:

@@ -14,7 +14,7 @@ from gatehouse.agent import server
 from gatehouse.agent.server import Registration
 from gatehouse.cli.options import is_url, read_token
 from gatehouse.cli.output import USAGE, note, stop
-from gatehouse.cores.schemas import INSTANCE_PATTERN, LEASE_S_MAX, LEASE_S_MIN
+from gatehouse.cores.schemas import DRAIN_S_DEFAULT, DRAIN_S_MAX, INSTANCE_PATTERN, LEASE_S_MAX, LEASE_S_MIN
 from gatehouse.errors import Unavailable
 from gatehouse.http.forwarding import CORE_NAME
 
@@ -60,8 +60,16 @@ def core(
             help="Duration of the lease in seconds. The agent renews the lease after a third of this duration.",
         ),
     ] = 30,
+    drain_timeout: Annotated[
+        int,
+        typer.Option(
+            min=0, max=DRAIN_S_MAX, help="Maximum time in seconds that requests in progress have to complete after SIGTERM."
+        ),
+    ] = DRAIN_S_DEFAULT,
 ) -> None:
     """Serve a directory through the gateway until SIGTERM or Ctrl-C. The agent serves files only to the gateway.
+
+    After SIGTERM, the agent receives no new requests, completes the requests in progress and stops.
 
     GET /files lists the directory, and GET /files/<path> returns a file. Files and directories whose names begin with a dot,
     symbolic links, devices, FIFOs and sockets are not served.
@@ -75,7 +83,7 @@ def core(
     def current() -> str:
         return _from_file(url_file) if url_file else (url or server.origin(sock)).rstrip("/")
 
-    registration = Registration(gateway.rstrip("/"), secret, name, instance or secrets.token_hex(4), ttl, current)
+    registration = Registration(gateway.rstrip("/"), secret, name, instance or secrets.token_hex(4), ttl, drain_timeout, current)
     asyncio.run(server.run(directory, sock, registration, note))
 
 

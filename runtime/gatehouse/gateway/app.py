@@ -103,7 +103,7 @@ class _Gateway:
         background.start(PeriodicJob("log level", POLL_S, follower.run_once).run(self.observer), "log-level")
         stack.push_async_callback(background.stop)
         websocket_checks = Background()
-        check = PeriodicJob("websockets", CHECK_S, partial(websockets.check, changes.staleness_ms))
+        check = PeriodicJob("websockets", CHECK_S, partial(websockets.check, changes.staleness_ms, cores.find))
         websocket_checks.start(check.run(self.observer), "websockets")
         stack.push_async_callback(websocket_checks.stop)
         required, optional = self._probes(pool, changes)

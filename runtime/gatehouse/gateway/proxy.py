@@ -199,7 +199,9 @@ class _WebSocket:
     key: KeyRecord
     verification: VerificationRequest
 
-    async def run(self, context: RequestContext, response: UpstreamResponse, headers: list[asgi.Header]) -> None:
+    async def run(
+        self, context: RequestContext, core: CoreRecord, response: UpstreamResponse, headers: list[asgi.Header]
+    ) -> None:
         """Accepts the handshake after a 101 response, and relays frames until the WebSocket is closed.
 
         Raises CoreUnreachable if the response is invalid, Unauthorized if the key was revoked in the meantime, ClientGone and
@@ -209,7 +211,7 @@ class _WebSocket:
         if problem:
             raise CoreUnreachable(detail=problem)
         dependencies = context.dependencies
-        with dependencies.websockets.relay(self.key.id, self.verification) as relay:
+        with dependencies.websockets.relay(self.key.id, self.verification, core) as relay:
             record = await dependencies.verification.keys.find(self.key.id)
             if not dependencies.websockets.permits(relay, record):
                 raise Unauthorized("The API key no longer permits this request")
@@ -272,7 +274,7 @@ class _Forwarding:
         watcher = _DisconnectWatcher(self.context, armed=self.request.body is None or isinstance(self.request.body, bytes))
         try:
             async with dependencies.load_balancer.send(core, request) as response:
-                await self._respond(response, watcher, revalidation)
+                await self._respond(core, response, watcher, revalidation)
         except asyncio.CancelledError:
             if watcher.client_gone:
                 raise asgi.ClientGone from None
@@ -290,12 +292,14 @@ class _Forwarding:
             headers.append(("if-none-match", revalidation.cached.etag))
         return msgspec.structs.replace(self.request, headers=headers)
 
-    async def _respond(self, response: UpstreamResponse, watcher: _DisconnectWatcher, revalidation: _Revalidation | None) -> None:
+    async def _respond(
+        self, core: CoreRecord, response: UpstreamResponse, watcher: _DisconnectWatcher, revalidation: _Revalidation | None
+    ) -> None:
         context = self.context
         status, headers, body = response.status, response.headers, None
         if status == 101 and self.websocket is not None:
             watcher.stop()
-            await self.websocket.run(context, response, self._returned(headers, handshake=True))
+            await self.websocket.run(context, core, response, self._returned(headers, handshake=True))
             return
         if revalidation is not None:
             status, headers, body = revalidation.apply(status, headers)

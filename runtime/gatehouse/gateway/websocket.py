@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from gatehouse.clock import Clock
+from gatehouse.cores.models import CoreRecord
 from gatehouse.errors import Unavailable
 from gatehouse.http import asgi
 from gatehouse.http.websocket import CloseCode, FrameChecker, FrameError, close_frame
@@ -34,6 +35,7 @@ _HANDSHAKE_S = 10.0
 _END_S = 2.0
 
 _REVOKED = "the API key no longer permits this connection"
+_DRAINED = "the instance of the Core was drained"
 
 
 class _Side(asyncio.Protocol):
@@ -153,10 +155,11 @@ class RelaySettings:
 class Relay:
     """One WebSocket: the connection to the client and the connection to the Core."""
 
-    def __init__(self, settings: RelaySettings, key_id: KeyId, request: VerificationRequest) -> None:
-        """request: the verification request of the handshake."""
+    def __init__(self, settings: RelaySettings, key_id: KeyId, request: VerificationRequest, instance: CoreRecord) -> None:
+        """request: the verification request of the handshake. instance: the instance of the Core."""
         self.key_id = key_id
         self.request = request
+        self.instance = instance
         self.expires_at: float | None = None
         self.client = _Side(self, settings.message_max_bytes, is_client=True)
         self.core = _Side(self, settings.message_max_bytes, is_client=False)
@@ -297,10 +300,10 @@ class WebSockets:
             self._by_core.remove(core)
 
     @contextmanager
-    def relay(self, key_id: KeyId, request: VerificationRequest) -> Iterator[Relay]:
+    def relay(self, key_id: KeyId, request: VerificationRequest, instance: CoreRecord) -> Iterator[Relay]:
         """A relay that is closed when the key no longer permits it. Read the key again and call `permits` before `Relay.run`, so
         that no change of the key is missed."""
-        relay = Relay(self.relay_settings, key_id, request)
+        relay = Relay(self.relay_settings, key_id, request, instance)
         relays = self._relays.setdefault(key_id, set())
         relays.add(relay)
         try:
@@ -322,14 +325,25 @@ class WebSockets:
             if record is None or not self.permits(relay, record):
                 relay.close(client=(CloseCode.POLICY_VIOLATION, _REVOKED))
 
-    async def check(self, staleness_ms: Callable[[], int]) -> None:
-        """Closes WebSockets of expired keys, and all WebSockets if the key state is too old."""
+    async def check(self, staleness_ms: Callable[[], int], find: Callable[[str, str], CoreRecord | None]) -> None:
+        """Closes WebSockets of expired keys and of drained instances, and all WebSockets if the key state is too old.
+
+        find: the current record of an instance, by the name of the Core and the ID of the instance.
+        """
         is_stale, now = staleness_ms() > self.max_staleness_ms, self.clock.now()
         for relay in self._all():
             if relay.expires_at is not None and relay.expires_at <= now:
                 relay.close(client=(CloseCode.POLICY_VIOLATION, _REVOKED))
             elif is_stale:
                 relay.close(client=(CloseCode.INTERNAL_ERROR, "API keys cannot be verified temporarily"))
+            elif _has_ended(relay.instance, find, now):
+                relay.close(client=(CloseCode.GOING_AWAY, _DRAINED), core=(CloseCode.GOING_AWAY, _DRAINED))
 
     def _all(self) -> tuple[Relay, ...]:
         return tuple(relay for relays in self._relays.values() for relay in relays)
+
+
+def _has_ended(instance: CoreRecord, find: Callable[[str, str], CoreRecord | None], now: float) -> bool:
+    """True if the instance was drained and the time for its requests in progress is over."""
+    current = find(instance.name, instance.instance_id)
+    return current is not None and current.lease_id == instance.lease_id and current.has_ended(now)

@@ -133,7 +133,8 @@ def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 
 def decode_query(query: bytes, kind: type[_Struct]) -> _Struct:
-    """Decode a raw query string. Array fields may be repeated. Raises BadRequest with the first problem."""
+    """Decode a raw query string. Array fields may be repeated; integers are sent in decimal. Raises BadRequest with the first
+    problem."""
     check_query(query)
     values: dict[str, Any] = {}
     arrays = _arrays(kind)
@@ -145,7 +146,7 @@ def decode_query(query: bytes, kind: type[_Struct]) -> _Struct:
         else:
             values[name] = text
     try:
-        return msgspec.convert(values, kind)
+        return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as exc:
         raise rejected(exc, kind, "query") from None
 

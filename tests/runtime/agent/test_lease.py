@@ -45,9 +45,12 @@ class Gateway:
         return httpx.Response(status, json=body)
 
     async def run(self, url: Callable[[], str] = lambda: "http://core:1") -> None:
-        registration = Registration("https://gateway.test", "token", "docs", "one", 30, url)
+        registration = Registration("https://gateway.test", "token", "docs", "one", 30, 7, url)
         async with httpx.AsyncClient(transport=httpx.MockTransport(self)) as client:
-            await Lease(registration, self.secrets, self.lines.append, client=client).keep(self.stop)
+            lease = Lease(registration, self.secrets, self.lines.append, client=client)
+            await lease.keep(self.stop)
+            await lease.drain()
+            await lease.release()
 
 
 @pytest.mark.requirement("CG-03")
@@ -57,7 +60,8 @@ async def test_lease_is_acquired_renewed_and_released() -> None:
     assert gateway.requests == [
         ("PUT", "https://gateway.test/v1/cores/docs", {"url": "http://core:1", "ttl_s": 30, "instance_id": "one"}),
         ("PUT", "https://gateway.test/v1/cores/docs", {"lease_id": "L1", "url": "http://core:1", "ttl_s": 30}),
-        ("DELETE", "https://gateway.test/v1/cores/docs?lease_id=L1", None),
+        ("DELETE", "https://gateway.test/v1/cores/docs?lease_id=L1&drain_s=7", None),
+        ("DELETE", "https://gateway.test/v1/cores/docs?lease_id=L1&drain_s=0", None),
     ]
     assert gateway.secrets.matches("s3cret")
 
@@ -76,8 +80,16 @@ async def test_lost_lease_is_reacquired_with_a_new_secret() -> None:
     gateway = Gateway([(200, GRANTED), (409, {"code": "conflict", "detail": "lost"}), (200, again)])
     await gateway.run()
     assert gateway.requests[2][2] == {"url": "http://core:1", "ttl_s": 30, "instance_id": "one"}
-    assert gateway.requests[3][1].endswith("lease_id=L2")
+    assert gateway.requests[3][1].endswith("lease_id=L2&drain_s=7")
     assert gateway.secrets.matches("other")
+
+
+async def test_agent_that_an_operator_drained_does_not_register_again() -> None:
+    drained = {"code": "core_drained", "detail": "drained"}
+    gateway = Gateway([(200, GRANTED), (409, drained), (200, GRANTED)])
+    await gateway.run()
+    assert [method for method, _, _ in gateway.requests] == ["PUT", "PUT", "DELETE", "DELETE"]
+    assert "an operator drained instance one of docs, or another agent registered its URL" in gateway.lines
 
 
 @pytest.mark.parametrize(

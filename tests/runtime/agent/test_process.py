@@ -80,7 +80,10 @@ def test_agent_registers_serves_and_releases_its_lease(root: Path, gateway: tupl
         assert child.process.wait(60) == 0
     finally:
         child.stop()
-    last = [received.get() for _ in range(received.qsize())][-1]
-    assert last[:2] == ("DELETE", "/v1/cores/docs?lease_id=L")
+    last = [received.get()[:2] for _ in range(received.qsize())][-2:]
+    assert last == [
+        ("DELETE", "/v1/cores/docs?lease_id=L&drain_s=30"),
+        ("DELETE", "/v1/cores/docs?lease_id=L&drain_s=0"),
+    ]
     assert "t0ken" not in (tmp_path / "log").read_text()
     assert "s3cret" not in (tmp_path / "log").read_text()

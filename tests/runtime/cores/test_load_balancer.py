@@ -13,33 +13,16 @@ import pytest
 from gatehouse.cores.circuit_breaker import CircuitState
 from gatehouse.cores.concurrency import ConcurrencyLimit
 from gatehouse.cores.load_balancer import LoadBalancer
-from gatehouse.cores.models import CoreName, CoreRecord, UpstreamRequest
+from gatehouse.cores.models import CoreRecord, UpstreamRequest
 from gatehouse.cores.upstream import UpstreamClients
 from gatehouse.errors import CoreCircuitOpen, CoreUnreachable
-from gatehouse.keys.models import KeyEnvironment, KeyId
+
+from tests.runtime.core_records import instance
 
 pytestmark = pytest.mark.requirement("CG-11")
 
 GET = UpstreamRequest("GET", "/x", [], None)
 POST = UpstreamRequest("POST", "/x", [], b"question")
-
-
-def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
-    return CoreRecord(
-        name=CoreName("docs"),
-        instance_id=instance_id,
-        url=f"http://{instance_id}",
-        environment=KeyEnvironment.TEST,
-        lease_id=f"lease-{instance_id}",
-        registered_by=KeyId("x"),
-        pepper_generation=1,
-        expires_at=1e12,
-        draining=False,
-        health_path="",
-        healthy=healthy,
-        content_version=0,
-        version=1,
-    )
 
 
 A, B, C = instance("a"), instance("b"), instance("c")

@@ -15,6 +15,8 @@ from gatehouse.keys.models import KeyEnvironment, KeyId
 from gatehouse.verification.models import VerificationRequest
 from websockets.frames import Close, Frame, Opcode
 
+from tests.runtime.core_records import instance
+
 MESSAGE_MAX = 100_000
 PATIENCE_S = 20
 HELLO = Frame(Opcode.TEXT, b"hello")
@@ -91,7 +93,7 @@ class Sides:
 
 @asynccontextmanager
 async def relaying(core_data: bytes = b"", client_high: int = 10**9) -> AsyncIterator[Sides]:
-    relay = Relay(RelaySettings(MESSAGE_MAX, PATIENCE_S), KeyId("key"), VerificationRequest())
+    relay = Relay(RelaySettings(MESSAGE_MAX, PATIENCE_S), KeyId("key"), VerificationRequest(), instance("a"))
     client, core = Transport(client_high), Transport(is_core=True)
     core.reading = False
     client.side, core.side = relay.client, relay.core
@@ -189,19 +191,19 @@ async def test_connection_whose_client_does_not_read_is_aborted() -> None:
 
 async def test_outdated_key_state_closes_all_websockets() -> None:
     websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S))
-    with websockets.relay(KeyId("key"), VerificationRequest()) as relay:
+    with websockets.relay(KeyId("key"), VerificationRequest(), instance("a")) as relay:
         transport = Transport()
         relay.client.connection_made(transport)
-        await websockets.check(lambda: 3000)
+        await websockets.check(lambda: 3000, lambda *_: None)
         assert transport.written == b""
-        await websockets.check(lambda: 3001)
+        await websockets.check(lambda: 3001, lambda *_: None)
         assert transport.closes == [1011]
         relay.client.connection_lost(None)
 
 
 async def test_all_websockets_are_closed_when_the_state_of_any_key_may_have_changed() -> None:
     websockets = WebSockets(KeyEnvironment.TEST, Clock(), 1, 1, 3000, RelaySettings(MESSAGE_MAX, PATIENCE_S))
-    with websockets.relay(KeyId("key"), VerificationRequest()) as relay:
+    with websockets.relay(KeyId("key"), VerificationRequest(), instance("a")) as relay:
         transport = Transport()
         relay.client.connection_made(transport)
         websockets.key_changed(None)

@@ -671,3 +671,20 @@ def _peak_memory(pid: int) -> int:
     """Peak resident memory of a process, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))) * 1024
+
+
+# Drain
+
+
+async def test_websocket_is_closed_at_the_end_of_a_drain(gateway: Gateway, sockets: SocketCore) -> None:
+    agent, reply = await gateway.register(sockets.url, "live")
+    key = await gateway.create_key()
+    async with opened(gateway, key) as client:
+        end = f"/v1/cores/live?lease_id={reply.json['lease_id']}&drain_s="
+        assert (await gateway.request("DELETE", f"{end}3600", f"X-API-Key: {agent.token}")).status == 204
+        await client.send("during the drain")
+        assert await client.recv() == "during the drain"
+        assert (await gateway.request("GET", "/cores/live/x", f"X-API-Key: {key.token}")).status == 503
+        assert (await gateway.request("DELETE", f"{end}0", f"X-API-Key: {agent.token}")).status == 204
+        assert await closed(client) == (1001, "the instance of the Core was drained")
+    assert await sockets.close_code() == 1001
