@@ -1,6 +1,7 @@
 """Runs the benchmarks of the gateway: `make bench`. The machine must otherwise be idle.
 
 `capacity` measures the CPU time per request; `--store` writes the result from which docs/capacity.md is computed.
+`steps` shows the CPU time of the steps of a verification.
 `idle` and `soak` report the memory of a gateway worker with idle connections, and during many requests.
 `sharing` compares the response times for links that do not work.
 `peers` compares the policy packs with other policy tools and writes bench/peers/README.md.
@@ -8,11 +9,11 @@
 
 import argparse
 
-from bench.gateway import capacity, memory, nginx, throughput, transfer
+from bench.gateway import capacity, memory, nginx, steps, throughput, transfer
 from bench.peers import checkov, comparison
 from bench.sharing import response_times
 
-NAMES = ("throughput", "scale", "transfer", "nginx", "capacity", "idle", "soak", "sharing", "peers")
+NAMES = ("throughput", "scale", "transfer", "nginx", "capacity", "steps", "idle", "soak", "sharing", "peers")
 parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument("name", nargs="?", choices=NAMES, help="benchmark (default: all benchmarks of the gateway)")
 parser.add_argument("--keys", type=int, default=100_000, help="scale, transfer: number of keys (default: %(default)s)")
@@ -35,6 +36,8 @@ if options.name in (None, "nginx"):
     nginx.main(options.workers)
 if options.name == "capacity":
     capacity.main(store=options.store)
+if options.name == "steps":
+    steps.main()
 if options.name == "idle":
     memory.idle(options.connections)
 if options.name == "soak":

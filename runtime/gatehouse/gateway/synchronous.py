@@ -99,13 +99,13 @@ class SynchronousVerification:
     def _context(self, scope: asgi.Scope) -> RequestContext:
         return RequestContext(self._dependencies, scope, _not_called, _not_called, template=PATH)
 
-    def _template(self, templates: _Templates, result: VerificationResult) -> _ResponseTemplate | None:
+    def _template(self, templates: _Templates, result: VerificationResult) -> ResponseTemplate | None:
         return templates.find(result, result.record) if result.code is Code.VALID and result.record is not None else None
 
     def _respond(
         self,
         line: RepeatedRequest,
-        template: _ResponseTemplate,
+        template: ResponseTemplate,
         result: VerificationResult,
         core: str | None,
         address: str,
@@ -138,16 +138,16 @@ class _Templates:
 
     def __init__(self, *, has_body: bool) -> None:
         self._has_body = has_body
-        self._templates: dict[KeyId, _ResponseTemplate | None] = {}
+        self._templates: dict[KeyId, ResponseTemplate | None] = {}
 
-    def find(self, result: VerificationResult, record: KeyRecord) -> _ResponseTemplate | None:
+    def find(self, result: VerificationResult, record: KeyRecord) -> ResponseTemplate | None:
         """The template for a result. None at the first use of a key, because making a template takes longer than a response."""
         templates = self._templates
         template = templates.get(record.id)
         if template is not None and template.record is record and template.degraded is result.limits[0].degraded:
             return template
         if record.id in templates:
-            template = templates[record.id] = _response_template(result, record, has_body=self._has_body)
+            template = templates[record.id] = response_template(result, record, has_body=self._has_body)
             return template
         if len(templates) >= KEYS_MAX:
             del templates[next(iter(templates))]
@@ -155,7 +155,7 @@ class _Templates:
         return None
 
 
-class _ResponseTemplate(NamedTuple):
+class ResponseTemplate(NamedTuple):
     """Template of the VALID responses for a record. degraded: `degraded` of the rate limits.
 
     lines: header lines. Values: size of the body, request ID, and for each limit `remaining` and the seconds until the reset.
@@ -181,7 +181,7 @@ class _ResponseTemplate(NamedTuple):
         return asgi.EncodedResponse(200, self.lines.fill(values).encode(), body)
 
 
-def _response_template(result: VerificationResult, record: KeyRecord, *, has_body: bool) -> _ResponseTemplate:
+def response_template(result: VerificationResult, record: KeyRecord, *, has_body: bool) -> ResponseTemplate:
     """Makes the template from a response of the endpoints whose variable parts have unique values."""
     size, request_id, decided_at = map(str, placeholders(3))
     staleness_ms, *numbers = placeholders(1 + 2 * len(result.limits))
@@ -201,4 +201,4 @@ def _response_template(result: VerificationResult, record: KeyRecord, *, has_bod
     all_headers = response_headers(b"{}" if has_body else b"", request_id, headers)
     encoded = asgi.encode_headers((name, size.encode() if name == b"content-length" else value) for name, value in all_headers)
     lines = Template(encoded.decode(), [size, request_id, *map(str, numbers)])
-    return _ResponseTemplate(record, result.limits[0].degraded, lines, body)
+    return ResponseTemplate(record, result.limits[0].degraded, lines, body)

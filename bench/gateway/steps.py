@@ -1,0 +1,201 @@
+"""CPU time of the steps of a verification, without the operating system: the connection has a transport in memory, the key is
+cached, and its rate limits are counted in memory.
+
+Each step is measured alone in a loop, where it takes less time than between the other steps, because the processor then finds
+the instructions of the interpreter in its first cache. `difference` is the time that the steps take longer together, with the
+connection and the calls between the steps.
+"""
+
+import asyncio
+import gc
+import json
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+import uvloop
+from gatehouse.clock import Clock
+from gatehouse.crypto.token import Pepper, build_marked, parse, proves_possession
+from gatehouse.gateway import routes
+from gatehouse.gateway.asgi import Dependencies
+from gatehouse.gateway.synchronous import response_template
+from gatehouse.http import asgi
+from gatehouse.http.client_address import ClientAddresses
+from gatehouse.http.connections import Connections
+from gatehouse.http.protocol import HttpProtocol
+from gatehouse.keys.models import KeyEnvironment, KeyRecord, KeyState, RateLimit
+from gatehouse.observability import Observer, Stream
+from gatehouse.settings import ConnectionSettings
+from gatehouse.usage.service import UsageCounter
+from gatehouse.verification import schemas
+from gatehouse.verification.cache import KeyCache
+from gatehouse.verification.decision import evaluate
+from gatehouse.verification.models import Charge, Code, RateLimitState
+from gatehouse.verification.rate_limiters import LocalRateLimits
+from gatehouse.verification.repository import KeyLoader
+from gatehouse.verification.service import VerificationService
+from uvicorn.server import ServerState
+
+from bench.gateway.environment import request, show
+
+_CALLS = 2000
+_RUNS = 40
+_UNUSED = cast("Any", None)
+"""Dependencies that a verification of a cached key does not use."""
+
+
+class _LeasedLimits:
+    """Counts in memory, like a worker that has leased the requests from Redis."""
+
+    def __init__(self) -> None:
+        self._local = LocalRateLimits()
+
+    def take_now(self, charge: Charge) -> tuple[RateLimitState, ...]:
+        return self._local.take_now(charge, degraded=False)
+
+    async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
+        return self.take_now(charge)
+
+
+class _Transport(asyncio.Transport):
+    """Counts the responses."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 50_000), "sockname": ("127.0.0.1", 80)})
+        self.responses = 0
+
+    def write(self, data: Any) -> None:
+        self.responses += bytes(data[:15]) == b"HTTP/1.1 200 OK"
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+def main() -> None:
+    uvloop.run(_main())
+
+
+async def _main() -> None:
+    pepper, environment = Pepper({1: secrets.token_bytes(32)}, 1), KeyEnvironment.TEST
+    token = build_marked("gtk", environment, secrets.token_bytes(9), secrets.token_bytes(32), pepper=pepper, generation=1)
+    assert token is not None
+    limits = tuple(RateLimit(name, 10_000_000, 1, 10_000_000) for name in ("burst", "quota"))
+    digest = pepper.digest(token.text, 1) or b""
+    record = KeyRecord(
+        token.id,
+        digest,
+        1,
+        environment,
+        KeyState.ACTIVE,
+        "bench",
+        "bench",
+        ("cores:read",),
+        (),
+        limits,
+        expires_at=None,
+        version=1,
+    )
+    cache = KeyCache(1000)
+    cache.begin_load([token.id])
+    cache.end_load(token.id, record)
+    with Path("/dev/null").open("wb") as log:
+        stream = Stream(log, batched=True)
+        observer = Observer("gateway", "info", "bench", stream)
+        verification = VerificationService(
+            keys=KeyLoader(_UNUSED, cache, lambda: 12),
+            limits=_LeasedLimits(),
+            credits=_UNUSED,
+            imported=_UNUSED,
+            nonces=None,
+            on_old_pepper=lambda *_: None,
+            clock=Clock(),
+            pepper=pepper,
+            prefix="gtk",
+            environment=environment,
+            default_limit=limits[0],
+            max_staleness_ms=5000,
+        )
+        unused = dict.fromkeys(Dependencies.__dataclass_fields__, _UNUSED)
+        used = {
+            "verification": verification,
+            "pepper": pepper,
+            "clock": Clock(),
+            "addresses": ClientAddresses(()),
+            "usage": UsageCounter(),
+            "observer": observer,
+            "body_max_bytes": 65_536,
+            "features_off": frozenset[str](),
+        }
+        application = routes.create(Dependencies(**(unused | used)))
+        body = {"token": token.text, "scopes": ["cores:read"]}
+        requests = {
+            "JSON": request("/v1/keys/verify", body=body),
+            "header": request("/v1/keys/verify", f"X-API-Key: {token.text}"),
+        }
+        connection, transport = _connection(application)
+        for data in requests.values():  # makes the templates
+            connection.data_received(data)
+            connection.data_received(data)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        totals = {name: _us(lambda data=data: connection.data_received(data)) for name, data in requests.items()}  # type: ignore[misc]
+        assert transport.responses >= _CALLS * _RUNS * len(requests)
+        steps = _steps(verification, observer, token.text, json.dumps(body).encode(), record)
+        stream.flush()
+    rows = [(name, f"{us:.1f}") for name, us in steps.items()]
+    rows.append(("difference", f"{totals['JSON'] - sum(steps.values()):.1f}"))
+    show("steps of a JSON verification", ("", "CPU us"), rows)
+    show("requests", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in totals.items()])
+
+
+def _connection(application: Any) -> tuple[HttpProtocol, _Transport]:
+    config = uvicorn.Config(application, interface="asgi3", ws="none", log_config=None, access_log=False, timeout_keep_alive=75)
+    config.load()
+    worker = Connections(ConnectionSettings(), ClientAddresses(()))
+    loop = asyncio.get_running_loop()
+    connection = HttpProtocol(config, ServerState(), {}, loop, worker=worker, respond_now=application.respond_now)
+    transport = _Transport()
+    connection.connection_made(transport)
+    return connection, transport
+
+
+def _steps(verification: VerificationService, observer: Observer, token: str, body: bytes, record: KeyRecord) -> dict[str, float]:
+    _, request = schemas.decode(body, "127.0.0.1")
+    result = verification.verify_now(token, request)
+    assert result is not None
+    charge = Charge(record.subject, record.limits, 1)
+    reply = observer.repeated_request(method="POST", route="/v1/keys/verify", status=200, code="VALID")
+    usage, template = UsageCounter(), response_template(result, record, has_body=True)
+    return {
+        "decode the body": _us(lambda: schemas.decode(body, "127.0.0.1")),
+        "parse the token, with its checksum": _us(lambda: parse(token, "gtk")),
+        "find the key": _us(lambda: verification.keys.cached(record.id)),
+        "HMAC": _us(lambda: proves_possession(verification.pepper, token, record)),
+        "state, expiry, scopes, addresses": _us(
+            lambda: evaluate(record, request, possession=True, environment=record.environment, now=result.decided_at)
+        ),
+        "two rate limits": _us(lambda: verification.limits.take_now(charge)),
+        "response": _us(lambda: template.response(result, "req_1")),
+        "request ID": _us(asgi.request_id),
+        "metrics": _us(lambda: observer.metrics.decision(Code.VALID)),
+        "usage": _us(lambda: usage.count(record.id, "", "VALID", "")),
+        "log line": _us(lambda: reply.record("req_1", 0.001, record.id)),
+    }
+
+
+def _us(step: Callable[[], object]) -> float:
+    """Lowest CPU time of a call in microseconds."""
+    best = float("inf")
+    for _ in range(_RUNS):
+        started = time.process_time()
+        for _ in range(_CALLS):
+            step()
+        best = min(best, time.process_time() - started)
+    return best / _CALLS * 1e6
