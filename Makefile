@@ -1,6 +1,6 @@
 # Gatehouse. `make` lists the targets. Every target that needs the virtual environment creates it first.
 .DEFAULT_GOAL := help
-.PHONY: help init up down test check audit fuzz docs bench prowler deploy verify rollback preview destroy logs api-keys clean
+.PHONY: help init up down test check audit attack fuzz docs bench prowler deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 
 ENVIRONMENTS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
@@ -47,6 +47,10 @@ endif
 audit: ## Compare uv.lock and package-lock.json with vulnerability databases (OFFLINE=1 only reports that no audit runs)
 	@scripts/setup.sh
 	@$(PY) -m tools.audit $(if $(filter-out 0,$(OFFLINE)),--offline)
+
+attack: ## Attack a sandbox, or the deployment at URL= with harmless attacks (KEY= in the environment, YES=1 skips the prompt)
+	@scripts/setup.sh
+	@$(PY) -m tools.attack $(if $(URL),--url "$(URL)") $(if $(filter-out 0,$(YES)),--yes)
 
 fuzz: ## Fuzz the parsers of the runtime (TARGET=, default: all; SECONDS= for each target, default: 60)
 	@scripts/setup.sh

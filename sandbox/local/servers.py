@@ -261,3 +261,13 @@ def _redis_ready(port: int) -> bool:
 def _literal(text: str) -> str:
     """An SQL string literal, with standard_conforming_strings on."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def running(owner: int) -> dict[str, int]:
+    """Return the process IDs of the servers that the process `owner` started, by name."""
+    servers = {}
+    for record in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/owner.json"):
+        raw = json.loads(record.read_text())
+        if raw["owner"]["pid"] == owner:
+            servers[raw["server"]["name"]] = int(raw["server"]["pid"])
+    return servers

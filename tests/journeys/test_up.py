@@ -1,10 +1,12 @@
-"""`up`, use of the services under IAM enforcement, and `down`: no call is denied, and no process remains.
+"""`up`, use of the services under IAM enforcement, attacks, and `down`: every attack is rejected, no call is denied, and no
+process remains.
 
 Unused permissions have a reason in tests/permissions.toml.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 from dataclasses import dataclass
@@ -16,6 +18,9 @@ import pytest
 
 from sandbox.local.run_state import RunStateFile
 from tests.journeys.conftest import Running, running_from, sandbox
+from tools.attack import stack_attacks
+from tools.attack.__main__ import attack_stack
+from tools.attack.outcome import Outcome
 from tools.docs.iam_documents import reasons
 
 STACK = "dev"
@@ -28,7 +33,7 @@ class FinishedRun:
 
     mode: permissions of up.json. readiness: status of /readyz by service. stopped: output of `down`.
     left: processes that are still running. files: names of the remaining files.
-    roles: used and unused actions by role. denied: calls that IAM denied.
+    roles: used and unused actions by role. denied: calls that IAM denied. attacks: results of `make attack`.
     """
 
     mode: int
@@ -38,6 +43,7 @@ class FinishedRun:
     files: list[str]
     roles: dict[str, dict[str, Any]]
     denied: list[str]
+    attacks: list[Outcome]
 
 
 def use_permissions(running: Running) -> None:
@@ -63,6 +69,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
         urls = {"gateway": running.gateway, "console": running.console, "sharing": running.sharing}
         readiness = {service: httpx.get(f"{url}/readyz", timeout=10).status_code for service, url in urls.items()}
         use_permissions(running)
+        attacks = asyncio.run(attack_stack(stack_attacks.read(home)))
         state = RunStateFile(home).read()
         assert state is not None
     finally:
@@ -71,7 +78,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     left = [child.name for child in (state.owner, *state.children) if child.alive()]
     permissions = json.loads((home / "permissions.json").read_text())
     files = [file.name for file in home.iterdir()]
-    return FinishedRun(mode, readiness, stopped.stdout, left, files, permissions["roles"], permissions["denied"])
+    return FinishedRun(mode, readiness, stopped.stdout, left, files, permissions["roles"], permissions["denied"], attacks)
 
 
 def test_up_serves_every_service_until_down(finished: FinishedRun) -> None:
@@ -92,6 +99,14 @@ def test_no_call_is_denied(finished: FinishedRun) -> None:
 def test_unused_permissions_have_a_reason(finished: FinishedRun) -> None:
     unused = {(role.removeprefix(PREFIX), action) for role, row in finished.roles.items() for action in row["unused"]}
     assert unused - set(reasons()) == set(), "use the permission, remove it, or add a reason to tests/permissions.toml"
+
+
+@pytest.mark.requirement("CG-14")
+def test_every_attack_is_rejected(finished: FinishedRun) -> None:
+    assert [(outcome.name, outcome.failures, outcome.not_run) for outcome in finished.attacks if outcome.failed] == []
+    assert [outcome.name for outcome in finished.attacks if outcome.not_run] == []
+    assert sum(outcome.cases for outcome in finished.attacks) > 1000
+    assert len(finished.attacks) == 10
 
 
 def test_used_permissions_have_no_reason(finished: FinishedRun) -> None:

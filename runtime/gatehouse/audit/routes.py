@@ -31,7 +31,8 @@ from gatehouse.http.fields import Cursors
 from gatehouse.identity.models import AUDITORS
 
 #: First characters of a spreadsheet formula, including full-width forms, and characters that spreadsheets skip before a formula.
-_FORMULA = re.compile("(^|[;\t\r\n])([ \0\ufeff]*)(?=[=+@\uff1d\uff0b\uff0d\uff20-])")
+#: A quote begins a quoted cell if the file is read with another separator.
+_FORMULA = re.compile('(^|[;\t\r\n])([ "\0\ufeff]*)(?=[=+@\uff1d\uff0b\uff0d\uff20-])')
 
 _BATCH = 1000
 _MEDIA_TYPES = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8; header=present"}

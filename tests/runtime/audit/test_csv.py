@@ -38,6 +38,7 @@ def test_formula_is_prefixed_with_an_apostrophe(text: str) -> None:
         ("\t=1", "'\t'=1"),
         ("\r\n=1", "'\r\n'=1"),
         (" \t=1", " \t'=1"),
+        ('a\n"=1', "a\n'\"=1"),
     ],
 )
 def test_formula_behind_another_separator_is_escaped(text: str, escaped: str) -> None:

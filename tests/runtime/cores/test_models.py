@@ -9,6 +9,8 @@ from gatehouse.cores.models import Origin, parse_origin, rejection
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tools.attack.corpora import PRIVATE_ADDRESSES, REJECTED_URLS
+
 
 @pytest.mark.parametrize(
     ("url", "normal"),
@@ -27,31 +29,7 @@ def test_origin_is_parsed_and_normalised(url: str, normal: str) -> None:
     assert origin.url == normal
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "ftp://core.example.com",
-        "file:///etc/passwd",
-        "core.example.com",
-        "https://user:pass@core.example.com",
-        "https://core.example.com@evil.example",
-        "https://core.example.com/path",
-        "https://core.example.com?x",
-        "https://core.example.com#x",
-        "https://core.example.com:0",
-        "https://core.example.com:",
-        "https://core.example.com:99999",
-        "http://2130706433/",
-        "http://0x7f000001",
-        "http://127.1",
-        "http://0177.0.0.1",
-        "http://core_1.example.com",
-        "http://",
-        "http://ex\\ample.com",
-        "http://exämple.com",
-        "http://a" + ".b" * 200,
-    ],
-)
+@pytest.mark.parametrize("url", REJECTED_URLS)
 def test_other_url_is_rejected(url: str) -> None:
     assert isinstance(parse_origin(url), str)
 
@@ -61,35 +39,9 @@ def test_public_address_is_allowed(address: str) -> None:
     assert rejection([ipaddress.ip_address(address)], ()) == ""
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "127.0.0.1",
-        "10.0.0.5",
-        "172.16.3.4",
-        "192.168.1.1",
-        "100.64.0.1",
-        "169.254.169.254",  # instance metadata
-        "169.254.170.2",  # task credentials of ECS
-        "0.0.0.0",
-        "224.0.0.1",
-        "255.255.255.255",
-        "192.0.2.1",
-        "::1",
-        "::",
-        "fe80::1",
-        "fc00::1",
-        "fd00:ec2::254",  # instance metadata over IPv6
-        "ff02::1",
-        "::ffff:127.0.0.1",
-        "::ffff:169.254.169.254",
-        "64:ff9b::7f00:1",
-        "64:ff9b::a9fe:a9fe",
-        "2002:7f00:1::",
-        "2001:0:7f00:1::",
-    ],
-)
+@pytest.mark.parametrize("address", PRIVATE_ADDRESSES)
 def test_address_that_is_not_public_is_rejected(address: str) -> None:
+    """Also the special-purpose addresses that some versions of Python consider public."""
     assert rejection([ipaddress.ip_address(address)], ()) != ""
 
 
@@ -117,11 +69,3 @@ def test_no_network_allows_unspecified_or_multicast(address: str) -> None:
 def test_mapped_address_is_treated_like_ipv4(address: ipaddress.IPv4Address) -> None:
     mapped = ipaddress.IPv6Address(f"::ffff:{address}")
     assert rejection([address], ()) == rejection([mapped], ())
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["192.0.0.192", "192.88.99.1", "fec0::1", "2001:10::1", "3fff::1", "5f00::1", "64:ff9b:1::a00:1", "::ffff:192.0.0.192"],
-)
-def test_special_purpose_address_is_rejected_on_every_python_version(address: str) -> None:
-    assert rejection([ipaddress.ip_address(address)], []) != ""

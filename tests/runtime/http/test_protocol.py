@@ -20,6 +20,8 @@ from gatehouse.http.connections import Connections
 from gatehouse.http.server import Server, listen
 from gatehouse.settings import ConnectionSettings
 
+from tools.attack.corpora import MALFORMED_REQUESTS, UNFINISHED_BODIES, UNFINISHED_HEADS
+
 #: Much longer than any deadline below.
 PATIENCE_S = 20
 NEVER = ConnectionSettings(request_timeout_s=600, response_timeout_s=600)
@@ -168,20 +170,13 @@ async def test_silent_connection_is_closed(hasty: Running, part: bytes) -> None:
     assert await hasty.send(part) == b""
 
 
-@pytest.mark.parametrize("part", [b"G", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nX: "])
+@pytest.mark.parametrize("part", UNFINISHED_HEADS)
 async def test_unfinished_head_is_408(hasty: Running, part: bytes) -> None:
     assert code_of(await hasty.send(part)) == (408, "request_timeout")
     assert hasty.rejected == ["request_timeout"]
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        POST + b"Content-Length: 1000\r\n\r\n",
-        POST + b"Content-Length: 1000\r\n\r\n{",
-        POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
-    ],
-)
+@pytest.mark.parametrize("part", UNFINISHED_BODIES)
 async def test_unfinished_body_is_408(hasty: Running, part: bytes) -> None:
     assert code_of(await hasty.send(part)) == (408, "request_timeout")
     assert hasty.gone == ["/x"]
@@ -244,30 +239,7 @@ async def _write_forever(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
-@pytest.mark.parametrize(
-    ("request_", "expected"),
-    [
-        (b"GET / HTTP/1.1\r\n\r\n", (400, "bad_request")),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", (400, "bad_request")),
-        (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", (400, "bad_request")),
-        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", (400, "bad_request")),
-        (b"GET /#a HTTP/1.1\r\nHost: a\r\n\r\n", (400, "bad_request")),
-        (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", (400, "bad_request")),
-        (b"nonsense\r\n\r\n", (400, "bad_request")),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: 1\r\n\r\n", (400, "bad_request")),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n", (400, "bad_request")),
-        (b"GET / HTTP/1.1\nHost: a\n\n", (400, "bad_request")),
-        (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", (400, "bad_request")),
-        (POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", (400, "bad_request")),
-        (POST + b"Content-Length: +5\r\n\r\n", (400, "bad_request")),
-        (POST + b"Transfer-Encoding: chunked, identity\r\n\r\n", (400, "bad_request")),
-        (POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n", (400, "bad_request")),
-        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", (414, "target_too_long")),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", (431, "headers_too_large")),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 101 + b"\r\n", (431, "headers_too_large")),
-        (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: 1\r\n" * 101 + b"\r\n", (431, "headers_too_large")),
-    ],
-)
+@pytest.mark.parametrize(("request_", "expected"), MALFORMED_REQUESTS)
 async def test_malformed_request_is_explained(patient: Running, request_: bytes, expected: tuple[int, str]) -> None:
     assert code_of(await patient.send(request_)) == expected
     assert await patient.is_healthy()

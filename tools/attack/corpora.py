@@ -1,0 +1,233 @@
+"""The inputs of `make attack` and of the tests: each attack is written once, here.
+
+Raw requests contain `HOST`, which the runner replaces with the host of the target.
+"""
+
+from __future__ import annotations
+
+HOST = b"gateway.test"
+_POST = b"POST /x HTTP/1.1\r\nHost: gateway.test\r\n"
+
+#: Malformed requests (RFC 9112), with the status and code of the response, after which the connection is closed.
+MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
+    (b"GET / HTTP/1.1\r\n\r\n", (400, "bad_request")),
+    (b"GET / HTTP/1.1\r\nHost: gateway.test\r\nHost: b\r\n\r\n", (400, "bad_request")),
+    (b"GET / HTTP/1.0\r\nHost: gateway.test\r\nHost: b\r\n\r\n", (400, "bad_request")),
+    (b"GET / HTTP/2.0\r\nHost: gateway.test\r\n\r\n", (400, "bad_request")),
+    (b"GET /#a HTTP/1.1\r\nHost: gateway.test\r\n\r\n", (400, "bad_request")),
+    (b"GET /\xff HTTP/1.1\r\nHost: gateway.test\r\n\r\n", (400, "bad_request")),
+    (b"nonsense\r\n\r\n", (400, "bad_request")),
+    (b"GET / HTTP/1.1\r\nHost: gateway.test\r\nBad Name: 1\r\n\r\n", (400, "bad_request")),
+    (b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX: 1\r\n folded\r\n\r\n", (400, "bad_request")),
+    (b"GET / HTTP/1.1\nHost: gateway.test\n\n", (400, "bad_request")),
+    (_POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", (400, "bad_request")),
+    (_POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", (400, "bad_request")),
+    (_POST + b"Content-Length: +5\r\n\r\n", (400, "bad_request")),
+    (_POST + b"Transfer-Encoding: chunked, identity\r\n\r\n", (400, "bad_request")),
+    (_POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n", (400, "bad_request")),
+    (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: gateway.test\r\n\r\n", (414, "target_too_long")),
+    (b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", (431, "headers_too_large")),
+    (b"GET / HTTP/1.1\r\nHost: gateway.test\r\n" + b"X: 1\r\n" * 101 + b"\r\n", (431, "headers_too_large")),
+    (_POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: 1\r\n" * 101 + b"\r\n", (431, "headers_too_large")),
+)
+
+#: Requests whose heads or bodies never end.
+UNFINISHED_HEADS = (b"G", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX: ")
+UNFINISHED_BODIES = (
+    _POST + b"Content-Length: 1000\r\n\r\n",
+    _POST + b"Content-Length: 1000\r\n\r\n{",
+    _POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+)
+
+#: Message framing that two servers can interpret differently (RFC 9112, sections 6.3 and 11.2): header fields, and the beginning
+#: of the body. The runner appends a request for `SMUGGLED_PATH`. The gateway must reject the framing with status 400 or 501.
+SMUGGLED_PATH = b"/smuggled"
+REJECTED_FRAMING: tuple[tuple[bytes, bytes], ...] = (
+    (b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+    (b"Transfer-Encoding: chunked\r\nContent-Length: 6\r\n", b"0\r\n\r\n"),
+    (b"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", b"0\r\n\r\n"),
+    (b"Content-Length: 0\r\nContent-Length: 44\r\n", b""),
+    (b"Content-Length: 0, 44\r\n", b""),
+    (b"Content-Length: +0\r\n", b""),
+    (b"Content-Length: -1\r\n", b""),
+    (b"Content-Length: 0x0\r\n", b""),
+    (b"Content-Length: 0 0\r\n", b""),
+    (b"Content-Length: 99999999999999999999\r\n", b""),
+    (b"Content-Length : 0\r\n", b""),
+    (b"Content-Length\r\n: 0\r\n", b""),
+    (b"Transfer-Encoding: chunked, identity\r\n", b"0\r\n\r\n"),
+    (b"Transfer-Encoding: identity\r\n", b""),
+    (b"Transfer-Encoding: xchunked\r\n", b"0\r\n\r\n"),
+    (b"Transfer-Encoding : chunked\r\n", b"0\r\n\r\n"),
+    (b"Transfer-Encoding:\x0bchunked\r\n", b"0\r\n\r\n"),
+    (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", b"0\r\n\r\n"),
+    (b"Transfer-Encoding:\r\n chunked\r\n", b"0\r\n\r\n"),
+    (b"X: 1\r\n\tTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+    (b"X: 1\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+    (b"X: 1\rTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+    (b"X: 1\x00\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+    (b"Transfer-Encoding: chunked\r\n", b"0x0\r\n\r\n"),
+    (b"Transfer-Encoding: chunked\r\n", b"-1\r\n\r\n"),
+    (b"Transfer-Encoding: chunked\r\n", b" 0\r\n\r\n"),
+    (b"Transfer-Encoding: chunked\r\n", b"1\r\nZZ\r\n0\r\n\r\n"),
+    (b"Transfer-Encoding: chunked\r\n", b"fffffffffffffffff\r\n"),
+)
+#: Framing that is valid or is ignored. The bytes that follow are a request of their own to the gateway, or part of the body.
+HARMLESS_FRAMING: tuple[tuple[bytes, bytes], ...] = (
+    (b"Transfer_Encoding: chunked\r\n", b""),
+    (b"Content_Length: 44\r\n", b""),
+    (b"X-Transfer-Encoding: chunked\r\n", b""),
+    (b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+    (b"Content-Length: 0\r\n", b""),
+)
+
+#: Paths below `/cores/` that are ambiguous or not safe to forward, with the reason in the response.
+AMBIGUOUS_PATHS: tuple[tuple[bytes, str], ...] = (
+    (b"/cores/docs/../admin", "the path contains a dot segment"),
+    (b"/cores/docs/./a", "the path contains a dot segment"),
+    (b"/cores/docs/..", "the path contains a dot segment"),
+    (b"/cores/..", "the path contains a dot segment"),
+    (b"/cores/docs/%2e%2e/admin", "the path contains a dot segment"),
+    (b"/cores/docs/.%2E/admin", "the path contains a dot segment"),
+    (b"/cores/docs/a%2f..%2fb", "the path contains a dot segment"),
+    (b"/cores/docs/a\\b", "the path contains a backslash"),
+    (b"/cores/docs/..%5c..", "the path contains an encoded backslash"),
+    (b"/cores/docs/a%00b", "the path contains an encoded control character"),
+    (b"/cores/docs/a%0d%0ab", "the path contains an encoded control character"),
+    (b"/cores/docs/..;/admin", "the path contains a dot segment"),
+    (b"/cores/docs/%2e%2e;a=1/admin", "the path contains a dot segment"),
+    (b"/cores/docs/a%7f", "the path contains an encoded control character"),
+    (b"/cores/docs/a#b", "the path contains a raw #; write %23"),
+    (b"/cores/docs/{id}", "the path contains a raw {; write %7B"),
+    (b'/cores/docs/a"b', 'the path contains a raw "; write %22'),
+    (b"/cores/docs/<script>", "the path contains a raw <; write %3C"),
+    (b"/cores/docs/%ff", "the path is not UTF-8 once it is decoded"),
+    (b"/cores/docs/%c0%ae%c0%ae", "the path is not UTF-8 once it is decoded"),  # overlong dots
+    (b"/cores/docs/a b", "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8"),
+    ("/cores/docs/ü".encode(), "the path contains a space, control or non-ASCII byte; percent-encode it as UTF-8"),
+    (
+        b"/cores/docs/100%",
+        "the path contains a percent sign without two hexadecimal digits; write %25 for a percent sign",
+    ),
+    (b"/cores/docs/" + b"a" * 9000, "the path is longer than 8192 bytes"),
+    (b"/cores/../cores/docs/x", "the path contains a dot segment"),
+)
+
+#: Header fields of an ambiguous request that also contains one `Host` and one `Authorization`, with the reason in the response.
+AMBIGUOUS_HEADERS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("X-API-Key: a", "X-API-Key: b"), "The header x-api-key is sent twice"),
+    (("Authorization: Bearer b",), "The header authorization is sent twice"),
+    (("X-API-Key: a",), "The API key is sent in two headers."),
+    (("Host: second",), "The request must have exactly one Host header."),
+    (("X-Name: caf\udce9",), "The header x-name contains a byte that is not visible ASCII"),
+)
+
+#: Request headers with a meaning to proxies, gateways, or servers and frameworks behind them. Cores do not receive the values
+#: that a client sends.
+RESERVED_REQUEST_NAMES = (
+    b"authorization x-api-key host content-length connection keep-alive te trailer transfer-encoding upgrade proxy-authorization"
+    b" proxy-connection expect max-forwards via early-data http2-settings alt-used cdn-loop forwarded x-forwarded x-forwarded-for"
+    b" x-forwarded-anything forwarded-for x-real-ip x-client-ip client-ip x-cluster-client-ip true-client-ip x-remote-addr"
+    b" x-remote-ip x-originating-ip remote-user x-remote-user cf-connecting-ip cf-access-jwt-assertion fastly-client-ip"
+    b" akamai-origin-hop x-azure-clientip x-azure-socketip x-appengine-user-ip x-envoy-external-address x-envoy-original-path"
+    b" x-original-url x-original-uri x-original-host x-rewrite-url x-host x-http-host-override x-http-method x-method-override"
+    b" x-http-method-override x-url-scheme front-end-https x-ssl-client-cert x-client-cert x-arr-ssl x-arr-clientcert"
+    b" ssl-client-dn"
+    b" x-sendfile-type x-accel-mapping x-script-name x-middleware-subrequest x-invoke-path x-amzn-oidc-data x-amzn-oidc-identity"
+    b" x-goog-authenticated-user-email x-goog-iap-jwt-assertion x-ms-client-principal x-auth-request-user x-webauth-user"
+    b" x-consumer-username x-credential-identifier x-userinfo impersonate-user x-user-id x-request-id gatehouse-key-id"
+    b" gatehouse-made-up gatehouse_key_id x_forwarded_for x_api_key x_custom content_length sec-websocket-key"
+    b" sec-websocket-extensions sec-unknown access-control-unknown apikey x".split()
+)
+
+_NO_JSON = ("body", "is not valid JSON", "send a JSON object with Content-Type: application/json")
+_DEEP = b"[" * 20_000 + b"]" * 20_000
+#: Malformed bodies of `POST /v1/keys/verify`, with location, message and, unless empty, the fix in the response with status 400.
+MALFORMED_BODIES: tuple[tuple[bytes, tuple[str, str, str]], ...] = (
+    (b'{"token":"a","token":"b"}', ("body", 'has the name "token" twice', "send each name once per object")),
+    (b'{"token":"a","tok\\u0065n":"b"}', ("body", 'has the name "token" twice', "send each name once per object")),
+    (b'{"token":"a","cost" : 1,"cost"\n:2}', ("body", 'has the name "cost" twice', "send each name once per object")),
+    (
+        b'{"token":"a","limits":[{"name":"x","cost":1,"cost":0}]}',
+        ("body", 'has the name "cost" twice', "send each name once per object"),
+    ),
+    (b'\xef\xbb\xbf{"token":"a"}', _NO_JSON),
+    ('{"token":"\u00eb"}'.encode("latin-1"), _NO_JSON),
+    (b'{"token":"\\ud800"}', _NO_JSON),
+    (b'{"token":"a"', _NO_JSON),
+    (b"", _NO_JSON),
+    (b'{"token":"a","cost":NaN}', _NO_JSON),
+    (b'{"token":"a","cost":1e400}', ("body.cost", "is too large", "send a number that fits in 64 bits")),
+    (b'{"token":"a","cost":' + b"9" * 400 + b"}", ("body.cost", "is too large", "")),
+    (b'{"token":"a","cost":true}', ("body.cost", "must be an integer", "send an integer")),
+    (b'{"token":["a"]}', ("body.token", "must be a string", "send a string")),
+    (b"null", ("body", "must be an object", "send an object")),
+    (b"{}", ("body.token", "is missing", "")),
+    (b'{"token": "x", "scope": "a"}', ("body.scope", "is not a known field", "")),
+    (b'{"token": "x", "scopes": "a"}', ("body.scopes", "must be an array", "")),
+    (b'{"token": "x", "scopes": ["A"]}', ("body.scopes[0]", "does not match the required pattern", "")),
+    (b'{"token": "x", "cost": -1}', ("body.cost", "is too small", "")),
+    (b'{"token": "' + b"x" * 600 + b'"}', ("body.token", "is too long", "")),
+    (b'{"token":"a","core":"Docs\\u0000"}', ("body.core", "does not match the required pattern", "")),
+    (b'{"token":"a","scopes":' + _DEEP + b"}", ("body.scopes[0]", "must be a string", "")),
+    (b'{"token":"a","deep":' + _DEEP + b"}", ("body.deep", "is not a known field", "")),
+    (_DEEP, ("body", "must be an object", "send an object")),
+)
+
+#: URLs that are not the origin of a Core.
+REJECTED_URLS = (
+    "ftp://core.example.com",
+    "file:///etc/passwd",
+    "core.example.com",
+    "https://user:pass@core.example.com",
+    "https://core.example.com@evil.example",
+    "https://core.example.com/path",
+    "https://core.example.com?x",
+    "https://core.example.com#x",
+    "https://core.example.com:0",
+    "https://core.example.com:",
+    "https://core.example.com:99999",
+    "http://2130706433/",
+    "http://0x7f000001",
+    "http://127.1",
+    "http://0177.0.0.1",
+    "http://core_1.example.com",
+    "http://",
+    "http://ex\\ample.com",
+    "http://exämple.com",
+    "http://a" + ".b" * 200,
+)
+#: IP addresses that are not public. A Core or webhook with such an address is rejected outside of the configured networks.
+PRIVATE_ADDRESSES = (
+    "127.0.0.1",
+    "10.0.0.5",
+    "172.16.3.4",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",  # instance metadata
+    "169.254.170.2",  # task credentials of ECS
+    "0.0.0.0",  # noqa: S104
+    "224.0.0.1",
+    "255.255.255.255",
+    "192.0.2.1",
+    "::1",
+    "::",
+    "fe80::1",
+    "fc00::1",
+    "fd00:ec2::254",  # instance metadata over IPv6
+    "ff02::1",
+    "::ffff:127.0.0.1",
+    "::ffff:169.254.169.254",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "2002:7f00:1::",
+    "2001:0:7f00:1::",
+    "192.0.0.192",
+    "192.88.99.1",
+    "fec0::1",
+    "2001:10::1",
+    "3fff::1",
+    "5f00::1",
+    "64:ff9b:1::a00:1",
+    "::ffff:192.0.0.192",
+)
