@@ -8,6 +8,11 @@ from components.contract import Stack, optional_variables
 from components.iam import object_policies, role_policies, sharing_policies
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 
+DRAIN_S = 10
+"""Time in which a stopping task accepts requests. ECS can send SIGTERM before the load balancer has deregistered the task."""
+REQUESTS_S = 45
+"""Time after the drain time in which requests in progress must complete."""
+
 Environment = dict[str, pulumi.Input[str]]
 
 
@@ -57,6 +62,8 @@ def _common(stack: Stack, endpoints: Endpoints) -> Environment:
     core_networks = (*settings.network.core_networks, *(settings.network.tier_cidrs("app") if settings.cores else ()))
     return {
         "GATEHOUSE_ENVIRONMENT": settings.stack,
+        "GATEHOUSE_DRAIN_S": str(DRAIN_S),
+        "GATEHOUSE_STOP_TIMEOUT_S": str(REQUESTS_S),
         "GATEHOUSE_KEY_PREFIX": settings.key_prefix,
         "GATEHOUSE_KEY_ENVIRONMENT": settings.key_environment,
         "GATEHOUSE_DATABASE_URL": _database_url(role_policies.DATABASE_USER, endpoints.database),

@@ -9,13 +9,14 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, LogArgs
+from components.compute.environment import DRAIN_S, REQUESTS_S
 from components.contract import Process, Secret
 from components.iam.role_policies import COLLECTOR, COLLECTOR_METRICS_STREAM
 from components.naming import Naming, tags
 from components.settings.workloads import TaskSize
 
-STOP_TIMEOUT_S = 60
-"""Time between SIGTERM and SIGKILL, during which a task completes its requests."""
+STOP_TIMEOUT_S = DRAIN_S + REQUESTS_S + 5
+"""Time between SIGTERM and SIGKILL. After the last request, the application has five seconds to close its connections."""
 SCRATCH = "scratch"
 """Ephemeral volume, mounted at /tmp, the only writable path."""
 LINUX_PARAMETERS = {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}

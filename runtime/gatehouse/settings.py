@@ -143,8 +143,14 @@ class ConnectionSettings(BaseModel):
     )
     response_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 30.0
     """Time in seconds after which a connection is closed if the client does not read the response."""
-    idle_timeout_s: Annotated[int, Field(ge=1, le=4000)] = 75
+    idle_timeout_s: Annotated[int, Field(ge=1, le=4000)] = 130
     """Idle timeout for connections between requests, in seconds. Must be longer than the idle timeout of the load balancer."""
+    drain_s: Annotated[int, Field(ge=0, le=600)] = 0
+    """Time in seconds after SIGTERM in which requests are still accepted, so that load balancers can select other servers.
+    /readyz returns status 503, and each response closes its connection. Should be longer than the idle timeout of a load balancer
+    that keeps sending requests to the server."""
+    stop_timeout_s: Annotated[int, Field(ge=1, le=600)] = 5
+    """Time in seconds after the drain time within which requests in progress must complete before they are aborted."""
     connections_max: Annotated[int, Field(ge=16, le=65_536)] = 4096
     """Maximum number of open connections per worker. Further connections are rejected with status 503."""
     address_connections_max: Annotated[int, Field(ge=1, le=65_536)] = 1024

@@ -9,6 +9,8 @@ from gatehouse.errors import SettingsError
 from gatehouse.http.fields import FILES_BYTES_MAX
 from gatehouse.settings import PREFIX, Settings, load
 
+from components.compute import environment, task_definition
+from components.edge import load_balancer
 from components.settings.loader import SettingsError as StackFileError
 from components.settings.loader import parse
 from tests.components.settings.stack_settings import raw_settings
@@ -52,6 +54,15 @@ def test_services_have_their_own_ports() -> None:
     assert len(set(ports)) == len(ports)
     for name, service in CONTRACT["service"].items():
         assert Settings.model_fields[f"{name}_port"].default == service["port"]
+
+
+def test_load_balancer_closes_idle_connections_first() -> None:
+    assert Settings.model_fields["idle_timeout_s"].default > load_balancer.IDLE_TIMEOUT_S
+
+
+def test_task_has_time_to_complete_its_requests() -> None:
+    assert environment.DRAIN_S + environment.REQUESTS_S < task_definition.STOP_TIMEOUT_S <= 120  # the maximum of Fargate
+    assert load_balancer.DEREGISTRATION_DELAY_S >= environment.DRAIN_S + environment.REQUESTS_S
 
 
 @pytest.mark.requirement("TR-04")

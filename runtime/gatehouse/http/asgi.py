@@ -21,6 +21,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 JSON = b"application/json"
+#: Path of the readiness check of every service.
+READY_PATH = "/readyz"
 PROBLEM_JSON = b"application/problem+json"
 
 #: Prefix of the problem type, which must be a URI (RFC 9457). The `code` follows the prefix; programs should evaluate `code`.

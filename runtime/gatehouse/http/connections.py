@@ -25,6 +25,8 @@ class Connections:
         self.on_reject = on_reject
         #: Open connections.
         self.total = 0
+        #: True when the server is stopping. Each response then closes its connection, and the server is not ready.
+        self.draining = False
         self._by_address = asgi.Uses()
         #: Unfinished bodies by client address.
         self.bodies = asgi.Uses()

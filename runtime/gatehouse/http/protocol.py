@@ -254,7 +254,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _can_respond_now(self) -> bool:
         """False for a request to which only the application can respond, or that waits for the response to an earlier request."""
         return (
-            not self._is_running()
+            not self._worker.draining
+            and not self._is_running()
             and not self.flow.write_paused
             and not self.expect_100_continue
             and not self.parser.should_upgrade()
@@ -382,18 +383,36 @@ class HttpProtocol(HttpToolsProtocol):
         if protocol is not None:
             protocol.connection_lost(exc)
 
+    def drain(self) -> None:
+        """Closes the connection after the current request if its response has not begun, otherwise after the next request.
+
+        Called when the server begins to stop. An idle connection stays open, because the client may be sending a request.
+        """
+        self._repeated = None
+        if self._running is not None and not self._running.response_started:
+            self._close_after(self._running)
+
     def shutdown(self) -> None:
         self._stopping = True
         if self._on_shutdown is not None:
             self._on_shutdown()
-        else:
+        elif not self._in_head and self._prepare is None:  # otherwise, the request is not complete
             super().shutdown()
 
     # Response
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
+        if self._worker.draining:
+            # Before the task runs, but after the requests have been parsed that arrived with this request.
+            self.loop.call_soon(self._close_after, cycle)
+            if cycle.scope["path"] == asgi.READY_PATH:
+                app = cast("ASGI3Application", _not_ready)
         super()._start_asgi_task(cycle, app)
+
+    def _close_after(self, cycle: RequestResponseCycle) -> None:
+        """Closes the connection after the response, unless the client has already sent another request."""
+        cycle.keep_alive = cycle.keep_alive and bool(self.pipeline)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -493,3 +512,7 @@ def _repeated_head(data: bytes, respond: asgi.RespondNow, body_size: int) -> _Re
     because the body is chunked)."""
     head, end, body = data.partition(b"\r\n\r\n")
     return _RepeatedHead(head + end, len(data), respond) if end and len(body) == body_size else None
+
+
+async def _not_ready(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    await asgi.reply(send, 503, b'{"status":"unavailable","checks":{"server":"unavailable"}}')

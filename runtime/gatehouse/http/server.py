@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import itertools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -15,9 +16,11 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from types import FrameType
+from typing import cast
 
 import uvicorn
 import uvloop
@@ -31,15 +34,27 @@ from gatehouse.settings import METRICS_FOLDER_VARIABLE, Settings
 
 _BACKLOG = 2048
 
-#: Number of seconds within which requests in flight must complete after SIGTERM. ECS sends SIGKILL after 30 s.
-STOP_S = 5
+#: Time in which the application closes its connections and writes what it has not written yet.
+_CLOSE_S = 5
+
+_TICK_S = 0.1
+
+#: Time in which a client that has just connected sends its request.
+_FIRST_REQUEST_S = 0.5
 
 
 class Server(uvicorn.Server):
-    """Serves an ASGI application until SIGTERM or SIGINT, or until `should_exit` is set. The application writes all logs."""
+    """Serves an ASGI application until SIGTERM or SIGINT, or until `should_exit` is set. The application writes all logs.
+
+    After SIGTERM, the server is not ready but accepts requests for the drain time, because load balancers and clients still send
+    requests. Each response closes its connection, so that clients connect to another server. SIGINT ends the drain time. Requests
+    in progress then complete within the stop timeout.
+    """
 
     def __init__(self, application: App, connections: Connections, *, handle_signals: bool = True) -> None:
         self._handle_signals = handle_signals
+        self._connections = connections
+        self._drain_s = connections.settings.drain_s
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
         super().__init__(
             uvicorn.Config(
@@ -54,7 +69,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 backlog=_BACKLOG,
                 timeout_keep_alive=connections.settings.idle_timeout_s,
-                timeout_graceful_shutdown=STOP_S,
+                timeout_graceful_shutdown=connections.settings.stop_timeout_s,
             )
         )
 
@@ -65,6 +80,47 @@ class Server(uvicorn.Server):
         for number in (signal.SIGTERM, signal.SIGINT) if self._handle_signals else ():
             loop.add_signal_handler(number, self.handle_exit, number, None)
         yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGINT and self._drain_s:
+            self._drain_s, self.should_exit = 0, True
+        else:
+            super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._connections.draining = True
+        for connection in list(self.server_state.connections):
+            cast("HttpProtocol", connection).drain()
+        if self._drain_s:
+            await self._drain()
+            await self._accept_last(sockets or [])
+        await super().shutdown(sockets)
+
+    async def _drain(self) -> None:
+        started, ticks = time.monotonic(), itertools.count()
+        while time.monotonic() < started + self._drain_s:
+            await self.on_tick(next(ticks))  # updates the Date header
+            await asyncio.sleep(_TICK_S)
+
+    async def _accept_last(self, sockets: Sequence[socket.socket]) -> None:
+        """Stops listening, and accepts the connections that the kernel has established. Closing the listening socket would reset
+        them, and their clients could not repeat the request."""
+        listening = [sock.dup() for sock in sockets]
+        for server in self.servers:
+            server.close()
+        established = []
+        for sock in listening:
+            with contextlib.suppress(OSError), sock:
+                while True:
+                    established.append(sock.accept()[0])
+        for sock in established:
+            sock.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, sock)
+        await asyncio.sleep(_FIRST_REQUEST_S)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+        return protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 def listen(bind: str, port: int, *, shared: bool = False) -> socket.socket:
@@ -115,7 +171,7 @@ def _serve_together(workers: Sequence[str], settings: Settings, metrics_folder: 
     failed = not stopping
     stop(signal.SIGTERM, None)
     for child in children:
-        child.join(STOP_S + 5)
+        child.join(settings.drain_s + settings.stop_timeout_s + _CLOSE_S)
         if child.is_alive():
             child.kill()
     if failed:

@@ -37,6 +37,7 @@ class Running:
     rejected: list[str]
     #: Path of each request whose client disconnected before it was complete.
     gone: list[str] = field(default_factory=list)
+    server: Server = field(init=False)
 
     async def connect(self, receive_buffer: int | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         sock = socket.socket()
@@ -114,7 +115,7 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
 
 @asynccontextmanager
 async def running(
-    limits: ConnectionSettings, trusted: str = "", respond_now: PrepareByPath | None = None
+    limits: ConnectionSettings, trusted: str = "", respond_now: PrepareByPath | None = None, kind: type[Server] = Server
 ) -> AsyncIterator[Running]:
     rejected: list[str] = []
 
@@ -125,14 +126,14 @@ async def running(
     connections = Connections(limits, ClientAddresses(networks), on_reject)
     sock = listen("127.0.0.1", 0)
     server = Running(sock.getsockname()[1], connections, rejected)
-    uvicorn = Server(_Application(server, respond_now or {}), connections, handle_signals=False)
+    server.server = uvicorn = kind(_Application(server, respond_now or {}), connections, handle_signals=False)
     serving = asyncio.create_task(uvicorn.serve([sock]))
     try:
         while not uvicorn.started:
             await asyncio.sleep(0)
         yield server
     finally:
-        uvicorn.should_exit = True
+        uvicorn.should_exit, uvicorn._drain_s = True, 0
         await serving
 
 
