@@ -1,5 +1,6 @@
 """A fake AWS account (STS, ECS, public URLs) and a fake Pulumi CLI."""
 
+import io
 import json
 import os
 import re
@@ -7,29 +8,33 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from subprocess import CompletedProcess, run
+from subprocess import CompletedProcess
 from typing import Any
 
+import boto3
+import pytest
+
+from release.__main__ import main
 from sandbox.engine.types import UNKNOWN
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "210987654321"
 OLD, NEW = (f"sha256:{letter * 64}" for letter in "ab")
 SERVICES = ("gateway", "console")
-_CLI = """#!{python}
-import json, sys, urllib.request
+_CLI = """#!{python} -IS
+import http.client, json, sys
 words = sys.argv[1:]
 if words[0] == "version":
     print("v3.300.0")
 else:
-    body = json.dumps(words).encode()
-    request = urllib.request.Request("{url}/pulumi", data=body)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({{}})).open(request) as response:
-        result = json.load(response)
+    connection = http.client.HTTPConnection("{address}")
+    connection.request("POST", "/pulumi", json.dumps(words))
+    result = json.load(connection.getresponse())
     sys.stdout.write(result.get("text", ""))
     sys.stderr.write(result.get("error", ""))
     sys.exit(result["code"])
@@ -37,6 +42,12 @@ else:
 _IDENTITY = f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
 <Arn>arn:aws:iam::{ACCOUNT}:user/x</Arn><UserId>x</UserId><Account>{ACCOUNT}</Account></GetCallerIdentityResult>
 <ResponseMetadata><RequestId>x</RequestId></ResponseMetadata></GetCallerIdentityResponse>"""
+
+
+@cache
+def _session() -> boto3.Session:
+    """The session of all tests: a new one parses the service models again, and the default one has credentials of other tests."""
+    return boto3.Session("x", "x")
 
 
 def own_stack_file() -> str:
@@ -231,7 +242,7 @@ def release(
     stack_file: str | None = None,
     has_passphrase: bool = True,
 ) -> CompletedProcess[str]:
-    """Run `python -m release <words> --env dev` in a project with the dev stack and the fake Pulumi CLI.
+    """Run `release <words> --env dev` in this process, for a project with the dev stack and the fake Pulumi CLI.
 
     image: digest in the stack file. stack_file: text of the stack file, by default `own_stack_file()`.
     """
@@ -239,15 +250,21 @@ def release(
     (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {image}", text))
     cli = folder / "bin" / "pulumi"
     cli.parent.mkdir()
-    cli.write_text(_CLI.format(python=sys.executable, url=account.url))
+    cli.write_text(_CLI.format(python=sys.executable, address=account.url.removeprefix("http://")))
     cli.chmod(cli.stat().st_mode | stat.S_IXUSR)
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environ |= {
-        **{"PATH": f"{folder / 'bin'}{os.pathsep}{environ['PATH']}", "NO_PROXY": "127.0.0.1"},
+    variables = {
+        **{"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "NO_PROXY": "127.0.0.1"},
         **{"AWS_ENDPOINT_URL": account.url, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"},
         **{"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull},
+        **({"PULUMI_CONFIG_PASSPHRASE": "x"} if has_passphrase else {}),
     }
-    environ = {name: value for name, value in environ.items() if not name.startswith("PULUMI_CONFIG_PASSPHRASE")}
-    environ |= {"PULUMI_CONFIG_PASSPHRASE": "x"} if has_passphrase else {}
-    command = [sys.executable, "-m", "release", *words, "--env", "dev", "--root", str(folder)]
-    return run(command, cwd=ROOT, env=environ, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+    output, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as process, redirect_stdout(output), redirect_stderr(errors):
+        for name in [name for name in os.environ if name.startswith(("AWS_", "PULUMI_CONFIG_PASSPHRASE"))]:
+            process.delenv(name)
+        for name, value in variables.items():
+            process.setenv(name, value)
+        process.setattr(sys, "stdin", io.StringIO(stdin))
+        process.setattr(boto3, "DEFAULT_SESSION", _session())
+        code = main([*words, "--env", "dev", "--root", str(folder)])
+    return CompletedProcess(words, code, output.getvalue(), errors.getvalue())
