@@ -8,8 +8,12 @@ from xdist.scheduler import LoadFileScheduling
 settings.register_profile("gatehouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gatehouse")
 
-# The tests of a component run the program. A run of a stack with the same settings is used by several files.
-_ONE_PROGRAM = "tests/components/"
+# These tests run the program. A run of a stack with the same settings is used by several files.
+_ONE_PROGRAM = (
+    *("tests/components/", "tests/policies/test_own_stack.py", "tests/repository/test_costs.py", "tests/repository/test_docs.py"),
+    *("tests/repository/test_pages.py", "tests/repository/test_permissions.py", "tests/sandbox/checks/test_diff.py"),
+    *("tests/sandbox/checks/test_graph.py", "tests/sandbox/emulator/test_server.py"),
+)
 _ONE_ENVIRONMENT = ("test_guides.py", "test_probe.py", "test_quick_start.py", "test_secret_sharing.py")
 
 

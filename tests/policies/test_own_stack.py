@@ -16,24 +16,23 @@ from policies.engine.rule import Level
 from policies.rules.pulumi_program import ALLOWED_REGIONS, REQUIRED_TAGS
 from sandbox.engine import types
 from sandbox.engine.program import run
-from sandbox.engine.providers import FakeProvider, PreviewProvider
+from sandbox.engine.providers import PreviewProvider
 from sandbox.paths import REPOSITORY
 from tests.components.program import serverless
 from tests.components.settings.stack_settings import raw_settings
+from tools.docs.deployments import deployed
 
 ADVISORY = {"GH-ALB-009", "GH-RDS-014", "GH-S3-017"}
 FORMS = pytest.mark.parametrize("form", ["container", "serverless", "cloudfront"])
-CONFIGURATIONS = {
-    "container": None,
-    "serverless": serverless("prod"),
-    "cloudfront": {"gatehouse:settings": json.dumps(raw_settings("prod", {"services.console.hosting": "cloudfront"}))},
+SETTINGS = {
+    "container": "",
+    "serverless": serverless("prod")["gatehouse:settings"],
+    "cloudfront": json.dumps(raw_settings("prod", {"services.console.hosting": "cloudfront"})),
 }
 
 
-@cache
-def deployment(form: str, *, preview: bool = False) -> types.Deployment:
-    config = CONFIGURATIONS[form]
-    return run(REPOSITORY, "prod", PreviewProvider() if preview else FakeProvider(), preview=preview, config=config)
+def deployment(form: str) -> types.Deployment:
+    return deployed("prod", SETTINGS[form])
 
 
 @cache
@@ -90,7 +89,7 @@ def test_every_rule_is_decided(form: str) -> None:
 
 def test_resource_names_are_known_at_preview() -> None:
     """DNS validation records are an exception, because ACM assigns their names."""
-    registrations = [item.registration for item in deployment("container", preview=True).resources]
+    registrations = [item.registration for item in run(REPOSITORY, "prod", PreviewProvider(), preview=True).resources]
     assert sum(any(map(is_unknown, registration.inputs.values())) for registration in registrations) > 100
     unnamed = {registration.type for registration in registrations if is_unknown(registration.inputs.get("name"))}
     assert unnamed == {"aws:route53/record:Record"}

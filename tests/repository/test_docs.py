@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.emulator.resources import RESOURCE_TYPES
-from sandbox.engine.program import run
-from sandbox.engine.providers import FakeProvider
 from tests.components.settings.stack_settings import STACKS
+from tools.docs.deployments import deployed
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -114,7 +113,7 @@ def test_testing_page_names_every_test_folder_and_benchmark() -> None:
 def test_readme_lists_types_that_are_not_emulated() -> None:
     section = README.partition("## Limits of the sandbox")[2].partition("\n## ")[0]
     modelled = {token.rpartition(":")[0] for token, row in RESOURCE_TYPES.items() if row.modelled}
-    deployments = [run(ROOT, stack, FakeProvider(), preview=False) for stack in STACKS]
+    deployments = [deployed(stack) for stack in STACKS]
     types = {resource.registration.type.rpartition(":")[0] for deployment in deployments for resource in deployment.resources}
     assert types & modelled
     assert set(re.findall(r"`(aws:\w+/\w+)`", section)) == types & modelled

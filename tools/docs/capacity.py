@@ -4,11 +4,10 @@ import json
 from typing import Any
 
 from components.settings.workloads import ScalingSettings
-from sandbox.engine.program import run
-from sandbox.engine.providers import FakeProvider
 from sandbox.paths import REPOSITORY
 from tools.docs import markdown
 from tools.docs.costs import GIB, STACKS, UNITS_PER_VCPU, VCPU
+from tools.docs.deployments import deployed
 from tools.docs.markdown import table
 
 _MEASURED = REPOSITORY / "bench" / "gateway" / "capacity.json"
@@ -57,7 +56,7 @@ def usd(cpu_us: float) -> float:
 
 
 def _stack_row(stack: str, cpu_us: float) -> tuple[str, str, str, str]:
-    resources = [resource.registration for resource in run(REPOSITORY, stack, FakeProvider(), preview=False).resources]
+    resources = [resource.registration for resource in deployed(stack).resources]
     inputs: dict[str, Any] = {
         resource.type.rpartition(":")[2]: resource.inputs for resource in resources if resource.name == "gateway"
     }

@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from sandbox.engine.program import run
-from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import Registration
-from sandbox.paths import REPOSITORY
 from tools.docs import markdown
+from tools.docs.deployments import deployed
 from tools.docs.markdown import table
 
 STACKS = ("dev", "staging", "prod")
@@ -88,7 +86,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
 @cache
 def estimate(stack: str) -> tuple[tuple[str, str, float], ...]:
     """Item, quantity and USD a month. Raises KeyError for an instance class without a price."""
-    resources = [resource.registration for resource in run(REPOSITORY, stack, FakeProvider(), preview=False).resources]
+    resources = [resource.registration for resource in deployed(stack).resources]
     by_type = {
         kind: [resource for resource in resources if resource.type == f"aws:{kind}"] for _, kinds, _ in ROWS for kind in kinds
     }

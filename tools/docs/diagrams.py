@@ -3,10 +3,8 @@
 from functools import cache
 
 from sandbox.checks.graph import Graph, graph, mermaid
-from sandbox.engine.program import run
-from sandbox.engine.providers import FakeProvider
-from sandbox.paths import REPOSITORY
 from tools.docs import markdown
+from tools.docs.deployments import deployed
 
 STACKS = ("dev", "staging", "prod")
 
@@ -14,7 +12,7 @@ STACKS = ("dev", "staging", "prod")
 @cache
 def stack_graph(stack: str) -> Graph:
     """The graph of a stack, from a deployment with fake outputs."""
-    return graph(run(REPOSITORY, stack, FakeProvider(), preview=False))
+    return graph(deployed(stack))
 
 
 def page(stack: str) -> str:

@@ -11,10 +11,9 @@ import yaml
 
 from components.naming import Naming
 from policies.analysis.iam.grammar import listed, raw_statements
-from sandbox.engine.program import run
-from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import Deployment, Registration
 from sandbox.paths import REPOSITORY
+from tools.docs.deployments import deployed
 
 STACK = "prod"
 SETTINGS: dict[str, Any] = yaml.safe_load((REPOSITORY / f"Pulumi.{STACK}.yaml").read_text())["config"]["gatehouse:settings"]
@@ -79,8 +78,7 @@ class PolicyDocuments:
 def documents() -> PolicyDocuments:
     """Every policy document of the stack, including those that the stack adds when sharing is serverless."""
     serverless = json.dumps({**SETTINGS, "sharing": {"mode": "serverless", "api_gateway_log_role": True}})
-    configs: tuple[dict[str, str], ...] = ({}, {"gatehouse:settings": serverless})
-    base, added = (collect(run(REPOSITORY, STACK, FakeProvider(), preview=False, config=config)) for config in configs)
+    base, added = (collect(deployed(STACK, settings)) for settings in ("", serverless))
     known = {(policy.kind, policy.name) for policy in base.resource_policies}
     guarded = (
         *base.resource_policies,

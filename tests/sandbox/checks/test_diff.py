@@ -1,7 +1,6 @@
 """The steps of an update: a new image affects no resource that stores data."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import pytest
 
@@ -11,17 +10,12 @@ from sandbox.checks.diff import SETTINGS, Step, apply_changes, compare, diff, re
 from sandbox.engine.program import run
 from sandbox.engine.project import load
 from sandbox.engine.providers import FakeProvider
-from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
+from tools.docs.deployments import deployed
 
 DIGEST = f"image.digest=sha256:{'a' * 64}"
 RUNS = {"aws:ecs/taskDefinition:TaskDefinition", "aws:ecs/service:Service"}
-
-
-@cache
-def deployed(stack: str) -> Deployment:
-    return run(REPOSITORY, stack, FakeProvider(), preview=False)
 
 
 def change(stack: str, *changes: str) -> Sequence[Step]:

@@ -11,9 +11,9 @@ from typing import Any
 
 from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
-from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import Registration
 from sandbox.paths import REPOSITORY
+from tools.docs.deployments import deployed
 from tools.docs.iam_documents import Role, collect
 
 STACK = "prod"
@@ -50,8 +50,7 @@ class DeployRole:
 @cache
 def declared_role(settings: str = "") -> Role:
     """The deploy role of the program. settings: settings as JSON instead of those in the stack file."""
-    config = {"gatehouse:settings": settings} if settings else None
-    return collect(run(REPOSITORY, STACK, FakeProvider(), preview=False, config=config)).roles[NAME]
+    return collect(deployed(STACK, settings)).roles[NAME]
 
 
 @contextmanager

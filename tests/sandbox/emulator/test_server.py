@@ -11,13 +11,11 @@ from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType, create
 from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.emulator.server import Emulator
-from sandbox.engine.program import run
-from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import UNKNOWN, Registration
 from sandbox.errors import SandboxError
-from sandbox.paths import REPOSITORY
 from tests.sandbox.emulator.deploy_role import STACK
 from tests.sandbox.emulator.test_console_hosting import CLOUDFRONT
+from tools.docs.deployments import deployed
 
 REGION = "eu-west-1"
 
@@ -42,10 +40,9 @@ def error(emulator: Emulator, kind: str, inputs: dict[str, Any]) -> str:
 def test_every_type_is_deployed_by_a_test() -> None:
     """RDS Proxy and service discovery are disabled in the stacks; test_rds_proxy and test_core_stack deploy them.
     test_console_hosting deploys the console behind CloudFront."""
-    forms = [("staging", None), ("prod", None), (STACK, {"gatehouse:settings": CLOUDFRONT})]
-    stacks = [run(REPOSITORY, stack, FakeProvider(), preview=False, config=config) for stack, config in forms]
-    deployed = {item.registration.type for deployment in stacks for item in deployment.resources}
-    assert set(RESOURCE_TYPES) - deployed == {
+    stacks = (deployed("staging"), deployed("prod"), deployed(STACK, CLOUDFRONT))
+    types = {item.registration.type for deployment in stacks for item in deployment.resources}
+    assert set(RESOURCE_TYPES) - types == {
         "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace",
         "aws:servicediscovery/service:Service",
         "aws:rds/proxy:Proxy",

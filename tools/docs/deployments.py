@@ -1,0 +1,15 @@
+"""Deployments of the stacks with fake outputs."""
+
+from functools import cache
+
+from sandbox.engine.program import run
+from sandbox.engine.providers import FakeProvider
+from sandbox.engine.types import Deployment
+from sandbox.paths import REPOSITORY
+
+
+@cache
+def deployed(stack: str, settings: str = "") -> Deployment:
+    """The deployment of a stack. settings: JSON that replaces the settings of the stack file."""
+    config = {"gatehouse:settings": settings} if settings else None
+    return run(REPOSITORY, stack, FakeProvider(), preview=False, config=config)
