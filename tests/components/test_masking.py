@@ -39,6 +39,12 @@ def test_generated_key_is_masked(prefix: str, environment: KeyEnvironment, id: b
     ("line", "expected"),
     [
         (f"gtk_admin_{'a' * 43}000000", "***"),
+        ("gtk_signin_" + "aB3-_" * 8 + "xyz", "***"),
+        ("gatehouse_session_" + "aB3-_" * 8 + "xyz", "***"),
+        ("gatehouse_core_" + "aB3-_" * 8 + "xyz", "***"),
+        ("secret sigkey_" + "a" * 43 + "=", "secret ***"),
+        ("secret whsec_" + "a" * 43 + "=", "secret ***"),
+        ("https://a.test/s/" + "a" * 28 + "#" + "b" * 43, "https://a.test/s/aaaaaa***"),
         ("Authorization: Bearer abcdefghijklmnopqrstuvwxyz.1-2_3=", "Authorization: ***"),
         ("eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl", "***"),
         ("key gtk_test_3fGh82kLmQ0a was denied", "key gtk_test_3fGh82kLmQ0a was denied"),

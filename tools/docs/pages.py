@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from tools.docs import (
+    bounds,
     capacity,
     controls,
     costs,
@@ -28,6 +29,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "capacity.md": capacity.page,
     "key-lifecycle.md": key_lifecycle.page,
     "events.md": events.page,
+    "security/bounds.md": bounds.page,
     "security/headers.md": headers.page,
 }
 """Pages of `docs/`. tests/repository/test_pages.py checks that they are current."""

@@ -7,10 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
+
+import msgspec
 
 from gatehouse.audit.chain import GENESIS, details_json, first_break, row_hash
-from gatehouse.audit.models import ALL_EVENTS, AuditAction, AuditEvent, AuditFilter, AuditRow, Checkpoint, UncheckpointedRange
+from gatehouse.audit.models import (
+    ALL_EVENTS,
+    AuditAction,
+    AuditEvent,
+    AuditFilter,
+    AuditRow,
+    Checkpoint,
+    Details,
+    UncheckpointedRange,
+)
 from gatehouse.clock import to_datetime, to_seconds
+from gatehouse.crypto.token_scanner import redacted
 from gatehouse.db.pool import Connection, Pool, Row
 from gatehouse.db.statements import Conditions, RowMapping, placeholders
 
@@ -34,8 +47,11 @@ _CHECKPOINT = RowMapping(Checkpoint)
 async def append(connection: Connection, event: AuditEvent) -> int:
     """Append an event in the caller's transaction, after all other writes, and return the event's sequence number.
 
+    Tokens in the event are redacted, because events cannot be changed later.
+
     The lock makes writers wait until the transaction ends, so sequence numbers have no gaps and each writer sees the last row.
     """
+    event = _without_tokens(event)
     await connection.execute("SELECT pg_advisory_xact_lock($1)", APPEND_LOCK)
     last = await connection.fetchrow("SELECT seq, hash FROM audit_event ORDER BY seq DESC LIMIT 1")
     seq, previous = (1, GENESIS) if last is None else (last["seq"] + 1, last["hash"])
@@ -43,6 +59,19 @@ async def append(connection: Connection, event: AuditEvent) -> int:
     digest = row_hash(previous, seq, event)
     await connection.execute(_INSERT, seq, to_datetime(event.occurred_at), *texts, details_json(event), previous, digest)
     return int(seq)
+
+
+def _without_tokens(event: AuditEvent) -> AuditEvent:
+    details: Details = {name: _redacted(value) for name, value in event.details.items()}
+    return msgspec.structs.replace(event, target_id=redacted(event.target_id), details=details)
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, list | tuple):
+        return [_redacted(item) for item in value]
+    return {name: _redacted(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 class AuditRepository:

@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from gatehouse.crypto.token_scanner import redacted
 from gatehouse.errors import BadRequest, GatehouseError, SettingsError
 
 FAILED = 1
@@ -30,8 +31,8 @@ def fail(error: GatehouseError) -> NoReturn:
 
 
 def stop(text: str, *, code: int = FAILED) -> NoReturn:
-    """Prints one line to standard error and exits."""
-    print("gatehouse: " + " ".join(text.split()), file=sys.stderr)
+    """Prints one line to standard error and exits. Tokens in the text are redacted, because it can contain arguments."""
+    print("gatehouse: " + " ".join(redacted(text).split()), file=sys.stderr)
     sys.exit(code)
 
 
@@ -67,5 +68,5 @@ def count(number: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Replaces control characters in stored names, because they must not reach the terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    """Replaces control characters in names, because they must not reach the terminal, and redacts tokens."""
+    return redacted("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))

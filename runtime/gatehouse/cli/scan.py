@@ -1,17 +1,19 @@
-"""`gatehouse scan`: finds API keys in files by checksum, before the files are committed or published."""
+"""`gatehouse scan`: finds Gatehouse's tokens in files, before the files are committed or published."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gatehouse.cli.output import FAILED, USAGE, count, note, print_json, printable, stop
-from gatehouse.leaks.scanner import Match, find
+from gatehouse.crypto.token_scanner import Kind, Match, find
 
 #: Larger files are skipped with a note.
 FILE_BYTES_MAX = 10 * 1024 * 1024
@@ -20,6 +22,18 @@ FILE_BYTES_MAX = 10 * 1024 * 1024
 _SAFE_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "submodule.recurse=false")
 
 _STDIN = "-"
+
+#: What to do with a token of each kind except API keys, which are revoked by their ID.
+_REMEDIES = {
+    Kind.BOOTSTRAP_TOKEN: "A bootstrap token cannot be revoked: rotate its secret in AWS Secrets Manager",
+    Kind.SIGN_IN_CODE: "A sign-in code stops working when it is used, after five minutes, or with `gatehouse sessions end`",
+    Kind.SESSION: "A session ends with `gatehouse sessions end`",
+    Kind.CORE_SECRET: "A Core secret changes when the Core registers again",
+    Kind.SIGNING_SECRET: "A signing secret is replaced with `gatehouse keys set-signing`",
+    Kind.WEBHOOK_SECRET: "A webhook secret cannot be changed: delete the webhook and create another",
+    Kind.LINK: "A secret link is revoked with `gatehouse secrets revoke`",
+}
+
 Text = tuple[str, bytes]
 
 
@@ -34,16 +48,32 @@ def scan(
     ] = None,
     prefix: Annotated[list[str] | None, typer.Option(help="Key prefix, such as gtk; repeatable. Default: any prefix.")] = None,
     staged: Annotated[bool, typer.Option("--staged", help="Scan the staged changes of the Git repository.")] = False,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Files to skip, such as 'tests/*.json'; repeatable.")
+    ] = None,
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REGEX", help="Format of further tokens, such as those of imported keys; repeatable."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find Gatehouse API keys in files. In directories, files that Git ignores are skipped.
+    """Find tokens of Gatehouse in files. In directories, files that Git ignores are skipped.
 
-    Prints FILE:LINE and the key without its secret. Exit codes: 0 no keys, 1 keys found, 2 a file cannot be read.
+    Finds API keys of any prefix and environment, bootstrap tokens, sign-in codes, session cookies, secret links, and the secrets
+    of Cores, webhooks and signatures.
+
+    Prints FILE:LINE and the token without its secret. Exit codes: 0 no tokens, 1 tokens found, 2 a file cannot be read.
     """
     if staged == bool(paths):
         stop("use either paths (files, directories, or - for standard input) or --staged", code=USAGE)
     texts = _staged() if staged else _texts(paths or [])
-    matches = [(name, match) for name, text in texts for match in find(text, prefix or ())]
+    patterns = [_compiled(text) for text in pattern or ()]
+    matches = [
+        (name, match)
+        for name, text in texts
+        if not any(fnmatchcase(name, skipped) for skipped in exclude or ())
+        for match in (*find(text, prefix or ()), *_foreign(text, patterns))
+    ]
     if as_json:
         print_json([_view(name, match) for name, match in matches])
     else:
@@ -51,15 +81,32 @@ def scan(
             print(f"{printable(name)}:{match.line}: {match.redacted}")
     if matches:
         ids = " ".join(sorted({match.key_id for _, match in matches if match.key_id}))
-        note(f"{count(len(matches), 'key')} found. Anyone with access to these files can use the keys{ids and f': revoke {ids}'}")
-        if any(match.key_id is None for _, match in matches):
-            note("A bootstrap token cannot be revoked: rotate its secret in AWS Secrets Manager")
+        found = f"{count(len(matches), 'token')} found. Anyone with access to these files can use the tokens"
+        note(found + (f": revoke {ids}" if ids else ""))
+        for kind in sorted({match.kind for _, match in matches if match.kind in _REMEDIES}):
+            note(_REMEDIES[kind])
         sys.exit(FAILED)
 
 
 def _view(name: str, match: Match) -> dict[str, str | int | None]:
     key = {"prefix": match.prefix, "environment": match.environment, "key_id": match.key_id}
-    return {"file": name, "line": match.line, **key, "key": match.redacted}
+    return {"file": name, "line": match.line, "kind": match.kind, **key, "token": match.redacted}
+
+
+def _compiled(pattern: str) -> re.Pattern[bytes]:
+    try:
+        return re.compile(pattern.encode())
+    except re.error as exc:
+        stop(f"--pattern is not a regular expression: {exc}", code=USAGE)
+
+
+def _foreign(text: bytes, patterns: list[re.Pattern[bytes]]) -> Iterator[Match]:
+    """Matches of the patterns, without any part of their text."""
+    for pattern in patterns:
+        for found in pattern.finditer(text):
+            if found.group():
+                line = 1 + text.count(b"\n", 0, found.start())
+                yield Match(found.start(), line, Kind.API_KEY, "", f"matches {pattern.pattern.decode()}")
 
 
 def _texts(paths: list[str]) -> Iterator[Text]:

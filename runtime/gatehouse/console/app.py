@@ -53,7 +53,7 @@ from gatehouse.sharing.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, Secre
 from gatehouse.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.transfer.repository import RemovalRepository
 from gatehouse.usage.repository import UsageRepository
-from gatehouse.verification.rate_limiters import RedisRateLimits
+from gatehouse.verification.rate_limiters import LocalRateLimits, RedisRateLimits
 
 #: Interval between checks for a due checkpoint. Each check queries one row.
 CHECKPOINT_INTERVAL_S = 5.0
@@ -99,6 +99,7 @@ class Composition:
         sessions = Sessions(SessionRepository(self.pool), self.clock, session_key, rules, secrets.token_bytes)
         redis = redis_login(settings.redis_url, settings.redis_auth, settings.redis_cluster) if settings.redis_url else None
         counters = None if redis is None else self._counters(redis)
+        limits = None if redis is None else self._limits(redis)
         identity_provider = self._identity_provider()
         core_files = self._core_files()
         dependencies = Dependencies(
@@ -128,6 +129,7 @@ class Composition:
             helpers=[] if redis is None else [RedisProbe(redis)],
             origin=_origin(settings.console_url),
             counters=counters,
+            limits=limits or LocalRateLimits(),
             signer=self.signer,
             webhook_networks=settings.webhook_networks,
             identity_provider=identity_provider,
@@ -136,7 +138,7 @@ class Composition:
             leaks=self._leak_service(),
             sharing=self._secret_sharing(),
         )
-        on_stop = [core_files.upstreams.close, self.pool.close, *([counters.close] if counters else [])]
+        on_stop = [core_files.upstreams.close, self.pool.close, *(used.close for used in (counters, limits) if used)]
         return console.create(dependencies, jobs=self.jobs(sessions, log_levels), on_stop=on_stop)
 
     def jobs(self, sessions: Sessions, log_levels: LogLevelService) -> list[PeriodicJob]:
@@ -248,11 +250,12 @@ class Composition:
         return KeyService(self._keys(), self.clock, self.pepper, prefix, secrets.token_bytes, confirmation_timeout_s)
 
     def _counters(self, redis: RedisLogin) -> RedisRateLimits:
-        """Return the rate limit counters. The console reads and deletes counters but does not limit requests.
-
-        After an error, the state of a limit is unknown.
-        """
+        """Return the rate limit counters that the console reads and deletes. After an error, the state of a limit is unknown."""
         return RedisRateLimits(redis, timeout_s=self.settings.limit_timeout_ms / 1000, on_error="deny")
+
+    def _limits(self, redis: RedisLogin) -> RedisRateLimits:
+        """Return the rate limits of keys that authenticate at the console."""
+        return RedisRateLimits(redis, timeout_s=self.settings.limit_timeout_ms / 1000, on_error=self.settings.limit_on_error)
 
     def _identity_provider(self) -> OidcIdentityProvider | None:
         settings = self.settings
@@ -287,7 +290,8 @@ class Composition:
         except (ValueError, AttributeError, TypeError):
             form = '{"<key identifier>": "<P-256 public key, PEM>"}'
             raise SettingsError(f"GATEHOUSE_LEAK_GITHUB_KEYS must be JSON: {form}") from None
-        return LeakService(keys, self.pool, self.clock, settings.leak_action, github_keys, secret)
+        token = None if settings.bootstrap_token is None else settings.bootstrap_token.get_secret_value()
+        return LeakService(keys, self.pool, self.clock, settings.leak_action, github_keys, secret, token)
 
 
 def _origin(url: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from dataclasses import replace
 from typing import Literal, NoReturn
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from starlette.responses import Response
 
 from gatehouse.console.dependencies import Caller, Request
 from gatehouse.crypto import token as tokens
+from gatehouse.crypto.token_scanner import SIGN_IN
 from gatehouse.errors import (
     CrossSite,
     Forbidden,
@@ -37,6 +39,7 @@ from gatehouse.identity.models import Actor, Role, Session, SignInLink, roles_of
 from gatehouse.keys.models import ADMIN_SCOPE, Key, KeyId, KeyState
 from gatehouse.operations.features import SESSIONS
 from gatehouse.verification.decision import allows
+from gatehouse.verification.models import Charge
 
 REALM = "gatehouse"
 COOKIE = CONSOLE_COOKIE
@@ -72,7 +75,7 @@ async def authenticate(request: Request, *, codes: bool = False) -> Caller:
 
 def code_prefix(key_prefix: str) -> str:
     """The first characters of the code of a sign-in link, which distinguish the code from other credentials."""
-    return f"{key_prefix}_signin_"
+    return f"{key_prefix}{SIGN_IN}"
 
 
 def check_lockout(request: Request, principal: str, message: str) -> None:
@@ -150,6 +153,7 @@ async def _from_token(request: Request, token: str) -> Caller:
         return Caller(actor, frozenset({Role.OWNER}), "bootstrap", now, actor.label)
     if key is None:
         raise Unauthorized("The bearer token is invalid.")
+    await _take_limits(request, key)
     return Caller(_actor(request, "key", key.id), roles_of(key.scopes), key.id, now, _label(key))
 
 
@@ -180,6 +184,8 @@ async def _holder(request: Request, session: Session | SignInLink) -> Caller | N
     roles = _current_roles(session, key, request)
     if roles is None:
         return None
+    if key is not None:
+        await _take_limits(request, key)
     log_id = session.actor_id if session.actor_type == "key" else session.actor_type
     return Caller(actor, roles, log_id, session.proven_at, actor.label if key is None else _label(key))
 
@@ -193,6 +199,14 @@ def _current_roles(session: Session | SignInLink, key: Key | None, request: Requ
         valid = dependencies.sessions.verify_bond(session.bond, dependencies.bootstrap_token)
         return frozenset({Role.OWNER}) if valid else None
     return roles_of(key.scopes) if key is not None and _is_usable(key, request) else None
+
+
+async def _take_limits(request: Request, key: Key) -> None:
+    """Count the request against the key's own rate limits, which also apply at the gateways. Raises RateLimited, Unavailable."""
+    states = await request.dependencies.limits.take(Charge(key.subject, key.limits, cost=1))
+    waits = [state.retry_after_s for state in states if state.exceeded]
+    if waits:
+        raise RateLimited("A rate limit of the API key is exceeded.", retry_after_s=math.ceil(max(waits)))
 
 
 def _label(key: Key) -> str:

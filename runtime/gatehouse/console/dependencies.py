@@ -35,7 +35,8 @@ from gatehouse.observability import Observer
 from gatehouse.operations.service import LogLevelService
 from gatehouse.sharing.service import SecretSharing
 from gatehouse.usage.repository import UsageRepository
-from gatehouse.verification.rate_limiters import RedisRateLimits
+from gatehouse.verification.models import RateLimits
+from gatehouse.verification.rate_limiters import LocalRateLimits, RedisRateLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Dependencies:
     features_off: names of disabled features.
     helpers: probes of optional dependencies. If an optional dependency fails, the console is degraded but available.
     counters: rate limit counters of the gateways. None when each gateway worker has its own counters.
+    limits: counts requests with a key against the rate limits of the key, together with the gateways.
     signer: signs checkpoints. None when checkpoints are disabled.
     webhook_networks: private networks that webhooks may use.
     identity_provider: validates JWTs. None when it is not configured.
@@ -88,6 +90,7 @@ class Dependencies:
     features_off: frozenset[str] = frozenset()
     helpers: Probes = ()
     counters: RedisRateLimits | None = None
+    limits: RateLimits = field(default_factory=LocalRateLimits)
     signer: Signer | None = None
     webhook_networks: tuple[Network, ...] = ()
     identity_provider: OidcIdentityProvider | None = None

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from gatehouse.audit.service import DeniedAttempts
 from gatehouse.console.authentication import authenticate
 from gatehouse.console.dependencies import Dependencies, Request
+from gatehouse.crypto import token_scanner
 from gatehouse.crypto.token import key_id
 from gatehouse.errors import BadRequest, Forbidden, NotFound, Problem, RateLimited, StepUpRequired, Unauthorized
 from gatehouse.http import asgi
@@ -35,8 +36,8 @@ from gatehouse.http.multipart import MEDIA_TYPE
 from gatehouse.http.validation import check_query, invalid, parse_json, strings, validate, validate_query
 from gatehouse.identity.models import Role, check, check_reach, manages
 from gatehouse.identity.service import Lockout
+from gatehouse.keys.imported import find_imported, possible_tokens
 from gatehouse.keys.models import KeyId, granted
-from gatehouse.leaks import scanner
 
 App = Callable[[HttpRequest], Awaitable[Response]]
 
@@ -54,7 +55,7 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
         await _authorize(endpoint, request)
         _check_parameters(http)
         content = await _json(endpoint, request)
-        _reject_tokens({"query": http.query_params.multi_items(), "body": content}, endpoint.secret_fields)
+        await _reject_tokens(endpoint, request, {"query": http.query_params.multi_items(), "body": content})
         try:
             _check_scopes(endpoint, request, content)
         except (Forbidden, Unauthorized) as exc:
@@ -97,17 +98,28 @@ def _check_parameters(http: HttpRequest) -> None:
         raise invalid("header.if-match", "is sent more than once", "send it once, with one version")
 
 
-def _reject_tokens(parts: Mapping[str, object], exempt: frozenset[str]) -> None:
+async def _reject_tokens(endpoint: Endpoint, request: Request, parts: Mapping[str, object]) -> None:
     """Raise BadRequest if the request contains a token. The token would be stored, and audit events cannot be changed.
 
-    exempt: names of fields whose values are encrypted before they are stored.
+    Values of fields that are encrypted before they are stored may contain tokens. Tokens of imported keys have no common format,
+    so they are looked up, but only for requests that change something.
     """
-    for part, value in parts.items():
-        for location, text in strings(value, part, exempt):
-            match = next(scanner.find(text.encode()), None)
-            if match is not None:
-                fix = "remove the key, and revoke it if others can read the text"
-                raise invalid(scanner.redact_keys(location), f"contains the API key {match.redacted}", fix)
+    texts = [located for part, value in parts.items() for located in strings(value, part, endpoint.secret_fields)]
+    for location, text in texts:
+        match = next(token_scanner.find(text.encode(), kinds=token_scanner.Kind), None)
+        if match is not None:
+            raise _contains(location, f"{match.kind} {match.redacted}", match.kind)
+    if not endpoint.changes_state:
+        return
+    dependencies, words = request.dependencies, possible_tokens([text for _, text in texts])
+    for token, key in (await find_imported(dependencies.keys, dependencies.pepper, words)).items():
+        location = next(location for location, text in texts if token in text)
+        raise _contains(location, f"token of the imported key {key.id}", "token")
+
+
+def _contains(location: str, token: str, kind: str) -> BadRequest:
+    fix = f"remove the {kind}, and revoke it if others can read the text"
+    return invalid(token_scanner.redacted(location), f"contains the {token}", fix)
 
 
 async def _json(endpoint: Endpoint, request: Request) -> object:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gatehouse.cores.models import DEFAULT_INSTANCE, URL_CHARS_MAX
+from gatehouse.crypto.token_scanner import CORE_PREFIX
 from gatehouse.http.fields import Cursor, Environment, Instant, NextCursor
 from gatehouse.http.validation import decode_body, invalid
 
@@ -190,7 +191,7 @@ class Lease(msgspec.Struct, frozen=True):
         "lease_id": _LEASE_ID,
         "expires_at": "2030-06-01T09:01:00.000Z",
         "heartbeat_s": 20,
-        "core_secret": "gtk_core_...",
+        "core_secret": f"{CORE_PREFIX}...",
     }
 
     name: str

@@ -17,6 +17,7 @@ from gatehouse.cores.repository import CoreRegistry, LeaseRenewal
 from gatehouse.cores.schemas import LEASE_S_MIN, DrainCore, Lease, LeaseRequest
 from gatehouse.cores.upstream import SystemResolver
 from gatehouse.crypto.token import Pepper
+from gatehouse.crypto.token_scanner import CORE_PREFIX
 from gatehouse.errors import BadRequest, Conflict, CoreNotRegistered, NotFound, Problem, Unavailable
 from gatehouse.http.forwarding import CORE_NAME
 from gatehouse.identity.models import Actor
@@ -134,7 +135,7 @@ def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
     None if the pepper generation of the registration is no longer available. The Core must then register again.
     """
     digest = pepper.digest(f"core:{core.name}:{core.lease_id}", core.pepper_generation)
-    return None if digest is None else base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return None if digest is None else CORE_PREFIX + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def live_instances(

@@ -26,6 +26,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from gatehouse.crypto.token_scanner import SIGNING_PREFIX
 from gatehouse.keys.models import SignatureAlgorithm
 from gatehouse.verification.models import SignedRequest
 
@@ -40,7 +41,7 @@ NONCE_CHARS_MIN, NONCE_CHARS_MAX = 16, 128
 #: Limits on the parsing work per request.
 FIELD_CHARS_MAX = 4096
 COMPONENTS_MAX = 32
-_SECRET_PREFIX = "sigkey_"  # noqa: S105 - prefix of a secret
+_SECRET_PREFIX = SIGNING_PREFIX
 
 _DIGESTS = ("sha-256", "sha-512")
 

@@ -18,6 +18,7 @@ from gatehouse.cores.repository import CoreRegistry
 from gatehouse.cores.response_cache import ResponseCache
 from gatehouse.cores.service import RegistrationService
 from gatehouse.crypto.token import Pepper
+from gatehouse.crypto.token_scanner import has_token
 from gatehouse.errors import GatehouseError, MethodNotAllowed, NotFound, TooManyRequests
 from gatehouse.gateway.websocket import WebSockets
 from gatehouse.http import asgi
@@ -173,7 +174,8 @@ class RequestContext:
         self.record_usage()
         path = self.raw_path.decode("latin-1")
         # Some clients put the token into the path by mistake. A token in any environment contains this prefix.
-        if f"{self.dependencies.verification.prefix}_" in (unquote(path) if "%" in path else path):
+        text = unquote(path) if "%" in path else path
+        if f"{self.dependencies.verification.prefix}_" in text or has_token(text):
             path = "(hidden: may contain an API key)"
         self.dependencies.observer.request(
             request_id=self.request_id,

@@ -24,13 +24,13 @@ import msgspec
 from gatehouse.audit.models import AuditAction
 from gatehouse.clock import Clock
 from gatehouse.crypto.token import ID_CHARS, Pepper, base62
+from gatehouse.crypto.token_scanner import RANDOM_CHARS, SESSION_PREFIX, redacted
 from gatehouse.errors import Unavailable
 from gatehouse.http.client_address import network_of
 from gatehouse.identity.models import Actor, ActorType, Role, Session, SignInLink
 from gatehouse.identity.repository import SessionRepository
 
-#: Length of a cookie: 32 bytes in base64url without padding.
-COOKIE_CHARS = 43
+COOKIE_CHARS = len(SESSION_PREFIX) + RANDOM_CHARS
 
 #: Number of seconds for which a sign-in link is valid.
 LINK_S = 300
@@ -101,7 +101,7 @@ class Sessions:
     ) -> StartedSession:
         """Create a session and end the previous session of the browser, if there is one. Raises Unavailable."""
         now = self.clock.now()
-        cookie = _random_text(self.random_bytes)
+        cookie = SESSION_PREFIX + _random_text(self.random_bytes)
         digest = self.key.digest(_stored(cookie), self.key.current)
         if digest is None:
             raise Unavailable("Sign-in is temporarily unavailable.", detail="the current session key is not available")
@@ -116,7 +116,7 @@ class Sessions:
             seen_at=now,
             ends_at=now + self.rules.max_s,
             source_address=actor.source_address,
-            user_agent="".join(char for char in user_agent if char.isascii() and char.isprintable())[:_USER_AGENT_CHARS_MAX],
+            user_agent=_printable(user_agent),
         )
         details = {} if replaced_id is None else {"replaces": replaced_id}
         event = actor.event(AuditAction.SESSION_BEGIN, target_id=session.id, at=now, details=dict(details))
@@ -211,8 +211,14 @@ class Sessions:
         return await self.store.prune(seen_before=now - self.rules.idle_s, now=now)
 
 
+def _printable(user_agent: str) -> str:
+    """The beginning of a User-Agent header, without tokens and without characters that are not printable ASCII."""
+    text = "".join(character for character in user_agent if character.isascii() and character.isprintable())
+    return redacted(text)[:_USER_AGENT_CHARS_MAX]
+
+
 def _random_text(random_bytes: Callable[[int], bytes]) -> str:
-    """COOKIE_CHARS characters with 256 random bits."""
+    """RANDOM_CHARS characters with 256 random bits."""
     return base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"=").decode("ascii")
 
 

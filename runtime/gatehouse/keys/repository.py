@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import asyncpg
@@ -237,6 +237,21 @@ class KeyRepository:
     async def get(self, key_id: KeyId) -> Key | None:
         row = await self._pool.fetchrow(f"{_SELECT} WHERE id = $1", key_id)
         return None if row is None else full_key(row)
+
+    async def get_all(self, key_ids: Collection[KeyId]) -> list[Key]:
+        """The keys with these IDs that exist."""
+        rows = await self._pool.fetch(f"{_SELECT} WHERE id = ANY ($1)", list(key_ids)) if key_ids else []
+        return [full_key(row) for row in rows]
+
+    async def imported_schemes(self) -> list[tuple[str, int]]:
+        """Scheme and ID generation of the imported keys, without duplicates."""
+        rows = await self._pool.fetch("SELECT DISTINCT scheme, id_generation FROM api_key WHERE scheme <> 'own'")
+        return [(row["scheme"], row["id_generation"]) for row in rows]
+
+    async def imported_hash(self, key_id: KeyId) -> tuple[int, bytes] | None:
+        """Pepper generation and sealed bcrypt hash of an imported key that has not been used yet."""
+        row = await self._pool.fetchrow("SELECT generation, sealed FROM imported_hash WHERE key_id = $1", key_id)
+        return None if row is None else (row["generation"], row["sealed"])
 
     async def is_created_by(self, key_id: KeyId, creator: KeyId) -> bool:
         """True if a key of the creator's family created the first key of this key's family. Raises Unavailable."""

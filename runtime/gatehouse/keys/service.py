@@ -17,10 +17,12 @@ from gatehouse.clock import Clock
 from gatehouse.crypto import http_signatures
 from gatehouse.crypto.sealing import SIGNING_SECRET, seal, unseal
 from gatehouse.crypto.token import ParsedToken, Pepper, build_marked, parse, proves_possession
+from gatehouse.crypto.token_scanner import redacted
 from gatehouse.errors import BadRequest, Conflict, NotFound, PreconditionFailed, Problem, Unavailable
 from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
 from gatehouse.keys import lifecycle
+from gatehouse.keys.imported import find_imported
 from gatehouse.keys.lifecycle import Action
 from gatehouse.keys.models import (
     OWN_SCHEME,
@@ -143,7 +145,7 @@ class KeyService:
         """Returns the key to which the token belongs, in any state, or None if there is no such key. Raises Unavailable."""
         parsed = parse(token, self.prefix)
         if parsed is None:
-            return None
+            return (await find_imported(self.store, self.pepper, [token])).get(token)
         key = await self.store.get(parsed.id)
         return key if proves_possession(self.pepper, parsed.text, key) else None
 
@@ -378,7 +380,7 @@ class SelfRevocationService:
 
         Raises Unavailable, in which case nothing was revoked.
         """
-        parsed, material = parse(token, self.prefix), token
+        parsed, material, reason = parse(token, self.prefix), token, redacted(reason)
         if parsed is not None:
             record = await self.keys.find(parsed.id)
         else:

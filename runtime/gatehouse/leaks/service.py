@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,13 +19,14 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from gatehouse.audit.models import AuditAction, Details
 from gatehouse.audit.repository import append
 from gatehouse.clock import Clock, to_datetime
+from gatehouse.crypto.token import NULL_DIGEST
+from gatehouse.crypto.token_scanner import redacted
 from gatehouse.db.pool import Pool, row_count
 from gatehouse.errors import Conflict
 from gatehouse.identity.models import Actor
 from gatehouse.keys.lifecycle import Action
 from gatehouse.keys.models import Key, KeyState
 from gatehouse.keys.service import KeyService
-from gatehouse.leaks.scanner import redact_keys
 from gatehouse.leaks.schemas import LeakReport, is_signed_by_github
 from gatehouse.notifications.models import is_signed_webhook
 
@@ -36,6 +38,9 @@ Reporter = Literal["github", "webhook"]
 #: Maximum number of stored locations per key. Reports of further locations are ignored.
 PLACES_MAX = 100
 
+#: Target of the event for the bootstrap token, which has no key ID.
+BOOTSTRAP = "bootstrap"
+
 
 @dataclass(frozen=True, slots=True)
 class LeakService:
@@ -44,6 +49,7 @@ class LeakService:
     action: the action to perform on a reported key. The event key.leaked is always sent.
     github_keys: GitHub's public keys by identifier. Empty: reports from GitHub are not accepted.
     secret: secret for reports that are signed as Standard Webhooks. None: such reports are not accepted.
+    bootstrap_token: cannot be revoked, so a report of this token only sends the event.
     """
 
     keys: KeyService
@@ -52,6 +58,7 @@ class LeakService:
     action: LeakAction
     github_keys: Mapping[str, EllipticCurvePublicKey]
     secret: bytes | None
+    bootstrap_token: str | None = None
 
     def accepts(self, reporter: Reporter) -> bool:
         return bool(self.github_keys) if reporter == "github" else self.secret is not None
@@ -67,13 +74,21 @@ class LeakService:
         reports again."""
         keys: dict[str, Key | None] = {}
         for report in reports:
+            if self._is_bootstrap(report.token):
+                await self._record(BOOTSTRAP, report, actor, {"action": "notify"})
+                continue
             if report.token not in keys:
                 keys[report.token] = await self.keys.find_by_token(report.token)
                 if (key := keys[report.token]) is not None:
                     await self._act(key, actor)
             if (key := keys[report.token]) is not None:
-                await self._record(key, report, actor)
-        return [keys[report.token] is not None for report in reports]
+                details: Details = {"action": self.action, "state": key.state.value, "name": key.name, "owner": key.owner}
+                await self._record(key.id, report, actor, details)
+        return [self._is_bootstrap(report.token) or keys[report.token] is not None for report in reports]
+
+    def _is_bootstrap(self, token: str) -> bool:
+        expected = NULL_DIGEST if self.bootstrap_token is None else _sha256(self.bootstrap_token)
+        return hmac.compare_digest(_sha256(token), expected)
 
     async def _act(self, key: Key, actor: Actor) -> None:
         reason = "publicly exposed"
@@ -84,24 +99,21 @@ class LeakService:
                 # Disable even the last admin key, because the token is public. The bootstrap token remains.
                 await self.keys.act(key.id, Action.DISABLE, reason, actor, allow_last_admin=True)
 
-    async def _record(self, key: Key, report: LeakReport, actor: Actor) -> None:
+    async def _record(self, key_id: str, report: LeakReport, actor: Actor, more: Details) -> None:
         """Stores the location and appends the event, unless the location is known or PLACES_MAX is reached."""
         now = self.clock.now()
         details: Details = {
             "url": _clean(report.url),
             "source": _clean(report.source)[:SOURCE_CHARS_MAX],
-            "action": self.action,
-            "state": key.state.value,
-            "name": key.name,
-            "owner": key.owner,
+            **more,
         }
         statement = "INSERT INTO key_leak (key_id, place, reported_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
         async with self.pool.transaction() as connection:
-            if await connection.fetchval("SELECT count(*) FROM key_leak WHERE key_id = $1", key.id) >= PLACES_MAX:
+            if await connection.fetchval("SELECT count(*) FROM key_leak WHERE key_id = $1", key_id) >= PLACES_MAX:
                 return
             place = location_hash(actor.id, report.url)
-            if row_count(await connection.execute(statement, key.id, place, to_datetime(now))):
-                await append(connection, actor.event(AuditAction.KEY_LEAK, target_id=key.id, at=now, details=details))
+            if row_count(await connection.execute(statement, key_id, place, to_datetime(now))):
+                await append(connection, actor.event(AuditAction.KEY_LEAK, target_id=key_id, at=now, details=details))
 
 
 def location_hash(reporter: str, url: str) -> bytes:
@@ -109,7 +121,11 @@ def location_hash(reporter: str, url: str) -> bytes:
     return hashlib.sha256(f"{reporter}\0{url}".encode("utf-8", "surrogatepass")).digest()
 
 
+def _sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
 def _clean(text: str) -> str:
     """Removes tokens and unprintable characters from a reporter's text, for the audit trail."""
     printable = "".join(character if character.isprintable() else "?" for character in text)
-    return redact_keys(printable)[:URL_CHARS_MAX]
+    return redacted(printable)[:URL_CHARS_MAX]

@@ -19,6 +19,7 @@ import msgspec
 
 from gatehouse.audit.models import AuditAction, DescribedStr
 from gatehouse.crypto.token import Pepper
+from gatehouse.crypto.token_scanner import WEBHOOK_PREFIX
 
 
 class NotificationEvent(DescribedStr):
@@ -86,7 +87,7 @@ SECRET_BYTES_MIN, SECRET_BYTES_MAX = 24, 64
 #: Maximum difference between the timestamp and the clock in seconds, as in the reference libraries.
 TOLERANCE_S = 300
 SIGNATURES_MAX = 10
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
+_SECRET_PREFIX = WEBHOOK_PREFIX
 _DECIMAL = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 

@@ -95,6 +95,7 @@ class WebhookSender:
     """Sends notifications to webhooks. Connects to the checked IP address of the host name. Redirects are not followed."""
 
     upstreams: UpstreamClients
+    timeout_s: float = TIMEOUT_S
 
     async def send(self, webhook: Webhook, delivery: Delivery, headers: dict[str, str]) -> str:
         """Sends a notification. Returns an empty string if the response has a 2xx status, otherwise the reason for the failure,
@@ -105,10 +106,10 @@ class WebhookSender:
         fixed = [("content-type", "application/json"), ("content-length", str(len(body))), ("user-agent", "gatehouse")]
         request = UpstreamRequest(method="POST", target=target, headers=[*fixed, *headers.items()], body=body)
         try:
-            async with asyncio.timeout(TIMEOUT_S), self.upstreams.send(f"{parts.scheme}://{parts.netloc}", request) as reply:
+            async with asyncio.timeout(self.timeout_s), self.upstreams.send(f"{parts.scheme}://{parts.netloc}", request) as reply:
                 return "" if 200 <= reply.status < 300 else f"responded with {reply.status}"
         except (CoreTimeout, TimeoutError):
-            return f"no response within {TIMEOUT_S:.0f} s"
+            return f"no response within {self.timeout_s:.0f} s"
         except BadRequest:
             return "not sent: the request cannot be built"
         except CoreUnreachable as exc:

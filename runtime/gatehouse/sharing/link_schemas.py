@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
+from gatehouse.crypto.token import SECRET_CHARS
 from gatehouse.http.fields import Instant, view_of
 from gatehouse.sharing.models import PASSPHRASE_CHARS_MAX, Download, Link, Secret
 from gatehouse.sharing.schemas import FILES_MAX
@@ -14,8 +15,11 @@ from gatehouse.sharing.schemas import FILES_MAX
 #: Maximum length of a link or a submission link, with the content key of an end-to-end link.
 LINK_CHARS_MAX = 512
 CLAIM_CHARS_MAX = 128
-_SECRET_ID, _LINK_ID, _LINK_SECRET = "5tRw0aB9xK2m7HqYc1dZ8e", "UfGh4k", "Q3nVx7Lc0PzT5bWdRk9sYh2mAe6uJf1iGo8tNqXv4Ba"
-_LINK = f"https://share.example.com/s/{_SECRET_ID}{_LINK_ID}#{_LINK_SECRET}"
+_SECRET_ID, _LINK_ID = "5tRw0aB9xK2m7HqYc1dZ8e", "UfGh4k"
+
+#: One repeated character, so that `gatehouse scan` does not report the example.
+LINK_SECRET_EXAMPLE = SECRET_CHARS * "x"
+_LINK = f"https://share.example.com/s/{_SECRET_ID}{_LINK_ID}#{LINK_SECRET_EXAMPLE}"
 _CLAIM = "7b0e9d2f4c8a41d6b5e3f19a0c6d8e27"
 
 FullLink = Annotated[

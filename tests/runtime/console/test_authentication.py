@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
+from gatehouse.console import asgi as console_asgi
 from gatehouse.console.asgi import ENDPOINTS
 from gatehouse.http.endpoint import CREDENTIAL, Endpoint
 
@@ -87,3 +89,34 @@ async def test_methods_of_a_key_apply_at_the_console(console: Console) -> None:
     assert (await console.client.get("/v1/keys", headers=console.as_(reader["token"]))).status_code == 200
     reply = await console.client.post("/v1/keys", json={"name": "a"}, headers=console.as_(reader["token"]))
     assert reply.status_code == 401
+
+
+@pytest.mark.requirement("TR-04")
+async def test_addresses_of_a_key_apply_at_the_console(console: Console) -> None:
+    for addresses, status in ((["192.0.2.0/24"], 200), (["198.51.100.0/24"], 401)):
+        reader = await console.create(name="restricted", scopes=["role:operator"], addresses=addresses)
+        assert (await console.client.get("/v1/keys", headers=console.as_(reader["token"]))).status_code == status
+
+
+@pytest.mark.requirement("TR-04")
+async def test_rate_limits_of_a_key_apply_at_the_console(console: Console) -> None:
+    limits = [{"name": "requests", "quota": 2, "window_s": 3600}]
+    reader = await console.create(name="limited", scopes=["role:operator"], limits=limits)
+    session = {"User-Agent": "test"} | console.as_(reader["token"])
+    replies = [await console.client.get("/v1/keys", headers=session) for _ in range(3)]
+    assert [reply.status_code for reply in replies] == [200, 200, 429]
+    assert replies[2].json()["code"] == "rate_limited"
+    assert 1700 < int(replies[2].headers["retry-after"]) <= 1800
+    assert (await console.client.get("/v1/keys")).status_code == 200
+
+
+@pytest.mark.requirement("TR-04")
+async def test_rate_limits_of_a_key_apply_to_its_sessions(console: Console) -> None:
+    limits = [{"name": "requests", "quota": 2, "window_s": 3600}]
+    reader = await console.create(name="limited", scopes=["role:operator"], limits=limits)
+    begun = await console.client.post("/v1/sessions", json={}, headers=console.as_(reader["token"]))
+    assert begun.status_code == 201
+    transport = httpx.ASGITransport(console_asgi.create(console.dependencies))
+    headers = {"Cookie": begun.headers["set-cookie"].partition(";")[0], "Sec-Fetch-Site": "same-origin"}
+    async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as browser:
+        assert [(await browser.get("/v1/keys")).status_code for _ in range(2)] == [200, 429]

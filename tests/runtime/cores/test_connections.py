@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -238,6 +239,31 @@ async def test_core_that_is_down_received_nothing(clients: UpstreamClients, core
     with pytest.raises(CoreUnreachable) as raised:
         await fetch(clients, free)
     assert not raised.value.sent
+
+
+async def test_core_that_accepts_no_connection_is_unreachable(core: Core) -> None:
+    upstream = UpstreamClients(Resolver(), LOOPBACK, connect_timeout_s=0.2)  # type: ignore[arg-type]
+    with socket.socket() as full, ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # the kernel does not answer further connections
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        core.port = full.getsockname()[1]
+        with pytest.raises(CoreUnreachable) as raised:
+            await fetch(upstream, core)
+    assert not raised.value.sent
+    await upstream.close()
+
+
+async def test_idle_connections_are_bounded(clients: UpstreamClients, core: Core) -> None:
+    number = connections.IDLE_MAX + 5
+    async with AsyncExitStack() as stack:
+        responses = [await stack.enter_async_context(clients.send(core.url, request())) for _ in range(number)]
+        assert [await response.read_all() for response in responses] == [b"hello"] * number
+    assert core.opened == number
+    assert len(clients._pinned[core.url].pool._idle) == connections.IDLE_MAX
 
 
 async def test_silent_core_is_a_timeout(hasty: UpstreamClients, core: Core) -> None:

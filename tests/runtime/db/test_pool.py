@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import asyncpg
 import pytest
 from gatehouse.db.pool import DatabaseProbe, Pool, login
@@ -62,6 +65,22 @@ async def test_internal_driver_error_is_unavailable(database: Database) -> None:
         with pytest.raises(Unavailable):
             async with pool.connection():
                 raise asyncpg.InternalClientError("cannot switch to state 12")
+
+
+async def test_slow_statement_is_cancelled(database: Database) -> None:
+    async with opened(replace(database.app, statement_s=0.2)) as pool:
+        with pytest.raises(Unavailable):
+            await pool.fetchval("SELECT pg_sleep(600)")
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_silent_server_is_unavailable() -> None:
+    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    access = login(f"postgresql://app@127.0.0.1:{server.sockets[0].getsockname()[1]}/gatehouse?sslmode=disable", "url")
+    pool = Pool(replace(access, connect_s=0.2), application="tests", size_max=1)
+    with pytest.raises(Unavailable, match="cannot connect to PostgreSQL"):
+        await pool.open()
+    server.close()
 
 
 async def test_exhausted_pool_is_unavailable(database: Database) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from gatehouse.audit.models import AuditFilter
 from gatehouse.audit.repository import AuditRepository
+from gatehouse.crypto.token_scanner import CORE_PREFIX
 from gatehouse.db.pool import Pool
 
 
@@ -29,7 +30,7 @@ async def test_registration_returns_lease_and_secret(gateway: Any, core: Any, ag
     expires = datetime.fromisoformat(lease["expires_at"]).timestamp() - datetime.now(UTC).timestamp()
     assert 25 < expires <= 30
     digest = hmac.digest(bytes(range(32)), f"core:docs:{lease['lease_id']}".encode(), "sha256")
-    assert lease["core_secret"] == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    assert lease["core_secret"] == CORE_PREFIX + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 @pytest.mark.requirement("CG-03")

@@ -39,6 +39,7 @@ class LocalIssuer:
     keys: list[dict[str, Any]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     unavailable: bool = False
+    silent: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
     token_response: tuple[int, Any] = (200, {})
     exchanges: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -51,6 +52,10 @@ class LocalIssuer:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         path = head.split(" ")[1]
         self.requests.append(path)
+        if self.silent:
+            await reader.read()  # until the client closes the connection
+            writer.close()
+            return
         discovery = {
             "issuer": self.url,
             "jwks_uri": f"{self.url}/keys",

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 from gatehouse.console import asgi as console_asgi
-from gatehouse.errors import SettingsError
-from gatehouse.identity.issuer import CACHE_S, REFETCH_S, STALE_S
+from gatehouse.errors import SettingsError, Unavailable
+from gatehouse.identity.issuer import CACHE_S, DOCUMENT_BYTES_MAX, REFETCH_S, STALE_S
 from gatehouse.identity.models import Role
 from gatehouse.identity.oidc import SKEW_S
 from gatehouse.settings import load
@@ -128,6 +128,19 @@ async def test_issuer_keys_are_cached_for_a_day(issuer: IssuerSetup) -> None:
     issuer.clock.advance(STALE_S)
     with pytest.raises(Exception, match="Sign-in with the identity provider is temporarily unavailable"):
         await issuer.identity_provider.identify(issuer.provider.token(exp=NOW + 10**6))
+
+
+async def test_silent_provider_is_unavailable(issuer: IssuerSetup) -> None:
+    issuer.provider.silent = True
+    with pytest.raises(Unavailable):
+        await issuer.identity_provider.identify(issuer.provider.token())
+    assert len(issuer.provider.requests) >= 1
+
+
+async def test_large_document_of_the_provider_is_rejected(issuer: IssuerSetup) -> None:
+    issuer.provider.metadata = {"x": "a" * DOCUMENT_BYTES_MAX}
+    with pytest.raises(Unavailable):
+        await issuer.identity_provider.identify(issuer.provider.token())
 
 
 async def test_user_acts_in_their_own_name_within_their_roles(console: Console, issuer: IssuerSetup) -> None:

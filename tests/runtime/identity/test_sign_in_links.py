@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from gatehouse.crypto.token_scanner import RANDOM_CHARS
 from gatehouse.identity.schemas import CODE_FRAGMENT
-from gatehouse.identity.service import COOKIE_CHARS, LINK_S
+from gatehouse.identity.service import LINK_S
 
 from tests.runtime.console_client import BOOTSTRAP, assert_problem
 from tests.runtime.identity.test_sessions import Browser, Setup, browser, setup
@@ -100,7 +101,7 @@ async def test_code_is_neither_stored_nor_logged(setup: Setup) -> None:
     await setup.browser().sign_in(code)
     stored += setup.console.database.sql("SELECT string_agg(t::text, '') FROM audit_event t")
     assert "session.link" in stored
-    assert code[-COOKIE_CHARS:] not in stored + str(setup.console.log.entries)
+    assert code[-RANDOM_CHARS:] not in stored + str(setup.console.log.entries)
 
 
 async def test_expired_links_are_pruned(setup: Setup) -> None:

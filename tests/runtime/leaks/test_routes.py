@@ -7,6 +7,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from gatehouse.console import asgi as console_asgi
 from gatehouse.keys.routes import key_service
 from gatehouse.leaks.service import PLACES_MAX, LeakService
 from gatehouse.notifications.models import webhook_signature
+
+from tests.runtime.console_client import BOOTSTRAP
 
 PRIVATE = ec.generate_private_key(ec.SECP256R1())
 SECRET = bytes(range(32))
@@ -70,7 +73,8 @@ async def start(console: Any) -> AsyncIterator[Start]:
     ) -> LeakReporter:
         dependencies = console.dependencies
         known = {"one": PRIVATE.public_key()} if keys is None else keys
-        leaks = LeakService(key_service(dependencies), console.pool, dependencies.clock, action, known, secret)
+        service = key_service(dependencies)
+        leaks = LeakService(service, console.pool, dependencies.clock, action, known, secret, dependencies.bootstrap_token)
         app = console_asgi.create(dataclasses.replace(dependencies, leaks=leaks))
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 4711)), base_url="https://console.test")
         opened.append(client)
@@ -112,6 +116,26 @@ async def test_leak_action_follows_the_setting(start: Start, action: str, state:
     assert (await reporter.webhook([report(created["token"])])).json()[0]["label"] == "true_positive"
     assert await reporter.state(created["key"]["id"]) == state
     assert len(await reporter.notifications(created["key"]["id"])) == 1
+
+
+async def test_reported_bootstrap_token_is_notified(start: Start) -> None:
+    reporter = start("revoke")
+    labels = (await reporter.webhook([report(BOOTSTRAP), report(BOOTSTRAP + "x")])).json()
+    assert [label["label"] for label in labels] == ["true_positive", "false_positive"]
+    assert await reporter.notifications("bootstrap") == [{"url": URL, "source": "content", "action": "notify"}]
+    assert BOOTSTRAP not in reporter.console.database.dump()
+    assert (await reporter.console.client.get("/v1/keys")).status_code == 200
+
+
+@pytest.mark.parametrize("scheme", ["sha256", "sha512-secret", "bcrypt"])
+async def test_reported_imported_key_is_revoked(start: Start, scheme: str) -> None:
+    reporter = start("revoke")
+    token = f"acme_{secrets.token_hex(8)}.{secrets.token_hex(16)}"
+    key_id = await reporter.console.import_key(token, scheme)
+    labels = (await reporter.webhook([report(token), report(token + "0")])).json()
+    assert [label["label"] for label in labels] == ["true_positive", "false_positive"]
+    assert await reporter.state(key_id) == "revoked"
+    assert len(await reporter.notifications(key_id)) == 1
 
 
 async def test_leak_is_sent_to_webhooks(start: Start) -> None:

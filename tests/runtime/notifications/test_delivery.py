@@ -33,6 +33,7 @@ class Receiver:
 
     port: int = 0
     status: int = 200
+    slow: bool = False
     entries: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,6 +41,10 @@ class Receiver:
             start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
             headers = {line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in lines}
             self.entries.append((start, headers, await reader.readexactly(int(headers["content-length"]))))
+            if self.slow:
+                writer.write(b"HTTP/1.1 200 x\r\nx: ")
+                await reader.read()  # until the sender closes the connection
+                return
             writer.write(f"HTTP/1.1 {self.status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             await writer.drain()
         finally:
@@ -136,6 +141,19 @@ async def test_failed_delivery_is_retried_then_dead_lettered(setup: Setup) -> No
     assert len({headers["webhook-id"] for _, headers, _ in setup.receiver.entries}) == 1
     setup.clock.advance(10**6)
     assert await dispatcher.run_once() == 0
+
+
+async def test_slow_webhook_is_retried(setup: Setup) -> None:
+    await setup.create_webhook()
+    await setup.revoke()
+    setup.receiver.slow = True
+    dispatcher = replace(setup.dispatcher(), sender=WebhookSender(setup.upstreams, timeout_s=0.2))
+    assert await dispatcher.run_once() == 1
+    setup.receiver.slow = False
+    setup.clock.advance(BACKOFF_S[0])
+    assert await dispatcher.run_once() == 1
+    assert len(setup.receiver.entries) == 2
+    assert [delivery["attempts"] for delivery in await setup.deliveries("delivered")] == [2]
 
 
 async def test_retried_dead_letter_is_delivered(setup: Setup) -> None:

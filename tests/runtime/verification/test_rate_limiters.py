@@ -14,7 +14,7 @@ from gatehouse.keys.models import RateLimit
 from gatehouse.redis.connection import RedisConnection, redis_login
 from gatehouse.settings import OnError
 from gatehouse.verification.models import ADDITIONAL_MAX, Charge, RateLimits
-from gatehouse.verification.rate_limiters import KEY_PREFIX, LocalRateLimits, RedisRateLimits
+from gatehouse.verification.rate_limiters import COUNTERS_MAX, KEY_PREFIX, LocalRateLimits, RedisRateLimits
 
 from sandbox.local import servers
 from sandbox.ports import free_port
@@ -168,6 +168,20 @@ async def test_used_up_limit_stays_used_up_without_redis() -> None:
             os.kill(pid, signal.SIGCONT)
         await redis_limits.close()
     assert [(state.exceeded, state.degraded) for state in hung] == [(True, True)] * 3
+
+
+def test_local_counters_are_bounded() -> None:
+    """The counter that was not used for the longest time is removed."""
+    limits, once = LocalRateLimits(), RateLimit(name="requests", quota=1, window_s=31 * 86_400, burst=1)
+
+    def is_allowed(subject: str) -> bool:
+        (state,) = limits.take_now(charge(once, subject=subject))
+        return not state.exceeded
+
+    assert [is_allowed("first"), is_allowed("second"), is_allowed("first")] == [True, True, False]
+    for number in range(COUNTERS_MAX - 1):
+        is_allowed(str(number))
+    assert [is_allowed("second"), is_allowed("first")] == [False, True]
 
 
 async def test_keys_do_not_share_a_counter(limits: RateLimits) -> None:

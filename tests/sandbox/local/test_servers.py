@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
 from sandbox.local import servers
 
+ROOT = Path(__file__).parents[3]
 _TIMEOUT_S = 20.0
 
 
@@ -167,3 +169,13 @@ with servers.postgres(), servers.redis():
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     servers.clean_up()
     folder.rmdir()  # fails unless the folders of both servers are deleted
+
+
+def test_commits_are_durable(database: servers.Postgres) -> None:
+    """A crash of the PostgreSQL process loses no commit."""
+    assert database.sql("SHOW synchronous_commit;").split()[-1] == "on"
+
+
+def test_state_folder_is_readable_by_its_owner_only() -> None:
+    """scripts/setup.sh creates the folder, which contains credentials of the sandbox."""
+    assert stat.S_IMODE((ROOT / ".gatehouse").stat().st_mode) == 0o700

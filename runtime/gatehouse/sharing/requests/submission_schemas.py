@@ -16,12 +16,12 @@ from msgspec import Meta
 from gatehouse.errors import BadRequest, Conflict
 from gatehouse.http.fields import FILES_BYTES_MAX, Instant
 from gatehouse.http.validation import checked, matching
-from gatehouse.sharing.link_schemas import CLAIM_CHARS_MAX, LINK_CHARS_MAX
+from gatehouse.sharing.link_schemas import CLAIM_CHARS_MAX, LINK_CHARS_MAX, LINK_SECRET_EXAMPLE
 from gatehouse.sharing.models import ID_CHARS
 from gatehouse.sharing.requests.schemas import KEY_CHARS, key_problem
 from gatehouse.sharing.schemas import FILES_MAX, OCTETS, FileName, Files, MediaType, Text, different_names
 
-_LINK = "https://share.example.com/r/2mKq8ZrT4vB6nX0sWc9yEd#Q3nVx7Lc0PzT5bWdRk9sYh2mAe6uJf1iGo8tNqXv4Ba"
+_LINK = f"https://share.example.com/r/2mKq8ZrT4vB6nX0sWc9yEd#{LINK_SECRET_EXAMPLE}"
 _SUBMISSION = "7b0e9d2f4c8a41d6b5e3f19a0c6d8e27"
 _ID = "5tRw0aB9xK2m7HqYc1dZ8e"
 SubmissionLink = Annotated[

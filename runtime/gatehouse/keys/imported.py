@@ -1,0 +1,55 @@
+"""Finds imported keys by their original tokens, in any state, for leak reports and for tokens in text.
+
+The lookup is the same as in a gateway (verification/imported_keys.py), but changes nothing: a bcrypt hash is verified and kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection
+
+from gatehouse.crypto.sealing import unseal
+from gatehouse.crypto.token import NULL_DIGEST, Pepper, proves_possession
+from gatehouse.keys.models import Key
+from gatehouse.keys.repository import KeyRepository
+from gatehouse.verification.imported_tokens import ImportedKeyIds, bcrypt_matches, hash_purpose
+
+#: Words in text that can be tokens. A shorter word or a word without a digit is practically never a token.
+_WORD = re.compile(r"[!-~]{16,512}")
+
+#: Maximum number of words in a request that are looked up.
+WORDS_MAX = 200
+
+
+async def find_imported(store: KeyRepository, pepper: Pepper, tokens: Collection[str]) -> dict[str, Key]:
+    """The imported key of each token that belongs to one. Raises Unavailable."""
+    ids = ImportedKeyIds(pepper)
+    for scheme, generation in await store.imported_schemes() if tokens else ():
+        ids.add(scheme, generation)
+    candidates = {token: ids.candidates(token) for token in tokens}
+    keys = {key.id: key for key in await store.get_all({candidate.id for found in candidates.values() for candidate in found})}
+    result = {}
+    for token, found in candidates.items():
+        for candidate in found:
+            key = keys.get(candidate.id)
+            if key is None or key.scheme != candidate.scheme:
+                continue
+            if await _belongs(store, pepper, token, candidate.material, key):
+                result[token] = key
+    return result
+
+
+def possible_tokens(texts: Collection[str]) -> list[str]:
+    """The words in the texts that can be tokens of imported keys, at most WORDS_MAX. Quotes and punctuation around a word are
+    removed."""
+    words = (word.strip("\"'`.,;:!?()[]{}<>") for text in texts for word in _WORD.findall(text))
+    return list(dict.fromkeys(word for word in words if any(character.isdigit() for character in word)))[:WORDS_MAX]
+
+
+async def _belongs(store: KeyRepository, pepper: Pepper, token: str, material: str, key: Key) -> bool:
+    if key.digest != NULL_DIGEST:
+        return proves_possession(pepper, material, key)
+    stored = await store.imported_hash(key.id)
+    hashed = None if stored is None else unseal(stored[1], hash_purpose(key.id), pepper, stored[0])
+    return hashed is not None and await asyncio.to_thread(bcrypt_matches, key.scheme, token, hashed)

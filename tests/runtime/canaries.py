@@ -1,0 +1,126 @@
+"""Tokens of every kind, and the places of requests in which clients can send them by mistake, from the declared endpoints."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gatehouse.crypto.http_signatures import secret_text
+from gatehouse.crypto.token import build, checksum
+from gatehouse.crypto.token_scanner import CORE_PREFIX, SESSION_PREFIX, Kind
+from gatehouse.http.endpoint import Endpoint
+from gatehouse.keys.models import KeyEnvironment
+from gatehouse.notifications.models import webhook_secret_text
+from gatehouse.sharing.link_token import LinkToken, SubmissionToken
+from msgspec import inspect
+
+Place = tuple[str, ...]
+
+
+def _key(prefix: str, environment: KeyEnvironment) -> str:
+    return build(prefix, environment, secrets.token_bytes(12), secrets.token_bytes(32)).text
+
+
+def _admin(prefix: str) -> str:
+    head = f"{prefix}_admin_" + secrets.token_hex(22)[:43]
+    return head + checksum(head)
+
+
+def _jwt() -> str:
+    parts = (json.dumps(part).encode() for part in ({"alg": "ES256", "typ": "JWT"}, {"sub": secrets.token_hex(8)}))
+    encoded = (base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+    return ".".join((*encoded, secrets.token_urlsafe(48)))
+
+
+#: (kind, token, secret part of the token).
+TOKENS = [
+    (kind, token, token[-30:])
+    for kind, token in (
+        (Kind.API_KEY, _key("gtk", KeyEnvironment.TEST)),
+        (Kind.API_KEY, _key("gtk", KeyEnvironment.LIVE)),
+        (Kind.API_KEY, _key("acme_sk", KeyEnvironment.LIVE)),
+        (Kind.BOOTSTRAP_TOKEN, _admin("gtk")),
+        (Kind.BOOTSTRAP_TOKEN, _admin("acme")),
+        (Kind.SIGN_IN_CODE, "gtk_signin_" + secrets.token_urlsafe(32)),
+        (Kind.SESSION, SESSION_PREFIX + secrets.token_urlsafe(32)),
+        (Kind.CORE_SECRET, CORE_PREFIX + secrets.token_urlsafe(32)),
+        (Kind.SIGNING_SECRET, secret_text(secrets.token_bytes(32))),
+        (Kind.WEBHOOK_SECRET, webhook_secret_text(secrets.token_bytes(32))),
+        (Kind.LINK, LinkToken.create("abcdef", "5tRw0aB9xK2m7HqYc1dZ8e", secrets.token_bytes).url("http://127.0.0.1:1")),
+        (Kind.LINK, SubmissionToken.create("2mKq8ZrT4vB6nX0sWc9yEd", secrets.token_bytes).url("http://127.0.0.1:1")),
+        (Kind.JSON_WEB_TOKEN, _jwt()),
+    )
+]
+
+
+def tokens() -> Iterator[tuple[Kind, str, str]]:
+    """The tokens in turn, without end."""
+    return itertools.cycle(TOKENS)
+
+
+@dataclass(frozen=True)
+class TextField:
+    """A place for text in a body. `name` in `place`: `[]` for an item of an array, `{}` for a value of an object with any names,
+    and `{name}` for such a name."""
+
+    endpoint: Endpoint
+    place: Place
+
+    @property
+    def id(self) -> str:
+        return f"{self.endpoint.method} {self.endpoint.path} {'.'.join(self.place)}"
+
+    @property
+    def is_secret(self) -> bool:
+        """True if the value is encrypted before it is stored."""
+        return bool(self.endpoint.secret_fields & set(self.place))
+
+    def body(self, text: str) -> dict[str, Any]:
+        """The example of the endpoint with this text in the field."""
+        example = dict(getattr(self.endpoint.body, "example", {}))
+        example[self.place[0]] = _nested(self.place[1:], text)
+        return example
+
+
+def text_fields(endpoint: Endpoint) -> list[TextField]:
+    """Every place for text in the body of an endpoint."""
+    if endpoint.body is None:
+        return []
+    return [TextField(endpoint, place) for place in dict.fromkeys(_places(inspect.type_info(endpoint.body))) if place]
+
+
+def query_fields(endpoint: Endpoint) -> list[str]:
+    return [] if endpoint.query is None else list(endpoint.query.__struct_fields__)
+
+
+def _nested(place: Place, text: str) -> Any:
+    if not place:
+        return text
+    if place[0] == "[]":
+        return [_nested(place[1:], text)]
+    if place[0] == "{name}":
+        return {text: "x"}
+    return {"x" if place[0] == "{}" else place[0]: _nested(place[1:], text)}
+
+
+def _places(info: inspect.Type) -> Iterator[Place]:
+    if isinstance(info, inspect.Metadata):
+        yield from _places(info.type)
+    elif isinstance(info, inspect.UnionType):
+        for option in info.types:
+            yield from _places(option)
+    elif isinstance(info, inspect.StrType | inspect.LiteralType | inspect.EnumType):
+        yield ()
+    elif isinstance(info, inspect.StructType):
+        for field in info.fields:
+            yield from ((field.encode_name, *place) for place in _places(field.type))
+    elif isinstance(info, inspect.ListType | inspect.VarTupleType):
+        yield from (("[]", *place) for place in _places(info.item_type))
+    elif isinstance(info, inspect.DictType):
+        yield ("{name}",)
+        yield from (("{}", *place) for place in _places(info.value_type))
