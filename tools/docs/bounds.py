@@ -21,7 +21,7 @@ DOCUMENT: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").rea
 SECTIONS = ("clients", "proxy", "keys", "console", "sharing")
 
 _BOUND = re.compile(
-    r"_?(?:.*_)?(?:TIMEOUT_S|LINGER_S|HANDSHAKE_S|END_S|STOP_S|PARALLEL|AT_ONCE|HIGH_BYTES|FLUSH_BYTES|(?<!CHARS_)MAX)"
+    r"_?(?:.*_)?(?:TIMEOUT_S|LINGER_S|HANDSHAKE_S|END_S|STOP_S|PARALLEL|AT_ONCE|HIGH_BYTES|FLUSH_LINES|(?<!CHARS_)MAX)"
 )
 _BOUND_SETTING = re.compile(r".*(?:timeout_s|timeout_ms|staleness_ms|_max|max_bytes|_size|_per_minute)")
 

@@ -106,7 +106,7 @@ async def _reject_tokens(endpoint: Endpoint, request: Request, parts: Mapping[st
     """
     texts = [located for part, value in parts.items() for located in strings(value, part, endpoint.secret_fields)]
     for location, text in texts:
-        match = next(token_scanner.find(text.encode(), kinds=token_scanner.Kind), None)
+        match = next(token_scanner.find(text.encode(), kinds=token_scanner.ALL_KINDS), None)
         if match is not None:
             raise _contains(location, f"{match.kind} {match.redacted}", match.kind)
     if not endpoint.changes_state:

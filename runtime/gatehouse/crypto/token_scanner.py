@@ -51,20 +51,23 @@ class Kind(StrEnum):
     JSON_WEB_TOKEN = "JSON Web Token"  # noqa: S105 - a kind
 
 
-#: Pattern of each kind without a checksum. The first group is not secret; the whole match without it is.
+#: Pattern of each kind without a checksum: the part that is not secret, then the secret part. Matches of the pattern for JSON Web
+#: Tokens can overlap, because the text before a token can also begin with `eyJ`.
 _PATTERNS = {
-    Kind.SIGN_IN_CODE: rb"(\b[a-z][a-z0-9_]{0,%d}%b)[\w-]{%d}" % (PREFIX_CHARS_MAX - 1, SIGN_IN.encode(), RANDOM_CHARS),
-    Kind.SESSION: rb"(%b)[\w-]{%d}" % (SESSION_PREFIX.encode(), RANDOM_CHARS),
-    Kind.CORE_SECRET: rb"(%b)[\w-]{%d}" % (CORE_PREFIX.encode(), RANDOM_CHARS),
-    Kind.SIGNING_SECRET: rb"(%b)[0-9A-Za-z+/]{43}=" % SIGNING_PREFIX.encode(),
-    Kind.WEBHOOK_SECRET: rb"(%b)[0-9A-Za-z+/]{32,86}={0,2}" % WEBHOOK_PREFIX.encode(),
-    Kind.LINK: rb"([0-9A-Za-z]{22}(?:#|%23))[0-9A-Za-z]{43}",
-    Kind.JSON_WEB_TOKEN: rb"(eyJ)[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}",
+    Kind.SIGN_IN_CODE: rb"([a-z][a-z0-9_]{0,%d}%b)([\w-]{%d})" % (PREFIX_CHARS_MAX - 1, SIGN_IN.encode(), RANDOM_CHARS),
+    Kind.SESSION: rb"(%b)([\w-]{%d})" % (SESSION_PREFIX.encode(), RANDOM_CHARS),
+    Kind.CORE_SECRET: rb"(%b)([\w-]{%d})" % (CORE_PREFIX.encode(), RANDOM_CHARS),
+    Kind.SIGNING_SECRET: rb"(%b)([0-9A-Za-z+/]{43}=)" % SIGNING_PREFIX.encode(),
+    Kind.WEBHOOK_SECRET: rb"(%b)([0-9A-Za-z+/]{32,86}={0,2})" % WEBHOOK_PREFIX.encode(),
+    Kind.LINK: rb"([0-9A-Za-z]{22}(?:#|%23))([0-9A-Za-z]{43})",
+    Kind.JSON_WEB_TOKEN: rb"(?=(eyJ)([\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}))",
 }
 _COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
 
+ALL_KINDS = frozenset(Kind)
+
 #: Kinds that only Gatehouse issues.
-OWN_KINDS = frozenset(Kind) - {Kind.JSON_WEB_TOKEN}
+OWN_KINDS = ALL_KINDS - {Kind.JSON_WEB_TOKEN}
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -100,15 +103,17 @@ def redacted(text: str) -> str:
     """Returns the text without the secret parts of tokens of any kind."""
     if not has_token(text):
         return text
-    raw = text.encode("utf-8", "surrogatepass")
-    for match in reversed(list(find(raw, kinds=Kind))):
-        raw = raw[: match.position] + match.redacted.encode() + raw[match.position + len(match.text) :]
-    return raw.decode("utf-8", "surrogatepass")
+    raw, end, parts = text.encode("utf-8", "surrogatepass"), 0, list[bytes]()
+    for match in find(raw, kinds=ALL_KINDS):
+        if match.position >= end:
+            parts += (raw[end : match.position], match.redacted.encode())
+        end = max(end, match.position + len(match.text))  # matches can overlap
+    return b"".join((*parts, raw[end:])).decode("utf-8", "surrogatepass")
 
 
 def has_token(text: str) -> bool:
     """True if the text contains a token of any kind. Fast for short text."""
-    return len(text) > RANDOM_CHARS and next(find(text.encode("utf-8", "surrogatepass"), kinds=Kind), None) is not None
+    return len(text) > RANDOM_CHARS and next(find(text.encode("utf-8", "surrogatepass"), kinds=ALL_KINDS), None) is not None
 
 
 def _keys(text: bytes, prefixes: Collection[str]) -> Iterator[Match]:
@@ -144,10 +149,10 @@ def _key(text: bytes, body: re.Match[bytes], prefixes: Collection[str]) -> Match
 
 def _others(text: bytes, kind: Kind) -> Iterator[Match]:
     for found in _COMPILED[kind].finditer(text):
-        public, secret = found.group(1), found.group()[len(found.group(1)) :]
-        if (kind is Kind.JSON_WEB_TOKEN and not _is_jwt(found.group())) or _is_example(secret):
+        public, secret = found.groups()
+        if (kind is Kind.JSON_WEB_TOKEN and not _is_jwt(public + secret)) or _is_example(secret):
             continue
-        yield Match(found.start(), 0, kind, found.group().decode("ascii"), public.decode("ascii") + "...")
+        yield Match(found.start(), 0, kind, (public + secret).decode("ascii"), public.decode("ascii") + "...")
 
 
 def _is_jwt(text: bytes) -> bool:

@@ -6,10 +6,12 @@ import secrets
 
 import pytest
 from gatehouse.crypto.token import build
-from gatehouse.crypto.token_scanner import find, redacted
+from gatehouse.crypto.token_scanner import find, has_token, redacted
 from gatehouse.keys.models import KeyEnvironment
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.runtime.canaries import TOKENS
 
 
 def token(prefix: str = "gtk", environment: str = "test") -> str:
@@ -52,6 +54,14 @@ def test_keys_in_text_are_redacted() -> None:
     clean = redacted(f"https://ü.example/{item}?again={item}#end")
     assert item not in clean
     assert clean == f"https://ü.example/{item[:21]}...?again={item[:21]}...#end"
+
+
+@given(st.lists(st.one_of(st.sampled_from([text for _, text, _ in TOKENS]), st.text(max_size=8)), max_size=4))
+def test_redacted_text_holds_no_secret(parts: list[str]) -> None:
+    text = "".join(parts)
+    clean = redacted(text)
+    assert [secret for _, _, secret in TOKENS if secret in clean] == []
+    assert has_token(text) is (clean != text)
 
 
 @given(st.binary(max_size=300))

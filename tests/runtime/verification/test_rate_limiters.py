@@ -14,7 +14,7 @@ from gatehouse.keys.models import RateLimit
 from gatehouse.redis.connection import RedisConnection, redis_login
 from gatehouse.settings import OnError
 from gatehouse.verification.models import ADDITIONAL_MAX, Charge, RateLimits
-from gatehouse.verification.rate_limiters import COUNTERS_MAX, KEY_PREFIX, LocalRateLimits, RedisRateLimits
+from gatehouse.verification.rate_limiters import FAMILIES_MAX, KEY_PREFIX, LocalRateLimits, RedisRateLimits
 
 from sandbox.local import servers
 from sandbox.ports import free_port
@@ -179,7 +179,7 @@ def test_local_counters_are_bounded() -> None:
         return not state.exceeded
 
     assert [is_allowed("first"), is_allowed("second"), is_allowed("first")] == [True, True, False]
-    for number in range(COUNTERS_MAX - 1):
+    for number in range(FAMILIES_MAX - 1):
         is_allowed(str(number))
     assert [is_allowed("second"), is_allowed("first")] == [False, True]
 
