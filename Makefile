@@ -65,9 +65,9 @@ prowler: ## Scan the stack in the local AWS emulator with Prowler (ENV=, default
 	@scripts/setup.sh
 	@$(PY) -m sandbox prowler --env $(or $(ENV),prod)
 
-bench: ## Run the benchmarks of the gateway
+bench: ## Run the benchmarks of the gateway (CHECK=1 only checks that no throughput ratio is lower than stored)
 	@scripts/setup.sh
-	@$(PY) -m bench
+	@$(PY) -m bench $(if $(filter-out 0,$(CHECK)),ratios --check)
 
 preview: ## Preview a deployment to AWS (ENV= is required, DIFF=1 prints the changed properties)
 	@scripts/setup.sh

@@ -1,6 +1,7 @@
 """Runs the benchmarks of the gateway: `make bench`. The machine must otherwise be idle.
 
 `capacity` measures the CPU time per request; `--store` writes the result from which docs/capacity.md is computed.
+`ratios` compares the throughput of the endpoints with a server without logic. `--check` fails if a ratio is lower than stored.
 `steps` shows the CPU time of the steps of a verification.
 `idle` and `soak` report the memory of a gateway worker with idle connections, and during many requests.
 `sharing` compares the response times for links that do not work.
@@ -9,23 +10,24 @@
 
 import argparse
 
-from bench.gateway import capacity, memory, nginx, steps, throughput, transfer
+from bench.gateway import capacity, memory, nginx, ratios, steps, throughput, transfer
 from bench.peers import checkov, comparison
 from bench.sharing import response_times
 
-NAMES = ("throughput", "scale", "transfer", "nginx", "capacity", "steps", "idle", "soak", "sharing", "peers")
+NAMES = ("ratios", "scale", "transfer", "nginx", "capacity", "steps", "idle", "soak", "sharing", "peers")
 parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument("name", nargs="?", choices=NAMES, help="benchmark (default: all benchmarks of the gateway)")
 parser.add_argument("--keys", type=int, default=100_000, help="scale, transfer: number of keys (default: %(default)s)")
 parser.add_argument("--workers", type=int, default=1, help="nginx: number of gateway workers (default: %(default)s)")
-parser.add_argument("--store", action="store_true", help="capacity: store the result for docs/capacity.md")
+parser.add_argument("--store", action="store_true", help="capacity, ratios: store the result")
+parser.add_argument("--check", action="store_true", help="ratios: fail if a ratio is lower than stored")
 parser.add_argument("--connections", type=int, default=10_000, help="idle: number of connections (default: %(default)s)")
 parser.add_argument("--requests", type=int, default=1_000_000, help="soak: number of requests (default: %(default)s)")
 parser.add_argument("--rounds", type=int, default=100, help="sharing: number of rounds (default: %(default)s)")
 parser.add_argument("--checkov", action="store_true", help="peers: install and run Checkov first")
 options = parser.parse_args()
-if options.name in (None, "throughput"):
-    throughput.endpoints()
+if options.name in (None, "ratios"):
+    ratios.main(check=options.check, store=options.store)
 if options.name in (None, "scale"):
     throughput.cached_keys(options.keys)
 if options.name in (None, "transfer"):

@@ -1,4 +1,4 @@
-"""Measures the throughput of the gateway's endpoints relative to /healthz, and throughput and memory by number of cached keys."""
+"""Measures throughput and memory of the gateway by number of cached keys."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.gateway.environment import Environment, create_keys, endpoint_requests, environment, request, show, show_results
+from bench.gateway.environment import Environment, create_keys, environment, request, show
 from bench.gateway.load_generator import Result, measure
 
 KEYS_MIN = 100
@@ -23,14 +23,6 @@ class Step:
     memory_mib: float
     single: Result
     batch: Result
-
-
-def endpoints() -> None:
-    with environment() as env:
-        rows = {name: measure(env.gateway_port, content) for name, content in endpoint_requests(env).items()}
-        rows["upstream without gateway"] = measure(env.upstream_port, request("/"))
-    title = "HMAC, scopes, two limits in Redis, metrics, log; one worker"
-    show_results(title, rows, dict.fromkeys((name for name in rows if name != "GET /healthz"), "GET /healthz"))
 
 
 def cached_keys(keys: int) -> None:
