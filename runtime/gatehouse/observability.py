@@ -217,6 +217,9 @@ class Metrics:
         self.circuit_breakers_open = self._gauge(
             "gatehouse_circuit_breakers_open", "Circuit breakers of Cores that are not closed, in all workers.", "livesum"
         )
+        self.core_health_transitions = self._counter(
+            "gatehouse_core_health_transitions_total", "Instances of Cores that became healthy or unhealthy.", "state"
+        )
         self.core_retries = self._counter(
             "gatehouse_core_retries_total",
             "Retryable requests to Cores: sent = retried, over_budget = not retried because the retry budget was used up.",

@@ -352,6 +352,14 @@ class Settings(SharingSettings, ConnectionSettings):
     core_timeout_s: Annotated[float, Field(ge=1, le=600)] = 60.0
     """Maximum time, in seconds, without data from a Core. After that, the gateway responds with status 504, or closes
     the connection if the response has already begun."""
+    core_health_interval_s: Annotated[float, Field(ge=0, le=300)] = 10.0
+    """Interval between two health checks of an instance of a Core, in seconds. The workers of all gateways share the checks. 0
+    disables the checks."""
+    core_health_failures: Annotated[int, Field(ge=1, le=100)] = 3
+    """Number of consecutive health checks that fail before an instance of a Core is unhealthy. An unhealthy instance receives
+    requests only if no other instance is available."""
+    core_health_successes: Annotated[int, Field(ge=1, le=100)] = 2
+    """Number of consecutive health checks that succeed before an unhealthy instance of a Core is healthy again."""
     circuit_breaker_failures: Annotated[int, Field(ge=0, le=1000)] = 5
     """Number of consecutive connection errors or timeouts after which a worker opens the circuit breaker of an instance of a
     Core. While the circuit breaker is open, the instance receives no requests. If the circuit breakers of all instances are open,

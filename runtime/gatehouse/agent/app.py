@@ -28,6 +28,8 @@ from gatehouse.http import asgi
 #: Limits on the depth and the number of entries of a listing.
 MAX_DEPTH = 16
 MAX_ENTRIES = 5000
+#: Path of the health checks.
+HEALTH_PATH = "/healthz"
 _PREFIX = b"/files/"
 CHUNK_BYTES = 262_144
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
@@ -117,7 +119,7 @@ def create(directory: Directory, secrets: GatewaySecrets) -> ASGIApp:
     files = Files(directory, secrets)
     app = Starlette(
         routes=[
-            Route("/healthz", files.healthz, methods=["GET"]),
+            Route(HEALTH_PATH, files.healthz, methods=["GET"]),
             Route("/files", files.listing, methods=["GET"]),
             Route("/files/{path:path}", files.content, methods=["GET"]),
         ],

@@ -20,7 +20,7 @@ import httpx
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gatehouse.agent.app import GatewaySecrets, create
+from gatehouse.agent.app import HEALTH_PATH, GatewaySecrets, create
 from gatehouse.agent.directory import Directory
 from gatehouse.client.http import backoff_s, problem
 from gatehouse.errors import Conflict, CoreDrained, Forbidden, GatehouseError, SettingsError, Unauthorized, Unavailable
@@ -221,7 +221,9 @@ class Lease:
     async def _put(self, url: str, current: _Lease | None) -> _Lease:
         """Renews the current lease, or registers the Core if there is no lease. Returns the lease. Raises the errors of
         `_send`."""
-        lease = {"instance_id": self.registration.instance_id} if current is None else {"lease_id": current.lease_id}
+        lease = {"instance_id": self.registration.instance_id, "health_path": HEALTH_PATH}
+        if current is not None:
+            lease = {"lease_id": current.lease_id}
         reply = await self._send("PUT", json={"url": url, "ttl_s": self.registration.ttl_s, **lease})
         try:
             return msgspec.json.decode(reply.content, type=_Lease)

@@ -75,6 +75,29 @@ _END = (
     "UPDATE core SET draining = true, expires_at = $3 WHERE name = $1 AND ($2::text IS NULL OR instance_id = $2) AND NOT draining"
     " AND expires_at > now() RETURNING registered_by, instance_id"
 )
+# Only one of several workers that reserve an instance at the same time updates the row: the others find a later `next_at`.
+_RESERVE = (
+    "INSERT INTO core_health AS health (name, instance_id, lease_id, next_at)"
+    " SELECT name, instance_id, core.lease_id, now() + make_interval(secs => $1) FROM core"
+    " LEFT JOIN core_health AS last USING (name, instance_id)"
+    " WHERE health_path <> '' AND NOT draining AND expires_at > now() AND coalesce(last.next_at, now()) <= now()"
+    " ORDER BY last.next_at NULLS FIRST LIMIT $2"
+    " ON CONFLICT (name, instance_id) DO UPDATE SET next_at = excluded.next_at, lease_id = excluded.lease_id,"
+    " failures = CASE WHEN health.lease_id = excluded.lease_id THEN health.failures ELSE 0 END,"
+    " successes = CASE WHEN health.lease_id = excluded.lease_id THEN health.successes ELSE 0 END"
+    " WHERE health.next_at <= now() RETURNING name, instance_id"
+)
+
+_COUNT_CHECK = (
+    "UPDATE core_health SET failures = CASE WHEN $4 THEN 0 ELSE failures + 1 END,"
+    " successes = CASE WHEN $4 THEN successes + 1 ELSE 0 END WHERE name = $1 AND instance_id = $2 AND lease_id = $3"
+    " RETURNING failures, successes"
+)
+
+_SET_HEALTHY = (
+    "UPDATE core SET healthy = $4 WHERE name = $1 AND instance_id = $2 AND lease_id = $3 AND NOT draining AND healthy <> $4"
+    f" RETURNING {COLUMNS}"
+)
 core_record = _CORE.read
 
 
@@ -113,6 +136,10 @@ class CoreRegistry:
     def find(self, name: str, instance_id: str) -> CoreRecord | None:
         """An instance of a Core, even if its lease has expired."""
         return self._cores.get(name, {}).get(instance_id)
+
+    def has_health_checks(self) -> bool:
+        """True if an instance is known that requests health checks."""
+        return any(core.health_path for instances in self._cores.values() for core in instances.values())
 
     def change(self, record: CoreRecord) -> None:
         """Applies a committed row, unless a newer version is known. Removes instances that ended long before."""
@@ -182,6 +209,31 @@ class CoreRegistry:
         record = core_record(row)
         self.change(record)
         return record
+
+
+class HealthCheckRepository:
+    """State of the health checks, which the workers of all gateways share. Methods raise Unavailable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def reserve(self, *, interval_s: float, size: int) -> list[tuple[str, str]]:
+        """Reserves at most `size` instances whose check is due. Returns the names of the Cores and the IDs of the instances."""
+        rows = await self._pool.fetch(_RESERVE, interval_s, size, timeout_s=WRITE_TIMEOUT_S)
+        return [(row["name"], row["instance_id"]) for row in rows]
+
+    async def count(self, core: CoreRecord, *, succeeded: bool) -> tuple[int, int]:
+        """Counts a check. Returns the numbers of consecutive failures and successes, which are 0 if the lease has ended."""
+        lease = (core.name, core.instance_id, core.lease_id)
+        row = await self._pool.fetchrow(_COUNT_CHECK, *lease, succeeded, timeout_s=WRITE_TIMEOUT_S)
+        return (0, 0) if row is None else (row["failures"], row["successes"])
+
+    async def set_healthy(self, core: CoreRecord, healthy: bool) -> CoreRecord | None:
+        """Sets the health of an instance. Returns the new record, or None if the health was the same or the lease has ended."""
+        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+            await connection.execute(_LOCK_CHANGES)
+            row = await connection.fetchrow(_SET_HEALTHY, core.name, core.instance_id, core.lease_id, healthy)
+        return None if row is None else core_record(row)
 
 
 class CoreRepository:

@@ -16,9 +16,10 @@ from gatehouse.background import Background, PeriodicJob
 from gatehouse.clock import Clock
 from gatehouse.cores.circuit_breaker import CircuitState
 from gatehouse.cores.concurrency import ConcurrencyLimit
+from gatehouse.cores.health_checks import HealthChecks
 from gatehouse.cores.load_balancer import LoadBalancer
 from gatehouse.cores.models import CoreRecord
-from gatehouse.cores.repository import CoreRegistry
+from gatehouse.cores.repository import CoreRegistry, HealthCheckRepository
 from gatehouse.cores.response_cache import ResponseCache
 from gatehouse.cores.service import RegistrationService
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
@@ -96,6 +97,7 @@ class _Gateway:
         upstream = UpstreamClients(SystemResolver(), settings.core_networks, read_timeout_s=settings.core_timeout_s)
         stack.push_async_callback(upstream.close)
         load_balancer = self._load_balancer(upstream)
+        self._start_health_checks(stack, pool, cores, upstream)
         usage, flusher = self._usage(stack, pool, worker_id, cores)
         log_levels = LogLevelService(pool, self.clock, settings.log_level)
         follower, background = LogLevelFollower(log_levels, self.observer.set_level), Background()
@@ -185,6 +187,25 @@ class _Gateway:
             on_transition=self._on_circuit_breaker,
             on_retry=lambda allowed: metrics.core_retries.labels("sent" if allowed else "over_budget").inc(),
         )
+
+    def _start_health_checks(self, stack: AsyncExitStack, pool: Pool, cores: CoreRegistry, upstream: UpstreamClients) -> None:
+        settings, background = self.settings, Background()
+        if not settings.core_health_interval_s:
+            return
+        checks = HealthChecks(
+            cores,
+            HealthCheckRepository(pool),
+            upstream,
+            self.pepper,
+            interval_s=settings.core_health_interval_s,
+            failures=settings.core_health_failures,
+            successes=settings.core_health_successes,
+            on_change=self._on_health,
+        )
+        # A check that is due is sent after half an interval at most, even if only one worker runs.
+        job = PeriodicJob("health checks", settings.core_health_interval_s / 2, checks.run_once)
+        background.start(job.run(self.observer), "health-checks")
+        stack.push_async_callback(background.stop)
 
     def _usage(self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: CoreRegistry) -> tuple[UsageCounter, UsageFlusher]:
         namespace, usage = self.settings.metrics_namespace, UsageCounter()
@@ -281,6 +302,10 @@ class _Gateway:
     def _on_circuit_breaker(self, core: CoreRecord, state: CircuitState) -> None:
         self.observer.metrics.circuit_breaker_transitions.labels(state.value).inc()
         self.observer.warn("circuit breaker", core=core.name, instance=core.instance_id, state=state.value)
+
+    def _on_health(self, core: CoreRecord) -> None:
+        self.observer.metrics.core_health_transitions.labels("healthy" if core.healthy else "unhealthy").inc()
+        self.observer.warn("core health", core=core.name, instance=core.instance_id, healthy=core.healthy)
 
     def _on_feed_interrupted(self, reason: str) -> None:
         self.observer.metrics.change_feed_gaps.inc()

@@ -18,6 +18,7 @@ from gatehouse.errors import Conflict, Forbidden, Unauthorized
 from hypothesis import given
 from hypothesis import strategies as st
 
+NEW = {"instance_id": "one", "health_path": "/healthz"}
 GRANTED = {"lease_id": "L1", "core_secret": "s3cret", "heartbeat_s": 0.001, "name": "docs"}
 RENEWED = {"lease_id": "L1", "heartbeat_s": 0.001, "name": "docs"}
 
@@ -58,7 +59,11 @@ async def test_lease_is_acquired_renewed_and_released() -> None:
     gateway = Gateway([(200, GRANTED), (200, RENEWED)])
     await gateway.run()
     assert gateway.requests == [
-        ("PUT", "https://gateway.test/v1/cores/docs", {"url": "http://core:1", "ttl_s": 30, "instance_id": "one"}),
+        (
+            "PUT",
+            "https://gateway.test/v1/cores/docs",
+            {"url": "http://core:1", "ttl_s": 30, **NEW},
+        ),
         ("PUT", "https://gateway.test/v1/cores/docs", {"lease_id": "L1", "url": "http://core:1", "ttl_s": 30}),
         ("DELETE", "https://gateway.test/v1/cores/docs?lease_id=L1&drain_s=7", None),
         ("DELETE", "https://gateway.test/v1/cores/docs?lease_id=L1&drain_s=0", None),
@@ -79,7 +84,7 @@ async def test_lost_lease_is_reacquired_with_a_new_secret() -> None:
     again = {**GRANTED, "lease_id": "L2", "core_secret": "other"}
     gateway = Gateway([(200, GRANTED), (409, {"code": "conflict", "detail": "lost"}), (200, again)])
     await gateway.run()
-    assert gateway.requests[2][2] == {"url": "http://core:1", "ttl_s": 30, "instance_id": "one"}
+    assert gateway.requests[2][2] == {"url": "http://core:1", "ttl_s": 30, **NEW}
     assert gateway.requests[3][1].endswith("lease_id=L2&drain_s=7")
     assert gateway.secrets.matches("other")
 

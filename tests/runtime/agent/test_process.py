@@ -67,7 +67,12 @@ def test_agent_registers_serves_and_releases_its_lease(root: Path, gateway: tupl
     child = child_processes.start("core", _command(root, address, port), log=tmp_path / "log", env=environment)
     try:
         registered = received.get(timeout=60)
-        assert registered == ("PUT", "/v1/cores/docs", {"url": f"http://127.0.0.1:{port}", "ttl_s": 5, "instance_id": "one"}, 200)
+        assert registered == (
+            "PUT",
+            "/v1/cores/docs",
+            {"url": f"http://127.0.0.1:{port}", "ttl_s": 5, "instance_id": "one", "health_path": "/healthz"},
+            200,
+        )
         renewed = received.get(timeout=60)  # the agent accepts the secret of the registration before it renews the lease
         assert renewed[2]["lease_id"] == "L"
         own = {"Authorization": "Bearer s3cret"}
