@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from gatehouse.cores.circuit_breaker import CircuitBreaker, CircuitState, RetryBudget
@@ -105,39 +105,39 @@ class LoadBalancer:
         Raises CoreOverloaded, and CoreCircuitOpen without sending the request if the circuit breaker is open.
         """
         state = self._state_of(core)
+        circuit_breaker = state.circuit_breaker
         state.requests += 1
         try:
             await self.limit.acquire(core.lease_id)
             try:
-                async with self._send(core, state.circuit_breaker, request) as response:
-                    yield response
+                now = self.monotonic()
+                wait_s = circuit_breaker.wait_s(now)
+                if wait_s > 0:
+                    raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
+                self._cores[core.name].budget.earn()
+                trial, responded = circuit_breaker.begin(now), False
+                try:
+                    async with self.upstream.send(core.url, request) as response:
+                        responded = True
+                        if circuit_breaker.succeeded():
+                            self.on_transition(core, CircuitState.CLOSED)
+                        yield response
+                except BaseException as exc:
+                    if not responded:
+                        self._no_response(core, circuit_breaker, request, exc, trial=trial)
+                    raise
             finally:
                 self.limit.release(core.lease_id)
         finally:
             state.requests -= 1
 
-    @asynccontextmanager
-    async def _send(
-        self, core: CoreRecord, circuit_breaker: CircuitBreaker, request: UpstreamRequest
-    ) -> AsyncIterator[UpstreamResponse]:
-        now = self.monotonic()
-        wait_s = circuit_breaker.wait_s(now)
-        if wait_s > 0:
-            raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
-        self._cores[core.name].budget.earn()
-        trial = circuit_breaker.begin(now)
-        async with AsyncExitStack() as stack:
-            try:
-                response = await stack.enter_async_context(self.upstream.send(core.url, request))
-            except BaseException as exc:
-                if not _is_failure_of_core(exc, request):
-                    circuit_breaker.abandoned(self.monotonic(), trial=trial)
-                elif circuit_breaker.failed(self.monotonic(), trial=trial):
-                    self.on_transition(core, CircuitState.OPEN)
-                raise
-            if circuit_breaker.succeeded():
-                self.on_transition(core, CircuitState.CLOSED)
-            yield response
+    def _no_response(
+        self, core: CoreRecord, circuit_breaker: CircuitBreaker, request: UpstreamRequest, exc: BaseException, *, trial: bool
+    ) -> None:
+        if not _is_failure_of_core(exc, request):
+            circuit_breaker.abandoned(self.monotonic(), trial=trial)
+        elif circuit_breaker.failed(self.monotonic(), trial=trial):
+            self.on_transition(core, CircuitState.OPEN)
 
     def select_for_retry(
         self, instances: Sequence[CoreRecord], request: UpstreamRequest, core: CoreRecord, failure: CoreUnreachable

@@ -113,6 +113,7 @@ class RequestContext:
     detail: str = ""
     verifications: list[tuple[str, str, str, bool]] = field(default_factory=list)
     websocket: WebSocketUse | None = None
+    _values: dict[bytes, list[str]] | None = None
 
     @property
     def fields(self) -> Sequence[asgi.Header]:
@@ -140,7 +141,11 @@ class RequestContext:
 
     def values(self, name: bytes) -> list[str]:
         """All values of a header, in order. `name`: header name in lowercase."""
-        return [value.decode("latin-1") for header, value in self.fields if header == name]
+        if self._values is None:
+            self._values = {}
+            for header, value in self.fields:
+                self._values.setdefault(header, []).append(value.decode("latin-1"))
+        return self._values.get(name, [])
 
     @property
     def client(self) -> str:

@@ -129,9 +129,9 @@ def _gateway_headers(context: RequestContext, key: KeyRecord) -> list[tuple[str,
         headers.append(("x-forwarded-host", host[0]))
     if key.owner and key.owner.isascii() and key.owner.isprintable():
         headers.append(("gatehouse-key-owner", key.owner))
-    if not any(name == b"accept" for name, _ in context.fields):
+    if not context.values(b"accept"):
         headers.append(("accept", "*/*"))
-    if not any(name == b"user-agent" for name, _ in context.fields):
+    if not context.values(b"user-agent"):
         headers.append(("user-agent", "gatehouse"))
     return headers
 
