@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from sandbox.child_processes import WITHOUT_AWS_PROFILE
 from sandbox.errors import SandboxError
-from sandbox.paths import HOME, REPOSITORY, write_private
+from sandbox.paths import HOME, REPOSITORY, private_folder, write_private
 
 _ERROR = 2
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
     except Exception as problem:
         file = options.home / "error.log"
-        options.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(options.home)
         write_private(file, traceback.format_exc())
         sys.stderr.write(f"error: unexpected {type(problem).__name__} in the sandbox: {problem}. Traceback: {file}\n")
     return _ERROR

@@ -17,6 +17,7 @@ fingerprint=$(cd runtime/web && find . \( -name node_modules -o -name openapi.js
     LC_ALL=C sort | xargs cksum | cksum)
 [ -d runtime/web/node_modules/vue-tsc ] && [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint" ] && exit 0
 mkdir -p .gatehouse
+chmod 700 .gatehouse
 
 usable() { # usable NODE: Node.js runs, and its version is at least NODE_MIN
     command -v npm >/dev/null 2>&1 &&

@@ -15,6 +15,7 @@ folder=.gatehouse/pulumi
 if [ "$("$folder/pulumi" version 2>/dev/null)" != "v$version" ]; then
     rm -rf "$folder"
     mkdir -p "$folder"
+    chmod 700 .gatehouse
     archive="pulumi-v$version-linux-$machine.tar.gz"
     base="https://github.com/pulumi/pulumi/releases/download/v$version"
     curl --fail --silent --show-error --location --output "$folder/$archive" "$base/$archive"

@@ -7,6 +7,9 @@ cd "$(dirname "$0")/.."
 
 fail() { printf '%s\n' "setup: $*" >&2; exit 1; }
 
+# Contains logs and credentials of the local environment.
+mkdir -p .gatehouse && chmod 700 .gatehouse || fail ".gatehouse cannot be changed. Delete the folder, or run the command as its owner"
+
 usable() { # usable PYTHON MIN MAX: PYTHON runs and its minor version is in MIN..MAX
     "$1" -c "import sys; sys.exit(not (3, $2) <= sys.version_info[:2] <= (3, $3))" >/dev/null 2>&1
 }
@@ -36,8 +39,6 @@ if [ -z "$uv" ] || ! "$uv" --version >/dev/null 2>&1; then
     if ! "$uv" --version >/dev/null 2>&1; then
         printf '%s\n' "setup: installing uv into .gatehouse/tools"
         rm -rf .gatehouse/tools
-        mkdir -p .gatehouse
-        chmod 700 .gatehouse
         "$python" -m venv .gatehouse/tools >.gatehouse/setup.log 2>&1 ||
             fail "'$python -m venv' failed (see .gatehouse/setup.log). On Debian and Ubuntu: apt-get install python3-venv"
         # Only wheels: building the source distribution would run code that no hash covers.

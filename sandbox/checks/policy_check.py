@@ -25,7 +25,7 @@ from sandbox.engine.project import load
 from sandbox.engine.providers import STACK_REFERENCE, FakeProvider, PreviewProvider
 from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
-from sandbox.paths import HOME, REPOSITORY
+from sandbox.paths import HOME, REPOSITORY, private_folder
 
 PACKS: Final = (REPOSITORY / "policies" / "security", REPOSITORY / "policies" / "resilience")
 FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
@@ -150,8 +150,7 @@ def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> l
 
 def write(result: CheckResult, home: Path = HOME) -> None:
     """Write the reports `.gatehouse/check/<environment>.{txt,sarif,xml,md}`."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = home / "check"
+    folder = private_folder(home) / "check"
     folder.mkdir(exist_ok=True)
     for form, suffix in _SUFFIXES.items():
         (folder / f"{result.run.environment}.{suffix}").write_text(result.text(form), encoding="utf-8")

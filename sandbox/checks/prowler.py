@@ -15,7 +15,7 @@ from sandbox import child_processes
 from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
 from sandbox.errors import SandboxError
-from sandbox.paths import REPOSITORY
+from sandbox.paths import REPOSITORY, private_folder
 from sandbox.progress import Progress
 
 VERSION = "5.46.0"
@@ -150,7 +150,7 @@ def _install(home: Path, progress: Progress) -> Path:
         progress.step(f"Installing Prowler {VERSION} into {folder} (2 GB, once; this takes a few minutes)")
         shutil.rmtree(folder, ignore_errors=True)
         log = home / "prowler.log"
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(home)
         with log.open("w") as sink:
             for command in (
                 [sys.executable, "-m", "venv", str(folder)],

@@ -170,8 +170,8 @@ def _session(key_id: str, secret: str, token: str | None) -> Any:
 def _restrict(server: ThreadedMotoServer) -> None:
     """Reject requests from a web page, and requests to moto's own API, which resets and configures the emulator.
 
-    A page in a browser on this machine can reach the port. The browser sends the Origin header or, with DNS rebinding, the host
-    name of the page.
+    A page in a browser on this machine can reach the port. The browser sends the Origin header, Sec-Fetch-Site for an image or
+    another resource or, with DNS rebinding, the host name of the page.
     """
     wsgi = server._server
     assert wsgi is not None  # noqa: S101 - the server has started
@@ -179,7 +179,8 @@ def _restrict(server: ThreadedMotoServer) -> None:
 
     def restricted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         host = environ.get("HTTP_HOST", "").rpartition(":")[0] or environ.get("HTTP_HOST", "")
-        if "HTTP_ORIGIN" in environ or host not in _HOSTS or environ.get("PATH_INFO", "").startswith("/moto-api"):
+        from_page = "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ or host not in _HOSTS
+        if from_page or environ.get("PATH_INFO", "").startswith("/moto-api"):
             body = b"The emulator accepts requests only from AWS clients on this machine.\n"
             start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
             return [body]

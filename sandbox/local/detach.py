@@ -11,7 +11,7 @@ from typing import IO
 
 from sandbox.errors import SandboxError
 from sandbox.local.run_state import RunStateFile
-from sandbox.paths import HOME, REPOSITORY
+from sandbox.paths import HOME, REPOSITORY, private_folder
 
 _POLL_S = 0.1
 _READY_S = 300.0
@@ -21,7 +21,7 @@ _STOP_S = 40.0
 def up_detached(stack: str, home: Path = HOME) -> int:
     """Return 0 when Gatehouse is ready. Otherwise, return the exit code of `up`, which has printed the error."""
     RunStateFile(home).reject_running()
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(home)
     log = home / "up.log"
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     if sys.stdout.isatty():

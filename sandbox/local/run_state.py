@@ -9,7 +9,7 @@ from pathlib import Path
 from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
 from sandbox.local import servers
-from sandbox.paths import HOME, write_private
+from sandbox.paths import HOME, is_own_file, private_folder, write_private
 
 _DOWN_S = 40.0
 
@@ -32,8 +32,10 @@ class RunStateFile:
         self._state: RunState | None = None
 
     def read(self) -> RunState | None:
-        """The state of the last run; None if the file does not exist or is invalid."""
+        """The state of the last run; None if the file does not exist, is invalid or can be written by another user."""
         try:
+            if not is_own_file(self._file):
+                return None
             raw = json.loads(self._file.read_text())
             owner = ProcessRecord(**raw["owner"])
             children = tuple(ProcessRecord(**child) for child in raw["children"])
@@ -58,7 +60,7 @@ class RunStateFile:
 
         Raises SandboxError if another `up` is running.
         """
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self.home)
         self.reject_running()
         stopped = self.clean_up()
         self._write(RunState(ProcessRecord.of("up", os.getpid()), stack))

@@ -13,7 +13,6 @@ import secrets
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from pathlib import Path
 from sandbox import child_processes
 from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
-from sandbox.paths import write_private
+from sandbox.paths import is_own_file, write_private
 from sandbox.ports import HOST, free_port
 
 DATABASE = "gatehouse"
@@ -159,19 +158,26 @@ def _record(folder: Path, child: child_processes.Child) -> None:
 
 def clean_up() -> None:
     """Stop the servers and delete the folders of this user's runs whose process was killed."""
-    for record in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/owner.json"):
-        try:
-            # A file from another user could name any process of this user.
-            status = record.lstat()
-            if status.st_uid != os.getuid() or not stat.S_ISREG(status.st_mode) or status.st_mode & 0o022:
-                continue
-            raw = json.loads(record.read_text())
-            owner, server = ProcessRecord(**raw["owner"]), ProcessRecord(**raw["server"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # not completely written
+    for folder, owner, server in _records():
         if not owner.alive():
             server.stop(signal.SIGQUIT)
-            shutil.rmtree(record.parent, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def running(owner: int) -> dict[str, int]:
+    """Return the process IDs of the servers that the process `owner` started, by name."""
+    return {server.name: server.pid for _, started_by, server in _records() if started_by.pid == owner and server.alive()}
+
+
+def _records() -> Iterator[tuple[Path, ProcessRecord, ProcessRecord]]:
+    """The folders of this user's servers, with the processes that started them and the servers."""
+    for record in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/owner.json"):
+        try:
+            if is_own_file(record):
+                raw = json.loads(record.read_text())
+                yield record.parent, ProcessRecord(**raw["owner"]), ProcessRecord(**raw["server"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # not completely written
 
 
 def _unprivileged() -> child_processes.UnixUser:
@@ -261,13 +267,3 @@ def _redis_ready(port: int) -> bool:
 def _literal(text: str) -> str:
     """An SQL string literal, with standard_conforming_strings on."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def running(owner: int) -> dict[str, int]:
-    """Return the process IDs of the servers that the process `owner` started, by name."""
-    servers = {}
-    for record in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/owner.json"):
-        raw = json.loads(record.read_text())
-        if raw["owner"]["pid"] == owner:
-            servers[raw["server"]["name"]] = int(raw["server"]["pid"])
-    return servers

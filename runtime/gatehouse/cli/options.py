@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -167,7 +168,11 @@ def is_url(text: str) -> bool:
 
 
 def _read_up_file() -> dict[str, str]:
+    """Content of the file. Empty if there is none, or if the file or its folder belongs to another user, who could name a console
+    that receives the credential of this user."""
     try:
+        if UP_FILE.parent.lstat().st_uid != os.geteuid() or UP_FILE.lstat().st_uid != os.geteuid():
+            return {}
         content = json.loads(UP_FILE.read_text())
     except FileNotFoundError:
         return {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.runtime.cli.conftest import Command
@@ -87,6 +89,17 @@ def test_stored_token_is_sent_only_to_its_console(bare: Command) -> None:
     (folder / "up.json").write_text('{"console": "http://127.0.0.1:1", "admin_token": "secret"}')
     assert "cannot reach the console at http://127.0.0.1:1" in bare.run("keys", "list").err
     assert "no token" in bare.run("keys", "list", "--console", "http://127.0.0.1:2").err
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can create files of another user")
+@pytest.mark.parametrize("foreign", [".gatehouse", ".gatehouse/up.json"])
+def test_console_in_a_file_of_another_user_is_ignored(bare: Command, foreign: str) -> None:
+    folder = bare.folder / ".gatehouse"
+    folder.mkdir()
+    (folder / "up.json").write_text('{"console": "http://127.0.0.1:1", "admin_token": "secret"}')
+    os.chown(bare.folder / foreign, 65534, 65534)
+    result = bare.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="gtk_admin_x")
+    assert (result.code, result.err.startswith("gatehouse: no console: set GATEHOUSE_CONSOLE_URL")) == (2, True)
 
 
 def test_version_is_printed_as_json(bare: Command) -> None:

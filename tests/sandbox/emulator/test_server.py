@@ -157,6 +157,7 @@ def test_endpoint_is_local(emulator: Emulator) -> None:
         ("POST", "/", {"Origin": "http://evil.example", "X-Amz-Target": "secretsmanager.ListSecrets"}),
         ("GET", "/", {"Host": "evil.example"}),
         ("GET", "/", {"Host": "evil.example:5555"}),
+        ("GET", "/?Action=ListUsers", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}),
     ],
 )
 def test_web_pages_cannot_use_the_emulator(emulator: Emulator, method: str, path: str, headers: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,6 +31,55 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
 def sandbox(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "sandbox", "--home", str(home), *arguments]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can create files of another user")
+def test_folder_of_another_user_is_rejected(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    with pytest.raises(SandboxError, match="belongs to another user"):
+        RunStateFile(home).claim("dev")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can create files of another user")
+@pytest.mark.parametrize("prepare", [lambda path: os.chown(path, 65534, 65534), lambda path: path.chmod(0o666)])
+def test_state_of_another_user_stops_no_process(
+    tmp_path: Path, sleeper: "subprocess.Popen[bytes]", prepare: Callable[[Path], None]
+) -> None:
+    gone = ProcessRecord("up", 2**22 - 1, "1")
+    write_state(tmp_path, gone, ProcessRecord.of("gateway", sleeper.pid))
+    prepare(tmp_path / "run.json")
+    down(tmp_path)
+    assert sleeper.poll() is None
+
+
+@pytest.mark.parametrize("existing", [None, 0o755, 0o777])
+def test_state_folder_is_private(tmp_path: Path, existing: int | None) -> None:
+    home = tmp_path / "home"
+    if existing is not None:
+        home.mkdir()
+        home.chmod(existing)
+    state = RunStateFile(home)
+    state.claim("dev")
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert stat.S_IMODE((home / "run.json").stat().st_mode) == 0o600
+    state.clear()
+
+
+@pytest.mark.parametrize("script", ["setup.sh", "build_web.sh"])
+def test_setup_makes_the_state_folder_private(tmp_path: Path, script: str) -> None:
+    """The scripts fail in this folder, which has no sources, but only after they have created the state folder."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "runtime" / "web").mkdir(parents=True)
+    copy = tmp_path / "scripts" / script
+    copy.write_bytes((REPOSITORY / "scripts" / script).read_bytes())
+    (tmp_path / ".gatehouse").mkdir()
+    (tmp_path / ".gatehouse").chmod(0o755)
+    env = {"PATH": "/usr/bin:/bin", "PYTHON": "/bin/false"}
+    result = subprocess.run(["sh", str(copy)], cwd=tmp_path, env=env, capture_output=True, check=False, timeout=_TIMEOUT_S)
+    assert result.returncode != 0
+    assert stat.S_IMODE((tmp_path / ".gatehouse").stat().st_mode) == 0o700
 
 
 def write_state(home: Path, owner: ProcessRecord, *children: ProcessRecord) -> None:
