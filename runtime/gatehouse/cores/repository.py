@@ -160,7 +160,7 @@ class CoreRegistry:
         Raises Conflict if a key of another family has a live lease on the name, or if the Core has too many instances.
         """
         at = to_datetime(now)
-        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+        async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             family = await _lock(connection, record.registered_by)
             if await connection.fetchval(_HAS_OTHER_OWNER, family, record.name, at):
                 raise Conflict(
@@ -182,7 +182,7 @@ class CoreRegistry:
 
         `event` is None for a heartbeat, which only extends the lease.
         """
-        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+        async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             lease = (await _lock(connection, renewal.key), renewal.name, renewal.lease_id)
             values = (renewal.key, renewal.url, to_datetime(renewal.expires_at), int(renewal.content_changed))
             row = await connection.fetchrow(_RENEW, *lease, *values)
@@ -196,7 +196,7 @@ class CoreRegistry:
 
     async def drain(self, name: str, lease_id: str, *, until: float, key: KeyId, event: AuditEvent) -> bool:
         """Marks an instance as draining. Returns False if the family of the key does not have this lease on the name."""
-        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+        async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             family = await _lock(connection, key)
             row = await connection.fetchrow(_DRAIN, family, name, lease_id, to_datetime(until))
             if row is None:
@@ -262,7 +262,7 @@ class CoreRepository:
 
     async def end(self, name: CoreName, instance_id: str | None, *, until: float, event: AuditEvent) -> bool:
         """Marks one instance or all instances of a Core as draining. Returns False if there is none. Raises Unavailable."""
-        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+        async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             await connection.execute(_LOCK_CHANGES)
             rows = await connection.fetch(_END, name, instance_id, to_datetime(until))
             if not rows:

@@ -214,20 +214,31 @@ class Pool:
 
     @asynccontextmanager
     async def transaction(
-        self, *, timeout_s: float | None = None, snapshot: bool = False, readonly: bool = False
+        self,
+        *,
+        timeout_s: float | None = None,
+        deadline_s: float | None = None,
+        snapshot: bool = False,
+        readonly: bool = False,
     ) -> AsyncIterator[Connection]:
         """A connection in a transaction. The transaction is committed at the end of the block and rolled back after an
         exception. Raises Unavailable.
 
         The isolation level is READ COMMITTED, because the writer of the audit chain must see what was committed while it waited
         for its lock. `snapshot`: REPEATABLE READ.
+
+        timeout_s: maximum wait for a connection. deadline_s: the same, and the maximum duration of the transaction, after which
+            its connection is closed. If a statement waits for the server at that time, it raises Unavailable.
         """
         isolation = "repeatable_read" if snapshot else "read_committed"
-        async with (
-            self.connection(timeout_s=timeout_s) as connection,
-            connection.transaction(isolation=isolation, readonly=readonly),
-        ):
-            yield connection
+        async with self.connection(timeout_s=deadline_s or timeout_s) as connection:
+            deadline = None if deadline_s is None else asyncio.get_running_loop().call_later(deadline_s, connection.terminate)
+            try:
+                async with connection.transaction(isolation=isolation, readonly=readonly):
+                    yield connection
+            finally:
+                if deadline is not None:
+                    deadline.cancel()
 
     async def fetch(self, statement: str, *values: Any, timeout_s: float | None = None) -> list[Row]:
         """Returns the rows of a query. `timeout_s`: maximum wait for a connection and, separately, for the statement. Raises

@@ -322,7 +322,7 @@ class KeyRepository:
 
         Used by the gateway. Also drains the Cores that the key registered. Uses a short timeout and locks no other key.
         """
-        async with self._pool.transaction(timeout_s=REVOKE_TIMEOUT_S) as connection:
+        async with self._pool.transaction(deadline_s=REVOKE_TIMEOUT_S) as connection:
             row = await connection.fetchrow(_REVOKE, key_id, to_datetime(at), by, reason)
             if row is None:
                 return None

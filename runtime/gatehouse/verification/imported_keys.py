@@ -119,7 +119,7 @@ class ImportedKeys:
 
         Returns the updated key, or None if the key no longer has a bcrypt hash. Raises Unavailable.
         """
-        async with self.pool.transaction(timeout_s=TIMEOUT_S) as connection:
+        async with self.pool.transaction(deadline_s=TIMEOUT_S) as connection:
             row = await connection.fetchrow(_UPGRADE, key_id, digest, generation, NULL_DIGEST)
             if row is None:
                 return None

@@ -206,7 +206,7 @@ class PepperMigration:
             return 0
         current = self.pepper.current
         try:
-            async with self.pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+            async with self.pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
                 if await self.keys.writable_generation([current], connection) is None:
                     return 0
                 digests, generations = zip(*queue.values(), strict=True)

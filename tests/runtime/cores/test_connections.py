@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.cores import connections
 from gatehouse.cores.models import UpstreamRequest
-from gatehouse.cores.upstream import UpstreamClients
+from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -264,6 +264,26 @@ async def test_idle_connections_are_bounded(clients: UpstreamClients, core: Core
         assert [await response.read_all() for response in responses] == [b"hello"] * number
     assert core.opened == number
     assert len(clients._pinned[core.url].pool._idle) == connections.IDLE_MAX
+
+
+async def test_old_idle_connection_is_replaced(clients: UpstreamClients, core: Core) -> None:
+    await fetch(clients, core)
+    clients._pinned[core.url].pool._idle[0].idle_since -= connections.IDLE_S
+    assert (await fetch(clients, core))[0] == 200
+    assert core.opened == 2
+
+
+async def test_name_that_does_not_resolve_in_time_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hang)
+    upstream = UpstreamClients(SystemResolver(), LOOPBACK)
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(CoreUnreachable) as raised:
+            async with upstream.send("http://core.test:80", request()):
+                pass
+    assert not raised.value.sent
 
 
 async def test_silent_core_is_a_timeout(hasty: UpstreamClients, core: Core) -> None:

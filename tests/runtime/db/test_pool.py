@@ -74,6 +74,21 @@ async def test_slow_statement_is_cancelled(database: Database) -> None:
         assert await pool.fetchval("SELECT 1") == 1
 
 
+async def test_transaction_ends_at_its_deadline(database: Database) -> None:
+    """The statements together are limited, not each statement."""
+
+    async def sleep(pool: Pool) -> None:
+        async with pool.transaction(deadline_s=0.3) as connection:
+            while True:
+                await connection.execute("SELECT pg_sleep(0.1)")
+
+    async with opened(database.app) as pool, asyncio.timeout(10):
+        with pytest.raises(Unavailable):
+            await sleep(pool)
+        async with pool.transaction(deadline_s=60) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+
+
 async def test_silent_server_is_unavailable() -> None:
     server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     access = login(f"postgresql://app@127.0.0.1:{server.sockets[0].getsockname()[1]}/gatehouse?sslmode=disable", "url")

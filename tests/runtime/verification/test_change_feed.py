@@ -13,7 +13,7 @@ from gatehouse.db.pool import login
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import KeyId, KeyState, RateLimit
 from gatehouse.verification.cache import KeyCache
-from gatehouse.verification.repository import KeyLoader
+from gatehouse.verification.repository import CreditRepository, KeyLoader
 
 from sandbox.local import servers
 from sandbox.ports import free_port
@@ -138,6 +138,8 @@ async def test_hanging_database_is_unavailable() -> None:
                 with pytest.raises(Unavailable, match="Key records are temporarily unavailable"):
                     await keys.find(KeyId("hung00000000"))
                 assert changes.staleness_ms() > 1000
+                with pytest.raises(Unavailable, match="Credits are temporarily unavailable"):
+                    await CreditRepository(pool).spend("hung00000000", 1)
             finally:
                 for pid in pids:
                     os.kill(pid, signal.SIGCONT)

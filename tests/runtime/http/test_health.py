@@ -1,0 +1,24 @@
+"""Readiness with probes of dependencies that do not respond."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gatehouse.http.health import readiness
+
+
+class Silent:
+    """A dependency that never responds."""
+
+    name = "silent"
+
+    async def check(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_dependency_that_does_not_respond_is_unavailable() -> None:
+    async with asyncio.timeout(20):
+        (required, detail), (optional, _) = await asyncio.gather(readiness([Silent()]), readiness([], [Silent()]))
+    assert (required.status, required.checks) == ("unavailable", {"silent": "unavailable"})
+    assert (optional.status, optional.checks) == ("degraded", {"silent": "degraded"})
+    assert detail.startswith("silent: no response within")
