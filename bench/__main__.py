@@ -19,7 +19,7 @@ parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument("name", nargs="?", choices=NAMES, help="benchmark (default: all benchmarks of the gateway)")
 parser.add_argument("--keys", type=int, default=100_000, help="scale, transfer: number of keys (default: %(default)s)")
 parser.add_argument("--workers", type=int, default=1, help="nginx: number of gateway workers (default: %(default)s)")
-parser.add_argument("--store", action="store_true", help="capacity, ratios: store the result")
+parser.add_argument("--store", action="store_true", help="capacity, ratios, steps: store the result")
 parser.add_argument("--check", action="store_true", help="ratios: fail if a ratio is lower than stored")
 parser.add_argument("--connections", type=int, default=10_000, help="idle: number of connections (default: %(default)s)")
 parser.add_argument("--requests", type=int, default=1_000_000, help="soak: number of requests (default: %(default)s)")
@@ -39,7 +39,7 @@ if options.name in (None, "nginx"):
 if options.name == "capacity":
     capacity.main(store=options.store)
 if options.name == "steps":
-    steps.main()
+    steps.main(store=options.store)
 if options.name == "idle":
     memory.idle(options.connections)
 if options.name == "soak":

@@ -41,6 +41,8 @@ from uvicorn.server import ServerState
 
 from bench.gateway.environment import request, show
 
+#: Result of the last stored run, from which docs/capacity.md is computed.
+RESULT = Path(__file__).with_name("steps.json")
 _CALLS = 2000
 _RUNS = 40
 _UNUSED = cast("Any", None)
@@ -77,11 +79,18 @@ class _Transport(asyncio.Transport):
         return 0
 
 
-def main() -> None:
-    uvloop.run(_main())
+def main(*, store: bool) -> None:
+    """Measures and prints the CPU time. store: write the result for docs/capacity.md."""
+    steps, totals = uvloop.run(_measure())
+    show("steps of a JSON verification", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in steps.items()])
+    show("requests", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in totals.items()])
+    if store:
+        rounded = [{name: round(us, 1) for name, us in part.items()} for part in (steps, totals)]
+        RESULT.write_text(json.dumps(dict(zip(("steps", "requests"), rounded, strict=True)), indent=2) + "\n", encoding="utf-8")
 
 
-async def _main() -> None:
+async def _measure() -> tuple[dict[str, float], dict[str, float]]:
+    """CPU microseconds of the steps of a JSON verification, and of whole requests."""
     pepper, environment = Pepper({1: secrets.token_bytes(32)}, 1), KeyEnvironment.TEST
     token = build_marked("gtk", environment, secrets.token_bytes(9), secrets.token_bytes(32), pepper=pepper, generation=1)
     assert token is not None
@@ -149,10 +158,7 @@ async def _main() -> None:
         assert transport.responses >= _CALLS * _RUNS * len(requests)
         steps = _steps(verification, observer, token.text, json.dumps(body).encode(), record)
         stream.flush()
-    rows = [(name, f"{us:.1f}") for name, us in steps.items()]
-    rows.append(("difference", f"{totals['JSON'] - sum(steps.values()):.1f}"))
-    show("steps of a JSON verification", ("", "CPU us"), rows)
-    show("requests", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in totals.items()])
+    return steps | {"difference": totals["JSON"] - sum(steps.values())}, totals
 
 
 def _connection(application: Any) -> tuple[HttpProtocol, _Transport]:

@@ -11,6 +11,7 @@ from tools.docs.deployments import deployed
 from tools.docs.markdown import table
 
 _MEASURED = REPOSITORY / "bench" / "gateway" / "capacity.json"
+_STEPS = REPOSITORY / "bench" / "gateway" / "steps.json"
 #: Average CPU utilization for which the capacity is computed.
 UTILIZATION: float = ScalingSettings.model_fields["cpu_target_percent"].default / 100
 GIB_PER_VCPU = 2
@@ -19,7 +20,7 @@ VCPU_MAX = 16
 
 
 def page() -> str:
-    """Render the page from the stored result of `python -m bench capacity --store` and from the resources of each stack."""
+    """Render the page from the stored results of `python -m bench capacity` and `steps`, and from the resources of each stack."""
     measured = json.loads(_MEASURED.read_text(encoding="utf-8"))
     rows = {row["name"]: row["cpu_us"] for row in measured["rows"]}
     requests = table(
@@ -31,6 +32,7 @@ def page() -> str:
         ("stack", "tasks, minimum to maximum", "vCPU of a task", "verifications per second at the maximum"),
         [_stack_row(stack, verification) for stack in STACKS],
     )
+    steps = json.loads(_STEPS.read_text(encoding="utf-8"))
     largest = _rounded(per_vcpu(verification) * VCPU_MAX)
     return markdown.page(
         "capacity",
@@ -39,6 +41,9 @@ def page() -> str:
         gib=GIB_PER_VCPU,
         requests=requests,
         stacks=stacks,
+        steps=table(("step", "CPU time"), [(name, f"{us:.1f} us") for name, us in steps["steps"].items()]),
+        json_us=f"{steps['requests']['JSON']:.0f}",
+        header_us=f"{steps['requests']['header']:.0f}",
         vcpu_max=VCPU_MAX,
         largest=largest,
     )
