@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gatehouse.clock import rfc3339
+from gatehouse.crypto.token import ParsedToken
 from gatehouse.errors import GatehouseError
 from gatehouse.gateway.asgi import Dependencies, RequestContext, response_headers
 from gatehouse.gateway.credentials import presented_token
@@ -61,7 +62,8 @@ class SynchronousVerification:
             request = schemas.decode_parameters(scope["query_string"], context.client)
         except GatehouseError:
             return None
-        return None if token is None else partial(self._verify_header, scope, token, request)
+        parsed = None if token is None else self._verification.parse(token)
+        return None if parsed is None else partial(self._verify_header, scope, parsed, request)
 
     def _verify_body(self, scope: asgi.Scope, client: str, body: bytes) -> asgi.Response | asgi.EncodedResponse | None:
         started = time.perf_counter()
@@ -69,7 +71,8 @@ class SynchronousVerification:
             return None
         try:
             token, request = schemas.decode(body, client)
-            result = self._verification.verify_now(token, request)
+            parsed = self._verification.parse(token)
+            result = None if parsed is None else self._verification.verify_now(parsed, request)
         except Exception:
             return None  # the application responds to the request, and logs the error if it is unexpected
         if result is None:
@@ -81,7 +84,7 @@ class SynchronousVerification:
         return self._respond(self._post, template, result, request.core, "", started)
 
     def _verify_header(
-        self, scope: asgi.Scope, token: str, request: VerificationRequest, _body: bytes
+        self, scope: asgi.Scope, token: ParsedToken, request: VerificationRequest, _body: bytes
     ) -> asgi.Response | asgi.EncodedResponse | None:
         started = time.perf_counter()
         try:

@@ -12,7 +12,7 @@ from gatehouse.clock import Clock
 from gatehouse.crypto import http_signatures
 from gatehouse.crypto.http_signatures import SignatureError
 from gatehouse.crypto.sealing import SIGNING_SECRET, unseal
-from gatehouse.crypto.token import Pepper, parse, proves_possession
+from gatehouse.crypto.token import ParsedToken, Pepper, parse, proves_possession
 from gatehouse.errors import BadRequest, Problem, Unavailable
 from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, RateLimit, SignatureAlgorithm, Signing
 from gatehouse.redis.nonces import RedisNonces
@@ -60,7 +60,7 @@ class VerificationService:
         Unavailable dependencies result in the code UNAVAILABLE. A request counts against limits and consumes credits only if all
         other checks pass. Raises BadRequest if the holder of the key names a rate limit that cannot be applied.
         """
-        parsed = parse(token, self.prefix)
+        parsed = self.parse(token)
         material = token  # input of the HMAC whose value is stored
         try:
             if parsed is not None:
@@ -89,14 +89,17 @@ class VerificationService:
             return VerificationResult(Code.UNAVAILABLE, *time, record)
         return VerificationResult(evaluate_limits(states), *time, record, states)
 
-    def verify_now(self, token: str, request: VerificationRequest) -> VerificationResult | None:
+    def parse(self, token: str) -> ParsedToken | None:
+        """The token, or None if it does not have the format of this deployment. Imported tokens have other formats."""
+        return parse(token, self.prefix)
+
+    def verify_now(self, token: ParsedToken, request: VerificationRequest) -> VerificationResult | None:
         """Like `verify`, but returns None without any effect if the database or Redis is needed."""
-        parsed = parse(token, self.prefix)
-        record = None if parsed is None else self.keys.cached(parsed.id)
+        record = self.keys.cached(token.id)
         if record is None or record.has_credits or _signature_applies(record, request):
             return None
         time = self._decision_time()
-        denied = self._check(record, token, request, time)
+        denied = self._check(record, token.text, request, time)
         if denied is not None:
             return denied
         states = self.limits.take_now(self._charge(record, request))
