@@ -18,7 +18,7 @@ import pytest
 
 from sandbox import child_processes
 from sandbox.ports import free_port
-from tests.runtime.gateway.conftest import Gateway, Key, Reply, gateway_environment, read_reply, start_gateway
+from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply, gateway_environment, read_reply, start_gateway
 from tests.runtime.gateway.test_response_cache import FileCore, file_core
 
 __all__ = ["file_core"]
@@ -176,7 +176,7 @@ class Clients:
         credential = f"X-API-Key: {self.key.token}\r\n\r\n"
         post = f"POST /v1/keys/verify HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
         header = f"GET /v1/keys/verify HTTP/1.1\r\nHost: gateway.test\r\n{credential}".encode()
-        core = f"POST /cores/docs/file HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 0\r\n{credential}".encode()
+        core = f"POST /cores/restarted/file HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 0\r\n{credential}".encode()
         return itertools.cycle((post, header, post, core))
 
     @asynccontextmanager
@@ -222,14 +222,14 @@ class Clients:
 
 
 @pytest.mark.requirement("TR-15")
-@pytest.mark.usefixtures("docs")
-async def test_rolling_restart_fails_no_request(gateway: Gateway, gateways: Gateways, balanced: Gateway) -> None:
+async def test_rolling_restart_fails_no_request(gateway: Gateway, gateways: Gateways, balanced: Gateway, core: Core) -> None:
+    await gateway.register(core.url, name="restarted", ttl_s=300)
     unlimited = [{"name": "requests", "quota": 10**9, "window_s": 1, "burst": 10**9}]
     key = await gateway.create_key(limits=unlimited)
     through_nginx, direct = Clients(key), Clients(key)
     for port in gateways.ports:  # every gateway has received the registration of the Core
         async with asyncio.timeout(30):
-            while (await gateway.on_port(port).request("GET", "/cores/docs/a", f"X-API-Key: {key.token}")).status != 200:
+            while (await gateway.on_port(port).request("GET", "/cores/restarted/a", f"X-API-Key: {key.token}")).status != 200:
                 pass
     statuses = []
     async with through_nginx.running([balanced.port], 4), direct.running(gateways.ports, GATEWAYS):
