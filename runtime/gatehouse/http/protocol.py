@@ -14,14 +14,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import httptools
-from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from gatehouse.errors import BadRequest, GatehouseError, HeadersTooLarge, RequestTimeout, TargetTooLong, Unavailable
 from gatehouse.http import asgi
 from gatehouse.http.connections import Connections
+from gatehouse.http.draining import DrainingProtocol
 from gatehouse.settings import BYTES_PER_S_MIN
 
 #: After an error response, the rest of the request is read and discarded, up to this time and size. Closing the connection
@@ -52,7 +52,7 @@ class _RepeatedHead(NamedTuple):
     respond: asgi.RespondNow
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(DrainingProtocol):
     """One connection. A client that exceeds a limit receives a problem document, and the connection is closed.
 
     Clients that verify keys send the same head again and again. A head that is equal to the previous one is not parsed again.
@@ -69,10 +69,9 @@ class HttpProtocol(HttpToolsProtocol):
         respond_now: asgi.PrepareByPath,
     ) -> None:
         """respond_now: tried before the application. If an entry responds, the application is not called."""
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, app_state, _loop, worker=worker)
         # uvicorn accepts bytes after a request with `Connection: close`; this parser rejects them.
         self.parser = httptools.HttpRequestParser(self)
-        self._worker = worker
         self._prepare_by_path = respond_now
         self._settings = worker.settings
         self._peer = ""
@@ -94,8 +93,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_address: str | None = None
         self._body_deadline = 0.0
         self._body_paused = False
-        #: The request to which the application is responding. `cycle` is the last request of the pipeline.
-        self._running: RequestResponseCycle | None = None
         #: The error response to a pipelined request, which is sent after the responses to earlier requests.
         self._error: GatehouseError | None = None
         self._closing = False
@@ -384,13 +381,8 @@ class HttpProtocol(HttpToolsProtocol):
             protocol.connection_lost(exc)
 
     def drain(self) -> None:
-        """Closes the connection after the current request if its response has not begun, otherwise after the next request.
-
-        Called when the server begins to stop. An idle connection stays open, because the client may be sending a request.
-        """
         self._repeated = None
-        if self._running is not None and not self._running.response_started:
-            self._close_after(self._running)
+        super().drain()
 
     def shutdown(self) -> None:
         self._stopping = True
@@ -400,19 +392,6 @@ class HttpProtocol(HttpToolsProtocol):
             super().shutdown()
 
     # Response
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._running = cycle
-        if self._worker.draining:
-            # Before the task runs, but after the requests have been parsed that arrived with this request.
-            self.loop.call_soon(self._close_after, cycle)
-            if cycle.scope["path"] == asgi.READY_PATH:
-                app = cast("ASGI3Application", _not_ready)
-        super()._start_asgi_task(cycle, app)
-
-    def _close_after(self, cycle: RequestResponseCycle) -> None:
-        """Closes the connection after the response, unless the client has already sent another request."""
-        cycle.keep_alive = cycle.keep_alive and bool(self.pipeline)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -512,7 +491,3 @@ def _repeated_head(data: bytes, respond: asgi.RespondNow, body_size: int) -> _Re
     because the body is chunked)."""
     head, end, body = data.partition(b"\r\n\r\n")
     return _RepeatedHead(head + end, len(data), respond) if end and len(body) == body_size else None
-
-
-async def _not_ready(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-    await asgi.reply(send, 503, b'{"status":"unavailable","checks":{"server":"unavailable"}}')
