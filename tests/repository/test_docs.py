@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -94,6 +95,19 @@ def test_index_lists_every_document() -> None:
 
 
 @pytest.mark.requirement("SS-14")
+def test_decision_records_have_distinct_numbers() -> None:
+    numbers = [path.name[:4] for path in (DOCS / "decisions").iterdir()]
+    assert [number for number, count in Counter(numbers).items() if count > 1] == []
+    for path in (DOCS / "decisions").iterdir():
+        assert PAGES[path].startswith(f"# {int(path.name[:4])}. "), path.name
+
+
+def test_references_to_decision_records_have_the_number_of_the_record() -> None:
+    for path, text in PAGES.items():
+        for number, target in re.findall(r"\[(?:record|decision)\s+(\d+)\]\([^)]*decisions/(\d{4})-", text, re.IGNORECASE):
+            assert int(number) == int(target), path
+
+
 def test_review_dates_are_at_most_a_year_apart() -> None:
     rows = re.findall(r"\| (\d{4}-\d\d-\d\d) \| (\d{4}-\d\d-\d\d) \|$", INDEX, flags=re.MULTILINE)
     assert len(rows) >= 4
