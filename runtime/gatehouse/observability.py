@@ -227,7 +227,8 @@ class Metrics:
         )
         self.core_cache = self._counter(
             "gatehouse_core_cache_total",
-            "Cacheable requests to Cores: hit = revalidated with status 304, changed = new response, miss = not in the cache.",
+            "Cacheable requests to Cores: fresh = served without a request to the Core, hit = revalidated with status 304,"
+            " changed = new response, miss = not in the cache.",
             "outcome",
         )
 

@@ -11,7 +11,7 @@ import random
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ import httpx
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gatehouse.agent.app import HEALTH_PATH, GatewaySecrets, create
+from gatehouse.agent.app import HEALTH_PATH, Freshness, GatewaySecrets, create
 from gatehouse.agent.directory import Directory
+from gatehouse.agent.watch import watching
 from gatehouse.client.http import backoff_s, problem
 from gatehouse.errors import Conflict, CoreDrained, Forbidden, GatehouseError, SettingsError, Unauthorized, Unavailable
 from gatehouse.http.client_address import ClientAddresses
@@ -49,6 +50,7 @@ class Registration:
     instance_id: str
     ttl_s: int
     drain_s: int
+    watch: bool
     url: Callable[[], str]
 
     def __repr__(self) -> str:
@@ -83,7 +85,8 @@ async def run(directory: Path, sock: socket.socket, registration: Registration, 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    app = RequestCounter(create(Directory(directory), gateway_secrets))
+    freshness = Freshness(registration.ttl_s if registration.watch else 0)
+    app = RequestCounter(create(Directory(directory), gateway_secrets, freshness))
     server = Server(app, Connections(ConnectionSettings(), ClientAddresses(())), handle_signals=False)
     # Requests that arrive before the server has started wait in the socket's backlog.
     serving = asyncio.create_task(server.serve([sock]))
@@ -92,8 +95,9 @@ async def run(directory: Path, sock: socket.socket, registration: Registration, 
     try:
         # Uses the proxy settings from the environment, because the gateway may only be reachable through a corporate proxy.
         async with httpx.AsyncClient(follow_redirects=False) as client:
-            lease = Lease(registration, gateway_secrets, print_line, client)
-            await lease.keep(stop)
+            lease = Lease(registration, gateway_secrets, freshness, print_line, client)
+            async with watching(directory, lease.report_change, on_end=stop.set) if registration.watch else nullcontext():
+                await lease.keep(stop)
             await lease.drain()
             await asyncio.sleep(PROPAGATION_S)
             try:
@@ -149,6 +153,7 @@ class Lease:
 
     registration: Registration
     secrets: GatewaySecrets
+    freshness: Freshness
     print_line: Print
     client: httpx.AsyncClient
     _lease: _Lease | None = None
@@ -196,6 +201,24 @@ class Lease:
             self.print_line(f"{self.registration.name} is now reachable at {url}")
         self._lease = _Lease(lease.lease_id, url)
         return lease.heartbeat_s if 0 < lease.heartbeat_s < ttl_s else ttl_s / 3
+
+    async def report_change(self) -> None:
+        """Reports that content has changed, so that the gateways revalidate their cached responses. Retries until the gateway has
+        confirmed the report. The cache of a new lease is empty, so a lost lease needs no report."""
+        failures = 0
+        self.freshness.is_reported = False
+        while self._lease is not None:
+            body = {"lease_id": self._lease.lease_id, "ttl_s": self.registration.ttl_s, "content_changed": True}
+            try:
+                await self._send("PUT", json=body)
+                break
+            except Unavailable:
+                failures += 1
+                jitter = random.random()  # noqa: S311 - needs no cryptographic randomness
+                await asyncio.sleep(backoff_s(failures, jitter, wait_s=WAIT_S, wait_s_max=WAIT_S_MAX))
+            except GatehouseError:
+                break  # the next heartbeat reports the problem
+        self.freshness.is_reported = True
 
     async def drain(self) -> None:
         """Makes the gateways send no new requests to the instance. The gateways close its WebSockets after `drain_s`."""

@@ -60,6 +60,14 @@ def core(
             help="Duration of the lease in seconds. The agent renews the lease after a third of this duration.",
         ),
     ] = 30,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Watch the directory. The gateway then serves cached files without asking the agent, until the agent reports "
+            "that files have changed.",
+        ),
+    ] = False,
     drain_timeout: Annotated[
         int,
         typer.Option(
@@ -83,7 +91,9 @@ def core(
     def current() -> str:
         return _from_file(url_file) if url_file else (url or server.origin(sock)).rstrip("/")
 
-    registration = Registration(gateway.rstrip("/"), secret, name, instance or secrets.token_hex(4), ttl, drain_timeout, current)
+    registration = Registration(
+        gateway.rstrip("/"), secret, name, instance or secrets.token_hex(4), ttl, drain_timeout, watch, current
+    )
     asyncio.run(server.run(directory, sock, registration, note))
 
 

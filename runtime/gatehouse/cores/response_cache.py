@@ -1,10 +1,16 @@
 """In-memory cache of Core responses, with the conditions for storage and revalidation.
 
-A response is never served from the cache alone. Each request is sent to the Core first (If-None-Match), and the cached body is
-used only after a 304 response. A change is therefore visible immediately, and a Core that denies the key or is unavailable has
-the same effect as without the cache. The cache saves only the transfer of the body. All keys share the cache, and every request
-is authenticated, so only a response that the Core marks `Cache-Control: public` is stored. Sources: RFC 9111, sections 3
-(storing), 3.2 and 4.3.4 (update by a 304 response), 3.5 (Authorization), 4.1 (Vary).
+Each request is sent to the Core first (If-None-Match), and the cached body is used only after a 304 response. A change is
+therefore visible immediately, and a Core that denies the key or is unavailable has the same effect as without the cache. The
+cache saves only the transfer of the body.
+
+The exception is a response with `Gatehouse-Cache-Control: max-age=N` (a targeted field, RFC 9213): for N seconds, or until the
+Core reports that its content has changed, the response is served without a request to the Core. Cache-Control does not have this
+effect, because other caches between client and gateway obey it too, and they cannot verify keys.
+
+All keys share the cache, and every request is authenticated, so only a response that the Core marks `Cache-Control: public` or
+`s-maxage` is stored. RFC 9111 also permits `must-revalidate`, but many frameworks send it with responses for one user.
+Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by a 304 response), 3.5 (Authorization), 4.1 (Vary), 5.1 (Age).
 """
 
 from __future__ import annotations
@@ -24,6 +30,14 @@ CacheKey: TypeAlias = tuple[str, str, str, str]
 
 _STRONG_ETAG = re.compile(r'"[!#-~]*"')
 
+#: Field with which a Core controls only the cache of the gateway. The gateway does not forward the field.
+TARGETED_FIELD = "gatehouse-cache-control"
+
+#: Maximum lifetime of a response in seconds.
+LIFETIME_S_MAX = 3600
+
+_MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,10})(?:$|[,\s])", re.ASCII)
+
 #: A client that sends one of these headers has its own cache or requests a part of the resource. Such a request is forwarded
 #: unchanged.
 _CONDITIONAL = frozenset(
@@ -37,10 +51,30 @@ _NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-type", 
 _ENTRY_BYTES = 2048
 
 
+class Validation(msgspec.Struct, frozen=True):
+    """The last time at which the Core confirmed a response. Times are in seconds on a monotonic clock.
+
+    at: time at which the request was sent. content_version: content version of the instance at that time.
+    """
+
+    at: float
+    content_version: int
+
+
 class CachedResponse(msgspec.Struct, frozen=True):
     etag: str
     headers: Headers
     body: bytes
+    validation: Validation
+
+    def is_fresh(self, now: float, content_version: int) -> bool:
+        """True if the response can be served without a request to the Core."""
+        return self.validation.content_version == content_version and now < self.validation.at + _lifetime_s(self.headers)
+
+    def headers_at(self, now: float) -> Headers:
+        """The headers of the response when it is served without a request to the Core."""
+        age = int(now - self.validation.at)
+        return [*((name, value) for name, value in self.headers if name != "age"), ("age", str(age))]
 
 
 class ResponseCache:
@@ -67,10 +101,10 @@ class ResponseCache:
         if entry is not None:
             self.bytes -= _size(entry)
 
-    def store(self, key: CacheKey, headers: Headers, body: bytes) -> None:
+    def store(self, key: CacheKey, headers: Headers, body: bytes, validation: Validation) -> None:
         """Stores a response that is `storable`."""
         self.drop(key)
-        entry = CachedResponse(_value(headers, "etag"), headers, body)
+        entry = CachedResponse(_value(headers, "etag"), headers, body, validation)
         self._entries[key] = entry
         self.bytes += _size(entry)
         while self.bytes > self._bytes_max:
@@ -100,6 +134,12 @@ def is_cacheable(method: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
     return not any(name in _CONDITIONAL or (name == b"cache-control" and b"no-store" in value.lower()) for name, value in fields)
 
 
+def requires_validation(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True if the client asks for a response that the Core has confirmed. Any Cache-Control of a request limits the use of stored
+    responses (RFC 9111, section 5.2.1)."""
+    return any(name == b"cache-control" for name, _ in fields)
+
+
 def updated_headers(cached: CachedResponse, not_modified: Sequence[tuple[str, str]]) -> Headers | None:
     """Headers to serve after a 304 response with the headers `not_modified`.
 
@@ -116,7 +156,12 @@ def updated_headers(cached: CachedResponse, not_modified: Sequence[tuple[str, st
 
 def _is_public(headers: Sequence[tuple[str, str]]) -> bool:
     directives = {part.strip().lower().partition("=")[0] for part in _value(headers, "cache-control").split(",")}
-    return "public" in directives and directives.isdisjoint({"no-store", "private"})
+    return not directives.isdisjoint({"public", "s-maxage"}) and directives.isdisjoint({"no-store", "private"})
+
+
+def _lifetime_s(headers: Sequence[tuple[str, str]]) -> int:
+    match = _MAX_AGE.search(_value(headers, TARGETED_FIELD).lower())
+    return 0 if match is None else min(int(match[1]), LIFETIME_S_MAX)
 
 
 def _value(headers: Sequence[tuple[str, str]], name: str) -> str:

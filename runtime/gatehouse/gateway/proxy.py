@@ -15,7 +15,15 @@ from dataclasses import dataclass
 import msgspec
 
 from gatehouse.cores.models import CoreRecord, UpstreamRequest
-from gatehouse.cores.response_cache import CachedResponse, CacheKey, ResponseCache, is_cacheable, updated_headers
+from gatehouse.cores.response_cache import (
+    CachedResponse,
+    CacheKey,
+    ResponseCache,
+    Validation,
+    is_cacheable,
+    requires_validation,
+    updated_headers,
+)
 from gatehouse.cores.service import core_secret, live_instances
 from gatehouse.cores.upstream import UpstreamResponse
 from gatehouse.crypto.http_signatures import digests_of, is_signed
@@ -245,8 +253,12 @@ class _Forwarding:
         CoreTimeout, CoreCircuitOpen, CoreOverloaded."""
         load_balancer = self.context.dependencies.load_balancer
         core = load_balancer.select(self.instances, self.request)
+        revalidation = self._revalidation(core)
+        if revalidation is not None and revalidation.is_fresh and not requires_validation(self.context.fields):
+            await self._respond_from_cache(revalidation)
+            return
         try:
-            await self._send(core, self._revalidation(core))
+            await self._send(core, revalidation)
         except CoreUnreachable as exc:
             if self.context.status:
                 raise
@@ -266,7 +278,19 @@ class _Forwarding:
         if not is_cacheable(context.method, context.fields):
             return None
         key = (core.name, core.lease_id, self.request.target, ", ".join(context.values(b"accept-encoding")))
-        return _Revalidation(cache, key, cache.find(key))
+        validation = Validation(context.dependencies.load_balancer.monotonic(), core.content_version)
+        return _Revalidation(cache, key, cache.find(key), validation)
+
+    async def _respond_from_cache(self, revalidation: _Revalidation) -> None:
+        """Sends the stored response without a request to the Core."""
+        context, cached = self.context, revalidation.cached
+        if cached is None:
+            raise CoreUnreachable
+        context.dependencies.observer.metrics.core_cache.labels("fresh").inc()
+        context.status = 200
+        headers = self._returned(cached.headers_at(revalidation.validation.at))
+        await context.send({"type": "http.response.start", "status": 200, "headers": headers})
+        await context.send({"type": "http.response.body", "body": cached.body})
 
     async def _send(self, core: CoreRecord, revalidation: _Revalidation | None) -> None:
         dependencies = self.context.dependencies
@@ -340,11 +364,18 @@ class _Forwarding:
 
 @dataclass(slots=True)
 class _Revalidation:
-    """State of one request that uses the response cache. `cached`: the stored response, if any."""
+    """State of one request that uses the response cache. `cached`: the stored response, if any. `validation`: time of the request
+    and content version of the instance."""
 
     cache: ResponseCache
     key: CacheKey
     cached: CachedResponse | None
+    validation: Validation
+
+    @property
+    def is_fresh(self) -> bool:
+        """True if the stored response can be served without a request to the Core."""
+        return self.cached is not None and self.cached.is_fresh(self.validation.at, self.validation.content_version)
 
     def apply(self, status: int, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes | None]:
         """Replaces a 304 response with the stored response. Any other response below status 500 removes the stored response."""
@@ -355,13 +386,14 @@ class _Revalidation:
             if merged is None:
                 self.cache.drop(self.key)
                 raise CoreUnreachable(detail="304 that does not confirm the stored response")
+            self.store(merged, self.cached.body)
             return 200, merged, self.cached.body
         if status < 500:
             self.cache.drop(self.key)
         return status, headers, None
 
     def store(self, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.cache.store(self.key, headers, body)
+        self.cache.store(self.key, headers, body, self.validation)
 
 
 class _DisconnectWatcher:

@@ -87,7 +87,7 @@ def root(tmp_path: Path) -> Path:
 async def agent(root: Path) -> AsyncIterator[Agent]:
     secrets = agent_app.GatewaySecrets()
     secrets.accept(SECRET)
-    served = agent_app.create(Directory(root), secrets)
+    served = agent_app.create(Directory(root), secrets, agent_app.Freshness())
     transport = httpx.ASGITransport(served)
     headers = {"Authorization": f"Bearer {SECRET}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://core.test", headers=headers) as client:

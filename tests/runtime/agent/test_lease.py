@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from gatehouse.agent.app import GatewaySecrets
+from gatehouse.agent.app import Freshness, GatewaySecrets
 from gatehouse.agent.server import WAIT_S, WAIT_S_MAX, Lease, Registration
 from gatehouse.client.http import backoff_s
 from gatehouse.errors import Conflict, Forbidden, Unauthorized
@@ -46,9 +46,9 @@ class Gateway:
         return httpx.Response(status, json=body)
 
     async def run(self, url: Callable[[], str] = lambda: "http://core:1") -> None:
-        registration = Registration("https://gateway.test", "token", "docs", "one", 30, 7, url)
+        registration = Registration("https://gateway.test", "token", "docs", "one", 30, 7, False, url)
         async with httpx.AsyncClient(transport=httpx.MockTransport(self)) as client:
-            lease = Lease(registration, self.secrets, self.lines.append, client=client)
+            lease = Lease(registration, self.secrets, Freshness(), self.lines.append, client=client)
             await lease.keep(self.stop)
             await lease.drain()
             await lease.release()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatehouse.cores.response_cache import CachedResponse, ResponseCache, updated_headers
+from gatehouse.cores.response_cache import CachedResponse, ResponseCache, Validation, updated_headers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ def test_cache_never_exceeds_its_bound(entries: list[tuple[int, int]]) -> None:
     for number, size in entries:
         key = ("docs", "lease", f"/{number}", "")
         if cache.storable(200, headers(size)):
-            cache.store(key, headers(size), b"x" * size)
+            cache.store(key, headers(size), b"x" * size, Validation(0.0, 0))
             assert cache.find(key) is not None
         assert cache.bytes <= 40_000
         assert len(cache) <= 40_000 // 2048
@@ -41,7 +41,7 @@ def test_too_large_body_is_not_storable() -> None:
 
 
 def test_304_updates_headers_except_those_of_the_body() -> None:
-    cached = CachedResponse('"1"', headers(3), b"abc")
+    cached = CachedResponse('"1"', headers(3), b"abc", Validation(0.0, 0))
     not_modified = [("etag", '"1"'), ("x-old", "2"), ("x-new", "3"), ("content-length", "0"), ("content-type", "x/y")]
     assert updated_headers(cached, not_modified) == [
         ("cache-control", "public"),

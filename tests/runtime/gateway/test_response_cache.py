@@ -103,6 +103,8 @@ async def test_denied_key_gets_nothing_from_cache(gateway: Gateway, file_core: F
 @pytest.mark.parametrize(
     ("more", "etag"),
     [
+        ("Cache-Control: must-revalidate, max-age=60\r\n", '"1"'),
+        ("Cache-Control: s-maxage=60, private\r\n", '"1"'),
         (None, 'W/"1"'),
         (None, "1"),
         ("", '"1"'),
@@ -134,6 +136,17 @@ async def test_response_is_not_shared_between_keys(gateway: Gateway, file_core: 
     await read(gateway, file_core, reader)
     file_core.body = b"data of the other key"
     assert (await read(gateway, file_core, other)).body == b"data of the other key"
+
+
+@pytest.mark.requirement("CG-10")
+@pytest.mark.parametrize("control", ["public", "public, max-age=0, must-revalidate", "s-maxage=60"])
+async def test_response_is_shared_between_keys_if_the_core_allows_it(
+    gateway: Gateway, file_core: FileCore, reader: Key, control: str
+) -> None:
+    other = await gateway.create_key()
+    file_core.more = f"Cache-Control: {control}\r\n"
+    assert [(await read(gateway, file_core, key)).body for key in (reader, other)] == [b"first edition"] * 2
+    assert file_core.sent == [200, 304]
 
 
 async def test_304_that_is_not_public_is_not_answered_from_cache(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
@@ -197,3 +210,87 @@ async def test_cache_hits_are_counted(gateway: Gateway, file_core: FileCore, rea
     before = await gateway.metric(hits)
     await read(gateway, file_core, reader)
     assert await gateway.metric(hits) == before + 1
+
+
+# Responses that are served without a request to the Core
+
+FRESH = "Cache-Control: public, no-cache\r\nGatehouse-Cache-Control: max-age=3600\r\n"
+
+
+@pytest.mark.requirement("CG-10")
+async def test_fresh_response_is_served_without_the_core(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    other, file_core.more = await gateway.create_key(), FRESH
+    first = await read(gateway, file_core, reader)
+    replies = [await read(gateway, file_core, key) for key in (reader, other, reader)]
+    assert {(reply.status, reply.body, reply.header("etag")) for reply in replies} == {(200, b"first edition", '"1"')}
+    assert [reply.header("age") is None for reply in (first, *replies)] == [True, False, False, False]
+    assert file_core.sent == [200]
+    for reply in (first, *replies):
+        assert reply.header("gatehouse-cache-control") is None  # only the gateway may use the lifetime
+        assert reply.header("cache-control") == "public, no-cache"
+        assert reply.header("ratelimit") is not None
+
+
+async def test_fresh_response_requires_a_valid_key(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    file_core.more = FRESH
+    await read(gateway, file_core, reader)
+    other = await gateway.create_key(cores=["another"])
+    await gateway.revoke(reader)
+    assert [(await read(gateway, file_core, key)).status for key in (reader, other)] == [401, 403]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "Cache-Control: public, max-age=3600\r\n",
+        "Cache-Control: public, s-maxage=3600\r\n",
+        "Cache-Control: public\r\nGatehouse-Cache-Control: max-age=0\r\n",
+        "Cache-Control: public\r\nGatehouse-Cache-Control: s-maxage=60\r\n",
+    ],
+)
+async def test_other_lifetimes_are_revalidated(gateway: Gateway, file_core: FileCore, reader: Key, more: str) -> None:
+    file_core.more = more
+    for _ in range(2):
+        await read(gateway, file_core, reader)
+    assert file_core.sent == [200, 304]
+
+
+@pytest.mark.parametrize("more", ["", "Cache-Control: private\r\n", "Cache-Control: no-store, public\r\n"])
+async def test_lifetime_does_not_make_a_response_public(gateway: Gateway, file_core: FileCore, reader: Key, more: str) -> None:
+    file_core.more = f"{more}Gatehouse-Cache-Control: max-age=3600\r\n"
+    for _ in range(2):
+        await read(gateway, file_core, reader)
+    assert file_core.sent == [200, 200]
+
+
+@pytest.mark.parametrize("header", ["Cache-Control: no-cache", "Cache-Control: max-age=0", "Pragma: no-cache"])
+async def test_client_can_request_a_revalidation(gateway: Gateway, file_core: FileCore, reader: Key, header: str) -> None:
+    file_core.more = FRESH
+    await read(gateway, file_core, reader)
+    await read(gateway, file_core, reader, header)
+    assert len(file_core.sent) == 2
+
+
+@pytest.mark.requirement("CG-10")
+async def test_reported_change_ends_the_lifetime(gateway: Gateway, file_core: FileCore) -> None:
+    name, file_core.more = f"files-{file_core.port}", FRESH
+    agent, lease = await gateway.register(f"http://127.0.0.1:{file_core.port}", name=name)
+    key = await gateway.create_key()
+    await read(gateway, file_core, key)
+    file_core.body, file_core.etag = b"second edition", '"2"'
+    assert (await read(gateway, file_core, key)).body == b"first edition"
+    report = {"lease_id": lease.json["lease_id"], "content_changed": True}
+    assert (await gateway.put_core(agent, name, report)).status == 200
+    assert [(await read(gateway, file_core, key)).body for _ in range(2)] == [b"second edition"] * 2
+    assert (await gateway.put_core(agent, name, report)).status == 200
+    assert [(await read(gateway, file_core, key)).body for _ in range(2)] == [b"second edition"] * 2
+    assert file_core.sent == [200, 200, 304]  # an unchanged file is revalidated once and is fresh again
+
+
+async def test_lifetime_ends(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
+    file_core.more = "Cache-Control: public\r\nGatehouse-Cache-Control: max-age=1\r\n"
+    async with asyncio.timeout(20):
+        while len(file_core.sent) < 3:
+            assert (await read(gateway, file_core, reader)).body == b"first edition"
+            await asyncio.sleep(0.05)
+    assert file_core.sent == [200, 304, 304]
