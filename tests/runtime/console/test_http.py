@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import httpx
 import pytest
+from gatehouse.audit.repository import APPEND_LOCK
 from gatehouse.console import app
 from gatehouse.console import asgi as console_asgi
 from openapi_spec_validator import validate
@@ -75,6 +77,18 @@ async def test_liveness_readiness_and_metrics_are_served(console: Console) -> No
     assert (await console.client.get("/healthz")).json() == {"status": "ok"}
     assert (await console.client.get("/readyz")).json() == {"status": "ready", "checks": {"database": "ok"}}
     assert 'gatehouse_request_seconds_count{route="/readyz",service="console"' in (await console.client.get("/metrics")).text
+
+
+@pytest.mark.requirement("TR-12")
+async def test_health_is_served_while_requests_wait_for_the_database(console: Console) -> None:
+    """Some requests wait for a lock, and the others for a connection."""
+    async with console.pool.transaction() as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", APPEND_LOCK)
+        waiting = [asyncio.create_task(console.create(name=f"key {number}")) for number in range(6)]
+        for _ in range(20):
+            assert (await console.client.get("/healthz")).status_code == 200
+        assert [task for task in waiting if task.done()] == []
+    assert len(await asyncio.gather(*waiting)) == 6
 
 
 async def test_log_contains_the_route_not_the_path(console: Console) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import Any
 
 import pytest
 from gatehouse.crypto.token import Pepper, is_marked
+from gatehouse.keys.models import KeyId
+from gatehouse.verification import imported_keys
 from gatehouse.verification.imported_tokens import (
     SCHEMES,
     ImportedKeyIds,
@@ -22,6 +25,8 @@ from gatehouse.verification.imported_tokens import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.runtime.clocks import ManualClock
 
 OLD, NEW = b"p" * 32, b"n" * 32
 PEPPER = Pepper({1: OLD, 2: NEW}, 2)
@@ -112,3 +117,13 @@ def test_ids_differ_by_scheme_generation_and_pepper() -> None:
     assert len(ids) == 6
     assert imported_key_id(locators[0], PEPPER, 3) is None
     assert imported_key_id(locators[0], Pepper({1: NEW}, 1), 1) == imported_key_id(locators[0], PEPPER, 2)
+
+
+def test_counted_guesses_are_bounded() -> None:
+    """The count whose last guess is the oldest is removed."""
+    unused: Any = None
+    keys = imported_keys.ImportedKeys(unused, unused, unused, ManualClock(1000.0), unused, unused)
+    for number in range(imported_keys._COUNTED_KEYS_MAX + 1):
+        keys._count_guess(KeyId(str(number)))
+    assert len(keys._guesses) == imported_keys._COUNTED_KEYS_MAX
+    assert KeyId("0") not in keys._guesses
