@@ -11,8 +11,8 @@ import random
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatehouse.agent.app import HEALTH_PATH, Freshness, GatewaySecrets, create
 from gatehouse.agent.directory import Directory
+from gatehouse.agent.tunnel import NgrokTunnel
 from gatehouse.agent.watch import watching
 from gatehouse.client.http import backoff_s, problem
 from gatehouse.errors import Conflict, CoreDrained, Forbidden, GatehouseError, SettingsError, Unauthorized, Unavailable
@@ -78,7 +79,9 @@ def origin(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def run(directory: Path, sock: socket.socket, registration: Registration, print_line: Print) -> None:
+async def run(
+    directory: Path, sock: socket.socket, registration: Registration, print_line: Print, tunnel: NgrokTunnel | None = None
+) -> None:
     """Serves on a listening socket until SIGTERM or SIGINT, or until an operator drains the instance. Raises the errors of
     `Lease.keep`."""
     gateway_secrets, stop = GatewaySecrets(), asyncio.Event()
@@ -94,7 +97,9 @@ async def run(directory: Path, sock: socket.socket, registration: Registration, 
     print_line(f"serving {directory} on {origin(sock)}")
     try:
         # Uses the proxy settings from the environment, because the gateway may only be reachable through a corporate proxy.
-        async with httpx.AsyncClient(follow_redirects=False) as client:
+        async with httpx.AsyncClient(follow_redirects=False) as client, AsyncExitStack() as stack:
+            if tunnel is not None:
+                registration = replace(registration, url=await stack.enter_async_context(tunnel.open(origin(sock))))
             lease = Lease(registration, gateway_secrets, freshness, print_line, client)
             async with watching(directory, lease.report_change, on_end=stop.set) if registration.watch else nullcontext():
                 await lease.keep(stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from gatehouse.agent import server
 from gatehouse.agent.server import Registration
+from gatehouse.agent.tunnel import AUTHTOKEN_VARIABLE, NgrokTunnel
 from gatehouse.cli.options import is_url, read_token
 from gatehouse.cli.output import USAGE, note, stop
 from gatehouse.cores.schemas import DRAIN_S_DEFAULT, DRAIN_S_MAX, INSTANCE_PATTERN, LEASE_S_MAX, LEASE_S_MIN
@@ -50,6 +52,10 @@ def core(
             "option for a tunnel whose address changes."
         ),
     ] = None,
+    ngrok: Annotated[
+        bool, typer.Option("--ngrok", help=f"Open an ngrok tunnel and register its URL. Requires {AUTHTOKEN_VARIABLE}.")
+    ] = False,
+    ngrok_domain: Annotated[str, typer.Option(help="With --ngrok: domain of the tunnel. Default: ngrok chooses a domain.")] = "",
     bind: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free port.")] = 0,
     ttl: Annotated[
@@ -85,6 +91,7 @@ def core(
     _check_options(directory, gateway, name, url, url_file, bind)
     if instance and not re.fullmatch(INSTANCE_PATTERN, instance):
         stop("--instance must be 1 to 63 letters, digits, dots, hyphens and underscores, such as docs-1", code=USAGE)
+    tunnel = _tunnel(ngrok_domain, url, url_file) if ngrok else None
     secret = read_token(token, "--token", "GATEHOUSE_CORE_TOKEN")
     sock = server.open_socket(bind, port)
 
@@ -94,7 +101,17 @@ def core(
     registration = Registration(
         gateway.rstrip("/"), secret, name, instance or secrets.token_hex(4), ttl, drain_timeout, watch, current
     )
-    asyncio.run(server.run(directory, sock, registration, note))
+    asyncio.run(server.run(directory, sock, registration, note, tunnel))
+
+
+def _tunnel(domain: str, url: str, url_file: Path | None) -> NgrokTunnel:
+    if url or url_file:
+        stop("--ngrok, --url and --url-file are mutually exclusive", code=USAGE)
+    authtoken = os.environ.get(AUTHTOKEN_VARIABLE, "").strip()
+    if not authtoken:
+        problem = f"--ngrok requires the environment variable {AUTHTOKEN_VARIABLE}"
+        stop(f"{problem}. Copy the authtoken from https://dashboard.ngrok.com/get-started/your-authtoken", code=USAGE)
+    return NgrokTunnel(authtoken, domain)
 
 
 def _check_options(directory: Path, gateway: str, name: str, url: str, url_file: Path | None, bind: str) -> None:
