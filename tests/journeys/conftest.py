@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+STACK = "dev"
 UP_S_MAX = 400
 PURGE_S_MAX = 60
 
@@ -88,13 +89,37 @@ def sandbox(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=UP_S_MAX, check=False)
 
 
-@pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    home = tmp_path_factory.mktemp("home")
-    started = sandbox(home, "up", "--env", "dev", "--detach")
-    assert started.returncode == 0, started.stdout[-4000:] + started.stderr[-4000:]
-    try:
-        yield running_from(home)
-    finally:
+class Environment:
+    """The local environment of all modules. It starts when a module needs it, and again after a module has stopped it."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._folders = folders
+        self._home: Path | None = None
+
+    def start(self) -> Running:
+        if self._home is None:
+            self._home = self._folders.mktemp("home")
+            started = sandbox(self._home, "up", "--env", STACK, "--detach")
+            assert started.returncode == 0, started.stdout[-4000:] + started.stderr[-4000:]
+        return running_from(self._home)
+
+    def stop(self) -> str:
+        """Returns the output of `down`, or an empty string if the environment does not run."""
+        if self._home is None:
+            return ""
+        home, self._home = self._home, None
         stopped = sandbox(home, "down")
-    assert stopped.returncode == 0, stopped.stderr
+        assert stopped.returncode == 0, stopped.stderr
+        return stopped.stdout
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    started = Environment(tmp_path_factory)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def running(environment: Environment) -> Running:
+    return environment.start()

@@ -1,5 +1,5 @@
 """`up`, use of the services under IAM enforcement, attacks, and `down`: every attack is rejected, no call is denied, and no
-process remains.
+process remains. The journeys of other files that ran in the same environment are part of the observations.
 
 Unused permissions have a reason in tests/permissions.toml.
 """
@@ -10,20 +10,18 @@ import asyncio
 import json
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from sandbox.local.run_state import RunStateFile
-from tests.journeys.conftest import Running, running_from, sandbox
+from tests.journeys.conftest import STACK, Environment, Running
 from tools.attack import stack_attacks
 from tools.attack.__main__ import attack_stack
 from tools.attack.outcome import Outcome
 from tools.docs.iam_documents import reasons
 
-STACK = "dev"
 PREFIX = f"gatehouse-{STACK}-"
 
 
@@ -59,13 +57,10 @@ def use_permissions(running: Running) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    home: Path = tmp_path_factory.mktemp("home")
-    started = sandbox(home, "up", "--env", STACK, "--detach")
+def finished(environment: Environment, running: Running) -> FinishedRun:
+    home = running.home
     try:
-        assert started.returncode == 0, started.stdout[-4000:] + started.stderr[-4000:]
         mode = stat.S_IMODE((home / "up.json").stat().st_mode)
-        running = running_from(home)
         urls = {"gateway": running.gateway, "console": running.console, "sharing": running.sharing}
         readiness = {service: httpx.get(f"{url}/readyz", timeout=10).status_code for service, url in urls.items()}
         use_permissions(running)
@@ -73,12 +68,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
         state = RunStateFile(home).read()
         assert state is not None
     finally:
-        stopped = sandbox(home, "down")
-    assert stopped.returncode == 0, stopped.stderr
+        stopped = environment.stop()
     left = [child.name for child in (state.owner, *state.children) if child.alive()]
     permissions = json.loads((home / "permissions.json").read_text())
     files = [file.name for file in home.iterdir()]
-    return FinishedRun(mode, readiness, stopped.stdout, left, files, permissions["roles"], permissions["denied"], attacks)
+    return FinishedRun(mode, readiness, stopped, left, files, permissions["roles"], permissions["denied"], attacks)
 
 
 def test_up_serves_every_service_until_down(finished: FinishedRun) -> None:
