@@ -1,4 +1,8 @@
-"""Settings for all tests: no Hypothesis deadlines, and the distribution of test files among the pytest-xdist workers."""
+"""Settings for all tests: no Hypothesis deadlines, no garbage collection of imported modules, and the distribution of test files
+among the pytest-xdist workers.
+"""
+
+import gc
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -8,13 +12,23 @@ from xdist.scheduler import LoadFileScheduling
 settings.register_profile("gatehouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gatehouse")
 
+# Collection creates millions of objects that remain until the end. Garbage collection would traverse all of them repeatedly.
+gc.disable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
 # These tests run the program. A run of a stack with the same settings is used by several files.
 _ONE_PROGRAM = (
     *("tests/components/", "tests/policies/test_own_stack.py", "tests/repository/test_costs.py", "tests/repository/test_docs.py"),
     *("tests/repository/test_pages.py", "tests/repository/test_permissions.py", "tests/sandbox/checks/test_diff.py"),
     *("tests/sandbox/checks/test_graph.py", "tests/sandbox/emulator/test_server.py"),
 )
-_ONE_ENVIRONMENT = ("test_guides.py", "test_probe.py", "test_quick_start.py", "test_secret_sharing.py")
+_ONE_ENVIRONMENT = ("test_guides.py", "test_probe.py", "test_quick_start.py", "test_secret_sharing.py", "test_up.py")
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type annotations
