@@ -8,9 +8,8 @@ from playwright.async_api import Browser, expect
 
 from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in, tab_to, violations_in_both_themes
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.sharing.chromium import browser
 
-__all__ = ["browser", "origin"]
+__all__ = ["origin"]
 
 pytestmark = MARKS
 

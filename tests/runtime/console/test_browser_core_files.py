@@ -10,9 +10,8 @@ from playwright.async_api import Browser, expect
 from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in, tab_to, violations, violations_in_both_themes
 from tests.runtime.console_client import Console
 from tests.runtime.cores.core_agent import register, running_agent
-from tests.runtime.sharing.chromium import browser
 
-__all__ = ["browser", "origin"]
+__all__ = ["origin"]
 
 pytestmark = MARKS
 HTML = "<img src=x onerror=alert(1)><script>alert(1)</script>"

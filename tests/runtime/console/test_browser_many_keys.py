@@ -12,9 +12,8 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in
 from tests.runtime.console_client import Console
-from tests.runtime.sharing.chromium import browser
 
-__all__ = ["browser", "origin"]
+__all__ = ["origin"]
 
 pytestmark = MARKS
 KEYS, OWNERS, PAGE_ROWS = 10_000, 100, 50

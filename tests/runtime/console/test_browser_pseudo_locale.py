@@ -24,10 +24,10 @@ from playwright.async_api import Browser, Page, Route, expect
 from tests.runtime.console.test_browser_screens import console
 from tests.runtime.console.web_pages import MARKS, page_of
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.sharing.chromium import browser, serving
+from tests.runtime.sharing.chromium import serving
 from tests.runtime.sharing.conftest import aws, module_services, sharing
 
-__all__ = ["aws", "browser", "console", "module_services", "sharing"]
+__all__ = ["aws", "console", "module_services", "sharing"]
 
 pytestmark = MARKS
 CATALOGUE = Path(__file__).resolve().parents[3] / "runtime/web/src/locales/en.ts"

@@ -27,10 +27,9 @@ from playwright.async_api import Browser, Page, expect
 from tests.runtime.conftest import Database
 from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in, violations
 from tests.runtime.console_client import Console, open_console
-from tests.runtime.sharing.chromium import browser
 from tests.runtime.sharing.conftest import CLIENT, TEXT, Sharing, aws, module_services, sharing
 
-__all__ = ["aws", "browser", "module_services", "origin", "sharing"]
+__all__ = ["aws", "module_services", "origin", "sharing"]
 
 pytestmark = MARKS
 SHARING_URL = "https://sharing.test"

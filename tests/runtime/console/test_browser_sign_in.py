@@ -22,9 +22,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console.web_pages import MARKS, page_of, violations_in_both_themes
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.sharing.chromium import browser, serving
-
-__all__ = ["browser"]
+from tests.runtime.sharing.chromium import serving
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "runtime/web"
@@ -44,10 +42,17 @@ class Origins:
         return urlsplit(self.provider).netloc
 
 
-@pytest.fixture
-async def origins(console: Console) -> AsyncIterator[Origins]:
-    """Serves the console and an OpenID provider. The host names differ, so that the sites differ."""
-    console.database.sql("DELETE FROM console_session")
+@dataclass(frozen=True)
+class Servers:
+    """Servers of all tests. `applications`: the application that is served, at index 0."""
+
+    origins: Origins
+    applications: list[Any]
+
+
+@pytest.fixture(scope="module")
+async def servers() -> AsyncIterator[Servers]:
+    """Serves an application and an OpenID provider. The host names differ, so that the sites differ."""
     applications: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -63,17 +68,24 @@ async def origins(console: Console) -> AsyncIterator[Origins]:
         process = await asyncio.create_subprocess_exec(node, str(script), str(SOURCES), origin, stdout=pipe, stderr=null)
         assert process.stdout is not None
         url = (await process.stdout.readline()).decode().strip()
-        roles = {"on-call": Role.OPERATOR, "books": Role.AUDITOR}
-        dependencies = console.dependencies
-        provider = OidcIdentityProvider(Issuer(url, "gatehouse", "", "groups", roles), dependencies.clock)
-        client = Client("console", "canary-of-the-client-secret", "openid groups", origin)
-        key, random_bytes = dependencies.sessions.key, dependencies.random_bytes
-        flow = AuthorizationCodeFlow(provider, client, dependencies.clock, key, random_bytes, 300)
-        changes: dict[str, Any] = {"https": False, "origin": origin, "identity_provider": provider, "sign_in_flow": flow}
-        applications.append(console_asgi.create(replace(dependencies, **changes)))
-        yield Origins(origin, url)
+        yield Servers(Origins(origin, url), applications)
         process.terminate()
         await process.wait()
+
+
+@pytest.fixture
+def origins(servers: Servers, console: Console) -> Origins:
+    """Serves the console, which trusts the provider."""
+    console.database.sql("DELETE FROM console_session")
+    roles = {"on-call": Role.OPERATOR, "books": Role.AUDITOR}
+    dependencies, origins = console.dependencies, servers.origins
+    provider = OidcIdentityProvider(Issuer(origins.provider, "gatehouse", "", "groups", roles), dependencies.clock)
+    client = Client("console", "canary-of-the-client-secret", "openid groups", origins.console)
+    key, random_bytes = dependencies.sessions.key, dependencies.random_bytes
+    flow = AuthorizationCodeFlow(provider, client, dependencies.clock, key, random_bytes, 300)
+    changes: dict[str, Any] = {"https": False, "origin": origins.console, "identity_provider": provider, "sign_in_flow": flow}
+    servers.applications[:] = [console_asgi.create(replace(dependencies, **changes))]
+    return origins
 
 
 async def sign_in_at_provider(page: Page, account: str, *, consents: bool = True) -> None:

@@ -1,7 +1,7 @@
 """Browser tests: the fixture `browser`, a server on a free port, and the accessibility rules.
 
-`browser` is headless Chromium, one process for each test module. If Chromium is missing, the tests are skipped with the command
-that installs it. A test opens a new browser context, which shares no cookies and no storage with others.
+`browser` is headless Chromium, one process for each module or conftest that imports it. If Chromium is missing, the tests are
+skipped with the command that installs it. A test opens a new browser context, which shares no cookies and no storage with others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ async def serving(app: Any) -> AsyncIterator[str]:
     await task
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
