@@ -12,7 +12,20 @@ OBJECTS = ["arn:aws:s3:::old-bucket/api_keys.json", "arn:aws:s3:::old-bucket/ngr
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/leaks-AbCdEf"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:keys"
 SIGN_IN = {"issuer": "https://login.example.com", "audience": "gatehouse", "roles": ["platform=owner", "on-call=operator"]}
+CLIENT_SECRET = SECRET.replace("leaks", "oidc")
 NO_PUBLIC_WEBHOOKS = {"public_webhooks": False}
+EXTERNAL_SYSTEMS = {
+    "legacy_files": LEGACY_FILES,
+    "oidc": {**SIGN_IN, "client_id": "console", "client_secret_arn": CLIENT_SECRET, "scopes": "openid groups"},
+    "notifications": {"topic_arn": TOPIC},
+    "leak_reports": {"secret_arn": SECRET},
+    "environment_variables": ["GATEHOUSE_CORE_REQUESTS_MAX=50", "GATEHOUSE_FEATURES=webhooks=off"],
+}
+
+
+def with_external_systems() -> Program:
+    """The dev stack with all external systems whose resources are independent of each other."""
+    return run("dev", changes=EXTERNAL_SYSTEMS)
 
 
 def egress(program: Program) -> set[tuple[str, int]]:
@@ -24,7 +37,7 @@ def egress(program: Program) -> set[tuple[str, int]]:
 
 
 def test_console_reads_and_writes_only_legacy_files() -> None:
-    program = run("dev", changes={"legacy_files": LEGACY_FILES})
+    program = with_external_systems()
     statement = program.permissions("console-task")["LegacyFiles"]
     assert (statement["Action"], statement["Resource"]) == (["s3:GetObject", "s3:PutObject"], OBJECTS)
     assert program.variables("console")["GATEHOUSE_LEGACY_FILES"] == ",".join(LEGACY_FILES)
@@ -35,7 +48,7 @@ def test_console_reads_and_writes_only_legacy_files() -> None:
 
 
 def test_s3_endpoint_allows_legacy_files_of_other_accounts() -> None:
-    program = run("dev", changes={"legacy_files": LEGACY_FILES})
+    program = with_external_systems()
     statement = program.statements("ec2/vpcEndpoint:VpcEndpoint", "s3")["LegacyFiles"]
     assert statement["Resource"] == OBJECTS
     assert statement["Condition"] == {"StringEquals": {"aws:PrincipalAccount": "123456789012"}}
@@ -71,17 +84,14 @@ def test_console_gets_oidc_settings_of_stack_file() -> None:
 
 
 def test_client_secret_is_injected_into_console_only() -> None:
-    secret = SECRET.replace("leaks", "oidc")
-    program = run(
-        "dev", changes={"oidc": {**SIGN_IN, "client_id": "console", "client_secret_arn": secret, "scopes": "openid groups"}}
-    )
+    program = with_external_systems()
     (container,) = program.containers("console")
-    assert {"name": "GATEHOUSE_OIDC_CLIENT_SECRET", "valueFrom": secret} in container["secrets"]
+    assert {"name": "GATEHOUSE_OIDC_CLIENT_SECRET", "valueFrom": CLIENT_SECRET} in container["secrets"]
     variables = program.variables("console")
     assert (variables["GATEHOUSE_OIDC_CLIENT_ID"], variables["GATEHOUSE_OIDC_SCOPES"]) == ("console", "openid groups")
     assert variables["GATEHOUSE_CONSOLE_URL"].startswith("https://")
-    assert secret in program.permissions("console-execution")["InjectSecrets"]["Resource"]
-    assert secret not in json.dumps(program.permissions("gateway-execution"))
+    assert CLIENT_SECRET in program.permissions("console-execution")["InjectSecrets"]["Resource"]
+    assert CLIENT_SECRET not in json.dumps(program.permissions("gateway-execution"))
 
 
 def test_console_has_no_egress_without_public_webhooks() -> None:
@@ -96,7 +106,7 @@ def test_console_reaches_private_webhook_networks_on_443() -> None:
 
 
 def test_console_publishes_to_topic_of_stack_file() -> None:
-    program = run("dev", changes={"notifications": {**NO_PUBLIC_WEBHOOKS, "topic_arn": TOPIC}})
+    program = with_external_systems()
     statement = program.permissions("console-task")["PublishNotifications"]
     assert (statement["Action"], statement["Resource"]) == (["sns:Publish"], [TOPIC])
     assert program.variables("console")["GATEHOUSE_NOTIFICATION_TOPIC"] == TOPIC
@@ -104,7 +114,7 @@ def test_console_publishes_to_topic_of_stack_file() -> None:
 
 
 def test_leak_report_secret_is_injected_into_console_only() -> None:
-    program = run("dev", changes={"leak_reports": {"secret_arn": SECRET}})
+    program = with_external_systems()
     (container,) = program.containers("console")
     assert {"name": "GATEHOUSE_LEAK_SECRET", "valueFrom": SECRET} in container["secrets"]
     assert SECRET in program.permissions("console-execution")["InjectSecrets"]["Resource"]
@@ -116,9 +126,8 @@ def test_leak_report_secret_is_injected_into_console_only() -> None:
 
 
 def test_environment_variable_reaches_its_processes_only() -> None:
-    entries = ["GATEHOUSE_LIMIT_ON_ERROR=deny", "GATEHOUSE_FEATURES=webhooks=off"]
-    program = run("dev", changes={"environment_variables": entries})
-    assert program.variables("gateway")["GATEHOUSE_LIMIT_ON_ERROR"] == "deny"
-    assert "GATEHOUSE_LIMIT_ON_ERROR" not in program.variables("console")
+    program = with_external_systems()
+    assert program.variables("gateway")["GATEHOUSE_CORE_REQUESTS_MAX"] == "50"
+    assert "GATEHOUSE_CORE_REQUESTS_MAX" not in program.variables("console")
     assert [program.variables(process)["GATEHOUSE_FEATURES"] for process in ("gateway", "console")] == ["webhooks=off"] * 2
     assert "GATEHOUSE_FEATURES" not in program.variables("migrate")

@@ -17,6 +17,7 @@ from tests.iam_evaluation import Call, Effect, decide
 pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
 NAMES = Naming(STACK, "123456789012", "eu-west-1")
+CHANGED = {"sharing.previous_version": "7", "sharing.previous_version_percent": 95, "sharing.file_max_bytes": 524_288_000}
 
 
 def program() -> Program:
@@ -196,8 +197,7 @@ def test_api_invokes_alias_and_alias_allows_stage_only() -> None:
 @pytest.mark.requirement("SS-09")
 def test_previous_version_keeps_its_share_of_the_traffic() -> None:
     assert "routingConfig" not in inputs("lambda/alias:Alias")
-    canary = run(STACK, changes={"sharing.previous_version": "7", "sharing.previous_version_percent": 95})
-    alias = canary.get("lambda/alias:Alias", "sharing").inputs
+    alias = run(STACK, changes=CHANGED).get("lambda/alias:Alias", "sharing").inputs
     assert alias["routingConfig"] == {"additionalVersionWeights": {"7": 0.95}}
     assert inputs("lambda/function:Function")["publish"] is True
     assert alias["functionVersion"] == program().exports["functions"]["sharing"]["version"] == "8"
@@ -281,7 +281,7 @@ def test_api_change_triggers_new_deployment(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.requirement("SS-01")
 def test_console_and_function_accept_the_same_files() -> None:
-    large = run(STACK, changes={"sharing.file_max_bytes": 524_288_000})
+    large = run(STACK, changes=CHANGED)
     function = large.get("lambda/function:Function", "sharing").inputs["environment"]["variables"]
     name = "GATEHOUSE_SHARING_FILE_MAX_BYTES"
     assert large.variables("console")[name] == function[name] == "524288000"
