@@ -21,11 +21,13 @@ from gatehouse.console.web import WebFiles
 from gatehouse.identity.models import Role
 from playwright.async_api import Browser, Page, Route, expect
 
+from tests.runtime.console.test_browser_pages import create_data
 from tests.runtime.console.test_browser_screens import console
 from tests.runtime.console.web_pages import MARKS, page_of
 from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.sharing.chromium import serving
 from tests.runtime.sharing.conftest import aws, module_services, sharing
+from tools.docs.screenshots import PAGES
 
 __all__ = ["aws", "console", "module_services", "sharing"]
 
@@ -182,50 +184,12 @@ async def pseudo_page(browser: Browser, recorder: Recorder) -> AsyncIterator[Tex
     async def fulfill(route: Route) -> None:
         await route.fulfill(body=module, content_type="text/javascript")
 
-    async with page_of(browser, recorder.origin, viewport={"width": 320, "height": 640}) as page:
+    async with page_of(browser, recorder.origin, r"status of [45]\d\d", viewport={"width": 320, "height": 640}) as page:
         await page.add_init_script("Object.defineProperty(navigator, 'language', { get: () => 'de-DE' })")
         await page.add_init_script("Object.defineProperty(navigator, 'languages', { get: () => ['de-DE'] })")
         await page.add_init_script(_FORMATS)
         await page.route(f"**/assets/{name}", fulfill)
         yield Texts(page, recorder)
-
-
-async def create_data(console: Console) -> dict[str, str]:
-    """One of each: a key, a secret, a webhook and a Core. Returns the IDs by the parameter of the path."""
-    key = await console.create(name="nightly export", owner="billing", tags=["nightly"], notes="a note", ttl_s=86_400)
-    secret = await console.client.post("/v1/secrets", json={"text": "a secret", "label": "database", "note": "a note"})
-    assert secret.status_code == 201, secret.text
-    webhook = await console.client.post("/v1/webhooks", json={"url": "https://hooks.example.com/a"})
-    assert webhook.status_code == 201, webhook.text
-    console.database.sql(
-        "INSERT INTO core (name, url, environment, registered_by, lease_id, pepper_generation, expires_at)"  # noqa: S608
-        f" VALUES ('docs', 'http://10.0.0.7:8443', 'test', '{key['key']['id']}', 'lease', 1, now() + interval '1 minute')"
-    )
-    return {"key": key["key"]["id"], "secret": secret.json()["secret"]["id"]}
-
-
-PAGES = (
-    "/",
-    "/keys",
-    "/keys?owner=nobody",
-    "/keys/new",
-    "/keys/{key}",
-    "/keys/000000000000",
-    "/secrets",
-    "/secrets/new",
-    "/secrets/{secret}",
-    "/secret-requests",
-    "/secret-requests/new",
-    "/audit",
-    "/audit/checkpoints",
-    "/leaks",
-    "/cores",
-    "/usage",
-    "/webhooks",
-    "/sessions",
-    "/settings",
-    "/api-reference?operation=create_key",
-)
 
 
 async def check_dialogs_and_results(texts: Texts, ids: dict[str, str]) -> None:
@@ -258,7 +222,7 @@ async def test_every_text_is_from_the_catalogue_and_fits(browser: Browser, recor
         await page.locator("input[type=password]").fill(BOOTSTRAP)
         await page.keyboard.press("Enter")
         await expect(page.locator("nav")).to_be_attached()
-        for path in PAGES:
+        for path in PAGES.values():
             await page.goto(path.format(**ids))
             await expect(page.locator("h1")).to_be_visible()
             await texts.check(path)
