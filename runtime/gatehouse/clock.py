@@ -47,5 +47,5 @@ def rfc3339(seconds: float, timespec: Literal["auto", "minutes", "seconds", "mil
 
 @lru_cache(maxsize=64)
 def _second(seconds: int) -> str:
-    """Date and time without a fraction. Cached, because most timestamps are in the current second."""
+    """Date and time without fractional seconds. Cached, because most timestamps are in the current second."""
     return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()

@@ -146,11 +146,11 @@ class ConnectionSettings(BaseModel):
     idle_timeout_s: Annotated[int, Field(ge=1, le=4000)] = 130
     """Idle timeout for connections between requests, in seconds. Must be longer than the idle timeout of the load balancer."""
     drain_s: Annotated[int, Field(ge=0, le=600)] = 0
-    """Time in seconds after SIGTERM in which requests are still accepted, so that load balancers can select other servers.
-    /readyz returns status 503, and each response closes its connection. Should be longer than the idle timeout of a load balancer
-    that keeps sending requests to the server."""
+    """Time in seconds after SIGTERM during which requests are still accepted, so that load balancers can select other servers.
+    During this time, /readyz returns status 503, and each connection is closed after the next response. If the load balancer does
+    not deregister the server before SIGTERM, use a value that is greater than the idle timeout of the load balancer."""
     stop_timeout_s: Annotated[int, Field(ge=1, le=600)] = 5
-    """Time in seconds after the drain time within which requests in progress must complete before they are aborted."""
+    """Time in seconds, starting at the end of the drain time, after which requests in progress are aborted."""
     connections_max: Annotated[int, Field(ge=16, le=65_536)] = 4096
     """Maximum number of open connections per worker. Further connections are rejected with status 503."""
     address_connections_max: Annotated[int, Field(ge=1, le=65_536)] = 1024

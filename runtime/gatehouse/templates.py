@@ -1,7 +1,7 @@
 """Writes texts that differ only in a few places, such as the responses for one key, by filling in a template.
 
-A template is made from an example, which the ordinary code writes for values that occur nowhere else. The form of a text is
-therefore declared once, and filling in a template takes a fraction of the time.
+A template is created from an example, which the ordinary code writes for placeholder values that occur nowhere else in the text.
+The format of a text is therefore declared only once, and filling in a template takes a fraction of the time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _random = random.SystemRandom()
 
 
 def placeholders(count: int) -> list[int]:
-    """Distinct numbers of the same length that cannot be guessed. A float has the same digits, followed by `.0`."""
+    """Random numbers of the same length that cannot be guessed. As a float, each number has the same digits, followed by `.0`."""
     return [_random.randrange(10 ** (_DIGITS - 1), 10**_DIGITS) for _ in range(count)]
 
 
@@ -25,7 +25,7 @@ class Template:
     __slots__ = ("_order", "_text")
 
     def __init__(self, example: str, parts: Sequence[str]) -> None:
-        """parts: the variable parts of the example. The first value in `fill` replaces the first part, and so on. A value whose
+        """parts: the variable parts of the example. `fill` replaces each part with the value at the same position. A value whose
         part does not occur in the example is ignored. Raises ValueError if a part occurs twice, or if no part occurs."""
         if any(example.count(part) > 1 for part in parts):
             raise ValueError("a variable part occurs twice")

@@ -31,7 +31,7 @@ from gatehouse.http.connections import Connections
 from gatehouse.http.server import Server, listen
 from gatehouse.settings import ConnectionSettings
 
-#: Time in which all gateway workers learn that the instance is draining. New requests are still served during this time.
+#: Time within which every gateway worker stops sending new requests to a draining instance. Until then, new requests are served.
 PROPAGATION_S = 1.0
 #: Timeout of a request to the gateway.
 TIMEOUT_S = 10.0
@@ -59,7 +59,7 @@ class Registration:
 
     @property
     def instance(self) -> str:
-        """The instance in messages."""
+        """Text that identifies the instance in messages."""
         return f"instance {self.instance_id} of {self.name}"
 
 
@@ -109,7 +109,7 @@ async def run(
                 async with asyncio.timeout(registration.drain_s):
                     await app.wait_until_idle()
             except TimeoutError:
-                print_line(f"ending {app.requests} requests that are still in progress after {registration.drain_s} s")
+                print_line(f"the drain timeout of {registration.drain_s} s is over; requests that are aborted: {app.requests}")
             await lease.release()
     finally:
         server.should_exit = True
@@ -174,7 +174,7 @@ class Lease:
                 wait_s = await self._heartbeat()
                 failures = 0
             except CoreDrained:
-                self.print_line(f"an operator drained {self.registration.instance}, or another agent registered its URL")
+                self.print_line(f"an operator drained {self.registration.instance}, or another agent registered the same URL")
                 return
             except Unavailable as exc:
                 failures += 1
@@ -226,9 +226,9 @@ class Lease:
         self.freshness.is_reported = True
 
     async def drain(self) -> None:
-        """Makes the gateways send no new requests to the instance. The gateways close its WebSockets after `drain_s`."""
+        """Drains the instance: the gateways send no new requests, and close the WebSockets of the instance after `drain_s`."""
         if await self._end(self.registration.drain_s):
-            self.print_line(f"draining: the gateway sends no new requests to {self.registration.instance}")
+            self.print_line(f"draining: the gateways send no new requests to {self.registration.instance}")
 
     async def release(self) -> None:
         """Ends the registration."""
@@ -236,7 +236,7 @@ class Lease:
             self.print_line(f"released the lease of {self.registration.instance}")
 
     async def _end(self, drain_s: int) -> bool:
-        """Only one attempt is made, because the lease expires in any case. Returns False if the attempt failed."""
+        """Ends the lease. Does not retry, because the lease expires in any case. Returns False if the attempt failed."""
         if self._lease is None:
             return False
         try:

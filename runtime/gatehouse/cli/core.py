@@ -76,14 +76,12 @@ def core(
     ] = False,
     drain_timeout: Annotated[
         int,
-        typer.Option(
-            min=0, max=DRAIN_S_MAX, help="Maximum time in seconds that requests in progress have to complete after SIGTERM."
-        ),
+        typer.Option(min=0, max=DRAIN_S_MAX, help="Maximum time in seconds for requests in progress to complete after SIGTERM."),
     ] = DRAIN_S_DEFAULT,
 ) -> None:
     """Serve a directory through the gateway until SIGTERM or Ctrl-C. The agent serves files only to the gateway.
 
-    After SIGTERM, the agent receives no new requests, completes the requests in progress and stops.
+    After SIGTERM, the agent drains the instance, completes the requests in progress and stops.
 
     GET /files lists the directory, and GET /files/<path> returns a file. Files and directories whose names begin with a dot,
     symbolic links, devices, FIFOs and sockets are not served.

@@ -112,7 +112,7 @@ def drain_core(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the Core.")],
     instance: Annotated[str, typer.Option(metavar="ID", help="ID of the instance. Default: all instances of the Core.")] = "",
 ) -> Output:
-    """Stop sending requests to a Core or to one of its instances. The gateways close its WebSockets after 30 seconds. The agent
+    """Stop sending requests to a Core or to one of its instances. The gateways close the WebSockets after 30 seconds. The agent
     completes the requests in progress and stops."""
     if not CORE_NAME.fullmatch(name):
         stop("NAME must be the name of a Core (see `gatehouse cores list`)", code=USAGE)

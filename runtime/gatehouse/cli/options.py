@@ -168,8 +168,8 @@ def is_url(text: str) -> bool:
 
 
 def _read_up_file() -> dict[str, str]:
-    """Content of the file. Empty if there is none, or if the file or its folder belongs to another user, who could name a console
-    that receives the credential of this user."""
+    """Content of the file. Empty if the file does not exist, or if the file or its folder belongs to another user. Such a file
+    could specify a console that receives the credential of this user."""
     try:
         if UP_FILE.parent.lstat().st_uid != os.geteuid() or UP_FILE.lstat().st_uid != os.geteuid():
             return {}

@@ -31,7 +31,7 @@ def fail(error: GatehouseError) -> NoReturn:
 
 
 def stop(text: str, *, code: int = FAILED) -> NoReturn:
-    """Prints one line to standard error and exits. Tokens in the text are redacted, because it can contain arguments."""
+    """Prints one line to standard error and exits. Tokens in the text are redacted, because the text can contain arguments."""
     print("gatehouse: " + " ".join(redacted(text).split()), file=sys.stderr)
     sys.exit(code)
 
@@ -68,5 +68,5 @@ def count(number: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Replaces control characters in names, because they must not reach the terminal, and redacts tokens."""
+    """Replaces control characters, which must not reach the terminal, and redacts tokens."""
     return redacted("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))

@@ -1,4 +1,4 @@
-"""`gatehouse scan`: finds Gatehouse's tokens in files, before the files are committed or published."""
+"""`gatehouse scan`: finds Gatehouse tokens in files before the files are committed or published."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _SAFE_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/nul
 
 _STDIN = "-"
 
-#: What to do with a token of each kind except API keys, which are revoked by their ID.
+#: Instructions for each kind of token except API keys, which are revoked by ID.
 _REMEDIES = {
     Kind.BOOTSTRAP_TOKEN: "A bootstrap token cannot be revoked: rotate its secret in AWS Secrets Manager",
-    Kind.SIGN_IN_CODE: "A sign-in code stops working when it is used, after five minutes, or with `gatehouse sessions end`",
-    Kind.SESSION: "A session ends with `gatehouse sessions end`",
-    Kind.CORE_SECRET: "A Core secret changes when the Core registers again",
-    Kind.SIGNING_SECRET: "A signing secret is replaced with `gatehouse keys set-signing`",
-    Kind.WEBHOOK_SECRET: "A webhook secret cannot be changed: delete the webhook and create another",
-    Kind.LINK: "A secret link is revoked with `gatehouse secrets revoke`",
+    Kind.SIGN_IN_CODE: "A sign-in code expires after one use or five minutes. To revoke it, run `gatehouse sessions end`",
+    Kind.SESSION: "To end a session, run `gatehouse sessions end`",
+    Kind.CORE_SECRET: "To replace a Core secret, register the Core again",
+    Kind.SIGNING_SECRET: "To replace a signing secret, run `gatehouse keys set-signing`",
+    Kind.WEBHOOK_SECRET: "A webhook secret cannot be changed: delete the webhook and create a new one",
+    Kind.LINK: "To revoke a secret link, run `gatehouse secrets revoke`",
 }
 
 Text = tuple[str, bytes]
@@ -53,11 +53,11 @@ def scan(
     ] = None,
     pattern: Annotated[
         list[str] | None,
-        typer.Option(metavar="REGEX", help="Format of further tokens, such as those of imported keys; repeatable."),
+        typer.Option(metavar="REGEX", help="Format of additional tokens, such as tokens of imported keys; repeatable."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find tokens of Gatehouse in files. In directories, files that Git ignores are skipped.
+    """Find Gatehouse tokens in files. In directories, files that Git ignores are skipped.
 
     Finds API keys of any prefix and environment, bootstrap tokens, sign-in codes, session cookies, secret links, and the secrets
     of Cores, webhooks and signatures.
@@ -101,7 +101,7 @@ def _compiled(pattern: str) -> re.Pattern[bytes]:
 
 
 def _foreign(text: bytes, patterns: list[re.Pattern[bytes]]) -> Iterator[Match]:
-    """Matches of the patterns, without any part of their text."""
+    """Matches of the patterns. A match contains no part of the matched text."""
     for pattern in patterns:
         for found in pattern.finditer(text):
             if found.group():

@@ -92,7 +92,7 @@ API = Api(
         "instance": ("ID of the instance.", _ID, "docs-1"),
     },
     errors={
-        502: ("core_unreachable", "The Core cannot be reached, or did not respond as a Core agent does."),
+        502: ("core_unreachable", "The Core cannot be reached, or did not return a valid Core agent response."),
         504: ("core_timeout", "The Core did not respond in time."),
     },
     common_errors={CREDENTIAL: (400, 401, 403, 429, 503), SIGNATURE: (400, 401, 404, 429, 503)},

@@ -54,7 +54,7 @@ class Dependencies:
     features_off: names of disabled features.
     helpers: probes of optional dependencies. If an optional dependency fails, the console is degraded but available.
     counters: rate limit counters of the gateways. None when each gateway worker has its own counters.
-    limits: counts requests with a key against the rate limits of the key, together with the gateways.
+    limits: counts requests with a key against the rate limits of the key. Requests to the gateways count against the same limits.
     signer: signs checkpoints. None when checkpoints are disabled.
     webhook_networks: private networks that webhooks may use.
     identity_provider: validates JWTs. None when it is not configured.

@@ -102,7 +102,7 @@ async def _reject_tokens(endpoint: Endpoint, request: Request, parts: Mapping[st
     """Raise BadRequest if the request contains a token. The token would be stored, and audit events cannot be changed.
 
     Values of fields that are encrypted before they are stored may contain tokens. Tokens of imported keys have no common format,
-    so they are looked up, but only for requests that change something.
+    so they are looked up, but only for requests that change state.
     """
     texts = [located for part, value in parts.items() for located in strings(value, part, endpoint.secret_fields)]
     for location, text in texts:

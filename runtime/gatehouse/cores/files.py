@@ -36,27 +36,27 @@ from gatehouse.http.validation import invalid
 from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyEnvironment
 
-#: Maximum number of entries of a listing, and maximum size of the Core's response with a listing.
+#: Maximum number of entries in a listing, and maximum size of the Core response that contains the listing.
 ENTRIES_MAX = 1000
 _LISTING_BYTES_MAX = 4 * 1024 * 1024
 
-#: Maximum size of the text that is returned of a file.
+#: Maximum size of the text that is returned from a file.
 TEXT_BYTES_MAX = 256 * 1024
 
 #: Maximum size of a file that the console serves. Larger files are available from the gateway.
 FILE_BYTES_MAX = 64 * 1024 * 1024
 
-#: Requests of one console process to a Core that are in progress at the same time, and requests that wait.
+#: Limits of one console process for each Core: requests in progress, requests that wait, and the wait in seconds.
 REQUESTS_MAX, QUEUE_MAX, QUEUE_TIMEOUT_S = 4, 16, 10.0
 
 #: Maximum time without data from the Core, and maximum duration of a request.
 READ_TIMEOUT_S, TIMEOUT_S = 10.0, 300.0
 
-#: Characters that are not served in a path: control characters, characters that change the text direction, which can disguise a
-#: name, and the backslash, which some systems treat as a separator.
+#: Characters that a path must not contain: control characters, characters that change the text direction (which can disguise a
+#: name), and the backslash (which some systems treat as a separator).
 _NOT_SERVED = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\\\\]")
 
-_NOT_AN_AGENT = "The Core did not respond as a Core agent does. Only Cores that serve a directory have files."
+_NOT_AN_AGENT = "The Core did not return a valid Core agent response. Only Cores that serve a directory have files."
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -77,7 +77,7 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 class FileText(msgspec.Struct, frozen=True):
-    """The beginning of a file. `text`: None if the file is not text in UTF-8. `size`: size of the whole file in bytes."""
+    """The beginning of a file. `text`: None if the file is not UTF-8 text. `size`: size of the whole file in bytes."""
 
     size: int
     text: str | None
@@ -92,7 +92,7 @@ class FileContent:
     _response: UpstreamResponse
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The content. Raises CoreUnreachable if it has another size, and CoreTimeout."""
+        """The content. Raises CoreUnreachable if the content does not have the expected size, and CoreTimeout."""
         remaining = self.size
         while (part := await self._response.read()) is not None:
             remaining -= len(part)
@@ -100,7 +100,7 @@ class FileContent:
                 break
             yield part
         if remaining:
-            raise CoreUnreachable(detail="the content has another size")
+            raise CoreUnreachable(detail="the content does not have the expected size")
 
 
 _decode_listing = msgspec.json.Decoder(Listing).decode
@@ -156,7 +156,9 @@ class CoreFiles:
             size = _size(response)
             if size > FILE_BYTES_MAX:
                 size_max = f"{FILE_BYTES_MAX // 1024**2} MiB"
-                raise NotServed(f"The console serves files of up to {size_max}. Use an API key and the gateway for this file.")
+                raise NotServed(
+                    f"The console serves files of up to {size_max}. To download this file, use the gateway with an API key."
+                )
             yield FileContent(size, response)
 
     @asynccontextmanager
@@ -185,7 +187,7 @@ class CoreFiles:
             self.concurrency_limit.release(core.name)
 
     async def _core(self, name: str) -> tuple[CoreRecord, str]:
-        """The first healthy instance of a Core, and its secret."""
+        """The first healthy instance of a Core, or the first instance if none is healthy, and the secret of the instance."""
         registered = await self.cores.instances(CoreName(name)) if CORE_NAME.fullmatch(name) else []
         live = live_instances(registered, self.environment, self.pepper, now=self.clock.now())
         core = next((core for core in live if core.healthy), live[0])
@@ -226,7 +228,7 @@ def _check_status(response: UpstreamResponse) -> None:
 
 
 def _size(response: UpstreamResponse) -> int:
-    """Size of the whole file. Raises NotFound for a directory, and CoreUnreachable."""
+    """Size of the whole file. Raises NotFound for a directory, and CoreUnreachable if the response specifies no valid size."""
     headers = dict(response.headers)
     if headers.get("accept-ranges") != "bytes":
         raise NotFound("The Core has no such file.")
@@ -240,7 +242,7 @@ def _size(response: UpstreamResponse) -> int:
 
 
 async def _read(response: UpstreamResponse, bytes_max: int) -> bytes:
-    """The body. Raises CoreUnreachable if it is larger than `bytes_max`."""
+    """The body. Raises CoreUnreachable if the body is larger than `bytes_max`."""
     parts, size = [], 0
     while (part := await response.read()) is not None:
         parts.append(part)

@@ -18,7 +18,7 @@ from gatehouse.cores.upstream import UpstreamClients
 from gatehouse.crypto.token import Pepper
 from gatehouse.errors import GatehouseError
 
-#: Maximum time in seconds until the status of the response has arrived.
+#: Maximum time in seconds until the status of the response arrives.
 TIMEOUT_S = 3.0
 #: Maximum number of checks that a worker sends at the same time.
 BATCH = 32

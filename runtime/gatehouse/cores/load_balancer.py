@@ -142,10 +142,10 @@ class LoadBalancer:
     def select_for_retry(
         self, instances: Sequence[CoreRecord], request: UpstreamRequest, core: CoreRecord, failure: CoreUnreachable
     ) -> CoreRecord | None:
-        """The instance for the retry of a request that failed on the instance `core`, or None if the request may not be sent
-        again. In the first case, takes a retry from the budget.
+        """The instance for the retry of a request that failed on the instance `core`, or None if the request must not be
+        retried. If an instance is returned, one retry is taken from the budget.
 
-        The request must have no body and must be safe or unsent.
+        Only requests without a body are retried, and only if the method is safe or the request was not sent.
         """
         if request.body is not None or (failure.sent and request.method not in _SAFE_METHODS):
             return None

@@ -49,7 +49,7 @@ class CoreRecord(msgspec.Struct, frozen=True):
         return not self.draining and self.expires_at > now
 
     def has_ended(self, now: float) -> bool:
-        """True if the instance was drained and the time for its requests in progress is over."""
+        """True if the instance was drained and the drain time has ended."""
         return self.draining and self.expires_at <= now
 
 

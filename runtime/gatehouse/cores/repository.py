@@ -26,7 +26,7 @@ COLUMNS = _CORE.select
 
 WRITE_TIMEOUT_S = 5.0
 
-#: Time for which the row of an ended instance is kept, and for which a gateway worker remembers the instance.
+#: Time for which the database and the gateway workers keep an instance that has ended.
 ENDED_S = 3600.0
 
 # A change of a key locks the rows of the key and then takes the lock of the change trigger. Changes of Cores take the locks in
@@ -142,7 +142,8 @@ class CoreRegistry:
         return any(core.health_path for instances in self._cores.values() for core in instances.values())
 
     def change(self, record: CoreRecord) -> None:
-        """Applies a committed row, unless a newer version is known. Removes instances that ended long before."""
+        """Applies a committed row, unless a newer version is known. Removes instances that ended more than
+        ENDED_S before the end of this lease."""
         instances = self._cores.setdefault(record.name, {})
         current = instances.get(record.instance_id)
         if current is not None and record.version < current.version:

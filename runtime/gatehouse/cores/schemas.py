@@ -12,7 +12,7 @@ from gatehouse.crypto.token_scanner import CORE_PREFIX
 from gatehouse.http.fields import Cursor, Environment, Instant, NextCursor
 from gatehouse.http.validation import decode_body, invalid
 
-#: Default and maximum time in seconds that an instance has for its requests in progress after it was drained.
+#: Default and maximum drain time in seconds, in which requests in progress complete.
 DRAIN_S_DEFAULT = 30
 DRAIN_S_MAX = 3600
 INSTANCE_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -113,7 +113,7 @@ class CoreFileText(msgspec.Struct, frozen=True):
     example: ClassVar = {"size": 17, "text": "Install the agent", "truncated": False, "downloadable": True}
 
     size: Annotated[int, Meta(description="Size of the file in bytes.")]
-    text: Annotated[str | None, Meta(description="Null if the file is not text in UTF-8.")]
+    text: Annotated[str | None, Meta(description="Null if the file is not UTF-8 text.")]
     truncated: Annotated[bool, Meta(description="True if the file has more text.")]
     downloadable: Annotated[bool, Meta(description="True unless the file is larger than 64 MiB.")]
 

@@ -1,4 +1,4 @@
-"""Finds Gatehouse's tokens and secrets in text by their format. Pure.
+"""Finds Gatehouse tokens and secrets in text by their format. Pure.
 
 API keys and bootstrap tokens contain a checksum: one in 2^32 strings of the right format has a valid checksum by chance, so
 there are practically no false positives. The other kinds have a fixed beginning or, in links, a fixed structure. Tokens of
@@ -170,7 +170,7 @@ def _is_jwt(text: bytes) -> bool:
 
 
 def _is_example(secret: bytes) -> bool:
-    """True for the value in examples: consecutive bytes in base64, or one repeated character."""
+    """True for values that are used in examples: consecutive bytes in base64, or one repeated character."""
     if len(set(secret)) == 1:
         return True
     try:

@@ -202,7 +202,7 @@ class _Gateway:
             successes=settings.core_health_successes,
             on_change=self._on_health,
         )
-        # A check that is due is sent after half an interval at most, even if only one worker runs.
+        # A due check is sent within half an interval, even if only one worker runs.
         job = PeriodicJob("health checks", settings.core_health_interval_s / 2, checks.run_once)
         background.start(job.run(self.observer), "health-checks")
         stack.push_async_callback(background.stop)

@@ -1,7 +1,7 @@
 """Responds to verifications without waiting: the key is cached, and the worker has leased requests for its rate limits.
 
 The responses are identical to those of gateway/endpoints.py. VALID results, which are by far the most common, are written with
-templates, which the functions of the endpoints make for each key.
+templates, which the endpoint functions create for each key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gatehouse.templates import Template, placeholders
 from gatehouse.verification import schemas
 from gatehouse.verification.models import Code, VerificationRequest, VerificationResult
 
-#: Maximum number of keys with templates. The templates of the key that was first used earliest are removed first.
+#: Maximum number of keys with templates. The oldest template is removed first.
 KEYS_MAX = 5_000
 
 PATH = "/v1/keys/verify"
@@ -144,7 +144,7 @@ class _Templates:
         self._templates: dict[KeyId, ResponseTemplate | None] = {}
 
     def find(self, result: VerificationResult, record: KeyRecord) -> ResponseTemplate | None:
-        """The template for a result. None at the first use of a key, because making a template takes longer than a response."""
+        """The template for a result. None at the first use of a key, because creating a template takes longer than a response."""
         templates = self._templates
         template = templates.get(record.id)
         if template is not None and template.record is record and template.degraded is result.limits[0].degraded:

@@ -344,6 +344,6 @@ class WebSockets:
 
 
 def _has_ended(instance: CoreRecord, find: Callable[[str, str], CoreRecord | None], now: float) -> bool:
-    """True if the instance was drained and the time for its requests in progress is over."""
+    """True if the instance was drained and the drain time has ended."""
     current = find(instance.name, instance.instance_id)
     return current is not None and current.lease_id == instance.lease_id and current.has_ended(now)

@@ -62,11 +62,11 @@ UPGRADE = "gatehouse.upgrade"
 #: that the client sent after the request. The last argument is called when the server stops. Raises ClientGone, Unavailable.
 AcceptUpgrade = Callable[[list[Header], asyncio.Protocol, Callable[[], None]], bytes]
 
-#: Returns the response to a request with this body, or None if the request has to be handled by the application.
+#: Returns the response to a request with this body, or None if the application must handle the request.
 RespondNow = Callable[[bytes], Response | EncodedResponse | None]
 
-#: Returns the function that responds to requests with the head in this scope, or None if the application has to handle them. The
-#: server calls it once for several requests of a connection with the same head.
+#: Returns the function that responds to requests with the head in this scope, or None if the application handles the requests.
+#: The server calls `PrepareResponse` once for several requests on a connection that have the same head.
 PrepareResponse = Callable[[Scope], RespondNow | None]
 
 #: Requests to which an application can respond without waiting, by raw path and method.

@@ -25,7 +25,7 @@ class Connections:
         self.on_reject = on_reject
         #: Open connections.
         self.total = 0
-        #: True when the server is stopping. Each response then closes its connection, and the server is not ready.
+        #: True when the server is stopping. The server is then not ready, and closes each connection after the response.
         self.draining = False
         self._by_address = asgi.Uses()
         #: Unfinished bodies by client address.
@@ -48,12 +48,12 @@ class Connections:
         self._by_address.remove(address)
 
     def default_lines(self, headers: list[asgi.Header]) -> bytes:
-        """The header lines of the headers that uvicorn adds to every response. uvicorn makes a new list every second."""
+        """The header lines of the headers that uvicorn adds to every response. uvicorn creates a new list every second."""
         if headers is not self._default_headers:
             self._default_headers, self._default_lines = headers, asgi.encode_headers(headers)
         return self._default_lines
 
     def open_body(self, address: str) -> None:
-        """Counts an unfinished body. Raises TooManyRequests if the limit is exceeded, but the body must be removed even then."""
+        """Counts an unfinished body. Raises TooManyRequests if the limit is exceeded. The body must be removed even then."""
         if self.bodies.add(address) > self.settings.address_bodies_max:
             raise TooManyRequests("This address is sending too many request bodies at the same time.")

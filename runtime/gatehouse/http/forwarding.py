@@ -25,10 +25,11 @@ Field = tuple[bytes, bytes]
 #: Name of a Core: a DNS label of up to 40 characters, as in the check constraint in the database.
 CORE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 CORES = "/cores/"
-#: Not one of the characters of a path in RFC 3986, section 3.3, or of `[`, `]` and `|`, which browsers send unencoded.
+#: Matches characters that a path must not contain: all except the path characters of RFC 3986, section 3.3, and `[`, `]` and `|`,
+#: which browsers do not encode.
 _NOT_IN_PATH = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*+,;=:@/%\[\]|]")
-#: Methods of requests to Cores: the registered methods that the server parses, without CONNECT and TRACE. Methods such as PURGE,
-#: which caches and proxies handle themselves, are not registered. Source: IANA HTTP Method Registry.
+#: Methods of requests to Cores: the registered methods that the HTTP parser supports, except CONNECT and TRACE. Methods that
+#: caches and proxies handle themselves, such as PURGE, are not registered. Source: IANA HTTP Method Registry.
 METHODS = frozenset(
     method.decode("ascii")
     for method in b"ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE OPTIONS PATCH POST"
@@ -109,7 +110,7 @@ def _dotted(path: bytes) -> bool:
     return b"/." in path and any(segment.partition(b";")[0] in (b".", b"..") for segment in path.split(b"/"))
 
 
-#: Beginning of the names of the console's cookies. A browser sends them to the gateway if both services have the same host.
+#: Beginning of the names of console cookies. A browser sends console cookies to the gateway if both services have the same host.
 CONSOLE_COOKIE = "__Host-gatehouse"
 _CONSOLE_COOKIE = CONSOLE_COOKIE.encode("ascii")
 
@@ -135,8 +136,8 @@ def ambiguity(fields: Iterable[Field]) -> str:
 
 
 def forwarded(fields: Sequence[Field]) -> list[tuple[str, str]]:
-    """Fields of a client request that are forwarded to the Core, in the same order and with duplicates: fields whose name is
-    allowed (http/header_names.py), without the cookies of the console."""
+    """Fields of a client request that are forwarded to the Core, in the same order and with duplicates: fields with an
+    allowed name (http/header_names.py), without the cookies of the console."""
     listed = _named_by_connection(fields)
     result: list[tuple[str, str]] = []
     for name, value in fields:
@@ -149,7 +150,7 @@ def forwarded(fields: Sequence[Field]) -> list[tuple[str, str]]:
 
 
 def returned(fields: Sequence[tuple[str, str]], replaced: Iterable[bytes] = (), *, handshake: bool = False) -> list[Field]:
-    """Fields of a Core response that are returned to the client: fields whose name is allowed (http/header_names.py), without
+    """Fields of a Core response that are returned to the client: fields with an allowed name (http/header_names.py), without
     fields that the gateway sets itself (`replaced`, in lowercase) and cookies for other hosts or for the console.
 
     handshake: True for a 101 response that accepts a WebSocket handshake.

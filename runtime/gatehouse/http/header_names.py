@@ -2,7 +2,7 @@
 
 A field is forwarded if its name is listed, or if the name is a custom name without a reserved word. Custom names are names that
 no standard defines. A custom name is not forwarded if one of its words has a meaning to proxies, gateways or web servers behind
-proxies: the address, identity, method or target of a request, TLS, routing, or the name of such a product.
+proxies: a word for the address, identity, method or target of a request, for TLS or routing, or the name of a proxy product.
 
 Sources: the IANA HTTP Field Name Registry; RFC 9110, section 7.6.1 (hop-by-hop fields); RFC 9110, section 16.3.1 (names of
 fields); the Fetch, HTML and Service Workers standards (fields that apply to a whole origin).
@@ -76,15 +76,15 @@ REQUEST_WORDS = _PROXY_WORDS | frozenset(
 #: Words that no custom response name may contain.
 RESPONSE_WORDS = _PROXY_WORDS | frozenset({b"cookie", b"domain"})
 
-#: Names that match the pattern of custom names, but describe the connection or are set by the gateway.
+#: Names that match the pattern for custom names, but describe the connection or are set by the gateway.
 _NOT_CUSTOM = HOP_BY_HOP | {b"alt-used", b"content-length", b"early-data", b"x-api-key", b"x-request-id"}
 
 NAME_CHARS_MAX = 64
 
-#: A name without a hyphen could be a standard field, and CGI and WSGI servers do not distinguish an underscore from a hyphen: an
-#: application would read Gatehouse_Key_Id as Gatehouse-Key-Id.
+#: Custom names must contain a hyphen, because a name without a hyphen could be a standard field. Underscores are not allowed: CGI
+#: and WSGI servers convert hyphens to underscores, so an application would read Gatehouse_Key_Id as Gatehouse-Key-Id.
 _CUSTOM_REQUEST_NAME = re.compile(rb"(?!sec-|access-control-)[a-z0-9]+(?:-[a-z0-9]+)+")
-#: Standard fields of browsers have no X- prefix, and new ones can apply to the whole origin.
+#: New standard fields have no X- prefix, and browsers can apply them to the whole origin.
 _CUSTOM_RESPONSE_NAME = re.compile(rb"x(?:-[a-z0-9]+)+")
 
 

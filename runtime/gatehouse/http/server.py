@@ -34,21 +34,21 @@ from gatehouse.settings import METRICS_FOLDER_VARIABLE, Settings
 
 _BACKLOG = 2048
 
-#: Time in which the application closes its connections and writes what it has not written yet.
+#: Time within which the application closes its connections and writes pending data.
 _CLOSE_S = 5
 
 _TICK_S = 0.1
 
-#: Time in which a client that has just connected sends its request.
+#: Time for a client that has just connected to send a request.
 _FIRST_REQUEST_S = 0.5
 
 
 class Server(uvicorn.Server):
     """Serves an ASGI application until SIGTERM or SIGINT, or until `should_exit` is set. The application writes all logs.
 
-    After SIGTERM, the server is not ready but accepts requests for the drain time, because load balancers and clients still send
-    requests. Each response closes its connection, so that clients connect to another server. SIGINT ends the drain time. Requests
-    in progress then complete within the stop timeout.
+    After SIGTERM, the server is not ready but accepts requests for the drain time, because load balancers and clients continue to
+    send requests. The server closes each connection after the response, so that clients connect to another server. SIGINT ends
+    the drain time. Requests in progress must then complete within the stop timeout.
     """
 
     def __init__(self, application: App, connections: Connections, *, handle_signals: bool = True) -> None:
@@ -103,8 +103,8 @@ class Server(uvicorn.Server):
             await asyncio.sleep(_TICK_S)
 
     async def _accept_last(self, sockets: Sequence[socket.socket]) -> None:
-        """Stops listening, and accepts the connections that the kernel has established. Closing the listening socket would reset
-        them, and their clients could not repeat the request."""
+        """Stops listening, and accepts the connections that the kernel has established. Otherwise, closing the listening socket
+        would reset these connections, and the clients could not repeat their requests."""
         listening = [sock.dup() for sock in sockets]
         for server in self.servers:
             server.close()

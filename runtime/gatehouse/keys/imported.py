@@ -1,6 +1,6 @@
 """Finds imported keys by their original tokens, in any state, for leak reports and for tokens in text.
 
-The lookup is the same as in a gateway (verification/imported_keys.py), but changes nothing: a bcrypt hash is verified and kept.
+The lookup is the same as in a gateway (verification/imported_keys.py), but changes nothing: a verified bcrypt hash is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gatehouse.keys.models import Key
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.verification.imported_tokens import ImportedKeyIds, bcrypt_matches, hash_purpose
 
-#: Words in text that can be tokens. A shorter word or a word without a digit is practically never a token.
+#: Words in a text that can be tokens. Shorter words, and words without a digit, are practically never tokens.
 _WORD = re.compile(r"[!-~]{16,512}")
 
 #: Maximum number of words in a request that are looked up.
@@ -23,7 +23,7 @@ WORDS_MAX = 200
 
 
 async def find_imported(store: KeyRepository, pepper: Pepper, tokens: Collection[str]) -> dict[str, Key]:
-    """The imported key of each token that belongs to one. Raises Unavailable."""
+    """The imported key for each token that is the token of an imported key. Raises Unavailable."""
     ids = ImportedKeyIds(pepper)
     for scheme, generation in await store.imported_schemes() if tokens else ():
         ids.add(scheme, generation)

@@ -49,7 +49,7 @@ class LeakService:
     action: the action to perform on a reported key. The event key.leaked is always sent.
     github_keys: GitHub's public keys by identifier. Empty: reports from GitHub are not accepted.
     secret: secret for reports that are signed as Standard Webhooks. None: such reports are not accepted.
-    bootstrap_token: cannot be revoked, so a report of this token only sends the event.
+    bootstrap_token: cannot be revoked, so a report of this token only records the event and sends the notification.
     """
 
     keys: KeyService

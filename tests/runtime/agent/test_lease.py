@@ -94,7 +94,7 @@ async def test_agent_that_an_operator_drained_does_not_register_again() -> None:
     gateway = Gateway([(200, GRANTED), (409, drained), (200, GRANTED)])
     await gateway.run()
     assert [method for method, _, _ in gateway.requests] == ["PUT", "PUT", "DELETE", "DELETE"]
-    assert "an operator drained instance one of docs, or another agent registered its URL" in gateway.lines
+    assert "an operator drained instance one of docs, or another agent registered the same URL" in gateway.lines
 
 
 @pytest.mark.parametrize(

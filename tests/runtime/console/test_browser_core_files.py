@@ -58,7 +58,7 @@ async def test_files_are_browsed_by_keyboard_and_downloaded(
         await expect(page.get_by_text("The directory is empty.")).to_be_visible()
         await page.get_by_label("Path").get_by_role("link", name="docs").click()
         await page.get_by_role("link", name="data.bin").click()
-        await expect(page.get_by_text("The file is not text in UTF-8.")).to_be_visible()
+        await expect(page.get_by_text("The file is not UTF-8 text.")).to_be_visible()
         await page.get_by_role("link", name="docs").click()
         await page.get_by_role("link", name=HTML_NAME).click()
         await expect(page.get_by_label("Content of the file")).to_have_text(HTML)

@@ -251,7 +251,7 @@ async def test_hostile_listing_is_an_error_without_text_from_the_core(
     core.append(send)
     reply = await read(console, "files")
     assert (reply.status_code, reply.json()["code"]) == (502, "core_unreachable")
-    assert reply.json()["detail"].startswith("The Core did not respond as a Core agent does.")
+    assert reply.json()["detail"].startswith("The Core did not return a valid Core agent response.")
 
 
 async def test_listing_is_bounded_and_omits_disguised_names(console: Console, core: list[Handler]) -> None:

@@ -103,7 +103,7 @@ async def test_drain_timeout_ends_requests_in_progress(gateway: Gateway, start_a
     await reader.readuntil(b"\r\n\r\n")
     agent.process.send_signal(signal.SIGTERM)
     assert await has_ended(agent) == 0
-    assert "ending 1 requests that are still in progress after 0 s" in (tmp_path / "short.log").read_text()
+    assert "the drain timeout of 0 s is over; requests that are aborted: 1" in (tmp_path / "short.log").read_text()
     writer.close()
 
 

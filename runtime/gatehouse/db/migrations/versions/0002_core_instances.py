@@ -27,7 +27,7 @@ CREATE TABLE core_health (
     name        text        NOT NULL,
     instance_id text        NOT NULL,
     lease_id    text        NOT NULL,
-    next_at     timestamptz NOT NULL,            -- a worker that sends the check moves this time first
+    next_at     timestamptz NOT NULL,            -- a worker moves this time forward before it sends the check
     failures    integer     NOT NULL DEFAULT 0,  -- consecutive
     successes   integer     NOT NULL DEFAULT 0,  -- consecutive
     PRIMARY KEY (name, instance_id),
