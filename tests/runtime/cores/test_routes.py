@@ -7,13 +7,15 @@ import pytest
 from tests.runtime.console_client import Console
 
 
-async def register(console: Console, name: str) -> str:
+async def register(console: Console, name: str, *instances: str) -> str:
     """Inserts a registration as a gateway does, and returns the ID of its key."""
     key_id: str = (await console.create(name="agent"))["key"]["id"]
-    console.database.sql(
-        "INSERT INTO core (name, url, environment, registered_by, lease_id, pepper_generation, expires_at)"  # noqa: S608
-        f" VALUES ('{name}', 'https://core.example', 'test', '{key_id}', 'lease', 1, now() + interval '1 minute')"
-    )
+    for instance in instances or ("default",):
+        console.database.sql(
+            "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, pepper_generation, expires_at)"  # noqa: S608
+            f" VALUES ('{name}', '{instance}', 'https://core.example', 'test', '{key_id}', 'lease', 1,"
+            " now() + interval '1 minute')"
+        )
     return key_id
 
 
@@ -37,3 +39,30 @@ async def test_operator_ends_a_registration(console: Console) -> None:
 async def test_unknown_core_is_404(console: Console, name: str) -> None:
     reply = await console.client.delete(f"/v1/cores/{name}")
     assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
+
+
+async def test_operator_drains_one_instance(console: Console) -> None:
+    key_id = await register(console, "wiki", "a", "b")
+    assert (await console.client.delete("/v1/cores/wiki/instances/a")).status_code == 204
+    cores = [core for core in (await console.client.get("/v1/cores")).json()["cores"] if core["name"] == "wiki"]
+    assert [(core["instance_id"], core["draining"], core["live"]) for core in cores] == [("a", True, False), ("b", False, True)]
+    events = (await console.client.get("/v1/audit-events", params={"action": "core.drain"})).json()["events"]
+    assert (events[0]["target_id"], events[0]["details"]) == ("wiki", {"instance_ids": ["a"], "registered_by": [key_id]})
+    for instance in ("a", "c", "a b", "x" * 300):
+        reply = await console.client.delete(f"/v1/cores/wiki/instances/{instance}")
+        assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
+
+
+async def test_pages_divide_the_instances_of_a_core(console: Console) -> None:
+    await register(console, "paged", "a", "b", "c")
+    found, cursor = [], None
+    while True:
+        query = {"limit": 2} if cursor is None else {"limit": 2, "cursor": cursor}
+        page = (await console.client.get("/v1/cores", params=query)).json()
+        assert len(page["cores"]) <= 2
+        found += [(core["name"], core["instance_id"]) for core in page["cores"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert found == sorted(set(found))
+    assert [instance for name, instance in found if name == "paged"] == ["a", "b", "c"]
