@@ -65,7 +65,7 @@ prowler: ## Scan the stack in the local AWS emulator with Prowler (ENV=, default
 	@scripts/setup.sh
 	@$(PY) -m sandbox prowler --env $(or $(ENV),prod)
 
-bench: ## Run the benchmarks of the gateway (CHECK=1 only checks that no throughput ratio is lower than stored)
+bench: ## Run the benchmarks of the gateway (CHECK=1 only compares the throughput ratios with the stored ratios)
 	@scripts/setup.sh
 	@$(PY) -m bench $(if $(filter-out 0,$(CHECK)),ratios --check)
 

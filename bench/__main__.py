@@ -1,7 +1,8 @@
 """Runs the benchmarks of the gateway: `make bench`. The machine must otherwise be idle.
 
 `capacity` measures the CPU time per request; `--store` writes the result from which docs/capacity.md is computed.
-`ratios` compares the throughput of the endpoints with a server without logic. `--check` fails if a ratio is lower than stored.
+`ratios` compares the throughput of the endpoints with the throughput of a server without logic. `--check` fails if a ratio is
+lower than the stored ratio.
 `steps` shows the CPU time of the steps of a verification.
 `idle` and `soak` report the memory of a gateway worker with idle connections, and during many requests.
 `sharing` compares the response times for links that do not work.
@@ -20,7 +21,7 @@ parser.add_argument("name", nargs="?", choices=NAMES, help="benchmark (default: 
 parser.add_argument("--keys", type=int, default=100_000, help="scale, transfer: number of keys (default: %(default)s)")
 parser.add_argument("--workers", type=int, default=1, help="nginx: number of gateway workers (default: %(default)s)")
 parser.add_argument("--store", action="store_true", help="capacity, ratios, steps: store the result")
-parser.add_argument("--check", action="store_true", help="ratios: fail if a ratio is lower than stored")
+parser.add_argument("--check", action="store_true", help="ratios: fail if a ratio is lower than the stored ratio")
 parser.add_argument("--connections", type=int, default=10_000, help="idle: number of connections (default: %(default)s)")
 parser.add_argument("--requests", type=int, default=1_000_000, help="soak: number of requests (default: %(default)s)")
 parser.add_argument("--rounds", type=int, default=100, help="sharing: number of rounds (default: %(default)s)")

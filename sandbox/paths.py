@@ -12,7 +12,7 @@ HOME = REPOSITORY / ".gatehouse"
 
 
 def private_folder(folder: Path) -> Path:
-    """Create a folder with mode 0700, or set this mode. Raises SandboxError if the folder belongs to another user."""
+    """Create a folder with mode 0700, or set the mode of an existing folder. Raises SandboxError for a folder of another user."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.stat()
     if status.st_uid != os.geteuid():
@@ -23,7 +23,8 @@ def private_folder(folder: Path) -> Path:
 
 
 def is_own_file(file: Path) -> bool:
-    """True for a regular file of this user that no other user can write. Other files could name any process of this user.
+    """True for a regular file that belongs to this user and that no other user can write. Other files could contain the ID of any
+    process of this user.
 
     Raises OSError if the file does not exist.
     """

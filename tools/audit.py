@@ -26,7 +26,7 @@ _VULNERABLE, _NOT_RUN = 1, 3
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The audit of one lock file. If `not_run` has a reason, the database was not compared with the packages."""
+    """The audit of one lock file. `not_run`: the reason why the packages were not compared with the database."""
 
     lock_file: str
     packages: int = 0

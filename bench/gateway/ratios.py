@@ -1,7 +1,7 @@
 """Throughput of the gateway relative to a server without any logic, and the check that no ratio has become lower.
 
-All rows are measured in turn, several times, so that they see the same disturbances. The ratio of a row is the median over the
-rounds. Absolute rates depend on the machine; `ratios.json` therefore stores ratios only. A slower network, kernel or machine
+All rows are measured in turn, several times, so that disturbances affect all rows equally. The ratio of a row is the median of
+the rounds. Absolute rates depend on the machine; `ratios.json` therefore stores ratios only. A slower network, kernel or machine
 changes all rows.
 """
 
@@ -28,7 +28,7 @@ TOLERANCE = 0.8
 
 
 def main(*, check: bool, store: bool) -> None:
-    """Measures, prints a table and writes RESULT. Raises SystemExit if `check` is set and a ratio is lower than stored."""
+    """Measures, prints a table and writes RESULT. Raises SystemExit if `check` is set and a ratio is too low."""
     rounds = _measure()
     ratios = {name: statistics.median(row[name].rps / row[_BASELINE].rps for row in rounds) for name in rounds[0]}
     cells, rows = [], {}

@@ -9,9 +9,9 @@ from components.iam import object_policies, role_policies, sharing_policies
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 
 DRAIN_S = 10
-"""Time in which a stopping task accepts requests. ECS can send SIGTERM before the load balancer has deregistered the task."""
+"""Time for which a stopping task accepts requests. ECS can send SIGTERM before the load balancer has deregistered the task."""
 REQUESTS_S = 45
-"""Time after the drain time in which requests in progress must complete."""
+"""Time after the drain time within which requests in progress must complete."""
 
 Environment = dict[str, pulumi.Input[str]]
 

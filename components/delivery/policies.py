@@ -48,8 +48,8 @@ def trust_policy(args: DeliveryRolesArgs, environments: Sequence[str]) -> Docume
 def github_environments(role: str, names: Naming) -> tuple[str, ...]:
     """Return the GitHub environments whose jobs assume the role, such as `prod` for `deploy`.
 
-    `preview` has two: jobs in `prod-preview` run code of a pull request, so that environment has reviewers; jobs in `prod-drift`
-    run on a schedule.
+    `preview` has two environments. Jobs in `prod-preview` run code from a pull request, so that environment has reviewers. Jobs
+    in `prod-drift` run on a schedule.
     """
     if role == DEPLOY:
         return (names.stack,)

@@ -38,7 +38,7 @@ FORMATS: Final[Mapping[str, Callable[[Sequence[Finding], Run], str]]] = {
 PASSES: Final = ("unknown", "known")
 _COLUMNS_MAX: Final = 120
 _LARGE: Final = 1000
-"""Number of resources above which a garbage collection (0.3 s for each thousand resources) is worth the memory."""
+"""Number of resources above which a garbage collection (0.3 s for each thousand resources) is worthwhile."""
 _IGNORE_EXEMPTIONS: Final = "GATEHOUSE_IGNORE_EXEMPTIONS"
 _SUFFIXES: Final = {"table": "txt", "sarif": "sarif", "junit": "xml", "markdown": "md"}
 
@@ -91,7 +91,7 @@ def check(
             types = {resource.registration.type for earlier, _ in checks for resource in earlier.resources}
             preview = name == "unknown" or STACK_REFERENCE in types
             if checks and len(checks[-1][0].resources) > _LARGE:
-                gc.collect()  # A run leaves about 250 unreachable objects for each resource, whose memory the next run can use.
+                gc.collect()  # A run leaves about 250 unreachable objects for each resource. The next run can reuse this memory.
             deployment = run(program, stack, provider, preview=preview)
             faked_functions |= provider.faked_functions
             checks.append((deployment, executor.submit(findings, packs, deployment, name)))

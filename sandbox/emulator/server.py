@@ -170,8 +170,8 @@ def _session(key_id: str, secret: str, token: str | None) -> Any:
 def _restrict(server: ThreadedMotoServer) -> None:
     """Reject requests from a web page, and requests to moto's own API, which resets and configures the emulator.
 
-    A page in a browser on this machine can reach the port. The browser sends the Origin header, Sec-Fetch-Site for an image or
-    another resource or, with DNS rebinding, the host name of the page.
+    A web page in a browser on this machine can send requests to the port. Such a request contains the header Origin, the header
+    Sec-Fetch-Site (for images and other resources) or, after DNS rebinding, the host name of the page in the header Host.
     """
     wsgi = server._server
     assert wsgi is not None  # noqa: S101 - the server has started

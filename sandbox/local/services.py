@@ -138,7 +138,7 @@ def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:
         "GATEHOUSE_CONSOLE_URL": local.url("console"),
         "GATEHOUSE_SHARING_URL": local.url("sharing"),
         "GATEHOUSE_CORE_NETWORKS": _CORE_NETWORKS,
-        # There is no load balancer: X-Forwarded-For is not trusted, and nobody has to notice that a service stops.
+        # The sandbox has no load balancer: X-Forwarded-For is not trusted, and a drain time is not needed.
         "GATEHOUSE_TRUSTED_PROXIES": "",
         "GATEHOUSE_DRAIN_S": "0",
     }

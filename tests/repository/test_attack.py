@@ -27,7 +27,7 @@ PATIENCE_S = 0.3
 
 @dataclass
 class BrokenServer:
-    """Returns 200 to everything that ends with an empty line, repeats the request in the response, and never closes a connection.
+    """Returns 200 to every request that ends with an empty line, copies the request to the response, and closes no connection.
 
     It forwards every request to `core`.
     """

@@ -31,7 +31,7 @@ def test_named_test_exists(test: str) -> None:
 
 
 def test_most_bounds_are_exceeded_by_a_test() -> None:
-    """The number of bounds without a test only decreases."""
+    """The number of bounds without a test must not increase."""
     untested = [bound["subject"] for bound in bounds.bounds() if not bound["tests"]]
     assert len(untested) <= UNTESTED_MAX
 

@@ -1,4 +1,4 @@
-"""A template writes the same text as the code that wrote its example."""
+"""A template produces the same text as the code that wrote the example."""
 
 from __future__ import annotations
 

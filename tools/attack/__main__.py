@@ -1,4 +1,4 @@
-"""`make attack`: runs the security attacks against a sandbox that it starts, or the harmless ones against a deployment.
+"""`make attack`: starts a sandbox and runs the security attacks against it, or runs harmless attacks against a deployment.
 
 Exit codes: 0 every attack was rejected, 1 an attack succeeded, 2 the attacks could not run.
 """
@@ -23,7 +23,7 @@ from tools.attack.stack_attacks import Stack
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".gatehouse" / "attack"
 CORE_NAME = "attacked"
-#: Longer than the deadline of the gateway for a request, and its extension for the body.
+#: Longer than the timeout of the gateway for receiving a request, including the extension for the body.
 DEADLINE_S = 25.0
 _ERROR = 2
 _REASON = "changes data and reads logs: runs against the sandbox only"
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the attacks, print the table and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.attack", description="Attack a sandbox or a deployment.")
     parser.add_argument("--url", default="", help="URL of the gateway of a deployment (default: start a sandbox).")
-    parser.add_argument("--yes", action="store_true", help="Do not ask whether you may attack the deployment.")
+    parser.add_argument("--yes", action="store_true", help="Do not ask for confirmation.")
     parser.add_argument("--deadline", type=float, default=75.0, help="Seconds until a slow client must be disconnected.")
     options = parser.parse_args(arguments)
     if not options.url:
@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("attack: URL must be the URL of a gateway, such as https://gateway.example.com", file=sys.stderr)
         return _ERROR
     if not options.yes and not _confirmed(options.url):
-        print("attack: not confirmed. Attack only deployments of your own, or with permission. YES=1 confirms.", file=sys.stderr)
+        print(
+            "attack: not confirmed. Attack only deployments that you own or may attack. To confirm, set YES=1.", file=sys.stderr
+        )
         return _ERROR
     gateway = Service(options.url.rstrip("/"), timeout_s=min(20.0, options.deadline))
     target = Target(gateway, token=os.environ.get("KEY", ""), deadline_s=options.deadline)
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def attack_deployment(target: Target) -> list[Outcome]:
-    """Run the attacks that change nothing; the others are reported as not run. Raises OSError if nothing listens at the URL."""
+    """Run the attacks that change nothing. Other attacks are reported as not run. Raises OSError if the URL is unreachable."""
     _, writer = await target.gateway.connect()
     writer.close()
     outcomes = list(await protocol_attacks.run(target))
@@ -85,7 +87,7 @@ async def attack_stack(stack: Stack) -> list[Outcome]:
         )
         reached = await target.gateway.request(b"GET", f"/cores/{CORE_NAME}/x".encode(), *target.credential)
         if not reached.endswith(b"ok"):
-            return [Outcome("the recording Core", failures=["it cannot be reached through the gateway"])]
+            return [Outcome("the recording Core", failures=["the Core cannot be reached through the gateway"])]
         outcomes = await protocol_attacks.run(target)
     return [*outcomes, *await stack_attacks.run(stack)]
 
@@ -93,7 +95,7 @@ async def attack_stack(stack: Stack) -> list[Outcome]:
 def _attack_sandbox() -> int:
     command = [sys.executable, "-m", "sandbox", "--home", str(HOME)]
     if subprocess.run([*command, "up", "--detach"], cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode != 0:
-        print("attack: the sandbox did not start, see above", file=sys.stderr)
+        print("attack: the sandbox did not start; see the messages above", file=sys.stderr)
         return _ERROR
     try:
         return show(asyncio.run(attack_stack(stack_attacks.read(HOME))), "the sandbox")

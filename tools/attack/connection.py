@@ -1,4 +1,4 @@
-"""Connections of the attacks: exact bytes to a service, and a Core that records what it receives."""
+"""Connections for the attacks: a client that sends exact bytes to a service, and a Core that records requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service by its URL. `timeout_s`: the wait for the beginning of a response."""
+    """A service at a URL. `timeout_s`: maximum wait for the beginning of a response."""
 
     url: str
     timeout_s: float = 20.0

@@ -1,4 +1,4 @@
-"""The inputs of `make attack` and of the tests: each attack is written once, here.
+"""The inputs for `make attack` and for the tests. Each attack is declared only here.
 
 Raw requests contain `HOST`, which the runner replaces with the host of the target.
 """
@@ -72,7 +72,7 @@ REJECTED_FRAMING: tuple[tuple[bytes, bytes], ...] = (
     (b"Transfer-Encoding: chunked\r\n", b"1\r\nZZ\r\n0\r\n\r\n"),
     (b"Transfer-Encoding: chunked\r\n", b"fffffffffffffffff\r\n"),
 )
-#: Framing that is valid or is ignored. The bytes that follow are a request of their own to the gateway, or part of the body.
+#: Framing that is valid or is ignored. The bytes that follow are a separate request to the gateway, or part of the body.
 HARMLESS_FRAMING: tuple[tuple[bytes, bytes], ...] = (
     (b"Transfer_Encoding: chunked\r\n", b""),
     (b"Content_Length: 44\r\n", b""),

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 @dataclass(slots=True)
 class Outcome:
-    """Number of attacks of a group, and a sentence for each that succeeded. `not_run`: the reason why the group did not run."""
+    """Number of attacks in a group, and a sentence for each successful attack. `not_run`: why the group did not run."""
 
     name: str
     cases: int = 0

@@ -1,7 +1,7 @@
 """Attacks with raw requests: malformed protocol, request smuggling, ambiguous paths and headers, slow clients.
 
 These attacks also run against deployments, with the gateway as the only target. A load balancer or AWS WAF can reject a request
-before the gateway. There, any status from 400 to 499, 501, 505 or a closed connection is a rejection.
+before the gateway. For deployments, any status from 400 to 499, status 501 or 505, or no response counts as a rejection.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VERIFY = b"/v1/keys/verify"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A gateway, and what the attacks know about it.
+    """A gateway, and the parameters of the attacks.
 
     exact: the statuses of the corpora are expected; otherwise any rejection. services: further services that receive malformed
     requests. token: an API key with access to the Core `core_name`; empty if there is none. core: the recording Core, if it is
@@ -90,7 +90,7 @@ async def malformed_protocol(target: Target) -> Outcome:
 
 
 async def smuggling(target: Target) -> Outcome:
-    """No request inside of another request reaches a Core or gets a response of its own."""
+    """No request that is hidden in another request reaches a Core or receives a response."""
     outcome = Outcome("request smuggling")
     path = f"/cores/{target.core_name}/x".encode() if target.core else VERIFY
     credential = "".join(f"{header}\r\n" for header in target.credential).encode()
@@ -130,7 +130,7 @@ async def ambiguous_paths(target: Target) -> Outcome:
 
 
 async def header_rules(target: Target) -> Outcome:
-    """Ambiguous headers are rejected. A Core receives no reserved header of a client."""
+    """Ambiguous headers are rejected. A Core receives no reserved header from a client."""
     outcome = Outcome("headers")
     path = f"/cores/{target.core_name}/x".encode()
     credential = target.credential or ("Authorization: Bearer none",)
@@ -147,14 +147,14 @@ async def header_rules(target: Target) -> Outcome:
         value = f"forged-{name.decode()}"
         await target.gateway.request(b"GET", path, *credential, f"{name.decode()}: {value}")
         received = any(value.encode() in head for head in (target.core.heads if target.core else ()))
-        outcome.check(not received, f"the Core received {name.decode()} of the client")
+        outcome.check(not received, f"the Core received {name.decode()} from the client")
 
     await run_all(RESERVED_REQUEST_NAMES, forge, at_once=target.at_once)
     return outcome
 
 
 async def slow_clients(target: Target) -> Outcome:
-    """Unfinished heads and bodies are given up within the deadline, and the service answers meanwhile."""
+    """Connections with unfinished heads and bodies are closed within the deadline. Other clients receive responses."""
     outcome = Outcome("slow clients")
     parts = [*UNFINISHED_HEADS, *UNFINISHED_BODIES]
 
@@ -166,14 +166,14 @@ async def slow_clients(target: Target) -> Outcome:
             stack.callback(writer.close)
             writer.write(target.gateway.raw(part))
             readers.append((part, reader))
-        outcome.check(await target.is_healthy(), "/healthz does not answer while clients are slow")
+        outcome.check(await target.is_healthy(), "/healthz does not respond while clients are slow")
         pending = {asyncio.create_task(reader.read()): part for part, reader in readers}
         ended, held = await asyncio.wait(pending, timeout=target.deadline_s)
         for task in held:
             task.cancel()
         for task, part in pending.items():
             outcome.check(task in ended, f"{part[:50]!r} is still connected after {target.deadline_s:.0f} s")
-    outcome.check(await target.is_healthy(), "/healthz does not answer after slow clients")
+    outcome.check(await target.is_healthy(), "/healthz does not respond after slow clients")
     return outcome
 
 

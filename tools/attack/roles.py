@@ -1,4 +1,4 @@
-"""The matrix of roles and operations of the console: from the declarations of the endpoints, and from `roles.toml`."""
+"""The matrix of roles and console operations, as declared by the endpoints and as listed in `roles.toml`."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def _is_on_this_machine(address: ipaddress.IPv4Address | ipaddress.IPv6Address) 
 
 
 async def canaries(stack: Stack) -> Outcome:
-    """Tokens and secrets that a client uses carelessly appear in no log, metric, audit event or error."""
+    """Tokens and secrets that a client sends in the wrong place appear in no log, metric, audit event or error."""
     outcome = Outcome("canaries")
     texts: dict[str, str] = {}
     async with stack.client() as client:
@@ -142,7 +142,7 @@ async def canaries(stack: Stack) -> Outcome:
 
 
 async def roles_matrix(stack: Stack) -> Outcome:
-    """Each role can call exactly the operations of roles.toml, and nobody can call an operation without a credential."""
+    """Each role can call exactly the operations in roles.toml, and no operation can be called without a credential."""
     outcome = Outcome("roles matrix")
     expected, declared = roles.table(), roles.declared()
     for name in roles.NAMES:
@@ -158,14 +158,14 @@ async def roles_matrix(stack: Stack) -> Outcome:
                 held = denied is (endpoint.operation_id not in expected[name]) and response.status_code < 500
                 outcome.check(held, f"{endpoint.operation_id} as {name} gets {response.status_code}")
             response = await client.request(endpoint.method, path, headers={"Authorization": ""})
-            # After repeated failures, the console denies the address for some time.
+            # After repeated failures, the console denies requests from the address for some time.
             held = response.status_code in (401, 429)
             outcome.check(held, f"{endpoint.operation_id} without a credential gets {response.status_code}")
     return outcome
 
 
 async def races(stack: Stack) -> Outcome:
-    """Credits, limits, one-time links and idempotency keys hold for requests at the same time."""
+    """Credits, limits, one-time links and idempotency keys are enforced for concurrent requests."""
     outcome = Outcome("races")
     async with stack.client() as client:
         for credits in (1, 20):
@@ -189,7 +189,7 @@ async def races(stack: Stack) -> Outcome:
         outcome.check(len(ids) == 1, f"one idempotency key created {len(ids)} keys")
         key_id, token = await stack.key(client)
         revoked = await asyncio.gather(*(client.post(f"/v1/keys/{key_id}/revoke", json={}) for _ in range(5)))
-        outcome.check(all(reply.status_code < 500 for reply in revoked), "revocations at the same time fail")
+        outcome.check(all(reply.status_code < 500 for reply in revoked), "concurrent revocations fail")
         outcome.check(await stack.verify(client, token) != "VALID", "a revoked key is valid")
     return outcome
 
@@ -198,7 +198,7 @@ async def faults(stack: Stack) -> Outcome:
     """While Redis or PostgreSQL does not respond, limits stay exhausted, the gateway stays alive and fails closed."""
     outcome = Outcome("fault injection")
     if sys.platform != "linux" or not {"postgres", "redis"} <= set(stack.servers):
-        outcome.not_run = "servers can be stopped on Linux only"
+        outcome.not_run = "servers can be stopped only on Linux"
         return outcome
     limits = [{"name": "requests", "quota": 5, "window_s": 3600, "burst": 5}]
     async with stack.client() as client:

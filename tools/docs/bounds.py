@@ -38,7 +38,7 @@ def bounds() -> list[dict[str, Any]]:
 
 
 def candidates() -> Iterator[str]:
-    """Settings, and constants of the services as `module:constant`, whose name is that of a bound."""
+    """Settings, and constants of the services as `module:constant`, whose names match the pattern of a bound."""
     yield from (name for name in Settings.model_fields if _BOUND_SETTING.fullmatch(name))
     excluded = set(DOCUMENT["other"]["packages"])
     for path in sorted(RUNTIME.rglob("*.py")):
@@ -71,5 +71,7 @@ def value(source: str) -> str:
 
 
 def _with_unit(name: str, number: float) -> str:
-    unit = " bytes" if "bytes" in name else " ms" if name.endswith("_ms") else " s" if name.endswith("_s") else ""
+    name = name.removesuffix("_max")
+    units = {"bytes": " bytes", "chars": " characters", "ms": " ms", "s": " s"}
+    unit = " bytes" if "bytes" in name else units.get(name.rpartition("_")[2], "")
     return f"{number:,g}{unit}" if number < 100_000 else f"{int(number):,}{unit}"

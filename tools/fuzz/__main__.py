@@ -1,7 +1,7 @@
 """`make fuzz`: coverage-guided fuzzing of parsers with Atheris.
 
 Each target starts with its corpus in `tools/fuzz/corpus`. New inputs are written to `.gatehouse/fuzz/<target>`. The exit code is
-1 if a target found a defect; add the input that is reported to the corpus, together with the correction.
+1 if a target found a defect. Add the reported input to the corpus, together with the correction.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if importlib.util.find_spec("atheris") is None:
-        print("fuzz: Atheris is not installed. It has wheels for Linux and Python 3.11 to 3.13.", file=sys.stderr)
+        print("fuzz: Atheris is not installed. Atheris provides wheels for Linux and Python 3.11 to 3.13.", file=sys.stderr)
         return _ERROR
     if options.child:
         _fuzz(options.target, options.seconds)
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fuzz(name: str, seconds: int) -> None:
-    """Fuzz one target in this process, which libFuzzer ends."""
+    """Fuzz one target in this process. libFuzzer ends the process."""
     import atheris
 
     with atheris.instrument_imports(include=["gatehouse"]):

@@ -1,4 +1,4 @@
-"""The kept inputs of each target: seeds, and one input for each defect that fuzzing found."""
+"""The stored inputs for each target: seeds, and one input for each defect that fuzzing found."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CORPUS = Path(__file__).with_name("corpus")
 
 
 def inputs(target: str) -> list[Path]:
-    """The files of the corpus of a target, sorted by name."""
+    """The corpus files of a target, sorted by name."""
     return sorted(path for path in (CORPUS / target).iterdir() if path.is_file())
 
 

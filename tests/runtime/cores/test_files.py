@@ -1,4 +1,4 @@
-"""Directories and files of Cores at the console: a real Core agent, and Cores that send hostile responses."""
+"""Directories and files of Cores in the console, with a real Core agent and with Cores that send hostile responses."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ async def test_listing_is_bounded_and_omits_disguised_names(console: Console, co
     assert (reply["truncated"], reply["omitted"]) == (True, 3)
 
 
-async def test_core_receives_its_secret_and_nothing_of_the_browser(console: Console, core: list[Handler]) -> None:
+async def test_core_receives_its_secret_and_nothing_from_the_browser(console: Console, core: list[Handler]) -> None:
     received: list[Request] = []
 
     async def send(request: Request) -> Response:

@@ -89,7 +89,7 @@ async def test_instance_with_fewest_requests_is_selected() -> None:
     assert harness.selected(A, B, C) == {"a", "b", "c"}
 
 
-async def test_unhealthy_instance_is_the_last_choice() -> None:
+async def test_unhealthy_instance_is_selected_only_if_no_other_is_available() -> None:
     harness, unhealthy = Harness(), instance("b", healthy=False)
     async with harness.balancer.send(A, GET):
         assert harness.selected(A, unhealthy) == {"a"}
@@ -97,7 +97,7 @@ async def test_unhealthy_instance_is_the_last_choice() -> None:
     assert harness.selected(instance("a", healthy=False), unhealthy) == {"a", "b"}
 
 
-async def test_open_instance_is_not_selected() -> None:
+async def test_instance_with_an_open_circuit_breaker_is_not_selected() -> None:
     harness = Harness()
     await harness.open(A)
     assert harness.selected(A, B) == {"b"}
@@ -108,7 +108,7 @@ async def test_open_instance_is_not_selected() -> None:
     assert harness.transitions == [("a", CircuitState.OPEN), ("b", CircuitState.OPEN)]
 
 
-async def test_half_open_instance_gets_a_retryable_trial() -> None:
+async def test_trial_request_to_a_half_open_instance_can_be_retried() -> None:
     harness = Harness()
     await harness.open(A)
     harness.now += 5.0
@@ -120,7 +120,7 @@ async def test_half_open_instance_gets_a_retryable_trial() -> None:
     assert harness.selected(A, B, request=POST) == {"a", "b"}
 
 
-async def test_failed_instance_is_selected_again_only_alone() -> None:
+async def test_failed_instance_is_selected_again_only_if_no_other_is_available() -> None:
     harness = Harness()
     assert harness.selected(A, B, failed=A) == {"b"}
     assert harness.selected(A, failed=A) == {"a"}

@@ -57,7 +57,7 @@ def test_keys_in_text_are_redacted() -> None:
 
 
 @given(st.lists(st.one_of(st.sampled_from([text for _, text, _ in TOKENS]), st.text(max_size=8)), max_size=4))
-def test_redacted_text_holds_no_secret(parts: list[str]) -> None:
+def test_redacted_text_contains_no_secret(parts: list[str]) -> None:
     text = "".join(parts)
     clean = redacted(text)
     assert [secret for _, _, secret in TOKENS if secret in clean] == []

@@ -1,4 +1,4 @@
-"""Three gateway processes behind nginx: they act as one, and can be restarted one by one under load."""
+"""Three gateway processes behind nginx: the gateways share limits and state, and can be restarted one by one under load."""
 
 from __future__ import annotations
 
@@ -240,6 +240,6 @@ async def test_rolling_restart_fails_no_request(gateway: Gateway, gateways: Gate
     assert statuses == [0] * GATEWAYS
     assert through_nginx.failures == []
     assert direct.failures == []
-    # The direct clients changed to other gateways because they were told to.
+    # The direct clients connected to other gateways because responses contained Connection: close.
     assert sum(reply.header("connection") == "close" for reply in direct.replies) >= GATEWAYS
     assert len(upstreams(through_nginx.replies[-60:])) == GATEWAYS

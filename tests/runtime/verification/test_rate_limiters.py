@@ -171,7 +171,7 @@ async def test_used_up_limit_stays_used_up_without_redis() -> None:
 
 
 def test_local_counters_are_bounded() -> None:
-    """The counter that was not used for the longest time is removed."""
+    """The least recently used counter is removed."""
     limits, once = LocalRateLimits(), RateLimit(name="requests", quota=1, window_s=31 * 86_400, burst=1)
 
     def is_allowed(subject: str) -> bool:

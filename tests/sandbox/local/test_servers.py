@@ -115,7 +115,7 @@ async def test_acknowledged_transactions_survive_a_crash() -> None:
 
 
 async def _count(url: str) -> int | None:
-    """Number of rows, or None while PostgreSQL recovers or still ends its processes."""
+    """Number of rows, or None while PostgreSQL recovers or is still ending its processes."""
     try:
         connection = await asyncpg.connect(url)
     except (OSError, asyncpg.PostgresError):
