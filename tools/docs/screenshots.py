@@ -2,7 +2,7 @@
 
 The pages are opened in both themes at three widths, and in German at the smallest width. The files are written to
 .gatehouse/screenshots. GATEHOUSE_CONSOLE_URL, GATEHOUSE_GATEWAY_URL: addresses of the services. GATEHOUSE_TOKEN: the credential.
-Creates sample data with this credential first, so use it with a test environment only.
+The command creates sample data with this credential first, so use a test environment only.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Stack:
 
 
 async def create_data(stack: Stack) -> dict[str, str]:
-    """Creates sample data. Returns the IDs by the parameter in the paths of `PAGES`."""
+    """Creates sample data. Returns the IDs of the sample data, by name of the parameter in the paths of `PAGES`."""
     headers = {"Authorization": f"Bearer {stack.token}"}
     async with httpx.AsyncClient(base_url=stack.console, headers=headers, timeout=30) as client:
 
@@ -99,7 +99,7 @@ async def sign_in(page: Page, stack: Stack) -> None:
 async def take(
     browser: Browser, stack: Stack, ids: dict[str, str], width: int, theme: str, language: str, **options: Any
 ) -> None:
-    """Screenshots of all pages with one form of display."""
+    """Takes screenshots of all pages in one width, theme and language."""
     folder = FOLDER / f"{width}-{theme}-{language}"
     folder.mkdir(parents=True, exist_ok=True)
     context = await browser.new_context(

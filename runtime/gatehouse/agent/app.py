@@ -64,7 +64,7 @@ class GatewaySecrets:
 
 @dataclass(slots=True)
 class Freshness:
-    """Determines whether the gateway may serve files from its cache without asking the agent.
+    """Determines whether the gateway may serve files from its cache without a request to the agent.
 
     lifetime_s: maximum time; 0: never. is_reported: False while a change has not been reported to the gateway.
     """

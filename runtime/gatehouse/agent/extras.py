@@ -9,7 +9,7 @@ from gatehouse.errors import SettingsError
 
 
 def load(package: str, option: str) -> Any:
-    """Imports a package of the extra `agent`. Raises SettingsError if it is not installed."""
+    """Imports a package of the extra `agent`. Raises SettingsError if the package is not installed."""
     try:
         return import_module(package)
     except ImportError:

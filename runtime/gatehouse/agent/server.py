@@ -209,7 +209,7 @@ class Lease:
 
     async def report_change(self) -> None:
         """Reports that content has changed, so that the gateways revalidate their cached responses. Retries until the gateway has
-        confirmed the report. The cache of a new lease is empty, so a lost lease needs no report."""
+        confirmed the report. A new lease has no cached responses, so no report is required after a lease is lost."""
         failures = 0
         self.freshness.is_reported = False
         while self._lease is not None:

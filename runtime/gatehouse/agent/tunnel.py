@@ -10,7 +10,7 @@ from typing import Any
 from gatehouse.agent.extras import load
 from gatehouse.errors import Unavailable
 
-#: Environment variable with the authtoken. There is no option for it, because other users can read command lines.
+#: Environment variable with the authtoken. The authtoken cannot be an option, because other users can read command lines.
 AUTHTOKEN_VARIABLE = "NGROK_AUTHTOKEN"
 _SERVER = "connect.ngrok-agent.com:443"
 
@@ -39,7 +39,7 @@ class NgrokTunnel:
         try:
             return await sdk.forward(address, authtoken=self.authtoken, **domain)
         except (ValueError, RuntimeError, OSError) as exc:
-            # Some messages of ngrok repeat the authtoken.
+            # Some ngrok messages contain the authtoken.
             reason = ": ".join(str(part) for part in exc.args).replace(self.authtoken, "***")
             raise Unavailable(
                 f"ngrok did not open a tunnel ({' '.join(reason.split())}). Check that {AUTHTOKEN_VARIABLE} is valid, that the"

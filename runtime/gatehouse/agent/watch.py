@@ -32,7 +32,7 @@ async def watching(
                 yield_on_timeout=True,
             )  # fmt: skip
             async for batch in changes:
-                started.set()  # also after a timeout without changes, so the directory is watched from here on
+                started.set()  # also after a timeout without changes, so the directory is watched from this time
                 if batch:
                     await on_change()
         except (OSError, RuntimeError) as exc:

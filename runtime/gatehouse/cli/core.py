@@ -53,7 +53,7 @@ def core(
         ),
     ] = None,
     ngrok: Annotated[
-        bool, typer.Option("--ngrok", help=f"Open an ngrok tunnel and register its URL. Requires {AUTHTOKEN_VARIABLE}.")
+        bool, typer.Option("--ngrok", help=f"Open an ngrok tunnel and register the tunnel URL. Requires {AUTHTOKEN_VARIABLE}.")
     ] = False,
     ngrok_domain: Annotated[str, typer.Option(help="With --ngrok: domain of the tunnel. Default: ngrok chooses a domain.")] = "",
     bind: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -70,8 +70,8 @@ def core(
         bool,
         typer.Option(
             "--watch",
-            help="Watch the directory. The gateway then serves cached files without asking the agent, until the agent reports "
-            "that files have changed.",
+            help="Watch the directory and report changes. The gateway then serves cached files without a request to the agent, "
+            "for at most the duration of the lease or until the agent reports changed files.",
         ),
     ] = False,
     drain_timeout: Annotated[

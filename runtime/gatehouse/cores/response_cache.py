@@ -1,15 +1,15 @@
 """In-memory cache of Core responses, with the conditions for storage and revalidation.
 
-Each request is sent to the Core first (If-None-Match), and the cached body is used only after a 304 response. A change is
-therefore visible immediately, and a Core that denies the key or is unavailable has the same effect as without the cache. The
-cache saves only the transfer of the body.
+Each request is sent to the Core first (If-None-Match), and the cached body is used only after a 304 response. Changes are
+therefore visible immediately. If the Core denies the key or is unavailable, the client receives the same response as without the
+cache. The cache saves only the transfer of the body.
 
 The exception is a response with `Gatehouse-Cache-Control: max-age=N` (a targeted field, RFC 9213): for N seconds, or until the
 Core reports that its content has changed, the response is served without a request to the Core. Cache-Control does not have this
-effect, because other caches between client and gateway obey it too, and they cannot verify keys.
+effect, because other caches between client and gateway also obey Cache-Control, and these caches cannot verify keys.
 
 All keys share the cache, and every request is authenticated, so only a response that the Core marks `Cache-Control: public` or
-`s-maxage` is stored. RFC 9111 also permits `must-revalidate`, but many frameworks send it with responses for one user.
+`s-maxage` is stored. RFC 9111 also permits `must-revalidate`, but many frameworks send this directive in responses for one user.
 Sources: RFC 9111, sections 3 (storing), 3.2 and 4.3.4 (update by a 304 response), 3.5 (Authorization), 4.1 (Vary), 5.1 (Age).
 """
 
@@ -135,7 +135,7 @@ def is_cacheable(method: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def requires_validation(fields: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if the client asks for a response that the Core has confirmed. Any Cache-Control of a request limits the use of stored
+    """True if the client requests a response that the Core has confirmed. Any Cache-Control of a request limits the use of stored
     responses (RFC 9111, section 5.2.1)."""
     return any(name == b"cache-control" for name, _ in fields)
 

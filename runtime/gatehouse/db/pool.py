@@ -227,8 +227,8 @@ class Pool:
         The isolation level is READ COMMITTED, because the writer of the audit chain must see what was committed while it waited
         for its lock. `snapshot`: REPEATABLE READ.
 
-        timeout_s: maximum wait for a connection. deadline_s: the same, and the maximum duration of the transaction, after which
-            its connection is closed. If a statement waits for the server at that time, it raises Unavailable.
+        timeout_s: maximum wait for a connection. deadline_s: the same, and the maximum duration of the transaction. At the
+            deadline, the connection is closed, and a statement that is waiting for the server raises Unavailable.
         """
         isolation = "repeatable_read" if snapshot else "read_committed"
         async with self.connection(timeout_s=deadline_s or timeout_s) as connection:
