@@ -84,7 +84,7 @@ class HttpProtocol(DrainingProtocol):
         self._parts: list[bytes] = []
         #: Number of requests that began in the data that is being parsed.
         self._begun = 0
-        #: Responded to the request that ended last, which had a body of this size.
+        #: The function that responded to the last request, and the size of the body of this request.
         self._responded: tuple[asgi.RespondNow, int] | None = None
         self._repeated: _RepeatedHead | None = None
         #: Time of the last synchronous response.

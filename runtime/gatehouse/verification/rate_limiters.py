@@ -268,8 +268,8 @@ def _encode(counts: list[_Count]) -> tuple[list[str], list[str]]:
     return keys, arguments
 
 
-#: Maximum number of key families with local counters. The least recently used family is evicted first, which gives it a new
-#: burst.
+#: Maximum number of key families with local counters. The counters of the least recently used family are deleted first, so that
+#: its limits start again.
 FAMILIES_MAX = 100_000
 
 
