@@ -48,7 +48,7 @@ def environments(stack: Stack, endpoints: Endpoints) -> dict[str, Environment]:
         trusted = (*settings.network.tier_cidrs("edge"), *settings.network.tier_cidrs("app"))
         overrides["console"] = {"GATEHOUSE_TRUSTED_PROXIES": ",".join(trusted)}
     for core in settings.cores:
-        # The security groups allow this HTTP traffic from the gateway only.
+        # The security groups allow this HTTP traffic only from the gateway and the console.
         url = f"http://{core.name}.{names.core_zone}:{core.port}"
         overrides[core.process_name] = {"CORE_NAME": core.name, "CORE_URL": url}
     variables = {name: task.variables for name, task in contract.tasks.items()}
