@@ -22,6 +22,11 @@ def to_microseconds(seconds: float) -> int:
     return round(seconds * 1_000_000)
 
 
+def rounded(value: float) -> float:
+    """The value with three decimals, such as seconds with milliseconds. Takes less time than `round(value, 3)`."""
+    return round(value * 1000) / 1000
+
+
 def to_datetime(seconds: float) -> datetime:
     return _EPOCH + timedelta(microseconds=to_microseconds(seconds))
 

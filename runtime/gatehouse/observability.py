@@ -23,7 +23,7 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from gatehouse.clock import rfc3339
+from gatehouse.clock import rfc3339, rounded
 from gatehouse.http.fields import Level
 from gatehouse.settings import METRICS_FOLDER_VARIABLE
 from gatehouse.templates import Template, placeholders
@@ -375,7 +375,7 @@ class Observer:
         self.metrics.durations(self.service, route, status).observe(seconds)
         level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.is_enabled_for(_LEVELS[level]):
-            ms, now = _milliseconds(seconds), _timestamp(time.time())
+            ms, now = rounded(seconds * 1000), _timestamp(time.time())
             names = self.environment, request_id, self.service, method, route, path
             line = RequestLine(*names, status, ms, key_id, code, "request", level, now, detail, websocket)
             self._stream.request(_encoder.encode(line) + b"\n")
@@ -405,11 +405,7 @@ class RepeatedRequest:
             self.stream.request(partial(self._line, request_id, seconds, key_id, time.time()))
 
     def _line(self, request_id: str, seconds: float, key_id: str, ended_at: float) -> bytes:
-        return self.template.fill((request_id, _milliseconds(seconds), key_id, _timestamp(ended_at))).encode()
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1_000_000) / 1000
+        return self.template.fill((request_id, rounded(seconds * 1000), key_id, _timestamp(ended_at))).encode()
 
 
 def _timestamp(seconds: float) -> str:

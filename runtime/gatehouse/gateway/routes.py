@@ -9,10 +9,9 @@ from typing import Any
 import msgspec
 
 from gatehouse.cores.schemas import DrainCore, Lease, LeaseRequest
-from gatehouse.gateway import endpoints
+from gatehouse.gateway import endpoints, synchronous
 from gatehouse.gateway.asgi import Dependencies, GatewayApp, RequestContext, Route
 from gatehouse.gateway.proxy import forward
-from gatehouse.gateway.synchronous import SynchronousVerification
 from gatehouse.http import asgi, openapi
 from gatehouse.http.endpoint import Endpoint, Response
 from gatehouse.http.fields import CoreName
@@ -74,7 +73,7 @@ _probe = partial(Endpoint, method="GET", tag="health", security=())
 ENDPOINTS = (
     _key(
         method="POST",
-        path="/v1/keys/verify",
+        path=synchronous.PATH,
         handler=endpoints.verify_key,
         body=VerifyRequest,
         response=VerifyReply,
@@ -85,7 +84,7 @@ ENDPOINTS = (
     ),
     _key(
         method="GET",
-        path="/v1/keys/verify",
+        path=synchronous.PATH,
         handler=endpoints.verify_key_header,
         security=_KEY,
         feature=HEADER.name,
@@ -148,7 +147,7 @@ ENDPOINTS = (
     ),
     _probe(path="/healthz", handler=endpoints.health, response=Health),
     _probe(
-        path="/readyz",
+        path=asgi.READY_PATH,
         handler=endpoints.readiness,
         response=Readiness,
         responses={503: Response("A required dependency is unavailable.", Readiness)},
@@ -160,7 +159,7 @@ ENDPOINTS = (
     ),
 )
 
-_SYNCHRONOUS: dict[Any, Callable[[SynchronousVerification], asgi.PrepareResponse]] = {
+_SYNCHRONOUS: dict[Any, Callable[[synchronous.SynchronousVerification], asgi.PrepareResponse]] = {
     endpoints.verify_key: lambda verification: verification.prepare,
     endpoints.verify_key_header: lambda verification: verification.prepare_header,
 }
@@ -172,7 +171,7 @@ def create(dependencies: Dependencies) -> GatewayApp:
     exact: dict[bytes, Route] = {}
     prefixes: dict[bytes, Route] = {}
     respond_now: asgi.PrepareByPath = {}
-    verification = SynchronousVerification(dependencies)
+    verification = synchronous.SynchronousVerification(dependencies)
     for endpoint in ENDPOINTS:
         if endpoint.feature in dependencies.features_off or endpoint.handler is None:
             continue

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gatehouse.clock import rfc3339
+from gatehouse.clock import rfc3339, rounded
 from gatehouse.crypto.token import ParsedToken
 from gatehouse.errors import GatehouseError
 from gatehouse.gateway.asgi import Dependencies, RequestContext, response_headers
@@ -30,6 +30,7 @@ from gatehouse.verification.models import Code, VerificationRequest, Verificatio
 KEYS_MAX = 5_000
 
 PATH = "/v1/keys/verify"
+_VALID = Code.VALID.value
 
 
 class SynchronousVerification:
@@ -42,8 +43,8 @@ class SynchronousVerification:
         self._usage = dependencies.usage
         self._replies = _Templates(has_body=True)
         self._headers = _Templates(has_body=False)
-        self._post = self._observer.repeated_request(method="POST", route=PATH, status=200, code=Code.VALID.value)
-        self._get = self._observer.repeated_request(method="GET", route=PATH, status=200, code=Code.VALID.value)
+        self._post = self._observer.repeated_request(method="POST", route=PATH, status=200, code=_VALID)
+        self._get = self._observer.repeated_request(method="GET", route=PATH, status=200, code=_VALID)
 
     def prepare(self, scope: asgi.Scope) -> asgi.RespondNow | None:
         """For a request with a JSON body."""
@@ -120,7 +121,7 @@ class SynchronousVerification:
         key_id = template.record.id
         response = template.response(result, request_id)
         self._observer.metrics.decision(Code.VALID)
-        self._usage.count(key_id, core or "", "VALID", address)
+        self._usage.count(key_id, core or "", _VALID, address)
         line.record(request_id, time.perf_counter() - started, key_id)
         return response
 
@@ -176,7 +177,7 @@ class ResponseTemplate(NamedTuple):
         if self.body is not None:
             values = [request_id, rfc3339(result.decided_at, "milliseconds"), result.staleness_ms]
             for state in result.limits:
-                values += (state.remaining, schemas.to_milliseconds(state.reset_s))
+                values += (state.remaining, rounded(state.reset_s))
             body = self.body.fill(values).encode()
         values = [len(body), request_id]
         for state in result.limits:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, cast
+from typing import cast
 
 from uvicorn._types import ASGI3Application
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
 
 from gatehouse.http import asgi
 from gatehouse.http.connections import Connections
@@ -17,19 +14,9 @@ from gatehouse.http.connections import Connections
 class DrainingProtocol(HttpToolsProtocol):
     """Closes a connection after a response while `Connections.draining` is set."""
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-        *,
-        worker: Connections,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._worker = worker
-        #: The request to which the application is responding. `cycle` is the last request of the pipeline.
-        self._running: RequestResponseCycle | None = None
+    _worker: Connections
+    #: The request to which the application is responding. `cycle` is the last request of the pipeline.
+    _running: RequestResponseCycle | None = None
 
     def drain(self) -> None:
         """Closes the connection after the current request if its response has not begun, otherwise after the next request.

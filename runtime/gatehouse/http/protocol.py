@@ -69,9 +69,10 @@ class HttpProtocol(DrainingProtocol):
         respond_now: asgi.PrepareByPath,
     ) -> None:
         """respond_now: tried before the application. If an entry responds, the application is not called."""
-        super().__init__(config, server_state, app_state, _loop, worker=worker)
+        super().__init__(config, server_state, app_state, _loop)
         # uvicorn accepts bytes after a request with `Connection: close`; this parser rejects them.
         self.parser = httptools.HttpRequestParser(self)
+        self._worker = worker
         self._prepare_by_path = respond_now
         self._settings = worker.settings
         self._peer = ""
