@@ -1,7 +1,7 @@
 """CPU time of the steps of a verification, without the operating system: the connection has a transport in memory, the key is
 cached, and its rate limits are counted in memory.
 
-Each step is measured separately in a loop. A step takes less time in a loop than between the other steps, because the
+Each step is measured separately in a loop. A step takes less time in a loop than between the other steps, probably because the
 instructions of the interpreter are then in the first-level cache of the processor. `difference` is the additional time that the
 steps take together, including the connection and the calls between the steps.
 """
