@@ -26,7 +26,7 @@ from gatehouse.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.client.services import ConsoleClient
 from gatehouse.http.fields import Environment
 from gatehouse.keys import fields
-from gatehouse.keys.fields import StateFilter
+from gatehouse.keys.fields import KeySort, StateFilter
 from gatehouse.keys.schemas import ChangedKey, KeyView
 
 
@@ -135,6 +135,7 @@ def list_(
     unused_for: Annotated[
         str, typer.Option(metavar="DURATION", help="Only active keys that were neither created nor used within this duration.")
     ] = "",
+    sort: Annotated[KeySort, typer.Option(help="Order of the keys. `-` reverses the order.")] = "id",
 ) -> Output:
     """List keys."""
     keys = list(
@@ -146,6 +147,7 @@ def list_(
             family_id=family or None,
             expires_within_s=seconds("--expires-within", expires_within) if expires_within else None,
             unused_for_s=seconds("--unused-for", unused_for) if unused_for else None,
+            sort=sort,
         )
     )
     rows = [

@@ -154,7 +154,7 @@ Cost = Annotated[
 Reason = Annotated[
     str, checked(single_line, max_length=REASON_CHARS_MAX, description="Reason for the action. Recorded in the audit trail.")
 ]
-Cursor = Annotated[str, Meta(max_length=512, description="The `next_cursor` from the previous page.")]
+Cursor = Annotated[str, Meta(max_length=1024, description="The `next_cursor` from the previous page.")]
 NextCursor = Annotated[str | None, Meta(description="Cursor of the next page, or null on the last page.")]
 
 
@@ -170,7 +170,7 @@ class Cursors:
 
     def write(self, position: str) -> str:
         """URL-safe cursor for `position`. Raises ValueError if the current session key is not available."""
-        payload = json.dumps([self._pepper.current, position], separators=(",", ":")).encode("ascii")
+        payload = json.dumps([self._pepper.current, position], separators=(",", ":"), ensure_ascii=False).encode()
         mac = self._mac(payload, self._pepper.current)
         if mac is None:
             raise ValueError("the current generation of the session key is not available")
@@ -196,5 +196,5 @@ class Cursors:
 
 def _invalid_cursor() -> BadRequest:
     return invalid(
-        "query.cursor", "is not a cursor for this list", "send next_cursor from the previous page, with the same filter"
+        "query.cursor", "is not a cursor for this list", "send next_cursor from the previous page, with the same filter and order"
     )

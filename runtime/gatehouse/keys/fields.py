@@ -20,6 +20,9 @@ METADATA_CHARS_MAX = 500
 CREDITS_MAX = 1_000_000_000_000
 
 Period = Literal["hour", "day", "week", "month"]
+KeySort = Literal[
+    "id", "name", "-name", "created_at", "-created_at", "last_used_at", "-last_used_at", "expires_at", "-expires_at"
+]
 StateFilter = Literal["active", "disabled", "revoked", "deleted", "purged", "expired"]
 Role = Literal["reader", "agent", "admin"]
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]

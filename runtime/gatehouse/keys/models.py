@@ -157,6 +157,21 @@ class KeyFilter(msgspec.Struct, frozen=True):
     unused_for_s: int | None = None  # active keys that were neither created nor used within this number of seconds
 
 
+class KeyPosition(msgspec.Struct, frozen=True):
+    """Position of a key in a sorted list. value: the value by which the list is sorted, as text; empty in the order of IDs."""
+
+    id: KeyId
+    value: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> KeyPosition:
+        key_id, _, value = text.partition(" ")
+        return cls(KeyId(key_id), value)
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.value}"
+
+
 #: Another key that can manage keys counts as an administrator if its remaining lifetime exceeds this number of seconds, or if it
 #: expires no earlier than the key that is changed.
 LAST_ADMIN_MARGIN_S = 86_400

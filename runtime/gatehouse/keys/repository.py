@@ -20,6 +20,7 @@ from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, Row
 from gatehouse.db.statements import Conditions, RowMapping, placeholders
 from gatehouse.errors import Conflict, Unavailable
+from gatehouse.keys.fields import KeySort
 from gatehouse.keys.models import (
     ADMIN_ROLES,
     LAST_ADMIN_MARGIN_S,
@@ -32,6 +33,7 @@ from gatehouse.keys.models import (
     KeyEnvironment,
     KeyFilter,
     KeyId,
+    KeyPosition,
     KeyRecord,
     KeyState,
     LockedKey,
@@ -93,11 +95,24 @@ _IS_CREATED_BY = (
 _END_REGISTRATIONS = "UPDATE core SET draining = true WHERE registered_by = $1 AND NOT draining"
 _UPDATE = f"UPDATE api_key SET {_ASSIGNMENTS} WHERE {COLUMNS[0]} = $1"
 
-_SELECT = (
-    f"SELECT {', '.join(f'api_key.{column}' for column in (*COLUMNS, 'version', 'change_seq'))},"
-    " remaining, refill_amount, refill_every, last_used_at FROM api_key"
-    " LEFT JOIN key_credit ON key_credit.family_id = api_key.family_id LEFT JOIN key_activity ON key_activity.key_id = api_key.id"
+_FIELDS = (
+    f"{', '.join(f'api_key.{column}' for column in (*COLUMNS, 'version', 'change_seq'))},"
+    " remaining, refill_amount, refill_every, last_used_at"
 )
+_TABLES = (
+    " FROM api_key LEFT JOIN key_credit ON key_credit.family_id = api_key.family_id"
+    " LEFT JOIN key_activity ON key_activity.key_id = api_key.id"
+)
+_SELECT = f"SELECT {_FIELDS}{_TABLES}"
+
+#: Expressions by which a list of keys can be sorted, with their types. Each expression has an index, except for the last use: the
+#: index would have to be updated whenever use of a key is recorded. Without the index, a page of 100,000 keys takes about 190 ms.
+_SORT_EXPRESSIONS = {
+    "name": ("lower(name)", "text"),
+    "created_at": ("created_at", "timestamptz"),
+    "last_used_at": ("coalesce(last_used_at, '-infinity')", "timestamptz"),
+    "expires_at": ("coalesce(expires_at, 'infinity')", "timestamptz"),
+}
 
 _LOCK_FAMILY = "SELECT id FROM api_key WHERE family_id = (SELECT family_id FROM api_key WHERE id = $1) ORDER BY id FOR UPDATE"
 
@@ -257,14 +272,26 @@ class KeyRepository:
         """True if a key of the creator's family created the first key of this key's family. Raises Unavailable."""
         return bool(await self._pool.fetchval(_IS_CREATED_BY, key_id, creator))
 
-    async def page(self, *, after: KeyId | None, size: int, only: KeyFilter) -> tuple[list[Key], KeyId | None]:
-        """Keys in ascending order of ID, and the ID of the last key, or None on the last page."""
+    async def page(
+        self, *, after: KeyPosition | None, size: int, only: KeyFilter, sort: KeySort = "id"
+    ) -> tuple[list[Key], KeyPosition | None]:
+        """Keys after the position `after`, and the position of the last key, or None on the last page. Keys with equal values are
+        ordered by ID."""
+        comparison, direction = ("<", "DESC") if sort.startswith("-") else (">", "ASC")
         where = _conditions(only)
-        if after is not None:
-            where.add("id > {}", after)
-        statement = f"{_SELECT}{where} ORDER BY id LIMIT {where.bind(size + 1)}"
-        keys = [full_key(row) for row in await self._pool.fetch(statement, *where.values)]
-        return keys[:size], keys[size - 1].id if len(keys) > size else None
+        if sort == "id":
+            position, order = "''", "id"
+            if after is not None:
+                where.add("id > {}", after.id)
+        else:
+            expression, kind = _SORT_EXPRESSIONS[sort.removeprefix("-")]
+            position, order = f"({expression})::text", f"{expression} {direction}, id {direction}"
+            if after is not None:
+                where.add(f"({expression}, id) {comparison} ({{}}::text::{kind}, {{}})", after.value, after.id)
+        statement = f"SELECT {_FIELDS}, {position} AS position{_TABLES}{where} ORDER BY {order} LIMIT {where.bind(size + 1)}"
+        rows = await self._pool.fetch(statement, *where.values)
+        last = rows[size - 1] if len(rows) > size else None
+        return [full_key(row) for row in rows[:size]], None if last is None else KeyPosition(last["id"], last["position"])
 
     async def alter(self, key_id: KeyId, work: Update) -> tuple[Key, int] | None:
         """Locks the key and its family and writes the change that `work` returns. If `work` raises an error, nothing changes.

@@ -16,7 +16,7 @@ from gatehouse.http.fields import IF_MATCH, Cursors, etag, expected_version, uni
 from gatehouse.http.validation import invalid
 from gatehouse.identity.models import AUDITORS, KEY_CREATORS, KEY_MANAGERS, KEY_READERS, OPERATORS, OWNERS, READERS, Role
 from gatehouse.keys.lifecycle import Action
-from gatehouse.keys.models import GenerationUse, Key, KeyEnvironment, KeyFilter, KeyId, RotationOptions
+from gatehouse.keys.models import GenerationUse, Key, KeyEnvironment, KeyFilter, KeyId, KeyPosition, RotationOptions
 from gatehouse.keys.schemas import (
     ChangedKey,
     CreatedKey,
@@ -67,14 +67,14 @@ async def create_key(request: Request, body: CreateKey) -> CreatedKey:
 async def list_keys(request: Request, query: ListKeys) -> KeyPage:
     """List keys.
 
-    Returns the keys that match all filters, ordered by ID.
+    Returns the keys that match all filters, in the order that `sort` specifies. The default order is by ID.
     """
     dependencies = request.dependencies
     only = msgspec.convert(query, KeyFilter, from_attributes=True)
-    cursors = Cursors(dependencies.cursor_pepper, f"keys|{only!r}")
-    after = None if query.cursor is None else KeyId(cursors.read(query.cursor))
-    keys, next_after = await dependencies.keys.page(after=after, size=query.limit, only=only)
-    next_cursor = None if next_after is None else cursors.write(next_after)
+    cursors = Cursors(dependencies.cursor_pepper, f"keys|{only!r}|{query.sort}")
+    after = None if query.cursor is None else KeyPosition.parse(cursors.read(query.cursor))
+    keys, next_after = await dependencies.keys.page(after=after, size=query.limit, only=only, sort=query.sort)
+    next_cursor = None if next_after is None else cursors.write(str(next_after))
     return KeyPage([key_view(key, dependencies.key_prefix) for key in keys], next_cursor)
 
 

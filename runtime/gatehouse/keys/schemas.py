@@ -36,6 +36,7 @@ from gatehouse.keys.fields import (
     AllowLastAdmin,
     Cores,
     Delivery,
+    KeySort,
     Metadata,
     Methods,
     Name,
@@ -262,6 +263,14 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     unused_for_s: Annotated[
         Seconds | None, Meta(description="Active keys that were neither created nor used in the last N seconds.")
     ] = None
+    sort: Annotated[
+        KeySort,
+        Meta(
+            description="Order of the keys. `-` reverses the order. `name` ignores case. Keys without an expiry come after all"
+            " other keys in the order `expires_at`, and keys that were never used come before all other keys in the order"
+            " `last_used_at`."
+        ),
+    ] = "id"
     cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of keys.")] = 50
 

@@ -87,13 +87,60 @@ async def test_pages_contain_every_key_once_ordered_by_id(console: Console) -> N
     assert received == sorted(created)
 
 
-async def test_key_cursor_of_another_filter_is_rejected(console: Console) -> None:
+#: JSON escapes the quotation mark, and the characters have up to four bytes.
+_LONG = '\N{GREEK SMALL LETTER OMEGA}"' + "\N{MATHEMATICAL BOLD SMALL A}" * 90
+#: Groups of names in ascending order. Within a group, IDs decide.
+_ORDERS = {
+    "name": (("Anna", "anna"), ("Berta",), (_LONG,)),
+    "created_at": (("Berta",), ("anna",), ("Anna",), (_LONG,)),
+    "last_used_at": (("Anna", "Berta"), (_LONG,), ("anna",)),
+    "expires_at": (("anna",), (_LONG,), ("Anna", "Berta")),
+}
+
+
+@pytest.mark.parametrize("sort", _ORDERS)
+async def test_sorted_pages_contain_every_key_once_in_both_directions(console: Console, sort: str) -> None:
+    """Two keys have no expiry and were never used, and two names differ only in case."""
+    owner = f"sorted by {sort}"
+    names = {(await console.create(name=name, owner=owner))["key"]["id"]: name for name in ("Berta", "anna", "Anna", _LONG)}
+    ids = {name: key_id for key_id, name in names.items()}
+    for name, expiry in (("anna", 30), (_LONG, 60)):
+        console.database.sql(f"UPDATE api_key SET expires_at = now() + interval '{expiry} days' WHERE id = '{ids[name]}'")  # noqa: S608
+    for name, age in (("anna", 1), (_LONG, 2)):
+        console.database.sql(f"INSERT INTO key_activity VALUES ('{ids[name]}', now() - interval '{age} days')")  # noqa: S608
+
+    async def pages(order: str) -> list[str]:
+        received: list[str] = []
+        query: dict[str, Any] = {"owner": owner, "limit": 1, "sort": order}
+        while True:
+            page = (await console.client.get("/v1/keys", params=query)).json()
+            received += [names[key["id"]] for key in page["keys"]]
+            if page["next_cursor"] is None:
+                return received
+            query["cursor"] = page["next_cursor"]
+
+    ascending = await pages(sort)
+    assert ascending == [name for group in _ORDERS[sort] for name in sorted(group, key=lambda name: ids[name])]
+    assert await pages(f"-{sort}") == ascending[::-1]
+
+
+@pytest.mark.parametrize("query", [{"owner": "other"}, {"owner": "cursor", "sort": "name"}, {"owner": "cursor", "sort": "-name"}])
+async def test_key_cursor_of_another_filter_or_order_is_rejected(console: Console, query: dict[str, str]) -> None:
     for _ in range(2):
         await console.create(owner="cursor")
-    cursor = (await console.client.get("/v1/keys", params={"owner": "cursor", "limit": 1})).json()["next_cursor"]
-    reply = await console.client.get("/v1/keys", params={"owner": "other", "cursor": cursor})
+    listed = {"owner": "cursor", "limit": "1", "sort": "created_at"}
+    cursor = (await console.client.get("/v1/keys", params=listed)).json()["next_cursor"]
+    assert (await console.client.get("/v1/keys", params={**listed, "cursor": cursor})).status_code == 200
+    reply = await console.client.get("/v1/keys", params={**query, "cursor": cursor})
     assert reply.status_code == 400
-    assert reply.json()["errors"][0]["message"] == "is not a cursor for this list"
+    [problem] = reply.json()["errors"]
+    assert (problem["location"], problem["message"]) == ("query.cursor", "is not a cursor for this list")
+    assert problem["fix"] == "send next_cursor from the previous page, with the same filter and order"
+
+
+async def test_unknown_order_of_keys_is_rejected(console: Console) -> None:
+    reply = await console.client.get("/v1/keys", params={"sort": "digest"})
+    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "query.sort")
 
 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "é", "a" * 400, "bnVsbA", "W10"])
