@@ -30,6 +30,7 @@ from gatehouse.identity.repository import SessionRepository
 from gatehouse.identity.service import SessionRules, Sessions
 from gatehouse.keys.models import KeyEnvironment, RateLimit
 from gatehouse.keys.repository import KeyRepository
+from gatehouse.live.service import EventStreams
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer, Stream
 from gatehouse.operations.service import LogLevelService
@@ -101,9 +102,12 @@ def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_d
     """Dependencies of a console on this database. The caller closes the pool."""
     pool = Pool(database.app, application="tests", size_max=4)
     clock, pepper = Clock(), Pepper({1: b"p" * 32}, 1)
+    keys, audit, usage = KeyRepository(pool, staleness_s=1.0), AuditRepository(pool), UsageRepository(pool)
+    rules = SessionRules(900, 28_800, 300)
+    sessions = Sessions(SessionRepository(pool), clock, Pepper({1: b"s" * 32}, 1), rules, secrets.token_bytes)
     dependencies = console_dependencies.Dependencies(
-        keys=KeyRepository(pool, staleness_s=1.0),
-        audit=AuditRepository(pool),
+        keys=keys,
+        audit=audit,
         cores=CoreRepository(pool),
         core_files=CoreFiles(
             CoreRepository(pool),
@@ -114,7 +118,7 @@ def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_d
             KeyEnvironment.TEST,
             clock,
         ),
-        usage=UsageRepository(pool),
+        usage=usage,
         notifications=NotificationRepository(pool),
         clock=clock,
         pepper=pepper,
@@ -132,9 +136,8 @@ def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_d
         https=True,
         idempotency_store=IdempotencyStore(pool),
         log_levels=LogLevelService(pool, clock, "info"),
-        sessions=Sessions(
-            SessionRepository(pool), clock, Pepper({1: b"s" * 32}, 1), SessionRules(900, 28_800, 300), secrets.token_bytes
-        ),
+        sessions=sessions,
+        event_streams=EventStreams(audit, usage, sessions, keys, clock),
     )
     return dependencies, pool
 

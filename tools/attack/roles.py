@@ -7,13 +7,13 @@ import tomllib
 from pathlib import Path
 
 from gatehouse.console.asgi import ENDPOINTS
-from gatehouse.http.endpoint import CREDENTIAL, Endpoint
+from gatehouse.http.endpoint import Endpoint
 from gatehouse.identity.models import Role
 
 TABLE = Path(__file__).with_name("roles.toml")
 OWNER = "owner"
 NAMES = tuple(role.value for role in Role)
-WITH_ROLES = tuple(endpoint for endpoint in ENDPOINTS if CREDENTIAL in endpoint.security)
+WITH_ROLES = tuple(endpoint for endpoint in ENDPOINTS if endpoint.roles)
 
 
 def declared() -> dict[str, frozenset[str]]:

@@ -36,6 +36,7 @@ from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import KeyService
 from gatehouse.leaks.schemas import p256_key
 from gatehouse.leaks.service import LeakService
+from gatehouse.live.service import EventStreams
 from gatehouse.notifications.models import parse_webhook_secret
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.notifications.service import TIMEOUT_S, NotificationDispatcher, SnsTopic, WebhookSender
@@ -102,12 +103,13 @@ class Composition:
         limits = None if redis is None else self._limits(redis)
         identity_provider = self._identity_provider()
         core_files = self._core_files()
+        keys, audit, usage = self._keys(), AuditRepository(self.pool), UsageRepository(self.pool)
         dependencies = Dependencies(
-            keys=self._keys(),
-            audit=AuditRepository(self.pool),
+            keys=keys,
+            audit=audit,
             cores=CoreRepository(self.pool),
             core_files=core_files,
-            usage=UsageRepository(self.pool),
+            usage=usage,
             notifications=NotificationRepository(self.pool),
             clock=self.clock,
             pepper=self.pepper,
@@ -125,6 +127,7 @@ class Composition:
             https=settings.console_url.startswith("https://"),
             sessions=sessions,
             log_levels=log_levels,
+            event_streams=EventStreams(audit, usage, sessions, keys, self.clock),
             features_off=features.off(settings.features),
             helpers=[] if redis is None else [RedisProbe(redis)],
             origin=_origin(settings.console_url),

@@ -36,13 +36,14 @@ from gatehouse.identity.routes import ENDPOINTS as SESSIONS
 from gatehouse.identity.service import Lockout
 from gatehouse.keys.routes import ENDPOINTS as KEYS
 from gatehouse.leaks.routes import ENDPOINTS as LEAKS
+from gatehouse.live.routes import ENDPOINTS as LIVE
 from gatehouse.notifications.routes import ENDPOINTS as NOTIFICATIONS
 from gatehouse.operations.routes import ENDPOINTS as OPERATIONS
 from gatehouse.sharing.requests.routes import ENDPOINTS as SECRET_REQUESTS
 from gatehouse.sharing.routes import ENDPOINTS as SECRETS
 from gatehouse.usage.routes import ENDPOINTS as USAGE
 
-ENDPOINTS = (*KEYS, *AUDIT, *USAGE, *NOTIFICATIONS, *LEAKS, *CORES, *SECRETS, *SECRET_REQUESTS, *OPERATIONS, *SESSIONS)
+ENDPOINTS = (*KEYS, *AUDIT, *USAGE, *NOTIFICATIONS, *LEAKS, *CORES, *SECRETS, *SECRET_REQUESTS, *OPERATIONS, *LIVE, *SESSIONS)
 
 #: IDs have no pattern, so the response to a malformed ID is 404, as for an unknown ID.
 _ID = {"type": "string", "minLength": 1, "maxLength": 100}
@@ -117,6 +118,7 @@ def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_s
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await dependencies.event_streams.stop()
         await denied.flush()
         for stop in on_stop:
             await stop()
@@ -135,7 +137,9 @@ def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_s
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    return RequestContextMiddleware(app, dependencies.observer, https=dependencies.https)
+    return RequestContextMiddleware(
+        app, dependencies.observer, https=dependencies.https, on_drain=dependencies.event_streams.drain
+    )
 
 
 def _provider_name(dependencies: Dependencies) -> str | None:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gatehouse.errors import NotFound
-from gatehouse.http.endpoint import CREDENTIAL, Endpoint
+from gatehouse.http.endpoint import Endpoint
 from gatehouse.http.security_headers import WEB_UI
 from gatehouse.http.starlette_apps import LoggedRoute, page, style_route
 
@@ -111,7 +111,7 @@ def operations_route(endpoints: list[Endpoint], identity_provider: str | None) -
             "step_up": None if endpoint.step_up is None else endpoint.step_up.value,
         }
         for endpoint in endpoints
-        if CREDENTIAL in endpoint.security
+        if endpoint.roles
     }
     content = {"operations": operations, "identity_provider": identity_provider}
     return LoggedRoute("/operations.json", _json(content), methods=["GET"])

@@ -55,6 +55,7 @@ class Server(uvicorn.Server):
         self._handle_signals = handle_signals
         self._connections = connections
         self._drain_s = connections.settings.drain_s
+        self._on_drain: Callable[[], None] | None = getattr(application, "on_drain", None)
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
         super().__init__(
             uvicorn.Config(
@@ -91,6 +92,8 @@ class Server(uvicorn.Server):
         self._connections.draining = True
         for connection in list(self.server_state.connections):
             cast("HttpProtocol", connection).drain()
+        if self._on_drain is not None:
+            self._on_drain()
         if self._drain_s:
             await self._drain()
             await self._accept_last(sockets or [])

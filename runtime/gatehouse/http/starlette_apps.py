@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable
 from html import escape
 
 from starlette.datastructures import MutableHeaders
@@ -19,6 +20,7 @@ from gatehouse.http.security_headers import security_headers
 from gatehouse.observability import METRICS_TYPE, Observer
 
 STYLE_PATH = "/style.css"
+EVENT_STREAM = "text/event-stream"
 
 _STYLE = """\
 :root { color-scheme: light dark; --ink: #1b2430; --paper: #fbfbf9; --line: #d8dbe0; --mark: #0b5c4a; }
@@ -60,7 +62,9 @@ async def unexpected(request: Request, exc: Exception) -> Response:
 class RequestContextMiddleware:
     """Sets `request_id` in the state of the scope and logs `key_id`, `code` and `detail` if inner layers set them there."""
 
-    def __init__(self, app: ASGIApp, observer: Observer, *, https: bool) -> None:
+    def __init__(self, app: ASGIApp, observer: Observer, *, https: bool, on_drain: Callable[[], None] = lambda: None) -> None:
+        """on_drain: called when the server begins to stop."""
+        self.on_drain = on_drain
         self._app = app
         self._observer = observer
         self._headers = security_headers(https=https)
@@ -71,13 +75,16 @@ class RequestContextMiddleware:
             return
         request_id = asgi.request_id()
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 0
+        status, ended = 0, None
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, ended
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith(EVENT_STREAM):
+                    # The client determines the duration of a stream, so the duration is measured until the stream starts.
+                    ended = time.perf_counter()
                 headers[REQUEST_ID_HEADER] = request_id
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
@@ -92,7 +99,7 @@ class RequestContextMiddleware:
             # traceback.
             scope["state"]["detail"] = f"{type(exc).__name__} at {_location(exc)}"
         finally:
-            self._report(scope, request_id, status or _CLIENT_GONE, time.perf_counter() - started)
+            self._report(scope, request_id, status or _CLIENT_GONE, (ended or time.perf_counter()) - started)
 
     def _report(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         state = scope["state"]

@@ -13,61 +13,13 @@ from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, row_count
 from gatehouse.db.statements import Conditions
 from gatehouse.identity.models import Actor
+from gatehouse.usage.models import UnusualUse, UsageBatch, UsagePoint
 
 #: Width of the stored buckets in seconds -> retention in seconds.
 RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
 
 #: Maximum number of points in a report.
 POINTS_MAX = 10_000
-
-
-class UsageRow(msgspec.Struct, frozen=True, gc=False):
-    """Number of requests in one minute with the same key, Core and result code."""
-
-    key_id: str  # empty: possession of a key was not proven
-    core: str  # empty: no registered Core was requested
-    code: str
-    minute: int  # start of the minute in Unix seconds
-    count: int
-
-
-class AddressUse(msgspec.Struct, frozen=True, gc=False):
-    """Use of a key from an address. An IPv6 address is represented by its /64 network."""
-
-    key_id: str
-    address: str
-
-
-class UsageBatch(msgspec.Struct, frozen=True):
-    """Requests that one worker counted. A batch whose number the worker has sent before is ignored."""
-
-    worker_id: str
-    number: int
-    at: float  # Unix seconds
-    rows: tuple[UsageRow, ...]
-    last_used: dict[str, float]  # key ID -> Unix seconds of the last successful use, to the second
-    addresses: tuple[AddressUse, ...] = ()
-    bursts: dict[str, int] = {}  # key ID -> number of denied requests, for minutes that exceeded the threshold
-
-
-class UnusualUse(msgspec.Struct, frozen=True):
-    """Unusual use of a key, which causes a notification."""
-
-    key_id: str
-    kind: str  # new_address, denials or dormant
-    address: str = ""
-    number: int = 0  # denied requests in a minute, or days without use
-
-
-class UsagePoint(msgspec.Struct, frozen=True):
-    """Number of requests in one bucket. Columns that the report sums over are None."""
-
-    starts_at: float
-    key_id: str | None
-    core: str | None
-    code: str | None
-    count: int
-
 
 #: The first use of a key after more than this number of seconds without use is unusual.
 DORMANT_S = 30 * 86_400

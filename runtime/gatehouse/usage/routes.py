@@ -13,7 +13,7 @@ from gatehouse.http.fields import unix_seconds
 from gatehouse.http.validation import invalid
 from gatehouse.identity.models import KEY_READERS, READERS
 from gatehouse.usage.repository import POINTS_MAX
-from gatehouse.usage.schemas import BUCKETS_DEFAULT, BUCKETS_MAX, WIDTHS_S, KeyUsage, ReadUsage, UsagePointView, UsageSeries
+from gatehouse.usage.schemas import BUCKETS_DEFAULT, BUCKETS_MAX, WIDTHS_S, KeyUsage, ReadUsage, UsageSeries, usage_series
 
 _COLUMNS = {"key": "key_id", "core": "core", "code": "code"}
 _HOUR_S, _DAY_S = 3600, 86_400
@@ -44,13 +44,7 @@ async def read_usage(request: Request, query: ReadUsage) -> UsageSeries:
     if len(points) > POINTS_MAX:
         fix = "send a shorter time range or fewer dimensions, or filter by key"
         raise invalid("query", f"selects more than {POINTS_MAX} points", fix)
-    return UsageSeries(
-        width_s=width_s,
-        since=rfc3339(since),
-        until=rfc3339(until),
-        total=sum(point.count for point in points),
-        points=[UsagePointView(rfc3339(point.starts_at), point.key_id, point.core, point.code, point.count) for point in points],
-    )
+    return usage_series(points, width_s=width_s, since=since, until=until)
 
 
 async def show_key_usage(request: Request, id: str) -> KeyUsage:

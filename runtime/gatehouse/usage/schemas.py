@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
+from gatehouse.clock import rfc3339
 from gatehouse.http.fields import Instant, Timestamp
 from gatehouse.http.validation import matching
+from gatehouse.usage.models import UsagePoint
 
 WIDTHS_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
@@ -84,6 +87,16 @@ class UsageSeries(msgspec.Struct, frozen=True, kw_only=True):
     until: Instant
     total: int
     points: list[UsagePointView]
+
+
+def usage_series(points: Sequence[UsagePoint], *, width_s: int, since: float, until: float) -> UsageSeries:
+    return UsageSeries(
+        width_s=width_s,
+        since=rfc3339(since),
+        until=rfc3339(until),
+        total=sum(point.count for point in points),
+        points=[UsagePointView(rfc3339(point.starts_at), point.key_id, point.core, point.code, point.count) for point in points],
+    )
 
 
 class KeyUsage(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,8 @@ from gatehouse.clock import Clock
 from gatehouse.errors import Unavailable
 from gatehouse.http.client_address import network_of
 from gatehouse.observability import Observer
-from gatehouse.usage.repository import AddressUse, UnusualUse, UsageBatch, UsageRepository, UsageRow
+from gatehouse.usage.models import AddressUse, UnusualUse, UsageBatch, UsageRow
+from gatehouse.usage.repository import UsageRepository
 from gatehouse.verification.models import Code
 
 FLUSH_S = 1.0

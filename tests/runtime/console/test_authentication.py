@@ -6,11 +6,11 @@ import httpx
 import pytest
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console.asgi import ENDPOINTS
-from gatehouse.http.endpoint import CREDENTIAL, Endpoint
+from gatehouse.http.endpoint import Endpoint
 
 from tests.runtime.console_client import BOOTSTRAP, Console
 
-WITH_CREDENTIAL = [endpoint for endpoint in ENDPOINTS if CREDENTIAL in endpoint.security]
+WITH_CREDENTIAL = [endpoint for endpoint in ENDPOINTS if endpoint.roles]
 
 
 def _path(endpoint: Endpoint) -> str:

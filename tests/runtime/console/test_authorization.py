@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from gatehouse.console.asgi import ENDPOINTS
-from gatehouse.http.endpoint import CREDENTIAL, Endpoint, StepUp
+from gatehouse.http.endpoint import Endpoint, StepUp
 from gatehouse.identity.models import Role, manages, roles_of
 
 from tests.runtime.console_client import Console
 
-WITH_ROLES = [endpoint for endpoint in ENDPOINTS if CREDENTIAL in endpoint.security]
+WITH_ROLES = [endpoint for endpoint in ENDPOINTS if endpoint.roles]
 OWN_SESSIONS = {"sign_in", "end_session", "end_sessions", "create_sign_in_link"}
 
 

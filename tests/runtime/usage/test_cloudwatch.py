@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from gatehouse.usage.repository import UnusualUse, UsageBatch, UsageRow
+from gatehouse.usage.models import UnusualUse, UsageBatch, UsageRow
 from gatehouse.usage.service import CORES_MAX, METRICS_INTERVAL_S, OTHERS, TOP_KEYS, UsageMetrics
 from jsonschema import validate  # type: ignore[import-untyped]
 

@@ -12,7 +12,8 @@ from gatehouse.audit.repository import AuditRepository
 from gatehouse.db.pool import Pool
 from gatehouse.errors import Unavailable
 from gatehouse.observability import Observer
-from gatehouse.usage.repository import ADDRESSES_MAX, RETENTION_S, UnusualUse, UsageBatch, UsageRepository
+from gatehouse.usage.models import UnusualUse, UsageBatch
+from gatehouse.usage.repository import ADDRESSES_MAX, RETENTION_S, UsageRepository
 from gatehouse.usage.service import DENIED_THRESHOLD, UsageCounter, UsageFlusher
 
 from tests.runtime.clocks import ManualClock

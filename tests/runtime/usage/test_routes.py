@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 import pytest
-from gatehouse.usage.repository import AddressUse, UsageBatch, UsageRepository, UsageRow
+from gatehouse.usage.models import AddressUse, UsageBatch, UsageRow
+from gatehouse.usage.repository import UsageRepository
 
 from tests.runtime.console_client import Console
 
