@@ -18,12 +18,12 @@ def role_definitions(names: Naming, *, replication_region: str) -> dict[str, Rol
     none."""
     backup = RoleDefinition(
         "Creates and copies backups",
-        trust("backup.amazonaws.com", account=names.account),
+        trust("backup.amazonaws.com"),
         backup_permissions(names),
     )
     if not replication_region:
         return {BACKUP: backup}
-    trust_policy = trust("s3.amazonaws.com", account=names.account, source_arn=names.bucket_arn("data"))
+    trust_policy = trust("s3.amazonaws.com")
     permissions = replication_permissions(names, names.in_region(replication_region))
     description = "Replicates the data bucket to the second region"
     return {BACKUP: backup, REPLICATION: RoleDefinition(description, trust_policy, permissions)}

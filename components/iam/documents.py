@@ -59,8 +59,10 @@ def document(*statements: Statement) -> Document:
 def trust(service: str, *, account: str = "", source_arn: str = "") -> Document:
     """Return the trust policy of a role that one AWS service assumes.
 
-    `account` and `source_arn` become conditions that prevent the confused deputy problem. Set only the keys that the service
-    sends according to its documentation: a condition on a missing key denies the service.
+    `account` and `source_arn` become conditions that prevent the confused deputy problem. Set only the keys that the trust policy
+    in the documentation of the service contains: a condition on a key that the service does not send denies the service. The
+    trust policies of CloudTrail, API Gateway, ECS infrastructure, S3 replication, RDS Proxy, AWS Backup and Lambda are documented
+    without conditions. For these roles, iam:PassRole restricts who can pass them (docs/decisions/0041).
     """
     statement: Statement = {
         "Sid": "AllowServiceToAssumeRole",

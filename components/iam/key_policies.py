@@ -16,6 +16,10 @@ SERVICES: Mapping[str, tuple[str, ...]] = {
 """Services through which principals of the account may use each key. Direct use is not allowed. Keys that are not listed are used
 directly, by the roles that their key policies name."""
 
+ALARM_TOPIC = "alarms"
+ALARM_PUBLISHERS = {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]}
+"""Services that publish to the alarm topic: CloudWatch alarms and EventBridge rules."""
+
 SIGNING_ALGORITHM = "ECDSA_SHA_256"
 """Signing algorithm of the audit key (NIST P-256). Signatures can be verified with only the public key."""
 
@@ -90,6 +94,19 @@ def bucket_key_use(sid: str, names: Naming, bucket: str, actions: str, principal
     """
     conditions = caller_conditions(names, "s3", context={"aws:s3:arn": names.bucket_arn(bucket)})
     return allow_key_use(sid, actions, {"AWS": principal}, conditions)
+
+
+def topic_key_use(sid: str, names: Naming, topic: str, publishers: Mapping[str, Sequence[str]]) -> Statement:
+    """Return a statement that allows AWS services to encrypt messages of one topic.
+
+    SNS sets the topic ARN as the encryption context. The topic policy restricts the source, because key policies with a source
+    condition are not supported for EventBridge (SNS Developer Guide, "Managing Amazon SNS encryption keys and costs").
+
+    topic: Resource name of the topic.
+    publishers: Principals of the services.
+    """
+    context = {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": names.arn("sns", names.name(topic))}}
+    return allow_key_use(sid, "kms:Decrypt GenerateDataKey*", publishers, context)
 
 
 def distribution_key_statement(names: Naming, bucket: str) -> Statement:
@@ -172,16 +189,11 @@ def _secret_users(users: KeyUsers) -> list[Statement]:
 
 
 def _log_users(users: KeyUsers) -> list[Statement]:
-    names, encrypt = users.names, "kms:Decrypt GenerateDataKey*"
+    names = users.names
     log_groups = [names.log_group_arn(group) for group in users.log_groups]
     cloud_trail = {"Service": "cloudtrail.amazonaws.com"}
     trail = {"StringEquals": {"aws:SourceArn": names.arn("cloudtrail", f"trail/{names.name('trail')}")}}
     trails = {"kms:EncryptionContext:aws:cloudtrail:arn": f"arn:aws:cloudtrail:*:{names.account}:trail/*"}
-    alarms = {
-        "StringEquals": {"aws:SourceAccount": names.account},
-        "ArnLike": {"aws:SourceArn": names.arn("cloudwatch", f"alarm:{names.name('*')}")},
-    }
-    rules = {"ArnLike": {"aws:SourceArn": names.arn("events", f"rule/{names.name('*')}")}}
     return [
         allow_key_use(
             "LogGroups",
@@ -191,6 +203,5 @@ def _log_users(users: KeyUsers) -> list[Statement]:
         ),
         allow_key_use("AllowCloudTrailEncryption", "kms:GenerateDataKey*", cloud_trail, {**trail, "StringLike": trails}),
         allow_key_use("AllowCloudTrailDescribeKey", "kms:DescribeKey", cloud_trail, trail),
-        allow_key_use("AllowCloudWatchAlarms", encrypt, {"Service": "cloudwatch.amazonaws.com"}, alarms),
-        allow_key_use("AllowEventBridgeRules", encrypt, {"Service": "events.amazonaws.com"}, rules),
+        topic_key_use("AllowAlarmTopicPublishers", names, ALARM_TOPIC, ALARM_PUBLISHERS),
     ]

@@ -7,17 +7,16 @@ from components.iam.documents import (
     Document,
     Statement,
     allow,
-    allow_key_use,
     allow_service,
     deny,
     deny_insecure_transport,
     deny_other_accounts,
     document,
 )
+from components.iam.key_policies import ALARM_TOPIC, topic_key_use
 from components.iam.sharing_roles import STAGE
 from components.naming import Naming
 
-ALARM_TOPIC = "alarms"
 NOTIFICATION_TOPIC = "notifications"
 NOTIFYING_SERVICES = {
     "Service": [f"{service}.amazonaws.com" for service in ("events.rds", "backup", "budgets", "costalerts")],
@@ -48,12 +47,8 @@ def notification_topic_policy(names: Naming) -> Document:
 
 
 def notification_key_statements(names: Naming) -> tuple[Statement, ...]:
-    """Return statements for the policy of the topic's key, which allow the services to encrypt messages for this topic.
-
-    SNS sets the topic ARN as the encryption context (SNS Developer Guide, "Key management").
-    """
-    topic = {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": names.arn("sns", names.name(NOTIFICATION_TOPIC))}}
-    return (allow_key_use("AllowServiceNotifications", "kms:Decrypt GenerateDataKey*", NOTIFYING_SERVICES, topic),)
+    """Return statements for the policy of the topic's key, which allow the services to encrypt messages for this topic."""
+    return (topic_key_use("AllowServiceNotifications", names, NOTIFICATION_TOPIC, NOTIFYING_SERVICES),)
 
 
 def queue_policy(names: Naming, function: str) -> Document:

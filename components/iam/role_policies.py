@@ -119,7 +119,7 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
     roles = {
         ROTATION_FUNCTION: RoleDefinition(
             "Role of the secret rotation function",
-            trust("lambda.amazonaws.com", account=names.account),
+            trust("lambda.amazonaws.com"),
             _rotation(names, stack.contract),
         ),
         "network-log": RoleDefinition(
@@ -129,8 +129,6 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
         ),
         "trail-log": RoleDefinition(
             "Delivers CloudTrail events to CloudWatch Logs",
-            # CloudTrail sends neither condition key (CloudTrail User Guide, "Role policy document for CloudTrail to use
-            # CloudWatch Logs"). The role can only append to one log group.
             trust("cloudtrail.amazonaws.com"),
             document(write_log(names, "trail")),
         ),
@@ -141,7 +139,7 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
         ),
         ECS_INFRASTRUCTURE: RoleDefinition(
             "ECS infrastructure role for load balancers, used by blue/green deployments",
-            trust("ecs.amazonaws.com", account=names.account, source_arn=names.arn("ecs", "*")),
+            trust("ecs.amazonaws.com"),
             _ecs_infrastructure(names, ("edge", *(("origin",) if stack.settings.services.cloudfront else ()))),
         ),
     }
@@ -149,7 +147,7 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
         # Source: RDS User Guide, "Setting up end-to-end IAM authentication for RDS Proxy".
         roles[RDS_PROXY] = RoleDefinition(
             "Connects RDS Proxy to the database with IAM authentication",
-            trust("rds.amazonaws.com", account=names.account, source_arn=names.arn("rds", "db-proxy:*")),
+            trust("rds.amazonaws.com"),
             document(_connect_to_database(names, "db")),
         )
     return roles

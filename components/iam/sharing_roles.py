@@ -36,13 +36,11 @@ def role_definitions(names: Naming, contract: Contract, *, log_role: bool) -> di
     for name, function in contract.functions.items():
         share = sharing_policies.statements(names, [function.service.name])
         permissions = document(*share, write_log(names, name), send_traces())
-        trust_policy = trust("lambda.amazonaws.com", account=names.account)
+        trust_policy = trust("lambda.amazonaws.com")
         roles[function_role(name)] = RoleDefinition(f"Role of the {name} function", trust_policy, permissions)
     if log_role:
         roles[API_LOG_ROLE] = RoleDefinition(
             "Delivers logs from the account's REST APIs to CloudWatch Logs",
-            # API Gateway sends no source condition keys for this role (API Gateway Developer Guide, "Permissions for CloudWatch
-            # logging"). iam:PassRole restricts who can pass the role.
             trust("apigateway.amazonaws.com"),
             _api_logging(names),
         )

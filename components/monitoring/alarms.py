@@ -10,7 +10,8 @@ import pulumi_aws as aws
 from components.component import Component
 from components.contract import ContractService
 from components.iam.documents import render
-from components.iam.resource_policies import ALARM_TOPIC, alarm_topic_policy
+from components.iam.key_policies import ALARM_TOPIC
+from components.iam.resource_policies import alarm_topic_policy
 from components.monitoring import metric_alarms
 from components.monitoring.dashboard import MonitoredResources, dashboard_body
 from components.monitoring.metric_alarms import Alarm, alarm_description, metric_alarm
@@ -78,6 +79,7 @@ class Alarms(Component):
             *metric_alarms.database_alarms(resources.database, args.database.storage_gib),
             *(row for node in resources.cache_nodes for row in metric_alarms.cache_node_alarms(node, names)),
             *metric_alarms.table_alarms(resources.table),
+            *(metric_alarms.event_rule_alarm(rule.name, names) for rule in event_rules(names)),
             *metric_alarms.maintenance_alarms(args.certificate_arn, resources.rotation_function, resources.dead_letter_queue),
         ):
             self._alarm(alarm, args)

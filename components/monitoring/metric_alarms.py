@@ -213,6 +213,17 @@ def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
     )
 
 
+def event_rule_alarm(rule: str, names: Naming) -> Alarm:
+    """Return the alarm for an event rule whose target is the alarm topic. `rule` is the resource name of the rule."""
+    return Alarm(
+        f"{rule}-undelivered",
+        f"EventBridge could not deliver an event of the rule {rule} to the topic. Check the policies of the topic and its key.",
+        "undelivered-events",
+        Metric("AWS/Events", "FailedInvocations", [{"RuleName": names.name(rule)}]),
+        evaluation=ONCE,
+    )
+
+
 def maintenance_alarms(certificate_arn: pulumi.Input[str], rotation_function: str, dead_letter_queue: str) -> Iterator[Alarm]:
     """Yield alarms for the certificate, the rotation function and the function's dead-letter queue."""
     yield Alarm(

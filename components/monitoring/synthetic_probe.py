@@ -121,5 +121,5 @@ def role_definitions(names: Naming) -> dict[str, RoleDefinition]:
         send_traces(),
         write_log(names, NAME),
     )
-    trust_policy = trust("lambda.amazonaws.com", account=names.account)
+    trust_policy = trust("lambda.amazonaws.com")
     return {NAME: RoleDefinition("Role of the synthetic probe", trust_policy, permissions)}

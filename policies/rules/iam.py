@@ -97,7 +97,10 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     "GH-IAM-004",
     title="Trust policies restrict principals and prevent the confused deputy problem",
     rationale="Without a source condition, an AWS service can be tricked into using the role for another customer.",
-    remedy="name the principal, and add aws:SourceAccount or aws:SourceArn to statements for AWS services",
+    remedy=(
+        "name the principal, and add aws:SourceAccount or aws:SourceArn to statements for AWS services "
+        "whose documentation shows these keys in the trust policy"
+    ),
     severity=Severity.HIGH,
     types=aws("iam.Role"),
     levels=levels("A", "M", "M"),
@@ -115,13 +118,36 @@ def trust_policy_is_restricted(role: Resource) -> CheckResults:
             yield f"the trust policy allows {service} without aws:SourceAccount or aws:SourceArn"
 
 
-# Services that never send a source with sts:AssumeRole or send one only for some features. A source condition would deny their
-# requests.
+# Services whose documented trust policies have no source condition in any feature. A source condition can deny their requests.
 # https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-required-policy-for-cloudwatch-logs.html
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
-_SERVICES_WITHOUT_SOURCE = frozenset(
-    f"{service}.amazonaws.com" for service in ("apigateway", "cloudtrail", "ec2", "ecs", "edgelambda", "lambda")
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/AmazonECSInfrastructureRolePolicyForLoadBalancers.html
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html
+_SERVICES_WITHOUT_DOCUMENTED_SOURCE = frozenset(
+    f"{service}.amazonaws.com" for service in ("apigateway", "cloudtrail", "ec2", "ecs", "edgelambda", "s3")
 )
+# Services that also document trust policies with a source condition, but only for some features.
+_SERVICES_WITHOUT_SOURCE = _SERVICES_WITHOUT_DOCUMENTED_SOURCE | {
+    f"{service}.amazonaws.com" for service in ("backup", "lambda", "rds")
+}
+
+
+@resource_rule(
+    "GH-IAM-009",
+    title="Trust policies require a source only from services that document it",
+    rationale="A service that does not send the condition key cannot assume the role. Some features then fail silently.",
+    remedy="remove aws:SourceAccount and aws:SourceArn from the statement, and restrict who can pass the role with iam:PassRole",
+    severity=Severity.HIGH,
+    types=aws("iam.Role"),
+    levels=levels("A", "M", "M"),
+    url=f"{_GUIDE}/confused-deputy.html",
+)
+def trust_policy_requires_documented_source(role: Resource) -> CheckResults:
+    for allow in parse(role.props.value("assumeRolePolicy")).allows:
+        keys = [condition.key for condition in allow.conditions if condition.key in ("aws:sourceaccount", "aws:sourcearn")]
+        for kind, service in allow.principals or ():
+            if keys and kind == "Service" and service in _SERVICES_WITHOUT_DOCUMENTED_SOURCE:
+                yield f"the trust policy requires a source from {service}, whose documented trust policies have no such condition"
 
 
 @resource_rule(

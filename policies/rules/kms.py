@@ -98,7 +98,10 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
     "GH-KMS-005",
     title="Key policies restrict AWS services by source",
     rationale="Without a source condition, an AWS service can be tricked into using the key for another customer.",
-    remedy="add aws:SourceAccount, aws:SourceArn, kms:ViaService or kms:EncryptionContext:... to the statement of the service",
+    remedy=(
+        "add kms:EncryptionContext:... or kms:ViaService to the statement of the service, or aws:SourceAccount or "
+        "aws:SourceArn if the service sends it (GH-KMS-010)"
+    ),
     severity=Severity.HIGH,
     types=aws("kms.Key", "kms.KeyPolicy"),
     levels=levels("A", "M", "M"),
@@ -113,8 +116,11 @@ def service_access_has_source_condition(key: Resource) -> CheckResults:
                 yield f"the key policy allows {service} without a source condition"
 
 
+_SOURCE_KEYS = ("aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid")
+
+
 def _restricts_service(condition: Condition) -> bool:
-    source = condition.key in ("aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "kms:viaservice", "kms:calleraccount")
+    source = condition.key in (*_SOURCE_KEYS, "kms:viaservice", "kms:calleraccount")
     source = source or condition.key.startswith("kms:encryptioncontext:")
     positive = condition.operator in iam_document.POSITIVE_OPERATORS
     return source and positive and not condition.if_exists and condition.quantifier != "forallvalues"
@@ -198,3 +204,28 @@ def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResu
 def multi_region_keys_have_replica(key: Resource, stack: Stack) -> CheckResults:
     if key.props.flag("multiRegion") and not stack.referencing(key, aws("kms.ReplicaKey"), "primaryKeyArn"):
         yield "multiRegion is true, but the program has no ReplicaKey for the key"
+
+
+@stack_rule(
+    "GH-KMS-010",
+    title="Keys of SNS topics allow EventBridge without a source condition",
+    rationale="EventBridge sends no source to KMS. With a source condition, events for the topic are lost without an error.",
+    remedy=(
+        "replace aws:SourceArn and aws:SourceAccount in the statement for events.amazonaws.com by StringEquals "
+        "kms:EncryptionContext:aws:sns:topicArn, and restrict the source in the topic policy"
+    ),
+    severity=Severity.HIGH,
+    types=aws("sns.Topic"),
+    levels=levels("A", "M", "M"),
+    url="https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services",
+)
+def event_rules_can_use_the_key_of_the_topic(topic: Resource, stack: Stack) -> CheckResults:
+    for key in stack.referenced_by(topic, "kmsMasterKeyId", aws("kms.Key")):
+        for document in resource_documents(key, stack, aws("kms.KeyPolicy"), "keyId"):
+            allows = [allow for allow in document.allows if _allows_event_bridge(allow)]
+            if allows and all(any(condition.key in _SOURCE_KEYS for condition in allow.conditions) for allow in allows):
+                yield f"the policy of the key {key.name} requires a source from events.amazonaws.com"
+
+
+def _allows_event_bridge(allow: Statement) -> bool:
+    return ("Service", "events.amazonaws.com") in (allow.principals or ()) and allow.covers_action("kms:GenerateDataKey")

@@ -49,7 +49,8 @@ def test_replication_role_reads_source_and_writes_replica() -> None:
     assert grants["WriteCopies"] == ({"s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"}, [f"{replica}/*"])
     assert {tuple(resources) for sid, (_, resources) in grants.items() if sid != "WriteCopies"} == {(source,), (f"{source}/*",)}
     (trust,) = statements(GRANTS["replication"].trust_policy)
-    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}, "ArnLike": {"aws:SourceArn": source}}
+    assert trust["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert "Condition" not in trust
 
 
 def test_no_replication_role_without_replication() -> None:

@@ -140,16 +140,18 @@ def test_dead_letter_queue_accepts_function_over_tls_only() -> None:
     assert (write["Principal"], write["Action"]) == ({"AWS": NAMES.role_arn("rotate")}, ["sqs:SendMessage"])
 
 
-@pytest.mark.parametrize(("role", "grant"), [(r, g) for r, g in GRANTS.items() if r != "trail-log"])
-def test_service_trust_is_limited_to_own_account(role: str, grant: RoleDefinition) -> None:
+@pytest.mark.parametrize(("role", "grant"), list(GRANTS.items()))
+def test_service_trust_requires_documented_source(role: str, grant: RoleDefinition) -> None:
+    """Only these services document a trust policy with a source condition."""
+    with_source = {f"{service}.amazonaws.com" for service in ("ecs-tasks", "vpc-flow-logs", "monitoring.rds")}
     (statement,) = statements(grant.trust_policy)
-    assert statement["Principal"]["Service"].endswith(".amazonaws.com"), role
-    assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
+    condition = statement.get("Condition", {})
+    expected = {"aws:SourceAccount": "123456789012"} if statement["Principal"]["Service"] in with_source else {}
+    assert condition.get("StringEquals", {}) == expected, role
+    assert bool(condition) == bool(expected), role
 
 
-def test_trail_role_has_no_source_condition() -> None:
-    (statement,) = statements(GRANTS["trail-log"].trust_policy)
-    assert "Condition" not in statement
+def test_trail_role_appends_to_log_streams() -> None:
     assert actions("trail-log") == {"logs:CreateLogStream", "logs:PutLogEvents"}
 
 

@@ -91,13 +91,26 @@ def test_event_patterns_match_own_environment_only() -> None:
 
 def test_only_alarms_and_events_use_topic_and_key() -> None:
     publishing = {s["Principal"]["Service"]: s for s in alarm_topic_policy(NAMES)["Statement"] if s["Effect"] == "Allow"}
-    key = run("dev").statements("kms/key:Key", "logs")
-    using = {s["Principal"]["Service"]: s for s in (key["AllowCloudWatchAlarms"], key["AllowEventBridgeRules"])}
-    assert set(publishing) == set(using) == {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
-    for service in using:
-        sources = [s["Condition"]["ArnLike"]["aws:SourceArn"] for s in (publishing[service], using[service])]
-        assert sources[0] == sources[1]
-        assert "gatehouse-dev-*" in sources[0]
+    using = run("dev").statements("kms/key:Key", "logs")["AllowAlarmTopicPublishers"]
+    assert set(publishing) == set(using["Principal"]["Service"]) == {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
+    for statement in publishing.values():
+        assert "gatehouse-dev-*" in statement["Condition"]["ArnLike"]["aws:SourceArn"]
+    topic = "arn:aws:sns:eu-west-1:123456789012:gatehouse-dev-alarms"
+    assert using["Condition"] == {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": topic}}
+
+
+def test_undelivered_events_have_an_alarm() -> None:
+    program = run("prod")
+    alarms = program.alarms()
+    rules = [rule.inputs["name"] for rule in program.of_type("cloudwatch/eventRule:EventRule") if "eventPattern" in rule.inputs]
+    assert rules
+    for rule in rules:
+        alarm = alarms[f"{rule.removeprefix('gatehouse-prod-')}-undelivered"]
+        assert (alarm["namespace"], alarm["metricName"], alarm["dimensions"]) == (
+            "AWS/Events",
+            "FailedInvocations",
+            {"RuleName": rule},
+        )
 
 
 @pytest.mark.requirement("CG-22", "TR-13")

@@ -22,8 +22,8 @@ from tools.docs.iam_documents import NAMES, SETTINGS
 READ_SECRET, PUT_SECRET = "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"
 DECRYPT, DATA_KEY, REPLICATE = "kms:Decrypt", "kms:GenerateDataKey", "kms:ReplicateKey"
 GET_OBJECT, PUT_OBJECT, ASSUME_ROLE, PULL = "s3:GetObject", "s3:PutObject", "sts:AssumeRole", "ecr:BatchGetImage"
-CLOUDTRAIL, CLOUDWATCH, S3_LOGGING, ECS, LAMBDA = (
-    f"{service}.amazonaws.com" for service in ("cloudtrail", "cloudwatch", "logging.s3", "ecs-tasks", "lambda")
+CLOUDTRAIL, CLOUDWATCH, EVENTBRIDGE, S3_LOGGING, ECS, LAMBDA = (
+    f"{service}.amazonaws.com" for service in ("cloudtrail", "cloudwatch", "events", "logging.s3", "ecs-tasks", "lambda")
 )
 LOGS = f"logs.{NAMES.region}.amazonaws.com"
 TABLE, DATA, LOG_BUCKET = NAMES.table_arn("tokens"), NAMES.bucket_arn("data"), NAMES.bucket_arn("logs")
@@ -93,13 +93,17 @@ def for_trail(arn: str) -> dict[str, str]:
     return {"aws:SourceArn": arn, "kms:EncryptionContext:aws:cloudtrail:arn": arn}
 
 
+def for_topic(topic: str) -> dict[str, str]:
+    """The context of a KMS request that SNS sends for a message to a topic of the stack."""
+    return {"kms:EncryptionContext:aws:sns:topicArn": NAMES.arn("sns", NAMES.name(topic))}
+
+
 def for_bucket(bucket: str) -> dict[str, str]:
     """The context of a KMS request that S3 sends for an object of a bucket."""
     return via("s3", **{"kms:EncryptionContext:aws:s3:arn": NAMES.bucket_arn(bucket)})
 
 
 DIRECT = {"kms:CallerAccount": NAMES.account}
-ALARM = NAMES.arn("cloudwatch", f"alarm:{NAMES.name('gateway-5xx')}")
 SECOND_REGION = {**DIRECT, "kms:ReplicaRegion": SETTINGS["second_region"]}
 LOG_GROUP = "kms:EncryptionContext:aws:logs:arn"
 GATEWAY_LOGS = NAMES.log_group_arn(NAMES.log_group("gateway"))
@@ -138,8 +142,13 @@ KEYS = [
     logs_key("other log group", LOGS, "kms:Encrypt", IMPLICIT_DENY, {LOG_GROUP: NAMES.log_group_arn("/others")}),
     logs_key("trail of the stack", CLOUDTRAIL, DATA_KEY, ALLOWED, for_trail(TRAIL)),
     logs_key("other trail", CLOUDTRAIL, DATA_KEY, IMPLICIT_DENY, for_trail(f"{TRAIL}-2")),
-    logs_key("alarm of the account", CLOUDWATCH, DECRYPT, ALLOWED, source(NAMES.account, ALARM)),
-    logs_key("alarm of another account", CLOUDWATCH, DECRYPT, IMPLICIT_DENY, source(OTHER_ACCOUNT, ALARM)),
+    *(
+        logs_key(f"{publisher} publishes to the {topic} topic", publisher, action, expected, for_topic(topic))
+        # EventBridge sends the encryption context of SNS and no source (SNS Developer Guide, "Key management").
+        for publisher in (CLOUDWATCH, EVENTBRIDGE)
+        for action in (DECRYPT, DATA_KEY)
+        for topic, expected in (("alarms", ALLOWED), ("others", IMPLICIT_DENY))
+    ),
 ]
 
 TLS = {"aws:SecureTransport": "true", "s3:TlsVersion": "1.3"}
@@ -310,6 +319,15 @@ SHARING_FUNCTION = [
         for case, arn, expected in (
             ("the sharing function", FUNCTION_ARN, ALLOWED),
             ("another function", OTHER_FUNCTION, IMPLICIT_DENY),
+        )
+    ),
+    *(
+        on_role(f"{service} assumes {role} without sending a source", f"{service}.amazonaws.com", role, ALLOWED)
+        for service, role in (
+            ("ecs", "ecs-infrastructure"),
+            ("s3", "replication"),
+            ("backup", "backup"),
+            ("lambda", "rotate"),
         )
     ),
     on_role("API Gateway assumes its logging role", "apigateway.amazonaws.com", "api-log", ALLOWED),

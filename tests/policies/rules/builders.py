@@ -97,9 +97,16 @@ def tls_only(bucket: str) -> list[dict[str, Any]]:
     ]
 
 
-KEY_POLICY = document(
-    {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}
-)
+ROOT_STATEMENT = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}
+KEY_POLICY = document(ROOT_STATEMENT)
+
+
+def events_key_policy(**conditions: dict[str, str]) -> str:
+    """A key policy that allows EventBridge to use the key. conditions: condition keys with values, keyed by operator."""
+    service = {"Service": "events.amazonaws.com"}
+    actions = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    allow = {"Effect": "Allow", "Principal": service, "Action": actions, "Resource": "*", "Condition": conditions}
+    return document(ROOT_STATEMENT, allow)
 
 
 def kms() -> list[Declared]:
@@ -142,14 +149,13 @@ def backed_up(*names: str) -> Declared:
     return declared("backup.Selection", "selection", resources=[Ref(name, "arn") for name in names])
 
 
-TRUST = document(
-    {
-        "Effect": "Allow",
-        "Principal": {"Service": "ecs-tasks.amazonaws.com"},
-        "Action": "sts:AssumeRole",
-        "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
-    }
-)
+def service_trust(service: str, **conditions: dict[str, str]) -> str:
+    """A trust policy for an AWS service. conditions: condition keys with values, keyed by operator."""
+    allow = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return document({**allow, **({"Condition": conditions} if conditions else {})})
+
+
+TRUST = service_trust("ecs-tasks.amazonaws.com", StringEquals={"aws:SourceAccount": ACCOUNT})
 
 
 def github_trust(**operators: dict[str, Any]) -> str:
@@ -201,6 +207,10 @@ def roles() -> list[Declared]:
         # A permissions boundary may allow wildcards, because it grants nothing.
         declared("iam.Policy", "boundary", policy=grant(Action=["kms:Decrypt", "s3:*"], Resource="*")),
         declared("iam.Role", "execution-role", assumeRolePolicy=TRUST, permissionsBoundary=Ref("boundary", "arn")),
+        # ECS sends no source when it assumes the role for load balancers.
+        declared(
+            "iam.Role", "infrastructure-role", assumeRolePolicy=service_trust("ecs.amazonaws.com"), permissionsBoundary=BOUNDARY
+        ),
         declared("iam.Role", "deployer", assumeRolePolicy=github_trust(), permissionsBoundary=BOUNDARY),
         declared("iam.RolePolicy", "task-rights", role=Ref("task-role"), policy=grant()),
         declared("iam.Policy", "reading", policy=grant()),

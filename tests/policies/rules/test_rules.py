@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from policies import catalogue
-from policies.testing.pack_process import Pack
+from policies.testing.pack_process import ACCOUNT, Pack
 from tests.policies.rules import (
     violations_account,
     violations_cloudfront,
@@ -15,7 +15,7 @@ from tests.policies.rules import (
     violations_storage,
 )
 from tests.policies.rules.account_programs import account, api, backup, trail
-from tests.policies.rules.builders import Case, Program, changed, grant, kms, retyped, roles, without
+from tests.policies.rules.builders import Case, Program, changed, events_key_policy, grant, kms, retyped, roles, without
 from tests.policies.rules.network_programs import cloudfront, edge, network
 from tests.policies.rules.programs import ecs, ephemeral, rds, s3, secrets, static_files, stores, watch
 
@@ -116,3 +116,10 @@ def test_v2_tokens_are_evaluated_like_current_tokens(security: Pack, resilience:
     # GH-PUL-004 reports the deprecated types.
     assert {diagnostic.policy for diagnostic in (*security.check(program), *resilience.check(program))} == {"GH-PUL-004"}
     assert {diagnostic.policy for diagnostic in security.check(without(program, "files-block"))} == {"GH-S3-001"}
+
+
+def test_topic_key_with_encryption_context_passes(security: Pack) -> None:
+    topic = f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms"
+    policy = events_key_policy(StringEquals={"kms:EncryptionContext:aws:sns:topicArn": topic})
+
+    assert security.check(changed(watch(), "key", policy=policy)) == []

@@ -15,6 +15,7 @@ from tests.policies.rules.builders import (
     kms,
     masking,
     roles,
+    service_trust,
     tls_only,
     topic_policy,
     unprotected,
@@ -76,6 +77,13 @@ VIOLATIONS = [
         policy=grant(Action="iam:PassRole", Resource=f"arn:aws:iam::{ACCOUNT}:role/acme-*"),
     ),
     by_change("GH-IAM-008", roles, "task-role", "inlinePolicies", inlinePolicies=[{"name": "more", "policy": grant()}]),
+    *(
+        by_change("GH-IAM-009", roles, "task-role", service, assumeRolePolicy=service_trust(service, **{operator: keys}))
+        for service, operator, keys in (
+            ("ecs.amazonaws.com", "StringEquals", {"aws:SourceAccount": ACCOUNT}),
+            ("s3.amazonaws.com", "ArnLike", {"aws:SourceArn": "arn:aws:s3:::acme-files"}),
+        )
+    ),
     by_change("GH-CT-001", watch, "trail", "isMultiRegionTrail", isMultiRegionTrail=False),
     by_change("GH-CT-002", watch, "trail", "kmsKeyId", kmsKeyId=None),
     by_change("GH-CT-003", watch, "trail", "enableLogFileValidation", enableLogFileValidation=None),
