@@ -30,13 +30,13 @@ Source: AWS WAF Developer Guide, "Baseline rule groups"."""
 BODY_SIZE = "SizeRestrictions"
 """The rule for bodies larger than 8 KB."""
 SECRET_PATHS = {
-    "console": "^/v1/(secrets|secret-requests)(/|$)",
+    "console": "^/v1/(secrets|secret-requests|imports)(/|$)",
     "sharing": "^/($|s/|r/|v1/links/|v1/requests/)",
 }
-"""Paths of each service at which request bodies contain secrets, passphrases or links. Such a body is arbitrary text and can look
-like an attack. The expressions, like the routes of the services, match the path as sent."""
+"""Paths of each service at which request bodies contain secrets, passphrases, links or files to import. Such a body is arbitrary
+text and can look like an attack. The expressions, like the routes of the services, match the path as sent."""
 UPLOAD_PATHS = {"gateway": "^/", **SECRET_PATHS}
-"""Paths of each service that accept request bodies larger than 8 KB: uploads to Cores, and secrets."""
+"""Paths of each service that accept request bodies larger than 8 KB: uploads to Cores, secrets, and files to import."""
 Rule = aws.wafv2.WebAclRuleArgsDict
 Statement = aws.wafv2.WebAclRuleStatementArgsDict
 RedactedField = aws.wafv2.WebAclLoggingConfigurationRedactedFieldArgsDict

@@ -34,6 +34,7 @@ from gatehouse.live.service import EventStreams
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer, Stream
 from gatehouse.operations.service import LogLevelService
+from gatehouse.transfer.repository import ImportRepository
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.verification import imported_tokens
 
@@ -107,6 +108,7 @@ def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_d
     sessions = Sessions(SessionRepository(pool), clock, Pepper({1: b"s" * 32}, 1), rules, secrets.token_bytes)
     dependencies = console_dependencies.Dependencies(
         keys=keys,
+        imports=ImportRepository(pool, keys),
         audit=audit,
         cores=CoreRepository(pool),
         core_files=CoreFiles(

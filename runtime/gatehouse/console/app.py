@@ -52,7 +52,7 @@ from gatehouse.sharing.service import SecretService, SecretSharing
 from gatehouse.sharing.worker import INTERVAL_S as SECRETS_INTERVAL_S
 from gatehouse.sharing.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, SecretWorker
 from gatehouse.transfer.legacy_file_sync import LegacyFileSync
-from gatehouse.transfer.repository import RemovalRepository
+from gatehouse.transfer.repository import ImportRepository, RemovalRepository
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.verification.rate_limiters import LocalRateLimits, RedisRateLimits
 
@@ -106,6 +106,7 @@ class Composition:
         keys, audit, usage = self._keys(), AuditRepository(self.pool), UsageRepository(self.pool)
         dependencies = Dependencies(
             keys=keys,
+            imports=ImportRepository(self.pool, keys),
             audit=audit,
             cores=CoreRepository(self.pool),
             core_files=core_files,

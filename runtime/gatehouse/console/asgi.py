@@ -41,9 +41,23 @@ from gatehouse.notifications.routes import ENDPOINTS as NOTIFICATIONS
 from gatehouse.operations.routes import ENDPOINTS as OPERATIONS
 from gatehouse.sharing.requests.routes import ENDPOINTS as SECRET_REQUESTS
 from gatehouse.sharing.routes import ENDPOINTS as SECRETS
+from gatehouse.transfer.routes import ENDPOINTS as IMPORTS
 from gatehouse.usage.routes import ENDPOINTS as USAGE
 
-ENDPOINTS = (*KEYS, *AUDIT, *USAGE, *NOTIFICATIONS, *LEAKS, *CORES, *SECRETS, *SECRET_REQUESTS, *OPERATIONS, *LIVE, *SESSIONS)
+ENDPOINTS = (
+    *KEYS,
+    *IMPORTS,
+    *AUDIT,
+    *USAGE,
+    *NOTIFICATIONS,
+    *LEAKS,
+    *CORES,
+    *SECRETS,
+    *SECRET_REQUESTS,
+    *OPERATIONS,
+    *LIVE,
+    *SESSIONS,
+)
 
 #: IDs have no pattern, so the response to a malformed ID is 404, as for an unknown ID.
 _ID = {"type": "string", "minLength": 1, "maxLength": 100}

@@ -35,6 +35,7 @@ from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer
 from gatehouse.operations.service import LogLevelService
 from gatehouse.sharing.service import SecretSharing
+from gatehouse.transfer.repository import ImportRepository
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.verification.models import RateLimits
 from gatehouse.verification.rate_limiters import LocalRateLimits, RedisRateLimits
@@ -67,6 +68,7 @@ class Dependencies:
     """
 
     keys: KeyRepository
+    imports: ImportRepository
     audit: AuditRepository
     cores: CoreRepository
     core_files: CoreFiles
@@ -160,10 +162,15 @@ class Request:
         peer = self.http.client.host if self.http.client else "unknown"
         return self.dependencies.addresses.client(peer, self.http.headers.getlist("x-forwarded-for"))
 
-    async def read_body(self, *, secret: bool = False) -> bytes:
-        """Read the body into `content`. `secret`: the body may contain the content of a secret. Raises BodyTooLarge."""
+    async def read_body(self, *, secret: bool = False, extra_bytes: int = 0) -> bytes:
+        """Read the body into `content`. Raises BodyTooLarge.
+
+        secret: the body may contain the content of a secret. extra_bytes: number of bytes by which the maximum size increases.
+        """
         declared, sharing = self.http.headers.get("content-length", ""), self.dependencies.sharing
-        bytes_max = self.dependencies.body_max_bytes + (sharing.content_max_bytes if secret and sharing is not None else 0)
+        bytes_max = self.dependencies.body_max_bytes + extra_bytes
+        if secret and sharing is not None:
+            bytes_max += sharing.content_max_bytes
         self.content = await asgi.read_body(self.http.receive, bytes_max, declared)
         return self.content
 

@@ -103,8 +103,8 @@ def _check_parameters(http: HttpRequest) -> None:
 async def _reject_tokens(endpoint: Endpoint, request: Request, parts: Mapping[str, object]) -> None:
     """Raise BadRequest if the request contains a token. The token would be stored, and audit events cannot be changed.
 
-    Values of fields that are encrypted before they are stored may contain tokens. Tokens of imported keys have no common format,
-    so they are looked up, but only for requests that change state.
+    Values of fields that are encrypted before they are stored, or that are not stored, may contain tokens. Tokens of imported
+    keys have no common format, so they are looked up, but only for requests that change state.
     """
     texts = [located for part, value in parts.items() for located in strings(value, part, endpoint.secret_fields)]
     for location, text in texts:
@@ -131,7 +131,7 @@ async def _json(endpoint: Endpoint, request: Request) -> object:
     content_types = request.http.headers.getlist("content-type")
     if endpoint.files_max and len(content_types) == 1 and content_types[0].lower().startswith(MEDIA_TYPE):
         return parse_json(await request.read_form())
-    if not await request.read_body(secret=bool(endpoint.secret_fields)):
+    if not await request.read_body(secret=bool(endpoint.secret_fields), extra_bytes=endpoint.body_extra_bytes):
         return None
     asgi.check_json(content_types)
     return parse_json(request.content)

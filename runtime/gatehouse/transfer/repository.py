@@ -140,7 +140,7 @@ class ImportRepository:
             counts = {"imported": imported, "existing": len(keys) + len(cores) - imported}
             row = await connection.fetchrow(_PROGRESS, run.id, done, *counts.values(), datetime.now(UTC), run.done)
             if row is None:
-                raise Conflict("Another process is importing the same file; wait for it or stop it, and run the command again.")
+                raise Conflict("Another process is importing the same file; wait for it or stop it, and start the import again.")
             await append(connection, msgspec.structs.replace(event, details={**event.details, **counts}))
         return msgspec.structs.replace(run, done=done, **dict(row), finished=done == run.rows)
 

@@ -9,20 +9,27 @@ import contextlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
 from gatehouse.cores.models import parse_origin
+from gatehouse.crypto import token_scanner
 from gatehouse.crypto.token import parse
 from gatehouse.errors import BadRequest, Problem
-from gatehouse.http.fields import CoreName, Environment
-from gatehouse.http.validation import validate
+from gatehouse.http.fields import CoreName, Effective, Environment, single_line, unique_items
+from gatehouse.http.validation import checked, validate
 from gatehouse.keys.fields import Name, Scopes
 from gatehouse.keys.schemas import ImportableSettings, Limits
 from gatehouse.transfer.file_formats import Entry
 from gatehouse.verification import imported_tokens
+
+#: Bounds of an import with the management API. `gatehouse import` has no bounds.
+CONTENT_CHARS_MAX = 1_000_000
+ROWS_MAX = 5000
+INVALID_ROWS_MAX = 100
+_IGNORED_MAX = 50
 
 #: Field names in other systems, by the field name in Gatehouse.
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -63,6 +70,13 @@ _DATE_MESSAGE = 'must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'
 _LOCATOR_FIELDS = ("hash", "algorithm", "hash_of", "id")
 
 
+MANAGES = "has a scope that manages keys; create such keys individually"
+
+
+def manages_keys(scope: str) -> bool:
+    return scope == "admin" or scope.startswith(("role:", "admin:"))
+
+
 class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A key, identified by its token or by its hash. Times are Unix seconds. None: the file does not specify the value."""
 
@@ -86,8 +100,8 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
             raise ValueError("has a key that is not 8 to 512 visible ASCII characters without a space")
         if self.hash is not None:
             self._check_hash(self.hash)
-        if any(scope == "admin" or scope.startswith(("role:", "admin:")) for scope in self.scopes or ()):
-            raise ValueError("has a scope that manages keys; create such keys with gatehouse keys create")
+        if any(manages_keys(scope) for scope in self.scopes or ()):
+            raise ValueError(MANAGES)
 
     def _check_hash(self, hash: str) -> None:
         if self.algorithm is None:
@@ -145,6 +159,86 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def locator(self) -> str | None:
         """Returns the material from which the ID of the registering key is derived, or None if the entry specifies no key."""
         return None if self.key is None else imported_tokens.material("sha256", self.key)
+
+
+class ImportKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A file with keys of another system."""
+
+    example: ClassVar = {"file_name": "keys.csv", "content": "key,name,owner\nold-3f9c2a7b51e8d604,nightly export,billing\n"}
+
+    file_name: Annotated[
+        str,
+        checked(
+            single_line,
+            min_length=1,
+            max_length=200,
+            description="Name of the file. Recorded in the audit trail. The extension determines the format: `.csv`, `.ndjson` or"
+            " `.jsonl` (one JSON object per line), and JSON for all other extensions.",
+        ),
+    ]
+    content: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=CONTENT_CHARS_MAX,
+            description=f"Content of the file, with at most {ROWS_MAX:,} rows. Larger files can be imported with"
+            " `gatehouse import`.",
+        ),
+    ]
+    dry_run: Annotated[bool, Meta(description="Validate the file and return the report, but write nothing.")] = False
+    skip_invalid: Annotated[
+        bool, Meta(description="Import the valid rows if other rows are invalid. By default, an invalid row prevents the import.")
+    ] = False
+    ignore: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=100)]],
+        unique_items(max_length=_IGNORED_MAX, description="Columns or JSON members to ignore."),
+    ] = []
+    scopes: Annotated[Scopes | None, Meta(description="Scopes of keys whose row specifies no scopes. Default: `cores:read`.")] = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        if any(manages_keys(scope) for scope in self.scopes or ()):
+            raise ValueError(MANAGES)
+
+
+class RowProblem(msgspec.Struct, frozen=True):
+    """A problem with a row of a file."""
+
+    field: Annotated[str, Meta(description="Field of the row. Empty if the problem concerns the whole row.")]
+    message: str
+    fix: str
+
+
+class InvalidRowView(msgspec.Struct, frozen=True):
+    """A row that cannot be imported."""
+
+    line: Annotated[int, Meta(ge=1, description="Line of the file, counted from 1.")]
+    problems: list[RowProblem]
+
+
+class ImportReport(msgspec.Struct, frozen=True):
+    """Result of an import or of a dry run. Each row is either invalid, imported, or the key of the row exists."""
+
+    example: ClassVar = {
+        "dry_run": True,
+        "rows": 3,
+        "imported": 1,
+        "existing": 1,
+        "invalid": 1,
+        "invalid_rows": [{"line": 3, "problems": [{"field": "limits", "message": "must be requests/seconds", "fix": ""}]}],
+        "effective": None,
+    }
+
+    dry_run: bool
+    rows: Annotated[int, Meta(ge=0, description="Number of rows in the file.")]
+    imported: Annotated[int, Meta(ge=0, description="Number of new keys. In a dry run, the number of keys to import.")]
+    existing: Annotated[int, Meta(ge=0, description="Number of valid rows whose key exists. The import does not change the key.")]
+    invalid: Annotated[int, Meta(ge=0, description="Number of invalid rows, including duplicates within the file.")]
+    invalid_rows: Annotated[
+        list[InvalidRowView], Meta(max_length=INVALID_ROWS_MAX, description=f"The first {INVALID_ROWS_MAX} invalid rows.")
+    ]
+    effective: Annotated[Effective | None, Meta(description="Propagation of the new keys, or null in a dry run.")]
 
 
 def members_of(
@@ -214,8 +308,24 @@ def parse_entry(
     except BadRequest as exc:
         return tuple(_problem(problem) for problem in exc.errors)
     if row.key is not None and parse(row.key, prefix) is not None:
-        return (Problem("key", "has the format of this deployment's own keys", "restore an export with --restore"),)
-    return row
+        fix = "restore an export with gatehouse import --restore"
+        return (Problem("key", "has the format of this deployment's own keys", fix),)
+    return _tokens_in_text(row) or row
+
+
+def _tokens_in_text(row: ImportedKey | ImportedCore) -> tuple[Problem, ...]:
+    """Returns the problems with text that contains a token, because the text is stored unchanged."""
+    if isinstance(row, ImportedCore):
+        return ()
+    texts = {"name": row.name, "owner": row.owner, "notes": row.notes}
+    texts |= {f"metadata.{number}": f"{name} {value}" for number, (name, value) in enumerate(row.metadata.items(), 1)}
+    found = {
+        location
+        for location, text in texts.items()
+        if (row.key is not None and row.key in text)
+        or next(token_scanner.find(text.encode(), kinds=token_scanner.ALL_KINDS), None) is not None
+    }
+    return tuple(Problem(location, "contains a token", "remove the token") for location in texts if location in found)
 
 
 def _normalized(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Problem, ...]]:
@@ -288,7 +398,7 @@ def _problem(problem: Problem) -> Problem:
     """Returns the problem with the location and the fix that apply to an entry in a file."""
     location, fix = problem.location.removeprefix("."), problem.fix
     if problem.message == "is not a known field":
-        fix = f"remove it, correct its name, or add --ignore {location[:20]}"
+        fix = f"remove it, correct its name, or ignore it: --ignore {location[:20]}"
     elif not fix and location:
         fix = f"see the field {location} in docs/guides/migrate.md"
     return Problem(location, problem.message, fix)

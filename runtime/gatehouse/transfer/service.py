@@ -7,6 +7,7 @@ that a repeated import resumes where the earlier import ended.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -34,6 +35,9 @@ from gatehouse.transfer.schemas import ImportedCore, ImportedKey, parse_entry
 from gatehouse.verification.imported_tokens import hash_purpose, imported_key_id
 
 BATCH_ROWS = 1000
+
+#: Number of rows that are validated before the event loop of the console processes other requests.
+_ROWS_WITHOUT_PAUSE = 50
 
 #: Duration of the lease of an imported Core. The agent of the Core is expected to register before the lease expires.
 CORE_LEASE_S = 7 * 86_400.0
@@ -87,10 +91,12 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class CheckedImport:
-    """Result of the validation of a file: the run that imports the file, and the invalid rows."""
+    """Result of the validation of a file: the run that imports the file, the invalid rows, and the number of valid rows whose key
+    exists."""
 
     run: Run
     invalid: list[InvalidRow]
+    existing: int
 
 
 class ImportJob:
@@ -107,12 +113,14 @@ class ImportJob:
 
     async def check(self, on_row: Callable[[int], None] = lambda _: None) -> CheckedImport:
         """Validates the whole file and writes nothing. Raises MalformedFile, Unavailable."""
-        rows, invalid = 0, list[InvalidRow]()
+        rows, existing, invalid = 0, 0, list[InvalidRow]()
         lines: dict[str, int] = {}
         batch: dict[KeyId, tuple[int, str]] = {}
         for line, row in self._rows():
             rows += 1
             on_row(rows)
+            if rows % _ROWS_WITHOUT_PAUSE == 0:
+                await asyncio.sleep(0)
             if isinstance(row, InvalidRow):
                 invalid.append(row)
                 continue
@@ -126,10 +134,11 @@ class ImportJob:
             if isinstance(row, ImportedKey):
                 batch[KeyId(name)] = (line, row.scheme)
             if len(batch) >= BATCH_ROWS:
-                invalid += await self._collisions(batch)
-                batch = {}
-        invalid += await self._collisions(batch)
-        return CheckedImport(Run(self._id, self._source, rows), sorted(invalid, key=lambda row: row.line))
+                collisions, known = await self._existing(batch)
+                invalid, existing, batch = invalid + collisions, existing + known, {}
+        collisions, known = await self._existing(batch)
+        invalid = sorted(invalid + collisions, key=lambda row: row.line)
+        return CheckedImport(Run(self._id, self._source, rows), invalid, existing + known)
 
     async def write(self, checked: CheckedImport, actor: Actor, on_batch: Callable[[Run], None] = lambda _: None) -> Run:
         """Inserts the valid rows, starting where an earlier import of the file ended. Raises Conflict, Unavailable."""
@@ -159,7 +168,9 @@ class ImportJob:
         try:
             return await self._context.repository.write(run, keys, cores, done=done, event=event)
         except Unavailable as exc:
-            raise Unavailable("The database is not available; run the same command again to resume.", detail=exc.detail) from exc
+            raise Unavailable(
+                "The database is not available; start the same import again to resume it.", detail=exc.detail
+            ) from exc
 
     def _rows(self, skip: int = 0) -> Iterator[tuple[int, Row]]:
         options, prefix, named = self._options, self._context.key_prefix, bool(self._options.registered_by)
@@ -169,15 +180,16 @@ class ImportJob:
                 row = (Problem("key", "is missing", "specify the key that registers the Core: --registered-by ID"),)
             yield entry.line, InvalidRow(entry.line, row) if isinstance(row, tuple) else row
 
-    async def _collisions(self, batch: dict[KeyId, tuple[int, str]]) -> list[InvalidRow]:
-        """Rows whose derived ID belongs to a key with another scheme, which has a probability of 1 in 62^8 for each key."""
+    async def _existing(self, batch: dict[KeyId, tuple[int, str]]) -> tuple[list[InvalidRow], int]:
+        """The rows whose derived ID belongs to a key with another scheme, which has a probability of 1 in 62^8 for each key, and
+        the number of the other rows whose key exists."""
         schemes = await self._context.repository.existing(list(batch)) if batch else {}
-        fix = "create a new key for its holder with gatehouse keys create"
-        return [
-            InvalidRow(batch[key_id][0], (Problem("", f"has the ID {key_id} of another key", fix),))
+        collisions = [
+            InvalidRow(batch[key_id][0], (Problem("", f"has the ID {key_id} of another key", "create a new key for its holder"),))
             for key_id, scheme in schemes.items()
             if scheme != batch[key_id][1]
         ]
+        return collisions, len(schemes) - len(collisions)
 
     def _key_id(self, locator: str) -> KeyId:
         key_id = imported_key_id(locator, self._context.pepper, self._context.generation)

@@ -77,7 +77,7 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
         "CREATE TRIGGER break_off BEFORE INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION break_off()"
     )
     broken = import_file(importer, tokens(3200))
-    assert broken.err == "gatehouse: The database is not available; run the same command again to resume.\n"
+    assert broken.err == "gatehouse: The database is not available; start the same import again to resume it.\n"
     assert broken.code == 1
     assert count(database) == 2000
     database.sql("DROP TRIGGER break_off ON api_key; DROP FUNCTION break_off")
@@ -120,8 +120,11 @@ def test_interrupted_import_resumes(importer: Command, database: Database) -> No
             {"hash": "$2b$10$" + "a" * 53, "algorithm": "bcrypt"},
             "has a bcrypt hash without the ID that precedes the separator in its token",
         ),
-        ({"key": "abcdefgh1", "uses": 3}, "uses is not a known field (remove it, correct its name, or add --ignore uses)"),
-        ({"key": "abcdefgh1", "scopes": ["admin"]}, "has a scope that manages keys; create such keys with gatehouse keys create"),
+        (
+            {"key": "abcdefgh1", "uses": 3},
+            "uses is not a known field (remove it, correct its name, or ignore it: --ignore uses)",
+        ),
+        ({"key": "abcdefgh1", "scopes": ["admin"]}, "has a scope that manages keys; create such keys individually"),
         ({"key": "abcdefgh1", "expires": "soon"}, 'expires_at must be a date such as "2031-01-01T00:00:00Z", or Unix seconds'),
         ({"key": "abcdefgh1", "rate_limit": "many"}, 'limits must be requests/seconds, such as "600/60" or "daily=10000/1d"'),
         ({"key": "abcdefgh1", "name": "a\u0000b"}, "name must not contain control characters or invisible characters"),

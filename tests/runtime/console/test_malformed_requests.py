@@ -66,7 +66,7 @@ async def test_modified_cursor_is_rejected(console: Console, change: Any) -> Non
         await console.create()
     cursor = (await console.client.get("/v1/keys?limit=1")).json()["next_cursor"]
     assert (await console.client.get("/v1/keys", params={"limit": 1, "cursor": cursor})).status_code == 200
-    fix = "send next_cursor from the previous page, with the same filter"
+    fix = "send next_cursor from the previous page, with the same filter and order"
     for path, sent in (
         ("/v1/keys", change(cursor)),
         ("/v1/cores", cursor),
