@@ -88,6 +88,20 @@ async def opened(access: DatabaseLogin, size_max: int = 4) -> AsyncIterator[Pool
         await pool.close()
 
 
+@asynccontextmanager
+async def locked(database: Database, table: str) -> AsyncIterator[None]:
+    """Until the end of the block, every other statement waits that reads or writes the table."""
+    async with opened(database.owner) as pool, pool.transaction() as connection:
+        await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+async def lock_waits(pool: Pool) -> int:
+    """Number of statements in this database that wait for a lock."""
+    statement = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return int(await pool.fetchval(statement))
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[servers.Postgres]:
     with servers.postgres() as server:

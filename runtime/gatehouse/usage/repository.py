@@ -27,7 +27,8 @@ DORMANT_S = 30 * 86_400
 #: Minimum interval between alerts of the same kind for a key, across all workers.
 ALERT_INTERVAL_S = 3600
 
-#: Maximum number of stored addresses per key. Further addresses are not reported as unusual.
+#: Maximum number of stored addresses per key. Further addresses are not reported as unusual. Workers that write at the same time
+#: can exceed this number once.
 ADDRESSES_MAX = 100
 
 _CLAIM_BATCH = """
@@ -61,10 +62,13 @@ FROM used JOIN before USING (key_id) WHERE used.last_used_at - before.last_used_
 """
 
 _ADD_ADDRESSES = """
-WITH used AS (SELECT * FROM unnest($1::text[], $2::text[]) AS row (key_id, address) ORDER BY 1, 2),
-     known AS (SELECT key_id, count(*) AS number FROM key_address WHERE key_id = ANY ($1) GROUP BY 1),
+WITH known AS (SELECT key_id, count(*) AS number FROM key_address WHERE key_id = ANY ($1) GROUP BY 1),
+     new AS (SELECT * FROM unnest($1::text[], $2::text[]) AS used (key_id, address)
+         EXCEPT SELECT key_id, address FROM key_address WHERE key_id = ANY ($1)),
      added AS (INSERT INTO key_address (key_id, address, first_seen_at)
-         SELECT key_id, address, $3 FROM used LEFT JOIN known USING (key_id) WHERE coalesce(number, 0) < $4
+         SELECT key_id, address, $3
+         FROM (SELECT *, row_number() OVER (PARTITION BY key_id ORDER BY address) AS position FROM new) AS numbered
+         LEFT JOIN known USING (key_id) WHERE coalesce(number, 0) + position <= $4 ORDER BY 1, 2
          ON CONFLICT DO NOTHING RETURNING key_id, address)
 SELECT key_id, address FROM added JOIN known USING (key_id)
 """

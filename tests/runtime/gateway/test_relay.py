@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 from gatehouse.clock import Clock
+from gatehouse.gateway import websocket
 from gatehouse.gateway.websocket import Relay, RelaySettings, WebSockets
 from gatehouse.http.websocket import CloseCode, FrameChecker
 from gatehouse.keys.models import KeyEnvironment, KeyId
@@ -166,6 +167,18 @@ async def test_data_after_the_end_is_discarded() -> None:
         sides.relay.client.data_received(HELLO.serialize(mask=True))
         assert sides.core.written == before
         assert (sides.client.ended, sides.core.ended) == ("eof", "close")
+
+
+async def test_close_frame_that_is_not_confirmed_ends_both_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "_HANDSHAKE_S", 0.0)
+    async with relaying() as sides:
+        sides.relay.client.data_received(CLOSE.serialize(mask=True))
+        assert (sides.core.closes, sides.core.ended) == ([1000], "")
+        async with asyncio.timeout(PATIENCE_S):
+            while not sides.core.ended:
+                await asyncio.sleep(0)
+        assert (sides.client.ended, sides.core.ended) == ("close", "close")
+        assert sides.client.closes == []  # not closed by the idle timeout
 
 
 async def test_connection_that_does_not_end_is_aborted() -> None:

@@ -360,14 +360,16 @@ async def test_repeated_head_with_an_incomplete_body(synchronous: Running) -> No
         assert re.findall(rb"(?:now (?:POST|GET) (?:a=b)?|/now) ([04])", response) == [b"4", b"4", b"0"], cut
 
 
-async def test_connection_with_repeated_heads_is_closed_when_it_is_idle() -> None:
-    limits = ConnectionSettings(request_timeout_s=600, response_timeout_s=600, idle_timeout_s=1)
-    async with running(limits, respond_now=SYNCHRONOUS) as server:
+@pytest.mark.parametrize("respond_now", [None, SYNCHRONOUS], ids=["asgi", "synchronous"])
+async def test_idle_connection_is_closed(respond_now: PrepareByPath | None) -> None:
+    """Also if the heads of the last requests were not parsed again."""
+    limits = ConnectionSettings.model_construct(request_timeout_s=600, response_timeout_s=600, idle_timeout_s=0.5)
+    async with running(limits, respond_now=respond_now) as server:
         reader, writer = await server.connect()
         async with asyncio.timeout(PATIENCE_S):
             for _ in range(3):
                 writer.write(NOW)
-                await reader.readuntil(b"now POST a=b 4")
+                await reader.readuntil(b"now POST a=b 4" if respond_now else b"/now 4")
             assert await reader.read() == b""
         writer.close()
 

@@ -144,6 +144,21 @@ async def test_interrupt_ends_the_drain_time(server: Running) -> None:
             await _connect_forever(server)
 
 
+async def test_request_in_progress_is_aborted_after_the_stop_timeout() -> None:
+    limits = ConnectionSettings.model_construct(request_timeout_s=600, response_timeout_s=600, drain_s=0, stop_timeout_s=0.1)
+    async with running(limits) as server:
+        reader, writer = await server.connect()
+        writer.write(b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")
+        while not server.server.server_state.tasks:
+            await asyncio.sleep(0)
+        server.server.handle_exit(signal.SIGTERM, None)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                assert (await reader.read()).startswith(b"HTTP/1.1 500 ")
+        finally:
+            writer.close()
+
+
 async def _connect_forever(server: Running) -> None:
     while True:
         (await server.connect())[1].close()

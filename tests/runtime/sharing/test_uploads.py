@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.http.idempotency import FORM_RUNNING_S_MAX
 from gatehouse.sharing.content_store import PART_BYTES
 from gatehouse.sharing.link_token import parse
 from gatehouse.sharing.service import SecretSharing
@@ -129,3 +130,16 @@ async def test_repeated_form_receives_the_stored_response(console: Console) -> N
     assert again.headers["idempotency-replayed"] == "true"
     other = await send(console, body, b"longer content", **headers)
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_abandoned_form_is_taken_over_after_its_timeout(console: Console) -> None:
+    headers = {**console.as_((await console.create(scopes=["secrets:create"]))["token"]), "Idempotency-Key": '"upload-2"'}
+    body = {"files": [{"name": "a"}]}
+    assert (await send(console, body, b"content", **headers)).status_code == 201
+    claimed_at = console.dependencies.clock.now() - FORM_RUNNING_S_MAX
+    # The request changed nothing: its ID has neither a response nor an audit event.
+    abandoned = "UPDATE idempotent_request SET sealed = NULL, running = true, request_id = 'req_nobody', claimed_at"
+    console.database.sql(f"{abandoned} = to_timestamp({claimed_at + 1})")
+    assert (await send(console, body, b"content", **headers)).json()["code"] == "request_in_progress"
+    console.database.sql(f"{abandoned} = to_timestamp({claimed_at - 1})")
+    assert (await send(console, body, b"content", **headers)).status_code == 201

@@ -12,15 +12,17 @@ from gatehouse.audit.repository import AuditRepository
 from gatehouse.db.pool import Pool
 from gatehouse.errors import Unavailable
 from gatehouse.observability import Observer
+from gatehouse.usage import service
 from gatehouse.usage.models import UnusualUse, UsageBatch
 from gatehouse.usage.repository import ADDRESSES_MAX, RETENTION_S, UsageRepository
-from gatehouse.usage.service import DENIED_THRESHOLD, UsageCounter, UsageFlusher
+from gatehouse.usage.service import DENIED_THRESHOLD, SECOND_MAX, UsageCounter, UsageFlusher
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database
 
 NOON = 1_800_014_400.0  # 2027-01-15 12:00:00 UTC
 KEY = "3fGh82kLmQ0a"
+FRESH = "7yTq51nRsB2c"
 
 
 class UnreliableRepository(UsageRepository):
@@ -193,6 +195,17 @@ async def test_number_of_stored_addresses_is_bounded(counting: Counting) -> None
     assert await counting.pool.fetchval("SELECT count(*) FROM key_address") == ADDRESSES_MAX
 
 
+async def test_number_of_addresses_stored_at_once_is_bounded(counting: Counting) -> None:
+    counting.use(key=FRESH, address="192.0.2.1")
+    assert await counting.flusher.flush()
+    for address in ("192.0.2.1", *(f"10.0.0.{number}" for number in range(ADDRESSES_MAX + 20))):
+        counting.use(key=FRESH, address=address)
+    counting.use(key="another00000", address="192.0.2.1")
+    assert await counting.flusher.flush()
+    assert len(await counting.repository.addresses(FRESH)) == ADDRESSES_MAX
+    assert await counting.repository.addresses("another00000") == ("192.0.2.1",)
+
+
 async def test_burst_of_denials_is_unusual_once_an_hour(counting: Counting) -> None:
     for _ in range(4):
         counting.use(DENIED_THRESHOLD // 2, code="RATE_LIMITED")
@@ -242,14 +255,52 @@ async def test_use_after_a_purge_is_counted_for_no_key(counting: Counting, datab
     assert await counting.pool.fetchval("SELECT count(*) FROM key_address") == 0
 
 
-async def test_memory_is_bounded_and_every_request_counted(counting: Counting) -> None:
-    def count_all() -> None:
-        for number in range(60_000):
-            counting.counter.count(f"{number:012d}", "", "VALID", "")
-
-    count_all()
+async def test_counts_of_a_second_are_bounded_and_every_request_counted(counting: Counting) -> None:
+    for number in range(SECOND_MAX + 10_000):
+        counting.use(key=f"{number:012d}", core="")
     counts = counting.counter.take()
-    assert (len(counts) <= 50_001, sum(counts.values())) == (True, 60_000)
-    count_all()
-    await counting.flusher.flush()
-    assert await counting.total(60) == [(0, 60_000)]
+    assert (len(counts), sum(counts.values())) == (SECOND_MAX + 1, SECOND_MAX + 10_000)
+
+
+async def test_memory_is_bounded_and_every_request_counted(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "PENDING_MAX", 10)
+    counting.repository.unavailable = True
+    for _ in range(3):
+        for number in range(8):
+            counting.use(key=f"{number:012d}", core="")
+        assert not await counting.flusher.flush()
+        counting.clock.advance(60)
+    assert (len(counting.flusher._pending), counting.flusher.pending) == (11, 24)
+    counting.repository.unavailable = False
+    while counting.flusher.pending:
+        assert await counting.flusher.flush()
+    assert await counting.total(60) == [(0, 16), (60, 8)]
+    assert await counting.pool.fetchval("SELECT sum(count) FROM usage_count WHERE width_s = 60 AND key_id = ''") == 6
+
+
+async def test_address_beyond_the_known_ones_is_read_again(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "KNOWN_ADDRESSES_MAX", 2)
+    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
+        counting.use(key=FRESH, address=address)
+        assert await counting.flusher.flush()
+    await counting.pool.execute("DELETE FROM key_address")
+    for address in ("192.0.2.3", "192.0.2.1"):
+        counting.use(key=FRESH, address=address)
+        await counting.flusher.flush()
+    assert await counting.repository.addresses(FRESH) == ("192.0.2.1",)
+
+
+async def test_new_addresses_are_bounded_while_the_database_is_unavailable(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting.repository.unavailable = True
+    counting.use()
+    assert not await counting.flusher.flush()  # this batch is written first
+    monkeypatch.setattr(service, "SECOND_MAX", 2)
+    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
+        counting.use(key=FRESH, address=address)
+        assert not await counting.flusher.flush()
+    counting.repository.unavailable = False
+    while counting.flusher.pending:
+        assert await counting.flusher.flush()
+    assert await counting.repository.addresses(FRESH) == ("192.0.2.1", "192.0.2.2")

@@ -12,12 +12,13 @@ from gatehouse.db.migrations import runner
 from gatehouse.db.pool import login
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import KeyId, KeyState, RateLimit
+from gatehouse.verification import repository
 from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.repository import CreditRepository, KeyLoader
 
 from sandbox.local import servers
 from sandbox.ports import free_port
-from tests.runtime.conftest import opened
+from tests.runtime.conftest import lock_waits, locked, opened
 from tests.runtime.verification.conftest import change_feed
 
 
@@ -144,6 +145,18 @@ async def test_hanging_database_is_unavailable() -> None:
                 for pid in pids:
                     os.kill(pid, signal.SIGCONT)
             await changes.close()
+
+
+async def test_number_of_concurrent_lookups_is_bounded(rows: Any, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "LOAD_TIMEOUT_S", 60.0)
+    keys, lookups = KeyLoader(rows.pool, KeyCache(10), lambda: 0), []
+    async with locked(database, "api_key"), asyncio.timeout(20):
+        for number in range(1, repository.IN_FLIGHT_MAX + 2):
+            lookups.append(asyncio.create_task(keys.find(KeyId(f"{number:012d}"))))
+            while await lock_waits(rows.pool) < min(number, repository.IN_FLIGHT_MAX):
+                await asyncio.sleep(0.005)
+        assert len(keys._queue) == 1
+    assert await asyncio.gather(*lookups) == [None] * len(lookups)
 
 
 async def _reads(rows: Any) -> int:

@@ -167,3 +167,17 @@ def test_number_of_leases_is_bounded() -> None:
     for _ in range(leases.FAMILIES_MAX + 5):
         held.wanted(charge(), now=0.0)
     assert len(held) == leases.FAMILIES_MAX
+
+
+def test_size_of_a_lease_is_bounded() -> None:
+    """The requests after the last request of a lease are counted in Redis."""
+    million = RateLimit(name="requests", quota=1_000_000, window_s=60, burst=1_000_000)
+    request, held, used = charge(million), Leases(), []
+    assert held.wanted(request, now=0.0) == 0
+    for _ in range(15):
+        held.add(request, held.wanted(request, now=0.0), now=0.0)
+        used.append(0)
+        while held.use(request, now=0.0):
+            used[-1] += 1
+    assert used[:3] == [1, 2, 4]
+    assert used[-5:] == [leases.LEASE_MAX] * 5

@@ -7,12 +7,15 @@ import os
 import signal
 import uuid
 from collections.abc import AsyncIterator
+from unittest.mock import AsyncMock
 
 import pytest
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import RateLimit
+from gatehouse.redis.batches import BATCH_MAX
 from gatehouse.redis.connection import RedisConnection, redis_login
 from gatehouse.settings import OnError
+from gatehouse.verification import rate_limiters
 from gatehouse.verification.models import ADDITIONAL_MAX, Charge, RateLimits
 from gatehouse.verification.rate_limiters import FAMILIES_MAX, KEY_PREFIX, LocalRateLimits, RedisRateLimits
 
@@ -210,6 +213,26 @@ async def test_two_workers_share_one_counter(redis_url: str) -> None:
         await worker.close()
     assert sum(not state.exceeded for (state,) in states) == 50
     assert not any(state.degraded for (state,) in states)
+
+
+async def test_calls_beyond_a_batch_are_sent_in_another_batch(
+    redis_limits: RedisRateLimits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = AsyncMock(side_effect=redis_limits._batches.connection.evaluate)
+    monkeypatch.setattr(redis_limits._batches.connection, "evaluate", evaluate)
+    states = await asyncio.gather(*(redis_limits.take(charge(FIVE)) for _ in range(2 * BATCH_MAX + 1)))
+    assert not any(state.degraded or state.exceeded for (state,) in states)
+    assert [len(call.args[1]) for call in evaluate.await_args_list] == [BATCH_MAX, BATCH_MAX, 1]
+
+
+async def test_purge_does_not_wait_for_a_silent_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limiters, "FORGET_TIMEOUT_S", 0.1)
+    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    redis_limits = limiter(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with asyncio.timeout(20):
+        assert await redis_limits.forget("purged000000") is False
+    await redis_limits.close()
+    server.close()
 
 
 async def test_counter_name_has_limit_and_subject_and_expires(redis_limits: RedisRateLimits, redis_url: str) -> None:

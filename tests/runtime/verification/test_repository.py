@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from gatehouse.crypto.token import Pepper, build_marked, is_marked
 from gatehouse.keys.models import KeyEnvironment, KeyId
 from gatehouse.keys.repository import KeyRepository
+from gatehouse.verification import repository
 from gatehouse.verification.cache import Prefilter
 from gatehouse.verification.repository import PepperMigration
 
@@ -32,6 +34,24 @@ async def test_key_migrates_once_all_gateways_read_generation(rows: Any) -> None
         "SELECT actor_type, target_id, details::text FROM audit_event WHERE action = 'pepper.rewrap'"
     )
     assert (audit["actor_type"], audit["target_id"], "the token" in audit["details"]) == ("system", "2", False)
+    await migration.close()
+    await rows.pool.execute("DELETE FROM gateway_worker")
+
+
+async def test_keys_beyond_the_queue_migrate_at_their_next_use(rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "QUEUE_MAX", 2)
+    ids = [KeyId(f"queued{number:06d}") for number in range(3)]
+    for key_id in ids:
+        await rows.add_key(key_id)
+    await rows.pool.execute("INSERT INTO gateway_worker VALUES ('new', 0, now(), '{1,2}')")
+    migration = PepperMigration(rows.pool, KeyRepository(rows.pool, staleness_s=30), BOTH)
+    migrated = []
+    for _ in range(2):
+        for key_id in ids:
+            generation, _ = await stored(rows, key_id)
+            migration.add(key_id, "the token", generation)
+        migrated.append(await migration.flush())
+    assert migrated == [2, 1]
     await migration.close()
     await rows.pool.execute("DELETE FROM gateway_worker")
 
