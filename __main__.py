@@ -55,7 +55,7 @@ delivery = DeliveryRoles(
     opts,
 )
 Budget("budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=foundation.topic_arn), opts)
-if settings.account_baseline.enabled:
+if settings.account_baseline.guards:
     AccountBaseline(
         "account-baseline",
         AccountBaselineArgs(
@@ -71,7 +71,7 @@ roles = foundation.role_arns
 pulumi.export("environment", settings.environment)
 pulumi.export("region", settings.region)
 pulumi.export("account", settings.account)
-pulumi.export("accountBaseline", settings.account_baseline.managed_by_stack)
+pulumi.export("accountBaseline", settings.account_baseline.managed_by)
 pulumi.export("cluster", platform.cluster.name)
 pulumi.export(
     "services",

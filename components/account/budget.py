@@ -27,7 +27,8 @@ class BudgetArgs(StackArgs):
 
 
 class Budget(Component):
-    """A monthly budget for the stack's tagged cost, with alerts on actual and forecasted cost, and a cost anomaly monitor.
+    """A monthly budget for the stack's tagged cost, with alerts on actual and forecasted cost and, if enabled, a cost anomaly
+    monitor.
 
     Why: Recursive invocations and stolen credentials are often noticed first in the cost of a stack. Activate the cost
     allocation tags Project and Environment once in the payer account.
@@ -64,17 +65,21 @@ class Budget(Component):
             tags=tags("internal"),
             opts=self.child,
         )
-        self._anomaly_detection(name, args)
+        if args.budget.anomalies != "none":
+            self._anomaly_detection(name, args)
         self.register_outputs({})
 
     def _anomaly_detection(self, name: str, args: BudgetArgs) -> None:
-        # An account can have only one monitor for all services, but one monitor for each tag value.
+        # Only the management account of an organization can create a monitor for a tag (AWS Cost Management User Guide, "Getting
+        # started with AWS Cost Anomaly Detection").
         environment = {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": [args.names.stack]}
+        by_tag = args.budget.anomalies == "tag"
         monitor = aws.costexplorer.AnomalyMonitor(
             name,
             name=args.names.name("cost"),
-            monitor_type="CUSTOM",
-            monitor_specification=json.dumps({"Tags": environment}),
+            monitor_type="CUSTOM" if by_tag else "DIMENSIONAL",
+            monitor_dimension=None if by_tag else "SERVICE",
+            monitor_specification=json.dumps({"Tags": environment}) if by_tag else None,
             tags=tags("internal"),
             opts=self.child,
         )

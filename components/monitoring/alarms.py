@@ -53,8 +53,8 @@ class AlarmsArgs(TopicArgs):
 
 
 class Alarms(Component):
-    """Alarms on errors, latency, health and saturation, a composite alarm for each service, event rules for failed
-    deployments, rotations and backups, and a dashboard. All alarms and rules notify one encrypted topic.
+    """Alarms on errors, latency, health and saturation, a composite alarm for each service, event rules for security findings
+    and for failed deployments, rotations and backups, and a dashboard. All alarms and rules notify one encrypted topic.
 
     Why: Operators are notified before users report a problem, with a link to the runbook. The alarms of a service also
     roll back its deployment.
@@ -68,6 +68,7 @@ class Alarms(Component):
     def __init__(self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:Alarms", name, args, opts)
         names, resources = args.names, args.resources
+        rules = [*event_rules(names), *(finding_rules() if args.monitoring.security_findings else ())]
         self.topic_arn = email_topic(name, ALARM_TOPIC, alarm_topic_policy(names), args, self)
         for alarm in (
             *(
@@ -79,12 +80,12 @@ class Alarms(Component):
             *metric_alarms.database_alarms(resources.database, args.database.storage_gib),
             *(row for node in resources.cache_nodes for row in metric_alarms.cache_node_alarms(node, names)),
             *metric_alarms.table_alarms(resources.table),
-            *(metric_alarms.event_rule_alarm(rule.name, names) for rule in event_rules(names)),
+            *(metric_alarms.event_rule_alarm(rule.name, names) for rule in rules),
             *metric_alarms.maintenance_alarms(args.certificate_arn, resources.rotation_function, resources.dead_letter_queue),
         ):
             self._alarm(alarm, args)
         self._service_alarms(args)
-        for rule in event_rules(names):
+        for rule in rules:
             self._event_rule(rule, args)
         probe = bool(args.monitoring.probe_interval_minutes)
         body = pulumi.Output.json_dumps(dashboard_body(names, resources, args.monitoring.runbooks_url, probe=probe))
@@ -189,5 +190,48 @@ def event_rules(names: Naming) -> Iterator[EventRule]:
             "source": ["aws.backup"],
             "detail-type": ["Backup Job State Change"],
             "detail": {"state": ["ABORTED", "EXPIRED", "FAILED"], "backupVaultName": [{"prefix": names.name("")}]},
+        },
+    )
+
+
+def finding_rules() -> Iterator[EventRule]:
+    """Yield the event rules for security findings. The rules match findings on all resources of the account and region."""
+    yield EventRule(
+        "guardduty-finding",
+        "GuardDuty reports a finding of medium or higher severity.",
+        "security-findings",
+        {
+            "source": ["aws.guardduty"],
+            "detail-type": ["GuardDuty Finding"],
+            "detail": {"severity": [{"numeric": [">=", 4]}]},
+        },
+    )
+    yield EventRule(
+        "security-hub-finding",
+        "Security Hub reports a new finding of high or critical severity.",
+        "security-findings",
+        {
+            "source": ["aws.securityhub"],
+            "detail-type": ["Security Hub Findings - Imported"],
+            "detail": {
+                "findings": {
+                    # The other rules report the findings of these products.
+                    "ProductName": [{"anything-but": ["GuardDuty", "IAM Access Analyzer"]}],
+                    "RecordState": ["ACTIVE"],
+                    "Severity": {"Label": ["HIGH", "CRITICAL"]},
+                    # Security Hub sends a finding again after each evaluation, until its workflow status changes.
+                    "Workflow": {"Status": ["NEW"]},
+                }
+            },
+        },
+    )
+    yield EventRule(
+        "access-analyzer-finding",
+        "IAM Access Analyzer reports a resource that another account or the public can access.",
+        "security-findings",
+        {
+            "source": ["aws.access-analyzer"],
+            "detail-type": ["Access Analyzer Finding"],
+            "detail": {"status": ["ACTIVE"]},
         },
     )

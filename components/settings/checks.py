@@ -82,13 +82,11 @@ def second_region(settings: Settings) -> Iterator[Mistake]:
 
 
 def account_baseline(settings: Settings) -> Iterator[Mistake]:
-    """A stack either manages the account's baseline or names the stack that manages it."""
+    """A stack that creates guards of the account does not name another stack that manages them."""
     baseline = settings.account_baseline
-    if baseline.block_public_vpcs and not baseline.enabled:
-        yield "account_baseline.block_public_vpcs", "is true; allowed without account_baseline.enabled: false"
-    if baseline.managed_by_stack and baseline.enabled:
-        allowed = 'allowed with account_baseline.enabled: ""'
-        yield "account_baseline.managed_by_stack", f"is {shown(baseline.managed_by_stack)}; {allowed}"
+    if "/" in baseline.managed_by and baseline.guards:
+        allowed = f'allowed with {", ".join(baseline.guards)}: external or ""'
+        yield "account_baseline.managed_by", f"is {shown(baseline.managed_by)}; {allowed}"
 
 
 def vault_lock(settings: Settings) -> Iterator[Mistake]:

@@ -15,7 +15,7 @@ VARIABLES = strings(r"GATEHOUSE_[A-Z_]+=\S.*", 0, 30, "entries of the form VARIA
 
 
 class MonitoringSettings(Section):
-    """Alarms and the synthetic probe."""
+    """Alarms, security findings and the synthetic probe."""
 
     emails: Annotated[
         tuple[str, ...],
@@ -30,6 +30,9 @@ class MonitoringSettings(Section):
         ),
     ]
     """URL at which your team can read docs/runbooks. Every alarm contains a link to its runbook."""
+    security_findings: Flag = by_environment(False, False, True)
+    """Notifies the alarm topic of findings of GuardDuty (severity 4.0 or higher), Security Hub (HIGH and CRITICAL) and IAM Access
+    Analyzer in the account and region, also if another stack or the owner of the account enabled these services."""
     latency_alarm_threshold_s: Annotated[int, integer(1, 60, "seconds")] = 1
     """Alarm threshold for the p99 latency of a service over five minutes, in seconds."""
     denied_requests_alarm_threshold: Annotated[int, integer(1, 1_000_000, "denied requests in five minutes")] = by_environment(
@@ -55,25 +58,53 @@ class BudgetSettings(Section):
     monthly_usd: Annotated[int, integer(1, 1_000_000, "USD a month")]
     """Monthly budget in USD. Notifications are sent at 80 and 100 percent of the budget, and when the forecast exceeds the
     budget."""
+    anomalies: Annotated[str, choice("none", "service", "tag")] = "none"
+    """Cost anomaly detection. `service` monitors all services of the account; an account can have only one such monitor. `tag`
+    monitors the costs of this stack by the tag Environment; AWS accepts this only in the management account of an organization or
+    in an account without an organization."""
     anomaly_usd: Annotated[int, integer(1, 100_000, "USD")] = by_environment(20, 40, 100)
     """Minimum total impact in USD of a cost anomaly that is reported."""
 
 
 class AccountBaselineSettings(Section):
-    """The security baseline of the AWS account. One stack manages the baseline in each account and region."""
+    """Guards of the AWS account, which also affect resources outside this program. Enable each guard in at most one stack of each
+    account and region, and only if the account does not have the guard yet."""
 
-    enabled: Flag = False
-    """Manages the account's baseline in this stack: S3 Block Public Access, EBS encryption by default, password policy,
-    GuardDuty, Security Hub, AWS Config and IAM Access Analyzer. Enable this setting in exactly one stack for each account and
-    region."""
-    managed_by_stack: Annotated[
-        str, string(r"|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}", 'project/stack, such as "gatehouse/prod", or ""')
+    managed_by: Annotated[
+        str,
+        string(
+            r"|external|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}",
+            'project/stack, such as "gatehouse/prod", external, or ""',
+        ),
     ] = ""
-    """The stack that manages the baseline if this stack does not, as project/stack. The policy packs read the value from the
-    stack output accountBaseline. If empty, no stack manages the baseline, and the policy packs report a violation."""
+    """Who manages the guards that this stack does not create: another stack as project/stack, or `external` if they are managed
+    outside Pulumi, such as by AWS Control Tower. The policy packs read the value from the stack output accountBaseline. If empty,
+    the policy packs report missing guards."""
+    s3_public_access_block: Flag = False
+    """Blocks public access to every S3 bucket of the account."""
+    ebs_encryption: Flag = False
+    """Encrypts new EBS volumes of the account in the region by default."""
+    password_policy: Flag = False
+    """Sets the password policy for IAM users of the account (CIS AWS Foundations Benchmark)."""
+    backup_opt_in: Flag = False
+    """Enables AWS Backup for RDS, DynamoDB and S3 in the account and region, and lets AWS Backup manage the backups of DynamoDB
+    tables, which copies to another region require."""
+    config_recorder: Flag = False
+    """Creates the AWS Config recorder with its service-linked role. An account can have only one recorder in each region."""
+    guardduty: Flag = False
+    """Creates the GuardDuty detector. An account can have only one detector in each region."""
+    security_hub: Flag = False
+    """Enables Security Hub with its default standards."""
+    access_analyzer: Flag = False
+    """Creates an IAM Access Analyzer for the account."""
     block_public_vpcs: Flag = False
     """Enables VPC Block Public Access: no VPC in the account and region can be reached from the internet, except the load
     balancer's subnets. This affects every other VPC in the region that has no exclusion."""
+
+    @property
+    def guards(self) -> tuple[str, ...]:
+        """Names of the enabled guards."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is True)
 
 
 class DeliverySettings(Section):

@@ -232,10 +232,10 @@ class Buckets:
     names: Naming
 
     def logs(self) -> BucketArgs:
-        """Return the arguments of the bucket that receives access logs from the other buckets and the load balancer and, with the
-        account baseline, deliveries from AWS Config."""
+        """Return the arguments of the bucket that receives access logs from the other buckets and the load balancer and, with
+        `account_baseline.config_recorder`, deliveries from AWS Config."""
         sink, prefixes = self.names.bucket("logs"), bucket_policies.LOAD_BALANCER_PREFIXES
-        config = bucket_policies.config_writers(self.names, sink) if self.settings.account_baseline.enabled else ()
+        config = bucket_policies.config_writers(self.names, sink) if self.settings.account_baseline.config_recorder else ()
         writers = (*bucket_policies.load_balancer_log_writers(self.names, sink, prefixes), *config)
         web_ui = (WEB_UI_BUCKET,) if self.settings.services.cloudfront else ()
         return self._log_args(self.names, ("trail", "data", "secrets", *web_ui), writers)

@@ -1,7 +1,8 @@
 """Rules for the AWS account: public access block, security services and cost monitoring.
 
 An account needs these resources only once. If another stack manages them, the output `accountBaseline` names that stack as
-"project/stack". The resources are evaluated when that stack is checked.
+"project/stack", and the resources are evaluated when that stack is checked. If they are managed outside Pulumi, such as by AWS
+Control Tower, the output is "external".
 """
 
 from functools import partial
@@ -17,7 +18,7 @@ _account_rule = partial(stack_rule, types=_STACKS)
 
 
 def baseline_is_external(root: Resource) -> bool:
-    """True if the stack names another stack that manages the account baseline. The name of the stack itself does not count."""
+    """True if the output names another stack or "external". The name of the stack itself does not count."""
     stack, project, *_ = root.urn.removeprefix("urn:pulumi:").split("::")
     return root.props.text(BASELINE_OUTPUT) not in ("", f"{project}/{stack}")
 
@@ -27,8 +28,8 @@ def baseline_is_external(root: Resource) -> bool:
     title="S3 Block Public Access is enabled for the account",
     rationale="The account setting applies to every bucket, including buckets that are created outside this program.",
     remedy=(
-        "add an aws.s3.AccountPublicAccessBlock with all four settings True, or name the stack that manages it in "
-        f"the stack output {BASELINE_OUTPUT}"
+        "add an aws.s3.AccountPublicAccessBlock with all four settings True, or set the stack output "
+        f'{BASELINE_OUTPUT} to the stack that manages it, or to "external"'
     ),
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
@@ -59,7 +60,7 @@ _BASELINE = {
     "GH-ACC-001",
     title="AWS Config, GuardDuty, Security Hub and IAM Access Analyzer are enabled",
     rationale="These services detect activity outside the program, such as manual changes and intrusions.",
-    remedy=f"add the resource, or name the stack that manages it in the stack output {BASELINE_OUTPUT}",
+    remedy=f'add the resource, or set the stack output {BASELINE_OUTPUT} to the stack that manages it, or to "external"',
     severity=Severity.HIGH,
     levels=levels("-", "A", "M"),
     upstream=(
@@ -84,9 +85,9 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
 
 @_account_rule(
     "GH-COST-001",
-    title="Budgets and cost anomaly detection are configured",
+    title="Budgets notify people of actual and forecasted cost",
     rationale="Unexpected costs are often the first sign of a defect or an attack. Forecasts report them in advance.",
-    remedy="add an aws.budgets.Budget that notifies subscribers of ACTUAL and FORECASTED cost, and an AnomalyMonitor",
+    remedy="add an aws.budgets.Budget that notifies subscribers of ACTUAL and FORECASTED cost",
     severity=Severity.LOW,
     pack="resilience",
     url="https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html",
@@ -102,5 +103,6 @@ def costs_are_monitored(root: Resource, stack: Stack) -> CheckResults:
     for kind in ("ACTUAL", "FORECASTED"):
         if kind not in notified:
             yield f"no budget has a {kind} notification with subscribers"
-    if not stack.of_type(aws("costexplorer.AnomalyMonitor")):
-        yield "no AnomalyMonitor is configured"
+    for monitor in stack.of_type(aws("costexplorer.AnomalyMonitor")):
+        if not stack.referencing(monitor, aws("costexplorer.AnomalySubscription"), "monitorArnLists"):
+            yield f"the AnomalyMonitor {monitor.name} has no AnomalySubscription, so nobody is notified"

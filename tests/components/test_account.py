@@ -1,12 +1,16 @@
 """Account baseline, budgets, notification topic and audit key."""
 
+import json
+from typing import Any
+
 import pytest
 
 from components.iam import bucket_policies, resource_policies
 from components.naming import Naming
 from components.network import vpc_endpoints
+from components.settings.loader import parse
 from tests.components.program import run
-from tests.components.settings.stack_settings import STACKS
+from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, STACKS, raw_settings
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 
@@ -52,28 +56,44 @@ def test_key_is_limited_to_the_notification_topic() -> None:
 
 @pytest.mark.requirement("SS-11")
 @pytest.mark.parametrize(("stack", "limit"), [("dev", "250"), ("staging", "600"), ("prod", "2000")])
-def test_stack_has_budget_and_cost_anomaly_detection(stack: str, limit: str) -> None:
+def test_stack_has_budget_without_anomaly_monitor(stack: str, limit: str) -> None:
     program = run(stack)
     (budget,) = program.of_type("budgets/budget:Budget")
     assert (budget.inputs["limitAmount"], budget.inputs["limitUnit"], budget.inputs["timeUnit"]) == (limit, "USD", "MONTHLY")
     assert {n["notificationType"] for n in budget.inputs["notifications"]} == {"ACTUAL", "FORECASTED"}
     assert all(n["subscriberSnsTopicArns"] == ["arn:aws:mock:::service-notifications"] for n in budget.inputs["notifications"])
-    (anomalies,) = program.of_type("costexplorer/anomalySubscription:AnomalySubscription")
-    assert anomalies.inputs["monitorArnLists"] == ["arn:aws:mock:::budget"]
-    assert [s["type"] for s in anomalies.inputs["subscribers"]] == ["SNS"]
+    assert program.of_type("costexplorer/anomalyMonitor:AnomalyMonitor") == []
+
+
+@pytest.mark.requirement("SS-11")
+@pytest.mark.parametrize(
+    ("anomalies", "monitor_type", "dimension", "specification"),
+    [
+        ("service", "DIMENSIONAL", "SERVICE", None),
+        ("tag", "CUSTOM", None, {"Tags": {"Key": "Environment", "MatchOptions": ["EQUALS"], "Values": ["dev"]}}),
+    ],
+)
+def test_anomaly_monitor(anomalies: str, monitor_type: str, dimension: str | None, specification: dict[str, Any] | None) -> None:
+    program = run("dev", changes={"budget.anomalies": anomalies})
+    monitor = program.get("costexplorer/anomalyMonitor:AnomalyMonitor", "budget").inputs
+    assert (monitor["monitorType"], monitor.get("monitorDimension")) == (monitor_type, dimension)
+    assert json.loads(monitor.get("monitorSpecification", "null")) == specification
+    subscription = program.get("costexplorer/anomalySubscription:AnomalySubscription", "budget").inputs
+    assert subscription["monitorArnLists"] == ["arn:aws:mock:::budget"]
+    assert [s["type"] for s in subscription["subscribers"]] == ["SNS"]
 
 
 @pytest.mark.requirement("CG-21")
-@pytest.mark.parametrize(("stack", "enabled"), [("dev", False), ("staging", False), ("prod", True)])
-def test_account_baseline_belongs_to_one_stack(stack: str, enabled: bool) -> None:
-    program = run(stack)
-    for kind in (
-        *("s3/accountPublicAccessBlock:AccountPublicAccessBlock", "ebs/encryptionByDefault:EncryptionByDefault"),
-        *("guardduty/detector:Detector", "securityhub/account:Account", "cfg/recorder:Recorder"),
-        *("accessanalyzer/analyzer:Analyzer", "iam/accountPasswordPolicy:AccountPasswordPolicy"),
-        "ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions",
-    ):
-        assert len(program.of_type(kind)) == int(enabled), kind
+@pytest.mark.parametrize("stack", STACKS)
+def test_no_stack_file_creates_guards_of_the_account(stack: str) -> None:
+    assert parse(raw_settings(stack), stack).account_baseline.guards == ()
+    assert [a.type for a in run(stack).resources if "AccountBaseline" in a.parent] == []
+    assert run(stack).exports["accountBaseline"] == "external"
+
+
+def test_backup_preferences_of_other_services_are_not_changed() -> None:
+    settings = run("prod", changes=ACCOUNT_RESOURCES).get("backup/regionSettings:RegionSettings", "account-baseline")
+    assert settings.ignored == ("resourceTypeOptInPreference", "resourceTypeManagementPreference")
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from components.iam.resource_policies import alarm_topic_policy
-from components.monitoring.alarms import event_rules
+from components.monitoring.alarms import event_rules, finding_rules
 from components.naming import Naming
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import STACKS
@@ -87,6 +87,22 @@ def test_event_patterns_match_own_environment_only() -> None:
     for pattern in patterns.values():
         assert "gatehouse-dev-" in pattern or "gatehouse/dev/" in pattern
         assert "prod" not in pattern
+
+
+@pytest.mark.requirement("CG-21")
+def test_security_findings_notify_alarm_topic() -> None:
+    program = run("prod")
+    patterns = {rule.name: rule.pattern for rule in finding_rules()}
+    assert {tuple(pattern["source"]) for pattern in patterns.values()} == {
+        ("aws.guardduty",),
+        ("aws.securityhub",),
+        ("aws.access-analyzer",),
+    }
+    for name, pattern in patterns.items():
+        assert json.loads(program.get("cloudwatch/eventRule:EventRule", name).inputs["eventPattern"]) == pattern
+        assert program.get("cloudwatch/eventTarget:EventTarget", name).inputs["arn"] == "arn:aws:mock:::alarms"
+    without = run("prod", changes={"monitoring.security_findings": False}).of_type("cloudwatch/eventRule:EventRule")
+    assert {rule.name for rule in without} & set(patterns) == set()
 
 
 def test_only_alarms_and_events_use_topic_and_key() -> None:

@@ -10,7 +10,7 @@ import pytest
 from components.settings.loader import parse
 from policies.analysis.type_tokens import S3_DEPRECATED, STATEFUL
 from tests.components.program import ROOT, Program, Resource, run, run_with, stack_file
-from tests.components.settings.stack_settings import CORE, STACKS, raw_settings
+from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, CORE, STACKS, raw_settings
 
 MODES = [(stack, preview) for stack in STACKS for preview in (True, False)]
 UNUSED = {*S3_DEPRECATED, "aws:rds/cluster:Cluster", "aws:kms/replicaKey:ReplicaKey"}
@@ -37,18 +37,27 @@ TYPES_BY_SETTING = {
     "buckets.cross_region_replication": {"aws:s3/bucketReplicationConfig:BucketReplicationConfig"},
     "backup.vault_lock": {"aws:backup/vaultLockConfiguration:VaultLockConfiguration"},
     "buckets.force_destroy": {"aws:backup/vaultPolicy:VaultPolicy"},
-    "account_baseline.block_public_vpcs": {"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions"},
     "delivery.create_oidc_provider": {"aws:iam/openIdConnectProvider:OpenIdConnectProvider"},
-    "account_baseline.enabled": {
-        *("gatehouse:account:AccountBaseline", "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock"),
-        *("aws:ebs/encryptionByDefault:EncryptionByDefault", "aws:iam/accountPasswordPolicy:AccountPasswordPolicy"),
-        *("aws:guardduty/detector:Detector", "aws:guardduty/detectorFeature:DetectorFeature"),
-        *("aws:securityhub/account:Account", "aws:accessanalyzer/analyzer:Analyzer", "aws:backup/regionSettings:RegionSettings"),
+}
+"""Resource types that only some stacks have, keyed by the setting that creates them."""
+ACCOUNT_TYPES = {
+    "account_baseline.s3_public_access_block": {"aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock"},
+    "account_baseline.ebs_encryption": {"aws:ebs/encryptionByDefault:EncryptionByDefault"},
+    "account_baseline.password_policy": {"aws:iam/accountPasswordPolicy:AccountPasswordPolicy"},
+    "account_baseline.backup_opt_in": {"aws:backup/regionSettings:RegionSettings"},
+    "account_baseline.config_recorder": {
         *("aws:iam/serviceLinkedRole:ServiceLinkedRole", "aws:cfg/recorder:Recorder"),
         *("aws:cfg/deliveryChannel:DeliveryChannel", "aws:cfg/recorderStatus:RecorderStatus"),
     },
+    "account_baseline.guardduty": {"aws:guardduty/detector:Detector", "aws:guardduty/detectorFeature:DetectorFeature"},
+    "account_baseline.security_hub": {"aws:securityhub/account:Account"},
+    "account_baseline.access_analyzer": {"aws:accessanalyzer/analyzer:Analyzer"},
+    "account_baseline.block_public_vpcs": {"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions"},
+    "budget.anomalies": {
+        *("aws:costexplorer/anomalyMonitor:AnomalyMonitor", "aws:costexplorer/anomalySubscription:AnomalySubscription"),
+    },
 }
-"""Resource types that only some stacks have, keyed by the setting that creates them."""
+"""Resource types that no stack file creates, keyed by the setting that creates them."""
 EXPORTS = {
     *("environment", "region", "account", "accountBaseline", "cluster", "services", "migration", "rotation", "roles", "urls"),
     *("deliveryRoles", "probe", "functions"),
@@ -97,6 +106,15 @@ def test_environments_differ_by_values_only() -> None:
     kinds = [{a.type for a in run(stack).resources} for stack in STACKS]
     assert kinds[0] - optional == kinds[1] - optional == kinds[2] - optional
     assert optional <= set().union(*kinds), "no stack file has the setting"
+
+
+@pytest.mark.parametrize("setting", ACCOUNT_TYPES)
+def test_account_wide_resources_have_one_setting_each(setting: str) -> None:
+    before = {a.type for a in run("prod").resources}
+    after = {a.type for a in run("prod", changes={setting: ACCOUNT_RESOURCES.get(setting, True)}).resources}
+    component = {"gatehouse:account:AccountBaseline"} if setting.startswith("account_baseline") else set()
+    assert after - before == ACCOUNT_TYPES[setting] | component
+    assert before - after == set()
 
 
 def test_environment_names_occur_in_settings_only() -> None:

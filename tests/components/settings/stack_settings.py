@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from components.settings.loader import SettingsError, parse
+from components.settings.operations import AccountBaselineSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 STACKS = ("dev", "staging", "prod")
@@ -54,4 +55,8 @@ CORE: dict[str, Any] = {
     "token_secret_arn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf",
 }
 """An entry of the setting `cores`."""
+GUARDS = tuple(name for name, field in AccountBaselineSettings.model_fields.items() if field.annotation is bool)
+"""Names of the guards in `account_baseline`."""
+ACCOUNT_RESOURCES: dict[str, Any] = {"account_baseline": dict.fromkeys(GUARDS, True), "budget.anomalies": "tag"}
+"""Changes with which a stack creates all resources of the account that no stack file enables."""
 each_stack = pytest.mark.parametrize("stack", STACKS)

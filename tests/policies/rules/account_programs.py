@@ -35,6 +35,7 @@ def account(**outputs: Any) -> Program:
             ],
         ),
         declared("costexplorer.AnomalyMonitor", "anomalies", monitorType="DIMENSIONAL"),
+        declared("costexplorer.AnomalySubscription", "anomaly-mails", monitorArnLists=[Ref("anomalies", "arn")]),
     ]
 
 

@@ -123,3 +123,17 @@ def test_topic_key_with_encryption_context_passes(security: Pack) -> None:
     policy = events_key_policy(StringEquals={"kms:EncryptionContext:aws:sns:topicArn": topic})
 
     assert security.check(changed(watch(), "key", policy=policy)) == []
+
+
+def test_account_without_anomaly_monitor_passes(security: Pack, resilience: Pack) -> None:
+    program = without(account(), "anomalies", "anomaly-mails")
+
+    assert [*security.check(program), *resilience.check(program)] == []
+
+
+@pytest.mark.parametrize("manager", ["external", "gatehouse/shared"])
+def test_guards_managed_elsewhere_are_not_required(manager: str, security: Pack, resilience: Pack) -> None:
+    guards = ("account-block", "recorder", "detector", "hub", "analyzer", "ebs-encryption")
+    program = without(account(accountBaseline=manager), *guards)
+
+    assert [*security.check(program), *resilience.check(program)] == []

@@ -140,7 +140,7 @@ VIOLATIONS = [
             {"notificationType": "FORECASTED", "subscriberEmailAddresses": []},
         ],
     ),
-    violation("GH-COST-001", "acme-prod", "AnomalyMonitor", without(account(), "anomalies")),
+    violation("GH-COST-001", "acme-prod", "AnomalySubscription", without(account(), "anomaly-mails")),
     by_change("GH-TAG-001", kms, "key", "Owner", tags={key: value for key, value in TAGS.items() if key != "Owner"}),
     by_change("GH-TAG-001", kms, "key", "DataClass", tags={**TAGS, "DataClass": "none"}),
     violation("GH-PUL-001", "key", "protect", unprotected(kms(), "key")),

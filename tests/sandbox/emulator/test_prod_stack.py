@@ -16,6 +16,7 @@ from sandbox.engine.program import run
 from sandbox.engine.types import Deployment
 from sandbox.engine.values import zip_bytes
 from sandbox.paths import REPOSITORY
+from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, raw_settings
 
 ACCOUNT, REGION, SECOND_REGION = "123456789012", "eu-west-1", "eu-central-1"
 DATA, REPLICA = f"gatehouse-prod-data-{ACCOUNT}-{REGION}", f"gatehouse-prod-data-{ACCOUNT}-{SECOND_REGION}"
@@ -23,9 +24,10 @@ DATA, REPLICA = f"gatehouse-prod-data-{ACCOUNT}-{REGION}", f"gatehouse-prod-data
 
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[tuple[Emulator, Deployment]]:
-    """The prod stack, deployed once for this module."""
+    """The prod stack with the guards of the account, deployed once for this module."""
     with Emulator.start() as emulator:
-        yield emulator, run(REPOSITORY, "prod", emulator, preview=False)
+        config = {"gatehouse:settings": json.dumps(raw_settings("prod", ACCOUNT_RESOURCES))}
+        yield emulator, run(REPOSITORY, "prod", emulator, preview=False, config=config)
 
 
 @pytest.fixture(scope="module")

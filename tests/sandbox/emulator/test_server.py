@@ -1,5 +1,6 @@
 """The emulator rejects invalid resources and requests from web pages. test_prod_stack.py reads valid resources."""
 
+import json
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.emulator.server import Emulator
 from sandbox.engine.types import UNKNOWN, Registration
 from sandbox.errors import SandboxError
+from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, raw_settings
 from tests.sandbox.emulator.deploy_role import STACK
 from tests.sandbox.emulator.test_console_hosting import CLOUDFRONT
 from tools.docs.deployments import deployed
@@ -40,7 +42,11 @@ def error(emulator: Emulator, kind: str, inputs: dict[str, Any]) -> str:
 def test_every_type_is_deployed_by_a_test() -> None:
     """RDS Proxy and service discovery are disabled in the stacks; test_rds_proxy and test_core_stack deploy them.
     test_console_hosting deploys the console behind CloudFront."""
-    stacks = (deployed("staging"), deployed("prod"), deployed(STACK, CLOUDFRONT))
+    stacks = (
+        deployed("staging"),
+        deployed("prod", json.dumps(raw_settings("prod", ACCOUNT_RESOURCES))),
+        deployed(STACK, CLOUDFRONT),
+    )
     types = {item.registration.type for deployment in stacks for item in deployment.resources}
     assert set(RESOURCE_TYPES) - types == {
         "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace",
