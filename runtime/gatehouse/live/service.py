@@ -44,7 +44,7 @@ ROWS_MAX = 200
 POLL_S = 1.0
 USAGE_INTERVAL_S = 5.0
 
-#: Interval between two messages if there are no events. Load balancers close idle connections after 30 s (CloudFront) or later.
+#: Interval between two messages if there are no events. Load balancers close idle connections after 60 s (CloudFront) or more.
 HEARTBEAT_S = 15.0
 
 #: Time after which a browser connects again.

@@ -1,6 +1,7 @@
-/** Refreshes the data of a page at an interval while the tab is visible and in use. */
+/** Keeps the data of a page current while the tab is visible and in use: with server-sent events, otherwise with requests. */
 import { computed, onScopeDispose, reactive, ref } from 'vue'
-import type { Query } from './query'
+import { EventStream, type EventHandlers } from './eventStream'
+import type { Refreshable } from './query'
 
 /**
  * Requests extend the idle timeout of the session, so the refreshes stop after this time without input. Otherwise the session of an
@@ -13,17 +14,30 @@ export interface Live {
   /** Time at which the oldest data of the page was loaded; undefined until data is loaded. */
   updatedAt: number | undefined
   state: 'live' | 'paused' | 'outdated'
+  /** True while the console sends events. */
+  streaming: boolean
   refresh: () => Promise<void>
 }
 
-/** Refreshes `queries` every `intervalMs`. `active`: returns false while the data cannot change, as on pages of older events. */
-export function useLive(queries: Query<unknown>[], intervalMs: number, active: () => boolean = () => true): Live {
+export interface LiveOptions {
+  intervalMs: number
+  /** Returns false while the data cannot change, as on pages of older events. */
+  active?: () => boolean
+  /** Receive the events for the queries in `streamed`, which are refreshed only while no stream is open. */
+  handlers?: EventHandlers
+  streamed?: Refreshable[]
+}
+
+/** Refreshes `queries` every `intervalMs`, and the queries in `streamed` while no stream is open. */
+export function useLive(queries: Refreshable[], { intervalMs, active = () => true, handlers = {}, streamed = [] }: LiveOptions): Live {
   const paused = ref(false)
+  const stream = new EventStream(handlers, tick)
+  const polled = computed(() => (stream.connected.value ? queries : [...queries, ...streamed]))
   const updatedAt = computed(() => {
-    const times = queries.flatMap(({ loadedAt }) => loadedAt ?? [])
+    const times = polled.value.flatMap(({ loadedAt }) => loadedAt ?? [])
     return times.length ? Math.min(...times) : undefined
   })
-  const state = computed(() => (paused.value ? 'paused' : queries.some(({ outdated }) => outdated) ? 'outdated' : 'live'))
+  const state = computed(() => (paused.value ? 'paused' : polled.value.some(({ outdated }) => outdated) ? 'outdated' : 'live'))
   let lastInput = Date.now()
   let busy = false
 
@@ -31,18 +45,25 @@ export function useLive(queries: Query<unknown>[], intervalMs: number, active: (
     paused.value = false
     if (!busy) {
       busy = true
-      await Promise.all(queries.map((query) => query.refresh())).finally(() => (busy = false))
+      await Promise.all(polled.value.map((query) => query.refresh())).finally(() => (busy = false))
     }
   }
 
   function tick(): void {
     if (document.hidden || !active()) {
-      return
-    }
-    if (Date.now() - lastInput >= PAUSE_AFTER_MS) {
+      stream.close()
+    } else if (Date.now() - lastInput >= PAUSE_AFTER_MS) {
+      stream.close()
       paused.value = true
     } else {
       void refresh()
+      connect()
+    }
+  }
+
+  function connect(): void {
+    if (streamed.length && !document.hidden && active()) {
+      stream.connect()
     }
   }
 
@@ -50,23 +71,26 @@ export function useLive(queries: Query<unknown>[], intervalMs: number, active: (
     lastInput = Date.now()
     if (paused.value) {
       void refresh()
+      connect()
     }
   }
 
   function onVisibilityChange(): void {
     if (!document.hidden) {
       onInput()
-      tick()
     }
+    tick()
   }
 
+  connect()
   const timer = setInterval(tick, intervalMs)
   INPUTS.forEach((name) => document.addEventListener(name, onInput, { passive: true }))
   document.addEventListener('visibilitychange', onVisibilityChange)
   onScopeDispose(() => {
     clearInterval(timer)
+    stream.close()
     INPUTS.forEach((name) => document.removeEventListener(name, onInput))
     document.removeEventListener('visibilitychange', onVisibilityChange)
   })
-  return reactive({ updatedAt, state, refresh })
+  return reactive({ updatedAt, state, streaming: stream.connected, refresh })
 }

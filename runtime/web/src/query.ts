@@ -2,18 +2,24 @@
 import { onScopeDispose, shallowReactive, watch, type WatchSource } from 'vue'
 import { ApiError } from './api/client'
 
-export interface Query<Data> {
+/** The part of a query that does not depend on the type of its data. */
+export interface Refreshable {
+  /** Time at which the data was loaded. */
+  loadedAt: number | undefined
+  /** True if the last refresh failed. */
+  outdated: boolean
+  /** Loads newer data in the background. If the request fails, the previous data remains and is marked as outdated. */
+  refresh: () => Promise<void>
+}
+
+export interface Query<Data> extends Refreshable {
   /** The most recently loaded data, which remains available while newer data is loaded. */
   data: Data | undefined
   error: ApiError | undefined
   loading: boolean
-  /** Time at which `data` was loaded. */
-  loadedAt: number | undefined
-  /** True if the last refresh failed. */
-  outdated: boolean
   reload: () => Promise<void>
-  /** Loads newer data in the background. If the request fails, the previous data remains and is marked as outdated. */
-  refresh: () => Promise<void>
+  /** Sets newer data that was received by other means. */
+  replace: (data: Data) => void
 }
 
 /** Loads data immediately and whenever `source` changes. Cancels the previous request. */
@@ -27,6 +33,7 @@ export function useQuery<Data>(load: (signal: AbortSignal) => Promise<Data>, sou
     outdated: false,
     reload,
     refresh,
+    replace,
   })
 
   async function reload(): Promise<void> {
@@ -46,16 +53,20 @@ export function useQuery<Data>(load: (signal: AbortSignal) => Promise<Data>, sou
     }
   }
 
+  function replace(data: Data): void {
+    query.data = data
+    query.error = undefined
+    query.loadedAt = Date.now()
+    query.outdated = false
+  }
+
   async function run(fail: (error: ApiError) => void): Promise<void> {
     controller.abort()
     const own = (controller = new AbortController())
     try {
       const data = await load(own.signal)
       if (own === controller) {
-        query.data = data
-        query.error = undefined
-        query.loadedAt = Date.now()
-        query.outdated = false
+        replace(data)
       }
     } catch (error) {
       if (own === controller && error instanceof ApiError) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from gatehouse.usage.models import UsageBatch, UsageRow
 from playwright.async_api import Browser, Route, expect
 
 from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in, violations_in_both_themes
@@ -40,6 +41,57 @@ async def test_overview_is_updated_without_a_reload(browser: Browser, origin: st
         await page.context.set_offline(False)
         await page.clock.fast_forward(REFRESH_MS)
         await expect(page.get_by_text("The last update failed.")).to_be_hidden()
+
+
+async def test_new_events_and_counts_are_shown_without_a_request(browser: Browser, origin: str, console: Console) -> None:
+    async with page_of(browser, origin) as page:
+        await sign_in(page)
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url))
+        created = (await console.create())["key"]["id"]
+        await expect(page.locator("details", has_text=created)).to_be_attached()
+        now = console.dependencies.clock.now()
+        row = UsageRow("", "", "RATE_LIMITED", int(now // 60) * 60, 4321)
+        await console.dependencies.usage.add(UsageBatch("live", 1, now, (row,), {}))
+        await expect(page.locator("dd", has_text="4,321")).to_have_count(3)
+        assert [url for url in sent if "/v1/usage" in url or "/v1/audit-events" in url] == []
+        await expect(page.locator("details")).not_to_have_count(0)
+        assert await violations_in_both_themes(page) == []
+
+
+async def test_filtered_events_are_loaded_again_when_an_event_arrives(browser: Browser, origin: str, console: Console) -> None:
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/audit?action=key.create")
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        created = (await console.create())["key"]["id"]
+        await expect(page.locator("details", has_text=created)).to_be_attached()
+        actions = await page.locator("summary .action").all_inner_texts()
+        assert {*actions} == {"key.create"}
+
+
+async def test_events_are_polled_while_the_stream_is_blocked(browser: Browser, origin: str, console: Console) -> None:
+    async with page_of(browser, origin, LOST) as page:
+        await page.route("**/v1/event-stream", lambda route: route.abort())
+        await page.clock.install()
+        await sign_in(page, "/audit")
+        await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        created = (await console.create())["key"]["id"]
+        await page.clock.fast_forward(REFRESH_MS)
+        await expect(page.locator("details", has_text=created)).to_be_attached()
+        await expect(page.get_by_text("Live", exact=True)).to_be_hidden()
+        await page.unroute("**/v1/event-stream")
+        await page.clock.fast_forward(60_000)
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+
+
+async def test_ended_session_is_reported_by_the_stream(browser: Browser, origin: str, console: Console) -> None:
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/audit")
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        console.database.sql("DELETE FROM console_session")
+        await expect(page.get_by_text("The session has ended.")).to_be_visible(timeout=20_000)
 
 
 async def test_hidden_and_unattended_tabs_send_no_requests(browser: Browser, origin: str, console: Console) -> None:
