@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component
+from components.component import Component, with_dependencies
 from components.iam import bucket_policies
 from components.iam.documents import Document, Statement, render
 from components.naming import WEB_UI_BUCKET, DataClass, Naming, tags
@@ -76,6 +76,8 @@ class Bucket(Component):
 
     name: pulumi.Output[str]
     """Name of the bucket. Resolves after the bucket policy exists."""
+    arn: pulumi.Output[str]
+    """ARN of the bucket. Resolves after versioning is enabled, which S3 requires of the destination of a replication."""
 
     def __init__(self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:storage:Bucket", name, args, opts)
@@ -92,9 +94,9 @@ class Bucket(Component):
         policy = self._access(name, bucket.id, args)
         self._encryption(name, bucket.id, args)
         versioning = self._versioning(name, bucket.id, args)
-        self._lifecycle(name, bucket.id, args, versioning)
+        self._lifecycle(name, bucket.id, args, self.after(versioning))
         if args.replica is not None:
-            self._replication(name, bucket.id, args, args.replica, versioning)
+            self._replication(name, bucket.id, args, args.replica, self.after(versioning))
         if args.log_bucket is not None:
             aws.s3.BucketLogging(
                 name,
@@ -104,7 +106,7 @@ class Bucket(Component):
                 target_prefix=f"s3/{args.bucket_name}/",
                 opts=self.child,
             )
-        self.name, self.arn = policy.bucket, bucket.arn
+        self.name, self.arn = policy.bucket, with_dependencies(bucket.arn, versioning.id)
         self.register_outputs({"name": self.name, "arn": self.arn})
 
     @classmethod
@@ -147,8 +149,8 @@ class Bucket(Component):
             opts=self.child,
         )
 
-    def _versioning(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> pulumi.ResourceOptions:
-        """Enable versioning and object lock. Returns options for resources that require versioning."""
+    def _versioning(self, name: str, bucket: pulumi.Output[str], args: BucketArgs) -> aws.s3.BucketVersioning:
+        """Enable versioning and object lock."""
         versioning = aws.s3.BucketVersioning(
             name,
             bucket=bucket,
@@ -156,7 +158,6 @@ class Bucket(Component):
             versioning_configuration={"status": "Enabled"},
             opts=self.protected(args.protection),
         )
-        requires_versioning = self.after(versioning)
         if args.lock_days is not None:
             aws.s3.BucketObjectLockConfiguration(
                 name,
@@ -165,7 +166,7 @@ class Bucket(Component):
                 rule={"default_retention": {"mode": args.lock_mode, "days": args.lock_days}},
                 opts=self.protected(args.protection, depends_on=[versioning]),
             )
-        return requires_versioning
+        return versioning
 
     def _lifecycle(self, name: str, bucket: pulumi.Output[str], args: BucketArgs, opts: pulumi.ResourceOptions) -> None:
         aws.s3.BucketLifecycleConfiguration(

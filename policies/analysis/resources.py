@@ -22,6 +22,7 @@ class Resource:
     props: inputs that the program sets.
     identifiers: known strings by which other resources may refer to this resource (ID, ARN, name).
     property_dependencies: for each property, the URNs of the resources that its value comes from.
+    dependencies: the URNs of the resources that the engine creates before this resource.
     settings, lists: parameters of the rule that evaluates the resource, from the pack configuration.
     """
 
@@ -33,6 +34,7 @@ class Resource:
     protect: bool = False
     parent: str = ""
     property_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dependencies: tuple[str, ...] = ()
     provider: Properties | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -101,6 +103,16 @@ class Stack:
         if values & target.identifiers:
             return True
         return unknown and (source.parent == target.urn or target.urn in self._indirect(dependencies))
+
+    def depends_on(self, source: Resource, target: Resource) -> bool:
+        """True if the engine creates the target before the source, because of a property or the option `dependsOn`."""
+        pending, seen = [source.urn], {source.urn}
+        while pending:
+            resource = self._by_urn[pending.pop()]
+            urns = {*resource.dependencies, *(urn for urns in resource.property_dependencies.values() for urn in urns)}
+            pending += [urn for urn in urns - seen if urn in self._by_urn]
+            seen |= urns
+        return target.urn in seen
 
     def _indirect(self, dependencies: tuple[str, ...]) -> set[str]:
         """The resources on which the dependencies themselves depend, such as the bucket whose name a bucket policy exports."""

@@ -116,6 +116,7 @@ def _stack_resource(source: PolicyResource, state: DeploymentState) -> Resource:
         identifiers=_IDENTIFIERS.of(properties),
         parent=source.parent.urn if source.parent else "",
         property_dependencies={name: tuple(peer.urn for peer in peers) for name, peers in source.property_dependencies.items()},
+        dependencies=tuple(peer.urn for peer in source.dependencies),
     )
 
 

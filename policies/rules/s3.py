@@ -383,6 +383,25 @@ def _locks(bucket: Resource, stack: Stack) -> list[Resource]:
     return [lock for lock in locks if lock.props.block("rule").has("defaultRetention")]
 
 
+@stack_rule(
+    "GH-S3-019",
+    title="Replication is configured after versioning of both buckets",
+    rationale="S3 rejects a replication configuration while versioning of the source or destination is not enabled.",
+    remedy="add the aws.s3.BucketVersioning of both buckets to depends_on of the BucketReplicationConfig",
+    types=aws("s3.BucketReplicationConfig"),
+    levels=levels("A", "M", "M"),
+    pack="resilience",
+    url=f"{_GUIDE}/replication.html#replication-requirements",
+)
+def replication_waits_for_versioning(replication: Resource, stack: Stack) -> CheckResults:
+    for prop, role in (("bucket", "source"), ("rules", "destination")):
+        for bucket in stack.referenced_by(replication, prop, aws("s3.Bucket")):
+            # GH-S3-007 reports a bucket without versioning.
+            versioning = stack.referencing(bucket, aws("s3.BucketVersioning"), "bucket")
+            if versioning and not any(stack.depends_on(replication, item) for item in versioning):
+                yield f"the configuration does not depend on the versioning of the {role} {bucket.name}"
+
+
 def is_replica(bucket: Resource, stack: Stack) -> bool:
     """True for a bucket that is a replication destination."""
     return any(

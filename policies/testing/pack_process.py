@@ -52,6 +52,7 @@ class Declared:
     inputs: may contain Ref and Unknown.
     parent: name of the parent resource.
     computed: outputs that the program does not set.
+    depends_on: names of the resources in the option `dependsOn`.
     """
 
     type: str
@@ -60,6 +61,7 @@ class Declared:
     parent: str = ""
     protect: bool = False
     computed: Mapping[str, Any] = field(default_factory=dict)
+    depends_on: tuple[str, ...] = ()
 
     def with_inputs(self, **changes: Any) -> "Declared":
         """A copy with changed inputs. None removes an input."""
@@ -198,10 +200,12 @@ class _Requests:
             computed = dict.fromkeys(computed, UNKNOWN_STRING_VALUE)
         parent = self._by_name.get(resource.parent)
         dependencies = {key: self._dependencies(value) for key, value in resource.inputs.items()}
+        explicit = [urn(self._by_name[name]) for name in resource.depends_on]
         return analyzer_pb2.AnalyzerResource(
             **_fields(resource),
             properties=_struct({**computed, **self._resolved(resource.inputs)}),
             parent=urn(parent) if parent else "",
+            dependencies=[*explicit, *(dependency for urns in dependencies.values() for dependency in urns)],
             propertyDependencies={
                 key: analyzer_pb2.AnalyzerPropertyDependencies(urns=urns) for key, urns in dependencies.items() if urns
             },

@@ -44,6 +44,8 @@ class Resource:
     provider: str
     parent: str
     ignored: tuple[str, ...]
+    urn: str
+    dependencies: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,8 @@ def _resource(registration: Registration) -> Resource:
         provider=registration.provider,
         parent=registration.parent,
         ignored=registration.ignore_changes,
+        urn=registration.urn,
+        dependencies=registration.dependencies,
     )
 
 

@@ -53,6 +53,15 @@ def test_replication_role_reads_source_and_writes_replica() -> None:
     assert "Condition" not in trust
 
 
+@pytest.mark.requirement("ECS-12")
+@pytest.mark.parametrize("bucket", ["data", "replica-data"])
+def test_replication_waits_for_versioning_of_both_buckets(bucket: str) -> None:
+    program = run("prod")
+    (replication,) = program.of_type("s3/bucketReplicationConfig:BucketReplicationConfig")
+    versioning = program.get("s3/bucketVersioning:BucketVersioning", bucket)
+    assert versioning.urn in replication.dependencies
+
+
 def test_no_replication_role_without_replication() -> None:
     assert set(backup_roles.role_definitions(NAMES, replication_region="")) == {"backup"}
     assert set(backup_roles.key_statements(NAMES, replication_region="", replica_region="")) == {"data", "backup"}

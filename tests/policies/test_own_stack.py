@@ -68,6 +68,7 @@ def resource(item: types.Resource, inputs: dict[str, dict[str, Any]]) -> Resourc
         protect=registration.protect,
         parent=registration.parent,
         property_dependencies=dict(registration.property_dependencies),
+        dependencies=registration.dependencies,
         provider=Properties(provider, "provider") if provider else None,
     )
 

@@ -27,9 +27,9 @@ def violation(rule: str, name: str, mention: str, program: Program) -> Case:
 
 
 def declared(resource_class: str, name: str, /, **inputs: Any) -> Declared:
-    """A resource of a class such as "s3.Bucket", protected if it is stateful. The input `computed` is a field of `Declared`."""
-    (type_, *_), computed = aws(resource_class), inputs.pop("computed", {})
-    return Declared(type_, name, inputs, protect=type_ in STATEFUL, computed=computed)
+    """A resource of a class such as "s3.Bucket", protected if it is stateful. Fields of `Declared`: computed, depends_on."""
+    (type_, *_), computed, depends_on = aws(resource_class), inputs.pop("computed", {}), inputs.pop("depends_on", ())
+    return Declared(type_, name, inputs, protect=type_ in STATEFUL, computed=computed, depends_on=depends_on)
 
 
 def by_change(
@@ -54,7 +54,10 @@ def changed(program: Program, name: str, /, **inputs: Any) -> Program:
 def without(program: Program, *names: str) -> Program:
     """The program without these resources."""
     assert {resource.name for resource in program} >= set(names)
-    return [resource for resource in program if resource.name not in names]
+    remaining = [resource for resource in program if resource.name not in names]
+    return [
+        replace(resource, depends_on=tuple(name for name in resource.depends_on if name not in names)) for resource in remaining
+    ]
 
 
 def retyped(program: Program, retype: Callable[[str], str]) -> Program:

@@ -41,7 +41,13 @@ def s3() -> list[Declared]:
         declared("s3.Bucket", "sink", bucket="acme-sink", tags={**TAGS, "gatehouse:purpose": "log-sink"}),
         *(side for name in ("files", "sink") for side in _sides(name, document(*tls_only(f"acme-{name}")))),
         *_encrypted_and_logged("files"),
-        declared("s3.BucketReplicationConfig", "files-replication", bucket=Ref("files", "bucket"), rules=[replication()]),
+        declared(
+            "s3.BucketReplicationConfig",
+            "files-replication",
+            bucket=Ref("files", "bucket"),
+            rules=[replication()],
+            depends_on=("files-versioning",),
+        ),
         backed_up("files"),
         *kms(),
     ]

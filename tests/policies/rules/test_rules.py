@@ -137,3 +137,9 @@ def test_guards_managed_elsewhere_are_not_required(manager: str, security: Pack,
     program = without(account(accountBaseline=manager), *guards)
 
     assert [*security.check(program), *resilience.check(program)] == []
+
+
+def test_replication_after_versioning_of_both_buckets_passes(security: Pack, resilience: Pack) -> None:
+    program = violations_storage.replicated("files-versioning", "sink-versioning")
+
+    assert [*security.check(program), *resilience.check(program)] == []

@@ -1,6 +1,7 @@
 """Programs that violate one control: S3, KMS, Secrets Manager, DynamoDB and AWS Backup."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from policies.testing.pack_process import ACCOUNT, Ref
@@ -51,6 +52,15 @@ def key_policy(**statement: Any) -> Program:
     allow = {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "*", **statement}
     root = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}
     return changed(kms(), "key", policy=document(root, allow))
+
+
+def replicated(*depends_on: str) -> Program:
+    """Replication between two buckets of the program, which waits for these resources."""
+    destination = {**replication()["destination"], "bucket": Ref("sink", "arn")}
+    return [
+        replace(resource, depends_on=depends_on) if resource.name == "files-replication" else resource
+        for resource in replication_rule(destination=destination)
+    ]
 
 
 def replication_rule(**rule: Any) -> Program:
@@ -141,7 +151,16 @@ VIOLATIONS = [
         "GH-S3-018",
         "links",
         "links-copies",
-        [*ephemeral(), declared("s3.BucketReplicationConfig", "links-copies", **LINKS, rules=[replication()])],
+        [
+            *ephemeral(),
+            declared(
+                "s3.BucketReplicationConfig",
+                "links-copies",
+                **LINKS,
+                rules=[replication()],
+                depends_on=("links-versioning",),
+            ),
+        ],
     ),
     *(
         by_change(
@@ -153,6 +172,13 @@ VIOLATIONS = [
             rules=[{"status": "Enabled", "noncurrentVersionExpiration": expiration, "abortIncompleteMultipartUpload": ABORT}],
         )
         for expiration in ({"noncurrentDays": 8}, {"noncurrentDays": 1, "newerNoncurrentVersions": 3})
+    ),
+    *(
+        violation("GH-S3-019", "files-replication", mention, replicated(*depends_on))
+        for mention, depends_on in (
+            ("source files", ("sink-versioning",)),
+            ("destination sink", ("files-versioning",)),
+        )
     ),
     by_change("GH-KMS-001", kms, "key", "enableKeyRotation", enableKeyRotation=False),
     by_change("GH-KMS-001", kms, "key", "rotationPeriodInDays", rotationPeriodInDays=730),
