@@ -25,6 +25,7 @@ PAGES = {
     "keys": "/keys",
     "keys-none": "/keys?search=no+such+key",
     "key-new": "/keys/new",
+    "key-import": "/keys/import",
     "key": "/keys/{key}",
     "key-missing": "/keys/000000000000",
     "cores": "/cores",
