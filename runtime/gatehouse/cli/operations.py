@@ -11,7 +11,7 @@ import typer
 from gatehouse.cli.options import Output, console_command, seconds
 from gatehouse.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.client.services import ConsoleClient
-from gatehouse.cores.schemas import INSTANCE_PATTERN, CoreView
+from gatehouse.cores.schemas import INSTANCE_PATTERN, CircuitBreakers, CoreView
 from gatehouse.http.fields import Level
 from gatehouse.http.forwarding import CORE_NAME
 from gatehouse.usage.schemas import Width
@@ -94,8 +94,32 @@ def pepper_status(client: ConsoleClient) -> Output:
 def list_cores(client: ConsoleClient) -> Output:
     """List the instances of Cores, ordered by the name of the Core and the ID of the instance."""
     cores = list(client.cores())
-    rows = [(core.name, core.instance_id, instance_state(core), core.url, core.registered_by, core.expires_at) for core in cores]
-    return cores, lambda: print_table(("core", "instance", "state", "url", "registered by", "expires"), rows)
+    rows = [
+        (
+            core.name,
+            core.instance_id,
+            instance_state(core),
+            circuit_state(core.circuit_breakers),
+            str(core.last_minute.requests),
+            str(core.last_minute.failures),
+            "-" if core.last_minute.p95_ms is None else f"{core.last_minute.p95_ms:g} ms",
+            core.url,
+            core.registered_by,
+            core.expires_at,
+        )
+        for core in cores
+    ]
+    names = "core", "instance", "state", "circuit breaker", "requests/min", "failures", "p95", "url", "registered by", "expires"
+    return cores, lambda: print_table(names, rows)
+
+
+def circuit_state(circuit_breakers: CircuitBreakers) -> str:
+    """The state of the circuit breakers of all gateway workers."""
+    if circuit_breakers.open:
+        return f"open in {circuit_breakers.open} of {circuit_breakers.workers} workers"
+    if circuit_breakers.half_open:
+        return f"half open in {circuit_breakers.half_open} of {circuit_breakers.workers} workers"
+    return "closed" if circuit_breakers.workers else "unknown"
 
 
 def instance_state(core: CoreView) -> str:

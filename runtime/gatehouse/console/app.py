@@ -132,6 +132,7 @@ class Composition:
             features_off=features.off(settings.features),
             helpers=[] if redis is None else [RedisProbe(redis)],
             origin=_origin(settings.console_url),
+            gateway_url=settings.gateway_url.rstrip("/"),
             counters=counters,
             limits=limits or LocalRateLimits(),
             signer=self.signer,

@@ -54,6 +54,7 @@ class Dependencies:
     random_bytes: `secrets.token_bytes`.
     https: the public URL uses https, so HSTS is sent.
     origin: origin of the console, such as https://console.example.com. Empty: the origin from the Host header.
+    gateway_url: public URL of the gateway. Empty if it is not configured.
     features_off: names of disabled features.
     helpers: probes of optional dependencies. If an optional dependency fails, the console is degraded but available.
     counters: rate limit counters of the gateways. None when each gateway worker has its own counters.
@@ -92,6 +93,7 @@ class Dependencies:
     log_levels: LogLevelService
     event_streams: EventStreams
     origin: str = ""
+    gateway_url: str = ""
     features_off: frozenset[str] = frozenset()
     helpers: Probes = ()
     counters: RedisRateLimits | None = None

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from gatehouse.cores.circuit_breaker import CircuitBreaker, CircuitState, RetryBudget
 from gatehouse.cores.concurrency import ConcurrencyLimit
 from gatehouse.cores.models import CoreName, CoreRecord, UpstreamRequest
+from gatehouse.cores.reports import InstanceReport, RecentRequests, most_relevant
 from gatehouse.cores.upstream import UpstreamClients, UpstreamResponse
 from gatehouse.errors import CoreCircuitOpen, CoreTimeout, CoreUnreachable
 
@@ -34,6 +35,7 @@ class _Instance:
     url: str
     circuit_breaker: CircuitBreaker
     requests: int = 0
+    recent: RecentRequests = field(default_factory=RecentRequests)
 
 
 @dataclass(slots=True, eq=False)
@@ -119,12 +121,13 @@ class LoadBalancer:
                 try:
                     async with self.upstream.send(core.url, request) as response:
                         responded = True
+                        state.recent.current.responded(self.monotonic() - now)
                         if circuit_breaker.succeeded():
                             self.on_transition(core, CircuitState.CLOSED)
                         yield response
                 except BaseException as exc:
                     if not responded:
-                        self._no_response(core, circuit_breaker, request, exc, trial=trial)
+                        self._no_response(core, state, request, exc, trial=trial)
                     raise
             finally:
                 self.limit.release(core.lease_id)
@@ -132,11 +135,13 @@ class LoadBalancer:
             state.requests -= 1
 
     def _no_response(
-        self, core: CoreRecord, circuit_breaker: CircuitBreaker, request: UpstreamRequest, exc: BaseException, *, trial: bool
+        self, core: CoreRecord, state: _Instance, request: UpstreamRequest, exc: BaseException, *, trial: bool
     ) -> None:
         if not _is_failure_of_core(exc, request):
-            circuit_breaker.abandoned(self.monotonic(), trial=trial)
-        elif circuit_breaker.failed(self.monotonic(), trial=trial):
+            state.circuit_breaker.abandoned(self.monotonic(), trial=trial)
+            return
+        state.recent.current.failed()
+        if state.circuit_breaker.failed(self.monotonic(), trial=trial):
             self.on_transition(core, CircuitState.OPEN)
 
     def select_for_retry(
@@ -159,14 +164,29 @@ class LoadBalancer:
 
     def count_open(self, find: Callable[[str], Sequence[CoreRecord]]) -> int:
         """Number of circuit breakers that are not closed. Removes the state of instances that `find` no longer returns."""
-        now, count = self.monotonic(), 0
+        now = self.monotonic()
+        self._remove_ended(find)
+        states = (state.circuit_breaker.state(now) for core in self._cores.values() for state in core.instances.values())
+        return sum(state is not CircuitState.CLOSED for state in states)
+
+    def end_interval(self, find: Callable[[str], Sequence[CoreRecord]]) -> list[InstanceReport]:
+        """Begins a new interval of the request counts. Returns the reports about the last minute. Removes the state of instances
+        that `find` no longer returns."""
+        now = self.monotonic()
+        self._remove_ended(find)
+        reports = []
+        for name, core in self._cores.items():
+            for instance_id, state in core.instances.items():
+                sums, circuit_state = state.recent.end_interval(), state.circuit_breaker.state(now)
+                counts = sums.requests, sums.failures, sums.total_us, sums.buckets
+                reports.append(InstanceReport(name, instance_id, state.lease_id, circuit_state, *counts))
+        return most_relevant(reports)
+
+    def _remove_ended(self, find: Callable[[str], Sequence[CoreRecord]]) -> None:
         for name, core in [*self._cores.items()]:
-            leases = {record.lease_id for record in find(name)}
-            core.remove_others(leases)
+            core.remove_others({record.lease_id for record in find(name)})
             if not core.instances:
                 del self._cores[name]
-            count += sum(state.circuit_breaker.state(now) is not CircuitState.CLOSED for state in core.instances.values())
-        return count
 
     def _state_of(self, record: CoreRecord, live: Sequence[CoreRecord] | None = None) -> _Instance:
         """The state of an instance. A new state replaces the state of all instances that are not in `live`."""

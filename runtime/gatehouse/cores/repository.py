@@ -11,6 +11,7 @@ from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.clock import to_datetime
 from gatehouse.cores.models import IMPORTED_INSTANCE, INSTANCES_MAX, CoreName, CoreRecord
+from gatehouse.cores.reports import LIFETIME_S, InstanceReport
 from gatehouse.db.pool import Connection, Pool
 from gatehouse.db.statements import Conditions, RowMapping
 from gatehouse.errors import Conflict, CoreDrained
@@ -98,6 +99,13 @@ _SET_HEALTHY = (
     "UPDATE core SET healthy = $4 WHERE name = $1 AND instance_id = $2 AND lease_id = $3 AND NOT draining AND healthy <> $4"
     f" RETURNING {COLUMNS}"
 )
+# The row of a worker is written by its change feed (verification/change_feed.py), and deleted when the worker stops.
+_WRITE_REPORTS = "UPDATE gateway_worker SET core_reports = $2, core_reports_at = now() WHERE id = $1"
+
+_REPORTS = "SELECT core_reports FROM gateway_worker WHERE core_reports_at > now() - make_interval(secs => $1)"
+
+_reports = msgspec.json.Decoder(list[InstanceReport])
+
 core_record = _CORE.read
 
 
@@ -237,6 +245,19 @@ class HealthCheckRepository:
         return None if row is None else core_record(row)
 
 
+class ReportRepository:
+    """Writes the reports of a gateway worker about instances."""
+
+    def __init__(self, pool: Pool, worker_id: str) -> None:
+        self._pool = pool
+        self._worker_id = worker_id
+
+    async def write(self, reports: list[InstanceReport]) -> None:
+        """Replaces the previous reports of the worker. Raises Unavailable."""
+        encoded = msgspec.json.encode(reports).decode()
+        await self._pool.execute(_WRITE_REPORTS, self._worker_id, encoded, timeout_s=WRITE_TIMEOUT_S)
+
+
 class CoreRepository:
     """Reads Cores and ends registrations for the management API."""
 
@@ -255,6 +276,11 @@ class CoreRepository:
         rows = await self._pool.fetch(statement, *where.values)
         cores = tuple(core_record(row) for row in rows[:size])
         return cores, (cores[-1].name, cores[-1].instance_id) if len(rows) > size else None
+
+    async def reports(self) -> list[list[InstanceReport]]:
+        """The reports of each gateway worker about instances. Raises Unavailable."""
+        rows = await self._pool.fetch(_REPORTS, LIFETIME_S)
+        return [_reports.decode(row["core_reports"]) for row in rows]
 
     async def instances(self, name: CoreName) -> list[CoreRecord]:
         """The instances of a Core, ordered by ID, including those whose lease has expired. Raises Unavailable."""

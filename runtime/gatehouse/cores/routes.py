@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -13,10 +14,12 @@ from gatehouse.audit.models import AuditAction
 from gatehouse.clock import rfc3339
 from gatehouse.console.dependencies import Request
 from gatehouse.cores.files import FILE_BYTES_MAX, FileContent
-from gatehouse.cores.models import CoreName
+from gatehouse.cores.models import CoreName, CoreRecord
+from gatehouse.cores.reports import InstanceReport, summarize
 from gatehouse.cores.schemas import (
     DRAIN_S_DEFAULT,
     INSTANCE_PATTERN,
+    CircuitBreakers,
     CoreDirectory,
     CoreFileEntry,
     CoreFileText,
@@ -25,6 +28,7 @@ from gatehouse.cores.schemas import (
     ListCoreFiles,
     ListCores,
     ReadCoreFile,
+    RecentTraffic,
 )
 from gatehouse.errors import NotFound
 from gatehouse.http.endpoint import Endpoint, StepUp
@@ -38,7 +42,8 @@ from gatehouse.operations.features import CORE_FILES
 async def list_cores(request: Request, query: ListCores) -> CorePage:
     """List instances of Cores.
 
-    Returns the registered instances, ordered by the name of the Core and the ID of the instance.
+    Returns the registered instances, ordered by the name of the Core and the ID of the instance, with the state of their circuit
+    breakers and their requests in the last minute.
     """
     dependencies = request.dependencies
     cursors = Cursors(dependencies.cursor_pepper, "cores")
@@ -48,8 +53,20 @@ async def list_cores(request: Request, query: ListCores) -> CorePage:
         after = CoreName(name), instance_id
     cores, next_after = await dependencies.cores.page(after=after, size=query.limit)
     now = dependencies.clock.now()
-    views = [view_of(CoreView, core, live=core.is_live(now)) for core in cores]
-    return CorePage(views, None if next_after is None else cursors.write("/".join(next_after)))
+    workers = await dependencies.cores.reports()
+    next_cursor = None if next_after is None else cursors.write("/".join(next_after))
+    return CorePage([_view(core, workers, now) for core in cores], next_cursor, dependencies.gateway_url)
+
+
+def _view(core: CoreRecord, workers: Sequence[Sequence[InstanceReport]], now: float) -> CoreView:
+    summary = summarize(core, workers)
+    return view_of(
+        CoreView,
+        core,
+        live=core.is_live(now),
+        circuit_breakers=CircuitBreakers(summary.workers, summary.open, summary.half_open),
+        last_minute=RecentTraffic(summary.requests, summary.failures, summary.mean_ms, summary.p95_ms),
+    )
 
 
 async def end_core(request: Request, name: str) -> None:

@@ -25,6 +25,26 @@ class ListCores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of instances.")] = 50
 
 
+class CircuitBreakers(msgspec.Struct, frozen=True):
+    """Circuit breakers of an instance. Each gateway worker has one."""
+
+    workers: Annotated[int, Meta(description="Number of gateway workers that report the state of their circuit breakers.")]
+    open: Annotated[int, Meta(description="Number of workers that send no requests to the instance.")]
+    half_open: Annotated[int, Meta(description="Number of workers whose next request to the instance is a trial.")]
+
+
+class RecentTraffic(msgspec.Struct, frozen=True):
+    """Requests of all gateway workers to an instance in the last minute."""
+
+    requests: Annotated[int, Meta(description="Number of requests that were sent. Health checks are not included.")]
+    failures: Annotated[int, Meta(description="Number of requests without a response: failed connections and timeouts.")]
+    mean_ms: Annotated[float | None, Meta(description="Mean time until a response begins. Null if there was none.")]
+    p95_ms: Annotated[
+        float | None,
+        Meta(description="Time within which 95 % of the responses begin, rounded up by at most 12.5 %. Null if there was none."),
+    ]
+
+
 class CoreView(msgspec.Struct, frozen=True, kw_only=True):
     """A registered instance of a Core."""
 
@@ -38,6 +58,8 @@ class CoreView(msgspec.Struct, frozen=True, kw_only=True):
         "draining": False,
         "healthy": True,
         "live": True,
+        "circuit_breakers": {"workers": 3, "open": 1, "half_open": 0},
+        "last_minute": {"requests": 1200, "failures": 5, "mean_ms": 12.4, "p95_ms": 31.7},
     }
 
     name: str
@@ -54,13 +76,18 @@ class CoreView(msgspec.Struct, frozen=True, kw_only=True):
     draining: Annotated[bool, Meta(description="True if the instance receives no new requests.")]
     healthy: Annotated[bool, Meta(description="False if the health checks of the gateways fail.")]
     live: Annotated[bool, Meta(description="True if the lease has not expired and the instance is not draining.")]
+    circuit_breakers: CircuitBreakers
+    last_minute: RecentTraffic
 
 
 class CorePage(msgspec.Struct, frozen=True):
-    example: ClassVar = {"cores": [CoreView.example], "next_cursor": None}
+    example: ClassVar = {"cores": [CoreView.example], "next_cursor": None, "gateway_url": "https://gateway.example.com"}
 
     cores: list[CoreView]
     next_cursor: NextCursor
+    gateway_url: Annotated[
+        str, Meta(description="URL of the gateway, at which agents register Cores. Empty if GATEHOUSE_GATEWAY_URL is not set.")
+    ]
 
 
 PATH_CHARS_MAX = 1024

@@ -19,7 +19,8 @@ from gatehouse.cores.concurrency import ConcurrencyLimit
 from gatehouse.cores.health_checks import HealthChecks
 from gatehouse.cores.load_balancer import LoadBalancer
 from gatehouse.cores.models import CoreRecord
-from gatehouse.cores.repository import CoreRegistry, HealthCheckRepository
+from gatehouse.cores.reports import REPORT_S
+from gatehouse.cores.repository import CoreRegistry, HealthCheckRepository, ReportRepository
 from gatehouse.cores.response_cache import ResponseCache
 from gatehouse.cores.service import RegistrationService
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
@@ -98,6 +99,7 @@ class _Gateway:
         stack.push_async_callback(upstream.close)
         load_balancer = self._load_balancer(upstream)
         self._start_health_checks(stack, pool, cores, upstream)
+        self._start_reports(stack, ReportRepository(pool, worker_id), cores, load_balancer)
         usage, flusher = self._usage(stack, pool, worker_id, cores)
         log_levels = LogLevelService(pool, self.clock, settings.log_level)
         follower, background = LogLevelFollower(log_levels, self.observer.set_level), Background()
@@ -205,6 +207,16 @@ class _Gateway:
         # A due check is sent within half an interval, even if only one worker runs.
         job = PeriodicJob("health checks", settings.core_health_interval_s / 2, checks.run_once)
         background.start(job.run(self.observer), "health-checks")
+        stack.push_async_callback(background.stop)
+
+    def _start_reports(
+        self, stack: AsyncExitStack, repository: ReportRepository, cores: CoreRegistry, load_balancer: LoadBalancer
+    ) -> None:
+        async def write() -> None:
+            await repository.write(load_balancer.end_interval(cores.instances))
+
+        background = Background()
+        background.start(PeriodicJob("core reports", REPORT_S, write).run(self.observer), "core-reports")
         stack.push_async_callback(background.stop)
 
     def _usage(self, stack: AsyncExitStack, pool: Pool, worker_id: str, cores: CoreRegistry) -> tuple[UsageCounter, UsageFlusher]:

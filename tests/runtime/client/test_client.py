@@ -15,7 +15,7 @@ import pytest
 from gatehouse import errors
 from gatehouse.client.http import ONCE, Retries, retry_after_s
 from gatehouse.client.services import ConsoleClient, GatewayClient
-from gatehouse.cores.schemas import CoreView
+from gatehouse.cores.schemas import CorePage, CoreView
 from gatehouse.errors import BadRequest, Conflict, GatehouseError, IdempotencyKeyReused, RateLimited, Unauthorized, Unavailable
 from gatehouse.keys.schemas import KeyView
 from gatehouse.verification.schemas import VerifyReply
@@ -179,11 +179,11 @@ def test_unexpected_response_is_explained(reply: Step, kind: type[GatehouseError
 
 def test_all_pages_are_read() -> None:
     pages = [
-        httpx.Response(200, json={"cores": [{**CoreView.example, "name": name} for name in "ab"], "next_cursor": "c2"}),
-        httpx.Response(200, json={"cores": [{**CoreView.example, "name": "c"}], "next_cursor": None}),
+        httpx.Response(200, json={**CorePage.example, "cores": [{**CoreView.example, "name": name}], "next_cursor": cursor})
+        for name, cursor in (("a", "c2"), ("b", None))
     ]
     server = Server([*pages])
-    assert [core.name for core in server.console().cores()] == ["a", "b", "c"]
+    assert [core.name for core in server.console().cores()] == ["a", "b"]
     assert [str(request.url.query, "ascii") for request in server.requests] == ["", "cursor=c2"]
 
 

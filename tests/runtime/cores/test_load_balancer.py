@@ -152,3 +152,18 @@ async def test_state_of_ended_instances_is_removed() -> None:
     assert harness.balancer.count_open(lambda _: (A, B)) == 1
     assert harness.balancer.count_open(lambda _: (B,)) == 0
     assert harness.selected(A) == {"a"}
+
+
+async def test_requests_are_reported_with_the_state_of_the_circuit_breaker() -> None:
+    harness = Harness()
+    await harness.open(A)
+    await harness.request(B)
+    find = {"docs": (A, B)}.__getitem__
+    reports = harness.balancer.end_interval(find)
+    assert [(report.instance_id, report.state, report.requests, report.failures) for report in reports] == [
+        ("a", CircuitState.OPEN, 2, 2),
+        ("b", CircuitState.CLOSED, 1, 0),
+    ]
+    harness.now += 5
+    assert harness.balancer.end_interval(find)[0].state is CircuitState.HALF_OPEN
+    assert [report.instance_id for report in harness.balancer.end_interval(lambda name: (B,))] == ["b"]

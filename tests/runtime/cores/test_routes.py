@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from gatehouse.cores.circuit_breaker import CircuitState
+from gatehouse.cores.reports import InstanceReport, bucket_of
+from gatehouse.cores.repository import ReportRepository
 
 from tests.runtime.console_client import Console
 
@@ -66,3 +69,22 @@ async def test_pages_divide_the_instances_of_a_core(console: Console) -> None:
             break
     assert found == sorted(set(found))
     assert [instance for name, instance in found if name == "paged"] == ["a", "b", "c"]
+
+
+@pytest.mark.requirement("CG-11")
+async def test_reports_of_live_workers_are_added(console: Console) -> None:
+    await register(console, "status", "a")
+    for number, state in enumerate((CircuitState.OPEN, CircuitState.CLOSED, CircuitState.OPEN)):
+        worker = f"worker-{number}"
+        console.database.sql(f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('{worker}', 0, now())")  # noqa: S608
+        report = InstanceReport("status", "a", "lease", state, 10, 2, 80_000, {bucket_of(10_000): 8})
+        await ReportRepository(console.pool, worker).write([report])
+    console.database.sql("UPDATE gateway_worker SET core_reports_at = now() - interval '1 minute' WHERE id = 'worker-2'")
+    console.database.sql("INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ('earlier version', 0, now())")
+    cores = {core["name"]: core for core in (await console.client.get("/v1/cores")).json()["cores"]}
+    assert cores["status"]["circuit_breakers"] == {"workers": 2, "open": 1, "half_open": 0}
+    assert cores["status"]["last_minute"] == {"requests": 20, "failures": 4, "mean_ms": 10.0, "p95_ms": 10.2}
+    console.database.sql("DELETE FROM gateway_worker")
+    await ReportRepository(console.pool, "worker-0").write([])
+    cores = {core["name"]: core for core in (await console.client.get("/v1/cores")).json()["cores"]}
+    assert cores["status"]["circuit_breakers"]["workers"] == 0

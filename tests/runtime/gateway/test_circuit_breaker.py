@@ -6,10 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import pytest
+from gatehouse.cores.models import CoreName
+from gatehouse.cores.reports import summarize
+from gatehouse.cores.repository import CoreRepository
+from gatehouse.db.pool import Pool
 
 from sandbox.ports import free_port
 from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply, gateway_environment, start_gateway
@@ -195,3 +199,16 @@ async def test_unsent_request_is_retried_with_any_method(retrying: Gateway) -> N
     before = await retrying.metric('gatehouse_core_retries_total{outcome="sent"}')
     assert (await get(retrying, key, method="POST")).status == 502
     assert await retrying.metric('gatehouse_core_retries_total{outcome="sent"}') == before + 1
+
+
+async def test_worker_reports_its_circuit_breakers(breaking: Gateway) -> None:
+    _, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
+    for _ in range(2):
+        assert (await get(breaking, key)).status == 502
+    repository = CoreRepository(cast("Pool", breaking.pool))
+    (core,) = [record for record in await repository.instances(CoreName("docs")) if not record.draining]
+    async with asyncio.timeout(30):
+        while (summary := summarize(core, await repository.reports())).requests < 2:
+            await asyncio.sleep(0)
+    assert (summary.requests, summary.failures, summary.open + summary.half_open) == (2, 2, 1)
+    assert summary.workers >= 1
