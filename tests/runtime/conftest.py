@@ -16,6 +16,7 @@ from gatehouse.db.pool import DatabaseLogin, Pool, login
 
 from sandbox.local import servers
 from tests.runtime.console_client import Console, open_console
+from tests.runtime.silent_servers import silent_server
 
 _numbers = itertools.count(1)
 
@@ -112,6 +113,13 @@ def postgres_server() -> Iterator[servers.Postgres]:
 def redis_url() -> Iterator[str]:
     with servers.redis() as url:
         yield url
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """The port of a server that accepts connections and never responds."""
+    with silent_server() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")

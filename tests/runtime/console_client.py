@@ -17,10 +17,8 @@ from gatehouse.audit.repository import AuditRepository
 from gatehouse.clock import Clock
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console import dependencies as console_dependencies
-from gatehouse.cores.concurrency import ConcurrencyLimit
 from gatehouse.cores.files import CoreFiles
 from gatehouse.cores.repository import CoreRepository
-from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.crypto.sealing import seal
 from gatehouse.crypto.token import NULL_DIGEST, Pepper
 from gatehouse.db.pool import DatabaseProbe, Pool
@@ -41,6 +39,7 @@ from gatehouse.verification import imported_tokens
 if TYPE_CHECKING:
     from tests.runtime.conftest import Database
 
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 BOOTSTRAP = "gtk_admin_" + secrets.token_hex(24)
 
 
@@ -111,15 +110,7 @@ def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_d
         imports=ImportRepository(pool, keys),
         audit=audit,
         cores=CoreRepository(pool),
-        core_files=CoreFiles(
-            CoreRepository(pool),
-            UpstreamClients(SystemResolver(), (ipaddress.ip_network("127.0.0.0/8"),), read_timeout_s=5.0),
-            ConcurrencyLimit(4, 16, 10.0),
-            AuditRepository(pool),
-            pepper,
-            KeyEnvironment.TEST,
-            clock,
-        ),
+        core_files=CoreFiles.create(pool, LOOPBACK, pepper, KeyEnvironment.TEST, clock),
         usage=usage,
         notifications=NotificationRepository(pool),
         clock=clock,

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import os
 import re
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gatehouse.aws import AWS_ERRORS, create_client, error_code, error_detail
 from gatehouse.errors import BadRequest, Conflict, NotFound, Unavailable
 
 _S3 = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)")
 
-_s3_client = partial(create_client, "s3", timeout_s=10, read_timeout_s=60, attempts=3)
+#: Timeouts of a connection and of a response, for each of _ATTEMPTS attempts.
+_TIMEOUT_S = 10.0
+_READ_TIMEOUT_S = 60.0
+_ATTEMPTS = 3
 
 _CHANGED = {"PreconditionFailed", "ConditionalRequestConflict"}
 
@@ -83,6 +86,10 @@ def write(
                 raise Conflict(f"{location} already exists; choose another name") from exc
             raise Conflict(f"{location} was changed in the meantime; try again") from exc
         raise _error(location, exc) from exc
+
+
+def _s3_client() -> Any:
+    return create_client("s3", timeout_s=_TIMEOUT_S, read_timeout_s=_READ_TIMEOUT_S, attempts=_ATTEMPTS)
 
 
 def _path(location: str) -> Path:

@@ -16,8 +16,7 @@ from gatehouse.background import PeriodicJob
 from gatehouse.clock import Clock
 from gatehouse.console import asgi as console
 from gatehouse.console.dependencies import Dependencies
-from gatehouse.cores import files
-from gatehouse.cores.concurrency import ConcurrencyLimit
+from gatehouse.cores.files import CoreFiles
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.crypto.token import Pepper, read_pepper
@@ -102,7 +101,7 @@ class Composition:
         counters = None if redis is None else self._counters(redis)
         limits = None if redis is None else self._limits(redis)
         identity_provider = self._identity_provider()
-        core_files = self._core_files()
+        core_files = CoreFiles.create(self.pool, settings.core_networks, self.pepper, settings.key_environment, self.clock)
         keys, audit, usage = self._keys(), AuditRepository(self.pool), UsageRepository(self.pool)
         dependencies = Dependencies(
             keys=keys,
@@ -237,18 +236,6 @@ class Composition:
 
     def _keys(self) -> KeyRepository:
         return KeyRepository(self.pool, staleness_s=self.settings.max_staleness_ms / 1000)
-
-    def _core_files(self) -> files.CoreFiles:
-        settings = self.settings
-        return files.CoreFiles(
-            CoreRepository(self.pool),
-            UpstreamClients(SystemResolver(), settings.core_networks, read_timeout_s=files.READ_TIMEOUT_S),
-            ConcurrencyLimit(files.REQUESTS_MAX, files.QUEUE_MAX, files.QUEUE_TIMEOUT_S),
-            AuditRepository(self.pool),
-            self.pepper,
-            settings.key_environment,
-            self.clock,
-        )
 
     def _key_service(self, confirmation_timeout_s: float) -> KeyService:
         prefix = self.settings.key_prefix

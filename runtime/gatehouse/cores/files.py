@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,11 +25,12 @@ from gatehouse.audit.models import AuditAction
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.clock import Clock
 from gatehouse.cores.concurrency import ConcurrencyLimit
-from gatehouse.cores.models import CoreName, CoreRecord, UpstreamRequest
+from gatehouse.cores.models import CoreName, CoreRecord, Network, UpstreamRequest
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.cores.service import core_secret, live_instances
-from gatehouse.cores.upstream import UpstreamClients, UpstreamResponse
+from gatehouse.cores.upstream import SystemResolver, UpstreamClients, UpstreamResponse
 from gatehouse.crypto.token import Pepper
+from gatehouse.db.pool import Pool
 from gatehouse.errors import CoreNotRegistered, CoreTimeout, CoreUnreachable, NotFound, NotServed
 from gatehouse.http.forwarding import CORE_NAME, flaw
 from gatehouse.http.validation import invalid
@@ -121,6 +122,15 @@ class CoreFiles:
     pepper: Pepper
     environment: KeyEnvironment
     clock: Clock
+
+    @classmethod
+    def create(
+        cls, pool: Pool, networks: Sequence[Network], pepper: Pepper, environment: KeyEnvironment, clock: Clock
+    ) -> CoreFiles:
+        """networks: private networks in which Cores are allowed."""
+        upstreams = UpstreamClients(SystemResolver(), networks, read_timeout_s=READ_TIMEOUT_S)
+        limit = ConcurrencyLimit(REQUESTS_MAX, QUEUE_MAX, QUEUE_TIMEOUT_S)
+        return cls(CoreRepository(pool), upstreams, limit, AuditRepository(pool), pepper, environment, clock)
 
     async def list_directory(self, actor: Actor, name: str, path: str) -> tuple[Listing, bool]:
         """Up to ENTRIES_MAX entries of a directory, and True if the directory has more. `path` is empty for the root."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from gatehouse.audit.chain import GENESIS, find_contradiction, is_signed, public
 from gatehouse.audit.models import AuditAction, Checkpoint, Signer
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.audit.service import CheckpointArchive, Checkpointer
+from gatehouse.aws import signing_key
 from gatehouse.aws.signing_key import KmsSigner, LocalSigner, local_signer
 from gatehouse.db.pool import Pool
 from gatehouse.errors import SettingsError, Unavailable
@@ -195,6 +197,22 @@ async def test_unavailable_archive_delays_the_checkpoint(setup: Setup, tmp_path:
     await setup.append(2)
     with pytest.raises(Unavailable):
         await checkpointer.run_once()
+    assert await setup.trail.last_checkpoint() is None
+    assert (await setup.checkpointer.take()) is not None
+
+
+@pytest.mark.requirement("TR-11")
+async def test_silent_kms_delays_the_checkpoint(setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
+    monkeypatch.setattr(signing_key, "_TIMEOUT_S", 0.1)
+    silent = Checkpointer(setup.trail, KmsSigner("alias/checkpoints"), setup.archive, setup.clock, rows=1, seconds=600)
+    await setup.append(2)
+    async with asyncio.timeout(20):
+        with pytest.raises(Unavailable) as error:
+            await silent.run_once()
+    assert error.value.detail == "KMS ReadTimeoutError"
     assert await setup.trail.last_checkpoint() is None
     assert (await setup.checkpointer.take()) is not None
 

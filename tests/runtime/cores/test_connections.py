@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -22,6 +21,8 @@ from gatehouse.cores import connections
 from gatehouse.cores.models import UpstreamRequest
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
+
+from tests.runtime.silent_servers import full_server
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 PATIENCE_S = 20
@@ -243,14 +244,8 @@ async def test_core_that_is_down_received_nothing(clients: UpstreamClients, core
 
 async def test_core_that_accepts_no_connection_is_unreachable(core: Core) -> None:
     upstream = UpstreamClients(Resolver(), LOOPBACK, connect_timeout_s=0.2)  # type: ignore[arg-type]
-    with socket.socket() as full, ExitStack() as stack:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for _ in range(4):  # the kernel does not answer further connections
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(full.getsockname())
-        core.port = full.getsockname()[1]
+    with full_server() as port:
+        core.port = port
         with pytest.raises(CoreUnreachable) as raised:
             await fetch(upstream, core)
     assert not raised.value.sent

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +344,68 @@ async def test_requests_to_a_core_are_limited_and_released(database: Database, r
             assert (await read(console, "file/content", "large.bin")).status_code == 403
             assert (await read(console, "file/content", "long.txt")).status_code == 200
         assert console.dependencies.core_files.concurrency_limit._cores == {}
+
+
+@asynccontextmanager
+async def silent_core(database: Database) -> AsyncIterator[tuple[Console, asyncio.Event]]:
+    """A console with a Core that does not respond until the event is set."""
+    event = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await event.wait()
+        writer.write(b"HTTP/1.1 404 x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with (
+        open_console(database) as console,
+        await asyncio.start_server(serve, "127.0.0.1", 0) as server,
+        asyncio.timeout(20),
+    ):
+        await register(console, "docs", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        yield console, event
+        event.set()
+
+
+@pytest.mark.parametrize("bound", ["READ_TIMEOUT_S", "TIMEOUT_S"])
+async def test_core_that_does_not_respond_in_time_is_a_timeout(
+    database: Database, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    for name in ("READ_TIMEOUT_S", "TIMEOUT_S"):
+        monkeypatch.setattr(files, name, 0.1 if name == bound else 600.0)
+    async with silent_core(database) as (console, _):
+        reply = await read(console, "files")
+    assert (reply.status_code, reply.json()["code"]) == (504, "core_timeout")
+
+
+@pytest.mark.requirement("TR-12")
+async def test_requests_wait_for_a_core_and_are_rejected_when_the_queue_is_full(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("READ_TIMEOUT_S", 600.0), ("QUEUE_TIMEOUT_S", 600.0), ("REQUESTS_MAX", 2), ("QUEUE_MAX", 1)):
+        monkeypatch.setattr(files, name, value)
+    async with silent_core(database) as (console, event):
+        limit = console.dependencies.core_files.concurrency_limit
+        requests = [asyncio.create_task(read(console, "files")) for _ in range(3)]
+        while not limit.waiting():
+            await asyncio.sleep(0.005)
+        assert (await console.client.get("/healthz")).status_code == 200
+        rejected = await read(console, "files")
+        assert (rejected.status_code, rejected.json()["code"]) == (503, "core_overloaded")
+        event.set()
+        assert [reply.status_code for reply in await asyncio.gather(*requests)] == [404] * 3
+        assert limit._cores == {}
+
+
+async def test_request_that_waits_too_long_for_a_core_is_rejected(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("READ_TIMEOUT_S", 600.0), ("QUEUE_TIMEOUT_S", 0.1), ("REQUESTS_MAX", 1)):
+        monkeypatch.setattr(files, name, value)
+    async with silent_core(database) as (console, event):
+        requests = [asyncio.create_task(read(console, "files")) for _ in range(2)]
+        (first,), (second,) = await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+        assert (first.result().status_code, first.result().json()["code"]) == (503, "core_overloaded")
+        event.set()
+        assert (await second).status_code == 404
 
 
 async def test_disabled_feature_has_no_endpoints(database: Database) -> None:

@@ -19,14 +19,13 @@ LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
 
 @pytest.mark.requirement("CG-11")
-async def test_silent_instance_is_unhealthy(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_instance_is_unhealthy(rows: Rows, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_checks, "TIMEOUT_S", 0.1)
-    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     await rows.add_key("agent0000000")
     await rows.pool.execute(
         "INSERT INTO core (name, instance_id, url, environment, lease_id, registered_by, pepper_generation, health_path,"
         " expires_at) VALUES ('docs', 'a', $1, 'test', 'lease', 'agent0000000', 1, '/health', now() + interval '1 hour')",
-        f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+        f"http://127.0.0.1:{silent_port}",
     )
     cores = CoreRegistry(rows.pool)
     (record,) = await CoreRepository(rows.pool).instances(CoreName("docs"))
@@ -40,4 +39,3 @@ async def test_silent_instance_is_unhealthy(rows: Rows, monkeypatch: pytest.Monk
         await checks.run_once()
     assert [(core.instance_id, core.healthy) for core in changes] == [("a", False)]
     await upstreams.close()
-    server.close()

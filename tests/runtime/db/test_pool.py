@@ -89,13 +89,11 @@ async def test_transaction_ends_at_its_deadline(database: Database) -> None:
             assert await connection.fetchval("SELECT 1") == 1
 
 
-async def test_silent_server_is_unavailable() -> None:
-    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    access = login(f"postgresql://app@127.0.0.1:{server.sockets[0].getsockname()[1]}/gatehouse?sslmode=disable", "url")
+async def test_silent_server_is_unavailable(silent_port: int) -> None:
+    access = login(f"postgresql://app@127.0.0.1:{silent_port}/gatehouse?sslmode=disable", "url")
     pool = Pool(replace(access, connect_s=0.2), application="tests", size_max=1)
     with pytest.raises(Unavailable, match="cannot connect to PostgreSQL"):
         await pool.open()
-    server.close()
 
 
 async def test_exhausted_pool_is_unavailable(database: Database) -> None:

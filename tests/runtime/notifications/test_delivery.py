@@ -16,6 +16,7 @@ import pytest
 from gatehouse.clock import Clock
 from gatehouse.console import asgi as console_asgi
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
+from gatehouse.notifications import service
 from gatehouse.notifications.models import webhook_signature
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.notifications.service import BACKOFF_S, NotificationDispatcher, SnsTopic, WebhookSender
@@ -275,6 +276,18 @@ async def test_changed_expiry_is_announced_again(setup: Setup) -> None:
 async def test_expiry_of_short_lived_key_is_not_announced(setup: Setup) -> None:
     await setup.console.create(ttl_s=36 * 3600)
     assert await setup.dispatcher().remind() == 0
+
+
+@pytest.mark.requirement("TR-08")
+async def test_delivery_to_a_silent_sns_is_retried(setup: Setup, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
+    monkeypatch.setattr(service, "_SNS_TIMEOUT_S", 0.1)
+    await setup.revoke()
+    async with asyncio.timeout(20):
+        await setup.dispatcher(topic=SnsTopic("arn:aws:sns:eu-central-1:123456789012:notifications")).run_once()
+    assert [item["problem"] for item in await setup.deliveries("waiting")] == ["SNS not reached: ReadTimeoutError"]
 
 
 @pytest.mark.requirement("TR-08")

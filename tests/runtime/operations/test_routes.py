@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from dataclasses import replace
@@ -14,6 +15,7 @@ from gatehouse.console import dependencies as console_dependencies
 from gatehouse.errors import SettingsError, Unavailable
 from gatehouse.http.fields import Level
 from gatehouse.observability import Observer
+from gatehouse.operations import service
 from gatehouse.operations.features import FEATURES, off, switched
 from gatehouse.operations.service import LogLevelFollower, LogLevelOverride, LogLevelService
 from gatehouse.settings import load
@@ -21,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.runtime.clocks import ManualClock
+from tests.runtime.conftest import Database, locked, opened
 from tests.runtime.console_client import BOOTSTRAP, Console
 
 
@@ -79,6 +82,21 @@ async def test_log_level_reverts_without_a_database(console: Console) -> None:
     clock.advance(50)
     await follower.run_once()
     assert applied == ["error", "info"]
+
+
+async def test_log_level_is_unchanged_while_the_database_does_not_respond(
+    console: Console, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "READ_TIMEOUT_S", 0.1)
+    applied = list[Level]()
+    async with opened(replace(database.app, statement_s=600)) as pool, asyncio.timeout(20):
+        follower = LogLevelFollower(LogLevelService(pool, console.dependencies.clock, "info"), applied.append)
+        await console.client.put("/v1/log-level", json={"level": "error"})
+        async with locked(database, "log_level"):
+            await follower.run_once()
+            assert applied == []
+        await follower.run_once()
+    assert applied == ["error"]
 
 
 async def test_log_level_change_is_audited_with_actor(console: Console) -> None:

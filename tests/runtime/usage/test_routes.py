@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from gatehouse.usage.models import AddressUse, UsageBatch, UsageRow
-from gatehouse.usage.repository import UsageRepository
+from gatehouse.usage.repository import POINTS_MAX, UsageRepository
 
-from tests.runtime.console_client import Console
+from tests.runtime.console_client import Console, assert_problem
 
 NOW = time.time()
 MINUTE = int(NOW // 60) * 60
@@ -54,6 +54,24 @@ async def test_usage_is_filtered(console: Console, used_key: str) -> None:
     assert (await series(console, key=used_key))["total"] == 7
     assert (await series(console, core="docs", code="RATE_LIMITED"))["total"] == 2
     assert (await series(console, until="2020-01-01T00:00:00Z"))["total"] == 0
+
+
+async def test_number_of_points_is_bounded(console: Console, used_key: str) -> None:
+    def add(first: int, last: int) -> None:
+        console.database.sql(
+            "INSERT INTO usage_count SELECT 86400, 'key' || number, date_trunc('day', now()), '', 'VALID', 1"  # noqa: S608
+            f" FROM generate_series({first}, {last}) AS number"
+        )
+
+    add(4, POINTS_MAX)  # in addition to the three points of the fixture
+    assert len((await series(console, width="day", by="key,code"))["points"]) == POINTS_MAX
+    add(POINTS_MAX + 1, POINTS_MAX + 5)
+    columns = frozenset({"key_id", "code"})
+    points = await console.dependencies.usage.series(width_s=86_400, since=0, until=NOW + 86_400, by=columns)
+    assert len(points) == POINTS_MAX + 1
+    reply = await console.client.get("/v1/usage", params={"width": "day", "by": "key,code"})
+    fix = "send a shorter time range or fewer dimensions, or filter by key"
+    assert_problem(reply, 400, "query", f"selects more than {POINTS_MAX} points", fix)
 
 
 async def test_usage_of_one_key_is_returned(console: Console, used_key: str) -> None:

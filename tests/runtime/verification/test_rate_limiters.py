@@ -225,14 +225,12 @@ async def test_calls_beyond_a_batch_are_sent_in_another_batch(
     assert [len(call.args[1]) for call in evaluate.await_args_list] == [BATCH_MAX, BATCH_MAX, 1]
 
 
-async def test_purge_does_not_wait_for_a_silent_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_purge_does_not_wait_for_a_silent_redis(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limiters, "FORGET_TIMEOUT_S", 0.1)
-    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    redis_limits = limiter(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    redis_limits = limiter(f"redis://127.0.0.1:{silent_port}")
     async with asyncio.timeout(20):
         assert await redis_limits.forget("purged000000") is False
     await redis_limits.close()
-    server.close()
 
 
 async def test_counter_name_has_limit_and_subject_and_expires(redis_limits: RedisRateLimits, redis_url: str) -> None:
