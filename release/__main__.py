@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components import contract
 from release import pulumi_cli
-from release.deploy import FAILED, DeploymentFailed, NotConfirmed, deploy, verify
+from release.deploy import FAILED, DeploymentFailed, NotConfirmed, VerificationFailed, deploy, verify
 from release.logs import follow_cloudwatch, follow_files
 from release.preflight import missing_prerequisites
 from release.pulumi_cli import command_line, stack_output
@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="deploy, rollback: skip the confirmation prompt")
     parser.add_argument("--diff", action="store_true", help="preview: print the changed properties of each resource")
     parser.add_argument("--digest", default="", help="rollback: image digest (default: the previous image)")
+    parser.add_argument("--rollback", action="store_true", help="deploy: deploy the previous image if the verification fails")
     # Tests pass the directory of another Pulumi project.
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -64,12 +65,26 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
     if options.command == "verify":
         return verify(stack, root=options.root)
     if options.command == "deploy":
-        return deploy(stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root)
+        return _deploy(options, stack)
     if options.command == "rollback":
         return _rollback(options, stack)
     if options.command == "destroy" and not _confirm(stack, "destroys"):
         return _reject("destroy", ["not confirmed; nothing was changed"])
     return pulumi_cli.run(command_line(options.command, stack, diff=options.diff), options.root)
+
+
+def _deploy(options: argparse.Namespace, stack: Stack) -> int:
+    """Deploy the stack. With --rollback, deploy the previous image if the verification fails. Returns the exit code, which is not
+    0 after a failed verification."""
+    try:
+        return deploy(stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root)
+    except VerificationFailed as exc:
+        if not options.rollback:
+            raise
+        _reject("deploy", str(exc).splitlines())
+    print("> the verification failed; deploying the previous image", flush=True)
+    _rollback(options, stack)
+    return _reject("deploy", [f"the verification failed; the stack {stack.name} runs the previous image again"], FAILED)
 
 
 def _rollback(options: argparse.Namespace, stack: Stack) -> int:

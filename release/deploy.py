@@ -33,12 +33,17 @@ class DeploymentFailed(Exception):
     """A step of the deployment failed. The message names the step and the state of the stack."""
 
 
+class VerificationFailed(DeploymentFailed):
+    """The stack was deployed, but the services do not run the expected version or are not healthy."""
+
+
 class NotConfirmed(DeploymentFailed):
     """The preview succeeded, but the deployment was not confirmed."""
 
 
 def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = True, root: Path = ROOT) -> int:
-    """Deploy a stack and verify it. Returns 0. Raises NotConfirmed, and DeploymentFailed if a step fails.
+    """Deploy a stack and verify it. Returns 0. Raises NotConfirmed, VerificationFailed if the verification fails, and
+    DeploymentFailed if another step fails.
 
     The last update executes only operations from the confirmed preview.
     """
@@ -63,7 +68,8 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
 
 
 def verify(stack: Stack, before: dict[str, ServiceState] | None = None, *, root: Path = ROOT) -> int:
-    """Compare the running ECS services with the stack, then check the health of every URL. Raises DeploymentFailed."""
+    """Compare the running ECS services with the stack, then check the health of every URL. Raises VerificationFailed, and
+    DeploymentFailed if ECS cannot be queried."""
     _step("verifying")
     cluster = str(stack_output(stack, "cluster", root))
     services = {str(row["service"]): str(row["taskDefinition"]) for row in stack_output(stack, "services", root).values()}
@@ -75,7 +81,7 @@ def verify(stack: Stack, before: dict[str, ServiceState] | None = None, *, root:
     # Even if a deployment failed, check the health of the services to report whether they are available to clients.
     errors += check_health(stack_output(stack, "urls", root), attempts=1 if errors else HEALTH_CHECK_ATTEMPTS)
     if errors:
-        raise DeploymentFailed("\n".join(errors))
+        raise VerificationFailed("\n".join(errors))
     _step(f"verified: {', '.join(sorted(services))} run the expected task definitions and every URL is healthy")
     return SUCCESS
 

@@ -14,8 +14,8 @@ ROLES = {
     policies.DEPLOY: ("Deploys the stack", 7200),
     policies.IMAGE: ("Pushes images to the repositories of the stack", 3600),
 }
-"""Description and maximum session duration in seconds of each role. A deployment includes the bake time of a release (see the
-timeouts in .github/workflows)."""
+"""Description and maximum session duration in seconds of each role. .github/workflows/release.yml requests the whole
+duration, and `DELIVERY_ROLLOUT_MAX_MINUTES` in components/settings/checks.py limits the rollouts accordingly."""
 
 
 class DeliveryRoles(Component):

@@ -13,6 +13,9 @@ Mistake = tuple[str, str]
 
 ROLLOUT_MAX_MINUTES = 720
 """Maximum duration of a rollout, during which the stack's state is locked."""
+DELIVERY_ROLLOUT_MAX_MINUTES = 75
+"""Maximum duration of a rollout by the pipeline, whose AWS credentials are valid for two hours. The other steps of a deployment
+take up to 45 minutes."""
 REQUESTS_PER_SECOND_EACH = 10
 """Requests per second for each unit of a function's concurrency, at 100 ms for a request."""
 MEMORY_MIB = {256: (512, 2048), 512: (1024, 4096), 1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}
@@ -112,11 +115,14 @@ def task_sizes(settings: Settings) -> Iterator[Mistake]:
 
 
 def rollout_duration(settings: Settings) -> Iterator[Mistake]:
-    """A rollout takes at most 12 hours."""
-    rollout = settings.rollout
-    if rollout.minutes > ROLLOUT_MAX_MINUTES:
-        allowed = f"a rollout of at most {ROLLOUT_MAX_MINUTES} minutes, including the steps. The rollout takes {rollout.minutes}"
-        yield "rollout.bake_minutes", f"is {rollout.bake_minutes}; allowed: {allowed}"
+    """A rollout takes at most 12 hours or, with `delivery.repository`, 75 minutes: the credentials of the pipeline expire after
+    two hours."""
+    rollout, by_pipeline = settings.rollout, bool(settings.delivery.repository)
+    maximum = DELIVERY_ROLLOUT_MAX_MINUTES if by_pipeline else ROLLOUT_MAX_MINUTES
+    if rollout.minutes > maximum:
+        condition = " with delivery.repository" if by_pipeline else ""
+        allowed = f"a rollout of at most {maximum} minutes, including the steps. The rollout takes {rollout.minutes}"
+        yield "rollout.bake_minutes", f"is {rollout.bake_minutes}; allowed{condition}: {allowed}"
 
 
 def waf_limits(settings: Settings) -> Iterator[Mistake]:

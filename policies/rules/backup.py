@@ -131,3 +131,26 @@ def _covers(pattern: str, store: Resource) -> bool:
         return True
     parts = pattern.split(":", 5)
     return len(parts) == 6 and parts[2] == _SERVICE[store.type] and parts[5] in ("*", "table/*", "db:*", "cluster:*")
+
+
+# https://docs.aws.amazon.com/aws-backup/latest/devguide/API_PutBackupVaultNotifications.html
+_DEPRECATED_EVENTS = (
+    *("BACKUP_JOB_SUCCESSFUL", "BACKUP_JOB_FAILED", "BACKUP_JOB_EXPIRED", "BACKUP_PLAN_CREATED", "BACKUP_PLAN_MODIFIED"),
+    *("RESTORE_JOB_SUCCESSFUL", "RESTORE_JOB_FAILED"),
+)
+
+
+@resource_rule(
+    "GH-BAK-005",
+    title="Vault notifications use events that AWS Backup sends",
+    rationale="AWS Backup accepts deprecated event names but sends no notifications for them, so failed backups stay unnoticed.",
+    remedy="use BACKUP_JOB_COMPLETED with a filter on State, or an EventBridge rule for Backup Job State Change",
+    types=aws("backup.VaultNotifications"),
+    levels=levels("A", "M", "M"),
+    pack="resilience",
+    url=f"{_GUIDE}/API_PutBackupVaultNotifications.html",
+)
+def vault_events_are_sent(notifications: Resource) -> CheckResults:
+    for event in notifications.props.texts("backupVaultEvents"):
+        if event in _DEPRECATED_EVENTS:
+            yield f"backupVaultEvents contains {event}, for which AWS Backup sends no notifications"

@@ -1,11 +1,11 @@
 """Backups, replication and network ACLs."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from components.backup import backup_plan
 from components.iam import backup_roles
 from components.naming import Naming
 from components.network.network_acls import NetworkAclsArgs, inbound_rules, outbound_rules
@@ -111,7 +111,12 @@ def test_vaults_and_locks_follow_settings(stack: str, vaults: set[str], locked: 
     for kind in ("VaultLockConfiguration", "VaultPolicy"):
         assert {a.name for a in program.of_type(f"backup/{kind[0].lower()}{kind[1:]}:{kind}")} == locked
     (notifications,) = program.of_type("backup/vaultNotifications:VaultNotifications")
-    assert notifications.inputs["backupVaultEvents"] == list(backup_plan.NOTIFIED_EVENTS)
+    # AWS Backup sends no events with the names BACKUP_JOB_FAILED and BACKUP_JOB_EXPIRED (PutBackupVaultNotifications).
+    assert notifications.inputs["backupVaultEvents"] == [
+        *("COPY_JOB_FAILED", "RESTORE_JOB_COMPLETED", "RECOVERY_POINT_MODIFIED", "S3_BACKUP_OBJECT_FAILED"),
+    ]
+    pattern = json.loads(program.get("cloudwatch/eventRule:EventRule", "backup-failed").inputs["eventPattern"])
+    assert {"FAILED", "EXPIRED", "ABORTED"} == set(pattern["detail"]["state"])
 
 
 @pytest.mark.requirement("ECS-03")

@@ -74,6 +74,7 @@ class FakeAccount:
 
     steps: calls in order.
     rolls_back: ECS rolls new deployments back.
+    recovers: the second complete update is not rolled back.
     migration: exit code of the migration; None if the container did not start.
     unhealthy: services that return 503.
     preview: exit code of `pulumi preview`.
@@ -91,6 +92,7 @@ class FakeAccount:
     expected: int = 2
     steps: list[str] = field(default_factory=list)
     rolls_back: bool = False
+    recovers: bool = False
     migration: int | None = 0
     unhealthy: tuple[str, ...] = ()
     preview: int = 0
@@ -123,6 +125,8 @@ class FakeAccount:
         if "--plan" in words:
             plan = json.loads(Path(words[words.index("--plan") + 1]).read_text())
             self.planned = {urn.rpartition("::")[2]: row["steps"] for urn, row in plan["resourcePlans"].items()}
+        if self.recovers and self.steps.count("up") == 2:
+            self.rolls_back = False
         if not excluded and not self.rolls_back:
             self.running = dict.fromkeys(SERVICES, self.expected)
         return {"code": 0, "text": ""}

@@ -148,3 +148,21 @@ def test_output_of_a_partly_deployed_stack_is_rejected(account: FakeAccount, tmp
     result = release(account, tmp_path, "verify")
     assert result.returncode == 2
     assert result.stderr == "verify: the output 'services' of the stack dev is not deployed yet. Run: make deploy ENV=dev\n"
+
+
+@pytest.mark.requirement("SS-08", "SS-09")
+def test_failed_verification_deploys_the_previous_image(account: FakeAccount, tmp_path: Path) -> None:
+    account.rolls_back = account.recovers = True
+    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
+    assert result.returncode == 1
+    assert digest(tmp_path) == OLD
+    assert account.steps == ["preview", "up without services", "run gatehouse-dev-migrate:2", "up", "preview", "up"]
+    assert "deploy: gatehouse-dev-gateway: ECS rolled the deployment back." in result.stderr
+    assert result.stderr.endswith("deploy: the verification failed; the stack dev runs the previous image again\n")
+
+
+def test_failed_rollback_is_reported(account: FakeAccount, tmp_path: Path) -> None:
+    account.rolls_back = True
+    result = release(account, tmp_path, "deploy", "--yes", "--rollback")
+    assert (result.returncode, digest(tmp_path)) == (1, OLD)
+    assert "runs the previous image again" not in result.stderr

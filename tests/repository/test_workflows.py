@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from components.delivery.policies import DEPLOY
+from components.delivery.roles import ROLES
+from components.settings.checks import DELIVERY_ROLLOUT_MAX_MINUTES
+
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
 # YAML 1.1 parses a workflow's `on` as the boolean true.
@@ -144,7 +148,15 @@ def test_stacks_are_deployed_in_order() -> None:
     (release,) = WORKFLOWS["release"]["jobs"].values()
     assert release["environment"] == "${{ inputs.stack }}"
     assert release["concurrency"]["cancel-in-progress"] is False
-    assert release["steps"][-1]["run"] == 'make deploy ENV="$STACK" YES=1'
+    assert release["steps"][-1]["run"] == 'make deploy ENV="$STACK" YES=1 ROLLBACK=1'
+
+
+def test_credentials_outlast_the_deployment() -> None:
+    (release,) = WORKFLOWS["release"]["jobs"].values()
+    (credentials,) = (step["with"] for step in release["steps"] if "configure-aws-credentials@" in step.get("uses", ""))
+    _, session_s = ROLES[DEPLOY]
+    assert credentials["role-duration-seconds"] == session_s
+    assert DELIVERY_ROLLOUT_MAX_MINUTES < release["timeout-minutes"] < session_s / 60
 
 
 def test_image_is_scanned_and_signed_by_digest() -> None:
@@ -191,3 +203,33 @@ def test_engine_does_not_change_the_lock_file() -> None:
     assert direct == ["drift"]
     (job,) = WORKFLOWS["drift"]["jobs"].values()
     assert job["env"]["UV_LOCKED"] == "1"
+
+
+def fake_gh(folder: Path, existing: str) -> dict[str, str]:
+    """The environment of a script with a `gh` that records its calls in `calls` and finds `existing`."""
+    gh = folder / "gh"
+    gh.write_text(
+        '#!/bin/sh\nprintf "%s\\n" "$*" >> calls\n'
+        f'case "$*" in "issue list"*|"api --paginate"*) printf "%s" "{existing}" ;; esac\n'
+    )
+    gh.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}", "GITHUB_REPOSITORY": "acme/gatehouse", "STACK": "dev", "NUMBER": "7"}
+
+
+@pytest.mark.parametrize(
+    ("workflow", "step", "existing", "call"),
+    [
+        ("drift", "Open or update the issue of the stack", "", "issue create --repo acme/gatehouse --title Drift in dev"),
+        ("drift", "Open or update the issue of the stack", "12", "issue edit 12"),
+        ("preview", "Comment", "", "pr comment 7"),
+        ("preview", "Comment", "34", "api --method PATCH repos/acme/gatehouse/issues/comments/34"),
+    ],
+)
+def test_existing_issue_or_comment_is_updated(tmp_path: Path, workflow: str, step: str, existing: str, call: str) -> None:
+    (script,) = (entry["run"] for entry in steps(workflow) if entry.get("name") == step)
+    (tmp_path / "preview.txt").write_text("no changes\n")
+    env = fake_gh(tmp_path, existing)
+    subprocess.run(["bash", "-e", "-c", script], env=env, cwd=tmp_path, capture_output=True, check=True, timeout=30)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == 2
+    assert calls[-1].startswith(call)

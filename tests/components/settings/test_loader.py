@@ -185,6 +185,11 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         {"rollout": {"strategy": "linear", "bake_minutes": 30, "step_percent": 3, "step_minutes": 60}},
         "rollout.bake_minutes",
     ),
+    (
+        "rollout_duration",
+        {"delivery": {"repository": "acme/gatehouse"}, "rollout": {"strategy": "canary", "bake_minutes": 80}},
+        "rollout.bake_minutes",
+    ),
     ("waf_limits", {"waf.console_requests_max": 30_000}, "waf.console_requests_max"),
     ("waf_limits", {"waf.sharing_requests_max": 30_000}, "waf.sharing_requests_max"),
     ("sharing_capacity", {"sharing.requests_per_second_max": 101}, "sharing.requests_per_second_max"),

@@ -48,6 +48,13 @@ def backup() -> Program:
         declared("backup.VaultLockConfiguration", "lock", **vault, minRetentionDays=7),
         declared("backup.VaultPolicy", "vault-policy", **vault, policy=document(deny)),
         declared("backup.Plan", "plan", rules=[backup_rule()]),
+        declared(
+            "backup.VaultNotifications",
+            "vault-events",
+            **vault,
+            snsTopicArn=f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms",
+            backupVaultEvents=["BACKUP_JOB_COMPLETED", "COPY_JOB_FAILED"],
+        ),
     ]
 
 

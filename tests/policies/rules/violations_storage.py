@@ -256,6 +256,9 @@ VIOLATIONS = [
     violation("GH-BAK-003", "plan", "35", plan(lifecycle={"deleteAfter": 7})),
     violation("GH-BAK-003", "plan", "creates", plan(schedule="cron(0 3 ? * SUN *)")),
     violation("GH-BAK-003", "plan", "copyActions", plan(copyActions=None)),
+    by_change(
+        "GH-BAK-005", backup, "vault-events", "BACKUP_JOB_FAILED", backupVaultEvents=["BACKUP_JOB_FAILED", "COPY_JOB_FAILED"]
+    ),
     violation("GH-BAK-004", "database", "selection", without(rds(), "selection")),
     by_change("GH-BAK-004", s3, "selection", "selection", reported="files", resources=["arn:aws:dynamodb:*:*:table/*"]),
 ]
