@@ -30,11 +30,25 @@ function handler(event) {
     if (request.uri.startsWith('/assets/')) {
         return request;
     }
-    return { statusCode: 404, statusDescription: 'Not Found' };
+    return {
+        statusCode: 404,
+        statusDescription: 'Not Found',
+        headers: { 'content-type': { value: 'text/html; charset=utf-8' } },
+        body: { encoding: 'text', data: %s }
+    };
 }
 """
 """A CloudFront function that serves the index for the pages of the web UI and returns 404 for all other paths except assets. The
 function runs only for paths that are not forwarded to the console, so it does not change error responses of the API."""
+
+
+_NOT_FOUND = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    "<title>Page not found – Gatehouse console</title></head>"
+    '<body><h1>Page not found</h1><p>There is no page at this address.</p><p><a href="/">Go to the overview</a></p></body></html>'
+)
+"""The body of a response with status 404. A CloudFront function cannot respond with an object of the bucket and this status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +86,7 @@ def function_code(folder: Path = FOLDER) -> str:
     """Return the code of the CloudFront function."""
     routes = json.loads((folder / "routes.json").read_bytes())
     pages = sorted(re.sub(r":\w+", "[^/]+", route["path"]) for route in routes)
-    return _FUNCTION % (json.dumps(f"^({'|'.join(pages)})$"), INDEX)
+    return _FUNCTION % (json.dumps(f"^({'|'.join(pages)})$"), INDEX, json.dumps(_NOT_FOUND))
 
 
 def response_headers() -> Mapping[str, str]:

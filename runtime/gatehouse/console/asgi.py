@@ -137,10 +137,11 @@ def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_s
         for stop in on_stop:
             await stop()
 
-    on_error = _error_handler(dependencies.sessions.rules.step_up_max_age_s)
+    web_files = WebFiles.read()
+    on_error = _error_handler(web_files, dependencies.sessions.rules.step_up_max_age_s)
     app = Starlette(
         routes=[
-            *WebFiles.read().routes(),
+            *web_files.routes(),
             operations_route(enabled(dependencies.features_off), _provider_name(dependencies)),
             *sign_in_routes(dependencies, lockout, denied),
             *operational_routes(dependencies.probes, dependencies.observer, dependencies.helpers),
@@ -190,7 +191,7 @@ def _openapi(features_off: frozenset[str]) -> Callable[[Request], Awaitable[Resp
     return respond
 
 
-def _error_handler(step_up_max_age_s: float) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _error_handler(web_files: WebFiles, step_up_max_age_s: float) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def respond(request: Request, exc: Exception) -> Response:
         headers, error = {"Cache-Control": "no-store"}, exc
         if isinstance(exc, HTTPException):
@@ -200,6 +201,10 @@ def _error_handler(step_up_max_age_s: float) -> Callable[[Request, Exception], A
                 error = MethodNotAllowed(f"Allowed methods: {headers['Allow']}.")
         assert isinstance(error, GatehouseError)  # noqa: S101 - guaranteed by the registration
         request.state.code = error.code
+        if isinstance(exc, HTTPException) and isinstance(error, NotFound):
+            not_found = web_files.not_found(request)
+            if not_found is not None:
+                return not_found
         if error.detail:
             request.state.detail = error.detail
         if error.retryable:

@@ -26,6 +26,10 @@ from gatehouse.http.starlette_apps import LoggedRoute, page, style_route
 FOLDER = Path(__file__).parent / "static"
 
 _IMMUTABLE = "public, max-age=31536000, immutable"
+_PAGE_HEADERS = {**WEB_UI, "Cache-Control": "no-store"}
+
+#: Beginnings of the paths of the API and of the assets, at which there are no pages.
+_WITHOUT_PAGES = ("/v1/", "/assets/")
 
 #: Content codings of the built files, most preferred first, with the suffixes of their files.
 _CODINGS = {"br": ".br", "gzip": ".gz"}
@@ -46,18 +50,18 @@ class WebFile:
     media_type: str
     codings: Mapping[str, bytes] = field(default_factory=dict)
 
-    def respond(self, request: Request, headers: Mapping[str, str]) -> Response:
+    def respond(self, request: Request, headers: Mapping[str, str], status: int = 200) -> Response:
         """Return the file in the most preferred coding that the client accepts."""
         accepted = _accepted_codings(request.headers.get("accept-encoding", ""))
         coding = next((name for name in self.codings if name in accepted), None)
         content = self.content if coding is None else self.codings[coding]
         tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
         all_headers = {**headers, "ETag": tag, "Vary": "Accept-Encoding"}
-        if tag in re.split(r",\s*", request.headers.get("if-none-match", "")):
+        if status == 200 and tag in re.split(r",\s*", request.headers.get("if-none-match", "")):
             return Response(status_code=304, headers=all_headers)
         if coding is not None:
             all_headers["Content-Encoding"] = coding
-        return Response(content, headers=all_headers, media_type=self.media_type)
+        return Response(content, status, all_headers, self.media_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,20 @@ class WebFiles:
         pages = [LoggedRoute(path, self._page, methods=["GET"]) for path in self.paths]
         return [*pages, LoggedRoute("/assets/{name}", self._asset, methods=["GET"]), *([] if self.index else [style_route()])]
 
+    def not_found(self, request: Request) -> Response | None:
+        """Return the index with status 404 if a browser opens an unknown address. The UI then shows that the page does not exist.
+
+        Returns None for other requests, whose response is a problem document.
+        """
+        is_page = request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", "")
+        if self.index is None or not is_page or request.url.path.startswith(_WITHOUT_PAGES):
+            return None
+        return self.index.respond(request, _PAGE_HEADERS, status=404)
+
     async def _page(self, request: Request) -> Response:
         if self.index is None:
             return page("Gatehouse console", _NOT_BUILT)
-        return self.index.respond(request, {**WEB_UI, "Cache-Control": "no-store"})
+        return self.index.respond(request, _PAGE_HEADERS)
 
     async def _asset(self, request: Request) -> Response:
         asset = self.assets.get(request.path_params["name"])

@@ -168,7 +168,18 @@ async def test_errors_and_empty_lists_are_accessible(browser: Browser, origin: s
         await expect(page.get_by_role("link", name="auditor")).to_be_visible()
         await page.goto("/keys/000000000000")
         await expect(page.get_by_role("alert")).to_contain_text("Not found")
+        await expect(page.get_by_role("button", name="Retry")).to_be_hidden()
         found["not found"] = await violations_in_both_themes(page)
+        await page.get_by_role("alert").get_by_role("link", name="Show API keys").click()
+        await expect(page.get_by_role("heading", name="API keys")).to_be_visible()
+        answer = await page.goto("/key/000000000000")
+        assert answer is not None
+        assert answer.status == 404
+        await expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
+        assert await page.title() == "Page not found – Gatehouse console"
+        found["no page"] = await violations_in_both_themes(page)
+        await page.get_by_role("link", name="Go to the overview").click()
+        await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     assert {state: problems for state, problems in found.items() if problems} == {}
 
 

@@ -79,6 +79,22 @@ async def test_other_paths_are_not_found(console: Console, path: str) -> None:
 
 
 @built
+async def test_browser_receives_a_page_at_an_unknown_address(console: Console) -> None:
+    accept = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    known = await console.client.get("/", headers=accept)
+    for path in ("/nothing", "/keys/a/b", "/key", "/v2/keys"):
+        reply = await console.client.get(path, headers={**accept, "If-None-Match": known.headers["etag"]})
+        assert (reply.status_code, reply.text) == (404, known.text)
+        for name in ("content-type", "cache-control", "content-security-policy", "x-frame-options"):
+            assert reply.headers.get(name) == known.headers.get(name)
+    for path in ("/v1/nothing", "/v1/keys/a/b", "/assets/nothing.js"):
+        reply = await console.client.get(path, headers=accept)
+        assert (reply.status_code, reply.headers["content-type"]) == (404, "application/problem+json")
+    posted = await console.client.post("/nothing", headers=accept)
+    assert (posted.status_code, posted.headers["content-type"]) == (404, "application/problem+json")
+
+
+@built
 async def test_assets_are_immutable_compressed_and_revalidated(console: Console) -> None:
     [name] = [name for name in first_load(".js") if name.startswith("index-")]
     url = f"/assets/{name}"
