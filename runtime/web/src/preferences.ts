@@ -122,6 +122,11 @@ export function formatBytes(bytes: number): string {
   return `${new Intl.NumberFormat(locale.value, { maximumFractionDigits: 1 }).format(bytes / 1024 ** power)} ${units[power]}`
 }
 
+/** Returns a duration with three significant digits, such as "12.4 ms". */
+export function formatMilliseconds(ms: number): string {
+  return new Intl.NumberFormat(locale.value, { style: 'unit', unit: 'millisecond', maximumSignificantDigits: 3 }).format(ms)
+}
+
 /** Returns a duration in the largest unit that divides it evenly, such as "15 min". */
 export function formatDuration(seconds: number): string {
   const units: [string, number][] = [
