@@ -183,6 +183,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._routes: dict[tuple[str, str, int], Durations] = {}
         self._by_code: Counts[Code] = Counts()
+        self._by_cache_outcome: Counts[str] = Counts()
         self._shared = METRICS_FOLDER_VARIABLE in os.environ
         self._timer: asyncio.TimerHandle | None = None
         self._create_request_metrics()
@@ -225,7 +226,7 @@ class Metrics:
             "Retryable requests to Cores: sent = retried, over_budget = not retried because the retry budget was used up.",
             "outcome",
         )
-        self.core_cache = self._counter(
+        self._core_cache = self._counter(
             "gatehouse_core_cache_total",
             "Cacheable requests to Cores: fresh = served without a request to the Core, hit = revalidated with status 304,"
             " changed = new response, miss = not in the cache.",
@@ -296,18 +297,26 @@ class Metrics:
         self._by_code[code] += 1
         self._share_later()
 
+    def core_cache(self, outcome: str) -> None:
+        """Counts a cacheable request to a Core."""
+        self._by_cache_outcome[outcome] += 1
+        self._share_later()
+
     def _share_later(self) -> None:
         if self._shared and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SHARE_S, self.flush)
 
     def flush(self) -> None:
-        """Adds the requests and verifications that were counted in memory."""
+        """Adds what was counted in memory."""
         self._timer = None
         for durations in self._routes.values():
             durations.flush()
         for code, count in self._by_code.items():
             self._decisions.labels(code.value).inc(count)
         self._by_code.clear()
+        for outcome, count in self._by_cache_outcome.items():
+            self._core_cache.labels(outcome).inc(count)
+        self._by_cache_outcome.clear()
 
     def websocket_closed(self, use: WebSocketUse) -> None:
         self.websockets_closed.labels(str(use.close_code) if use.close_code < 3000 else "application").inc()
@@ -380,11 +389,11 @@ class Observer:
             line = RequestLine(*names, status, ms, key_id, code, "request", level, now, detail, websocket)
             self._stream.request(_encoder.encode(line) + b"\n")
 
-    def repeated_request(self, *, method: str, route: str, status: int, code: str) -> RepeatedRequest:
-        """Logs and counts requests to a route without parameters that differ only in the key."""
+    def repeated_request(self, *, method: str, route: str, status: int, code: str, path: str = "") -> RepeatedRequest:
+        """Logs and counts requests that differ only in the key. path: omit for a route without parameters."""
         level, (ms, *texts) = "info", placeholders(4)
         request_id, key_id, ts = map(str, texts)
-        names = self.environment, request_id, self.service, method, route, route
+        names = self.environment, request_id, self.service, method, route, path or route
         line = RequestLine(*names, status, float(ms), key_id, code, "request", level, ts)
         template = Template(_encoder.encode(line).decode() + "\n", (request_id, f"{ms}.0", key_id, ts))
         return RepeatedRequest(self, self._stream, template, self.metrics.durations(self.service, route, status))

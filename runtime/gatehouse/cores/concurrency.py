@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gatehouse.errors import CoreOverloaded
 
 
 class _Slots:
-    """Slots of one Core. `users`: requests that have a slot or wait for one. `waiting`: requests that wait."""
+    """Slots of one Core. `waiters`: requests that wait for a slot, in the order of arrival."""
 
-    __slots__ = ("semaphore", "users", "waiting")
+    __slots__ = ("free", "waiters")
 
     def __init__(self, requests_max: int) -> None:
-        self.semaphore = asyncio.Semaphore(requests_max)
-        self.users = 0
-        self.waiting = 0
+        self.free = requests_max
+        self.waiters: deque[asyncio.Future[None]] = deque()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class ConcurrencyLimit:
     requests_max: int
     queue_max: int
     timeout_s: float
+    #: Cores with requests in progress.
     _cores: dict[str, _Slots] = field(default_factory=dict)
 
     async def acquire(self, core: str) -> None:
@@ -37,41 +39,49 @@ class ConcurrencyLimit:
 
         Raises CoreOverloaded if the queue is full or the wait is too long.
         """
+        if not self.acquire_now(core):
+            await self._wait(core, self._cores[core].waiters)
+
+    def acquire_now(self, core: str) -> bool:
+        """Takes a slot if one is free. Returns False if the request has to wait."""
         slots = self._cores.get(core)
         if slots is None:
             slots = self._cores[core] = _Slots(self.requests_max)
-        slots.users += 1
-        try:
-            if slots.semaphore.locked():
-                await self._wait(slots)
-            else:
-                await slots.semaphore.acquire()
-        except BaseException:
-            self._leave(core, slots)
-            raise
+        if not slots.free:
+            return False
+        slots.free -= 1
+        return True
 
     def release(self, core: str) -> None:
+        """Passes the slot to the request that has waited longest."""
         slots = self._cores[core]
-        slots.semaphore.release()
-        self._leave(core, slots)
+        while slots.waiters:
+            waiter = slots.waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        slots.free += 1
+        if slots.free == self.requests_max:
+            del self._cores[core]
 
     def waiting(self) -> int:
         """Number of requests that wait for a slot of any Core."""
-        return sum(slots.waiting for slots in self._cores.values())
+        return sum(len(slots.waiters) for slots in self._cores.values())
 
-    async def _wait(self, slots: _Slots) -> None:
-        if slots.waiting >= self.queue_max:
+    async def _wait(self, core: str, waiters: deque[asyncio.Future[None]]) -> None:
+        if len(waiters) >= self.queue_max:
             raise CoreOverloaded(detail="the queue is full")
-        slots.waiting += 1
+        waiter = asyncio.get_running_loop().create_future()
+        waiters.append(waiter)
         try:
             async with asyncio.timeout(self.timeout_s):
-                await slots.semaphore.acquire()
-        except TimeoutError:
-            raise CoreOverloaded(detail=f"no free slot within {self.timeout_s} s") from None
-        finally:
-            slots.waiting -= 1
-
-    def _leave(self, core: str, slots: _Slots) -> None:
-        slots.users -= 1
-        if not slots.users:
-            del self._cores[core]
+                await waiter
+        except BaseException as exc:
+            if waiter.cancelled():
+                with suppress(ValueError):  # `release` has removed it
+                    waiters.remove(waiter)
+            else:
+                self.release(core)  # the slot was passed at the moment of the timeout or of the cancellation
+            if isinstance(exc, TimeoutError):
+                raise CoreOverloaded(detail=f"no free slot within {self.timeout_s} s") from None
+            raise

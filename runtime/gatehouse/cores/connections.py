@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import cache
 from typing import cast
 
@@ -30,7 +30,7 @@ _HIGH_BYTES = 262_144
 
 
 class Connection(asyncio.Protocol):
-    """A connection, which serves one request at a time: `send`, then `read` until the end of the body."""
+    """A connection, which serves one request at a time: `start`, `wait_for_head`, then `read` until the end of the body."""
 
     def __init__(self, read_timeout_s: float) -> None:
         """read_timeout_s: maximum time in which neither the Core sends data nor the client sends a part of the request body."""
@@ -43,6 +43,8 @@ class Connection(asyncio.Protocol):
         self._upload: asyncio.Task[None] | None = None
         self._active_at = 0.0
         self.idle_since = 0.0
+        #: Called when a part of the response was received, or the request failed.
+        self.on_progress: Callable[[], None] | None = None
         self._reset(is_head=False, upgrade=False)
 
     def _reset(self, *, is_head: bool, upgrade: bool) -> None:
@@ -66,26 +68,46 @@ class Connection(asyncio.Protocol):
 
     # Requests
 
-    async def send(
+    def start(
         self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None, *, chunked: bool, upgrade: bool = False
     ) -> None:
-        """Sends a request and waits for `status` and `headers` of the response. Call `end` afterwards, even if it raises.
+        """Sends a request. Call `end` after the response, even if this function raises.
 
         chunked: a streamed body is sent with the chunked transfer coding. upgrade: the response may have status 101; then call
-        `upgrade` next. Raises CoreUnreachable, CoreTimeout, and the errors of a streamed body.
+        `upgrade` after `wait_for_head`. Raises CoreUnreachable.
         """
         self._reset(is_head=method == "HEAD", upgrade=upgrade)
         self._in_use = True
         self._active_at = self._loop.time()
-        self._timer = self._loop.call_later(self._read_timeout_s, self._check_timeout)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._read_timeout_s, self._check_timeout)
         if self._transport is None:
             raise CoreUnreachable(detail="connection closed")
         self._transport.write(head + body if isinstance(body, bytes) else head)
         if body is not None and not isinstance(body, bytes):
             self._upload = self._loop.create_task(self._send_body(body, chunked=chunked), name="core-upload")
+
+    async def wait_for_head(self) -> None:
+        """Waits for `status` and `headers` of the response. Raises CoreUnreachable, CoreTimeout, and the errors of a streamed
+        body."""
         while not self._has_head:
             self._raise_error()
             await self._wait()
+
+    @property
+    def has_head(self) -> bool:
+        """True if `status` and `headers` of the response are available."""
+        return self._has_head
+
+    @property
+    def is_complete(self) -> bool:
+        """True if the whole response has been received."""
+        return self._complete and self._error is None
+
+    @property
+    def has_failed(self) -> bool:
+        """True if the whole response will not be received."""
+        return self._error is not None
 
     async def read(self) -> bytes | None:
         """The next part of the body; None at the end. Raises CoreUnreachable, CoreTimeout, and the errors of a streamed body."""
@@ -94,6 +116,10 @@ class Connection(asyncio.Protocol):
                 return None
             self._raise_error()
             await self._wait()
+        return self.take()
+
+    def take(self) -> bytes:
+        """The part of the body that has been received and not been read."""
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._waiting_bytes = 0
@@ -117,7 +143,7 @@ class Connection(asyncio.Protocol):
 
     def end(self) -> bool:
         """Ends the request. Returns True if the connection can serve another request; otherwise, the connection is closed."""
-        self._cancel_timer()
+        self.on_progress = None
         sent = self._upload is None or self._upload.done()
         if self._upload is not None:
             self._upload.cancel()
@@ -174,9 +200,11 @@ class Connection(asyncio.Protocol):
             cause = exc.__context__
             self._fail(cause if isinstance(cause, CoreUnreachable) else CoreUnreachable(detail="invalid response"))
             self.close()
+        self._report_progress()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._cancel_timer()
         if self._in_use and not self._complete:
             if self._has_head and self._until_close and exc is None:
                 self._complete = True
@@ -184,6 +212,7 @@ class Connection(asyncio.Protocol):
                 self._fail(CoreUnreachable(detail="connection closed"))
         self.resume_writing()
         self._wake()
+        self._report_progress()
 
     def pause_writing(self) -> None:
         if self._writable is None:
@@ -261,6 +290,10 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _report_progress(self) -> None:
+        if self.on_progress is not None:
+            self.on_progress()
+
     def _fail(self, error: BaseException) -> None:
         if self._error is None:
             self._error = error
@@ -276,6 +309,10 @@ class Connection(asyncio.Protocol):
             self._timer = None
 
     def _check_timeout(self) -> None:
+        """Also called between requests, because starting a timer for each request would take longer."""
+        self._timer = None
+        if not self._in_use:
+            return
         now = self._loop.time()
         if self._paused:
             self._active_at = now  # the client has not read the response
@@ -283,9 +320,9 @@ class Connection(asyncio.Protocol):
         if remaining > 0:
             self._timer = self._loop.call_later(remaining, self._check_timeout)
         else:
-            self._timer = None
             self._fail(CoreTimeout(detail="no data from the Core"))
             self.close()
+            self._report_progress()
 
 
 class ConnectionPool:
@@ -304,15 +341,21 @@ class ConnectionPool:
 
     async def acquire(self) -> Connection:
         """An idle connection or a new one. Raises CoreUnreachable."""
+        connection = self.acquire_idle()
+        if connection is None:
+            connection = await self._connect()
+            self._in_use.add(connection)
+        return connection
+
+    def acquire_idle(self) -> Connection | None:
+        """An idle connection, or None if there is none. `release` is valid even if no request was sent."""
         self._close_idle(IDLE_S)
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
-                break
-        else:
-            connection = await self._connect()
-        self._in_use.add(connection)
-        return connection
+                self._in_use.add(connection)
+                return connection
+        return None
 
     def release(self, connection: Connection) -> None:
         self._in_use.discard(connection)

@@ -13,14 +13,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from gatehouse.cores.circuit_breaker import CircuitBreaker, CircuitState, RetryBudget
 from gatehouse.cores.concurrency import ConcurrencyLimit
 from gatehouse.cores.models import CoreName, CoreRecord, UpstreamRequest
 from gatehouse.cores.reports import InstanceReport, RecentRequests, most_relevant
-from gatehouse.cores.upstream import UpstreamClients, UpstreamResponse
+from gatehouse.cores.upstream import IdleConnection, UpstreamClients, UpstreamResponse
 from gatehouse.errors import CoreCircuitOpen, CoreTimeout, CoreUnreachable
 
 #: RFC 9110, section 9.2.1. DELETE is idempotent but not listed: a repeated DELETE may return 404 for the deleted resource.
@@ -107,42 +107,43 @@ class LoadBalancer:
         Raises CoreOverloaded, and CoreCircuitOpen without sending the request if the circuit breaker is open.
         """
         state = self._state_of(core)
-        circuit_breaker = state.circuit_breaker
         state.requests += 1
         try:
             await self.limit.acquire(core.lease_id)
             try:
                 now = self.monotonic()
-                wait_s = circuit_breaker.wait_s(now)
+                wait_s = state.circuit_breaker.wait_s(now)
                 if wait_s > 0:
                     raise CoreCircuitOpen(retry_after_s=math.ceil(wait_s))
-                self._cores[core.name].budget.earn()
-                trial, responded = circuit_breaker.begin(now), False
-                try:
+                with self._begin(core, state, request, now) as attempt:
                     async with self.upstream.send(core.url, request) as response:
-                        responded = True
-                        state.recent.current.responded(self.monotonic() - now)
-                        if circuit_breaker.succeeded():
-                            self.on_transition(core, CircuitState.CLOSED)
+                        attempt.responded()
                         yield response
-                except BaseException as exc:
-                    if not responded:
-                        self._no_response(core, state, request, exc, trial=trial)
-                    raise
             finally:
                 self.limit.release(core.lease_id)
         finally:
             state.requests -= 1
 
-    def _no_response(
-        self, core: CoreRecord, state: _Instance, request: UpstreamRequest, exc: BaseException, *, trial: bool
-    ) -> None:
-        if not _is_failure_of_core(exc, request):
-            state.circuit_breaker.abandoned(self.monotonic(), trial=trial)
-            return
-        state.recent.current.failed()
-        if state.circuit_breaker.failed(self.monotonic(), trial=trial):
-            self.on_transition(core, CircuitState.OPEN)
+    def reserve(self, core: CoreRecord) -> Reservation | None:
+        """Reserves a slot of an instance and an idle connection to it, so that a request can be sent without waiting.
+
+        None if the request would have to wait, or if the circuit breaker of the instance is not closed. Release the reservation
+        after the response.
+        """
+        state = self._state_of(core)
+        if not state.circuit_breaker.is_closed or not self.limit.acquire_now(core.lease_id):
+            return None
+        idle = self.upstream.find_idle(core.url)
+        if idle is None:
+            self.limit.release(core.lease_id)
+            return None
+        state.requests += 1
+        return Reservation(core, idle, self, state)
+
+    def _begin(self, core: CoreRecord, state: _Instance, request: UpstreamRequest, now: float) -> _Attempt:
+        """Records a request that is sent now."""
+        self._cores[core.name].budget.earn()
+        return _Attempt(self, core, state, request, now, trial=state.circuit_breaker.begin(now))
 
     def select_for_retry(
         self, instances: Sequence[CoreRecord], request: UpstreamRequest, core: CoreRecord, failure: CoreUnreachable
@@ -203,6 +204,80 @@ class LoadBalancer:
         circuit_breaker = CircuitBreaker(self.failures_max, self.reset_s)
         state = core.instances[record.instance_id] = _Instance(record.lease_id, record.url, circuit_breaker)
         return state
+
+
+@dataclass(slots=True, eq=False)
+class _Attempt:
+    """A request to an instance. Records the outcome of the request when the context exits."""
+
+    balancer: LoadBalancer
+    core: CoreRecord
+    state: _Instance
+    request: UpstreamRequest
+    sent_at: float
+    trial: bool
+    has_response: bool = False
+
+    def responded(self) -> None:
+        """Records that the instance sent the head of a response."""
+        self.has_response = True
+        self.state.recent.current.responded(self.balancer.monotonic() - self.sent_at)
+        if self.state.circuit_breaker.succeeded():
+            self.balancer.on_transition(self.core, CircuitState.CLOSED)
+
+    def __enter__(self) -> _Attempt:
+        return self
+
+    def __exit__(self, _type: object, exc: BaseException | None, _traceback: object) -> None:
+        if exc is None or self.has_response:
+            return
+        circuit_breaker, now = self.state.circuit_breaker, self.balancer.monotonic()
+        if not _is_failure_of_core(exc, self.request):
+            circuit_breaker.abandoned(now, trial=self.trial)
+            return
+        self.state.recent.current.failed()
+        if circuit_breaker.failed(now, trial=self.trial):
+            self.balancer.on_transition(self.core, CircuitState.OPEN)
+
+
+@dataclass(slots=True, eq=False)
+class Reservation:
+    """A slot of an instance, and an idle connection to it. See `LoadBalancer.reserve`."""
+
+    core: CoreRecord
+    idle: IdleConnection
+    _balancer: LoadBalancer
+    _state: _Instance
+    _attempt: _Attempt | None = None
+    _released: bool = False
+
+    def send(self, request: UpstreamRequest, head: bytes) -> None:
+        """Sends a request without a streamed body. head: the encoded head of the request."""
+        balancer = self._balancer
+        self._attempt = balancer._begin(self.core, self._state, request, balancer.monotonic())
+        self.idle.connection.start(request.method, head, request.body, chunked=False)
+
+    def responded(self) -> None:
+        """Records that the instance sent a response."""
+        if self._attempt is not None:
+            self._attempt.responded()
+
+    @asynccontextmanager
+    async def response(self) -> AsyncIterator[UpstreamResponse]:
+        """The response to the request that was sent. Raises the same errors as `LoadBalancer.send`."""
+        with self._attempt or nullcontext():
+            await self.idle.connection.wait_for_head()
+            self.responded()
+            yield UpstreamResponse(self.idle.connection)
+
+    def release(self) -> None:
+        """Ends the request, if one was sent. Has no effect if it is called again."""
+        if self._released:
+            return
+        self._released = True
+        self.idle.release()
+        self._balancer.limit.release(self.core.lease_id)
+        self._state.requests -= 1
 
 
 def _is_safe(request: UpstreamRequest) -> bool:

@@ -113,12 +113,12 @@ class ResponseCache:
 
     def storable(self, status: int, headers: Sequence[tuple[str, str]]) -> bool:
         """True for a complete, public response with status 200, a known length and one strong ETag."""
+        if status != 200 or _STRONG_ETAG.fullmatch(_value(headers, "etag")) is None:
+            return False
         vary = {part.strip().lower() for part in _value(headers, "vary").split(",")} - {""}
         length = _value(headers, "content-length")
         return (
-            status == 200
-            and _STRONG_ETAG.fullmatch(_value(headers, "etag")) is not None
-            and length.isascii()
+            length.isascii()
             and length.isdigit()
             and int(length[:12]) <= self._entry_bytes_max
             and _is_public(headers)
@@ -166,7 +166,7 @@ def _lifetime_s(headers: Sequence[tuple[str, str]]) -> int:
 
 def _value(headers: Sequence[tuple[str, str]], name: str) -> str:
     """All values of a header, joined into a comma-separated list (RFC 9110, section 5.3)."""
-    return ", ".join(value for field, value in headers if field == name)
+    return ", ".join([value for field, value in headers if field == name])
 
 
 def _size(entry: CachedResponse) -> int:

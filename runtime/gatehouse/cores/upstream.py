@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gatehouse.cores.connections import Connection, ConnectionPool
 from gatehouse.cores.models import Network, Origin, UpstreamRequest, parse_origin, rejection
@@ -57,6 +58,18 @@ class _Pinned:
     used_at: float
 
 
+class IdleConnection(NamedTuple):
+    """A connection without a request, which is reserved for the caller. host: value of the header Host."""
+
+    connection: Connection
+    pool: ConnectionPool
+    host: str
+
+    def release(self) -> None:
+        """Ends the request, if one was sent."""
+        self.pool.release(self.connection)
+
+
 @dataclass(slots=True, eq=False)
 class UpstreamClients:
     """HTTP clients of a worker. `networks`: private networks in which Cores are allowed."""
@@ -86,17 +99,28 @@ class UpstreamClients:
         pinned = await self._find(url)
         has_length = any(name == "content-length" for name, _ in request.headers)
         chunked = not has_length and request.body is not None
-        head = _head(request, pinned.host, chunked=chunked)
+        head = request_head(request, pinned.host, chunked=chunked)
         try:
             connection = await pinned.pool.acquire()
         except CoreUnreachable:
             self.forget(url)
             raise
         try:
-            await connection.send(request.method, head, request.body, chunked=chunked, upgrade=request.upgrade)
+            connection.start(request.method, head, request.body, chunked=chunked, upgrade=request.upgrade)
+            await connection.wait_for_head()
             yield UpstreamResponse(connection)
         finally:
             pinned.pool.release(connection)
+
+    def find_idle(self, url: str) -> IdleConnection | None:
+        """An idle connection to an origin, or None if a connection cannot be used without waiting. Release the connection
+        afterwards."""
+        pinned, now = self._pinned.get(url), time.monotonic()
+        if pinned is None or now - pinned.checked_at >= PIN_S:
+            return None
+        pinned.used_at = now
+        connection = pinned.pool.acquire_idle()
+        return None if connection is None else IdleConnection(connection, pinned.pool, pinned.host)
 
     async def _find(self, url: str) -> _Pinned:
         now = time.monotonic()
@@ -153,8 +177,8 @@ class UpstreamClients:
         )
 
 
-def _head(request: UpstreamRequest, host: str, *, chunked: bool) -> bytes:
-    """Request line and headers. Raises BadRequest if they cannot be sent unchanged."""
+def request_head(request: UpstreamRequest, host: str, *, chunked: bool) -> bytes:
+    """Request line and headers of a request to a Core. Raises BadRequest if they cannot be sent unchanged."""
     lines = [f"{request.method} {request.target} HTTP/1.1", f"host: {host}"]
     lines += [f"{name}: {value}" for name, value in request.headers]
     if chunked:

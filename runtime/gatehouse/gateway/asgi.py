@@ -44,12 +44,17 @@ class KeyRequests(asgi.Uses):
     @contextmanager
     def hold(self, subject: str) -> Iterator[None]:
         """Counts a request until the context exits. Raises TooManyRequests."""
+        self.acquire(subject)
         try:
-            if self.add(subject) > self._requests_max:
-                raise TooManyRequests(f"The API key and its rotations have {self._requests_max} requests in progress.")
             yield
         finally:
             self.remove(subject)
+
+    def acquire(self, subject: str) -> None:
+        """Counts a request until `remove` is called. Raises TooManyRequests."""
+        if self.add(subject) > self._requests_max:
+            self.remove(subject)
+            raise TooManyRequests(f"The API key and its rotations have {self._requests_max} requests in progress.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,16 @@ def response_headers(
 ) -> list[asgi.Header]:
     """Headers of every response of the gateway, and `headers`."""
     return asgi.response_headers(body, content_type, [(b"x-request-id", request_id.encode()), *headers])
+
+
+def logged_path(raw_path: bytes, prefix: str) -> str:
+    """Path for the log line. prefix: token prefix, which the tokens of all environments contain. Some clients put the token into
+    the path by mistake."""
+    path = raw_path.decode("latin-1")
+    text = unquote(path) if "%" in path else path
+    if f"{prefix}_" in text or has_token(text):
+        return "(hidden: may contain an API key)"
+    return path[:_PATH_CHARS_LOGGED]
 
 
 @dataclass(slots=True)
@@ -177,16 +192,11 @@ class RequestContext:
     def record(self, seconds: float) -> None:
         """Counts and logs the request after the response. seconds: duration."""
         self.record_usage()
-        path = self.raw_path.decode("latin-1")
-        # Some clients put the token into the path by mistake. A token in any environment contains this prefix.
-        text = unquote(path) if "%" in path else path
-        if f"{self.dependencies.verification.prefix}_" in text or has_token(text):
-            path = "(hidden: may contain an API key)"
         self.dependencies.observer.request(
             request_id=self.request_id,
             method=self.method,
             route=self.template or "(none)",
-            path=path[:_PATH_CHARS_LOGGED],
+            path=logged_path(self.raw_path, self.dependencies.verification.prefix),
             status=self.status,
             seconds=seconds,
             key_id=self.key_id,
@@ -262,35 +272,15 @@ class GatewayApp:
         dependencies: Dependencies,
         exact: dict[bytes, Route],
         prefixes: dict[bytes, Route],
-        respond_now: asgi.PrepareByPath,
+        respond_now: asgi.SynchronousRoutes,
     ) -> None:
         self._dependencies = dependencies
         self._exact = exact
         self._prefixes = tuple(prefixes.items())
-        self._observer = dependencies.observer
         self.respond_now = respond_now
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        started = time.perf_counter()
-        context = RequestContext(self._dependencies, scope, receive, send)
-        try:
-            await self._dispatch(context)
-        except asgi.ClientGone:
-            context.detail = "client disconnected"
-            context.status = context.status or 499
-        except GatehouseError as exc:
-            if context.status:
-                context.detail = f"response aborted: {exc.code} {exc.detail}"
-                raise  # the server closes the connection, so that the client detects the incomplete response
-            await context.fail(exc)
-        except Exception as exc:
-            context.detail = f"{type(exc).__name__}"
-            self._observer.log.exception("failure", request_id=context.request_id, where=_origin(exc))
-            if context.status:
-                raise
-            await context.fail(GatehouseError("Internal error. Include the request ID when you contact support."))
-        finally:
-            context.record(time.perf_counter() - started)
+        await run(RequestContext(self._dependencies, scope, receive, send), time.perf_counter(), self._dispatch)
 
     async def _dispatch(self, context: RequestContext) -> None:
         raw_path = context.raw_path
@@ -311,6 +301,29 @@ class GatewayApp:
         else:
             error = MethodNotAllowed(f"Allowed methods: {route.allow}.")
             await context.fail(error, headers=[(b"allow", route.allow.encode())])
+
+
+async def run(context: RequestContext, started: float, handler: Handler) -> None:
+    """Calls the handler of a request, sends a response for an error, and logs the request. started: value of
+    `time.perf_counter()`."""
+    try:
+        await handler(context)
+    except asgi.ClientGone:
+        context.detail = "client disconnected"
+        context.status = context.status or 499
+    except GatehouseError as exc:
+        if context.status:
+            context.detail = f"response aborted: {exc.code} {exc.detail}"
+            raise  # the server closes the connection, so that the client detects the incomplete response
+        await context.fail(exc)
+    except Exception as exc:
+        context.detail = f"{type(exc).__name__}"
+        context.dependencies.observer.log.exception("failure", request_id=context.request_id, where=_origin(exc))
+        if context.status:
+            raise
+        await context.fail(GatehouseError("Internal error. Include the request ID when you contact support."))
+    finally:
+        context.record(time.perf_counter() - started)
 
 
 def _origin(exc: BaseException) -> str:

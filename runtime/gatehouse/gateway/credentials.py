@@ -61,7 +61,13 @@ async def authenticate(
     """
     if token is None:
         raise Unauthorized("An API key is required: " + _FIX)
-    result = await context.dependencies.verification.verify(token, request)
+    return await admit(context, await context.dependencies.verification.verify(token, request), core)
+
+
+async def admit(
+    context: RequestContext, result: VerificationResult, core: str | None
+) -> tuple[KeyRecord, tuple[RateLimitState, ...]] | None:
+    """Records the result of a verification. Returns the same as `authenticate`."""
     context.verified(result, core)
     error = denial(result)
     if error is None and result.record is not None:

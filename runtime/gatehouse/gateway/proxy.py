@@ -7,24 +7,13 @@ the Core decodes the path.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-
-import msgspec
+from functools import partial
 
 from gatehouse.cores.models import CoreRecord, UpstreamRequest
-from gatehouse.cores.response_cache import (
-    CachedResponse,
-    CacheKey,
-    ResponseCache,
-    Validation,
-    is_cacheable,
-    requires_validation,
-    updated_headers,
-)
-from gatehouse.cores.service import core_secret, live_instances
+from gatehouse.cores.service import live_instances
 from gatehouse.cores.upstream import UpstreamResponse
 from gatehouse.crypto.http_signatures import digests_of, is_signed
 from gatehouse.errors import (
@@ -42,6 +31,7 @@ from gatehouse.errors import (
 )
 from gatehouse.gateway.asgi import Dependencies, RequestContext
 from gatehouse.gateway.credentials import authenticate, presented_token
+from gatehouse.gateway.forwarding import INLINE_BYTES_MAX, Forwarding, SentRequest
 from gatehouse.http import asgi, forwarding, websocket
 from gatehouse.http.forwarding import CorePath, core_path
 from gatehouse.keys.models import KeyRecord
@@ -51,15 +41,10 @@ from gatehouse.verification.schemas import limit_headers
 
 SCOPE = "cores:read"
 
-#: Bodies up to this size are forwarded in one piece, which is faster than streaming them.
-INLINE_BYTES_MAX = 65_536
+PATH = "/cores/{name}/{path}"
 
 #: Body of a request, and the header that declares the length or framing of the body.
 FramedBody = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
-
-#: Time in seconds after which a task starts to listen for a client disconnect. Most requests end earlier and do not need the
-#: task.
-_WATCH_AFTER_S = 0.1
 
 
 async def forward(context: RequestContext) -> None:
@@ -68,7 +53,7 @@ async def forward(context: RequestContext) -> None:
     Verifies the key, forwards the request with its path, query and body, and returns the response from the Core. A WebSocket
     handshake is forwarded too; if the Core accepts it, the response has status 101.
     """
-    path = _checked_path(context)
+    path = checked_path(context)
     handshake = _handshake(context)
     token = presented_token(context)
     dependencies = context.dependencies
@@ -80,20 +65,44 @@ async def forward(context: RequestContext) -> None:
         has_body = bool(context.values(b"content-length") or context.values(b"transfer-encoding"))
         body = await asgi.read_body(context.receive, dependencies.body_max_bytes) if has_body else None
         signed = _signed_request(context, body)
-    request = VerificationRequest(scopes=(SCOPE,), core=path.name, address=context.client, method=context.method, signed=signed)
+    request = verification_request(context, path, signed)
     authenticated = await authenticate(context, token, request, path.name)
-    if authenticated is None:
-        return
-    key, limits = authenticated
+    if authenticated is not None:
+        framed = None if signed is None else framed_body(body)
+        await forward_verified(context, path, request, *authenticated, handshake=handshake, framed=framed)
+
+
+def verification_request(context: RequestContext, path: CorePath, signed: SignedRequest | None = None) -> VerificationRequest:
+    return VerificationRequest(scopes=(SCOPE,), core=path.name, address=context.client, method=context.method, signed=signed)
+
+
+async def forward_verified(
+    context: RequestContext,
+    path: CorePath,
+    request: VerificationRequest,
+    key: KeyRecord,
+    limits: tuple[RateLimitState, ...],
+    *,
+    handshake: _Handshake | None = None,
+    framed: FramedBody | None = None,
+    sent: SentRequest | None = None,
+) -> None:
+    """Forwards a request for which the key was verified.
+
+    framed: the body, if it has been read. sent: if the request has already been sent to an instance; the request then counts as a
+    request in progress of the key.
+    """
+    dependencies = context.dependencies
     try:
-        instances = _live_instances(dependencies, path.name)
+        instances = find_instances(dependencies, path.name) if sent is None else sent.instances
         open_websocket = nullcontext() if handshake is None else dependencies.websockets.hold(path.name)
-        with dependencies.key_requests.hold(key.subject), open_websocket:
-            framed = await _framed_body(context) if signed is None else _framed(body)
-            headers = [*framed[1], *_gateway_headers(context, key), *(() if handshake is None else handshake.headers)]
-            upstream = _upstream_request(context, path.path, headers, framed[0], upgrade=handshake is not None)
-            open_handshake = _WebSocket(handshake, key, request) if handshake else None
-            await _Forwarding(context, instances, upstream, limits, open_handshake).run()
+        in_progress = nullcontext() if sent is not None else dependencies.key_requests.hold(key.subject)
+        with in_progress, open_websocket:
+            body, framing = framed or await _received_body(context)
+            headers = [*framing, *gateway_headers(context, key), *(() if handshake is None else handshake.headers)]
+            upstream = upstream_request(context, path.path, headers, body, upgrade=handshake is not None)
+            on_upgrade = None if handshake is None else partial(_WebSocket(handshake, key, request).run, context)
+            await Forwarding(context, instances, upstream, limits, on_upgrade).run(sent)
     except GatehouseError as exc:
         if context.status:
             raise  # the response has started, so closing the connection is the only way to report the error
@@ -105,13 +114,13 @@ async def forward(context: RequestContext) -> None:
         await context.fail(exc, headers=limit_headers(limits))
 
 
-def _live_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
+def find_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
     """The instances of a Core that can receive the request. Raises NotFound, CoreNotRegistered."""
     instances, environment = dependencies.cores.instances(name), dependencies.verification.environment
     return live_instances(instances, environment, dependencies.pepper, now=dependencies.clock.now())
 
 
-def _upstream_request(
+def upstream_request(
     context: RequestContext,
     path: str,
     headers: list[tuple[str, str]],
@@ -124,7 +133,7 @@ def _upstream_request(
     return UpstreamRequest(context.method, target, [*forwarding.forwarded(context.fields), *headers], body, upgrade)
 
 
-def _gateway_headers(context: RequestContext, key: KeyRecord) -> list[tuple[str, str]]:
+def gateway_headers(context: RequestContext, key: KeyRecord) -> list[tuple[str, str]]:
     """Headers that the gateway sets for every instance. Headers with these names from the client have already been removed."""
     headers = [
         ("gatehouse-key-id", key.id),
@@ -235,200 +244,7 @@ class _WebSocket:
                 dependencies.observer.metrics.websocket_closed(relay.use)
 
 
-@dataclass(frozen=True, slots=True)
-class _Forwarding:
-    """Sends one request to a Core and the response from the Core to the client.
-
-    instances: live instances of the Core. request: without the secret of an instance. websocket: only for a WebSocket handshake.
-    """
-
-    context: RequestContext
-    instances: list[CoreRecord]
-    request: UpstreamRequest
-    limits: tuple[RateLimitState, ...]
-    websocket: _WebSocket | None = None
-
-    async def run(self) -> None:
-        """Forwards the request to an instance, and retries once if the retry budget allows a retry. Raises CoreUnreachable,
-        CoreTimeout, CoreCircuitOpen, CoreOverloaded."""
-        load_balancer = self.context.dependencies.load_balancer
-        core = load_balancer.select(self.instances, self.request)
-        revalidation = self._revalidation(core)
-        if revalidation is not None and revalidation.is_fresh and not requires_validation(self.context.fields):
-            await self._respond_from_cache(revalidation)
-            return
-        try:
-            await self._send(core, revalidation)
-        except CoreUnreachable as exc:
-            if self.context.status:
-                raise
-            other = load_balancer.select_for_retry(self.instances, self.request, core, exc)
-            if other is None:
-                raise
-            revalidation = self._revalidation(other)
-            if revalidation is not None:
-                revalidation.cached = None  # the retry requests the whole response
-            await self._send(other, revalidation)
-
-    def _revalidation(self, core: CoreRecord) -> _Revalidation | None:
-        """State for the use of the cache, or None if the request cannot be served from the cache."""
-        context, cache = self.context, self.context.dependencies.response_cache
-        if cache is None or self.request.body is not None or self.request.upgrade:
-            return None
-        if not is_cacheable(context.method, context.fields):
-            return None
-        key = (core.name, core.lease_id, self.request.target, ", ".join(context.values(b"accept-encoding")))
-        validation = Validation(context.dependencies.load_balancer.monotonic(), core.content_version)
-        return _Revalidation(cache, key, cache.find(key), validation)
-
-    async def _respond_from_cache(self, revalidation: _Revalidation) -> None:
-        """Sends the stored response without a request to the Core."""
-        context, cached = self.context, revalidation.cached
-        if cached is None:
-            raise CoreUnreachable
-        context.dependencies.observer.metrics.core_cache.labels("fresh").inc()
-        context.status = 200
-        headers = self._returned(cached.headers_at(revalidation.validation.at))
-        await context.send({"type": "http.response.start", "status": 200, "headers": headers})
-        await context.send({"type": "http.response.body", "body": cached.body})
-
-    async def _send(self, core: CoreRecord, revalidation: _Revalidation | None) -> None:
-        dependencies = self.context.dependencies
-        request = self._request(core, revalidation)
-        watcher = _DisconnectWatcher(self.context, armed=self.request.body is None or isinstance(self.request.body, bytes))
-        try:
-            async with dependencies.load_balancer.send(core, request) as response:
-                await self._respond(core, response, watcher, revalidation)
-        except asyncio.CancelledError:
-            if watcher.client_gone:
-                raise asgi.ClientGone from None
-            raise
-        finally:
-            watcher.stop()
-
-    def _request(self, core: CoreRecord, revalidation: _Revalidation | None) -> UpstreamRequest:
-        """The request with the secret of an instance and the ETag of the stored response. Raises CoreNotRegistered."""
-        secret = core_secret(self.context.dependencies.pepper, core)
-        if secret is None:
-            raise CoreNotRegistered
-        headers = [*self.request.headers, ("authorization", f"Bearer {secret}")]
-        if revalidation is not None and revalidation.cached is not None:
-            headers.append(("if-none-match", revalidation.cached.etag))
-        return msgspec.structs.replace(self.request, headers=headers)
-
-    async def _respond(
-        self, core: CoreRecord, response: UpstreamResponse, watcher: _DisconnectWatcher, revalidation: _Revalidation | None
-    ) -> None:
-        context = self.context
-        status, headers, body = response.status, response.headers, None
-        if status == 101 and self.websocket is not None:
-            watcher.stop()
-            await self.websocket.run(context, core, response, self._returned(headers, handshake=True))
-            return
-        if revalidation is not None:
-            status, headers, body = revalidation.apply(status, headers)
-            outcome = "hit" if body is not None else "changed" if revalidation.cached else "miss"
-            context.dependencies.observer.metrics.core_cache.labels(outcome).inc()
-        returned = self._returned(headers)
-        inline: bytes | None = b"" if context.is_head or status in (204, 304) else body
-        length = next((int(value) for name, value in returned if name == b"content-length" and value.isdigit()), None)
-        if inline is None and length is not None and length <= INLINE_BYTES_MAX:
-            inline = await response.read_all()
-        if inline is None:
-            watcher.start()
-        store = revalidation if body is None else None
-        if store is not None and not store.cache.storable(response.status, response.headers):
-            store = None
-        context.status = status
-        await context.send({"type": "http.response.start", "status": status, "headers": returned})
-        if inline is not None:
-            if store is not None:
-                store.store(response.headers, inline)
-            await context.send({"type": "http.response.body", "body": inline})
-            return
-        received = bytearray()
-        while (chunk := await response.read()) is not None:
-            if store is not None:
-                received += chunk
-                if len(received) == length:
-                    store.store(response.headers, bytes(received))
-            await context.send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await context.send({"type": "http.response.body", "body": b""})
-
-    def _returned(self, headers: list[tuple[str, str]], *, handshake: bool = False) -> list[asgi.Header]:
-        """Headers of the response to the client."""
-        rate = limit_headers(self.limits)
-        returned = forwarding.returned(headers, replaced=[name for name, _ in rate], handshake=handshake)
-        return [*returned, *rate, (b"x-request-id", self.context.request_id.encode())]
-
-
-@dataclass(slots=True)
-class _Revalidation:
-    """State of one request that uses the response cache. `cached`: the stored response, if any. `validation`: time of the request
-    and content version of the instance."""
-
-    cache: ResponseCache
-    key: CacheKey
-    cached: CachedResponse | None
-    validation: Validation
-
-    @property
-    def is_fresh(self) -> bool:
-        """True if the stored response can be served without a request to the Core."""
-        return self.cached is not None and self.cached.is_fresh(self.validation.at, self.validation.content_version)
-
-    def apply(self, status: int, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes | None]:
-        """Replaces a 304 response with the stored response. Any other response below status 500 removes the stored response."""
-        if self.cached is None:
-            return status, headers, None
-        if status == 304:
-            merged = updated_headers(self.cached, headers)
-            if merged is None:
-                self.cache.drop(self.key)
-                raise CoreUnreachable(detail="304 that does not confirm the stored response")
-            self.store(merged, self.cached.body)
-            return 200, merged, self.cached.body
-        if status < 500:
-            self.cache.drop(self.key)
-        return status, headers, None
-
-    def store(self, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.cache.store(self.key, headers, body, self.validation)
-
-
-class _DisconnectWatcher:
-    """Cancels the request when its client disconnects, so that the Core does not continue unneeded work.
-
-    Active only while nothing else reads from the client; a streaming request body detects the disconnect itself.
-    """
-
-    def __init__(self, context: RequestContext, *, armed: bool) -> None:
-        self.client_gone = False
-        self._context = context
-        self._owner = asyncio.current_task()
-        self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self.start) if armed else None
-
-    def start(self) -> None:
-        if self._timer is not None and self._task is None:
-            self._task = asyncio.create_task(self._listen())
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _listen(self) -> None:
-        while (await self._context.receive())["type"] != "http.disconnect":
-            pass
-        self.client_gone = True
-        if self._owner is not None:
-            self._owner.cancel()
-
-
-def _checked_path(context: RequestContext) -> CorePath:
+def checked_path(context: RequestContext) -> CorePath:
     """Rejects requests that two servers could interpret differently, before any decision on the request is made."""
     if context.method not in forwarding.METHODS:
         raise MethodNotAllowed
@@ -442,11 +258,12 @@ def _checked_path(context: RequestContext) -> CorePath:
     return path
 
 
-def _framed(body: bytes | None) -> FramedBody:
+def framed_body(body: bytes | None) -> FramedBody:
+    """A body that has been read. None: the request has no body."""
     return body, [] if body is None else [("content-length", str(len(body)))]
 
 
-async def _framed_body(context: RequestContext) -> FramedBody:
+async def _received_body(context: RequestContext) -> FramedBody:
     """The request body (nothing, bytes for a small body, or a stream) and the header that declares the length or framing."""
     length = context.values(b"content-length")
     if not length:
@@ -457,7 +274,7 @@ async def _framed_body(context: RequestContext) -> FramedBody:
     if size > INLINE_BYTES_MAX:
         return _chunks(context), [("content-length", str(size))]
     # Content-Length is sent even if it is zero, because some servers return 411 for a POST request without the header.
-    return await asgi.read_body(context.receive, INLINE_BYTES_MAX), [("content-length", str(size))]
+    return framed_body(await asgi.read_body(context.receive, INLINE_BYTES_MAX))
 
 
 async def _chunks(context: RequestContext) -> AsyncIterator[bytes]:

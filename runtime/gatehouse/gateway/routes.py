@@ -11,7 +11,8 @@ import msgspec
 from gatehouse.cores.schemas import DrainCore, Lease, LeaseRequest
 from gatehouse.gateway import endpoints, synchronous
 from gatehouse.gateway.asgi import Dependencies, GatewayApp, RequestContext, Route
-from gatehouse.gateway.proxy import forward
+from gatehouse.gateway.proxy import PATH, forward
+from gatehouse.gateway.synchronous_forwarding import SynchronousForwarding
 from gatehouse.http import asgi, openapi
 from gatehouse.http.endpoint import Endpoint, Response
 from gatehouse.http.fields import CoreName
@@ -120,7 +121,7 @@ ENDPOINTS = (
     *(
         _core(
             method=method,
-            path="/cores/{name}/{path}",
+            path=PATH,
             handler=forward,
             operation_id=f"{method.lower()}_core",
             status=0,
@@ -170,7 +171,7 @@ def create(dependencies: Dependencies) -> GatewayApp:
     """The application with the endpoints of the enabled features. Paths with parameters are matched by prefix."""
     exact: dict[bytes, Route] = {}
     prefixes: dict[bytes, Route] = {}
-    respond_now: asgi.PrepareByPath = {}
+    respond_now = asgi.SynchronousRoutes()
     verification = synchronous.SynchronousVerification(dependencies)
     for endpoint in ENDPOINTS:
         if endpoint.feature in dependencies.features_off or endpoint.handler is None:
@@ -178,12 +179,14 @@ def create(dependencies: Dependencies) -> GatewayApp:
         start, parameter, _ = endpoint.path.partition("{")
         route = (prefixes if parameter else exact).setdefault(start.encode(), Route(endpoint.path))
         if endpoint.handler is forward:
-            route.any_method = forward
+            if route.any_method is None:
+                route.any_method = forward
+                respond_now.prefixes.append((start.encode(), SynchronousForwarding(dependencies).prepare))
         else:
             route.add(endpoint.method, endpoint.handler)
         if endpoint.handler in _SYNCHRONOUS:
             prepare = _SYNCHRONOUS[endpoint.handler](verification)
-            respond_now.setdefault(start.encode(), {})[endpoint.method.encode()] = prepare
+            respond_now.exact.setdefault(start.encode(), {})[endpoint.method.encode()] = prepare
     exact[b"/openapi.json"] = route = Route("/openapi.json")
     body = asgi.encode(document())
 

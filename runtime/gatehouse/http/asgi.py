@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any, NamedTuple, NewType
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NewType, Protocol
 
 import msgspec
 
@@ -55,6 +57,11 @@ def encode_headers(headers: Iterable[Header]) -> bytes:
     return b"".join([b"%s: %s\r\n" % header for header in headers])
 
 
+def encode_chunks(body: bytes) -> bytes:
+    """A complete body in the chunked transfer coding (RFC 9112, section 7.1)."""
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+
+
 #: Name of the ASGI extension that accepts an upgrade of the connection. Present only in the scope of a request for an upgrade.
 UPGRADE = "gatehouse.upgrade"
 
@@ -62,15 +69,58 @@ UPGRADE = "gatehouse.upgrade"
 #: that the client sent after the request. The last argument is called when the server stops. Raises ClientGone, Unavailable.
 AcceptUpgrade = Callable[[list[Header], asyncio.Protocol, Callable[[], None]], bytes]
 
+
+class Responder(Protocol):
+    """Sends a deferred response. One of the functions is called, once."""
+
+    def respond(self, response: Response | EncodedResponse) -> None:
+        """Sends the complete response."""
+
+    def call(self, app: App) -> None:
+        """Lets an ASGI application send the response. The application can read the body of the request again."""
+
+
+class Deferred(ABC):
+    """A response that is sent later, without a task."""
+
+    @abstractmethod
+    def begin(self, responder: Responder) -> None:
+        """Called immediately. The response can be sent in this function or later."""
+
+    @abstractmethod
+    def disconnected(self) -> None:
+        """Called if the client disconnects before a function of the responder was called. A response is discarded then."""
+
+
 #: Returns the response to a request with this body, or None if the application must handle the request.
-RespondNow = Callable[[bytes], Response | EncodedResponse | None]
+RespondNow = Callable[[bytes], Response | EncodedResponse | Deferred | None]
 
 #: Returns the function that responds to requests with the head in this scope, or None if the application handles the requests.
 #: The server calls `PrepareResponse` once for several requests on a connection that have the same head.
 PrepareResponse = Callable[[Scope], RespondNow | None]
 
-#: Requests to which an application can respond without waiting, by raw path and method.
-PrepareByPath = dict[bytes, dict[bytes, PrepareResponse]]
+
+@dataclass(slots=True)
+class SynchronousRoutes:
+    """Requests that the server passes to `PrepareResponse` before it calls the application.
+
+    exact: raw path and method. prefixes: beginning of the raw path, for any method.
+    """
+
+    exact: dict[bytes, dict[bytes, PrepareResponse]] = field(default_factory=dict)
+    prefixes: list[tuple[bytes, PrepareResponse]] = field(default_factory=list)
+
+    def add(self, other: SynchronousRoutes) -> None:
+        self.exact.update(other.exact)
+        self.prefixes.extend(other.prefixes)
+
+    def find(self, target: bytes, method: bytes) -> PrepareResponse | None:
+        """target: raw path and query."""
+        for prefix, prepare in self.prefixes:
+            if target.startswith(prefix):
+                return prepare
+        methods = self.exact.get(target.partition(b"?")[0])
+        return None if methods is None else methods.get(method)
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):

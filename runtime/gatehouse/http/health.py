@@ -85,7 +85,7 @@ class LifespanApp:
         self._observer = observer
         self._app: asgi.App | None = None
         #: Filled with the entries of the application when it has started.
-        self.respond_now: asgi.PrepareByPath = {}
+        self.respond_now = asgi.SynchronousRoutes()
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if self._app is not None and scope["type"] != "lifespan":
@@ -97,7 +97,7 @@ class LifespanApp:
         await receive()
         try:
             async with self._start() as self._app:
-                self.respond_now.update(getattr(self._app, "respond_now", {}))
+                self.respond_now.add(getattr(self._app, "respond_now", asgi.SynchronousRoutes()))
                 await send({"type": "lifespan.startup.complete"})
                 self._observer.log.info("started", service=self._observer.service)
                 await receive()

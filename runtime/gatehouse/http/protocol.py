@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
@@ -21,7 +21,8 @@ from uvicorn.server import ServerState
 from gatehouse.errors import BadRequest, GatehouseError, HeadersTooLarge, RequestTimeout, TargetTooLong, Unavailable
 from gatehouse.http import asgi
 from gatehouse.http.connections import Connections
-from gatehouse.http.draining import DrainingProtocol
+from gatehouse.http.deferred import DeferringProtocol
+from gatehouse.http.repeated_head import RepeatedHead, repeated_head
 from gatehouse.settings import BYTES_PER_S_MIN
 
 #: After an error response, the rest of the request is read and discarded, up to this time and size. Closing the connection
@@ -39,20 +40,10 @@ _HEADERS_MAX = 100
 _HEAD_BYTES_MAX = 65_536
 
 _CLOSE = (b"connection", b"close")
+_CLOSE_LINE = asgi.encode_headers((_CLOSE,))
 
 
-class _RepeatedHead(NamedTuple):
-    """The head of the previous request of a connection, byte by byte, and the function that responds to requests with this head.
-
-    size: size of a request with this head, including the body.
-    """
-
-    head: bytes
-    size: int
-    respond: asgi.RespondNow
-
-
-class HttpProtocol(DrainingProtocol):
+class HttpProtocol(DeferringProtocol):
     """One connection. A client that exceeds a limit receives a problem document, and the connection is closed.
 
     Clients that verify keys send the same head again and again. A head that is equal to the previous one is not parsed again.
@@ -66,14 +57,14 @@ class HttpProtocol(DrainingProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         worker: Connections,
-        respond_now: asgi.PrepareByPath,
+        respond_now: asgi.SynchronousRoutes,
     ) -> None:
         """respond_now: tried before the application. If an entry responds, the application is not called."""
         super().__init__(config, server_state, app_state, _loop)
         # uvicorn accepts bytes after a request with `Connection: close`; this parser rejects them.
         self.parser = httptools.HttpRequestParser(self)
         self._worker = worker
-        self._prepare_by_path = respond_now
+        self._routes = respond_now
         self._settings = worker.settings
         self._peer = ""
         self._head_bytes = 0
@@ -87,7 +78,7 @@ class HttpProtocol(DrainingProtocol):
         self._begun = 0
         #: The function that responded to the last request, and the size of the body of this request.
         self._responded: tuple[asgi.RespondNow, int] | None = None
-        self._repeated: _RepeatedHead | None = None
+        self._repeated: RepeatedHead | None = None
         #: Time of the last synchronous response.
         self._idle_since = 0.0
         #: Client address under which the unfinished body is counted.
@@ -163,7 +154,7 @@ class HttpProtocol(DrainingProtocol):
             if self._prepare is not None:
                 self._call_application()
             if self._responded is not None and between_requests and self._begun == 1:
-                self._repeated = _repeated_head(data, *self._responded)
+                self._repeated = repeated_head(data, *self._responded)
         except httptools.HttpParserUpgrade as exc:
             self.cycle.keep_alive = False  # the data after the request is not HTTP, even if the application rejects the upgrade
             self._upgrade_data = bytearray()
@@ -174,13 +165,17 @@ class HttpProtocol(DrainingProtocol):
         else:
             self._set_deadline()
 
-    def _respond_again(self, data: bytes, repeated: _RepeatedHead) -> bool:
+    def _respond_again(self, data: bytes, repeated: RepeatedHead) -> bool:
         """Responds to a request with the same head as the previous request. Returns False if the data has to be parsed."""
-        if len(data) != repeated.size or not data.startswith(repeated.head) or self.flow.write_paused:
+        if len(data) != repeated.size or not data.startswith(repeated.head) or self.flow.write_paused or self._is_running():
             return False
-        response = repeated.respond(data[len(repeated.head) :])
+        body = data[len(repeated.head) :]
+        response = repeated.respond(body)
         if response is None:
             return False
+        if isinstance(response, asgi.Deferred):
+            self._defer(response, body, keep_alive=True)
+            return True
         self._write(response)
         self._idle_since = self.loop.time()
         self.server_state.total_requests += 1
@@ -244,8 +239,7 @@ class HttpProtocol(DrainingProtocol):
         self._in_body = True
         if self.parser.should_upgrade():
             cast("asgi.Scope", self.scope)["extensions"] = {asgi.UPGRADE: self._accept_upgrade}
-        methods = self._prepare_by_path.get(self.url.partition(b"?")[0])
-        self._prepare = methods.get(self.parser.get_method()) if methods and self._can_respond_now() else None
+        self._prepare = self._routes.find(self.url, self.parser.get_method()) if self._can_respond_now() else None
         if self._prepare is None:
             super().on_headers_complete()
 
@@ -258,10 +252,6 @@ class HttpProtocol(DrainingProtocol):
             and not self.expect_100_continue
             and not self.parser.should_upgrade()
         )
-
-    def _is_running(self) -> bool:
-        """True while the application handles a request from this connection."""
-        return self._running is not None and not self._running.response_complete
 
     def _head_timeout(self) -> None:
         self._timer = None
@@ -300,10 +290,14 @@ class HttpProtocol(DrainingProtocol):
         self._prepare = None
         self._parts = []
         keep_alive = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
-        self._write(response, b"" if keep_alive else asgi.encode_headers((_CLOSE,)))
-        self.server_state.total_requests += 1
         if keep_alive:
             self._responded = respond, len(body)
+        if isinstance(response, asgi.Deferred):
+            self._defer(response, body, keep_alive=keep_alive)
+            return True
+        self._write(response, b"" if keep_alive else _CLOSE_LINE)
+        self.server_state.total_requests += 1
+        if keep_alive:
             self._idle_since = self.loop.time()
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         else:
@@ -394,6 +388,16 @@ class HttpProtocol(DrainingProtocol):
 
     # Response
 
+    def send_deferred(self, response: asgi.Response | asgi.EncodedResponse, *, keep_alive: bool) -> None:
+        self._write(response, b"" if keep_alive else _CLOSE_LINE)
+        if self._repeated is not None and keep_alive and self.timeout_keep_alive_task is not None:
+            self._idle_since = self.loop.time()
+            self.server_state.total_requests += 1
+            return
+        if not keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.transport.is_closing():
@@ -418,6 +422,8 @@ class HttpProtocol(DrainingProtocol):
     def timeout_keep_alive_handler(self) -> None:
         if self._repeated is not None and not self.transport.is_closing():
             # The timer is not restarted by each request with the same head.
+            if self._is_running():
+                self._idle_since = self.loop.time()
             remaining_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
             if remaining_s > 0:
                 self.timeout_keep_alive_task = self.loop.call_later(remaining_s, self.timeout_keep_alive_handler)
@@ -485,10 +491,3 @@ class HttpProtocol(DrainingProtocol):
         default_lines = self._worker.default_lines(self.server_state.default_headers)
         lines = headers if isinstance(headers, bytes) else asgi.encode_headers(headers)
         self.transport.write(b"".join((STATUS_LINE[status], default_lines, lines, more_lines, b"\r\n", body)))
-
-
-def _repeated_head(data: bytes, respond: asgi.RespondNow, body_size: int) -> _RepeatedHead | None:
-    """The head of the only request in `data`, or None if `data` does not consist of a head and a body of this size (for example,
-    because the body is chunked)."""
-    head, end, body = data.partition(b"\r\n\r\n")
-    return _RepeatedHead(head + end, len(data), respond) if end and len(body) == body_size else None

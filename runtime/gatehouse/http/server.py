@@ -26,7 +26,7 @@ import uvicorn
 import uvloop
 
 from gatehouse.errors import GatehouseError, SettingsError
-from gatehouse.http.asgi import App
+from gatehouse.http.asgi import App, SynchronousRoutes
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.connections import Connections
 from gatehouse.http.protocol import HttpProtocol
@@ -60,7 +60,11 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
-                http=partial(HttpProtocol, worker=connections, respond_now=getattr(application, "respond_now", {})),  # type: ignore[arg-type]
+                http=partial(  # type: ignore[arg-type]
+                    HttpProtocol,
+                    worker=connections,
+                    respond_now=getattr(application, "respond_now", SynchronousRoutes()),
+                ),
                 interface="asgi3",
                 ws="none",
                 lifespan="on",

@@ -10,11 +10,11 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from gatehouse.errors import GatehouseError
-from gatehouse.http.asgi import ClientGone, PrepareByPath, RespondNow, Response, read_body, reply
+from gatehouse.http.asgi import ClientGone, Deferred, Responder, RespondNow, Response, SynchronousRoutes, read_body, reply
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.connections import Connections
 from gatehouse.http.server import Server, listen
@@ -77,14 +77,60 @@ def _prepare(scope: Any) -> RespondNow | None:
     return respond
 
 
-#: /healthz and all other methods are never synchronous.
-SYNCHRONOUS: PrepareByPath = {path: {b"GET": _prepare, b"POST": _prepare} for path in (b"/now", b"/x", b"/early", b"/large")}
+class _Later(Deferred):
+    """Sends a response, or calls the application, when other events have been handled."""
+
+    def __init__(self, app: Any, response: Response | None) -> None:
+        self._app = app
+        self._response = response
+        self._timer: asyncio.Handle | None = None
+
+    def begin(self, responder: Responder) -> None:
+        self._responder = responder
+        self._timer = asyncio.get_running_loop().call_soon(self._respond)
+
+    def _respond(self) -> None:
+        self._timer = None
+        if self._response is None:
+            self._responder.call(self._app)
+        else:
+            self._responder.respond(self._response)
+
+    def disconnected(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._respond()
+
+
+def _routes(prepare: Any) -> SynchronousRoutes:
+    """/healthz and all other methods are never synchronous."""
+    return SynchronousRoutes({path: {b"GET": prepare, b"POST": prepare} for path in (b"/now", b"/x", b"/early", b"/large")})
+
+
+def synchronous_routes(_app: Any) -> SynchronousRoutes:
+    return _routes(_prepare)
+
+
+def deferred_routes(app: Any) -> SynchronousRoutes:
+    """All responses of `synchronous_routes` and of the application are sent later."""
+
+    def prepare(scope: Any) -> RespondNow:
+        respond = _prepare(scope)
+        return lambda body: _Later(app, cast("Response | None", respond(body)) if respond else None)
+
+    return _routes(prepare)
+
+
+#: The routes of the application, or None if the application responds to all requests.
+MakeRoutes = Callable[[Any], SynchronousRoutes] | None
+EACH_PATH: tuple[MakeRoutes, ...] = (None, synchronous_routes, deferred_routes)
+NAMES = ("asgi", "synchronous", "deferred")
 
 
 @dataclass
 class _Application:
     running: Running
-    respond_now: PrepareByPath
+    respond_now: SynchronousRoutes = field(default_factory=SynchronousRoutes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await _application(self.running, scope, receive, send)
@@ -115,7 +161,7 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
 
 @asynccontextmanager
 async def running(
-    limits: ConnectionSettings, trusted: str = "", respond_now: PrepareByPath | None = None, kind: type[Server] = Server
+    limits: ConnectionSettings, trusted: str = "", routes: MakeRoutes = None, kind: type[Server] = Server
 ) -> AsyncIterator[Running]:
     rejected: list[str] = []
 
@@ -126,7 +172,10 @@ async def running(
     connections = Connections(limits, ClientAddresses(networks), on_reject)
     sock = listen("127.0.0.1", 0)
     server = Running(sock.getsockname()[1], connections, rejected)
-    server.server = uvicorn = kind(_Application(server, respond_now or {}), connections, handle_signals=False)
+    application = _Application(server)
+    if routes is not None:
+        application.respond_now = routes(application)
+    server.server = uvicorn = kind(application, connections, handle_signals=False)
     serving = asyncio.create_task(uvicorn.serve([sock]))
     try:
         while not uvicorn.started:
@@ -137,21 +186,21 @@ async def running(
         await serving
 
 
-@pytest.fixture(params=[None, SYNCHRONOUS], ids=["asgi", "synchronous"])
+@pytest.fixture(params=EACH_PATH, ids=NAMES)
 async def patient(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    async with running(NEVER, respond_now=request.param) as server:
+    async with running(NEVER, routes=request.param) as server:
         yield server
 
 
-@pytest.fixture(params=[None, SYNCHRONOUS], ids=["asgi", "synchronous"])
+@pytest.fixture(params=EACH_PATH, ids=NAMES)
 async def hasty(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    async with running(ConnectionSettings(request_timeout_s=0.3, response_timeout_s=0.3), respond_now=request.param) as server:
+    async with running(ConnectionSettings(request_timeout_s=0.3, response_timeout_s=0.3), routes=request.param) as server:
         yield server
 
 
-@pytest.fixture
-async def synchronous() -> AsyncIterator[Running]:
-    async with running(NEVER, respond_now=SYNCHRONOUS) as server:
+@pytest.fixture(params=EACH_PATH[1:], ids=NAMES[1:])
+async def synchronous(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    async with running(NEVER, routes=request.param) as server:
         yield server
 
 
@@ -360,16 +409,16 @@ async def test_repeated_head_with_an_incomplete_body(synchronous: Running) -> No
         assert re.findall(rb"(?:now (?:POST|GET) (?:a=b)?|/now) ([04])", response) == [b"4", b"4", b"0"], cut
 
 
-@pytest.mark.parametrize("respond_now", [None, SYNCHRONOUS], ids=["asgi", "synchronous"])
-async def test_idle_connection_is_closed(respond_now: PrepareByPath | None) -> None:
+@pytest.mark.parametrize("routes", EACH_PATH, ids=NAMES)
+async def test_idle_connection_is_closed(routes: MakeRoutes) -> None:
     """Also if the heads of the last requests were not parsed again."""
     limits = ConnectionSettings.model_construct(request_timeout_s=600, response_timeout_s=600, idle_timeout_s=0.5)
-    async with running(limits, respond_now=respond_now) as server:
+    async with running(limits, routes=routes) as server:
         reader, writer = await server.connect()
         async with asyncio.timeout(PATIENCE_S):
             for _ in range(3):
                 writer.write(NOW)
-                await reader.readuntil(b"now POST a=b 4" if respond_now else b"/now 4")
+                await reader.readuntil(b"now POST a=b 4" if routes else b"/now 4")
             assert await reader.read() == b""
         writer.close()
 
@@ -401,9 +450,10 @@ async def test_upgrade_request_reaches_the_application(synchronous: Running) -> 
     assert (await synchronous.send(upgrade)).endswith(b"/now 0")
 
 
-async def test_idle_connection_outlasts_the_deadline_of_a_request_after_a_synchronous_response() -> None:
+@pytest.mark.parametrize("routes", EACH_PATH[1:], ids=NAMES[1:])
+async def test_idle_connection_outlasts_the_deadline_of_a_request_after_a_synchronous_response(routes: MakeRoutes) -> None:
     limits = ConnectionSettings(request_timeout_s=0.2)
-    async with running(limits, respond_now=SYNCHRONOUS) as server:
+    async with running(limits, routes=routes) as server:
         reader, writer = await server.connect()
         writer.write(NOW)
         async with asyncio.timeout(PATIENCE_S):

@@ -11,7 +11,7 @@ import pytest
 from gatehouse.http.server import Server
 from gatehouse.settings import ConnectionSettings
 
-from tests.runtime.http.test_protocol import PATIENCE_S, POST, SYNCHRONOUS, Running, running
+from tests.runtime.http.test_protocol import EACH_PATH, NAMES, PATIENCE_S, POST, Running, running
 
 LIMITS = ConnectionSettings(request_timeout_s=600, response_timeout_s=600, drain_s=600, stop_timeout_s=600)
 GET = b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -30,9 +30,9 @@ class LateServer(Server):
         await super()._accept_last(sockets)
 
 
-@pytest.fixture(params=[None, SYNCHRONOUS], ids=["asgi", "synchronous"])
+@pytest.fixture(params=EACH_PATH, ids=NAMES)
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    async with running(LIMITS, respond_now=request.param) as started:
+    async with running(LIMITS, routes=request.param) as started:
         yield started
 
 
