@@ -8,6 +8,7 @@ example because the body is streamed, an ASGI application takes over.
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from typing import cast
 from urllib.parse import unquote
 
@@ -67,9 +68,9 @@ class DeferringProtocol(DrainingProtocol):
         """True while the application handles a request from this connection."""
         return self._running is not None and not self._running.response_complete
 
+    @abstractmethod
     def send_deferred(self, response: asgi.Response | asgi.EncodedResponse, *, keep_alive: bool) -> None:
         """Sends the response to the request in progress."""
-        raise NotImplementedError
 
     def call_for_deferred(self, deferred: DeferredCycle, app: asgi.App, body: bytes) -> None:
         """Replaces a deferred response with a call of an application."""
