@@ -131,3 +131,6 @@ pulumi.export(
     {"data": foundation.data_bucket.name, "logs": foundation.log_bucket.name, "trail": foundation.trail_bucket.name},
 )
 pulumi.export("loadBalancer", platform.load_balancer.dns_name)
+pulumi.export("zoneId", platform.certificate.zone_id)
+pulumi.export("nameServers", platform.certificate.name_servers)
+pulumi.export("repositoryUrl", platform.runtime_image.url)

@@ -12,13 +12,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from components import contract
 from release import pulumi_cli
 from release.deploy import FAILED, DeploymentFailed, NotConfirmed, VerificationFailed, deploy, verify
+from release.image import ImageFailed, push_image
 from release.logs import follow_cloudwatch, follow_files
-from release.preflight import missing_prerequisites
+from release.preflight import missing_image_prerequisites, missing_prerequisites
 from release.pulumi_cli import command_line, stack_output
 from release.rollback import previous_digest, write_digest
 from release.stack_file import ROOT, Stack, read_stack
 
-COMMANDS = ("preview", "deploy", "verify", "rollback", "destroy", "logs")
+COMMANDS = ("image", "preview", "deploy", "verify", "rollback", "destroy", "logs")
 REJECTED = 2
 
 
@@ -43,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         stack = read_stack(options.env, options.root)
     except ValueError as exc:
         return _reject(options.command, [str(exc)])
+    if options.command == "image":
+        return _image(stack, options.root)
     messages = missing_prerequisites(stack, image=options.command in ("preview", "deploy"), root=options.root)
     if options.command == "logs":
         messages = [message for message in messages if "Pulumi CLI" not in message]  # Only CloudWatch is needed.
@@ -54,6 +57,17 @@ def main(arguments: list[str] | None = None) -> int:
         return _reject(options.command, [str(exc)])
     except DeploymentFailed as exc:
         return _reject(options.command, str(exc).splitlines(), FAILED)
+
+
+def _image(stack: Stack, root: Path) -> int:
+    if messages := missing_image_prerequisites(stack):
+        return _reject("image", messages)
+    try:
+        digest = push_image(stack, root)
+    except ImageFailed as exc:
+        return _reject("image", [str(exc)], FAILED)
+    print(f"> Pulumi.{stack.name}.yaml: image.digest {digest}. Commit the change, then run: make deploy ENV={stack.name}")
+    return 0
 
 
 def _run(options: argparse.Namespace, stack: Stack) -> int:

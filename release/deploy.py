@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components import contract
 from release import pulumi_cli
+from release.image import mark_deployed
 from release.migrate import MigrationFailed, migrate
 from release.pulumi_cli import command_line, excluded_urns, stack_output
 from release.stack_file import ROOT, Stack
@@ -53,6 +54,8 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
         if not confirm():
             raise NotConfirmed("not confirmed; nothing was changed")
         before = _current_services(stack, root)
+        if not before:
+            _print_name_servers(stack, root)
         if with_migration:
             _step("deploying everything except the ECS services")
             functions = _gradual_functions(stack, root)
@@ -64,7 +67,9 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
                 _shift_traffic(stack, name, root)
         _step("deploying the ECS services")
         _pulumi("up", command_line("deploy", stack, yes=True, plan=plan), root)
-    return verify(stack, before, root=root)
+    status = verify(stack, before, root=root)
+    _mark_image(stack)
+    return status
 
 
 def verify(stack: Stack, before: dict[str, ServiceState] | None = None, *, root: Path = ROOT) -> int:
@@ -94,6 +99,23 @@ def _current_services(stack: Stack, root: Path) -> dict[str, ServiceState]:
         return describe_services(_ecs(stack), cluster, services)
     except (ValueError, ClientError, BotoCoreError):
         return {}
+
+
+def _print_name_servers(stack: Stack, root: Path) -> None:
+    """Print what the owner of the domain must do before the certificate can be issued."""
+    domain = stack.settings.get("domain", "")
+    try:
+        servers = ", ".join(stack_output(stack, "nameServers", root))
+    except ValueError:
+        servers = "the name servers of its hosted zone (Route 53 > Hosted zones)"
+    _step(f"the deployment waits for the certificate until {domain} is delegated to {servers}")
+
+
+def _mark_image(stack: Stack) -> None:
+    try:
+        mark_deployed(stack)
+    except (ClientError, BotoCoreError) as exc:
+        _step(f"the image was not marked as deployed ({type(exc).__name__}), so the registry can expire it")
 
 
 def _migrate(stack: Stack, root: Path) -> str:

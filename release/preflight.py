@@ -14,6 +14,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from release import pulumi_cli
+from release.image import missing_builder
 from release.stack_file import ROOT, Stack
 
 CLI_MIN = (3, 249, 0)
@@ -32,6 +33,11 @@ def missing_prerequisites(stack: Stack, *, image: bool, root: Path = ROOT) -> li
     if image:
         messages += [_check_examples(stack), _check_image(stack)]
     return [message for message in messages if message]
+
+
+def missing_image_prerequisites(stack: Stack) -> list[str]:
+    """One message for each missing prerequisite of an image build, with its fix."""
+    return [message for message in (missing_builder(), _check_account(stack)) if message]
 
 
 def _check_pulumi(stack: Stack, root: Path) -> str | None:
@@ -106,7 +112,7 @@ def _examples(value: Any, key: str = "") -> Iterator[str]:
 def _check_image(stack: Stack) -> str | None:
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", stack.image_digest) or stack.image_digest == _PLACEHOLDER_DIGEST:
         return (
-            f"Pulumi.{stack.name}.yaml contains no image. Push an image (docs/guides/deploy.md) "
-            "and set image.digest to its sha256:<64 hex digits>"
+            f"Pulumi.{stack.name}.yaml contains no image. Run: make image ENV={stack.name}, "
+            "or set image.digest to the sha256:<64 hex digits> of a pushed image"
         )
     return None

@@ -40,9 +40,11 @@ class ContainerImage(Component):
     """An ECR repository with immutable tags, scan on push and KMS encryption.
 
     Why: Tasks reference the image by digest, so the tested image is the deployed image.
-    Cost: 0.10 USD per GB and month. Controls: GH-ECR-001 to GH-ECR-004, GH-ECS-014.
+    Cost: 0.10 USD per GB and month. Controls: GH-ECR-001 to GH-ECR-005, GH-ECS-014.
     """
 
+    url: str
+    """`<registry>/<repository>`, known at preview."""
     reference: str
     """`<registry>/<repository>@sha256:...`, known at preview."""
     lambda_reference: pulumi.Input[str]
@@ -64,7 +66,8 @@ class ContainerImage(Component):
         aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle, opts=self.child)
         self.repository = repository.name
         registry = f"{args.names.account}.dkr.ecr.{args.names.region}.amazonaws.com"
-        self.reference = f"{registry}/{args.names.name(args.repository)}@{args.image.digest}"
+        self.url = f"{registry}/{args.names.name(args.repository)}"
+        self.reference = f"{self.url}@{args.image.digest}"
         self.lambda_reference = self.reference
         if args.function_arns:
             document = render(repository_policy(args.names, args.function_arns))
@@ -74,13 +77,32 @@ class ContainerImage(Component):
 
 
 def lifecycle_policy(images_max: int) -> dict[str, object]:
-    """Return a lifecycle policy that expires untagged images after a week and retains the newest `images_max` images."""
+    """Return a lifecycle policy that retains the newest `images_max` releases and deployed images, and expires untagged images
+    after a week.
+
+    A push creates several images: an index, the image, its attestations and signatures. So each rule counts tags of one kind.
+    An image that a rule matches cannot be expired by a rule with a lower priority, so a deployed image does not expire as a
+    release, and ECR does not expire images of an existing index (ECR User Guide, "Lifecycle policy properties"). `make deploy`
+    tags images as deployed.
+    """
     untagged = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": UNTAGGED_DAYS}
-    newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": images_max}
-    rules = {f"Expire untagged images after {UNTAGGED_DAYS} days": untagged, f"Retain the newest {images_max} images": newest}
+    rules = {
+        f"Retain the newest {images_max} deployed images": _newest("deployed-*", images_max),
+        f"Retain the newest {images_max} releases": _newest("release-*", images_max),
+        f"Expire untagged images after {UNTAGGED_DAYS} days": untagged,
+    }
     return {
         "rules": [
             {"rulePriority": priority, "description": description, "selection": selection, "action": {"type": "expire"}}
             for priority, (description, selection) in enumerate(rules.items(), start=1)
         ]
+    }
+
+
+def _newest(pattern: str, images_max: int) -> dict[str, object]:
+    return {
+        "tagStatus": "tagged",
+        "tagPatternList": [pattern],
+        "countType": "imageCountMoreThan",
+        "countNumber": images_max,
     }

@@ -184,8 +184,8 @@ def compute(args: DeliveryRolesArgs) -> list[Statement]:
     )
     scaling = "DeleteScalingPolicy DeregisterScalableTarget PutScalingPolicy RegisterScalableTarget TagResource UntagResource"
     images = (
-        "CreateRepository PutImageScanning* PutImageTagMutability PutLifecyclePolicy SetRepositoryPolicy TagResource "
-        "UntagResource"
+        "BatchGetImage CreateRepository PutImage PutImageScanning* PutImageTagMutability PutLifecyclePolicy SetRepositoryPolicy "
+        "TagResource UntagResource"
     )
     functions = (
         "AddPermission CreateAlias CreateFunction DeleteAlias DeleteFunction* InvokeFunction PublishVersion PutFunction* "

@@ -5,7 +5,7 @@ from functools import partial
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_true
-from policies.engine.rule import CheckResults, SetInput, Severity, resource_rule, stack_rule
+from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECR/latest/userguide"
 _repository_rule = partial(resource_rule, types=aws("ecr.Repository"))
@@ -48,6 +48,27 @@ def tags_are_immutable(repository: Resource) -> CheckResults:
 def lifecycle_policy_exists(repository: Resource, stack: Stack) -> CheckResults:
     if not stack.referencing(repository, aws("ecr.LifecyclePolicy"), "repository"):
         yield "the repository has no lifecycle policy"
+
+
+@resource_rule(
+    "GH-ECR-005",
+    title="Lifecycle policies of ECR do not expire images in use",
+    rationale=(
+        "A push creates several images (index, platforms, attestations, signatures). A rule for any image expires the image that "
+        "runs, and tasks can no longer start."
+    ),
+    remedy='use tagStatus="tagged" with tagPatternList for releases, and a rule with higher priority for tags of deployed images',
+    severity=Severity.HIGH,
+    types=aws("ecr.LifecyclePolicy"),
+    levels=levels("A", "M", "M"),
+    pack="resilience",
+    url=f"{_GUIDE}/lifecycle_policy_parameters.html",
+)
+def lifecycle_policy_retains_images_in_use(lifecycle: Resource) -> CheckResults:
+    for rule in lifecycle.props.decoded("policy").block("policy").blocks("rules"):
+        selection = rule.block("selection")
+        if selection.text("tagStatus") == "any" and selection.text("countType") in ("imageCountMoreThan", "sinceImagePushed"):
+            yield f"{selection.path_of('tagStatus')} is any, so images that run are counted or expired"
 
 
 @_repository_rule(

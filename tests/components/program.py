@@ -24,6 +24,7 @@ PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = {
     "aws:elasticache/replicationGroup:ReplicationGroup": {"primaryEndpointAddress": "cache.example.internal"},
     "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": "pl-1"},
     "aws:lb/loadBalancer:LoadBalancer": {"dnsName": "load-balancer.example.internal"},
+    "aws:route53/zone:Zone": {"zoneId": "Z1", "nameServers": ["ns-1.example.net", "ns-2.example.net"]},
     "aws:lambda/function:Function": {"version": "8"},
     "aws:lambda/alias:Alias": {"invokeArn": "arn:aws:apigateway:mock:lambda:path/functions/sharing:live/invocations"},
     "aws:apigateway/restApi:RestApi": {"executionArn": "arn:aws:execute-api:mock::a1b2c3d4e5", "rootResourceId": "root"},

@@ -60,7 +60,7 @@ ACCOUNT_TYPES = {
 """Resource types that no stack file creates, keyed by the setting that creates them."""
 EXPORTS = {
     *("environment", "region", "account", "accountBaseline", "cluster", "services", "migration", "rotation", "roles", "urls"),
-    *("deliveryRoles", "probe", "functions"),
+    *("deliveryRoles", "probe", "functions", "zoneId", "nameServers", "repositoryUrl"),
     *("database", "cache", "secretLinksTable", "buckets", "loadBalancer"),
 }
 
@@ -190,6 +190,9 @@ def test_program_exports(stack: str) -> None:
     assert {"gatewayTask", "consoleTask", "migrateTask", "gatewayExecution"} <= set(exports["roles"])
     assert exports["urls"]["gateway"] == f"https://gateway.{stack_file(stack)['gatehouse:settings']['domain']}"
     assert set(exports["buckets"]) == {"data", "logs", "trail"}
+    assert exports["repositoryUrl"] == f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-{stack}-runtime"
+    assert exports["nameServers"] == ["ns-1.example.net", "ns-2.example.net"]
+    assert exports["zoneId"] == "Z1"
 
 
 @pytest.mark.requirement("CG-16", "ECS-02")

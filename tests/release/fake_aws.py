@@ -1,6 +1,8 @@
-"""A fake AWS account (STS, ECS, public URLs) and a fake Pulumi CLI."""
+"""A fake AWS account (STS, ECS, ECR, public URLs), a fake Pulumi CLI and a fake Docker."""
 
+import base64
 import io
+import itertools
 import json
 import os
 import re
@@ -29,11 +31,12 @@ SERVICES = ("gateway", "console")
 _CLI = """#!{python} -IS
 import http.client, json, sys
 words = sys.argv[1:]
-if words[0] == "version":
+if "{command}" == "pulumi" and words[0] == "version":
     print("v3.300.0")
 else:
+    stdin = sys.stdin.read() if "--password-stdin" in words else ""
     connection = http.client.HTTPConnection("{address}")
-    connection.request("POST", "/pulumi", json.dumps(words))
+    connection.request("POST", "/{command}", json.dumps({{"words": words, "stdin": stdin}}))
     result = json.load(connection.getresponse())
     sys.stdout.write(result.get("text", ""))
     sys.stderr.write(result.get("error", ""))
@@ -83,7 +86,9 @@ class FakeAccount:
     no_stack: error message for other stacks.
     undeployed: outputs that are not known yet.
     functions: output of the functions of the stack. Their aliases route to version 1.
+    platforms: platforms for which Docker can build.
     smoke_test: status that the new version of a function returns.
+    pushed: images in the registry: the tags, keyed by digest. None if the repository does not exist.
     planned: operations that the last `pulumi up` was limited to, keyed by name of the task definition.
     """
 
@@ -102,6 +107,8 @@ class FakeAccount:
     undeployed: tuple[str, ...] = ()
     functions: dict[str, Any] = field(default_factory=dict)
     smoke_test: int = 200
+    pushed: dict[str, list[str]] | None = field(default_factory=dict)
+    platforms: str = "linux/amd64, linux/arm64"
     planned: dict[str, list[str]] = field(default_factory=dict)
 
     def pulumi(self, words: list[str]) -> dict[str, Any]:
@@ -149,6 +156,38 @@ class FakeAccount:
         assert action == "DescribeTaskDefinition", action
         digest = NEW if request["taskDefinition"].endswith(":2") else OLD
         return {"taskDefinition": {"containerDefinitions": [{"image": f"registry/gatehouse@{digest}"}]}}
+
+    def ecr(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        if self.pushed is None:
+            return {"__type": "RepositoryNotFoundException", "message": "no repository"}
+        if action == "DescribeRepositories":
+            return {"repositories": [{"repositoryName": name} for name in request["repositoryNames"]]}
+        if action == "GetAuthorizationToken":
+            token = base64.b64encode(b"AWS:registry-password").decode()
+            return {"authorizationData": [{"authorizationToken": token}]}
+        if action == "BatchGetImage":
+            (digest,) = (row["imageDigest"] for row in request["imageIds"])
+            media_type = "application/vnd.oci.image.manifest.v1+json"
+            return {"images": [{"imageManifest": digest, "imageManifestMediaType": media_type}], "failures": []}
+        assert action == "PutImage", action
+        tags = self.pushed.setdefault(request["imageManifest"], [])
+        if request["imageTag"] in tags:
+            return {"__type": "ImageAlreadyExistsException", "message": "exists"}
+        tags.append(request["imageTag"])
+        return {"image": {}}
+
+    def docker(self, words: list[str], stdin: str) -> dict[str, Any]:
+        if words[:2] == ["buildx", "inspect"]:
+            return {"code": 0, "text": f"Platforms: {self.platforms}\n"}
+        if words[0] == "login":
+            self.steps.append(f"login {words[-1]} {stdin}")
+            return {"code": 0}
+        self.steps.append("build")
+        options = dict(itertools.pairwise(words))
+        assert self.pushed is not None
+        self.pushed[OLD] = [options["--tag"].rpartition(":")[2], options["--platform"]]
+        Path(options["--metadata-file"]).write_text(json.dumps({"containerimage.digest": OLD}))
+        return {"code": 0}
 
     def lambda_(self, path: str) -> dict[str, Any]:
         """Respond to a request for a function (Lambda API reference)."""
@@ -207,12 +246,18 @@ def serving(account: FakeAccount) -> Iterator[str]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path == "/pulumi":
-                self._respond(200, json.dumps(account.pulumi(json.loads(body))).encode())
+            if self.path in ("/pulumi", "/docker"):
+                command = json.loads(body)
+                docker = self.path == "/docker"
+                words = command["words"]
+                result = account.docker(words, command["stdin"]) if docker else account.pulumi(words)
+                self._respond(200, json.dumps(result).encode())
             elif self.path.startswith("/2015-03-31/"):
                 self._respond(200, json.dumps(account.lambda_(self.path)).encode())
             elif target := self.headers.get("X-Amz-Target"):
-                self._respond(200, json.dumps(account.ecs(target.partition(".")[2], json.loads(body))).encode())
+                service = account.ecr if "ContainerRegistry" in target else account.ecs
+                result = service(target.partition(".")[2], json.loads(body))
+                self._respond(400 if "__type" in result else 200, json.dumps(result).encode())
             else:
                 self._respond(200, _IDENTITY.encode())
 
@@ -252,10 +297,11 @@ def release(
     """
     text = own_stack_file() if stack_file is None else stack_file
     (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {image}", text))
-    cli = folder / "bin" / "pulumi"
-    cli.parent.mkdir()
-    cli.write_text(_CLI.format(python=sys.executable, address=account.url.removeprefix("http://")))
-    cli.chmod(cli.stat().st_mode | stat.S_IXUSR)
+    (folder / "bin").mkdir()
+    for command in ("pulumi", "docker"):
+        cli = folder / "bin" / command
+        cli.write_text(_CLI.format(python=sys.executable, address=account.url.removeprefix("http://"), command=command))
+        cli.chmod(cli.stat().st_mode | stat.S_IXUSR)
     variables = {
         **{"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "NO_PROXY": "127.0.0.1"},
         **{"AWS_ENDPOINT_URL": account.url, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"},

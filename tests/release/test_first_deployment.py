@@ -1,9 +1,12 @@
 """The first deployment of a stack: the step without the ECS services excludes resources that do not exist yet."""
 
+import re
+
 import pytest
 
 from release.pulumi_cli import command_line
 from release.stack_file import Stack
+from tests.components.program import ROOT, run
 from tests.release import fake_engine
 from tests.release.fake_aws import ACCOUNT, NEW
 
@@ -44,3 +47,22 @@ def test_first_step_deploys_the_migration() -> None:
     command = command_line("deploy", STACK, yes=True, without_services=True)
     names = {urn.rpartition("::")[2] for urn in fake_engine.excluded(command) if "$aws:ecs/taskDefinition:" in urn}
     assert names == {"gateway", "console"}
+
+
+def test_targets_of_the_guide_create_registry_and_hosted_zone() -> None:
+    """The engine rejects a target whose parent, provider or dependency does not exist and is not a target."""
+    guide = (ROOT / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
+    patterns = [re.escape(target).replace(r"\*\*", ".*") for target in re.findall(r"--target '([^']+)'", guide)]
+    assert len(patterns) >= 8
+    resources = run("dev").resources
+    targets = {r.urn: r for r in resources if any(re.fullmatch(pattern, r.urn) for pattern in patterns)}
+    types = {resource.type for resource in targets.values()}
+    assert {"aws:ecr/repository:Repository", "aws:route53/zone:Zone", "aws:kms/key:Key", "aws:iam/role:Role"} <= types
+    assert (
+        types & {"aws:rds/instance:Instance", "aws:ecs/service:Service", "aws:acm/certificateValidation:CertificateValidation"}
+        == set()
+    )
+    for resource in targets.values():
+        required = {*resource.dependencies, resource.parent, resource.provider.rpartition("::")[0]} - {""}
+        missing = {urn for urn in required if urn not in targets and "pulumi:pulumi:Stack" not in urn}
+        assert missing == set(), resource.urn

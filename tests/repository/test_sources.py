@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("components", "policies", "sandbox", "release", "tools", "runtime/gatehouse", "runtime/functions")
 SOURCES = {path: path.read_text(encoding="utf-8") for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
@@ -31,3 +33,16 @@ def test_modules_have_a_docstring() -> None:
 def test_no_work_is_left_undone() -> None:
     marker = re.compile(r"\b(TODO|FIXME|XXX)\b|NotImplementedError")
     assert offenders([path for path, text in SOURCES.items() if marker.search(text)]) == []
+
+
+def test_engine_installs_packages_with_uv() -> None:
+    """With another toolchain, `pulumi preview` on a fresh clone finds no packages (record 22)."""
+    projects = [
+        path
+        for pattern in ("Pulumi.yaml", "examples/*/Pulumi.yaml", "policies/*/PulumiPolicy.yaml")
+        for path in ROOT.glob(pattern)
+    ]
+    assert len(projects) >= 5
+    for project in projects:
+        runtime = yaml.safe_load(project.read_text(encoding="utf-8"))["runtime"]
+        assert runtime["options"]["toolchain"] == "uv", project

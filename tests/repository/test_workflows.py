@@ -233,3 +233,11 @@ def test_existing_issue_or_comment_is_updated(tmp_path: Path, workflow: str, ste
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == 2
     assert calls[-1].startswith(call)
+
+
+def test_guide_names_every_variable_and_secret() -> None:
+    guide = (ROOT / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
+    pipeline = [TEXTS[name] for name in ("deploy", "release", "preview", "drift", "image")]
+    used = {name for text in pipeline for name in re.findall(r"\$\{\{ (?:vars|secrets)\.(\w+) \}\}", text)}
+    assert {"AWS_ACCOUNT", "PULUMI_CONFIG_PASSPHRASE"} <= used
+    assert {name for name in used if f"`{name}`" not in guide} == set()

@@ -174,7 +174,12 @@ def ecs() -> list[Declared]:
             imageTagMutability="IMMUTABLE",
             encryptionConfigurations=[{"encryptionType": "KMS", "kmsKey": Ref("key", "arn")}],
         ),
-        declared("ecr.LifecyclePolicy", "images-lifecycle", repository=Ref("images"), policy="{}"),
+        declared(
+            "ecr.LifecyclePolicy",
+            "images-lifecycle",
+            repository=Ref("images"),
+            policy=lifecycle(tagStatus="tagged", tagPatternList=["release-*"]),
+        ),
     ]
 
 
@@ -321,3 +326,9 @@ def watch() -> list[Declared]:
         declared("lambda.Permission", "rotate-from-secrets", principal="secretsmanager.amazonaws.com", sourceAccount=ACCOUNT),
         declared("lambda.FunctionUrl", "rotate-url", authorizationType="AWS_IAM"),
     ]
+
+
+def lifecycle(**selection: Any) -> str:
+    """A lifecycle policy with one rule, which retains the newest ten images of the selection."""
+    selection = {"countType": "imageCountMoreThan", "countNumber": 10, **selection}
+    return json.dumps({"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]})

@@ -7,7 +7,7 @@ from policies.testing.pack_process import Declared, Ref
 from tests.policies.rules.account_programs import api
 from tests.policies.rules.builders import Program, by_change, changed, container, find, violation, without
 from tests.policies.rules.network_programs import network
-from tests.policies.rules.programs import ecs, rds, watch
+from tests.policies.rules.programs import ecs, lifecycle, rds, watch
 
 
 def task(**inputs: Any) -> Program:
@@ -83,6 +83,7 @@ VIOLATIONS = [
     by_change("GH-ECR-001", ecs, "images", "imageScanningConfiguration.scanOnPush", imageScanningConfiguration=None),
     by_change("GH-ECR-002", ecs, "images", "imageTagMutability", imageTagMutability=None),
     violation("GH-ECR-003", "images", "repository", without(ecs(), "images-lifecycle")),
+    by_change("GH-ECR-005", ecs, "images-lifecycle", "any", policy=lifecycle(tagStatus="any")),
     by_change("GH-ECR-004", ecs, "images", "encryptionConfigurations", encryptionConfigurations=[{"encryptionType": "AES256"}]),
     by_change("GH-LAM-001", watch, "rotate", "supported", runtime="python3.8"),
     by_change(
