@@ -146,6 +146,11 @@ class AuditRepository:
         """Sequence number of the last row, or 0 if the trail is empty."""
         return int(await self._pool.fetchval("SELECT coalesce(max(seq), 0) FROM audit_event"))
 
+    async def hash_of(self, seq: int) -> bytes | None:
+        """Hash of a row, or None if the row does not exist."""
+        digest: bytes | None = await self._pool.fetchval("SELECT hash FROM audit_event WHERE seq = $1", seq)
+        return digest
+
     async def last_checkpoint(self) -> Checkpoint | None:
         row = await self._pool.fetchrow(f"SELECT {_CHECKPOINT.select} FROM audit_checkpoint ORDER BY seq DESC LIMIT 1")
         return None if row is None else _CHECKPOINT.read(row)

@@ -12,10 +12,12 @@ from functools import partial
 import msgspec
 from starlette.responses import StreamingResponse
 
+from gatehouse.audit.chain import is_signed, public_keys
 from gatehouse.audit.models import AuditFilter, AuditRow
 from gatehouse.audit.schemas import (
     AuditEventPage,
     AuditEventView,
+    AuditStatus,
     AuditVerification,
     CheckpointPage,
     ExportAudit,
@@ -88,6 +90,28 @@ async def list_checkpoints(request: Request, query: ListCheckpoints) -> Checkpoi
     )
 
 
+async def show_audit_status(request: Request) -> AuditStatus:
+    """Retrieve the state of the audit trail.
+
+    Returns the last checkpoint, and whether its signature and the hash of its event are valid.
+    """
+    audit, signer = request.dependencies.audit, request.dependencies.signer
+    # The checkpoint is read first, so that it never covers an event after the newest one.
+    checkpoint = await audit.last_checkpoint()
+    newest_seq, matches, signed = await audit.newest_seq(), None, None
+    if checkpoint is not None:
+        matches = await audit.hash_of(checkpoint.seq) == checkpoint.hash
+        if signer is not None and checkpoint.key_id == await signer.key_id():
+            signed = is_signed(checkpoint, public_keys(await signer.public_key()))
+    return AuditStatus(
+        newest_seq=newest_seq,
+        enabled=signer is not None,
+        checkpoint=None if checkpoint is None else checkpoint_view(checkpoint),
+        signed=signed,
+        matches=matches,
+    )
+
+
 async def verify_audit(request: Request) -> AuditVerification:
     """Verify the audit chain.
 
@@ -139,5 +163,6 @@ ENDPOINTS = (
     _audit(path="/v1/audit-events", handler=list_audit),
     _audit(path="/v1/audit-export", handler=export_audit, content=_EXPORT),
     _audit(path="/v1/audit-checkpoints", handler=list_checkpoints),
+    _audit(path="/v1/audit-status", handler=show_audit_status),
     _audit(path="/v1/audit-verification", handler=verify_audit),
 )

@@ -129,6 +129,34 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
     signature: Annotated[str, Meta(description="Signature in base64.")]
 
 
+class AuditStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The last checkpoint, and the events after it.
+
+    The console verified the chain up to the checkpoint when it created the checkpoint. GET /v1/audit-verification verifies the
+    whole chain again.
+    """
+
+    example: ClassVar = {
+        "newest_seq": 1210,
+        "enabled": True,
+        "checkpoint": CheckpointView.example,
+        "signed": True,
+        "matches": True,
+    }
+
+    newest_seq: Annotated[int, Meta(description="Sequence number of the last event. 0 if there is none.")]
+    enabled: Annotated[bool, Meta(description="True if the console creates checkpoints.")]
+    checkpoint: Annotated[CheckpointView | None, Meta(description="The last checkpoint. Null if there is none.")]
+    signed: Annotated[
+        bool | None,
+        Meta(description="True if the signing key verifies the signature. Null without a checkpoint of the current key."),
+    ]
+    matches: Annotated[
+        bool | None,
+        Meta(description="True if the last event of the checkpoint still has the hash in the checkpoint. Null if there is none."),
+    ]
+
+
 class ListCheckpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query parameters for listing checkpoints."""
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 import httpx
 import msgspec
 
-from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditVerification, CheckpointPage, CheckpointView
+from gatehouse.audit.schemas import AuditEventPage, AuditEventView, AuditStatus, AuditVerification, CheckpointPage, CheckpointView
 from gatehouse.client.http import Client, Retries, query_parameters
 from gatehouse.client.presigned import EncryptedFile, file_size
 from gatehouse.cores.schemas import CorePage, CoreView
@@ -22,7 +22,7 @@ from gatehouse.identity.schemas import CreatedSignInLink, EndedSessions, Session
 from gatehouse.keys.schemas import ChangedKey, CreatedKey, KeyPage, KeyView, PurgedKey, RotatedKey
 from gatehouse.keys.signing_schemas import SigningKeySet
 from gatehouse.notifications.schemas import CreatedWebhook, DeliveryPage, DeliveryView, WebhookList, WebhookView
-from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, PepperStatus
+from gatehouse.operations.schemas import FeatureList, FeatureView, LogLevel, PepperStatus, Propagation
 from gatehouse.sharing.encryption import KEY_BYTES, DecryptionFailed, decrypt_item
 from gatehouse.sharing.link_schemas import LinkPreview, OpenedItemDownload, OpenedSecret
 from gatehouse.sharing.models import LAMBDA_FILES_BYTES_MAX
@@ -188,6 +188,12 @@ class ConsoleClient(Client):
 
     def pepper_status(self) -> PepperStatus:
         return self._get(PepperStatus, "/v1/pepper")
+
+    def propagation(self) -> Propagation:
+        return self._get(Propagation, "/v1/propagation")
+
+    def audit_status(self) -> AuditStatus:
+        return self._get(AuditStatus, "/v1/audit-status")
 
     def audit_events(self, **query: str | None) -> Iterator[AuditEventView]:
         """Yields the audit events that match the query of GET /v1/audit-events, newest first. Reads one page at a time."""

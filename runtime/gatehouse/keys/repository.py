@@ -166,6 +166,14 @@ _LAGGING = (
     " - make_interval(secs => $2))"
 )
 
+_PROPAGATION = (
+    "SELECT count(*) FILTER (WHERE live) AS workers, count(*) FILTER (WHERE live AND confirmed_seq < newest) AS behind,"
+    " count(*) FILTER (WHERE NOT live) AS silent, max(age_s) FILTER (WHERE live) AS lag_s"
+    " FROM (SELECT coalesce(max(change_seq), 0) AS newest FROM api_key) AS change,"
+    " (SELECT confirmed_seq, extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s,"
+    " seen_at > clock_timestamp() - make_interval(secs => $1) AS live FROM gateway_worker) AS worker"
+)
+
 _WRITABLE = (
     "SELECT max(candidate) FROM unnest($1::integer[]) AS candidate WHERE NOT EXISTS ("
     " SELECT FROM gateway_worker WHERE seen_at > now() - make_interval(secs => $2)"
@@ -361,6 +369,12 @@ class KeyRepository:
         """The newest of these pepper generations that every live gateway worker can read, or None if there is none."""
         generation: int | None = await (connection or self._pool).fetchval(_WRITABLE, list(generations), self._live_s)
         return generation
+
+    async def propagation(self) -> tuple[int, int, int, float | None]:
+        """Number of live gateway workers, of live workers that have not applied the last change, and of other workers, and the
+        age in seconds of the oldest confirmation of a live worker."""
+        row = await self._pool.fetchrow(_PROPAGATION, self._live_s)
+        return (0, 0, 0, None) if row is None else (row["workers"], row["behind"], row["silent"], row["lag_s"])
 
     async def effective(self, change_seq: int, *, timeout_s: float) -> Effective:
         """Returns EVERYWHERE when every live gateway worker has applied the change, or WITHIN_BOUND after a timeout or database

@@ -36,7 +36,7 @@ from gatehouse.keys.schemas import (
 )
 from gatehouse.keys.service import Changed, KeyService
 from gatehouse.keys.signing_schemas import SetSigning, SigningKeySet
-from gatehouse.operations.schemas import PepperGeneration, PepperStatus
+from gatehouse.operations.schemas import PepperGeneration, PepperStatus, Propagation
 from gatehouse.verification.explanation import ExplainKey, Explanation, explain
 from gatehouse.verification.models import VerificationRequest
 
@@ -241,6 +241,16 @@ async def pepper_status(request: Request) -> PepperStatus:
     return PepperStatus(pepper.current, writing, rows)
 
 
+async def show_propagation(request: Request) -> Propagation:
+    """Retrieve the state of the propagation of changes.
+
+    Shows how many gateway workers have applied the last change of a key, and how old the data of the slowest worker is.
+    """
+    workers, behind, silent, lag_s = await request.dependencies.keys.propagation()
+    lag_s = None if lag_s is None else round(lag_s, 1)
+    return Propagation(workers, behind, silent, lag_s, request.dependencies.staleness_s)
+
+
 def existing_id(text: str) -> KeyId:
     """Raises NotFound if the text cannot be a key ID. The error is the same as for an ID that does not exist."""
     id = key_id(text)
@@ -327,4 +337,5 @@ ENDPOINTS = (
     # Step-up is required because requests are no longer checked for signatures after the signing key is removed.
     _key("DELETE", f"{_KEY}/signing", remove_signing, OPERATORS, _ALWAYS, errors=(404, 409)),
     _key("GET", "/v1/pepper", pepper_status, AUDITORS),
+    _key("GET", "/v1/propagation", show_propagation, AUDITORS),
 )

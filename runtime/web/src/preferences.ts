@@ -124,7 +124,15 @@ export function formatBytes(bytes: number): string {
 
 /** Returns a duration with three significant digits, such as "12.4 ms". */
 export function formatMilliseconds(ms: number): string {
-  return new Intl.NumberFormat(locale.value, { style: 'unit', unit: 'millisecond', maximumSignificantDigits: 3 }).format(ms)
+  return formatUnit(ms, 'millisecond')
+}
+
+export function formatSeconds(seconds: number): string {
+  return formatUnit(seconds, 'second')
+}
+
+function formatUnit(value: number, unit: string): string {
+  return new Intl.NumberFormat(locale.value, { style: 'unit', unit, maximumSignificantDigits: 3 }).format(value)
 }
 
 /** Returns a duration in the largest unit that divides it evenly, such as "15 min". */

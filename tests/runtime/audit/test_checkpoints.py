@@ -26,6 +26,7 @@ from moto import mock_aws
 
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database
+from tests.runtime.console_client import open_console
 
 BUCKET = "gatehouse-checkpoints"
 
@@ -234,3 +235,36 @@ async def test_concurrent_checkpoint_is_stored_once(setup: Setup) -> None:
     assert not await setup.trail.add_checkpoint(first)
     assert await setup.checkpointer.take() is None
     assert (await setup.trail.uncheckpointed(None)).last_hash == first.hash != GENESIS
+
+
+@pytest.mark.requirement("TR-11")
+async def test_status_shows_the_last_checkpoint_and_detects_changes(database: Database, tmp_path: Path) -> None:
+    signer = LocalSigner(Ed25519PrivateKey.generate())
+    async with open_console(database, signer=signer) as console:
+
+        async def status() -> dict[str, Any]:
+            reply = await console.client.get("/v1/audit-status")
+            assert reply.status_code == 200, reply.text
+            shown: dict[str, Any] = reply.json()
+            return shown
+
+        await console.create()
+        archive = CheckpointArchive(f"file:{tmp_path}/checkpoints")
+        trail = console.dependencies.audit
+        await trail.append(Actor("bootstrap", "bootstrap").event(AuditAction.LOG_LEVEL_SET, target_id="all", at=1.0, details={}))
+        taken = await Checkpointer(trail, signer, archive, console.dependencies.clock, rows=1, seconds=0).take()
+        assert taken is not None
+        shown = await status()
+        assert (shown["enabled"], shown["checkpoint"]["seq"], shown["signed"], shown["matches"]) == (True, taken.seq, True, True)
+        await console.create()
+        assert (await status())["newest_seq"] == taken.seq + 1
+        database.sql(
+            f"ALTER TABLE audit_event DISABLE TRIGGER USER; UPDATE audit_event SET hash = decode('{'00' * 32}', 'hex')"  # noqa: S608
+            f" WHERE seq = {taken.seq}; ALTER TABLE audit_event ENABLE TRIGGER USER"
+        )
+        shown = await status()
+        assert (shown["signed"], shown["matches"]) == (True, False)
+    async with open_console(database, signer=LocalSigner(Ed25519PrivateKey.generate())) as console:
+        assert (await console.client.get("/v1/audit-status")).json()["signed"] is None
+    async with open_console(database) as console:
+        assert (await console.client.get("/v1/audit-status")).json()["enabled"] is False

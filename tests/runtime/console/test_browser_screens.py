@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatehouse.audit.chain import ECDSA_P256, signed_bytes
 from gatehouse.audit.models import Checkpoint, Signer
+from gatehouse.audit.service import CheckpointArchive, Checkpointer
 from gatehouse.aws.signing_key import LocalSigner
 from gatehouse.client import end_to_end
 from gatehouse.identity.models import Actor
@@ -61,6 +63,12 @@ async def console(database: Database, sharing: Sharing) -> AsyncIterator[Console
     signer = LocalSigner(CHECKPOINT_KEY)
     async with open_console(database, clock=sharing.clock, sharing=management, signer=signer) as started:
         yield started
+
+
+def change_checkpoints(console: Console, statement: str) -> None:
+    console.database.sql(
+        f"ALTER TABLE audit_checkpoint DISABLE TRIGGER USER; {statement}; ALTER TABLE audit_checkpoint ENABLE TRIGGER USER"
+    )
 
 
 async def shown_value(page: Page, label: str) -> str:
@@ -175,6 +183,41 @@ async def test_checkpoints_are_verified_with_a_stored_key(browser: Browser, orig
         await key.fill("no key")
         await page.get_by_role("button", name="Verify").click()
         await expect(page.get_by_text("The text contains no Ed25519 or P-256 public key.")).to_be_visible()
+
+
+async def test_overview_shows_the_last_checkpoint_and_the_propagation(
+    browser: Browser, origin: str, console: Console, tmp_path: Path
+) -> None:
+    await console.create()
+    change_checkpoints(console, "DELETE FROM audit_checkpoint")
+    trail, signer = console.dependencies.audit, console.dependencies.signer
+    assert signer is not None
+    console.database.sql("DELETE FROM gateway_worker")
+    for worker in ("a", "b"):
+        values = f"'{worker}', (SELECT max(change_seq) FROM api_key), clock_timestamp() + interval '1 hour'"  # noqa: S608
+        console.database.sql(f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ({values})")  # noqa: S608
+    async with page_of(browser, origin) as page:
+        await page.clock.install()
+        await sign_in(page)
+        panel = page.locator("section", has=page.get_by_role("heading", name="Propagation of changes"))
+        await expect(panel.locator("li", has_text="Gateway workers")).to_contain_text("2")
+        await expect(panel.get_by_text("Current", exact=True)).to_be_visible()
+        await expect(page.get_by_text("No checkpoint has been created yet.")).to_be_visible()
+        archive = CheckpointArchive(f"file:{tmp_path}")
+        assert await Checkpointer(trail, signer, archive, console.dependencies.clock, rows=1, seconds=0).take() is not None
+        console.database.sql("UPDATE gateway_worker SET confirmed_seq = confirmed_seq - 1 WHERE id = 'a'")
+        await page.clock.fast_forward(15_000)
+        await expect(panel.get_by_text("In progress")).to_be_visible()
+        await expect(page.locator("li", has_text="Signature")).to_contain_text("Valid")
+        await page.get_by_role("button", name="Verify chain").press("Enter")
+        await expect(page.get_by_text("Chain intact")).to_be_visible()
+        assert await violations(page) == []
+        change_checkpoints(console, "UPDATE audit_checkpoint SET hash = decode(repeat('00', 32), 'hex')")
+        console.database.sql("DELETE FROM gateway_worker")
+        await page.clock.fast_forward(15_000)
+        await expect(page.locator("li", has_text="Signature")).to_contain_text("Invalid")
+        await expect(panel.get_by_text("No gateway")).to_be_visible()
+    change_checkpoints(console, "DELETE FROM audit_checkpoint")
 
 
 async def test_audit_trail_is_exported_with_the_filters(browser: Browser, origin: str, console: Console) -> None:

@@ -392,3 +392,24 @@ async def test_pepper_status_counts_keys_per_generation(console: Console) -> Non
     assert (result["current"], result["writing"]) == (1, 1)
     (only,) = [item for item in result["generations"] if item["generation"] == 1]
     assert (only["available"], only["removable"], only["keys"] >= 1) == (True, False, True)
+
+
+@pytest.mark.requirement("TR-08")
+async def test_propagation_counts_workers_that_are_live_behind_and_silent(console: Console) -> None:
+    console.database.sql("DELETE FROM gateway_worker")
+    await console.create()
+    assert (await console.client.get("/v1/propagation")).json() == {
+        "workers": 0,
+        "behind": 0,
+        "silent": 0,
+        "lag_s": None,
+        "bound_s": 1.0,
+    }
+    newest = "(SELECT max(change_seq) FROM api_key)"
+    for worker, confirmed, age_s in (("a", newest, 0), ("b", f"{newest} - 1", 1), ("c", newest, 60)):
+        values = f"'{worker}', {confirmed}, clock_timestamp() - interval '{age_s} s'"
+        console.database.sql(f"INSERT INTO gateway_worker (id, confirmed_seq, seen_at) VALUES ({values})")  # noqa: S608
+    shown = (await console.client.get("/v1/propagation")).json()
+    assert (shown["workers"], shown["behind"], shown["silent"]) == (2, 1, 1)
+    assert shown["lag_s"] >= 1
+    console.database.sql("DELETE FROM gateway_worker")
