@@ -66,11 +66,13 @@ class RdsInstance(Component):
         self.register_outputs({"identifier": self.identifier, "endpoint": self.endpoint, "ownerSecretArn": self.owner_secret_arn})
 
     def _parameter_group(self, name: str, args: RdsInstanceArgs) -> aws.rds.ParameterGroup:
+        family = f"postgres{args.database.engine_version.split('.')[0]}"
         return aws.rds.ParameterGroup(
             name,
-            name=args.names.name("main"),
+            # A new family requires a new group, which RDS must create before it upgrades the instance.
+            name=args.names.name(f"main-{family}"),
             description="Requires TLS and logs connections and slow queries",
-            family=f"postgres{args.database.engine_version.split('.')[0]}",
+            family=family,
             parameters=[
                 {"name": name, "value": value, "apply_method": "immediate"}
                 for name, value in (
@@ -115,10 +117,13 @@ class RdsInstance(Component):
             delete_automated_backups=False,
             copy_tags_to_snapshot=True,
             skip_final_snapshot=not settings.final_snapshot,
-            final_snapshot_identifier=names.name("main-final"),
+            final_snapshot_identifier=pulumi.Output.from_input(args.key_arn).apply(
+                lambda key_arn: final_snapshot(names.name("main"), key_arn)
+            ),
             deletion_protection=settings.deletion_protection,
             auto_minor_version_upgrade=True,
-            apply_immediately=False,
+            allow_major_version_upgrade=settings.allow_major_upgrade,
+            apply_immediately=settings.apply_immediately,
             enabled_cloudwatch_logs_exports=list(LOGS),
             performance_insights_enabled=True,
             performance_insights_kms_key_id=args.key_arn,
@@ -158,3 +163,9 @@ class RdsInstance(Component):
                 tags=tags("internal"),
                 opts=self.child,
             )
+
+
+def final_snapshot(instance: str, key_arn: str) -> str:
+    """Return the name of the final snapshot. The ID of the KMS key is new each time the stack is created, so a snapshot from an
+    earlier destruction does not prevent the next one."""
+    return f"{instance}-final-{key_arn.rpartition('/')[2][:8]}"

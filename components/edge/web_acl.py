@@ -1,5 +1,6 @@
 """The AWS WAF web ACLs of the load balancer, of REST APIs and of a CloudFront distribution."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -214,7 +215,7 @@ def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host
         "limit": requests_max,
         "aggregate_key_type": "IP",
         "evaluation_window_sec": 300,
-        "scope_down_statement": _at_host(host) if host else None,
+        "scope_down_statement": _at_host_and_port(host) if host else None,
     }
     return _block(names, priority, rule, {"rate_based_statement": rate}, 429)
 
@@ -222,6 +223,17 @@ def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host
 def _at_host(host: str) -> Any:
     """Match the Host header, case-insensitively."""
     return _byte_match({"single_header": {"name": "host"}}, "EXACTLY", host, "LOWERCASE")
+
+
+def _at_host_and_port(host: str) -> Any:
+    """Match the Host header with or without the port, which a client can add. Exemptions from rules use `_at_host`."""
+    return {
+        "regex_match_statement": {
+            "regex_string": f"^{re.escape(host)}(:443)?$",
+            "field_to_match": {"single_header": {"name": "host"}},
+            "text_transformations": [{"priority": 0, "type": "LOWERCASE"}],
+        }
+    }
 
 
 def _byte_match(field_to_match: dict[str, Any], constraint: str, text: str, *transformations: str) -> Any:

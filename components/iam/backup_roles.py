@@ -65,7 +65,8 @@ def backup_permissions(names: Naming) -> Document:
         allow("Database", "rds:CreateDBSnapshot ListTagsForResource", [names.database_arn]),
         allow("DescribeDatabases", "rds:DescribeDBInstances DescribeDBSnapshots", databases),
         allow("DatabaseSnapshots", snapshots, [any_region("rds", "snapshot:awsbackup:*")]),
-        allow("Table", "dynamodb:DescribeTable ListTagsOfResource StartAwsBackupJob", [table]),
+        # CreateBackup applies in a region where AWS Backup does not manage the backups of DynamoDB, StartAwsBackupJob elsewhere.
+        allow("Table", "dynamodb:CreateBackup DescribeTable ListTagsOfResource StartAwsBackupJob", [table]),
         allow("TableBackups", "dynamodb:DescribeBackup DeleteBackup", [f"{table}/backup/*"]),
         allow("Bucket", read_bucket, [bucket]),
         allow("Objects", read_objects, [f"{bucket}/*"]),

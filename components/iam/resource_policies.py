@@ -74,10 +74,10 @@ def secret_policy(names: Naming, reader_arns: tuple[str, ...]) -> Document:
 def repository_policy(names: Naming, function_arns: tuple[str, ...]) -> Document:
     """Allow Lambda to pull the image for these functions. A repository policy has no Resource element.
 
-    Source: Lambda Developer Guide, "Amazon ECR permissions".
+    The documented policy has a condition on the source ARN only. Source: Lambda Developer Guide, "Amazon ECR permissions".
     """
     pull, functions = "ecr:BatchGetImage GetDownloadUrlForLayer", list(function_arns)
-    statement = allow_service("lambda", "AllowLambdaPull", pull, [], account=names.account, source_arn=functions)
+    statement = allow_service("lambda", "AllowLambdaPull", pull, [], source_arn=functions)
     del statement["Resource"]
     return document(statement)
 

@@ -16,8 +16,8 @@ USED = tuple(
     for actions in (
         "backup:CopyIntoBackupVault DescribeBackupVault TagResource",
         "cloudwatch:GetMetricData PutMetricData",
-        "dynamodb:BatchGetItem ConditionCheckItem DeleteBackup DeleteItem Describe* GetItem ListTagsOfResource PutItem Query "
-        "StartAwsBackupJob UpdateItem",
+        "dynamodb:BatchGetItem ConditionCheckItem CreateBackup DeleteBackup DeleteItem Describe* GetItem ListTagsOfResource "
+        "PutItem Query StartAwsBackupJob UpdateItem",
         "ecr:BatchCheckLayerAvailability BatchGetImage GetAuthorizationToken GetDownloadUrlForLayer",
         "elasticache:Connect",
         "elasticloadbalancing:DeregisterTargets Describe* ModifyListener ModifyRule RegisterTargets",
@@ -33,7 +33,6 @@ USED = tuple(
         "sns:Publish",
         "sqs:SendMessage",
         "tag:GetResources",
-        "ssmmessages:CreateControlChannel CreateDataChannel OpenControlChannel OpenDataChannel",
         "xray:PutTelemetryRecords PutTraceSegments",
     )
     for action in action_list(actions)

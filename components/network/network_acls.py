@@ -90,6 +90,9 @@ def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
     """
     if tier == "data":
         yield from (Rule(cidr, port, port) for cidr in args.network.tier_cidrs("app") for port in (DATABASE_PORT, CACHE_PORT))
+        # Replication between the nodes of the cache.
+        for cidr in args.network.tier_cidrs("data"):
+            yield from (Rule(cidr, CACHE_PORT, CACHE_PORT), Rule(cidr, *EPHEMERAL_PORTS))
         return
     yield Rule(args.network.cidr, *EPHEMERAL_PORTS)
     yield from (Rule(ANYWHERE, port, port, "deny") for port in REMOTE_ACCESS_PORTS)
@@ -105,7 +108,7 @@ def inbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
 def outbound_rules(tier: str, args: NetworkAclsArgs) -> Iterator[Rule]:
     """Yield the outbound rules of a tier. All other traffic is denied."""
     if tier == "data":
-        yield from (Rule(cidr, *EPHEMERAL_PORTS) for cidr in args.network.tier_cidrs("app"))
+        yield from (Rule(cidr, *EPHEMERAL_PORTS) for tier in ("app", "data") for cidr in args.network.tier_cidrs(tier))
         return
     yield Rule(ANYWHERE, 443, 443)
     if tier == "edge":

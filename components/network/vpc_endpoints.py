@@ -32,7 +32,7 @@ class VpcEndpointsArgs(StackArgs):
 
 
 class VpcEndpoints(Component):
-    """Interface endpoints with private DNS for ECR, CloudWatch Logs, Secrets Manager, KMS, STS and CloudWatch.
+    """Interface endpoints with private DNS for ECR, CloudWatch Logs, Secrets Manager, KMS and STS.
 
     Why: Tasks without internet access can start, write logs and read secrets. The endpoint policies prevent data
     exfiltration with credentials of another account.
@@ -41,7 +41,7 @@ class VpcEndpoints(Component):
 
     def __init__(self, name: str, args: VpcEndpointsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:VpcEndpoints", name, args, opts)
-        for service, policy in interface_policies(args.names, ecs_exec=args.network.exec_endpoints).items():
+        for service, policy in interface_policies(args.names).items():
             aws.ec2.VpcEndpoint(
                 service,
                 vpc_id=args.vpc_id,
@@ -57,8 +57,8 @@ class VpcEndpoints(Component):
         self.register_outputs({})
 
 
-def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Document]:
-    """Return the policies of the interface endpoints, keyed by service. `ecs_exec` adds the endpoints for ECS Exec."""
+def interface_policies(names: Naming) -> dict[str, Document]:
+    """Return the policies of the interface endpoints, keyed by service."""
     log_in = _allow_account(names, "LogInToEcr", "ecr:GetAuthorizationToken", ["*"])
     pull = _allow_account(
         names,
@@ -70,7 +70,6 @@ def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Do
     secrets = [names.secret_arn("*"), names.managed_secret_arn]
     keys = [names.arn("kms", "key/*")]
     encrypt = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"]
-    namespace = {"cloudwatch:namespace": names.namespace}
     statements = {
         "ecr.api": [log_in, pull],
         "ecr.dkr": [log_in, pull],
@@ -81,13 +80,7 @@ def interface_policies(names: Naming, *, ecs_exec: bool = False) -> dict[str, Do
             _allow_account(names, "SignCheckpoints", "kms:Sign GetPublicKey", keys),
         ],
         "sts": [_allow_account(names, "GetCallerIdentity", "sts:GetCallerIdentity", ["*"])],
-        "monitoring": [_allow_account(names, "PutMetrics", "cloudwatch:PutMetricData", ["*"], namespace)],
     }
-    if ecs_exec:
-        # These actions do not support resource-level permissions (Service Authorization Reference).
-        channels = [f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")]
-        statements["ssmmessages"] = [_allow_account(names, "SessionChannels", channels, ["*"])]
-        statements["ssm"] = [_allow_account(names, "SsmAgent", "ssm:UpdateInstanceInformation", ["*"])]
     return {service: document(*of_service) for service, of_service in statements.items()}
 
 
@@ -132,10 +125,8 @@ def dynamodb_policy(names: Naming) -> Document:
     return document(_allow_account(names, "OwnTables", actions, [names.table_arn("*")]))
 
 
-def _allow_account(
-    names: Naming, sid: str, actions: str | Sequence[str], resources: Sequence[str], additional: dict[str, str] | None = None
-) -> Statement:
+def _allow_account(names: Naming, sid: str, actions: str | Sequence[str], resources: Sequence[str]) -> Statement:
     # Requests without a resource, such as ecr:GetAuthorizationToken, have no aws:ResourceAccount.
     owned = {} if resources == ["*"] else {"aws:ResourceAccount": names.account}
-    conditions = {"StringEquals": {"aws:PrincipalAccount": names.account, **owned, **(additional or {})}}
+    conditions = {"StringEquals": {"aws:PrincipalAccount": names.account, **owned}}
     return allow(sid, actions, resources, principal=ANYONE, conditions=conditions)

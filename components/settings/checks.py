@@ -52,12 +52,18 @@ def private_networks(settings: Settings) -> Iterator[Mistake]:
 
 
 def bounds(settings: Settings) -> Iterator[Mistake]:
-    """`network.core_port_max` is at least `network.core_port_min`, `database.storage_max_gib` is at least `database.storage_gib`,
-    and `buckets.trail_retention_days` is at least `buckets.object_lock_days`."""
+    """`network.core_port_max` is at least `network.core_port_min`, `database.storage_max_gib` is at least 10 percent more than
+    `database.storage_gib`, and `buckets.trail_retention_days` is at least `buckets.object_lock_days`."""
     network, database, buckets = settings.network, settings.database, settings.buckets
     for key, value, minimum_key, minimum in (
         ("network.core_port_max", network.core_port_max, "core_port_min", network.core_port_min),
-        ("database.storage_max_gib", database.storage_max_gib, "database.storage_gib", database.storage_gib),
+        # RDS requires this difference (RDS User Guide, "Managing capacity automatically with Amazon RDS storage autoscaling").
+        (
+            "database.storage_max_gib",
+            database.storage_max_gib,
+            "1.1 times database.storage_gib",
+            -(-database.storage_gib * 11 // 10),
+        ),
         ("buckets.trail_retention_days", buckets.trail_retention_days, "buckets.object_lock_days", buckets.object_lock_days),
     ):
         if value < minimum:

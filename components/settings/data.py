@@ -47,8 +47,11 @@ class SecretsSettings(Section):
 
     rotation_days: Annotated[int, integer(1, 30, "days")] = 30
     """Days between rotations. The latest 100 generations of the pepper and the latest 3 of the session key remain valid."""
-    recovery_window_days: Annotated[int, integer(7, 30, "days"), prod_requires(30, "days")] = by_environment(7, 7, 30)
-    """Number of days during which a deleted secret can be restored."""
+    recovery_window_days: Annotated[
+        int, choice(0, *range(7, 31), words="0, or an integer from 7 to 30 (days)"), prod_requires(30, "days")
+    ] = by_environment(0, 7, 30)
+    """Number of days during which a deleted secret can be restored. During this time, a stack with the same name cannot be
+    created. 0 deletes secrets immediately."""
     operators: Annotated[tuple[str, ...], strings(ROLE_ARN, 1, 10, "IAM role ARNs; the role name can contain *")]
     """IAM roles that may read the bootstrap token, which is required for the first sign-in."""
 
@@ -59,6 +62,11 @@ class DatabaseSettings(Section):
     engine_version: Annotated[str, string(r"1[6-9](\.\d+)?", 'PostgreSQL version 16 or later, in quotes, such as "17"')] = "17"
     """PostgreSQL version. If you specify only a major version, RDS chooses the minor version. Minor version upgrades are
     automatic."""
+    allow_major_upgrade: Flag = False
+    """Allows the upgrade to a new major version when `engine_version` changes. RDS takes a snapshot before the upgrade, and the
+    database is unavailable during the upgrade."""
+    apply_immediately: Flag = False
+    """Applies changes of the instance immediately instead of in the maintenance window. Some changes restart the database."""
     instance_class: Annotated[str, string(r"db\.[a-z0-9]+\.[a-z0-9]+", 'an RDS instance class such as "db.t4g.small"')]
     """RDS instance class, which determines CPU and memory. A Multi-AZ standby has the same class."""
     storage_gib: Annotated[int, integer(20, 65536, "GiB")]

@@ -136,13 +136,13 @@ def optional_integer(low: int, high: int, unit: str) -> BeforeValidator:
     return BeforeValidator(Allowed(f"an integer from {low} to {high} ({unit}), or empty", accepts))
 
 
-def choice(*choices: str | int) -> BeforeValidator:
-    """One of a few values."""
+def choice(*choices: str | int, words: str = "") -> BeforeValidator:
+    """One of a few values. words: description of the values, by default a list."""
 
     def accepts(value: Any) -> bool:
         return any(type(value) is type(choice) and value == choice for choice in choices)
 
-    return BeforeValidator(Allowed(", ".join(str(choice) for choice in choices), accepts))
+    return BeforeValidator(Allowed(words or ", ".join(str(choice) for choice in choices), accepts))
 
 
 def strings(pattern: str, low: int, high: int, words: str) -> BeforeValidator:

@@ -47,10 +47,6 @@ class NetworkSettings(Section):
     port 443."""
     core_port_max: Annotated[int, TCP_PORT] = 8999
     """Highest port on which the gateway and the console connect to core_networks."""
-    exec_endpoints: Annotated[
-        Flag, Production("false; ECS Exec would open a shell next to live keys", lambda enabled: not enabled)
-    ] = False
-    """Creates VPC endpoints for ECS Exec, which opens a shell in a running task. Required for ECS Exec if nat is `none`."""
 
     def tier_cidrs(self, tier: str) -> list[str]:
         """Return the CIDR blocks of a tier, one for each zone in the order of `zones`."""

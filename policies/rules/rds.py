@@ -1,5 +1,6 @@
 """Rules for RDS instances, clusters and snapshots."""
 
+import re
 from functools import partial
 
 from policies.analysis import network_reachability as network
@@ -318,3 +319,28 @@ def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:
     for source_type in source_types if "" not in subscribed else ():
         if source_type not in subscribed:
             yield f"no event subscription for {source_type} events"
+
+
+@stack_rule(
+    "GH-RDS-019",
+    title="RDS parameter groups allow a major version upgrade",
+    rationale=(
+        "A new major version needs a parameter group of another family. A group with a fixed name is replaced while the instance "
+        "uses it, which RDS rejects."
+    ),
+    remedy='include the family in the name, such as "main-postgres18", or use namePrefix; set family to the engine version',
+    types=aws("rds.Instance"),
+    levels=levels("A", "A", "M"),
+    pack="resilience",
+    url=f"{_GUIDE}/USER_UpgradeDBInstance.PostgreSQL.html",
+)
+def major_version_can_be_upgraded(instance: Resource, stack: Stack) -> CheckResults:
+    for group in stack.referenced_by(instance, "parameterGroupName", aws("rds.ParameterGroup")):
+        family = re.fullmatch(r"(?:postgres|mysql|mariadb)([\d.]+)", group.props.text("family"))
+        if family is None:
+            continue
+        version = instance.props.text("engineVersion")
+        if version and not f"{version}.".startswith(f"{family[1]}."):
+            yield f"engineVersion is {version}, but the family of {group.name} is {family[0]}"
+        if group.props.has("name") and family[1].replace(".", "") not in re.sub(r"\D", "", group.props.text("name")):
+            yield f"the name of {group.name} does not contain the version of its family"

@@ -95,7 +95,7 @@ recovery_window_is_sufficient = resource_rule(
     rationale="Without a recovery window, deletion of a secret is immediate and permanent.",
     types=aws("secretsmanager.Secret"),
     pack="resilience",
-    settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
+    settings={"days_min": {"dev": 0, "staging": 7, "prod": 30}},
     url=f"{_GUIDE}/manage_delete-secret.html",
 ).requires(is_at_least("recoveryWindowInDays", "days_min", 30))
 

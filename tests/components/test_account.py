@@ -7,7 +7,6 @@ import pytest
 
 from components.iam import bucket_policies, resource_policies
 from components.naming import Naming
-from components.network import vpc_endpoints
 from components.settings.loader import parse
 from tests.components.program import run
 from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, STACKS, raw_settings
@@ -109,12 +108,3 @@ def test_config_writes_to_its_prefix_for_own_account() -> None:
     assert write["Resource"] == ["arn:aws:s3:::sink/config/AWSLogs/123456789012/Config/*"]
     assert all(s["Condition"]["StringEquals"]["aws:SourceAccount"] == "123456789012" for s in (check, write))
     assert "s3:PutObject" not in check["Action"]
-
-
-@pytest.mark.requirement("ECS-03")
-def test_ssm_endpoints_require_the_exec_setting() -> None:
-    policies = vpc_endpoints.interface_policies(NAMES, ecs_exec=True)
-    services = set(policies) - set(vpc_endpoints.interface_policies(NAMES))
-    assert services == {"ssm", "ssmmessages"}
-    for statement in (s for name in services for s in policies[name]["Statement"]):
-        assert statement["Condition"]["StringEquals"]["aws:PrincipalAccount"] == "123456789012"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from components.iam import backup_roles
+from components.iam.roles import USED
 from components.naming import Naming
 from components.network.network_acls import NetworkAclsArgs, inbound_rules, outbound_rules
 from components.settings.loader import parse
@@ -40,6 +41,13 @@ def test_copy_roles_are_limited_to_stack_resources(role: str) -> None:
             continue
         for resource in statement["Resource"]:
             assert "gatehouse-prod" in resource or "AwsBackupManagedRule" in resource or ":123456789012:" in resource
+
+
+def test_backup_role_creates_backups_that_aws_backup_does_not_manage() -> None:
+    """Without the opt-in of AWS Backup for DynamoDB, a backup job calls CreateBackup."""
+    granted = {action for s in statements(GRANTS["backup"].permissions) for action in s["Action"]}
+    assert {"dynamodb:CreateBackup", "dynamodb:StartAwsBackupJob"} <= granted
+    assert {"dynamodb:CreateBackup", "dynamodb:StartAwsBackupJob"} <= set(USED)
 
 
 @pytest.mark.requirement("ECS-12")
@@ -130,13 +138,15 @@ def test_acl_denies_ssh_and_rdp_from_internet(stack: str, tier: str, port: int) 
     assert not [e for e in inbound_rules(tier, acl(stack)) if e.cidr == cidr and e.from_port <= 22]
 
 
-def test_acl_limits_data_tier_to_app_tier() -> None:
+def test_acl_limits_data_tier_to_app_tier_and_replication() -> None:
     args = acl("dev")
-    app = {"10.20.16.0/20", "10.20.32.0/20"}
-    assert {(e.cidr, e.from_port, e.to_port) for e in inbound_rules("data", args)} == {
-        (c, p, p) for c in app for p in (5432, 6379)
-    }
-    assert {e.cidr for e in outbound_rules("data", args)} == app
+    app, data = {"10.20.16.0/20", "10.20.32.0/20"}, set(args.network.tier_cidrs("data"))
+    assert len(data) == 2
+    clients = {(cidr, port, port) for cidr in app for port in (5432, 6379)}
+    replication = {(cidr, *ports) for cidr in data for ports in ((6379, 6379), (1024, 65535))}
+    assert {(e.cidr, e.from_port, e.to_port) for e in inbound_rules("data", args)} == clients | replication
+    outbound = {(e.cidr, e.from_port, e.to_port) for e in outbound_rules("data", args)}
+    assert outbound == {(cidr, 1024, 65535) for cidr in app | data}
 
 
 def test_acl_allows_core_networks_from_app_tier_only() -> None:

@@ -254,7 +254,7 @@ def test_vpc_endpoints_allow_own_principals_only() -> None:
         "s3": vpc_endpoints.s3_policy(NAMES, (BUCKET,)),
         "dynamodb": vpc_endpoints.dynamodb_policy(NAMES),
     }
-    assert set(policies) == {*("s3", "dynamodb", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts", "monitoring")}
+    assert set(policies) == {*("s3", "dynamodb", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts")}
     for name, policy in policies.items():
         for statement in statements(policy):
             assert "*" not in statement["Action"], name

@@ -6,7 +6,6 @@ import pytest
 
 from components.monitoring import synthetic_probe
 from components.naming import Naming
-from components.network import vpc_endpoints
 from components.settings.loader import parse
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS, raw_settings
@@ -62,14 +61,6 @@ def test_probe_role_writes_to_its_namespace_only() -> None:
     for namespace, allowed in (("Gatehouse/dev", True), ("Gatehouse/prod", False), ("AWS/ApplicationELB", False)):
         call = Call(role, "cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": namespace})
         assert decide(call, identity=[grant.permissions or {}]).allowed is allowed, namespace
-
-
-def test_vpc_endpoint_accepts_metrics_of_the_stack_only() -> None:
-    policy = vpc_endpoints.interface_policies(NAMES)["monitoring"]
-    for namespace, allowed in (("Gatehouse/dev", True), ("Gatehouse/prod", False), ("AWS/ApplicationELB", False)):
-        context = {"cloudwatch:namespace": namespace, "aws:PrincipalAccount": NAMES.account}
-        call = Call(NAMES.role_arn("probe"), "cloudwatch:PutMetricData", "*", context)
-        assert decide(call, identity=[ALLOW_ALL], limits=[policy]).allowed is allowed, namespace
 
 
 @pytest.mark.parametrize("stack", STACKS)

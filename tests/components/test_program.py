@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from components.database.rds_instance import final_snapshot
 from components.settings.loader import parse
 from policies.analysis.type_tokens import S3_DEPRECATED, STATEFUL
 from tests.components.program import ROOT, Program, Resource, run, run_with, stack_file
@@ -299,9 +300,11 @@ def test_waf_limits_requests_per_service(stack: str, service: str) -> None:
     rate = waf_rules(stack)[f"rate-{service}"]["statement"]["rateBasedStatement"]
     waf = parse(raw_settings(stack), stack).waf
     assert rate["limit"] == waf.service_requests_max()[service] < waf.requests_max
-    host = rate["scopeDownStatement"]["byteMatchStatement"]
-    assert f"https://{host['searchString']}" == run(stack).exports["urls"][service]
-    assert host["fieldToMatch"] == {"singleHeader": {"name": "host"}}
+    match = rate["scopeDownStatement"]["regexMatchStatement"]
+    host = run(stack).exports["urls"][service].removeprefix("https://")
+    for sent, matched in ((host, True), (f"{host}:443", True), (f"{host}.acme.dev", False), (host.replace(".", "x"), False)):
+        assert bool(re.search(match["regexString"], sent)) is matched, sent
+    assert match["fieldToMatch"] == {"singleHeader": {"name": "host"}}
 
 
 def test_metrics_path_returns_404_before_other_rules() -> None:
@@ -355,3 +358,31 @@ def test_log_groups_are_encrypted_and_in_key_policy(stack: str) -> None:
     arns = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
     assert sorted(arn.split(":log-group:")[1] for arn in arns) == sorted(group["name"] for group in groups)
     assert all(group["kmsKeyId"] == "arn:aws:mock:::logs" for group in groups)
+
+
+@pytest.mark.parametrize("version", ["17", "18.1"])
+def test_major_version_has_its_own_parameter_group(version: str) -> None:
+    program = run("dev", changes={"database.engine_version": version, "database.allow_major_upgrade": True})
+    family = f"postgres{version[:2]}"
+    group = program.get("rds/parameterGroup:ParameterGroup", "database").inputs
+    assert (group["name"], group["family"]) == (f"gatehouse-dev-main-{family}", family)
+    assert program.get("rds/instance:Instance", "database").inputs["allowMajorVersionUpgrade"] is True
+    assert run("dev").get("rds/instance:Instance", "database").inputs["allowMajorVersionUpgrade"] is False
+
+
+def test_recreated_stack_has_another_final_snapshot() -> None:
+    """RDS rejects a final snapshot whose name exists. A new stack has new KMS keys."""
+    keys = ("6d1e2f30-1111-4222-8333-444455556666", "a0b1c2d3-1111-4222-8333-444455556666")
+    names = [final_snapshot("gatehouse-prod-main", f"arn:aws:kms:eu-west-1:123456789012:key/{key}") for key in keys]
+    assert names == ["gatehouse-prod-main-final-6d1e2f30", "gatehouse-prod-main-final-a0b1c2d3"]
+    identifier = run("prod").get("rds/instance:Instance", "database").inputs["finalSnapshotIdentifier"]
+    assert identifier.startswith("gatehouse-prod-main-final-")
+
+
+def test_secrets_of_dev_are_deleted_immediately() -> None:
+    windows = {stack: {s.inputs["recoveryWindowInDays"] for s in secrets_of(stack)} for stack in STACKS}
+    assert windows == {"dev": {0}, "staging": {7}, "prod": {30}}
+
+
+def secrets_of(stack: str) -> list[Resource]:
+    return run(stack).of_type("secretsmanager/secret:Secret")

@@ -202,7 +202,7 @@ def rds() -> list[Declared]:
         declared(
             "rds.ParameterGroup",
             "parameters",
-            name="acme-pg",
+            name="acme-pg18",
             family="postgres18",
             parameters=[{"name": "rds.force_ssl", "value": "1"}],
         ),

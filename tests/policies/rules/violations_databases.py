@@ -55,6 +55,8 @@ VIOLATIONS = [
     ),
     violation("GH-RDS-017", "database", "subscription", without(rds(), "db-instance")),
     by_change("GH-RDS-018", rds, "snapshot", "sharedAccounts", sharedAccounts=["all"]),
+    by_change("GH-RDS-019", rds, "parameters", "does not contain", reported="database", name="acme-main"),
+    by_change("GH-RDS-019", rds, "database", "engineVersion is 17.2", engineVersion="17.2"),
     by_change("GH-EC-001", stores, "cache", "atRestEncryptionEnabled", atRestEncryptionEnabled=False),
     violation("GH-EC-001", "standalone-cluster", "standalone", [*stores(), STANDALONE_CLUSTER]),
     violation(

@@ -1,6 +1,7 @@
 """The dev stack with a Core, canary deployments and a collector: ECS, routing, WAF, alarms and service discovery."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,7 +92,13 @@ def test_web_acl_rules(emulator: Emulator) -> None:
     rules = {rule["Name"]: rule for rule in acl["Rules"]}
     assert {"rate", "rate-console", "rate-sharing", "body-size", "body-content", "common", "metrics"} <= set(rules)
     rate = rules["rate-sharing"]["Statement"]["RateBasedStatement"]
-    assert rate["ScopeDownStatement"]["ByteMatchStatement"]["FieldToMatch"] == {"SingleHeader": {"Name": "host"}}
+    match = rate["ScopeDownStatement"]["RegexMatchStatement"]
+    assert match["FieldToMatch"] == {"SingleHeader": {"Name": "host"}}
+    host = re.compile(match["RegexString"])
+    hosts = ["share.dev.gatehouse.example.com{}", "share.dev.gatehouse.example.com{}:443"]
+    assert all(host.search(name.format("")) for name in hosts)
+    assert not any(host.search(name.format(".acme.dev")) for name in hosts)
+    assert not host.search("shareXdev.gatehouse.example.com")
     _, exception = rules["body-size"]["Statement"]["AndStatement"]["Statements"]
     assert len(exception["NotStatement"]["Statement"]["OrStatement"]["Statements"]) == 3
     assert len(rules["body-content"]["Statement"]["AndStatement"]["Statements"][0]["OrStatement"]["Statements"]) == 7
