@@ -21,7 +21,7 @@ DOCUMENT: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").rea
 SECTIONS = ("clients", "proxy", "keys", "console", "sharing")
 
 _BOUND = re.compile(
-    r"_?(?:.*_)?(?:TIMEOUT_S|LINGER_S|HANDSHAKE_S|END_S|STOP_S|PARALLEL|AT_ONCE|HIGH_BYTES|FLUSH_LINES|(?<!CHARS_)MAX)"
+    r"_?(?:.*_)?(?:TIMEOUT_S|LINGER_S|HANDSHAKE_S|END_S|STOP_S|PARALLEL|AT_ONCE|BATCH|BATCH_SIZE|HIGH_BYTES|PART_BYTES|READ_BYTES|FLUSH_LINES|(?<!CHARS_)MAX)"
 )
 _BOUND_SETTING = re.compile(r".*(?:timeout_s|timeout_ms|staleness_ms|_max|max_bytes|_size|_per_minute)")
 
@@ -50,8 +50,9 @@ def candidates() -> Iterator[str]:
 
 def _constants(path: Path) -> Iterator[str]:
     for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        for target in targets:
+        if not isinstance(statement, ast.Assign) or isinstance(getattr(statement.value, "value", None), str):
+            continue
+        for target in statement.targets:
             names = target.elts if isinstance(target, ast.Tuple) else [target]
             yield from (name.id for name in names if isinstance(name, ast.Name))
 
@@ -59,7 +60,7 @@ def _constants(path: Path) -> Iterator[str]:
 def _rows(section: str) -> Iterator[tuple[str, ...]]:
     for bound in DOCUMENT[section]:
         tests = "<br>".join(f"`{test}`" for test in bound["tests"])
-        yield bound["subject"], value(bound["source"]), bound["exceeded"], tests or "none"
+        yield bound["subject"], value(bound["source"]), bound["exceeded"], tests
 
 
 def value(source: str) -> str:

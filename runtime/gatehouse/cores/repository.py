@@ -239,7 +239,7 @@ class HealthCheckRepository:
 
     async def set_healthy(self, core: CoreRecord, healthy: bool) -> CoreRecord | None:
         """Sets the health of an instance. Returns the new record, or None if the health was the same or the lease has ended."""
-        async with self._pool.transaction(timeout_s=WRITE_TIMEOUT_S) as connection:
+        async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:
             await connection.execute(_LOCK_CHANGES)
             row = await connection.fetchrow(_SET_HEALTHY, core.name, core.instance_id, core.lease_id, healthy)
         return None if row is None else core_record(row)

@@ -34,6 +34,7 @@ from gatehouse.sharing.models import (
     is_expired,
 )
 from gatehouse.sharing.repository import ConditionFailed
+from gatehouse.sharing.slots import argon2_slots
 
 #: Time in seconds during which a client can repeat a claim that is not acknowledged, for example after a lost response or to
 #: download files.
@@ -43,7 +44,6 @@ LINK_ATTEMPTS_MAX = 20
 #: Log line for each use of a honey link. A CloudWatch alarm is based on this line.
 HONEY_EVENT = "honey link used"
 _RETRIES = 5
-_ARGON2_PARALLEL = 2
 _NO_VERIFIER = bytes(32)
 
 
@@ -123,7 +123,7 @@ class LinkService:
         self._table = backend.table
         self._clock = backend.clock
         self._denials = Denials(backend.table, backend.clock)
-        self._argon2 = asyncio.Semaphore(_ARGON2_PARALLEL)
+        self._argon2 = argon2_slots()
 
     async def find(self, path: str, client: Client) -> tuple[Secret, Link]:
         """Return the secret and the link for the public part of a link, so that the link's page can be displayed. Consumes no
@@ -258,8 +258,13 @@ class LinkService:
                     await self._table.return_attempt(other)
                 raise TooManyAttempts(f"Too many wrong passphrases. Try again in {wait_s} s.", retry_after_s=wait_s)
             taken.append(counter)
-        async with self._argon2:
-            keys = await asyncio.to_thread(encryption.link_keys, token.secret, token.path, passphrase, link.salt)
+        try:
+            async with self._argon2.hold():
+                keys = await asyncio.to_thread(encryption.link_keys, token.secret, token.path, passphrase, link.salt)
+        except Unavailable:  # the passphrase was not checked
+            for counter in taken:
+                await self._table.return_attempt(counter)
+            raise
         if not hmac.compare_digest(keys.public_key, link.public_key):
             await self._record_failure(secret, link, client)
             raise WrongPassphrase

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -40,6 +40,7 @@ from gatehouse.sharing.models import (
 )
 from gatehouse.sharing.repository import ConditionFailed
 from gatehouse.sharing.requests.service import RequestService
+from gatehouse.sharing.slots import argon2_slots
 
 _Value = TypeVar("_Value")
 
@@ -115,6 +116,7 @@ class SecretService:
         self._backend = backend
         self._repository = backend.repository
         self._clock = backend.clock
+        self._argon2 = argon2_slots()
 
     async def create(self, new: NewSecret, actor: Actor) -> tuple[Secret, list[LinkToken]]:
         """Encrypt and store a secret. Only this method returns the links. Raises RateLimited, and the errors of `new.items`."""
@@ -281,7 +283,8 @@ class SecretService:
         for recipient in new.recipients or ("",):
             token = LinkToken.create(secret_id, self._backend.new_id(LINK_CHARS), random_bytes)
             salt = random_bytes(encryption.SALT_BYTES) if new.passphrase else b""
-            keys = await asyncio.to_thread(encryption.link_keys, token.secret, token.path, new.passphrase, salt)
+            async with self._argon2.hold() if salt else nullcontext():
+                keys = await asyncio.to_thread(encryption.link_keys, token.secret, token.path, new.passphrase, salt)
             tokens.append(token)
             links[token.link_id] = Link(
                 id=token.link_id,

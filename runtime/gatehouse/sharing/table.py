@@ -21,6 +21,7 @@ OWNER_INDEX = "owner-index"
 WORK_INDEX = "work-index"
 _WORK = "pending"
 _TIMEOUT_S = 2.0
+_PROBE_TIMEOUT_S = 1.0
 _ATTEMPTS = 3
 _SERVICE = "DynamoDB"
 _BATCH = 100
@@ -52,7 +53,7 @@ class Table:
         self._table = table
         self._client = create_client("dynamodb", timeout_s=_TIMEOUT_S, attempts=_ATTEMPTS)
         # Only one attempt, because callers repeat readiness probes.
-        self._probe = create_client("dynamodb", timeout_s=1, attempts=1)
+        self._probe = create_client("dynamodb", timeout_s=_PROBE_TIMEOUT_S, attempts=1)
 
     async def check(self) -> None:
         """Read an item to check the connection and the permission of the service. Raises Unavailable."""

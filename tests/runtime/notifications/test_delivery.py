@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -23,9 +22,7 @@ from gatehouse.notifications.service import BACKOFF_S, NotificationDispatcher, S
 from moto import mock_aws
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.console_client import BOOTSTRAP, Console
-
-LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+from tests.runtime.console_client import BOOTSTRAP, LOOPBACK, Console
 
 
 @dataclass
@@ -142,6 +139,14 @@ async def test_failed_delivery_is_retried_then_dead_lettered(setup: Setup) -> No
     assert len({headers["webhook-id"] for _, headers, _ in setup.receiver.entries}) == 1
     setup.clock.advance(10**6)
     assert await dispatcher.run_once() == 0
+
+
+async def test_number_of_concurrent_deliveries_is_bounded(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "BATCH_SIZE", 2)
+    await setup.create_webhook()
+    for _ in range(3):
+        await setup.revoke()
+    assert [await setup.dispatcher().run_once() for _ in range(3)] == [2, 1, 0]
 
 
 async def test_slow_webhook_is_retried(setup: Setup) -> None:

@@ -12,7 +12,9 @@ from typing import Any, Protocol
 import httpx
 import msgspec
 import pytest
+from gatehouse.audit.models import AuditAction
 from gatehouse.http.asgi import RequestId
+from gatehouse.sharing import denials
 from gatehouse.sharing.denials import ATTEMPT_WINDOW_S, NETWORK_DENIED_MAX, LinkNotFound, TooManyDenied
 from gatehouse.sharing.form_protection import new_nonce
 from gatehouse.sharing.link_token import LinkToken, SubmissionToken
@@ -344,6 +346,18 @@ async def test_denied_attempts_of_a_network_are_limited_exactly(sharing: Sharing
     assert await _deny(sharing, another, 1) == ["link_not_found"]
     sharing.clock.advance(ATTEMPT_WINDOW_S)
     assert await _deny(sharing, network, 1) == ["link_not_found"]
+
+
+async def test_recorded_denied_attempts_of_a_link_are_bounded(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(denials, "DENIED_EVENTS_MAX", 2)
+    token = await _wrong_link_secret(sharing)
+    for _ in range(2):
+        for number in range(4):
+            with pytest.raises(LinkNotFound):
+                await sharing.links.look_up(token, _client(f"192.0.{number}.1"))
+        sharing.clock.advance(ATTEMPT_WINDOW_S)
+    _, events = await sharing.backend.table.with_events(token.secret_id) or ({}, [])
+    assert [event.audit_event.action for event in events].count(AuditAction.LINK_DENIED) == 4
 
 
 async def test_limit_of_a_network_denies_no_correct_link(sharing: Sharing) -> None:

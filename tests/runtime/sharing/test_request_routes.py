@@ -11,6 +11,7 @@ from gatehouse.clock import rfc3339
 from gatehouse.identity.models import Role
 from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.link_token import LinkToken, parse_submission
+from gatehouse.sharing.requests.models import SUBMISSIONS_MAX
 from gatehouse.sharing.service import NewItem, SecretSharing
 
 from tests.runtime.conftest import Database
@@ -85,7 +86,7 @@ async def test_request_is_created_answered_and_shown(console: Console, sharing: 
 
 async def test_defaults_and_revocation(console: Console, sharing: Sharing) -> None:
     caller = await requester(console)
-    created, link, _ = await caller.create(submissions=100, ttl_s=300)
+    created, link, _ = await caller.create(submissions=SUBMISSIONS_MAX, ttl_s=300)
     assert (created["requester"], created["submissions_max"]) == (f"key:{caller.id}", 100)
     assert created["expires_at"] == rfc3339(sharing.clock.now() + 300)
     for _ in range(2):
@@ -93,6 +94,12 @@ async def test_defaults_and_revocation(console: Console, sharing: Sharing) -> No
         assert (revoked.status_code, revoked.json()["state"], revoked.json()["ended_at"] is not None) == (200, "revoked", True)
     with pytest.raises(LinkNotFound):
         await submit(sharing, link)
+
+
+async def test_number_of_submissions_is_bounded(console: Console) -> None:
+    caller = await requester(console)
+    reply = await caller.send("POST", body=parameters([retrieval_links.create() for _ in range(SUBMISSIONS_MAX + 1)]))
+    assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, "body.retrieval_links")
 
 
 async def test_repeated_request_returns_the_same_link(console: Console) -> None:

@@ -14,6 +14,8 @@ import pytest
 from gatehouse.observability import Observer, Stream
 from gatehouse.sharing.app import create
 from gatehouse.sharing.link_token import SubmissionToken
+from gatehouse.sharing.requests import submitted_form, submitters
+from gatehouse.sharing.requests.submitted_form import FIELD_BYTES_MAX
 from gatehouse.sharing.schemas import FILES_MAX
 
 from tests.runtime.sharing.conftest import ACTOR, TEXT, Sharing
@@ -208,6 +210,45 @@ async def test_incomplete_link_is_named_on_the_page(browser: httpx.AsyncClient, 
     assert (reply.status_code, "The link is incomplete." in reply.text) == (400, True)
     assert "kept text</textarea>" in reply.text
     assert (await received(sharing, token), await received(sharing, other)) == (0, 0)
+
+
+@pytest.mark.parametrize("size", [FIELD_BYTES_MAX, FIELD_BYTES_MAX + 1])
+async def test_size_of_a_field_is_bounded(browser: httpx.AsyncClient, sharing: Sharing, size: int) -> None:
+    _, token, _ = await request(sharing)
+    reply = await submit(browser, token, text="text", form={"submission": "x" * size})
+    assert (reply.status_code, await received(sharing, token)) == ((200, 1) if size == FIELD_BYTES_MAX else (400, 0))
+
+
+async def test_rest_of_a_rejected_form_is_read_up_to_a_bound(
+    browser: httpx.AsyncClient, sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitted_form, "DISCARDED_BYTES_MAX", 1_000_000)
+    _, token, _ = await request(sharing)
+    sizes = []
+
+    async def large() -> AsyncIterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="unknown"\r\n\r\n'
+        for _ in range(1000):
+            sizes.append(10_000)
+            yield b"x" * sizes[-1]
+
+    headers = SAME_ORIGIN | {"Content-Type": "multipart/form-data; boundary=b"}
+    reply = await browser.post(f"/r/{token.path}", content=large(), headers=headers)
+    assert reply.status_code == 400
+    assert 1_000_000 < sum(sizes) < 1_100_000
+
+
+@pytest.mark.parametrize("size", [1000, 1001])
+async def test_files_of_a_submission_are_bounded_whatever_the_setting(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(submitters, "SUBMISSION_FILES_BYTES_MAX", 1000)
+    _, token, _ = await request(sharing)
+    transport = httpx.ASGITransport(sharing.app(submission_files_bytes_max=FILES_BYTES_MAX))
+    files = [("a", b"a" * 600), ("b", b"b" * (size - 600))]
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+        reply = await submit(client, token, *files)
+    assert (reply.status_code, await received(sharing, token)) == ((200, 1) if size == 1000 else (400, 0))
 
 
 async def test_files_are_not_read_without_the_link(browser: httpx.AsyncClient, sharing: Sharing) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gatehouse.db.migrations import runner
-from gatehouse.db.pool import login
+from gatehouse.db.pool import Pool, login
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import KeyId, KeyState, RateLimit
 from gatehouse.verification import repository
@@ -157,6 +157,17 @@ async def test_number_of_concurrent_lookups_is_bounded(rows: Any, database: Any,
                 await asyncio.sleep(0.005)
         assert len(keys._queue) == 1
     assert await asyncio.gather(*lookups) == [None] * len(lookups)
+
+
+async def test_number_of_keys_in_a_lookup_is_bounded(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "BATCH_SIZE", 2)
+    statements: list[str] = []
+    pool = Pool(database.app, application="tests", size_max=4, on_slow_query=lambda statement, _: statements.append(statement))
+    keys = KeyLoader(pool, KeyCache(10), lambda: 0)
+    results = await asyncio.gather(*(keys.find(KeyId(f"{number:012d}")) for number in range(5)))
+    await pool.close()
+    assert results == [None] * 5
+    assert len([statement for statement in statements if statement.startswith("SELECT id, digest, ")]) == 3
 
 
 async def _reads(rows: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import secrets
 from collections.abc import AsyncIterator
@@ -42,11 +41,13 @@ from gatehouse.sharing.requests.submitted_form import (
     read_form,
 )
 from gatehouse.sharing.service import NewItem
+from gatehouse.sharing.slots import Slots
 
 #: Maximum size of a JSON body: files in base64, text with up to 6 characters per byte (`\\u001f`), and the other fields.
 JSON_BYTES_MAX = json_bytes_max(JSON_FILES_BYTES_MAX) + 8192
-#: Maximum number of submissions whose content a process keeps in memory concurrently. Further submissions wait.
+#: Maximum number of submissions whose content a process keeps in memory concurrently, and maximum wait of further submissions.
 _PARALLEL = 4
+_SLOT_TIMEOUT_S = 30.0
 
 
 class Submitters:
@@ -70,7 +71,7 @@ class Submitters:
         self._forms = forms
         self._files_bytes_max = min(files_bytes_max, SUBMISSION_FILES_BYTES_MAX)
         self._upload_bytes_max = upload_bytes_max
-        self._slots = asyncio.Semaphore(_PARALLEL)
+        self._slots = Slots(_PARALLEL, _SLOT_TIMEOUT_S)
 
     async def page(self, request: Request) -> Response:
         """Show the request page, or receive the form that the page submits."""
@@ -170,7 +171,7 @@ class Submitters:
                     raise BadRequest
             token = _token(fields, path)
             await self._service.check(token, _submission_id(fields, token), self._client(request))
-            await stack.enter_async_context(self._slots)
+            await stack.enter_async_context(self._slots.hold())
 
         content_type = request.headers.get("content-type", "")
         await read_form(body, content_type, authorize, files_bytes_max=self._files_bytes_max, form=form)
