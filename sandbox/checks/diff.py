@@ -1,10 +1,11 @@
 """`python -m sandbox diff`: compares two runs of the program to determine the steps of an update with changed settings."""
 
 import json
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pulumi
 import yaml
@@ -17,43 +18,17 @@ from sandbox.engine.types import Deployment, Resource
 from sandbox.errors import SandboxError
 
 SETTINGS = "gatehouse:settings"
-_SIGNS = {"create": "+", "update": "~", "replace": "+-", "delete": "-"}
+Operation = Literal["create", "update", "replace", "unknown", "delete"]
+_SIGNS: Final[dict[Operation, str]] = {"create": "+", "update": "~", "replace": "+-", "unknown": "?~", "delete": "-"}
 
-# Arguments marked "Forces new resource" in the registry pages of the AWS provider, for the types that store data.
-_REPLACING: Final[dict[str, frozenset[str]]] = {
-    "aws:backup/vault:Vault": frozenset({"name", "kmsKeyArn"}),
-    "aws:cloudwatch/logGroup:LogGroup": frozenset({"name", "namePrefix", "logGroupClass"}),
-    "aws:dynamodb/table:Table": frozenset({"name", "hashKey", "rangeKey", "localSecondaryIndexes", "importTable"}),
-    "aws:ecr/repository:Repository": frozenset({"name", "encryptionConfigurations"}),
-    "aws:elasticache/replicationGroup:ReplicationGroup": frozenset(
-        {"replicationGroupId", "subnetGroupName", "port", "atRestEncryptionEnabled", "kmsKeyId", "networkType", "snapshotName"}
-    ),
-    "aws:kms/key:Key": frozenset({"customerMasterKeySpec", "keyUsage", "multiRegion", "customKeyStoreId", "xksKeyId"}),
-    "aws:kms/replicaKey:ReplicaKey": frozenset({"primaryKeyArn"}),
-    "aws:rds/instance:Instance": frozenset(
-        {
-            *("engine", "username", "dbName", "kmsKeyId", "storageEncrypted", "availabilityZone", "characterSetName"),
-            *("ncharCharacterSetName", "timezone", "snapshotIdentifier", "restoreToPointInTime", "s3Import"),
-            "customIamInstanceProfile",
-        }
-    ),
-    "aws:route53/zone:Zone": frozenset({"name", "delegationSetId"}),
-    "aws:s3/bucket:Bucket": frozenset({"bucket", "bucketPrefix", "objectLockEnabled"}),
-    "aws:secretsmanager/secret:Secret": frozenset({"name", "namePrefix"}),
-}
-
-_ECS_SERVICE: Final = frozenset({"cluster", "name", "launchType", "schedulingStrategy"})
-_NAMES: Final = frozenset({"name", "namePrefix"})
-# A change to any other property of a task definition creates a new revision.
-_TASK_DEFINITION: Final = "aws:ecs/taskDefinition:TaskDefinition"
-_TASK_DEFINITION_IN_PLACE: Final = frozenset({"tags", "skipDestroy", "trackLatest"})
+_FACTS = tomllib.loads(Path(__file__).with_name("replacement.toml").read_text())
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The operation on one resource: create, update, replace or delete. properties: the changed inputs."""
+    """The operation on one resource. properties: the changed inputs. `unknown`: the resource is updated or replaced."""
 
-    operation: str
+    operation: Operation
     type: str
     name: str
     urn: str
@@ -61,8 +36,8 @@ class Step:
 
     @property
     def loses_data(self) -> bool:
-        """True if a resource that stores data is replaced or deleted."""
-        return self.type in STATEFUL and self.operation in ("replace", "delete")
+        """True if a resource that stores data is deleted, or is or may be replaced."""
+        return self.type in STATEFUL and self.operation in ("replace", "unknown", "delete")
 
 
 def diff(program: Path, stack: str, changes: Sequence[str]) -> list[Step]:
@@ -79,12 +54,13 @@ def diff(program: Path, stack: str, changes: Sequence[str]) -> list[Step]:
 def compare(before: Deployment, after: Deployment) -> list[Step]:
     """The steps from one deployment of a stack to another, in order of execution.
 
-    A property that depends on a replaced resource counts as changed, because its new value is unknown. The result can therefore
-    have too many steps, but never too few.
+    An input that depends on a replaced resource counts as changed, because its new value is unknown. The result can therefore
+    have too many steps.
     """
     old = {resource.registration.urn: resource for resource in before.resources if resource.registration.custom}
     steps: list[Step] = []
     replaced: set[str] = set()
+    maybe_replaced: set[str] = set()
     for resource in after.resources:
         registration = resource.registration
         if not registration.custom:
@@ -93,11 +69,14 @@ def compare(before: Deployment, after: Deployment) -> list[Step]:
         if current is None:
             steps.append(Step("create", registration.type, registration.name, registration.urn))
             continue
-        properties = _changed_properties(current, resource, replaced)
+        certain = _changed_properties(current, resource, replaced)
+        properties = _changed_properties(current, resource, replaced | maybe_replaced)
         if properties:
-            operation = "replace" if any(replaces(registration.type, name) for name in properties) else "update"
+            operation = _operation(registration.type, certain, properties)
             if operation == "replace":
                 replaced.add(registration.urn)
+            elif operation == "unknown":
+                maybe_replaced.add(registration.urn)
             steps.append(Step(operation, registration.type, registration.name, registration.urn, properties))
     deleted = [resource.registration for resource in reversed(old.values())]
     return steps + [Step("delete", item.type, item.name, item.urn) for item in deleted]
@@ -131,25 +110,37 @@ def text(steps: Sequence[Step]) -> str:
     lines = [
         f"{_SIGNS[step.operation]:>2} {step.operation:<8} {step.type:<50} {step.name}"
         + (f"  [{', '.join(step.properties)}]" if step.properties else "")
-        + ("  DATA LOSS" if step.loses_data else "")
+        + _warning(step)
         for step in steps
     ]
     counts = {operation: sum(step.operation == operation for step in steps) for operation in _SIGNS}
-    summary = ", ".join(f"{count} to {operation}" for operation, count in counts.items() if count) or "no changes"
+    names = {**{operation: f"to {operation}" for operation in _SIGNS}, "unknown": "to update or replace (unknown)"}
+    summary = ", ".join(f"{count} {names[operation]}" for operation, count in counts.items() if count) or "no changes"
     return "\n".join([*lines, summary]) + "\n"
 
 
-def replaces(type_: str, property_: str) -> bool:
-    """True if a change to this input (camelCase) replaces the resource.
+def _warning(step: Step) -> str:
+    if not step.loses_data:
+        return ""
+    return "  DATA LOSS POSSIBLE" if step.operation == "unknown" else "  DATA LOSS"
 
-    For a type without an entry in `_REPLACING`, only a new name replaces the resource, because the installed package does not
-    contain this information.
-    """
+
+def replaces(type_: str, property_: str) -> bool | None:
+    """True if a change to this input (camelCase) replaces the resource. None if this is not known, or depends on the change."""
     if property_ == "region":
         return True
-    if type_ == _TASK_DEFINITION:
-        return property_ not in _TASK_DEFINITION_IN_PLACE
-    return property_ in (_ECS_SERVICE if type_ == "aws:ecs/service:Service" else _REPLACING.get(type_, _NAMES))
+    if not type_.startswith("aws:"):
+        return False
+    if type_ not in _FACTS["replace"] or property_ in _FACTS["may_replace"].get(type_, ()):
+        return None
+    return property_ in _FACTS["replace"][type_]
+
+
+def _operation(type_: str, certain: Sequence[str], properties: Sequence[str]) -> Operation:
+    """The operation after changes to inputs. certain: inputs that change in any case."""
+    if any(replaces(type_, name) for name in certain):
+        return "replace"
+    return "update" if all(replaces(type_, name) is False for name in properties) else "unknown"
 
 
 def _changed_properties(current: Resource, desired: Resource, replaced: set[str]) -> tuple[str, ...]:
@@ -158,7 +149,7 @@ def _changed_properties(current: Resource, desired: Resource, replaced: set[str]
     changed = {key for key in {*old.inputs, *new.inputs} if _plain(old.inputs.get(key)) != _plain(new.inputs.get(key))}
     dependent = {key for key, urns in new.property_dependencies.items() if replaced & set(urns)}
     ignored = {path.split(".")[0].split("[")[0] for path in new.ignore_changes}
-    return tuple(sorted((changed | dependent) - ignored - {_camel(name) for name in ignored}))
+    return tuple(sorted((changed | dependent) - ignored - {camel(name) for name in ignored}))
 
 
 def _plain(value: Any) -> Any:
@@ -170,6 +161,6 @@ def _plain(value: Any) -> Any:
     return value.path if isinstance(value, pulumi.FileArchive | pulumi.FileAsset) else value
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)

@@ -1,12 +1,17 @@
 """The steps of an update: a new image affects no resource that stores data."""
 
+import importlib
+import re
+import sys
+import tomllib
 from collections.abc import Sequence
 
+import pulumi
 import pytest
 
 from policies.analysis.type_tokens import STATEFUL
 from sandbox.__main__ import main
-from sandbox.checks.diff import SETTINGS, Step, apply_changes, compare, diff, replaces, text
+from sandbox.checks.diff import SETTINGS, Step, apply_changes, camel, compare, diff, replaces, text
 from sandbox.engine.program import run
 from sandbox.engine.project import load
 from sandbox.engine.providers import FakeProvider
@@ -108,10 +113,47 @@ def test_change_that_the_program_rejects_is_an_error(change: str) -> None:
         ("aws:ecs/taskDefinition:TaskDefinition", "tags", False),
         ("aws:iam/role:Role", "tags", False),
         ("aws:lb/targetGroup:TargetGroup", "name", True),
+        ("aws:ec2/vpc:Vpc", "cidrBlock", True),
+        ("aws:rds/parameterGroup:ParameterGroup", "family", True),
+        ("aws:elasticache/replicationGroup:ReplicationGroup", "transitEncryptionEnabled", None),
+        ("aws:imaginary/thing:Thing", "name", None),
+        ("random:index/randomId:RandomId", "byteLength", False),
     ],
 )
-def test_replacing_properties(type_: str, property_: str, expected: bool) -> None:
+def test_replacing_properties(type_: str, property_: str, expected: bool | None) -> None:
     assert replaces(type_, property_) is expected
+
+
+def test_replacing_properties_of_every_resource_of_the_program_are_known() -> None:
+    """Every class that the components name, also for settings that no stack uses. The inputs exist in the installed package."""
+    classes = {}
+    for file in [REPOSITORY / "__main__.py", *(REPOSITORY / "components").rglob("*.py")]:
+        for module, name in re.findall(r"\baws\.([a-z0-9_]+)\.([A-Z]\w+)", file.read_text()):
+            class_ = getattr(importlib.import_module(f"pulumi_aws.{module}"), name, None)
+            if isinstance(class_, type) and issubclass(class_, pulumi.CustomResource):
+                classes[vars(class_)["pulumi_type"]] = class_
+    assert len(classes) > 100
+    facts = tomllib.loads((REPOSITORY / "sandbox/checks/replacement.toml").read_text())
+    assert classes.keys() - facts["replace"].keys() == set()
+    for table in facts.values():
+        for type_, properties in table.items():
+            module, name = sys.modules[classes[type_].__module__], classes[type_].__name__
+            arguments = getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args")
+            known = {camel(key) for key, value in vars(arguments).items() if isinstance(value, property)}
+            assert set(properties) <= known, type_
+
+
+def test_network_range_replaces_everything_in_the_network() -> None:
+    steps = change("staging", "network.cidr=10.61.0.0/16")
+    replaced = {step.type for step in steps if step.operation == "replace"}
+    network = {"ec2/vpc:Vpc", "ec2/subnet:Subnet", "ec2/securityGroup:SecurityGroup", "ec2/vpcEndpoint:VpcEndpoint"}
+    assert {f"aws:{type_}" for type_ in network} | {"aws:lb/targetGroup:TargetGroup"} <= replaced
+
+
+def test_unknown_step_of_a_stateful_resource_may_lose_data() -> None:
+    lines = text([Step("unknown", "aws:rds/instance:Instance", "main", "urn", ("s3Import",)), Step("update", "a", "b", "c")])
+    assert lines.splitlines()[0].endswith("[s3Import]  DATA LOSS POSSIBLE")
+    assert lines.endswith("1 to update, 1 to update or replace (unknown)\n")
 
 
 @pytest.mark.parametrize("type_", STATEFUL)
