@@ -532,3 +532,15 @@ async def test_many_stalled_requests_leave_the_server_responsive() -> None:
     async with running(limits) as server, opened(server, 2100, POST + b"Content-Length: 1000\r\n\r\n{"):
         await _until(lambda: sum(server.connections.bodies.values()) == 2100)
         assert await server.is_healthy()
+
+
+async def test_parts_of_a_response_are_sent_without_delay() -> None:
+    """asyncio, which the Core agent uses, does not disable Nagle's algorithm for connections of a socket that is passed to it."""
+    accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+    sock = listen("127.0.0.1", 0)
+    async with await asyncio.start_server(lambda _, writer: accepted.put_nowait(writer), sock=sock):
+        _, client = await asyncio.open_connection(*sock.getsockname()[:2])
+        server = await accepted.get()
+        assert server.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+        for writer in (client, server):
+            writer.close()
