@@ -37,10 +37,11 @@ def environments(stack: Stack, endpoints: Endpoints) -> dict[str, Environment]:
     values = _common(stack, endpoints)
     overrides: dict[str, Environment] = {
         "gateway": {"GATEHOUSE_WORKERS": str(settings.services.gateway.workers)},
-        # The owner of the schema logs in with the password that RDS manages.
+        # The owner of the schema logs in with the password that RDS manages. As the creator of the application role, the owner is
+        # a member of this role, and thereby of rds_iam. From the second migration on, RDS may therefore accept only tokens.
         "migrate": {
             "GATEHOUSE_DATABASE_URL": _database_url(role_policies.DATABASE_OWNER, endpoints.database_direct),
-            "GATEHOUSE_DATABASE_AUTH": "password",
+            "GATEHOUSE_DATABASE_AUTH": "password_or_iam",
         },
     }
     if settings.services.cloudfront:

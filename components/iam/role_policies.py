@@ -153,13 +153,13 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
     return roles
 
 
-def _connect_to_database(names: Naming, resource: str) -> Statement:
-    """Allow IAM authentication as the application user. `resource` is `db` for the database or `prx` for RDS Proxy.
+def _connect_to_database(names: Naming, resource: str, user: str = DATABASE_USER) -> Statement:
+    """Allow IAM authentication as a user. `resource` is `db` for the database or `prx` for RDS Proxy.
 
     RDS generates the resource ID, so the ARN contains a wildcard. The user name is exact, and the security groups allow
     connections to the stack's own database only.
     """
-    return allow("ConnectToDatabase", "rds-db:connect", [names.arn("rds-db", f"dbuser:{resource}-*/{DATABASE_USER}")])
+    return allow("ConnectToDatabase", "rds-db:connect", [names.arn("rds-db", f"dbuser:{resource}-*/{user}")])
 
 
 def _task(stack: Stack, process: Process) -> Document | None:
@@ -167,6 +167,8 @@ def _task(stack: Stack, process: Process) -> Document | None:
     topic and, if a collector runs in the task, for telemetry. Returns None for a process without permissions, such as a Core."""
     names, settings = stack.names, stack.settings
     statements: list[Statement] = []
+    if process.name == "migrate":
+        statements.append(_connect_to_database(names, "db", DATABASE_OWNER))
     if "GATEHOUSE_REDIS_URL" in process.variables:
         cache = [f"replicationgroup:{names.name('cache')}", f"user:{names.name('app')}"]
         statements += [

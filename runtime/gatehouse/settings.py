@@ -173,11 +173,12 @@ class Settings(SharingSettings, ConnectionSettings):
     database_url: str
     """URL of PostgreSQL, with the user: postgresql://user@host:5432/name?sslmode=verify-full. Contains a password only with
     GATEHOUSE_DATABASE_AUTH=url."""
-    database_auth: Literal["iam", "password", "url"] = "iam"
+    database_auth: Literal["iam", "password", "password_or_iam", "url"] = "iam"
     """Authentication to PostgreSQL: iam signs a token with the task role (requires TLS), password uses
-    GATEHOUSE_DATABASE_PASSWORD, and url uses the password in the URL."""
+    GATEHOUSE_DATABASE_PASSWORD, and url uses the password in the URL. password_or_iam uses the password and, if PostgreSQL
+    rejects it, a token. It is for migrations only: RDS rejects the password of a role that is a member of rds_iam."""
     database_password: SecretStr | None = None
-    """Password of the database owner, managed by RDS. Required with GATEHOUSE_DATABASE_AUTH=password."""
+    """Password of the database owner, managed by RDS. Required with GATEHOUSE_DATABASE_AUTH=password and password_or_iam."""
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
     """Maximum number of PostgreSQL connections per worker process. The total for all workers and tasks must be lower than the
     max_connections setting of the server."""
@@ -371,8 +372,8 @@ class Settings(SharingSettings, ConnectionSettings):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Settings:
-        if self.database_auth == "password" and self.database_password is None:
-            raise ValueError("GATEHOUSE_DATABASE_AUTH=password requires GATEHOUSE_DATABASE_PASSWORD")
+        if self.database_auth in ("password", "password_or_iam") and self.database_password is None:
+            raise ValueError(f"GATEHOUSE_DATABASE_AUTH={self.database_auth} requires GATEHOUSE_DATABASE_PASSWORD")
         if self.redis_url and self.redis_auth == "iam" and not self.redis_cluster:
             raise ValueError("GATEHOUSE_REDIS_AUTH=iam requires GATEHOUSE_REDIS_CLUSTER")
         if bool(self.checkpoint_key) != bool(self.checkpoint_archive):

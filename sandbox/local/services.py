@@ -128,7 +128,7 @@ def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:
     # The migration authenticates with the injected password. The other processes use IAM tokens, which only RDS and
     # ElastiCache accept, so their URLs contain the password.
     auth = task.environment.get("GATEHOUSE_DATABASE_AUTH", "iam")
-    auth = "url" if auth == "iam" else auth
+    auth = {"iam": "url", "password_or_iam": "password"}.get(auth, auth)
     return {
         "GATEHOUSE_DATABASE_URL": _database_url(task, local.database, with_password=auth == "url"),
         "GATEHOUSE_DATABASE_AUTH": auth,

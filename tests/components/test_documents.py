@@ -104,7 +104,7 @@ def test_permissions_are_limited_to_account_and_region() -> None:
                 *("s3:ListBucketVersions", "s3:ListBucketMultipartUploads"),
             },
         ),
-        ("migrate-task", set()),
+        ("migrate-task", {"rds-db:connect"}),
     ],
 )
 def test_task_role_has_exactly_the_expected_actions(role: str, expected: set[str]) -> None:

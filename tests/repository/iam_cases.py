@@ -213,13 +213,23 @@ ROLES = [
         )
         for user, expected in (("gatehouse_app", ALLOWED), ("gatehouse_owner", IMPLICIT_DENY))
     ),
+    *(
+        Request(
+            f"migration connects as {user}",
+            "migrate-task",
+            "rds-db:connect",
+            NAMES.arn("rds-db", f"dbuser:db-ABC/{user}"),
+            expected,
+        )
+        for user, expected in (("gatehouse_owner", ALLOWED), ("gatehouse_app", IMPLICIT_DENY))
+    ),
     Request("gateway reads no link", "gateway-task", "dynamodb:GetItem", TABLE, IMPLICIT_DENY),
     Request("console reads a link", "console-task", "dynamodb:GetItem", TABLE, ALLOWED),
     Request("console lists no links", "console-task", "dynamodb:Scan", TABLE, IMPLICIT_DENY),
     Request("console, other table", "console-task", "dynamodb:GetItem", NAMES.table_arn("others"), IMPLICIT_DENY),
     Request("ECS pulls the runtime image", "gateway-execution", PULL, RUNTIME_IMAGES, ALLOWED),
     Request("ECS, other image", "gateway-execution", PULL, OTHER_IMAGES, IMPLICIT_DENY),
-    Request("migration task role is empty", "migrate-task", "s3:ListAllMyBuckets", "*", IMPLICIT_DENY),
+    Request("migration, other actions", "migrate-task", "s3:ListAllMyBuckets", "*", IMPLICIT_DENY),
 ]
 
 SAME_ACCOUNT, FOREIGN_ACCOUNT = {"aws:ResourceAccount": NAMES.account}, {"aws:ResourceAccount": OTHER_ACCOUNT}

@@ -54,7 +54,10 @@ DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLogin:
-    """Parameters of a connection. `repr` does not contain the password."""
+    """Parameters of a connection. `repr` does not contain the passwords.
+
+    second_password: used by migrations if PostgreSQL rejects `password`. None if there is only one.
+    """
 
     host: str
     port: int
@@ -63,6 +66,7 @@ class DatabaseLogin:
     ssl_mode: SslMode
     authorities: Path | None = None
     password: Password = field(default=None, repr=False)
+    second_password: Password = field(default=None, repr=False)
     connect_s: float = _SETTINGS["database_connect_timeout_s"].default
     statement_s: float = _SETTINGS["database_statement_timeout_s"].default
 
@@ -84,7 +88,7 @@ class DatabaseLogin:
         }
 
 
-def login(url: str, auth: Literal["iam", "password", "url"], password: str | None = None) -> DatabaseLogin:
+def login(url: str, auth: Literal["iam", "password", "password_or_iam", "url"], password: str | None = None) -> DatabaseLogin:
     """Login from the values of GATEHOUSE_DATABASE_URL, _AUTH and _PASSWORD. Raises SettingsError, whose message does not contain
     the URL."""
     parts = urlsplit(url)
@@ -108,12 +112,13 @@ def login(url: str, auth: Literal["iam", "password", "url"], password: str | Non
     ssl_mode = next((candidate for candidate in _SSL_MODES if candidate == mode), None)
     if ssl_mode is None:
         raise SettingsError(f"{VARIABLE} has an unknown sslmode; use one of {', '.join(_SSL_MODES)}")
-    if auth == "iam" and ssl_mode in {"disable", "prefer"}:
+    if auth in {"iam", "password_or_iam"} and ssl_mode in {"disable", "prefer"}:
         raise SettingsError(f"{VARIABLE} must have sslmode=verify-full (or require): an IAM token is only sent over TLS")
-    secret: Password = {"iam": iam_password(host, port, user), "password": password, "url": None}[auth]
-    if auth == "url" and parts.password is not None:
-        secret = unquote(parts.password)
-    return DatabaseLogin(host, port, user, database, ssl_mode, Path(authorities) if authorities else None, secret)
+    token = iam_password(host, port, user)
+    in_url = None if parts.password is None else unquote(parts.password)
+    secret: Password = {"iam": token, "password": password, "password_or_iam": password, "url": in_url}[auth]
+    second = token if auth == "password_or_iam" else None
+    return DatabaseLogin(host, port, user, database, ssl_mode, Path(authorities) if authorities else None, secret, second)
 
 
 def iam_password(host: str, port: int, user: str) -> Callable[[], Awaitable[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from gatehouse.db.migrations import runner
@@ -53,6 +54,21 @@ async def test_concurrent_runs_migrate_once(empty_database: Database) -> None:
     assert sorted((len(first.steps), len(second.steps))) == [0, len(first.steps or second.steps)]
     assert first.pending == second.pending == ()
     assert first.revision == second.revision
+
+
+@pytest.mark.requirement("TR-01")
+async def test_second_password_is_used_if_the_first_is_rejected(empty_database: Database) -> None:
+    """As on RDS, where the owner can be an indirect member of rds_iam, whose members log in with tokens only."""
+    rejected = replace(empty_database.owner, password="rejected")
+    with pytest.raises(Unavailable, match="rejected the login"):
+        await runner.migrate(rejected)
+    with pytest.raises(Unavailable, match="rejected the login"):
+        await runner.migrate(replace(rejected, second_password="rejected, too"))
+
+    async def token() -> str:
+        return str(empty_database.owner.password)
+
+    assert (await runner.migrate(replace(rejected, second_password=token))).pending == ()
 
 
 async def test_status_changes_nothing(empty_database: Database) -> None:

@@ -70,11 +70,16 @@ def execute_script(statements: str) -> None:
 
 async def _with_connection(login: DatabaseLogin, work: Callable[[Connection], Outcome]) -> Outcome:
     arguments = {**login.arguments(), "command_timeout": STATEMENT_TIMEOUT_S}
+    arguments["server_settings"] = {"application_name": "gatehouse migrate"}
 
     async def connect() -> asyncpg.Connection[asyncpg.Record]:
-        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-            **arguments, server_settings={"application_name": "gatehouse migrate"}
-        )
+        connection: asyncpg.Connection[asyncpg.Record]
+        try:
+            connection = await asyncpg.connect(**arguments)
+        except asyncpg.InvalidAuthorizationSpecificationError:
+            if login.second_password is None:
+                raise
+            connection = await asyncpg.connect(**{**arguments, "password": login.second_password})
         return connection
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True)
