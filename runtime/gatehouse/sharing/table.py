@@ -25,9 +25,10 @@ _PROBE_TIMEOUT_S = 1.0
 _ATTEMPTS = 3
 _SERVICE = "DynamoDB"
 _BATCH = 100
-#: Maximum number of attempts for a transaction that conflicts with other transactions, and the pause before the second attempt.
-_TRANSACTION_ATTEMPTS = 5
-_TRANSACTION_PAUSE_S = 0.05
+#: Maximum number of attempts for a transaction that conflicts with other transactions, and for a read of items that DynamoDB does
+#: not process completely. Pause before the second attempt.
+_ATTEMPTS_MAX = 5
+_PAUSE_S = 0.05
 #: Key of an item that does not exist.
 _ABSENT = "readiness-probe"
 
@@ -67,16 +68,24 @@ class Table:
         """Return the items that exist, in the order of the IDs."""
         found: dict[str, Item] = {}
         for start in range(0, len(ids), _BATCH):
-            keys = [_key(item_id) for item_id in ids[start : start + _BATCH]]
-            while keys:
-                reply = await call(
-                    self._client.batch_get_item, _SERVICE, RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
-                )
-                for attributes in reply["Responses"][self._table]:
-                    item = {name: _read(value) for name, value in attributes.items()}
-                    found[item["id"]] = item
-                keys = reply.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+            found |= {item["id"]: item for item in await self._get_batch(ids[start : start + _BATCH])}
         return [found[item_id] for item_id in ids if item_id in found]
+
+    async def _get_batch(self, ids: Sequence[str]) -> list[Item]:
+        items: list[Item] = []
+        keys = [_key(item_id) for item_id in ids]
+        for attempt in range(1, _ATTEMPTS_MAX + 1):
+            reply = await call(
+                self._client.batch_get_item, _SERVICE, RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}}
+            )
+            items += [
+                {name: _read(value) for name, value in attributes.items()} for attributes in reply["Responses"][self._table]
+            ]
+            keys = reply.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+            if not keys:
+                return items
+            await asyncio.sleep(_PAUSE_S * 2 ** (attempt - 1))
+        raise Unavailable("DynamoDB is not available.", detail="DynamoDB UnprocessedKeys")
 
     async def of_owner(self, owner: str, *, after: str, size: int) -> tuple[list[Item], str]:
         """Return the items of an owner after a position, newest first, and the position of the last item.
@@ -137,16 +146,16 @@ class Table:
         Source: Amazon DynamoDB Developer Guide, "Transaction conflict handling in DynamoDB".
         """
         items = [{"Put": {"TableName": self._table, **put}}, {"Update": {"TableName": self._table, **update}}]
-        for attempt in range(1, _TRANSACTION_ATTEMPTS + 1):
+        for attempt in range(1, _ATTEMPTS_MAX + 1):
             try:
                 await call(self._client.transact_write_items, _SERVICE, TransactItems=items)
             except Unavailable as exc:
                 reasons = _cancellation_reasons(exc)
                 if "ConditionalCheckFailed" in reasons:
                     raise ConditionNotMet from None
-                if "TransactionConflict" not in reasons or attempt == _TRANSACTION_ATTEMPTS:
+                if "TransactionConflict" not in reasons or attempt == _ATTEMPTS_MAX:
                     raise
-                await asyncio.sleep(_TRANSACTION_PAUSE_S * 2 ** (attempt - 1))
+                await asyncio.sleep(_PAUSE_S * 2 ** (attempt - 1))
             else:
                 return
 

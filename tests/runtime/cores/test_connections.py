@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.cores import connections
+from gatehouse.cores import upstream as upstreams
 from gatehouse.cores.models import UpstreamRequest
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
@@ -273,6 +274,7 @@ async def test_name_that_does_not_resolve_in_time_is_unreachable(monkeypatch: py
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hang)
+    monkeypatch.setattr(upstreams, "RESOLVE_TIMEOUT_S", 0.1)
     upstream = UpstreamClients(SystemResolver(), LOOPBACK)
     async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(CoreUnreachable) as raised:

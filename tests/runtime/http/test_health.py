@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+from gatehouse.http import health
 from gatehouse.http.health import readiness
 
 
@@ -16,7 +18,8 @@ class Silent:
         await asyncio.Event().wait()
 
 
-async def test_dependency_that_does_not_respond_is_unavailable() -> None:
+async def test_dependency_that_does_not_respond_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "PROBE_TIMEOUT_S", 0.1)
     async with asyncio.timeout(20):
         (required, detail), (optional, _) = await asyncio.gather(readiness([Silent()]), readiness([], [Silent()]))
     assert (required.status, required.checks) == ("unavailable", {"silent": "unavailable"})
