@@ -154,7 +154,9 @@ def trust_policy_requires_documented_source(role: Resource) -> CheckResults:
     "GH-IAM-005",
     title="Trust policies for GitHub OIDC require one repository and environment or ref",
     rationale="Without an exact subject, other repositories or branches can assume the role.",
-    remedy='use StringEquals with aud "sts.amazonaws.com" and sub "repo:ORG/REPO:environment:ENV"',
+    remedy='use StringEquals with aud "sts.amazonaws.com" and sub "repo:ORG/REPO:environment:ENV" of your own repository',
+    # Repositories (owner/name) that roles may trust. Empty: every repository except those of examples.
+    lists={"repositories": ()},
     severity=Severity.CRITICAL,
     types=aws("iam.Role"),
     exemptible=False,
@@ -162,7 +164,17 @@ def trust_policy_requires_documented_source(role: Resource) -> CheckResults:
     url=f"{_GUIDE}/id_roles_providers_create_oidc_secure-by-default.html",
 )
 def github_trust_is_restricted(role: Resource) -> CheckResults:
-    yield from iam_document.github_trust_defects(parse(role.props.value("assumeRolePolicy")))
+    document = parse(role.props.value("assumeRolePolicy"))
+    yield from iam_document.github_trust_defects(document)
+    for repository in iam_document.github_repositories(document):
+        if repository.partition("/")[0].lower() in _EXAMPLE_OWNERS:
+            yield f"the trust policy allows {repository}, the repository of an example, which belongs to somebody else"
+        elif role.lists["repositories"] and repository not in role.lists["repositories"]:
+            yield f"the trust policy allows {repository}, which is not in the list repositories of the rule"
+
+
+# Owners in examples of documentation. The accounts exist on GitHub.
+_EXAMPLE_OWNERS = frozenset({"example", "octo-org", "octocat", "my-org", "myorg", "your-org", "org", "owner", "orgname"})
 
 
 @resource_rule(

@@ -12,7 +12,7 @@ from components.iam.documents import render
 from components.naming import Naming
 from components.settings.operations import DeliverySettings
 from tests.components.program import run
-from tests.components.settings.stack_settings import STACKS, raw_settings
+from tests.components.settings.stack_settings import DELIVERY, STACKS, raw_settings
 from tests.iam_evaluation import Call, Effect, decide
 
 NAMES = Naming("prod", "123456789012", "eu-west-1")
@@ -45,6 +45,9 @@ TRAIL = NAMES.bucket_arn("trail")
 STATE = "arn:aws:s3:::gatehouse-state"
 GATEWAY = NAMES.role_arn("gateway-task")
 REPOSITORY = NAMES.arn("ecr", "repository/gatehouse-prod-runtime")
+
+
+WITH_PIPELINE = {"delivery": DELIVERY}
 
 
 def effect(role: str, action: str, resource: str = "*", *more: dict[str, Any], **context: str) -> Effect:
@@ -84,22 +87,21 @@ def test_role_trusts_its_environments_of_one_repository(role: str, environment: 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_trusted_environments_are_those_of_the_workflows(stack: str) -> None:
-    trusts = {
-        role.name: json.loads(role.inputs["assumeRolePolicy"])["Statement"][0] for role in run(stack).of_type("iam/role:Role")
-    }
+    roles = run(stack, changes=WITH_PIPELINE).of_type("iam/role:Role")
+    trusts = {role.name: json.loads(role.inputs["assumeRolePolicy"])["Statement"][0] for role in roles}
     pipeline = {name: trust for name, trust in trusts.items() if trust["Sid"] == "AllowGitHubToAssumeRole"}
     subjects = {name: trust["Condition"]["StringEquals"][f"{policies.ISSUER}:sub"] for name, trust in pipeline.items()}
     assert subjects == {
-        "preview": [f"repo:example/gatehouse:environment:{stack}-{purpose}" for purpose in ("preview", "drift")],
-        "deploy": [f"repo:example/gatehouse:environment:{stack}"],
-        "image": [f"repo:example/gatehouse:environment:{stack}-image"],
+        "preview": [f"repo:acme/gatehouse:environment:{stack}-{purpose}" for purpose in ("preview", "drift")],
+        "deploy": [f"repo:acme/gatehouse:environment:{stack}"],
+        "image": [f"repo:acme/gatehouse:environment:{stack}-image"],
     }
 
 
 @pytest.mark.requirement("CG-18")
 @pytest.mark.parametrize("stack", STACKS)
 def test_pipeline_roles_have_boundary_and_own_policies(stack: str) -> None:
-    program = run(stack)
+    program = run(stack, changes=WITH_PIPELINE)
     for name in (PREVIEW, DEPLOY, IMAGE):
         role = program.get("iam/role:Role", name).inputs
         assert role["permissionsBoundary"] == "arn:aws:mock:::deploy-boundary"
@@ -111,18 +113,23 @@ def test_pipeline_roles_have_boundary_and_own_policies(stack: str) -> None:
     assert all(arn.startswith("arn:aws:mock:::") for arn in attached)
 
 
-@pytest.mark.parametrize(("stack", "count"), [("dev", 0), ("staging", 0), ("prod", 1)])
-def test_oidc_provider_belongs_to_one_stack(stack: str, count: int) -> None:
-    providers = run(stack).of_type("iam/openIdConnectProvider:OpenIdConnectProvider")
+@pytest.mark.parametrize(("create", "count"), [(False, 0), (True, 1)])
+def test_oidc_provider_is_created_by_one_stack(create: bool, count: int) -> None:
+    program = run("dev", changes={"delivery": {**DELIVERY, "create_oidc_provider": create}})
+    providers = program.of_type("iam/openIdConnectProvider:OpenIdConnectProvider")
     assert [(provider.inputs["url"], provider.inputs["clientIdLists"]) for provider in providers] == [
         ("https://token.actions.githubusercontent.com", ["sts.amazonaws.com"])
     ] * count
 
 
-def test_no_pipeline_role_without_repository() -> None:
-    assert "delivery" in raw_settings("dev")
-    program = run("dev", changes={"delivery": {}})
+@pytest.mark.requirement("CG-18")
+@pytest.mark.parametrize("stack", STACKS)
+def test_stack_files_trust_no_repository(stack: str) -> None:
+    """A repository in the stack file of a fork would be able to deploy into the account."""
+    assert "delivery" not in raw_settings(stack)
+    program = run(stack)
     assert not [role.name for role in program.of_type("iam/role:Role") if "Federated" in role.inputs["assumeRolePolicy"]]
+    assert program.exports["deliveryRoles"] == {}
 
 
 def test_policies_are_within_iam_quotas() -> None:

@@ -38,7 +38,6 @@ TYPES_BY_SETTING = {
     "buckets.cross_region_replication": {"aws:s3/bucketReplicationConfig:BucketReplicationConfig"},
     "backup.vault_lock": {"aws:backup/vaultLockConfiguration:VaultLockConfiguration"},
     "buckets.force_destroy": {"aws:backup/vaultPolicy:VaultPolicy"},
-    "delivery.create_oidc_provider": {"aws:iam/openIdConnectProvider:OpenIdConnectProvider"},
 }
 """Resource types that only some stacks have, keyed by the setting that creates them."""
 ACCOUNT_TYPES = {
@@ -54,6 +53,9 @@ ACCOUNT_TYPES = {
     "account_baseline.security_hub": {"aws:securityhub/account:Account"},
     "account_baseline.access_analyzer": {"aws:accessanalyzer/analyzer:Analyzer"},
     "account_baseline.block_public_vpcs": {"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions"},
+    "delivery": {
+        *("aws:iam/openIdConnectProvider:OpenIdConnectProvider", "aws:iam/rolePolicyAttachment:RolePolicyAttachment"),
+    },
     "budget.anomalies": {
         *("aws:costexplorer/anomalyMonitor:AnomalyMonitor", "aws:costexplorer/anomalySubscription:AnomalySubscription"),
     },

@@ -60,7 +60,6 @@ def own_stack_file() -> str:
         ("123456789012", ACCOUNT),
         ("example.com", "acme.dev"),
         ("example/", "acme/"),
-        ("gatehouse-pulumi", "acme"),
     ):
         assert example in text
         text = text.replace(example, own)

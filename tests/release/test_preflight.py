@@ -61,8 +61,17 @@ def test_kms_key_or_pulumi_cloud_needs_no_passphrase(account: FakeAccount, tmp_p
 def test_example_values_are_rejected(account: FakeAccount, tmp_path: Path) -> None:
     result = release(account, tmp_path, "deploy", "--yes", stack_file=(ROOT / "Pulumi.dev.yaml").read_text())
     assert (result.returncode, account.steps) == (2, [])
-    keys = "account, domain, secrets.operators, monitoring.runbooks_url, delivery.repository, delivery.state_bucket"
+    keys = "account, domain, secrets.operators, monitoring.runbooks_url"
     assert f"deploy: Pulumi.dev.yaml contains example values. Set your own values, or remove the keys: {keys}\n" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["preview", "deploy"])
+def test_example_repository_is_rejected_by_name(account: FakeAccount, tmp_path: Path, command: str) -> None:
+    """The accounts `example` and others on github.com belong to somebody."""
+    delivery = "    delivery:\n      repository: example/gatehouse\n      state_bucket: gatehouse-pulumi-state\n"
+    result = release(account, tmp_path, command, stack_file=own_stack_file() + delivery)
+    assert (result.returncode, account.steps) == (2, [])
+    assert result.stderr.endswith("or remove the keys: delivery.repository, delivery.state_bucket\n")
 
 
 def test_engine_uses_uv_lock_unchanged() -> None:

@@ -17,6 +17,8 @@ from tools.docs.deployments import deployed
 
 STACK = "prod"
 SETTINGS: dict[str, Any] = yaml.safe_load((REPOSITORY / f"Pulumi.{STACK}.yaml").read_text())["config"]["gatehouse:settings"]
+SETTINGS["delivery"] = {"repository": "acme/gatehouse", "create_oidc_provider": True, "state_bucket": "acme-pulumi-state"}
+"""The settings of the stack file, with the roles of a pipeline."""
 NAMES = Naming(STACK, SETTINGS["account"], SETTINGS["region"])
 REASONS = REPOSITORY / "tests" / "permissions.toml"
 SANDBOX_SERVICES = {"ecs-tasks.amazonaws.com", "lambda.amazonaws.com"}
@@ -78,7 +80,7 @@ class PolicyDocuments:
 def documents() -> PolicyDocuments:
     """Every policy document of the stack, including those that the stack adds when sharing is serverless."""
     serverless = json.dumps({**SETTINGS, "sharing": {"mode": "serverless", "api_gateway_log_role": True}})
-    base, added = (collect(deployed(STACK, settings)) for settings in ("", serverless))
+    base, added = (collect(deployed(STACK, settings)) for settings in (json.dumps(SETTINGS), serverless))
     known = {(policy.kind, policy.name) for policy in base.resource_policies}
     guarded = (
         *base.resource_policies,

@@ -120,6 +120,12 @@ def github_trust_defects(document: Document) -> tuple[str, ...]:
     return tuple(defects)
 
 
+def github_repositories(document: Document) -> tuple[str, ...]:
+    """The repositories (owner/name) whose jobs may assume a role through GitHub's OIDC provider, sorted."""
+    subjects = (subject for allow in document.allows for subject in _exact_values(allow, f"{GITHUB}:sub"))
+    return tuple(sorted({subject.split(":")[1] for subject in subjects if subject.startswith("repo:")}))
+
+
 def _exact_values(statement: Statement, key: str) -> tuple[str, ...]:
     for condition in statement.conditions:
         exact = condition.operator == "stringequals" and not condition.if_exists and not condition.quantifier

@@ -57,6 +57,12 @@ CORE: dict[str, Any] = {
 """An entry of the setting `cores`."""
 GUARDS = tuple(name for name, field in AccountBaselineSettings.model_fields.items() if field.annotation is bool)
 """Names of the guards in `account_baseline`."""
-ACCOUNT_RESOURCES: dict[str, Any] = {"account_baseline": dict.fromkeys(GUARDS, True), "budget.anomalies": "tag"}
+DELIVERY = {"repository": "acme/gatehouse", "create_oidc_provider": True, "state_bucket": "acme-pulumi-state"}
+"""The setting `delivery` of a stack with a pipeline. The stack files have none."""
+ACCOUNT_RESOURCES: dict[str, Any] = {
+    "account_baseline": dict.fromkeys(GUARDS, True),
+    "budget.anomalies": "tag",
+    "delivery": DELIVERY,
+}
 """Changes with which a stack creates all resources of the account that no stack file enables."""
 each_stack = pytest.mark.parametrize("stack", STACKS)

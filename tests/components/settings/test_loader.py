@@ -12,7 +12,7 @@ from components.settings.data import DatabaseSettings
 from components.settings.fields import Production, Section
 from components.settings.loader import SettingsError, load, parse
 from components.settings.model import Settings
-from tests.components.settings.stack_settings import CORE, each_stack, mistakes, raw_settings, rejected_keys
+from tests.components.settings.stack_settings import CORE, DELIVERY, each_stack, mistakes, raw_settings, rejected_keys
 
 DIGEST = f"sha256:{'1' * 64}"
 STATE_KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
@@ -93,7 +93,7 @@ def test_invalid_stack_name_is_rejected(stack: str) -> None:
         {"notifications.topic_arn": "arn:aws:sns:eu-west-1:123456789012:keys"},
         {"telemetry.collector_digest": DIGEST},
         {"delivery": {}},
-        {"delivery.state_key_arn": STATE_KEY},
+        {"delivery": {**DELIVERY, "state_key_arn": STATE_KEY}},
         {"monitoring.probe_interval_minutes": 0},
         {"network.nat": "none", "notifications.public_webhooks": False},
         {"sharing": {"mode": "serverless", "api_gateway_log_role": True}},

@@ -5,6 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from policies import catalogue
+from policies.analysis.properties import Properties
+from policies.analysis.resources import Resource, Stack
+from policies.engine.guard import evaluate
 from policies.testing.pack_process import ACCOUNT, Pack
 from tests.policies.rules import (
     violations_account,
@@ -143,3 +146,11 @@ def test_replication_after_versioning_of_both_buckets_passes(security: Pack, res
     program = violations_storage.replicated("files-versioning", "sink-versioning")
 
     assert [*security.check(program), *resilience.check(program)] == []
+
+
+@pytest.mark.parametrize(("allowed", "violations"), [((), 0), (("acme/gateway",), 0), (("acme/website",), 1)])
+def test_github_trust_is_limited_to_listed_repositories(allowed: tuple[str, ...], violations: int) -> None:
+    inputs = {"assumeRolePolicy": violations_account.trust_of_repository("acme/gateway")}
+    role = Resource("urn", "aws:iam/role:Role", "deployer", Properties(inputs), lists={"repositories": allowed})
+
+    assert len(evaluate(catalogue.rule("GH-IAM-005"), role, Stack([role])).violations) == violations

@@ -36,6 +36,11 @@ def trail_without_access_log() -> Program:
     return changed(program, "files", tags=purpose)
 
 
+def trust_of_repository(repository: str) -> str:
+    host = "token.actions.githubusercontent.com"
+    return github_trust(StringEquals={f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": f"repo:{repository}:environment:prod"})
+
+
 VIOLATIONS = [
     by_change(
         "GH-IAM-002", roles, "task-rights", "dynamodb:*", policy=grant(Action="dynamodb:*", Resource="arn:aws:dynamodb:::table/a")
@@ -67,6 +72,7 @@ VIOLATIONS = [
             StringLike={"token.actions.githubusercontent.com:sub": "repo:acme/*"},
         ),
     ),
+    by_change("GH-IAM-005", roles, "deployer", "octo-org/octo-repo", assumeRolePolicy=trust_of_repository("octo-org/octo-repo")),
     violation("GH-IAM-006", "robot", "AccessKey", [declared("iam.AccessKey", "robot", user="robot")]),
     by_change("GH-IAM-007", roles, "task-role", "permissionsBoundary", permissionsBoundary=None),
     by_change(

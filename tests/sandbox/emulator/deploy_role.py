@@ -13,6 +13,7 @@ from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
 from sandbox.engine.types import Registration
 from sandbox.paths import REPOSITORY
+from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
 from tools.docs.iam_documents import Role, collect
 
@@ -50,7 +51,12 @@ class DeployRole:
 @cache
 def declared_role(settings: str = "") -> Role:
     """The deploy role of the program. settings: settings as JSON instead of those in the stack file."""
-    return collect(deployed(STACK, settings)).roles[NAME]
+    return collect(deployed(STACK, with_pipeline(settings))).roles[NAME]
+
+
+def with_pipeline(settings: str) -> str:
+    """The settings, or those in the stack file, with the roles of the pipeline."""
+    return json.dumps({**(json.loads(settings) if settings else raw_settings(STACK)), "delivery": DELIVERY})
 
 
 @contextmanager
@@ -68,6 +74,5 @@ def deployment(settings: str = "") -> Iterator[Emulator]:
             iam.attach_role_policy(RoleName="pipeline", PolicyArn=arn)
         provider = DeployRole(emulator, f"arn:aws:iam::{ACCOUNT}:role/pipeline")
         emulator.permissions.enforce(True)
-        config = {"gatehouse:settings": settings} if settings else None
-        run(REPOSITORY, STACK, provider, preview=False, config=config)
+        run(REPOSITORY, STACK, provider, preview=False, config={"gatehouse:settings": with_pipeline(settings)})
         yield emulator

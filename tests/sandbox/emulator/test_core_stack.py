@@ -95,10 +95,10 @@ def test_web_acl_rules(emulator: Emulator) -> None:
     match = rate["ScopeDownStatement"]["RegexMatchStatement"]
     assert match["FieldToMatch"] == {"SingleHeader": {"Name": "host"}}
     host = re.compile(match["RegexString"])
-    hosts = ["share.dev.gatehouse.example.com{}", "share.dev.gatehouse.example.com{}:443"]
+    hosts = ["sharing.dev.gatehouse.example.com{}", "sharing.dev.gatehouse.example.com{}:443"]
     assert all(host.search(name.format("")) for name in hosts)
     assert not any(host.search(name.format(".acme.dev")) for name in hosts)
-    assert not host.search("shareXdev.gatehouse.example.com")
+    assert not host.search("sharingXdev.gatehouse.example.com")
     _, exception = rules["body-size"]["Statement"]["AndStatement"]["Statements"]
     assert len(exception["NotStatement"]["Statement"]["OrStatement"]["Statements"]) == 3
     assert len(rules["body-content"]["Statement"]["AndStatement"]["Statements"][0]["OrStatement"]["Statements"]) == 7

@@ -46,7 +46,7 @@ def test_role_trusts_its_environments_and_has_a_boundary(deployed: Emulator, pur
     assert trust["Condition"] == {
         "StringEquals": {
             "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-            "token.actions.githubusercontent.com:sub": [f"repo:example/gatehouse:environment:{name}" for name in environments],
+            "token.actions.githubusercontent.com:sub": [f"repo:acme/gatehouse:environment:{name}" for name in environments],
         }
     }
     boundary = f"arn:aws:iam::{ACCOUNT}:policy/gatehouse-{STACK}-deploy-boundary"

@@ -127,12 +127,14 @@ def test_backup_plan_and_locked_vaults(prod: Emulator) -> None:
 
 
 @pytest.mark.requirement("ECS-03")
-def test_data_tier_acl_allows_the_application_tier(prod: Emulator) -> None:
+def test_data_tier_acl_allows_application_tier_and_replication(prod: Emulator) -> None:
     acl = acls(prod)["gatehouse-prod-data"]
     ingress = {(e["CidrBlock"], e["PortRange"]["From"], e["PortRange"]["To"]) for e in allowed(acl, egress=False)}
     application = {f"10.40.{third}.0/20" for third in (16, 32, 48)}
-    assert ingress == {(cidr, port, port) for cidr in application for port in (5432, 6379)}
-    assert {e["CidrBlock"] for e in allowed(acl, egress=True)} == application
+    data = {f"10.40.{third}.0/24" for third in (8, 9, 10)}
+    replication = {(cidr, *ports) for cidr in data for ports in ((6379, 6379), (1024, 65535))}
+    assert ingress == {(cidr, port, port) for cidr in application for port in (5432, 6379)} | replication
+    assert {e["CidrBlock"] for e in allowed(acl, egress=True)} == application | data
     assert len(acl["Associations"]) == 3
 
 
