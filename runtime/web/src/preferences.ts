@@ -132,7 +132,7 @@ export function formatSeconds(seconds: number): string {
 }
 
 function formatUnit(value: number, unit: string): string {
-  return new Intl.NumberFormat(locale.value, { style: 'unit', unit, maximumSignificantDigits: 3 }).format(value)
+  return new Intl.NumberFormat(locale.value, { style: 'unit', unit, maximumSignificantDigits: 3 }).format(value).replace(' ', '\u00a0')
 }
 
 /** Returns a duration in the largest unit that divides it evenly, such as "15 min". */

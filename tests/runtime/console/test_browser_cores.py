@@ -48,7 +48,7 @@ async def test_circuit_breakers_and_traffic_are_shown_and_updated(browser: Brows
         await page.clock.fast_forward(REFRESH_MS)
         await expect(page.get_by_text("Open in 1 of 2 workers")).to_be_visible()
         await expect(page.get_by_text("Requests: 2,400, failed: 6")).to_be_visible()
-        await expect(page.get_by_text("Mean 12.4 ms, 95\u00a0% within 13.3 ms")).to_be_visible()
+        await expect(page.get_by_text("Mean 12.4\u00a0ms, 95\u00a0% within 13.3\u00a0ms")).to_be_visible()
         assert await violations_in_both_themes(page) == []
         await write_report(console, "b", CircuitState.HALF_OPEN)
         await page.clock.fast_forward(REFRESH_MS)
