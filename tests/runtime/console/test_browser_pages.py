@@ -144,6 +144,25 @@ async def test_pages_are_stable_and_named_and_show_the_focus(browser: Browser, o
     assert len(set(different.values())) >= len(different) - 2, different
 
 
+async def test_tables_fit_the_page_at_every_width(browser: Browser, origin: str, console: Console) -> None:
+    ids = await create_data(console)
+    await console.create(
+        name="a key with a long name", owner="documents-of-the-legal-department", scopes=["reports:quarterly:read"]
+    )
+    measure = "() => [...document.querySelectorAll('.flush')].filter((card) => card.scrollWidth > card.clientWidth + 1).length"
+    tables, cut = 0, []
+    async with signed_in(browser, origin) as page:
+        for name, path in PAGES.items():
+            await open_page(page, path.format(**ids))
+            tables += await page.locator(".flush table").count()
+            for width in (1440, 1280, 1120, 960, 840, 769, 480):
+                await page.set_viewport_size({"width": width, "height": 800})
+                if await page.evaluate(measure):
+                    cut.append((name, width))
+    assert cut == []
+    assert tables > 8
+
+
 #: The maximum length of a name is 100 characters. The quota for secrets permits only a few texts.
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(1)>",
