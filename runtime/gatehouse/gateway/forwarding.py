@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,16 +62,16 @@ def size_of_body(headers: Sequence[tuple[str, str]]) -> int | None:
     return next((int(value) for name, value in headers if name == "content-length" and value.isdigit()), None)
 
 
-def returned_headers(
-    headers: Sequence[tuple[str, str]], status: int, limits: Sequence[RateLimitState], request_id: str
-) -> list[asgi.Header]:
-    """Headers of the response to the client. headers: headers of the response from the Core."""
-    rate = limit_headers(limits)
-    replaced = [name for name, _ in rate]
+def core_headers(headers: Sequence[tuple[str, str]], status: int, replaced: Iterable[bytes]) -> list[asgi.Header]:
+    """Headers of a response from a Core that the client receives. replaced: names of the headers that the gateway sets."""
     if status in _NO_BODY:
-        replaced.append(b"content-length")  # uvicorn would expect a body
-    returned = forwarding.returned(headers, replaced, handshake=status == 101)
-    return [*returned, *rate, (b"x-request-id", request_id.encode())]
+        replaced = [*replaced, b"content-length"]  # uvicorn would expect a body
+    return forwarding.returned(headers, replaced, handshake=status == 101)
+
+
+def added_headers(rate: Iterable[asgi.Header], request_id: str) -> list[asgi.Header]:
+    """Headers that the gateway adds to a response from a Core. rate: see `limit_headers`."""
+    return [*rate, (b"x-request-id", request_id.encode())]
 
 
 def accept_encoding(context: RequestContext) -> str:
@@ -216,7 +216,9 @@ class Forwarding:
 
     def returned(self, headers: list[tuple[str, str]], status: int) -> list[asgi.Header]:
         """Headers of the response to the client."""
-        return returned_headers(headers, status, self.limits, self.context.request_id)
+        rate = limit_headers(self.limits)
+        returned = core_headers(headers, status, [name for name, _ in rate])
+        return [*returned, *added_headers(rate, self.context.request_id)]
 
 
 @dataclass(slots=True)

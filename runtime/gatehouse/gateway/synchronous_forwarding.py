@@ -9,6 +9,7 @@ responses, and clients that disconnect.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,8 +28,9 @@ from gatehouse.gateway.forwarding import (
     Revalidation,
     SentRequest,
     accept_encoding,
+    added_headers,
+    core_headers,
     has_body,
-    returned_headers,
     revalidation,
     size_of_body,
 )
@@ -47,7 +49,8 @@ from gatehouse.http.asgi import RequestId
 from gatehouse.http.forwarding import CorePath
 from gatehouse.keys.models import KeyId, KeyRecord
 from gatehouse.observability import RepeatedRequest
-from gatehouse.verification.models import Code, VerificationResult
+from gatehouse.verification.models import Code, RateLimitState, VerificationResult
+from gatehouse.verification.schemas import limit_headers
 
 #: Requests with one of these headers are never forwarded synchronously.
 _EXCLUDED = (b"upgrade", b"transfer-encoding", b"signature-input")
@@ -87,6 +90,14 @@ class _EncodedHead(NamedTuple):
     parts: list[bytes]
 
 
+class _ReturnedHeaders(NamedTuple):
+    """Encoded headers from a Core that the client receives. basis: the arguments of `core_headers`."""
+
+    basis: tuple[list[tuple[str, str]], int, list[bytes]]
+    lines: bytes
+    has_length: bool
+
+
 class _RequestHead:
     """The head of one or more requests from a connection, and what has been derived from it."""
 
@@ -104,6 +115,7 @@ class _RequestHead:
         self._accept_encoding = accept_encoding(context)
         self._selection = UpstreamRequest(context.method, "", [], b"" if self._is_framed else None)
         self._encoded: _EncodedHead | None = None
+        self._returned: _ReturnedHeaders | None = None
         self._logged_path = ""
         self._lines: dict[int, RepeatedRequest] = {}
 
@@ -145,6 +157,19 @@ class _RequestHead:
         if len(parts) == 2:
             self._encoded = _EncodedHead(key, core, host, request, parts)
         return request, head
+
+    def header_lines(
+        self, headers: list[tuple[str, str]], status: int, limits: Sequence[RateLimitState], request_id: RequestId
+    ) -> tuple[bytes, bool]:
+        """The encoded headers of the response to the client, and whether they contain Content-Length. headers: headers of the
+        response from the Core, which are often the same as in the previous response."""
+        rate = limit_headers(limits)
+        basis = headers, status, [name for name, _ in rate]
+        if self._returned is None or self._returned.basis != basis:
+            returned = core_headers(*basis)
+            has_length = any(name == b"content-length" for name, _ in returned)
+            self._returned = _ReturnedHeaders(basis, asgi.encode_headers(returned), has_length)
+        return self._returned.lines + asgi.encode_headers(added_headers(rate, request_id)), self._returned.has_length
 
     def revalidation(self, core: CoreRecord, target: str) -> Revalidation | None:
         """State for the use of the cache, or None if the request cannot be served from the cache."""
@@ -264,10 +289,10 @@ class _Exchange(asgi.Deferred):
         head, sent, key = self._head, self._sent, self._result.record
         if sent is None or key is None:
             return False
-        returned = returned_headers(headers, status, self._result.limits, self._request_id)
-        lines, content = asgi.encode_headers(returned), b""
+        lines, has_length = head.header_lines(headers, status, self._result.limits, self._request_id)
+        content = b""
         if has_body(head.method, status):
-            is_chunked = not any(name == b"content-length" for name, _ in returned)
+            is_chunked = not has_length
             if is_chunked and head.context.scope["http_version"] != "1.1":
                 return False
             content = self._connection.take() if body is None else body
