@@ -1,6 +1,7 @@
 """`Emulator`: a provider that creates resources in a moto server, as `RESOURCE_TYPES` defines."""
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,7 @@ from sandbox.ports import HOST, free_port
 _CONFIG = Config(
     s3={"addressing_style": "path"}, retries={"max_attempts": 0}, connect_timeout=5, read_timeout=60, max_pool_connections=4
 )
-_HOSTS = frozenset({HOST, "localhost"})
+_LOCAL = re.compile(rf"(?:{re.escape(HOST)}|localhost)(?::[0-9]{{1,5}})?")
 _SINGLE_EMULATOR = threading.Lock()
 _LOADER: Any = botocore.loaders.create_loader()
 _ADMINISTRATOR_POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
@@ -178,8 +179,8 @@ def _restrict(server: ThreadedMotoServer) -> None:
     application = wsgi.app
 
     def restricted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        host = environ.get("HTTP_HOST", "").rpartition(":")[0] or environ.get("HTTP_HOST", "")
-        from_page = "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ or host not in _HOSTS
+        is_local = _LOCAL.fullmatch(environ.get("HTTP_HOST", "")) is not None
+        from_page = "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ or not is_local
         if from_page or environ.get("PATH_INFO", "").startswith("/moto-api"):
             body = b"The emulator accepts requests only from AWS clients on this machine.\n"
             start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
