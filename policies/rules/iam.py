@@ -126,7 +126,7 @@ def trust_policy_is_restricted(role: Resource) -> CheckResults:
 _SERVICES_WITHOUT_DOCUMENTED_SOURCE = frozenset(
     f"{service}.amazonaws.com" for service in ("apigateway", "cloudtrail", "ec2", "ecs", "edgelambda", "s3")
 )
-# Services that also document trust policies with a source condition, but only for some features.
+# Services whose documented trust policies differ: some have a source condition, others have none.
 _SERVICES_WITHOUT_SOURCE = _SERVICES_WITHOUT_DOCUMENTED_SOURCE | {
     f"{service}.amazonaws.com" for service in ("backup", "lambda", "rds")
 }
