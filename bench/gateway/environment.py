@@ -21,7 +21,7 @@ from gatehouse.keys.models import KeyEnvironment
 from rich.console import Console
 from rich.table import Table
 
-from bench.gateway.load_generator import Result
+from bench.gateway.load_generator import NUMBER, Result
 from sandbox import child_processes
 from sandbox.local import servers
 from sandbox.ports import free_port
@@ -131,6 +131,7 @@ def endpoint_requests(env: Environment) -> dict[str, bytes]:
         "verification, header": request("/v1/keys/verify", key),
         "verification, JSON": request("/v1/keys/verify", body={"token": env.token, "scopes": ["cores:read"]}),
         "proxy, response of 100 bytes": request("/cores/docs/", key),
+        "proxy, different paths": request(f"/cores/docs/{NUMBER.decode()}", key),
     }
 
 

@@ -14,6 +14,8 @@ from typing import cast
 import uvloop
 
 CONNECTIONS = 64
+#: Replaced in each request with another number.
+NUMBER = b"{number}"
 _REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n" + b"x" * 100
 
 
@@ -33,6 +35,7 @@ class _Connection(asyncio.Protocol):
         self.request, self.until, self.times, self.failed = request, until, times, failed
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.buffer = b""
+        self.is_constant = NUMBER not in request
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not subclasses of asyncio's transports.
@@ -41,7 +44,8 @@ class _Connection(asyncio.Protocol):
 
     def send(self) -> None:
         self.started = time.perf_counter()
-        self.transport.write(self.request)
+        number = b"%d" % len(self.times)
+        self.transport.write(self.request if self.is_constant else self.request.replace(NUMBER, number))
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
