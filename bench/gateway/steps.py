@@ -179,7 +179,7 @@ def _steps(verification: VerificationService, observer: Observer, token: str, bo
     result = verification.verify_now(parsed, request)
     assert result is not None
     charge = Charge(record.subject, record.limits, 1)
-    reply = observer.repeated_request(method="POST", route="/v1/keys/verify", status=200, code="VALID")
+    reply = observer.repeated_request(method="POST", route="/v1/keys/verify", status=200, code="VALID", path="/v1/keys/verify")
     usage, template = UsageCounter(), response_template(result, record, has_body=True)
     return {
         "decode the body": _us(lambda: schemas.decode(body, "127.0.0.1")),

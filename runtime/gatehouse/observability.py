@@ -389,32 +389,37 @@ class Observer:
             line = RequestLine(*names, status, ms, key_id, code, "request", level, now, detail, websocket)
             self._stream.request(_encoder.encode(line) + b"\n")
 
-    def repeated_request(self, *, method: str, route: str, status: int, code: str, path: str = "") -> RepeatedRequest:
-        """Logs and counts requests that differ only in the key. path: omit for a route without parameters."""
-        level, (ms, *texts) = "info", placeholders(4)
-        request_id, key_id, ts = map(str, texts)
-        names = self.environment, request_id, self.service, method, route, path or route
+    def repeated_request(self, *, method: str, route: str, status: int, code: str, path: str | None) -> RepeatedRequest:
+        """Logs and counts requests that differ only in the key and, if `path` is None, in the path."""
+        level = "info" if status < 500 else "warning" if status == 503 else "error"
+        ms, *texts = placeholders(5)
+        request_id, key_id, ts, any_path = map(str, texts)
+        names = self.environment, request_id, self.service, method, route, path or any_path
         line = RequestLine(*names, status, float(ms), key_id, code, "request", level, ts)
-        template = Template(_encoder.encode(line).decode() + "\n", (request_id, f"{ms}.0", key_id, ts))
-        return RepeatedRequest(self, self._stream, template, self.metrics.durations(self.service, route, status))
+        template = Template(_encoder.encode(line).decode() + "\n", (request_id, f"{ms}.0", key_id, ts, any_path))
+        durations = self.metrics.durations(self.service, route, status)
+        return RepeatedRequest(self, self._stream, template, durations, _LEVELS[level])
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatedRequest:
-    """Does the same as `Observer.request` in less time, for a status below 500."""
+    """Does the same as `Observer.request` in less time."""
 
     observer: Observer
     stream: Stream
     template: Template
     durations: Durations
+    level: int
 
-    def record(self, request_id: str, seconds: float, key_id: str) -> None:
+    def record(self, request_id: str, seconds: float, key_id: str, path: str = "") -> None:
+        """path: ASCII text without quotation marks, backslashes and control characters. Empty if it is part of the template."""
         self.durations.observe(seconds)
-        if self.observer.logs_requests:
-            self.stream.request(partial(self._line, request_id, seconds, key_id, time.time()))
+        observer = self.observer
+        if observer.logs_requests if self.level == logging.INFO else observer.log.is_enabled_for(self.level):
+            self.stream.request(partial(self._line, request_id, seconds, key_id, time.time(), path))
 
-    def _line(self, request_id: str, seconds: float, key_id: str, ended_at: float) -> bytes:
-        return self.template.fill((request_id, rounded(seconds * 1000), key_id, _timestamp(ended_at))).encode()
+    def _line(self, request_id: str, seconds: float, key_id: str, ended_at: float, path: str) -> bytes:
+        return self.template.fill((request_id, rounded(seconds * 1000), key_id, _timestamp(ended_at), path)).encode()
 
 
 def _timestamp(seconds: float) -> str:

@@ -102,10 +102,10 @@ async def test_many_lines_are_written_immediately(out: Out, observer: Observer) 
     assert out.writes >= 1
 
 
-def test_repeated_request_has_the_same_line_and_metrics(out: Out, observer: Observer) -> None:
-    observer.repeated_request(method="GET", route="/v1/keys/verify", status=200, code="VALID").record(
-        "req_1", 0.0012345, "3fGh82kLmQ0a"
-    )
+@pytest.mark.parametrize("path", ["/v1/keys/verify", None])
+def test_repeated_request_has_the_same_line_and_metrics(out: Out, observer: Observer, path: str | None) -> None:
+    repetition = observer.repeated_request(method="GET", route="/v1/keys/verify", status=200, code="VALID", path=path)
+    repetition.record("req_1", 0.0012345, "3fGh82kLmQ0a", "" if path else "/v1/keys/verify")
     log_request(observer)
     repeated, other = out.lines()
     assert [line.keys() for line in (repeated, other)] == [other.keys()] * 2
@@ -118,11 +118,18 @@ def test_repeated_request_has_the_same_line_and_metrics(out: Out, observer: Obse
 
 @pytest.mark.requirement("TR-14")
 def test_repeated_requests_follow_the_log_level(out: Out, observer: Observer) -> None:
-    repeated = observer.repeated_request(method="GET", route="/v1/keys/verify", status=200, code="VALID")
-    for level in ("warning", "info"):
+    route = "/v1/keys/verify"
+    statuses = (200, 502, 503)
+    repetitions = [observer.repeated_request(method="GET", route=route, status=s, code="VALID", path=route) for s in statuses]
+    for level in ("warning", "info", "error"):
         observer.set_level(level)
-        repeated.record(level, 0.001, "3fGh82kLmQ0a")
-    assert [line["request_id"] for line in out.lines() if line["event"] == "request"] == ["info"]
+        for repetition in repetitions:
+            repetition.record(level, 0.001, "3fGh82kLmQ0a")
+    assert [(line["request_id"], line["status"], line["level"]) for line in out.lines() if line["event"] == "request"] == [
+        *(("warning", 502, "error"), ("warning", 503, "warning")),
+        *(("info", 200, "info"), ("info", 502, "error"), ("info", 503, "warning")),
+        ("error", 502, "error"),
+    ]
 
 
 def test_line_without_event_loop_is_written_immediately(out: Out, observer: Observer) -> None:

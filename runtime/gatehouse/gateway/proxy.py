@@ -7,6 +7,7 @@ the Core decodes the path.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ from gatehouse.verification.schemas import limit_headers
 SCOPE = "cores:read"
 
 PATH = "/cores/{name}/{path}"
+
+#: Spaces, control characters, non-ASCII bytes and `#`.
+_NOT_IN_QUERY = re.compile(rb"[^!\"$-~]")
 
 #: Body of a request, and the header that declares the length or framing of the body.
 FramedBody = tuple[bytes | AsyncIterator[bytes] | None, list[tuple[str, str]]]
@@ -99,7 +103,7 @@ async def forward_verified(
         in_progress = nullcontext() if sent is not None else dependencies.key_requests.hold(key.subject)
         with in_progress, open_websocket:
             body, framing = framed or await _received_body(context)
-            headers = [*framing, *gateway_headers(context, key), *(() if handshake is None else handshake.headers)]
+            headers = [*framing, *added_to_request(context, key), *(() if handshake is None else handshake.headers)]
             upstream = upstream_request(context, path.path, headers, body, upgrade=handshake is not None)
             on_upgrade = None if handshake is None else partial(_WebSocket(handshake, key, request).run, context)
             await Forwarding(context, instances, upstream, limits, on_upgrade).run(sent)
@@ -133,7 +137,7 @@ def upstream_request(
     return UpstreamRequest(context.method, target, [*forwarding.forwarded(context.fields), *headers], body, upgrade)
 
 
-def gateway_headers(context: RequestContext, key: KeyRecord) -> list[tuple[str, str]]:
+def added_to_request(context: RequestContext, key: KeyRecord) -> list[tuple[str, str]]:
     """Headers that the gateway sets for every instance. Headers with these names from the client have already been removed."""
     headers = [
         ("gatehouse-key-id", key.id),
@@ -246,15 +250,22 @@ class _WebSocket:
 
 def checked_path(context: RequestContext) -> CorePath:
     """Rejects requests that two servers could interpret differently, before any decision on the request is made."""
-    if context.method not in forwarding.METHODS:
-        raise MethodNotAllowed
-    path = core_path(context.raw_path)
-    query: bytes = context.scope["query_string"]
-    problem = path if isinstance(path, str) else forwarding.ambiguity(context.fields)
-    if not problem and query and (not query.isascii() or b"#" in query or any(byte <= 0x20 or byte == 0x7F for byte in query)):
-        problem = "the query contains a space, control or non-ASCII byte, or a raw #; percent-encode it"
-    if problem or isinstance(path, str):
+    path = checked_target(context.method, context.raw_path, context.scope["query_string"])
+    problem = forwarding.ambiguity(context.fields)
+    if problem:
         raise BadRequest(problem[0].upper() + problem[1:])
+    return path
+
+
+def checked_target(method: str, raw_path: bytes, query: bytes) -> CorePath:
+    """Rejects methods and targets that two servers could interpret differently. Raises BadRequest, MethodNotAllowed."""
+    if method not in forwarding.METHODS:
+        raise MethodNotAllowed
+    path = core_path(raw_path)
+    if isinstance(path, str):
+        raise BadRequest(path[0].upper() + path[1:])
+    if query and _NOT_IN_QUERY.search(query) is not None:
+        raise BadRequest("The query contains a space, control or non-ASCII byte, or a raw #; percent-encode it")
     return path
 
 

@@ -43,8 +43,8 @@ class SynchronousVerification:
         self._usage = dependencies.usage
         self._replies = _Templates(has_body=True)
         self._headers = _Templates(has_body=False)
-        self._post = self._observer.repeated_request(method="POST", route=PATH, status=200, code=_VALID)
-        self._get = self._observer.repeated_request(method="GET", route=PATH, status=200, code=_VALID)
+        self._post = self._observer.repeated_request(method="POST", route=PATH, status=200, code=_VALID, path=PATH)
+        self._get = self._observer.repeated_request(method="GET", route=PATH, status=200, code=_VALID, path=PATH)
 
     def prepare(self, scope: asgi.Scope) -> asgi.RespondNow | None:
         """For a request with a JSON body."""

@@ -36,24 +36,26 @@ from gatehouse.gateway.forwarding import (
 )
 from gatehouse.gateway.proxy import (
     PATH,
+    SCOPE,
+    added_to_request,
     checked_path,
+    checked_target,
     find_instances,
     forward_verified,
-    framed_body,
-    gateway_headers,
-    upstream_request,
-    verification_request,
 )
 from gatehouse.http import asgi
 from gatehouse.http.asgi import RequestId
-from gatehouse.http.forwarding import CorePath
+from gatehouse.http.forwarding import CORES, CorePath, forwarded
 from gatehouse.keys.models import KeyId, KeyRecord
 from gatehouse.observability import RepeatedRequest
-from gatehouse.verification.models import Code, RateLimitState, VerificationResult
+from gatehouse.verification.models import Code, RateLimitState, VerificationRequest, VerificationResult
 from gatehouse.verification.schemas import limit_headers
 
 #: Requests with one of these headers are never forwarded synchronously.
 _EXCLUDED = (b"upgrade", b"transfer-encoding", b"signature-input")
+
+#: Maximum number of templates of log lines, by method and status.
+LINES_MAX = 1_000
 
 _VALID = Code.VALID.value
 _CHUNKED = asgi.encode_headers(((b"transfer-encoding", b"chunked"),))
@@ -63,12 +65,12 @@ class SynchronousForwarding:
     """Prepares the forwarding of requests with the path `/cores/{name}/{path}`."""
 
     def __init__(self, dependencies: Dependencies) -> None:
-        self._dependencies = dependencies
+        self.dependencies = dependencies
+        self._lines: dict[tuple[str, int], RepeatedRequest] = {}
 
     def prepare(self, scope: asgi.Scope) -> asgi.RespondNow | None:
         """Implements asgi.PrepareResponse."""
-        dependencies = self._dependencies
-        context = RequestContext(dependencies, scope, _not_called, _not_called, template=PATH)
+        context = RequestContext(self.dependencies, scope, _not_called, _not_called, template=PATH)
         if any(context.values(name) for name in _EXCLUDED):
             return None
         try:
@@ -76,17 +78,30 @@ class SynchronousForwarding:
             token = presented_token(context)
         except GatehouseError:
             return None
-        parsed = None if token is None else dependencies.verification.parse(token)
-        return None if parsed is None else _RequestHead(context, path, parsed).respond
+        parsed = None if token is None else self.dependencies.verification.parse(token)
+        return None if parsed is None else _RequestHead(_Fields(self, context, parsed), scope, path)
+
+    def record(self, head: _RequestHead, request_id: RequestId, key_id: KeyId, status: int, started: float) -> None:
+        """Counts and logs a request after the response, like RequestContext."""
+        dependencies, seconds = self.dependencies, time.perf_counter() - started
+        dependencies.observer.metrics.decision(Code.VALID)
+        dependencies.usage.count(key_id, head.path.name, _VALID, head.fields.client)
+        line = self._lines.get((head.method, status))
+        if line is None:
+            if len(self._lines) >= LINES_MAX:
+                self._lines.clear()
+            line = dependencies.observer.repeated_request(method=head.method, route=PATH, status=status, code=_VALID, path=None)
+            self._lines[head.method, status] = line
+        line.record(request_id, seconds, key_id, logged_path(head.scope["raw_path"], dependencies.verification.prefix))
 
 
-class _EncodedHead(NamedTuple):
-    """The head of a request to a Core, and the objects on which it depends. parts: the parts before and after the request ID."""
+class _EncodedFields(NamedTuple):
+    """The header lines of a request to a Core, and the objects on which they depend. parts: lines before and after the request
+    ID."""
 
     key: KeyRecord
     core: CoreRecord
     host: str
-    request: UpstreamRequest
     parts: list[bytes]
 
 
@@ -98,65 +113,38 @@ class _ReturnedHeaders(NamedTuple):
     has_length: bool
 
 
-class _RequestHead:
-    """The head of one or more requests from a connection, and what has been derived from it."""
+class _Fields:
+    """The header fields of one or more requests from a connection, and what has been derived from the fields."""
 
-    def __init__(self, context: RequestContext, path: CorePath, token: ParsedToken) -> None:
-        self.context = context
-        self.dependencies = context.dependencies
-        self.path = path
-        self.method = context.method
-        self.verification = verification_request(context, path)
+    def __init__(self, forwarding: SynchronousForwarding, context: RequestContext, token: ParsedToken) -> None:
+        self.forwarding = forwarding
+        self.dependencies = forwarding.dependencies
+        self.token = token
         self.client = context.client
-        self._token = token
-        self._is_framed = bool(context.values(b"content-length"))
+        self.is_framed = bool(context.values(b"content-length"))
+        self.is_cacheable = not self.is_framed and is_cacheable("GET", context.fields)
         self.requires_validation = requires_validation(context.fields)
-        self._is_cacheable = not self._is_framed and is_cacheable(context.method, context.fields)
-        self._accept_encoding = accept_encoding(context)
-        self._selection = UpstreamRequest(context.method, "", [], b"" if self._is_framed else None)
-        self._encoded: _EncodedHead | None = None
+        self.accept_encoding = accept_encoding(context)
+        self._encoded: _EncodedFields | None = None
         self._returned: _ReturnedHeaders | None = None
-        self._logged_path = ""
-        self._lines: dict[int, RepeatedRequest] = {}
-
-    def respond(self, body: bytes) -> asgi.Deferred | None:
-        """Implements asgi.RespondNow."""
-        started, dependencies = time.perf_counter(), self.dependencies
-        if len(body) > INLINE_BYTES_MAX:
-            return None
-        try:
-            instances = find_instances(dependencies, self.path.name)
-            core = dependencies.load_balancer.select(instances, self._selection)
-        except GatehouseError:
-            return None
-        reservation = dependencies.load_balancer.reserve(core)
-        if reservation is None:
-            return None
-        try:
-            result = dependencies.verification.verify_now(self._token, self.verification)
-        except Exception:
-            result = None  # the application responds to the request, and logs the error if it is unexpected
-        if result is None:
-            reservation.release()
-            return None
-        return _Exchange(self, started, result, body if self._is_framed else None, SentRequest(reservation, instances))
 
     def encode(
-        self, request_id: RequestId, key: KeyRecord, reservation: Reservation, body: bytes | None
-    ) -> tuple[UpstreamRequest, bytes]:
-        """The request to an instance, and its encoded head. Raises CoreNotRegistered, BadRequest."""
+        self, head: _RequestHead, request_id: RequestId, key: KeyRecord, reservation: Reservation, request: UpstreamRequest
+    ) -> bytes:
+        """The encoded head of a request to an instance. Raises CoreNotRegistered, BadRequest."""
         encoded, core, host = self._encoded, reservation.core, reservation.idle.host
-        if encoded is not None and encoded.key is key and encoded.core is core and encoded.host == host:
-            request = encoded.request if body is None else msgspec.structs.replace(encoded.request, body=body)
-            return request, request_id.encode().join(encoded.parts)
-        context = self.new_context(request_id)
-        headers = [*framed_body(body)[1], *gateway_headers(context, key)]
-        request = upstream_request(context, self.path.path, headers, body, upgrade=False)
-        head = request_head(Forwarding(context, [], request, ()).for_instance(core, None), host, chunked=False)
-        parts = head.split(request_id.encode())
-        if len(parts) == 2:
-            self._encoded = _EncodedHead(key, core, host, request, parts)
-        return request, head
+        if encoded is None or encoded.key is not key or encoded.core is not core or encoded.host != host:
+            context = head.new_context(request_id)
+            length = [("content-length", str(len(request.body)))] if isinstance(request.body, bytes) else []
+            fields = [*forwarded(context.fields), *length, *added_to_request(context, key)]
+            complete = Forwarding(context, [], msgspec.structs.replace(request, headers=fields), ()).for_instance(core, None)
+            lines = request_head(complete, host, chunked=False)
+            parts = lines.partition(b"\r\n")[2].split(request_id.encode())
+            if len(parts) != 2:
+                return lines
+            encoded = self._encoded = _EncodedFields(key, core, host, parts)
+        line = f"{request.method} {request.target} HTTP/1.1\r\n".encode("ascii")
+        return line + request_id.encode().join(encoded.parts)
 
     def header_lines(
         self, headers: list[tuple[str, str]], status: int, limits: Sequence[RateLimitState], request_id: RequestId
@@ -171,50 +159,72 @@ class _RequestHead:
             self._returned = _ReturnedHeaders(basis, asgi.encode_headers(returned), has_length)
         return self._returned.lines + asgi.encode_headers(added_headers(rate, request_id)), self._returned.has_length
 
-    def revalidation(self, core: CoreRecord, target: str) -> Revalidation | None:
+
+class _RequestHead(asgi.RetargetedResponse):
+    """The head of one or more requests from a connection."""
+
+    def __init__(self, fields: _Fields, scope: asgi.Scope, path: CorePath) -> None:
+        self.fields = fields
+        self.scope = scope
+        self.path = path
+        self.method: str = scope["method"]
+        query = scope["query_string"].decode("ascii")
+        self._target = f"{path.path}?{query}" if query else path.path
+        self.verification = VerificationRequest(scopes=(SCOPE,), core=path.name, address=fields.client, method=self.method)
+
+    def __call__(self, body: bytes) -> asgi.Deferred | None:
+        started, dependencies, fields = time.perf_counter(), self.fields.dependencies, self.fields
+        if len(body) > INLINE_BYTES_MAX:
+            return None
+        request = UpstreamRequest(self.method, self._target, [], body if fields.is_framed else None)
+        try:
+            instances = find_instances(dependencies, self.path.name)
+            core = dependencies.load_balancer.select(instances, request)
+        except GatehouseError:
+            return None
+        reservation = dependencies.load_balancer.reserve(core)
+        if reservation is None:
+            return None
+        try:
+            result = dependencies.verification.verify_now(fields.token, self.verification)
+        except Exception:
+            result = None  # the application responds to the request, and logs the error if it is unexpected
+        if result is None:
+            reservation.release()
+            return None
+        return _Exchange(self, started, result, request, SentRequest(reservation, instances))
+
+    def for_target(self, method: bytes, raw_path: bytes, query: bytes) -> _RequestHead | None:
+        if not raw_path.startswith(CORES.encode("ascii")):
+            return None
+        scope = {**self.scope, "method": method.decode("ascii"), "raw_path": raw_path, "query_string": query}
+        try:
+            path = checked_target(scope["method"], raw_path, query)
+        except GatehouseError:
+            return None
+        return _RequestHead(self.fields, scope, path)
+
+    def revalidation(self, core: CoreRecord) -> Revalidation | None:
         """State for the use of the cache, or None if the request cannot be served from the cache."""
-        return revalidation(self.dependencies, core, target, self._accept_encoding) if self._is_cacheable else None
+        if self.method != "GET" or not self.fields.is_cacheable:
+            return None
+        return revalidation(self.fields.dependencies, core, self._target, self.fields.accept_encoding)
 
     def new_context(self, request_id: RequestId) -> RequestContext:
-        context = self.context
-        return RequestContext(self.dependencies, context.scope, _not_called, _not_called, request_id, context.template)
-
-    def record(self, request_id: RequestId, key_id: KeyId, status: int, started: float) -> None:
-        """Counts and logs a request after the response, like RequestContext."""
-        dependencies, seconds = self.dependencies, time.perf_counter() - started
-        dependencies.observer.metrics.decision(Code.VALID)
-        dependencies.usage.count(key_id, self.path.name, _VALID, self.client)
-        line = self._lines.get(status)
-        if line is not None and status < 500:
-            line.record(request_id, seconds, key_id)
-            return
-        if not self._logged_path:
-            self._logged_path = logged_path(self.context.raw_path, dependencies.verification.prefix)
-        else:  # creating a template takes longer than one line
-            names = {"method": self.method, "route": PATH, "path": self._logged_path}
-            self._lines[status] = dependencies.observer.repeated_request(**names, status=status, code=_VALID)
-        dependencies.observer.request(
-            request_id=request_id,
-            method=self.method,
-            route=PATH,
-            path=self._logged_path,
-            status=status,
-            seconds=seconds,
-            key_id=key_id,
-            code=_VALID,
-        )
+        return RequestContext(self.fields.dependencies, self.scope, _not_called, _not_called, request_id, PATH)
 
 
 class _Exchange(asgi.Deferred):
     """One request to a Core and its response."""
 
     def __init__(
-        self, head: _RequestHead, started: float, result: VerificationResult, body: bytes | None, sent: SentRequest
+        self, head: _RequestHead, started: float, result: VerificationResult, request: UpstreamRequest, sent: SentRequest
     ) -> None:
+        self.scope = head.scope
         self._head = head
         self._started = started
         self._result = result
-        self._body = body
+        self._request = request
         self._request_id = asgi.request_id()
         #: None if the request is not sent to a Core, or after its end.
         self._sent: SentRequest | None = sent
@@ -239,19 +249,19 @@ class _Exchange(asgi.Deferred):
             return False
         reservation = sent.reservation
         try:
-            head.dependencies.key_requests.acquire(key.subject)
+            head.fields.dependencies.key_requests.acquire(key.subject)
             self._subject = key.subject
-            request, encoded = head.encode(self._request_id, key, reservation, self._body)
+            encoded = head.fields.encode(head, self._request_id, key, reservation, self._request)
         except GatehouseError:
             return False
-        revalidation = head.revalidation(reservation.core, request.target)
+        revalidation = head.revalidation(reservation.core)
         if revalidation is not None and revalidation.cached is not None:
-            if revalidation.is_fresh and not head.requires_validation:
+            if revalidation.is_fresh and not head.fields.requires_validation:
                 stored = revalidation.cached
                 return self._respond(200, stored.headers_at(revalidation.validation.at), stored.body, "fresh")
             encoded = encoded[:-2] + b"if-none-match: %b\r\n\r\n" % revalidation.cached.etag.encode("ascii")
         self._sent = SentRequest(reservation, sent.instances, revalidation)
-        reservation.send(request, encoded)
+        reservation.send(self._request, encoded)
         self._connection.on_progress = self._on_progress
         return True
 
@@ -289,11 +299,11 @@ class _Exchange(asgi.Deferred):
         head, sent, key = self._head, self._sent, self._result.record
         if sent is None or key is None:
             return False
-        lines, has_length = head.header_lines(headers, status, self._result.limits, self._request_id)
+        lines, has_length = head.fields.header_lines(headers, status, self._result.limits, self._request_id)
         content = b""
         if has_body(head.method, status):
             is_chunked = not has_length
-            if is_chunked and head.context.scope["http_version"] != "1.1":
+            if is_chunked and self.scope["http_version"] != "1.1":
                 return False
             content = self._connection.take() if body is None else body
             if body is None and sent.revalidation is not None:
@@ -301,11 +311,11 @@ class _Exchange(asgi.Deferred):
             if is_chunked:
                 lines, content = lines + _CHUNKED, asgi.encode_chunks(content)
         if cache_outcome:
-            head.dependencies.observer.metrics.core_cache(cache_outcome)
+            head.fields.dependencies.observer.metrics.core_cache(cache_outcome)
         sent.reservation.responded()
         self._end()
         self._responder.respond(asgi.EncodedResponse(status, lines, content))
-        head.record(self._request_id, key.id, status, self._started)
+        head.fields.forwarding.record(head, self._request_id, key.id, status, self._started)
         return True
 
     def _continue(self) -> None:
@@ -333,7 +343,7 @@ class _Exchange(asgi.Deferred):
             return
         sent.reservation.release()
         if self._subject:
-            self._head.dependencies.key_requests.remove(self._subject)
+            self._head.fields.dependencies.key_requests.remove(self._subject)
             self._subject = ""
 
 

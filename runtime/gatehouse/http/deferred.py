@@ -22,10 +22,8 @@ from gatehouse.http.draining import DrainingProtocol
 class DeferredCycle:
     """The state of a deferred response. Has the attributes of uvicorn's RequestResponseCycle that a protocol uses."""
 
-    def __init__(
-        self, protocol: DeferringProtocol, scope: asgi.Scope, deferred: asgi.Deferred, body: bytes, keep_alive: bool
-    ) -> None:
-        self.scope = scope
+    def __init__(self, protocol: DeferringProtocol, deferred: asgi.Deferred, body: bytes, *, keep_alive: bool) -> None:
+        self.scope = deferred.scope
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_started = False
@@ -60,7 +58,7 @@ class DeferringProtocol(DrainingProtocol):
     """Supports deferred responses."""
 
     def _defer(self, deferred: asgi.Deferred, body: bytes, *, keep_alive: bool) -> None:
-        cycle = DeferredCycle(self, cast("asgi.Scope", self.scope), deferred, body, keep_alive=keep_alive)
+        cycle = DeferredCycle(self, deferred, body, keep_alive=keep_alive)
         self.cycle = self._running = cast("RequestResponseCycle", cycle)
         deferred.begin(cycle)
 

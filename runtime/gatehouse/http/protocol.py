@@ -167,8 +167,13 @@ class HttpProtocol(DeferringProtocol):
 
     def _respond_again(self, data: bytes, repeated: RepeatedHead) -> bool:
         """Responds to a request with the same head as the previous request. Returns False if the data has to be parsed."""
-        if len(data) != repeated.size or not data.startswith(repeated.head) or self.flow.write_paused or self._is_running():
+        if self.flow.write_paused or self._is_running():
             return False
+        if len(data) != repeated.size or not data.startswith(repeated.head):
+            other = repeated.with_target(data)
+            if other is None:
+                return False
+            self._repeated = repeated = other
         body = data[len(repeated.head) :]
         response = repeated.respond(body)
         if response is None:

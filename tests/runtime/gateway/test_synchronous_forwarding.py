@@ -141,7 +141,7 @@ async def pair(gateway: Gateway, database: Any, redis_url: str, tmp_path: Path) 
     for child in children:
         child.stop()
     server.close()
-    await gateway.pool.execute("UPDATE core SET draining = true WHERE name = 'docs'")
+    await gateway.pool.execute("UPDATE core SET draining = true")
 
 
 @pytest.fixture
@@ -252,6 +252,66 @@ async def test_requests_on_a_connection_are_answered_in_order(pair: Pair, key: K
         assert await bodies("plain") == [b"hello"]
     writer.close()
     assert pair.responses >= before + 8
+
+
+_REQUEST_LINES = (
+    *("GET /cores/docs/plain HTTP/1.1", "GET /cores/docs/plain?a=b HTTP/1.1", "GET /cores/docs/chunked?x=%20 HTTP/1.1"),
+    *("HEAD /cores/docs/plain HTTP/1.1", "OPTIONS /cores/docs/plain HTTP/1.1", "DELETE /cores/docs/empty HTTP/1.1"),
+    *("GET /cores/docs/fresh HTTP/1.1", "GET /cores/docs/fresh HTTP/1.1", "GET /cores/docs/public HTTP/1.1"),
+    *("GET /cores/docs/public HTTP/1.1", "GET /cores/docs/large HTTP/1.1", "GET /cores/docs HTTP/1.1"),
+    *("GET /cores/docs/plain?a?b HTTP/1.1", "GET /cores/docs/plain? HTTP/1.1", "GET /cores/unknown/x HTTP/1.1"),
+    *("GET /healthz HTTP/1.1", "GET /v1/keys/verify HTTP/1.1", "GET /openapi.json?x HTTP/1.1", "GET /nowhere HTTP/1.1"),
+    *("GET /cores/docs/%zz HTTP/1.1", "GET /cores/docs/../x HTTP/1.1", "GET /cores/docs/%2e%2e/x HTTP/1.1"),
+    *("GET /cores/docs/{x} HTTP/1.1", "TRACE /cores/docs/plain HTTP/1.1", "PURGE /cores/docs/plain HTTP/1.1"),
+    *("get /cores/docs/plain HTTP/1.1", "FOO /cores/docs/plain HTTP/1.1", "GET  /cores/docs/plain HTTP/1.1"),
+    *("GET /cores/docs/plain  HTTP/1.1", "GET /cores/docs/a b HTTP/1.1", "GET /cores/docs/caf\xe9 HTTP/1.1"),
+    *("GET /cores/docs/plain#x HTTP/1.1", "GET /cores/docs/plain?a#x HTTP/1.1", "GET /cores/docs/plain HTTP/1.0"),
+    *("GET /cores/docs/plain HTTP/2.0", "GET /cores/docs/plain", "GET http://a/cores/docs/plain HTTP/1.1", "GET * HTTP/1.1"),
+    *(
+        f"GET /cores/docs/{'x' * 8_000} HTTP/1.1",
+        f"GET /cores/docs/{'x' * 9_000} HTTP/1.1",
+        f"GET /cores/docs/{'x' * 17_000} HTTP/1.1",
+    ),
+)
+
+
+@pytest.mark.requirement("CG-04", "CG-05")
+async def test_request_lines_with_the_same_header_fields_equal_those_of_the_application(pair: Pair, key: Key) -> None:
+    """After a request that is forwarded synchronously, only the request line of the next request is read."""
+    # These Cores would receive requests for other paths if the beginning of a path were only assumed.
+    for name in ("s", "z"):
+        assert (await pair.synchronous.register(pair.core.url, name))[1].status == 200
+        for gateway in (pair.synchronous, pair.application):
+            async with asyncio.timeout(_PATIENCE_S):
+                while (await gateway.request("GET", f"/cores/{name}/plain", f"X-API-Key: {key.token}")).status != 200:
+                    await asyncio.sleep(0.005)
+    fields = f"X-API-Key: {key.token}\r\nHost: a\r\nX-Kept: yes\r\n\r\n"
+    before = pair.responses
+    for line in _REQUEST_LINES:
+        outcomes = []
+        for gateway in (pair.synchronous, pair.application):
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            received = []
+            pair.core.requests.clear()
+            for first in ("GET /cores/docs/plain HTTP/1.1", "GET /cores/docs/plain HTTP/1.1", line):
+                writer.write(f"{first}\r\n{fields}".encode("latin-1"))
+                reply = await read_reply(reader, head=False) if not first.startswith("HEAD") else await _head(reader)
+                if reply.header("transfer-encoding"):
+                    await reader.readexactly(2)
+                received.append(
+                    (reply.status, reply.body if reply.status < 400 else reply.json["code"], reply.header("connection"))
+                )
+            writer.close()
+            outcomes.append((received, [without_id(sent) for sent in pair.core.requests]))
+        assert outcomes[0] == outcomes[1], line
+    assert pair.responses >= before + 2 * len(_REQUEST_LINES)
+
+
+async def _head(reader: asyncio.StreamReader) -> Reply:
+    async with asyncio.timeout(_PATIENCE_S):
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
+    headers = [(line.split(":", 1)[0].lower(), line.split(":", 1)[1].strip()) for line in lines[1:]]
+    return Reply(int(lines[0].split(" ")[1]), headers, b"")
 
 
 @pytest.mark.requirement("CG-04")

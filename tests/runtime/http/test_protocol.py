@@ -80,7 +80,8 @@ def _prepare(scope: Any) -> RespondNow | None:
 class _Later(Deferred):
     """Sends a response, or calls the application, when other events have been handled."""
 
-    def __init__(self, app: Any, response: Response | None) -> None:
+    def __init__(self, scope: Any, app: Any, response: Response | None) -> None:
+        self.scope = scope
         self._app = app
         self._response = response
         self._timer: asyncio.Handle | None = None
@@ -116,7 +117,7 @@ def deferred_routes(app: Any) -> SynchronousRoutes:
 
     def prepare(scope: Any) -> RespondNow:
         respond = _prepare(scope)
-        return lambda body: _Later(app, cast("Response | None", respond(body)) if respond else None)
+        return lambda body: _Later(scope, app, cast("Response | None", respond(body)) if respond else None)
 
     return _routes(prepare)
 
