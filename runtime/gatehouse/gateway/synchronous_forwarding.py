@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -54,9 +55,6 @@ from gatehouse.verification.schemas import limit_headers
 #: Requests with one of these headers are never forwarded synchronously.
 _EXCLUDED = (b"upgrade", b"transfer-encoding", b"signature-input")
 
-#: Maximum number of templates of log lines, by method and status.
-LINES_MAX = 1_000
-
 _VALID = Code.VALID.value
 _CHUNKED = asgi.encode_headers(((b"transfer-encoding", b"chunked"),))
 
@@ -66,7 +64,7 @@ class SynchronousForwarding:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self.dependencies = dependencies
-        self._lines: dict[tuple[str, int], RepeatedRequest] = {}
+        self._line = lru_cache(maxsize=1_000)(self._new_line)
 
     def prepare(self, scope: asgi.Scope) -> asgi.RespondNow | None:
         """Implements asgi.PrepareResponse."""
@@ -86,13 +84,11 @@ class SynchronousForwarding:
         dependencies, seconds = self.dependencies, time.perf_counter() - started
         dependencies.observer.metrics.decision(Code.VALID)
         dependencies.usage.count(key_id, head.path.name, _VALID, head.fields.client)
-        line = self._lines.get((head.method, status))
-        if line is None:
-            if len(self._lines) >= LINES_MAX:
-                self._lines.clear()
-            line = dependencies.observer.repeated_request(method=head.method, route=PATH, status=status, code=_VALID, path=None)
-            self._lines[head.method, status] = line
-        line.record(request_id, seconds, key_id, logged_path(head.scope["raw_path"], dependencies.verification.prefix))
+        path = logged_path(head.scope["raw_path"], dependencies.verification.prefix)
+        self._line(head.method, status).record(request_id, seconds, key_id, path)
+
+    def _new_line(self, method: str, status: int) -> RepeatedRequest:
+        return self.dependencies.observer.repeated_request(method=method, route=PATH, status=status, code=_VALID, path=None)
 
 
 class _EncodedFields(NamedTuple):
