@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import boto3
@@ -16,7 +17,12 @@ from gatehouse.errors import Unavailable
 #: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no response.
 AWS_ERRORS = (BotoCoreError, ClientError)
 
+#: Maximum number of concurrent calls of a process, and maximum wait of further calls.
+CALLS_MAX = 16
+WAIT_S = 5.0
+
 _Result = TypeVar("_Result")
+_threads = ThreadPoolExecutor(CALLS_MAX, "aws")
 
 
 def create_client(
@@ -27,7 +33,12 @@ def create_client(
 
     config: additional settings for the client.
     """
-    bounds = Config(connect_timeout=timeout_s, read_timeout=read_timeout_s or timeout_s, retries={"total_max_attempts": attempts})
+    bounds = Config(
+        connect_timeout=timeout_s,
+        read_timeout=read_timeout_s or timeout_s,
+        retries={"total_max_attempts": attempts},
+        max_pool_connections=CALLS_MAX,
+    )
     config = bounds if config is None else bounds.merge(config)
     # boto3 reads only AWS_DEFAULT_REGION, but tasks set AWS_REGION (contract.toml).
     return boto3.client(service, region_name=os.environ.get("AWS_REGION"), config=config)  # type: ignore[call-overload]
@@ -46,9 +57,23 @@ def error_detail(exc: Exception) -> str:
 async def call(operation: Callable[..., _Result], service: str, **arguments: Any) -> _Result:
     """Run a client operation in a thread, because boto3 blocks. `service`: name of the service in error messages.
 
-    Raises Unavailable with the boto3 error as its cause.
+    Raises Unavailable with the boto3 error as its cause, or without a cause if the call did not begin in time.
     """
+    running = _threads.submit(operation, **arguments)
+    expired = False
+
+    def expire() -> None:
+        nonlocal expired
+        expired = running.cancel()  # has no effect on a call that has begun
+
+    timer = asyncio.get_running_loop().call_later(WAIT_S, expire)
     try:
-        return await asyncio.to_thread(operation, **arguments)
+        return await asyncio.wrap_future(running)
     except AWS_ERRORS as exc:
         raise Unavailable(f"{service} is not available.", detail=f"{service} {error_detail(exc)}") from exc
+    except asyncio.CancelledError:
+        if not expired:
+            raise
+        raise Unavailable(f"{service} is not available.", detail=f"{service}: too many calls in progress") from None
+    finally:
+        timer.cancel()

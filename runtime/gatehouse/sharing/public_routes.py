@@ -28,7 +28,12 @@ API = Api(
         403: ("passphrase_required", "The link requires a passphrase, or the passphrase is wrong (code `wrong_passphrase`)."),
         404: ("not_found", "The link is unknown, expired, revoked or used up. These cases cannot be distinguished."),
         409: ("conflict", "The submission was already received, or another submission was received first. See `code`."),
-        429: ("rate_limited", "Too many denied or failed attempts. Retry after `Retry-After` seconds."),
+        408: ("request_timeout", "The files were not received in time."),
+        429: (
+            "rate_limited",
+            "Too many denied or failed attempts, or too many submissions of files to the request at the same time. Retry after"
+            " `Retry-After` seconds.",
+        ),
     },
 )
 
@@ -91,6 +96,7 @@ SUBMISSION_ENDPOINTS = (
         },
         response=SubmittedSecret,
         response_description="The secret was received.",
+        errors=(404, 408, 409, 429, 503),
     ),
     _request(
         path="/v1/requests/uploads",

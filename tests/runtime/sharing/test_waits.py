@@ -167,6 +167,7 @@ async def test_submissions_with_files_wait_for_memory(
     sharing: Sharing, monkeypatch: pytest.MonkeyPatch, timeout_s: float
 ) -> None:
     monkeypatch.setattr(submitters, "_SLOT_TIMEOUT_S", timeout_s)
+    monkeypatch.setattr(submitters, "_LINK_PARALLEL", submitters._PARALLEL + 1)
     _, token, _ = await request(sharing, submissions=submitters._PARALLEL + 1)
     async with client_of(sharing) as client:
         uploads = Uploads(client, token.url(ORIGIN))
@@ -182,6 +183,37 @@ async def test_submissions_with_files_wait_for_memory(
         uploads.complete.set()
         assert [reply.status_code for reply in await asyncio.gather(*first)] == [200] * submitters._PARALLEL
         assert (await further).status_code == (503 if timeout_s < 1 else 200)
+
+
+async def test_submissions_to_one_request_leave_slots_for_others(sharing: Sharing) -> None:
+    _, token, _ = await request(sharing, submissions=10)
+    _, other, _ = await request(sharing, submissions=10)
+    async with client_of(sharing) as client:
+        uploads, others = Uploads(client, token.url(ORIGIN)), Uploads(client, other.url(ORIGIN))
+        first = [uploads.begin(number) for number in range(submitters._LINK_PARALLEL)]
+        while len(uploads.reading) < submitters._LINK_PARALLEL:
+            await asyncio.sleep(0.005)
+        further = await uploads.begin(2)
+        assert (further.status_code, further.json()["code"]) == (429, "too_many_requests")
+        others.complete.set()
+        assert (await others.begin(3)).status_code == 200
+        uploads.complete.set()
+        assert [reply.status_code for reply in await asyncio.gather(*first)] == [200] * submitters._LINK_PARALLEL
+        assert (await uploads.begin(4)).status_code == 200
+
+
+async def test_submission_with_files_is_received_in_time(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submitters, "_RECEIVE_TIMEOUT_S", 0.1)
+    _, token, _ = await request(sharing, submissions=1)
+    async with client_of(sharing) as client:
+        uploads = Uploads(client, token.url(ORIGIN))
+        late = uploads.begin(0)
+        while not uploads.reading:
+            await asyncio.sleep(0.005)
+        for _ in range(5):
+            assert (await client.get("/healthz")).status_code == 200
+        reply = await late
+        assert (reply.status_code, reply.json()["code"]) == (408, "request_timeout")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
 from collections.abc import AsyncIterator
@@ -11,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gatehouse.clock import rfc3339
-from gatehouse.errors import BadRequest, GatehouseError
+from gatehouse.errors import BadRequest, GatehouseError, RequestTimeout, TooManyRequests
+from gatehouse.http.asgi import Uses
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.fields import view_of
 from gatehouse.http.multipart import MEDIA_TYPE
@@ -48,6 +50,10 @@ JSON_BYTES_MAX = json_bytes_max(JSON_FILES_BYTES_MAX) + 8192
 #: Maximum number of submissions whose content a process keeps in memory concurrently, and maximum wait of further submissions.
 _PARALLEL = 4
 _SLOT_TIMEOUT_S = 30.0
+#: Maximum number of these submissions with the same link, and maximum time in which such a submission must be received. A person
+#: with a link therefore cannot prevent the submissions of others.
+_LINK_PARALLEL = 2
+_RECEIVE_TIMEOUT_S = 300.0
 
 
 class Submitters:
@@ -72,6 +78,7 @@ class Submitters:
         self._files_bytes_max = min(files_bytes_max, SUBMISSION_FILES_BYTES_MAX)
         self._upload_bytes_max = upload_bytes_max
         self._slots = Slots(_PARALLEL, _SLOT_TIMEOUT_S)
+        self._links = Uses()
 
     async def page(self, request: Request) -> Response:
         """Show the request page, or receive the form that the page submits."""
@@ -171,10 +178,18 @@ class Submitters:
                     raise BadRequest
             token = _token(fields, path)
             await self._service.check(token, _submission_id(fields, token), self._client(request))
+            stack.callback(self._links.remove, token.path)
+            if self._links.add(token.path) > _LINK_PARALLEL:
+                raise TooManyRequests("Other submissions to this request are in progress.")
             await stack.enter_async_context(self._slots.hold())
+            deadline.reschedule(asyncio.get_running_loop().time() + _RECEIVE_TIMEOUT_S)
 
         content_type = request.headers.get("content-type", "")
-        await read_form(body, content_type, authorize, files_bytes_max=self._files_bytes_max, form=form)
+        try:
+            async with asyncio.timeout(None) as deadline:
+                await read_form(body, content_type, authorize, files_bytes_max=self._files_bytes_max, form=form)
+        except TimeoutError:
+            raise RequestTimeout("The files were not received in time.") from None
 
     async def _submit(self, request: Request, form: SubmittedForm, items: list[NewItem]) -> None:
         token = _token(form.fields)

@@ -1,0 +1,46 @@
+"""Calls to AWS services: a bounded number at the same time, and a bounded wait."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from gatehouse import aws
+from gatehouse.errors import Unavailable
+
+PATIENCE_S = 20
+
+
+async def test_call_that_does_not_begin_in_time_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert aws._threads._max_workers == aws.CALLS_MAX
+    monkeypatch.setattr(aws, "_threads", ThreadPoolExecutor(2))
+    begun, complete = threading.Semaphore(0), threading.Event()
+
+    def operation(number: int) -> int:
+        begun.release()
+        assert complete.wait(PATIENCE_S)
+        return number
+
+    first = [asyncio.create_task(aws.call(operation, "S3", number=number)) for number in range(2)]
+    for _ in range(2):
+        assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE_S)
+    waiting = asyncio.create_task(aws.call(operation, "S3", number=2))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(aws, "WAIT_S", 0.01)
+    with pytest.raises(Unavailable) as raised:
+        await aws.call(operation, "S3", number=3)
+    assert raised.value.detail == "S3: too many calls in progress"
+    complete.set()
+    assert await asyncio.gather(*first, waiting) == [0, 1, 2]
+
+
+async def test_cancelled_call_is_cancelled() -> None:
+    complete = threading.Event()
+    call = asyncio.create_task(aws.call(complete.wait, "S3", timeout=PATIENCE_S))
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    complete.set()
