@@ -42,7 +42,7 @@ def candidates() -> Iterator[str]:
     yield from (name for name in Settings.model_fields if _BOUND_SETTING.fullmatch(name))
     excluded = set(DOCUMENT["other"]["packages"])
     for path in sorted(RUNTIME.rglob("*.py")):
-        module = ".".join(path.relative_to(RUNTIME).with_suffix("").parts)
+        module = ".".join(path.relative_to(RUNTIME).with_suffix("").parts).removesuffix(".__init__")
         if module.partition(".")[0] in excluded or path.stem in DOCUMENT["other"]["modules"]:
             continue
         yield from (f"{module}:{name}" for name in _constants(path) if _BOUND.fullmatch(name))

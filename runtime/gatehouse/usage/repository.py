@@ -14,6 +14,7 @@ from gatehouse.db.pool import Connection, Pool, row_count
 from gatehouse.db.statements import Conditions
 from gatehouse.identity.models import Actor
 from gatehouse.usage.models import UnusualUse, UsageBatch, UsagePoint
+from gatehouse.verification.models import Code
 
 #: Width of the stored buckets in seconds -> retention in seconds.
 RETENTION_S = {60: 2 * 86_400, 3600: 90 * 86_400, 86_400: 3 * 366 * 86_400}
@@ -121,6 +122,22 @@ class UsageRepository:
             UsagePoint(to_seconds(row["starts_at"]), row.get("key_id"), row.get("core"), row.get("code"), row["count"])
             for row in await self._pool.fetch(statement, *where.values)
         )
+
+    async def busiest(self, *, width_s: int, since: float, until: float, denied: bool, limit: int) -> list[tuple[str, int]]:
+        """Return the keys with the most requests in the buckets from `since` to `until`, and their numbers of requests.
+
+        denied: count only requests with another code than VALID.
+        """
+        where = Conditions()
+        where.add_equal(width_s=width_s)
+        where.add("starts_at >= {} AND starts_at < {} AND key_id <> ''", to_datetime(since), to_datetime(until))
+        if denied:
+            where.add("code <> {}", Code.VALID.value)
+        statement = (
+            f"SELECT key_id, sum(count)::bigint AS count FROM usage_count{where}"
+            f" GROUP BY key_id ORDER BY count DESC, key_id LIMIT {where.bind(limit)}"
+        )
+        return [(row["key_id"], row["count"]) for row in await self._pool.fetch(statement, *where.values)]
 
     async def last_used(self, key_ids: tuple[str, ...]) -> dict[str, float]:
         """Return the last successful use of each key in Unix seconds. Keys that were never used are omitted."""

@@ -13,7 +13,20 @@ from gatehouse.http.fields import unix_seconds
 from gatehouse.http.validation import invalid
 from gatehouse.identity.models import KEY_READERS, READERS
 from gatehouse.usage.repository import POINTS_MAX
-from gatehouse.usage.schemas import BUCKETS_DEFAULT, BUCKETS_MAX, WIDTHS_S, KeyUsage, ReadUsage, UsageSeries, usage_series
+from gatehouse.usage.schemas import (
+    BUCKETS_DEFAULT,
+    BUCKETS_MAX,
+    KEYS_RANGE_S_DEFAULT,
+    KEYS_RANGE_S_MAX,
+    WIDTHS_S,
+    KeyTotal,
+    KeyTotals,
+    KeyUsage,
+    ListKeyUsage,
+    ReadUsage,
+    UsageSeries,
+    usage_series,
+)
 
 _COLUMNS = {"key": "key_id", "core": "core", "code": "code"}
 _HOUR_S, _DAY_S = 3600, 86_400
@@ -47,6 +60,24 @@ async def read_usage(request: Request, query: ReadUsage) -> UsageSeries:
     return usage_series(points, width_s=width_s, since=since, until=until)
 
 
+async def list_key_usage(request: Request, query: ListKeyUsage) -> KeyTotals:
+    """List the keys with the most requests.
+
+    Counts requests by key, for example the denied requests of the last 24 hours.
+    """
+    until = request.dependencies.clock.now() if query.until is None else unix_seconds(query.until)
+    since = until - KEYS_RANGE_S_DEFAULT if query.since is None else unix_seconds(query.since)
+    if since >= until:
+        raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
+    if until - since > KEYS_RANGE_S_MAX:
+        raise invalid("query.since", "is more than 31 days before `until`", "send a later timestamp")
+    since = since // _HOUR_S * _HOUR_S
+    totals = await request.dependencies.usage.busiest(
+        width_s=_HOUR_S, since=since, until=until, denied=query.result == "denied", limit=query.limit
+    )
+    return KeyTotals(since=rfc3339(since), until=rfc3339(until), keys=[KeyTotal(key, count) for key, count in totals])
+
+
 async def show_key_usage(request: Request, id: str) -> KeyUsage:
     """Retrieve the usage of a key.
 
@@ -78,5 +109,6 @@ async def _by_code(request: Request, key: str, width_s: int, seconds: int) -> di
 
 ENDPOINTS = (
     Endpoint(method="GET", path="/v1/usage", handler=read_usage, tag="usage", roles=READERS),
+    Endpoint(method="GET", path="/v1/usage/keys", handler=list_key_usage, tag="usage", roles=READERS),
     Endpoint(method="GET", path="/v1/keys/{id}/usage", handler=show_key_usage, tag="usage", roles=KEY_READERS, errors=(404,)),
 )

@@ -58,6 +58,50 @@ class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ] = None
 
 
+#: Maximum time range of a list of keys, and the range if `since` is omitted.
+KEYS_RANGE_S_MAX = 31 * 86_400
+KEYS_RANGE_S_DEFAULT = 86_400
+
+
+class ListKeyUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Query parameters of the list of keys with the most requests."""
+
+    since: Annotated[
+        Timestamp | None,
+        Meta(
+            description="Start of the time range, as an RFC 3339 timestamp, rounded down to the start of an hour. At most 31 days"
+            " before `until`. Default: 24 hours before `until`."
+        ),
+    ] = None
+    until: Annotated[Timestamp | None, Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now.")] = None
+    result: Annotated[
+        Literal["any", "denied"],
+        Meta(description="Requests to count: `any`, or only `denied` requests (any code except `VALID`)."),
+    ] = "any"
+    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of keys.")] = 10
+
+
+class KeyTotal(msgspec.Struct, frozen=True):
+    """Number of requests with a key."""
+
+    key: str
+    count: int
+
+
+class KeyTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys with the most requests, in descending order. Keys without requests are omitted."""
+
+    example: ClassVar = {
+        "since": "2030-06-01T08:00:00Z",
+        "until": "2030-06-02T08:12:00Z",
+        "keys": [{"key": "3fGh82kLmQ0a", "count": 900}],
+    }
+
+    since: Instant
+    until: Instant
+    keys: list[KeyTotal]
+
+
 class UsagePointView(msgspec.Struct, frozen=True):
     """Counts in a bucket. A dimension (`key`, `core`, `code`) is null unless the query splits the counts by this dimension.
 

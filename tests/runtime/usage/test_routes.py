@@ -56,6 +56,37 @@ async def test_usage_is_filtered(console: Console, used_key: str) -> None:
     assert (await series(console, until="2020-01-01T00:00:00Z"))["total"] == 0
 
 
+@pytest.mark.requirement("TR-13")
+async def test_keys_with_the_most_requests_are_listed(console: Console, used_key: str) -> None:
+    async def keys(**query: str) -> list[tuple[str, int]]:
+        reply = await console.client.get("/v1/usage/keys", params=query)
+        assert reply.status_code == 200, reply.text
+        return [(item["key"], item["count"]) for item in reply.json()["keys"]]
+
+    assert await keys() == [(used_key, 7), ("another00000", 1)]
+    assert await keys(limit="1") == [(used_key, 7)]
+    assert await keys(result="denied") == [(used_key, 2)]
+    assert await keys(until="2020-01-01T00:00:00Z") == []
+    # A request without a key is not counted.
+    rows = (UsageRow("", "", "NOT_FOUND", MINUTE, 50),)
+    await UsageRepository(console.pool).add(UsageBatch("w", 2, NOW, rows, {}))
+    assert await keys(result="denied") == [(used_key, 2)]
+
+
+@pytest.mark.parametrize(
+    ("query", "location"),
+    [
+        ({"since": "2030-01-01T00:00:00Z", "until": "2030-01-01T00:00:00Z"}, "query.since"),
+        ({"since": "2030-01-01T00:00:00Z", "until": "2030-02-02T00:00:00Z"}, "query.since"),
+        ({"result": "valid"}, "query.result"),
+        ({"limit": "101"}, "query.limit"),
+    ],
+)
+async def test_invalid_list_of_keys_is_rejected(console: Console, query: dict[str, str], location: str) -> None:
+    reply = await console.client.get("/v1/usage/keys", params=query)
+    assert (reply.status_code, [problem["location"] for problem in reply.json()["errors"]]) == (400, [location])
+
+
 async def test_number_of_points_is_bounded(console: Console, used_key: str) -> None:
     def add(first: int, last: int) -> None:
         console.database.sql(
