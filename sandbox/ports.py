@@ -5,6 +5,7 @@ import os
 import random
 import socket
 import tempfile
+from collections import deque
 from pathlib import Path
 
 from sandbox.errors import SandboxError
@@ -14,6 +15,8 @@ _TRIES_MAX = 20
 #: Ports below the ranges from which operating systems choose the local port of outgoing connections, so that no connection takes
 #: a port between the probe and the bind of the server.
 _PORTS = range(20_000, 32_000)
+#: Ports that this process has returned most recently, on which their servers may not listen yet.
+_returned: deque[int] = deque(maxlen=100)
 
 
 class Ports:
@@ -50,7 +53,8 @@ class Ports:
 def free_port(preferred: int = 0) -> int:
     """Return `preferred` if it is free; otherwise any free port. Raises SandboxError if no port is free."""
     candidates = [preferred] if preferred else []
-    for port in (*candidates, *random.sample(_PORTS, _TRIES_MAX), 0):
+    others = [port for port in random.sample(_PORTS, _TRIES_MAX) if port not in _returned]
+    for port in (*candidates, *others, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             # Otherwise a port in TIME_WAIT counts as in use.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -58,5 +62,6 @@ def free_port(preferred: int = 0) -> int:
                 probe.bind((HOST, port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
+            _returned.append(int(probe.getsockname()[1]))
+            return _returned[-1]
     raise SandboxError(f"No free port on {HOST}. Stop processes that listen on ports.")

@@ -3,14 +3,22 @@ among the pytest-xdist workers.
 """
 
 import gc
+import os
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from sandbox import ports
+
 settings.register_profile("gatehouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gatehouse")
+
+# Each pytest-xdist worker has its own ports. Otherwise, two workers could choose the same port before a server listens on it.
+_WORKERS_MAX = 8
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS_MAX
+ports._PORTS = ports._PORTS[len(ports._PORTS) // _WORKERS_MAX * _worker :][: len(ports._PORTS) // _WORKERS_MAX]
 
 # Collection creates millions of objects that remain until the end. Garbage collection would traverse all of them repeatedly.
 gc.disable()

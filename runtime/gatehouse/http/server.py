@@ -148,7 +148,8 @@ def serve(services: Sequence[str], settings: Settings) -> None:
     """
     for service in services:
         _check(service, settings)
-        _check_port(service, settings)
+        # With SO_REUSEPORT, two gateways would silently share the requests to a port.
+        _listen(service, settings, shared=False).close()
     workers = [service for service in services for _ in range(settings.workers if service == "gateway" else 1)]
     if len(workers) == 1:
         _work(services[0], settings, "")
@@ -199,13 +200,13 @@ def _work(service: str, settings: Settings, metrics_folder: str) -> None:
         # Imported here so that a gateway worker does not load the dependencies of the console (measured: a second of start-up
         # time and 35 MB per worker).
         application: App = importlib.import_module(f"gatehouse.{service}.app").build(settings)
+        sock = _listen(service, settings, shared=bool(metrics_folder))
     except SettingsError as exc:
         sys.stderr.write(f"{exc.public}\n")
         sys.exit(1)
     on_reject = _rejection_log(service, settings)
     connections = Connections(settings, ClientAddresses(settings.trusted_proxies), on_reject)
     server = Server(application, connections)
-    sock = listen(settings.bind, getattr(settings, f"{service}_port"), shared=bool(metrics_folder))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server.serve([sock]))
@@ -229,11 +230,11 @@ def _check(service: str, settings: Settings) -> None:
         raise SettingsError(f"the {service} service requires {' and '.join(missing)}")
 
 
-def _check_port(service: str, settings: Settings) -> None:
-    """Raise SettingsError if the port is in use. With SO_REUSEPORT, two gateways would silently share the requests to a port."""
+def _listen(service: str, settings: Settings, *, shared: bool) -> socket.socket:
+    """Opens the listening socket of a service. Raises SettingsError if the port cannot be used."""
     port: int = getattr(settings, f"{service}_port")
     try:
-        listen(settings.bind, port).close()
+        return listen(settings.bind, port, shared=shared)
     except OSError as exc:
         hint = f"set GATEHOUSE_{service.upper()}_PORT or GATEHOUSE_BIND, or stop the program that uses the port"
         raise SettingsError(
