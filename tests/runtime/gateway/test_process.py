@@ -20,7 +20,7 @@ from gatehouse.settings import load
 from sandbox.local import servers
 from sandbox.ports import free_port
 from tests.runtime.console_client import LogRecorder
-from tests.runtime.gateway.conftest import gateway_environment
+from tests.runtime.gateway.conftest import SERVE, gateway_environment, start_gateway
 from tests.runtime.redis_process import redis_pid
 
 
@@ -61,6 +61,24 @@ async def test_sigterm_stops_cleanly_and_removes_worker_row(gateway: Any, start:
     assert await gateway.pool.fetchval("SELECT count(*) FROM gateway_worker") == before
     assert '"event":"stopped"' in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_worker_that_does_not_stop_is_killed(database: Any, redis_url: str, tmp_path: Path) -> None:
+    environment = gateway_environment(
+        database.app_url, redis_url, free_port(), GATEHOUSE_WORKERS="2", GATEHOUSE_STOP_TIMEOUT_S="1"
+    )
+    script = f"from gatehouse.http import server\nserver._CLOSE_S = 0.1\n{SERVE}"
+    child = start_gateway(environment, tmp_path / "gateway.log", script=script)
+    try:
+        children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(workers) == 2
+        os.kill(workers[0], signal.SIGSTOP)
+        child.process.send_signal(signal.SIGTERM)
+        assert child.process.wait(30) == 0
+        assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    finally:
+        child.stop()
 
 
 @pytest.mark.requirement("TR-09")
