@@ -33,6 +33,9 @@ BYTES_PER_S_MIN = 1024
 #: Behavior of rate limits while Redis is unavailable.
 OnError = Literal["local", "deny"]
 
+#: Authentication to PostgreSQL.
+DatabaseAuth = Literal["iam", "password", "password_or_iam", "url"]
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -173,7 +176,7 @@ class Settings(SharingSettings, ConnectionSettings):
     database_url: str
     """URL of PostgreSQL, with the user: postgresql://user@host:5432/name?sslmode=verify-full. Contains a password only with
     GATEHOUSE_DATABASE_AUTH=url."""
-    database_auth: Literal["iam", "password", "password_or_iam", "url"] = "iam"
+    database_auth: DatabaseAuth = "iam"
     """Authentication to PostgreSQL: iam signs a token with the task role (requires TLS), password uses
     GATEHOUSE_DATABASE_PASSWORD, and url uses the password in the URL. password_or_iam uses the password and, if PostgreSQL
     rejects it, a token. It is for migrations only: RDS rejects the password of a role that is a member of rds_iam."""

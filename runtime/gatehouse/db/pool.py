@@ -22,7 +22,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from gatehouse.aws import create_client
 from gatehouse.errors import SettingsError, Unavailable
-from gatehouse.settings import Settings
+from gatehouse.settings import DatabaseAuth, Settings
 
 VARIABLE = "GATEHOUSE_DATABASE_URL"
 
@@ -88,7 +88,7 @@ class DatabaseLogin:
         }
 
 
-def login(url: str, auth: Literal["iam", "password", "password_or_iam", "url"], password: str | None = None) -> DatabaseLogin:
+def login(url: str, auth: DatabaseAuth, password: str | None = None) -> DatabaseLogin:
     """Login from the values of GATEHOUSE_DATABASE_URL, _AUTH and _PASSWORD. Raises SettingsError, whose message does not contain
     the URL."""
     parts = urlsplit(url)

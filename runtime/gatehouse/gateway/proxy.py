@@ -124,6 +124,11 @@ def find_instances(dependencies: Dependencies, name: str) -> list[CoreRecord]:
     return live_instances(instances, environment, dependencies.pepper, now=dependencies.clock.now())
 
 
+def target_of(path: str, query: bytes) -> str:
+    """Request target for a Core. Path and query are forwarded as received."""
+    return f"{path}?{query.decode('ascii')}" if query else path
+
+
 def upstream_request(
     context: RequestContext,
     path: str,
@@ -132,8 +137,7 @@ def upstream_request(
     *,
     upgrade: bool,
 ) -> UpstreamRequest:
-    query = context.scope["query_string"].decode("ascii")
-    target = f"{path}?{query}" if query else path
+    target = target_of(path, context.scope["query_string"])
     return UpstreamRequest(context.method, target, [*forwarding.forwarded(context.fields), *headers], body, upgrade)
 
 

@@ -2,8 +2,8 @@
 
 A request is sent to a Core as soon as it has been received if there is nothing to wait for: the key is cached, the worker has
 leased requests for its rate limits, and a connection to an instance is idle. A small response is sent to the client as soon as it
-has been received. gateway/proxy.py continues in all other cases: denials, large and streamed bodies, errors and retries, stored
-responses, and clients that disconnect.
+has been received, and a fresh stored response immediately. gateway/proxy.py continues in all other cases: denials, large and
+streamed bodies, errors and retries, and clients that disconnect.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
-
-import msgspec
 
 from gatehouse.cores.load_balancer import Reservation
 from gatehouse.cores.models import CoreRecord, UpstreamRequest
@@ -43,10 +41,13 @@ from gatehouse.gateway.proxy import (
     checked_target,
     find_instances,
     forward_verified,
+    framed_body,
+    target_of,
+    upstream_request,
 )
 from gatehouse.http import asgi
 from gatehouse.http.asgi import RequestId
-from gatehouse.http.forwarding import CORES, CorePath, forwarded
+from gatehouse.http.forwarding import CORES, CorePath
 from gatehouse.keys.models import KeyId, KeyRecord
 from gatehouse.observability import RepeatedRequest
 from gatehouse.verification.models import Code, RateLimitState, VerificationRequest, VerificationResult
@@ -131,9 +132,10 @@ class _Fields:
         encoded, core, host = self._encoded, reservation.core, reservation.idle.host
         if encoded is None or encoded.key is not key or encoded.core is not core or encoded.host != host:
             context = head.new_context(request_id)
-            length = [("content-length", str(len(request.body)))] if isinstance(request.body, bytes) else []
-            fields = [*forwarded(context.fields), *length, *added_to_request(context, key)]
-            complete = Forwarding(context, [], msgspec.structs.replace(request, headers=fields), ()).for_instance(core, None)
+            body, framing = framed_body(request.body if isinstance(request.body, bytes) else None)
+            headers = [*framing, *added_to_request(context, key)]
+            forwarded = upstream_request(context, head.path.path, headers, body, upgrade=False)
+            complete = Forwarding(context, [], forwarded, ()).for_instance(core, None)
             lines = request_head(complete, host, chunked=False)
             parts = lines.partition(b"\r\n")[2].split(request_id.encode())
             if len(parts) != 2:
@@ -164,8 +166,7 @@ class _RequestHead(asgi.RetargetedResponse):
         self.scope = scope
         self.path = path
         self.method: str = scope["method"]
-        query = scope["query_string"].decode("ascii")
-        self._target = f"{path.path}?{query}" if query else path.path
+        self._target = target_of(path.path, scope["query_string"])
         self.verification = VerificationRequest(scopes=(SCOPE,), core=path.name, address=fields.client, method=self.method)
 
     def __call__(self, body: bytes) -> asgi.Deferred | None:
@@ -265,7 +266,7 @@ class _Exchange(asgi.Deferred):
         """Called when a part of the response was received."""
         connection = self._connection
         if connection.is_complete:
-            if self._end_exchange():
+            if self._respond_from_core():
                 return
         elif not connection.has_failed:
             if not connection.has_head:
@@ -275,7 +276,7 @@ class _Exchange(asgi.Deferred):
                 return
         self._continue()
 
-    def _end_exchange(self) -> bool:
+    def _respond_from_core(self) -> bool:
         """Sends the response of the Core to the client. Returns False if gateway/proxy.py has to respond."""
         connection, sent = self._connection, self._sent
         status, headers, body, outcome = connection.status, connection.headers, None, ""

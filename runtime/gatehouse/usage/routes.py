@@ -70,7 +70,7 @@ async def list_key_usage(request: Request, query: ListKeyUsage) -> KeyTotals:
     if since >= until:
         raise invalid("query.since", "is not before `until`", "send an earlier timestamp")
     if until - since > KEYS_RANGE_S_MAX:
-        raise invalid("query.since", "is more than 31 days before `until`", "send a later timestamp")
+        raise invalid("query.since", f"is more than {KEYS_RANGE_S_MAX // _DAY_S} days before `until`", "send a later timestamp")
     since = since // _HOUR_S * _HOUR_S
     totals = await request.dependencies.usage.busiest(
         width_s=_HOUR_S, since=since, until=until, denied=query.result == "denied", limit=query.limit

@@ -69,8 +69,8 @@ class ListKeyUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     since: Annotated[
         Timestamp | None,
         Meta(
-            description="Start of the time range, as an RFC 3339 timestamp, rounded down to the start of an hour. At most 31 days"
-            " before `until`. Default: 24 hours before `until`."
+            description="Start of the time range, as an RFC 3339 timestamp, rounded down to the start of an hour. At most"
+            f" {KEYS_RANGE_S_MAX // 86_400} days before `until`. Default: {KEYS_RANGE_S_DEFAULT // 3600} hours before `until`."
         ),
     ] = None
     until: Annotated[Timestamp | None, Meta(description="End of the time range, as an RFC 3339 timestamp. Default: now.")] = None
