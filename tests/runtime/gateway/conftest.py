@@ -18,7 +18,9 @@ from typing import Any
 import asyncpg
 import pytest
 from gatehouse.crypto.token import Pepper, build_marked
-from gatehouse.keys.models import KeyEnvironment
+from gatehouse.keys.models import Effective, KeyEnvironment
+from gatehouse.keys.repository import KeyRepository
+from gatehouse.settings import Settings
 
 from sandbox import child_processes
 from sandbox.ports import free_port
@@ -134,9 +136,7 @@ class Gateway:
         seq = await self.pool.fetchval(
             "UPDATE api_key SET state = 'revoked', revoked_at = now() WHERE id = $1 RETURNING change_seq", key.id
         )
-        async with asyncio.timeout(5):
-            while (await self.pool.fetchval("SELECT min(confirmed_seq) FROM gateway_worker")) < seq:
-                await asyncio.sleep(0.002)
+        await applied(self.pool, seq)
 
     async def register(self, url: str, name: str = "docs", **members: Any) -> tuple[Key, Reply]:
         agent = await self.create_key(scopes=["cores:register"])
@@ -158,6 +158,12 @@ class Gateway:
                 if result:
                     return result
                 await asyncio.sleep(0.005)
+
+
+async def applied(pool: Any, change_seq: int) -> None:
+    """Waits until every live worker has applied the change. Rows of killed workers are ignored."""
+    repository = KeyRepository(pool, staleness_s=Settings.model_fields["max_staleness_ms"].default / 1000)
+    assert await repository.effective(change_seq, timeout_s=30) is Effective.EVERYWHERE
 
 
 async def read_reply(reader: asyncio.StreamReader, *, head: bool = False) -> Reply:

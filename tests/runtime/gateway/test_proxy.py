@@ -193,7 +193,7 @@ async def test_core_with_expired_lease_is_503(gateway: Any, core: Any, key: Any)
     await gateway.pool.execute("UPDATE core SET expires_at = now() - interval '1 second' WHERE name = 'docs'")
     seq = await gateway.pool.fetchval("SELECT change_seq FROM core WHERE name = 'docs'")
     assert seq
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (reply := await get(gateway, key, "/cores/docs/x")).status == 200:
             pass
     assert (reply.status, reply.json["code"], reply.header("retry-after")) == (503, "core_not_registered", "1")

@@ -22,7 +22,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from sandbox import child_processes
-from tests.runtime.gateway.conftest import Gateway, Reply
+from tests.runtime.gateway.conftest import Gateway, Reply, applied
 from tests.runtime.gateway.test_usage import until_written, written
 
 PATIENCE_S = 20
@@ -542,9 +542,7 @@ async def test_key_that_is_revoked_during_the_handshake_is_rejected(gateway: Gat
 async def test_change_that_permits_the_websocket_keeps_it_open(gateway: Gateway, sockets: SocketCore, key: Any) -> None:
     async with opened(gateway, key) as client:
         seq = await gateway.pool.fetchval("UPDATE api_key SET name = 'renamed' WHERE id = $1 RETURNING change_seq", key.id)
-        async with asyncio.timeout(PATIENCE_S):
-            while (await gateway.pool.fetchval("SELECT min(confirmed_seq) FROM gateway_worker")) < seq:
-                await asyncio.sleep(0.002)
+        await applied(gateway.pool, seq)
         await client.send("open")
         assert await client.recv() == "open"
 

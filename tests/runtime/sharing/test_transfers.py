@@ -211,7 +211,11 @@ def test_presigned_requests_use_the_regional_host_and_signature_version_4(monkey
 
 async def test_only_the_claim_receives_a_presigned_request(sharing: Sharing, function: Function) -> None:
     _, body, _ = await opened(sharing, function, bytes(LARGE))
-    for other in ({**body, "claim": "b" * 32}, {**body, "claim": ""}, {**body, "link": body["link"][:-1] + "A"}):
+    for other in (
+        {**body, "claim": "b" * 32},
+        {**body, "claim": ""},
+        {**body, "link": body["link"][:-1] + ("A" if body["link"][-1] != "A" else "B")},
+    ):
         reply = await call(function, "/v1/links/items", {**other, "item": 1})
         assert reply.status_code in (400, 404)
         assert "X-Amz" not in reply.text

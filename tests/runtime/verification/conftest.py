@@ -46,7 +46,7 @@ class Worker:
 
     async def confirmed(self, rows: Rows, worker_id: str, seq: int) -> None:
         """Waits until the worker has confirmed change `seq`."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 received = await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = $1", worker_id)
                 if received is not None and received >= seq:

@@ -92,7 +92,7 @@ async def test_lost_connection_is_replaced_and_catches_up(rows: Any, database: A
     cache.end_load(key_id, await KeyLoader(rows.pool, KeyCache(10), changes.staleness_ms).find(key_id))
     database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gatehouse gateway changes';")
     seq = await rows.revoke(key_id)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await rows.pool.fetchval("SELECT confirmed_seq FROM gateway_worker WHERE id = 'cut'")) < seq:
             await asyncio.sleep(0.005)
     result = cache.find(key_id)
