@@ -1,6 +1,6 @@
 # Gatehouse. `make` lists the targets. Every target that needs the virtual environment creates it first.
 .DEFAULT_GOAL := help
-.PHONY: help init up down test check audit attack fuzz docs bench prowler image deploy verify rollback preview destroy logs api-keys clean
+.PHONY: help init up down test check audit attack fuzz docs bench prowler bootstrap image deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 
 ENVIRONMENTS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
@@ -68,6 +68,10 @@ prowler: ## Scan the stack in the local AWS emulator with Prowler (ENV=, default
 bench: ## Run the benchmarks of the gateway (CHECK=1 only compares the throughput ratios with the stored ratios)
 	@scripts/setup.sh
 	@$(PY) -m bench $(if $(filter-out 0,$(CHECK)),ratios --check)
+
+bootstrap: ## Create the state bucket, its KMS key and the stack, and print the settings of a pipeline (ENV= is required)
+	@scripts/setup.sh
+	@$(PY) -m release bootstrap --env "$(ENV)"
 
 image: ## Build the image for ARM, push it and write its digest into the stack file (ENV= is required)
 	@scripts/setup.sh

@@ -14,6 +14,9 @@ CLOUDFRONT_REGION = "us-east-1"
 you can use with CloudFront"."""
 WEB_UI_BUCKET = "web-ui"
 """Resource name of the bucket for the files of the console's web UI."""
+PARTITIONS = {"us-gov-": "aws-us-gov", "cn-": "aws-cn"}
+"""Partition of the regions with these prefixes. All other regions are in the partition `aws`. Source: IAM User Guide, "Identify
+AWS resources with Amazon Resource Names (ARNs)"."""
 DataClass = Literal["none", "internal", "confidential", "secret", "log"]
 """Value of the tag DataClass.
 
@@ -95,27 +98,50 @@ class Naming:
         """`alias/gatehouse-dev-data`"""
         return f"alias/{self.name(data_class)}"
 
+    @property
+    def partition(self) -> str:
+        """`aws`, `aws-us-gov` in AWS GovCloud (US), `aws-cn` in China."""
+        return next((name for prefix, name in PARTITIONS.items() if self.region.startswith(prefix)), "aws")
+
+    @property
+    def dns_suffix(self) -> str:
+        """Domain of the endpoints of AWS services in the partition."""
+        return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
+
+    @property
+    def registry(self) -> str:
+        """Host name of the account's ECR registry."""
+        return f"{self.account}.dkr.ecr.{self.region}.{self.dns_suffix}"
+
     def arn(self, service: str, resource: str) -> str:
         """`arn:aws:<service>:<region>:<account>:<resource>`"""
-        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+        return self.any_arn(service, resource, self.region)
+
+    def any_arn(self, service: str, resource: str, region: str = "", account: str | None = None) -> str:
+        """ARN of a resource in any region, or of a global service; account: by default the account of the stack."""
+        return f"arn:{self.partition}:{service}:{region}:{self.account if account is None else account}:{resource}"
+
+    def s3_arn(self, resource: str) -> str:
+        """ARN of a bucket, or of objects as `<bucket>/<key>`. ARNs of Amazon S3 contain neither region nor account."""
+        return self.any_arn("s3", resource, account="")
 
     @property
     def root_arn(self) -> str:
         """The account as a principal. A statement with this principal delegates access control to IAM policies of the account."""
-        return f"arn:aws:iam::{self.account}:root"
+        return self.any_arn("iam", "root")
 
     def role_arn(self, resource: str) -> str:
         """ARN of the role `gatehouse-dev-<resource>`."""
-        return f"arn:aws:iam::{self.account}:role/{self.name(resource)}"
+        return self.any_arn("iam", f"role/{self.name(resource)}")
 
     @property
     def boundary_arn(self) -> str:
         """ARN of `gatehouse-dev-boundary`, the permissions boundary of every role of the stack."""
-        return f"arn:aws:iam::{self.account}:policy/{self.name('boundary')}"
+        return self.any_arn("iam", f"policy/{self.name('boundary')}")
 
     def bucket_arn(self, resource: str) -> str:
         """ARN of the bucket `resource`."""
-        return f"arn:aws:s3:::{self.bucket(resource)}"
+        return self.s3_arn(self.bucket(resource))
 
     def secret_arn(self, kind: str) -> str:
         """ARN pattern of one secret. Secrets Manager appends a hyphen and six random characters to the name."""
@@ -143,7 +169,7 @@ class Naming:
     @property
     def distributions_arn(self) -> str:
         """ARN pattern of the CloudFront distributions of the account."""
-        return f"arn:aws:cloudfront::{self.account}:distribution/*"
+        return self.any_arn("cloudfront", "distribution/*")
 
     @property
     def core_zone(self) -> str:

@@ -11,15 +11,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components import contract
 from release import pulumi_cli
+from release.bootstrap import BootstrapFailed, bootstrap, pipeline_instructions
 from release.deploy import FAILED, DeploymentFailed, NotConfirmed, VerificationFailed, deploy, verify
 from release.image import ImageFailed, push_image
 from release.logs import follow_cloudwatch, follow_files
-from release.preflight import missing_image_prerequisites, missing_prerequisites
+from release.preflight import missing_bootstrap_prerequisites, missing_image_prerequisites, missing_prerequisites
 from release.pulumi_cli import command_line, stack_output
 from release.rollback import previous_digest, write_digest
 from release.stack_file import ROOT, Stack, read_stack
 
-COMMANDS = ("image", "preview", "deploy", "verify", "rollback", "destroy", "logs")
+COMMANDS = ("bootstrap", "image", "preview", "deploy", "verify", "rollback", "destroy", "logs")
 REJECTED = 2
 
 
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
         stack = read_stack(options.env, options.root)
     except ValueError as exc:
         return _reject(options.command, [str(exc)])
+    if options.command == "bootstrap":
+        return _bootstrap(stack, options.root)
     if options.command == "image":
         return _image(stack, options.root)
     messages = missing_prerequisites(stack, image=options.command in ("preview", "deploy"), root=options.root)
@@ -57,6 +60,16 @@ def main(arguments: list[str] | None = None) -> int:
         return _reject(options.command, [str(exc)])
     except DeploymentFailed as exc:
         return _reject(options.command, str(exc).splitlines(), FAILED)
+
+
+def _bootstrap(stack: Stack, root: Path) -> int:
+    if messages := missing_bootstrap_prerequisites(stack):
+        return _reject("bootstrap", messages)
+    try:
+        state = bootstrap(stack, lambda line: print(f"> {line}", flush=True), root)
+    except BootstrapFailed as exc:
+        return _reject("bootstrap", [str(exc)], FAILED)
+    return _print(["", *pipeline_instructions(stack, state)])
 
 
 def _image(stack: Stack, root: Path) -> int:

@@ -14,6 +14,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from release import pulumi_cli
+from release.bootstrap import backend_url
 from release.image import missing_builder
 from release.stack_file import ROOT, Stack
 
@@ -35,12 +36,21 @@ def missing_prerequisites(stack: Stack, *, image: bool, root: Path = ROOT) -> li
     return [message for message in messages if message]
 
 
+def missing_bootstrap_prerequisites(stack: Stack) -> list[str]:
+    """One message for each missing prerequisite of `make bootstrap`, with its fix."""
+    missing = [key for key in ("account", "region") if not getattr(stack, key)]
+    if missing:
+        return [f"Pulumi.{stack.name}.yaml has no {' and no '.join(missing)}; set gatehouse:settings.{missing[0]}"]
+    messages = [_check_cli(), _check_backend_variable(stack), _check_account(stack)]
+    return [message for message in messages if message]
+
+
 def missing_image_prerequisites(stack: Stack) -> list[str]:
     """One message for each missing prerequisite of an image build, with its fix."""
     return [message for message in (missing_builder(), _check_account(stack)) if message]
 
 
-def _check_pulumi(stack: Stack, root: Path) -> str | None:
+def _check_cli() -> str | None:
     path = shutil.which("pulumi")
     if path is None:
         return f"the Pulumi CLI is not on PATH. Install it: {_INSTALL}"
@@ -48,9 +58,23 @@ def _check_pulumi(stack: Stack, root: Path) -> str | None:
     match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
     if match and tuple(map(int, match.groups())) < CLI_MIN:
         return f"the Pulumi CLI is {version}; {'.'.join(map(str, CLI_MIN))} or later is required: {_INSTALL}"
+    return None
+
+
+def _check_backend_variable(stack: Stack) -> str | None:
+    """Return a message if PULUMI_BACKEND_URL would override the login, otherwise None."""
+    url = os.environ.get("PULUMI_BACKEND_URL", "")
+    if url in ("", backend_url(stack)):
+        return None
+    return f"PULUMI_BACKEND_URL is {url}, which overrides the login of the Pulumi CLI. Run: unset PULUMI_BACKEND_URL"
+
+
+def _check_pulumi(stack: Stack, root: Path) -> str | None:
+    if message := _check_cli():
+        return message
     login = pulumi_cli.query("whoami", "--json", root=root)
     if login.returncode:
-        return "the Pulumi CLI is not logged in. Run: pulumi login s3://<state bucket>, or pulumi login"
+        return f"the Pulumi CLI is not logged in. Run: make bootstrap ENV={stack.name}, or pulumi login"
     return _check_backend(stack, str(json.loads(login.stdout).get("url", "")), root)
 
 
@@ -62,9 +86,9 @@ def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
     if result.returncode and "no stack named" not in result.stderr:
         return f"the Pulumi CLI cannot read the stack {stack.name}: {(result.stderr.strip().splitlines() or ['no message'])[-1]}"
     if result.returncode:
-        # Pulumi Cloud encrypts the secrets of a stack itself.
-        provider = "" if url.startswith("http") else " --secrets-provider 'awskms://alias/<key>?region=<region>'"
-        return f"the stack {stack.name} does not exist in {url}. Run: pulumi stack init {stack.name}{provider}"
+        # Pulumi Cloud stores the state and encrypts the secrets of a stack itself.
+        command = f"pulumi stack init {stack.name}" if url.startswith("http") else f"make bootstrap ENV={stack.name}"
+        return f"the stack {stack.name} does not exist in {url}. Run: {command}"
     has_passphrase = stack.has_salt or not (stack.secrets_provider or url.startswith("http"))
     if has_passphrase and not any(name in os.environ for name in _PASSPHRASE):
         return (

@@ -22,6 +22,7 @@ import boto3
 import pytest
 
 from release.__main__ import main
+from sandbox.emulator.server import Emulator
 from sandbox.engine.types import UNKNOWN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +89,7 @@ class FakeAccount:
     platforms: platforms for which Docker can build.
     smoke_test: status that the new version of a function returns.
     pushed: images in the registry: the tags, keyed by digest. None if the repository does not exist.
+    failures: error message of the CLI, keyed by command.
     planned: operations that the last `pulumi up` was limited to, keyed by name of the task definition.
     """
 
@@ -109,14 +111,25 @@ class FakeAccount:
     pushed: dict[str, list[str]] | None = field(default_factory=dict)
     platforms: str = "linux/amd64, linux/arm64"
     planned: dict[str, list[str]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
     def pulumi(self, words: list[str]) -> dict[str, Any]:
+        if message := self.failures.get(words[0]):
+            return {"code": 255, "error": f"{message}\n"}
         if words[0] == "whoami":
             return {"code": 0, "text": json.dumps({"user": "ada", "url": self.backend})}
         if words[:2] == ["stack", "--show-name"]:
             return {"code": 0, "text": words[3]} if words[3] in self.stacks else {"code": 6, "error": self.no_stack}
         if words[:2] == ["stack", "output"]:
             return {"code": 0, "text": json.dumps(self._outputs()[words[2]])}
+        if words[0] == "login":
+            self.backend = words[1]
+            self.steps.append(f"login {self.backend}")
+            return {"code": 0}
+        if words[:2] == ["stack", "init"]:
+            self.stacks = (*self.stacks, words[2])
+            self.steps.append(f"stack init {' '.join(words[2:-1])}")
+            return {"code": 0}
         if words[0] == "preview":
             self.steps.append("preview")
             if "--save-plan" in words:
@@ -289,31 +302,39 @@ def release(
     stdin: str = "",
     stack_file: str | None = None,
     has_passphrase: bool = True,
+    emulator: Emulator | None = None,
+    credentials: bool = True,
+    backend_url: str = "",
+    cli: bool = True,
 ) -> CompletedProcess[str]:
     """Run `release <words> --env dev` in this process, for a project with the dev stack and the fake Pulumi CLI.
 
     image: digest in the stack file. stack_file: text of the stack file, by default `own_stack_file()`.
+    emulator: receives the requests to AWS instead of `account`. backend_url: PULUMI_BACKEND_URL.
     """
     text = own_stack_file() if stack_file is None else stack_file
     (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {image}", text))
     (folder / "bin").mkdir()
-    for command in ("pulumi", "docker"):
-        cli = folder / "bin" / command
-        cli.write_text(_CLI.format(python=sys.executable, address=account.url.removeprefix("http://"), command=command))
-        cli.chmod(cli.stat().st_mode | stat.S_IXUSR)
+    for command in ("pulumi", "docker") if cli else ():
+        file = folder / "bin" / command
+        file.write_text(_CLI.format(python=sys.executable, address=account.url.removeprefix("http://"), command=command))
+        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    key, secret = emulator.credentials if emulator else ("x", "x")
     variables = {
-        **{"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "NO_PROXY": "127.0.0.1"},
-        **{"AWS_ENDPOINT_URL": account.url, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"},
+        **{"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}" if cli else str(folder / "bin"), "NO_PROXY": "127.0.0.1"},
+        **{"AWS_ENDPOINT_URL": emulator.endpoint if emulator else account.url},
+        **({"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret} if credentials else {}),
+        **({"PULUMI_BACKEND_URL": backend_url} if backend_url else {}),
         **{"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull},
         **({"PULUMI_CONFIG_PASSPHRASE": "x"} if has_passphrase else {}),
     }
     output, errors = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as process, redirect_stdout(output), redirect_stderr(errors):
-        for name in [name for name in os.environ if name.startswith(("AWS_", "PULUMI_CONFIG_PASSPHRASE"))]:
+        for name in [name for name in os.environ if name.startswith(("AWS_", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_BACKEND_URL"))]:
             process.delenv(name)
         for name, value in variables.items():
             process.setenv(name, value)
         process.setattr(sys, "stdin", io.StringIO(stdin))
-        process.setattr(boto3, "DEFAULT_SESSION", _session())
+        process.setattr(boto3, "DEFAULT_SESSION", boto3.Session(key, secret) if emulator else _session())
         code = main([*words, "--env", "dev", "--root", str(folder)])
     return CompletedProcess(words, code, output.getvalue(), errors.getvalue())

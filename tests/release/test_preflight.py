@@ -22,7 +22,7 @@ def account() -> Iterator[FakeAccount]:
 @pytest.mark.parametrize(
     ("backend", "command"),
     [
-        ("s3://acme-state", "pulumi stack init dev --secrets-provider 'awskms://alias/<key>?region=<region>'"),
+        ("s3://acme-state", "make bootstrap ENV=dev"),
         ("https://app.pulumi.com/acme", "pulumi stack init dev"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-ENV_TARGETS = ("image", "deploy", "verify", "rollback", "preview", "destroy", "logs")
+ENV_TARGETS = ("bootstrap", "image", "deploy", "verify", "rollback", "preview", "destroy", "logs")
 
 
 @pytest.mark.requirement("CG-24")

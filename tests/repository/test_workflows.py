@@ -93,6 +93,13 @@ def test_aws_access_uses_oidc_roles() -> None:
         assert job["environment"], name
 
 
+def test_guide_lists_every_variable_and_secret() -> None:
+    used = {name for text in TEXTS.values() for name in re.findall(r"\b(?:vars|secrets)\.(\w+)", text)}
+    guide = (ROOT / "docs" / "guides" / "deploy.md").read_text(encoding="utf-8")
+    section = guide.partition("\n## 6. ")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`((?:AWS|PULUMI|ARTIFACT)_[A-Z_]+)`", section)) == used
+
+
 def test_forks_get_no_role_and_no_secret() -> None:
     events = {name: set(workflow[True]) for name, workflow in WORKFLOWS.items()}
     assert [

@@ -1,0 +1,225 @@
+"""Creates what a stack requires before its first deployment: a bucket for the Pulumi state, a KMS key for the state and the
+secrets of the stack, and the stack itself. Idempotent."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from components.delivery.policies import DEPLOY, IMAGE, PREVIEW, github_environments
+from components.iam.documents import deny_insecure_transport, document, render
+from components.naming import PROJECT, Naming
+from release import pulumi_cli
+from release.stack_file import ROOT, Stack
+
+BUCKET = f"{PROJECT}-pulumi-state"
+"""Prefix of the default name of the bucket. The name ends with the account and the region."""
+ALIAS = f"alias/{PROJECT}-pulumi-state"
+"""Alias of the KMS key, which all stacks of the account and region use."""
+STATE_VERSION_DAYS = 90
+"""Days for which the bucket retains overwritten and deleted versions of the state."""
+TAGS = [{"Key": "Project", "Value": PROJECT}, {"Key": "DataClass", "Value": "secret"}]
+REPOSITORY = "<owner>/<repository>"
+
+
+class BootstrapFailed(Exception):
+    """A step failed. The message says what failed and what to do. The steps before are complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class PulumiState:
+    """The bucket and the KMS key for the state of the stacks of an account and region.
+
+    backend_url: URL for `pulumi login`.
+    """
+
+    bucket: str
+    key_arn: str
+    backend_url: str
+    region: str
+
+    @property
+    def secrets_provider(self) -> str:
+        """URL for `pulumi stack init --secrets-provider`."""
+        return f"awskms://{ALIAS}?region={self.region}"
+
+
+def state_bucket(stack: Stack) -> str:
+    """Name of the bucket: `delivery.state_bucket`, or a name that contains the account and the region."""
+    name = (stack.settings.get("delivery") or {}).get("state_bucket")
+    return str(name or f"{BUCKET}-{stack.account}-{stack.region}")
+
+
+def backend_url(stack: Stack) -> str:
+    """URL for `pulumi login`. Because of the region, the CLI does not require AWS_REGION."""
+    return f"s3://{state_bucket(stack)}?region={stack.region}"
+
+
+def bootstrap(stack: Stack, report: Callable[[str], None], root: Path = ROOT) -> PulumiState:
+    """Create what is missing, and log in to the backend. report: receives a line for each step. Raises BootstrapFailed."""
+    bucket = state_bucket(stack)
+    try:
+        key_arn = _key(boto3.client("kms", region_name=stack.region), report)
+        _bucket(boto3.client("s3", region_name=stack.region), bucket, key_arn, stack, report)
+    except ClientError as exc:
+        problem = f"AWS rejected {exc.operation_name}: {exc.response['Error'].get('Message') or exc}"
+        raise BootstrapFailed(f"{problem}. Use the credentials of an administrator, and run the command again") from exc
+    except BotoCoreError as exc:
+        raise BootstrapFailed(f"AWS did not respond ({type(exc).__name__}). Run the command again") from exc
+    state = PulumiState(bucket, key_arn, backend_url(stack), stack.region)
+    _log_in(state, report, root)
+    _init_stack(stack, state, report, root)
+    return state
+
+
+def pipeline_instructions(stack: Stack, state: PulumiState) -> Iterator[str]:
+    """The settings and the commands that connect a pipeline on GitHub with the stack, line by line."""
+    repository = (stack.settings.get("delivery") or {}).get("repository") or REPOSITORY
+    yield f"For deployments from GitHub Actions, set in Pulumi.{stack.name}.yaml (docs/guides/deploy.md, section 6):"
+    yield ""
+    yield "    delivery:"
+    yield f"      repository: {repository}"
+    yield "      create_oidc_provider: true # in one stack of each account"
+    yield f"      state_bucket: {state.bucket}"
+    yield f"      state_key_arn: {state.key_arn}"
+    yield ""
+    yield "Then deploy the stack, create the environments on GitHub and set their variables:"
+    yield ""
+    for environment, variables in github_variables(stack, state).items():
+        yield f"gh api --method PUT repos/{repository}/environments/{environment}"
+        for name, value in variables.items():
+            yield f"gh variable set {name} --repo {repository} --env {environment} --body '{value}'"
+        if stack.has_salt:
+            yield f"gh secret set PULUMI_CONFIG_PASSPHRASE --repo {repository} --env {environment}"
+
+
+def github_variables(stack: Stack, state: PulumiState) -> dict[str, dict[str, str]]:
+    """The variables of each GitHub environment of the stack."""
+    names = Naming(stack.name, stack.account, stack.region)
+    common = {"AWS_ACCOUNT": stack.account, "AWS_REGION": stack.region, "PULUMI_BACKEND_URL": state.backend_url}
+    return {
+        environment: {**common, f"AWS_{role.upper()}_ROLE": names.role_arn(role)}
+        for role in (DEPLOY, PREVIEW, IMAGE)
+        for environment in github_environments(role, names)
+    }
+
+
+def _key(kms: Any, report: Callable[[str], None]) -> str:
+    """Return the ARN of the key with the alias, which is created if necessary. The key policy is the default of AWS KMS: IAM
+    policies of the account grant access."""
+    try:
+        key = kms.describe_key(KeyId=ALIAS)["KeyMetadata"]
+        if key["KeyState"] != "Enabled":
+            command = f"aws kms cancel-key-deletion --key-id {key['Arn']}, then aws kms enable-key --key-id {key['Arn']}"
+            raise BootstrapFailed(f"the KMS key {ALIAS} is in the state {key['KeyState']}. To use it, run: {command}")
+        report(f"the KMS key {ALIAS} exists")
+    except kms.exceptions.NotFoundException:
+        description = f"{PROJECT.capitalize()}: Pulumi state and secrets of the stacks"
+        tags = [{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in TAGS]
+        key = kms.create_key(Description=description, Tags=tags)["KeyMetadata"]
+        kms.create_alias(AliasName=ALIAS, TargetKeyId=key["KeyId"])
+        report(f"created the KMS key {ALIAS}")
+    kms.enable_key_rotation(KeyId=key["KeyId"])
+    return str(key["Arn"])
+
+
+def _bucket(s3: Any, bucket: str, key_arn: str, stack: Stack, report: Callable[[str], None]) -> None:
+    """Create the bucket if necessary, and configure it. An existing bucket keeps its lifecycle and the other statements of its
+    policy."""
+    owned = {"Bucket": bucket, "ExpectedBucketOwner": stack.account}
+    if _exists(s3, owned):
+        _check_existing(s3, owned, key_arn, stack.region)
+        report(f"the bucket {bucket} exists")
+    else:
+        location = {"CreateBucketConfiguration": {"LocationConstraint": stack.region}} if stack.region != "us-east-1" else {}
+        s3.create_bucket(Bucket=bucket, ObjectOwnership="BucketOwnerEnforced", **location)
+        s3.put_bucket_tagging(**owned, Tagging={"TagSet": TAGS})
+        expiration = {"NoncurrentVersionExpiration": {"NoncurrentDays": STATE_VERSION_DAYS}}
+        rule = {"ID": "old-versions", "Status": "Enabled", "Filter": {"Prefix": ""}, **expiration}
+        s3.put_bucket_lifecycle_configuration(**owned, LifecycleConfiguration={"Rules": [rule]})
+        report(f"created the bucket {bucket}")
+    blocks = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    s3.put_public_access_block(**owned, PublicAccessBlockConfiguration=dict.fromkeys(blocks, True))
+    s3.put_bucket_versioning(**owned, VersioningConfiguration={"Status": "Enabled"})
+    default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key_arn}
+    encryption = {"Rules": [{"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}]}
+    s3.put_bucket_encryption(**owned, ServerSideEncryptionConfiguration=encryption)
+    s3.put_bucket_policy(**owned, Policy=_policy(s3, owned, stack))
+
+
+def _exists(s3: Any, owned: dict[str, str]) -> bool:
+    """Whether the bucket exists. Raises BootstrapFailed if the bucket belongs to another account."""
+    try:
+        s3.head_bucket(**owned)
+    except ClientError as exc:
+        status = exc.response["ResponseMetadata"]["HTTPStatusCode"]
+        if status == 404:
+            return False
+        if status == 403:
+            raise BootstrapFailed(
+                f"the bucket {owned['Bucket']} belongs to another account, or the credentials may not read it. "
+                "Use the credentials of an administrator, or set another name in delivery.state_bucket"
+            ) from exc
+        raise
+    return True
+
+
+def _check_existing(s3: Any, owned: dict[str, str], key_arn: str, region: str) -> None:
+    """Raise BootstrapFailed if the bucket is in another region, or encrypted with another KMS key."""
+    location = s3.get_bucket_location(**owned).get("LocationConstraint") or "us-east-1"
+    if location != region:
+        raise BootstrapFailed(
+            f"the bucket {owned['Bucket']} is in {location}, but the stack is in {region}. "
+            "Set another name in delivery.state_bucket"
+        )
+    try:
+        rules = s3.get_bucket_encryption(**owned)["ServerSideEncryptionConfiguration"]["Rules"]
+    except ClientError:
+        return  # S3 encrypts the bucket with its own keys.
+    defaults = [rule.get("ApplyServerSideEncryptionByDefault") or {} for rule in rules]
+    other = [row.get("KMSMasterKeyID") or "aws/s3" for row in defaults if str(row.get("SSEAlgorithm", "")).startswith("aws:kms")]
+    if any(key != key_arn for key in other):
+        raise BootstrapFailed(
+            f"the bucket {owned['Bucket']} is encrypted with the KMS key {other[0]}. Set another name in delivery.state_bucket, "
+            "or create the stack with this key: docs/guides/deploy.md, section 1"
+        )
+
+
+def _policy(s3: Any, owned: dict[str, str], stack: Stack) -> str:
+    """The bucket policy: TLS is required. Statements of an existing policy stay."""
+    arn = Naming(stack.name, stack.account, stack.region).s3_arn(owned["Bucket"])
+    statement = deny_insecure_transport("s3:*", [arn, f"{arn}/*"])
+    try:
+        present = json.loads(s3.get_bucket_policy(**owned)["Policy"])["Statement"]
+    except ClientError as exc:
+        if exc.response["Error"]["Code"] != "NoSuchBucketPolicy":
+            raise
+        present = []
+    return render(document(*(row for row in present if row.get("Sid") != statement["Sid"]), statement))
+
+
+def _log_in(state: PulumiState, report: Callable[[str], None], root: Path) -> None:
+    _query("login", state.backend_url, root=root)
+    report(f"logged in: pulumi login '{state.backend_url}'")
+
+
+def _init_stack(stack: Stack, state: PulumiState, report: Callable[[str], None], root: Path) -> None:
+    if pulumi_cli.query("stack", "--show-name", "--stack", stack.name, root=root).returncode == 0:
+        report(f"the stack {stack.name} exists")
+        if not stack.secrets_provider:
+            change = f"pulumi stack change-secrets-provider '{state.secrets_provider}' --stack {stack.name}"
+            report(f"the secrets of the stack are encrypted with a passphrase. To use the KMS key, run: {change}")
+        return
+    _query("stack", "init", stack.name, "--secrets-provider", state.secrets_provider, root=root)
+    report(f"created the stack {stack.name}. Commit Pulumi.{stack.name}.yaml")
+
+
+def _query(*arguments: str, root: Path) -> None:
+    result = pulumi_cli.query(*arguments, root=root)
+    if result.returncode:
+        message = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BootstrapFailed(f"pulumi {arguments[0]} failed: {message}")

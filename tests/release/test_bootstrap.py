@@ -1,0 +1,235 @@
+"""`make bootstrap` with a moto server: state bucket, KMS key, stack, and the settings of a pipeline."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from release.bootstrap import ALIAS
+from sandbox.emulator.server import Emulator
+from sandbox.engine.types import ACCOUNT
+from tests.release.fake_aws import ACCOUNT as OTHER_ACCOUNT
+from tests.release.fake_aws import FakeAccount, own_stack_file, release, serving
+from tests.repository.test_workflows import TEXTS
+
+pytestmark = pytest.mark.requirement("TR-17")
+REGION = "eu-west-1"
+BUCKET = f"gatehouse-pulumi-state-{ACCOUNT}-{REGION}"
+URL = f"s3://{BUCKET}?region={REGION}"
+STACK_FILE = own_stack_file().replace(OTHER_ACCOUNT, ACCOUNT)
+DELIVERY = "    delivery:\n      repository: acme/gatehouse\n      state_bucket: acme-state\n"
+
+
+@pytest.fixture
+def account() -> Iterator[FakeAccount]:
+    fake = FakeAccount(stacks=())
+    with serving(fake):
+        yield fake
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator.start() as running:
+        yield running
+
+
+def bootstrap(account: FakeAccount, emulator: Emulator, folder: Path, *, extra: str = "", header: str = "", **rest: Any) -> Any:
+    """Run the command in a new folder, for the stack file with additional settings."""
+    folder.mkdir(exist_ok=True)
+    return release(account, folder, "bootstrap", stack_file=header + STACK_FILE + extra, emulator=emulator, **rest)
+
+
+def configuration(emulator: Emulator, bucket: str = BUCKET) -> dict[str, Any]:
+    """The configuration of the bucket."""
+    s3 = emulator.client("s3", REGION)
+    encryption = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    return {
+        "versioning": s3.get_bucket_versioning(Bucket=bucket)["Status"],
+        "public access": set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()),
+        "encryption": encryption[0]["ApplyServerSideEncryptionByDefault"],
+        "statements": json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"],
+    }
+
+
+def test_creates_bucket_key_and_stack(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+    result = bootstrap(account, emulator, tmp_path)
+    assert result.returncode == 0, result.stderr
+    kms = emulator.client("kms", REGION)
+    key = kms.describe_key(KeyId=ALIAS)["KeyMetadata"]["Arn"]
+    assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"]
+    bucket = configuration(emulator)
+    (statement,) = bucket.pop("statements")
+    assert bucket == {
+        "versioning": "Enabled",
+        "public access": {True},
+        "encryption": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key},
+    }
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", ["s3:*"])
+    assert statement["Resource"] == [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    provider = f"awskms://{ALIAS}?region={REGION}"
+    assert account.steps == [f"login {URL}", f"stack init dev --secrets-provider {provider}"]
+    assert f"state_bucket: {BUCKET}\n" in result.stdout
+    assert f"state_key_arn: {key}\n" in result.stdout
+
+
+def test_second_run_changes_nothing(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+    first = bootstrap(account, emulator, tmp_path / "1")
+    before = configuration(emulator)
+    second = bootstrap(account, emulator, tmp_path / "2", header="secretsprovider: awskms://x\n")
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    assert configuration(emulator) == before
+    assert len(emulator.client("kms", REGION).list_keys()["Keys"]) == 1
+    assert [step for step in account.steps if step.startswith("stack init")] == account.steps[1:2]
+    reports = [line for line in second.stdout.splitlines() if line.startswith("> ")]
+    assert reports == [
+        f"> the KMS key {ALIAS} exists",
+        f"> the bucket {BUCKET} exists",
+        f"> logged in: pulumi login '{URL}'",
+        "> the stack dev exists",
+    ]
+
+
+def test_existing_bucket_keeps_its_policy_and_lifecycle(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+    s3 = emulator.client("s3", REGION)
+    s3.create_bucket(Bucket="acme-state", CreateBucketConfiguration={"LocationConstraint": REGION})
+    own = {"Sid": "Own", "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteBucket", "Resource": "arn:aws:s3:::acme-state"}
+    s3.put_bucket_policy(Bucket="acme-state", Policy=json.dumps({"Version": "2012-10-17", "Statement": [own]}))
+    result = bootstrap(account, emulator, tmp_path, extra=DELIVERY)
+    assert result.returncode == 0, result.stderr
+    bucket = configuration(emulator, "acme-state")
+    assert [row["Sid"] for row in bucket["statements"]] == ["Own", "DenyInsecureTransport"]
+    assert "Lifecycle" not in str(s3.list_objects_v2(Bucket="acme-state"))
+    with pytest.raises(s3.exceptions.ClientError, match="NoSuchLifecycleConfiguration"):
+        s3.get_bucket_lifecycle_configuration(Bucket="acme-state")
+
+
+@pytest.mark.parametrize(
+    ("region", "encryption", "message"),
+    [
+        ("eu-central-1", None, "the bucket acme-state is in eu-central-1, but the stack is in eu-west-1"),
+        (REGION, {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "arn:x"}, "is encrypted with the KMS key arn:x"),
+        (REGION, {"SSEAlgorithm": "aws:kms"}, "is encrypted with the KMS key aws/s3"),
+    ],
+)
+def test_unsuitable_bucket_is_rejected(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path, region: str, encryption: dict[str, str] | None, message: str
+) -> None:
+    s3 = emulator.client("s3", region)
+    s3.create_bucket(Bucket="acme-state", CreateBucketConfiguration={"LocationConstraint": region})
+    if encryption:
+        rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": encryption}]}
+        s3.put_bucket_encryption(Bucket="acme-state", ServerSideEncryptionConfiguration=rules)
+    result = bootstrap(account, emulator, tmp_path, extra=DELIVERY)
+    assert (result.returncode, account.steps) == (1, [])
+    assert message in result.stderr
+    assert "Set another name in delivery.state_bucket" in result.stderr
+    assert s3.get_bucket_versioning(Bucket="acme-state").get("Status") is None
+
+
+def test_key_that_waits_for_deletion_is_reported(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+    kms = emulator.client("kms", REGION)
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName=ALIAS, TargetKeyId=key)
+    kms.schedule_key_deletion(KeyId=key)
+    result = bootstrap(account, emulator, tmp_path)
+    assert (result.returncode, account.steps) == (1, [])
+    assert "is in the state PendingDeletion. To use it, run: aws kms cancel-key-deletion --key-id" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ("s3:*", "bootstrap: AWS rejected DescribeKey:"),
+        ("kms:*", f"bootstrap: the bucket {BUCKET} belongs to another account, or the credentials may not read it."),
+    ],
+)
+def test_missing_permission_is_reported(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path, action: str, message: str
+) -> None:
+    iam = emulator.client("iam", REGION)
+    iam.create_user(UserName="reader")
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}]}
+    iam.put_user_policy(UserName="reader", PolicyName="reader", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName="reader")["AccessKey"]
+    emulator.permissions.enforce(True)
+    emulator.credentials = (key["AccessKeyId"], key["SecretAccessKey"])
+    result = bootstrap(account, emulator, tmp_path)
+    assert (result.returncode, account.steps) == (1, []), result.stderr
+    assert message in result.stderr
+    assert "Use the credentials of an administrator" in result.stderr
+
+
+def test_stack_with_a_passphrase_is_reported(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+    account.stacks = ("dev",)
+    result = bootstrap(account, emulator, tmp_path, header="encryptionsalt: v1:x\n")
+    assert result.returncode == 0, result.stderr
+    assert f"run: pulumi stack change-secrets-provider 'awskms://{ALIAS}?region={REGION}' --stack dev" in result.stdout
+    assert result.stdout.count("gh secret set PULUMI_CONFIG_PASSPHRASE ") == 4
+
+
+def test_failure_of_the_cli_is_reported(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+    account.failures = {"login": "error: unable to open bucket"}
+    result = bootstrap(account, emulator, tmp_path)
+    assert (result.returncode, account.steps) == (1, [])
+    assert result.stderr == "bootstrap: pulumi login failed: error: unable to open bucket\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "messages"),
+    [
+        ({"credentials": False}, ["no AWS credentials. Run: aws sso login, or set AWS_PROFILE"]),
+        ({"cli": False}, ["the Pulumi CLI is not on PATH. Install it: https://www.pulumi.com/docs/install/"]),
+        (
+            {"cli": False, "credentials": False, "backend_url": "https://api.pulumi.com"},
+            ["the Pulumi CLI is not on PATH", "PULUMI_BACKEND_URL is https://api.pulumi.com", "no AWS credentials"],
+        ),
+    ],
+)
+def test_missing_prerequisites_are_reported_together(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path, options: dict[str, Any], messages: list[str]
+) -> None:
+    result = bootstrap(account, emulator, tmp_path, **options)
+    assert (result.returncode, account.steps) == (2, [])
+    assert len(result.stderr.splitlines()) == len(messages)
+    assert all(message in line for message, line in zip(messages, result.stderr.splitlines(), strict=True))
+
+
+@pytest.mark.parametrize("key", ["account", "region"])
+def test_missing_setting_is_reported(account: FakeAccount, tmp_path: Path, key: str) -> None:
+    text = re.sub(rf"^    {key}: .*\n", "", STACK_FILE, flags=re.MULTILINE)
+    result = release(account, tmp_path, "bootstrap", stack_file=text)
+    assert result.returncode == 2
+    assert result.stderr == f"bootstrap: Pulumi.dev.yaml has no {key}; set gatehouse:settings.{key}\n"
+
+
+def test_other_account_is_rejected(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+    result = release(account, tmp_path, "bootstrap", emulator=emulator)
+    assert (result.returncode, account.steps) == (2, [])
+    assert f"the AWS credentials are for account {ACCOUNT}, but the stack dev is in account {OTHER_ACCOUNT}" in result.stderr
+    assert emulator.client("s3", REGION).list_buckets()["Buckets"] == []
+
+
+def test_variables_of_the_workflows_are_printed(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+    """`ARTIFACT_ATTESTATIONS` is optional."""
+    result = bootstrap(account, emulator, tmp_path, extra=DELIVERY)
+    commands = re.findall(r"^gh variable set (\S+) --repo acme/gatehouse --env (\S+) --body '(\S+)'$", result.stdout, re.M)
+    printed = {(environment, name) for name, environment, _ in commands}
+    suffixes = {"release": "", "preview": "-preview", "drift": "-drift", "image": "-image"}
+    used = {
+        (f"dev{suffix}", name)
+        for workflow, suffix in suffixes.items()
+        for name in re.findall(r"\bvars\.(\w+)", TEXTS[workflow])
+        if name != "ARTIFACT_ATTESTATIONS"
+    }
+    assert used <= printed
+    assert {environment for environment, _ in printed} == {f"dev{suffix}" for suffix in suffixes.values()}
+    assert ("AWS_DEPLOY_ROLE", "dev", f"arn:aws:iam::{ACCOUNT}:role/gatehouse-dev-deploy") in commands
+    assert ("PULUMI_BACKEND_URL", "dev-drift", f"s3://acme-state?region={REGION}") in commands
+    assert [line for line in result.stdout.splitlines() if line.startswith("gh api")] == [
+        f"gh api --method PUT repos/acme/gatehouse/environments/{environment}"
+        for environment in ("dev", "dev-preview", "dev-drift", "dev-image")
+    ]
