@@ -1,7 +1,7 @@
 """The AWS WAF web ACLs of the load balancer, of REST APIs and of a CloudFront distribution."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,25 +19,40 @@ MANAGED = {
     "common": "AWSManagedRulesCommonRuleSet",
     "known-bad-inputs": "AWSManagedRulesKnownBadInputsRuleSet",
 }
-BODY_RULES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "common": (
-        "awswaf:managed:aws:core-rule-set",
-        ("SizeRestrictions", "EC2MetaDataSSRF", "GenericLFI", "GenericRFI", "CrossSiteScripting"),
-    ),
-    "known-bad-inputs": ("awswaf:managed:aws:known-bad-inputs", ("JavaDeserializationRCE", "Log4JRCE", "ReactJSRCE")),
+CORE_RULE_SET, KNOWN_BAD_INPUTS = "awswaf:managed:aws:core-rule-set", "awswaf:managed:aws:known-bad-inputs"
+SIZE_RULES = {"SizeRestrictions_BODY": f"{CORE_RULE_SET}:SizeRestrictions_Body"}
+CONTENT_RULES = {
+    "NoUserAgent_HEADER": f"{CORE_RULE_SET}:NoUserAgent_Header",
+    "RestrictedExtensions_URIPATH": f"{CORE_RULE_SET}:RestrictedExtensions_URIPath",
+    **{
+        f"{name}_BODY": f"{CORE_RULE_SET}:{name}_Body"
+        for name in ("EC2MetaDataSSRF", "GenericLFI", "GenericRFI", "CrossSiteScripting")
+    },
+    "PROPFIND_METHOD": f"{KNOWN_BAD_INPUTS}:Propfind_Method",
+    **{f"{name}_BODY": f"{KNOWN_BAD_INPUTS}:{name}_Body" for name in ("JavaDeserializationRCE", "Log4JRCE", "ReactJSRCE")},
 }
-"""Label namespace and request body rules of each managed rule group. The rule X_BODY adds the label X_Body.
+QUERY_RULES = {
+    "SizeRestrictions_QUERYSTRING": f"{CORE_RULE_SET}:SizeRestrictions_QueryString",
+    **{
+        f"{name}_QUERYARGUMENTS": f"{CORE_RULE_SET}:{name}_QueryArguments"
+        for name in ("EC2MetaDataSSRF", "GenericLFI", "RestrictedExtensions", "GenericRFI", "CrossSiteScripting")
+    },
+}
+"""Rules of the managed rule groups that match legal requests to an API, with their labels. The rule groups count them, and
+`_block_labels` blocks the labeled requests that no API receives.
 Source: AWS WAF Developer Guide, "Baseline rule groups"."""
-BODY_SIZE = "SizeRestrictions"
-"""The rule for bodies larger than 8 KB."""
-SECRET_PATHS = {
-    "console": "^/v1/(secrets|secret-requests|imports)(/|$)",
+_NAMESPACES = {"common": CORE_RULE_SET, "known-bad-inputs": KNOWN_BAD_INPUTS}
+COUNTED_RULES = {**SIZE_RULES, **CONTENT_RULES, **QUERY_RULES}
+API_PATHS = {
+    "gateway": "^/",
+    "console": "^/v1/",
     "sharing": "^/($|s/|r/|v1/links/|v1/requests/)",
 }
-"""Paths of each service at which request bodies contain secrets, passphrases, links or files to import. Such a body is arbitrary
-text and can look like an attack. The expressions, like the routes of the services, match the path as sent."""
-UPLOAD_PATHS = {"gateway": "^/", **SECRET_PATHS}
-"""Paths of each service that accept request bodies larger than 8 KB: uploads to Cores, secrets, and files to import."""
+"""Paths of each service at which text fields, URLs of Cores and webhooks, secrets and requests to Cores are arbitrary text, which
+can look like an attack. The expressions, like the routes of the services, match the path as sent."""
+QUERY_PATHS = {"gateway": "^/", "console": "^/"}
+"""Paths of each service at which query strings contain arbitrary text: requests to Cores, filters of lists, paths of files, and
+the response of an identity provider."""
 Rule = aws.wafv2.WebAclRuleArgsDict
 Statement = aws.wafv2.WebAclRuleStatementArgsDict
 RedactedField = aws.wafv2.WebAclLoggingConfigurationRedactedFieldArgsDict
@@ -80,10 +95,11 @@ class WebAcl(Component):
     without credentials.
 
     Why: Known attacks and floods are blocked before they reach a task; limits per API key are applied by the gateway.
-    Bodies larger than 8 KB are blocked, except for uploads to Cores through the gateway and for secrets. The managed rules for
-    the content of bodies apply to all requests except those with a secret, because no interpreter evaluates the text of a
-    secret.
-    Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-004.
+    The core rule set is written for websites. It blocks legal requests to an API: URLs with IP addresses, files with the
+    extension .log, bodies of more than 8 KB, clients without a User-Agent header. Requests to Cores are arbitrary, so the rule
+    set does not apply to the gateway. At the APIs of the console and of secret sharing, its rules for bodies, query strings and
+    clients do not block. The signatures of known exploits in paths, headers and query strings apply everywhere.
+    Cost: 5 USD a month, 1 USD per rule and 0.60 USD per million requests. Controls: GH-ALB-008, GH-WAF-001 to GH-WAF-005.
     """
 
     def __init__(self, name: str, args: WebAclArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -105,9 +121,13 @@ class WebAcl(Component):
                     _rate_limit(names, 2 + index, f"rate-{service}", limit, hosts[service])
                     for index, (service, limit) in enumerate(limits.items())
                 ),
-                *(_managed_rule_group(names, 10 + index, rule, group) for index, (rule, group) in enumerate(MANAGED.items())),
-                _block_labels(names, 20, "body-size", [BODY_SIZE], _at_paths(hosts, UPLOAD_PATHS), 413),
-                _block_labels(names, 21, "body-content", _content_rules(), _at_paths(hosts, SECRET_PATHS), 403),
+                *(
+                    _managed_rule_group(names, 10 + index, rule, group, hosts)
+                    for index, (rule, group) in enumerate(MANAGED.items())
+                ),
+                _block_labels(names, 20, "body-size", SIZE_RULES, _at_paths(hosts, API_PATHS), 413),
+                _block_labels(names, 21, "content", CONTENT_RULES, _at_paths(hosts, API_PATHS), 403),
+                _block_labels(names, 22, "query", QUERY_RULES, _at_paths(hosts, QUERY_PATHS), 403),
             ],
             visibility_config={**_visibility(names.name("edge"))},
             tags=tags("none"),
@@ -153,33 +173,34 @@ def _visibility(metric: str) -> aws.wafv2.WebAclRuleVisibilityConfigArgsDict:
     return {"cloudwatch_metrics_enabled": True, "metric_name": metric, "sampled_requests_enabled": False}
 
 
-def _managed_rule_group(names: Naming, priority: int, rule: str, group: str) -> Rule:
-    """Apply a managed rule group with its default actions, except that the rules for bodies only count and label requests.
-    `_block_labels` blocks the labeled requests."""
-    _, body_rules = BODY_RULES.get(rule, ("", ()))
-    count: Any = [{"name": f"{name}_BODY", "action_to_use": {"count": {}}} for name in body_rules]
+def _managed_rule_group(names: Naming, priority: int, rule: str, group: str, hosts: Mapping[str, str]) -> Rule:
+    """Apply a managed rule group with its default actions, except that the rules in COUNTED_RULES only count and label requests.
+    `_block_labels` blocks the labeled requests. The core rule set does not apply to requests to the gateway."""
+    namespace = _NAMESPACES.get(rule)
+    counted = [name for name, label in COUNTED_RULES.items() if namespace and label.startswith(f"{namespace}:")]
+    count: Any = [{"name": name, "action_to_use": {"count": {}}} for name in counted]
+    at_gateway = namespace == CORE_RULE_SET and "gateway" in hosts
     return {
         "name": rule,
         "priority": priority,
         "statement": {
-            "managed_rule_group_statement": {"vendor_name": "AWS", "name": group, "rule_action_overrides": count or None}
+            "managed_rule_group_statement": {
+                "vendor_name": "AWS",
+                "name": group,
+                "rule_action_overrides": count or None,
+                "scope_down_statement": _not(_at_host(hosts["gateway"])) if at_gateway else None,
+            }
         },
         "override_action": {"none": {}},
         "visibility_config": _visibility(names.name(f"edge-{rule}")),
     }
 
 
-def _content_rules() -> list[str]:
-    """Return the rules for the content of bodies."""
-    return [name for _, rules in BODY_RULES.values() for name in rules if name != BODY_SIZE]
-
-
-def _block_labels(names: Naming, priority: int, rule: str, counted: Sequence[str], allowed: list[Any], status: int) -> Rule:
+def _block_labels(names: Naming, priority: int, rule: str, counted: Mapping[str, str], allowed: list[Any], status: int) -> Rule:
     """Block requests with the label of a counted rule, unless one of the statements `allowed` matches."""
-    labels = [f"{namespace}:{name}_Body" for namespace, rules in BODY_RULES.values() for name in rules if name in counted]
-    has_label: list[Any] = [{"label_match_statement": {"scope": "LABEL", "key": label}} for label in labels]
-    others: Statement = {"not_statement": {"statement": _any(allowed)}}
-    return _block(names, priority, rule, {"and_statement": {"statements": [_any(has_label), others]}}, status)
+    has_label = _any([{"label_match_statement": {"scope": "LABEL", "key": label}} for label in counted.values()])
+    statement: Any = {"and_statement": {"statements": [has_label, _not(_any(allowed))]}} if allowed else has_label
+    return _block(names, priority, rule, statement, status)
 
 
 def _at_paths(host_names: Mapping[str, str], paths: Mapping[str, str]) -> list[Any]:
@@ -204,6 +225,10 @@ def _at_paths(host_names: Mapping[str, str], paths: Mapping[str, str]) -> list[A
     ]
 
 
+def _not(statement: Any) -> Any:
+    return {"not_statement": {"statement": statement}}
+
+
 def _any(statements: list[Any]) -> Any:
     """Match if one of the statements matches. AWS WAF requires at least two statements in an or_statement."""
     return statements[0] if len(statements) == 1 else {"or_statement": {"statements": statements}}
@@ -215,18 +240,13 @@ def _rate_limit(names: Naming, priority: int, rule: str, requests_max: int, host
         "limit": requests_max,
         "aggregate_key_type": "IP",
         "evaluation_window_sec": 300,
-        "scope_down_statement": _at_host_and_port(host) if host else None,
+        "scope_down_statement": _at_host(host) if host else None,
     }
     return _block(names, priority, rule, {"rate_based_statement": rate}, 429)
 
 
 def _at_host(host: str) -> Any:
-    """Match the Host header, case-insensitively."""
-    return _byte_match({"single_header": {"name": "host"}}, "EXACTLY", host, "LOWERCASE")
-
-
-def _at_host_and_port(host: str) -> Any:
-    """Match the Host header with or without the port, which a client can add. Exemptions from rules use `_at_host`."""
+    """Match the Host header with or without the port, which a client can add, case-insensitively."""
     return {
         "regex_match_statement": {
             "regex_string": f"^{re.escape(host)}(:443)?$",

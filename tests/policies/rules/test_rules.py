@@ -1,6 +1,7 @@
 """Every rule: no violation on compliant programs, and exactly one violated control per non-compliant program."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.policies.rules.account_programs import account, api, backup, trail
 from tests.policies.rules.builders import Case, Program, changed, events_key_policy, grant, kms, retyped, roles, without
 from tests.policies.rules.network_programs import cloudfront, edge, network
 from tests.policies.rules.programs import ecs, ephemeral, rds, s3, secrets, static_files, stores, watch
+from tests.policies.rules.violations_network import api_route
 
 TABLES = (
     violations_storage,
@@ -37,6 +39,7 @@ COMPLIANT: list[Callable[[], Program]] = [
     *(account, backup, api, trail),
 ]
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
+WEBSITE_RULES = ("SizeRestrictions_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY", "NoUserAgent_HEADER")
 # A statement that allows everything also violates the rules on KMS keys, wildcards and iam:PassRole.
 NEVER_ALONE = {"GH-IAM-001"}
 
@@ -101,6 +104,31 @@ def test_counted_managed_rule_needs_blocking_label_rule(label: str, violated: bo
     rules = [{**first, "statement": {"managedRuleGroupStatement": group}}, *others, blocking]
     diagnostics = security.check(changed(edge(), "web-acl", rules=rules))
     assert ("GH-WAF-004" in {diagnostic.policy for diagnostic in diagnostics}) is violated
+
+
+@pytest.mark.parametrize(
+    ("group", "violated"),
+    [
+        ({}, True),
+        ({"scopeDownStatement": {"notStatement": {"statement": {"byteMatchStatement": {}}}}}, False),
+        ({"ruleActionOverrides": [("SizeRestrictions_BODY", "count"), ("GenericRFI_BODY", "count")]}, True),
+        ({"ruleActionOverrides": [(name, "count") for name in WEBSITE_RULES]}, False),
+        ({"ruleActionOverrides": [(name, "block") for name in WEBSITE_RULES]}, True),
+    ],
+    ids=["default actions", "scoped down", "some rules count", "rules count", "rules block"],
+)
+def test_core_rule_set_in_front_of_api(group: dict[str, Any], violated: bool, security: Pack) -> None:
+    [web_acl] = [resource for resource in edge() if resource.name == "web-acl"]
+    first, *others = web_acl.inputs["rules"]
+    overrides = [{"name": name, "actionToUse": {action: {}}} for name, action in group.get("ruleActionOverrides", ())]
+    statement = {**first["statement"]["managedRuleGroupStatement"], **group, "ruleActionOverrides": overrides}
+    rules = [{**first, "statement": {"managedRuleGroupStatement": statement}}, *others]
+    program = [*changed(edge(), "web-acl", rules=rules), api_route(pathPattern={"values": ["/api/*"]})]
+    assert ("GH-WAF-005" in {diagnostic.policy for diagnostic in security.check(program)}) is violated
+    without_core_rules = [*changed(edge(), "web-acl", rules=others), api_route(pathPattern={"values": ["/api/*"]})]
+    assert security.check(without_core_rules) == []
+    website = [*changed(edge(), "web-acl", rules=rules), api_route(pathPattern={"values": ["/shop/*"]})]
+    assert "GH-WAF-005" not in {diagnostic.policy for diagnostic in security.check(website)}
 
 
 def test_alb_tokens_are_evaluated_like_lb_tokens(security: Pack, resilience: Pack) -> None:

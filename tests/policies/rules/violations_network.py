@@ -20,6 +20,18 @@ def web_acl_rule(**rule: Any) -> Program:
     return changed(edge(), "web-acl", rules=[{**rules[0], **rule}, *rules[1:]])
 
 
+def api_route(**condition: Any) -> Declared:
+    return declared("lb.ListenerRule", "api-rule", listenerArn=Ref("https", "arn"), conditions=[condition], actions=[])
+
+
+def graphql_api() -> list[Declared]:
+    association = {"resourceArn": Ref("graph", "arn"), "webAclArn": Ref("web-acl", "arn")}
+    return [
+        declared("appsync.GraphQLApi", "graph", authenticationType="AWS_IAM"),
+        declared("wafv2.WebAclAssociation", "firewall-on-graph", **association),
+    ]
+
+
 def security_group(name: str, **inputs: Any) -> Declared:
     return declared("ec2.SecurityGroup", name, vpcId=Ref("vpc"), description=name, **inputs)
 
@@ -113,6 +125,10 @@ VIOLATIONS = [
     by_change("GH-ACM-001", edge, "certificate", "certificate", subjectAlternativeNames=["*.example.com"]),
     by_change("GH-ACM-001", edge, "certificate", "validationMethod", validationMethod="EMAIL"),
     violation("GH-WAF-001", "web-acl", "rateBasedStatement", web_acl(rules=find(edge(), "web-acl").inputs["rules"][:3])),
+    violation("GH-WAF-001", "web-acl", "CommonRuleSet", web_acl(rules=find(edge(), "web-acl").inputs["rules"][1:])),
+    violation("GH-WAF-005", "web-acl", "api-rule", [*edge(), api_route(hostHeader={"values": ["api.example.com"]})]),
+    violation("GH-WAF-005", "web-acl", "GenericRFI_BODY", [*edge(), api_route(pathPattern={"values": ["/v1/*"]})]),
+    violation("GH-WAF-005", "web-acl", "graph", [*edge(), *graphql_api()]),
     violation("GH-WAF-002", "web-acl", "ACL", without(edge(), "firewall-logging")),
     by_change(
         "GH-WAF-002",
