@@ -6,18 +6,15 @@ reads. For each stack policy, the SDK also constructs the objects of all resourc
 of a pack. An SDK that lacks the replaced class is left unchanged.
 """
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import pulumi_policy.policy
 from pulumi_policy import (
-    EnforcementLevel,
     Policy,
     PolicyResource,
-    ResourceValidationPolicy,
     StackValidationArgs,
     StackValidationPolicy,
 )
@@ -43,10 +40,17 @@ class ApplicablePolicies(list[Policy]):
 
     policies: all stack policies are `StackPolicy`.
     types: the resource types of each policy, by its name. A policy without types evaluates every resource.
+    record_inputs: called with the URN and the names of the inputs of each resource that the program manages.
     """
 
-    def __init__(self, policies: Sequence[Policy], types: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        policies: Sequence[Policy],
+        types: Mapping[str, Sequence[str]],
+        record_inputs: Callable[[str, Iterable[str]], None] = lambda _urn, _names: None,
+    ) -> None:
         super().__init__(policies)
+        self.record_inputs = record_inputs
         self._all = tuple(policies)
         self._types = types
 
@@ -88,7 +92,11 @@ class _Selecting:
         self._parent = parent
 
     def Analyze(self, request: Any, context: Any) -> Any:
-        with selection(self._of_resource(request.type)):
+        if self._applicable is None:
+            return self._parent.Analyze(request, context)
+        # Policies do not receive every resource, so the inputs are recorded here.
+        self._applicable.record_inputs(request.urn, list(request.properties.fields))
+        with selection(self._applicable.of_types({request.type})):
             return self._parent.Analyze(request, context)
 
     def AnalyzeStack(self, request: Any, context: Any) -> Any:
@@ -104,16 +112,3 @@ class _Selecting:
                 return self._parent.AnalyzeStack(type(request)(), context)
         finally:
             _RESOURCES.reset(token)
-
-    def _of_resource(self, resource_type: str) -> Sequence[Policy] | None:
-        """Adds one policy if no enabled policy evaluates the type, because a policy must record the inputs of every resource."""
-        if self._applicable is None:
-            return None
-        policies = self._applicable.of_types({resource_type})
-        if not any(map(self._validates_resources, policies)):
-            policies += itertools.islice(filter(self._validates_resources, self._applicable), 1)
-        return policies
-
-    def _validates_resources(self, policy: Policy) -> bool:
-        enabled: bool = self._parent._get_enforcement_level(policy) != EnforcementLevel.DISABLED
-        return enabled and isinstance(policy, ResourceValidationPolicy) and policy.has_validation()

@@ -1,6 +1,6 @@
 """Stores the results of rules for the meta policies. Thread-safe, because the SDK calls policies from several threads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
@@ -49,10 +49,19 @@ class DeploymentState:
         self.exempted: Results[Exemption] = Results(self._lock)
         self.remediated: Results[tuple[InputChange, ...]] = Results(self._lock)
 
-    def record_inputs(self, urn: str, properties: Mapping[str, Any]) -> None:
+    def record_inputs(self, urn: str, properties: Iterable[str]) -> None:
         """Records which properties the program sets before the provider adds computed properties."""
         with self._lock:
             self._inputs[urn] = frozenset(properties)
+
+    def is_managed(self, urn: str) -> bool:
+        """False for a resource that the program only reads with `get`.
+
+        The engine passes the inputs of all other resources to a pack before it passes the stack. True for every resource if the
+        inputs were not recorded.
+        """
+        with self._lock:
+            return not self._inputs or urn in self._inputs
 
     def program_inputs(self, urn: str, properties: dict[str, Any]) -> dict[str, Any]:
         """The properties that the program sets. Computed properties are unknown in the first preview."""

@@ -60,7 +60,7 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
     policies += _meta_policies(
         state, own, lambda control: control in own or (bool(everywhere) and control not in known), stack_environment
     )
-    return ApplicablePolicies(policies, {rule.id: rule.types for rule in rules})
+    return ApplicablePolicies(policies, {rule.id: rule.types for rule in rules}, state.record_inputs)
 
 
 def _exemptions(exemptible: Mapping[str, bool]) -> Exemptions:
@@ -97,7 +97,8 @@ def _stack_policy(rule: Rule, state: DeploymentState, stack_of: Callable[[list[P
         if any(parameters.values()):
             stack = Stack(replace(resource, **parameters) for resource in stack)
         for resource in stack.of_type(rule.types):
-            state.record(rule, resource.urn, evaluate(rule, resource, stack), report)
+            if resource.type == STACK or state.is_managed(resource.urn):
+                state.record(rule, resource.urn, evaluate(rule, resource, stack), report)
 
     return StackPolicy(validate=validate, **_metadata(rule, env))
 

@@ -64,6 +64,7 @@ class Run:
     file: file in which a finding without a source line is reported.
     audit: True if exemptions were ignored.
     invented: provider functions that returned fake values.
+    unknown: configuration keys whose values are encrypted or in Pulumi ESC.
     """
 
     environment: str
@@ -73,6 +74,7 @@ class Run:
     file: str = "Pulumi.yaml"
     audit: bool = False
     invented: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 def from_diagnostic(
@@ -169,8 +171,9 @@ def summary(findings: Sequence[Finding], run: Run) -> str:
     duration = f" in {run.seconds:.1f} s" if run.seconds else ""
     audit = ", exemptions ignored" if run.audit else ""
     invented = f"; fake results of provider functions: {', '.join(run.invented)}" if run.invented else ""
+    unknown = f"; unknown configuration: {', '.join(run.unknown)}" if run.unknown else ""
     scope = f"{len(rules)} rules on {run.resources} resources{audit}{duration}"
-    return f"{run.environment}: {scope}: {_counts(findings)}{invented}"
+    return f"{run.environment}: {scope}: {_counts(findings)}{invented}{unknown}"
 
 
 def count(number: int, noun: str) -> str:

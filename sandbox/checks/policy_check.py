@@ -22,7 +22,7 @@ from sandbox.engine import analyzer, stack_import
 from sandbox.engine.analyzer import Pack
 from sandbox.engine.program import no_collection, run
 from sandbox.engine.project import load
-from sandbox.engine.providers import STACK_REFERENCE, FakeProvider, PreviewProvider
+from sandbox.engine.providers import FakeProvider, PreviewProvider
 from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
 from sandbox.paths import HOME, REPOSITORY, private_folder
@@ -75,7 +75,7 @@ def check(
     outputs of a first preview, and "known" with fake IDs and ARNs. variables: result of `exemptions`.
     """
     started_at = time.monotonic()
-    project = load(program, stack)
+    project = load(program, stack, examples={})
     environment = levels or project.environment
     # The packs check one pass in separate processes while the program runs for the next pass.
     with (
@@ -86,22 +86,39 @@ def check(
         checks: list[tuple[Deployment, Future[list[Finding]]]] = []
         faked_functions: set[str] = set()
         for name in passes:
-            provider = PreviewProvider() if name == "unknown" else FakeProvider()
-            # Values are unknown in a preview only. Exports of other stacks are unknown in every pass.
-            types = {resource.registration.type for earlier, _ in checks for resource in earlier.resources}
-            preview = name == "unknown" or STACK_REFERENCE in types
             if checks and len(checks[-1][0].resources) > _LARGE:
                 gc.collect()  # A run leaves about 250 unreachable objects for each resource. The next run can reuse this memory.
-            deployment = run(program, stack, provider, preview=preview)
-            faked_functions |= provider.faked_functions
+            deployment = _run_pass(name, program, stack, faked_functions)
             checks.append((deployment, executor.submit(findings, packs, deployment, name)))
         merged = merge(finding for _, future in checks for finding in future.result())
     resources = max(len(deployment.resources) for deployment, _ in checks)
     seconds = time.monotonic() - started_at
     functions = tuple(sorted(token.rpartition(":")[2] for token in faked_functions))
-    return CheckResult(
-        merged, Run(environment, resources, seconds, _root(program), audit=_ignores_exemptions(variables), invented=functions)
-    )
+    audit = _ignores_exemptions(variables)
+    run_of_check = Run(environment, resources, seconds, _root(program), audit=audit, invented=functions, unknown=project.unknown)
+    return CheckResult(merged, run_of_check)
+
+
+def _run_pass(name: str, program: Path, stack: str, faked_functions: set[str]) -> Deployment:
+    """Run the program for one pass. A program that fails with fake results of provider functions, for example because it decodes
+    them, runs again with unknown results."""
+    provider_class = PreviewProvider if name == "unknown" else FakeProvider
+    provider = provider_class()
+    try:
+        # Both passes are previews, because exports of other stacks, encrypted configuration values and the outputs of other
+        # providers are unknown in both, and values are unknown in a preview only.
+        return run(program, stack, provider, preview=True, examples={})
+    except SandboxError as error:
+        if not provider.faked_functions:
+            raise
+        try:
+            return run(program, stack, provider_class(unknown_results=True), preview=True, examples={})
+        except SandboxError:
+            functions = ", ".join(sorted(token.rpartition(":")[2] for token in provider.faked_functions))
+            note = f"The results of {functions} are not real in a check; read them with the output form, such as get_zone_output"
+            raise SandboxError(f"{error.message} {note}.") from None
+    finally:
+        faked_functions |= provider.faked_functions
 
 
 def check_state(

@@ -3,7 +3,7 @@
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import boto3
@@ -19,9 +19,10 @@ from sandbox.emulator.iam_enforcement import OPERATOR, Permissions
 from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import create
 from sandbox.emulator.resources import RESOURCE_TYPES
+from sandbox.engine.aws_location import AwsLocation
 from sandbox.engine.invokes import invoke
 from sandbox.engine.providers import PROVIDER_PREFIX, ProviderConfigs
-from sandbox.engine.types import Registration
+from sandbox.engine.types import ACCOUNT, Registration
 from sandbox.errors import SandboxError
 from sandbox.ports import HOST, free_port
 
@@ -48,7 +49,7 @@ class Emulator:
         self.modelled: list[str] = []
         self.permissions = permissions
         self._server = server
-        self._providers = ProviderConfigs()
+        self._providers = ProviderConfigs(account=ACCOUNT)
         self._lock = threading.RLock()
         self._restore = moto_patches.install(permissions.authorize)
         self.credentials = self._create_operator()
@@ -120,7 +121,7 @@ class Emulator:
                 )
             request = CreateRequest(
                 registration,
-                region=self._providers.region(registration),
+                region=self._providers.location(registration).region,
                 tags=self._providers.tags(registration),
                 client=self.client,
             )
@@ -131,9 +132,9 @@ class Emulator:
                     self.modelled.append(note)
             return created
 
-    def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
+    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any]:
         """Return the result of a provider function. Raises SandboxError for an unsupported function."""
-        return invoke(token, args)
+        return invoke(token, args, AwsLocation.of(provider))
 
     def clients(self, key_id: str, secret: str, token: str | None = None) -> Callable[[str, str], Any]:
         """A function that returns the client of a service and a region. Clients are created once."""

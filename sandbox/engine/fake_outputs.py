@@ -13,8 +13,9 @@ from typing import Any
 
 from pulumi import _types
 
+from sandbox.engine.aws_location import AwsLocation
 from sandbox.engine.schema import Schema
-from sandbox.engine.types import ACCOUNT, UNKNOWN, Registration
+from sandbox.engine.types import UNKNOWN, Registration
 
 _NAME_INPUTS = (
     *("bucket", "name", "identifier", "clusterIdentifier", "replicationGroupId"),
@@ -81,22 +82,27 @@ _OUTPUTS = {
 """The format of other outputs, keyed by type and property."""
 
 
-def fake_outputs(registration: Registration, type_schema: Schema | None, region: str) -> tuple[str, dict[str, Any]]:
-    """The ID and all outputs: the inputs of the program, and fake values for the outputs that AWS computes."""
-    name = _physical_name(registration)
+def fake_outputs(registration: Registration, type_schema: Schema | None, location: AwsLocation) -> tuple[str, dict[str, Any]]:
+    """The ID and all outputs: the inputs of the program, and fake values for the outputs that AWS computes.
+
+    The ID of a type without a schema, such as a type of another provider, is unknown, and so are the outputs that are not inputs.
+    """
     outputs = dict(registration.inputs)
     if type_schema is None:
-        return name, outputs
+        return "", outputs
+    name = _physical_name(registration)
     for key, property_ in type_schema.outputs.items():
         # Optional inputs that the program omits stay absent: a fake policy or ACL would mislead a rule.
         if key not in outputs and not property_.optional and (key not in type_schema.inputs or _is_name(key)):
-            outputs[key] = _output(key, property_.type, registration, name, region)
+            # The keys of a map are unknown, so the map is.
+            is_map = (typing.get_origin(property_.type) or property_.type) in (dict, collections.abc.Mapping)
+            outputs[key] = UNKNOWN if is_map else _output(key, property_.type, registration, name, location)
     arn = outputs.get("arn")
     by_arn = isinstance(arn, str) and arn.startswith("arn:") and registration.type.startswith(_ID_IS_ARN)
     return (str(arn) if by_arn else name), outputs
 
 
-def fake_result(token: str, args: dict[str, Any], region: str) -> dict[str, Any] | None:
+def fake_result(token: str, args: dict[str, Any], location: AwsLocation) -> dict[str, Any] | None:
     """The result of a function such as `aws:ec2/getVpc:getVpc`: the arguments of the call, and fake values of the right types.
 
     None for a function that the installed pulumi-aws does not have.
@@ -113,7 +119,7 @@ def fake_result(token: str, args: dict[str, Any], region: str) -> dict[str, Any]
     kind = name.removeprefix("get")
     lookup = Registration(f"{token}::{json.dumps(args, sort_keys=True, default=str)}", token, kind.lower(), True, "", dict(args))
     result = {
-        key: _output(key, type_, lookup, kind.lower(), region) for key, type_ in _types.output_type_types(result_class).items()
+        key: _output(key, type_, lookup, kind.lower(), location) for key, type_ in _types.output_type_types(result_class).items()
     }
     # Lists of IDs usually have one item per availability zone: a single item would look like an error in the program.
     for key in ("ids", "names"):
@@ -125,6 +131,8 @@ def fake_result(token: str, args: dict[str, Any], region: str) -> dict[str, Any]
 
 
 def _physical_name(registration: Registration) -> str:
+    if registration.external and registration.import_id not in ("", UNKNOWN):
+        return registration.import_id
     for key in _NAME_INPUTS:
         value = registration.inputs.get(key)
         if isinstance(value, str) and value != UNKNOWN:
@@ -139,28 +147,28 @@ def _is_name(key: str) -> bool:
     return key in _NAME_INPUTS or key == "region" or key.lower().endswith("arn")
 
 
-def _output(key: str, type_: Any, registration: Registration, name: str, region: str) -> Any:
+def _output(key: str, type_: Any, registration: Registration, name: str, location: AwsLocation) -> Any:
     if (registration.type, key) in _OUTPUTS:
-        return _fill(_OUTPUTS[registration.type, key], registration, name, region)
+        return _fill(_OUTPUTS[registration.type, key], registration, name, location)
     if (registration.type, key) == ("aws:acm/certificate:Certificate", "domainValidationOptions"):
         return _validation_records(registration)
     if (registration.type, key) == ("aws:rds/instance:Instance", "masterUserSecrets"):
-        return _database_secrets(registration, region)
+        return _database_secrets(registration, location)
     if key == "region":
-        return region
+        return location.region
     if key in ("ownerId", "accountId", "registryId"):
-        return ACCOUNT
+        return location.account
     if key.lower().endswith("arn"):
-        return _fill(_ARNS.get(registration.type, _DEFAULT_ARN), registration, name, region)
+        return _fill(_ARNS.get(registration.type, _DEFAULT_ARN), registration, name, location)
     return _empty(type_, name if key in _NAME_INPUTS else f"{name}-{key.lower()}")
 
 
-def _fill(form: str, registration: Registration, name: str, region: str) -> str:
+def _fill(form: str, registration: Registration, name: str, location: AwsLocation) -> str:
     package, _, kind = registration.type.rpartition(":")
     return form.format(
         name=name,
-        region=region,
-        account=ACCOUNT,
+        region=location.region,
+        account=location.account,
         module=package.split(":")[-1].split("/")[0],
         kind=kind.lower(),
         digits=_digits(registration, 16),
@@ -210,9 +218,10 @@ def _validation_records(registration: Registration) -> list[dict[str, str]]:
     ]
 
 
-def _database_secrets(registration: Registration, region: str) -> list[dict[str, str]]:
+def _database_secrets(registration: Registration, location: AwsLocation) -> list[dict[str, str]]:
     if not registration.inputs.get("manageMasterUserPassword"):
         return []
-    secret = f"arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:rds!db-{_uuid(registration)}-{_digits(registration, 6)}"
+    prefix = f"arn:aws:secretsmanager:{location.region}:{location.account}:secret"
+    secret = f"{prefix}:rds!db-{_uuid(registration)}-{_digits(registration, 6)}"
     key = registration.inputs.get("masterUserSecretKmsKeyId", "")
     return [{"secretArn": secret, "secretStatus": "active", "kmsKeyId": key}]

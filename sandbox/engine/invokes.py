@@ -8,14 +8,12 @@ from typing import Any
 
 from policies.analysis.iam.grammar import DocumentError
 from policies.analysis.iam.rendering import policy_document
+from sandbox.engine.aws_location import DEFAULT_LOCATION, AwsLocation
 from sandbox.engine.fake_outputs import fake_result
-from sandbox.engine.types import ACCOUNT
 from sandbox.errors import SandboxError
 
-DEFAULT_REGION = "eu-west-1"
 
-
-def invoke(token: str, args: dict[str, Any]) -> dict[str, Any]:
+def invoke(token: str, args: dict[str, Any], location: AwsLocation = DEFAULT_LOCATION) -> dict[str, Any]:
     """The result of a provider function. Raises SandboxError for a function that the sandbox does not support."""
     function = _INVOKES.get(token)
     if function is None:
@@ -24,50 +22,51 @@ def invoke(token: str, args: dict[str, Any]) -> dict[str, Any]:
             f"The sandbox does not support the function {token} (supported: {known}). "
             "Read the value from the stack configuration, or add the function to sandbox/engine/invokes.py."
         )
-    return function(args)
+    return function(args, location)
 
 
-def invoke_or_fake(token: str, args: dict[str, Any], faked_functions: set[str]) -> dict[str, Any]:
+def invoke_or_fake(
+    token: str, args: dict[str, Any], faked_functions: set[str], location: AwsLocation = DEFAULT_LOCATION
+) -> dict[str, Any]:
     """The result of a provider function. If the result depends on an account, a fake result is returned and the token is added
     to `faked_functions`.
 
     Raises SandboxError for a function that the installed pulumi-aws does not have.
     """
     if token in _INVOKES:
-        return invoke(token, args)
-    result = fake_result(token, args, _requested_region(args))
+        return invoke(token, args, location)
+    result = fake_result(token, args, location.with_region(args.get("region")))
     if result is None:
-        return invoke(token, args)
+        return invoke(token, args, location)
     faked_functions.add(token)
     return result
 
 
-def _requested_region(args: dict[str, Any]) -> str:
-    return str(args.get("region") or DEFAULT_REGION)
-
-
-def _policy_document(args: dict[str, Any]) -> dict[str, Any]:
+def _policy_document(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
     try:
         return policy_document(args)
     except DocumentError as error:
         raise SandboxError(str(error)) from None
 
 
-def _caller(args: dict[str, Any]) -> dict[str, Any]:
-    return {"accountId": ACCOUNT, "arn": f"arn:aws:iam::{ACCOUNT}:user/sandbox", "id": ACCOUNT, "userId": "AIDASANDBOX"}
+def _caller(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
+    return {
+        **{"accountId": location.account, "id": location.account, "userId": "AIDASANDBOX"},
+        "arn": f"arn:aws:iam::{location.account}:user/sandbox",
+    }
 
 
-def _region(args: dict[str, Any]) -> dict[str, Any]:
-    name = str(args.get("region") or args.get("name") or DEFAULT_REGION)
+def _region(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
+    name = str(args.get("region") or args.get("name") or location.region)
     return {"id": name, "name": name, "region": name, "endpoint": f"ec2.{name}.amazonaws.com", "description": name}
 
 
-def _partition(args: dict[str, Any]) -> dict[str, Any]:
+def _partition(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
     return {"id": "aws", "partition": "aws", "dnsSuffix": "amazonaws.com", "reverseDnsPrefix": "com.amazonaws"}
 
 
-def _zones(args: dict[str, Any]) -> dict[str, Any]:
-    name = _requested_region(args)
+def _zones(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
+    name = location.with_region(args.get("region")).region
     return {
         "id": name,
         "names": [f"{name}{letter}" for letter in "abc"],
@@ -77,9 +76,9 @@ def _zones(args: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _managed_prefix_list(args: dict[str, Any]) -> dict[str, Any]:
+def _managed_prefix_list(args: dict[str, Any], location: AwsLocation) -> dict[str, Any]:
     """A prefix list that AWS manages. Its ID is the same in all accounts and different in each region."""
-    name, region = str(args.get("name", "")), _requested_region(args)
+    name, region = str(args.get("name", "")), location.with_region(args.get("region")).region
     identity = f"pl-{hashlib.sha256(f'{name} {region}'.encode()).hexdigest()[:8]}"
     return {
         "id": identity,
@@ -95,7 +94,7 @@ def _managed_prefix_list(args: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_INVOKES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+_INVOKES: dict[str, Callable[[dict[str, Any], AwsLocation], dict[str, Any]]] = {
     "aws:index/getCallerIdentity:getCallerIdentity": _caller,
     "aws:index/getRegion:getRegion": _region,
     "aws:index/getPartition:getPartition": _partition,

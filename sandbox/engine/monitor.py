@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
@@ -14,6 +13,7 @@ from pulumi.runtime import mocks, rpc, sync_await
 from pulumi.runtime.proto import resource_pb2
 
 from sandbox.engine.project import Project
+from sandbox.engine.source_lines import source_line
 from sandbox.engine.types import Provider, Registration, Resource
 from sandbox.engine.values import decode, mark_secrets
 from sandbox.errors import SandboxError
@@ -81,8 +81,9 @@ class Monitor(mocks.MockMonitor):
         if request.tok == "pulumi:pulumi:getResource":
             return super().Invoke(request)  # type: ignore[no-untyped-call]
         with self._lock:
-            result = self._record_failure(lambda: self._provider.invoke(request.tok, decode(request.args)[0]))
-        fields: dict[str, Any] = {"return": _serialize(result)}
+            provider = self._provider_inputs(request.provider, request.tok.partition(":")[0])
+            result = self._record_failure(lambda: self._provider.invoke(request.tok, decode(request.args)[0], provider))
+        fields: dict[str, Any] = {"unknown": True} if result is None else {"return": _serialize(result)}
         return resource_pb2.ResourceInvokeResponse(**fields)
 
     RegisterStackTransform = _rejection("stack transforms", "Set the property in the declaration of the resource.")
@@ -198,12 +199,17 @@ class Monitor(mocks.MockMonitor):
         name = f"default_{suffix}" if suffix else "default"
         provider_urn = self.make_urn("", f"pulumi:providers:{package}", name)
         if provider_urn not in self._resources_by_urn:
-            prefix = f"{package}:"
-            inputs: dict[str, Any] = {
-                key.removeprefix(prefix): value for key, value in self._project.config.items() if key.startswith(prefix)
-            }
+            inputs = self._provider_inputs("", package)
             self._create(Registration(provider_urn, f"pulumi:providers:{package}", name, True, "", inputs))
         return f"{provider_urn}::{self._resources_by_urn[provider_urn].id or rpc.UNKNOWN}"
+
+    def _provider_inputs(self, reference: str, package: str) -> dict[str, Any]:
+        """The inputs of a provider `<URN>::<ID>`. The keys `<package>:` of the stack configure the default provider ("")."""
+        declared = self._resources_by_urn.get(reference.rpartition("::")[0])
+        if declared is not None:
+            return declared.registration.inputs
+        prefix = f"{package}:"
+        return {key.removeprefix(prefix): value for key, value in self._project.config.items() if key.startswith(prefix)}
 
     def _parent(self, parent: str) -> str:
         return "" if not parent or parent.split("::")[2] == STACK_TYPE else parent
@@ -222,23 +228,6 @@ def _serialize(properties: dict[str, Any]) -> Any:
     ensure_event_loop: Any = sync_await._ensure_event_loop
     ensure_event_loop()
     return sync_await._sync_await(rpc.serialize_properties(properties, {}))
-
-
-def source_line(file: str, line: int, root: Path) -> str:
-    """`components/bucket.py:88` for a file of the program; "" for any other file."""
-    relative = _relative(file, root)
-    return f"{relative}:{line}" if relative else ""
-
-
-@lru_cache(maxsize=4096)
-def _relative(file: str, root: Path) -> str:
-    path = Path(file)
-    if not path.is_relative_to(root):
-        return ""
-    relative = path.relative_to(root)
-    library = {"site-packages", ".venv", "venv", "node_modules"}
-    own = relative.parts[:1] == ("sandbox",) and Path(__file__).is_relative_to(root)
-    return "" if own or library & set(relative.parts) else relative.as_posix()
 
 
 @lru_cache(maxsize=4096)

@@ -28,16 +28,18 @@ from pulumi.runtime.rpc_manager import RPCManager
 from pulumi.runtime.settings import SETTINGS, set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
-from sandbox.engine.monitor import Monitor, source_line
+from sandbox.engine.monitor import Monitor
 from sandbox.engine.project import Project, load
+from sandbox.engine.source_lines import is_library, source_line
 from sandbox.engine.types import Deployment, Provider, Resource
+from sandbox.engine.unknown_config import unknown_config
 from sandbox.errors import SandboxError
 
 ORGANIZATION = "organization"
 """The result of `pulumi.get_organization()` with a local backend."""
 
 _OWN_ROOT = Path(__file__).resolve().parents[2]
-_OWN_PACKAGES = frozenset({"sandbox", "policies", "tests", "conftest"})
+_OWN_PACKAGES = frozenset({"sandbox", "policies", "gatehouse", "tests", "conftest"})
 _LOG = logging.getLogger("sandbox.program")
 _SINGLE_RUN = threading.Lock()
 _SOURCE_PREFIX = re.compile(r"[^\s:]+:\d+: ")
@@ -51,20 +53,21 @@ def run(
     preview: bool,
     on_resource: Callable[[Resource], None] | None = None,
     config: Mapping[str, str] | None = None,
+    examples: Mapping[str, Any] | None = None,
 ) -> Deployment:
     """Run a program and return its deployment.
 
     program: folder with Pulumi.yaml and Pulumi.<stack>.yaml. preview: empty IDs and `UNKNOWN` outputs stay unknown, as in a
     first `pulumi preview`. on_resource: called for each resource, including components, in order of creation. config: values
-    that replace values of the stack file, keyed by full key.
+    that replace values of the stack file, keyed by full key. examples: see `load`; unknown values need a preview.
 
     Restores the working directory, `sys.path` and `sys.modules`. Raises SandboxError with the file and line of the program.
     """
-    project = load(program, stack)
+    project = load(program, stack, examples=examples)
     if config:
         project = replace(project, config={**project.config, **config})
     monitor = Monitor(project, provider, on_resource)
-    with _SINGLE_RUN, _program_environment(project), no_collection():
+    with _SINGLE_RUN, _program_environment(project), unknown_config(project), no_collection():
         # Pulumi keeps its settings in context variables: an empty context hides the settings of earlier runs.
         contextvars.Context().run(_run, project, monitor, preview)
     return Deployment(project.name, stack, monitor.created, monitor.exports, preview)
@@ -212,6 +215,7 @@ def _program_environment(project: Project) -> Iterator[None]:
         )
     before_folder, before_path, before_arguments = Path.cwd(), list(sys.path), list(sys.argv)
     hidden = _hide_modules(folder)
+    before_modules = set(sys.modules)
     sys.path.insert(0, str(folder))
     sys.argv = [str(project.program)]
     os.chdir(folder)
@@ -221,6 +225,7 @@ def _program_environment(project: Project) -> Iterator[None]:
         os.chdir(before_folder)
         sys.path[:], sys.argv = before_path, before_arguments
         _hide_modules(folder)
+        _remove_modules(before_modules)
         sys.modules.update(hidden)
 
 
@@ -249,9 +254,25 @@ def _hide_modules(folder: Path) -> dict[str, Any]:
     return {name: sys.modules.pop(name) for name in shadowing}
 
 
+def _remove_modules(before: set[str]) -> None:
+    """Remove the modules that the program imported, wherever their files are, so that the next run executes them again.
+
+    A module in a folder that several programs share can create resources when it is imported.
+    """
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] not in _OWN_PACKAGES and _is_program_module(sys.modules[name]):
+            del sys.modules[name]
+
+
+def _is_program_module(module: Any) -> bool:
+    """True for a module with source files outside the libraries. A package without `__init__.py` has a path but no file."""
+    locations = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
+    return any(locations) and not _is_library(module) and not any(is_library(str(path)) for path in locations if path)
+
+
 def _is_library(module: Any) -> bool:
     file = getattr(module, "__file__", None)
-    return file is not None and ("site-packages" in Path(file).parts or file.startswith(str(Path(os.__file__).parent)))
+    return file is not None and is_library(file)
 
 
 def _error(exc: BaseException, failure: SandboxError | None, project: Project) -> SandboxError:

@@ -1,6 +1,7 @@
 """Reads and validates Pulumi.yaml and Pulumi.<stack>.yaml like the Pulumi CLI."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import yaml
 
 from policies.engine.environment import of_stack
+from sandbox.engine.types import UNKNOWN
 from sandbox.errors import SandboxError
 
 
@@ -17,6 +19,8 @@ class Project:
 
     root: folder of Pulumi.yaml; program: folder or file to run; config: values as text, objects as JSON, keyed by
     "namespace:key".
+    unknown: keys of `config` whose values are unknown or contain unknown values, and "Pulumi ESC" if an environment of Pulumi ESC
+    can set other keys.
     """
 
     name: str
@@ -24,11 +28,20 @@ class Project:
     root: Path
     program: Path
     config: dict[str, str]
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def imports_environment(self) -> bool:
+        """True if an environment of Pulumi ESC can set keys that the stack file does not set."""
+        return _ENVIRONMENT in self.unknown
 
     @property
     def environment(self) -> str:
         """The environment of the stack, which determines the default levels of the policy packs."""
         return of_stack(self.name, self.stack, self.config)
+
+
+_ENVIRONMENT = "Pulumi ESC"
 
 
 class _Loader(yaml.SafeLoader):
@@ -41,8 +54,12 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def load(directory: Path, stack: str) -> Project:
-    """Read project and stack. Raises SandboxError for a missing file, an invalid value or an encrypted secret."""
+def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = None) -> Project:
+    """Read project and stack. Raises SandboxError for a missing file or an invalid value.
+
+    examples: values that replace those of the stack file, keyed by full key. If it is not None, encrypted values and values of
+    Pulumi ESC are unknown. Otherwise they raise SandboxError, because a deployment needs the values.
+    """
     root = directory.resolve()
     file = root / "Pulumi.yaml"
     if not root.is_dir():
@@ -66,14 +83,19 @@ def load(directory: Path, stack: str) -> Project:
         listed = ", ".join(known) if known else "none"
         raise SandboxError(f"There is no stack {stack!r}: {stack_file.name} does not exist. Available stacks: {listed}.")
     stack_document = _read(stack_file)
-    if stack_document.get("environment"):
+    environment = stack_document.get("environment")
+    if environment and examples is None:
         raise SandboxError(
             f"{stack_file.name}: `environment` imports values from Pulumi ESC, which the sandbox does not support. "
             "Set the values in `config`."
         )
-    config = _stack_config(name, stack_document, stack_file.name)
-    config = {**_project_config(name, document, set(config), stack), **config}
-    return Project(name, stack, root, (root / str(document.get("main", "."))).resolve(), config)
+    protect = _reject_secret if examples is None else _unknown_secret
+    inline = _environment_config(name, environment, stack_file.name, protect)
+    config = {**inline, **_stack_config(name, stack_document, stack_file.name, protect)}
+    config |= {_full_key(name, key): _value(value, key, protect) for key, value in (examples or {}).items()}
+    config = {**_project_config(name, document, config if not environment else None, stack, protect), **config}
+    unknown = tuple(sorted(key for key, value in config.items() if UNKNOWN in value)) + ((_ENVIRONMENT,) if environment else ())
+    return Project(name, stack, root, (root / str(document.get("main", "."))).resolve(), config, unknown)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -90,24 +112,46 @@ def _read(file: Path) -> dict[str, Any]:
     return document
 
 
-def _stack_config(project: str, document: dict[str, Any], file: str) -> dict[str, str]:
+_Protect = Callable[[str], str]
+"""The value of an encrypted setting at a place such as "Pulumi.dev.yaml: shop:password"."""
+
+
+def _stack_config(project: str, document: dict[str, Any], file: str, protect: _Protect) -> dict[str, str]:
     values = document.get("config") or {}
     if not isinstance(values, dict):
         raise SandboxError(f"{file}: `config` must be a mapping of `namespace:key` to value.")
-    return {_full_key(project, str(key)): _value(value, f"{file}: {key}") for key, value in values.items()}
+    return {_full_key(project, str(key)): _value(value, f"{file}: {key}", protect) for key, value in values.items()}
 
 
-def _project_config(project: str, document: dict[str, Any], configured: set[str], stack: str) -> dict[str, str]:
-    """Defaults declared in Pulumi.yaml: `key: {type, default}`, `key: {value}` or the short `key: value`."""
+def _environment_config(project: str, environment: Any, file: str, protect: _Protect) -> dict[str, str]:
+    """The keys in `environment.values.pulumiConfig` of the stack file. Functions of Pulumi ESC are encrypted values."""
+    values = environment.get("values") if isinstance(environment, dict) else None
+    config = values.get("pulumiConfig") if isinstance(values, dict) else None
+    if not isinstance(config, dict):
+        return {}
+    return {
+        # The value of a reference such as ${aws.login} is in another environment.
+        _full_key(project, str(key)): UNKNOWN if "${" in str(value) else _value(value, f"{file}: {key}", protect)
+        for key, value in config.items()
+    }
+
+
+def _project_config(
+    project: str, document: dict[str, Any], configured: Mapping[str, str] | None, stack: str, protect: _Protect
+) -> dict[str, str]:
+    """Defaults declared in Pulumi.yaml: `key: {type, default}`, `key: {value}` or the short `key: value`.
+
+    configured: the keys that are set; None if Pulumi ESC can set any key.
+    """
     result: dict[str, str] = {}
     for key, declared in (document.get("config") or {}).items():
         full = _full_key(project, str(key))
         place = f"Pulumi.yaml: {key}"
         if not isinstance(declared, dict):
-            result[full] = _value(declared, place)
+            result[full] = _value(declared, place, protect)
         elif "value" in declared or "default" in declared:
-            result[full] = _value(declared.get("value", declared.get("default")), place)
-        elif full not in configured:
+            result[full] = _value(declared.get("value", declared.get("default")), place, protect)
+        elif configured is not None and full not in configured:
             raise SandboxError(
                 f"Stack {stack!r} is missing configuration value {key!r}. Add `{full}: <value>` to Pulumi.{stack}.yaml."
             )
@@ -118,24 +162,31 @@ def _full_key(project: str, key: str) -> str:
     return key if ":" in key else f"{project}:{key}"
 
 
-def _value(value: Any, place: str) -> str:
+def _value(value: Any, place: str, protect: _Protect) -> str:
+    value = _without_secrets(value, place, protect)
     if isinstance(value, dict | list):
-        _reject_secrets(value, place)
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)
 
 
-def _reject_secrets(value: Any, place: str) -> None:
+def _without_secrets(value: Any, place: str, protect: _Protect) -> Any:
     if isinstance(value, list):
-        for index, item in enumerate(value):
-            _reject_secrets(item, f"{place}[{index}]")
-    elif isinstance(value, dict):
-        if set(value) == {"secure"}:
-            raise SandboxError(
-                f"{place} is encrypted (`secure:`), and the sandbox cannot decrypt it. "
-                "Use a plain value, or let the stack create the secret in Secrets Manager."
-            )
-        for key, item in value.items():
-            _reject_secrets(item, f"{place}.{key}")
+        return [_without_secrets(item, f"{place}[{index}]", protect) for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"secure"} or any(str(key).startswith("fn::") for key in value):
+        return protect(place)
+    return {key: _without_secrets(item, f"{place}.{key}", protect) for key, item in value.items()}
+
+
+def _reject_secret(place: str) -> str:
+    raise SandboxError(
+        f"{place} is encrypted (`secure:`), and the sandbox cannot decrypt it. "
+        "Use a plain value, or let the stack create the secret in Secrets Manager."
+    )
+
+
+def _unknown_secret(place: str) -> str:
+    return UNKNOWN

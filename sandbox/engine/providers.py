@@ -1,14 +1,15 @@
 """Two providers without a server: `PreviewProvider` leaves outputs unknown, `FakeProvider` derives outputs from the URN."""
 
-import json
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
+from sandbox.engine.aws_location import AwsLocation, from_json
 from sandbox.engine.fake_outputs import fake_outputs
-from sandbox.engine.invokes import DEFAULT_REGION, invoke_or_fake
+from sandbox.engine.invokes import invoke_or_fake
 from sandbox.engine.schema import Schema, schema
-from sandbox.engine.types import ACCOUNT, UNKNOWN, Registration
+from sandbox.engine.types import UNKNOWN, Registration
 from sandbox.errors import SandboxError
 
 STACK_REFERENCE = "pulumi:pulumi:StackReference"
@@ -16,31 +17,34 @@ PROVIDER_PREFIX = "pulumi:providers:"
 
 
 class ProviderConfigs:
-    """The configuration of the declared providers: region, default tags and allowed accounts."""
+    """The configuration of the declared providers: region, default tags and allowed accounts.
 
-    def __init__(self) -> None:
+    account: the only account of the run; "" if resources are created in the account that the provider allows.
+    """
+
+    def __init__(self, account: str = "") -> None:
+        self._account = account
         self._inputs: dict[str, dict[str, Any]] = {}
 
     def declare(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Register a `pulumi:providers:*` resource. Raises SandboxError if the provider does not allow the account."""
-        plain = {key: _unjson(value) for key, value in registration.inputs.items()}
+        plain = {key: from_json(value) for key, value in registration.inputs.items()}
         allowed, forbidden = plain.get("allowedAccountIds"), plain.get("forbiddenAccountIds")
-        if isinstance(allowed, list) and allowed and ACCOUNT not in allowed:
+        if self._account and isinstance(allowed, list) and allowed and self._account not in allowed:
             listed = ", ".join(str(item) for item in allowed)
             raise SandboxError(
-                f"{registration.urn}: AWS account {ACCOUNT} is not in allowedAccountIds ({listed}). "
-                f"The sandbox uses account {ACCOUNT}: set it in the stack file, or choose another stack."
+                f"{registration.urn}: AWS account {self._account} is not in allowedAccountIds ({listed}). "
+                f"The emulator has account {self._account} only: set it in the stack file, or choose another stack."
             )
-        if isinstance(forbidden, list) and ACCOUNT in forbidden:
-            raise SandboxError(f"{registration.urn}: AWS account {ACCOUNT} is in forbiddenAccountIds.")
+        if isinstance(forbidden, list) and self._account in forbidden:
+            raise SandboxError(f"{registration.urn}: AWS account {self._account} is in forbiddenAccountIds.")
         identity = str(uuid.uuid5(uuid.NAMESPACE_URL, registration.urn))
         self._inputs[registration.urn] = plain
         return identity, dict(registration.inputs)
 
-    def region(self, registration: Registration) -> str:
-        """The region of the resource; if not set, the region of the provider; if neither is set, the default region."""
-        own = registration.inputs.get("region") or self._of(registration).get("region")
-        return str(own) if own and own != UNKNOWN else DEFAULT_REGION
+    def location(self, registration: Registration) -> AwsLocation:
+        """The account of the provider, and the Region of the resource, by default the Region of the provider."""
+        return AwsLocation.of(self._of(registration)).with_region(registration.inputs.get("region"))
 
     def tags(self, registration: Registration) -> dict[str, Any]:
         """The default tags of the provider merged with the tags of the resource, as in `tagsAll`."""
@@ -54,9 +58,14 @@ class ProviderConfigs:
 
 
 class _LocalProvider(ABC):
-    """A provider without a server. faked_functions: tokens of the provider functions with fake results."""
+    """A provider without a server.
 
-    def __init__(self) -> None:
+    unknown_results: results of functions that read an account are unknown instead of fake. faked_functions: tokens of these
+    functions that the program calls.
+    """
+
+    def __init__(self, *, unknown_results: bool = False) -> None:
+        self._unknown_results = unknown_results
         self._providers = ProviderConfigs()
         self.faked_functions: set[str] = set()
 
@@ -75,8 +84,9 @@ class _LocalProvider(ABC):
             outputs["tagsAll"] = self._providers.tags(registration)
         return identity, outputs
 
-    def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
-        return invoke_or_fake(token, args, self.faked_functions)
+    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any] | None:
+        result = invoke_or_fake(token, args, self.faked_functions, AwsLocation.of(provider))
+        return None if self._unknown_results and token in self.faked_functions else result
 
     @abstractmethod
     def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
@@ -96,14 +106,4 @@ class FakeProvider(_LocalProvider):
     """Known outputs: fake IDs, ARNs and other outputs, the same in every run."""
 
     def _outputs(self, registration: Registration, known: Schema | None) -> tuple[str, dict[str, Any]]:
-        return fake_outputs(registration, known, self._providers.region(registration))
-
-
-def _unjson(value: Any) -> Any:
-    """Parse nested settings, which the SDK passes to providers as JSON text."""
-    if isinstance(value, str) and value[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
+        return fake_outputs(registration, known, self._providers.location(registration))

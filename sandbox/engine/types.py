@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 ACCOUNT: Final = "123456789012"
-"""The AWS account of every run."""
+"""The AWS account of the emulator, and of a check if the provider does not set allowedAccountIds."""
 
 UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """Pulumi's sentinel for a value that is not known in a preview (`pulumi.runtime.rpc.UNKNOWN`)."""
@@ -90,6 +90,9 @@ class Provider(Protocol):
         """Create the resource. Returns its ID and its outputs with camelCase names."""
         ...
 
-    def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
-        """Return the result of a function such as `aws:index/getCallerIdentity:getCallerIdentity`."""
+    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the result of a function such as `aws:index/getCallerIdentity:getCallerIdentity`; None if it is unknown.
+
+        provider: the inputs of the provider that the function uses, such as its `region`.
+        """
         ...

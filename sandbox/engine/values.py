@@ -51,7 +51,8 @@ def _decode(value: struct_pb2.Value, path: str, secrets: list[str]) -> Any:
     if kind == "struct_value":
         return _decode_struct(value.struct_value, path, secrets)
     if kind == "string_value":
-        return value.string_value
+        # A program can insert the marker of an unknown configuration value into text (unknown_config.py).
+        return rpc.UNKNOWN if rpc.UNKNOWN in value.string_value else value.string_value
     return value.bool_value if kind == "bool_value" else None
 
 

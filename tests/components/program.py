@@ -1,6 +1,7 @@
 """Runs the program for one stack in the sandbox engine, with fixed outputs instead of AWS."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -165,7 +166,7 @@ class _Provider:
         outputs = {"arn": f"arn:aws:mock:::{name}", **registration.inputs, **PROVIDER_OUTPUTS.get(registration.type, {})}
         return f"{name}-id", outputs
 
-    def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
+    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any]:
         if token != "aws:ec2/getManagedPrefixList:getManagedPrefixList":
             raise SandboxError(f"The program calls {token}, although every other value is in the stack file.")
         return invoke(token, args)

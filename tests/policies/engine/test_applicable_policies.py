@@ -1,6 +1,6 @@
 """Only the policies that evaluate the resource types of a request receive it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pulumi_policy.policy
@@ -21,11 +21,15 @@ class Calls:
     def __init__(self, *names: str) -> None:
         applicable_policies.install()
         self.names: list[str] = []
+        self.recorded: dict[str, list[str]] = {}
         policies = [self._policy(name) for name in names]
         sdk: Any = pulumi_policy.policy
         self.servicer = sdk._PolicyAnalyzerServicer(
-            "tests", "0.0.1", ApplicablePolicies(policies, TYPES), EnforcementLevel.MANDATORY
+            "tests", "0.0.1", ApplicablePolicies(policies, TYPES, self._record), EnforcementLevel.MANDATORY
         )
+
+    def _record(self, urn: str, names: Iterable[str]) -> None:
+        self.recorded[urn] = list(names)
 
     def _policy(self, name: str) -> Policy:
         validate: Callable[..., None] = lambda _args, _report: self.names.append(name)  # noqa: E731
@@ -34,7 +38,9 @@ class Calls:
 
     def analyze(self, resource_type: str) -> list[str]:
         self.names.clear()
-        self.servicer.Analyze(analyzer_pb2.AnalyzeRequest(type=resource_type, urn="urn", name="name"), None)
+        request = analyzer_pb2.AnalyzeRequest(type=resource_type, urn="urn", name="name")
+        request.properties["name"] = "orders"
+        self.servicer.Analyze(request, None)
         return list(self.names)
 
     def analyze_stack(self, *types: str) -> list[str]:
@@ -53,16 +59,10 @@ def test_policy_without_types_evaluates_every_resource() -> None:
     assert Calls("bucket", "every").analyze("aws:sqs/queue:Queue") == ["every"]
 
 
-def test_resource_without_policy_is_passed_to_one_that_records_it() -> None:
-    assert Calls("topics", "bucket", "topic").analyze("aws:sqs/queue:Queue") == ["bucket"]
-
-
-def test_disabled_policy_records_no_resource() -> None:
-    pack = Calls("bucket", "topic")
-    request = analyzer_pb2.ConfigureAnalyzerRequest()
-    request.policyConfig["bucket"].enforcementLevel = analyzer_pb2.DISABLED
-    pack.servicer.Configure(request, None)
-    assert pack.analyze(BUCKET) == ["topic"]
+def test_inputs_of_a_resource_without_policy_are_recorded() -> None:
+    pack = Calls("topics", "bucket", "topic")
+    assert pack.analyze("aws:sqs/queue:Queue") == []
+    assert pack.recorded == {"urn": ["name"]}
 
 
 def test_stack_is_evaluated_by_policies_of_its_types() -> None:

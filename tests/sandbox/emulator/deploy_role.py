@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -44,8 +44,8 @@ class DeployRole:
         finally:
             self._emulator.client = self._operator
 
-    def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
-        return self._emulator.invoke(token, args)
+    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any]:
+        return self._emulator.invoke(token, args, provider)
 
 
 @cache

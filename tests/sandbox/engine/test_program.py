@@ -1,16 +1,17 @@
 """The engine runs a program like Pulumi, and reports an error in one line with file and line."""
 
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandbox.engine.program import run
-from sandbox.engine.providers import FakeProvider, PreviewProvider
-from sandbox.engine.types import UNKNOWN, Deployment, Provider, Resource
+from sandbox.engine.providers import FakeProvider, PreviewProvider, ProviderConfigs
+from sandbox.engine.types import ACCOUNT, UNKNOWN, Deployment, Provider, Registration, Resource
 from sandbox.errors import SandboxError
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
@@ -214,9 +215,11 @@ def test_disabled_default_provider_is_rejected(write: Write) -> None:
     )
 
 
-def test_provider_for_another_account_is_rejected(write: Write) -> None:
-    program = write("aws.Provider('p', region='eu-west-1', allowed_account_ids=['210987654321'])\n")
-    assert "AWS account 123456789012 is not in allowedAccountIds (210987654321)." in failure(program)
+@pytest.mark.parametrize(("key", "error"), [("allowed", "not in allowedAccountIds"), ("forbidden", "in forbiddenAccountIds")])
+def test_emulator_rejects_provider_for_another_account(key: str, error: str) -> None:
+    inputs = {f"{key}AccountIds": json.dumps(["210987654321" if key == "allowed" else ACCOUNT])}
+    with pytest.raises(SandboxError, match=error):
+        ProviderConfigs(account=ACCOUNT).declare(Registration("urn", "pulumi:providers:aws", "p", True, "", inputs))
 
 
 def test_tags_all_has_default_tags(write: Write) -> None:
@@ -281,7 +284,7 @@ def test_provider_error_has_the_source_line(write: Write) -> None:
         def create(self, registration: Any) -> tuple[str, dict[str, Any]]:
             raise SandboxError("quota exceeded")
 
-        def invoke(self, token: str, args: dict[str, Any]) -> dict[str, Any]:
+        def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any]:
             raise SandboxError("not supported")
 
     program = write("p = aws.Provider('p', region='eu-west-1')\n")

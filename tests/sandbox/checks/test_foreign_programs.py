@@ -1,0 +1,189 @@
+"""`check` evaluates programs of other repositories: shared folders, other accounts, encrypted configuration, other providers and
+resources of other stacks."""
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from policies.reports.findings import Finding
+from sandbox.checks import policy_check
+from sandbox.checks.policy_check import CheckResult
+from sandbox.errors import SandboxError
+
+STACK = "config:\n  aws:region: eu-west-1\n"
+PUBLIC_BUCKET = """
+import json
+import pulumi_aws as aws
+
+bucket = aws.s3.Bucket("site")
+
+def document(arn):
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": arn + "/*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+aws.s3.BucketPolicy("site", bucket=bucket.id, policy=bucket.arn.apply(document))
+"""
+RANDOM = """
+import pulumi
+import pulumi_aws as aws
+
+class RandomId(pulumi.CustomResource):
+    hex: pulumi.Output[str]
+
+    def __init__(self, name):
+        super().__init__("random:index/randomId:RandomId", name, {"byteLength": 4, "hex": None})
+
+suffix = RandomId("suffix")
+"""
+LEVELS = "dev"
+
+Check = Callable[..., CheckResult]
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    """A function that writes a program below a repository folder and checks it: code, stack file, other files."""
+
+    def run(code: str, stack: str = STACK, levels: str = LEVELS, files: dict[str, str] | None = None) -> CheckResult:
+        program = tmp_path / "app"
+        texts = {"Pulumi.yaml": "name: shop\nruntime: python\n", "Pulumi.dev.yaml": stack, "__main__.py": code, **(files or {})}
+        for name, text in texts.items():
+            file = program / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(dedent(text), encoding="utf-8")
+        (tmp_path / ".git").mkdir(exist_ok=True)
+        return policy_check.check(program, "dev", levels=levels)
+
+    return run
+
+
+def of_rule(result: CheckResult, rule: str, name: str = "") -> list[Finding]:
+    return [item for item in result.findings if item.rule == rule and (not name or item.urn.endswith(f"::{name}"))]
+
+
+def test_module_outside_the_program_is_evaluated_in_both_passes(check: Check) -> None:
+    code = "import sys\nsys.path.insert(0, '..')\nfrom shared_site import storage\n"
+    result = check(code, files={"../shared_site/storage.py": PUBLIC_BUCKET})
+    [public] = of_rule(result, "GH-S3-012", "site")
+    assert (public.outcome, public.source, public.passes) == ("violation", "../shared_site/storage.py:11", ("known",))
+    assert of_rule(result, "GH-S3-011", "site")[0].passes == ("unknown", "known")
+
+
+def test_account_and_region_are_those_of_the_provider(check: Check) -> None:
+    result = check(
+        """
+        import pulumi
+        import pulumi_aws as aws
+
+        provider = aws.Provider("main", region="us-west-2", allowed_account_ids=["482912345678"])
+        options = pulumi.InvokeOptions(provider=provider)
+        assert aws.get_caller_identity(opts=options).account_id == "482912345678"
+        assert aws.get_region(opts=options).region == "us-west-2"
+        topic = aws.sns.Topic("t", opts=pulumi.ResourceOptions(provider=provider))
+        topic.arn.apply(lambda arn: pulumi.log.info(arn) if "us-west-2:482912345678" in arn else 1 / 0)
+        """
+    )
+    assert of_rule(result, "GH-SNS-001", "t")
+
+
+def test_default_provider_has_account_and_region_of_the_stack(check: Check) -> None:
+    stack = "config:\n  aws:region: ap-south-1\n  aws:allowedAccountIds: ['482912345678']\n"
+    code = "import pulumi_aws as aws\nassert aws.get_region().region == 'ap-south-1'\n"
+    check(code + "assert aws.get_caller_identity().account_id == '482912345678'\n", stack)
+
+
+def test_encrypted_values_are_unknown(check: Check) -> None:
+    result = check(
+        """
+        import pulumi
+        import pulumi_aws as aws
+
+        config = pulumi.Config()
+        config.require_secret("port").apply(lambda port: int(port))
+        config.require_secret_int("port").apply(lambda port: 1 / 0)
+        assert config.get("absent") is None
+        assert config.require_object("db")["user"] == "shop"
+        aws.rds.Instance("plain", instance_class="db.t4g.micro", password=config.require("password"))
+        aws.rds.Instance("text", instance_class="db.t4g.micro", password=f"prefix-{config.require('password')}")
+        aws.rds.Instance("nested", instance_class="db.t4g.micro", password=config.require_object("db")["password"])
+        """,
+        STACK + "  shop:port: {secure: AAAB}\n  shop:password:\n    secure: AAAB\n"
+        "  shop:db: {user: shop, password: {secure: AAAB}}\n",
+    )
+    assert {item.urn.rpartition("::")[2] for item in of_rule(result, "GH-RDS-012")} == {"nested", "plain", "text"}
+    assert result.run.unknown == ("shop:db", "shop:password", "shop:port")
+
+
+def test_plain_reader_of_an_encrypted_number_names_the_key(check: Check) -> None:
+    with pytest.raises(SandboxError, match=r"__main__.py:2: The program reads shop:port as an integer.*\[stack_config\]"):
+        check("import pulumi\npulumi.Config().require_int('port')\n", STACK + "  shop:port: {secure: AAAB}\n")
+
+
+def test_values_of_pulumi_esc_are_unknown(check: Check) -> None:
+    values = "{shop:size: small, shop:key: {fn::secret: A}}"
+    stack = f"environment:\n  imports: [shared]\n  values:\n    pulumiConfig: {values}\n"
+    code = """
+    import pulumi
+
+    config = pulumi.Config()
+    assert (config.require("size"), config.get("optional")) == ("small", None)
+    config.require_secret("key").apply(lambda key: 1 / 0)
+    config.require_secret("elsewhere").apply(lambda key: 1 / 0)
+    """
+    assert check(code, stack + STACK).run.unknown == ("shop:key", "Pulumi ESC")
+
+
+def test_outputs_of_other_providers_are_unknown(check: Check) -> None:
+    code = RANDOM + "aws.s3.Bucket('b', bucket=pulumi.Output.concat('jobs-', suffix.hex))\n"
+    code += "aws.sns.Topic('t', name=suffix.hex.apply(lambda text: text.lower()), display_name=suffix.id)\n"
+    result = check(code)
+    assert of_rule(result, "GH-SNS-001", "t")[0].passes == ("unknown", "known")
+
+
+def test_resources_of_other_stacks_are_not_evaluated(check: Check) -> None:
+    code = """
+    import pulumi_aws as aws
+
+    aws.s3.Bucket.get("b", "other-bucket")
+    aws.kms.Key.get("k", "1234")
+    aws.ec2.Vpc.get("v", "vpc-1")
+    aws.rds.Instance.get("d", "database")
+    aws.s3.Bucket("own")
+    """
+    result = check(code, levels="prod")
+    evaluated = {item.urn.rpartition("::")[2] for item in result.findings}
+    assert "own" in evaluated
+    assert not evaluated & {"b", "k", "v", "d"}
+
+
+def test_resource_of_another_stack_has_its_id(check: Check) -> None:
+    code = "import pulumi_aws as aws\nbucket = aws.s3.Bucket.get('b', 'other-bucket')\n"
+    check(code + "bucket.arn.apply(lambda arn: 1 / int(arn == 'arn:aws:s3:::other-bucket'))\n")
+
+
+def test_program_that_decodes_a_fake_result_runs_with_an_unknown_result(check: Check) -> None:
+    code = """
+    import json
+    import pulumi_aws as aws
+
+    secret = aws.secretsmanager.get_secret_version_output(secret_id="x")
+    aws.sns.Topic("t", name=secret.secret_string.apply(lambda text: json.loads(text)["name"]))
+    """
+    result = check(code)
+    assert of_rule(result, "GH-SNS-001", "t")[0].passes == ("unknown", "known")
+    assert result.run.invented == ("getSecretVersion",)
+
+
+def test_program_that_needs_a_real_result_is_explained(check: Check) -> None:
+    code = (
+        "import json\nimport pulumi_aws as aws\njson.loads(aws.secretsmanager.get_secret_version(secret_id='x').secret_string)\n"
+    )
+    with pytest.raises(SandboxError, match=r"__main__.py:3: JSONDecodeError.*The results of getSecretVersion are not real"):
+        check(code)
+
+
+def test_map_output_is_unknown(check: Check) -> None:
+    code = "import pulumi_aws as aws\napi = aws.appsync.GraphQLApi('api', authentication_type='API_KEY')\n"
+    check(code + "api.uris.apply(lambda uris: uris['GRAPHQL'])\n")
