@@ -1,5 +1,7 @@
 """Returns the IAM policy documents that resources contain."""
 
+from collections.abc import Iterator, Mapping
+
 from policies.analysis.iam.document import allowed_accounts
 from policies.analysis.iam.grammar import Document, parse
 from policies.analysis.resources import Resource, Stack
@@ -25,13 +27,24 @@ def resource_documents(resource: Resource, stack: Stack, types: tuple[str, ...],
     return [parse(holder.props.value("policy")) for holder in (*holders, *stack.referencing(resource, types, prop))]
 
 
-def foreign_accounts(document: Document, holder: Resource) -> list[str]:
-    """The accounts to which an unrestricted statement allows access and which are not in allowedAccountIds of the provider.
+ACCOUNTS: Mapping[str, tuple[str, ...]] = {"accounts": ()}
+"""Parameter of rules about foreign accounts: accounts of partners that policies may name. Empty by default."""
+
+
+def foreign_access(document: Document, holder: Resource, subject: str) -> Iterator[str]:
+    """A message for each account that the document allows and that is neither in allowedAccountIds nor in the list `accounts`.
+
+    subject: the document in the message, such as "the key policy".
 
     Raises UnknownValueError if the provider does not set allowedAccountIds.
     """
-    accounts = allowed_accounts(document)
-    return sorted(accounts - holder.own_accounts()) if accounts else []
+    yield from foreign_accounts(allowed_accounts(document), holder, subject)
+
+
+def foreign_accounts(accounts: frozenset[str], holder: Resource, subject: str) -> Iterator[str]:
+    """As `foreign_access`, for accounts that were read from elsewhere."""
+    for account in sorted(accounts - holder.own_accounts()) if accounts else ():
+        yield f"{subject} allows account {account}, which is not in allowedAccountIds of the provider"
 
 
 def is_permissions_boundary(policy: Resource, stack: Stack) -> bool:

@@ -22,6 +22,18 @@ class MalformedError(Exception):
         super().__init__(f"{path} must be {expected}, not {actual}")
 
 
+class DuplicateKeyError(ValueError):
+    """An object in a JSON document contains the same key twice. Readers differ in which value they use."""
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An `object_pairs_hook` of `json.loads` that raises DuplicateKeyError if an object contains the same key twice."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise DuplicateKeyError
+    return value
+
+
 def plain(value: Any, *, reveal: bool = False, provider_defaults: bool = False) -> Any:
     """Converts the SDK's proxies to dicts, lists and scalars. Unknown values stay wire markers.
 
@@ -173,7 +185,9 @@ class Properties:
         if not isinstance(value, str):
             return value
         try:
-            return json.loads(value)
+            return json.loads(value, object_pairs_hook=unique_keys)
+        except DuplicateKeyError:
+            raise MalformedError(self.path_of(key), expected, "text that contains the same key of an object twice") from None
         except ValueError:
             raise MalformedError(self.path_of(key), expected, "text that is not JSON") from None
 

@@ -40,7 +40,7 @@ class Resource:
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def own_accounts(self) -> frozenset[str]:
-        """The provider's allowedAccountIds.
+        """The provider's allowedAccountIds, and the rule's list `accounts`.
 
         Raises UnknownValueError if allowedAccountIds is not set, so that a rule about external accounts is undecided instead of
         passing.
@@ -48,7 +48,7 @@ class Resource:
         accounts = self.provider.decoded("allowedAccountIds").texts("allowedAccountIds") if self.provider else []
         if not accounts:
             raise UnknownValueError(UNKNOWN_STRING_VALUE, ["provider.allowedAccountIds"])
-        return frozenset(accounts)
+        return frozenset(accounts) | frozenset(self.lists.get("accounts", ()))
 
 
 def identifiers_of(properties: Mapping[str, Any]) -> frozenset[str]:

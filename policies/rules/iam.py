@@ -4,7 +4,7 @@ import re
 
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import parse
-from policies.analysis.policy_holders import identity_documents, is_permissions_boundary
+from policies.analysis.policy_holders import ACCOUNTS, foreign_access, identity_documents, is_permissions_boundary
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
@@ -21,18 +21,21 @@ _MANAGED_ALLOWED = frozenset(
         *("service-role/AWS_ConfigRole", "service-role/AWSConfigRoleForOrganizations"),
         *("service-role/AmazonRDSEnhancedMonitoringRole", "service-role/AmazonAPIGatewayPushToCloudWatchLogs"),
         "AmazonECSInfrastructureRolePolicyForLoadBalancers",
+        *("service-role/AWSLambdaBasicExecutionRole", "service-role/AWSLambdaVPCAccessExecutionRole"),
+        # Amazon EKS requires these policies on the roles of clusters, nodes, Pods and add-ons.
+        # https://docs.aws.amazon.com/eks/latest/userguide/security-iam-awsmanpol.html
+        *("AmazonEKSClusterPolicy", "AmazonEKSComputePolicy", "AmazonEKSBlockStoragePolicy", "AmazonEKSLoadBalancingPolicy"),
+        *("AmazonEKSNetworkingPolicy", "AmazonEKSVPCResourceController", "AmazonEKSWorkerNodePolicy"),
+        *("AmazonEKSWorkerNodeMinimalPolicy", "AmazonEKS_CNI_Policy", "AmazonEKSFargatePodExecutionRolePolicy"),
+        *("AmazonEC2ContainerRegistryReadOnly", "AmazonEC2ContainerRegistryPullOnly"),
+        *("service-role/AmazonEBSCSIDriverPolicy", "service-role/AmazonEFSCSIDriverPolicy"),
     }
 )
 _MANAGED = re.compile(r"arn:aws[\w-]*:iam::aws:policy/(.+)")
 
-# Actions that do not support resource-level permissions.
-# https://docs.aws.amazon.com/service-authorization/latest/reference/
-_WITHOUT_RESOURCE = re.compile(
-    r"(ecr:GetAuthorizationToken|xray:(Put\w+|Get\w+)|ssmmessages:\w+|cloudwatch:(Put|Get)MetricData|events:ListRules"
-    r"|tag:GetResources|ec2:Describe\w+"
-    r"|ec2:(Create|Delete)NetworkInterface\w*|sts:GetCallerIdentity|logs:DescribeLogGroups|secretsmanager:GetRandomPassword"
-    r"|elasticloadbalancing:Describe\w+|kms:(ListAliases|ListKeys|GenerateRandom)|tag:Get\w+|s3:ListAllMyBuckets)"
-)
+# Actions that Lambda requires on "*" for functions in a VPC.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
+_LAMBDA_IN_VPC = re.compile(r"ec2:((Create|Delete)NetworkInterface|(Unassign|Assign)PrivateIpAddresses)", re.IGNORECASE)
 
 
 @resource_rule(
@@ -50,6 +53,8 @@ def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
     for document in identity_documents(policy):
         if iam_document.allows_everything(document):
             yield 'a statement allows every action (or all but a few) on "*"'
+        elif iam_document.allows_iam_administration(document):
+            yield "a statement allows the administration of IAM, which includes granting any permission"
 
 
 @stack_rule(
@@ -65,11 +70,22 @@ def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
     if is_permissions_boundary(policy, stack):
         return
     for document in identity_documents(policy):
-        for action in iam_document.service_wildcards(document):
+        wildcards = iam_document.service_wildcards(document)
+        for action in wildcards:
             yield f"a statement allows {action}"
         for action in iam_document.actions_on_all_resources(document):
-            if action not in iam_document.service_wildcards(document) and not _WITHOUT_RESOURCE.fullmatch(action):
-                yield f'a statement allows {action} on "*" without a condition'
+            if action not in wildcards and not _LAMBDA_IN_VPC.fullmatch(action) and not _is_evaluated_elsewhere(action):
+                yield f"a statement allows {action} on all resources without a condition"
+
+
+def _is_evaluated_elsewhere(action: str) -> bool:
+    """True for an action that GH-KMS-007 or GH-IAM-007 evaluates."""
+    return action.lower() in _EVALUATED_ELSEWHERE
+
+
+_EVALUATED_ELSEWHERE = frozenset(
+    action.lower() for action in (*iam_document.DECRYPTION, *iam_document.PRIVILEGE_ESCALATION, "iam:PassRole")
+)
 
 
 @stack_rule(
@@ -93,29 +109,35 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
             yield f"{prop} contains the AWS managed policy {managed[1]}"
 
 
-@resource_rule(
+@stack_rule(
     "GH-IAM-004",
     title="Trust policies restrict principals and prevent the confused deputy problem",
-    rationale="Without a source condition, an AWS service can be tricked into using the role for another customer.",
+    rationale=(
+        "Without a source condition, an AWS service can be tricked into using the role for another customer. Without "
+        "an audience, an identity provider can issue tokens for the role to other applications."
+    ),
     remedy=(
-        "name the principal, and add aws:SourceAccount or aws:SourceArn to statements for AWS services "
-        "whose documentation shows these keys in the trust policy"
+        "name the principal, require the audience of the identity provider, and add aws:SourceAccount "
+        "or aws:SourceArn to statements for AWS services whose documentation shows these keys in the trust policy"
     ),
     severity=Severity.HIGH,
     types=aws("iam.Role"),
     levels=levels("A", "M", "M"),
+    lists=ACCOUNTS,
     upstream=(
         "CKV_AWS_60 CKV_AWS_61 iam_role_cross_service_confused_deputy_prevention iam_no_custom_policy_permissive_role_assumption"
     ),
     url=f"{_GUIDE}/confused-deputy.html",
 )
-def trust_policy_is_restricted(role: Resource) -> CheckResults:
+def trust_policy_is_restricted(role: Resource, stack: Stack) -> CheckResults:
     document = parse(role.props.value("assumeRolePolicy"))
     if iam_document.allows_public(document):
         yield 'the trust policy allows everyone ("*") to assume the role'
     for service in iam_document.unrestricted_services(document):
         if service not in _SERVICES_WITHOUT_SOURCE:
             yield f"the trust policy allows {service} without aws:SourceAccount or aws:SourceArn"
+    yield from iam_document.federation_defects(document)
+    yield from foreign_access(document, role, "the trust policy")
 
 
 # Services whose documented trust policies have no source condition in any feature. A source condition can deny their requests.
@@ -207,17 +229,22 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
         yield "the role sets managedPolicyArns and also has RolePolicyAttachment resources"
 
 
-@resource_rule(
+@stack_rule(
     "GH-IAM-007",
-    title="Roles have a permissions boundary and a restricted iam:PassRole",
-    rationale="A principal that can write policies or pass roles can grant itself any permission.",
-    remedy="set permissionsBoundary on the role; add StringEquals iam:PassedToService to the iam:PassRole statement",
+    title="Roles have a permissions boundary and no unrestricted privilege escalation actions",
+    rationale="A principal that can write policies, pass roles or change code that runs under a role gains permissions.",
+    remedy=(
+        "set permissionsBoundary on the role; add StringEquals iam:PassedToService to the iam:PassRole statement; name the ARNs "
+        "of the resources of the other actions, or add a condition such as iam:PermissionsBoundary"
+    ),
     types=_IDENTITY_POLICIES,
     levels=levels("A", "A", "M"),
     upstream="iam_inline_policy_allows_privilege_escalation",
     url=f"{_GUIDE}/access_policies_boundaries.html",
 )
-def privilege_escalation_is_limited(holder: Resource) -> CheckResults:
+def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResults:
+    if is_permissions_boundary(holder, stack):
+        return
     if holder.type in aws("iam.Role") and not holder.props.has("permissionsBoundary"):
         yield "permissionsBoundary is not set"
     for document in identity_documents(holder):
@@ -225,3 +252,5 @@ def privilege_escalation_is_limited(holder: Resource) -> CheckResults:
             limited = any(condition.key == "iam:passedtoservice" for condition in allow.conditions)
             if allow.covers_action("iam:PassRole") and not limited:
                 yield "a statement allows iam:PassRole without iam:PassedToService"
+        for action in iam_document.escalating_actions(document):
+            yield f"a statement allows {action} on all resources without a condition"

@@ -2,7 +2,13 @@
 
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import Condition, Statement, parse
-from policies.analysis.policy_holders import identity_documents, is_permissions_boundary, resource_documents
+from policies.analysis.policy_holders import (
+    ACCOUNTS,
+    foreign_access,
+    identity_documents,
+    is_permissions_boundary,
+    resource_documents,
+)
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_at_least, is_not_true
@@ -36,22 +42,27 @@ def rotation_is_enabled(key: Resource) -> CheckResults:
 
 @stack_rule(
     "GH-KMS-002",
-    title="KMS keys have a key policy without public access",
-    rationale="The default key policy delegates access control to all IAM policies of the account.",
+    title="KMS keys have a key policy without public or unknown cross-account access",
+    rationale=(
+        "The default key policy delegates access control to all IAM policies of the account. A replica has its own policy."
+    ),
     remedy='set a key policy that names its principals, and add kms:CallerAccount to statements with the principal "*"',
     severity=Severity.CRITICAL,
-    types=aws("kms.Key"),
+    types=aws("kms.Key", "kms.ReplicaKey"),
     exemptible=False,
+    lists=ACCOUNTS,
     upstream="KMS.5 2.21 CKV_AWS_33 CKV2_AWS_64 kms_key_not_publicly_accessible",
     url=f"{_GUIDE}/key-policies.html",
 )
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
     documents = resource_documents(key, stack, aws("kms.KeyPolicy"), "keyId")
-    if not documents:
+    # A replica key has the default key policy if the program sets none.
+    if not documents and key.type in aws("kms.Key"):
         yield "the key has no key policy"
     for document in documents:
         if iam_document.allows_public(document):
             yield 'the key policy allows everyone ("*") without kms:CallerAccount or another restricting condition'
+        yield from foreign_access(document, key, "the key policy")
 
 
 deletion_window_is_sufficient = resource_rule(
@@ -71,7 +82,7 @@ lockout_check_is_enabled = resource_rule(
     title="KMS keys use the policy lockout safety check",
     rationale="If no principal can administer a key, only AWS Support can restore access.",
     severity=Severity.HIGH,
-    types=aws("kms.Key", "kms.KeyPolicy"),
+    types=aws("kms.Key", "kms.KeyPolicy", "kms.ReplicaKey"),
     url=f"{_GUIDE}/key-policy-default.html#prevent-unmanageable-key",
 ).requires(is_not_true("bypassPolicyLockoutSafetyCheck", value=REMOVE))
 
@@ -103,7 +114,7 @@ def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> Check
         "aws:SourceArn if the service sends it (GH-KMS-010)"
     ),
     severity=Severity.HIGH,
-    types=aws("kms.Key", "kms.KeyPolicy"),
+    types=aws("kms.Key", "kms.KeyPolicy", "kms.ReplicaKey"),
     levels=levels("A", "M", "M"),
     url=f"{_GUIDE}/least-privilege.html",
 )
@@ -131,7 +142,7 @@ def _restricts_service(condition: Condition) -> bool:
     title="Key policies separate key administrators from key users",
     rationale="A principal with both sets of permissions can read the data and revoke the access of all other principals.",
     remedy="grant administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use (kms:Decrypt, ...) to different principals",
-    types=aws("kms.Key", "kms.KeyPolicy"),
+    types=aws("kms.Key", "kms.KeyPolicy", "kms.ReplicaKey"),
     upstream="iam_policy_no_full_access_to_kms IAM5",
     url=f"{_GUIDE}/key-policy-default.html#key-policy-default-allow-administrators",
 )

@@ -1,6 +1,7 @@
 """Rules for Lambda functions, permissions and function URLs."""
 
 from policies.analysis.iam import document as iam_document
+from policies.analysis.policy_holders import ACCOUNTS, foreign_accounts
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.secret_detection import looks_secret
 from policies.analysis.type_tokens import aws
@@ -38,6 +39,7 @@ def environment_has_no_secrets(function: Resource) -> CheckResults:
     remedy='set sourceArn or sourceAccount on the permission, and authorizationType="AWS_IAM" on the function URL',
     severity=Severity.HIGH,
     types=aws("lambda.Permission", "lambda.FunctionUrl"),
+    lists=ACCOUNTS,
     upstream=(
         "Lambda.1 2.21 CKV_AWS_301 CKV_AWS_364 CKV_AWS_258 awslambda_function_not_publicly_accessible "
         "awslambda_function_url_public"
@@ -50,6 +52,10 @@ def invocation_is_restricted(resource: Resource) -> CheckResults:
             yield "authorizationType is not AWS_IAM, so anyone can call the URL"
         return
     principal = resource.props.text("principal")
+    # An unknown source is a resource of the program.
+    sources = (resource.props.text(name) for name in ("sourceAccount", "sourceArn") if resource.props.known(name))
+    accounts = frozenset(filter(None, map(iam_document.account_of, (principal, *sources))))
+    yield from foreign_accounts(accounts, resource, "the permission")
     if iam_document.account_of(principal):
         return  # A principal that is the ARN or ID of an account needs no source condition.
     if not any(resource.props.has(name) for name in ("sourceArn", "sourceAccount", "principalOrgId")):

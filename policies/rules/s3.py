@@ -6,7 +6,7 @@ from functools import partial
 from policies.analysis.iam import bucket_policy
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import Document, parse
-from policies.analysis.policy_holders import foreign_accounts
+from policies.analysis.policy_holders import ACCOUNTS, foreign_access
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
@@ -208,6 +208,7 @@ def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults
     severity=Severity.CRITICAL,
     types=aws("s3.BucketPolicy"),
     exemptible=False,
+    lists=ACCOUNTS,
     upstream="S3.6 2.21 CKV_AWS_70 s3_bucket_policy_public_write_access s3_bucket_cross_account_access",
     url=f"{_GUIDE}/access-control-block-public-access.html#access-control-block-public-access-policy-status",
 )
@@ -217,8 +218,7 @@ def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
         yield "a statement allows access with NotPrincipal"
     elif iam_document.allows_public(document):
         yield 'a statement allows everyone ("*") without a restricting condition'
-    for account in foreign_accounts(document, policy):
-        yield f"a statement allows account {account}, which is not in allowedAccountIds of the provider"
+    yield from foreign_access(document, policy, "a statement")
 
 
 @resource_rule(

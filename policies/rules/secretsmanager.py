@@ -4,7 +4,7 @@ import re
 
 from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import parse
-from policies.analysis.policy_holders import foreign_accounts
+from policies.analysis.policy_holders import ACCOUNTS, foreign_access
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_at_least, is_not_set, is_set
@@ -73,6 +73,7 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
     severity=Severity.CRITICAL,
     types=aws("secretsmanager.SecretPolicy", "secretsmanager.Secret"),
     exemptible=False,
+    lists=ACCOUNTS,
     upstream="2.21 secretsmanager_not_publicly_accessible secretsmanager_has_restrictive_resource_policy",
     url=f"{_GUIDE}/auth-and-access_resource-policies.html",
     remediation=(SetInput("blockPublicPolicy", True, types=aws("secretsmanager.SecretPolicy")),),
@@ -85,8 +86,7 @@ def secret_policy_is_not_public(holder: Resource) -> CheckResults:
     document = parse(holder.props.value("policy"))
     if iam_document.allows_public(document):
         yield 'the resource policy allows everyone ("*") without a restricting condition'
-    for account in foreign_accounts(document, holder):
-        yield f"the resource policy allows account {account}, which is not in allowedAccountIds of the provider"
+    yield from foreign_access(document, holder, "the resource policy")
 
 
 recovery_window_is_sufficient = resource_rule(

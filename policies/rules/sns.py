@@ -2,7 +2,7 @@
 
 from policies.analysis.iam.document import allows_public, is_without_tls
 from policies.analysis.iam.grammar import Document
-from policies.analysis.policy_holders import resource_documents
+from policies.analysis.policy_holders import ACCOUNTS, foreign_access, resource_documents
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.rule import CheckResults, Violation, stack_rule
@@ -12,10 +12,11 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
 
 @stack_rule(
     "GH-SNS-001",
-    title="SNS topics are encrypted, require TLS and do not allow public access",
+    title="SNS topics are encrypted, require TLS and do not allow public or unknown cross-account access",
     rationale="Notifications reveal what is monitored, and forged notifications mislead responders.",
     remedy="set kmsMasterKeyId to a customer managed key, and deny requests without aws:SecureTransport in a TopicPolicy",
     types=aws("sns.Topic"),
+    lists=ACCOUNTS,
     upstream=(
         "SNS.1 SNS.4 2.21 CKV_AWS_26 CKV_AWS_169 CKV_AWS_385 sns_topics_kms_encryption_at_rest_enabled "
         "sns_topics_not_publicly_accessible SNS3"
@@ -33,6 +34,9 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
     if any(allows_public(document) for document in documents):
         fix = "name the principals, or add a condition on aws:SourceAccount or aws:SourceArn"
         yield Violation('the topic policy allows everyone ("*")', fix)
+    for document in documents:
+        for message in foreign_access(document, topic, "the topic policy"):
+            yield Violation(message, "remove the account, or add the account to the list `accounts` of the rule")
 
 
 def _denies_plain_http(document: Document) -> bool:

@@ -3,9 +3,38 @@
 import ipaddress
 import re
 
-from policies.analysis.iam.grammar import Condition, Document, Statement, matches
+from policies.analysis.iam.actions import (
+    administers_iam,
+    covers_every_action,
+    is_narrowing,
+    is_service_wildcard,
+    reaches_all_resources,
+    reaches_everything,
+)
+from policies.analysis.iam.grammar import Condition, Document, Statement
 
 GITHUB = "token.actions.githubusercontent.com"
+
+DECRYPTION = ("kms:Decrypt", "kms:ReEncryptFrom")
+
+PRIVILEGE_ESCALATION = (
+    *("iam:AddUserToGroup", "iam:AttachGroupPolicy", "iam:AttachRolePolicy", "iam:AttachUserPolicy", "iam:CreateAccessKey"),
+    *("iam:CreateLoginProfile", "iam:CreatePolicyVersion", "iam:DeleteRolePermissionsBoundary", "iam:DeleteRolePolicy"),
+    *("iam:DeleteUserPermissionsBoundary", "iam:DetachRolePolicy", "iam:PutGroupPolicy", "iam:PutRolePermissionsBoundary"),
+    *("iam:PutRolePolicy", "iam:PutUserPermissionsBoundary", "iam:PutUserPolicy", "iam:SetDefaultPolicyVersion"),
+    *("iam:UpdateAssumeRolePolicy", "iam:UpdateLoginProfile", "iam:UpdateSAMLProvider", "sts:AssumeRole"),
+    *("cloudformation:CreateChangeSet", "cloudformation:CreateStack", "cloudformation:UpdateStack"),
+    *("codebuild:StartBuild", "codebuild:UpdateProject", "ec2:ModifyInstanceAttribute", "ec2-instance-connect:SendSSHPublicKey"),
+    *("ecs:ExecuteCommand", "eks:AssociateAccessPolicy", "glue:UpdateDevEndpoint", "glue:UpdateJob"),
+    *("lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration", "sagemaker:CreatePresignedNotebookInstanceUrl"),
+    *("ssm:SendCommand", "ssm:StartSession", "states:UpdateStateMachine"),
+)
+"""Actions that give a principal the permissions of another principal, or more permissions than it has.
+
+Each action changes a policy, a credential or the code that runs under a role. `iam:PassRole` is not included.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-vs-inline.html and the AWS guidance on privilege
+escalation in https://docs.aws.amazon.com/prescriptive-guidance/latest/least-privilege-cloudformation/
+"""
 
 _ACCOUNT = re.compile(r"^\d{12}$")
 _ARN_ACCOUNT = re.compile(r"^arn:[^:]*:[^:]*:[^:]*:(\d{12}):")
@@ -17,6 +46,13 @@ _RESTRICTING_KEYS = frozenset(
         *("aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:principalorgpaths", "aws:sourceaccount"),
         *("aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths", "aws:sourcevpc", "aws:sourcevpce", "aws:userid"),
         *("aws:username", "kms:calleraccount", "s3:dataaccesspointaccount", "s3:dataaccesspointarn"),
+    }
+)
+# Restricting keys whose values are accounts, or ARNs with an account.
+_ACCOUNT_KEYS = frozenset(
+    {
+        *("aws:principalaccount", "aws:principalarn", "aws:sourceaccount", "aws:sourcearn", "kms:calleraccount"),
+        "s3:dataaccesspointaccount",
     }
 )
 POSITIVE_OPERATORS = frozenset({"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike"})
@@ -38,10 +74,22 @@ def allows_not_principal(document: Document) -> bool:
 
 
 def allowed_accounts(document: Document) -> frozenset[str]:
-    """The accounts of the principals that an unrestricted statement allows."""
-    statements = (allow for allow in document.allows if not is_restricted(allow))
-    principals = (value for allow in statements for kind, value in allow.principals or () if kind == "AWS")
-    return frozenset(account for principal in principals if (account := account_of(principal)))
+    """The accounts that the Allow statements name in principals, or in conditions that restrict the requests to accounts.
+
+    Statements with another restricting condition, such as on an organization or a VPC endpoint, are excluded.
+    """
+    return frozenset(account for allow in document.allows for account in _accounts_of_statement(allow))
+
+
+def _accounts_of_statement(allow: Statement) -> frozenset[str]:
+    restricting = [condition for condition in allow.conditions if _restricts(condition)]
+    if any(condition.key not in _ACCOUNT_KEYS for condition in restricting):
+        return frozenset()
+    principals = (value for kind, value in allow.principals or () if kind == "AWS")
+    named = frozenset(account for principal in principals if (account := account_of(principal)))
+    limits = [frozenset(map(account_of, condition.values)) - {""} for condition in restricting]
+    # All conditions must hold. A principal of another account than the conditions name has no access.
+    return frozenset.intersection(*filter(None, (named, *limits))) if named or any(limits) else frozenset()
 
 
 def account_of(principal: str) -> str:
@@ -53,23 +101,46 @@ def account_of(principal: str) -> str:
 
 
 def allows_everything(document: Document) -> bool:
-    """True if a statement allows all actions, or all but some (NotAction), on all resources."""
-    return any(
-        _is_wildcard(allow.resources) and (_is_wildcard(allow.actions) or allow.not_actions is not None)
-        for allow in document.allows
-    )
+    """True if a statement allows all actions, or all but some (NotAction), on all resources, or on all but some."""
+    return any(covers_every_action(allow) and reaches_everything(allow) for allow in document.allows)
+
+
+def allows_iam_administration(document: Document) -> bool:
+    """True if a statement allows the administration of IAM on all resources without a condition, such as `iam:*` on "*"."""
+    return any(administers_iam(allow) and not is_narrowed(allow) for allow in document.allows)
 
 
 def service_wildcards(document: Document) -> tuple[str, ...]:
-    """The allowed actions of the form `service:*`, sorted."""
+    """The allowed actions that match all actions of a service, such as `service:*`, sorted."""
     actions = {action for allow in document.allows for action in allow.actions or ()}
-    return tuple(sorted(action for action in actions if re.match(r"^[\w-]+:\*+$", action)))
+    return tuple(sorted(filter(is_service_wildcard, actions)))
 
 
 def actions_on_all_resources(document: Document) -> tuple[str, ...]:
-    """The actions that are allowed on resource "*" without a condition, sorted."""
-    statements = (allow for allow in document.allows if _is_wildcard(allow.resources) and not allow.conditions)
-    return tuple(sorted({action for allow in statements for action in allow.actions or ()}))
+    """The actions that are allowed on all resources of a type without a condition, sorted.
+
+    Actions that do not support resource-level permissions are excluded.
+    """
+    statements = [allow for allow in document.allows if not is_narrowed(allow)]
+    allowed = {action for allow in statements for action in allow.actions or () if reaches_all_resources(allow, action)}
+    return tuple(sorted(allowed))
+
+
+def escalating_actions(document: Document) -> tuple[str, ...]:
+    """The actions of `PRIVILEGE_ESCALATION` that are allowed on all resources of a type without a condition, sorted."""
+    statements = [allow for allow in document.allows if not is_narrowed(allow)]
+    return tuple(
+        sorted(
+            action
+            for action in PRIVILEGE_ESCALATION
+            if any(allow.covers_action(action) and reaches_all_resources(allow, action) for allow in statements)
+        )
+    )
+
+
+def is_narrowed(statement: Statement) -> bool:
+    """True if a condition of the statement does not hold for most requests."""
+    return any(map(is_narrowing, statement.conditions))
 
 
 def allows_decryption_with_all_keys(document: Document) -> bool:
@@ -77,15 +148,9 @@ def allows_decryption_with_all_keys(document: Document) -> bool:
 
     Equivalent to Security Hub KMS.1: https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html
     """
-    decrypting = (allow for allow in document.allows if any(map(allow.covers_action, ("kms:Decrypt", "kms:ReEncryptFrom"))))
-    return any(allow.not_resources is not None or any(map(_covers_all_keys, allow.resources or ())) for allow in decrypting)
-
-
-def _covers_all_keys(arn: str) -> bool:
-    if arn == "*":
-        return True
-    parts = arn.split(":", 5)
-    return len(parts) == 6 and parts[0] == "arn" and matches("kms", parts[2]) and parts[5] in ("*", "key/*", "alias/*")
+    return any(
+        allow.covers_action(action) and reaches_all_resources(allow, action) for allow in document.allows for action in DECRYPTION
+    )
 
 
 def unrestricted_services(document: Document) -> tuple[str, ...]:
@@ -100,6 +165,39 @@ def is_without_tls(condition: Condition) -> bool:
     return (condition.operator, condition.key, values) == ("bool", "aws:securetransport", ["false"])
 
 
+# Condition key of the audience, keyed by a part of the ARN or name of the identity provider.
+_AUDIENCES = {":saml-provider/": "saml:aud", "cognito-identity.amazonaws.com": "cognito-identity.amazonaws.com:aud"}
+# Issuers whose tokens name the repository or project in the subject (sub). Without a subject, any customer of the issuer matches.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_oidc_secure-by-default.html
+_SHARED_ISSUERS = (
+    "gitlab.com",
+    "app.terraform.io",
+    "agent.buildkite.com",
+    "oidc.circleci.com",
+    "oidc.vercel.com",
+    "api.pulumi.com",
+)
+
+
+def federation_defects(document: Document) -> tuple[str, ...]:
+    """Defects in a trust policy for identity providers other than GitHub's, which `github_trust_defects` covers."""
+    defects: list[str] = []
+    for allow in document.allows:
+        exact = {condition.key for condition in allow.conditions if is_narrowing(condition)}
+        for kind, provider in allow.principals or ():
+            if kind != "Federated" or f"oidc-provider/{GITHUB}" in provider:
+                continue
+            audience = next((key for part, key in _AUDIENCES.items() if part in provider), "")
+            issuer = provider.partition(":oidc-provider/")[2]
+            if audience and audience not in exact:
+                defects.append(f"the trust policy does not require the audience ({audience}) of the identity provider")
+            elif issuer.partition("/")[0].endswith(_SHARED_ISSUERS) and f"{issuer}:sub".lower() not in exact:
+                defects.append(f"the trust policy does not require a subject (sub) of {issuer}")
+            elif issuer and not exact & {f"{issuer}:sub".lower(), f"{issuer}:aud".lower()}:
+                defects.append(f"the trust policy requires neither a subject (sub) nor an audience (aud) of {issuer}")
+    return tuple(defects)
+
+
 def github_trust_defects(document: Document) -> tuple[str, ...]:
     """Defects in a trust policy for GitHub's OIDC provider. Empty for a trust policy that does not name this provider.
 
@@ -108,14 +206,16 @@ def github_trust_defects(document: Document) -> tuple[str, ...]:
     defects: list[str] = []
     for allow in document.allows:
         federated = [value for kind, value in allow.principals or () if kind == "Federated"]
-        if not any(value.endswith(f"oidc-provider/{GITHUB}") for value in federated):
+        # The issuer of an enterprise ends with the slug of the enterprise.
+        issuers = [value.partition("oidc-provider/")[2] for value in federated if f"oidc-provider/{GITHUB}" in value]
+        if not issuers:
             continue
-        if _exact_values(allow, f"{GITHUB}:aud") != ("sts.amazonaws.com",):
+        if _exact_values(allow, f"{issuers[0]}:aud") != ("sts.amazonaws.com",):
             defects.append("the trust policy does not require the audience (aud) sts.amazonaws.com with StringEquals")
-        subjects = _exact_values(allow, f"{GITHUB}:sub")
+        subjects = _exact_values(allow, f"{issuers[0]}:sub")
         if not subjects:
             defects.append("the trust policy does not require a subject (sub) with StringEquals")
-        elif not all(re.match(r"^repo:[^/*?:]+/[^/*?:]+:[^*?]+$", subject) for subject in subjects):
+        elif not all(re.match(r"^repo:[^/*?:]+/[^/*?:]+:(?!pull_request$)[^*?]+$", subject) for subject in subjects):
             defects.append("the subject (sub) does not name one repository and one environment or ref")
     return tuple(defects)
 
@@ -161,7 +261,3 @@ def _is_small_network(value: str) -> bool:
     except ValueError:
         return False
     return network.prefixlen >= (8 if network.version == 4 else 32)
-
-
-def _is_wildcard(patterns: tuple[str, ...] | None) -> bool:
-    return any(re.fullmatch(r"\*+(:\*+)?", pattern) for pattern in patterns or ())

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from policies.analysis.properties import DuplicateKeyError, unique_keys
+
 # Elements that the evaluation supports: all except NotPrincipal, which AWS advises against.
 _SUPPORTED = frozenset({"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"})
 
@@ -92,7 +94,9 @@ def parse(document: Any, *, strict: bool = False) -> Document:
     """
     if isinstance(document, str):
         try:
-            document = json.loads(document)
+            document = json.loads(document, object_pairs_hook=unique_keys)
+        except DuplicateKeyError:
+            raise DocumentError("an object in the policy document contains the same key twice") from None
         except ValueError:
             raise DocumentError("the policy document is not JSON") from None
     if not isinstance(document, Mapping):

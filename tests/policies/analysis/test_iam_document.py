@@ -125,12 +125,32 @@ def test_wildcard_organization_does_not_restrict(operator: str, values: list[str
     assert iam.allows_public(parsed(Condition={operator: {"aws:PrincipalOrgID": with_wildcard}}))
 
 
-def test_allowed_accounts_are_those_of_unrestricted_statements() -> None:
-    principals = ["111111111111", f"arn:aws:iam::{ACCOUNT}:role/a", "arn:aws:iam::222222222222:role/b"]
-    document = parsed(Principal={"AWS": principals})
+STRANGERS = {"111111111111", "222222222222"}
 
-    assert iam.allowed_accounts(document) - {ACCOUNT} == {"111111111111", "222222222222"}
-    assert not iam.allowed_accounts(parsed(Principal={"AWS": principals}, Condition=RESTRICTED))
+
+@pytest.mark.parametrize(
+    ("changes", "foreign"),
+    [
+        ({}, STRANGERS),
+        # A principal of another account than the condition names has no access.
+        ({"Condition": RESTRICTED}, set()),
+        ({"Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}}, {"111111111111"}),
+        ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}}}, set()),
+        ({"Principal": "*", "Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}}, {"111111111111"}),
+        (
+            {
+                "Principal": {"Service": "sns.amazonaws.com"},
+                "Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:sns:*:111111111111:*"}},
+            },
+            {"111111111111"},
+        ),
+    ],
+)
+def test_allowed_accounts_are_those_of_principals_and_conditions(changes: dict[str, Any], foreign: set[str]) -> None:
+    principals = ["111111111111", f"arn:aws:iam::{ACCOUNT}:role/a", "arn:aws:iam::222222222222:role/b"]
+    document = parsed(**{"Principal": {"AWS": principals}, **changes})
+
+    assert iam.allowed_accounts(document) - {ACCOUNT} == foreign
 
 
 def without_tls(**changes: Any) -> Document:

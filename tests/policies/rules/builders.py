@@ -176,7 +176,7 @@ def github_trust(**operators: dict[str, Any]) -> str:
 
 def grant(**changes: Any) -> str:
     default = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::acme-files/*"}
-    return document({**default, **changes})
+    return document({key: value for key, value in {**default, **changes}.items() if value is not None})
 
 
 def container(**changes: Any) -> dict[str, Any]:

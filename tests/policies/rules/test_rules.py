@@ -11,6 +11,7 @@ from policies.analysis.resources import Resource, Stack
 from policies.engine.guard import evaluate
 from policies.testing.pack_process import ACCOUNT, Pack
 from tests.policies.rules import (
+    violations_access,
     violations_account,
     violations_cloudfront,
     violations_compute,
@@ -25,6 +26,7 @@ from tests.policies.rules.programs import ecs, ephemeral, rds, s3, secrets, stat
 from tests.policies.rules.violations_network import api_route
 
 TABLES = (
+    violations_access,
     violations_storage,
     violations_databases,
     violations_compute,
@@ -40,6 +42,7 @@ COMPLIANT: list[Callable[[], Program]] = [
 ]
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 WEBSITE_RULES = ("SizeRestrictions_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY", "NoUserAgent_HEADER")
+VARIANTS = {**violations_access.COMPLIANT}
 # A statement that allows everything also violates the rules on KMS keys, wildcards and iam:PassRole.
 NEVER_ALONE = {"GH-IAM-001"}
 
@@ -69,13 +72,30 @@ def test_compliant_program_passes(program: Callable[[], Program], known: bool, s
     assert [*security.check(resources, known), *resilience.check(resources, known)] == []
 
 
+@pytest.mark.parametrize("program", VARIANTS.values(), ids=VARIANTS.keys())
+def test_compliant_variant_passes(program: Program, security: Pack, resilience: Pack) -> None:
+    assert [*security.check(program), *resilience.check(program)] == []
+
+
 @pytest.mark.requirement("PP-03")
 def test_every_rule_has_a_violation_case() -> None:
     assert {rule.id for rule in catalogue.RULES} - {case.rule for case in CASES} == NEVER_ALONE
 
 
-def test_full_admin_policy_violates_iam_001(security: Pack) -> None:
-    program = changed(roles(), "task-rights", policy=grant(Action="*", Resource="*"))
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"Action": "*", "Resource": "*"},
+        {"Action": "*", "Resource": "arn:aws:*:*:*:*"},
+        {"Action": "?*", "Resource": "arn:*"},
+        {"Action": "*", "Resource": None, "NotResource": "arn:aws:s3:::acme-audit"},
+        {"Action": None, "NotAction": "iam:*", "Resource": "*"},
+        {"Action": "iam:*", "Resource": "*"},
+        {"Action": "IAM:?*", "Resource": f"arn:aws:iam::{ACCOUNT}:*"},
+    ],
+)
+def test_full_admin_policy_violates_iam_001(statement: dict[str, Any], security: Pack) -> None:
+    program = changed(roles(), "task-rights", policy=grant(**statement))
 
     assert ("GH-IAM-001", "task-rights") in {(diagnostic.policy, diagnostic.name) for diagnostic in security.check(program)}
 

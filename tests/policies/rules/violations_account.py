@@ -52,6 +52,22 @@ VIOLATIONS = [
         "s3:*",
         changed(changed(roles(), "boundary", policy=grant(Action="s3:*")), "reading-for-task", policyArn=Ref("boundary", "arn")),
     ),
+    *(
+        by_change("GH-IAM-002", roles, "task-rights", mention, policy=grant(**statement))
+        for mention, statement in (
+            ("s3:GetObject", {"Resource": "arn:aws:s3:::*"}),
+            ("s3:GetObject", {"Resource": "arn:aws:*:*:*:*"}),
+            ("s3:Get*", {"Action": "s3:Get*", "Resource": "arn:aws:s3:::*/*"}),
+            ("s3:?*", {"Action": "s3:?*"}),
+            ("s3:*?", {"Action": "s3:*?"}),
+            ("dynamodb:*Item", {"Action": "dynamodb:*Item", "Resource": "arn:aws:dynamodb:*:*:table/*"}),
+            ("s3:DeleteObject", {"Action": "s3:DeleteObject", "Resource": None, "NotResource": "arn:aws:s3:::acme-files/*"}),
+            ("s3:GetObject", {"Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "true"}}}),
+            ("s3:GetObject", {"Resource": "*", "Condition": {"StringLike": {"aws:PrincipalAccount": "*"}}}),
+            ("s3:GetObject", {"Resource": "*", "Condition": {"StringEqualsIfExists": {"aws:PrincipalTag/team": "a"}}}),
+            ("secretsmanager:GetSecretValue", {"Action": "secretsmanager:GetSecretValue", "Resource": "*"}),
+        )
+    ),
     by_change("GH-IAM-003", roles, "audit-for-deployer", "policyArn", policyArn="arn:aws:iam::aws:policy/AdministratorAccess"),
     by_change(
         "GH-IAM-004",
