@@ -215,6 +215,8 @@ def _query_parameters(endpoint: Endpoint) -> Iterator[Json]:
     required = {field.encode_name for field in msgspec.structs.fields(endpoint.query) if field.required}
     for name, declared in properties.items():
         described = _without_null(declared)
+        if "$ref" in described:  # an enumeration
+            described = {**components[described.pop("$ref").rpartition("/")[2]], **described}
         parameter = {"name": name, "in": "query", "required": name in required, "schema": described}
         if "description" in described:
             parameter["description"] = described.pop("description")

@@ -12,6 +12,7 @@ from gatehouse.clock import rfc3339
 from gatehouse.http.fields import Instant, Timestamp
 from gatehouse.http.validation import matching
 from gatehouse.usage.models import UsagePoint
+from gatehouse.verification.models import Code
 
 WIDTHS_S = {"minute": 60, "hour": 3600, "day": 86_400}
 
@@ -52,10 +53,7 @@ class ReadUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ] = ""
     key: Annotated[Annotated[str, matching(r"[0-9A-Za-z]{12}")] | None, Meta(description="Filter by the ID of a key.")] = None
     core: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="Filter by the name of a Core.")] = None
-    code: Annotated[
-        Annotated[str, matching(r"[A-Z_]{1,40}")] | None,
-        Meta(description="Filter by result code, such as `RATE_LIMITED`."),
-    ] = None
+    code: Annotated[Code | None, Meta(description="Filter by result code, such as `RATE_LIMITED`.")] = None
 
 
 #: Maximum time range of a list of keys, and the range if `since` is omitted.

@@ -124,15 +124,15 @@ export function formatBytes(bytes: number): string {
 
 /** Returns a duration with three significant digits, such as "12.4 ms". */
 export function formatMilliseconds(ms: number): string {
-  return formatUnit(ms, 'millisecond')
+  return formatUnit(ms, 'ms')
 }
 
 export function formatSeconds(seconds: number): string {
-  return formatUnit(seconds, 'second')
+  return formatUnit(seconds, 's')
 }
 
-function formatUnit(value: number, unit: string): string {
-  return new Intl.NumberFormat(locale.value, { style: 'unit', unit, maximumSignificantDigits: 3 }).format(value).replace(' ', '\u00a0')
+function formatUnit(value: number, symbol: string): string {
+  return `${new Intl.NumberFormat(locale.value, { maximumSignificantDigits: 3 }).format(value)}\u00a0${symbol}`
 }
 
 /** Returns a duration in the largest unit that divides it evenly, such as "15 min". */

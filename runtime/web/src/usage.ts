@@ -1,7 +1,13 @@
 /** Calculates sums of usage counters. */
 import type { Schemas } from './api/client'
+import { en, type MessageKey } from './locales/en'
 
 type Point = Schemas['UsagePointView']
+
+export type Code = Extract<MessageKey, `code.${string}`> extends `code.${infer Name}` ? Name : never
+
+/** Result codes of a verification. */
+export const CODES = Object.keys(en).flatMap((key) => (key.startsWith('code.') ? (key.slice('code.'.length) as Code) : []))
 
 /** Returns the counts for a dimension, largest first. */
 export function totalsBy(points: Point[], dimension: 'key' | 'core' | 'code'): { name: string; count: number }[] {

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from gatehouse.console.asgi import document
 from gatehouse.console.web import FOLDER, WebFiles
+from gatehouse.verification.models import Code
 
 from tests.runtime.console_client import Console
 
@@ -192,6 +193,12 @@ def test_types_of_the_ui_match_the_api() -> None:
     (SOURCES / "openapi.json").write_text(json.dumps(document()), encoding="utf-8")
     result = subprocess.run(["npm", "run", "check"], cwd=SOURCES, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_every_result_code_has_a_label(language: str) -> None:
+    catalogue = (SOURCES / "src/locales" / f"{language}.ts").read_text()
+    assert set(re.findall(r"^  'code\.([A-Z_]+)': '", catalogue, re.MULTILINE)) == set(Code)
 
 
 def test_lockfile_pins_every_package_without_a_registry() -> None:
