@@ -62,7 +62,7 @@ def finished(environment: Environment, running: Running) -> FinishedRun:
     try:
         mode = stat.S_IMODE((home / "up.json").stat().st_mode)
         urls = {"gateway": running.gateway, "console": running.console, "sharing": running.sharing}
-        readiness = {service: httpx.get(f"{url}/readyz", timeout=10).status_code for service, url in urls.items()}
+        readiness = {service: httpx.get(f"{url}/readyz", timeout=60).status_code for service, url in urls.items()}
         use_permissions(running)
         attacks = asyncio.run(attack_stack(stack_attacks.read(home)))
         state = RunStateFile(home).read()

@@ -29,7 +29,7 @@ def gateway() -> Iterator[tuple[str, Seen]]:
     class Gateway(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            received.put(("PUT", self.path, body, httpx.get(f"{body['url']}/healthz").status_code))
+            received.put(("PUT", self.path, body, httpx.get(f"{body['url']}/healthz", timeout=60).status_code))
             self._answer(200, {"lease_id": "L", "core_secret": "s3cret", "heartbeat_s": 1})
 
         def do_DELETE(self) -> None:
@@ -76,8 +76,8 @@ def test_agent_registers_serves_and_releases_its_lease(root: Path, gateway: tupl
         renewed = received.get(timeout=60)  # the agent accepts the secret of the registration before it renews the lease
         assert renewed[2]["lease_id"] == "L"
         own = {"Authorization": "Bearer s3cret"}
-        assert httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=own).text == "percent"
-        assert httpx.get(f"http://127.0.0.1:{port}/files").status_code == 401
+        assert httpx.get(f"http://127.0.0.1:{port}/files/%2541.txt", headers=own, timeout=60).text == "percent"
+        assert httpx.get(f"http://127.0.0.1:{port}/files", timeout=60).status_code == 401
         second = child_processes.start("second", _command(root, address, port), log=tmp_path / "second", env=environment)
         assert second.process.wait(60) == 2
         assert f"cannot listen on 127.0.0.1:{port}" in (tmp_path / "second").read_text()

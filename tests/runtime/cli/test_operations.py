@@ -13,7 +13,8 @@ from tests.runtime.conftest import Database
 
 def sign_in(console_url: str) -> str:
     """Signs in like a browser and returns the session ID."""
-    reply = httpx.post(f"{console_url}/v1/sessions", headers={"Authorization": f"Bearer {BOOTSTRAP}", "User-Agent": "a browser"})
+    headers = {"Authorization": f"Bearer {BOOTSTRAP}", "User-Agent": "a browser"}
+    reply = httpx.post(f"{console_url}/v1/sessions", headers=headers, timeout=60)
     assert reply.status_code == 201, reply.text
     session: str = reply.json()["session"]["id"]
     return session
@@ -41,7 +42,7 @@ def test_sign_in_link_starts_a_session(operator: Command, console_url: str) -> N
     url = operator.run("sessions", "link").out.strip()
     assert url.startswith(f"{console_url}/#sign-in=")
     headers = {"Authorization": f"Bearer {url.partition('=')[2]}"}
-    assert [httpx.post(f"{console_url}/v1/sessions", headers=headers).status_code for _ in range(2)] == [201, 401]
+    assert [httpx.post(f"{console_url}/v1/sessions", headers=headers, timeout=60).status_code for _ in range(2)] == [201, 401]
     assert operator.run("sessions", "end", "--all").out == "Ended 1 session.\n"
 
 
@@ -61,7 +62,7 @@ def test_sessions_are_listed_and_ended(operator: Command, console_url: str) -> N
 def test_owner_ends_the_sessions_of_all_users(operator: Command, console_url: str) -> None:
     sign_in(console_url)
     key = operator.run("keys", "create", "--name", "auditor", "--scope", "role:auditor").out.strip()
-    httpx.post(f"{console_url}/v1/sessions", headers={"Authorization": f"Bearer {key}"}).raise_for_status()
+    httpx.post(f"{console_url}/v1/sessions", headers={"Authorization": f"Bearer {key}"}, timeout=60).raise_for_status()
     denied = operator.run("sessions", "end", "--everybody", GATEHOUSE_ADMIN_TOKEN=key)
     assert (denied.code, denied.err) == (1, "gatehouse: Ending the sessions of all users requires the role owner.\n")
     assert json.loads(operator.run("sessions", "end", "--everybody", "--json").out) == {"ended": 2}

@@ -20,23 +20,26 @@ from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply, gateway_en
 
 pytestmark = pytest.mark.requirement("CG-11")
 
-#: Two failures open a circuit breaker for a second; no retries.
+#: Two failures open a circuit breaker for longer than a test; no retries.
 BREAKER_SETTINGS = {
     "CIRCUIT_BREAKER_FAILURES": "2",
-    "CIRCUIT_BREAKER_RESET_S": "1",
+    "CIRCUIT_BREAKER_RESET_S": "300",
     "RETRY_BUDGET_PERCENT": "0",
     "CORE_TIMEOUT_S": "1",
 }
+#: The first trial request is sent after a second.
+RECOVERY_SETTINGS = {**BREAKER_SETTINGS, "CIRCUIT_BREAKER_RESET_S": "1"}
 #: Circuit breakers are disabled.
 RETRY_SETTINGS = {"CIRCUIT_BREAKER_FAILURES": "0", "RETRY_BUDGET_PERCENT": "10", "CORE_TIMEOUT_S": "1"}
 
 
 @pytest.fixture(scope="module")
 def processes(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Gateway]]:
-    """A gateway with each of the two settings, without a database pool."""
+    """A gateway with each of the settings, without a database pool."""
     with ExitStack() as stack:
         gateways = {}
-        for name, settings in (("breaking", BREAKER_SETTINGS), ("retrying", RETRY_SETTINGS)):
+        each = (("breaking", BREAKER_SETTINGS), ("recovering", RECOVERY_SETTINGS), ("retrying", RETRY_SETTINGS))
+        for name, settings in each:
             port, log = free_port(), tmp_path_factory.mktemp(name) / "gateway.log"
             more = {f"GATEHOUSE_{variable}": value for variable, value in settings.items()}
             child = start_gateway(gateway_environment(database.app_url, redis_url, port, **more), log)
@@ -56,6 +59,11 @@ async def pool(database: Any) -> AsyncIterator[asyncpg.Pool]:
 @pytest.fixture
 def breaking(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
     return replace(processes["breaking"], pool=pool)
+
+
+@pytest.fixture
+def recovering(processes: dict[str, Gateway], pool: asyncpg.Pool) -> Gateway:
+    return replace(processes["recovering"], pool=pool)
 
 
 @pytest.fixture
@@ -92,33 +100,52 @@ async def first_trial(gateway: Gateway, key: Key) -> Reply:
     return reply
 
 
-async def test_circuit_opens_and_closes_again(breaking: Gateway, core: Core) -> None:
-    port = free_port()
-    opened, closed = [f'gatehouse_circuit_breaker_transitions_total{{state="{state}"}}' for state in ("open", "closed")]
-    before = await breaking.metric(opened), await breaking.metric(closed)
-    _, key = await registered(breaking, f"http://127.0.0.1:{port}")
-    assert await codes(breaking, key, 2) == [(502, "core_unreachable")] * 2
-    reply = await get(breaking, key)
-    assert (reply.status, reply.json["code"], reply.header("retry-after")) == (503, "core_circuit_open", "1")
-    assert reply.header("ratelimit") is not None
-    assert await breaking.metric(opened) == before[0] + 1
-    assert await breaking.metric("gatehouse_circuit_breakers_open") == 1
-    async with await asyncio.start_server(core.serve, "127.0.0.1", port):
-        assert (await first_trial(breaking, key)).body == b"hello"
-        assert (await get(breaking, key)).status == 200
-    assert await breaking.metric(closed) == before[1] + 1
-    assert await breaking.metric("gatehouse_circuit_breakers_open") == 0
-    expected = [("docs", "open", "warning"), ("docs", "closed", "warning")]
+def transitions_metric(state: str) -> str:
+    return f'gatehouse_circuit_breaker_transitions_total{{state="{state}"}}'
+
+
+async def until_logged(gateway: Gateway, *expected: tuple[str, str, str]) -> None:
     async with asyncio.timeout(20):  # log lines are written in batches
-        while transitions(breaking)[-2:] != expected:
+        while tuple(transitions(gateway)[-len(expected) :]) != expected:
             await asyncio.sleep(0.01)
 
 
-async def test_core_that_stays_down_gets_one_trial(breaking: Gateway) -> None:
+async def test_failures_open_the_circuit(breaking: Gateway) -> None:
     _, key = await registered(breaking, f"http://127.0.0.1:{free_port()}")
-    await codes(breaking, key, 2)
-    assert (await first_trial(breaking, key)).status == 502
-    assert await codes(breaking, key, 1) == [(503, "core_circuit_open")]
+    before = await breaking.metric(transitions_metric("open")), await breaking.metric("gatehouse_circuit_breakers_open")
+    assert await codes(breaking, key, 2) == [(502, "core_unreachable")] * 2
+    reply = await get(breaking, key)
+    assert (reply.status, reply.json["code"]) == (503, "core_circuit_open")
+    assert 200 < int(reply.header("retry-after") or "") <= 300
+    assert reply.header("ratelimit") is not None
+    assert await breaking.metric(transitions_metric("open")) == before[0] + 1
+    assert await breaking.metric("gatehouse_circuit_breakers_open") == before[1] + 1
+    await until_logged(breaking, ("docs", "open", "warning"))
+
+
+async def test_successful_trial_closes_the_circuit(recovering: Gateway, core: Core) -> None:
+    port = free_port()
+    before = await recovering.metric(transitions_metric("closed"))
+    _, key = await registered(recovering, f"http://127.0.0.1:{port}")
+    await codes(recovering, key, 2)
+    async with await asyncio.start_server(core.serve, "127.0.0.1", port):
+        assert (await first_trial(recovering, key)).body == b"hello"
+        assert (await get(recovering, key)).status == 200
+    assert await recovering.metric(transitions_metric("closed")) == before + 1
+    assert await recovering.metric("gatehouse_circuit_breakers_open") == 0
+    await until_logged(recovering, ("docs", "open", "warning"), ("docs", "closed", "warning"))
+
+
+async def test_core_that_stays_down_gets_one_trial(recovering: Gateway) -> None:
+    """A request that is sent more than a second after the trial is another trial, so the test repeats such a trial."""
+    _, key = await registered(recovering, f"http://127.0.0.1:{free_port()}")
+    await codes(recovering, key, 2)
+    for _ in range(3):
+        assert (await first_trial(recovering, key)).status == 502
+        after = await codes(recovering, key, 1)
+        if after == [(503, "core_circuit_open")]:
+            break
+    assert after == [(503, "core_circuit_open")]
 
 
 async def test_silent_core_times_out_and_opens_circuit(breaking: Gateway, core: Core) -> None:

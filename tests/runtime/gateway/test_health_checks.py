@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from gatehouse.cores.repository import HealthCheckRepository
 from gatehouse.db.pool import Pool
 
 from tests.runtime.core_records import instance
-from tests.runtime.gateway.conftest import Gateway, Key
+from tests.runtime.gateway.conftest import Gateway, Key, running_gateway
 
 pytestmark = pytest.mark.requirement("CG-11")
 
@@ -55,59 +57,69 @@ class CheckedCore:
 @dataclass
 class Setup:
     gateway: Gateway
+    name: str
     first: CheckedCore
     second: CheckedCore
-    secrets: list[str]
+    core_secrets: list[str]
     key: Key
 
     async def is_healthy(self, instance_id: str) -> bool:
-        statement = "SELECT healthy FROM core WHERE name = 'checked' AND instance_id = $1"
-        return bool(await self.gateway.pool.fetchval(statement, instance_id))
+        statement = "SELECT healthy FROM core WHERE name = $1 AND instance_id = $2"
+        return bool(await self.gateway.pool.fetchval(statement, self.name, instance_id))
 
     async def until(self, instance_id: str, *, healthy: bool) -> None:
         async with asyncio.timeout(30):
             while await self.is_healthy(instance_id) is not healthy:
                 await asyncio.sleep(0.01)
-        await self.gateway.lines_with(event="core health", instance=instance_id, healthy=healthy)
+        await self.gateway.lines_with(event="core health", core=self.name, instance=instance_id, healthy=healthy)
 
     async def send(self, number: int = 20) -> tuple[int, int]:
         """Sends requests. Returns the number of requests to each Core."""
         before = self.first.requests, self.second.requests
         for _ in range(number):
-            assert (await self.gateway.request("GET", "/cores/checked/x", f"X-API-Key: {self.key.token}")).status == 200
+            assert (await self.gateway.request("GET", f"/cores/{self.name}/x", f"X-API-Key: {self.key.token}")).status == 200
         return self.first.requests - before[0], self.second.requests - before[1]
 
 
+@pytest.fixture(scope="module")
+def gateway_process(
+    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, int, Path, str]]:
+    """The only gateway, because a second one would send some of the checks and log their results."""
+    with running_gateway(database, redis_url, tmp_path_factory.mktemp("gateway"), **SETTINGS) as process:
+        yield process
+
+
 @pytest.fixture
-async def setup(gateway: Gateway, start: Any, database: Any, redis_url: str) -> AsyncIterator[Setup]:
-    _, port, log = start(database.app_url, redis_url, **SETTINGS)
-    client = gateway.on_port(port)
-    client.log = log
+async def setup(gateway: Gateway) -> AsyncIterator[Setup]:
     cores = [CheckedCore(), CheckedCore()]
-    secrets: list[str] = []
+    name = f"checked-{secrets.token_hex(4)}"
+    core_secrets: list[str] = []
     agent = await gateway.create_key(scopes=["cores:register"])
     async with AsyncExitStack() as stack:
         for number, core in enumerate(cores):
             server = await stack.enter_async_context(await asyncio.start_server(core.serve, "127.0.0.1", 0))
             core.port = server.sockets[0].getsockname()[1]
             members = {"url": f"http://127.0.0.1:{core.port}", "instance_id": str(number), "health_path": "/health?full=1"}
-            reply = await client.put_core(agent, "checked", {**members, "ttl_s": 300})
-            secrets.append(reply.json["core_secret"])
-        yield Setup(client, cores[0], cores[1], secrets, await gateway.create_key())
-        await gateway.pool.execute("UPDATE core SET draining = true, expires_at = now() WHERE name = 'checked'")
+            reply = await gateway.put_core(agent, name, {**members, "ttl_s": 300})
+            core_secrets.append(reply.json["core_secret"])
+        yield Setup(gateway, name, cores[0], cores[1], core_secrets, await gateway.create_key())
+        await gateway.pool.execute("UPDATE core SET draining = true, expires_at = now() WHERE name = $1", name)
 
 
 async def test_unhealthy_instance_receives_no_requests_until_it_recovers(setup: Setup) -> None:
+    transitions = 'gatehouse_core_health_transitions_total{state="unhealthy"}'
+    before = await setup.gateway.metric(transitions)
     setup.first.status = 503
     await setup.until("0", healthy=False)
     assert await setup.send() == (0, 20)
-    assert await setup.gateway.metric('gatehouse_core_health_transitions_total{state="unhealthy"}') == 1
+    assert await setup.gateway.metric(transitions) == before + 1
     setup.first.status = 204
     await setup.until("0", healthy=True)
     first, second = await setup.send(60)
     assert first > 0
     assert second > 0
-    assert {check["authorization"] for check in setup.first.checks} == {f"Bearer {setup.secrets[0]}"}
+    assert {check["authorization"] for check in setup.first.checks} == {f"Bearer {setup.core_secrets[0]}"}
 
 
 async def test_unhealthy_instances_receive_requests_if_there_is_no_other(setup: Setup) -> None:

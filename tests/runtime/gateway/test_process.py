@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import os
 import signal
 from pathlib import Path
@@ -20,7 +19,7 @@ from gatehouse.settings import load
 from sandbox.local import servers
 from sandbox.ports import free_port
 from tests.runtime.console_client import LogRecorder
-from tests.runtime.gateway.conftest import SERVE, gateway_environment, start_gateway
+from tests.runtime.gateway.conftest import SERVE, gateway_environment, log_lines, start_gateway
 from tests.runtime.redis_process import redis_pid
 
 
@@ -186,7 +185,7 @@ async def test_log_level_change_reaches_every_worker(gateway: Any, start: Any, d
 
 
 def _levels(log: Path) -> list[str]:
-    return [json.loads(line)["level_now"] for line in log.read_text().splitlines() if '"log level"' in line]
+    return [line["level_now"] for line in log_lines(log) if line["event"] == "log level"]
 
 
 @pytest.mark.requirement("TR-02")

@@ -237,7 +237,7 @@ async def test_log_has_no_secrets(gateway: Any, docs: Any) -> None:
 async def test_httpx_auth_signs_every_request(gateway: Any, docs: Any, core: Any) -> None:
     key = await signing_key(gateway)
     url = f"http://127.0.0.1:{gateway.port}/cores/docs"
-    async with httpx.AsyncClient(auth=SignedAuth(key.token, SECRET_TEXT)) as client:
+    async with httpx.AsyncClient(auth=SignedAuth(key.token, SECRET_TEXT), timeout=60) as client:
         requests = [client.get(f"{url}/status/200", params={"x": "ä y", "n": str(number)}) for number in range(3)]
         replies = [*await asyncio.gather(*requests), await client.post(f"{url}/a b", content=b"body")]
     assert [reply.status_code for reply in replies] == [200] * 4

@@ -413,7 +413,7 @@ async def test_repeated_head_with_an_incomplete_body(synchronous: Running) -> No
 @pytest.mark.parametrize("routes", EACH_PATH, ids=NAMES)
 async def test_idle_connection_is_closed(routes: MakeRoutes) -> None:
     """Also if the heads of the last requests were not parsed again."""
-    limits = ConnectionSettings.model_construct(request_timeout_s=600, response_timeout_s=600, idle_timeout_s=0.5)
+    limits = ConnectionSettings.model_construct(request_timeout_s=600, response_timeout_s=600, idle_timeout_s=2)
     async with running(limits, routes=routes) as server:
         reader, writer = await server.connect()
         async with asyncio.timeout(PATIENCE_S):

@@ -16,7 +16,10 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
+
+# Assertions wait for longer than the default of 5 seconds, for busy test machines.
+expect.set_options(timeout=30_000)
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 #: Chromium's own services would contact other hosts. A root user cannot use its sandbox.

@@ -176,7 +176,7 @@ async def test_large_item_is_downloaded(sharing: Sharing, log: Log, form: dict[s
         assert reply.content == content
         return
     download = reply.json()["download"]
-    assert decrypted(httpx.get(download["url"]).content, download) == content
+    assert decrypted(httpx.get(download["url"], timeout=60).content, download) == content
 
 
 async def test_presigned_download_is_bound_to_one_version_for_60_seconds(sharing: Sharing, function: Function) -> None:
@@ -187,7 +187,7 @@ async def test_presigned_download_is_bound_to_one_version_for_60_seconds(sharing
     assert (values["versionId"], values["X-Amz-Expires"]) == (item.object_version, "60")
     assert (values["X-Amz-Algorithm"], download["expires_at"]) == ("AWS4-HMAC-SHA256", "2027-01-15T08:01:00Z")
     expired = download["url"].replace(values["X-Amz-Date"], "20260101T000000Z")
-    assert (httpx.get(download["url"]).status_code, httpx.get(expired).status_code) == (200, 403)
+    assert (httpx.get(download["url"], timeout=60).status_code, httpx.get(expired, timeout=60).status_code) == (200, 403)
     again = (await call(function, "/v1/links/items", {**body, "item": 1})).json()["download"]
     assert again["key_base64"] == download["key_base64"], "the claim is the same"
 
@@ -229,15 +229,15 @@ async def test_presigned_request_of_another_version_or_item(sharing: Sharing, fu
     replaced = [NewItem.of(TEXT), NewItem.of(b"x" * LARGE, "large.bin")]
     await sharing.secrets.replace_content(token.secret_id, one_by_one(replaced), 1, ACTOR)
     second = (await call(function, "/v1/links/open", {"link": url(token), "claim": "b" * 32})).json()["items"][1]["download"]
-    assert decrypted(httpx.get(second["url"]).content, second) == b"x" * LARGE
-    ciphertext = httpx.get(first["url"]).content
+    assert decrypted(httpx.get(second["url"], timeout=60).content, second) == b"x" * LARGE
+    ciphertext = httpx.get(first["url"], timeout=60).content
     text = (await sharing.secrets.get(token.secret_id)).current.items[0]
     small = sharing.s3.get_object(Bucket=BUCKET, Key=text.key, VersionId=text.object_version)["Body"].read()
     for content, download in ((ciphertext, second), (small, second)):
         with pytest.raises(DecryptionFailed):
             decrypted(content, download)
     await sharing.backend.content.delete_all(ContentStore.prefix(token.secret_id))
-    assert httpx.get(second["url"]).status_code == 404
+    assert httpx.get(second["url"], timeout=60).status_code == 404
 
 
 async def test_client_downloads_again_after_expiry_and_truncation(
@@ -291,7 +291,7 @@ async def create_upload(function: Function, token: SubmissionToken, **values: An
 
 
 def send(upload: Any, content: bytes, **changes: str) -> httpx.Response:
-    return httpx.post(upload["url"], data={**upload["fields"], **changes}, files={"file": content})
+    return httpx.post(upload["url"], data={**upload["fields"], **changes}, files={"file": content}, timeout=60)
 
 
 async def submit_uploads(function: Function, token: SubmissionToken, upload: Any, version: str, **values: Any) -> httpx.Response:

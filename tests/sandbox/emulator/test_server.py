@@ -168,5 +168,5 @@ def test_endpoint_is_local(emulator: Emulator) -> None:
     ],
 )
 def test_web_pages_cannot_use_the_emulator(emulator: Emulator, method: str, path: str, headers: dict[str, str]) -> None:
-    reply = requests.request(method, emulator.endpoint + path, headers=headers, timeout=5)
+    reply = requests.request(method, emulator.endpoint + path, headers=headers, timeout=60)
     assert (reply.status_code, "Access-Control-Allow-Origin" in reply.headers) == (403, False)
