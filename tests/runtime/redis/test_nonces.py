@@ -18,7 +18,7 @@ KEY = KeyId("3fGh82kLmQ0a")
 
 
 def redis_nonces(url: str) -> RedisNonces:
-    return RedisNonces(redis_login(url, "url"), timeout_s=0.5)
+    return RedisNonces(redis_login(url, "url"), timeout_s=20)
 
 
 @pytest.fixture
