@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
 from gatehouse.client import retrieval_links
 from gatehouse.console.web import FOLDER
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from tests.runtime.console.test_browser_screens import console
 from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in, violations, violations_in_both_themes
@@ -27,8 +26,12 @@ __all__ = ["aws", "browser", "console", "module_services", "origin", "sharing"]
 pytestmark = MARKS
 FIRST_LOAD_BYTES_MAX, FIRST_LOAD_REQUESTS_MAX = 75 * 1024, 8
 SHIFT_MAX = 0.1
-#: Rule of WCAG 2.2, success criterion 2.5.8 (24 by 24 CSS pixels, or enough space), which axe runs only by name.
+#: Rule of WCAG 2.2, success criterion 2.5.8 (24 by 24 CSS pixels, or enough space).
 _TARGET_SIZE = {"runOnly": ["target-size"], "resultTypes": ["violations"]}
+_WIDE: ViewportSize = {"width": 1280, "height": 800}
+_NARROW: ViewportSize = {"width": 320, "height": 640}
+_WITH_DISPLAY_SETTINGS = frozenset({"overview", "keys", "key", "core-files", "secret-new", "settings"})
+_MOVING = "document.getAnimations().filter(({ playState }) => playState === 'running').length"
 
 _RECORD_SHIFTS = """
 window.layoutShift = 0
@@ -98,69 +101,103 @@ def test_list_contains_every_route() -> None:
     assert {parameters.get(path, path.replace(":name", "docs")) for path in routes} <= listed
 
 
-async def test_pages_are_accessible_and_fit_320_pixels(browser: Browser, origin: str, console: Console) -> None:
+async def test_sign_in_and_dialogs_are_accessible_and_fit_320_pixels(browser: Browser, origin: str, console: Console) -> None:
     ids = await create_data(console)
     found = {}
-    async with page_of(browser, origin, r"status of [45]\d\d", viewport={"width": 320, "height": 640}) as page:
+    async with page_of(browser, origin, r"status of [45]\d\d", viewport=_NARROW) as page:
         await page.goto("/")
         await expect(page.get_by_label("Credential")).to_be_visible()
-        found["sign-in"] = [*await violations_in_both_themes(page), *await violations(page, _TARGET_SIZE)]
+        found["sign-in"] = await _problems_at_320_pixels(page)
         await sign_in(page)
-        for name, path in PAGES.items():
-            await open_page(page, path.format(**ids))
-            found[name] = [*await violations_in_both_themes(page), *await violations(page, _TARGET_SIZE)]
-            if await page.evaluate("document.documentElement.scrollWidth") > 320:
-                found[name].append("wider than 320 pixels")
-        await page.goto(f"/keys/{ids['key']}")
+        await open_page(page, f"/keys/{ids['key']}")
+        found["page"] = await _problems_at_320_pixels(page)
         await page.get_by_role("button", name="Revoke").click()
         found["dialog"] = await violations_in_both_themes(page)
     assert {name: problems for name, problems in found.items() if problems} == {}
 
 
-async def test_pages_are_stable_and_named_and_show_the_focus(browser: Browser, origin: str, console: Console) -> None:
-    ids = await create_data(console)
-    problems: dict[str, list[Any]] = {}
-    titles = {}
-    async with signed_in(browser, origin, viewport={"width": 1280, "height": 800}) as page:
-        for name, path in PAGES.items():
-            await open_page(page, path.format(**ids))
-            titles[name] = await page.title()
-            language = await page.evaluate("document.documentElement.lang")
-            viewport = await page.locator("meta[name=viewport]").get_attribute("content") or ""
-            shift = await page.evaluate("window.layoutShift")
-            found: list[Any] = []
-            if language != "en" or "width=device-width" not in viewport or "user-scalable" in viewport:
-                found.append((language, viewport))
-            if shift > SHIFT_MAX:
-                found.append(f"layout shift {shift}")
-            found += await violations(page, _TARGET_SIZE)
-            await page.keyboard.press("Tab")
-            found += await page.evaluate(_WITHOUT_FOCUS_RING)
-            if found:
-                problems[name] = found
-    assert problems == {}
-    assert [name for name, title in titles.items() if not title.endswith(" – Gatehouse console")] == []
-    different = {name: title for name, title in titles.items() if name not in {"keys-none"}}
-    assert len(set(different.values())) >= len(different) - 2, different
-
-
-async def test_tables_fit_the_page_at_every_width(browser: Browser, origin: str, console: Console) -> None:
+async def test_every_page_in_every_size_and_with_every_display_setting(browser: Browser, origin: str, console: Console) -> None:
+    """Each page is loaded once, because loading it takes longer than a check."""
     ids = await create_data(console)
     await console.create(
         name="a key with a long name", owner="documents-of-the-legal-department", scopes=["reports:quarterly:read"]
     )
-    measure = "() => [...document.querySelectorAll('.flush')].filter((card) => card.scrollWidth > card.clientWidth + 1).length"
-    tables, cut = 0, []
-    async with signed_in(browser, origin) as page:
+    problems: dict[str, list[str]] = {}
+    titles: dict[str, str] = {}
+    tables = 0
+    async with signed_in(browser, origin, viewport=_WIDE) as page:
         for name, path in PAGES.items():
+            await page.set_viewport_size(_WIDE)
             await open_page(page, path.format(**ids))
+            titles[name] = await page.title()
             tables += await page.locator(".flush table").count()
-            for width in (1440, 1280, 1120, 960, 840, 769, 480):
-                await page.set_viewport_size({"width": width, "height": 800})
-                if await page.evaluate(measure):
-                    cut.append((name, width))
-    assert cut == []
+            found = [
+                *await _problems_of_the_load(page),
+                *await violations(page, _TARGET_SIZE),
+                *await _problems_of_the_focus(page),
+            ]
+            if name in _WITH_DISPLAY_SETTINGS:
+                found += await _problems_of_display_settings(page)
+            problems[name] = [*found, *await _cut_tables(page), *await _problems_at_320_pixels(page)]
+    assert {name: found for name, found in problems.items() if found} == {}
+    assert [name for name, title in titles.items() if not title.endswith(" – Gatehouse console")] == []
+    different = {name: title for name, title in titles.items() if name not in {"keys-none"}}
+    assert len(set(different.values())) >= len(different) - 2, different
     assert tables > 8
+
+
+async def _problems_of_the_load(page: Page) -> list[str]:
+    language = await page.evaluate("document.documentElement.lang")
+    viewport = await page.locator("meta[name=viewport]").get_attribute("content") or ""
+    shift = await page.evaluate("window.layoutShift")
+    found = []
+    if language != "en" or "width=device-width" not in viewport or "user-scalable" in viewport:
+        found.append(f"language {language}, viewport {viewport}")
+    if shift > SHIFT_MAX:
+        found.append(f"layout shift {shift}")
+    return found
+
+
+async def _problems_of_the_focus(page: Page) -> list[str]:
+    await page.keyboard.press("Tab")
+    return [f"no visible focus: {element}" for element in await page.evaluate(_WITHOUT_FOCUS_RING)]
+
+
+async def _problems_of_display_settings(page: Page) -> list[str]:
+    """Forced colours, reduced motion, and a zoom of 200 %, which halves the width of the viewport in CSS pixels."""
+    found = []
+    await page.emulate_media(reduced_motion="reduce")
+    if await page.evaluate(_MOVING):
+        found.append("moves although the user prefers reduced motion")
+    found += await _problems_of_the_focus(page)
+    await page.emulate_media(forced_colors="active", reduced_motion="no-preference")
+    found += await _problems_of_the_focus(page)
+    await page.emulate_media(forced_colors="none")
+    await page.set_viewport_size({"width": 640, "height": 400})
+    if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        found.append("wider than the window with a zoom of 200 %")
+    found += await _problems_of_the_focus(page)
+    await page.wait_for_function(f"{_MOVING} === 0")
+    return found
+
+
+async def _cut_tables(page: Page) -> list[str]:
+    measure = "() => [...document.querySelectorAll('.flush')].filter((card) => card.scrollWidth > card.clientWidth + 1).length"
+    found = []
+    for width in (1440, 1280, 1120, 960, 840, 769, 480):
+        await page.set_viewport_size({"width": width, "height": 800})
+        if await page.evaluate(measure):
+            found.append(f"a table is cut off at {width} pixels")
+    return found
+
+
+async def _problems_at_320_pixels(page: Page) -> list[str]:
+    """The rules of axe include the target size (WCAG 2.2, success criterion 2.5.8)."""
+    await page.set_viewport_size(_NARROW)
+    found = await violations_in_both_themes(page)
+    if await page.evaluate("document.documentElement.scrollWidth") > _NARROW["width"]:
+        found.append("wider than 320 pixels")
+    return found
 
 
 #: The maximum length of a name is 100 characters. The quota for secrets permits only a few texts.
@@ -219,25 +256,3 @@ async def test_first_load_is_small(browser: Browser, origin: str) -> None:
         sizes: list[int] = await page.evaluate(_TRANSFERRED)
         assert 3 <= len(sizes) <= FIRST_LOAD_REQUESTS_MAX
         assert 20_000 < sum(sizes) <= FIRST_LOAD_BYTES_MAX
-
-
-@pytest.mark.parametrize("mode", ["forced colours", "reduced motion", "200 % zoom"])
-async def test_display_settings_of_the_user_are_respected(browser: Browser, origin: str, console: Console, mode: str) -> None:
-    ids = await create_data(console)
-    # A zoom of 200 % halves the width of the viewport in CSS pixels.
-    modes: dict[str, dict[str, Any]] = {
-        "forced colours": {"forced_colors": "active"},
-        "reduced motion": {"reduced_motion": "reduce"},
-        "200 % zoom": {"viewport": {"width": 640, "height": 400}, "device_scale_factor": 2},
-    }
-    found: dict[str, Any] = {}
-    async with signed_in(browser, origin, **modes[mode]) as page:
-        for name in ("overview", "keys", "key", "core-files", "secret-new", "settings"):
-            await open_page(page, PAGES[name].format(**ids))
-            moving = await page.evaluate("document.getAnimations().filter(({ playState }) => playState === 'running').length")
-            too_wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
-            await page.keyboard.press("Tab")
-            without_focus = await page.evaluate(_WITHOUT_FOCUS_RING)
-            if moving or too_wide or without_focus:
-                found[name] = (moving, too_wide, without_focus)
-    assert found == {}

@@ -16,7 +16,7 @@ from gatehouse.observability import Observer
 from gatehouse.sharing.links import NETWORK_ATTEMPTS_MAX
 from gatehouse.sharing.service import NewItem
 from gatehouse.sharing.texts import TEXTS
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.sharing.chromium import AXE_RULES, browser, serving
 from tests.runtime.sharing.conftest import TEXT, Sharing
@@ -91,12 +91,12 @@ async def test_link_is_opened_without_javascript(browser: Browser, origin: str, 
         await page.fill("#link", token.url(origin))
         await page.fill("#passphrase", "wrong passphrase")
         await page.click("button[type=submit]")
-        assert "falsch" in await page.inner_text("[role=alert]")
+        await expect(page.locator("[role=alert]")).to_contain_text("falsch")
         await page.fill("#passphrase", PASSPHRASE)
         await page.click("button[type=submit]")
         assert await page.input_value("#secret") == TEXT.decode()
         await page.click("#acknowledge button")
-        assert await page.inner_text("h1") == "Vielen Dank"
+        await expect(page.locator("h1")).to_have_text("Vielen Dank")
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
@@ -231,7 +231,7 @@ async def test_secret_is_submitted_without_javascript(browser: Browser, origin: 
         assert await page.input_value("#text") == "erste Zeile\nzweite"
         await page.fill("#link", token.url(origin))
         await page.click("button[type=submit]")
-        assert await page.inner_text("h1") == "Vielen Dank"
+        await expect(page.locator("h1")).to_have_text("Vielen Dank")
     assert await sharing.text(await sharing.open(link)) == b"erste Zeile\nzweite"
 
 
