@@ -81,9 +81,9 @@ preview: ## Preview a deployment to AWS (ENV= is required, DIFF=1 prints the cha
 	@scripts/setup.sh
 	@$(PY) -m release preview --env "$(ENV)" $(if $(filter-out 0,$(DIFF)),--diff)
 
-deploy: ## Deploy to AWS: preview, policy packs, migration, services, verification (ENV= is required, YES=1, ROLLBACK=1)
+deploy: ## Deploy to AWS: preview, policy packs, migration, services, verification (ENV= is required, YES=1, ROLLBACK=1, UNSIGNED=1)
 	@scripts/setup.sh
-	@$(PY) -m release deploy --env "$(ENV)" $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(ROLLBACK)),--rollback)
+	@$(PY) -m release deploy --env "$(ENV)" $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(ROLLBACK)),--rollback) $(if $(filter-out 0,$(UNSIGNED)),--unsigned)
 
 verify: ## Verify that AWS runs the deployed version and that every URL is healthy (ENV= is required)
 	@scripts/setup.sh

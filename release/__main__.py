@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--diff", action="store_true", help="preview: print the changed properties of each resource")
     parser.add_argument("--digest", default="", help="rollback: image digest (default: the previous image)")
     parser.add_argument("--rollback", action="store_true", help="deploy: deploy the previous image if the verification fails")
+    parser.add_argument("--unsigned", action="store_true", help="deploy: accept an image that the pipeline has not signed")
     # Tests pass the directory of another Pulumi project.
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -49,7 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
         return _bootstrap(stack, options.root)
     if options.command == "image":
         return _image(stack, options.root)
-    messages = missing_prerequisites(stack, image=options.command in ("preview", "deploy"), root=options.root)
+    messages = missing_prerequisites(
+        stack,
+        image=options.command in ("preview", "deploy"),
+        signature=options.command == "deploy" and not options.unsigned,
+        root=options.root,
+    )
     if options.command == "logs":
         messages = [message for message in messages if "Pulumi CLI" not in message]  # Only CloudWatch is needed.
     if messages:

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from release import pulumi_cli
 from release.bootstrap import backend_url
 from release.image import missing_builder
+from release.signature import unverified_signature
 from release.stack_file import ROOT, Stack
 
 CLI_MIN = (3, 249, 0)
@@ -27,12 +28,14 @@ _INSTALL = "https://www.pulumi.com/docs/install/"
 _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
-def missing_prerequisites(stack: Stack, *, image: bool, root: Path = ROOT) -> list[str]:
+def missing_prerequisites(stack: Stack, *, image: bool, signature: bool = False, root: Path = ROOT) -> list[str]:
     """One message for each missing prerequisite, with its fix. image: also require a pushed image and a stack file without
-    example values."""
+    example values. signature: also require that the pipeline has signed the image."""
     messages = [_check_pulumi(stack, root), _check_account(stack)]
     if image:
         messages += [_check_examples(stack), _check_image(stack)]
+    if signature and not any(messages):
+        messages.append(unverified_signature(stack))
     return [message for message in messages if message]
 
 

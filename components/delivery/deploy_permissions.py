@@ -184,8 +184,8 @@ def compute(args: DeliveryRolesArgs) -> list[Statement]:
     )
     scaling = "DeleteScalingPolicy DeregisterScalableTarget PutScalingPolicy RegisterScalableTarget TagResource UntagResource"
     images = (
-        "BatchGetImage CreateRepository PutImage PutImageScanning* PutImageTagMutability PutLifecyclePolicy SetRepositoryPolicy "
-        "TagResource UntagResource"
+        "BatchGetImage CreateRepository GetDownloadUrlForLayer PutImage PutImageScanning* PutImageTagMutability "
+        "PutLifecyclePolicy SetRepositoryPolicy TagResource UntagResource"
     )
     functions = (
         "AddPermission CreateAlias CreateFunction DeleteAlias DeleteFunction* InvokeFunction PublishVersion PutFunction* "
@@ -199,6 +199,8 @@ def compute(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant("TaskDefinitions", "ecs", "DeregisterTaskDefinition RegisterTaskDefinition", conditions=regional),
         args.grant("Scaling", "application-autoscaling", scaling, conditions=regional),
         args.grant("Images", "ecr", images, f"repository/{all_names}"),
+        # To verify the signature of an image.
+        args.grant("LogInToEcr", "ecr", "GetAuthorizationToken", conditions=regional),
         args.grant("Functions", "lambda", functions, f"function:{all_names}"),
         args.grant("ServiceDiscovery", "servicediscovery", discovery, "*/*", conditions=regional),
     ]

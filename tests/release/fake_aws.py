@@ -89,6 +89,7 @@ class FakeAccount:
     platforms: platforms for which Docker can build.
     smoke_test: status that the new version of a function returns.
     pushed: images in the registry: the tags, keyed by digest. None if the repository does not exist.
+    signed_by: identities of the signatures, keyed by image.
     failures: error message of the CLI, keyed by command.
     planned: operations that the last `pulumi up` was limited to, keyed by name of the task definition.
     """
@@ -111,6 +112,7 @@ class FakeAccount:
     pushed: dict[str, list[str]] | None = field(default_factory=dict)
     platforms: str = "linux/amd64, linux/arm64"
     planned: dict[str, list[str]] = field(default_factory=dict)
+    signed_by: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
     def pulumi(self, words: list[str]) -> dict[str, Any]:
@@ -201,6 +203,14 @@ class FakeAccount:
         Path(options["--metadata-file"]).write_text(json.dumps({"containerimage.digest": OLD}))
         return {"code": 0}
 
+    def cosign(self, words: list[str]) -> dict[str, Any]:
+        options = dict(itertools.pairwise(words))
+        assert (words[0], options["--certificate-oidc-issuer"]) == ("verify", "https://token.actions.githubusercontent.com")
+        self.steps.append(f"verify {words[-1]}")
+        if self.signed_by.get(words[-1]) == options["--certificate-identity"]:
+            return {"code": 0}
+        return {"code": 1, "error": "Error: no signatures\nno matching signatures\n"}
+
     def lambda_(self, path: str) -> dict[str, Any]:
         """Respond to a request for a function (Lambda API reference)."""
         if "/aliases/" in path:
@@ -258,11 +268,13 @@ def serving(account: FakeAccount) -> Iterator[str]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path in ("/pulumi", "/docker"):
+            if self.path in ("/pulumi", "/docker", "/cosign"):
                 command = json.loads(body)
-                docker = self.path == "/docker"
                 words = command["words"]
-                result = account.docker(words, command["stdin"]) if docker else account.pulumi(words)
+                if self.path == "/docker":
+                    result = account.docker(words, command["stdin"])
+                else:
+                    result = account.cosign(words) if self.path == "/cosign" else account.pulumi(words)
                 self._respond(200, json.dumps(result).encode())
             elif self.path.startswith("/2015-03-31/"):
                 self._respond(200, json.dumps(account.lambda_(self.path)).encode())
@@ -306,22 +318,27 @@ def release(
     credentials: bool = True,
     backend_url: str = "",
     cli: bool = True,
+    cosign: bool = True,
+    github_repository: str = "",
 ) -> CompletedProcess[str]:
     """Run `release <words> --env dev` in this process, for a project with the dev stack and the fake Pulumi CLI.
 
     image: digest in the stack file. stack_file: text of the stack file, by default `own_stack_file()`.
     emulator: receives the requests to AWS instead of `account`. backend_url: PULUMI_BACKEND_URL.
+    cosign: cosign is installed. github_repository: repository of the GitHub workflow that runs the command.
     """
     text = own_stack_file() if stack_file is None else stack_file
     (folder / "Pulumi.dev.yaml").write_text(re.sub(r"digest: sha256:\w+", f"digest: {image}", text))
     (folder / "bin").mkdir()
-    for command in ("pulumi", "docker") if cli else ():
+    for command in ("pulumi", "docker", *(["cosign"] if cosign else [])) if cli else ():
         file = folder / "bin" / command
         file.write_text(_CLI.format(python=sys.executable, address=account.url.removeprefix("http://"), command=command))
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
     key, secret = emulator.credentials if emulator else ("x", "x")
     variables = {
-        **{"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}" if cli else str(folder / "bin"), "NO_PROXY": "127.0.0.1"},
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}" if cli and cosign else str(folder / "bin"),
+        "NO_PROXY": "127.0.0.1",
+        **({"GITHUB_REPOSITORY": github_repository} if github_repository else {}),
         **{"AWS_ENDPOINT_URL": emulator.endpoint if emulator else account.url},
         **({"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret} if credentials else {}),
         **({"PULUMI_BACKEND_URL": backend_url} if backend_url else {}),
@@ -330,7 +347,8 @@ def release(
     }
     output, errors = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as process, redirect_stdout(output), redirect_stderr(errors):
-        for name in [name for name in os.environ if name.startswith(("AWS_", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_BACKEND_URL"))]:
+        inherited = ("AWS_", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_BACKEND_URL", "GITHUB_REPOSITORY")
+        for name in [name for name in os.environ if name.startswith(inherited)]:
             process.delenv(name)
         for name, value in variables.items():
             process.setenv(name, value)

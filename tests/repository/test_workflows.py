@@ -13,6 +13,7 @@ import yaml
 from components.delivery.policies import DEPLOY
 from components.delivery.roles import ROLES
 from components.settings.checks import DELIVERY_ROLLOUT_MAX_MINUTES
+from release.signature import WORKFLOW
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
@@ -56,7 +57,8 @@ def test_workflows_have_least_privilege() -> None:
         "deploy/staging": {"id-token": "write"},
         "deploy/prod": {"id-token": "write"},
         "drift/drift": {"id-token": "write", "issues": "write"},
-        "image/image": {"id-token": "write", "attestations": "write"},
+        "image/build": {"id-token": "write", "attestations": "write"},
+        "image/promote": {"id-token": "write"},
         "policies/check": {"security-events": "write"},
         "preview/preview": {"id-token": "write", "pull-requests": "write"},
         "preview/reviewers": {"actions": "read"},
@@ -174,14 +176,46 @@ def test_image_is_scanned_and_signed_by_digest() -> None:
         "image-scan-complete",
         "--exit-status",
         "{{ json .SBOM.SPDX }}",
-        'sign --yes --recursive "$REGISTRY/$REPOSITORY@$DIGEST"',
+        'registry.sh sign "$REGISTRY/$REPOSITORY" "$identity" "$INDEX" "$IMAGE"',
     ):
         assert option in script
-    order = [script.index(command) for command in ("buildx build", "describe-image-scan-findings", "sign --yes")]
+    commands = ("buildx build", "describe-image-scan-findings", "registry.sh sign", "registry.sh save")
+    order = [script.index(command) for command in commands]
     assert order == sorted(order)
     attested = [step["with"] for step in steps("image") if "actions/attest@" in step.get("uses", "")]
     assert [options.get("sbom-path") for options in attested] == [None, "sbom.spdx.json"]
     assert {options["subject-digest"] for options in attested} == {"${{ steps.scan.outputs.digest }}"}
+
+
+@pytest.mark.requirement("SS-08", "TR-17")
+def test_image_is_built_once_and_promoted_by_digest() -> None:
+    image = WORKFLOWS["image"]["jobs"]
+    declared = {
+        name: (job["environment"], job.get("needs"), job.get("strategy", {}).get("matrix")) for name, job in image.items()
+    }
+    assert declared == {
+        "build": ("dev-image", None, None),
+        "promote": ("${{ matrix.stack }}-image", "build", {"stack": ["staging", "prod"]}),
+    }
+    promotion = "\n".join(step.get("run", "") for step in image["promote"]["steps"])
+    assert "buildx build" not in promotion
+    order = [promotion.index(command) for command in ("docker login", "registry.sh load", 'cosign" verify')]
+    assert order == sorted(order)
+    verified = image["promote"]["steps"][-1]
+    assert verified["env"] == {"DIGEST": "${{ needs.build.outputs.digest }}"}
+    assert verified["run"].endswith('"$REGISTRY/$REPOSITORY@$DIGEST"\n')
+    assert image["build"]["outputs"] == {"digest": "${{ steps.scan.outputs.digest }}"}
+
+
+@pytest.mark.requirement("SS-08", "TR-17")
+def test_deployments_verify_the_signature() -> None:
+    """`make deploy` verifies the signature of the workflow that signs, and needs cosign."""
+    assert WORKFLOWS["image"][True]["push"]["branches"] == [WORKFLOW.rpartition("/")[2]]
+    assert (ROOT / WORKFLOW.partition("@")[0]).samefile(ROOT / ".github" / "workflows" / "image.yml")
+    assert "go install github.com/sigstore/cosign" in scripts("release")
+    assert "UNSIGNED" not in scripts("release")
+    versions = set(re.findall(r"cosign/v2/cmd/cosign@(v[\d.]+)", TEXTS["image"] + TEXTS["release"]))
+    assert len(versions) == 1
 
 
 def test_drift_detection_changes_nothing() -> None:

@@ -90,7 +90,7 @@ def test_web_acl_rules(emulator: Emulator) -> None:
     (summary,) = waf.list_web_acls(Scope="REGIONAL")["WebACLs"]
     acl = waf.get_web_acl(Name=summary["Name"], Id=summary["Id"], Scope="REGIONAL")["WebACL"]
     rules = {rule["Name"]: rule for rule in acl["Rules"]}
-    assert {"rate", "rate-console", "rate-sharing", "body-size", "body-content", "common", "metrics"} <= set(rules)
+    assert {"rate", "rate-console", "rate-sharing", "body-size", "content", "query", "common", "metrics"} <= set(rules)
     rate = rules["rate-sharing"]["Statement"]["RateBasedStatement"]
     match = rate["ScopeDownStatement"]["RegexMatchStatement"]
     assert match["FieldToMatch"] == {"SingleHeader": {"Name": "host"}}
@@ -101,7 +101,7 @@ def test_web_acl_rules(emulator: Emulator) -> None:
     assert not host.search("sharingXdev.gatehouse.example.com")
     _, exception = rules["body-size"]["Statement"]["AndStatement"]["Statements"]
     assert len(exception["NotStatement"]["Statement"]["OrStatement"]["Statements"]) == 3
-    assert len(rules["body-content"]["Statement"]["AndStatement"]["Statements"][0]["OrStatement"]["Statements"]) == 7
+    assert len(rules["content"]["Statement"]["AndStatement"]["Statements"][0]["OrStatement"]["Statements"]) == 10
 
 
 @pytest.mark.requirement("CG-21", "ECS-05")

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Signs a container image, and copies it with its signatures between registries without changing a digest. Every command can be
+# repeated: signatures and tags that exist are not written again, because the tags of the registries are immutable.
+#
+#   registry.sh sign <registry/repository> <identity> <digest>...
+#   registry.sh save <registry/repository> <directory> <tag>...     # the directory becomes an OCI image layout
+#   registry.sh load <directory> <registry/repository>
+#
+# The identity is the URL of the GitHub workflow that signs. Log in to the registry first (docker login).
+set -euo pipefail
+
+issuer=https://token.actions.githubusercontent.com
+image_copy=(skopeo copy --all --preserve-digests)
+
+fail() { printf 'registry: %s\n' "$1" >&2; exit 1; }
+
+sign() {
+    local repository=$1 identity=$2 digest
+    shift 2
+    for digest in "$@"; do
+        if cosign verify --certificate-identity "$identity" --certificate-oidc-issuer "$issuer" "$repository@$digest" >/dev/null; then
+            printf '%s is already signed\n' "$digest"
+        else
+            cosign sign --yes "$repository@$digest"
+        fi
+    done
+}
+
+save() {
+    local repository=$1 directory=$2 tag
+    shift 2
+    for tag in "$@"; do
+        "${image_copy[@]}" "docker://$repository:$tag" "oci:$directory:$tag"
+    done
+}
+
+# Prints the digest of a tag in a registry, or nothing if the tag does not exist.
+digest_of() {
+    local manifest
+    manifest=$(mktemp)
+    if skopeo inspect --raw "docker://$1" > "$manifest" 2>/dev/null; then
+        printf 'sha256:%s' "$(sha256sum < "$manifest" | cut --delimiter ' ' --fields 1)"
+    fi
+    rm "$manifest"
+}
+
+load() {
+    local directory=$1 repository=$2 tags tag digest existing
+    tags=$(jq --raw-output '.manifests[] | "\(.annotations["org.opencontainers.image.ref.name"]) \(.digest)"' "$directory/index.json")
+    [ -n "$tags" ] || fail "$directory contains no image"
+    while read -r tag digest; do
+        existing=$(digest_of "$repository:$tag")
+        if [ -z "$existing" ]; then
+            "${image_copy[@]}" "oci:$directory:$tag" "docker://$repository:$tag"
+        elif [ "$existing" != "$digest" ]; then
+            fail "$repository:$tag is $existing, expected $digest"
+        fi
+    done <<< "$tags"
+}
+
+case "${1:-}" in
+    sign | save | load) "$@" ;;
+    *) fail "unknown command '${1:-}'; use sign, save or load" ;;
+esac

@@ -1,0 +1,73 @@
+"""Signature of the image: `make deploy` requires it if the stack has a pipeline."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.release.fake_aws import ACCOUNT, NEW, FakeAccount, own_stack_file, release, serving
+
+IMAGE = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-dev-runtime@{NEW}"
+IDENTITY = "https://github.com/acme/gatehouse/.github/workflows/image.yml@refs/heads/main"
+
+
+@pytest.fixture
+def account() -> Iterator[FakeAccount]:
+    fake = FakeAccount()
+    with serving(fake):
+        yield fake
+
+
+def with_pipeline(repository: str = "acme/gatehouse") -> str:
+    delivery = f"    delivery:\n      repository: {repository}\n"
+    text = own_stack_file()
+    assert "  gatehouse:settings:\n" in text
+    return text.replace("  gatehouse:settings:\n", f"  gatehouse:settings:\n{delivery}")
+
+
+@pytest.mark.requirement("TR-17", "SS-08")
+def test_signed_image_is_deployed(account: FakeAccount, tmp_path: Path) -> None:
+    account.signed_by = {IMAGE: IDENTITY}
+    result = release(account, tmp_path, "deploy", "--yes", stack_file=with_pipeline())
+    assert result.returncode == 0, result.stderr
+    assert account.steps[:2] == [f"verify {IMAGE}", "preview"]
+
+
+@pytest.mark.requirement("TR-17", "SS-08")
+@pytest.mark.parametrize(
+    "signed_by",
+    [
+        {},
+        {IMAGE: IDENTITY.replace("acme", "other")},
+        {IMAGE: IDENTITY.replace("main", "feature")},
+        {IMAGE: IDENTITY.replace("image.yml", "check.yml")},
+        {IMAGE.replace(NEW, f"sha256:{'c' * 64}"): IDENTITY},
+    ],
+    ids=["unsigned", "other repository", "other branch", "other workflow", "other image"],
+)
+def test_other_images_are_not_deployed(account: FakeAccount, tmp_path: Path, signed_by: dict[str, str]) -> None:
+    account.signed_by = signed_by
+    result = release(account, tmp_path, "deploy", "--yes", stack_file=with_pipeline())
+    assert (result.returncode, account.steps) == (2, [f"verify {IMAGE}"])
+    assert result.stderr.startswith(f"deploy: {IMAGE} is not signed by {IDENTITY} (no matching signatures). Set image.digest to")
+
+
+def test_missing_cosign_is_reported(account: FakeAccount, tmp_path: Path) -> None:
+    result = release(account, tmp_path, "deploy", "--yes", stack_file=with_pipeline(), cosign=False)
+    assert (result.returncode, account.steps) == (2, [])
+    assert result.stderr.startswith("deploy: cosign is not on PATH, so the signature of the image cannot be verified.")
+
+
+def test_unsigned_images_are_deployed_on_request(account: FakeAccount, tmp_path: Path) -> None:
+    result = release(account, tmp_path, "deploy", "--yes", "--unsigned", stack_file=with_pipeline())
+    assert (result.returncode, account.steps[0]) == (0, "preview"), result.stderr
+
+
+def test_previews_and_stacks_without_pipeline_need_no_signature(account: FakeAccount, tmp_path: Path) -> None:
+    assert release(account, tmp_path, "preview", stack_file=with_pipeline()).returncode == 0
+    assert account.steps == ["preview"]
+
+
+def test_repository_of_the_workflow_is_the_default(account: FakeAccount, tmp_path: Path) -> None:
+    assert release(account, tmp_path, "deploy", "--yes", github_repository="acme/gatehouse").returncode == 2
+    assert account.steps == [f"verify {IMAGE}"]
