@@ -104,6 +104,8 @@ def _add_check(commands: _Commands) -> None:
     packs = "Folder of an additional policy pack. Can be repeated."
     check.add_argument("--pack", type=Path, action="append", default=[], metavar="DIR", help=packs)
     check.add_argument("--exemptions", type=Path, metavar="FILE", help="Exemptions file (default: policies/exemptions.toml).")
+    configuration = "Configuration file: Regions, required tags, public routes and levels (docs/guides/policies.md)."
+    check.add_argument("--config", type=Path, metavar="FILE", help=configuration)
     check.add_argument("--ignore-exemptions", action="store_true", help="Apply no exemptions.")
     formats = ("table", "json", "sarif", "junit", "markdown")
     check.add_argument("--format", default="table", choices=formats, help="Output format (default: table).")
@@ -160,16 +162,26 @@ def _check(options: argparse.Namespace) -> int:
 
     variables = policy_check.exemptions(options.exemptions, options.ignore_exemptions)
     folders = (*policy_check.PACKS, *options.pack)
+    configuration = policy_check.read_configuration(options.config)
     if options.state is not None:
         levels = options.levels or options.env
-        result = policy_check.check_state(options.state, levels=levels, folders=folders, variables=variables)
+        result = policy_check.check_state(
+            options.state, levels=levels, folders=folders, variables=variables, configuration=configuration
+        )
     else:
         passes = policy_check.PASSES if options.passes == "both" else (options.passes,)
         stack = options.env or "dev"
         result = policy_check.check(
-            options.program.resolve(), stack, levels=options.levels, passes=passes, folders=folders, variables=variables
+            options.program.resolve(),
+            stack,
+            levels=options.levels,
+            passes=passes,
+            folders=folders,
+            variables=variables,
+            configuration=configuration,
         )
-    policy_check.write(result, options.home)
+    subject = Path.cwd() if options.state is not None else options.program
+    policy_check.write(result, policy_check.reports_folder(subject.resolve()) if options.home == HOME else options.home)
     if options.format == "table" and options.output is None:
         policy_check.show(result)
     else:

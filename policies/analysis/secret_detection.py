@@ -27,9 +27,14 @@ def looks_secret(name: str, value: str) -> bool:
     """True if the name indicates a secret, or the value has the format or entropy of one."""
     if _VALUE.search(value):
         return True
-    if _NAME.search(name) and not _REFERENCE.search(name) and value and not value.startswith("arn:"):
+    if name_indicates_secret(name) and value and not value.startswith("arn:"):
         return True
     return _has_high_entropy(value)
+
+
+def name_indicates_secret(name: str) -> bool:
+    """True if the name indicates a secret, and neither a reference to a secret nor a description of one."""
+    return _NAME.search(name) is not None and _REFERENCE.search(name) is None
 
 
 def _has_high_entropy(value: str) -> bool:

@@ -48,11 +48,18 @@ def evaluate(rule: Rule, resource: Resource, stack: Stack) -> Decision:
         violations.append(Violation(str(error), "follow the IAM policy grammar"))
     except Exception as error:
         return Decision(tuple(violations), tuple(undecided), broken=type(error).__name__)
+    reasons = {path: _reason(path, rule) for path in undecided}
     return Decision(
         violations=tuple(violations),
-        undecided=tuple(path for path in undecided if path not in rule.unknown_allowed),
-        allowed=tuple((path, rule.unknown_allowed[path]) for path in undecided if path in rule.unknown_allowed),
+        undecided=tuple(path for path, reason in reasons.items() if not reason),
+        allowed=tuple((path, reason) for path, reason in reasons.items() if reason),
     )
+
+
+def _reason(path: str, rule: Rule) -> str:
+    """The reason for which the rule accepts that this property is unknown; "" if it does not."""
+    parents = (reason for name, reason in rule.unknown_allowed.items() if path == name or path.startswith(f"{name}."))
+    return next(parents, "")
 
 
 def check_each(blocks: Iterable[Properties], check: Callable[[Properties], CheckResults]) -> CheckResults:

@@ -129,7 +129,9 @@ class Control:
     exemptible: False if `exemptions.toml` must not exempt a resource.
     settings: numeric parameters per environment, such as {"days_min": {"dev": 7, "staging": 7, "prod": 35}}.
     lists: parameters that are lists of strings, the same in every environment. Pack configuration overrides settings and lists.
-    unknown_allowed: properties that may be unknown at preview, each with the reason.
+    unknown_allowed: properties that may be unknown at preview, each with the reason. Includes the nested properties.
+    decided_by_name: True if the name of an unknown property, such as DB_PASSWORD, decides the rule when no preview of the program
+        can know the value.
     remediation: steps that fix the resource's inputs, if the engine can do so.
     """
 
@@ -148,6 +150,7 @@ class Control:
     settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unknown_allowed: Mapping[str, str] = field(default_factory=dict)
+    decided_by_name: bool = False
     remediation: tuple[SetInput, ...] = ()
 
     def __post_init__(self) -> None:

@@ -4,8 +4,8 @@
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from policies import catalogue
@@ -22,6 +22,7 @@ _BROKEN_MESSAGE = re.compile(r"^rule (?P<rule>\S+) raised ")
 # Control characters, which XML cannot represent, and characters that change the text direction in a terminal. Names in a program
 # are untrusted.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_TYPES_MAX = 3
 _SEVERITY_RANK = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 _OUTCOME_RANK = {"violation": 0, "broken": 0, "undecided": 1, "unused": 2, "exempted": 3}
 
@@ -65,6 +66,9 @@ class Run:
     audit: True if exemptions were ignored.
     invented: provider functions that returned fake values.
     unknown: configuration keys whose values are encrypted or in Pulumi ESC.
+    without_rules: number of resources of each type that no rule evaluates.
+    configuration: name of the configuration file, "" for the defaults.
+    stack: name of the Pulumi stack.
     """
 
     environment: str
@@ -75,6 +79,9 @@ class Run:
     audit: bool = False
     invented: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    without_rules: Mapping[str, int] = field(default_factory=dict)
+    configuration: str = ""
+    stack: str = ""
 
 
 def from_diagnostic(
@@ -166,14 +173,24 @@ def resource_name(urn: str) -> str:
 
 
 def summary(findings: Sequence[Finding], run: Run) -> str:
-    """One line with the number of rules, resources and findings."""
+    """One line with the number of rules, resources and findings, and what the rules did not evaluate."""
     rules = catalogue.enabled(run.environment) if run.environment in ENVIRONMENTS else catalogue.RULES
     duration = f" in {run.seconds:.1f} s" if run.seconds else ""
     audit = ", exemptions ignored" if run.audit else ""
+    audit += f", {run.configuration}" if run.configuration else ""
     invented = f"; fake results of provider functions: {', '.join(run.invented)}" if run.invented else ""
     unknown = f"; unknown configuration: {', '.join(run.unknown)}" if run.unknown else ""
     scope = f"{len(rules)} rules on {run.resources} resources{audit}{duration}"
-    return f"{run.environment}: {scope}: {_counts(findings)}{invented}{unknown}"
+    return f"{run.environment}: {scope}: {_counts(findings)}{_without_rules(run)}{invented}{unknown}"
+
+
+def _without_rules(run: Run) -> str:
+    types = list(run.without_rules)
+    if not types:
+        return ""
+    hidden = len(types) - _TYPES_MAX
+    listed = ", ".join(types[:_TYPES_MAX]) + (f" and {count(hidden, 'other type')}" if hidden > 0 else "")
+    return f"; no rule for {count(sum(run.without_rules.values()), 'resource')} ({listed})"
 
 
 def count(number: int, noun: str) -> str:

@@ -32,7 +32,7 @@ _SHARING_METHODS = tuple(
     "GH-API-002",
     title="API Gateway routes have an authorizer",
     rationale="A route without an authorizer accepts requests from anyone.",
-    remedy="set an authorizer, or add the route to the rule's `public` list in the pack configuration",
+    remedy="set an authorizer, or add the route to `public_routes` in the configuration file",
     severity=Severity.HIGH,
     types=aws("apigateway.Method", "apigatewayv2.Route"),
     lists={"public": _SHARING_METHODS},

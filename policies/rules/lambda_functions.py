@@ -3,9 +3,9 @@
 from policies.analysis.iam import document as iam_document
 from policies.analysis.policy_holders import ACCOUNTS, foreign_accounts
 from policies.analysis.resources import Resource, Stack
-from policies.analysis.secret_detection import looks_secret
+from policies.analysis.secret_detection import looks_secret, name_indicates_secret
 from policies.analysis.type_tokens import aws
-from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
+from policies.engine.rule import CheckResults, Severity, Undecided, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
 
@@ -18,6 +18,8 @@ _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
     severity=Severity.CRITICAL,
     types=aws("lambda.Function"),
     exemptible=False,
+    lists={"harmless": ()},
+    decided_by_name=True,
     upstream=(
         "CKV_AWS_173 CKV_AWS_45 awslambda_function_env_vars_not_encrypted_with_cmk awslambda_function_no_secrets_in_variables"
     ),
@@ -26,7 +28,12 @@ _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
 def environment_has_no_secrets(function: Resource) -> CheckResults:
     variables = function.props.block("environment").block("variables")
     for name in variables.names():
-        if variables.known(name) and looks_secret(name, variables.text(name)):
+        if name in function.lists["harmless"]:
+            continue
+        if not variables.known(name):
+            if name_indicates_secret(name):
+                yield Undecided(variables.path_of(name))
+        elif looks_secret(name, variables.text(name)):
             yield f"the environment variable {name} probably contains a secret"
     if variables.names() and not function.props.has("kmsKeyArn"):
         yield Violation("kmsKeyArn is not set, so an AWS managed key encrypts the environment", "set kmsKeyArn")

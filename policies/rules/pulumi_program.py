@@ -68,11 +68,12 @@ def provider_restricts_accounts(provider: Resource) -> CheckResults:
     types=_TAGGED_WITH_DATA_CLASS
     + aws("elasticache.ReplicationGroup", "lb.LoadBalancer", "ecs.Service", "lambda.Function", "ec2.Vpc"),
     pack="resilience",
+    lists={"tags": tuple(REQUIRED_TAGS)},
     url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
 )
 def required_tags_are_set(resource: Resource) -> CheckResults:
     tags = dict.fromkeys(resource.props.block("tags").names()) | _default_tags(resource)
-    for tag in REQUIRED_TAGS:
+    for tag in resource.lists["tags"]:
         if tag not in tags:
             yield f"the tag {tag} is missing"
     block = resource.props.block("tags")
@@ -95,7 +96,7 @@ def _default_tags(resource: Resource) -> dict[str, object]:
     "GH-PUL-003",
     title="Resources are in an allowed Region",
     rationale="Other Regions can be subject to another jurisdiction and are not covered by backups and alarms.",
-    remedy="use an allowed Region (policies/allowed_regions.toml), or extend the `regions` list in the pack configuration",
+    remedy="use an allowed Region, or add the Region to `regions` in the configuration file",
     severity=Severity.HIGH,
     types=(),
     lists={"regions": tuple(ALLOWED_REGIONS)},
@@ -153,6 +154,7 @@ _SECRET_OUTPUT = re.compile(
     # https://www.pulumi.com/docs/iac/concepts/secrets/
     types=(STACK,),
     exemptible=False,
+    decided_by_name=True,
     unknown_allowed={"outputs": "AWS assigns many outputs, and the engine evaluates the rule again when they are known"},
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 )
@@ -164,7 +166,7 @@ def outputs_have_no_secrets(root: Resource, stack: Stack) -> CheckResults:
 def _find_secret(name: str, block: Properties) -> CheckResults:
     if not block.known(name):
         if _SECRET_OUTPUT.search(name):
-            yield Undecided("outputs")
+            yield Undecided(f"outputs.{block.path_of(name)}")
         return
     value = block.value(name)
     if isinstance(value, Mapping):

@@ -5,15 +5,20 @@ import gc
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 
+from policies import catalogue
+from policies import configuration as configuration_file
+from policies.configuration import Configuration
 from policies.reports import sarif, table
 from policies.reports.findings import Finding, Run, exit_code, from_diagnostic, merge
 from policies.reports.junit import junit
@@ -40,6 +45,9 @@ _COLUMNS_MAX: Final = 120
 _LARGE: Final = 1000
 """Number of resources above which a garbage collection (0.3 s for each thousand resources) is worthwhile."""
 _IGNORE_EXEMPTIONS: Final = "GATEHOUSE_IGNORE_EXEMPTIONS"
+_PROVIDER_MAJOR: Final = "7"
+EXPORT_HINT: Final = "pulumi stack export --file state.json, and --state state.json"
+_DEFAULTS: Final = Configuration()
 _SUFFIXES: Final = {"table": "txt", "sarif": "sarif", "junit": "xml", "markdown": "md"}
 
 
@@ -68,19 +76,22 @@ def check(
     passes: Sequence[str] = PASSES,
     folders: Sequence[Path] = PACKS,
     variables: Mapping[str, str] | None = None,
+    configuration: Configuration = _DEFAULTS,
 ) -> CheckResult:
     """Check a program with policy packs. Raises SandboxError if the program or a pack cannot run.
 
     levels: environment whose levels apply, by default the environment of the stack. passes: "unknown" runs with the unknown
     outputs of a first preview, and "known" with fake IDs and ARNs. variables: result of `exemptions`.
+    configuration: Regions, tags, levels and example values of the program's repository.
     """
     started_at = time.monotonic()
-    project = load(program, stack, examples={})
-    environment = levels or project.environment
+    _require_provider_version()
+    project = load(program, stack, examples=configuration.stack_config)
+    environment = levels or configuration.environments.get(stack) or project.environment
     # The packs check one pass in separate processes while the program runs for the next pass.
     with (
         no_collection(),
-        analyzer.packs(folders, project, environment, variables) as packs,
+        analyzer.packs(folders, project, environment, variables, configuration.rules.get(environment)) as packs,
         ThreadPoolExecutor(max_workers=1) as executor,
     ):
         checks: list[tuple[Deployment, Future[list[Finding]]]] = []
@@ -88,18 +99,30 @@ def check(
         for name in passes:
             if checks and len(checks[-1][0].resources) > _LARGE:
                 gc.collect()  # A run leaves about 250 unreachable objects for each resource. The next run can reuse this memory.
-            deployment = _run_pass(name, program, stack, faked_functions)
+            deployment = _run_pass(name, program, stack, configuration.stack_config, faked_functions)
             checks.append((deployment, executor.submit(findings, packs, deployment, name)))
         merged = merge(finding for _, future in checks for finding in future.result())
+        _require_rules(configuration, environment, packs)
     resources = max(len(deployment.resources) for deployment, _ in checks)
     seconds = time.monotonic() - started_at
     functions = tuple(sorted(token.rpartition(":")[2] for token in faked_functions))
     audit = _ignores_exemptions(variables)
-    run_of_check = Run(environment, resources, seconds, _root(program), audit=audit, invented=functions, unknown=project.unknown)
+    run_of_check = Run(
+        environment,
+        resources,
+        seconds,
+        _root(program),
+        audit=audit,
+        invented=functions,
+        unknown=project.unknown,
+        without_rules=_types_without_rules(checks[-1][0]),
+        configuration=configuration.name,
+        stack=stack,
+    )
     return CheckResult(merged, run_of_check)
 
 
-def _run_pass(name: str, program: Path, stack: str, faked_functions: set[str]) -> Deployment:
+def _run_pass(name: str, program: Path, stack: str, examples: Mapping[str, Any], faked_functions: set[str]) -> Deployment:
     """Run the program for one pass. A program that fails with fake results of provider functions, for example because it decodes
     them, runs again with unknown results."""
     provider_class = PreviewProvider if name == "unknown" else FakeProvider
@@ -107,12 +130,12 @@ def _run_pass(name: str, program: Path, stack: str, faked_functions: set[str]) -
     try:
         # Both passes are previews, because exports of other stacks, encrypted configuration values and the outputs of other
         # providers are unknown in both, and values are unknown in a preview only.
-        return run(program, stack, provider, preview=True, examples={})
+        return run(program, stack, provider, preview=True, examples=examples)
     except SandboxError as error:
         if not provider.faked_functions:
             raise
         try:
-            return run(program, stack, provider_class(unknown_results=True), preview=True, examples={})
+            return run(program, stack, provider_class(unknown_results=True), preview=True, examples=examples)
         except SandboxError:
             functions = ", ".join(sorted(token.rpartition(":")[2] for token in provider.faked_functions))
             note = f"The results of {functions} are not real in a check; read them with the output form, such as get_zone_output"
@@ -122,16 +145,66 @@ def _run_pass(name: str, program: Path, stack: str, faked_functions: set[str]) -
 
 
 def check_state(
-    file: Path, *, levels: str = "", folders: Sequence[Path] = PACKS, variables: Mapping[str, str] | None = None
+    file: Path,
+    *,
+    levels: str = "",
+    folders: Sequence[Path] = PACKS,
+    variables: Mapping[str, str] | None = None,
+    configuration: Configuration = _DEFAULTS,
 ) -> CheckResult:
     """Check an exported stack. Raises SandboxError if the file is invalid or a pack cannot run."""
     started_at = time.monotonic()
     project, deployment = stack_import.read(file)
-    environment = levels or project.environment
-    with analyzer.packs(folders, project, environment, variables) as packs:
+    environment = levels or configuration.environments.get(project.stack) or project.environment
+    with analyzer.packs(folders, project, environment, variables, configuration.rules.get(environment)) as packs:
         merged = findings(packs, deployment, "state")
-    seconds, resources = time.monotonic() - started_at, len(deployment.resources)
-    return CheckResult(merged, Run(environment, resources, seconds, file=file.name, audit=_ignores_exemptions(variables)))
+        _require_rules(configuration, environment, packs)
+    run_of_check = Run(
+        environment,
+        len(deployment.resources),
+        time.monotonic() - started_at,
+        file=file.name,
+        audit=_ignores_exemptions(variables),
+        without_rules=_types_without_rules(deployment),
+        configuration=configuration.name,
+        stack=project.stack,
+    )
+    return CheckResult(merged, run_of_check)
+
+
+def read_configuration(file: Path | None) -> Configuration:
+    """The configuration file of a repository; the defaults without a file. Raises SandboxError for an invalid file."""
+    try:
+        return configuration_file.read(file) if file is not None else _DEFAULTS
+    except configuration_file.ConfigurationError as error:
+        raise SandboxError(str(error)) from error
+
+
+def _require_provider_version() -> None:
+    """Raises SandboxError if a program has replaced pulumi-aws by a version whose types the rules do not know."""
+    installed = version("pulumi-aws")
+    if installed.partition(".")[0] != _PROVIDER_MAJOR:
+        raise SandboxError(
+            f"The rules support pulumi-aws {_PROVIDER_MAJOR}, but {installed} is installed in {sys.prefix}. "
+            f"Install pulumi-aws {_PROVIDER_MAJOR}, or check the deployed stack: {EXPORT_HINT}."
+        )
+
+
+def _require_rules(configuration: Configuration, environment: str, packs: Sequence[Pack]) -> None:
+    """Raises SandboxError if the configuration changes a rule that no pack has."""
+    for id in configuration.of_other_packs(environment):
+        if not any(id in pack.levels for pack in packs):
+            raise SandboxError(
+                f"{configuration.name}: no pack has the rule {id}. Add the pack with --pack DIR, or correct the ID."
+            )
+
+
+def _types_without_rules(deployment: Deployment) -> dict[str, int]:
+    """The number of resources of each type that no rule of the two packs evaluates. Resources that are only read do not count."""
+    evaluated = {type for rule in catalogue.RULES for type in rule.types}
+    managed = (item.registration for item in deployment.resources if item.registration.custom and not item.registration.external)
+    types = (item.type for item in managed if not item.type.startswith("pulumi:"))
+    return dict(Counter(type for type in types if type not in evaluated).most_common())
 
 
 def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:
@@ -165,12 +238,26 @@ def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> l
     )
 
 
+def reports_folder(parent: Path) -> Path:
+    """The folder `.gatehouse` of a program, which Git ignores. Raises SandboxError if it cannot be created."""
+    try:
+        folder = private_folder(parent / HOME.name)
+        if not (folder / ".gitignore").exists():
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise SandboxError(f"The reports cannot be written to {parent / HOME.name}: {error.strerror}.") from error
+    return folder
+
+
 def write(result: CheckResult, home: Path = HOME) -> None:
-    """Write the reports `.gatehouse/check/<environment>.{txt,sarif,xml,md}`."""
+    """Write the reports `.gatehouse/check/<stack>.{txt,sarif,xml,md}`, or `<stack>.<environment>.*` with the levels of another
+    environment."""
     folder = private_folder(home) / "check"
     folder.mkdir(exist_ok=True)
+    run = result.run
+    name = run.environment if run.stack in ("", run.environment) else f"{run.stack}.{run.environment}"
     for form, suffix in _SUFFIXES.items():
-        (folder / f"{result.run.environment}.{suffix}").write_text(result.text(form), encoding="utf-8")
+        (folder / f"{name}.{suffix}").write_text(result.text(form), encoding="utf-8")
 
 
 def show(result: CheckResult) -> None:

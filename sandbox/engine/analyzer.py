@@ -61,11 +61,19 @@ class Pack:
     """A running policy pack, started by `packs`. The pack starts in the background, and the first call waits until it is
     ready."""
 
-    def __init__(self, folder: Path, project: Project, environment: str, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        project: Project,
+        environment: str,
+        variables: Mapping[str, str],
+        changes: Mapping[str, Mapping[str, Any]],
+    ) -> None:
         if not (folder / "PulumiPolicy.yaml").is_file():
             raise SandboxError(f"{folder.name} is not a policy pack: it has no PulumiPolicy.yaml.")
         self.name = self.title = folder.name
         self._raw_levels = policy_config.read(folder, environment)
+        self._changes = changes
         self._levels_file = f"{folder.name}/levels/{environment}.json"
         self._project = project
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
@@ -73,6 +81,7 @@ class Pack:
         self._channel: grpc.Channel | None = None
         self._stub: Any = None
         self._remediates = False
+        self.levels: dict[str, str] = {}
         self.rules = 0
         self._child = child_processes.start(
             f"policy pack {folder.name}",
@@ -106,7 +115,9 @@ class Pack:
         self._call("ConfigureStack", stack, optional=True)
         info = self._call("GetAnalyzerInfo", empty_pb2.Empty())
         self.title, self.rules = str(info.name), len(info.policies)
-        config = policy_config.configuration(info, self._raw_levels, self._levels_file)
+        own_changes = {policy.name: self._changes[policy.name] for policy in info.policies if policy.name in self._changes}
+        config = policy_config.configuration(info, self._raw_levels, self._levels_file, own_changes)
+        self.levels = {name: policy_config.level_name(row.enforcementLevel) for name, row in config.items()}
         self._remediates = any(row.enforcementLevel == proto.REMEDIATE for row in config.values())
         self._call("Configure", proto.ConfigureAnalyzerRequest(policyConfig=config))
 
@@ -184,16 +195,21 @@ class Pack:
 
 @contextmanager
 def packs(
-    folders: Sequence[Path], project: Project, environment: str, variables: Mapping[str, str] | None = None
+    folders: Sequence[Path],
+    project: Project,
+    environment: str,
+    variables: Mapping[str, str] | None = None,
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterator[tuple[Pack, ...]]:
     """Start all packs, and stop them on exit. Raises SandboxError for a folder without a pack.
 
     variables: additional environment variables of the packs, such as the file of exemptions.
+    changes: levels and parameters of rules, which override those of the packs.
     """
     with ExitStack() as stack:
         started = []
         for folder in folders:
-            pack = Pack(folder.resolve(), project, environment, variables or {})
+            pack = Pack(folder.resolve(), project, environment, variables or {}, changes or {})
             stack.callback(pack.stop)
             started.append(pack)
         yield tuple(started)

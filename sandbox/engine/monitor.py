@@ -109,7 +109,8 @@ class Monitor(mocks.MockMonitor):
             )
         if request.remote:
             raise SandboxError(
-                f"{_at(source)}{urn}: remote components need the Pulumi engine. The sandbox supports components in Python only."
+                f"{_at(source)}{urn}: remote components need the Pulumi engine. The sandbox supports components in Python only. "
+                "Check the deployed stack: pulumi stack export --file state.json, and --state state.json."
             )
         if request.transforms:
             _reject("resource transforms", "Set the property in the declaration of the resource.", _at(source))

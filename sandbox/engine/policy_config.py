@@ -5,6 +5,7 @@ The file has the format of `pulumi preview --policy-pack-config` and is merged a
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,13 @@ def read(pack: Path, environment: str) -> dict[str, Any]:
     return raw
 
 
-def configuration(info: proto.AnalyzerInfo, raw: dict[str, Any], place: str) -> dict[str, proto.PolicyConfig]:
+def configuration(
+    info: proto.AnalyzerInfo, raw: dict[str, Any], place: str, changes: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, proto.PolicyConfig]:
     """The message for Configure: every rule with its level and properties, including defaults.
 
-    place: name of the file in error messages. Raises SandboxError for an unknown rule or level.
+    place: name of the file in error messages. changes: levels and properties of rules, which override those of the file.
+    Raises SandboxError for an unknown rule or level.
     """
     result = {
         policy.name: proto.PolicyConfig(enforcementLevel=policy.enforcementLevel, properties=_defaults(policy))
@@ -65,6 +69,8 @@ def configuration(info: proto.AnalyzerInfo, raw: dict[str, Any], place: str) -> 
     for name, value in sorted(raw.items(), key=_all_first):
         if name != "environments":
             _apply(result, name, *_parse(name, value, place), place)
+    for name, value in (changes or {}).items():
+        _apply(result, name, *_parse(name, dict(value), place), place)
     return result
 
 

@@ -250,7 +250,10 @@ def _hide_modules(folder: Path) -> dict[str, Any]:
     names -= {"__main__"}
     if folder.is_relative_to(_OWN_ROOT):
         names -= _OWN_PACKAGES
-    shadowing = {name for name in sys.modules if name.partition(".")[0] in names and not _is_library(sys.modules[name])}
+    # A copy, because threads of the previous run can still import modules.
+    shadowing = {
+        name for name, module in list(sys.modules.items()) if name.partition(".")[0] in names and not _is_library(module)
+    }
     return {name: sys.modules.pop(name) for name in shadowing}
 
 
@@ -259,8 +262,8 @@ def _remove_modules(before: set[str]) -> None:
 
     A module in a folder that several programs share can create resources when it is imported.
     """
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] not in _OWN_PACKAGES and _is_program_module(sys.modules[name]):
+    for name, module in list(sys.modules.items()):
+        if name not in before and name.partition(".")[0] not in _OWN_PACKAGES and _is_program_module(module):
             del sys.modules[name]
 
 
@@ -294,6 +297,9 @@ def _error(exc: BaseException, failure: SandboxError | None, project: Project) -
         return SandboxError(f"{where}: SyntaxError: {exc.msg}")
     if isinstance(exc, pulumi.RunError):
         return SandboxError(f"{_source_prefix(exc, project)}{text}")
+    if isinstance(exc, ModuleNotFoundError) and exc.name:
+        package = exc.name.partition(".")[0].replace("_", "-")
+        text += f". Install the package in the environment of the sandbox: {sys.executable} -m pip install {package}"
     return SandboxError(f"{_source_prefix(exc, project)}{type(exc).__name__}: {text}")
 
 

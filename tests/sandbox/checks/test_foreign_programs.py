@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 
 from policies.reports.findings import Finding
+from sandbox.__main__ import main
 from sandbox.checks import policy_check
 from sandbox.checks.policy_check import CheckResult
 from sandbox.errors import SandboxError
@@ -187,3 +188,82 @@ def test_program_that_needs_a_real_result_is_explained(check: Check) -> None:
 def test_map_output_is_unknown(check: Check) -> None:
     code = "import pulumi_aws as aws\napi = aws.appsync.GraphQLApi('api', authentication_type='API_KEY')\n"
     check(code + "api.uris.apply(lambda uris: uris['GRAPHQL'])\n")
+
+
+def test_missing_package_is_named_with_the_command_that_installs_it(check: Check) -> None:
+    with pytest.raises(SandboxError, match=r"__main__.py:1: ModuleNotFoundError: .*-m pip install pulumi-hcloud-absent"):
+        check("import pulumi_hcloud_absent\n")
+
+
+def test_another_major_version_of_the_provider_is_rejected(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_check, "version", lambda _name: "6.83.0")
+    with pytest.raises(SandboxError, match=r"support pulumi-aws 7, but 6.83.0 is installed.*--state"):
+        check("")
+
+
+def test_report_counts_resources_without_rules(check: Check) -> None:
+    result = check(RANDOM + "pulumi.CustomResource('aws-native:s3:Bucket', 'n', {})\naws.sqs.Queue.get('read', 'q')\n")
+    assert result.run.without_rules == {"random:index/randomId:RandomId": 1, "aws-native:s3:Bucket": 1}
+    assert "no rule for 2 resources (random:index/randomId:RandomId, aws-native:s3:Bucket)" in result.text("table").replace(
+        "\n", " "
+    )
+
+
+def test_configuration_of_the_repository_is_applied(check: Check, tmp_path: Path) -> None:
+    file = tmp_path / "policies.toml"
+    file.write_text(
+        'regions = ["us-east-1"]\nrequired_tags = ["team"]\nharmless_names = ["MAX_TOKENS"]\npublic_routes = ["GET /health"]\n'
+        '[environments]\ndev = "staging"\n[levels]\nGH-SNS-001 = "disabled"\n'
+        '[levels.staging]\nGH-COST-001 = {enforcementLevel = "advisory"}\n[stack_config]\n"shop:port" = 5432\n'
+    )
+    code = """
+    import pulumi
+    import pulumi_aws as aws
+
+    assert pulumi.Config().require_int("port") == 5432
+    provider = aws.Provider("us", region="us-east-1", allowed_account_ids=["482912345678"])
+    options = pulumi.ResourceOptions(provider=provider)
+    aws.sns.Topic("t", opts=options)
+    aws.ec2.Vpc("v", cidr_block="10.0.0.0/16", tags={"team": "shop"}, opts=options)
+    variables = {"MAX_TOKENS": "4096"}
+    code = pulumi.AssetArchive({"a.py": pulumi.StringAsset("")})
+    role = "arn:aws:iam::482912345678:role/f"
+    aws.lambda_.Function("f", role=role, code=code, environment={"variables": variables}, opts=options)
+    aws.apigatewayv2.Route("r", api_id="a", route_key="GET /health", opts=options)
+    """
+    stack = "config:\n  shop:port: {secure: AAAB}\n"
+    configured = {"GH-PUL-003", "GH-TAG-001", "GH-API-002", "GH-SNS-001"}
+
+    plain = check(code.replace('require_int("port") == 5432', 'require("port")'), stack, levels="staging")
+    assert configured <= {item.rule for item in plain.findings}
+    assert any("MAX_TOKENS" in item.message for item in of_rule(plain, "GH-LAM-003"))
+
+    configuration = policy_check.read_configuration(file)
+    program = tmp_path / "app"
+    (program / "__main__.py").write_text(dedent(code))
+    result = policy_check.check(program, "dev", configuration=configuration)
+    assert (result.run.environment, result.run.configuration) == ("staging", "policies.toml")
+    assert not {"GH-PUL-003", "GH-API-002", "GH-SNS-001"} & {item.rule for item in result.findings}
+    assert not of_rule(result, "GH-TAG-001", "v")
+    assert [item.message for item in of_rule(result, "GH-TAG-001", "f")] == ["the tag team is missing"]
+    assert not any("MAX_TOKENS" in item.message for item in of_rule(result, "GH-LAM-003"))
+    assert {item.level for item in of_rule(result, "GH-COST-001")} == {"advisory"}
+
+
+def test_configuration_of_a_rule_without_pack_is_rejected(check: Check, tmp_path: Path) -> None:
+    check("")
+    file = tmp_path / "policies.toml"
+    file.write_text('[levels]\nACME-SNS-001 = "advisory"\n')
+    with pytest.raises(SandboxError, match=r"policies.toml: no pack has the rule ACME-SNS-001. Add the pack with --pack DIR"):
+        policy_check.check(tmp_path / "app", "dev", configuration=policy_check.read_configuration(file))
+
+
+def test_reports_are_in_the_folder_of_the_program(check: Check, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check("")
+    assert main(["check", "--program", str(tmp_path / "app"), "--env", "dev", "--levels", "prod"]) == 1
+    assert "GH-ACC-001" in capsys.readouterr().out
+    folder = tmp_path / "app" / ".gatehouse"
+    assert {file.name for file in (folder / "check").iterdir()} == {
+        f"dev.prod.{suffix}" for suffix in ("txt", "sarif", "xml", "md")
+    }
+    assert (folder / ".gitignore").read_text() == "*\n"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from policies import configuration
 from policies.catalogue import RULES
 from policies.engine import exemptions
 from sandbox.__main__ import main, parser
@@ -74,7 +75,7 @@ def test_test_of_the_guide_detects_a_wrong_rule(shop: Path) -> None:
 
 
 def test_exemption_of_the_guide_is_valid(tmp_path: Path) -> None:
-    [text] = re.findall(r"```toml\n(.*?)```", GUIDE, flags=re.DOTALL)
+    [text] = re.findall(r"```toml\n(\[\[exemption.*?)```", GUIDE, flags=re.DOTALL)
     file = tmp_path / "exemptions.toml"
     file.write_text(text)
     [entry] = tomllib.loads(text)["exemption"]
@@ -82,12 +83,13 @@ def test_exemption_of_the_guide_is_valid(tmp_path: Path) -> None:
     assert (len(loaded.active), loaded.errors) == (1, ())
 
 
-def test_levels_of_the_guide_are_valid(shop: Path, tmp_path: Path) -> None:
-    [levels] = re.findall(r'```json\n(\{\n  "GH-.*?)```', GUIDE, flags=re.DOTALL)
-    known = {rule.id: rule for rule in RULES}
-    assert json.loads(levels)
-    for name, settings in json.loads(levels).items():
-        assert set(settings) - {"enforcementLevel"} <= set(known[name].settings)
+def test_configuration_of_the_guide_is_valid(tmp_path: Path) -> None:
+    [text] = re.findall(r"```toml\n(regions.*?)```", GUIDE, flags=re.DOTALL)
+    file = tmp_path / "policies.toml"
+    file.write_text(text)
+    # An unknown key, rule or parameter is an error. The example shows every key.
+    assert set(tomllib.loads(text)) == {*configuration.LISTS, "environments", "levels", "stack_config"}
+    assert configuration.read(file).environments == {"live": "prod", "qa": "staging"}
 
 
 def test_commands_of_the_guide_are_valid() -> None:

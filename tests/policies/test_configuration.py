@@ -1,0 +1,101 @@
+"""The configuration file changes levels and parameters of rules; an invalid file has one message with key and fix."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from policies import catalogue
+from policies.__main__ import main
+from policies.configuration import LISTS, Configuration, ConfigurationError, read
+from policies.engine.rule import ENVIRONMENTS
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "policies.toml"
+
+
+def configuration(file: Path, text: str) -> Configuration:
+    file.write_text(text, encoding="utf-8")
+    return read(file)
+
+
+def test_empty_file_changes_nothing(file: Path) -> None:
+    for pack in catalogue.PACKS:
+        for environment in ENVIRONMENTS:
+            assert configuration(file, "").of_pack(pack, environment) == catalogue.level_config(pack, environment)
+
+
+@pytest.mark.parametrize("key", LISTS)
+def test_list_replaces_the_parameter_of_its_rules(file: Path, key: str) -> None:
+    config = configuration(file, f'{key} = ["one", "two"]\n')
+    for id, parameter in LISTS[key]:
+        assert config.of_pack(catalogue.rule(id).pack, "dev")[id][parameter] == ["one", "two"]
+        assert parameter in catalogue.rule(id).lists
+
+
+def test_levels_of_an_environment_override_the_common_levels(file: Path) -> None:
+    text = '[levels]\nGH-S3-010 = "advisory"\nGH-RDS-003 = {days_min = 14}\n[levels.prod]\nGH-S3-010 = "disabled"\n'
+    config = configuration(file, text)
+    levels = {
+        name: config.of_pack(catalogue.rule("GH-S3-010").pack, name)["GH-S3-010"]["enforcementLevel"] for name in ENVIRONMENTS
+    }
+    assert levels == {"dev": "advisory", "staging": "advisory", "prod": "disabled"}
+    default = catalogue.rule("GH-RDS-003").levels["prod"]
+    assert config.of_pack("resilience", "prod")["GH-RDS-003"] == {"enforcementLevel": default, "days_min": 14}
+
+
+def test_rules_of_other_packs_are_separate(file: Path) -> None:
+    config = configuration(file, '[levels]\nACME-1 = "mandatory"\n')
+    assert config.of_other_packs("dev") == {"ACME-1": {"enforcementLevel": "mandatory"}}
+    assert "ACME-1" not in config.of_pack("security", "dev")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = [", "is not valid TOML"),
+        ('region = ["a"]', "unknown key 'region'. Keys: regions, required_tags"),
+        ('regions = "eu-west-1"', 'regions must be a list of strings, such as ["a", "b"]'),
+        ("regions = [1]", "regions must be a list of strings"),
+        ("levels = 1", "levels must be a table. Write [levels]"),
+        ("[levels]\nprod = 1", "levels.prod must be a table. Write [levels.prod]"),
+        ('[levels]\nGH-S3-999 = "advisory"', "levels.GH-S3-999: there is no rule GH-S3-999. Copy the ID from a report"),
+        ('[levels.prod]\nGH-S3-010 = "off"', "levels.prod.GH-S3-010: the level must be one of advisory, mandatory, disabled"),
+        ("[levels]\nGH-S3-010 = 1", 'levels.GH-S3-010 must be a level such as "advisory"'),
+        ("[levels]\nGH-RDS-003 = {days_min = -1}", "levels.GH-RDS-003.days_min must be a number that is not negative"),
+        ("[levels]\nGH-RDS-003 = {days_min = true}", "levels.GH-RDS-003.days_min must be a number"),
+        ("[levels]\nGH-RDS-003 = {days = 1}", "GH-RDS-003 has no parameter 'days'. Parameters: enforcementLevel, days_min"),
+        ("[levels]\nGH-PUL-003 = {regions = 1}", "levels.GH-PUL-003.regions must be a list of strings"),
+        ('[environments]\nlive = "production"', "environments.live must be one of dev, staging, prod, not 'production'"),
+    ],
+)
+def test_invalid_file_has_one_message(file: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        configuration(file, text)
+    assert message in str(caught.value)
+    assert file.name in str(caught.value)
+
+
+def test_missing_file_is_an_error(file: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot be read: No such file or directory. Specify a TOML file"):
+        read(file)
+
+
+def test_levels_for_the_engine_are_written(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text('regions = ["us-east-1"]\n')
+    assert main(["levels", "--config", str(file), "prod", str(tmp_path / "levels")]) == 0
+    written = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "levels").iterdir()}
+    assert {name: set(config) for name, config in written.items()} == {
+        name: set(catalogue.level_config(name, "prod")) for name in catalogue.PACKS
+    }
+    assert written["security"]["GH-PUL-003"] == {"enforcementLevel": "mandatory", "regions": ["us-east-1"]}
+    assert "levels/security.json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("environment", "text"), [("qa", ""), ("prod", "x = 1")])
+def test_invalid_levels_command_is_explained(file: Path, environment: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(text)
+    assert main(["levels", "--config", str(file), environment, str(file.parent)]) == 2
+    assert capsys.readouterr().err.startswith("policies: ")
