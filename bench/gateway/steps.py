@@ -180,6 +180,8 @@ def _steps(verification: VerificationService, observer: Observer, token: str, bo
     assert result is not None
     charge = Charge(record.subject, record.limits, 1)
     reply = observer.repeated_request(method="POST", route="/v1/keys/verify", status=200, code="VALID", path="/v1/keys/verify")
+    request_id = asgi.request_id()
+    trace = observer.tracer.begin(request_id, None)
     usage, template = UsageCounter(), response_template(result, record, has_body=True)
     return {
         "decode the body": _us(lambda: schemas.decode(body, "127.0.0.1")),
@@ -194,7 +196,8 @@ def _steps(verification: VerificationService, observer: Observer, token: str, bo
         "request ID": _us(asgi.request_id),
         "metrics": _us(lambda: observer.metrics.decision(Code.VALID)),
         "usage": _us(lambda: usage.count(record.id, "", "VALID", "")),
-        "log line": _us(lambda: reply.record("req_1", 0.001, record.id)),
+        "trace context": _us(lambda: observer.tracer.begin(request_id, None)),
+        "log line": _us(lambda: reply.record("req_1", trace, 0.001, record.id)),
     }
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO, Literal
@@ -27,6 +27,8 @@ from gatehouse.clock import rfc3339, rounded
 from gatehouse.http.fields import Level
 from gatehouse.settings import METRICS_FOLDER_VARIABLE
 from gatehouse.templates import Template, placeholders
+from gatehouse.tracing.context import RequestTrace
+from gatehouse.tracing.tracer import Tracer, current_request
 from gatehouse.verification.models import Code
 
 METRICS_TYPE = CONTENT_TYPE_LATEST.encode()
@@ -62,6 +64,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
 
     environment: str
     request_id: str
+    trace_id: str
     service: str
     method: str
     route: str
@@ -121,6 +124,7 @@ def logger(level: Level, out: Stream, **fields: str) -> Logger:
         structlog.BytesLogger(out),  # type: ignore[arg-type]  # uses only write and flush
         processors=[
             structlog.processors.add_log_level,
+            _add_request,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
             structlog.processors.ExceptionRenderer(_exception_name),
             structlog.processors.JSONRenderer(serializer=_serialize),
@@ -132,6 +136,15 @@ def logger(level: Level, out: Stream, **fields: str) -> Logger:
     # The lazy form would build a new logger for every line.
     bound: Logger = lazy.bind()
     return bound
+
+
+def _add_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Adds the IDs of the request that the current task handles."""
+    request = current_request()
+    if request is not None:
+        event.setdefault("request_id", request.request_id)
+        event.setdefault("trace_id", request.trace.trace_id)
+    return event
 
 
 def _serialize(event: dict[str, Any], **_: Any) -> bytes:
@@ -202,6 +215,11 @@ class Metrics:
             self._decisions.labels(code.value)
         self.rate_limiter_degraded = self._counter(
             "gatehouse_rate_limiter_degraded_total", "Redis failures after which the rate limiter used its fallback."
+        )
+        self._spans = self._counter(
+            "gatehouse_trace_spans_total",
+            "Spans of traces: exported, failed = not accepted by the collector, dropped = the queue was full.",
+            "outcome",
         )
         self.slow_queries = self._counter(
             "gatehouse_slow_queries_total", "SQL statements that took longer than GATEHOUSE_SLOW_QUERY_THRESHOLD_MS."
@@ -297,6 +315,10 @@ class Metrics:
         self._by_code[code] += 1
         self._share_later()
 
+    def spans(self, outcome: str, count: int) -> None:
+        """Counts spans. Thread-safe."""
+        self._spans.labels(outcome).inc(count)
+
     def core_cache(self, outcome: str) -> None:
         """Counts a cacheable request to a Core."""
         self._by_cache_outcome[outcome] += 1
@@ -334,12 +356,14 @@ class Metrics:
 
 
 class Observer:
-    """Logs and metrics of a service. `environment` is a field of every line."""
+    """Logs, metrics and traces of a service. `environment` is a field of every line."""
 
     def __init__(self, service: str, level: Level, environment: str, stream: Stream | None = None) -> None:
         self.service = service
         self.environment = environment
         self.metrics = Metrics()
+        #: Replaced if the settings enable tracing.
+        self.tracer = Tracer()
         self._stream = Stream() if stream is None else stream
         self.log = logger(level, self._stream, environment=environment)
         #: True if requests that succeed are logged.
@@ -361,6 +385,10 @@ class Observer:
         self.metrics.slow_queries.inc()
         self.warn("slow query", statement=statement, ms=round(seconds * 1000, 1))
 
+    def spans_lost(self, count: int, cause: str) -> None:
+        """Logs that spans of traces were lost."""
+        self.warn("traces lost", spans=count, cause=cause)
+
     def metric_line(self, members: dict[str, Any], *, event: str = "usage") -> None:
         """Writes a metric line for CloudWatch, regardless of the log level."""
         logger("info", self._stream).info(event, service=self.service, **members)
@@ -369,6 +397,7 @@ class Observer:
         self,
         *,
         request_id: str,
+        trace: RequestTrace,
         method: str,
         route: str,
         path: str,
@@ -379,26 +408,30 @@ class Observer:
         detail: str = "",
         websocket: WebSocketUse | None = None,
     ) -> None:
-        """Logs a request and counts it in the metrics. `path` excludes the query, because clients may put a token into the query
-        by mistake."""
+        """Logs a request, counts it in the metrics, and records its span if it is sampled. `path` excludes the query, because
+        clients may put a token into the query by mistake."""
         self.metrics.durations(self.service, route, status).observe(seconds)
         level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.is_enabled_for(_LEVELS[level]):
             ms, now = rounded(seconds * 1000), _timestamp(time.time())
-            names = self.environment, request_id, self.service, method, route, path
+            names = self.environment, request_id, trace.trace_id, self.service, method, route, path
             line = RequestLine(*names, status, ms, key_id, code, "request", level, now, detail, websocket)
             self._stream.request(_encoder.encode(line) + b"\n")
+        if trace.sampled:
+            labels = {"request_id": request_id, "method": method, "route": route}
+            self.tracer.request(trace, **labels, status=status, seconds=seconds, key_id=key_id, code=code)
 
     def repeated_request(self, *, method: str, route: str, status: int, code: str, path: str | None) -> RepeatedRequest:
         """Logs and counts requests that differ only in the key and, if `path` is None, in the path."""
         level = "info" if status < 500 else "warning" if status == 503 else "error"
-        ms, *texts = placeholders(5)
-        request_id, key_id, ts, any_path = map(str, texts)
-        names = self.environment, request_id, self.service, method, route, path or any_path
+        ms, *texts = placeholders(6)
+        request_id, trace_id, key_id, ts, any_path = map(str, texts)
+        names = self.environment, request_id, trace_id, self.service, method, route, path or any_path
         line = RequestLine(*names, status, float(ms), key_id, code, "request", level, ts)
-        template = Template(_encoder.encode(line).decode() + "\n", (request_id, f"{ms}.0", key_id, ts, any_path))
+        template = Template(_encoder.encode(line).decode() + "\n", (request_id, trace_id, f"{ms}.0", key_id, ts, any_path))
         durations = self.metrics.durations(self.service, route, status)
-        return RepeatedRequest(self, self._stream, template, durations, _LEVELS[level])
+        fields = {"method": method, "route": route, "code": code}
+        return RepeatedRequest(self, self._stream, template, durations, _LEVELS[level], status, fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,16 +443,22 @@ class RepeatedRequest:
     template: Template
     durations: Durations
     level: int
+    status: int
+    fields: dict[str, str]
 
-    def record(self, request_id: str, seconds: float, key_id: str, path: str = "") -> None:
+    def record(self, request_id: str, trace: RequestTrace, seconds: float, key_id: str, path: str = "") -> None:
         """path: ASCII text without quotation marks, backslashes and control characters. Empty if it is part of the template."""
         self.durations.observe(seconds)
         observer = self.observer
         if observer.logs_requests if self.level == logging.INFO else observer.log.is_enabled_for(self.level):
-            self.stream.request(partial(self._line, request_id, seconds, key_id, time.time(), path))
+            self.stream.request(partial(self._line, request_id, trace.trace_id, seconds, key_id, time.time(), path))
+        if trace.sampled:
+            fields = {"request_id": request_id, "key_id": key_id, **self.fields}
+            observer.tracer.request(trace, status=self.status, seconds=seconds, **fields)
 
-    def _line(self, request_id: str, seconds: float, key_id: str, ended_at: float, path: str) -> bytes:
-        return self.template.fill((request_id, rounded(seconds * 1000), key_id, _timestamp(ended_at), path)).encode()
+    def _line(self, request_id: str, trace_id: str, seconds: float, key_id: str, ended_at: float, path: str) -> bytes:
+        values = request_id, trace_id, rounded(seconds * 1000), key_id, _timestamp(ended_at), path
+        return self.template.fill(values).encode()
 
 
 def _timestamp(seconds: float) -> str:

@@ -53,6 +53,14 @@ def _check_key_prefix(value: str) -> str:
     return value
 
 
+def _check_traces_endpoint(value: str) -> str:
+    if value and not re.fullmatch(r"https?://[^/\s@?#]+/[^\s?#]*", value):
+        raise ValueError(
+            "must be the http:// or https:// URL of a collector with its path, such as http://127.0.0.1:4318/v1/traces"
+        )
+    return value
+
+
 _ROLES = ("owner", "operator", "issuer", "auditor", "service", "secrets:create", "secrets:read", "secrets:revoke")
 
 
@@ -296,6 +304,12 @@ class Settings(SharingSettings, ConnectionSettings):
     metrics_namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/#:-]{0,255}$")] = ""
     """CloudWatch namespace for the usage metrics in the gateway's log (embedded metric format), such as Gatehouse/prod. If unset,
     no usage metrics are written."""
+    traces_endpoint: Annotated[str, AfterValidator(_check_traces_endpoint)] = ""
+    """URL of an OpenTelemetry collector that receives traces as OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces. If
+    unset, no traces are sent. Log lines and problem documents contain a trace ID in either case."""
+    traces_sample_percent: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Percentage of requests that are traced. The decision of a caller takes precedence: requests with a sampled `traceparent` or
+    `X-Amzn-Trace-Id` header are traced, up to a limit per worker, and requests that the caller does not sample are not traced."""
     bind: str = "0.0.0.0"  # noqa: S104 - a container listens on all addresses; its security group restricts access
     """IP address on which the services listen. Access to a container is restricted by its security group."""
     gateway_port: Port = 8080

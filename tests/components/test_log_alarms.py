@@ -14,6 +14,7 @@ from gatehouse.observability import Observer, Stream
 from gatehouse.sharing.denials import LinkNotFound, TooManyDenied
 from gatehouse.sharing.links import HONEY_EVENT, PassphraseRequired, TooManyAttempts
 from gatehouse.sharing.worker import REPORT_EVENT
+from gatehouse.tracing.context import RequestTrace
 from gatehouse.verification.models import Code
 
 from components.monitoring import log_alarms
@@ -130,6 +131,7 @@ def logged(write: Callable[[Observer], None], service: str = "sharing") -> bytes
 def request(error: type[GatehouseError] | None) -> Callable[[Observer], None]:
     return lambda observer: observer.request(
         request_id="req_1",
+        trace=RequestTrace("1" * 32, "2" * 16, "", sampled=False),
         method="POST",
         route="/s/{link}",
         path="/s/{link}",

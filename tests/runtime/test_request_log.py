@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 from gatehouse.observability import FLUSH_LINES, Observer, Stream
+from gatehouse.tracing.context import RequestTrace
+
+TRACE = RequestTrace(trace_id="0af7651916cd43dd8448eb211c80319c", span_id="b7ad6b7169203331", parent_id="", sampled=False)
 
 
 class Out(io.BytesIO):
@@ -29,6 +32,7 @@ class Out(io.BytesIO):
 def log_request(observer: Observer, status: int = 200, **changes: Any) -> None:
     request: dict[str, Any] = {
         "request_id": "req_1",
+        "trace": TRACE,
         "method": "GET",
         "route": "/v1/keys/verify",
         "path": "/v1/keys/verify",
@@ -63,6 +67,7 @@ def test_request_line_has_the_format_of_other_lines(out: Out, observer: Observer
         "environment": "dev",
         "service": "gateway",
         "request_id": "req_1",
+        "trace_id": TRACE.trace_id,
         "method": "GET",
         "route": "/v1/keys/verify",
         "path": "/v1/keys/verify",
@@ -105,7 +110,7 @@ async def test_many_lines_are_written_immediately(out: Out, observer: Observer) 
 @pytest.mark.parametrize("path", ["/v1/keys/verify", None])
 def test_repeated_request_has_the_same_line_and_metrics(out: Out, observer: Observer, path: str | None) -> None:
     repetition = observer.repeated_request(method="GET", route="/v1/keys/verify", status=200, code="VALID", path=path)
-    repetition.record("req_1", 0.0012345, "3fGh82kLmQ0a", "" if path else "/v1/keys/verify")
+    repetition.record("req_1", TRACE, 0.0012345, "3fGh82kLmQ0a", "" if path else "/v1/keys/verify")
     log_request(observer)
     repeated, other = out.lines()
     assert [line.keys() for line in (repeated, other)] == [other.keys()] * 2
@@ -124,7 +129,7 @@ def test_repeated_requests_follow_the_log_level(out: Out, observer: Observer) ->
     for level in ("warning", "info", "error"):
         observer.set_level(level)
         for repetition in repetitions:
-            repetition.record(level, 0.001, "3fGh82kLmQ0a")
+            repetition.record(level, TRACE, 0.001, "3fGh82kLmQ0a")
     assert [(line["request_id"], line["status"], line["level"]) for line in out.lines() if line["event"] == "request"] == [
         *(("warning", 502, "error"), ("warning", 503, "warning")),
         *(("info", 200, "info"), ("info", 502, "error"), ("info", 503, "warning")),

@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse.errors import Unavailable
+from gatehouse.tracing.tracer import call_span
 
 #: Raised by every call. `ClientError`: the service returned an error; `BotoCoreError`: there was no response.
 AWS_ERRORS = (BotoCoreError, ClientError)
@@ -59,6 +60,11 @@ async def call(operation: Callable[..., _Result], service: str, **arguments: Any
 
     Raises Unavailable with the boto3 error as its cause, or without a cause if the call did not begin in time.
     """
+    with call_span(f"{service} {getattr(operation, '__name__', 'call')}", {"rpc.system": "aws-api"}):
+        return await _call(operation, service, arguments)
+
+
+async def _call(operation: Callable[..., _Result], service: str, arguments: dict[str, Any]) -> _Result:
     running = _threads.submit(operation, **arguments)
     expired = False
 

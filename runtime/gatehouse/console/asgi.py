@@ -210,7 +210,7 @@ def _error_handler(web_files: WebFiles, step_up_max_age_s: float) -> Callable[[R
         if error.retryable:
             headers["Retry-After"] = str(error.retry_after_s)
         headers |= challenge(error, request, step_up_max_age_s=step_up_max_age_s)
-        body = asgi.problem(error, request.state.request_id)
+        body = asgi.problem(error, request.state.request_id, request.state.trace_id)
         return Response(body, error.status, headers, media_type="application/problem+json")
 
     return respond

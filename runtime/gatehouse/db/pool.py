@@ -23,6 +23,7 @@ from asyncpg.pool import PoolConnectionProxy
 from gatehouse.aws import create_client
 from gatehouse.errors import SettingsError, Unavailable
 from gatehouse.settings import DatabaseAuth, Settings
+from gatehouse.tracing.tracer import add_call, is_sampled
 
 VARIABLE = "GATEHOUSE_DATABASE_URL"
 
@@ -274,18 +275,24 @@ class Pool:
                     min_size=0,
                     max_size=self._size_max,
                     server_settings={"application_name": self._application},
-                    init=None if self._on_slow_query is None else self._log_slow_queries,
+                    init=self._observe_queries,
                 )
             return self._pool
 
-    async def _log_slow_queries(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    async def _observe_queries(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        """Logs slow queries, and adds the queries of a sampled request to its trace."""
         report, threshold_s = self._on_slow_query, self._slow_query_s
 
-        def log(query: LoggedQuery) -> None:
+        def observe(query: LoggedQuery) -> None:
             if report is not None and query.elapsed >= threshold_s:
                 report(one_line(query.query), query.elapsed)
+            if is_sampled():
+                statement = one_line(query.query)
+                operation = statement.partition(" ")[0].rstrip(";")
+                attributes = {"db.system.name": "postgresql", "db.query.text": statement}
+                add_call(operation, query.elapsed, attributes, failed=query.exception is not None)
 
-        connection.add_query_logger(log)
+        connection.add_query_logger(observe)
 
 
 def pool_of(settings: Settings, application: str, on_slow_query: OnSlowQuery) -> Pool:

@@ -40,6 +40,7 @@ from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelServi
 from gatehouse.redis.connection import RedisLogin, RedisProbe, redis_login
 from gatehouse.redis.nonces import RedisNonces
 from gatehouse.settings import Settings
+from gatehouse.tracing.export import start_tracing
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.usage.service import UsageCounter, UsageFlusher, UsageMetrics
 from gatehouse.verification.cache import KeyCache, Prefilter
@@ -88,6 +89,7 @@ class _Gateway:
         settings = self.settings
         worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         pool = pool_of(settings, "gatehouse gateway", self.observer.slow_query)
+        await start_tracing(settings, self.observer, stack)
         stack.push_async_callback(pool.close)
         stack.callback(self.observer.metrics.flush)
         await pool.open()

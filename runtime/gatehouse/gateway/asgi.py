@@ -27,6 +27,8 @@ from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.health import Probes
 from gatehouse.keys.service import SelfRevocationService
 from gatehouse.observability import Observer, WebSocketUse
+from gatehouse.tracing.context import RequestTrace, TraceParent, parent_of
+from gatehouse.tracing.tracer import active_request
 from gatehouse.usage.service import UsageCounter
 from gatehouse.verification.models import Code, VerificationResult
 from gatehouse.verification.service import VerificationService
@@ -114,6 +116,7 @@ class RequestContext:
     status: 0 until the response has started.
     template: path template of the endpoint.
     verifications: (key ID, Core, code, on behalf of a client) of each verification that is not yet in the usage statistics.
+    known_trace: trace context, once it has been determined.
     """
 
     dependencies: Dependencies
@@ -128,7 +131,20 @@ class RequestContext:
     detail: str = ""
     verifications: list[tuple[str, str, str, bool]] = field(default_factory=list)
     websocket: WebSocketUse | None = None
+    known_trace: RequestTrace | None = None
     _values: dict[bytes, list[str]] | None = None
+
+    @property
+    def trace(self) -> RequestTrace:
+        """Trace context of the request."""
+        if self.known_trace is None:
+            self.known_trace = self.dependencies.observer.tracer.begin(self.request_id, self.trace_parent)
+        return self.known_trace
+
+    @property
+    def trace_parent(self) -> TraceParent | None:
+        """Trace context that the client or a load balancer sent."""
+        return parent_of(self.values(b"traceparent"), self.values(b"x-amzn-trace-id"))
 
     @property
     def fields(self) -> Sequence[asgi.Header]:
@@ -194,6 +210,7 @@ class RequestContext:
         self.record_usage()
         self.dependencies.observer.request(
             request_id=self.request_id,
+            trace=self.trace,
             method=self.method,
             route=self.template or "(none)",
             path=logged_path(self.raw_path, self.dependencies.verification.prefix),
@@ -234,7 +251,7 @@ class RequestContext:
         extra = tuple(headers)
         names = {name for name, _ in extra}
         defaults = [header for header in asgi.problem_headers(error) if header[0] not in names]
-        body = asgi.problem(error, self.request_id, code=code)
+        body = asgi.problem(error, self.request_id, self.trace.trace_id, code=code)
         await self.reply(error.status, body, content_type=asgi.PROBLEM_JSON, headers=[*defaults, *extra])
 
 
@@ -307,7 +324,8 @@ async def run(context: RequestContext, started: float, handler: Handler) -> None
     """Calls the handler of a request, sends a response for an error, and logs the request. started: value of
     `time.perf_counter()`."""
     try:
-        await handler(context)
+        with active_request(context.dependencies.observer.tracer, context.request_id, context.trace):
+            await handler(context)
     except asgi.ClientGone:
         context.detail = "client disconnected"
         context.status = context.status or 499

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -150,14 +151,17 @@ class Forwarding:
 
     async def _send(self, core: CoreRecord, revalidation: Revalidation | None, sent: Reservation | None = None) -> None:
         watcher = _DisconnectWatcher(self.context, armed=self.request.body is None or isinstance(self.request.body, bytes))
+        started, status = time.perf_counter(), 0
         try:
             if sent is not None:
                 watcher.start()
                 async with sent.response() as response:
+                    status = response.status
                     await self._respond(core, response, watcher, revalidation)
                 return
             request = self.for_instance(core, revalidation)
             async with self.context.dependencies.load_balancer.send(core, request) as response:
+                status = response.status
                 await self._respond(core, response, watcher, revalidation)
         except asyncio.CancelledError:
             if watcher.client_gone:
@@ -165,6 +169,13 @@ class Forwarding:
             raise
         finally:
             watcher.stop()
+            self._trace(core, status, time.perf_counter() - started)
+
+    def _trace(self, core: CoreRecord, status: int, seconds: float) -> None:
+        context = self.context
+        if context.trace.sampled:
+            names = {"method": context.method, "core": core.name, "instance": core.instance_id}
+            context.dependencies.observer.tracer.request_to_core(context.trace, **names, status=status, seconds=seconds)
 
     def for_instance(self, core: CoreRecord, revalidation: Revalidation | None) -> UpstreamRequest:
         """The request with the secret of an instance and the ETag of the stored response. Raises CoreNotRegistered."""

@@ -138,7 +138,10 @@ def upstream_request(
     upgrade: bool,
 ) -> UpstreamRequest:
     target = target_of(path, context.scope["query_string"])
-    return UpstreamRequest(context.method, target, [*forwarding.forwarded(context.fields), *headers], body, upgrade)
+    # Without a valid `traceparent`, `tracestate` is not forwarded (W3C Trace Context, section 3.3).
+    replaced = ("traceparent",) if context.trace.parent_id else ("traceparent", "tracestate")
+    forwarded = [field for field in forwarding.forwarded(context.fields) if field[0] not in replaced]
+    return UpstreamRequest(context.method, target, [*forwarded, *headers], body, upgrade)
 
 
 def added_to_request(context: RequestContext, key: KeyRecord) -> list[tuple[str, str]]:
@@ -146,6 +149,7 @@ def added_to_request(context: RequestContext, key: KeyRecord) -> list[tuple[str,
     headers = [
         ("gatehouse-key-id", key.id),
         ("gatehouse-request-id", context.request_id),
+        ("traceparent", context.trace.traceparent),
         ("x-forwarded-for", context.client),
         ("x-forwarded-proto", _scheme(context)),
     ]

@@ -23,6 +23,7 @@ from gatehouse.http import asgi
 from gatehouse.keys.models import KeyId, KeyRecord
 from gatehouse.observability import RepeatedRequest
 from gatehouse.templates import Template, placeholders
+from gatehouse.tracing.context import TraceParent
 from gatehouse.verification import schemas
 from gatehouse.verification.models import Code, VerificationRequest, VerificationResult
 
@@ -53,7 +54,7 @@ class SynchronousVerification:
             asgi.check_json(context.values(b"content-type"), lenient=True)
         except GatehouseError:
             return None
-        return partial(self._verify_body, scope, context.client)
+        return partial(self._verify_body, scope, context.client, context.trace_parent)
 
     def prepare_header(self, scope: asgi.Scope) -> asgi.RespondNow | None:
         """For a request with the token in a header."""
@@ -64,9 +65,11 @@ class SynchronousVerification:
         except GatehouseError:
             return None
         parsed = None if token is None else self._verification.parse(token)
-        return None if parsed is None else partial(self._verify_header, scope, parsed, request)
+        return None if parsed is None else partial(self._verify_header, scope, parsed, request, context.trace_parent)
 
-    def _verify_body(self, scope: asgi.Scope, client: str, body: bytes) -> asgi.Response | asgi.EncodedResponse | None:
+    def _verify_body(
+        self, scope: asgi.Scope, client: str, parent: TraceParent | None, body: bytes
+    ) -> asgi.Response | asgi.EncodedResponse | None:
         started = time.perf_counter()
         if len(body) > self._dependencies.body_max_bytes:
             return None
@@ -82,10 +85,10 @@ class SynchronousVerification:
         if template is None:
             context = self._context(scope)
             return _record(context, decision(context, request, result), started)
-        return self._respond(self._post, template, result, request.core, "", started)
+        return self._respond(self._post, template, result, request.core, "", parent, started)
 
     def _verify_header(
-        self, scope: asgi.Scope, token: ParsedToken, request: VerificationRequest, _body: bytes
+        self, scope: asgi.Scope, token: ParsedToken, request: VerificationRequest, parent: TraceParent | None, _body: bytes
     ) -> asgi.Response | asgi.EncodedResponse | None:
         started = time.perf_counter()
         try:
@@ -98,7 +101,7 @@ class SynchronousVerification:
         if template is None:
             context = self._context(scope)
             return _record(context, header_decision(context, request, result), started)
-        return self._respond(self._get, template, result, request.core, request.address, started)
+        return self._respond(self._get, template, result, request.core, request.address, parent, started)
 
     def _context(self, scope: asgi.Scope) -> RequestContext:
         return RequestContext(self._dependencies, scope, _not_called, _not_called, template=PATH)
@@ -113,6 +116,7 @@ class SynchronousVerification:
         result: VerificationResult,
         core: str | None,
         address: str,
+        parent: TraceParent | None,
         started: float,
     ) -> asgi.EncodedResponse:
         """Responds with a template, and counts and logs the request like RequestContext. address: empty if the caller is not the
@@ -122,7 +126,8 @@ class SynchronousVerification:
         response = template.response(result, request_id)
         self._observer.metrics.decision(Code.VALID)
         self._usage.count(key_id, core or "", _VALID, address)
-        line.record(request_id, time.perf_counter() - started, key_id)
+        trace = self._observer.tracer.begin(request_id, parent)
+        line.record(request_id, trace, time.perf_counter() - started, key_id)
         return response
 
 

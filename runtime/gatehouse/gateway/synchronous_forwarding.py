@@ -50,6 +50,7 @@ from gatehouse.http.asgi import RequestId
 from gatehouse.http.forwarding import CORES, CorePath
 from gatehouse.keys.models import KeyId, KeyRecord
 from gatehouse.observability import RepeatedRequest
+from gatehouse.tracing.context import RequestTrace
 from gatehouse.verification.models import Code, RateLimitState, VerificationRequest, VerificationResult
 from gatehouse.verification.schemas import limit_headers
 
@@ -80,21 +81,23 @@ class SynchronousForwarding:
         parsed = None if token is None else self.dependencies.verification.parse(token)
         return None if parsed is None else _RequestHead(_Fields(self, context, parsed), scope, path)
 
-    def record(self, head: _RequestHead, request_id: RequestId, key_id: KeyId, status: int, started: float) -> None:
+    def record(
+        self, head: _RequestHead, request_id: RequestId, trace: RequestTrace, key_id: KeyId, status: int, started: float
+    ) -> None:
         """Counts and logs a request after the response, like RequestContext."""
         dependencies, seconds = self.dependencies, time.perf_counter() - started
         dependencies.observer.metrics.decision(Code.VALID)
         dependencies.usage.count(key_id, head.path.name, _VALID, head.fields.client)
         path = logged_path(head.scope["raw_path"], dependencies.verification.prefix)
-        self._line(head.method, status).record(request_id, seconds, key_id, path)
+        self._line(head.method, status).record(request_id, trace, seconds, key_id, path)
 
     def _new_line(self, method: str, status: int) -> RepeatedRequest:
         return self.dependencies.observer.repeated_request(method=method, route=PATH, status=status, code=_VALID, path=None)
 
 
 class _EncodedFields(NamedTuple):
-    """The header lines of a request to a Core, and the objects on which they depend. parts: lines before and after the request
-    ID."""
+    """The header lines of a request to a Core, and the objects on which they depend. parts: lines before and after the IDs of
+    the request (see `_ids`)."""
 
     key: KeyRecord
     core: CoreRecord
@@ -118,6 +121,7 @@ class _Fields:
         self.dependencies = forwarding.dependencies
         self.token = token
         self.client = context.client
+        self.trace_parent = context.trace_parent
         self.is_framed = bool(context.values(b"content-length"))
         self.is_cacheable = not self.is_framed and is_cacheable("GET", context.fields)
         self.requires_validation = requires_validation(context.fields)
@@ -126,23 +130,29 @@ class _Fields:
         self._returned: _ReturnedHeaders | None = None
 
     def encode(
-        self, head: _RequestHead, request_id: RequestId, key: KeyRecord, reservation: Reservation, request: UpstreamRequest
+        self,
+        head: _RequestHead,
+        request_id: RequestId,
+        trace: RequestTrace,
+        key: KeyRecord,
+        reservation: Reservation,
+        request: UpstreamRequest,
     ) -> bytes:
         """The encoded head of a request to an instance. Raises CoreNotRegistered, BadRequest."""
         encoded, core, host = self._encoded, reservation.core, reservation.idle.host
         if encoded is None or encoded.key is not key or encoded.core is not core or encoded.host != host:
-            context = head.new_context(request_id)
+            context = head.new_context(request_id, trace)
             body, framing = framed_body(request.body if isinstance(request.body, bytes) else None)
             headers = [*framing, *added_to_request(context, key)]
             forwarded = upstream_request(context, head.path.path, headers, body, upgrade=False)
             complete = Forwarding(context, [], forwarded, ()).for_instance(core, None)
             lines = request_head(complete, host, chunked=False)
-            parts = lines.partition(b"\r\n")[2].split(request_id.encode())
+            parts = lines.partition(b"\r\n")[2].split(_ids(request_id, trace))
             if len(parts) != 2:
                 return lines
             encoded = self._encoded = _EncodedFields(key, core, host, parts)
         line = f"{request.method} {request.target} HTTP/1.1\r\n".encode("ascii")
-        return line + request_id.encode().join(encoded.parts)
+        return line + _ids(request_id, trace).join(encoded.parts)
 
     def header_lines(
         self, headers: list[tuple[str, str]], status: int, limits: Sequence[RateLimitState], request_id: RequestId
@@ -207,8 +217,10 @@ class _RequestHead(asgi.RetargetedResponse):
             return None
         return revalidation(self.fields.dependencies, core, self._target, self.fields.accept_encoding)
 
-    def new_context(self, request_id: RequestId) -> RequestContext:
-        return RequestContext(self.fields.dependencies, self.scope, _not_called, _not_called, request_id, PATH)
+    def new_context(self, request_id: RequestId, trace: RequestTrace) -> RequestContext:
+        context = RequestContext(self.fields.dependencies, self.scope, _not_called, _not_called, request_id, PATH)
+        context.known_trace = trace
+        return context
 
 
 class _Exchange(asgi.Deferred):
@@ -223,6 +235,8 @@ class _Exchange(asgi.Deferred):
         self._result = result
         self._request = request
         self._request_id = asgi.request_id()
+        fields = head.fields
+        self._trace = fields.dependencies.observer.tracer.begin(self._request_id, fields.trace_parent)
         #: None if the request is not sent to a Core, or after its end.
         self._sent: SentRequest | None = sent
         self._connection = sent.reservation.idle.connection
@@ -248,7 +262,7 @@ class _Exchange(asgi.Deferred):
         try:
             head.fields.dependencies.key_requests.acquire(key.subject)
             self._subject = key.subject
-            encoded = head.fields.encode(head, self._request_id, key, reservation, self._request)
+            encoded = head.fields.encode(head, self._request_id, self._trace, key, reservation, self._request)
         except GatehouseError:
             return False
         revalidation = head.revalidation(reservation.core)
@@ -310,9 +324,15 @@ class _Exchange(asgi.Deferred):
         if cache_outcome:
             head.fields.dependencies.observer.metrics.core_cache(cache_outcome)
         sent.reservation.responded()
+        if self._trace.sampled and cache_outcome != "fresh":
+            core, seconds = sent.reservation.core, time.perf_counter() - self._started
+            names = {"method": head.method, "core": core.name, "instance": core.instance_id}
+            status_of_core = self._connection.status
+            tracer = head.fields.dependencies.observer.tracer
+            tracer.request_to_core(self._trace, **names, status=status_of_core, seconds=seconds)
         self._end()
         self._responder.respond(asgi.EncodedResponse(status, lines, content))
-        head.fields.forwarding.record(head, self._request_id, key.id, status, self._started)
+        head.fields.forwarding.record(head, self._request_id, self._trace, key.id, status, self._started)
         return True
 
     def _continue(self) -> None:
@@ -321,7 +341,7 @@ class _Exchange(asgi.Deferred):
         self._responder.call(self._application)
 
     async def _application(self, _scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        context = self._head.new_context(self._request_id)
+        context = self._head.new_context(self._request_id, self._trace)
         context.receive, context.send = receive, send
         await run(context, self._started, self._forward)
 
@@ -342,6 +362,11 @@ class _Exchange(asgi.Deferred):
         if self._subject:
             self._head.fields.dependencies.key_requests.remove(self._subject)
             self._subject = ""
+
+
+def _ids(request_id: RequestId, trace: RequestTrace) -> bytes:
+    """The values of the headers with the IDs of a request, and the text between them, as `added_to_request` orders them."""
+    return f"{request_id}\r\ntraceparent: {trace.traceparent}".encode("ascii")
 
 
 async def _not_called(*_: object) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NewType, Protocol
 import msgspec
 
 from gatehouse.errors import BodyTooLarge, GatehouseError, Problem, Unauthorized, UnsupportedMediaType, UpgradeRequired
+from gatehouse.tracing.context import trace_id_of
 
 RequestId = NewType("RequestId", str)
 Scope = MutableMapping[str, Any]
@@ -138,7 +139,7 @@ class SynchronousRoutes:
 
 
 class ProblemDocument(msgspec.Struct, omit_defaults=True):
-    """Problem document (RFC 9457). `errors` is omitted if it is empty."""
+    """Problem document (RFC 9457). `errors` is omitted if it is empty. `trace_id`: ID of the trace (W3C Trace Context)."""
 
     type: str
     title: str
@@ -146,6 +147,7 @@ class ProblemDocument(msgspec.Struct, omit_defaults=True):
     detail: str
     code: str
     request_id: str
+    trace_id: str
     errors: tuple[Problem, ...] = ()
 
 
@@ -158,8 +160,11 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
-def problem(error: GatehouseError, request: str, *, code: str = "") -> bytes:
-    """Problem document for an error, without the `detail` of the error. `code` overrides the code of the error."""
+def problem(error: GatehouseError, request: RequestId, trace_id: str = "", *, code: str = "") -> bytes:
+    """Problem document for an error, without the `detail` of the error. `code` overrides the code of the error.
+
+    trace_id: by default, the trace ID of a request without a trace context.
+    """
     return encode(
         ProblemDocument(
             type=PROBLEM_TYPE + (code or error.code).lower(),
@@ -168,6 +173,7 @@ def problem(error: GatehouseError, request: str, *, code: str = "") -> bytes:
             detail=error.public,
             code=code or error.code,
             request_id=request,
+            trace_id=trace_id or trace_id_of(request),
             errors=error.errors,
         )
     )

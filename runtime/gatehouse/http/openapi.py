@@ -17,6 +17,7 @@ from gatehouse.http.endpoint import CREDENTIAL, FILE_PART, JSON_PART, SIGNATURE,
 from gatehouse.http.fields import FILES_BYTES_MAX, REQUEST_ID
 from gatehouse.http.multipart import MEDIA_TYPE
 from gatehouse.http.validation import published
+from gatehouse.tracing.context import trace_id_of
 
 Json = dict[str, Any]
 
@@ -176,6 +177,7 @@ def _problem(api: Api, status: int) -> Json:
         "detail": text,
         "code": code,
         "request_id": REQUEST_ID,
+        "trace_id": trace_id_of(REQUEST_ID),
     }
     content = {"schema": {"$ref": _REFERENCE.format(name="Problem")}, "example": example}
     return {"description": text, "content": {"application/problem+json": content}}

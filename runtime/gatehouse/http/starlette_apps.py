@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from html import escape
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
@@ -18,6 +18,8 @@ from gatehouse.http import asgi
 from gatehouse.http.health import Probes, readiness
 from gatehouse.http.security_headers import security_headers
 from gatehouse.observability import METRICS_TYPE, Observer
+from gatehouse.tracing.context import RequestTrace, parent_of
+from gatehouse.tracing.tracer import active_request
 
 STYLE_PATH = "/style.css"
 EVENT_STREAM = "text/event-stream"
@@ -54,13 +56,14 @@ class LoggedRoute(Route):
 
 async def unexpected(request: Request, exc: Exception) -> Response:
     """Handler for `Exception` in every application behind RequestContextMiddleware."""
-    request_id: str = request.state.request_id
+    request_id: asgi.RequestId = request.state.request_id
     error = InternalError(f"An internal error occurred. Include the request ID {request_id} when you report it.")
-    return Response(asgi.problem(error, request_id), error.status, media_type="application/problem+json")
+    return Response(asgi.problem(error, request_id, request.state.trace_id), error.status, media_type="application/problem+json")
 
 
 class RequestContextMiddleware:
-    """Sets `request_id` in the state of the scope and logs `key_id`, `code` and `detail` if inner layers set them there."""
+    """Sets `request_id` and `trace_id` in the state of the scope, and logs `key_id`, `code` and `detail` if inner layers set them
+    there."""
 
     def __init__(self, app: ASGIApp, observer: Observer, *, https: bool, on_drain: Callable[[], None] = lambda: None) -> None:
         """on_drain: called when the server begins to stop."""
@@ -73,8 +76,10 @@ class RequestContextMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = asgi.request_id()
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id, headers = asgi.request_id(), Headers(scope=scope)
+        parent = parent_of(headers.getlist("traceparent"), headers.getlist("x-amzn-trace-id"))
+        trace = self._observer.tracer.begin(request_id, parent)
+        scope.setdefault("state", {}).update(request_id=request_id, trace_id=trace.trace_id)
         status, ended = 0, None
 
         async def send_with_headers(message: Message) -> None:
@@ -93,21 +98,23 @@ class RequestContextMiddleware:
 
         started = time.perf_counter()
         try:
-            await self._app(scope, receive, send_with_headers)
+            with active_request(self._observer.tracer, request_id, trace):
+                await self._app(scope, receive, send_with_headers)
         except Exception as exc:
             # Starlette responds with `unexpected` and raises the exception again. Log the location of the exception and hide the
             # traceback.
             scope["state"]["detail"] = f"{type(exc).__name__} at {_location(exc)}"
         finally:
-            self._report(scope, request_id, status or _CLIENT_GONE, (ended or time.perf_counter()) - started)
+            self._report(scope, request_id, trace, status or _CLIENT_GONE, (ended or time.perf_counter()) - started)
 
-    def _report(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+    def _report(self, scope: Scope, request_id: str, trace: RequestTrace, status: int, seconds: float) -> None:
         state = scope["state"]
         # Use the path template instead of the path, because a path may contain a token and each new path would create a time
         # series.
         route = getattr(scope.get("route"), "path", "") or "none"
         self._observer.request(
             request_id=request_id,
+            trace=trace,
             method=scope["method"] if scope["method"] in _METHODS else "other",
             route=route,
             path=route,

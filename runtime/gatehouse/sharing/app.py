@@ -115,7 +115,8 @@ async def _error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, GatehouseError)  # noqa: S101 - registered for this class
     request.state.code, request.state.detail = exc.code, exc.detail
     if request.url.path.startswith("/v1/"):
-        response = Response(asgi.problem(exc, request.state.request_id), exc.status, media_type="application/problem+json")
+        body = asgi.problem(exc, request.state.request_id, request.state.trace_id)
+        response = Response(body, exc.status, media_type="application/problem+json")
     else:
         response = pages_of(request).message(_page_name(exc), exc.status)
     return with_error_headers(response, exc)

@@ -9,6 +9,7 @@ Source: docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,10 +19,14 @@ from mangum.types import LambdaContext
 from gatehouse.errors import GatehouseError
 from gatehouse.http import asgi
 from gatehouse.http.starlette_apps import REQUEST_ID_HEADER
+from gatehouse.tracing.context import parent_of
 
 #: Lambda limits a response, including its headers, to 6 MB (Lambda Developer Guide, "Lambda quotas"). For a larger response, API
 #: Gateway would return 502 without an explanation.
 RESPONSE_BYTES_MAX = 5_990_000
+
+#: Set by Lambda for each invocation (Lambda Developer Guide, "Using Lambda environment variables").
+TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
 
 Event = dict[str, Any]
 Handler = Callable[[Event, LambdaContext], dict[str, Any]]
@@ -62,7 +67,8 @@ def _request(event: Event) -> Event:
     if missing or "version" in event or "elb" in (context or {}):
         reason = f"missing {', '.join(missing)}" if missing else "sent by another kind of gateway"
         raise UnsupportedEvent(f"the event is not a proxy event of a REST API: {reason}")
-    return {**event, "multiValueHeaders": _one_cookie_header(event.get("multiValueHeaders") or {})}
+    headers = _one_cookie_header(event.get("multiValueHeaders") or {})
+    return {**event, "multiValueHeaders": _with_trace_context(headers)}
 
 
 def _too_large(response: dict[str, Any]) -> dict[str, Any]:
@@ -70,8 +76,20 @@ def _too_large(response: dict[str, Any]) -> dict[str, Any]:
     error = ResponseTooLarge("The file exceeds the maximum size that this service can send. Ask the sender for smaller files.")
     headers = {name: value for name, value in response["headers"].items() if not name.startswith("content-")}
     headers["content-type"] = "application/problem+json"
-    body = asgi.problem(error, headers.get(REQUEST_ID_HEADER.lower(), "")).decode()
+    parent = parent_of((), [os.environ.get(TRACE_VARIABLE, "")])
+    request_id = asgi.RequestId(headers[REQUEST_ID_HEADER.lower()])
+    body = asgi.problem(error, request_id, "" if parent is None else parent.trace_id).decode()
     return {**response, "statusCode": error.status, "headers": headers, "body": body, "isBase64Encoded": False}
+
+
+def _with_trace_context(headers: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Replace the trace context of the client with the context of Lambda, so that the spans of the request belong to the trace of
+    API Gateway and Lambda, and Lambda decides on the sampling. Unchanged if the function has no X-Ray tracing."""
+    value = os.environ.get(TRACE_VARIABLE, "")
+    if not value:
+        return headers
+    others = {name: values for name, values in headers.items() if name.lower() not in ("traceparent", "x-amzn-trace-id")}
+    return {**others, "X-Amzn-Trace-Id": [value]}
 
 
 def _one_cookie_header(headers: Mapping[str, list[str]]) -> dict[str, list[str]]:

@@ -24,6 +24,7 @@ from gatehouse.settings import Settings
 
 from sandbox import child_processes
 from sandbox.ports import free_port
+from tests.runtime.tracing.collector import Collector
 
 PEPPER = bytes(range(32))
 SERVE = "from gatehouse import settings; from gatehouse.http import server; server.serve(['gateway'], settings.load())"
@@ -351,6 +352,16 @@ def gateway_process(
 ) -> Iterator[tuple[int, int, Path, str]]:
     with running_gateway(database, redis_url, tmp_path_factory.mktemp("gateway")) as process:
         yield process
+
+
+@contextmanager
+def traced_gateway(collector: Collector, database_url: str, redis_url: str, folder: Path) -> Iterator[tuple[int, int, Path, str]]:
+    """A gateway that traces each request."""
+    port, log = free_port(), folder / "gateway.log"
+    tracing = {"GATEHOUSE_TRACES_ENDPOINT": collector.endpoint, "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100"}
+    child = start_gateway(gateway_environment(database_url, redis_url, port, **tracing), log)
+    yield port, child.pid, log, database_url
+    assert child.stop() == 0
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 import pytest
+from gatehouse.tracing.context import trace_id_of
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -20,6 +21,7 @@ async def test_unknown_path_is_problem_document(gateway: Any) -> None:
         "detail": "The resource does not exist.",
         "code": "not_found",
         "request_id": reply.header("x-request-id"),
+        "trace_id": trace_id_of(reply.header("x-request-id")),
     }
 
 

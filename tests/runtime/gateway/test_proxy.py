@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from gatehouse.cores.repository import COLUMNS, core_record
 from gatehouse.cores.service import core_secret
+from gatehouse.tracing.context import span_id_of, trace_id_of
 
 from sandbox.ports import free_port
 from tools.attack.corpora import AMBIGUOUS_HEADERS, AMBIGUOUS_PATHS
@@ -77,6 +78,7 @@ async def test_core_gets_its_secret_but_never_the_token(gateway: Any, core: Any,
         "gatehouse-key-id": key.id,
         "gatehouse-key-owner": "team-a",
         "gatehouse-request-id": reply.header("x-request-id"),
+        "traceparent": f"00-{trace_id_of(reply.header('x-request-id'))}-{span_id_of(reply.header('x-request-id'))}-00",
         "x-forwarded-for": "127.0.0.1",
         "x-forwarded-proto": "http",
         "x-forwarded-host": "gateway.test",
@@ -291,6 +293,7 @@ async def test_request_line_has_no_token_or_query(gateway: Any, core: Any, key: 
         "event": "request",
         "level": "info",
         "request_id": reply.header("x-request-id"),
+        "trace_id": trace_id_of(reply.header("x-request-id")),
         "service": "gateway",
         "method": "GET",
         "route": "/cores/{name}/{path}",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gatehouse.tracing.context import trace_id_of
 
 from sandbox.ports import free_port
 from tests.runtime.gateway.conftest import SERVE, Core, Gateway, Key, Reply, gateway_environment, read_reply, start_gateway
@@ -27,6 +28,7 @@ _Exchange._respond = recorded
 _PATIENCE_S = 30
 _VARIABLE = (
     (rb"req_[0-9a-f]{26}", b"req"),
+    (rb'"trace_id":"[0-9a-f]{32}"', b""),
     (rb"\r\ndate: [^\r]*", b""),
     (rb";r=[0-9]+;t=[0-9]+", b""),
     (rb"\r\nage: [0-9]+", b""),
@@ -184,9 +186,12 @@ async def body(reader: asyncio.StreamReader) -> bytes:
     return reply.body
 
 
+_IDS = ("gatehouse-request-id", "traceparent")
+
+
 def without_id(sent: tuple[str, list[tuple[str, str]], bytes]) -> tuple[str, list[tuple[str, str]], bytes]:
     line, headers, body = sent
-    return line, [(name, value) for name, value in headers if name != "gatehouse-request-id"], body
+    return line, [(name, value) for name, value in headers if name not in _IDS], body
 
 
 @pytest.mark.requirement("CG-04", "CG-12")
@@ -384,6 +389,7 @@ async def test_forwarded_requests_are_logged_and_counted(pair: Pair, key: Key) -
             "event": "request",
             "level": "info",
             "request_id": reply.header("x-request-id"),
+            "trace_id": trace_id_of(reply.header("x-request-id") or ""),
             "service": "gateway",
             "method": "GET",
             "route": "/cores/{name}/{path}",

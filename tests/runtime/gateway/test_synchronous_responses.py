@@ -31,6 +31,7 @@ for name in ("_verify_body", "_verify_header"):
 _PATIENCE_S = 30
 _VARIABLE = (
     (rb"req_[0-9a-f]{26}", b"req"),
+    (rb'"trace_id":"[0-9a-f]{32}"', b""),
     (rb"\r\ndate: [^\r]*", b""),
     (rb'"decided_at":"[^"]*"', b""),
     (rb'"(reset_s|remaining|staleness_ms)":[0-9.]+', b""),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,14 +15,37 @@ from gatehouse.gateway.routes import ENDPOINTS
 from gatehouse.http.endpoint import Endpoint
 
 from tests.runtime.canaries import TOKENS, query_fields, text_fields, tokens
+from tests.runtime.gateway.conftest import traced_gateway
+from tests.runtime.tracing.collector import Collector, running_collector
+
+HEADERS = (
+    *("User-Agent", "Referer", "X-Forwarded-For", "X-Request-Id", "Accept", "Content-Type", "Cookie"),
+    *("Traceparent", "Tracestate", "X-Amzn-Trace-Id", "Baggage"),
+)
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with running_collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway_process(
+    collector: Collector, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, int, Path, str]]:
+    with traced_gateway(collector, database.app_url, redis_url, tmp_path_factory.mktemp("gateway")) as process:
+        yield process
 
 
 def path(endpoint: Endpoint, value: str = "unknown") -> str:
     return re.sub(r"\{[^}]+\}", quote(value, safe=""), endpoint.path)
 
 
-@pytest.mark.requirement("CG-02")
-async def test_token_in_any_place_is_not_exposed(gateway: Any, docs: Any, database: Any, redis_url: str) -> None:
+@pytest.mark.requirement("CG-02", "ECS-10")
+async def test_token_in_any_place_is_not_exposed(
+    gateway: Any, docs: Any, database: Any, redis_url: str, collector: Collector
+) -> None:
     key = await gateway.create_key(scopes=["cores:read", "cores:register"])
     credential, cycle, replies = f"Authorization: Bearer {key.token}", tokens(), []
     for endpoint in ENDPOINTS:
@@ -32,8 +57,8 @@ async def test_token_in_any_place_is_not_exposed(gateway: Any, docs: Any, databa
             replies.append(await gateway.request(endpoint.method, f"{path(endpoint)}?{name}={quote(next(cycle)[1])}", credential))
         for _ in TOKENS:
             replies.append(await gateway.request(endpoint.method, path(endpoint, next(cycle)[1]), credential))
-        names = ("User-Agent", "Referer", "X-Forwarded-For", "X-Request-Id", "Accept", "Content-Type", "Traceparent", "Cookie")
-        headers = [f"{name}: {next(cycle)[1]}" for name in (*names, *(header.name for header in endpoint.headers))]
+        names = (*HEADERS, *(header.name for header in endpoint.headers))
+        headers = [f"{name}: {next(cycle)[1]}" for name in names]
         replies.append(await gateway.request(endpoint.method, path(endpoint), credential, *headers))
         replies.append(await gateway.request(endpoint.method, path(endpoint), f"X-API-Key: {next(cycle)[1]}"))
         replies.append(await gateway.request(next(cycle)[1].partition("#")[0], path(endpoint), credential))
@@ -42,9 +67,13 @@ async def test_token_in_any_place_is_not_exposed(gateway: Any, docs: Any, databa
     with redis.Redis.from_url(redis_url) as client:
         stored = b"".join(client.scan_iter()).decode()
     texts = [reply.body.decode() + str(reply.headers) for reply in replies]
-    metrics = (await gateway.request("GET", "/metrics")).body.decode()
-    everything = "".join((*texts, metrics, stored, gateway.log.read_text(), database.dump()))
+    scrape = await gateway.request("GET", "/metrics")
+    metrics = scrape.body.decode()
+    collector.wait(scrape.header("x-request-id"))  # spans are exported in order
+    spans = b"".join(collector.bodies).decode("latin-1")
+    everything = "".join((*texts, metrics, stored, gateway.log.read_text(), database.dump(), spans))
     assert [kind for kind, _, secret in TOKENS if secret in everything] == []
+    assert len(collector.spans) > 20 * len(ENDPOINTS)
 
 
 @pytest.mark.requirement("CG-02")

@@ -1,0 +1,108 @@
+"""Reads the trace context of requests, `traceparent` (W3C) or `X-Amzn-Trace-Id` (AWS X-Ray), and derives the IDs of spans. Pure.
+
+Trace IDs begin with the time in seconds, so they are valid X-Ray trace IDs. The IDs of a request are derived from its request ID,
+so that no further random numbers are needed.
+
+Sources: W3C Trace Context, sections 3.2 (traceparent) and 3.3 (tracestate); AWS X-Ray Developer Guide, "Tracing header" and
+"Sending trace data to AWS X-Ray", section "Generating trace IDs".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+#: Version, trace ID, parent ID and flags. A later version can have further fields.
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_INVALID_VERSION = "ff"
+_SAMPLED = 1
+
+_XRAY_ROOT = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})")
+_XRAY_PARENT = re.compile(r"[0-9a-f]{16}")
+
+_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
+
+#: Positions in a request ID: the time in milliseconds, and the random digits.
+_TIME, _RANDOM = slice(4, 15), slice(15, None)
+_TIME_END = 6
+
+
+class TraceParent(NamedTuple):
+    """Trace context that a client or a load balancer sent.
+
+    span_id: span of the caller; empty if the caller has none. sampled: decision of the caller, or None if the caller made none.
+    """
+
+    trace_id: str
+    span_id: str
+    sampled: bool | None
+
+
+class RequestTrace(NamedTuple):
+    """Trace context of a request. parent_id: span of the caller, or empty."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    sampled: bool
+
+    @property
+    def client_span_id(self) -> str:
+        """ID of the span for the request to a Core."""
+        return f"2{self.span_id[1:]}"
+
+    @property
+    def traceparent(self) -> str:
+        """The header of the request to a Core."""
+        if self.sampled:
+            return f"00-{self.trace_id}-{self.client_span_id}-01"
+        return f"00-{self.trace_id}-{self.span_id}-00"
+
+
+def parent_of(traceparent: Sequence[str], xray: Sequence[str]) -> TraceParent | None:
+    """Trace context from the values of the headers `traceparent` and `X-Amzn-Trace-Id`. Invalid and repeated headers are
+    ignored."""
+    if len(traceparent) == 1:
+        parent = _w3c_parent(traceparent[0].strip())
+        if parent is not None:
+            return parent
+    return _xray_parent(xray[0]) if len(xray) == 1 else None
+
+
+def _w3c_parent(value: str) -> TraceParent | None:
+    match = _TRACEPARENT.fullmatch(value)
+    if match is None:
+        return None
+    version, trace_id, span_id, flags, more = match.groups()
+    if version == _INVALID_VERSION or trace_id == _NO_TRACE or span_id == _NO_SPAN or (version == "00" and more):
+        return None
+    return TraceParent(trace_id, span_id, bool(int(flags, 16) & _SAMPLED))
+
+
+def _xray_parent(value: str) -> TraceParent | None:
+    fields: dict[str, str] = {}
+    for field in value.split(";"):
+        name, _, text = field.strip().partition("=")
+        fields.setdefault(name, text)
+    root = _XRAY_ROOT.fullmatch(fields.get("Root", ""))
+    if root is None:
+        return None
+    parent = fields.get("Parent", "")
+    span_id = parent if _XRAY_PARENT.fullmatch(parent) and parent != _NO_SPAN else ""
+    return TraceParent(root[1] + root[2], span_id, {"1": True, "0": False}.get(fields.get("Sampled", "")))
+
+
+def trace_id_of(request_id: str) -> str:
+    """Trace ID of a request without a trace context: the time in seconds, followed by the end of the request ID."""
+    return f"{int(request_id[_TIME], 16) // 1000:08x}{request_id[_TIME_END:]}"
+
+
+def span_id_of(request_id: str) -> str:
+    """ID of the span of a request."""
+    return f"1{request_id[_RANDOM]}"
+
+
+def random_digits(request_id: str) -> str:
+    """The random hexadecimal digits of a request ID."""
+    return request_id[_RANDOM]
