@@ -54,7 +54,8 @@ delivery = DeliveryRoles(
     ),
     opts,
 )
-Budget("budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=foundation.topic_arn), opts)
+if names.partition != "aws-us-gov":  # The budgets of AWS GovCloud (US) belong to an account in the partition aws.
+    Budget("budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=foundation.topic_arn), opts)
 if settings.account_baseline.guards:
     AccountBaseline(
         "account-baseline",

@@ -3,9 +3,11 @@
 Names are derived from stack, account and region, so policy documents are known at preview.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from components.settings.fields import partition_of
 from components.settings.model import Settings
 
 PROJECT = "gatehouse"
@@ -14,9 +16,9 @@ CLOUDFRONT_REGION = "us-east-1"
 you can use with CloudFront"."""
 WEB_UI_BUCKET = "web-ui"
 """Resource name of the bucket for the files of the console's web UI."""
-PARTITIONS = {"us-gov-": "aws-us-gov", "cn-": "aws-cn"}
-"""Partition of the regions with these prefixes. All other regions are in the partition `aws`. Source: IAM User Guide, "Identify
-AWS resources with Amazon Resource Names (ARNs)"."""
+CHINESE_ENDPOINTS = ("ecr.api", "ecr.dkr", "sts")
+"""Services whose interface endpoints in China have the prefix cn.com.amazonaws. Source: `aws ec2 describe-vpc-endpoint-services`
+in cn-north-1, and the AWS CDK."""
 DataClass = Literal["none", "internal", "confidential", "secret", "log"]
 """Value of the tag DataClass.
 
@@ -101,12 +103,23 @@ class Naming:
     @property
     def partition(self) -> str:
         """`aws`, `aws-us-gov` in AWS GovCloud (US), `aws-cn` in China."""
-        return next((name for prefix, name in PARTITIONS.items() if self.region.startswith(prefix)), "aws")
+        return partition_of(self.region)
 
     @property
     def dns_suffix(self) -> str:
         """Domain of the endpoints of AWS services in the partition."""
         return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
+
+    def via_services(self, services: Iterable[str]) -> list[str]:
+        """Values of the condition key kms:ViaService. The documentation names only the suffix amazonaws.com, but the endpoints in
+        China have another suffix, so both are accepted there."""
+        suffixes = dict.fromkeys(("amazonaws.com", self.dns_suffix))
+        return [f"{service}.{self.region}.{suffix}" for service in services for suffix in suffixes]
+
+    def endpoint_service(self, service: str) -> str:
+        """Name of the service of a VPC endpoint."""
+        prefix = "cn.com" if self.partition == "aws-cn" and service in CHINESE_ENDPOINTS else "com"
+        return f"{prefix}.amazonaws.{self.region}.{service}"
 
     @property
     def registry(self) -> str:

@@ -30,7 +30,7 @@ class PrivateNetwork(Component):
             log_role_arn=foundation.role_arns["network-log"],
             buckets=(names.bucket("data"),),
             write_only_objects=(object_policies.checkpoint_arns(names),),
-            shared_objects=tuple(object_policies.legacy_file_arns(settings.legacy_files)),
+            shared_objects=tuple(object_policies.legacy_file_arns(names, settings.legacy_files)),
         )
         self.vpc = Vpc("vpc", vpc, self.child)
         groups = SecurityGroupsArgs(

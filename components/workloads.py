@@ -151,7 +151,7 @@ class Workloads(Component):
             execution_role_arn=roles[role_policies.execution_role(process)],
             logs=self._foundation.logs,
             data_protection_policy=data_protection.data_protection_policy(
-                settings.key_prefix, self._observability.findings_log_group
+                self._stack.names, settings.key_prefix, self._observability.findings_log_group
             ),
             health_command=core.health_command if core else (),
             collector_image=sidecars[COLLECTOR] if self._stack.has_collector(process) else "",

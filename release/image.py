@@ -45,7 +45,7 @@ def missing_builder() -> str | None:
 def push_image(stack: Stack, root: Path = ROOT) -> str:
     """Build and push the image, and write its digest into the stack file. Returns the digest. Raises ImageFailed."""
     names = Naming(stack.name, stack.account, stack.region)
-    repository, registry = names.name("runtime"), f"{stack.account}.dkr.ecr.{stack.region}.amazonaws.com"
+    repository, registry = names.name("runtime"), names.registry
     _log_in(stack, repository, registry)
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         metadata = Path(folder) / "built.json"

@@ -65,8 +65,7 @@ class ContainerImage(Component):
         lifecycle = json.dumps(lifecycle_policy(args.image.retained_images))
         aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle, opts=self.child)
         self.repository = repository.name
-        registry = f"{args.names.account}.dkr.ecr.{args.names.region}.amazonaws.com"
-        self.url = f"{registry}/{args.names.name(args.repository)}"
+        self.url = f"{args.names.registry}/{args.names.name(args.repository)}"
         self.reference = f"{self.url}@{args.image.digest}"
         self.lambda_reference = self.reference
         if args.function_arns:

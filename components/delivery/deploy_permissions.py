@@ -11,8 +11,9 @@ from components.iam.documents import Conditions, Statement, allow
 from components.naming import PROJECT, WEB_UI_BUCKET
 from components.settings.operations import DeliverySettings
 
-GLOBAL_REGION = "us-east-1"
-"""Value of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer."""
+GLOBAL_REGIONS = {"aws": ("us-east-1",), "aws-us-gov": ("us-gov-west-1",), "aws-cn": ("cn-north-1", "cn-northwest-1")}
+"""Values of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer in each partition. Source: the endpoints and
+signing regions of botocore."""
 PASS_ROLE_SERVICES = (
     *("backup", "cloudtrail", "ecs", "ecs-tasks", "events", "lambda", "monitoring.rds", "rds", "s3", "vpc-flow-logs"),
     "apigateway",
@@ -43,7 +44,7 @@ class DeliveryRolesArgs(StackArgs):
     @property
     def region_condition(self) -> dict[str, dict[str, list[str]]]:
         """Return the condition that a request is sent to one of the stack's regions."""
-        regions = {self.names.region, GLOBAL_REGION, self.replica_region} - {""}
+        regions = {self.names.region, *GLOBAL_REGIONS[self.names.partition], self.replica_region} - {""}
         return {"StringEquals": {"aws:RequestedRegion": sorted(regions)}}
 
     def tag_condition(self, kind: str = "ResourceTag") -> dict[str, dict[str, str | list[str]]]:
@@ -54,7 +55,7 @@ class DeliveryRolesArgs(StackArgs):
     def arns(self, service: str, *resources: str, global_service: bool = False) -> list[str]:
         """Return ARNs in the stack's account, for any region, or without a region for a global service."""
         region = "" if global_service else "*"
-        return [f"arn:aws:{service}:{region}:{self.names.account}:{resource}" for resource in resources]
+        return [self.names.any_arn(service, resource, region) for resource in resources]
 
     def grant(
         self, sid: str, service: str, actions: str, *resources: str, conditions: Conditions | None = None, **arn: bool
@@ -109,9 +110,9 @@ def keys(args: DeliveryRolesArgs) -> list[Statement]:
     upload = ("s3",) if args.cloudfront else ()
     services = ("backup", "dynamodb", "elasticache", "lambda", "rds", "secretsmanager", *upload)
     via_services = [
-        f"{service}.{region}.amazonaws.com"
+        service
         for region in sorted({args.names.region, args.replica_region} - {""})
-        for service in services
+        for service in args.names.in_region(region).via_services(services)
     ]
     use = {"StringEquals": {**args.tag_condition()["StringEquals"], "kms:ViaService": via_services}}
     return [
@@ -141,7 +142,7 @@ def stores(args: DeliveryRolesArgs) -> list[Statement]:
     by_rds = {"StringEquals": {"aws:CalledViaLast": "rds.amazonaws.com"}}
     return [
         args.grant(
-            "Buckets", "s3", "CreateBucket PutBucket* PutEncryption* PutLifecycle* PutReplication*", f"arn:aws:s3:::{all_names}"
+            "Buckets", "s3", "CreateBucket PutBucket* PutEncryption* PutLifecycle* PutReplication*", args.names.s3_arn(all_names)
         ),
         args.grant("Database", "rds", database, *databases, conditions=regional),
         args.grant("MasterUserSecret", "secretsmanager", "CreateSecret TagResource", names.managed_secret_arn, conditions=by_rds),
@@ -224,9 +225,9 @@ def cloudfront(args: DeliveryRolesArgs) -> list[Statement]:
             "wafv2",
             web_acl,
             f"global/webacl/{names.name('*')}/*",
-            "arn:aws:wafv2:*:*:global/managedruleset/*",
+            names.any_arn("wafv2", "global/managedruleset/*", "*", "*"),
         ),
-        args.grant("EdgeLogBucket", "s3", buckets, f"arn:aws:s3:::{names.edge_log_bucket}"),
+        args.grant("EdgeLogBucket", "s3", buckets, names.s3_arn(names.edge_log_bucket)),
         args.grant("WebUi", "s3", "DeleteObject* PutObject*", f"{web_ui}/*"),
         args.grant("EdgeLogs", "logs", delivery, *deliveries),
     ]
@@ -247,7 +248,7 @@ def edge(args: DeliveryRolesArgs) -> list[Statement]:
         *args.arns("elasticloadbalancing", f"loadbalancer/app/{all_names}/*"),
         *args.arns("apigateway", "/restapis/*"),
         # AWS WAF also authorizes the managed rule groups of a web ACL.
-        "arn:aws:wafv2:*:*:regional/managedruleset/*",
+        args.names.any_arn("wafv2", "regional/managedruleset/*", "*", "*"),
     )
     return [
         args.grant(
@@ -263,10 +264,20 @@ def edge(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant(
             "HostedZone", "route53", "ChangeTagsForResource CreateHostedZone UpdateHostedZoneComment", conditions=regional
         ),
-        args.grant("Records", "route53", "ChangeResourceRecordSets", "arn:aws:route53:::hostedzone/*", conditions=records),
+        args.grant(
+            "Records",
+            "route53",
+            "ChangeResourceRecordSets",
+            args.names.any_arn("route53", "hostedzone/*", account=""),
+            conditions=records,
+        ),
         args.grant("WebAcl", "wafv2", web_acl, f"regional/webacl/{all_names}/*", *protected),
         args.grant(
-            "RestApis", "apigateway", "DELETE PATCH POST PUT", f"arn:aws:apigateway:{args.names.region}::/*", conditions=regional
+            "RestApis",
+            "apigateway",
+            "DELETE PATCH POST PUT",
+            args.names.any_arn("apigateway", "/*", args.names.region, ""),
+            conditions=regional,
         ),
     ]
 

@@ -59,7 +59,7 @@ def github_environments(role: str, names: Naming) -> tuple[str, ...]:
 
 def provider_arn(names: Naming) -> str:
     """Return the ARN of GitHub's OIDC provider, one per account."""
-    return f"arn:aws:iam::{names.account}:oidc-provider/{ISSUER}"
+    return names.any_arn("iam", f"oidc-provider/{ISSUER}")
 
 
 def policies(args: DeliveryRolesArgs) -> dict[str, Document]:
@@ -202,7 +202,7 @@ def _state(args: DeliveryRolesArgs, *, writes: bool) -> list[Statement]:
     """
     if not args.delivery.state_bucket:
         return []
-    bucket, stack = f"arn:aws:s3:::{args.delivery.state_bucket}", f"{PROJECT}/{args.names.stack}"
+    bucket, stack = args.names.s3_arn(args.delivery.state_bucket), f"{PROJECT}/{args.names.stack}"
     objects = [f"{bucket}/.pulumi/*{stack}{end}" for end in (".*", "/*")]
     verbs = "DeleteObject GetObject PutObject" if writes else "GetObject"
     statements = [

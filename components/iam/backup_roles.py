@@ -49,7 +49,7 @@ def backup_permissions(names: Naming) -> Document:
 
     def any_region(service: str, resource: str) -> str:
         """Return an ARN pattern that matches all regions, because copy jobs run in the destination region."""
-        return f"arn:aws:{service}:*:{names.account}:{resource}"
+        return names.any_arn(service, resource, "*")
 
     snapshots = "rds:CreateDBSnapshot CopyDBSnapshot DeleteDBSnapshot AddTagsToResource ListTagsForResource"
     read_bucket = (

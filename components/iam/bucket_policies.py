@@ -27,7 +27,7 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
         S3 buckets").
     writers: Additional statements, which allow AWS services to write or deny requests.
     """
-    arn = f"arn:aws:s3:::{bucket}"
+    arn = names.s3_arn(bucket)
     everything, objects = [arn, f"{arn}/*"], [f"{arn}/*"]
     not_service = {"aws:PrincipalIsAWSService": "false"}
     other_account = {"StringNotEquals": {"aws:PrincipalAccount": names.account}, "BoolIfExists": not_service}
@@ -46,7 +46,7 @@ def bucket_policy(names: Naming, bucket: str, *, encrypted_by_key: bool, writers
     return document(*statements, *writers)
 
 
-def deny_old_signatures(bucket: str) -> tuple[Statement, ...]:
+def deny_old_signatures(names: Naming, bucket: str) -> tuple[Statement, ...]:
     """Deny presigned requests that were signed more than a minute ago. The requests that the runtime presigns are valid for 60
     seconds (`PRESIGNED_S`), but a role with access to the bucket could sign requests that are valid for longer.
 
@@ -57,12 +57,12 @@ def deny_old_signatures(bucket: str) -> tuple[Statement, ...]:
         "StringEquals": {"s3:authType": ["REST-QUERY-STRING", "POST"]},
         "NumericGreaterThan": {"s3:signatureAge": "60000"},
     }
-    return (deny("DenyOldSignatures", "s3:*", [f"arn:aws:s3:::{bucket}/*"], conditions=conditions),)
+    return (deny("DenyOldSignatures", "s3:*", [names.s3_arn(f"{bucket}/*")], conditions=conditions),)
 
 
 def access_log_writers(names: Naming, sink: str, sources: tuple[str, ...]) -> tuple[Statement, ...]:
     """Allow S3 to write the access logs of `sources` under `s3/` in the bucket `sink`. The arguments are full bucket names."""
-    objects, buckets = [f"arn:aws:s3:::{sink}/s3/*"], [f"arn:aws:s3:::{source}" for source in sources]
+    objects, buckets = [names.s3_arn(f"{sink}/s3/*")], [names.s3_arn(source) for source in sources]
     service = "logging.s3"
     return (allow_service(service, "AllowS3AccessLogs", "s3:PutObject", objects, account=names.account, source_arn=buckets),)
 
@@ -70,7 +70,7 @@ def access_log_writers(names: Naming, sink: str, sources: tuple[str, ...]) -> tu
 def load_balancer_log_writers(names: Naming, sink: str, prefixes: tuple[str, ...]) -> tuple[Statement, ...]:
     """Allow the stack's load balancers to write logs. Source: Elastic Load Balancing User Guide, "Enable access logs for
     your Application Load Balancer"."""
-    objects = [f"arn:aws:s3:::{sink}/{prefix}/AWSLogs/{names.account}/*" for prefix in prefixes]
+    objects = [names.s3_arn(f"{sink}/{prefix}/AWSLogs/{names.account}/*") for prefix in prefixes]
     source, service = names.arn("elasticloadbalancing", f"loadbalancer/app/{names.name('*')}"), "logdelivery.elasticloadbalancing"
     return (allow_service(service, "AllowLoadBalancerLogs", "s3:PutObject", objects, account=names.account, source_arn=source),)
 
@@ -78,7 +78,7 @@ def load_balancer_log_writers(names: Naming, sink: str, prefixes: tuple[str, ...
 def edge_log_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
     """Allow the delivery of logs of the distribution and its web ACL. Sources: CloudWatch Logs User Guide, "Logs sent to Amazon
     S3"; AWS WAF Developer Guide, "Amazon S3 destinations"."""
-    bucket_arn, principal = f"arn:aws:s3:::{sink}", {"Service": "delivery.logs.amazonaws.com"}
+    bucket_arn, principal = names.s3_arn(sink), {"Service": "delivery.logs.amazonaws.com"}
     account = {"aws:SourceAccount": names.account}
     sources = {"aws:SourceArn": names.in_region(CLOUDFRONT_REGION).arn("logs", "*")}
     check: Conditions = {"StringEquals": account, "ArnLike": sources}
@@ -94,7 +94,7 @@ def distribution_readers(names: Naming, bucket: str) -> tuple[Statement, ...]:
     """Allow the account's distributions to read objects through origin access control. CloudFront assigns the IDs of
     distributions, so the policy contains a pattern, which is known at preview. Source: CloudFront Developer Guide, "Restrict
     access to an Amazon S3 origin"."""
-    objects, source = [f"arn:aws:s3:::{bucket}/*"], names.distributions_arn
+    objects, source = [names.s3_arn(f"{bucket}/*")], names.distributions_arn
     return (allow_service("cloudfront", "AllowDistributions", "s3:GetObject", objects, source_arn=source),)
 
 
@@ -102,14 +102,14 @@ def trail_writers(names: Naming, bucket: str) -> tuple[Statement, ...]:
     """Allow CloudTrail to write the stack's trail. Source: CloudTrail User Guide, "Amazon S3 bucket policy for
     CloudTrail"."""
     source = {"aws:SourceArn": names.arn("cloudtrail", f"trail/{names.name('trail')}")}
-    return _owned_writes("CloudTrail", "s3:GetBucketAcl", f"arn:aws:s3:::{bucket}", f"AWSLogs/{names.account}/*", source)
+    return _owned_writes("CloudTrail", "s3:GetBucketAcl", names.s3_arn(bucket), f"AWSLogs/{names.account}/*", source)
 
 
 def config_writers(names: Naming, sink: str) -> tuple[Statement, ...]:
     """Allow AWS Config to write to the bucket. Source: AWS Config Developer Guide, "Permissions for the Amazon S3 Bucket for
     the AWS Config Delivery Channel"."""
     objects, source = f"{CONFIG_PREFIX}/AWSLogs/{names.account}/Config/*", {"aws:SourceAccount": names.account}
-    return _owned_writes("Config", "s3:GetBucketAcl ListBucket", f"arn:aws:s3:::{sink}", objects, source)
+    return _owned_writes("Config", "s3:GetBucketAcl ListBucket", names.s3_arn(sink), objects, source)
 
 
 def _owned_writes(service: str, check: str, bucket_arn: str, objects: str, source: dict[str, str]) -> tuple[Statement, ...]:

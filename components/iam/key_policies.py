@@ -78,7 +78,7 @@ def replica_policy(users: KeyUsers) -> Document:
 
 def caller_conditions(names: Naming, *services: str, context: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return conditions on the account, the AWS services through which the account uses the key, and the encryption context."""
-    via = [f"{service}.{names.region}.amazonaws.com" for service in services]
+    via = names.via_services(services)
     keys = {"kms:CallerAccount": names.account, **({"kms:ViaService": via if len(via) > 1 else via[0]} if via else {})}
     return {"StringEquals": keys | {f"kms:EncryptionContext:{key}": value for key, value in (context or {}).items()}}
 
@@ -193,12 +193,12 @@ def _log_users(users: KeyUsers) -> list[Statement]:
     log_groups = [names.log_group_arn(group) for group in users.log_groups]
     cloud_trail = {"Service": "cloudtrail.amazonaws.com"}
     trail = {"StringEquals": {"aws:SourceArn": names.arn("cloudtrail", f"trail/{names.name('trail')}")}}
-    trails = {"kms:EncryptionContext:aws:cloudtrail:arn": f"arn:aws:cloudtrail:*:{names.account}:trail/*"}
+    trails = {"kms:EncryptionContext:aws:cloudtrail:arn": names.any_arn("cloudtrail", "trail/*", "*")}
     return [
         allow_key_use(
             "LogGroups",
             USE,
-            {"Service": f"logs.{names.region}.amazonaws.com"},
+            {"Service": f"logs.{names.region}.{names.dns_suffix}"},
             {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": log_groups}},
         ),
         allow_key_use("AllowCloudTrailEncryption", "kms:GenerateDataKey*", cloud_trail, {**trail, "StringLike": trails}),

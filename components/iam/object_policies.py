@@ -34,9 +34,9 @@ def checkpoint_arns(names: Naming) -> str:
     return f"{names.bucket_arn('trail')}/{CHECKPOINTS}*"
 
 
-def legacy_file_arns(urls: Sequence[str]) -> list[str]:
+def legacy_file_arns(names: Naming, urls: Sequence[str]) -> list[str]:
     """Return the ARN of each `s3://bucket/key`."""
-    return [f"arn:aws:s3:::{url.removeprefix('s3://')}" for url in urls]
+    return [names.s3_arn(url.removeprefix("s3://")) for url in urls]
 
 
 def console_statements(names: Naming, legacy_files: Sequence[str]) -> list[Statement]:
@@ -47,7 +47,7 @@ def console_statements(names: Naming, legacy_files: Sequence[str]) -> list[State
     actions = ["s3:GetObject", "s3:PutObject"]
     return [
         allow("Exports", actions, [f"{names.bucket_arn('data')}/{EXPORTS}*"]),
-        *([allow("LegacyFiles", actions, legacy_file_arns(legacy_files))] if legacy_files else []),
+        *([allow("LegacyFiles", actions, legacy_file_arns(names, legacy_files))] if legacy_files else []),
     ]
 
 

@@ -9,6 +9,7 @@ import pulumi_aws as aws
 from components.component import Component, LogArgs
 from components.iam.documents import render
 from components.iam.resource_policies import log_delivery_policy
+from components.naming import Naming
 
 TOKEN_CHARS = 43
 KEY_BODY_CHARS = 61
@@ -59,13 +60,16 @@ def custom_identifiers(key_prefix: str) -> Mapping[str, str]:
     }
 
 
-def data_protection_policy(key_prefix: str, findings_log_group: pulumi.Input[str]) -> dict[str, Any]:
+def data_protection_policy(names: Naming, key_prefix: str, findings_log_group: pulumi.Input[str]) -> dict[str, Any]:
     """Return the data protection policy of a log group.
 
     Both statements must list the same identifiers (CloudWatch Logs API Reference, PutDataProtectionPolicy).
     """
     custom = custom_identifiers(key_prefix)
-    identifiers = [*(f"arn:aws:dataprotection::aws:data-identifier/{name}" for name in MANAGED_IDENTIFIERS), *custom]
+    identifiers = [
+        *(names.any_arn("dataprotection", f"data-identifier/{name}", account="aws") for name in MANAGED_IDENTIFIERS),
+        *custom,
+    ]
     audit = {"Audit": {"FindingsDestination": {"CloudWatchLogs": {"LogGroup": findings_log_group}}}}
     return {
         "Name": "credentials",

@@ -153,7 +153,7 @@ class Vpc(Component):
             service: aws.ec2.VpcEndpoint(
                 service,
                 vpc_id=self.vpc_id,
-                service_name=f"com.amazonaws.{args.names.region}.{service}",
+                service_name=args.names.endpoint_service(service),
                 vpc_endpoint_type="Gateway",
                 route_table_ids=tables,
                 policy=render(policy),

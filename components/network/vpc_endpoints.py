@@ -45,7 +45,7 @@ class VpcEndpoints(Component):
             aws.ec2.VpcEndpoint(
                 service,
                 vpc_id=args.vpc_id,
-                service_name=f"com.amazonaws.{args.names.region}.{service}",
+                service_name=args.names.endpoint_service(service),
                 vpc_endpoint_type="Interface",
                 subnet_ids=list(args.placement.subnet_ids),
                 security_group_ids=[args.placement.security_group_id],
@@ -99,10 +99,10 @@ def s3_policy(
     write_only_objects: ARNs of objects that may be written but not read.
     shared_objects: ARNs of objects in buckets of other owners, which may be read and written.
     """
-    arns = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
+    arns = [names.s3_arn(bucket) for bucket in buckets]
     own_account = {"StringEquals": {"aws:PrincipalAccount": names.account}}
     own_buckets = [*arns, *(f"{arn}/*" for arn in arns)]
-    layers = [f"arn:aws:s3:::prod-{names.region}-starport-layer-bucket/*"]
+    layers = [names.s3_arn(f"prod-{names.region}-starport-layer-bucket/*")]
     statements = [_allow_account(names, "OwnBuckets", "s3:GetObject PutObject ListBucket", own_buckets)]
     if write_only_objects:
         statements.append(_allow_account(names, "WriteOnlyObjects", "s3:PutObject", write_only_objects))

@@ -2,9 +2,10 @@
 
 import ipaddress
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from components import contract
-from components.settings.fields import PROD, shown
+from components.settings.fields import PROD, partition_of, shown
 from components.settings.model import Settings
 from components.settings.workloads import ScalingSettings, TaskSize
 
@@ -167,6 +168,17 @@ def cores(settings: Settings) -> Iterator[Mistake]:
         yield from _own_secret(settings, f"{key}.token_secret_arn", core.token_secret_arn)
 
 
+def partition(settings: Settings) -> Iterator[Mistake]:
+    """The ARNs belong to the partition of `region` (aws, aws-us-gov or aws-cn). `services.console.hosting` is `cloudfront` only
+    in the partition aws, because the other partitions have no CloudFront with certificates of ACM."""
+    expected = partition_of(settings.region)
+    for key, value in _values(settings.model_dump()):
+        if value.startswith("arn:") and value.split(":")[1] != expected:
+            yield key, f"is {shown(value)}; allowed: ARNs that start with arn:{expected}:"
+    if settings.services.cloudfront and expected != "aws":
+        yield "services.console.hosting", f"is 'cloudfront'; allowed in {settings.region}: container"
+
+
 def delivery(settings: Settings) -> Iterator[Mistake]:
     """The delivery settings require `delivery.repository`, and `delivery.state_key_arn` requires `delivery.state_bucket`."""
     roles = settings.delivery
@@ -208,15 +220,25 @@ def environment_variables(settings: Settings) -> Iterator[Mistake]:
             yield f"environment_variables.{index}", f"is {name}; allowed, each once: {', '.join(sorted(known))}"
 
 
+def _values(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the text values of the settings with their keys."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict | list | tuple):
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _values(item, f"{key}.{name}".lstrip("."))
+
+
 def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
     """Yield a mistake if an operator created the secret for another stack."""
-    prefix = f"arn:aws:secretsmanager:{settings.region}:{settings.account}:secret:gatehouse/{settings.stack}/"
+    owner = f"{settings.region}:{settings.account}"
+    prefix = f"arn:{partition_of(settings.region)}:secretsmanager:{owner}:secret:gatehouse/{settings.stack}/"
     if not arn.startswith(prefix):
         yield key, f"is {shown(arn)}; allowed: a secret whose ARN starts with {prefix}"
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
     *(key_environment, zones, private_networks, bounds, internet_access, operators, second_region, account_baseline),
-    *(vault_lock, task_sizes, rollout_duration, waf_limits, sharing_capacity, cores, delivery),
+    *(vault_lock, task_sizes, rollout_duration, waf_limits, sharing_capacity, cores, partition, delivery),
     *(oidc, leak_report_secret, environment_variables),
 )

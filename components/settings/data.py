@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from components.settings.fields import (
+    ARN,
     Flag,
     Production,
     Section,
@@ -17,7 +18,7 @@ from components.settings.fields import (
 
 DATABASE_PORT, CACHE_PORT = 5432, 6379
 DAYS = integer(1, 3650, "days")
-ROLE_ARN = r"arn:aws:iam::\d{12}:role/[\w+=,.@/*-]+"
+ROLE_ARN = rf"{ARN}:iam::\d{{12}}:role/[\w+=,.@/*-]+"
 
 
 class ProtectionSettings(Section):

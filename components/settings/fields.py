@@ -10,6 +10,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, mod
 PROD = "prod"
 ENVIRONMENTS = ("dev", "staging", PROD)
 
+PARTITIONS = {"us-gov-": "aws-us-gov", "cn-": "aws-cn"}
+"""Partition of the regions with these prefixes. All other regions are in the partition `aws`. Source: IAM User Guide, "Identify
+AWS resources with Amazon Resource Names (ARNs)"."""
+ARN = rf"arn:(?:aws|{'|'.join(PARTITIONS.values())})"
+"""Pattern of the beginning of an ARN."""
+
 T = TypeVar("T")
 
 
@@ -24,6 +30,11 @@ class EnvironmentDefault:
     def of(self, environment: str) -> Any:
         """The default in `environment`. Raises AttributeError for an unknown environment."""
         return getattr(self, environment)
+
+
+def partition_of(region: str) -> str:
+    """The partition of a region."""
+    return next((partition for prefix, partition in PARTITIONS.items() if region.startswith(prefix)), "aws")
 
 
 def by_environment(dev: T, staging: T, prod: T) -> T:

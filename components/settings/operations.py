@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from components.settings.fields import Flag, Production, Section, by_environment, choice, integer, optional, string, strings
+from components.settings.fields import ARN, Flag, Production, Section, by_environment, choice, integer, optional, string, strings
 from components.settings.network import PRIVATE_NETWORKS
 from components.settings.workloads import EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS
 
+KMS_KEY = optional(rf"{ARN}:kms:[a-z0-9-]+:\d{{12}}:key/[A-Za-z0-9-]{{36,40}}", "the ARN of a KMS key (not of an alias)")
 ROLES = "owner|operator|issuer|auditor|service"
 HTTPS_URL = optional(r"https://[^/\s]+\S*", "an https URL")
 LEGACY_FILES = strings(
@@ -124,7 +125,7 @@ class DeliverySettings(Section):
     Pulumi Cloud stores the state."""
     state_key_arn: Annotated[
         str | None,
-        optional(r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]{36,40}", "the ARN of a KMS key (not of an alias)"),
+        KMS_KEY,
     ] = None
     """KMS key of the state bucket or of the stack's secrets provider."""
 
@@ -164,7 +165,7 @@ class NotificationsSettings(Section):
     webhook_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks to which webhooks can be delivered, on port 443."""
     topic_arn: Annotated[
-        str | None, optional(r"arn:aws:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}", "the ARN of an SNS topic")
+        str | None, optional(rf"{ARN}:sns:[a-z0-9-]+:\d{{12}}:[A-Za-z0-9_-]{{1,256}}", "the ARN of an SNS topic")
     ] = None
     """SNS topic to which the console publishes the same events. The topic must be in the stack's region, and its KMS key must
     allow access by the console's task role. If empty, no topic is used."""

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from components.settings.fields import (
+    ARN,
     Flag,
     Production,
     Section,
@@ -27,7 +28,7 @@ SHARING_TIMEOUT_S = 10
 """Timeout of the sharing function."""
 SHA256 = r"sha256:[0-9a-f]{64}"
 DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
-EXTERNAL_ARN_PATTERN = r"arn:aws:secretsmanager:[a-z0-9-]+:\d{12}:secret:gatehouse/[a-z]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}"
+EXTERNAL_ARN_PATTERN = rf"{ARN}:secretsmanager:[a-z0-9-]+:\d{{12}}:secret:gatehouse/[a-z]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{{6}}"
 EXTERNAL_ARN_WORDS = "the full ARN of a secret whose name starts with gatehouse/ and the environment"
 
 Cpu = Annotated[int, choice(256, 512, 1024, 2048, 4096), Field(description="CPU units of a task. 1024 units equal one vCPU.")]

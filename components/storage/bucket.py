@@ -267,7 +267,9 @@ class Buckets:
         lifetime of a secret (TTL_S_MAX of the runtime, 30 days). Presigned requests expire after a minute.
         """
         return replace(
-            self._args(self.names, "secrets", "secret", bucket_policies.deny_old_signatures(self.names.bucket("secrets"))),
+            self._args(
+                self.names, "secrets", "secret", bucket_policies.deny_old_signatures(self.names, self.names.bucket("secrets"))
+            ),
             key_arn=key_arn,
             log_bucket=log_bucket,
             expire_days=31,

@@ -203,6 +203,7 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("cores", {"cores": [{**CORE, "port": 8081}]}, "cores.0.port"),
     ("cores", {"cores": [CORE, {**CORE, "name": "b"}]}, "cores.1.port"),
     ("cores", {"cores": [{**CORE, "token_secret_arn": SECRET.replace("/dev/", "/prod/")}]}, "cores.0.token_secret_arn"),
+    ("partition", {"secrets.operators": ["arn:aws-cn:iam::123456789012:role/ops"]}, "secrets.operators.0"),
     ("delivery", {"delivery": {"create_oidc_provider": True}}, "delivery.create_oidc_provider"),
     ("delivery", {"delivery": {"state_bucket": "state"}}, "delivery.state_bucket"),
     ("delivery", {"delivery": {"repository": "example/gatehouse", "state_key_arn": STATE_KEY}}, "delivery.state_key_arn"),
