@@ -134,4 +134,6 @@ pulumi.export(
 pulumi.export("loadBalancer", platform.load_balancer.dns_name)
 pulumi.export("zoneId", platform.certificate.zone_id)
 pulumi.export("nameServers", platform.certificate.name_servers)
+if foundation.keys.required_statements:
+    pulumi.export("keyStatements", foundation.keys.required_statements)
 pulumi.export("repositoryUrl", platform.runtime_image.url)

@@ -56,6 +56,7 @@ class Foundation(Component):
         args = KmsKeysArgs(
             names=names,
             kms_keys=settings.kms_keys,
+            existing=settings.existing_resources.key_arns,
             protection=settings.protection,
             secret_readers=role_policies.secret_readers(names, contract),
             table_roles=role_policies.table_users(contract),

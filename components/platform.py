@@ -57,6 +57,7 @@ class Platform(Component):
                 host_names=tuple(contract.hosts.values()),
                 cloudfront_host=contract.hosts[CONSOLE] if settings.services.cloudfront else "",
                 protection=settings.protection,
+                existing=settings.existing_resources,
             ),
             self.child,
         )

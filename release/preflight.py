@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from components.naming import PROJECT
 from release import pulumi_cli
 from release.bootstrap import backend_url
 from release.image import missing_builder
@@ -34,6 +35,8 @@ def missing_prerequisites(stack: Stack, *, image: bool, signature: bool = False,
     messages = [_check_pulumi(stack, root), _check_account(stack)]
     if image:
         messages += [_check_examples(stack), _check_image(stack)]
+        # Without credentials, the zones cannot be read.
+        messages += [] if messages[1] else [_check_zone(stack)]
     if signature and not any(messages):
         messages.append(unverified_signature(stack))
     return [message for message in messages if message]
@@ -134,6 +137,41 @@ def _examples(value: Any, key: str = "") -> Iterator[str]:
             yield key
     elif isinstance(value, str) and _EXAMPLE.search(value):
         yield key
+
+
+def _check_zone(stack: Stack) -> str | None:
+    """Return a message if the existing hosted zone cannot contain the domain, or if a zone of the domain exists that is neither
+    the stack's nor `existing_resources.zone_id`: the certificate would wait for the delegation of a second zone."""
+    domain = str(stack.settings.get("domain", ""))
+    zone_id = (stack.settings.get("existing_resources") or {}).get("zone_id")
+    route53 = boto3.client("route53", region_name=stack.region)
+    try:
+        if zone_id:
+            return _zone_mistake(route53.get_hosted_zone(Id=zone_id)["HostedZone"], domain)
+        zones = route53.list_hosted_zones_by_name(DNSName=domain)["HostedZones"]
+    except route53.exceptions.NoSuchHostedZone:
+        return f"the hosted zone {zone_id} does not exist in account {stack.account}. Run: aws route53 list-hosted-zones"
+    except (BotoCoreError, ClientError) as exc:
+        return f"Route 53 rejected the request for the hosted zone of {domain} ({type(exc).__name__})"
+    for zone in zones:
+        config = zone.get("Config") or {}
+        own = config.get("Comment") == f"{PROJECT.capitalize()} {stack.name}"
+        if zone["Name"].rstrip(".") == domain and not config.get("PrivateZone") and not own:
+            identity = zone["Id"].rpartition("/")[2]
+            return (
+                f"the account has the hosted zone {identity} for {domain} already. Set existing_resources.zone_id: {identity} in "
+                f"Pulumi.{stack.name}.yaml, or delete the zone"
+            )
+    return None
+
+
+def _zone_mistake(zone: dict[str, Any], domain: str) -> str | None:
+    name = str(zone["Name"]).rstrip(".")
+    if (zone.get("Config") or {}).get("PrivateZone"):
+        return f"existing_resources.zone_id: the hosted zone {name} is private; a public zone is required"
+    if domain != name and not domain.endswith(f".{name}"):
+        return f"existing_resources.zone_id: the hosted zone is {name}, which does not contain the domain {domain}"
+    return None
 
 
 def _check_image(stack: Stack) -> str | None:

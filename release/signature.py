@@ -31,8 +31,9 @@ def unverified_signature(stack: Stack) -> str | None:
         return None
     if shutil.which("cosign") is None:
         return f"cosign is not on PATH, so the signature of the image cannot be verified. Install it: {_INSTALL}"
-    registry = f"{stack.account}.dkr.ecr.{stack.region}.amazonaws.com"
-    image = f"{registry}/{Naming(stack.name, stack.account, stack.region).name('runtime')}@{stack.image_digest}"
+    names = Naming(stack.name, stack.account, stack.region)
+    registry = names.registry
+    image = f"{registry}/{names.name('runtime')}@{stack.image_digest}"
     identity = f"https://github.com/{repository}/{WORKFLOW}"
     try:
         authorization = boto3.client("ecr", region_name=stack.region).get_authorization_token()["authorizationData"][0]

@@ -1,13 +1,13 @@
 """The KMS keys of a stack, one for each class of data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_aws as aws
 
 from components.component import Component
-from components.iam.documents import render
+from components.iam.documents import Document, render
 from components.iam.key_policies import KeyUsers, key_policy, replica_policy
 from components.naming import DataClass, tags
 from components.settings.data import KmsKeysSettings, ProtectionSettings
@@ -28,6 +28,7 @@ class KmsKeysArgs(KeyUsers):
     """Arguments of `KmsKeys`, in addition to those of `KeyUsers`.
 
     kms_keys: Rotation period and deletion window, in days.
+    existing: ARNs of keys that exist already, keyed by the name of the key.
     protection: Deletion protection of the keys.
     role_arns: ARNs of the stack's roles. KMS rejects a policy that names a role which does not exist yet.
     """
@@ -35,6 +36,7 @@ class KmsKeysArgs(KeyUsers):
     kms_keys: KmsKeysSettings
     protection: ProtectionSettings
     role_arns: Mapping[str, pulumi.Input[str]]
+    existing: Mapping[str, str] = field(default_factory=dict)
 
 
 class KmsKeys(Component):
@@ -47,6 +49,8 @@ class KmsKeys(Component):
     Controls: GH-KMS-001 to GH-KMS-006, GH-KMS-008, GH-KMS-009.
     """
 
+    required_statements: dict[str, Document]
+    """Policy documents whose statements the policies of existing keys must contain, keyed by the name of the key."""
     replica_arn: pulumi.Output[str] | None
     """Replica of the backup key in `replica_region`, if one is set."""
 
@@ -54,11 +58,16 @@ class KmsKeys(Component):
         super().__init__("gatehouse:encryption:KmsKeys", name, args, opts)
         # The inputs of the component contain `role_arns`, so the keys are created after the roles.
         protected = self.protected(args.protection)
-        keys = {key: self._key(key, args, protected) for key in KEYS}
-        self.data_arn, self.secrets_arn, self.logs_arn = keys["data"].arn, keys["secrets"].arn, keys["logs"].arn
-        self.backup_arn = keys["backup"].arn
+        keys = {key: self._key(key, args, protected) for key in KEYS if key not in args.existing}
+        arns = {key: pulumi.Output.from_input(arn) for key, arn in args.existing.items()}
+        arns |= {name: key.arn for name, key in keys.items()}
+        self.data_arn, self.secrets_arn, self.logs_arn = arns["data"], arns["secrets"], arns["logs"]
+        self.backup_arn = arns["backup"]
+        self.required_statements = {key: key_policy(key, args) for key in args.existing}
+        for key, arn in args.existing.items():
+            aws.kms.Alias(key, name=args.names.alias(key), target_key_id=arn, opts=self.child)
         self.replica_arn = self._replica(keys["backup"], args, protected) if args.replica_region else None
-        self.register_outputs({f"{name}Arn": key.arn for name, key in keys.items()} | {"replicaArn": self.replica_arn})
+        self.register_outputs({f"{name}Arn": arn for name, arn in arns.items()} | {"replicaArn": self.replica_arn})
 
     def _key(self, name: str, args: KmsKeysArgs, opts: pulumi.ResourceOptions) -> aws.kms.Key:
         data_class, description = KEYS[name]

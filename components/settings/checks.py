@@ -168,6 +168,22 @@ def cores(settings: Settings) -> Iterator[Mistake]:
         yield from _own_secret(settings, f"{key}.token_secret_arn", core.token_secret_arn)
 
 
+def existing_resources(settings: Settings) -> Iterator[Mistake]:
+    """Existing certificates and KMS keys belong to `account` and to the region in which the stack uses them. The certificate for
+    CloudFront requires `services.console.hosting: cloudfront`."""
+    existing = settings.existing_resources
+    regions = {"certificate_arn": settings.region, "cloudfront_certificate_arn": "us-east-1"}
+    for name, value in existing:
+        if name.endswith("_arn") and value:
+            owner = f"{regions.get(name, settings.region)}:{settings.account}"
+            if value.split(":")[3:5] != owner.split(":"):
+                allowed = f"ARNs of {owner.replace(':', ' and account ')}"
+                yield f"existing_resources.{name}", f"is {shown(value)}; allowed: {allowed}"
+    if existing.cloudfront_certificate_arn and not settings.services.cloudfront:
+        allowed = f"allowed with services.console.hosting {settings.services.console.hosting}: empty"
+        yield "existing_resources.cloudfront_certificate_arn", f"is {shown(existing.cloudfront_certificate_arn)}; {allowed}"
+
+
 def partition(settings: Settings) -> Iterator[Mistake]:
     """The ARNs belong to the partition of `region` (aws, aws-us-gov or aws-cn). `services.console.hosting` is `cloudfront` only
     in the partition aws, because the other partitions have no CloudFront with certificates of ACM."""
@@ -239,6 +255,6 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
     *(key_environment, zones, private_networks, bounds, internet_access, operators, second_region, account_baseline),
-    *(vault_lock, task_sizes, rollout_duration, waf_limits, sharing_capacity, cores, partition, delivery),
+    *(vault_lock, task_sizes, rollout_duration, waf_limits, sharing_capacity, cores, partition, delivery, existing_resources),
     *(oidc, leak_report_secret, environment_variables),
 )

@@ -47,8 +47,8 @@ class Settings(Section):
     """AWS region for replicas of buckets and copies of backups. Set second_region, buckets.cross_region_replication and
     backup.cross_region_copy before the first deployment, because the backup KMS key depends on these keys."""
     domain: Annotated[str, string(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", 'a domain such as "gatehouse.example.com"')]
-    """Domain of the Route 53 hosted zone that the stack creates. Delegate the domain once from the parent zone. The host names of
-    the services are the subdomains gateway, console and sharing."""
+    """Domain of the stack. The host names of the services are the subdomains gateway, console and sharing. The stack creates a
+    Route 53 hosted zone for the domain, which you delegate once from the parent zone, or uses `existing_resources.zone_id`."""
     key_prefix: Annotated[
         str,
         string(
@@ -96,6 +96,7 @@ class Settings(Section):
     """Optional environment variables for the runtime (docs/settings-runtime.md), such as GATEHOUSE_LIMIT_ON_ERROR=deny. Variables
     that another setting sets are rejected. If a value is invalid, the new tasks do not start and the previous tasks keep
     running."""
+    existing_resources: operations.ExistingResourcesSettings
     load_balancer: LoadBalancerSettings
     waf: WafSettings
     monitoring: operations.MonitoringSettings

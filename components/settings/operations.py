@@ -7,6 +7,7 @@ from components.settings.network import PRIVATE_NETWORKS
 from components.settings.workloads import EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS
 
 KMS_KEY = optional(rf"{ARN}:kms:[a-z0-9-]+:\d{{12}}:key/[A-Za-z0-9-]{{36,40}}", "the ARN of a KMS key (not of an alias)")
+CERTIFICATE = optional(rf"{ARN}:acm:[a-z0-9-]+:\d{{12}}:certificate/[a-f0-9-]{{36}}", "the ARN of an ACM certificate")
 ROLES = "owner|operator|issuer|auditor|service"
 HTTPS_URL = optional(r"https://[^/\s]+\S*", "an https URL")
 LEGACY_FILES = strings(
@@ -106,6 +107,36 @@ class AccountBaselineSettings(Section):
     def guards(self) -> tuple[str, ...]:
         """Names of the enabled guards."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) is True)
+
+
+class ExistingResourcesSettings(Section):
+    """Resources of the account that the stack uses instead of creating its own. The stack neither changes nor deletes them. Set
+    them before the first deployment, because a later change replaces resources of the stack."""
+
+    zone_id: Annotated[
+        str | None, optional(r"Z[A-Z0-9]{1,31}", "the ID of a public hosted zone, such as Z0123456789ABCDEFGHIJ")
+    ] = None
+    """Public hosted zone in which the stack creates its records. The name of the zone is `domain` or a parent domain. If empty,
+    the stack creates a zone for `domain`, which you delegate."""
+    certificate_arn: Annotated[str | None, CERTIFICATE] = None
+    """ACM certificate in `region` for the subdomains gateway, console and sharing of `domain`, such as a wildcard certificate. If
+    empty, the stack requests a certificate."""
+    cloudfront_certificate_arn: Annotated[str | None, CERTIFICATE] = None
+    """ACM certificate in us-east-1 for the console, with `services.console.hosting: cloudfront`. If empty, the stack requests a
+    certificate."""
+    data_key_arn: Annotated[str | None, KMS_KEY] = None
+    """KMS key for the database, cache, secret links, files and images. Its key policy must contain the statements in the stack
+    output `keyStatements`. If empty, the stack creates a key."""
+    secrets_key_arn: Annotated[str | None, KMS_KEY] = None
+    """KMS key for the secrets and the environment of the rotation function, like `data_key_arn`."""
+    logs_key_arn: Annotated[str | None, KMS_KEY] = None
+    """KMS key for logs, CloudTrail files and alarm topics, like `data_key_arn`."""
+
+    @property
+    def key_arns(self) -> dict[str, str]:
+        """ARN of each existing KMS key, keyed by the name of the key."""
+        arns = {"data": self.data_key_arn, "secrets": self.secrets_key_arn, "logs": self.logs_key_arn}
+        return {name: arn for name, arn in arns.items() if arn}
 
 
 class DeliverySettings(Section):

@@ -48,6 +48,10 @@ _IDENTITY = f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/
 <ResponseMetadata><RequestId>x</RequestId></ResponseMetadata></GetCallerIdentityResponse>"""
 
 
+_NO_ZONES = b"""<ListHostedZonesByNameResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><HostedZones/>
+<IsTruncated>false</IsTruncated><MaxItems>100</MaxItems></ListHostedZonesByNameResponse>"""
+
+
 @cache
 def _session() -> boto3.Session:
     """The session of all tests: a new one parses the service models again, and the default one has credentials of other tests."""
@@ -261,6 +265,9 @@ def serving(account: FakeAccount) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             service = self.path.split("/")[1]
+            if service == "2013-04-01":
+                self._respond(200, _NO_ZONES)
+                return
             if service == "2015-03-31":
                 self._respond(200, json.dumps(account.lambda_(self.path)).encode())
                 return

@@ -7,6 +7,8 @@ import pytest
 
 from release.pulumi_cli import command_line, environment
 from release.stack_file import Stack
+from sandbox.emulator.server import Emulator
+from sandbox.engine.types import ACCOUNT as EMULATED_ACCOUNT
 from tests.release.fake_aws import ACCOUNT, NEW, ROOT, FakeAccount, own_stack_file, release, serving
 
 KMS = "awskms://alias/acme-pulumi?region=eu-west-1"
@@ -84,3 +86,70 @@ def test_preview_prints_properties_on_request_only() -> None:
     stack = Stack("dev", ACCOUNT, "eu-west-1", NEW)
     assert "--diff" not in command_line("preview", stack)
     assert "--diff" in command_line("preview", stack, diff=True)
+
+
+ZONE_KEY = "preview: existing_resources.zone_id:"
+OWN_ZONE, DOMAIN = "Gatehouse dev", "dev.gatehouse.acme.dev"
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator.start() as running:
+        yield running
+
+
+def preview(account: FakeAccount, emulator: Emulator, folder: Path, zone_id: str = "") -> str:
+    """The error output of a preview in the account of the emulator. zone_id: setting of the stack file."""
+    text = own_stack_file().replace(ACCOUNT, EMULATED_ACCOUNT)
+    existing = f"    existing_resources:\n      zone_id: {zone_id}\n" if zone_id else ""
+    lines = release(account, folder, "preview", stack_file=text + existing, emulator=emulator).stderr.splitlines()
+    return "\n".join(line for line in lines if "example values" not in line)
+
+
+def create_zone(emulator: Emulator, name: str, comment: str = "", *, private: bool = False) -> str:
+    config = {"Comment": comment, "PrivateZone": private}
+    vpc = {"VPC": {"VPCRegion": "eu-west-1", "VPCId": "vpc-1"}} if private else {}
+    route53 = emulator.client("route53", "eu-west-1")
+    zone = route53.create_hosted_zone(Name=name, CallerReference=name, HostedZoneConfig=config, **vpc)
+    return str(zone["HostedZone"]["Id"].rpartition("/")[2])
+
+
+def test_second_zone_of_a_domain_is_reported(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+    zone = create_zone(emulator, DOMAIN)
+    errors = preview(account, emulator, tmp_path)
+    assert f"the account has the hosted zone {zone} for {DOMAIN} already. Set existing_resources.zone_id: {zone}" in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "comment", "private"),
+    [(DOMAIN, OWN_ZONE, False), (DOMAIN, "", True), ("other.example.org", "", False), (f"x.{DOMAIN}", "", False)],
+)
+def test_other_zones_are_accepted(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path, name: str, comment: str, private: bool
+) -> None:
+    create_zone(emulator, name, comment, private=private)
+    assert preview(account, emulator, tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "private", "message"),
+    [
+        (DOMAIN, False, ""),
+        ("acme.dev", False, ""),
+        (
+            "me.dev",
+            False,
+            f"preview: existing_resources.zone_id: the hosted zone is me.dev, which does not contain the domain {DOMAIN}",
+        ),
+        ("acme.dev", True, f"{ZONE_KEY} the hosted zone acme.dev is private; a public zone is required"),
+    ],
+)
+def test_existing_zone_must_contain_the_domain(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path, name: str, private: bool, message: str
+) -> None:
+    assert preview(account, emulator, tmp_path, create_zone(emulator, name, private=private)) == message
+
+
+def test_missing_zone_is_reported(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+    errors = preview(account, emulator, tmp_path, "Z0000000000000")
+    assert errors.startswith(f"preview: the hosted zone Z0000000000000 does not exist in account {EMULATED_ACCOUNT}.")

@@ -16,6 +16,7 @@ from tests.components.settings.stack_settings import CORE, DELIVERY, each_stack,
 
 DIGEST = f"sha256:{'1' * 64}"
 STATE_KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 SECRET = CORE["token_secret_arn"]
 FOREIGN_SECRET = SECRET.replace("/dev/", "/prod/")
 OIDC = {"issuer": "https://login.example.com", "audience": "gatehouse", "roles": ["platform=owner", "on-call=operator"]}
@@ -203,6 +204,21 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("cores", {"cores": [{**CORE, "port": 8081}]}, "cores.0.port"),
     ("cores", {"cores": [CORE, {**CORE, "name": "b"}]}, "cores.1.port"),
     ("cores", {"cores": [{**CORE, "token_secret_arn": SECRET.replace("/dev/", "/prod/")}]}, "cores.0.token_secret_arn"),
+    (
+        "existing_resources",
+        {"existing_resources": {"data_key_arn": STATE_KEY.replace("eu-west-1", "eu-west-2")}},
+        "existing_resources.data_key_arn",
+    ),
+    (
+        "existing_resources",
+        {"existing_resources": {"certificate_arn": CERTIFICATE.replace("eu-west-1", "us-east-1")}},
+        "existing_resources.certificate_arn",
+    ),
+    (
+        "existing_resources",
+        {"existing_resources": {"cloudfront_certificate_arn": CERTIFICATE.replace("eu-west-1", "us-east-1")}},
+        "existing_resources.cloudfront_certificate_arn",
+    ),
     ("partition", {"secrets.operators": ["arn:aws-cn:iam::123456789012:role/ops"]}, "secrets.operators.0"),
     ("delivery", {"delivery": {"create_oidc_provider": True}}, "delivery.create_oidc_provider"),
     ("delivery", {"delivery": {"state_bucket": "state"}}, "delivery.state_bucket"),
