@@ -10,9 +10,8 @@ from functools import partial
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import STACK, aws
 from policies.engine.rule import CheckResults, Severity, levels, stack_rule
-from policies.rules.s3 import unset_public_access_flags
+from policies.rules.s3 import BASELINE_OUTPUT, unset_public_access_flags
 
-BASELINE_OUTPUT = "accountBaseline"
 _STACKS = (STACK,)
 _account_rule = partial(stack_rule, types=_STACKS)
 
@@ -81,6 +80,25 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
     for setting in stack.of_type(aws("ebs.EncryptionByDefault")):
         if not setting.props.flag("enabled", True):
             yield f"enabled is false in {setting.name}"
+
+
+@stack_rule(
+    "GH-ACC-002",
+    title="AWS Config recorders are started and record all supported resource types",
+    rationale="AWS Config does not record or evaluate changes of other resource types, or while the recorder is stopped.",
+    remedy="remove recordingGroup.allSupported=False and resourceTypes, and add an aws.cfg.RecorderStatus with isEnabled=True",
+    types=aws("cfg.Recorder"),
+    upstream="Config.1 4.3 CKV2_AWS_45 CKV2_AWS_48",
+    url="https://docs.aws.amazon.com/config/latest/developerguide/select-resources.html",
+)
+def recorder_is_complete(recorder: Resource, stack: Stack) -> CheckResults:
+    group = recorder.props.block("recordingGroup")
+    strategies = {block.text("useOnly") for block in group.blocks("recordingStrategies")}
+    if not group.flag("allSupported", True) and "EXCLUSION_BY_RESOURCE_TYPES" not in strategies:
+        yield "recordingGroup.allSupported is false, so only the types in resourceTypes are recorded"
+    statuses = stack.referencing(recorder, aws("cfg.RecorderStatus"), "name")
+    if not any(status.props.flag("isEnabled") for status in statuses):
+        yield "no RecorderStatus starts the recorder"
 
 
 @_account_rule(

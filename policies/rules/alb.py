@@ -53,6 +53,50 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
         yield "the HTTP listener has no default action"
 
 
+@stack_rule(
+    "GH-ALB-011",
+    title="Rules of HTTP listeners redirect to HTTPS",
+    rationale="A rule takes precedence over the default action. A rule that forwards serves requests in clear text.",
+    remedy='set every action of the rule to a redirect with protocol="HTTPS", or move the rule to the HTTPS listener',
+    severity=Severity.HIGH,
+    types=aws("lb.ListenerRule"),
+    upstream="ELB.1",
+    url=f"{_GUIDE}/listener-rules.html",
+)
+def rules_of_http_listeners_redirect(rule: Resource, stack: Stack) -> CheckResults:
+    listeners = stack.referenced_by(rule, "listenerArn", aws("lb.Listener"))
+    if not any(listener.props.text("protocol", "HTTP") == "HTTP" for listener in listeners):
+        return
+    for action in rule.props.blocks("actions"):
+        if action.text("type") != "redirect" or action.block("redirect").text("protocol") != "HTTPS":
+            yield f"{action.path} of a rule of an HTTP listener does not redirect to HTTPS"
+
+
+# Ports of protocols without encryption: FTP, Telnet, SMTP, HTTP, POP3, IMAP, LDAP, MQTT and the alternative ports of HTTP.
+_PLAINTEXT_PORTS = ("21", "23", "25", "80", "110", "143", "389", "1883", "8000", "8080")
+
+
+@stack_rule(
+    "GH-ALB-012",
+    title="Internet-facing Network Load Balancers do not use TCP listeners for protocols without encryption",
+    rationale="A TCP listener forwards the bytes of the client. On the port of a plaintext protocol, they are unencrypted.",
+    remedy='set protocol="TLS" with a certificate, or use a port of an encrypted protocol, such as 443',
+    severity=Severity.HIGH,
+    types=aws("lb.Listener"),
+    lists={"ports": _PLAINTEXT_PORTS},
+    upstream="CKV_AWS_2",
+    url="https://docs.aws.amazon.com/elasticloadbalancing/latest/network/create-tls-listener.html",
+)
+def tcp_listeners_use_encrypted_protocols(listener: Resource, stack: Stack) -> CheckResults:
+    if listener.props.text("protocol", "HTTP") not in ("TCP", "TCP_UDP"):
+        return
+    balancers = stack.referenced_by(listener, "loadBalancerArn", aws("lb.LoadBalancer"))
+    if balancers and all(balancer.props.flag("internal") for balancer in balancers):
+        return
+    if listener.props.text("port") in listener.lists["ports"]:
+        yield f"the TCP listener uses port {listener.props.text('port')}"
+
+
 @_listener_rule(
     "GH-ALB-002",
     title="HTTPS listeners accept TLS 1.2 and 1.3 only",

@@ -1,5 +1,8 @@
 """Rules for API Gateway REST and HTTP APIs: stages, methods, routes and domain names."""
 
+import yaml
+
+from policies.analysis.properties import MalformedError, Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_set
@@ -45,8 +48,60 @@ def routes_have_authorizer(route: Resource) -> CheckResults:
     name = route.props.text(name_property)
     if name.partition(" ")[0] == "OPTIONS" or name in route.lists["public"] or route.name in route.lists["public"]:
         return  # Browsers send the CORS preflight request (OPTIONS) without credentials.
-    if route.props.text(type_property, "NONE") == "NONE" and not route.props.flag("apiKeyRequired"):
+    # API keys identify clients for usage plans, and must not be used for authorization:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-usage-plans.html
+    if route.props.text(type_property, "NONE") == "NONE":
         yield f"{type_property} is NONE"
+
+
+_BODY_METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "trace", "x-amazon-apigateway-any-method"})
+
+
+@resource_rule(
+    "GH-API-006",
+    title="APIs that are defined by an OpenAPI document or by quick create have authorizers",
+    rationale="API Gateway creates the routes of these APIs itself, so no other rule evaluates them.",
+    remedy=(
+        "set `security` in the OpenAPI document or in each operation, with a security scheme that has "
+        "x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target by Route and Integration resources"
+    ),
+    severity=Severity.HIGH,
+    types=aws("apigateway.RestApi", "apigatewayv2.Api"),
+    lists={"public": ()},
+    upstream="CKV_AWS_59 CKV_AWS_309 APIG4",
+    url=f"{_GUIDE}/api-gateway-swagger-extensions.html",
+)
+def defined_routes_have_authorizer(api: Resource) -> CheckResults:
+    if api.type in aws("apigatewayv2.Api") and api.props.has("target"):
+        yield "target creates a route without an authorizer and a stage without an access log"
+    if not api.props.has("body"):
+        return
+    try:
+        document = yaml.safe_load(api.props.text("body"))  # OpenAPI documents are JSON or YAML, which includes JSON.
+    except yaml.YAMLError:
+        raise MalformedError("body", "an OpenAPI document in JSON or YAML", "other text") from None
+    body = Properties(document, "body")
+    schemes = (body.block("components") if body.has("components") else body).block(
+        "securitySchemes" if body.has("components") else "securityDefinitions"
+    )
+    authorizing = {name for name in schemes.names() if _authorizes(schemes.block(name))}
+    for path in body.block("paths").names():
+        operations = body.block("paths").block(path)
+        for method in operations.names():
+            route = f"{method.upper()} {path}"
+            if method.lower() not in _BODY_METHODS or route in api.lists["public"]:
+                continue
+            operation = operations.block(method)
+            required = operation if operation.value("security") is not None else body
+            requirements = [set(requirement.names()) for requirement in required.blocks("security")]
+            # A request needs to satisfy one requirement only, and an empty requirement accepts every request.
+            if not requirements or not all(requirement & authorizing for requirement in requirements):
+                yield f"the operation {route} has no authorizer"
+
+
+def _authorizes(scheme: Properties) -> bool:
+    """False for a scheme that requires an API key only."""
+    return scheme.has("x-amazon-apigateway-authtype") or scheme.has("x-amazon-apigateway-authorizer")
 
 
 @stack_rule(

@@ -80,6 +80,34 @@ def _records_objects_basic(selector: Properties) -> bool:
     return selector.text("readWriteType", "All") == "All" and "AWS::S3::Object" in types
 
 
+@_trail_rule(
+    "GH-CT-007",
+    title="CloudTrail trails record all management events",
+    rationale="A trail with event selectors records only the events that a selector names. Read events reveal reconnaissance.",
+    remedy="add an advancedEventSelector with eventCategory Management and no other field",
+    severity=Severity.HIGH,
+    levels=levels("A", "M", "M"),
+    upstream="CloudTrail.3",
+    url=f"{_GUIDE}/logging-management-events-with-cloudtrail.html",
+)
+def management_events_are_recorded(trail: Resource) -> CheckResults:
+    advanced, basic = trail.props.blocks("advancedEventSelectors"), trail.props.blocks("eventSelectors")
+    if not advanced and not basic:
+        return  # A trail without event selectors records all management events.
+    if not any(map(_records_management, advanced)) and not any(map(_records_management_basic, basic)):
+        yield "no event selector records both reads and writes of the management plane"
+
+
+def _records_management(selector: Properties) -> bool:
+    fields = {field.text("field"): field.texts("equals") for field in selector.blocks("fieldSelectors")}
+    return fields == {"eventCategory": ["Management"]}
+
+
+def _records_management_basic(selector: Properties) -> bool:
+    events = selector.flag("includeManagementEvents", True) and selector.text("readWriteType", "All") == "All"
+    return events and not selector.has("excludeManagementEventSources")
+
+
 @stack_rule(
     "GH-CT-006",
     title="Trail buckets accept log files from their trail only and have access logging",

@@ -114,7 +114,7 @@ _NAMESPACES = {
     url=f"{_GUIDE}/monitoring/Best_Practice_Recommended_Alarms_AWS_Services.html",
 )
 def resource_is_monitored(resource: Resource, stack: Stack) -> CheckResults:
-    namespace = _NAMESPACES[resource.type]
+    namespace = _namespace(resource)
     if not any(_monitors(alarm, namespace, resource, stack) for alarm in stack.of_type(aws("cloudwatch.MetricAlarm"))):
         yield f"no alarm on {namespace} monitors this resource"
     bodies = [dashboard.props.text("dashboardBody") for dashboard in stack.of_type(aws("cloudwatch.Dashboard"))]
@@ -122,12 +122,30 @@ def resource_is_monitored(resource: Resource, stack: Stack) -> CheckResults:
         yield f"no dashboard shows {namespace}"
 
 
+_BALANCER_NAMESPACES = {"network": "AWS/NetworkELB", "gateway": "AWS/GatewayELB"}
+
+
+def _namespace(resource: Resource) -> str:
+    kind = resource.props.text("loadBalancerType") if resource.type in aws("lb.LoadBalancer") else ""
+    return _BALANCER_NAMESPACES.get(kind, _NAMESPACES[resource.type])
+
+
 def _monitors(alarm: Resource, namespace: str, resource: Resource, stack: Stack) -> bool:
-    if alarm.props.text("namespace") != namespace:
-        return False
-    if stack.references(alarm, "dimensions", resource):
-        return True
-    dimensions = alarm.props.block("dimensions")
+    # An alarm on a metric math expression has its metrics in metricQueries.
+    metrics = [("dimensions", alarm.props), *(("metricQueries", query.block("metric")) for query in _queries(alarm))]
+    return any(
+        metric.text("namespace") == namespace
+        and (stack.references(alarm, prop, resource) or _names(metric.block("dimensions"), resource))
+        for prop, metric in metrics
+    )
+
+
+def _queries(alarm: Resource) -> list[Properties]:
+    return [query for query in alarm.props.blocks("metricQueries") if query.has("metric")]
+
+
+def _names(dimensions: Properties, resource: Resource) -> bool:
+    """True if a dimension names the resource."""
     values = [dimensions.text(name) for name in dimensions.names() if dimensions.known(name)]
     # Cache nodes are named after the replication group: <group>-001.
     return any(

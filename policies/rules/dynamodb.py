@@ -5,32 +5,46 @@ from functools import partial
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_true, uses_customer_key
-from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+from policies.engine.rule import CheckResults, SetInput, Severity, levels, resource_rule, stack_rule
 from policies.rules.s3 import EPHEMERAL, purpose
 
 _GUIDE = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
 _table_rule = partial(resource_rule, types=aws("dynamodb.Table"))
 
 
-point_in_time_recovery_is_enabled = _table_rule(
+@_table_rule(
     "GH-DDB-001",
-    title="DynamoDB tables have point-in-time recovery enabled",
+    title="DynamoDB tables and their replicas have point-in-time recovery enabled",
     rationale="Point-in-time recovery restores data that was overwritten or deleted by mistake.",
+    remedy="set pointInTimeRecovery.enabled=True, and pointInTimeRecovery=True in each element of replicas",
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
     pack="resilience",
     upstream="DynamoDB.2 CKV_AWS_28 dynamodb_tables_pitr_enabled DDB3",
     url=f"{_GUIDE}/Point-in-time-recovery.html",
-).requires(is_true("pointInTimeRecovery.enabled"))
+    remediation=(SetInput("pointInTimeRecovery.enabled", True), SetInput("replicas[].pointInTimeRecovery", True)),
+)
+def point_in_time_recovery_is_enabled(table: Resource) -> CheckResults:
+    if not table.props.block("pointInTimeRecovery").flag("enabled"):
+        yield "pointInTimeRecovery.enabled is not true"
+    for replica in table.props.blocks("replicas"):
+        if not replica.flag("pointInTimeRecovery"):
+            yield f"{replica.path_of('pointInTimeRecovery')} is not true"
 
 
-table_uses_customer_key = _table_rule(
+@_table_rule(
     "GH-DDB-002",
-    title="DynamoDB tables are encrypted with a customer managed key",
+    title="DynamoDB tables and their replicas are encrypted with a customer managed key",
     rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
+    remedy="set serverSideEncryption.enabled=True and serverSideEncryption.kmsKeyArn, and kmsKeyArn in each element of replicas",
     upstream="CKV_AWS_119 dynamodb_tables_kms_cmk_encryption_enabled",
     url=f"{_GUIDE}/EncryptionAtRest.html",
-).requires(uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled"))
+)
+def table_uses_customer_key(table: Resource) -> CheckResults:
+    yield from uses_customer_key("serverSideEncryption.kmsKeyArn", "serverSideEncryption.enabled").check(table)
+    for replica in table.props.blocks("replicas"):
+        if not replica.has("kmsKeyArn"):
+            yield f"{replica.path_of('kmsKeyArn')} is not set, so an AWS managed key is used"
 
 
 deletion_protection_is_enabled = _table_rule(

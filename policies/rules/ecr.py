@@ -2,6 +2,9 @@
 
 from functools import partial
 
+from policies.analysis.iam.document import allows_public
+from policies.analysis.iam.grammar import parse
+from policies.analysis.policy_holders import ACCOUNTS, foreign_access
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_true
@@ -69,6 +72,24 @@ def lifecycle_policy_retains_images_in_use(lifecycle: Resource) -> CheckResults:
         selection = rule.block("selection")
         if selection.text("tagStatus") == "any" and selection.text("countType") in ("imageCountMoreThan", "sinceImagePushed"):
             yield f"{selection.path_of('tagStatus')} is any, so images that run are counted or expired"
+
+
+@resource_rule(
+    "GH-ECR-006",
+    title="ECR repository policies do not allow public or unknown cross-account access",
+    rationale="Images contain application code. A principal that can push images can replace the code of a deployment.",
+    remedy="name the principals, or add a condition on aws:PrincipalOrgID or aws:SourceArn",
+    severity=Severity.CRITICAL,
+    types=aws("ecr.RepositoryPolicy", "ecr.RegistryPolicy"),
+    lists=ACCOUNTS,
+    upstream="ECR.4 2.21 CKV_AWS_32 ecr_repositories_not_publicly_accessible ECR1",
+    url=f"{_GUIDE}/repository-policies.html",
+)
+def repository_policy_is_not_public(policy: Resource) -> CheckResults:
+    document = parse(policy.props.value("policy"))
+    if allows_public(document):
+        yield 'a statement allows everyone ("*") without a restricting condition'
+    yield from foreign_access(document, policy, "a statement")
 
 
 @_repository_rule(

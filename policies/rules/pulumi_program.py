@@ -109,6 +109,17 @@ def region_is_allowed(resource: Resource) -> CheckResults:
         return
     if resource.props.has("region") and resource.props.text("region") not in resource.lists["regions"]:
         yield "region is not in the list of allowed Regions"
+    prop, key = _REPLICAS.get(resource.type, ("", ""))
+    for replica in resource.props.blocks(prop) if prop else ():
+        if replica.text(key) not in resource.lists["regions"]:
+            yield f"{replica.path_of(key)} is not in the list of allowed Regions"
+
+
+# Property that contains the replicas, and the property of their Region, keyed by resource type.
+_REPLICAS = {
+    **dict.fromkeys(aws("dynamodb.Table"), ("replicas", "regionName")),
+    **dict.fromkeys(aws("secretsmanager.Secret"), ("replicas", "region")),
+}
 
 
 # Bucket inputs that version 4 of the provider replaced with separate resources.

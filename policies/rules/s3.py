@@ -9,7 +9,7 @@ from policies.analysis.iam.grammar import Document, parse
 from policies.analysis.policy_holders import ACCOUNTS, foreign_access
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.analysis.type_tokens import aws
+from policies.analysis.type_tokens import STACK, aws
 from policies.engine.guard import check_each
 from policies.engine.requirements import is_not_true
 from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
@@ -25,6 +25,8 @@ _LOG_SINK = "log-sink"
 STATIC_FILES = "static-files"
 # Tag of buckets and tables with expiring data, such as secret links and sessions. Deletions must be final.
 EPHEMERAL = "ephemeral"
+# Output that names the stack that manages the account (policies/rules/account.py).
+BASELINE_OUTPUT = "accountBaseline"
 
 
 @_bucket_rule(
@@ -400,6 +402,61 @@ def replication_waits_for_versioning(replication: Resource, stack: Stack) -> Che
             versioning = stack.referencing(bucket, aws("s3.BucketVersioning"), "bucket")
             if versioning and not any(stack.depends_on(replication, item) for item in versioning):
                 yield f"the configuration does not depend on the versioning of the {role} {bucket.name}"
+
+
+# Property that names the bucket that receives logs, keyed by resource type.
+_LOG_PROPERTIES = {
+    **dict.fromkeys(aws("s3.BucketLogging"), "targetBucket"),
+    **dict.fromkeys(aws("lb.LoadBalancer", "elb.LoadBalancer"), "accessLogs"),
+    **dict.fromkeys(aws("cloudtrail.Trail", "cfg.DeliveryChannel"), "s3BucketName"),
+    **dict.fromkeys(aws("ec2.FlowLog"), "logDestination"),
+    **dict.fromkeys(aws("cloudfront.Distribution"), "loggingConfig"),
+    **dict.fromkeys(aws("cloudwatch.LogDeliveryDestination"), "deliveryDestinationConfiguration"),
+    **dict.fromkeys(aws("wafv2.WebAclLoggingConfiguration"), "logDestinationConfigs"),
+    **dict.fromkeys(aws("kinesis.FirehoseDeliveryStream"), "extendedS3Configuration"),
+    **dict.fromkeys(aws("redshift.Logging"), "bucketName"),
+    **dict.fromkeys(aws("s3.Inventory"), "destination"),
+    **dict.fromkeys(aws("s3.BucketReplicationConfig"), "rules"),
+}
+
+
+@_bucket_rule(
+    "GH-S3-020",
+    title="Buckets that are tagged as log sinks receive logs",
+    rationale="The tag excludes a bucket from the rules on encryption, access logging and replication, which must apply to data.",
+    remedy=f'remove the tag {_PURPOSE_TAG}="{_LOG_SINK}", or make the bucket the destination of logs in the same program',
+    url=f"{_GUIDE}/ServerLogs.html",
+)
+def log_sink_receives_logs(bucket: Resource, stack: Stack) -> CheckResults:
+    if purpose(bucket) != _LOG_SINK:
+        return
+    if not any(stack.referencing(bucket, (type_,), prop) for type_, prop in _LOG_PROPERTIES.items()):
+        yield "no resource delivers logs to the bucket"
+
+
+# Rules that exclude a bucket or table by the value of the tag. GH-S3-014 and GH-S3-020 verify the values trail and log-sink.
+_EXCLUDED_BY_PURPOSE = {
+    EPHEMERAL: "GH-BAK-004, GH-S3-013 and GH-S3-017",
+    STATIC_FILES: "GH-BAK-004 and GH-S3-013",
+}
+
+
+@resource_rule(
+    "GH-TAG-002",
+    title="Tags and outputs that exclude resources from rules are reviewed",
+    rationale="A tag or output can exclude a resource from rules without an entry in exemptions.toml.",
+    remedy="confirm in a review that the tag or output is correct; the finding remains as a reminder",
+    severity=Severity.LOW,
+    types=(*aws("s3.Bucket", "dynamodb.Table"), STACK),
+    levels=levels("-", "A", "A"),
+    url="https://docs.aws.amazon.com/whitepapers/latest/tagging-best-practices/tagging-best-practices.html",
+)
+def exclusions_are_reviewed(resource: Resource) -> CheckResults:
+    if resource.type == STACK:
+        if resource.props.has(BASELINE_OUTPUT):
+            yield f"the output {BASELINE_OUTPUT} excludes the stack from GH-ACC-001, GH-S3-002 and GH-VPC-011"
+    elif excluded := _EXCLUDED_BY_PURPOSE.get(purpose(resource)):
+        yield f'the tag {_PURPOSE_TAG}="{purpose(resource)}" excludes the resource from {excluded}'
 
 
 def is_replica(bucket: Resource, stack: Stack) -> bool:

@@ -6,21 +6,27 @@ from policies.analysis.iam import document as iam_document
 from policies.analysis.iam.grammar import parse
 from policies.analysis.policy_holders import ACCOUNTS, foreign_access
 from policies.analysis.resources import Resource, Stack
+from policies.analysis.schedules import longest_gap_days
 from policies.analysis.type_tokens import aws
-from policies.engine.requirements import is_at_least, is_not_set, is_set
+from policies.engine.requirements import is_at_least, is_not_set
 from policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, resource_rule, setting, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 
 
-secret_uses_customer_key = resource_rule(
+@resource_rule(
     "GH-SM-001",
-    title="Secrets are encrypted with a customer managed key",
+    title="Secrets and their replicas are encrypted with a customer managed key",
     rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
+    remedy="set kmsKeyId on the secret and in each element of replicas",
     types=aws("secretsmanager.Secret"),
     upstream="CKV_AWS_149",
     url=f"{_GUIDE}/security-encryption.html",
-).requires(is_set("kmsKeyId", "an AWS managed key is used"))
+)
+def secret_uses_customer_key(secret: Resource) -> CheckResults:
+    for block in (secret.props, *secret.props.blocks("replicas")):
+        if not block.has("kmsKeyId"):
+            yield f"{block.path_of('kmsKeyId')} is not set, so an AWS managed key is used"
 
 
 @stack_rule(
@@ -57,7 +63,7 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
     if rate := re.fullmatch(r"rate\((\d+) (hour|day)s?\)", rules.text("scheduleExpression")):
         days = int(rate[1]) / (24 if rate[2] == "hour" else 1)
     elif rules.has("scheduleExpression"):
-        return  # Most cron expressions run at least monthly. Expressions that restrict the month need a manual review.
+        days = longest_gap_days(rules.text("scheduleExpression"))
     days_max = rotation.settings["days_max"]
     if not days:
         yield "rotationRules has neither automaticallyAfterDays nor scheduleExpression"

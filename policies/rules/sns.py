@@ -1,7 +1,6 @@
 """Rules for SNS topics."""
 
-from policies.analysis.iam.document import allows_public, is_without_tls
-from policies.analysis.iam.grammar import Document
+from policies.analysis.iam.document import allows_public, denies_requests_without_tls
 from policies.analysis.policy_holders import ACCOUNTS, foreign_access, resource_documents
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
@@ -29,7 +28,7 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
     elif topic.props.known("kmsMasterKeyId") and topic.props.text("kmsMasterKeyId").startswith("alias/aws/"):
         yield "kmsMasterKeyId is an AWS managed key, which CloudWatch alarms cannot use"
     documents = resource_documents(topic, stack, aws("sns.TopicPolicy"), "arn")
-    if not any(_denies_plain_http(document) for document in documents):
+    if not any(denies_requests_without_tls(document, "sns:Publish") for document in documents):
         yield "no topic policy denies requests without TLS"
     if any(allows_public(document) for document in documents):
         fix = "name the principals, or add a condition on aws:SourceAccount or aws:SourceArn"
@@ -37,10 +36,3 @@ def topic_is_encrypted_and_private(topic: Resource, stack: Stack) -> CheckResult
     for document in documents:
         for message in foreign_access(document, topic, "the topic policy"):
             yield Violation(message, "remove the account, or add the account to the list `accounts` of the rule")
-
-
-def _denies_plain_http(document: Document) -> bool:
-    return any(
-        deny.applies_to_everyone() and deny.covers_action("sns:Publish") and list(map(is_without_tls, deny.conditions)) == [True]
-        for deny in document.denies
-    )

@@ -3,11 +3,14 @@
 from functools import partial
 
 from policies.analysis import network_reachability as network
+from policies.analysis.iam.actions import reaches_everything
+from policies.analysis.iam.document import is_narrowed
+from policies.analysis.iam.grammar import parse
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import STACK, aws
 from policies.engine.guard import check_each
-from policies.engine.requirements import is_not_true, is_set
+from policies.engine.requirements import is_not_true
 from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
 from policies.rules.account import baseline_is_external
 
@@ -97,15 +100,43 @@ def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
     return any(stack.referencing(group, aws("lb.LoadBalancer"), "securityGroups") for group in groups)
 
 
-endpoint_has_policy = resource_rule(
+@resource_rule(
     "GH-VPC-009",
-    title="VPC endpoints have an endpoint policy",
+    title="VPC endpoints have a restrictive endpoint policy",
     rationale="The default endpoint policy allows all requests to all accounts, which enables data exfiltration.",
-    remedy="set an endpoint policy that restricts requests to this account and its resources",
-    types=aws("ec2.VpcEndpoint"),
+    remedy="set an endpoint policy that names resources, or has conditions on aws:PrincipalAccount and aws:ResourceAccount",
+    types=aws("ec2.VpcEndpoint", "ec2.VpcEndpointPolicy"),
     upstream="vpc_endpoint_connections_trust_boundaries",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html",
-).requires(is_set("policy", "the endpoint allows all requests"))
+)
+def endpoint_policy_is_restrictive(endpoint: Resource) -> CheckResults:
+    if not endpoint.props.has("policy"):
+        yield "policy is not set, so the endpoint allows all requests"
+        return
+    for allow in parse(endpoint.props.value("policy")).allows:
+        if allow.applies_to_everyone() and reaches_everything(allow) and not is_narrowed(allow):
+            yield "a statement of the policy allows everyone to use all resources without a condition"
+
+
+@resource_rule(
+    "GH-VPC-012",
+    title="Interface endpoints have private DNS names and a security group",
+    rationale=(
+        "Without private DNS names, requests to the default host name of the service use the public endpoint. Without a security "
+        "group, the endpoint has the default group of the VPC."
+    ),
+    remedy="set privateDnsEnabled=True and securityGroupIds",
+    types=aws("ec2.VpcEndpoint"),
+    url="https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-aws-services.html",
+)
+def interface_endpoint_is_effective(endpoint: Resource) -> CheckResults:
+    if endpoint.props.text("vpcEndpointType", "Gateway") != "Interface":
+        return
+    # A VPC with a gateway endpoint for S3 or DynamoDB may use private DNS names for requests from other networks only.
+    if not endpoint.props.flag("privateDnsEnabled") and not endpoint.props.has("dnsOptions"):
+        yield "privateDnsEnabled is not true"
+    if not endpoint.props.has("securityGroupIds"):
+        yield "securityGroupIds is not set"
 
 
 # Property that contains the subnets, keyed by resource type. The property of other types is "subnetIds".
@@ -195,7 +226,7 @@ def _check_description(rule: Properties) -> CheckResults:
     types=aws("ec2.NetworkAcl", "ec2.DefaultNetworkAcl"),
     # The first matching rule applies, so all rules of an ACL are evaluated together:
     # https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
-    upstream=("EC2.21 6.2 CKV_AWS_229 CKV_AWS_230 CKV_AWS_231 CKV_AWS_232 ec2_networkacl_allow_ingress_tcp_port_22 VPC3"),
+    upstream=("EC2.21 6.2 CKV_AWS_231 CKV_AWS_232 ec2_networkacl_allow_ingress_tcp_port_22 VPC3"),
     url=f"{_GUIDE}/vpc-network-acls.html",
 )
 def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResults:

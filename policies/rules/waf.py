@@ -31,6 +31,7 @@ _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
     severity=Severity.HIGH,
     types=aws("wafv2.WebAcl"),
     levels=levels("A", "M", "M"),
+    settings={"requests_max": {"dev": 100_000, "staging": 100_000, "prod": 200_000}},
     upstream="WAF.10 CKV_AWS_192 CKV2_AWS_76 wafv2_webacl_with_rules",
     url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
 )
@@ -43,8 +44,12 @@ def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResu
     for group in required:
         if group not in groups:
             yield f"no rule uses the managed rule group {group}"
-    if not any(statement.has("rateBasedStatement") for statement in statements):
+    limited = [statement.block("rateBasedStatement") for statement in statements if statement.has("rateBasedStatement")]
+    if not limited:
         yield "no rule has a rateBasedStatement"
+    for statement in limited:
+        if statement.number("limit") > acl.settings["requests_max"]:
+            yield f"{statement.path_of('limit')} is above {acl.settings['requests_max']:g} requests"
 
 
 @stack_rule(

@@ -179,6 +179,14 @@ _SHARED_ISSUERS = (
 )
 
 
+def denies_requests_without_tls(document: Document, action: str) -> bool:
+    """True if all principals are denied the action without TLS, and no other condition limits the Deny statement."""
+    return any(
+        deny.applies_to_everyone() and deny.covers_action(action) and list(map(is_without_tls, deny.conditions)) == [True]
+        for deny in document.denies
+    )
+
+
 def federation_defects(document: Document) -> tuple[str, ...]:
     """Defects in a trust policy for identity providers other than GitHub's, which `github_trust_defects` covers."""
     defects: list[str] = []

@@ -1,9 +1,21 @@
 """Compliant programs with account settings, backups, APIs and a bucket that receives a trail."""
 
+import json
 from typing import Any
 
 from policies.testing.pack_process import ACCOUNT, Declared, Ref
-from tests.policies.rules.builders import Program, changed, data_events, declared, document, find, kms, tls_only, without
+from tests.policies.rules.builders import (
+    MANAGEMENT_EVENTS,
+    Program,
+    changed,
+    data_events,
+    declared,
+    document,
+    find,
+    kms,
+    tls_only,
+    without,
+)
 from tests.policies.rules.network_programs import distribution
 from tests.policies.rules.programs import s3, watch
 
@@ -21,7 +33,8 @@ def account(**outputs: Any) -> Program:
             "account-block",
             **dict.fromkeys(("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"), True),
         ),
-        declared("cfg.Recorder", "recorder", roleArn=f"arn:aws:iam::{ACCOUNT}:role/config"),
+        declared("cfg.Recorder", "recorder", name="acme", roleArn=f"arn:aws:iam::{ACCOUNT}:role/config"),
+        declared("cfg.RecorderStatus", "recorder-status", name="acme", isEnabled=True),
         declared("guardduty.Detector", "detector", enable=True),
         declared("securityhub.Account", "hub"),
         declared("accessanalyzer.Analyzer", "analyzer", analyzerName="acme"),
@@ -67,9 +80,28 @@ def backup_rule(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in {**rule, **changes}.items() if value is not None}
 
 
+OPENAPI: dict[str, Any] = {
+    "openapi": "3.0.1",
+    "paths": {"/things": {"parameters": [], "get": {"security": [{"iam": []}]}, "options": {}}},
+    "security": [{"iam": []}],
+    "components": {
+        "securitySchemes": {
+            "iam": {"type": "apiKey", "name": "Authorization", "in": "header", "x-amazon-apigateway-authtype": "awsSigv4"},
+            "key": {"type": "apiKey", "name": "x-api-key", "in": "header"},
+        }
+    },
+}
+
+
+def openapi(**operation: Any) -> str:
+    """An OpenAPI document whose operation POST /things differs."""
+    things = {**OPENAPI["paths"]["/things"], "post": operation}
+    return json.dumps({**OPENAPI, "paths": {"/things": things}})
+
+
 def api() -> Program:
     return [
-        declared("apigateway.RestApi", "rest", disableExecuteApiEndpoint=True),
+        declared("apigateway.RestApi", "rest", disableExecuteApiEndpoint=True, body=openapi()),
         declared(
             "apigateway.Stage",
             "stage",
@@ -120,7 +152,7 @@ def trail() -> Program:
             "cloudtrail.Trail",
             "trail",
             s3BucketName=Ref("files", "bucket"),
-            advancedEventSelectors=[data_events()],
+            advancedEventSelectors=[data_events(), MANAGEMENT_EVENTS],
             isMultiRegionTrail=True,
             enableLogFileValidation=True,
             kmsKeyId=Ref("key", "arn"),

@@ -274,6 +274,9 @@ def data_events(**equals: Any) -> dict[str, Any]:
     return {"fieldSelectors": [{"field": name, "equals": [value]} for name, value in fields.items()]}
 
 
+MANAGEMENT_EVENTS = {"fieldSelectors": [{"field": "eventCategory", "equals": ["Management"]}]}
+
+
 def topic_policy(*statements: dict[str, Any]) -> str:
     topic = f"arn:aws:sns:eu-west-1:{ACCOUNT}:alarms"
     return document(

@@ -2,10 +2,19 @@
 
 from typing import Any
 
-from policies.testing.pack_process import Declared, Ref
-from tests.policies.rules.builders import TAGS, declared, kms, monitoring
+from policies.testing.pack_process import ACCOUNT, Declared, Ref
+from tests.policies.rules.builders import TAGS, declared, document, kms, monitoring
 
 WORLD = "0.0.0.0/0"
+ENDPOINT_POLICY = document(
+    {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "*",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:PrincipalAccount": ACCOUNT}},
+    }
+)
 ORIGINS: list[dict[str, Any]] = [
     {"originId": "files", "domainName": "acme-files.s3.eu-west-1.amazonaws.com", "originAccessControlId": Ref("access")},
     {"originId": "private", "domainName": "private.example.com", "vpcOriginConfig": {"vpcOriginId": Ref("private-origin")}},
@@ -53,7 +62,11 @@ def network() -> list[Declared]:
         ),
         *(
             declared(
-                "ec2.VpcEndpoint", f"{service}-endpoint", **vpc, serviceName=f"com.amazonaws.eu-west-1.{service}", policy="{}"
+                "ec2.VpcEndpoint",
+                f"{service}-endpoint",
+                **vpc,
+                serviceName=f"com.amazonaws.eu-west-1.{service}",
+                policy=ENDPOINT_POLICY,
             )
             for service in ("s3", "dynamodb", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "kms", "sts")
         ),

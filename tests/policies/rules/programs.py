@@ -5,6 +5,7 @@ from typing import Any
 
 from policies.testing.pack_process import ACCOUNT, Declared, Ref
 from tests.policies.rules.builders import (
+    MANAGEMENT_EVENTS,
     TAGS,
     backed_up,
     cis_alarms,
@@ -41,6 +42,7 @@ def s3() -> list[Declared]:
         declared("s3.Bucket", "sink", bucket="acme-sink", tags={**TAGS, "gatehouse:purpose": "log-sink"}),
         *(side for name in ("files", "sink") for side in _sides(name, document(*tls_only(f"acme-{name}")))),
         *_encrypted_and_logged("files"),
+        declared("cfg.DeliveryChannel", "recorder-channel", s3BucketName=Ref("sink", "bucket")),
         declared(
             "s3.BucketReplicationConfig",
             "files-replication",
@@ -300,7 +302,7 @@ def watch() -> list[Declared]:
             "cloudtrail.Trail",
             "trail",
             s3BucketName="acme-trail",
-            advancedEventSelectors=[data_events()],
+            advancedEventSelectors=[data_events(), MANAGEMENT_EVENTS],
             isMultiRegionTrail=True,
             enableLogFileValidation=True,
             kmsKeyId=Ref("key", "arn"),

@@ -3,6 +3,7 @@
 from policies.testing.pack_process import ACCOUNT, Ref
 from tests.policies.rules.account_programs import account, trail, trail_writes
 from tests.policies.rules.builders import (
+    MANAGEMENT_EVENTS,
     TAGS,
     Program,
     by_change,
@@ -110,7 +111,7 @@ VIOLATIONS = [
     by_change("GH-CT-002", watch, "trail", "kmsKeyId", kmsKeyId=None),
     by_change("GH-CT-003", watch, "trail", "enableLogFileValidation", enableLogFileValidation=None),
     by_change("GH-CT-004", watch, "trail", "cloudWatchLogsRoleArn", cloudWatchLogsRoleArn=None),
-    by_change("GH-CT-005", watch, "trail", "S3", advancedEventSelectors=[data_events(readOnly="false")]),
+    by_change("GH-CT-005", watch, "trail", "S3", advancedEventSelectors=[data_events(readOnly="false"), MANAGEMENT_EVENTS]),
     violation("GH-CT-006", "trail", "logging", trail_without_access_log()),
     by_change(
         "GH-CT-006",
