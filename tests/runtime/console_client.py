@@ -32,6 +32,8 @@ from gatehouse.live.service import EventStreams
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer, Stream
 from gatehouse.operations.service import LogLevelService
+from gatehouse.tracing.context import trace_id_of
+from gatehouse.tracing.tracer import FinishedSpan, Tracer
 from gatehouse.transfer.repository import ImportRepository
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.verification import imported_tokens
@@ -60,6 +62,8 @@ class Console:
     log: LogRecorder
     database: Database
     pool: Pool
+    #: The spans of all requests.
+    spans: list[FinishedSpan]
 
     async def create(self, **properties: Any) -> dict[str, Any]:
         reply = await self.client.post("/v1/keys", json={"name": "a key", **properties})
@@ -140,11 +144,12 @@ async def open_console(database: Database, **changes: Any) -> AsyncIterator[Cons
     """A console on this database until the end of the block. `changes`: dependencies to replace."""
     log = LogRecorder()
     dependencies, pool = create_dependencies(database, log)
-    dependencies = replace(dependencies, **changes)
+    dependencies, spans = replace(dependencies, **changes), list[FinishedSpan]()
+    dependencies.observer.tracer = Tracer(spans.append, 100.0)
     transport = httpx.ASGITransport(console_asgi.create(dependencies), client=("192.0.2.7", 4711))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:
-        yield Console(dependencies, client, log, database, pool)
+        yield Console(dependencies, client, log, database, pool, spans)
     await pool.close()
 
 
@@ -155,3 +160,4 @@ def assert_problem(reply: httpx.Response, status: int, location: str, message: s
     assert (reply.status_code, problem["status"]) == (status, status)
     assert problem["errors"] == [{"location": location, "message": message, **({"fix": fix} if fix else {})}]
     assert problem["request_id"] == reply.headers["x-request-id"]
+    assert problem["trace_id"] == trace_id_of(problem["request_id"])

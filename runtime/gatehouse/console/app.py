@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,6 +51,7 @@ from gatehouse.sharing.routes import NOT_CONFIGURED
 from gatehouse.sharing.service import SecretService, SecretSharing
 from gatehouse.sharing.worker import INTERVAL_S as SECRETS_INTERVAL_S
 from gatehouse.sharing.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, SecretWorker
+from gatehouse.tracing.export import start_tracing
 from gatehouse.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.transfer.repository import ImportRepository, RemovalRepository
 from gatehouse.usage.repository import UsageRepository
@@ -143,7 +145,8 @@ class Composition:
             sharing=self._secret_sharing(),
         )
         on_stop = [core_files.upstreams.close, self.pool.close, *(used.close for used in (counters, limits) if used)]
-        return console.create(dependencies, jobs=self.jobs(sessions, log_levels), on_stop=on_stop)
+        on_start = partial(start_tracing, settings, self.observer)
+        return console.create(dependencies, jobs=self.jobs(sessions, log_levels), on_start=on_start, on_stop=on_stop)
 
     def jobs(self, sessions: Sessions, log_levels: LogLevelService) -> list[PeriodicJob]:
         usage, idempotency_store = UsageRepository(self.pool), IdempotencyStore(self.pool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -116,15 +116,34 @@ API = Api(
 )
 
 Close = Callable[[], Awaitable[None]]
+Start = Callable[[AsyncExitStack], Awaitable[None]]
 
 
-def create(dependencies: Dependencies, *, jobs: Sequence[PeriodicJob] = (), on_stop: Sequence[Close] = ()) -> ASGIApp:
-    """Create the console application. `on_stop`: functions that close `dependencies`, called in order at shutdown."""
+def create(
+    dependencies: Dependencies,
+    *,
+    jobs: Sequence[PeriodicJob] = (),
+    on_start: Start | None = None,
+    on_stop: Sequence[Close] = (),
+) -> ASGIApp:
+    """Create the console application.
+
+    on_start: called when the server starts the application. The exit stack ends after `on_stop`.
+    on_stop: functions that close `dependencies`, called in order at shutdown.
+    """
     denied = DeniedAttempts(dependencies.audit, dependencies.clock, service="console")
     lockout = Lockout(dependencies.clock)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if on_start is not None:
+                await on_start(stack)
+            async with running():
+                yield
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
         # Write the number of denied requests at the end of each window, even if no further request arrives.
         periodic = [PeriodicJob("denied attempts", WINDOW_S, denied.run_once), *jobs]
         tasks = [asyncio.create_task(job.run(dependencies.observer), name=job.name) for job in periodic]

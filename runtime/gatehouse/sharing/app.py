@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache, partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,6 +30,7 @@ from gatehouse.sharing.public_routes import LINK_ENDPOINTS, SUBMISSION_ENDPOINTS
 from gatehouse.sharing.recipients import BODY_BYTES_MAX, Recipients
 from gatehouse.sharing.requests.submissions import SubmissionService
 from gatehouse.sharing.requests.submitters import JSON_BYTES_MAX, Submitters
+from gatehouse.tracing.export import start_function_tracing, start_tracing
 
 
 def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
@@ -35,7 +38,10 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     backend = Backend.from_settings(settings, Clock())
     container, file_max_bytes = isinstance(settings, Settings), settings.sharing_file_max_bytes
     observer = Observer("sharing", settings.log_level, settings.environment)
+    if not container:
+        start_function_tracing(observer)
     return create(
+        start=partial(start_tracing, settings, observer),
         probes=[] if backend is None else [backend.table],
         observer=observer,
         https=settings.sharing_url.startswith("https://"),
@@ -50,8 +56,12 @@ def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:
     )
 
 
+Start = Callable[[AsyncExitStack], Awaitable[None]]
+
+
 def create(
     *,
+    start: Start | None = None,
     probes: Probes,
     observer: Observer,
     https: bool,
@@ -65,6 +75,7 @@ def create(
 ) -> asgi.App:
     """Create the ASGI application.
 
+    start: called when the server starts the application. The exit stack ends with the application.
     https: the public URL uses https, so HSTS and Secure cookies are sent.
     scraped: the application serves /metrics.
     links, submissions: services that open links and receive secrets. None if the table, the bucket or the key is not configured,
@@ -74,6 +85,14 @@ def create(
     upload_bytes_max: maximum total size of the files that a program uploads to S3 for a submission. None: uploads are disabled.
     addresses: determines the client address behind trusted proxies.
     """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if start is not None:
+                await start(stack)
+            yield
+
     addresses, forms = addresses or ClientAddresses(()), FormProtection(https=https)
     recipients = Recipients(links, addresses, forms, response_bytes_max)
     submitters = Submitters(submissions, addresses, forms, submission_files_bytes_max, upload_bytes_max)
@@ -91,6 +110,7 @@ def create(
             *operational_routes(probes, observer, scraped=scraped),
         ],
         exception_handlers={HTTPException: _http_error, GatehouseError: _error, Exception: unexpected},
+        lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     return RequestContextMiddleware(app, observer, https=https)

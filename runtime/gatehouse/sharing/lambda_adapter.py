@@ -27,6 +27,7 @@ RESPONSE_BYTES_MAX = 5_990_000
 
 #: Set by Lambda for each invocation (Lambda Developer Guide, "Using Lambda environment variables").
 TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
+_TRACE_HEADERS = ("traceparent", "tracestate", "x-amzn-trace-id")
 
 Event = dict[str, Any]
 Handler = Callable[[Event, LambdaContext], dict[str, Any]]
@@ -67,8 +68,8 @@ def _request(event: Event) -> Event:
     if missing or "version" in event or "elb" in (context or {}):
         reason = f"missing {', '.join(missing)}" if missing else "sent by another kind of gateway"
         raise UnsupportedEvent(f"the event is not a proxy event of a REST API: {reason}")
-    headers = _one_cookie_header(event.get("multiValueHeaders") or {})
-    return {**event, "multiValueHeaders": _with_trace_context(headers)}
+    request = {**event, "multiValueHeaders": _one_cookie_header(event.get("multiValueHeaders") or {})}
+    return _with_trace_context(request)
 
 
 def _too_large(response: dict[str, Any]) -> dict[str, Any]:
@@ -82,14 +83,17 @@ def _too_large(response: dict[str, Any]) -> dict[str, Any]:
     return {**response, "statusCode": error.status, "headers": headers, "body": body, "isBase64Encoded": False}
 
 
-def _with_trace_context(headers: dict[str, list[str]]) -> dict[str, list[str]]:
+def _with_trace_context(event: Event) -> Event:
     """Replace the trace context of the client with the context of Lambda, so that the spans of the request belong to the trace of
     API Gateway and Lambda, and Lambda decides on the sampling. Unchanged if the function has no X-Ray tracing."""
     value = os.environ.get(TRACE_VARIABLE, "")
     if not value:
-        return headers
-    others = {name: values for name, values in headers.items() if name.lower() not in ("traceparent", "x-amzn-trace-id")}
-    return {**others, "X-Amzn-Trace-Id": [value]}
+        return event
+    single, repeated = (
+        {name: header for name, header in (event.get(member) or {}).items() if name.lower() not in _TRACE_HEADERS}
+        for member in ("headers", "multiValueHeaders")
+    )
+    return {**event, "headers": single, "multiValueHeaders": {**repeated, "X-Amzn-Trace-Id": [value]}}
 
 
 def _one_cookie_header(headers: Mapping[str, list[str]]) -> dict[str, list[str]]:

@@ -29,7 +29,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from gatehouse.observability import Observer
-from gatehouse.settings import Settings
+from gatehouse.settings import Settings, SharingSettings
 from gatehouse.tracing.tracer import FinishedSpan, Kind, Tracer
 
 #: Maximum number of spans that wait. Further spans are dropped.
@@ -66,9 +66,9 @@ Count = Callable[[str, int], None]
 OnLost = Callable[[int, str], None]
 
 
-async def start_tracing(settings: Settings, observer: Observer, stack: AsyncExitStack) -> None:
+async def start_tracing(settings: SharingSettings, observer: Observer, stack: AsyncExitStack) -> None:
     """Starts the export of traces if the settings enable tracing. The exit stack exports the last spans."""
-    if settings.traces_endpoint:
+    if isinstance(settings, Settings) and settings.traces_endpoint:
         queue = SpanQueue(
             collector_exporter(settings.traces_endpoint),
             service=observer.service,
@@ -78,6 +78,15 @@ async def start_tracing(settings: Settings, observer: Observer, stack: AsyncExit
         )
         stack.push_async_callback(queue.close)
         observer.tracer = Tracer(queue.add, settings.traces_sample_percent)
+
+
+def start_function_tracing(observer: Observer) -> None:
+    """Starts the export of traces of a Lambda function if the function has X-Ray tracing. Lambda decides which requests are
+    sampled."""
+    address = os.environ.get(DAEMON_VARIABLE, "")
+    if address:
+        export = ImmediateExport(DaemonExporter(address), service=observer.service, environment=observer.environment)
+        observer.tracer = Tracer(export.add)
 
 
 class SpanQueue:
@@ -213,11 +222,6 @@ def collector_exporter(endpoint: str) -> SpanExporter:
     # The collector is a sidecar or in the same network. Proxy variables are for requests to the internet.
     session.trust_env = False
     return OTLPSpanExporter(endpoint, timeout=EXPORT_TIMEOUT_S, session=session)
-
-
-def daemon_address() -> str:
-    """Address of the X-Ray daemon, or an empty string."""
-    return os.environ.get(DAEMON_VARIABLE, "")
 
 
 def resource(service: str, environment: str) -> Resource:

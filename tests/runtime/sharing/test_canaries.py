@@ -19,6 +19,7 @@ from gatehouse.sharing.routes import ENDPOINTS as SECRET_ENDPOINTS
 from gatehouse.sharing.schemas import NewFile
 from gatehouse.sharing.service import NewItem, SecretSharing
 from gatehouse.sharing.worker import SecretWorker
+from gatehouse.tracing.tracer import FinishedSpan, Tracer
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import open_console
@@ -44,7 +45,8 @@ PLAIN_FIELDS = ("label", "note", "sender", "recipients", "purpose", "requester")
 
 async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing) -> None:
     log = io.BytesIO()
-    observer = Observer("sharing", "debug", "test", Stream(log))
+    observer, spans = Observer("sharing", "debug", "test", Stream(log)), list[FinishedSpan]()
+    observer.tracer = Tracer(spans.append, 100.0)
     app: Any = sharing.app(observer=observer)
     secret, [token] = await sharing.create(
         items=[NewItem.of(b"canary-text"), NewItem.of(b"canary-content", "canary-name.txt", "canary/type")],
@@ -82,6 +84,10 @@ async def test_no_canary_is_in_logs_metrics_errors_or_the_table(sharing: Sharing
     assert "canary" not in lines.lower()
     assert token.secret not in lines
     assert "canary" not in metrics
+    assert len(spans) >= len(replies)
+    assert {"POST /v1/links/open", "DynamoDB update_item"} <= {span.name for span in spans}
+    assert "canary" not in repr(spans)
+    assert token.secret not in repr(spans)
     stored = json.dumps(sharing.dynamodb.scan(TableName=TABLE)["Items"], default=str)
     for value in METADATA.values():
         assert value in stored

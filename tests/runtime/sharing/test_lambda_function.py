@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib
+import json
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -14,10 +17,13 @@ import pytest
 from gatehouse.errors import SettingsError
 from gatehouse.settings import PREFIX, SharingSettings, load_sharing
 from gatehouse.sharing import app as sharing
+from gatehouse.sharing.lambda_adapter import TRACE_VARIABLE, lambda_handler
+from gatehouse.tracing.export import DAEMON_VARIABLE
 from mangum.types import LambdaContext
 
 from tests.repository.test_contract import CONTRACT
 from tests.runtime.sharing.api_gateway_events import HOST, event
+from tests.runtime.tracing.collector import decoded
 
 pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
@@ -91,3 +97,22 @@ async def _call(function: Any, request: dict[str, Any]) -> dict[str, Any]:
         return response
 
     return await asyncio.to_thread(invoke)
+
+
+@pytest.mark.requirement("ECS-10", "SS-10")
+async def test_spans_of_the_function_belong_to_the_trace_of_lambda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda decides on the sampling, and its trace context replaces that of the client."""
+    trace, client = "5759e988bd862e3fe1be46a994272793", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(20)
+        monkeypatch.setenv(DAEMON_VARIABLE, f"127.0.0.1:{daemon.getsockname()[1]}")
+        handler = lambda_handler(sharing.build(load_sharing(ENVIRON), scraped=False))
+        for sampled, path in (("0", "/"), ("1", "/v1/unknown")):
+            monkeypatch.setenv(TRACE_VARIABLE, f"Root=1-{trace[:8]}-{trace[8:]};Parent=53995c3f42cd8ad8;Sampled={sampled}")
+            response = await asyncio.to_thread(handler, event(path=path, headers={"traceparent": [client]}), CONTEXT)
+        payload = daemon.recv(65_535).partition(b"T1S")[2]
+    (span,) = decoded(base64.b64decode(payload))
+    assert (span.service, span.name, span.trace_id) == ("gatehouse-sharing", "GET none", trace)
+    assert span.parent_id == "53995c3f42cd8ad8"
+    assert json.loads(base64.b64decode(response["body"]))["trace_id"] == trace

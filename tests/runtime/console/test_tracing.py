@@ -1,0 +1,37 @@
+"""Traces of requests to the console."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.runtime.console_client import Console
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.requirement("ECS-10")
+async def test_requests_and_their_statements_are_spans(console: Console) -> None:
+    headers = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
+    reply = await console.client.get("/v1/keys/unknown", headers=headers)
+    spans = [span for span in console.spans if span.trace_id == TRACE]
+    (request,) = [span for span in spans if span.parent_id == SPAN]
+    assert (request.name, request.failed) == ("GET /v1/keys/{id}", False)
+    assert request.attributes == {
+        "http.request.method": "GET",
+        "http.route": "/v1/keys/{id}",
+        "http.response.status_code": 404,
+        "gatehouse.request_id": reply.headers["x-request-id"],
+        "gatehouse.key_id": "bootstrap",
+        "gatehouse.code": "not_found",
+    }
+    assert reply.json()["trace_id"] == TRACE
+    line = json.loads(console.log.getvalue().splitlines()[-1])
+    assert (line["request_id"], line["trace_id"]) == (reply.headers["x-request-id"], TRACE)
+
+
+async def test_request_that_the_client_does_not_sample_has_no_span(console: Console) -> None:
+    before = len(console.spans)
+    await console.client.get("/v1/keys", headers={"traceparent": f"00-{TRACE}-{SPAN}-00"})
+    assert console.spans[before:] == []
