@@ -9,6 +9,7 @@ of a pack. An SDK that lacks the replaced class is left unchanged.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 import pulumi_policy.policy
@@ -53,15 +54,19 @@ class ApplicablePolicies(list[Policy]):
         self.record_inputs = record_inputs
         self._all = tuple(policies)
         self._types = types
+        self._of_types = lru_cache(maxsize=1024)(self._select)
 
     def __iter__(self) -> Iterator[Policy]:
         selected = _SELECTED.get()
         return iter(self._all if selected is None else selected)
 
-    def of_types(self, resource_types: set[str]) -> list[Policy]:
+    def of_types(self, resource_types: set[str]) -> Sequence[Policy]:
         """The policies that evaluate at least one of these resource types."""
+        return self._of_types(frozenset(resource_types))
+
+    def _select(self, resource_types: frozenset[str]) -> Sequence[Policy]:
         types = ((policy, self._types.get(policy.name)) for policy in self._all)
-        return [policy for policy, own in types if not own or not resource_types.isdisjoint(own)]
+        return tuple(policy for policy, own in types if not own or not resource_types.isdisjoint(own))
 
 
 @contextmanager

@@ -302,7 +302,8 @@ def serving(account: FakeAccount) -> Iterator[str]:
             return
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    # `shutdown` waits for the end of an interval.
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         account.url = f"http://127.0.0.1:{server.server_address[1]}"

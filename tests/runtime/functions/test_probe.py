@@ -42,7 +42,7 @@ class StatusHandler(BaseHTTPRequestHandler):
 def service() -> Iterator[str]:
     StatusHandler.requests.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), StatusHandler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
