@@ -30,15 +30,15 @@ INVALID = {
 }
 
 
-@pytest.mark.parametrize("value", INVALID.values(), ids=list(INVALID))
 @pytest.mark.parametrize("field", sorted(Settings.model_fields))
-def test_invalid_variable_is_named_without_its_value(field: str, value: str) -> None:
-    name = PREFIX + field.upper()
-    try:
-        load({**BASE, name: value})
-    except SettingsError as error:
-        text = str(error)
-        assert name in text or "environment" in text
-        assert "canary" not in text
-        assert "1e400" not in text
-        assert len(text) < 1000
+def test_invalid_variable_is_named_without_its_value(field: str) -> None:
+    name, problems = PREFIX + field.upper(), {}
+    for kind, value in INVALID.items():
+        try:
+            load({**BASE, name: value})
+        except SettingsError as error:
+            text = str(error)
+            is_named = name in text or "environment" in text
+            if not is_named or "canary" in text or "1e400" in text or len(text) >= 1000:
+                problems[kind] = text[:1000]
+    assert problems == {}
