@@ -6,7 +6,7 @@ from functools import partial
 
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.analysis.secret_detection import looks_secret
+from policies.analysis.secret_detection import argument_looks_secret, looks_secret
 from policies.analysis.type_tokens import aws
 from policies.engine.guard import check_each
 from policies.engine.requirements import is_not_true, is_one_of
@@ -116,9 +116,8 @@ def tasks_use_own_namespaces(task: Resource) -> CheckResults:
     rationale="Anyone who can describe the task definition can read the environment variables of all its revisions.",
     remedy="move the value to secrets, with valueFrom set to a Secrets Manager secret",
     severity=Severity.CRITICAL,
-    exemptible=False,
     lists={"harmless": ()},
-    upstream="ECS.8 ecs_task_definitions_no_environment_secrets ECS2",
+    upstream="ECS.8 ecs_task_definitions_no_environment_secrets",
     url=f"{_GUIDE}/specifying-sensitive-data.html",
 )
 def environment_has_no_secrets(task: Resource) -> CheckResults:
@@ -127,6 +126,9 @@ def environment_has_no_secrets(task: Resource) -> CheckResults:
             name, value = variable.text("name"), variable.text("value")
             if name not in task.lists["harmless"] and looks_secret(name, value):
                 yield f"probably has a secret in the environment variable {name}"
+        for prop in ("command", "entryPoint"):
+            if any(map(argument_looks_secret, container.texts(prop))):
+                yield f"probably has a secret in {prop}"
 
     return _check_containers(task, check)
 

@@ -17,7 +17,6 @@ _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
     remedy="read the value from Secrets Manager in the function, and pass the ARN of the secret as an environment variable",
     severity=Severity.CRITICAL,
     types=aws("lambda.Function"),
-    exemptible=False,
     lists={"harmless": ()},
     decided_by_name=True,
     upstream=(

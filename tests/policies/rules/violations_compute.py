@@ -48,6 +48,7 @@ VIOLATIONS = [
     violation("GH-ECS-003", "task", "non-numeric", with_container(user="app")),
     violation("GH-ECS-004", "task", "networkMode", task(networkMode="host")),
     violation("GH-ECS-004", "task", "pidMode", task(pidMode="host")),
+    violation("GH-ECS-005", "task", "command", with_container(command=["serve", "--password=hunter2-Prod"])),
     violation(
         "GH-ECS-005", "task", "DATABASE_PASSWORD", with_container(environment=[{"name": "DATABASE_PASSWORD", "value": "hunter2"}])
     ),
