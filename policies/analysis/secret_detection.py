@@ -76,7 +76,7 @@ _REFUTING = re.compile(
     r"|([a-z][a-z0-9_-]*/)+[a-z][a-z0-9_-]*",
     re.IGNORECASE,
 )
-_AUTHENTICATION_MODES = frozenset({"password", "token", "key", "certificate", "mtls", "ldaps", "kerberos"})
+_AUTHENTICATION_MODES = frozenset({"password", "token", "key", "certificate", "mtls", "kerberos", "iam", "or", "and"})
 _NAMES_A_SECRET = re.compile(r"[a-z][a-z0-9_/-]*(secret|credential|token|password|key|pepper)s?", re.IGNORECASE)
 # Formats of tokens: AWS, private keys, GitHub, GitLab, Slack, Stripe, Google, npm, PyPI, SendGrid, JWTs, passwords in URLs.
 _FORMATS = re.compile(
@@ -129,7 +129,7 @@ def _refutes(name: str, value: str) -> bool:
     """True if the value is not a secret, although the name indicates one."""
     if _REFUTING.fullmatch(value.strip()):
         return True
-    if _words(name)[-1] == "auth" and value.lower() in _AUTHENTICATION_MODES:
+    if _words(name)[-1] == "auth" and _AUTHENTICATION_MODES.issuperset(_words(value)):
         return True
     # A name such as DB_SECRET often holds the name of a secret. A name such as DB_PASSWORD does not.
     return not _words(name)[-1].startswith(("pass", "pw")) and _NAMES_A_SECRET.fullmatch(value) is not None

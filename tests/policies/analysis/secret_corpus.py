@@ -96,6 +96,7 @@ HARMLESS: tuple[tuple[str, str], ...] = (
     ("AUTH_MODE", "oidc"),
     ("GRPC_AUTH", "none"),
     ("DATABASE_AUTH", "password"),
+    ("DATABASE_AUTH", "password_or_iam"),
     ("SECRETS_BACKEND", "aws"),
     ("SECRET_PREFIX", "acme"),
     ("SECRET_ROTATION_DAYS", "30"),
