@@ -70,10 +70,13 @@ def console_schema(database: Any) -> Iterator[ConsoleSchema]:
 @pytest.mark.requirement("TR-16")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_responses_match_openapi(console_schema: ConsoleSchema, mode: GenerationMode) -> None:
-    """Each example is sent with every credential, because generating an example takes longer than sending it."""
+    """The first example of each operation is sent with every credential, and the others with the credential of all roles."""
+    sent: set[tuple[str, str]] = set()
 
     def send(case: Case[Any]) -> None:
-        for credential, token in console_schema.tokens.items():
+        is_first = (case.method, case.path) not in sent or EXAMPLES > 0
+        sent.add((case.method, case.path))
+        for credential, token in console_schema.tokens.items() if is_first else [("bootstrap", BOOTSTRAP)]:
             with credential_in_failure(credential):
                 validate(case, console_schema.send(case, token), allow_header_conformance)
 
@@ -106,7 +109,7 @@ def test_openapi_links_lead_to_existing_resources(console_schema: ConsoleSchema)
     for attempt in range(20):
         with suppress(FlakyStrategyDefinition):
             bounds = settings(
-                BOUNDS, derandomize=not attempt and not EXAMPLES, max_examples=EXAMPLES or 60, stateful_step_count=8
+                BOUNDS, derandomize=not attempt and not EXAMPLES, max_examples=EXAMPLES or 25, stateful_step_count=8
             )
             LinkedRequests.run(settings=bounds)
         if linked or wrong:
