@@ -1,7 +1,10 @@
 """Typed access to resource properties, which may be set, absent, null, unknown or malformed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 from pulumi_policy import proxy
@@ -13,6 +16,42 @@ UNKNOWNS = frozenset(value for name, value in vars(proxy).items() if name.starts
 
 # The provider's Check method adds this key to record which nested defaults the provider set.
 _PROVIDER_DEFAULTS = "__defaults"
+
+
+_TEXTS = ("", "*", "arn:aws:iam::000000000000:role/unknown")
+_NUMBERS = (0, 10**9)
+_Assumptions = Mapping[tuple[int, str | int], tuple[Any, Any]]
+_ASSUMED: ContextVar[_Assumptions] = ContextVar("assumed", default=MappingProxyType({}))
+
+
+class UnknownPropertyError(UnknownValueError):
+    """A property is unknown.
+
+    candidates: values that the property could have: both values of a flag, and examples of texts and numbers. Empty for other
+    properties, such as documents.
+    """
+
+    def __init__(self, value: Any, path: str, container: Any, key: str | int, candidates: tuple[Any, ...]) -> None:
+        super().__init__(value, [path])
+        self.path = path
+        self.candidates = candidates
+        self._place = (id(container), key)
+        self._container = container
+
+    @property
+    def name(self) -> str:
+        """The name of the property without its path and index."""
+        return self.path.rpartition(".")[2].partition("[")[0]
+
+    @contextmanager
+    def assume(self, candidate: Any) -> Iterator[None]:
+        """Until the end of the block, readers return this value for the property."""
+        # The entry keeps the container, because Python may reuse the ID of a deleted one.
+        token = _ASSUMED.set({**_ASSUMED.get(), self._place: (candidate, self._container)})
+        try:
+            yield
+        finally:
+            _ASSUMED.reset(token)
 
 
 class MalformedError(Exception):
@@ -96,9 +135,7 @@ class Properties:
 
     def value(self, key: str) -> Any:
         """The plain value, None if absent. For properties with more than one valid type."""
-        value = self._mapping().get(key)
-        _require_known(value, self.path_of(key))
-        return value
+        return self._read(key)
 
     def known(self, key: str) -> bool:
         """True if the property is set to a known value."""
@@ -107,7 +144,7 @@ class Properties:
 
     def flag(self, key: str, default: bool = False) -> bool:
         """A boolean, or the string "true" or "false", which the provider also accepts."""
-        value = self.value(key)
+        value = self._read(key, (True, False))
         if value is None:
             return default
         if isinstance(value, bool):
@@ -118,7 +155,7 @@ class Properties:
 
     def text(self, key: str, default: str = "") -> str:
         """A string. A number is converted, as the provider does."""
-        value = self.value(key)
+        value = self._read(key, _TEXTS)
         if value is None:
             return default
         if isinstance(value, str):
@@ -129,7 +166,7 @@ class Properties:
 
     def number(self, key: str, default: float = 0) -> float:
         """A number. A numeric string is converted, as the provider does."""
-        value = self.value(key)
+        value = self._read(key, _NUMBERS)
         if value is None:
             return default
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -145,8 +182,9 @@ class Properties:
         """A list of strings, empty if absent."""
         path = self.path_of(key)
         strings = []
-        for index, value in enumerate(self._elements(key)):
-            _require_known(value, f"{path}[{index}]")
+        elements = self._elements(key)
+        for index in range(len(elements)):
+            value = _known(elements, index, f"{path}[{index}]", elements[index], _TEXTS)
             if not isinstance(value, str):
                 raise MalformedError(f"{path}[{index}]", "a string", _type_name(value))
             strings.append(value)
@@ -199,16 +237,26 @@ class Properties:
             raise MalformedError(self.path_of(key), "a list", _type_name(value))
         return value
 
+    def _read(self, key: str, candidates: tuple[Any, ...] = ()) -> Any:
+        mapping = self._mapping()
+        return _known(mapping, key, self.path_of(key), mapping.get(key), candidates)
+
     def _mapping(self) -> Mapping[str, Any]:
-        _require_known(self._value, self.path)
+        if is_unknown(self._value):
+            raise UnknownValueError(self._value, [self.path])
         if not isinstance(self._value, Mapping):
             raise MalformedError(self.path or "the resource", "an object", _type_name(self._value))
         return self._value
 
 
-def _require_known(value: Any, path: str) -> None:
-    if is_unknown(value):
-        raise UnknownValueError(value, [path])
+def _known(container: Any, key: str | int, path: str, value: Any, candidates: tuple[Any, ...]) -> Any:
+    """The value, or the assumed value of an unknown property. Raises UnknownPropertyError."""
+    if not is_unknown(value):
+        return value
+    assumed = _ASSUMED.get().get((id(container), key))
+    if assumed is None or not candidates:
+        raise UnknownPropertyError(value, path, container, key, candidates)
+    return assumed[0]
 
 
 _TYPE_NAMES = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}

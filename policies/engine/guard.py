@@ -1,14 +1,17 @@
 """Evaluates one rule on one resource. The outcome is pass, violation, undecided or broken."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pulumi_policy.proxy import UnknownValueError
 
 from policies.analysis.iam.grammar import DocumentError
-from policies.analysis.properties import MalformedError, Properties
+from policies.analysis.properties import MalformedError, Properties, UnknownPropertyError
 from policies.analysis.resources import Resource, Stack
 from policies.engine.rule import CheckResults, Rule, Undecided, Violation
+
+EVALUATIONS_MAX = 24
+"""Maximum number of evaluations of a rule on one resource with assumed values of unknown properties."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +35,92 @@ def evaluate(rule: Rule, resource: Resource, stack: Stack) -> Decision:
     A malformed property or policy document is a violation of the rule that reads it. Any other exception is a defect in the
     rule; only its type is recorded, because its text may contain a property's value.
     """
-    violations: list[Violation] = []
+    violations: dict[Violation, None] = {}
     undecided: dict[str, None] = {}
+    errors: list[UnknownValueError] = []
     try:
         for result in rule.check(resource, stack):
-            if isinstance(result, Undecided):
-                undecided[result.path] = None
-            else:
-                violations.append(Violation(result, rule.remedy) if isinstance(result, str) else result)
+            _record(result, rule, violations, undecided, errors)
     except UnknownValueError as error:
-        undecided[_path(error)] = None
+        _record(Undecided(_path(error), error), rule, violations, undecided, errors)
     except MalformedError as error:
-        violations.append(Violation(str(error), "correct the type of this property"))
+        violations[Violation(str(error), "correct the type of this property")] = None
     except DocumentError as error:
-        violations.append(Violation(str(error), "follow the IAM policy grammar"))
+        violations[Violation(str(error), "follow the IAM policy grammar")] = None
     except Exception as error:
         return Decision(tuple(violations), tuple(undecided), broken=type(error).__name__)
+    violations |= dict.fromkeys(_certain_violations(rule, resource, stack, errors, _Budget()))
     reasons = {path: _reason(path, rule) for path in undecided}
     return Decision(
         violations=tuple(violations),
         undecided=tuple(path for path, reason in reasons.items() if not reason),
         allowed=tuple((path, reason) for path, reason in reasons.items() if reason),
     )
+
+
+def _record(
+    result: str | Violation | Undecided,
+    rule: Rule,
+    violations: dict[Violation, None],
+    undecided: dict[str, None],
+    errors: list[UnknownValueError],
+) -> None:
+    if isinstance(result, Undecided):
+        undecided[result.path] = None
+        errors += [result.error] if result.error is not None else []
+    else:
+        violations[Violation(result, rule.remedy) if isinstance(result, str) else result] = None
+
+
+class _Budget:
+    """The remaining evaluations of one rule on one resource with assumed values."""
+
+    def __init__(self, evaluations: int = EVALUATIONS_MAX) -> None:
+        self._remaining = evaluations
+
+    def take(self) -> bool:
+        """Uses one evaluation. False if none remains."""
+        self._remaining -= 1
+        return self._remaining >= 0
+
+
+def _certain_violations(
+    rule: Rule, resource: Resource, stack: Stack, errors: Sequence[UnknownValueError], budget: _Budget
+) -> list[Violation]:
+    """The violations that a rule reports for every assumed value of the unknown properties, for example a public port that is
+    listed after an unknown one.
+
+    Both values of a flag are assumed, so its violations are certain. The assumed texts and numbers are examples: a violation that
+    names such a property is ignored, because another value can be compliant.
+    """
+    error = next((error for error in errors if isinstance(error, UnknownPropertyError) and error.candidates), None)
+    if error is None:
+        return []
+    certain: list[Violation] | None = None
+    for candidate in error.candidates:
+        if not budget.take():
+            return []
+        with error.assume(candidate):
+            violations = _assumed_violations(rule, resource, stack, budget)
+        if not isinstance(candidate, bool):
+            violations = [violation for violation in violations if error.name not in violation.message]
+        certain = violations if certain is None else [violation for violation in certain if violation in violations]
+        if not certain:
+            return []
+    return certain or []
+
+
+def _assumed_violations(rule: Rule, resource: Resource, stack: Stack, budget: _Budget) -> list[Violation]:
+    violations: dict[Violation, None] = {}
+    errors: list[UnknownValueError] = []
+    try:
+        for result in rule.check(resource, stack):
+            _record(result, rule, violations, {}, errors)
+    except UnknownValueError as error:
+        errors.append(error)
+    except Exception:
+        return []  # The assumed value is malformed for this rule, which says nothing about the actual value.
+    return [*violations, *_certain_violations(rule, resource, stack, errors, budget)]
 
 
 def _reason(path: str, rule: Rule) -> str:
@@ -68,7 +135,7 @@ def check_each(blocks: Iterable[Properties], check: Callable[[Properties], Check
         try:
             yield from check(block)
         except UnknownValueError as error:
-            yield Undecided(_path(error))
+            yield Undecided(_path(error), error)
 
 
 def violation_text(violation: Violation, rule: Rule) -> str:

@@ -10,6 +10,8 @@ from enum import StrEnum
 from itertools import chain
 from typing import Any, Literal
 
+from pulumi_policy.proxy import UnknownValueError
+
 from policies.analysis.resources import Resource, Stack
 
 ENVIRONMENTS = ("dev", "staging", "prod")
@@ -78,9 +80,13 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """A property that is required for the evaluation and unknown at preview."""
+    """A property that is required for the evaluation and unknown at preview.
+
+    error: the error of the reader, if the check continues after an unknown property.
+    """
 
     path: str
+    error: UnknownValueError | None = field(default=None, compare=False)
 
 
 # A check yields one message (or Violation) per defect and nothing for a compliant resource.

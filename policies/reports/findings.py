@@ -10,13 +10,15 @@ from typing import Literal
 
 from policies import catalogue
 from policies.engine.meta_policies import BROKEN, EXEMPTION_USED, UNDECIDED, UNDECIDED_ALLOWED
-from policies.engine.rule import ENVIRONMENTS, Level
+from policies.engine.rule import ENVIRONMENTS, Level, Rule
 
 Outcome = Literal["violation", "undecided", "broken", "exempted", "unused"]
 
 _UNDECIDED_MESSAGE = re.compile(
     r"^(?P<rules>\S+(?:, \S+)*) could not be decided for (?P<urn>.+?): (?P<path>\S+) is unknown(?P<reason>, .*)?$", re.DOTALL
 )
+_ACCEPTED = ", which is accepted"
+_PROPERTY = re.compile(r"could not be decided: (?P<path>\S+) is unknown")
 _EXEMPTED_MESSAGE = re.compile(r"^(?P<rule>\S+) is exempted for (?P<urn>\S+) until ", re.DOTALL)
 _BROKEN_MESSAGE = re.compile(r"^rule (?P<rule>\S+) raised ")
 # Control characters, which XML cannot represent, and characters that change the text direction in a terminal. Names in a program
@@ -127,15 +129,45 @@ def from_diagnostic(
     ]
 
 
+def still_undecided(finding: Finding, levels: Mapping[str, str]) -> Finding:
+    """The finding of a run with known outputs, in which no unknown property is accepted.
+
+    A property that is unknown in this run comes from another stack, another provider or an encrypted value, so no other run
+    decides the rule.
+
+    levels: the level of each rule of the pack.
+    """
+    if finding.outcome != "undecided":
+        return finding
+    control = catalogue.find(finding.rule)
+    if isinstance(control, Rule) and control.decided_by_name and (match := _PROPERTY.match(finding.message)):
+        return replace(
+            finding,
+            outcome="violation",
+            level=levels.get(finding.rule, finding.level),
+            message=f"{match['path']} is unknown, and its name indicates a secret",
+            remedy=control.remedy,
+        )
+    message, accepted, _ = finding.message.partition(_ACCEPTED)
+    return (
+        replace(finding, level=levels.get(UNDECIDED.id, finding.level), message=message, remedy=UNDECIDED.remedy)
+        if accepted
+        else finding
+    )
+
+
 def merge(findings: Iterable[Finding]) -> list[Finding]:
     """Merges equal findings of several runs (outputs unknown, outputs known), sorted by severity.
 
-    An undecided result is dropped if another run found a violation of the same rule by the same resource.
+    An undecided result is dropped if another run found a violation of the same rule by the same resource. An accepted unknown
+    property is dropped if it is also unknown with known outputs.
     """
     merged: dict[tuple[str, str, str, str, str], Finding] = {}
     for finding in findings:
-        key = (finding.pack, finding.rule, finding.urn, finding.outcome, finding.message)
+        key = (finding.pack, finding.rule, finding.urn, finding.outcome, finding.message.partition(_ACCEPTED)[0])
         first = merged.get(key, finding)
+        if _ACCEPTED in first.message and _ACCEPTED not in finding.message:
+            first = replace(finding, passes=first.passes)
         passes = tuple(dict.fromkeys((*first.passes, *finding.passes)))
         merged[key] = replace(first, passes=passes, source=first.source or finding.source)
     violated = {(finding.rule, finding.urn) for finding in merged.values() if finding.outcome == "violation"}

@@ -20,7 +20,7 @@ from policies import catalogue
 from policies import configuration as configuration_file
 from policies.configuration import Configuration
 from policies.reports import sarif, table
-from policies.reports.findings import Finding, Run, exit_code, from_diagnostic, merge
+from policies.reports.findings import Finding, Run, exit_code, from_diagnostic, merge, still_undecided
 from policies.reports.junit import junit
 from policies.reports.markdown import markdown
 from sandbox.engine import analyzer, stack_import
@@ -223,8 +223,9 @@ def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> l
     """The findings of the packs for a deployment, most severe first."""
     registrations = {resource.registration.urn: resource.registration for resource in deployment.resources}
     diagnostics = chain.from_iterable(analyzer.analyze(packs, deployment).values())
+    levels = {pack.title: pack.levels for pack in packs}
     return merge(
-        finding
+        finding if pass_name == PASSES[0] else still_undecided(finding, levels.get(row.pack, {}))
         for row in diagnostics
         for finding in from_diagnostic(
             pack=row.pack,

@@ -267,3 +267,70 @@ def test_reports_are_in_the_folder_of_the_program(check: Check, tmp_path: Path, 
         f"dev.prod.{suffix}" for suffix in ("txt", "sarif", "xml", "md")
     }
     assert (folder / ".gitignore").read_text() == "*\n"
+
+
+REFERENCE = "import json\nimport pulumi\nimport pulumi_aws as aws\nother = pulumi.StackReference('org/other/dev')\n"
+FUNCTION = """
+code = pulumi.AssetArchive({"a.py": pulumi.StringAsset("")})
+variables = {"DB_PASSWORD": VALUE}
+key = "arn:aws:kms:eu-west-1:123456789012:key/1"
+role = "arn:aws:iam::123456789012:role/f"
+aws.lambda_.Function("f", role=role, code=code, kms_key_arn=key, environment={"variables": variables})
+pulumi.export("dbPassword", VALUE)
+"""
+
+
+def test_name_decides_if_the_value_comes_from_another_stack(check: Check) -> None:
+    result = check(REFERENCE + FUNCTION.replace("VALUE", "other.get_output('password')"))
+    assert [(item.level, item.message) for item in of_rule(result, "GH-LAM-003") if "DB_PASSWORD" in item.message] == [
+        ("mandatory", "environment.variables.DB_PASSWORD is unknown, and its name indicates a secret")
+    ]
+    [output] = of_rule(result, "GH-PUL-005")
+    assert (output.outcome, output.passes, output.blocks) == ("violation", ("known",), True)
+
+
+def test_name_does_not_decide_if_the_value_becomes_known(check: Check) -> None:
+    code = FUNCTION.replace("VALUE", "secret.arn")
+    result = check("import pulumi\nimport pulumi_aws as aws\nsecret = aws.secretsmanager.Secret('s')\n" + code)
+    assert [item.outcome for item in of_rule(result, "GH-PUL-005")] == ["undecided"]
+    assert {item.outcome for item in of_rule(result, "GH-LAM-003") if "DB_PASSWORD" in item.message} == {"undecided"}
+
+
+TASK = """
+def containers(host):
+    environment = [{"name": "HOST", "value": host}]
+    return json.dumps([{"name": "a", "image": "nginx:latest", "privileged": True, "environment": environment}])
+
+aws.ecs.TaskDefinition("task", family="task", network_mode="awsvpc", container_definitions=HOST.apply(containers))
+"""
+
+
+@pytest.mark.parametrize(("levels", "blocks"), [("dev", False), ("prod", True)])
+def test_containers_that_no_pass_decides_are_not_accepted(check: Check, levels: str, blocks: bool) -> None:
+    result = check(REFERENCE + TASK.replace("HOST.apply", "other.get_output('host').apply"), levels=levels)
+    [privileged] = of_rule(result, "GH-ECS-001")
+    assert (privileged.outcome, privileged.blocks, privileged.passes) == ("undecided", blocks, ("unknown", "known"))
+    assert "accepted" not in privileged.message
+
+
+def test_containers_that_the_second_pass_decides_are_accepted(check: Check) -> None:
+    code = "address = aws.ec2.Eip('a').allocation_id\n" + TASK.replace("HOST.apply", "address.apply")
+    result = check(REFERENCE + code, levels="prod")
+    assert [item.outcome for item in of_rule(result, "GH-ECS-001")] == ["violation"]
+
+
+def test_definite_violations_are_reported_behind_unknown_values(check: Check) -> None:
+    result = check(
+        REFERENCE
+        + """
+bucket = aws.s3.Bucket("b")
+aws.s3.BucketPublicAccessBlock(
+    "b", bucket=bucket.id, block_public_acls=other.get_output("x"), block_public_policy=True, ignore_public_acls=True
+)
+rule = {"protocol": "tcp", "from_port": 22, "to_port": 22, "cidr_blocks": [other.get_output("y"), "0.0.0.0/0"]}
+aws.ec2.SecurityGroup("g", vpc_id="vpc-1", ingress=[rule])
+"""
+    )
+    assert [item.message for item in of_rule(result, "GH-S3-001", "b")] == ["restrictPublicBuckets is not true in b"]
+    assert [item.outcome for item in of_rule(result, "GH-VPC-004", "g")] == ["violation"]
+    assert result.exit_code == 1
