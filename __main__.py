@@ -136,4 +136,7 @@ pulumi.export("zoneId", platform.certificate.zone_id)
 pulumi.export("nameServers", platform.certificate.name_servers)
 if foundation.keys.required_statements:
     pulumi.export("keyStatements", foundation.keys.required_statements)
+pulumi.export("topics", {"alarms": observability.alarms.topic_arn, "services": foundation.topic_arn})
+pulumi.export("logGroups", {name: task.log_group for name, task in workloads.tasks.items()})
+pulumi.export("dashboardUrl", names.console_url("cloudwatch", f"dashboards/dashboard/{names.name('overview')}"))
 pulumi.export("repositoryUrl", platform.runtime_image.url)

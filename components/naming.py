@@ -121,6 +121,12 @@ class Naming:
         prefix = "cn.com" if self.partition == "aws-cn" and service in CHINESE_ENDPOINTS else "com"
         return f"{prefix}.amazonaws.{self.region}.{service}"
 
+    def console_url(self, service: str, page: str) -> str:
+        """URL of a page of the AWS Management Console."""
+        hosts = {"aws-us-gov": "console.amazonaws-us-gov.com", "aws-cn": "console.amazonaws.cn"}
+        host = hosts.get(self.partition, f"{self.region}.console.aws.amazon.com")
+        return f"https://{host}/{service}/home?region={self.region}#{page}"
+
     @property
     def registry(self) -> str:
         """Host name of the account's ECR registry."""

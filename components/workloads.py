@@ -163,6 +163,8 @@ class Workloads(Component):
         args = EcsServiceArgs(
             names=self._stack.names,
             scaling=self._stack.settings.scaling(process.name),
+            spot=self._stack.settings.services.spot,
+            off_hours=self._stack.settings.services.off_hours,
             rollout=self._stack.settings.rollout,
             cluster_arn=platform.cluster.arn,
             cluster_name=platform.cluster.name,

@@ -117,8 +117,8 @@ class RdsInstance(Component):
             delete_automated_backups=False,
             copy_tags_to_snapshot=True,
             skip_final_snapshot=not settings.final_snapshot,
-            final_snapshot_identifier=pulumi.Output.from_input(args.key_arn).apply(
-                lambda key_arn: final_snapshot(names.name("main"), key_arn)
+            final_snapshot_identifier=pulumi.Output.from_input(args.placement.subnet_ids[0]).apply(
+                lambda subnet_id: final_snapshot(names.name("main"), subnet_id)
             ),
             deletion_protection=settings.deletion_protection,
             auto_minor_version_upgrade=True,
@@ -165,7 +165,7 @@ class RdsInstance(Component):
             )
 
 
-def final_snapshot(instance: str, key_arn: str) -> str:
-    """Return the name of the final snapshot. The ID of the KMS key is new each time the stack is created, so a snapshot from an
+def final_snapshot(instance: str, subnet_id: str) -> str:
+    """Return the name of the final snapshot. The ID of a subnet is new each time the stack is created, so a snapshot from an
     earlier destruction does not prevent the next one."""
-    return f"{instance}-final-{key_arn.rpartition('/')[2][:8]}"
+    return f"{instance}-final-{subnet_id.rpartition('-')[2][:17]}"

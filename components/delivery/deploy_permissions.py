@@ -183,7 +183,10 @@ def compute(args: DeliveryRolesArgs) -> list[Statement]:
         "CreateCluster CreateService DeleteCluster DeleteService PutCluster* RunTask StopTask TagResource UntagResource "
         "UpdateCluster* UpdateService"
     )
-    scaling = "DeleteScalingPolicy DeregisterScalableTarget PutScalingPolicy RegisterScalableTarget TagResource UntagResource"
+    scaling = (
+        "DeleteScalingPolicy DeleteScheduledAction DeregisterScalableTarget PutScalingPolicy PutScheduledAction "
+        "RegisterScalableTarget TagResource UntagResource"
+    )
     images = (
         "BatchGetImage CreateRepository GetDownloadUrlForLayer PutImage PutImageScanning* PutImageTagMutability "
         "PutLifecyclePolicy SetRepositoryPolicy TagResource UntagResource"

@@ -132,6 +132,18 @@ def rollout_duration(settings: Settings) -> Iterator[Mistake]:
         yield "rollout.bake_minutes", f"is {rollout.bake_minutes}; allowed{condition}: {allowed}"
 
 
+def off_hours(settings: Settings) -> Iterator[Mistake]:
+    """`services.off_hours` has a start and a stop that differ. The stack then has no synthetic probe, which would fail while no
+    tasks run."""
+    hours, probe = settings.services.off_hours, settings.monitoring.probe_interval_minutes
+    if (hours.stop is None) != (hours.start is None) or (hours.stop and hours.stop == hours.start):
+        key, other = ("start", "stop") if hours.start is None or hours.stop else ("stop", "start")
+        allowed = f"allowed with services.off_hours.{other}: another time of day"
+        yield f"services.off_hours.{key}", f"is {shown(getattr(hours, key))}; {allowed}"
+    elif hours.stop and probe:
+        yield "monitoring.probe_interval_minutes", f"is {probe}; allowed with services.off_hours: 0"
+
+
 def waf_limits(settings: Settings) -> Iterator[Mistake]:
     """The rate limit of a service does not exceed `waf.requests_max`."""
     for service, requests in settings.waf.service_requests_max().items():
@@ -255,6 +267,6 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
     *(key_environment, zones, private_networks, bounds, internet_access, operators, second_region, account_baseline),
-    *(vault_lock, task_sizes, rollout_duration, waf_limits, sharing_capacity, cores, partition, delivery, existing_resources),
-    *(oidc, leak_report_secret, environment_variables),
+    *(vault_lock, task_sizes, off_hours, rollout_duration, waf_limits, sharing_capacity, cores, existing_resources),
+    *(partition, delivery, oidc, leak_report_secret, environment_variables),
 )

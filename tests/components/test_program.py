@@ -63,7 +63,7 @@ ACCOUNT_TYPES = {
 """Resource types that no stack file creates, keyed by the setting that creates them."""
 EXPORTS = {
     *("environment", "region", "account", "accountBaseline", "cluster", "services", "migration", "rotation", "roles", "urls"),
-    *("deliveryRoles", "probe", "functions", "zoneId", "nameServers", "repositoryUrl"),
+    *("deliveryRoles", "probe", "functions", "zoneId", "nameServers", "repositoryUrl", "topics", "logGroups", "dashboardUrl"),
     *("database", "cache", "secretLinksTable", "buckets", "loadBalancer"),
 }
 
@@ -196,6 +196,10 @@ def test_program_exports(stack: str) -> None:
     assert exports["repositoryUrl"] == f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/gatehouse-{stack}-runtime"
     assert exports["nameServers"] == ["ns-1.example.net", "ns-2.example.net"]
     assert exports["zoneId"] == "Z1"
+    assert exports["topics"] == {"alarms": "arn:aws:mock:::alarms", "services": "arn:aws:mock:::service-notifications"}
+    assert exports["logGroups"]["console"] == f"/gatehouse/{stack}/console"
+    dashboard = f"cloudwatch/home?region=eu-west-1#dashboards/dashboard/gatehouse-{stack}-overview"
+    assert exports["dashboardUrl"] == f"https://eu-west-1.console.aws.amazon.com/{dashboard}"
 
 
 @pytest.mark.requirement("CG-16", "ECS-02")
@@ -373,10 +377,9 @@ def test_major_version_has_its_own_parameter_group(version: str) -> None:
 
 
 def test_recreated_stack_has_another_final_snapshot() -> None:
-    """RDS rejects a final snapshot whose name exists. A new stack has new KMS keys."""
-    keys = ("6d1e2f30-1111-4222-8333-444455556666", "a0b1c2d3-1111-4222-8333-444455556666")
-    names = [final_snapshot("gatehouse-prod-main", f"arn:aws:kms:eu-west-1:123456789012:key/{key}") for key in keys]
-    assert names == ["gatehouse-prod-main-final-6d1e2f30", "gatehouse-prod-main-final-a0b1c2d3"]
+    """RDS rejects a final snapshot whose name exists. A new stack has new subnets, but can use an existing KMS key."""
+    names = [final_snapshot("gatehouse-prod-main", f"subnet-{digits}") for digits in ("0a1b2c3d4e5f60718", "0a1b2c3d4e5f60719")]
+    assert names == ["gatehouse-prod-main-final-0a1b2c3d4e5f60718", "gatehouse-prod-main-final-0a1b2c3d4e5f60719"]
     identifier = run("prod").get("rds/instance:Instance", "database").inputs["finalSnapshotIdentifier"]
     assert identifier.startswith("gatehouse-prod-main-final-")
 

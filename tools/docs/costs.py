@@ -1,10 +1,17 @@
 """docs/costs.md: estimated fixed monthly cost of each stack, computed from its resources."""
 
+import json
+import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import yaml
+
 from sandbox.engine.types import Registration
+from sandbox.paths import REPOSITORY
 from tools.docs import markdown
 from tools.docs.deployments import deployed
 from tools.docs.markdown import table
@@ -13,28 +20,50 @@ STACKS = ("dev", "staging", "prod")
 HOURS = 730
 """Hours in a month, as in the AWS Pricing Calculator."""
 
-DATABASE = {"db.t4g.micro": 0.016, "db.t4g.small": 0.032, "db.t4g.medium": 0.065, "db.m7g.large": 0.168}
-"""RDS for PostgreSQL, Single-AZ, USD per hour. Multi-AZ doubles the price."""
-CACHE = {"cache.t4g.micro": 0.0128, "cache.t4g.small": 0.0256, "cache.m7g.large": 0.1264}
-"""ElastiCache for Valkey, USD per node and hour."""
-VCPU, GIB = 0.03238, 0.00356
-"""Fargate on ARM, USD per hour."""
+PRICES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("prices.toml").read_text(encoding="utf-8"))
+DATABASE, CACHE, NETWORK, FIXED = (PRICES[section]["usd"] for section in ("database", "cache", "network", "fixed"))
+STORAGE = float(PRICES["database_storage"]["usd"]["gib"])
+VCPU, GIB = float(PRICES["fargate"]["usd"]["vcpu"]), float(PRICES["fargate"]["usd"]["gib"])
+REDUCTIONS: dict[str, Any] = {
+    "services.spot": True,
+    "services.off_hours": {"stop": "20:00", "start": "07:00"},
+    "monitoring.probe_interval_minutes": 0,
+    "network.nat": "none",
+    "notifications.public_webhooks": False,
+}
+"""Settings that reduce the costs of dev, for a column of the table."""
+REDUCED = "dev, reduced"
+COLUMNS = ("dev", REDUCED, "staging", "prod")
+WEEK_DAYS, WORK_DAYS, DAY_MINUTES = 7, 5, 24 * 60
 MIB_PER_GIB, UNITS_PER_VCPU = 1024, 1024
+_CRON = re.compile(r"cron\((\d+) (\d+) ")
 
 
-def _tasks(services: list[Registration], definitions: list[Registration]) -> Iterator[float]:
+def _tasks(services: list[Registration], definitions: list[Registration], actions: list[Registration]) -> Iterator[float]:
+    """USD a month of each service."""
     sizes = {
         resource.name: (int(resource.inputs["cpu"]) / UNITS_PER_VCPU, int(resource.inputs["memory"]) / MIB_PER_GIB)
         for resource in definitions
     }
+    schedules = {action.name: action.inputs["schedule"] for action in actions}
     for service in services:
         vcpu, gib = sizes[service.name]
-        yield service.inputs["desiredCount"] * HOURS * (vcpu * VCPU + gib * GIB)
+        price = PRICES["fargate_spot" if service.inputs.get("capacityProviderStrategies") else "fargate"]["usd"]
+        hours = HOURS * _running(schedules.get(f"{service.name}-start"), schedules.get(f"{service.name}-stop"))
+        yield service.inputs["desiredCount"] * hours * (vcpu * price["vcpu"] + gib * price["gib"])
+
+
+def _running(start: str | None, stop: str | None) -> float:
+    """Share of the week in which the tasks run: from `start` on weekdays to the next `stop`."""
+    if start is None or stop is None:
+        return 1.0
+    begin, end = (int(hour) * 60 + int(minute) for minute, hour in (_CRON.findall(schedule)[0] for schedule in (start, stop)))
+    return ((end - begin) % DAY_MINUTES) * WORK_DAYS / (DAY_MINUTES * WEEK_DAYS)
 
 
 def _database(inputs: dict[str, Any]) -> float:
     machines = 2 if inputs["multiAz"] else 1
-    return float(machines) * (DATABASE[inputs["instanceClass"]] * HOURS + 0.115 * int(inputs["allocatedStorage"]))
+    return machines * (float(DATABASE[inputs["instanceClass"]]) * HOURS + STORAGE * int(inputs["allocatedStorage"]))
 
 
 def _endpoints(endpoints: Iterable[Registration]) -> int:
@@ -45,20 +74,32 @@ def _endpoints(endpoints: Iterable[Registration]) -> int:
 
 ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] = (
     # Item, resource types, and a function that returns the quantity and the cost in USD a month.
-    ("NAT gateways with Elastic IPs", ("ec2/natGateway:NatGateway",), lambda n: _each(n, (0.045 + 0.005) * HOURS)),
+    (
+        "NAT gateways with Elastic IPs",
+        ("ec2/natGateway:NatGateway",),
+        lambda n: _each(n, (NETWORK["nat"] + NETWORK["address"]) * HOURS),
+    ),
     (
         "interface endpoints, per zone",
         ("ec2/vpcEndpoint:VpcEndpoint",),
-        lambda endpoints: (str(_endpoints(endpoints)), _endpoints(endpoints) * 0.01 * HOURS),
+        lambda endpoints: (str(_endpoints(endpoints)), _endpoints(endpoints) * NETWORK["endpoint"] * HOURS),
     ),
-    ("load balancer", ("lb/loadBalancer:LoadBalancer",), lambda n: _each(n, (0.0225 + 2 * 0.005) * HOURS)),
-    ("web ACL with rules", ("wafv2/webAcl:WebAcl",), lambda n: (str(len(n)), sum(5 + len(a.inputs["rules"]) for a in n))),
+    (
+        "load balancer",
+        ("lb/loadBalancer:LoadBalancer",),
+        lambda n: _each(n, (NETWORK["balancer"] + 2 * NETWORK["address"]) * HOURS),
+    ),
+    (
+        "web ACL with rules",
+        ("wafv2/webAcl:WebAcl",),
+        lambda n: (str(len(n)), sum(FIXED["acl"] + FIXED["rule"] * len(a.inputs["rules"]) for a in n)),
+    ),
     (
         "ECS tasks (Fargate, ARM)",
-        ("ecs/service:Service", "ecs/taskDefinition:TaskDefinition"),
-        lambda services, definitions: (
+        ("ecs/service:Service", "ecs/taskDefinition:TaskDefinition", "appautoscaling/scheduledAction:ScheduledAction"),
+        lambda services, definitions, actions: (
             str(sum(resource.inputs["desiredCount"] for resource in services)),
-            sum(_tasks(services, definitions)),
+            sum(_tasks(services, definitions, actions)),
         ),
     ),
     (
@@ -74,23 +115,34 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
             sum(resource.inputs["numCacheClusters"] * CACHE[resource.inputs["nodeType"]] * HOURS for resource in n),
         ),
     ),
-    ("KMS keys", ("kms/key:Key", "kms/replicaKey:ReplicaKey"), lambda keys, replicas: _each([*keys, *replicas], 1)),
-    ("secrets", ("secretsmanager/secret:Secret",), lambda n: _each(n, 0.4)),
-    ("alarms", ("cloudwatch/metricAlarm:MetricAlarm",), lambda n: _each(n, 0.1)),
-    ("composite alarms", ("cloudwatch/compositeAlarm:CompositeAlarm",), lambda n: _each(n, 0.5)),
-    ("dashboard", ("cloudwatch/dashboard:Dashboard",), lambda n: _each(n, 3)),
-    ("hosted zone", ("route53/zone:Zone",), lambda n: _each(n, 0.5)),
+    ("KMS keys", ("kms/key:Key", "kms/replicaKey:ReplicaKey"), lambda keys, replicas: _each([*keys, *replicas], FIXED["key"])),
+    ("secrets", ("secretsmanager/secret:Secret",), lambda n: _each(n, FIXED["secret"])),
+    ("alarms", ("cloudwatch/metricAlarm:MetricAlarm",), lambda n: _each(n, FIXED["alarm"])),
+    ("composite alarms", ("cloudwatch/compositeAlarm:CompositeAlarm",), lambda n: _each(n, FIXED["composite"])),
+    ("dashboard", ("cloudwatch/dashboard:Dashboard",), lambda n: _each(n, FIXED["dashboard"])),
+    ("hosted zone", ("route53/zone:Zone",), lambda n: _each(n, FIXED["zone"])),
 )
 
 
 @cache
 def estimate(stack: str) -> tuple[tuple[str, str, float], ...]:
     """Item, quantity and USD a month. Raises KeyError for an instance class without a price."""
-    resources = [resource.registration for resource in deployed(stack).resources]
+    settings = reduced_settings() if stack == REDUCED else ""
+    resources = [resource.registration for resource in deployed("dev" if stack == REDUCED else stack, settings).resources]
     by_type = {
         kind: [resource for resource in resources if resource.type == f"aws:{kind}"] for _, kinds, _ in ROWS for kind in kinds
     }
     return tuple((item, *count(*(by_type[kind] for kind in kinds))) for item, kinds, count in ROWS)
+
+
+def reduced_settings() -> str:
+    """The settings of dev with `REDUCTIONS`, as JSON."""
+    document = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
+    settings = document["config"]["gatehouse:settings"]
+    for path, value in REDUCTIONS.items():
+        section, key = path.split(".")
+        settings.setdefault(section, {})[key] = value
+    return json.dumps(settings)
 
 
 def total(stack: str) -> float:
@@ -99,14 +151,28 @@ def total(stack: str) -> float:
 
 
 def page() -> str:
-    """One row for each item and a total."""
-    estimates = {stack: estimate(stack) for stack in STACKS}
+    """One row for each item and a total, and the prices."""
+    estimates = {stack: estimate(stack) for stack in COLUMNS}
     rows = [
-        (item, *(f"{estimates[stack][index][1]}: {estimates[stack][index][2]:.0f}" for stack in STACKS))
+        (item, *(f"{estimates[stack][index][1]}: {estimates[stack][index][2]:.0f}" for stack in COLUMNS))
         for index, (item, _, _) in enumerate(ROWS)
     ]
-    totals = ("**total, about**", *(f"**{round(total(stack), -1):.0f}**" for stack in STACKS))
-    return markdown.page("costs", hours=HOURS, table=table(("item (quantity: USD a month)", *STACKS), [*rows, totals]))
+    totals = ("**total, about**", *(f"**{round(total(stack), -1):.0f}**" for stack in COLUMNS))
+    return markdown.page(
+        "costs",
+        hours=HOURS,
+        date=PRICES["date"],
+        region=PRICES["region"],
+        table=table(("item (quantity: USD a month)", *COLUMNS), [*rows, totals]),
+        reductions="\n".join(f"- `{key}: {json.dumps(value)}`" for key, value in REDUCTIONS.items()),
+        prices=table(("item", "USD", "per", "source"), _price_rows()),
+    )
+
+
+def _price_rows() -> list[tuple[str, ...]]:
+    rows = [row for row in PRICES.values() if isinstance(row, dict)]
+    amounts = [", ".join(f"{key} {usd}" for key, usd in row["usd"].items()) for row in rows]
+    return [(row["item"], amount, row["unit"], row["source"]) for row, amount in zip(rows, amounts, strict=True)]
 
 
 def _each(resources: list[Registration], usd: float) -> tuple[str, float]:

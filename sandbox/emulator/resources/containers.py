@@ -29,6 +29,12 @@ def _service_parameters(request: CreateRequest) -> dict[str, Any]:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ecs/cluster:Cluster": ResourceType(call="ecs.create_cluster", id="{clusterArn}"),
+    "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders": ResourceType(
+        call="ecs.put_cluster_capacity_providers",
+        id="{cluster}",
+        names={"clusterName": "cluster"},
+        prepare=lambda _request: {"defaultCapacityProviderStrategy": []},
+    ),
     "aws:ecs/taskDefinition:TaskDefinition": ResourceType(
         call="ecs.register_task_definition",
         id="{family}",
@@ -38,10 +44,14 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ecs/service:Service": ResourceType(
         call="ecs.create_service",
         id="{serviceArn}",
+        names={"capacityProviderStrategies": "capacityProviderStrategy"},
         prepare=_service_parameters,
         finish=lambda request, service: moto_patches.set_ecs_service(request, service["serviceArn"]),
     ),
     "aws:appautoscaling/target:Target": ResourceType(call="application-autoscaling.register_scalable_target", id="{resourceId}"),
+    "aws:appautoscaling/scheduledAction:ScheduledAction": ResourceType(
+        call="application-autoscaling.put_scheduled_action", id="{name}", names={"name": "ScheduledActionName"}
+    ),
     "aws:appautoscaling/policy:Policy": ResourceType(call="application-autoscaling.put_scaling_policy", id="{name}"),
     "aws:ecr/repository:Repository": ResourceType(
         call="ecr.create_repository", id="{repositoryName}", outputs={"repositoryUrl": "{repositoryUri}"}
