@@ -158,7 +158,7 @@ class Stack:
     def has_collector(self, process: Process) -> bool:
         """Return whether an OpenTelemetry collector runs in the task. Only the ECS services of the runtime have a collector."""
         serves = process.name in self.contract.processes and bool(process.services)
-        return serves and self.settings.telemetry.collector_digest is not None
+        return serves and self.settings.telemetry.collector
 
 
 def read(

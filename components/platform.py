@@ -42,7 +42,7 @@ class Platform(Component):
         )
         self.runtime_image = ContainerImage("runtime", image, self.child)
         digests = {name: core.image_digest for name, core in settings.core_tasks.items()}
-        if settings.telemetry.collector_digest:
+        if settings.telemetry.collector and settings.telemetry.collector_digest:
             digests[COLLECTOR] = settings.telemetry.collector_digest
         self.sidecar_images = {}
         for repository, digest in digests.items():

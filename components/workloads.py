@@ -5,7 +5,7 @@ import pulumi
 from components.component import Component
 from components.compute.ecs_service import EcsService, EcsServiceArgs
 from components.compute.environment import Environment, environments
-from components.compute.task_definition import TaskDefinition, TaskDefinitionArgs
+from components.compute.task_definition import COLLECTOR_IMAGE, TaskDefinition, TaskDefinitionArgs
 from components.contract import Function, Process, Stack
 from components.data_stores import DataStores
 from components.edge.host_records import HostRecords, HostRecordsArgs, HostTarget
@@ -154,7 +154,7 @@ class Workloads(Component):
                 self._stack.names, settings.key_prefix, self._observability.findings_log_group
             ),
             health_command=core.health_command if core else (),
-            collector_image=sidecars[COLLECTOR] if self._stack.has_collector(process) else "",
+            collector_image=sidecars.get(COLLECTOR, COLLECTOR_IMAGE) if self._stack.has_collector(process) else "",
         )
         return TaskDefinition(process.name, args, self.child)
 

@@ -12,6 +12,8 @@ DRAIN_S = 10
 """Time for which a stopping task accepts requests. ECS can send SIGTERM before the load balancer has deregistered the task."""
 REQUESTS_S = 45
 """Time after the drain time within which requests in progress must complete."""
+TRACES_ENDPOINT = "http://127.0.0.1:4318/v1/traces"
+"""URL of the collector, which listens on the loopback interface of the task."""
 
 Environment = dict[str, pulumi.Input[str]]
 
@@ -78,6 +80,9 @@ def _common(stack: Stack, endpoints: Endpoints) -> Environment:
         "GATEHOUSE_CORE_NETWORKS": ",".join(core_networks),
         "GATEHOUSE_TRUSTED_PROXIES": ",".join(settings.network.tier_cidrs("edge")),
         "GATEHOUSE_LOG_LEVEL": settings.log_level,
+        # The application treats an empty value as unset.
+        "GATEHOUSE_TRACES_ENDPOINT": TRACES_ENDPOINT if settings.telemetry.collector else "",
+        "GATEHOUSE_TRACES_SAMPLE_PERCENT": str(settings.telemetry.traces_sample_percent),
         "GATEHOUSE_METRICS_NAMESPACE": names.namespace,
         "AWS_REGION": names.region,
         **object_policies.checkpoint_variables(names),

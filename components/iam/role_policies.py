@@ -194,7 +194,7 @@ def _execution(stack: Stack, process: Process) -> Document:
     names = stack.names
     secrets = [_secret_arn(names, secret) for secret in process.secrets if not secret.managed or secret.arn]
     images = [process.name] if process.name in stack.contract.cores else ["runtime"]
-    images += [COLLECTOR] if stack.has_collector(process) else []
+    images += [COLLECTOR] if stack.has_collector(process) and stack.settings.telemetry.collector_digest else []
     statements = [*_pull_images(names, *images), write_log(names, process.name)]
     if secrets:
         statements.append(allow("InjectSecrets", "secretsmanager:GetSecretValue", secrets))

@@ -142,7 +142,7 @@ class Settings(Section):
     def internet_access(self) -> tuple[str, ...]:
         """The settings that have a value and because of which the tasks need internet access."""
         reasons = {
-            "telemetry.collector_digest": self.telemetry.collector_digest,
+            "telemetry.collector": self.telemetry.collector,
             "oidc.issuer": self.oidc.issuer,
             "notifications.public_webhooks": self.notifications.public_webhooks,
             "notifications.topic_arn": self.notifications.topic_arn,

@@ -179,12 +179,16 @@ class RolloutSettings(Section):
 
 
 class TelemetrySettings(Section):
-    """The OpenTelemetry collector."""
+    """The OpenTelemetry collector, which sends metrics to CloudWatch and traces to X-Ray."""
 
+    collector: Flag = by_environment(False, True, True)
+    """Run the AWS Distro for OpenTelemetry collector in each task of an ECS service. The collector needs about 64 MiB of the
+    task's memory."""
     collector_digest: Annotated[str | None, optional(SHA256, '"sha256:" and 64 hexadecimal digits of the image')] = None
-    """Digest of the AWS Distro for OpenTelemetry collector image, in the ECR repository that the stack creates for the collector.
-    The collector runs in each task of an ECS service and needs about 64 MiB of the task's memory. If empty, tasks run without a
-    collector."""
+    """Digest of the collector's image in the ECR repository that the stack creates for the collector. If empty, tasks pull the
+    published image of version 0.43.3 from the Amazon ECR Public Gallery, by its digest."""
+    traces_sample_percent: Annotated[int, integer(0, 100, "percent")] = 1
+    """Percentage of requests that are traced if the collector runs and the caller has made no decision."""
 
 
 class CoreSettings(ScalingSettings):

@@ -1,8 +1,11 @@
 """OpenTelemetry collector sidecar: hardening, configuration and permissions."""
 
+import re
+
 import pytest
 
-from components.compute.task_definition import collector_configuration
+from components.compute.environment import TRACES_ENDPOINT
+from components.compute.task_definition import COLLECTOR_IMAGE, collector_configuration
 from components.contract import read
 from components.naming import Naming
 from tests.components.program import Program, run
@@ -12,7 +15,7 @@ SERVING = ("gateway", "console")
 
 
 def program() -> Program:
-    return run("dev", changes={"telemetry.collector_digest": DIGEST})
+    return run("dev", changes={"telemetry.collector": True, "telemetry.collector_digest": DIGEST})
 
 
 @pytest.mark.parametrize("process", SERVING)
@@ -59,3 +62,23 @@ def test_collector_adds_permissions_only_if_enabled(process: str) -> None:
     pulled = [deployment.permissions(f"{process}-execution")["PullImage"]["Resource"] for deployment in (program(), run("dev"))]
     assert [arn.rpartition("/")[2] for arn in pulled[0]] == ["gatehouse-dev-runtime", "gatehouse-dev-collector"]
     assert [arn.rpartition("/")[2] for arn in pulled[1]] == ["gatehouse-dev-runtime"]
+
+
+@pytest.mark.requirement("ECS-10")
+@pytest.mark.parametrize(("stack", "has_collector"), [("dev", False), ("staging", True), ("prod", True)])
+def test_staging_and_prod_have_a_collector_that_receives_traces(stack: str, has_collector: bool) -> None:
+    deployment = run(stack)
+    for process in SERVING:
+        application, *sidecars = deployment.containers(process)
+        variables = {entry["name"]: entry["value"] for entry in application["environment"]}
+        assert variables["GATEHOUSE_TRACES_ENDPOINT"] == (TRACES_ENDPOINT if has_collector else "")
+        assert variables["GATEHOUSE_TRACES_SAMPLE_PERCENT"] == "1"
+        assert [sidecar["image"] for sidecar in sidecars] == [COLLECTOR_IMAGE] * has_collector
+        arns = deployment.permissions(f"{process}-execution")["PullImage"]["Resource"]
+        assert [arn.rpartition("/")[2] for arn in arns] == [f"gatehouse-{stack}-runtime"]
+    receivers = collector_configuration(read().processes["gateway"], Naming(stack, "123456789012", "eu-west-1"))["receivers"]
+    assert f"http://{receivers['otlp']['protocols']['http']['endpoint']}/v1/traces" == TRACES_ENDPOINT
+
+
+def test_published_image_is_pinned_by_digest() -> None:
+    assert re.fullmatch(r"public\.ecr\.aws/aws-observability/aws-otel-collector@sha256:[0-9a-f]{64}", COLLECTOR_IMAGE)

@@ -88,7 +88,7 @@ def test_policy_documents_are_known_in_preview(stack: str, preview: bool) -> Non
     "changes",
     [
         {"cores": [CORE]},
-        {"telemetry.collector_digest": f"sha256:{'2' * 64}"},
+        {"telemetry.collector": True, "telemetry.collector_digest": f"sha256:{'2' * 64}"},
         {"legacy_files": ["s3://old-bucket/api_keys.json"], "leak_reports.secret_arn": CORE["token_secret_arn"]},
     ],
 )

@@ -98,6 +98,12 @@ def trace_id_of(request_id: str) -> str:
     return f"{int(request_id[_TIME], 16) // 1000:08x}{request_id[_TIME_END:]}"
 
 
+def root_trace(request_id: str, threshold: str) -> RequestTrace:
+    """Trace context of a request without a parent. threshold: the request is sampled if its random digits are below this text."""
+    digits = request_id[_RANDOM]
+    return RequestTrace(trace_id_of(request_id), "1" + digits, "", digits < threshold)
+
+
 def span_id_of(request_id: str) -> str:
     """ID of the span of a request."""
     return f"1{request_id[_RANDOM]}"

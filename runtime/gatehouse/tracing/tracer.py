@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import NamedTuple
 
-from gatehouse.tracing.context import RequestTrace, TraceParent, random_digits, span_id_of, trace_id_of
+from gatehouse.tracing.context import RequestTrace, TraceParent, random_digits, root_trace, span_id_of
 
 #: Number of traces per second and worker that callers can request with the sampled flag. Otherwise, any client could multiply the
 #: cost of its requests.
@@ -68,8 +68,7 @@ class Tracer:
     def begin(self, request_id: str, parent: TraceParent | None) -> RequestTrace:
         """The trace context of a new request."""
         if parent is None:
-            sampled = random_digits(request_id) < self._threshold
-            return RequestTrace(trace_id_of(request_id), span_id_of(request_id), "", sampled)
+            return root_trace(request_id, self._threshold)
         return RequestTrace(parent.trace_id, span_id_of(request_id), parent.span_id, self._is_sampled(request_id, parent))
 
     def _is_sampled(self, request_id: str, parent: TraceParent) -> bool:

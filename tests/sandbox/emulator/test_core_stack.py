@@ -16,7 +16,7 @@ from tests.components.settings.stack_settings import CORE
 from tests.sandbox.stack_settings import changed_settings
 
 REGION = "eu-west-1"
-COLLECTOR = {"collector_digest": "sha256:" + "2" * 64}
+COLLECTOR = {"collector": True, "collector_digest": "sha256:" + "2" * 64}
 CANARY = {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_minutes": 10}
 
 
