@@ -18,8 +18,7 @@ UNKNOWNS = frozenset(value for name, value in vars(proxy).items() if name.starts
 _PROVIDER_DEFAULTS = "__defaults"
 
 
-_TEXTS = ("", "*", "arn:aws:iam::000000000000:role/unknown")
-_NUMBERS = (0, 10**9)
+_ELEMENTS = ("", "*", "arn:aws:iam::000000000000:role/unknown")
 _Assumptions = Mapping[tuple[int, str | int], tuple[Any, Any]]
 _ASSUMED: ContextVar[_Assumptions] = ContextVar("assumed", default=MappingProxyType({}))
 
@@ -27,8 +26,8 @@ _ASSUMED: ContextVar[_Assumptions] = ContextVar("assumed", default=MappingProxyT
 class UnknownPropertyError(UnknownValueError):
     """A property is unknown.
 
-    candidates: values that the property could have: both values of a flag, and examples of texts and numbers. Empty for other
-    properties, such as documents.
+    candidates: values that the property could have: both values of a flag, or examples of an element of a list. Empty for texts,
+    numbers and documents, of which examples say nothing about the actual value.
     """
 
     def __init__(self, value: Any, path: str, container: Any, key: str | int, candidates: tuple[Any, ...]) -> None:
@@ -155,7 +154,7 @@ class Properties:
 
     def text(self, key: str, default: str = "") -> str:
         """A string. A number is converted, as the provider does."""
-        value = self._read(key, _TEXTS)
+        value = self._read(key)
         if value is None:
             return default
         if isinstance(value, str):
@@ -166,7 +165,7 @@ class Properties:
 
     def number(self, key: str, default: float = 0) -> float:
         """A number. A numeric string is converted, as the provider does."""
-        value = self._read(key, _NUMBERS)
+        value = self._read(key)
         if value is None:
             return default
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -184,7 +183,7 @@ class Properties:
         strings = []
         elements = self._elements(key)
         for index in range(len(elements)):
-            value = _known(elements, index, f"{path}[{index}]", elements[index], _TEXTS)
+            value = _known(elements, index, f"{path}[{index}]", elements[index], _ELEMENTS)
             if not isinstance(value, str):
                 raise MalformedError(f"{path}[{index}]", "a string", _type_name(value))
             strings.append(value)

@@ -90,8 +90,8 @@ def _certain_violations(
     """The violations that a rule reports for every assumed value of the unknown properties, for example a public port that is
     listed after an unknown one.
 
-    Both values of a flag are assumed, so its violations are certain. The assumed texts and numbers are examples: a violation that
-    names such a property is ignored, because another value can be compliant.
+    Both values of a flag are assumed, so its violations are certain. Assumed elements of a list are examples: a violation that
+    names the list is ignored, because another element can be compliant.
     """
     error = next((error for error in errors if isinstance(error, UnknownPropertyError) and error.candidates), None)
     if error is None:

@@ -67,7 +67,7 @@ def test_unknown_text_that_can_be_compliant_is_undecided() -> None:
         if props.number("timeout") > 10**10:
             yield "timeout is too long"
 
-    assert decide(check, runtime=UNKNOWN, timeout=1) == Decision(undecided=("runtime",))
+    assert decide(check, runtime=UNKNOWN, timeout=10**11) == Decision(undecided=("runtime",))
     assert decide(check, runtime="python3.13", timeout=UNKNOWN) == Decision(undecided=("timeout",))
 
 
@@ -76,6 +76,14 @@ def test_rule_that_fails_with_an_assumed_value_is_undecided() -> None:
         yield f"{1 // len(props.text('name'))} is wrong"
 
     assert decide(check, name=UNKNOWN) == Decision(undecided=("name",))
+
+
+def test_missing_element_of_a_list_with_an_unknown_element_is_undecided() -> None:
+    def check(props: Properties) -> CheckResults:
+        if "postgresql" not in props.texts("exports"):
+            yield "exports does not contain postgresql"
+
+    assert decide(check, exports=[UNKNOWN]) == Decision(undecided=("exports[0]",))
 
 
 def test_document_has_no_assumed_value() -> None:
