@@ -32,6 +32,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files of tests/runtime run last, because the last of them are short: other workers do not wait for a long file."""
+    items.sort(key=lambda item: item.nodeid.startswith("tests/runtime/"))
+
+
 # These tests run the program. A run of a stack with the same settings is used by several files.
 _ONE_PROGRAM = (
     *("tests/components/", "tests/policies/test_own_stack.py", "tests/repository/test_costs.py", "tests/repository/test_docs.py"),
