@@ -9,19 +9,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console.web import FOLDER
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.sharing.chromium import AXE_RULES, serving
+from tests.runtime.sharing.chromium import serving, violations, violations_in_both_themes
+
+__all__ = ["MARKS", "origin", "page_of", "sign_in", "tab_to", "violations", "violations_in_both_themes"]
 
 MARKS = [
     pytest.mark.requirement("CG-13"),
     pytest.mark.skipif(not (FOLDER / "index.html").is_file(), reason="the web UI is not built: run scripts/setup.sh"),
 ]
-_CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
 _REPORT = """
 addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective}`))
 addEventListener('unhandledrejection', (event) => console.error(`unhandled: ${event.reason}`))
@@ -73,22 +73,6 @@ async def sign_in(page: Page, path: str = "/") -> None:
     await page.keyboard.type(BOOTSTRAP)
     await page.keyboard.press("Enter")
     await expect(page.locator("main h1")).not_to_have_text("Sign in")
-
-
-async def violations(page: Page, rules: dict[str, list[str]] = AXE_RULES) -> list[str]:
-    if not await page.evaluate("'axe' in window"):
-        await page.evaluate(Axe().axe_script)
-    results = await page.evaluate("options => axe.run(options)", rules)
-    return [f"{violation['id']}: {violation['nodes'][0]['html']}" for violation in results["violations"]]
-
-
-async def violations_in_both_themes(page: Page) -> list[str]:
-    """All rules in the light theme. The themes differ in colours only, so only the contrast is checked in the dark theme."""
-    found = await violations(page)
-    await page.emulate_media(color_scheme="dark")
-    found += await violations(page, _CONTRAST)
-    await page.emulate_media(color_scheme="light")
-    return found
 
 
 async def tab_to(page: Page, name: str) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.async_api import Browser, async_playwright, expect
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 # Assertions wait for longer than the default of 5 seconds, for busy test machines.
 expect.set_options(timeout=30_000)
@@ -27,6 +28,7 @@ _ARGUMENTS = ("--disable-background-networking", "--disable-component-update", "
 
 #: Options of axe: WCAG 2.2 AA and best practices.
 AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], "resultTypes": ["violations"]}
+_CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
 
 
 @asynccontextmanager
@@ -50,3 +52,19 @@ async def browser() -> AsyncIterator[Browser]:
         chromium = await playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS, *sandbox])
         yield chromium
         await chromium.close()
+
+
+async def violations(page: Page, rules: dict[str, list[str]] = AXE_RULES) -> list[str]:
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(Axe().axe_script)
+    results = await page.evaluate("options => axe.run(options)", rules)
+    return [f"{violation['id']}: {violation['nodes'][0]['html']}" for violation in results["violations"]]
+
+
+async def violations_in_both_themes(page: Page) -> list[str]:
+    """All rules in the light theme. The themes differ in colours only, so only the contrast is checked in the dark theme."""
+    found = await violations(page)
+    await page.emulate_media(color_scheme="dark")
+    found += await violations(page, _CONTRAST)
+    await page.emulate_media(color_scheme="light")
+    return found
