@@ -45,6 +45,14 @@ def is_one_of(path: str, *values: str, message: str) -> Requirement:
     return _requirement(path, lambda block, key: block.text(key, values[0]) in values, message, remedy, values[0])
 
 
+def is_exactly(path: str, *values: str, default: str = "") -> Requirement:
+    """The property has one of these values. default: value of an absent property."""
+    accepted = " or ".join(f'"{value}"' for value in values)
+    return _requirement(
+        path, lambda block, key: block.text(key, default) in values, f"is not {accepted}", f'set {path}="{values[0]}"'
+    )
+
+
 def is_at_least(path: str, parameter: str, default: float = 0) -> Requirement:
     """The property is a number that is not less than this parameter of the rule. default: value of an absent property."""
 

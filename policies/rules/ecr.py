@@ -82,7 +82,7 @@ def lifecycle_policy_retains_images_in_use(lifecycle: Resource) -> CheckResults:
     severity=Severity.CRITICAL,
     types=aws("ecr.RepositoryPolicy", "ecr.RegistryPolicy"),
     lists=ACCOUNTS,
-    upstream="ECR.4 2.21 CKV_AWS_32 ecr_repositories_not_publicly_accessible ECR1",
+    upstream="2.21 CKV_AWS_32 ecr_repositories_not_publicly_accessible ECR1",
     url=f"{_GUIDE}/repository-policies.html",
 )
 def repository_policy_is_not_public(policy: Resource) -> CheckResults:

@@ -18,6 +18,7 @@ from tests.policies.rules import (
     violations_databases,
     violations_integration,
     violations_network,
+    violations_services,
     violations_storage,
 )
 from tests.policies.rules.account_programs import account, api, backup, trail
@@ -29,6 +30,7 @@ from tests.policies.rules.violations_network import api_route
 TABLES = (
     violations_access,
     violations_integration,
+    violations_services,
     violations_storage,
     violations_databases,
     violations_compute,
@@ -41,6 +43,7 @@ COMPLIANT: list[Callable[[], Program]] = [
     *(s3, ephemeral, static_files, kms, secrets, ecs, rds, roles, stores, watch),
     *(network, edge, cloudfront),
     *(account, backup, api, trail),
+    *violations_services.SERVICES,
 ]
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 WEBSITE_RULES = ("SizeRestrictions_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY", "NoUserAgent_HEADER")
@@ -81,6 +84,13 @@ def test_compliant_program_passes(program: Callable[[], Program], known: bool, s
 def test_compliant_variant_passes(program: Program, security: Pack, resilience: Pack) -> None:
     diagnostics = [*security.check(program), *resilience.check(program)]
     assert [diagnostic for diagnostic in diagnostics if diagnostic.policy not in REMINDERS] == []
+
+
+def test_upstream_ids_of_services_are_shown_by_programs() -> None:
+    rules = [catalogue.rule(id) for id in violations_services.UPSTREAM]
+
+    assert len(rules) > 40
+    assert {rule.id: set(rule.upstream_ids()) for rule in rules} == violations_services.UPSTREAM
 
 
 @pytest.mark.requirement("PP-03")

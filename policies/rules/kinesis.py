@@ -1,0 +1,56 @@
+"""Rules for Amazon Kinesis data streams and video streams, and Amazon Data Firehose."""
+
+from policies.analysis.resources import Resource
+from policies.analysis.type_tokens import aws
+from policies.engine.requirements import is_set
+from policies.engine.rule import CheckResults, Severity, resource_rule
+
+_GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
+
+
+@resource_rule(
+    "GH-KIN-001",
+    title="Kinesis data streams are encrypted with a customer managed key",
+    rationale="With a customer managed key, the key policy controls who can read and write records.",
+    remedy='set encryptionType="KMS" and kmsKeyId',
+    severity=Severity.HIGH,
+    types=aws("kinesis.Stream"),
+    upstream="Kinesis.1 CKV_AWS_43 CKV_AWS_185 KDS1",
+    url=f"{_GUIDE}/server-side-encryption.html",
+)
+def stream_uses_customer_key(stream: Resource) -> CheckResults:
+    if stream.props.text("encryptionType") != "KMS":
+        yield "encryptionType is not KMS"
+    elif not stream.props.has("kmsKeyId") or (
+        stream.props.known("kmsKeyId") and stream.props.text("kmsKeyId") == "alias/aws/kinesis"
+    ):
+        yield "kmsKeyId is not a customer managed key"
+
+
+@resource_rule(
+    "GH-KIN-002",
+    title="Firehose streams are encrypted with a customer managed key",
+    rationale="Firehose stores records until it delivers them.",
+    remedy='set serverSideEncryption with enabled=True, keyType="CUSTOMER_MANAGED_CMK" and keyArn',
+    types=aws("kinesis.FirehoseDeliveryStream"),
+    upstream="DataFirehose.1 CKV_AWS_240 CKV_AWS_241 KDF1",
+    url="https://docs.aws.amazon.com/firehose/latest/dev/encryption.html",
+)
+def firehose_uses_customer_key(stream: Resource) -> CheckResults:
+    if stream.props.has("kinesisSourceConfiguration"):
+        return  # The data stream that is the source encrypts the records.
+    encryption = stream.props.block("serverSideEncryption")
+    if not encryption.flag("enabled"):
+        yield "serverSideEncryption.enabled is not true"
+    elif encryption.text("keyType") != "CUSTOMER_MANAGED_CMK" or not encryption.has("keyArn"):
+        yield "serverSideEncryption has no customer managed key"
+
+
+video_stream_uses_customer_key = resource_rule(
+    "GH-KIN-003",
+    title="Kinesis video streams are encrypted with a customer managed key",
+    rationale="With a customer managed key, the key policy controls who can watch the recordings.",
+    types=aws("kinesis.VideoStream"),
+    upstream="CKV_AWS_177",
+    url="https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/how-kms.html",
+).requires(is_set("kmsKeyId", "an AWS managed key is used"))
