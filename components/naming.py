@@ -79,7 +79,8 @@ class Naming:
 
     def log_groups(self, processes: tuple[str, ...], *, rds_proxy: bool = False) -> tuple[str, ...]:
         """Return the full name of every log group of the stack."""
-        groups = [self.log_group(process) for process in (*processes, "findings", "rotate", "probe", "network", "trail")]
+        others = ("findings", "rotate", "restart", "probe", "network", "trail")
+        groups = [self.log_group(process) for process in (*processes, *others)]
         if rds_proxy:
             groups.append(self.proxy_log_group)
         return (*groups, self.waf_log_group, *(self.database_log_group(kind) for kind in ("postgresql", "upgrade")))

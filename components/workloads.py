@@ -18,6 +18,7 @@ from components.monitoring.log_alarms import LogAlarms, LogAlarmsArgs
 from components.observability import Observability
 from components.platform import Platform
 from components.private_network import PrivateNetwork
+from components.secrets.restart_function import RestartFunction, RestartFunctionArgs
 from components.settings.workloads import CONSOLE
 from components.sharing.sharing_function import SharingFunction, SharingFunctionArgs
 
@@ -50,6 +51,7 @@ class Workloads(Component):
         self.tasks = {key: self._task(process, variables[key]) for key, process in contract.tasks.items()}
         self.services = {key: self._service(process) for key, process in contract.ecs_services.items()}
         self._host_records()
+        self._restart_function()
         log_alarms = LogAlarmsArgs(
             names=stack.names,
             monitoring=stack.settings.monitoring,
@@ -76,6 +78,17 @@ class Workloads(Component):
             certificate_arn=self._platform.certificate.arn,
         )
         return SharingFunction(function.name, args, self.child)
+
+    def _restart_function(self) -> RestartFunction:
+        args = RestartFunctionArgs(
+            names=self._stack.names,
+            contract=self._stack.contract,
+            monitoring=self._stack.settings.monitoring,
+            topic_arn=self._observability.alarms.topic_arn,
+            role_arn=self._foundation.role_arns[role_policies.RESTART_FUNCTION],
+            logs=self._foundation.logs,
+        )
+        return RestartFunction(role_policies.RESTART_FUNCTION, args, self.child)
 
     def _web_acl(self) -> WebAcl:
         # CloudFront evaluates the requests for these services with a separate web ACL.

@@ -11,6 +11,7 @@ COLLECTOR = "collector"
 """Name of the OpenTelemetry collector: container, repository and log stream prefix."""
 COLLECTOR_METRICS_STREAM = "otel-metrics"
 ROTATION_FUNCTION = "rotate"
+RESTART_FUNCTION = "restart"
 RDS_PROXY = "database-proxy"
 ECS_INFRASTRUCTURE = "ecs-infrastructure"
 BOOTSTRAP_TOKEN = "bootstrap-token"  # noqa: S105 the kind of a secret
@@ -122,6 +123,11 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
             trust("lambda.amazonaws.com"),
             _rotation(names, stack.contract),
         ),
+        RESTART_FUNCTION: RoleDefinition(
+            "Role of the function that restarts services after a rotation",
+            trust("lambda.amazonaws.com"),
+            _restart(names, stack.contract),
+        ),
         "network-log": RoleDefinition(
             "Publishes VPC flow logs to CloudWatch Logs",
             trust("vpc-flow-logs.amazonaws.com", account=names.account, source_arn=flow_log),
@@ -216,6 +222,20 @@ def _rotation(names: Naming, contract: Contract) -> Document:
         send_to_dead_letter_queue(names, ROTATION_FUNCTION),
         send_traces(),
         write_log(names, ROTATION_FUNCTION),
+    )
+
+
+def _restart(names: Naming, contract: Contract) -> Document:
+    """Return the permissions of the function that restarts services: no permission on the values of the secrets."""
+    services = [names.arn("ecs", f"service/{names.name('main')}/{names.name(service)}") for service in contract.ecs_services]
+    return document(
+        allow("RestartServices", "ecs:DescribeServices UpdateService", services),
+        allow(
+            "ReadRotationTimes", "secretsmanager:DescribeSecret", [names.secret_arn(kind) for kind in contract.rotated_secrets]
+        ),
+        send_to_dead_letter_queue(names, RESTART_FUNCTION),
+        send_traces(),
+        write_log(names, RESTART_FUNCTION),
     )
 
 

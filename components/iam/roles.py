@@ -19,6 +19,7 @@ USED = tuple(
         "dynamodb:BatchGetItem ConditionCheckItem CreateBackup DeleteBackup DeleteItem Describe* GetItem ListTagsOfResource "
         "PutItem Query StartAwsBackupJob UpdateItem",
         "ecr:BatchCheckLayerAvailability BatchGetImage GetAuthorizationToken GetDownloadUrlForLayer",
+        "ecs:DescribeServices UpdateService",
         "elasticache:Connect",
         "elasticloadbalancing:DeregisterTargets Describe* ModifyListener ModifyRule RegisterTargets",
         "events:DeleteRule DescribeRule DisableRule EnableRule ListTargetsByRule ListRules PutRule PutTargets RemoveTargets",

@@ -214,10 +214,10 @@ def table_alarms(table: pulumi.Input[str]) -> Iterator[Alarm]:
 
 
 def event_rule_alarm(rule: str, names: Naming) -> Alarm:
-    """Return the alarm for an event rule whose target is the alarm topic. `rule` is the resource name of the rule."""
+    """Return the alarm for an event rule. `rule` is the resource name of the rule."""
     return Alarm(
         f"{rule}-undelivered",
-        f"EventBridge could not deliver an event of the rule {rule} to the topic. Check the policies of the topic and its key.",
+        f"EventBridge could not deliver an event of the rule {rule}. Check the policy of its target and of the target's key.",
         "undelivered-events",
         Metric("AWS/Events", "FailedInvocations", [{"RuleName": names.name(rule)}]),
         evaluation=ONCE,

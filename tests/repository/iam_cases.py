@@ -56,6 +56,12 @@ def on_role(case: str, principal: str, role: str, expected: Effect, context: Map
 
 MANAGED_SECRET = NAMES.arn("secretsmanager", "secret:rds!db-0a1b-a1B2c3")
 INSTANCE_TAG = "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn"
+
+
+def ecs_service_arn(service: str) -> str:
+    return NAMES.arn("ecs", f"service/{NAMES.name('main')}/{NAMES.name(service)}")
+
+
 SECRETS = [
     on_secret("gateway execution role reads the pepper", "gateway-execution", "pepper", ALLOWED),
     on_secret("gateway execution role, session key", "gateway-execution", "session-key", EXPLICIT_DENY),
@@ -67,6 +73,11 @@ SECRETS = [
     Request("rotation writes the pepper", "rotate", PUT_SECRET, secret_arn("pepper"), ALLOWED),
     Request("rotation, unknown secret", "rotate", PUT_SECRET, secret_arn("other"), IMPLICIT_DENY),
     Request("rotation deletes no secret", "rotate", "secretsmanager:DeleteSecret", secret_arn("pepper"), EXPLICIT_DENY),
+    Request("restart reads the time of a rotation", "restart", "secretsmanager:DescribeSecret", secret_arn("pepper"), ALLOWED),
+    on_secret("restart reads no secret", "restart", "pepper", EXPLICIT_DENY),
+    Request("restart of the gateway", "restart", "ecs:UpdateService", ecs_service_arn("gateway"), ALLOWED),
+    Request("restart of another service", "restart", "ecs:UpdateService", ecs_service_arn("other"), IMPLICIT_DENY),
+    Request("restart runs no task", "restart", "ecs:RunTask", NAMES.arn("ecs", "task-definition/x:1"), IMPLICIT_DENY),
     *(
         Request(f"migration, password of {case}", "migrate-execution", READ_SECRET, MANAGED_SECRET, expected, context)
         for case, expected, context in (

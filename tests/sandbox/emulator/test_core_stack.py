@@ -13,6 +13,7 @@ from sandbox.engine.program import run
 from sandbox.local.ecs_task import Aws, Credentials, read
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import CORE
+from tests.runtime.functions.function_loader import load
 from tests.sandbox.stack_settings import changed_settings
 
 REGION = "eu-west-1"
@@ -132,11 +133,46 @@ def test_secret_sharing_has_metric_filters_and_alarms(emulator: Emulator) -> Non
 
 def test_failure_events_reach_the_alarm_topic(emulator: Emulator) -> None:
     events = emulator.client("events", REGION)
-    rules = [rule["Name"] for rule in events.list_rules(NamePrefix="gatehouse-dev-")["Rules"] if "EventPattern" in rule]
+    patterns = [rule["Name"] for rule in events.list_rules(NamePrefix="gatehouse-dev-")["Rules"] if "EventPattern" in rule]
+    rules = [rule for rule in patterns if not rule.startswith("gatehouse-dev-restart-")]
     assert sorted(rules) == [f"gatehouse-dev-{event}-failed" for event in ("backup", "deployment", "rotation")]
     for rule in rules:
         (target,) = events.list_targets_by_rule(Rule=rule)["Targets"]
         assert target["Arn"].endswith(":gatehouse-dev-alarms")
+
+
+class CompletedRollouts:
+    """The emulated ECS, which never completes a rollout, with completed rollouts."""
+
+    def __init__(self, ecs: Any) -> None:
+        self.update_service = ecs.update_service
+        self._ecs = ecs
+
+    def describe_services(self, **parameters: Any) -> Any:
+        response = self._ecs.describe_services(**parameters)
+        for deployment in (row for service in response["services"] for row in service["deployments"]):
+            deployment["rolloutState"] = "COMPLETED"
+        return response
+
+
+@pytest.mark.requirement("TR-08")
+def test_rotation_restarts_the_console_before_the_gateway(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    events, ecs, secrets = (emulator.client(name, REGION) for name in ("events", "ecs", "secretsmanager"))
+    rules = ("gatehouse-dev-restart-deployed", "gatehouse-dev-restart-rotated")
+    targets = [target for rule in rules for target in events.list_targets_by_rule(Rule=rule)["Targets"]]
+    assert {target["Arn"].rpartition(":")[2] for target in targets} == {"gatehouse-dev-restart"}
+    (event,) = {target["Input"] for target in targets}
+    restart = load("restart")
+    monkeypatch.setattr(restart.boto3, "client", {"ecs": CompletedRollouts(ecs), "secretsmanager": secrets}.__getitem__)
+    assert restart.handler(json.loads(event), None) == {"reason": "all services use the current secrets"}
+
+    secrets.rotate_secret(SecretId="gatehouse/dev/pepper")
+    results = [restart.handler(json.loads(event), None) for _ in range(3)]
+    assert results == [
+        {"restarted": "gatehouse-dev-console"},
+        {"restarted": "gatehouse-dev-gateway"},
+        {"reason": "all services use the current secrets"},
+    ]
 
 
 @pytest.mark.requirement("ECS-08")

@@ -1,0 +1,99 @@
+"""Restart of services after a rotation, against an emulated ECS and Secrets Manager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from tests.runtime.functions.function_loader import load
+
+restart = load("restart")
+ROTATED = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+BEFORE, AFTER = ROTATED - timedelta(seconds=1), ROTATED + timedelta(seconds=1)
+EVENT = {
+    "cluster": "main",
+    "services": [{"service": "console", "secrets": ["pepper", "session-key"]}, {"service": "gateway", "secrets": ["pepper"]}],
+}
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Stubber]]:
+    """Stubbed clients, which reject other calls and other parameters."""
+    session = boto3.Session("x", "x", region_name="eu-west-1")
+    real: dict[str, Any] = {"ecs": session.client("ecs"), "secretsmanager": session.client("secretsmanager")}
+    monkeypatch.setattr(restart.boto3, "client", real.__getitem__)
+    stubs = {name: Stubber(client) for name, client in real.items()}
+    for stub in stubs.values():
+        stub.activate()
+    yield stubs
+    for stub in stubs.values():
+        stub.assert_no_pending_responses()
+
+
+def describe(stub: Stubber, **deployments: list[dict[str, Any]]) -> None:
+    services = [{"serviceName": name, "status": "ACTIVE", "deployments": rows} for name, rows in deployments.items()]
+    missing = [{"arn": name, "reason": "MISSING"} for name in ("console", "gateway") if name not in deployments]
+    parameters = {"cluster": "main", "services": ["console", "gateway"]}
+    stub.add_response("describe_services", {"services": services, "failures": missing}, parameters)
+
+
+def deployment(started: datetime, state: str = "COMPLETED", status: str = "PRIMARY") -> dict[str, Any]:
+    return {"status": status, "createdAt": started, "rolloutState": state}
+
+
+def rotated(stub: Stubber, **secrets: datetime | None) -> None:
+    for name, time in secrets.items():
+        response = {"Name": name} | ({"LastRotatedDate": time} if time else {})
+        stub.add_response("describe_secret", response, {"SecretId": name.replace("_", "-")})
+
+
+def test_console_is_restarted_before_the_gateway(clients: dict[str, Stubber]) -> None:
+    describe(clients["ecs"], console=[deployment(BEFORE)], gateway=[deployment(BEFORE)])
+    rotated(clients["secretsmanager"], pepper=ROTATED, session_key=None)
+    clients["ecs"].add_response("update_service", {}, {"cluster": "main", "service": "console", "forceNewDeployment": True})
+    assert restart.handler(EVENT, None) == {"restarted": "console"}
+
+
+def test_gateway_is_restarted_after_the_console(clients: dict[str, Stubber]) -> None:
+    describe(clients["ecs"], console=[deployment(AFTER)], gateway=[deployment(BEFORE)])
+    rotated(clients["secretsmanager"], pepper=ROTATED, session_key=BEFORE)
+    rotated(clients["secretsmanager"], pepper=ROTATED)
+    clients["ecs"].add_response("update_service", {}, {"cluster": "main", "service": "gateway", "forceNewDeployment": True})
+    assert restart.handler(EVENT, None) == {"restarted": "gateway"}
+
+
+@pytest.mark.parametrize(
+    "console",
+    [
+        [deployment(BEFORE, "IN_PROGRESS")],
+        [deployment(AFTER, "IN_PROGRESS"), deployment(BEFORE, "COMPLETED", "ACTIVE")],
+    ],
+)
+def test_nothing_is_restarted_during_a_deployment(clients: dict[str, Stubber], console: list[dict[str, Any]]) -> None:
+    describe(clients["ecs"], console=console, gateway=[deployment(BEFORE)])
+    assert restart.handler(EVENT, None) == {"reason": "a deployment is in progress"}
+
+
+def test_current_services_are_not_restarted(clients: dict[str, Stubber]) -> None:
+    describe(clients["ecs"], console=[deployment(ROTATED)], gateway=[deployment(AFTER)])
+    rotated(clients["secretsmanager"], pepper=ROTATED, session_key=ROTATED)
+    rotated(clients["secretsmanager"], pepper=ROTATED)
+    assert restart.handler(EVENT, None) == {"reason": "all services use the current secrets"}
+
+
+def test_rotation_before_the_services_exist_is_ignored(clients: dict[str, Stubber]) -> None:
+    describe(clients["ecs"])
+    rotated(clients["secretsmanager"], pepper=ROTATED, session_key=ROTATED)
+    rotated(clients["secretsmanager"], pepper=ROTATED)
+    assert restart.handler(EVENT, None) == {"reason": "all services use the current secrets"}
+
+
+@pytest.mark.parametrize("event", [{}, {"cluster": "main"}, {"cluster": "main", "services": []}, {"services": EVENT["services"]}])
+def test_invalid_event_is_rejected(clients: dict[str, Stubber], event: dict[str, Any]) -> None:
+    with pytest.raises(restart.InvalidEvent):
+        restart.handler(event, None)
