@@ -102,8 +102,10 @@ def _current_services(stack: Stack, root: Path) -> dict[str, ServiceState]:
 
 
 def _print_name_servers(stack: Stack, root: Path) -> None:
-    """Print what the owner of the domain must do before the certificate can be issued."""
-    domain = stack.settings.get("domain", "")
+    """Print what the owner of the domain must do before the certificate can be issued. Nothing for an existing zone."""
+    domain, existing = stack.settings.get("domain", ""), stack.settings.get("existing_resources") or {}
+    if existing.get("zone_id"):
+        return
     try:
         servers = ", ".join(stack_output(stack, "nameServers", root))
     except ValueError:

@@ -1,9 +1,11 @@
 """The first deployment of a stack: the step without the ECS services excludes resources that do not exist yet."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from release import deploy
 from release.pulumi_cli import command_line
 from release.stack_file import Stack
 from tests.components.program import ROOT, run
@@ -41,6 +43,34 @@ def test_first_deployment_passes_the_packs() -> None:
     assert fake_engine.violations(first) == []
     assert second.count("--policy-pack") == 2
     assert fake_engine.violations(second) == []
+
+
+@pytest.mark.parametrize(
+    ("zone_id", "outputs", "message"),
+    [
+        (None, ["ns-1", "ns-2"], "acme.dev is delegated to ns-1, ns-2"),
+        (None, None, "acme.dev is delegated to the name servers of its hosted zone"),
+        ("Z1", None, ""),
+    ],
+)
+def test_name_servers_are_printed_before_the_certificate_is_awaited(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    zone_id: str | None,
+    outputs: list[str] | None,
+    message: str,
+) -> None:
+    def stack_output(*_: object) -> list[str]:
+        if outputs is None:
+            raise ValueError
+        return outputs
+
+    monkeypatch.setattr(deploy, "stack_output", stack_output)
+    settings = {"domain": "acme.dev", "existing_resources": {"zone_id": zone_id}}
+    deploy._print_name_servers(replace(STACK, settings=settings), ROOT)
+    printed = capsys.readouterr().out
+    assert message in printed
+    assert bool(printed) == bool(message)
 
 
 def test_first_step_deploys_the_migration() -> None:
