@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from sandbox.child_processes import WITHOUT_AWS_PROFILE
 from sandbox.errors import SandboxError
-from sandbox.paths import HOME, REPOSITORY, private_folder, write_private
+from sandbox.paths import HOME, IN_REPOSITORY, REPOSITORY, private_folder, write_private
 
 _ERROR = 2
 
@@ -41,14 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser for all commands."""
+    """Return the parser for all commands; for `check` only in the installed package `gatehouse-policies`."""
     root = argparse.ArgumentParser(
-        prog="python -m sandbox",
+        prog="python -m sandbox" if IN_REPOSITORY else "gatehouse-policies",
         description="Run Gatehouse on this machine and check Pulumi programs, without an AWS account or the Pulumi CLI.",
     )
     # The folder for logs, reports and the state file. Tests use a separate folder.
     root.add_argument("--home", type=Path, default=HOME, help=argparse.SUPPRESS)
     commands = root.add_subparsers(required=True, metavar="<command>", title="commands")
+    if not IN_REPOSITORY:
+        _add_check(commands)
+        return root
 
     up = _add_command(commands, "up", _up, "Deploy a stack to the AWS emulator and start its services.")
     _add_env(up)
@@ -117,13 +120,13 @@ def _add_check(commands: _Commands) -> None:
 def _add_env(command: argparse.ArgumentParser, default: str = "dev") -> None:
     stacks = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in REPOSITORY.glob("Pulumi.*.yaml"))
     described = default or "dev; with --state, the stack in the file"
-    text = f"Stack: {', '.join(stacks)} (default: {described})."
+    text = f"Stack: {', '.join(stacks)} (default: {described})." if IN_REPOSITORY else f"Stack (default: {described})."
     command.add_argument("--env", default=default, metavar="STACK", help=text)
 
 
 def _add_program(command: argparse._ActionsContainer) -> None:
-    text = "Folder of a Pulumi program in Python (default: this repository)."
-    command.add_argument("--program", type=Path, default=REPOSITORY, metavar="DIR", help=text)
+    text = f"Folder of a Pulumi program in Python (default: {'this repository' if IN_REPOSITORY else 'the current folder'})."
+    command.add_argument("--program", type=Path, default=REPOSITORY if IN_REPOSITORY else Path.cwd(), metavar="DIR", help=text)
 
 
 def _add_output(command: argparse.ArgumentParser) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from sandbox.errors import SandboxError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-HOME = REPOSITORY / ".gatehouse"
+IN_REPOSITORY = (REPOSITORY / "Pulumi.yaml").is_file()
+"""False for the installed package `gatehouse-policies`, which contains the check only."""
+HOME = (REPOSITORY if IN_REPOSITORY else Path.cwd()) / ".gatehouse"
 """Logs, reports and the state of a running `up`."""
 
 

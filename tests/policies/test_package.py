@@ -1,0 +1,123 @@
+"""The package `gatehouse-policies` in a new virtual environment, outside the repository: command, packs, action and hook."""
+
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from policies import catalogue
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = "import sys, hatchling.build; print(hatchling.build.build_wheel(sys.argv[1]))"
+PROGRAM = "import pulumi_aws as aws\n\ntopic = aws.sns.Topic('alerts')\n"
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment that contains the wheel, and the dependencies of this environment without the repository."""
+    folder = tmp_path_factory.mktemp("package")
+    built = [sys.executable, "-c", BUILD, str(folder)]
+    wheel = folder / subprocess.run(built, cwd=ROOT / "policies", check=True, capture_output=True, text=True).stdout.split()[-1]
+    venv = folder / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, str(wheel)], check=True)
+    # A folder in a .pth file is on the path, but its own .pth files, which contain the repository, are not read.
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    (venv / "lib" / version / "site-packages" / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return venv
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    for name, text in (("Pulumi.yaml", "name: shop\nruntime: python\n"), ("Pulumi.live.yaml", ""), ("__main__.py", PROGRAM)):
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def run(environment: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(environment / "bin" / "gatehouse-policies"), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_command_checks_the_current_folder(environment: Path, shop: Path) -> None:
+    (shop / "policies.toml").write_text('[environments]\nlive = "dev"\n[levels]\nGH-SNS-001 = "mandatory"\n')
+    result = run(environment, shop, "check", "--env", "live", "--config", "policies.toml")
+    assert result.returncode == 1, result.stderr
+    assert "GH-SNS-001" in result.stdout
+    assert "__main__.py:3" in result.stdout
+    assert (shop / ".gatehouse" / "check" / "live.dev.sarif").is_file()
+
+
+def test_command_has_the_check_only(environment: Path, shop: Path) -> None:
+    usage = run(environment, shop, "--help").stdout
+    assert usage.startswith("usage: gatehouse-policies")
+    assert "check" in usage
+    assert run(environment, shop, "up").returncode == 2
+
+
+def test_package_does_not_use_the_repository(environment: Path, shop: Path) -> None:
+    code = "import policies.catalogue, sandbox.__main__; print(policies.catalogue.__file__, sandbox.__main__.__file__)"
+    python = str(environment / "bin" / "python")
+    files = subprocess.run([python, "-c", code], cwd=shop, capture_output=True, text=True, check=True).stdout.split()
+    assert len(files) == 2
+    assert all(file.startswith(str(environment)) for file in files)
+
+
+def test_package_contains_every_rule_and_the_same_dependencies(environment: Path, shop: Path) -> None:
+    code = "from policies.catalogue import RULES; print(*(rule.id for rule in RULES))"
+    python = str(environment / "bin" / "python")
+    rules = subprocess.run([python, "-c", code], cwd=shop, capture_output=True, text=True, check=True).stdout.split()
+    assert rules == [rule.id for rule in catalogue.RULES]
+    own, project = (tomllib.loads((ROOT / name).read_text())["project"] for name in ("policies/pyproject.toml", "pyproject.toml"))
+    assert set(own["dependencies"]) <= set(project["dependencies"])
+
+
+@pytest.mark.parametrize("name", catalogue.PACKS)
+def test_pack_folder_of_the_example_starts(name: str, environment: Path, shop: Path) -> None:
+    pack = shop / "packs" / name
+    shutil.copytree(ROOT / "examples" / "policy-packs" / name, pack)
+    command = [str(environment / "bin" / "python"), "-u", "-m", "pulumi.policy", "127.0.0.1:0", str(pack)]
+    with subprocess.Popen(command, cwd=pack, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip().isdigit()
+        process.kill()
+    assert "gatehouse-policies" in (pack / "requirements.txt").read_text()
+
+
+def test_action_uses_options_of_the_command_and_pinned_actions() -> None:
+    action = yaml.safe_load((ROOT / "policies" / "action.yml").read_text())
+    steps = action["runs"]["steps"]
+    assert action["runs"]["using"] == "composite"
+    assert [step["uses"] for step in steps if "uses" in step and not re.search(r"@[0-9a-f]{40}$", step["uses"])] == []
+    script = "\n".join(step.get("run", "") for step in steps)
+    assert "${{" not in script
+    assert set(re.findall(r"inputs\.(\w+)", str(steps))) == set(action["inputs"])
+
+
+def test_script_of_the_action_copies_the_report(environment: Path, shop: Path, tmp_path: Path) -> None:
+    action = yaml.safe_load((ROOT / "policies" / "action.yml").read_text())
+    runner = tmp_path / "runner"
+    runner.mkdir()
+    (runner / "gatehouse-policies").symlink_to(environment)
+    variables = {"PROGRAM": ".", "STACK": "live", "LEVELS": "dev", "CONFIG": "", "EXEMPTIONS": "", "SARIF": "policies.sarif"}
+    files = {"RUNNER_TEMP": str(runner), "GITHUB_STEP_SUMMARY": str(shop / "summary.md"), "PATH": "/usr/bin:/bin"}
+    script = action["runs"]["steps"][-1]["run"]
+    result = subprocess.run(
+        ["bash", "-e", "-c", script], cwd=shop, env={**variables, **files}, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert (shop / "policies.sarif").is_file()
+    assert "GH-SNS-001" in (shop / "summary.md").read_text()
+
+
+def test_hook_runs_the_command_of_the_package() -> None:
+    hooks = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
+    assert hooks["gatehouse-policies"]["entry"] == "gatehouse-policies check"
+    assert hooks["gatehouse-policies"]["pass_filenames"] is False
