@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from release.__main__ import main
+
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 ENV_TARGETS = ("bootstrap", "image", "deploy", "verify", "rollback", "preview", "destroy", "logs")
@@ -40,11 +42,18 @@ def test_help_is_coloured_on_a_terminal_only() -> None:
 
 
 @pytest.mark.requirement("CG-24")
-def test_unknown_environment_is_rejected() -> None:
+def test_unknown_environment_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
+    """One target runs with `make`. The commands of the others run in this process, which takes a tenth of the time."""
+    result = subprocess.run(["make", "verify", "ENV=nowhere"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode != 0
+    messages = {"make verify": result.stderr}
     for target in ENV_TARGETS:
-        result = subprocess.run(
-            ["make", target, "ENV=nowhere"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
-        )
-        assert result.returncode != 0, target
-        assert "nowhere" in result.stderr, target
-        assert "ENV=dev, ENV=prod, ENV=staging" in result.stderr, target
+        recipe = subprocess.run(
+            ["make", "-n", target, "ENV=nowhere"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        assert f'-m release {target} --env "nowhere"' in recipe
+        assert main([target, "--env", "nowhere"]) != 0, target
+        messages[target] = capsys.readouterr().err
+    for target, message in messages.items():
+        assert "nowhere" in message, target
+        assert "ENV=dev, ENV=prod, ENV=staging" in message, target
