@@ -29,11 +29,15 @@ _CORE_NETWORKS = "127.0.0.0/8,::1/128"
 
 @dataclass(frozen=True, slots=True)
 class LocalServers:
-    """The servers that replace RDS and ElastiCache, and the port of each service of the runtime."""
+    """The servers that replace RDS and ElastiCache, and the port of each service of the runtime.
+
+    traces_url: URL of the local collector, or empty to send no traces.
+    """
 
     database: Postgres
     redis_url: str
     ports: Mapping[str, int]
+    traces_url: str = ""
 
     def url(self, service: str) -> str:
         return f"http://{HOST}:{self.ports[service]}"
@@ -141,6 +145,8 @@ def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:
         # The sandbox has no load balancer: X-Forwarded-For is not trusted, and a drain time is not needed.
         "GATEHOUSE_TRUSTED_PROXIES": "",
         "GATEHOUSE_DRAIN_S": "0",
+        "GATEHOUSE_TRACES_ENDPOINT": local.traces_url,
+        "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100",
     }
 
 

@@ -26,7 +26,7 @@ from sandbox.engine.project import load
 from sandbox.engine.providers import PreviewProvider
 from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
-from sandbox.local import lambda_functions, sample_core, servers, services
+from sandbox.local import collector, lambda_functions, sample_core, servers, services
 from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.run_state import RunStateFile
 from sandbox.local.services import LocalServers
@@ -157,7 +157,10 @@ class _Environment:
         database = self._cleanup.enter_context(servers.postgres(self._logs / "postgres.log"))
         redis_url = self._cleanup.enter_context(servers.redis(self._logs / "redis.log"))
         self._progress.done(f"PostgreSQL on port {database.port}, Redis")
-        return LocalServers(database, redis_url, {name: self._port(name) for name in (*declared.services, *functions)})
+        traces_url = self._cleanup.enter_context(collector.write_traces(self._logs / "traces.log"))
+        self._progress.done(f"collector of traces, which writes each span to {self._logs / 'traces.log'}")
+        ports = {name: self._port(name) for name in (*declared.services, *functions)}
+        return LocalServers(database, redis_url, ports, traces_url)
 
     def _enforce_iam(self, emulator: Emulator, exports: Mapping[str, Any]) -> None:
         """Evaluate IAM policies for all subsequent calls, and report at the end which permissions were used."""

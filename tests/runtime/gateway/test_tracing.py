@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from sandbox.local.collector import ReceivedSpan
 from tests.runtime.gateway.conftest import traced_gateway
-from tests.runtime.tracing.collector import Collector, ReceivedSpan, running_collector
+from tests.runtime.tracing.collector import Collector, running_collector
 
 SPAN = "00f067aa0ba902b7"
 

@@ -21,9 +21,9 @@ from gatehouse.sharing.lambda_adapter import TRACE_VARIABLE, lambda_handler
 from gatehouse.tracing.export import DAEMON_VARIABLE
 from mangum.types import LambdaContext
 
+from sandbox.local.collector import decode
 from tests.repository.test_contract import CONTRACT
 from tests.runtime.sharing.api_gateway_events import HOST, event
-from tests.runtime.tracing.collector import decoded
 
 pytestmark = pytest.mark.requirement("SS-06")
 CONTEXT: Any = LambdaContext
@@ -112,7 +112,7 @@ async def test_spans_of_the_function_belong_to_the_trace_of_lambda(monkeypatch: 
             monkeypatch.setenv(TRACE_VARIABLE, f"Root=1-{trace[:8]}-{trace[8:]};Parent=53995c3f42cd8ad8;Sampled={sampled}")
             response = await asyncio.to_thread(handler, event(path=path, headers={"traceparent": [client]}), CONTEXT)
         payload = daemon.recv(65_535).partition(b"T1S")[2]
-    (span,) = decoded(base64.b64decode(payload))
+    (span,) = decode(base64.b64decode(payload))
     assert (span.service, span.name, span.trace_id) == ("gatehouse-sharing", "GET none", trace)
     assert span.parent_id == "53995c3f42cd8ad8"
     assert json.loads(base64.b64decode(response["body"]))["trace_id"] == trace

@@ -29,7 +29,8 @@ from gatehouse.tracing.tracer import FinishedSpan, Kind
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from tests.runtime.tracing.collector import Collector, decoded, running_collector
+from sandbox.local.collector import decode
+from tests.runtime.tracing.collector import Collector, running_collector
 
 
 def span(number: int = 1, **changes: Any) -> FinishedSpan:
@@ -173,7 +174,7 @@ def test_lambda_sends_spans_to_the_xray_daemon_immediately() -> None:
         header, _, payload = daemon.recv(65_535).partition(b"\n")
     assert json.loads(header) == {"format": "json", "version": 1}
     assert payload[:3] == b"T1S"
-    (received,) = decoded(base64.b64decode(payload[3:]))
+    (received,) = decode(base64.b64decode(payload[3:]))
     assert (received.service, received.trace_id) == ("gatehouse-sharing", f"{5:032x}")
 
 

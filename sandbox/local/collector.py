@@ -1,0 +1,101 @@
+"""A collector for traces: receives spans from the services (OTLP over HTTP) and writes one line for each span."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from sandbox.ports import HOST
+
+PATH = "/v1/traces"
+
+
+class ReceivedSpan(NamedTuple):
+    """A span, and the name of its service."""
+
+    service: str
+    name: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    is_server: bool
+    failed: bool
+    ms: float
+    attributes: dict[str, str | int]
+
+
+#: Receives the body of an export. Returns the status of the response.
+Receive = Callable[[bytes], int]
+
+
+@contextmanager
+def serve(receive: Receive) -> Iterator[str]:
+    """Receive exports in a thread until the end of the block. Yields the URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(receive(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """No output."""
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, name="collector", daemon=True)
+        thread.start()
+        try:
+            yield f"http://{HOST}:{server.server_port}{PATH}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def write_traces(log: Path) -> Iterator[str]:
+    """Write a JSON line for each span until the end of the block. Yields the URL."""
+    lock = threading.Lock()
+
+    def receive(body: bytes) -> int:
+        lines = "".join(json.dumps(span._asdict()) + "\n" for span in decode(body))
+        with lock, log.open("a", encoding="utf-8") as file:
+            file.write(lines)
+        return 200
+
+    log.touch()
+    with serve(receive) as url:
+        yield url
+
+
+def decode(body: bytes) -> list[ReceivedSpan]:
+    """The spans of an export."""
+    return [
+        _received(next(entry.value.string_value for entry in group.resource.attributes if entry.key == "service.name"), span)
+        for group in ExportTraceServiceRequest.FromString(body).resource_spans
+        for scope in group.scope_spans
+        for span in scope.spans
+    ]
+
+
+def _received(service: str, span: Span) -> ReceivedSpan:
+    values: dict[str, str | int] = {}
+    for entry in span.attributes:
+        value = entry.value
+        values[entry.key] = value.int_value if value.WhichOneof("value") == "int_value" else value.string_value
+    return ReceivedSpan(
+        service,
+        span.name,
+        span.trace_id.hex(),
+        span.span_id.hex(),
+        span.parent_span_id.hex(),
+        span.kind == Span.SPAN_KIND_SERVER,
+        span.status.code == Status.STATUS_CODE_ERROR,
+        (span.end_time_unix_nano - span.start_time_unix_nano) / 1e6,
+        values,
+    )

@@ -1,0 +1,34 @@
+"""The collector of the sandbox writes the spans of a gateway as lines."""
+
+import json
+from pathlib import Path
+
+import pytest
+from gatehouse.tracing.export import SpanQueue, collector_exporter
+from gatehouse.tracing.tracer import FinishedSpan, Kind
+
+from sandbox.local.collector import write_traces
+
+
+@pytest.mark.requirement("ECS-10")
+async def test_spans_are_written_as_lines(tmp_path: Path) -> None:
+    log = tmp_path / "traces.log"
+    ids = "5759e988bd862e3fe1be46a994272793", "00f067aa0ba902b7", "53995c3f42cd8ad8"
+    span = FinishedSpan("GET /", Kind.SERVER, *ids, 0, 2_500_000, {"http.response.status_code": 500}, failed=True)
+    with write_traces(log) as url:
+        queue = SpanQueue(
+            collector_exporter(url), service="gateway", environment="dev", count=lambda *_: None, on_lost=lambda *_: None
+        )
+        queue.add(span)
+        await queue.close()
+    assert json.loads(log.read_text()) == {
+        "service": "gatehouse-gateway",
+        "name": "GET /",
+        "trace_id": ids[0],
+        "span_id": ids[1],
+        "parent_id": ids[2],
+        "is_server": True,
+        "failed": True,
+        "ms": 2.5,
+        "attributes": {"http.response.status_code": 500},
+    }
