@@ -1,5 +1,6 @@
 """Exemptions of resources from controls, read from `exemptions.toml`, with owner, reason, ticket and expiry date."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +9,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from policies.engine.meta_policies import META_POLICIES
+
 DAYS_MAX = 90
+TOTAL_DAYS_MAX = 180
 REASON_CHARS_MIN = 20
+REASON_WORDS_MIN = 4
+_META_POLICIES = frozenset(policy.id for policy in META_POLICIES)
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_WILDCARD = re.compile(r"\[[^\]]*\]|[*?]")
+_OPTIONAL_KEYS = ("first_created", "renewed_by")
 _KEYS = ("control", "urn", "owner", "reason", "ticket", "created", "expires")
 
 
@@ -78,22 +87,30 @@ def _shape_error(entry: Any) -> str:
         return "is not a table. Fix: write it as [[exemption]]"
     if missing := [key for key in _KEYS if key not in entry]:
         return f"has no {', '.join(missing)}. Fix: add {'it' if len(missing) == 1 else 'them'}"
-    if unknown := sorted(set(entry) - set(_KEYS)):
-        return f"has the unknown key {', '.join(unknown)}. Fix: use only {', '.join(_KEYS)}"
+    if unknown := sorted(set(entry) - set(_KEYS) - set(_OPTIONAL_KEYS)):
+        return f"has the unknown key {', '.join(unknown)}. Fix: use only {', '.join((*_KEYS, *_OPTIONAL_KEYS))}"
     for key in _KEYS[:5]:
         if not isinstance(entry[key], str) or not entry[key].strip():
             return f"has an empty {key}. Fix: write {key} as a non-empty string"
-    for key in _KEYS[5:]:
-        if type(entry[key]) is not date:
+    for key in (*_KEYS[5:], "first_created"):
+        if type(entry.get(key, entry["created"])) is not date:
             return f"has no valid date in {key}. Fix: write {key} = 2026-01-31, without quotes"
     if len(entry["reason"].strip()) < REASON_CHARS_MIN:
         return f"has a reason shorter than {REASON_CHARS_MIN} characters. Fix: explain why the control cannot be met"
-    if entry["urn"].strip("*") == "":
+    if len(_WORD.findall(entry["reason"])) < REASON_WORDS_MIN:
+        return f"has a reason with fewer than {REASON_WORDS_MIN} words. Fix: explain why the control cannot be met"
+    if not isinstance(entry.get("renewed_by", ""), str):
+        return "has no text in renewed_by. Fix: write the person or team that approved the renewal"
+    # A pattern without a name covers every resource, such as urn:*, ?* or urn:pulumi:dev::shop::*.
+    names_resource = "::" in entry["urn"] and _WILDCARD.sub("", entry["urn"].rpartition("::")[2])
+    if not names_resource:
         return "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs"
     return ""
 
 
 def _control_error(entry: Mapping[str, Any], exemptible: Mapping[str, bool]) -> str:
+    if entry["control"] in _META_POLICIES:
+        return f"names {entry['control']}, which reports on other controls. Fix: name the control of the finding"
     allowed = exemptible.get(entry["control"])
     if allowed is None:
         return "names an unknown control. Fix: copy the ID from a report"
@@ -110,6 +127,12 @@ def _date_error(entry: Mapping[str, Any], today: date) -> str:
         return "expires before its creation date. Fix: set expires after created"
     if (expires - created).days > DAYS_MAX:
         return f"is valid for {(expires - created).days} days; the maximum is {DAYS_MAX}. Fix: set an earlier expires date"
+    first = entry.get("first_created", created)
+    if first > created:
+        return f"has a first_created date ({first}) after created. Fix: set first_created to the date of the first approval"
+    if (expires - first).days > TOTAL_DAYS_MAX and entry.get("renewed_by", "").strip() in ("", entry["owner"].strip()):
+        total = f"is valid for {(expires - first).days} days since {first}; the maximum is {TOTAL_DAYS_MAX}"
+        return f"{total} unless another owner renews it. Fix: meet the control, or set renewed_by"
     if expires < today:
         return f"expired on {expires}. Fix: meet the control and remove the entry, or renew the approval"
     return ""

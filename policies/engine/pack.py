@@ -27,7 +27,6 @@ from policies.engine.applicable_policies import ApplicablePolicies, StackPolicy
 from policies.engine.deployment_state import DeploymentState, Report, Results
 from policies.engine.exemptions import Exemptions, load
 from policies.engine.guard import evaluate
-from policies.engine.meta_policies import META_POLICIES
 from policies.engine.remediation import remediate
 from policies.engine.rule import Control, Rule
 
@@ -52,7 +51,7 @@ def guarded(rules: Sequence[Rule], catalogue: Iterable[Rule] = ()) -> list[Polic
     stack_environment = environment.of_process()
     own = frozenset(rule.id for rule in rules)
     everywhere = {rule.id: rule.exemptible for rule in catalogue}
-    known = frozenset(everywhere).union(own, (policy.id for policy in META_POLICIES))
+    known = frozenset(everywhere) | own
     state = DeploymentState(_exemptions(everywhere | {rule.id: rule.exemptible for rule in rules}))
     policies = [_resource_policy(rule, state, stack_environment) for rule in rules if rule.scope == "resource"]
     stack_of = sdk_cache.ByIdentity[Stack](partial(_stack, state)).of

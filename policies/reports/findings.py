@@ -87,7 +87,7 @@ class Run:
 
 
 def from_diagnostic(
-    *, pack: str, policy: str, message: str, level: str, urn: str, passes: Iterable[str] = (), source: str = ""
+    *, pack: str, policy: str, message: str, level: str, urn: str, passes: Iterable[str] = (), source: str = "", title: str = ""
 ) -> list[Finding]:
     """Converts a diagnostic from a pack. A diagnostic about an unknown property becomes one finding for each rule that needs the
     property.
@@ -95,6 +95,7 @@ def from_diagnostic(
     pack: name or folder of the pack.
     policy, message, urn: fields of the diagnostic. The policy's description, which the SDK adds to the message, is removed.
     level: "advisory" or "mandatory".
+    title: title of a policy that is not in the catalogue.
     """
     message, urn, source = (_UNPRINTABLE.sub("\ufffd", text) for text in (message, urn, source))
     reporter = catalogue.find(policy)
@@ -113,7 +114,7 @@ def from_diagnostic(
     return [
         Finding(
             rule=rule,
-            title=subject.title if subject else rule,
+            title=subject.title if subject else title or rule,
             pack=catalogue.PACKS.get(pack, pack),
             level=level,
             urn=urn,

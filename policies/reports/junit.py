@@ -25,7 +25,11 @@ def junit(findings: Sequence[Finding], run: Run) -> str:
 
 def _add_suite(root: Any, name: str, policies: Sequence[Control], findings: Sequence[Finding], run: Run) -> None:
     cases = {policy.id: f"{policy.id} {policy.title}" for policy in policies}
-    cases |= {finding.rule: finding.rule for finding in findings if finding.rule == finding.title}
+    cases |= {
+        finding.rule: finding.rule if finding.title == finding.rule else f"{finding.rule} {finding.title}"
+        for finding in findings
+        if finding.rule not in cases
+    }
     disabled = {policy.id for policy in policies if policy.levels.get(run.environment) is Level.DISABLED}
     suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(len(cases)), errors="0")
     failures = skipped = 0

@@ -234,6 +234,7 @@ def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> l
             level=row.level,
             urn=row.urn,
             passes=(pass_name,),
+            title=row.description,
             source=registrations[row.urn].source if row.urn in registrations else "",
         )
     )

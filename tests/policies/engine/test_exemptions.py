@@ -39,6 +39,19 @@ def test_valid_entry_matches_control_and_urn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "changes", [{"first_created": "2026-01-02"}, {"first_created": "2026-01-01", "renewed_by": '"security"'}]
+)
+def test_renewed_entry_is_valid(changes: dict[str, str | None], tmp_path: Path) -> None:
+    exemptions = read(tmp_path, **changes)
+    assert (len(exemptions.active), exemptions.errors) == (1, ())
+
+
+def test_owner_cannot_renew_its_own_entry(tmp_path: Path) -> None:
+    exemptions = read(tmp_path, first_created="2026-01-01", renewed_by='"platform"')
+    assert "the maximum is 180" in exemptions.errors[0][1]
+
+
+@pytest.mark.parametrize(
     ("changes", "error"),
     [
         ({"owner": None}, "has no owner. Fix: add it"),
@@ -49,6 +62,30 @@ def test_valid_entry_matches_control_and_urn(tmp_path: Path) -> None:
             "names a control that does not allow exemptions. Fix: meet the control and remove the entry",
         ),
         ({"reason": '"because"'}, "has a reason shorter than 20 characters. Fix: explain why the control cannot be met"),
+        (
+            {"reason": '"...................."'},
+            "has a reason with fewer than 4 words. Fix: explain why the control cannot be met",
+        ),
+        ({"urn": '"urn:*"'}, "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs"),
+        ({"urn": '"?*"'}, "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs"),
+        (
+            {"urn": '"urn:pulumi:dev::shop::*::[a-z]*"'},
+            "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs",
+        ),
+        (
+            {"control": '"GH-UNDECIDED"'},
+            "names GH-UNDECIDED, which reports on other controls. Fix: name the control of the finding",
+        ),
+        (
+            {"first_created": "2026-01-01"},
+            "is valid for 181 days since 2026-01-01; the maximum is 180 unless another owner renews it. "
+            "Fix: meet the control, or set renewed_by",
+        ),
+        (
+            {"first_created": "2026-05-21"},
+            "has a first_created date (2026-05-21) after created. Fix: set first_created to the date of the first approval",
+        ),
+        ({"first_created": '"May"'}, "has no valid date in first_created. Fix: write first_created = 2026-01-31, without quotes"),
         ({"urn": '"*"'}, "matches every resource. Fix: name the resource in urn, such as urn:pulumi:dev::*::logs"),
         ({"created": "2026-03-01"}, "is valid for 122 days; the maximum is 90. Fix: set an earlier expires date"),
         (
@@ -60,7 +97,8 @@ def test_valid_entry_matches_control_and_urn(tmp_path: Path) -> None:
         ({"expires": '"soon"'}, "has no valid date in expires. Fix: write expires = 2026-01-31, without quotes"),
         (
             {"approver": '"me"'},
-            "has the unknown key approver. Fix: use only control, urn, owner, reason, ticket, created, expires",
+            "has the unknown key approver. Fix: use only control, urn, owner, reason, ticket, created, expires, "
+            "first_created, renewed_by",
         ),
         ({"owner": "7"}, "has an empty owner. Fix: write owner as a non-empty string"),
     ],

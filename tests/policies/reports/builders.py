@@ -33,6 +33,7 @@ def findings(**changes: str) -> list[Finding]:
         urn=fields["urn"],
         passes=("known",),
         source=fields["source"],
+        title=fields.get("title", ""),
     )
 
 

@@ -1,10 +1,13 @@
 """Markdown report."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from policies import catalogue
 from policies.reports.markdown import markdown
-from tests.policies.reports.builders import RUN, violation
+from tests.policies.reports.builders import RUN, URN, violation
 
 
 @pytest.mark.requirement("PP-04")
@@ -17,3 +20,14 @@ def test_finding_is_a_row_with_a_link() -> None:
 
 def test_pipe_in_message_is_escaped() -> None:
     assert "a \\| b" in markdown([violation(message="a | b. Fix: c")], RUN)
+
+
+def test_page_identifies_its_program_and_stack() -> None:
+    run = replace(RUN, root="infrastructure", stack="live")
+    assert markdown([], run).startswith("<!-- gatehouse-policies infrastructure live -->\n# Policy check: prod\n")
+
+
+def test_page_fits_into_a_comment() -> None:
+    page = markdown([violation(urn=f"{URN}-{number}") for number in range(1000)], RUN)
+    assert len(page) < 65_536
+    assert re.search(r"\n\d+ other resources with findings: see the other reports\.$", page)

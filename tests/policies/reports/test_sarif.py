@@ -25,10 +25,10 @@ def run_of(findings: Sequence[Finding], **changes: str) -> dict[str, Any]:
 @pytest.mark.requirement("PP-04")
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod", "elsewhere"])
 def test_rules_meet_the_limits_of_code_scanning(environment: str) -> None:
-    other_pack = violation(policy="OWN-1", urn="", source="", message="open. Fix: close it")
+    other_pack = violation(policy="OWN-1", urn="", source="", message="open. Fix: close it", title="Doors are closed")
     *rules, own = run_of([other_pack], environment=environment)["tool"]["driver"]["rules"]
 
-    assert own == {"id": "OWN-1"}
+    assert own == {"id": "OWN-1", "shortDescription": {"text": "Doors are closed"}, "help": {"text": "Fix: close it"}}
     for rule in rules:
         tags = rule["properties"]["tags"]
         assert len(set(tags)) == len(tags) <= 20, rule["id"]
@@ -41,14 +41,31 @@ def test_rules_meet_the_limits_of_code_scanning(environment: str) -> None:
 def test_outcome_sets_kind_and_level() -> None:
     broken = violation(policy="GH-BROKEN", message=f"rule GH-S3-001 raised KeyError on {URN}. Fix: fix it")
     findings = [violation(), violation(level="advisory"), undecided(), undecided("advisory"), exempted(), broken]
-    results = run_of(findings)["results"]
+    run = run_of(findings)
+    results = run["results"]
 
     assert [(result["kind"], result["level"]) for result in results] == [
         *(("fail", "error"), ("fail", "warning"), ("fail", "error")),
-        *(("open", "none"), ("fail", "note"), ("fail", "error")),
+        *(("open", "none"), ("fail", "error")),
     ]
-    suppressions = [result["suppressions"] for result in results if "suppressions" in result]
-    assert suppressions == [[{"kind": "external", "status": "accepted", "justification": exempted().message}]]
+    # Code scanning would open an alert for a suppressed result.
+    [invocation] = run["invocations"]
+    assert invocation["toolExecutionNotifications"] == [{"level": "note", "message": {"text": exempted().message}}]
+
+
+def test_findings_on_one_line_have_different_fingerprints() -> None:
+    results = run_of([violation(), violation(message="another defect. Fix: mend it"), violation(urn=f"{URN}-2")])["results"]
+    hashes = [result["partialFingerprints"]["primaryLocationLineHash"] for result in results]
+    assert len(set(hashes)) == len(results) == 3
+    assert all(re.fullmatch(r"[0-9a-f]{16}:1", text) for text in hashes)
+
+
+def test_results_that_code_scanning_rejects_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sarif, "RESULTS_MAX", 2)
+    run = run_of([violation(urn=f"{URN}-{number}") for number in range(5)])
+    assert len(run["results"]) == 2
+    [note] = run["invocations"][0]["toolExecutionNotifications"]
+    assert note["message"]["text"] == "3 results are omitted: code scanning accepts 2 results per run."
 
 
 @pytest.mark.requirement("PP-04")
@@ -74,6 +91,7 @@ def test_result_has_rule_resource_and_line() -> None:
     [
         ("parts.py:15", "examples/shop", "examples/shop/parts.py", 15),
         ("für alle.py:2", "", "f%C3%BCr%20alle.py", 2),
+        ("../shared/parts.py:15", "examples/shop", "examples/shared/parts.py", 15),
         ("", "examples/shop", "examples/shop/Pulumi.yaml", 1),
         ("", "", "Pulumi.yaml", 1),
     ],
