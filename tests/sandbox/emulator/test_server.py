@@ -41,7 +41,7 @@ def error(emulator: Emulator, kind: str, inputs: dict[str, Any]) -> str:
 
 def test_every_type_is_deployed_by_a_test() -> None:
     """RDS Proxy and service discovery are disabled in the stacks; test_rds_proxy and test_core_stack deploy them.
-    test_console_hosting deploys the console behind CloudFront."""
+    test_console_hosting deploys the console behind CloudFront, and test_capacity deploys Fargate Spot and off hours."""
     stacks = (
         deployed("staging"),
         deployed("prod", json.dumps(raw_settings("prod", ACCOUNT_RESOURCES))),
@@ -54,6 +54,8 @@ def test_every_type_is_deployed_by_a_test() -> None:
         "aws:rds/proxy:Proxy",
         "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup",
         "aws:rds/proxyTarget:ProxyTarget",
+        "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders",
+        "aws:appautoscaling/scheduledAction:ScheduledAction",
     }
 
 
