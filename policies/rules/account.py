@@ -63,7 +63,7 @@ _BASELINE = {
     severity=Severity.HIGH,
     levels=levels("-", "A", "M"),
     upstream=(
-        "Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1 CKV2_AWS_45 CKV2_AWS_3 config_recorder_all_regions_enabled "
+        "Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1 CKV2_AWS_45 CKV2_AWS_3 CKV_AWS_106 config_recorder_all_regions_enabled "
         "guardduty_is_enabled securityhub_enabled accessanalyzer_enabled"
     ),
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/fsbp-standard.html",

@@ -84,7 +84,7 @@ def _custom_origins(resource: Resource) -> Iterator[Properties]:
     rationale="Older security policies accept TLS 1.0 or ciphers without authenticated encryption.",
     remedy='set viewerCertificate.minimumProtocolVersion="TLSv1.2_2021" or newer',
     severity=Severity.HIGH,
-    upstream="CloudFront.15 CKV_AWS_174 cloudfront_distributions_using_deprecated_ssl_protocols CFR4",
+    upstream="CloudFront.15 CKV_AWS_174 CKV2_AWS_54 cloudfront_distributions_using_deprecated_ssl_protocols CFR4",
     url=f"{_GUIDE}/secure-connections-supported-viewer-protocols-ciphers.html",
     remediation=(SetInput("viewerCertificate.minimumProtocolVersion", "TLSv1.2_2021"),),
 )

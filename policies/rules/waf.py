@@ -32,7 +32,7 @@ _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
     types=aws("wafv2.WebAcl"),
     levels=levels("A", "M", "M"),
     settings={"requests_max": {"dev": 100_000, "staging": 100_000, "prod": 200_000}},
-    upstream="WAF.10 CKV_AWS_192 CKV2_AWS_76 wafv2_webacl_with_rules",
+    upstream="WAF.10 CKV_AWS_192 CKV2_AWS_47 CKV2_AWS_76 CKV2_AWS_77 wafv2_webacl_with_rules",
     url=f"{_GUIDE}/aws-managed-rule-groups-list.html",
 )
 def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResults:

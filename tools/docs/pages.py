@@ -17,6 +17,7 @@ from tools.docs import (
     requirements,
     runtime_settings,
     stack_settings,
+    upstream_coverage,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +25,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "settings.md": stack_settings.page,
     "settings-runtime.md": runtime_settings.page,
     "policies.md": controls.page,
+    "policy-coverage.md": upstream_coverage.page,
     "permissions.md": permissions.page,
     "costs.md": costs.page,
     "capacity.md": capacity.page,

@@ -12,6 +12,8 @@ import policies
 from policies.catalogue import level_config
 from policies.engine.environment import of_stack
 from policies.testing.pack_process import RunningPack
+from tests.policies.rules.builders import changed
+from tests.policies.rules.network_programs import edge
 
 PACK = Path(policies.__path__[0]) / "resilience"
 
@@ -52,3 +54,20 @@ def test_pack_without_configuration_has_levels_of_the_stack(variables: dict[str,
     levels = {policy.name: names[policy.enforcementLevel] for policy in info.policies}
     assert len(levels) > 20
     assert levels == {name: values["enforcementLevel"] for name, values in level_config("resilience", environment).items()}
+
+
+@pytest.mark.requirement("PP-01")
+@pytest.mark.parametrize("known", [False, True], ids=["preview", "up"])
+@pytest.mark.parametrize(("stack", "level"), [("dev", None), ("staging", "advisory"), ("prod", "mandatory")])
+def test_engine_receives_violations_with_level_of_the_stack(stack: str, level: str | None, known: bool) -> None:
+    """The pack is started with the launcher and variables of the engine, and analyzes resources and the stack by its protocol.
+
+    In a preview, the outputs of resources are unknown.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
+    variables = {"PULUMI_STACK": stack, "PULUMI_PROJECT": "shop", "PULUMI_CONFIG": "{}"}
+    with RunningPack(PACK, env={**inherited, **variables}) as pack:
+        diagnostics = pack.check(changed(edge(), "balancer", enableDeletionProtection=False), known)
+
+    found = [(diagnostic.name, diagnostic.level) for diagnostic in diagnostics if diagnostic.policy == "GH-ALB-005"]
+    assert found == ([("balancer", level)] if level else [])
