@@ -38,7 +38,7 @@ data = DataStores("data-stores", stack, foundation, network, opts)
 # Image repositories, load balancer and cluster.
 platform = Platform("platform", stack, foundation, network, opts)
 # Alarms and the synthetic probe.
-observability = Observability("observability", stack, foundation, data, platform, opts)
+observability = Observability("observability", stack, foundation, network, data, platform, opts)
 # Functions, tasks and services.
 workloads = Workloads("workloads", stack, foundation, network, data, platform, observability, opts)
 

@@ -13,6 +13,8 @@ from components.monitoring.dashboard import MonitoredResources
 from components.monitoring.data_protection import DataProtection
 from components.monitoring.synthetic_probe import SyntheticProbe, SyntheticProbeArgs
 from components.platform import Platform
+from components.private_network import PrivateNetwork
+from components.storage.bucket import REPLICATION_RULE
 
 
 class Observability(Component):
@@ -28,6 +30,7 @@ class Observability(Component):
         name: str,
         stack: Stack,
         foundation: Foundation,
+        network: PrivateNetwork,
         data: DataStores,
         platform: Platform,
         opts: pulumi.ResourceOptions,
@@ -48,6 +51,8 @@ class Observability(Component):
                 table=data.secret_links_table.table,
                 rotation_function=names.name(role_policies.ROTATION_FUNCTION),
                 dead_letter_queue=names.dead_letter_queue(role_policies.ROTATION_FUNCTION),
+                nat_gateways=network.vpc.nat_gateways,
+                replication=_replication(stack),
                 functions={function.service.name: sharing_roles.STAGE for function in stack.contract.functions.values()},
             ),
             database=settings.database,
@@ -71,3 +76,9 @@ class Observability(Component):
         )
         probe = SyntheticProbe("probe", args, self.child)
         return {"function": probe.function, "role": probe_role, "services": stack.contract.health_urls}
+
+
+def _replication(stack: Stack) -> tuple[str, ...]:
+    """Return the names of the data bucket and its replica, and the ID of the replication rule; empty without replication."""
+    names, region = stack.names, stack.settings.replication_region
+    return (names.bucket("data"), names.in_region(region).bucket("data"), REPLICATION_RULE) if region else ()

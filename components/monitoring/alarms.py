@@ -77,7 +77,9 @@ class Alarms(Component):
                 for row in metric_alarms.load_balancer_alarms(name, label, args.monitoring.error_alarm_threshold)
             ),
             *(row for ecs in resources.ecs_services for row in metric_alarms.ecs_service_alarms(ecs, resources.cluster, names)),
-            *metric_alarms.database_alarms(resources.database, args.database.storage_gib),
+            *metric_alarms.database_alarms(resources.database, args.database.instance_class, args.database.storage_gib),
+            *(metric_alarms.nat_gateway_alarm(zone, nat) for zone, nat in resources.nat_gateways.items()),
+            *([metric_alarms.replication_alarm(*resources.replication)] if resources.replication else ()),
             *(row for node in resources.cache_nodes for row in metric_alarms.cache_node_alarms(node, names)),
             *metric_alarms.table_alarms(resources.table),
             *(metric_alarms.event_rule_alarm(rule.name, names) for rule in rules),

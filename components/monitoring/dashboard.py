@@ -27,6 +27,8 @@ class MonitoredResources:
     cluster, database, cache_nodes, table: Names of the ECS cluster, DB instance, cache nodes and secret links table.
     rotation_function, dead_letter_queue: Names of the rotation function and its dead-letter queue.
     functions: REST API stages of services that run as Lambda functions, keyed by service.
+    nat_gateways: IDs of the NAT gateways, keyed by zone.
+    replication: Names of the data bucket and of its replica, and ID of the replication rule; empty without replication.
     """
 
     load_balancers: Mapping[str, Text]
@@ -39,6 +41,8 @@ class MonitoredResources:
     rotation_function: str
     dead_letter_queue: str
     functions: Mapping[str, str] = field(default_factory=dict)
+    nat_gateways: Mapping[str, Text] = field(default_factory=dict)
+    replication: tuple[str, ...] = ()
 
     @property
     def services(self) -> tuple[str, ...]:

@@ -68,6 +68,40 @@ def load_balancer_alarms(name: str, label: pulumi.Input[str], errors_max: int) -
         errors_max,
         evaluation=ONCE,
     )
+    yield Alarm(
+        f"{name}-rejected-connections",
+        "The load balancer rejected connections, because it reached its maximum number of connections. Check the number of "
+        "connections per client, then request capacity from AWS Support.",
+        "saturation",
+        Metric(LOAD_BALANCER, "RejectedConnectionCount", [{"LoadBalancer": label}]),
+        evaluation=ONCE,
+    )
+
+
+def nat_gateway_alarm(name: str, nat_gateway: pulumi.Input[str]) -> Alarm:
+    """Return the alarm on the ports of a NAT gateway. `name` is the suffix of the zone."""
+    return Alarm(
+        f"nat-{name}-ports",
+        "The NAT gateway could not allocate a source port, so connections to Cores, webhooks and AWS services fail. Check for "
+        "many connections to one destination.",
+        "saturation",
+        Metric("AWS/NATGateway", "ErrorPortAllocation", [{"NatGatewayId": nat_gateway}]),
+        evaluation=ONCE,
+    )
+
+
+def replication_alarm(source: str, destination: str, rule: str) -> Alarm:
+    """Return the alarm on objects that S3 could not replicate. S3 publishes the metric in the region of the source bucket (S3
+    User Guide, "Using S3 Replication metrics")."""
+    dimensions = [{"SourceBucket": source, "DestinationBucket": destination, "RuleId": rule}]
+    return Alarm(
+        "replication-failed",
+        "S3 could not replicate an object of the data bucket to the second region. Check the role, the KMS key and the "
+        "versioning of the replica.",
+        "backup-failure",
+        Metric("AWS/S3", "OperationsFailedReplication", dimensions),
+        evaluation=ONCE,
+    )
 
 
 def target_group_alarms(
@@ -149,8 +183,23 @@ def ecs_service_alarms(name: str, cluster: pulumi.Input[str], names: Naming) -> 
         )
 
 
-def database_alarms(identifier: pulumi.Input[str], storage_gib: int) -> Iterator[Alarm]:
-    """Yield alarms on CPU and storage of the DB instance."""
+def memory_gib(instance_class: str) -> int:
+    """Return the memory of an RDS instance class: t4g and m classes have 4 GiB for each vCPU of a size, r and x2g classes more.
+
+    Source: RDS User Guide, "Hardware specifications for DB instance classes". A class with more memory raises alarms earlier.
+    """
+    _, family, size = instance_class.split(".")
+    multiple = size.removesuffix("xlarge")
+    sizes = {"micro": 1, "small": 2, "medium": 4, "large": 8}
+    memory = sizes[size] if size in sizes else 16 * int(multiple or 1)
+    return memory * 2 if family.startswith("r") else memory
+
+
+def database_alarms(identifier: pulumi.Input[str], instance_class: str, storage_gib: int) -> Iterator[Alarm]:
+    """Yield alarms on CPU, connections, memory and storage of the DB instance."""
+    memory_bytes = memory_gib(instance_class) * GIB
+    # The default of max_connections (RDS User Guide, "Maximum number of database connections").
+    connections_max = min(memory_bytes // 9_531_392, 5_000)
     dimensions = [{"DBInstanceIdentifier": identifier}]
     yield Alarm(
         "database-cpu",
@@ -158,6 +207,22 @@ def database_alarms(identifier: pulumi.Input[str], storage_gib: int) -> Iterator
         "database",
         Metric("AWS/RDS", "CPUUtilization", dimensions, "Average"),
         85,
+    )
+    yield Alarm(
+        "database-connections",
+        "The database has more than 80 percent of its maximum number of connections. Raise database.instance_class, or set "
+        "database.proxy.",
+        "database",
+        Metric("AWS/RDS", "DatabaseConnections", dimensions, "Maximum"),
+        connections_max * 80 // 100,
+    )
+    yield Alarm(
+        "database-memory",
+        "The database has less than 5 percent of its memory available. Raise database.instance_class.",
+        "database",
+        Metric("AWS/RDS", "FreeableMemory", dimensions, "Minimum"),
+        memory_bytes // 20,
+        UNDER,
     )
     yield Alarm(
         "database-storage",

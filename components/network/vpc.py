@@ -44,6 +44,8 @@ class Vpc(Component):
     """Subnets of the app tier that contain the interface endpoints."""
     exclusions: list[pulumi.Output[str]]
     """VPC Block Public Access exclusions of the edge subnets."""
+    nat_gateways: dict[str, pulumi.Output[str]]
+    """IDs of the NAT gateways, keyed by zone."""
     prefix_lists: dict[str, pulumi.Output[str]]
     """Prefix lists of the gateway endpoints, keyed by service."""
 
@@ -107,10 +109,11 @@ class Vpc(Component):
         )
         self._table("data", self.subnets["data"], args.names)
         zones = args.network.zones
-        nats = [
-            self._nat(zones[i], subnet, internet_route, args.names)
+        self.nat_gateways = {
+            zones[i]: self._nat(zones[i], subnet, internet_route, args.names)
             for i, subnet in enumerate(self.subnets["edge"][: args.network.nat_count])
-        ]
+        }
+        nats = list(self.nat_gateways.values())
         tables = []
         for index, (zone, subnet) in enumerate(zip(zones, self.subnets["app"], strict=True)):
             table = self._table(f"app-{zone}", [subnet], args.names)

@@ -12,6 +12,9 @@ from components.naming import WEB_UI_BUCKET, DataClass, Naming, tags
 from components.settings.data import ProtectionSettings
 from components.settings.model import Settings
 
+REPLICATION_RULE = "all-objects"
+"""ID of the replication rule, a dimension of its metrics."""
+
 
 @dataclass(frozen=True, slots=True)
 class BucketReplica:
@@ -204,7 +207,7 @@ class Bucket(Component):
             role=replica.role_arn,
             rules=[
                 {
-                    "id": "all-objects",
+                    "id": REPLICATION_RULE,
                     "priority": 1,
                     "status": "Enabled",
                     "filter": {"prefix": ""},

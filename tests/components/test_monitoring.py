@@ -7,6 +7,7 @@ import pytest
 
 from components.iam.resource_policies import alarm_topic_policy
 from components.monitoring.alarms import event_rules, finding_rules
+from components.monitoring.metric_alarms import GIB, database_alarms, memory_gib
 from components.naming import Naming
 from tests.components.program import ROOT, run
 from tests.components.settings.stack_settings import STACKS
@@ -182,3 +183,46 @@ def test_dashboard_shows_existing_alarms(stack: str) -> None:
     document = json.loads(board.inputs["dashboardBody"])
     (states,) = (widget for widget in document["widgets"] if widget["type"] == "alarm")
     assert {arn.rpartition(":")[2] for arn in states["properties"]["alarms"]} <= names
+
+
+@pytest.mark.requirement("CG-21", "ECS-09")
+@pytest.mark.parametrize("stack", STACKS)
+def test_exhausted_resources_have_alarms(stack: str) -> None:
+    alarms, program = run(stack).alarms(), run(stack)
+    metrics = {(alarm["namespace"], alarm["metricName"]): alarm for alarm in alarms.values() if "metricName" in alarm}
+    for namespace, metric, dimensions in (
+        ("AWS/RDS", "DatabaseConnections", {"DBInstanceIdentifier"}),
+        ("AWS/RDS", "FreeableMemory", {"DBInstanceIdentifier"}),
+        ("AWS/NATGateway", "ErrorPortAllocation", {"NatGatewayId"}),
+    ):
+        assert set(metrics[namespace, metric]["dimensions"]) == dimensions
+    rejected = {key: alarm for key, alarm in alarms.items() if alarm.get("metricName") == "RejectedConnectionCount"}
+    assert len(rejected) == len(program.of_type("lb/loadBalancer:LoadBalancer"))
+    for key, alarm in rejected.items():
+        assert alarm["dimensions"] == alarms[key.replace("-rejected-connections", "-5xx")]["dimensions"]
+    ports = [alarm for alarm in alarms.values() if alarm.get("metricName") == "ErrorPortAllocation"]
+    assert len(ports) == len(program.of_type("ec2/natGateway:NatGateway"))
+    assert ("replication-failed" in alarms) is bool(program.of_type("s3/bucketReplicationConfig:BucketReplicationConfig"))
+
+
+def test_replication_alarm_has_the_dimensions_of_the_rule() -> None:
+    program = run("prod")
+    (replication,) = program.of_type("s3/bucketReplicationConfig:BucketReplicationConfig")
+    (rule,) = replication.inputs["rules"]
+    buckets = {row.name: row.inputs["bucket"] for row in program.of_type("s3/bucket:Bucket")}
+    assert program.alarms()["replication-failed"]["dimensions"] == {
+        "SourceBucket": buckets["data"],
+        "DestinationBucket": buckets["replica-data"],
+        "RuleId": rule["id"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("instance_class", "memory"),
+    [("db.t4g.micro", 1), ("db.t4g.medium", 4), ("db.m7g.large", 8), ("db.m7g.xlarge", 16), ("db.r7g.2xlarge", 64)],
+)
+def test_memory_of_instance_classes(instance_class: str, memory: int) -> None:
+    assert memory_gib(instance_class) == memory
+    alarms = {alarm.name: alarm for alarm in database_alarms("x", instance_class, 20)}
+    assert alarms["database-memory"].threshold == memory * GIB // 20
+    assert 0 < alarms["database-connections"].threshold <= 4_000
