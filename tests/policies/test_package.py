@@ -1,5 +1,6 @@
 """The package `gatehouse-policies` in a new virtual environment, outside the repository: command, packs, action and hook."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -121,3 +122,95 @@ def test_hook_runs_the_command_of_the_package() -> None:
     hooks = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
     assert hooks["gatehouse-policies"]["entry"] == "gatehouse-policies check"
     assert hooks["gatehouse-policies"]["pass_filenames"] is False
+
+
+SHARED = """
+import pulumi
+import pulumi_aws as aws
+
+
+class RandomId(pulumi.CustomResource):
+    hex: pulumi.Output[str]
+
+    def __init__(self, name):
+        super().__init__("random:index/randomId:RandomId", name, {"byteLength": 4, "hex": None})
+
+
+tags = {"team": "shop", "service": pulumi.get_project()}
+provider = aws.Provider(
+    "main", region="us-east-1", allowed_account_ids=["482912345678"], default_tags={"tags": tags}
+)
+options = pulumi.ResourceOptions(provider=provider)
+token = pulumi.Config().require_secret("token").apply(len)
+"""
+PROJECTS = {
+    "network": """
+import sys
+
+sys.path.insert(0, "..")
+from shared import options
+import pulumi
+import pulumi_aws as aws
+
+vpc = aws.ec2.Vpc.get("main", "vpc-0123456789abcdef0", opts=options)
+pulumi.export("vpc", vpc.id)
+""",
+    "shop": """
+import sys
+
+sys.path.insert(0, "..")
+from shared import RandomId, options
+import pulumi
+import pulumi_aws as aws
+
+network = pulumi.StackReference("acme/network/live")
+name = pulumi.Output.concat("orders-", RandomId("suffix").hex)
+network_tag = network.get_output("vpc").apply(lambda vpc: f"network {vpc}")
+key = "arn:aws:kms:us-east-1:482912345678:key/11111111-2222-3333-4444-555555555555"
+aws.cloudwatch.LogGroup(
+    "orders", name=name, retention_in_days=365, kms_key_id=key, tags={"network": network_tag}, opts=options
+)
+""",
+}
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_another_repository_passes_with_the_action(project: str, environment: Path, tmp_path: Path) -> None:
+    """Projects with a shared module, another provider, a stack reference, an encrypted value and another Region."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "shared.py").write_text(SHARED)
+    program = tmp_path / project
+    program.mkdir()
+    (program / "Pulumi.yaml").write_text(f"name: {project}\nruntime: python\n")
+    (program / "Pulumi.live.yaml").write_text(f"config:\n  {project}:token:\n    secure: AAAB\n")
+    (program / "__main__.py").write_text(PROJECTS[project])
+    # An empty configuration reports the Region and the tags of the repository.
+    before = run(environment, tmp_path, "check", "--program", project, "--env", "live", "--levels", "staging")
+    assert before.returncode == 1, before.stderr
+    assert "GH-PUL-003" in before.stdout
+
+    levels = "[levels.staging]\nGH-COST-001 = 'advisory'\nGH-S3-002 = 'advisory'\n"
+    configuration = f"regions = ['us-east-1']\nrequired_tags = ['team', 'service']\n[environments]\nlive = 'staging'\n{levels}"
+    (tmp_path / "policies.toml").write_text(configuration)
+    action = yaml.safe_load((ROOT / "policies" / "action.yml").read_text())
+    (tmp_path / "runner").mkdir()
+    (tmp_path / "runner" / "gatehouse-policies").symlink_to(environment)
+    inputs = {
+        "PROGRAM": project,
+        "STACK": "live",
+        "LEVELS": "",
+        "CONFIG": "policies.toml",
+        "EXEMPTIONS": "",
+        "SARIF": "out.sarif",
+    }
+    files = {
+        "RUNNER_TEMP": str(tmp_path / "runner"),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+        "PATH": "/usr/bin:/bin",
+    }
+    command = ["bash", "-e", "-c", action["runs"]["steps"][-1]["run"]]
+    result = subprocess.run(command, cwd=tmp_path, env={**inputs, **files}, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads((tmp_path / "out.sarif").read_text())["runs"][0]
+    assert report["automationDetails"]["id"] == f"policies/{project}/staging/"
+    assert f"unknown configuration: {project}:token" in (tmp_path / "summary.md").read_text()
