@@ -20,18 +20,18 @@ from typing import Any, BinaryIO, Literal
 
 import msgspec
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.samples import Exemplar
 
 from gatehouse.clock import rfc3339, rounded
+from gatehouse.exemplars import exposition, upper_bound
 from gatehouse.http.fields import Level
 from gatehouse.settings import METRICS_FOLDER_VARIABLE
 from gatehouse.templates import Template, placeholders
 from gatehouse.tracing.context import RequestTrace
 from gatehouse.tracing.tracer import Tracer, current_request
 from gatehouse.verification.models import Code
-
-METRICS_TYPE = CONTENT_TYPE_LATEST.encode()
 
 #: Histogram buckets in seconds. A verification takes well under a millisecond; a proxied file can take much longer.
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -42,6 +42,9 @@ FLUSH_LINES = 200
 
 #: Interval at which a worker adds its counts to the files that all workers share.
 SHARE_S = 1.0
+
+#: Name of the histogram that has exemplars.
+_REQUESTS = "gatehouse_request_seconds"
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -170,15 +173,20 @@ class _RequestHistogram(Histogram):
 class Durations:
     """Durations of requests with the same labels, since they were last added to the histogram."""
 
-    __slots__ = ("_counts", "_histogram", "_sum_s")
+    __slots__ = ("_counts", "_histogram", "_sum_s", "exemplars")
 
     def __init__(self, histogram: _RequestHistogram) -> None:
         self._histogram = histogram
         self._counts, self._sum_s = [0] * (len(_BUCKETS) + 1), 0.0
+        #: The last traced request of each bucket, by upper bound.
+        self.exemplars: dict[str, Exemplar] = {}
 
-    def observe(self, seconds: float) -> None:
-        self._counts[bisect_left(_BUCKETS, seconds)] += 1
+    def observe(self, seconds: float, trace: RequestTrace) -> None:
+        bucket = bisect_left(_BUCKETS, seconds)
+        self._counts[bucket] += 1
         self._sum_s += seconds
+        if trace.sampled:
+            self.exemplars[upper_bound(_BUCKETS, bucket)] = Exemplar({"trace_id": trace.trace_id}, seconds, time.time())
 
     def flush(self) -> None:
         self._histogram.add(self._counts, self._sum_s)
@@ -207,9 +215,7 @@ class Metrics:
     def _create_request_metrics(self) -> None:
         description = "Duration of requests, by service, route and status class."
         labels = ("service", "route", "status")
-        self._requests = _RequestHistogram(
-            "gatehouse_request_seconds", description, labels, buckets=_BUCKETS, registry=self.registry
-        )
+        self._requests = _RequestHistogram(_REQUESTS, description, labels, buckets=_BUCKETS, registry=self.registry)
         self._decisions = self._counter("gatehouse_decisions_total", "Verifications of API keys, by outcome code.", "code")
         for code in Code:
             self._decisions.labels(code.value)
@@ -345,14 +351,22 @@ class Metrics:
         self.websocket_bytes.labels("client").inc(use.bytes_from_client)
         self.websocket_bytes.labels("core").inc(use.bytes_from_core)
 
-    def exposition(self) -> bytes:
-        """The response from /metrics: metrics of this process, or of all workers of the service if they share a directory."""
+    def exposition(self, accept: str = "") -> bytes:
+        """The response from /metrics: metrics of this process, or of all workers of the service if they share a directory.
+
+        accept: value of the Accept header. OpenMetrics has exemplars: the trace IDs of requests to the worker that responds.
+        """
         self.flush()
-        if not self._shared:
-            return generate_latest(self.registry)
-        aggregated = CollectorRegistry()
-        MultiProcessCollector(aggregated)  # type: ignore[no-untyped-call]
-        return generate_latest(aggregated)
+        registry = self.registry
+        if self._shared:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        exemplars = {
+            (service, route, f"{status}xx", bound): exemplar
+            for (service, route, status), durations in self._routes.items()
+            for bound, exemplar in durations.exemplars.items()
+        }
+        return exposition(registry, accept, _REQUESTS, exemplars)
 
 
 class Observer:
@@ -410,7 +424,7 @@ class Observer:
     ) -> None:
         """Logs a request, counts it in the metrics, and records its span if it is sampled. `path` excludes the query, because
         clients may put a token into the query by mistake."""
-        self.metrics.durations(self.service, route, status).observe(seconds)
+        self.metrics.durations(self.service, route, status).observe(seconds, trace)
         level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.is_enabled_for(_LEVELS[level]):
             ms, now = rounded(seconds * 1000), _timestamp(time.time())
@@ -448,7 +462,7 @@ class RepeatedRequest:
 
     def record(self, request_id: str, trace: RequestTrace, seconds: float, key_id: str, path: str = "") -> None:
         """path: ASCII text without quotation marks, backslashes and control characters. Empty if it is part of the template."""
-        self.durations.observe(seconds)
+        self.durations.observe(seconds, trace)
         observer = self.observer
         if observer.logs_requests if self.level == logging.INFO else observer.log.is_enabled_for(self.level):
             self.stream.request(partial(self._line, request_id, trace.trace_id, seconds, key_id, time.time(), path))

@@ -8,8 +8,10 @@ import json
 from typing import Any
 
 import pytest
+from gatehouse.exemplars import metrics_type
 from gatehouse.observability import FLUSH_LINES, Observer, Stream
 from gatehouse.tracing.context import RequestTrace
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 TRACE = RequestTrace(trace_id="0af7651916cd43dd8448eb211c80319c", span_id="b7ad6b7169203331", parent_id="", sampled=False)
 
@@ -119,6 +121,27 @@ def test_repeated_request_has_the_same_line_and_metrics(out: Out, observer: Obse
     assert 'gatehouse_request_seconds_bucket{le="0.0025",route="/v1/keys/verify",service="gateway",status="2xx"} 2.0' in text
     assert 'gatehouse_request_seconds_bucket{le="0.001",route="/v1/keys/verify",service="gateway",status="2xx"} 0.0' in text
     assert 'gatehouse_request_seconds_sum{route="/v1/keys/verify",service="gateway",status="2xx"} 0.002469' in text
+
+
+@pytest.mark.requirement("ECS-10")
+def test_openmetrics_names_a_trace_of_each_bucket(observer: Observer) -> None:
+    route = "/v1/keys/verify"
+    repetition = observer.repeated_request(method="GET", route=route, status=200, code="VALID", path=route)
+    sampled = TRACE._replace(sampled=True)
+    log_request(observer, seconds=0.002, trace=sampled)
+    repetition.record("req_2", sampled._replace(trace_id="1" * 32), 60.0, "3fGh82kLmQ0a")
+    repetition.record("req_3", TRACE._replace(trace_id="2" * 32), 0.003, "3fGh82kLmQ0a")
+    accept = "application/openmetrics-text; version=1.0.0, text/plain; q=0.5"
+    text = observer.metrics.exposition(accept).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
+    samples = families["gatehouse_request_seconds"].samples
+    exemplars = {sample.labels["le"]: sample.exemplar for sample in samples if sample.exemplar is not None}
+    assert {bound: (exemplar.labels, exemplar.value) for bound, exemplar in exemplars.items()} == {
+        "0.0025": ({"trace_id": TRACE.trace_id}, 0.002),
+        "+Inf": ({"trace_id": "1" * 32}, 60.0),
+    }
+    assert metrics_type(accept).startswith("application/openmetrics-text")
+    assert TRACE.trace_id not in observer.metrics.exposition("text/plain").decode()
 
 
 @pytest.mark.requirement("TR-14")

@@ -9,6 +9,7 @@ import msgspec
 
 from gatehouse.cores.schemas import DrainCore, decode_lease
 from gatehouse.errors import BadRequest, Problem, Unauthorized
+from gatehouse.exemplars import metrics_type
 from gatehouse.gateway.asgi import RequestContext
 from gatehouse.gateway.credentials import ACCEPT_SIGNATURE, authenticate, challenge, denial, presented_token
 from gatehouse.http import asgi
@@ -18,7 +19,6 @@ from gatehouse.http.health import readiness as run_probes
 from gatehouse.http.validation import decode_query
 from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyRecord
-from gatehouse.observability import METRICS_TYPE
 from gatehouse.verification import schemas
 from gatehouse.verification.decision import for_public
 from gatehouse.verification.models import Code, VerificationRequest, VerificationResult
@@ -206,4 +206,6 @@ async def metrics(context: RequestContext) -> None:
     Returns metrics in the Prometheus text format, for a scraper inside the network. The load balancer does not route this path.
     """
     context.dependencies.refresh_gauges()
-    await context.reply(200, context.dependencies.observer.metrics.exposition(), content_type=METRICS_TYPE)
+    accept = ",".join(context.values(b"accept"))
+    body = context.dependencies.observer.metrics.exposition(accept)
+    await context.reply(200, body, content_type=metrics_type(accept).encode("ascii"))

@@ -14,10 +14,11 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gatehouse.errors import GatehouseError
+from gatehouse.exemplars import metrics_type
 from gatehouse.http import asgi
 from gatehouse.http.health import Probes, readiness
 from gatehouse.http.security_headers import security_headers
-from gatehouse.observability import METRICS_TYPE, Observer
+from gatehouse.observability import Observer
 from gatehouse.tracing.context import RequestTrace, parent_of
 from gatehouse.tracing.tracer import active_request
 
@@ -167,7 +168,8 @@ def operational_routes(required: Probes, observer: Observer, optional: Probes = 
         return Response(asgi.encode(report), status, media_type="application/json")
 
     async def metrics(request: Request) -> Response:
-        return Response(observer.metrics.exposition(), headers={"Content-Type": METRICS_TYPE.decode("ascii")})
+        accept = request.headers.get("accept", "")
+        return Response(observer.metrics.exposition(accept), headers={"Content-Type": metrics_type(accept)})
 
     handlers = [healthz, readyz, *([metrics] if scraped else [])]
     return [LoggedRoute(f"/{handler.__name__}", handler, methods=["GET"]) for handler in handlers]
