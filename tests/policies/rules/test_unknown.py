@@ -23,6 +23,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-CT-006", "s3BucketName"): _OTHER_RESOURCE,
     ("GH-CW-003", "alarmActions"): _PRESENCE,
     ("GH-DDB-006", "eventSourceArn"): _OTHER_RESOURCE,
+    ("GH-KIN-001", "kmsKeyId"): _PRESENCE,
     ("GH-KMS-008", "kmsKeyId"): _PRESENCE,
     ("GH-KMS-010", "kmsMasterKeyId"): _OTHER_RESOURCE,
     ("GH-LAM-002", "environment"): _OTHER_RESOURCE,
@@ -31,6 +32,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-RDS-016", "vpcSecurityGroupIds"): _OTHER_RESOURCE,
     ("GH-RDS-019", "parameterGroupName"): _OTHER_RESOURCE,
     ("GH-SQS-004", "redrivePolicy"): _PRESENCE,
+    ("GH-SSM-001", "name"): "the name of the resource in the program takes the place of an unknown name",
     ("GH-VPC-010", "networkConfiguration"): _OTHER_RESOURCE,
     ("GH-VPC-010", "subnetIds"): _OTHER_RESOURCE,
 }
