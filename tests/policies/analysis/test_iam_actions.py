@@ -24,6 +24,8 @@ def statement(**elements: Any) -> Statement:
         ("arn:*", True),
         ("arn:aws:*", True),
         ("arn:aws:*:*:*:*", True),
+        ("arn:aws-cn:*", True),
+        ("arn:aws-us-gov:*:*:*:*", True),
         ("arn:aws:s3:::*", False),
         ("arn:aws:s3:::acme-files/*", False),
     ],
