@@ -37,7 +37,7 @@ def test_base_images_are_pinned_by_digest() -> None:
 
 
 def test_image_workflow_rejects_a_base_image_without_digest(tmp_path: Path) -> None:
-    steps = yaml.safe_load(source(".github/workflows/image.yml"))["jobs"]["image"]["steps"]
+    steps = yaml.safe_load(source(".github/workflows/image.yml"))["jobs"]["build"]["steps"]
     (script,) = [step["run"] for step in steps if step.get("name") == "Verify that base images are pinned by digest"]
     index = json.dumps({"manifests": [{"platform": {"os": "linux", "architecture": "arm64"}}]})
     for name, text in (("docker", f"#!/bin/sh\necho '{index}'\n"), ("jq", '#!/bin/sh\ngrep arm64 "$3"\n')):
