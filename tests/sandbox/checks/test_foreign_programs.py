@@ -212,7 +212,7 @@ def test_report_counts_resources_without_rules(check: Check) -> None:
 def test_configuration_of_the_repository_is_applied(check: Check, tmp_path: Path) -> None:
     file = tmp_path / "policies.toml"
     file.write_text(
-        'regions = ["us-east-1"]\nrequired_tags = ["team"]\nharmless_names = ["MAX_TOKENS"]\npublic_routes = ["GET /health"]\n'
+        'regions = ["us-east-1"]\nrequired_tags = ["team"]\nharmless_names = ["DEMO_PASSWORD"]\npublic_routes = ["GET /health"]\n'
         '[environments]\ndev = "staging"\n[levels]\nGH-SNS-001 = "disabled"\n'
         '[levels.staging]\nGH-COST-001 = {enforcementLevel = "advisory"}\n[stack_config]\n"shop:port" = 5432\n'
     )
@@ -225,7 +225,7 @@ def test_configuration_of_the_repository_is_applied(check: Check, tmp_path: Path
     options = pulumi.ResourceOptions(provider=provider)
     aws.sns.Topic("t", opts=options)
     aws.ec2.Vpc("v", cidr_block="10.0.0.0/16", tags={"team": "shop"}, opts=options)
-    variables = {"MAX_TOKENS": "4096"}
+    variables = {"DEMO_PASSWORD": "hunter2hunter2"}
     code = pulumi.AssetArchive({"a.py": pulumi.StringAsset("")})
     role = "arn:aws:iam::482912345678:role/f"
     aws.lambda_.Function("f", role=role, code=code, environment={"variables": variables}, opts=options)
@@ -236,7 +236,7 @@ def test_configuration_of_the_repository_is_applied(check: Check, tmp_path: Path
 
     plain = check(code.replace('require_int("port") == 5432', 'require("port")'), stack, levels="staging")
     assert configured <= {item.rule for item in plain.findings}
-    assert any("MAX_TOKENS" in item.message for item in of_rule(plain, "GH-LAM-003"))
+    assert any("DEMO_PASSWORD" in item.message for item in of_rule(plain, "GH-LAM-003"))
 
     configuration = policy_check.read_configuration(file)
     program = tmp_path / "app"
@@ -246,7 +246,7 @@ def test_configuration_of_the_repository_is_applied(check: Check, tmp_path: Path
     assert not {"GH-PUL-003", "GH-API-002", "GH-SNS-001"} & {item.rule for item in result.findings}
     assert not of_rule(result, "GH-TAG-001", "v")
     assert [item.message for item in of_rule(result, "GH-TAG-001", "f")] == ["the tag team is missing"]
-    assert not any("MAX_TOKENS" in item.message for item in of_rule(result, "GH-LAM-003"))
+    assert not any("DEMO_PASSWORD" in item.message for item in of_rule(result, "GH-LAM-003"))
     assert {item.level for item in of_rule(result, "GH-COST-001")} == {"advisory"}
 
 
