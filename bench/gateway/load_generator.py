@@ -1,4 +1,7 @@
-"""A closed-loop HTTP load generator with keep-alive connections, and an upstream for the gateway. Both run in separate processes.
+"""An HTTP load generator with keep-alive connections, and an upstream for the gateway. Both run in separate processes.
+
+Without a rate, each connection sends the next request after the response to the previous request. With a rate, the requests are
+due at regular intervals, and the response time includes the time for which a due request waits for the previous response.
 
 Both share the machine with the gateway, so only the ratios between the rows of a table are meaningful.
 """
@@ -9,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import uvloop
@@ -31,8 +35,13 @@ class Result:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, request: bytes, until: float, times: list[float], failed: list[int]) -> None:
+    """due: time of the first request. interval_s: time between due requests, or 0."""
+
+    def __init__(
+        self, request: bytes, due: float, interval_s: float, until: float, times: list[float], failed: list[int]
+    ) -> None:
         self.request, self.until, self.times, self.failed = request, until, times, failed
+        self.due, self.interval_s = due, interval_s
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.buffer = b""
         self.is_constant = NUMBER not in request
@@ -40,10 +49,20 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not subclasses of asyncio's transports.
         self.transport = cast(asyncio.Transport, transport)
-        self.send()
+        self.send_when_due()
+
+    def send_when_due(self) -> None:
+        now = time.perf_counter()
+        if self.interval_s == 0:
+            self.due = now
+        if self.due > now:
+            asyncio.get_running_loop().call_later(self.due - now, self.send)
+        else:
+            self.send()
 
     def send(self) -> None:
-        self.started = time.perf_counter()
+        self.started = self.due
+        self.due += self.interval_s
         number = b"%d" % len(self.times)
         self.transport.write(self.request if self.is_constant else self.request.replace(NUMBER, number))
 
@@ -61,8 +80,8 @@ class _Connection(asyncio.Protocol):
         if not head.startswith(b"HTTP/1.1 200"):
             self.failed[0] += 1
         self.buffer = b""
-        if now < self.until:
-            self.send()
+        if max(now, self.due) < self.until:
+            self.send_when_due()
         else:
             self.transport.close()
 
@@ -87,22 +106,25 @@ def measure(port: int, request: bytes, *, seconds: float = 3.0) -> Result:
     return measure_once(port, request, seconds)
 
 
-def measure_once(port: int, request: bytes, seconds: float) -> Result:
-    """Run the generator without a warm-up."""
-    command = [sys.executable, "-m", "bench.gateway.load_generator", str(port), str(seconds)]
+def measure_once(port: int, request: bytes, seconds: float, rate: float = 0) -> Result:
+    """Run the generator without a warm-up. rate: requests per second of all connections, or 0."""
+    command = [sys.executable, "-m", "bench.gateway.load_generator", str(port), str(seconds), str(rate)]
     result = subprocess.run(command, input=request, stdout=subprocess.PIPE, check=True)
     return Result(**json.loads(result.stdout))
 
 
-async def _generate(port: int, request: bytes, seconds: float) -> Result:
+async def _generate(port: int, request: bytes, seconds: float, rate: float) -> Result:
     times: list[float] = []
     failed = [0]
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
-    connections = [
-        await loop.create_connection(lambda: _Connection(request, started + seconds, times, failed), "127.0.0.1", port)
-        for _ in range(CONNECTIONS)
-    ]
+    interval_s = CONNECTIONS / rate if rate else 0.0
+
+    def connection(number: int) -> _Connection:
+        due = started + interval_s * number / CONNECTIONS
+        return _Connection(request, due, interval_s, started + seconds, times, failed)
+
+    connections = [await loop.create_connection(partial(connection, number), "127.0.0.1", port) for number in range(CONNECTIONS)]
     await asyncio.gather(*(protocol.done for _, protocol in connections))
     elapsed_s = time.perf_counter() - started
     times.sort()
@@ -118,5 +140,5 @@ async def _serve(port: int) -> None:
 if __name__ == "__main__":
     if len(sys.argv) == 2:
         uvloop.run(_serve(int(sys.argv[1])))
-    outcome = uvloop.run(_generate(int(sys.argv[1]), sys.stdin.buffer.read(), float(sys.argv[2])))
+    outcome = uvloop.run(_generate(int(sys.argv[1]), sys.stdin.buffer.read(), float(sys.argv[2]), float(sys.argv[3])))
     print(json.dumps(outcome.__dict__))

@@ -32,6 +32,7 @@ http {{
   server {{
     listen 127.0.0.1:{upstream};
     location / {{ return 200 "{reply}"; }}
+    location /files/ {{ root {folder}; etag off; add_header Last-Modified ""; add_header Cache-Control no-store; }}
   }}
   server {{
     listen 127.0.0.1:{port};
@@ -52,7 +53,11 @@ http {{
 _BASELINES = {
     **dict.fromkeys(("verify, JSON", "verify, header"), "nginx, return 200 (POST)"),
     **dict.fromkeys(("nginx, auth_request + proxy_pass", "proxy through the gateway"), "nginx, proxy_pass"),
+    "proxy through the gateway, 100 KB": "nginx, proxy_pass, 100 KB",
+    "proxy through the gateway, 10 MB": "nginx, proxy_pass, 10 MB",
 }
+_FILES = {"100 KB": 100_000, "10 MB": 10_000_000}
+_FILE_CONNECTIONS = "-c16"
 
 
 def missing() -> list[str]:
@@ -75,6 +80,13 @@ def main(workers: int = 1) -> None:
             "nginx, auth_request + proxy_pass": [*key, nginx + "/guarded/"],
             "proxy through the gateway": [*key, gateway + "/cores/docs/"],
         }
+        for size in _FILES:
+            targets[f"nginx, proxy_pass, {size}"] = [_FILE_CONNECTIONS, nginx + f"/proxy/files/{_name(size)}"]
+            targets[f"proxy through the gateway, {size}"] = [
+                *key,
+                _FILE_CONNECTIONS,
+                gateway + f"/cores/docs/files/{_name(size)}",
+            ]
         rows = {name: _median(arguments) for name, arguments in targets.items()}
     title = f"{workers} gateway worker(s), {CONNECTIONS} connections, median of {RUNS} runs of {SECONDS} s"
     show_results(title, rows, _BASELINES)
@@ -84,6 +96,9 @@ def main(workers: int = 1) -> None:
 def _nginx(env: Environment) -> Iterator[int]:
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
+        (Path(folder) / "files").mkdir()
+        for size, number in _FILES.items():
+            (Path(folder) / "files" / _name(size)).write_bytes(bytes(number))
         port = free_port()
         config = Path(folder) / "nginx.conf"
         ports = {"upstream": env.upstream_port, "gateway": env.gateway_port, "port": port}
@@ -95,6 +110,10 @@ def _nginx(env: Environment) -> Iterator[int]:
             yield port
         finally:
             child.stop()
+
+
+def _name(size: str) -> str:
+    return size.replace(" ", "")
 
 
 def _median(arguments: list[str]) -> Result:
