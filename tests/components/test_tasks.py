@@ -8,6 +8,7 @@ import pytest
 from components.component import LogOptions
 from components.compute.task_definition import TaskDefinitionArgs, process_container
 from components.contract import PATH, read
+from components.iam.role_policies import COLLECTOR
 from components.naming import Naming
 from components.settings.data import ProtectionSettings
 from components.settings.workloads import TaskSize
@@ -20,8 +21,8 @@ CASES = [(stack, process) for stack in STACKS for process in PROCESSES]
 
 
 def definition(stack: str, process: str) -> dict[str, Any]:
-    """The only container in the task definition of a process."""
-    (container,) = run(stack).containers(process)
+    """The container of the process in its task definition. Services also have a container for the collector."""
+    (container,) = (container for container in run(stack).containers(process) if container["name"] != COLLECTOR)
     return dict(container)
 
 

@@ -94,6 +94,7 @@ async def test_errors_of_a_core_and_denied_roles_are_explained(
         await expect(page.get_by_role("alert")).to_contain_text("No Core has this name.")
         await page.get_by_role("button", name="Menu").click()
         await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_label("Credential")).to_be_visible()
         await page.goto("/cores")
         await page.get_by_label("Credential").fill(auditor["token"])
         await page.keyboard.press("Enter")

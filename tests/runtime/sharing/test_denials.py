@@ -20,6 +20,7 @@ from gatehouse.sharing.form_protection import new_nonce
 from gatehouse.sharing.link_token import LinkToken, SubmissionToken
 from gatehouse.sharing.links import Client, WrongPassphrase
 from gatehouse.sharing.models import TEXT_BYTES_MAX, LinkState
+from gatehouse.tracing.context import trace_id_of
 
 from tests.runtime.sharing.aws_calls import recorded
 from tests.runtime.sharing.conftest import ACTOR, CLIENT, TABLE, TEXT, Sharing
@@ -76,7 +77,9 @@ async def _observed(sharing: Sharing, method: str, path: str, **body: Any) -> Ob
         with recorded(sharing) as calls:
             reply = await client.request(method, path, **body)
     headers = [(name, value) for name, value in reply.headers.items() if name not in _VARYING]
-    return Observed(reply.status_code, reply.text.replace(reply.headers["x-request-id"], "<request ID>"), headers, calls)
+    request_id = reply.headers["x-request-id"]
+    text = reply.text.replace(request_id, "<request ID>").replace(trace_id_of(request_id), "<trace ID>")
+    return Observed(reply.status_code, text, headers, calls)
 
 
 async def _unknown(sharing: Sharing) -> LinkToken:

@@ -47,6 +47,6 @@ def test_reports_do_not_contain_passwords(leaky: CheckResult) -> None:
 def test_clean_program_has_no_violations_in_prod() -> None:
     result = check(EXAMPLES / "clean", "dev", levels="prod")
     assert [finding for finding in result.findings if finding.blocks] == []
-    # Advisory: object versions can be deleted, as in every bucket of this repository.
-    assert {finding.rule for finding in result.findings if finding.outcome == "violation"} == {"GH-S3-017"}
+    # Advisory: object versions can be deleted, as in every bucket of this repository, and a tag excludes a bucket from backups.
+    assert {finding.rule for finding in result.findings if finding.outcome == "violation"} == {"GH-S3-017", "GH-TAG-002"}
     assert result.run.resources > 15

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -142,16 +143,24 @@ def test_failure_events_reach_the_alarm_topic(emulator: Emulator) -> None:
 
 
 class CompletedRollouts:
-    """The emulated ECS, which never completes a rollout, with completed rollouts."""
+    """The emulated ECS, which never completes a rollout, with completed rollouts. A service that was not restarted was deployed a
+    minute earlier, because the time of a rotation is in whole seconds."""
 
     def __init__(self, ecs: Any) -> None:
-        self.update_service = ecs.update_service
         self._ecs = ecs
+        self._restarted: set[str] = set()
+
+    def update_service(self, *, service: str, **parameters: Any) -> Any:
+        self._restarted.add(service)
+        return self._ecs.update_service(service=service, **parameters)
 
     def describe_services(self, **parameters: Any) -> Any:
         response = self._ecs.describe_services(**parameters)
-        for deployment in (row for service in response["services"] for row in service["deployments"]):
-            deployment["rolloutState"] = "COMPLETED"
+        for service in response["services"]:
+            for deployment in service["deployments"]:
+                deployment["rolloutState"] = "COMPLETED"
+                if service["serviceName"] not in self._restarted:
+                    deployment["createdAt"] -= timedelta(minutes=1)
         return response
 
 
