@@ -1,4 +1,4 @@
-"""Example program that violates twenty controls. Do not deploy it.
+"""Example program that violates more than twenty controls. Do not deploy it.
 
 A comment at the end of a line names the control that the line violates; a test compares the report with the comments.
 """

@@ -15,6 +15,7 @@ import yaml
 from policies import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "policies" / "package"
 BUILD = "import sys, hatchling.build; print(hatchling.build.build_wheel(sys.argv[1]))"
 PROGRAM = "import pulumi_aws as aws\n\ntopic = aws.sns.Topic('alerts')\n"
 
@@ -24,7 +25,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment that contains the wheel, and the dependencies of this environment without the repository."""
     folder = tmp_path_factory.mktemp("package")
     built = [sys.executable, "-c", BUILD, str(folder)]
-    wheel = folder / subprocess.run(built, cwd=ROOT / "policies", check=True, capture_output=True, text=True).stdout.split()[-1]
+    wheel = folder / subprocess.run(built, cwd=FOLDER, check=True, capture_output=True, text=True).stdout.split()[-1]
     venv = folder / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "install", "--quiet", "--no-deps", "--no-index"]
@@ -76,8 +77,17 @@ def test_package_contains_every_rule_and_the_same_dependencies(environment: Path
     python = str(environment / "bin" / "python")
     rules = subprocess.run([python, "-c", code], cwd=shop, capture_output=True, text=True, check=True).stdout.split()
     assert rules == [rule.id for rule in catalogue.RULES]
-    own, project = (tomllib.loads((ROOT / name).read_text())["project"] for name in ("policies/pyproject.toml", "pyproject.toml"))
+    own, project = (tomllib.loads((folder / "pyproject.toml").read_text())["project"] for folder in (FOLDER, ROOT))
     assert set(own["dependencies"]) <= set(project["dependencies"])
+
+
+@pytest.mark.parametrize("name", catalogue.PACKS)
+def test_pulumi_cli_uses_the_project_in_the_top_folder(name: str) -> None:
+    """The CLI runs uv in the folder of the pack, and uv uses the first pyproject.toml in the folders above."""
+    folder = ROOT / "policies" / name
+    project = next(parent for parent in (folder, *folder.parents) if (parent / "pyproject.toml").is_file())
+    assert project == ROOT
+    assert (project / "uv.lock").is_file()
 
 
 @pytest.mark.parametrize("name", catalogue.PACKS)

@@ -1,4 +1,4 @@
-"""The example programs: `leaky` violates twenty controls, and `clean` violates none."""
+"""The example programs: `leaky` violates more than twenty controls, and `clean` violates none."""
 
 from __future__ import annotations
 
