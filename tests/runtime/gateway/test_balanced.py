@@ -28,7 +28,8 @@ pytestmark = pytest.mark.skipif(
 
 GATEWAYS = 3
 #: nginx closes its idle connections before a gateway that is stopping does.
-SETTINGS = {"GATEHOUSE_DRAIN_S": "2"}
+#: Several seconds longer than `keepalive_timeout` of nginx, which may have to wait for the processor.
+SETTINGS = {"GATEHOUSE_DRAIN_S": "6"}
 CONFIG = """
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 512; }}
