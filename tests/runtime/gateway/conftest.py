@@ -24,7 +24,7 @@ from gatehouse.settings import Settings
 
 from sandbox import child_processes
 from sandbox.ports import free_port
-from tests.runtime.tracing.collector import Collector
+from tests.runtime.tracing.collector import Collector, running_collector
 
 PEPPER = bytes(range(32))
 SERVE = "from gatehouse import settings; from gatehouse.http import server; server.serve(['gateway'], settings.load())"
@@ -354,13 +354,25 @@ def gateway_process(
         yield process
 
 
-@contextmanager
-def traced_gateway(collector: Collector, database_url: str, redis_url: str, folder: Path) -> Iterator[tuple[int, int, Path, str]]:
-    """A gateway that traces each request."""
-    port, log = free_port(), folder / "gateway.log"
-    tracing = {"GATEHOUSE_TRACES_ENDPOINT": collector.endpoint, "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100"}
-    child = start_gateway(gateway_environment(database_url, redis_url, port, **tracing), log)
-    yield port, child.pid, log, database_url
+def trace_settings(collector: Collector) -> dict[str, str]:
+    """Every request is traced."""
+    return {"GATEHOUSE_TRACES_ENDPOINT": collector.endpoint, "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100"}
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with running_collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def traced_gateway_process(
+    collector: Collector, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, int, Path, str]]:
+    """A gateway that traces each request. A module uses it by overriding `gateway_process`."""
+    port, log = free_port(), tmp_path_factory.mktemp("gateway") / "gateway.log"
+    child = start_gateway(gateway_environment(database.app_url, redis_url, port, **trace_settings(collector)), log)
+    yield port, child.pid, log, database.app_url
     assert child.stop() == 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,8 +14,7 @@ from gatehouse.gateway.routes import ENDPOINTS
 from gatehouse.http.endpoint import Endpoint
 
 from tests.runtime.canaries import TOKENS, query_fields, text_fields, tokens
-from tests.runtime.gateway.conftest import traced_gateway
-from tests.runtime.tracing.collector import Collector, running_collector
+from tests.runtime.tracing.collector import Collector
 
 HEADERS = (
     *("User-Agent", "Referer", "X-Forwarded-For", "X-Request-Id", "Accept", "Content-Type", "Cookie"),
@@ -25,17 +23,8 @@ HEADERS = (
 
 
 @pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
-    with running_collector() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def gateway_process(
-    collector: Collector, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[int, int, Path, str]]:
-    with traced_gateway(collector, database.app_url, redis_url, tmp_path_factory.mktemp("gateway")) as process:
-        yield process
+def gateway_process(traced_gateway_process: tuple[int, int, Path, str]) -> tuple[int, int, Path, str]:
+    return traced_gateway_process
 
 
 def path(endpoint: Endpoint, value: str = "unknown") -> str:

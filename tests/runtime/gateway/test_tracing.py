@@ -6,14 +6,13 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandbox.local.collector import ReceivedSpan
-from tests.runtime.gateway.conftest import traced_gateway
+from tests.runtime.gateway.conftest import trace_settings
 from tests.runtime.tracing.collector import Collector, running_collector
 
 SPAN = "00f067aa0ba902b7"
@@ -27,17 +26,8 @@ def trace_context(flags: str) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
-    with running_collector() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def gateway_process(
-    collector: Collector, database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[int, int, Path, str]]:
-    with traced_gateway(collector, database.app_url, redis_url, tmp_path_factory.mktemp("gateway")) as process:
-        yield process
+def gateway_process(traced_gateway_process: tuple[int, int, Path, str]) -> tuple[int, int, Path, str]:
+    return traced_gateway_process
 
 
 def request_id_of(reply: Any) -> str:
@@ -183,7 +173,6 @@ async def test_metrics_name_a_trace_of_slow_requests(
 
 async def test_last_spans_are_exported_when_the_gateway_stops(start: Any, database: Any, redis_url: str) -> None:
     with running_collector() as collector:
-        tracing = {"GATEHOUSE_TRACES_ENDPOINT": collector.endpoint, "GATEHOUSE_TRACES_SAMPLE_PERCENT": "100"}
-        child, *_ = start(database.app_url, redis_url, **tracing)
+        child, *_ = start(database.app_url, redis_url, **trace_settings(collector))
         assert child.stop() == 0
         assert "GET /readyz" in {span.name for span in collector.spans}
