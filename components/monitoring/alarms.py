@@ -234,6 +234,8 @@ def finding_rules() -> Iterator[EventRule]:
         {
             "source": ["aws.access-analyzer"],
             "detail-type": ["Access Analyzer Finding"],
-            "detail": {"status": ["ACTIVE"]},
+            # The status of a deleted finding does not change (IAM User Guide, "Monitoring IAM Access Analyzer with Amazon
+            # EventBridge").
+            "detail": {"status": ["ACTIVE"], "isDeleted": [False]},
         },
     )

@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -15,11 +15,16 @@ from gatehouse.sharing.denials import LinkNotFound, TooManyDenied
 from gatehouse.sharing.links import HONEY_EVENT, PassphraseRequired, TooManyAttempts
 from gatehouse.sharing.worker import REPORT_EVENT
 from gatehouse.tracing.context import RequestTrace
+from gatehouse.usage.models import UnusualUse, UsageBatch
+from gatehouse.usage.repository import UsageRepository
+from gatehouse.usage.service import UsageCounter, UsageFlusher
 from gatehouse.verification.models import Code
 
 from components.monitoring import log_alarms
-from tests.components.program import ROOT, run
+from tests.components.alarm_evaluation import alarm_state, matches
+from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS
+from tests.runtime.clocks import ManualClock
 
 CIS = {
     *("cis-unauthorized-calls", "cis-no-mfa", "cis-root", "cis-iam-changes", "cis-trail-changes", "cis-sign-in-failures"),
@@ -81,14 +86,40 @@ def test_denied_keys_are_filters_by_verification_code(stack: str) -> None:
         assert filters[name]["logGroupName"] == f"/gatehouse/{stack}/gateway"
 
 
+class AbusedKeys(UsageRepository):
+    """Reports every batch as a burst of denied requests of one key."""
+
+    def __init__(self) -> None:
+        """Use no database."""
+
+    async def add(self, batch: UsageBatch) -> tuple[UnusualUse, ...]:
+        return (UnusualUse("key_1", "denials", number=100),)
+
+
+@pytest.mark.alarm_triggered("keys-abused")
 @pytest.mark.requirement("CG-21", "CG-22")
-def test_unusual_use_filter_matches_gateway_log_line() -> None:
-    pattern = resource_inputs("prod", "cloudwatch/logMetricFilter:LogMetricFilter")["keys-abused"]["pattern"]
-    alarm = run("prod").alarms()["keys-abused"]
-    assert (alarm["threshold"], alarm["comparisonOperator"]) == (0, "GreaterThanThreshold")
-    event, kind = re.findall(r'= "([^"]+)"', pattern)
-    assert f'log.warning("{event}"' in (ROOT / "runtime/gatehouse/usage/service.py").read_text()
-    assert f'UnusualUse(key_id, "{kind}"' in (ROOT / "runtime/gatehouse/usage/repository.py").read_text()
+async def test_denied_requests_of_a_known_key_are_an_alarm() -> None:
+    out, clock, counter = io.BytesIO(), ManualClock(), UsageCounter()
+    observer = Observer("gateway", "info", "test", Stream(out))
+    flusher = UsageFlusher(counter, AbusedKeys(), clock, "worker", lambda _: False, observer)
+    counter.count("key_1", "", "EXPIRED", "192.0.2.1")
+    clock.advance(2)
+    assert await flusher.flush()
+    (line,) = out.getvalue().splitlines()
+    assert raised(line, log_alarms.gateway_filters(1)) == {"keys-abused"}
+    assert run("prod").alarms()["keys-abused"]["threshold"] == 0
+
+
+@pytest.mark.alarm_triggered("keys-rejected", "keys-unavailable")
+@pytest.mark.requirement("CG-21")
+@pytest.mark.parametrize("code", Code)
+def test_denied_requests_are_counted_by_verification_code(code: Code) -> None:
+    line = logged(lambda observer: write_request(observer, 200 if code is Code.VALID else 403, code.value), "gateway")
+    expected = {
+        **{denied: {"keys-rejected"} for denied in (Code.NOT_FOUND, Code.FORBIDDEN, Code.EXPIRED, Code.DISABLED)},
+        Code.UNAVAILABLE: {"keys-unavailable"},
+    }
+    assert raised(line, log_alarms.gateway_filters(1)) == expected.get(code, set())
 
 
 @pytest.mark.requirement("ECS-05", "CG-16")
@@ -108,17 +139,17 @@ def test_trail_records_data_events_of_sensitive_resources(stack: str) -> None:
     assert recorded["AWS::S3::Object"] == names
 
 
-def matches(pattern: str, line: bytes) -> bool:
-    """Evaluate a filter pattern of equalities, `&&`, `||` and parentheses over a JSON line."""
-    fields = json.loads(line)
-    expression = re.sub(r'\(\$\.(\w+) = (\*|"[^"]*")\)', lambda test: str(_is_equal(fields, *test.groups())), pattern)
-    assert re.fullmatch(r"\{ [\s()TrueFals|&]+ \}", expression), f"{pattern}: not evaluated"
-    value = eval(expression.strip("{} ").replace("&&", "and").replace("||", "or"))  # noqa: S307 - of True and False only
-    return bool(value)
-
-
-def _is_equal(fields: dict[str, Any], name: str, text: str) -> bool:
-    return name in fields and (text == "*" or fields[name] == text.strip('"'))
+def raised(line: bytes, filters: Iterable[log_alarms.LogFilter]) -> set[str]:
+    """The alarms of the prod stack that are raised if a service writes the line, once more than their threshold allows."""
+    alarms, event, names = run("prod").alarms(), json.loads(line), set()
+    for row in filters:
+        if not matches(row.pattern, event):
+            continue
+        alarm = alarms[row.name]
+        value = float(event[row.value.removeprefix("$.")]) if row.value else alarm["threshold"] + 1
+        assert alarm_state(alarm, [{"": value}] * alarm["evaluationPeriods"]) == "ALARM"
+        names.add(row.name)
+    return names
 
 
 def logged(write: Callable[[Observer], None], service: str = "sharing") -> bytes:
@@ -128,19 +159,24 @@ def logged(write: Callable[[Observer], None], service: str = "sharing") -> bytes
     return line
 
 
-def request(error: type[GatehouseError] | None) -> Callable[[Observer], None]:
-    return lambda observer: observer.request(
+def write_request(observer: Observer, status: int, code: str | None) -> None:
+    observer.request(
         request_id="req_1",
         trace=RequestTrace("1" * 32, "2" * 16, "", sampled=False),
         method="POST",
         route="/s/{link}",
         path="/s/{link}",
-        status=200 if error is None else error.status,
+        status=status,
         seconds=0.1,
-        code=None if error is None else error.code,
+        code=code,
     )
 
 
+def request(error: type[GatehouseError] | None) -> Callable[[Observer], None]:
+    return lambda observer: write_request(observer, *((200, None) if error is None else (error.status, error.code)))
+
+
+@pytest.mark.alarm_triggered("links-denied", "links-locked")
 @pytest.mark.requirement("SS-10")
 @pytest.mark.parametrize(
     ("error", "alarms"),
@@ -155,16 +191,19 @@ def request(error: type[GatehouseError] | None) -> Callable[[Observer], None]:
 )
 def test_denied_links_are_counted_by_error_code(error: type[GatehouseError] | None, alarms: set[str]) -> None:
     filters = list(log_alarms.link_filters(1))
-    assert {f.name for f in filters if matches(f.pattern, logged(request(error)))} == alarms
-    assert not [f.name for f in filters if matches(f.pattern, logged(request(error), "console"))]
+    assert raised(logged(request(error)), filters) == alarms
+    assert raised(logged(request(error), "console"), filters) == set()
 
 
+@pytest.mark.alarm_triggered("links-honey")
 @pytest.mark.requirement("SS-10")
 def test_use_of_a_honey_link_is_an_alarm() -> None:
     line = logged(lambda observer: observer.metric_line({"secret": "5tRw0aB9xK2m7HqYc1dZ8e"}, event=HONEY_EVENT))
-    assert [(f.name, f.threshold) for f in log_alarms.link_filters(1) if matches(f.pattern, line)] == [("links-honey", 0)]
+    assert raised(line, log_alarms.link_filters(1)) == {"links-honey"}
+    assert run("prod").alarms()["links-honey"]["threshold"] == 0
 
 
+@pytest.mark.alarm_triggered("secrets-not-deleted")
 @pytest.mark.requirement("SS-10")
 @pytest.mark.parametrize(("job", "alarms"), [("secrets", {"secrets-not-deleted"}), ("sessions", set())])
 async def test_failed_deletions_are_counted(job: str, alarms: set[str]) -> None:
@@ -180,14 +219,15 @@ async def test_failed_deletions_are_counted(job: str, alarms: set[str]) -> None:
     await asyncio.wait_for(failed.wait(), 30)
     task.cancel()
     (line,) = out.getvalue().splitlines()
-    assert {f.name for f in log_alarms.secret_filters() if matches(f.pattern, line)} == alarms
+    assert raised(line, log_alarms.secret_filters()) == alarms
 
 
+@pytest.mark.alarm_triggered("secrets-late")
 @pytest.mark.requirement("SS-10")
 @pytest.mark.parametrize("stack", STACKS)
 def test_age_of_due_secrets_is_a_metric_whose_absence_is_an_alarm(stack: str) -> None:
     line = logged(lambda observer: observer.metric_line({"oldest_s": 301.5}, event=REPORT_EVENT), "console")
-    assert {f.name for f in log_alarms.secret_filters() if matches(f.pattern, line)} == {"secrets-late"}
+    assert raised(line, log_alarms.secret_filters()) == {"secrets-late"}
     metric_filter = resource_inputs(stack, "cloudwatch/logMetricFilter:LogMetricFilter")["secrets-late"]
     assert metric_filter["logGroupName"] == f"/gatehouse/{stack}/console"
     assert metric_filter["metricTransformation"]["value"] == "$.oldest_s"

@@ -7,31 +7,10 @@ import pytest
 from moto.events.models import EventPattern
 
 from components.secrets.restart_function import event_patterns
+from tests.components.documented_events import deployment, rotation
 from tests.components.program import run
 from tests.components.settings.stack_settings import STACKS
 from tests.components.test_documents import NAMES
-
-SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/{}/pepper-a1B2c3"
-SERVICE = "arn:aws:ecs:eu-west-1:123456789012:service/gatehouse-{}-main/gatehouse-{}-console"
-
-
-def rotation(name: str, stack: str) -> dict[str, Any]:
-    """Source: Secrets Manager User Guide, "AWS CloudTrail entries for Secrets Manager"."""
-    return {
-        "source": "aws.secretsmanager",
-        "detail-type": "AWS Service Event via CloudTrail",
-        "detail": {"eventName": name, "additionalEventData": {"SecretId": SECRET.format(stack)}},
-    }
-
-
-def deployment(name: str, stack: str) -> dict[str, Any]:
-    """Source: ECS Developer Guide, "Amazon ECS service deployment state change events"."""
-    return {
-        "source": "aws.ecs",
-        "detail-type": "ECS Deployment State Change",
-        "resources": [SERVICE.format(stack, stack)],
-        "detail": {"eventType": "INFO", "eventName": name, "deploymentId": "ecs-svc/123"},
-    }
 
 
 @pytest.mark.parametrize(

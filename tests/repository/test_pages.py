@@ -1,5 +1,6 @@
 """Generated pages are current, and their sources describe every setting and variable."""
 
+import fnmatch
 import re
 import subprocess
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 from gatehouse.settings import PREFIX, Settings
 
 from components.settings.checks import CHECKS
-from tools.docs import pages, stack_settings
+from tools.docs import alarms, pages, stack_settings
+from tools.docs.requirements import marked_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("components", "policies", "release", "sandbox", "runtime")
@@ -43,3 +45,13 @@ def test_every_variable_in_the_code_is_documented() -> None:
     in_code = {name for path in files for name in variable.findall(path.read_text(encoding="utf-8"))}
     assert len(in_code) > 30
     assert set(variable.findall((ROOT / "docs" / "settings-runtime.md").read_text(encoding="utf-8"))) == in_code
+
+
+def test_every_alarm_and_notice_has_a_proof() -> None:
+    found = {notice.name: notice for stack in alarms.STACKS for notice in alarms.notices(stack)}
+    assert len(found) > 70
+    assert [name for name, notice in found.items() if not any(alarms.proofs(notice))] == []
+    assert {notice.kind for notice in found.values()} == set(alarms.KINDS)
+    assert set(marked_tests(alarms.PATH)) <= set(alarms.KINDS)
+    triggered = marked_tests(alarms.TRIGGERED)
+    assert [pattern for pattern in triggered if not any(fnmatch.fnmatchcase(name, pattern) for name in found)] == []

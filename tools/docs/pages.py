@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from tools.docs import (
+    alarms,
     bounds,
     capacity,
     controls,
@@ -27,6 +28,7 @@ COMMITTED: dict[str, Callable[[], str]] = {
     "policies.md": controls.page,
     "policy-coverage.md": upstream_coverage.page,
     "permissions.md": permissions.page,
+    "alarms.md": alarms.page,
     "costs.md": costs.page,
     "capacity.md": capacity.page,
     "key-lifecycle.md": key_lifecycle.page,

@@ -3,6 +3,7 @@
 import ast
 import tomllib
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 from tools.docs import markdown
@@ -18,23 +19,29 @@ def requirements() -> dict[str, str]:
 
 def covered() -> dict[str, list[str]]:
     """Tests of each requirement as `path::name`, keyed by ID. A marker on a module (`pytestmark`) adds the path of the file."""
+    return marked_tests("requirement")
+
+
+@cache
+def marked_tests(marker: str) -> dict[str, list[str]]:
+    """Tests with a marker as `path::name`, keyed by each argument of the marker."""
     tests: dict[str, list[str]] = defaultdict(list)
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        name = str(path.relative_to(ROOT))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        name, text = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if f"mark.{marker}(" in text else ():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 for decorator in node.decorator_list:
-                    for requirement in _ids(decorator):
-                        tests[requirement].append(f"{name}::{node.name}")
+                    for argument in _arguments(decorator, marker):
+                        tests[argument].append(f"{name}::{node.name}")
             elif isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "pytestmark" for target in node.targets):
                 for value in node.value.elts if isinstance(node.value, ast.List) else [node.value]:
-                    for requirement in _ids(value):
-                        tests[requirement].append(name)
-    return tests
+                    for argument in _arguments(value, marker):
+                        tests[argument].append(name)
+    return dict(tests)
 
 
-def _ids(node: ast.expr) -> list[str]:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "requirement":
+def _arguments(node: ast.expr, marker: str) -> list[str]:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == marker:
         return [str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)]
     return []
 

@@ -79,6 +79,7 @@ def minimum(cloudwatch: Any, service: str, metric: str = "ServiceUp") -> list[fl
     return [point["Minimum"] for point in statistics["Datapoints"]]
 
 
+@pytest.mark.alarm_triggered("*-unreachable")
 @pytest.mark.requirement("ECS-09")
 def test_probe_publishes_metrics_per_service(cloudwatch: Any, service: str) -> None:
     services = {"gateway": f"{service}/200", "console": f"{service}/503", "sharing": unused_url()}

@@ -1,0 +1,76 @@
+"""Events of AWS services in their documented form, for the resources of a stack in account 123456789012."""
+
+from typing import Any
+
+ACCOUNT, REGION = "123456789012", "eu-west-1"
+
+
+def _event(source: str, detail_type: str, detail: dict[str, Any], *resources: str) -> dict[str, Any]:
+    return {
+        "version": "0",
+        "id": "710b0398-d48e-f3c3-afca-cfeb2fdaa656",
+        "source": source,
+        "detail-type": detail_type,
+        "account": ACCOUNT,
+        "region": REGION,
+        "time": "2026-11-20T20:15:26Z",
+        "resources": list(resources),
+        "detail": detail,
+    }
+
+
+def rotation(name: str, stack: str) -> dict[str, Any]:
+    """Source: Secrets Manager User Guide, "AWS CloudTrail entries for Secrets Manager"."""
+    secret = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:gatehouse/{stack}/pepper-a1B2c3"
+    detail = {
+        "eventSource": "secretsmanager.amazonaws.com",
+        "eventName": name,
+        "eventType": "AwsServiceEvent",
+        "additionalEventData": {"SecretId": secret},
+    }
+    return _event("aws.secretsmanager", "AWS Service Event via CloudTrail", detail)
+
+
+def deployment(name: str, stack: str) -> dict[str, Any]:
+    """Source: ECS Developer Guide, "Amazon ECS service deployment state change events"."""
+    service = f"arn:aws:ecs:{REGION}:{ACCOUNT}:service/gatehouse-{stack}-main/gatehouse-{stack}-console"
+    kind = "ERROR" if name == "SERVICE_DEPLOYMENT_FAILED" else "INFO"
+    detail = {"eventType": kind, "eventName": name, "deploymentId": "ecs-svc/123", "reason": "ECS deployment circuit breaker."}
+    return _event("aws.ecs", "ECS Deployment State Change", detail, service)
+
+
+def backup_job(state: str, stack: str) -> dict[str, Any]:
+    """Source: AWS Backup Developer Guide, "Monitoring AWS Backup events using Amazon EventBridge"."""
+    vault = f"gatehouse-{stack}-backup"
+    detail = {
+        "backupJobId": "34176239-e96d-4e1d-9fad-529dbb3c3556",
+        "backupVaultArn": f"arn:aws:backup:{REGION}:{ACCOUNT}:backup-vault:{vault}",
+        "backupVaultName": vault,
+        "resourceType": "RDS",
+        "state": state,
+    }
+    return _event("aws.backup", "Backup Job State Change", detail)
+
+
+def guardduty_finding(severity: float) -> dict[str, Any]:
+    """Source: GuardDuty User Guide, "Processing GuardDuty findings with Amazon EventBridge"."""
+    detail = {"type": "CredentialAccess:IAMUser/AnomalousBehavior", "severity": severity, "service": {"archived": False}}
+    return _event("aws.guardduty", "GuardDuty Finding", detail)
+
+
+def security_hub_finding(label: str, product: str = "Security Hub", status: str = "NEW") -> dict[str, Any]:
+    """Source: Security Hub CSPM User Guide, "EventBridge event formats for Security Hub CSPM"."""
+    finding = {
+        "ProductName": product,
+        "RecordState": "ACTIVE",
+        "Severity": {"Label": label},
+        "Workflow": {"Status": status},
+    }
+    return _event("aws.securityhub", "Security Hub Findings - Imported", {"findings": [finding]})
+
+
+def access_analyzer_finding(status: str, *, deleted: bool = False) -> dict[str, Any]:
+    """Source: IAM User Guide, "Monitoring IAM Access Analyzer with Amazon EventBridge". The status of a deleted finding does not
+    change."""
+    detail = {"version": "1.0", "status": status, "isDeleted": deleted, "isPublic": True, "resourceType": "AWS::S3::Bucket"}
+    return _event("aws.access-analyzer", "Access Analyzer Finding", detail)
