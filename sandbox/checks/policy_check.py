@@ -19,6 +19,8 @@ from rich.console import Console
 from policies import catalogue
 from policies import configuration as configuration_file
 from policies.configuration import Configuration
+from policies.engine.meta_policies import UNDECIDED
+from policies.engine.rule import Level
 from policies.reports import sarif, table
 from policies.reports.findings import Finding, Run, exit_code, from_diagnostic, merge, still_undecided
 from policies.reports.junit import junit
@@ -28,7 +30,7 @@ from sandbox.engine.analyzer import Pack
 from sandbox.engine.program import no_collection, run
 from sandbox.engine.project import load
 from sandbox.engine.providers import FakeProvider, PreviewProvider
-from sandbox.engine.types import Deployment
+from sandbox.engine.types import Deployment, Registration
 from sandbox.errors import SandboxError
 from sandbox.paths import HOME, REPOSITORY, private_folder
 
@@ -223,8 +225,8 @@ def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> l
     """The findings of the packs for a deployment, most severe first."""
     registrations = {resource.registration.urn: resource.registration for resource in deployment.resources}
     diagnostics = chain.from_iterable(analyzer.analyze(packs, deployment).values())
-    levels = {pack.title: pack.levels for pack in packs}
-    return merge(
+    levels = {pack.title: pack.levels for pack in packs}  # complete after the packs have answered
+    rows = (
         finding if pass_name == PASSES[0] else still_undecided(finding, levels.get(row.pack, {}))
         for row in diagnostics
         for finding in from_diagnostic(
@@ -237,6 +239,26 @@ def findings(packs: Sequence[Pack], deployment: Deployment, pass_name: str) -> l
             title=row.description,
             source=registrations[row.urn].source if row.urn in registrations else "",
         )
+    )
+    remote = (registration for registration in registrations.values() if registration.remote)
+    return merge([*rows, *(_remote_component(packs[0], registration, pass_name) for registration in remote)])
+
+
+def _remote_component(pack: Pack, registration: Registration, pass_name: str) -> Finding:
+    """The finding that no rule evaluates the resources of a component that a plugin creates."""
+    return Finding(
+        rule=UNDECIDED.id,
+        title=UNDECIDED.title,
+        pack=pack.title,
+        level=pack.levels.get(UNDECIDED.id, Level.MANDATORY),
+        urn=registration.urn,
+        resource_type=registration.type,
+        message="the resources in this remote component are not evaluated, because only the Pulumi engine creates them",
+        remedy=f"run pulumi preview with the packs, or check the deployed stack: {EXPORT_HINT}",
+        severity=str(UNDECIDED.severity),
+        outcome="undecided",
+        passes=(pass_name,),
+        source=registration.source,
     )
 
 

@@ -3,6 +3,7 @@
 The values are derived from the URN, or from the token and arguments of the function, so they are the same in every run.
 """
 
+import base64
 import collections.abc
 import hashlib
 import importlib
@@ -81,6 +82,14 @@ _OUTPUTS = {
 }
 """The format of other outputs, keyed by type and property."""
 
+_REGISTRY_TOKEN = base64.b64encode(b"AWS:fake-password").decode()
+"""User name and password of a registry. Programs decode and split them."""
+_RESULTS = {
+    ("aws:ecr/getAuthorizationToken:getAuthorizationToken", "authorizationToken"): _REGISTRY_TOKEN,
+    ("aws:ecr/getCredentials:getCredentials", "authorizationToken"): _REGISTRY_TOKEN,
+}
+"""Fake results of functions with a format, keyed by function and property."""
+
 
 def fake_outputs(registration: Registration, type_schema: Schema | None, location: AwsLocation) -> tuple[str, dict[str, Any]]:
     """The ID and all outputs: the inputs of the program, and fake values for the outputs that AWS computes.
@@ -118,16 +127,25 @@ def fake_result(token: str, args: dict[str, Any], location: AwsLocation) -> dict
         return None
     kind = name.removeprefix("get")
     lookup = Registration(f"{token}::{json.dumps(args, sort_keys=True, default=str)}", token, kind.lower(), True, "", dict(args))
-    result = {
-        key: _output(key, type_, lookup, kind.lower(), location) for key, type_ in _types.output_type_types(result_class).items()
-    }
+    types = _types.output_type_types(result_class)
+    result = {key: _output(key, type_, lookup, kind.lower(), location) for key, type_ in types.items()}
+    result |= {key: value for (function, key), value in _RESULTS.items() if function == token}
     # Lists of IDs usually have one item per availability zone: a single item would look like an error in the program.
     for key in ("ids", "names"):
         if key in result:
             result[key] = [f"{item}-{number}" for item in result[key] for number in (1, 2, 3)]
     if kind in _EC2_PREFIXES:
         result["id"] = f"{_EC2_PREFIXES[kind]}-{_digits(lookup, 17)}"
-    return result | {key: value for key, value in args.items() if value is not None}
+    return result | {key: _converted(value, types.get(key)) for key, value in args.items() if value is not None}
+
+
+def _converted(value: Any, type_: Any) -> Any:
+    """An argument in the result of a function. A provider converts text to the type of the property, which the SDK requires."""
+    if not isinstance(value, str) or value == UNKNOWN:
+        return value
+    if type_ is bool:
+        return value.lower() in ("true", "1")
+    return float(value) if type_ in (int, float) and value.replace(".", "", 1).isdigit() else value
 
 
 def _physical_name(registration: Registration) -> str:

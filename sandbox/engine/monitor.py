@@ -29,17 +29,21 @@ def _rejection(feature: str, instead: str) -> Callable[["Monitor", Any], Any]:
 class Monitor(mocks.MockMonitor):
     """Creates resources with `provider` in the order in which the program registers them.
 
+    preview: accept remote components. The SDK replaces the outputs that a preview does not return by unknown values.
     failure: the first registration error. The SDK reports only the consequences of this error.
     """
 
     failure: SandboxError | None
 
-    def __init__(self, project: Project, provider: Provider, on_resource: Callable[[Resource], None] | None) -> None:
+    def __init__(
+        self, project: Project, provider: Provider, on_resource: Callable[[Resource], None] | None, *, preview: bool
+    ) -> None:
         # `Monitor` handles every request, so no mocks are called.
         super().__init__(None)  # type: ignore[arg-type]
         self._project = project
         self._provider = provider
         self._on_resource = on_resource
+        self._preview = preview
         self._lock = threading.RLock()
         self._resources_by_urn: dict[str, Resource] = {}
         self.exports: dict[str, Any] = {}
@@ -107,7 +111,7 @@ class Monitor(mocks.MockMonitor):
                 f"{_at(source)}Duplicate resource URN {urn!r}; try giving it a unique name"
                 + (f" (first declared at {first})." if first else ".")
             )
-        if request.remote:
+        if request.remote and not self._preview:
             raise SandboxError(
                 f"{_at(source)}{urn}: remote components need the Pulumi engine. The sandbox supports components in Python only. "
                 "Check the deployed stack: pulumi stack export --file state.json, and --state state.json."
@@ -137,9 +141,13 @@ class Monitor(mocks.MockMonitor):
         return resource_pb2.ReadResourceResponse(urn=urn, properties=self._serialized(self._create(registration)))
 
     def _create(self, registration: Registration) -> Resource:
-        """Create a resource. The outputs of a component are its inputs until it registers outputs."""
+        """Create a resource. The outputs of a component are its inputs until it registers outputs.
+
+        A remote component has no known outputs: an output can have the name of an input and another type.
+        """
+        inputs = {} if registration.remote else dict(registration.inputs)
         try:
-            id_, outputs = self._provider.create(registration) if registration.custom else ("", dict(registration.inputs))
+            id_, outputs = self._provider.create(registration) if registration.custom else ("", inputs)
         except SandboxError as exc:
             raise SandboxError(f"{_at(registration.source)}{exc.message}") from exc
         resource = Resource(registration, id_, outputs)
@@ -178,6 +186,7 @@ class Monitor(mocks.MockMonitor):
             aliases=tuple(self._alias(alias, request) for alias in request.aliases) + tuple(request.aliasURNs),
             custom_timeouts=timeouts,
             import_id=request.importId,
+            remote=request.remote,
             source=source,
         )
 

@@ -66,7 +66,7 @@ def run(
     project = load(program, stack, examples=examples)
     if config:
         project = replace(project, config={**project.config, **config})
-    monitor = Monitor(project, provider, on_resource)
+    monitor = Monitor(project, provider, on_resource, preview=preview)
     with _SINGLE_RUN, _program_environment(project), unknown_config(project), no_collection():
         # Pulumi keeps its settings in context variables: an empty context hides the settings of earlier runs.
         contextvars.Context().run(_run, project, monitor, preview)
@@ -208,7 +208,7 @@ def _drain(loop: asyncio.AbstractEventLoop) -> None:
 @contextlib.contextmanager
 def _program_environment(project: Project) -> Iterator[None]:
     """Set the working directory, `sys.path`, `sys.argv` and `sys.modules` for the program, and restore them."""
-    folder = project.program if project.program.is_dir() else project.program.parent
+    folder, _ = _folders(project)
     if not (project.program / "__main__.py").is_file() and not project.program.is_file():
         raise SandboxError(
             f"{folder.name}/ has no __main__.py, the entry point of the program. Add it, or set `main` in Pulumi.yaml."
@@ -298,9 +298,18 @@ def _error(exc: BaseException, failure: SandboxError | None, project: Project) -
     if isinstance(exc, pulumi.RunError):
         return SandboxError(f"{_source_prefix(exc, project)}{text}")
     if isinstance(exc, ModuleNotFoundError) and exc.name:
-        package = exc.name.partition(".")[0].replace("_", "-")
+        # The name of a module and the name of the package that contains it can differ.
+        requirements = next(
+            (file for file in (folder / "requirements.txt" for folder in _folders(project)) if file.is_file()), None
+        )
+        package = f"-r {requirements}" if requirements else exc.name.partition(".")[0].replace("_", "-")
         text += f". Install the package in the environment of the sandbox: {sys.executable} -m pip install {package}"
     return SandboxError(f"{_source_prefix(exc, project)}{type(exc).__name__}: {text}")
+
+
+def _folders(project: Project) -> tuple[Path, Path]:
+    """The folder of the program and the folder of Pulumi.yaml, which can be the same."""
+    return (project.program if project.program.is_dir() else project.program.parent), project.root
 
 
 def _source_prefix(exc: BaseException, project: Project) -> str:

@@ -74,7 +74,8 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
     language = runtime.get("name") if isinstance(runtime, dict) else runtime
     if language != "python":
         raise SandboxError(
-            f"Pulumi.yaml: runtime is {language!r}, but the sandbox supports Python only. Set `runtime: {{name: python}}`."
+            f"Pulumi.yaml: runtime is {language!r}, but the sandbox runs Python programs only (`runtime: python`). Check the "
+            "deployed stack of a program in another language: pulumi stack export --file state.json, and --state state.json."
         )
     folder = root / str(document.get("stackConfigDir", ""))
     known = sorted(path.name[len("Pulumi.") : -len(".yaml")] for path in folder.glob("Pulumi.*.yaml"))

@@ -21,6 +21,7 @@ class Registration:
     provider: `<provider URN>::<provider ID>`; "" for the default provider.
     source: the line of the program that declares the resource, such as "components/bucket.py:88"; "" if unknown.
     external: the program reads an existing resource with `get` and does not manage it.
+    remote: a component whose resources are created by a plugin, such as `awsx:ec2:Vpc`. They are not part of the deployment.
     custom_timeouts: durations such as "30m" for "create", "update" and "delete".
     """
 
@@ -44,6 +45,7 @@ class Registration:
     custom_timeouts: Mapping[str, str] = field(default_factory=dict)
     import_id: str = ""
     external: bool = False
+    remote: bool = False
     source: str = ""
 
     @property

@@ -334,3 +334,70 @@ aws.ec2.SecurityGroup("g", vpc_id="vpc-1", ingress=[rule])
     assert [item.message for item in of_rule(result, "GH-S3-001", "b")] == ["restrictPublicBuckets is not true in b"]
     assert [item.outcome for item in of_rule(result, "GH-VPC-004", "g")] == ["violation"]
     assert result.exit_code == 1
+
+
+REMOTE = """
+from collections.abc import Sequence
+
+import pulumi
+import pulumi_aws as aws
+
+
+class Vpc(pulumi.ComponentResource):
+    vpc_id: pulumi.Output[str]
+    gateways: pulumi.Output[Sequence[str]]
+
+    def __init__(self, name):
+        super().__init__("awsx:ec2:Vpc", name, {"gateways": {"strategy": "Single"}, "vpc_id": None}, remote=True)
+
+
+vpc = Vpc("main")
+vpc.gateways.apply(lambda gateways: 1 / 0)
+aws.sns.Topic("t", display_name=vpc.vpc_id.apply(lambda identity: identity.upper()))
+"""
+
+
+@pytest.mark.parametrize(("levels", "exit_code"), [("dev", 0), ("prod", 1)])
+def test_resources_of_remote_components_are_undecided(check: Check, levels: str, exit_code: int) -> None:
+    result = check(REMOTE, levels=levels)
+    [component] = of_rule(result, "GH-UNDECIDED", "main")
+    assert (component.outcome, component.source, component.passes) == ("undecided", "__main__.py:16", ("unknown", "known"))
+    assert component.resource_type == "awsx:ec2:Vpc"
+    assert of_rule(result, "GH-SNS-001", "t")
+    assert component.blocks == bool(exit_code)
+    assert result.exit_code >= exit_code
+
+
+@pytest.mark.parametrize(
+    "function", ["get_credentials(registry_id='1').authorization_token", "get_authorization_token().authorization_token"]
+)
+def test_registry_credentials_can_be_decoded(check: Check, function: str) -> None:
+    check(
+        f"""
+        import base64
+        import pulumi_aws as aws
+
+        user, password = base64.b64decode(aws.ecr.{function}).decode().split(":")
+        assert user == "AWS" and password
+        """
+    )
+
+
+def test_missing_module_is_installed_from_the_requirements_of_the_program(check: Check, tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match=r"ModuleNotFoundError: .*-m pip install -r .*/app/requirements.txt"):
+        check("import mysql_absent.connector\n", files={"requirements.txt": "mysql-connector-python\n"})
+
+
+def test_program_in_another_language_is_checked_after_its_deployment(check: Check) -> None:
+    with pytest.raises(SandboxError, match=r"runtime is 'yaml', .*pulumi stack export .*--state"):
+        check("", files={"Pulumi.yaml": "name: shop\nruntime: yaml\n"})
+
+
+def test_arguments_of_functions_have_the_types_of_the_results(check: Check) -> None:
+    check(
+        """
+        import pulumi_aws as aws
+
+        assert aws.ec2.get_ami(most_recent="true", owners=["amazon"]).most_recent is True
+        """
+    )
