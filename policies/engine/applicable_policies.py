@@ -20,6 +20,8 @@ from pulumi_policy import (
     StackValidationPolicy,
 )
 
+from policies.engine import sdk_cache
+
 _SDK: Any = pulumi_policy.policy
 _SERVICER = "_PolicyAnalyzerServicer"
 _SELECTED: ContextVar[Sequence[Policy] | None] = ContextVar("selected", default=None)
@@ -101,8 +103,11 @@ class _Selecting:
             return self._parent.Analyze(request, context)
         # Policies do not receive every resource, so the inputs are recorded here.
         self._applicable.record_inputs(request.urn, list(request.properties.fields))
-        with selection(self._applicable.of_types({request.type})):
-            return self._parent.Analyze(request, context)
+        try:
+            with selection(self._applicable.of_types({request.type})):
+                return self._parent.Analyze(request, context)
+        finally:
+            sdk_cache.clear()
 
     def AnalyzeStack(self, request: Any, context: Any) -> Any:
         if self._applicable is None:
@@ -117,3 +122,4 @@ class _Selecting:
                 return self._parent.AnalyzeStack(type(request)(), context)
         finally:
             _RESOURCES.reset(token)
+            sdk_cache.clear()

@@ -206,7 +206,8 @@ def _types_without_rules(deployment: Deployment) -> dict[str, int]:
     evaluated = {type for rule in catalogue.RULES for type in rule.types}
     managed = (item.registration for item in deployment.resources if item.registration.custom and not item.registration.external)
     types = (item.type for item in managed if not item.type.startswith("pulumi:"))
-    return dict(Counter(type for type in types if type not in evaluated).most_common())
+    counts = Counter(type for type in types if type not in evaluated)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def exemptions(file: Path | None, ignore: bool) -> dict[str, str]:

@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
-import functools
 import gc
-import itertools
 import logging
 import os
 import re
@@ -17,17 +15,15 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pulumi
-import pulumi.runtime.resource
 from pulumi.runtime import set_all_config, set_mocks
-from pulumi.runtime.proto import source_pb2
 from pulumi.runtime.rpc_manager import RPCManager
 from pulumi.runtime.settings import SETTINGS, set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
+from sandbox.engine import sdk_functions
 from sandbox.engine.monitor import Monitor
 from sandbox.engine.project import Project, load
 from sandbox.engine.source_lines import is_library, source_line
@@ -105,29 +101,13 @@ async def _program(project: Project, monitor: Monitor, preview: bool, raised: li
         organization=ORGANIZATION,
     )
     settings: Any = SETTINGS
-    settings.outputs, settings.lock, settings.package_refs = _OutstandingOutputs(), threading.Lock(), {}
+    settings.outputs, settings.lock, settings.package_refs = sdk_functions.OutstandingOutputs(), threading.Lock(), {}
     settings.rpc_manager = _LocatingRpcManager(monitor, project)
-    sdk: Any = pulumi.runtime.resource
-    sdk._get_stack_trace = _stack_trace
+    sdk_functions.install()
     settings.root_directory = str(project.root)
     # `set_mocks` creates a root resource without exports; `run_in_stack` creates the root resource that is used.
     set_root_resource(None)  # type: ignore[arg-type]
     await run_in_stack(lambda: _execute(project, raised))
-
-
-class _OutstandingOutputs(set[asyncio.Task[Any]]):
-    """Passes one task at a time to `wait_for_rpcs` of the SDK.
-
-    `wait_for_rpcs` copies the set, clears it, waits for the first task of the copy, and adds the others again. If each copy
-    contains all tasks, the run time grows with the square of the number of tasks: 2 s of the 4 s for the prod stack.
-    """
-
-    def __iter__(self) -> Iterator[asyncio.Task[Any]]:
-        return itertools.islice(super().__iter__(), 1)
-
-    def clear(self) -> None:
-        for task in list(self):
-            self.remove(task)
 
 
 class _LocatingRpcManager(RPCManager):
@@ -155,32 +135,6 @@ class _LocatingRpcManager(RPCManager):
         frames = traceback.walk_stack(None)
         lines = (source_line(frame.f_code.co_filename, number, self._project.root) for frame, number in frames)
         return next((line for line in lines if line), "")
-
-
-def _stack_trace() -> source_pb2.StackTrace:
-    """The frames below the constructor of a resource, innermost first. Replaces the function of the SDK, which also reads the
-    source text of every frame: 0.4 s of the 2 s for the prod stack."""
-    frame: FrameType | None = sys._getframe(1)
-    constructors = 0  # `Resource`, `CustomResource` or `ComponentResource`, and the class of the resource
-    while frame is not None and constructors < 3:
-        constructors += frame.f_code.co_name == "__init__"
-        frame = frame.f_back
-    frames = []
-    while frame is not None:
-        frames.append(source_pb2.StackFrame(pc=_position(frame.f_code.co_filename, frame.f_lineno)))
-        frame = frame.f_back
-    return source_pb2.StackTrace(frames=frames)
-
-
-def _position(file: str, line: int) -> source_pb2.SourcePosition | None:
-    uri = _uri(file)
-    return source_pb2.SourcePosition(uri=uri, line=line) if uri else None
-
-
-@functools.lru_cache(maxsize=4096)
-def _uri(file: str) -> str:
-    path = Path(file)
-    return path.as_uri() if path.is_absolute() else ""
 
 
 def _execute(project: Project, raised: list[BaseException]) -> None:

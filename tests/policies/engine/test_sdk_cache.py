@@ -9,6 +9,7 @@ from pulumi_policy.deserialize import SPECIAL_SECRET_SIG, SPECIAL_SIG_KEY, deser
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError, unknown_checking_proxy
 
 from policies.analysis.properties import plain
+from policies.engine import sdk_cache
 from policies.engine.sdk_cache import ByIdentity, _Decoded, _SdkCache
 
 SECRET = {SPECIAL_SIG_KEY: SPECIAL_SECRET_SIG, "value": "hunter2"}
@@ -65,3 +66,17 @@ def test_value_is_derived_once_per_object() -> None:
 
     cache, first, second = ByIdentity[int](derive), {"a": 1}, {"a": 1}
     assert [cache.of(first), cache.of(first), cache.of(second), cache.of(first)] == [1, 1, 2, 1]
+
+
+def test_values_of_earlier_requests_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, source = _SdkCache(), {"a": 1}
+    monkeypatch.setattr(sdk_cache._SDK, "json_format", cache)
+    derived = ByIdentity[list[int]](lambda _source: [1])
+    first = derived.of(source)
+    decoded(cache, PROPERTIES)
+    assert cache._decoded
+    assert cache._proxies
+    sdk_cache.clear()
+    assert not cache._decoded
+    assert not cache._proxies
+    assert derived.of(source) is not first

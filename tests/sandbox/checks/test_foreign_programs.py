@@ -204,7 +204,7 @@ def test_another_major_version_of_the_provider_is_rejected(check: Check, monkeyp
 def test_report_counts_resources_without_rules(check: Check) -> None:
     result = check(RANDOM + "pulumi.CustomResource('aws-native:s3:Bucket', 'n', {})\naws.sqs.Queue.get('read', 'q')\n")
     assert result.run.without_rules == {"random:index/randomId:RandomId": 1, "aws-native:s3:Bucket": 1}
-    assert "no rule for 2 resources (random:index/randomId:RandomId, aws-native:s3:Bucket)" in result.text("table").replace(
+    assert "no rule for 2 resources (aws-native:s3:Bucket, random:index/randomId:RandomId)" in result.text("table").replace(
         "\n", " "
     )
 
