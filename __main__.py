@@ -123,7 +123,8 @@ if observability.probe:
     pulumi.export("probe", observability.probe)
 pulumi.export(
     "database",
-    {"identifier": data.database.identifier, "endpoint": data.database.endpoint, "name": role_policies.DATABASE},
+    {"identifier": data.database.identifier, "endpoint": data.database.endpoint, "name": role_policies.DATABASE}
+    | ({"replicaEndpoint": data.database.replica_endpoint} if data.database.replica_endpoint else {}),
 )
 pulumi.export("cache", {"replicationGroup": data.cache.replication_group})
 pulumi.export("secretLinksTable", data.secret_links_table.table)

@@ -14,6 +14,8 @@ PROJECT = "gatehouse"
 CLOUDFRONT_REGION = "us-east-1"
 """Region of the certificate, web ACL and log delivery of a distribution. Source: CloudFront Developer Guide, "AWS services that
 you can use with CloudFront"."""
+READ_REPLICA = "replica"
+"""Resource name of the read replica of the database."""
 WEB_UI_BUCKET = "web-ui"
 """Resource name of the bucket for the files of the console's web UI."""
 CHINESE_ENDPOINTS = ("ecr.api", "ecr.dkr", "sts")
@@ -93,9 +95,9 @@ class Naming:
         """`gatehouse-dev-cache-001` and so on. ElastiCache defines these node IDs."""
         return tuple(f"{self.name('cache')}-{number:03d}" for number in range(1, count + 1))
 
-    def database_log_group(self, kind: str) -> str:
+    def database_log_group(self, kind: str, instance: str = "main") -> str:
         """`/aws/rds/instance/gatehouse-dev-main/postgresql`. RDS defines this name."""
-        return f"/aws/rds/instance/{self.name('main')}/{kind}"
+        return f"/aws/rds/instance/{self.name(instance)}/{kind}"
 
     def alias(self, data_class: str) -> str:
         """`alias/gatehouse-dev-data`"""

@@ -26,6 +26,7 @@ class PrivateNetwork(Component):
         vpc = VpcArgs(
             names=names,
             network=settings.network,
+            ipv6=settings.load_balancer.ipv6,
             logs=foundation.logs,
             log_role_arn=foundation.role_arns["network-log"],
             buckets=(names.bucket("data"),),
@@ -43,7 +44,13 @@ class PrivateNetwork(Component):
         self.security_groups = SecurityGroups("security-groups", groups, self.child).groups
         NetworkAcls(
             "network-acls",
-            NetworkAclsArgs(names=names, network=settings.network, vpc_id=self.vpc.vpc_id, subnets=self.vpc.subnets),
+            NetworkAclsArgs(
+                names=names,
+                network=settings.network,
+                ipv6=settings.load_balancer.ipv6,
+                vpc_id=self.vpc.vpc_id,
+                subnets=self.vpc.subnets,
+            ),
             self.child,
         )
         endpoints = VpcEndpointsArgs(

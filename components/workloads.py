@@ -112,6 +112,7 @@ class Workloads(Component):
                 name=load_balancer.dns_name,
                 zone_id=load_balancer.zone_id,
                 evaluate_target_health=True,
+                ipv6=self._stack.settings.load_balancer.ipv6,
                 runs_in=self.services[process.name],
             )
             for process in self._stack.contract.ecs_services.values()
@@ -186,6 +187,7 @@ class Workloads(Component):
             target_groups=platform.target_groups_of(process.services),
             infrastructure_role_arn=self._foundation.role_arns[role_policies.ECS_INFRASTRUCTURE],
             rollback_alarms=alarms.rollback_alarms(process.services),
+            runbooks_url=self._stack.settings.monitoring.runbooks_url,
             registry_arn=platform.service_discovery.arns.get(process.name),
         )
         return EcsService(process.name, args, self.child)

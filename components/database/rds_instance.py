@@ -7,11 +7,12 @@ import pulumi_aws as aws
 
 from components.component import Component, LogArgs, Placement
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
-from components.naming import tags
+from components.naming import READ_REPLICA, tags
 from components.settings.data import DATABASE_PORT, DatabaseSettings, ProtectionSettings
 
 TIMEOUTS = pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
 LOGS = ("postgresql", "upgrade")
+CERTIFICATE_AUTHORITY, MAINTENANCE_WINDOW = "rds-ca-rsa2048-g1", "sun:03:30-sun:04:30"
 INSIGHTS_DAYS = {"standard": 7, "advanced": 465}
 """Retention by Database Insights mode. Source: RDS User Guide, "Monitoring Amazon RDS databases with CloudWatch Database
 Insights"."""
@@ -47,6 +48,7 @@ class RdsInstanceArgs(LogArgs):
 
 class RdsInstance(Component):
     """An encrypted RDS for PostgreSQL instance in the data tier, with point-in-time recovery. The instance requires TLS.
+    `database.read_replica` adds a read replica.
 
     Why: The application logs in with IAM tokens, and RDS manages the master user password in Secrets Manager, so the
     program contains no password.
@@ -58,7 +60,11 @@ class RdsInstance(Component):
         super().__init__("gatehouse:database:RdsInstance", name, args, opts)
         parameters = self._parameter_group(name, args)
         instance = self._instance(name, args, parameters.name)
-        self._event_subscriptions(args, instance.identifier, parameters.name)
+        self.replica_endpoint = self._replica(name, args, instance, parameters.name) if args.database.read_replica else None
+        instances: list[pulumi.Input[str]] = [instance.identifier]
+        if args.database.read_replica:
+            instances.append(args.names.name(READ_REPLICA))
+        self._event_subscriptions(args, instances, parameters.name)
         self.arn = instance.arn
         self.identifier, self.endpoint, self.address = instance.identifier, instance.endpoint, instance.address
         # RDS creates the secret after the instance.
@@ -110,10 +116,10 @@ class RdsInstance(Component):
             vpc_security_group_ids=[args.placement.security_group_id],
             parameter_group_name=parameters,
             iam_database_authentication_enabled=True,
-            ca_cert_identifier="rds-ca-rsa2048-g1",
+            ca_cert_identifier=CERTIFICATE_AUTHORITY,
             backup_retention_period=settings.backup_retention_days,
             backup_window="02:00-03:00",
-            maintenance_window="sun:03:30-sun:04:30",
+            maintenance_window=MAINTENANCE_WINDOW,
             delete_automated_backups=False,
             copy_tags_to_snapshot=True,
             skip_final_snapshot=not settings.final_snapshot,
@@ -135,6 +141,50 @@ class RdsInstance(Component):
             opts=self.protected(args.protection, depends_on=self._log_groups(args), custom_timeouts=TIMEOUTS),
         )
 
+    def _replica(
+        self, name: str, args: RdsInstanceArgs, source: aws.rds.Instance, parameters: pulumi.Output[str]
+    ) -> pulumi.Output[str]:
+        """Create the read replica and return its endpoint.
+
+        A replica in the region of its source inherits the subnet group, storage type and users of the source. It does not support
+        the mode of Database Insights (RDS API Reference, "CreateDBInstanceReadReplica").
+        """
+        settings = args.database
+        groups = [
+            self.create_log_group(f"{READ_REPLICA}-{kind}", args.names.database_log_group(kind, READ_REPLICA), args.logs)
+            for kind in LOGS
+        ]
+        return aws.rds.Instance(
+            f"{name}-{READ_REPLICA}",
+            identifier=args.names.name(READ_REPLICA),
+            replicate_source_db=source.identifier,
+            instance_class=settings.instance_class,
+            max_allocated_storage=settings.storage_max_gib,
+            storage_encrypted=True,
+            kms_key_id=args.key_arn,
+            port=DATABASE_PORT,
+            multi_az=settings.multi_az,
+            publicly_accessible=False,
+            vpc_security_group_ids=[args.placement.security_group_id],
+            parameter_group_name=parameters,
+            iam_database_authentication_enabled=True,
+            ca_cert_identifier=CERTIFICATE_AUTHORITY,
+            maintenance_window=MAINTENANCE_WINDOW,
+            copy_tags_to_snapshot=True,
+            # A replica has no data of its own, and RDS takes no final snapshot of a replica.
+            skip_final_snapshot=True,
+            auto_minor_version_upgrade=True,
+            apply_immediately=settings.apply_immediately,
+            enabled_cloudwatch_logs_exports=list(LOGS),
+            performance_insights_enabled=True,
+            performance_insights_kms_key_id=args.key_arn,
+            performance_insights_retention_period=INSIGHTS_DAYS["standard"],
+            monitoring_interval=settings.monitoring_interval_s,
+            monitoring_role_arn=args.monitoring_role_arn if settings.monitoring_interval_s else None,
+            tags=tags("confidential"),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=groups, custom_timeouts=TIMEOUTS),
+        ).endpoint
+
     def _log_groups(self, args: RdsInstanceArgs) -> list[aws.cloudwatch.LogGroup]:
         """Create the log groups, which RDS would otherwise create without a KMS key or a retention period."""
         return [self.create_log_group(kind, args.names.database_log_group(kind), args.logs) for kind in LOGS]
@@ -149,15 +199,18 @@ class RdsInstance(Component):
             opts=self.child,
         )
 
-    def _event_subscriptions(self, args: RdsInstanceArgs, instance: pulumi.Output[str], parameters: pulumi.Output[str]) -> None:
+    def _event_subscriptions(
+        self, args: RdsInstanceArgs, instances: list[pulumi.Input[str]], parameters: pulumi.Output[str]
+    ) -> None:
+        # The stack has no DB security group. An event reports the creation of a DB security group in the account.
+        source_ids: dict[str, list[pulumi.Input[str]]] = {"db-instance": instances, "db-parameter-group": [parameters]}
         for source, categories in EVENTS.items():
             aws.rds.EventSubscription(
                 source,
                 name=args.names.name(source),
                 sns_topic=args.topic_arn,
                 source_type=source,
-                # The stack has no DB security group. An event reports the creation of a DB security group in the account.
-                source_ids={"db-instance": [instance], "db-parameter-group": [parameters]}.get(source),
+                source_ids=source_ids.get(source),
                 event_categories=list(categories),
                 enabled=True,
                 tags=tags("internal"),

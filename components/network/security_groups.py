@@ -15,7 +15,7 @@ from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
 from components.settings.workloads import CLOUDFRONT, CONSOLE
 
-ANYWHERE = "0.0.0.0/0"
+ANYWHERE, ANYWHERE_IPV6 = "0.0.0.0/0", "::/0"
 
 GROUPS = {
     "edge": "Load balancer: accepts HTTP and HTTPS from the internet",
@@ -39,7 +39,8 @@ Guide, "Restrict access with VPC origins"."""
 class Connection:
     """An allowed TCP connection. Exactly one of `target`, `cidr` and `prefix_list` is the destination.
 
-    source: A security group, "" for the internet, or CLOUDFRONT for the addresses of CloudFront.
+    source: A security group, "" for the internet, ANYWHERE_IPV6 for the internet over IPv6, or CLOUDFRONT for the addresses of
+        CloudFront.
     description: Description of the security group rules.
     target: A security group.
     prefix_list: The service of a gateway endpoint.
@@ -106,7 +107,8 @@ class SecurityGroups(Component):
     def _rules(self, connection: Connection, args: SecurityGroupsArgs) -> None:
         """Create the egress rule of the source and the ingress rule of the target."""
         destination = connection.target or connection.prefix_list or connection.cidr.replace("/", "-")
-        rule = f"{connection.source or 'internet'}-to-{destination}-{connection.port}"
+        source_name = {"": "internet", ANYWHERE_IPV6: "internet-ipv6"}.get(connection.source, connection.source)
+        rule = f"{source_name}-to-{destination}-{connection.port}"
         source, target = (self.groups.get(group) for group in (connection.source, connection.target))
         common: dict[str, Any] = {
             "description": connection.description,
@@ -132,6 +134,7 @@ class SecurityGroups(Component):
                 security_group_id=target,
                 referenced_security_group_id=source,
                 cidr_ipv4=ANYWHERE if not connection.source else None,
+                cidr_ipv6=ANYWHERE_IPV6 if connection.source == ANYWHERE_IPV6 else None,
                 prefix_list_id=self._cloudfront_prefix_list() if from_cloudfront else None,
                 **common,
             )
@@ -145,8 +148,9 @@ class SecurityGroups(Component):
 def connections(args: SecurityGroupsArgs) -> Iterator[Connection]:
     """Yield every allowed connection. All other connections are denied."""
     settings = args.settings
-    yield Connection("", "HTTPS from the internet", 443, "edge")
-    yield Connection("", "HTTP from the internet, redirected to HTTPS", 80, "edge")
+    for internet in ("", *((ANYWHERE_IPV6,) if settings.load_balancer.ipv6 else ())):
+        yield Connection(internet, "HTTPS from the internet", 443, "edge")
+        yield Connection(internet, "HTTP from the internet, redirected to HTTPS", 80, "edge")
     if settings.services.cloudfront:
         yield Connection(CLOUDFRONT, "HTTPS from CloudFront", 443, ORIGIN)
     for process in args.contract.processes.values():

@@ -1,6 +1,9 @@
 """The VPC: subnets in three tiers, route tables, NAT gateways, gateway endpoints and flow logs."""
 
+import ipaddress
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 import pulumi
 import pulumi_aws as aws
@@ -9,7 +12,7 @@ from components.component import Component, LogArgs
 from components.iam.documents import render
 from components.naming import Naming, tags
 from components.network.vpc_endpoints import dynamodb_policy, s3_policy
-from components.settings.network import TIERS, NetworkSettings
+from components.settings.network import EDGE, TIERS, NetworkSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,7 @@ class VpcArgs(LogArgs):
     """Arguments of `Vpc`.
 
     network: CIDR block, Availability Zones and NAT gateways.
+    ipv6: Whether the subnets of the edge tier have IPv6 blocks and a route to the internet.
     log_role_arn: Role that publishes flow logs.
     buckets: Full names of the buckets that the S3 endpoint allows.
     write_only_objects: ARNs of objects that may be written but not read.
@@ -24,6 +28,7 @@ class VpcArgs(LogArgs):
     """
 
     network: NetworkSettings
+    ipv6: bool = False
     log_role_arn: pulumi.Input[str]
     buckets: tuple[str, ...]
     write_only_objects: tuple[str, ...] = ()
@@ -57,6 +62,7 @@ class Vpc(Component):
             cidr_block=args.network.cidr,
             enable_dns_hostnames=True,
             enable_dns_support=True,
+            assign_generated_ipv6_cidr_block=args.ipv6 or None,
             tags=tags("none", Name=names.name("vpc")),
             opts=self.child,
         )
@@ -66,7 +72,7 @@ class Vpc(Component):
         )
         self.vpc_id = vpc.id
         self._flow_log(args)
-        self.subnets = {tier: self._tier(tier, args) for tier in TIERS}
+        self.subnets = {tier: self._tier(tier, args, vpc if args.ipv6 and tier == EDGE else None) for tier in TIERS}
         self.endpoint_subnets = self.subnets["app"][: 1 if args.network.endpoint_zones == "one" else None]
         # The exclusions have no effect while VPC Block Public Access is disabled (VPC User Guide, "Create and delete
         # exclusions").
@@ -83,19 +89,21 @@ class Vpc(Component):
         self.prefix_lists = self._gateway_endpoints(self._route_tables(args), args)
         self.register_outputs({"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists})
 
-    def _tier(self, tier: str, args: VpcArgs) -> list[pulumi.Output[str]]:
+    def _tier(self, tier: str, args: VpcArgs, ipv6: aws.ec2.Vpc | None) -> list[pulumi.Output[str]]:
+        """Create the subnets of a tier. With `ipv6`, they have blocks of this VPC."""
         blocks = zip(args.network.zones, args.network.tier_cidrs(tier), strict=True)
         return [
             aws.ec2.Subnet(
                 f"{tier}-{zone}",
                 vpc_id=self.vpc_id,
                 cidr_block=cidr,
+                ipv6_cidr_block=ipv6.ipv6_cidr_block.apply(partial(ipv6_block, number=number)) if ipv6 else None,
                 availability_zone=zone,
                 map_public_ip_on_launch=False,
                 tags=tags("none", Name=args.names.name(f"{tier}-{zone}"), Tier=tier),
                 opts=self.child,
             ).id
-            for zone, cidr in blocks
+            for number, (zone, cidr) in enumerate(blocks)
         ]
 
     def _route_tables(self, args: VpcArgs) -> list[pulumi.Output[str]]:
@@ -107,6 +115,10 @@ class Vpc(Component):
         internet_route = aws.ec2.Route(
             "edge", route_table_id=edge, destination_cidr_block="0.0.0.0/0", gateway_id=gateway.id, opts=self.child
         )
+        if args.ipv6:
+            aws.ec2.Route(
+                "edge-ipv6", route_table_id=edge, destination_ipv6_cidr_block="::/0", gateway_id=gateway.id, opts=self.child
+            )
         self._table("data", self.subnets["data"], args.names)
         zones = args.network.zones
         self.nat_gateways = {
@@ -179,3 +191,8 @@ class Vpc(Component):
             tags=tags("log", Name=args.names.name("flow")),
             opts=self.child,
         )
+
+
+def ipv6_block(vpc_block: str, number: int) -> str:
+    """Return the /64 block of a subnet in the block of its VPC, which Amazon assigns (VPC User Guide, "IPv6 CIDR blocks")."""
+    return str(next(islice(ipaddress.IPv6Network(vpc_block).subnets(new_prefix=64), number, None)))

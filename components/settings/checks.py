@@ -71,6 +71,13 @@ def bounds(settings: Settings) -> Iterator[Mistake]:
             yield key, f"is {value}; allowed: {minimum_key} ({minimum}) or more"
 
 
+def read_replica(settings: Settings) -> Iterator[Mistake]:
+    """A database with a read replica is not upgraded to a new major version, because the parameter group of the replica has the
+    family of the previous version."""
+    if settings.database.read_replica and settings.database.allow_major_upgrade:
+        yield "database.allow_major_upgrade", "is true; allowed with database.read_replica: false. Remove the replica first"
+
+
 def internet_access(settings: Settings) -> Iterator[Mistake]:
     """Cores, the collector, OIDC, public webhooks and the SNS topic require a NAT gateway."""
     reasons = (*(("cores",) if settings.cores else ()), *settings.internet_access)
@@ -266,7 +273,17 @@ def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
-    *(key_environment, zones, private_networks, bounds, internet_access, operators, second_region, account_baseline),
+    *(
+        key_environment,
+        zones,
+        private_networks,
+        bounds,
+        read_replica,
+        internet_access,
+        operators,
+        second_region,
+        account_baseline,
+    ),
     *(vault_lock, task_sizes, off_hours, rollout_duration, waf_limits, sharing_capacity, cores, existing_resources),
     *(partition, delivery, oidc, leak_report_secret, environment_variables),
 )

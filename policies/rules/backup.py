@@ -8,6 +8,7 @@ from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_set
 from policies.engine.rule import CheckResults, Severity, levels, resource_rule, stack_rule
+from policies.rules.rds import is_read_replica
 from policies.rules.s3 import EPHEMERAL, STATIC_FILES, is_replica, purpose
 
 _GUIDE = "https://docs.aws.amazon.com/aws-backup/latest/devguide"
@@ -107,7 +108,7 @@ _SERVICE = {
     url=f"{_GUIDE}/assigning-resources.html",
 )
 def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:
-    if purpose(store) in _EXCLUDED_PURPOSES or is_replica(store, stack):
+    if purpose(store) in _EXCLUDED_PURPOSES or is_replica(store, stack) or is_read_replica(store):
         return
     if not any(_selects(selection, store, stack) for selection in stack.of_type(aws("backup.Selection"))):
         yield "no backup selection contains this resource or one of its tags"

@@ -10,6 +10,7 @@ from policies.analysis.resources import Resource, Stack
 from policies.analysis.secret_detection import looks_secret
 from policies.analysis.type_tokens import AWS_PROVIDER, S3_DEPRECATED, STACK, STATEFUL, aws
 from policies.engine.rule import CheckResults, Severity, Undecided, levels, resource_rule, stack_rule
+from policies.rules.rds import is_read_replica
 
 _OPTIONS = "https://www.pulumi.com/docs/iac/concepts/resources/options"
 
@@ -40,7 +41,7 @@ ALLOWED_REGIONS: list[str] = tomllib.loads((_FOLDER / "allowed_regions.toml").re
     url=f"{_OPTIONS}/protect/",
 )
 def stateful_resources_are_protected(resource: Resource) -> CheckResults:
-    if not resource.protect:
+    if not resource.protect and not is_read_replica(resource):
         yield "protect is not set"
 
 

@@ -55,6 +55,8 @@ storage_uses_customer_key = _database_rule(
     remediation=(SetInput("backupRetentionPeriod", setting("days_min")), SetInput("deleteAutomatedBackups", False)),
 )
 def backups_are_retained(database: Resource) -> CheckResults:
+    if is_read_replica(database):
+        return  # The backups of its source contain the same data.
     days_min = database.settings["days_min"]
     if database.props.number("backupRetentionPeriod") < days_min:
         yield f"backupRetentionPeriod is below {days_min:g}"
@@ -74,7 +76,7 @@ multi_az_is_enabled = resource_rule(
 ).requires(is_true("multiAz"))
 
 
-deletion_protection_is_enabled = _database_rule(
+@_database_rule(
     "GH-RDS-005",
     title="RDS databases have deletion protection and a final snapshot",
     rationale="Deletion protection prevents accidental deletion. The final snapshot preserves the data of a deleted database.",
@@ -84,7 +86,14 @@ deletion_protection_is_enabled = _database_rule(
     pack="resilience",
     upstream="RDS.8 RDS.7 CKV_AWS_293 CKV_AWS_139 rds_instance_deletion_protection RDS10",
     url=f"{_GUIDE}/USER_DeleteInstance.html",
-).requires(is_true("deletionProtection"), is_not_true("skipFinalSnapshot"))
+)
+def deletion_protection_is_enabled(database: Resource) -> CheckResults:
+    if is_read_replica(database):
+        return  # A replica has no data of its own, and RDS takes no final snapshot of a replica.
+    if not database.props.flag("deletionProtection"):
+        yield "deletionProtection is not true"
+    if database.props.flag("skipFinalSnapshot"):
+        yield "skipFinalSnapshot is true"
 
 
 iam_authentication_is_enabled = _database_rule(
@@ -165,7 +174,7 @@ def master_password_is_managed(database: Resource) -> CheckResults:
     for name in ("password", "passwordWo", "masterPassword", "masterPasswordWo"):
         if database.props.has(name):
             yield f"{name} is set by the program"
-    if any(database.props.has(name) for name in ("replicateSourceDb", "replicationSourceIdentifier")):
+    if is_read_replica(database):
         return  # A replica has the users of its source.
     if not database.props.flag("manageMasterUserPassword"):
         yield "manageMasterUserPassword is not true"
@@ -187,7 +196,7 @@ def master_password_is_managed(database: Resource) -> CheckResults:
 )
 def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResults:
     subnet_groups = stack.referenced_by(database, "dbSubnetGroupName", aws("rds.SubnetGroup"))
-    if not database.props.has("dbSubnetGroupName"):
+    if not database.props.has("dbSubnetGroupName") and not is_read_replica(database):  # A replica is in the group of its source.
         yield Violation("dbSubnetGroupName is not set, so the database is in the default VPC", "set dbSubnetGroupName")
     for subnet in (subnet for group in subnet_groups for subnet in stack.referenced_by(group, "subnetIds", aws("ec2.Subnet"))):
         if network.is_public_subnet(subnet, stack):
@@ -211,7 +220,13 @@ snapshots_are_private = resource_rule(
 ).requires(is_not_set("sharedAccounts"))
 
 
-_COPY_SOURCES = ("replicateSourceDb", "replicationSourceIdentifier", "snapshotIdentifier")
+_REPLICA_SOURCES = ("replicateSourceDb", "replicationSourceIdentifier")
+_COPY_SOURCES = (*_REPLICA_SOURCES, "snapshotIdentifier")
+
+
+def is_read_replica(database: Resource) -> bool:
+    """True for a database that is created as a read replica of another database."""
+    return any(database.props.has(name) for name in _REPLICA_SOURCES)
 
 
 @_instance_rule(

@@ -51,6 +51,8 @@ class ResourceType:
     """Returns parameters that differ in structure from the inputs. Inputs that this function takes are not mapped by name."""
     finish: Callable[[CreateRequest, dict[str, Any]], dict[str, Any] | None] | None = None
     """Makes further calls with the result of `call`; returns additional outputs."""
+    variant: Callable[[CreateRequest], "ResourceType | None"] | None = None
+    """Returns the emulation of a resource that AWS creates with another operation, or None."""
     create: Callable[[CreateRequest], Created] | None = None
     """Creates the resource instead of `call`; returns the ID and the outputs."""
     modelled: str = ""
@@ -59,6 +61,8 @@ class ResourceType:
 
 def create(resource_type: ResourceType, request: CreateRequest) -> Created:
     """Create the resource. Raises SandboxError for an unused input or an output that the type does not have."""
+    if resource_type.variant is not None and (variant := resource_type.variant(request)) is not None:
+        resource_type = variant
     inputs = request.registration.inputs
     properties = schema(request.registration.type)
     if properties is None:

@@ -106,6 +106,8 @@ def fake_outputs(registration: Registration, type_schema: Schema | None, locatio
             # The keys of a map are unknown, so the map is.
             is_map = (typing.get_origin(property_.type) or property_.type) in (dict, collections.abc.Mapping)
             outputs[key] = UNKNOWN if is_map else _output(key, property_.type, registration, name, location)
+    if registration.inputs.get("assignGeneratedIpv6CidrBlock"):
+        outputs.setdefault("ipv6CidrBlock", "2001:db8:1234:1a00::/56")
     arn = outputs.get("arn")
     by_arn = isinstance(arn, str) and arn.startswith("arn:") and registration.type.startswith(_ID_IS_ARN)
     return (str(arn) if by_arn else name), outputs

@@ -23,6 +23,7 @@ PROVIDER_OUTPUTS: dict[str, dict[str, Any]] = {
         "masterUserSecrets": [{"secretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!db-1-abcdef"}],
     },
     "aws:elasticache/replicationGroup:ReplicationGroup": {"primaryEndpointAddress": "cache.example.internal"},
+    "aws:ec2/vpc:Vpc": {"ipv6CidrBlock": "2001:db8:1234:1a00::/56"},
     "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": "pl-1"},
     "aws:lb/loadBalancer:LoadBalancer": {"dnsName": "load-balancer.example.internal", "arnSuffix": "app/edge/50dc6c495c0c9188"},
     "aws:lb/targetGroup:TargetGroup": {"arnSuffix": "targetgroup/service/73e2d6bc24d8a067"},

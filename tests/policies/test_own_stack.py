@@ -23,11 +23,14 @@ from tests.components.settings.stack_settings import raw_settings
 from tools.docs.deployments import deployed
 
 ADVISORY = {"GH-ALB-009", "GH-RDS-014", "GH-S3-017", "GH-TAG-002"}
-FORMS = pytest.mark.parametrize("form", ["container", "serverless", "cloudfront"])
+FORMS = pytest.mark.parametrize("form", ["container", "serverless", "cloudfront", "options"])
 SETTINGS = {
     "container": "",
     "serverless": serverless("prod")["gatehouse:settings"],
     "cloudfront": json.dumps(raw_settings("prod", {"services.console.hosting": "cloudfront"})),
+    "options": json.dumps(
+        raw_settings("prod", {"load_balancer.ipv6": True, "services.gateway.latency_max_ms": 500, "database.read_replica": True})
+    ),
 }
 
 

@@ -61,9 +61,11 @@ def _running(start: str | None, stop: str | None) -> float:
     return ((end - begin) % DAY_MINUTES) * WORK_DAYS / (DAY_MINUTES * WEEK_DAYS)
 
 
-def _database(inputs: dict[str, Any]) -> float:
-    machines = 2 if inputs["multiAz"] else 1
-    return machines * (float(DATABASE[inputs["instanceClass"]]) * HOURS + STORAGE * int(inputs["allocatedStorage"]))
+def _databases(instances: list[Registration]) -> float:
+    """USD a month of the database and its read replica, which has the storage of its source."""
+    gib = max(int(resource.inputs.get("allocatedStorage", 0)) for resource in instances)
+    machines = ((2 if resource.inputs["multiAz"] else 1, resource.inputs["instanceClass"]) for resource in instances)
+    return sum(count * (float(DATABASE[instance_class]) * HOURS + STORAGE * gib) for count, instance_class in machines)
 
 
 def _endpoints(endpoints: Iterable[Registration]) -> int:
@@ -105,7 +107,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], Callable[..., tuple[str, float]]], ...] 
     (
         "database with storage",
         ("rds/instance:Instance",),
-        lambda n: (", ".join(_named(resource.inputs) for resource in n), sum(_database(resource.inputs) for resource in n)),
+        lambda n: (", ".join(_named(resource.inputs) for resource in n), _databases(n)),
     ),
     (
         "cache",

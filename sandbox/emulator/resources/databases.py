@@ -10,8 +10,7 @@ _TABLE_ATTRIBUTE = {"name": "AttributeName", "type": "AttributeType"}
 
 
 def _describe_instance(request: CreateRequest, instance: dict[str, Any]) -> dict[str, Any]:
-    moto_patches.set_database(request, instance["DBInstanceIdentifier"])
-    endpoint, secret = instance["Endpoint"], instance["MasterUserSecret"]
+    endpoint, secret = instance["Endpoint"], instance.get("MasterUserSecret")
     return {
         "resourceId": instance["DbiResourceId"],
         "identifier": instance["DBInstanceIdentifier"],
@@ -20,8 +19,26 @@ def _describe_instance(request: CreateRequest, instance: dict[str, Any]) -> dict
         "port": endpoint["Port"],
         "masterUserSecrets": [
             {"secretArn": secret["SecretArn"], "secretStatus": secret["SecretStatus"], "kmsKeyId": secret["KmsKeyId"]}
-        ],
+        ]
+        if secret
+        else [],
     }
+
+
+def _describe_primary(request: CreateRequest, instance: dict[str, Any]) -> dict[str, Any]:
+    moto_patches.set_database(request, instance["DBInstanceIdentifier"])
+    return _describe_instance(request, instance)
+
+
+def _take_modified(request: CreateRequest) -> dict[str, Any]:
+    """Take the inputs that creation does not accept: a replica inherits the encryption, and the provider modifies the window."""
+    for name in ("storageEncrypted", "maintenanceWindow"):
+        request.take(name)
+    return {}
+
+
+def _read_replica(request: CreateRequest) -> ResourceType | None:
+    return READ_REPLICA if request.peek("replicateSourceDb") else None
 
 
 def _set_parameters(request: CreateRequest, group: dict[str, Any]) -> None:
@@ -81,23 +98,33 @@ def _validate_parameters(request: CreateRequest, _group: dict[str, Any]) -> None
     request.part("elasticache.modify_cache_parameter_group", "ParameterNameValues", request.take("parameters") or [], names)
 
 
+_INSTANCE_NAMES = {
+    "username": "MasterUsername",
+    "password": "MasterUserPassword",
+    "instanceClass": "DBInstanceClass",
+    "parameterGroupName": "DBParameterGroupName",
+    "backupWindow": "PreferredBackupWindow",
+    "maintenanceWindow": "PreferredMaintenanceWindow",
+    "iamDatabaseAuthenticationEnabled": "EnableIAMDatabaseAuthentication",
+    "enabledCloudwatchLogsExports": "EnableCloudwatchLogsExports",
+    "performanceInsightsEnabled": "EnablePerformanceInsights",
+    "caCertIdentifier": "CACertificateIdentifier",
+}
+READ_REPLICA = ResourceType(
+    call="rds.create_db_instance_read_replica",
+    id="{DbiResourceId}",
+    names={**_INSTANCE_NAMES, "replicateSourceDb": "SourceDBInstanceIdentifier"},
+    prepare=_take_modified,
+    finish=_describe_instance,
+)
+
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:rds/instance:Instance": ResourceType(
         call="rds.create_db_instance",
         id="{DbiResourceId}",
-        names={
-            "username": "MasterUsername",
-            "password": "MasterUserPassword",
-            "instanceClass": "DBInstanceClass",
-            "parameterGroupName": "DBParameterGroupName",
-            "backupWindow": "PreferredBackupWindow",
-            "maintenanceWindow": "PreferredMaintenanceWindow",
-            "iamDatabaseAuthenticationEnabled": "EnableIAMDatabaseAuthentication",
-            "enabledCloudwatchLogsExports": "EnableCloudwatchLogsExports",
-            "performanceInsightsEnabled": "EnablePerformanceInsights",
-            "caCertIdentifier": "CACertificateIdentifier",
-        },
-        finish=_describe_instance,
+        names=_INSTANCE_NAMES,
+        variant=_read_replica,
+        finish=_describe_primary,
     ),
     "aws:rds/subnetGroup:SubnetGroup": ResourceType(
         call="rds.create_db_subnet_group", id="{DBSubnetGroupName}", outputs={"name": "{DBSubnetGroupName}"}

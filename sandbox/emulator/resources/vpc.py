@@ -12,6 +12,7 @@ _PROTOCOL_NUMBERS = {"tcp": "6", "udp": "17"}
 _PORTS = {"fromPort": "FromPort", "toPort": "ToPort"}
 _RULE_PEERS = {
     "cidrIpv4": ("IpRanges", "CidrIp"),
+    "cidrIpv6": ("Ipv6Ranges", "CidrIpv6"),
     "prefixListId": ("PrefixListIds", "PrefixListId"),
     "referencedSecurityGroupId": ("UserIdGroupPairs", "GroupId"),
 }
@@ -21,9 +22,11 @@ def _filter(name: str, value: str) -> list[dict[str, Any]]:
     return [{"Name": name, "Values": [value]}]
 
 
-def _set_dns_attributes(request: CreateRequest, vpc: dict[str, Any]) -> None:
+def _configure_vpc(request: CreateRequest, vpc: dict[str, Any]) -> dict[str, Any]:
     for name, member in (("enableDnsSupport", "EnableDnsSupport"), ("enableDnsHostnames", "EnableDnsHostnames")):
         request.call("ec2.modify_vpc_attribute", {"VpcId": vpc["VpcId"], member: {"Value": request.take(name)}})
+    blocks = [block["Ipv6CidrBlock"] for block in vpc.get("Ipv6CidrBlockAssociationSet") or []]
+    return {"ipv6CidrBlock": blocks[0]} if blocks else {}
 
 
 def _set_public_ip(request: CreateRequest, subnet: dict[str, Any]) -> None:
@@ -39,7 +42,8 @@ def _attach_internet_gateway(request: CreateRequest, gateway: dict[str, Any]) ->
 def _create_route(request: CreateRequest) -> Created:
     """Create the route. The ID has the provider's format: the route table and a hash of the destination."""
     request.call("ec2.create_route", request.parameters("ec2.create_route"))
-    digest = int(hashlib.sha256(request.peek("destinationCidrBlock").encode()).hexdigest()[:8], 16)
+    destination = request.peek("destinationCidrBlock") or request.peek("destinationIpv6CidrBlock")
+    digest = int(hashlib.sha256(destination.encode()).hexdigest()[:8], 16)
     return f"r-{request.peek('routeTableId')}{digest}", {"state": "active", "origin": "CreateRoute"}
 
 
@@ -112,7 +116,13 @@ def _create_rule(request: CreateRequest) -> Created:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:ec2/vpc:Vpc": ResourceType(call="ec2.create_vpc", id="{VpcId}", tag_kind="vpc", finish=_set_dns_attributes),
+    "aws:ec2/vpc:Vpc": ResourceType(
+        call="ec2.create_vpc",
+        id="{VpcId}",
+        names={"assignGeneratedIpv6CidrBlock": "AmazonProvidedIpv6CidrBlock"},
+        tag_kind="vpc",
+        finish=_configure_vpc,
+    ),
     "aws:ec2/subnet:Subnet": ResourceType(call="ec2.create_subnet", id="{SubnetId}", tag_kind="subnet", finish=_set_public_ip),
     "aws:ec2/internetGateway:InternetGateway": ResourceType(
         call="ec2.create_internet_gateway",

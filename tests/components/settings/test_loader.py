@@ -167,6 +167,7 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("private_networks", {"network.core_networks": ["10.0.0.0/99"]}, "network.core_networks.0"),
     ("private_networks", {"notifications.webhook_networks": ["8.8.8.0/24"]}, "notifications.webhook_networks.0"),
     ("bounds", {"network.core_port_max": 7000}, "network.core_port_max"),
+    ("read_replica", {"database.read_replica": True, "database.allow_major_upgrade": True}, "database.allow_major_upgrade"),
     ("internet_access", {"network.nat": "none"}, "network.nat"),
     ("internet_access", {"network.nat": "none", "notifications": {"public_webhooks": False}, "oidc": OIDC}, "network.nat"),
     ("internet_access", {"network.nat": "none", "notifications": {"public_webhooks": False}, "cores": [CORE]}, "network.nat"),

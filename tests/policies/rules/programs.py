@@ -237,12 +237,34 @@ def rds() -> list[Declared]:
             masterUserSecretKmsKeyId=Ref("key", "arn"),
             tags=TAGS,
         ),
+        declared(
+            "rds.Instance",
+            "read-replica",
+            replicateSourceDb=Ref("database"),
+            port=5433,
+            caCertIdentifier="rds-ca-rsa2048-g1",
+            copyTagsToSnapshot=True,
+            monitoringInterval=30,
+            performanceInsightsEnabled=True,
+            performanceInsightsKmsKeyId=Ref("key", "arn"),
+            publiclyAccessible=False,
+            storageEncrypted=True,
+            kmsKeyId=Ref("key", "arn"),
+            multiAz=True,
+            skipFinalSnapshot=True,
+            iamDatabaseAuthenticationEnabled=True,
+            parameterGroupName=Ref("parameters", "name"),
+            vpcSecurityGroupIds=[Ref("database-group")],
+            enabledCloudwatchLogsExports=["postgresql", "upgrade"],
+            autoMinorVersionUpgrade=True,
+            tags=TAGS,
+        ),
         *(
             declared("rds.EventSubscription", kind, sourceType=kind, snsTopic="arn:aws:sns:::alarms")
             for kind in ("db-instance", "db-parameter-group")
         ),
         backed_up("database"),
-        *monitoring(database=("AWS/RDS", "DBInstanceIdentifier")),
+        *monitoring(database=("AWS/RDS", "DBInstanceIdentifier"), **{"read-replica": ("AWS/RDS", "DBInstanceIdentifier")}),
         declared("rds.Snapshot", "snapshot", dbInstanceIdentifier=Ref("database")),
     ]
 

@@ -24,6 +24,7 @@ VIOLATIONS = [
     by_change("GH-RDS-003", rds, "database", "backupRetentionPeriod", backupRetentionPeriod=7),
     by_change("GH-RDS-004", rds, "database", "multiAz", multiAz=False),
     by_change("GH-RDS-005", rds, "database", "deletionProtection", deletionProtection=None),
+    violation("GH-RDS-005", "database", "skipFinalSnapshot", database(skipFinalSnapshot=True)),
     by_change("GH-RDS-006", rds, "database", "iamDatabaseAuthenticationEnabled", iamDatabaseAuthenticationEnabled=False),
     by_change(
         "GH-RDS-007",

@@ -22,11 +22,14 @@ ACCOUNT, REGION, SECOND_REGION = "123456789012", "eu-west-1", "eu-central-1"
 DATA, REPLICA = f"gatehouse-prod-data-{ACCOUNT}-{REGION}", f"gatehouse-prod-data-{ACCOUNT}-{SECOND_REGION}"
 
 
+OPTIONS = {"load_balancer.ipv6": True, "services.gateway.latency_max_ms": 500, "database.read_replica": True}
+
+
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[tuple[Emulator, Deployment]]:
-    """The prod stack with the guards of the account, deployed once for this module."""
+    """The prod stack with the guards of the account and with optional resources, deployed once for this module."""
     with Emulator.start() as emulator:
-        config = {"gatehouse:settings": json.dumps(raw_settings("prod", ACCOUNT_RESOURCES))}
+        config = {"gatehouse:settings": json.dumps(raw_settings("prod", {**ACCOUNT_RESOURCES, **OPTIONS}))}
         yield emulator, run(REPOSITORY, "prod", emulator, preview=False, config=config)
 
 
@@ -144,7 +147,8 @@ def test_data_tier_acl_allows_application_tier_and_replication(prod: Emulator) -
 def test_acls_deny_administration_from_the_internet(prod: Emulator, tier: str, port: int) -> None:
     entries = allowed(acls(prod)[f"gatehouse-prod-{tier}"], egress=False)
     assert entries
-    public = [entry["PortRange"] for entry in entries if entry["CidrBlock"] == "0.0.0.0/0"]
+    internet = ("0.0.0.0/0", "::/0")
+    public = [entry["PortRange"] for entry in entries if (entry.get("CidrBlock") or entry["Ipv6CidrBlock"]) in internet]
     assert not [ports for ports in public if ports["From"] <= port <= ports["To"]]
 
 
@@ -311,13 +315,17 @@ def test_web_acl_association_and_redaction(prod: Emulator, balancer: str) -> Non
 def test_database_settings_and_events(deployed: tuple[Emulator, Deployment]) -> None:
     prod, deployment = deployed
     rds = prod.client("rds", REGION)
-    (instance,) = rds.describe_db_instances()["DBInstances"]
+    (instance,) = rds.describe_db_instances(DBInstanceIdentifier="gatehouse-prod-main")["DBInstances"]
     flags = ("StorageEncrypted", "MultiAZ", "DeletionProtection", "IAMDatabaseAuthenticationEnabled")
     assert [instance[flag] for flag in flags] == [True] * 4
     assert (instance["PubliclyAccessible"], instance["BackupRetentionPeriod"]) == (False, 35)
     assert (instance["MonitoringInterval"], instance["PerformanceInsightsRetentionPeriod"]) == (30, 465)
     assert (instance["PerformanceInsightsKMSKeyId"], instance["DatabaseInsightsMode"]) == (key_arn(prod, "data"), "advanced")
-    (outputs,) = (row.outputs for row in deployment.resources if row.registration.type == "aws:rds/instance:Instance")
+    (outputs,) = (
+        row.outputs
+        for row in deployment.resources
+        if row.registration.type == "aws:rds/instance:Instance" and row.registration.name == "database"
+    )
     secret = prod.client("secretsmanager", REGION).get_secret_value(SecretId=outputs["masterUserSecrets"][0]["secretArn"])
     assert set(json.loads(secret["SecretString"])) >= {"username", "password"}
     events = {e["SourceType"]: e for e in rds.describe_event_subscriptions()["EventSubscriptionsList"]}
@@ -381,3 +389,25 @@ def test_modelled_types_have_a_reason(prod: Emulator) -> None:
         "aws:elasticache/parameterGroup:ParameterGroup: moto has no CreateCacheParameterGroup",
         "aws:elasticache/userGroup:UserGroup: moto has no CreateUserGroup",
     ]
+
+
+def test_read_replica_follows_the_database(prod: Emulator) -> None:
+    rows = {row["DBInstanceIdentifier"]: row for row in prod.client("rds", REGION).describe_db_instances()["DBInstances"]}
+    assert set(rows) == {"gatehouse-prod-main", "gatehouse-prod-replica"}
+    assert rows["gatehouse-prod-replica"]["ReadReplicaSourceDBInstanceIdentifier"] == "gatehouse-prod-main"
+    assert rows["gatehouse-prod-replica"]["StorageEncrypted"] is True
+
+
+def test_public_load_balancer_is_dualstack(prod: Emulator) -> None:
+    (row,) = prod.client("elbv2", REGION).describe_load_balancers()["LoadBalancers"]
+    assert row["IpAddressType"] == "dualstack"
+    subnets = prod.client("ec2", REGION).describe_subnets(Filters=[{"Name": "tag:Tier", "Values": ["edge"]}])["Subnets"]
+    assert len(subnets) == 3
+    assert all(subnet["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].endswith("::/64") for subnet in subnets)
+
+
+def test_slow_responses_invoke_the_scaling_policy(prod: Emulator) -> None:
+    (alarm,) = prod.client("cloudwatch", REGION).describe_alarms(AlarmNames=["gatehouse-prod-gateway-scale-out"])["MetricAlarms"]
+    policies = prod.client("application-autoscaling", REGION).describe_scaling_policies(ServiceNamespace="ecs")["ScalingPolicies"]
+    (policy,) = (row for row in policies if row["PolicyType"] == "StepScaling")
+    assert alarm["AlarmActions"] == [policy["PolicyARN"]]
