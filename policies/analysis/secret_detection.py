@@ -8,6 +8,8 @@ the format of a token or are random. Precision and recall on a corpus: docs/guid
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
+from itertools import starmap, zip_longest
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SECRET_WORDS = frozenset(
@@ -18,6 +20,7 @@ _SECRET_WORDS = frozenset(
             "passphrase",
             "passcode",
             "passwords",
+            "requirepass",
             "pwd",
             "pw",
             "pass",
@@ -71,7 +74,7 @@ _PUBLIC_WORDS = frozenset(
 _REFUTING = re.compile(
     r"(true|false|yes|no|on|off|none|null|enabled|disabled|required|optional|basic|bearer|oauth2?|oidc|saml|jwt|iam|scram|md5|ldap)"
     r"|\d{1,5}|\d+(\.\d+)?(ms|s|m|h|d|min|sec)"
-    r"|arn:[^\s]+|\$\{[^}]*\}|\{\{[^}]*\}\}|\$\([^)]*\)|<[^>]*>"
+    r"|arn:[^\s]+|\$\w+|\$\{[^}]*\}|\{\{[^}]*\}\}|\$\([^)]*\)|<[^>]*>"
     r"|(file|https?|ssm|secretsmanager|vault|kms)://[^\s@]*|~?\.{0,2}/[\w./-]+"
     r"|([a-z][a-z0-9_-]*/)+[a-z][a-z0-9_-]*",
     re.IGNORECASE,
@@ -85,6 +88,7 @@ _FORMATS = re.compile(
     r"|SG\.[\w-]{22}\.[\w-]{43}|eyJ[\w-]{10,}\.eyJ|://[^/\s:@]*:[^/\s@${<]+@|(?i:password|pwd|accountkey|sharedaccesskey)=[^;\s]{6,}"
 )
 _ARGUMENT = re.compile(r"--?(?P<name>[A-Za-z][\w-]*)=(?P<value>.+)", re.DOTALL)
+_OPTION = re.compile(r"--?(?P<name>[A-Za-z][\w-]*)")
 # The first bytes of public keys in DER and OpenSSH format, in base64.
 _PUBLIC_KEYS = ("MIIBI", "MIICI", "MFkw", "MHYw", "MCow", "AAAAB3", "AAAAC3", "AAAAE2")
 _RANDOM_CHARS_MIN = 32
@@ -103,10 +107,17 @@ def looks_secret(name: str, value: str) -> bool:
     return not _is_public(name) and (_is_random_hex(value) or _is_random_text(value))
 
 
-def argument_looks_secret(argument: str) -> bool:
-    """True for a command-line argument `--name=value` that contains a secret, or a secret of a known format."""
-    match = _ARGUMENT.fullmatch(argument)
-    return looks_secret(match["name"], match["value"]) if match else _FORMATS.search(argument) is not None
+def arguments_look_secret(arguments: Sequence[str]) -> bool:
+    """True for a command line with a secret in `--name=value` or `--name value`, or a secret of a known format."""
+    return any(starmap(_argument_looks_secret, zip_longest(arguments, arguments[1:], fillvalue="")))
+
+
+def _argument_looks_secret(argument: str, following: str) -> bool:
+    if match := _ARGUMENT.fullmatch(argument):
+        return looks_secret(match["name"], match["value"])
+    if (match := _OPTION.fullmatch(argument)) and name_indicates_secret(match["name"]) and not following.startswith("-"):
+        return looks_secret(match["name"], following)
+    return _FORMATS.search(argument) is not None
 
 
 def name_indicates_secret(name: str) -> bool:

@@ -15,10 +15,10 @@ from policies.engine.rule import ENVIRONMENTS, Level, Rule
 Outcome = Literal["violation", "undecided", "broken", "exempted", "unused"]
 
 _UNDECIDED_MESSAGE = re.compile(
-    r"^(?P<rules>\S+(?:, \S+)*) could not be decided for (?P<urn>.+?): (?P<path>\S+) is unknown(?P<reason>, .*)?$", re.DOTALL
+    r"^(?P<rules>\S+(?:, \S+)*) could not be decided for (?P<urn>.+?): (?P<path>.+?) is unknown(?P<reason>, .*)?$", re.DOTALL
 )
 _ACCEPTED = ", which is accepted"
-_PROPERTY = re.compile(r"could not be decided: (?P<path>\S+) is unknown")
+_PROPERTY = re.compile(r"could not be decided: (?P<path>.+?) is unknown")
 _EXEMPTED_MESSAGE = re.compile(r"^(?P<rule>\S+) is exempted for (?P<urn>\S+) until ", re.DOTALL)
 _BROKEN_MESSAGE = re.compile(r"^rule (?P<rule>\S+) raised ")
 # Control characters, which XML cannot represent, and characters that change the text direction in a terminal. Names in a program

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from policies.analysis.policy_holders import ACCOUNTS, foreign_accounts
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.analysis.secret_detection import argument_looks_secret, looks_secret
+from policies.analysis.secret_detection import arguments_look_secret, looks_secret
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_true
 from policies.engine.rule import CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
@@ -131,7 +131,7 @@ def _assigns_secret(line: str) -> bool:
     """True for a line such as `export DB_PASSWORD=...` or `curl --token=...`."""
     name, _, value = line.strip().removeprefix("export ").partition("=")
     assigns = name.replace("_", "").isalnum() and looks_secret(name, value.strip("'\""))
-    return assigns or any(map(argument_looks_secret, line.split()))
+    return assigns or arguments_look_secret(line.split())
 
 
 @resource_rule(

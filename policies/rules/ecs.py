@@ -6,7 +6,7 @@ from functools import partial
 
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.analysis.secret_detection import argument_looks_secret, looks_secret
+from policies.analysis.secret_detection import arguments_look_secret, looks_secret
 from policies.analysis.type_tokens import aws
 from policies.engine.guard import check_each
 from policies.engine.requirements import is_not_true, is_one_of
@@ -127,7 +127,7 @@ def environment_has_no_secrets(task: Resource) -> CheckResults:
             if name not in task.lists["harmless"] and looks_secret(name, value):
                 yield f"probably has a secret in the environment variable {name}"
         for prop in ("command", "entryPoint"):
-            if any(map(argument_looks_secret, container.texts(prop))):
+            if arguments_look_secret(container.texts(prop)):
                 yield f"probably has a secret in {prop}"
 
     return _check_containers(task, check)

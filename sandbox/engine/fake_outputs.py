@@ -116,16 +116,17 @@ def fake_outputs(registration: Registration, type_schema: Schema | None, locatio
 def fake_result(token: str, args: dict[str, Any], location: AwsLocation) -> dict[str, Any] | None:
     """The result of a function such as `aws:ec2/getVpc:getVpc`: the arguments of the call, and fake values of the right types.
 
-    None for a function that the installed pulumi-aws does not have.
+    None for a function that the installed package, such as pulumi-aws or pulumi-github, does not have.
     """
     package, _, rest = token.partition(":")
     module_name, _, name = rest.partition(":")
     try:
-        module = importlib.import_module(f"pulumi_aws.{module_name.split('/')[0].replace('index', '')}".rstrip("."))
+        library = f"pulumi_{package.replace('-', '_')}"
+        module = importlib.import_module(f"{library}.{module_name.split('/')[0].replace('index', '')}".rstrip("."))
     except ImportError:
         return None
     result_class = getattr(module, f"{name[:1].upper()}{name[1:]}Result", None)
-    if package != "aws" or result_class is None:
+    if result_class is None:
         return None
     kind = name.removeprefix("get")
     lookup = Registration(f"{token}::{json.dumps(args, sort_keys=True, default=str)}", token, kind.lower(), True, "", dict(args))

@@ -31,7 +31,7 @@ def invoke_or_fake(
     """The result of a provider function. If the result depends on an account, a fake result is returned and the token is added
     to `faked_functions`.
 
-    Raises SandboxError for a function that the installed pulumi-aws does not have.
+    Raises SandboxError for a function that the installed package does not have.
     """
     if token in _INVOKES:
         return invoke(token, args, location)

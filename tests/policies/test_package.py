@@ -102,6 +102,27 @@ def test_pack_folder_of_the_example_starts(name: str, environment: Path, shop: P
     assert "gatehouse-policies" in (pack / "requirements.txt").read_text()
 
 
+@pytest.mark.parametrize("name", catalogue.PACKS)
+def test_pack_folder_of_the_example_can_be_published(name: str, tmp_path: Path) -> None:
+    """`pulumi policy publish` uploads the files that Git does not ignore, and the CLI installs them in another folder."""
+    pack = tmp_path / name
+    shutil.copytree(ROOT / "examples" / "policy-packs" / name, pack)
+    for file in ("venv/lib/site.py", "__pycache__/rules.cpython-311.pyc"):
+        (pack / file).parent.mkdir(parents=True)
+        (pack / file).touch()
+    subprocess.run(["git", "init", "--quiet", str(pack)], check=True)
+    listed = ["git", "-C", str(pack), "ls-files", "--others", "--exclude-standard"]
+    files = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()
+    assert sorted(files) == [".gitignore", "PulumiPolicy.yaml", "__main__.py", "requirements.txt"]
+    project = yaml.safe_load((pack / "PulumiPolicy.yaml").read_text())
+    assert re.fullmatch(r"[a-zA-Z0-9-_.]{1,100}", project["version"])
+    # Folders above the pack, and paths in the requirements, do not exist on the machine that installs the pack.
+    assert project["runtime"]["options"] == {"toolchain": "pip", "virtualenv": "venv"}
+    requirements = [line for line in (pack / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert len(requirements) == 1
+    assert re.match(r"gatehouse-policies @ git\+https://", requirements[0])
+
+
 def test_action_uses_options_of_the_command_and_pinned_actions() -> None:
     action = yaml.safe_load((ROOT / "policies" / "action.yml").read_text())
     steps = action["runs"]["steps"]

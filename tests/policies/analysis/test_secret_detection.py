@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from policies.analysis.secret_detection import argument_looks_secret, looks_secret
+from policies.analysis.secret_detection import arguments_look_secret, looks_secret
 from sandbox.paths import REPOSITORY
 from tests.policies.analysis.secret_corpus import HARMLESS, SECRETS
 
@@ -35,17 +35,24 @@ def test_guide_states_measured_precision_and_recall() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argument", "secret"),
+    ("arguments", "secret"),
     [
         ("--password=hunter2-Prod", True),
         ("--db-password=hunter2-Prod", True),
-        ("--requirepass=hunter2", False),
+        ("--requirepass=hunter2", True),
         ("postgres://app:" + "s3cr3t@db.internal/app", True),
         ("--password-file=/run/secrets/db", False),
         ("--password=${DB_PASSWORD}", False),
         ("--max-tokens=4096", False),
         ("serve", False),
+        ("redis-server --requirepass hunter2hunter2", True),
+        ("app -api-key hunter2hunter2 --verbose", True),
+        ("app --token --verbose", False),
+        ("app --token", False),
+        ("", False),
+        ("mysql --password $DB_PASSWORD", False),
+        ("app --password-file /run/secrets/db --max-tokens 4096", False),
     ],
 )
-def test_argument_with_a_secret_is_detected(argument: str, secret: bool) -> None:
-    assert argument_looks_secret(argument) is secret
+def test_arguments_with_a_secret_are_detected(arguments: str, secret: bool) -> None:
+    assert arguments_look_secret(arguments.split()) is secret

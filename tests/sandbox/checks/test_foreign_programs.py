@@ -401,3 +401,40 @@ def test_arguments_of_functions_have_the_types_of_the_results(check: Check) -> N
         assert aws.ec2.get_ami(most_recent="true", owners=["amazon"]).most_recent is True
         """
     )
+
+
+def test_name_of_an_output_with_spaces_decides(check: Check) -> None:
+    result = check(RANDOM + "pulumi.export('DB Password', suffix.hex)\npulumi.export('Web URL', suffix.hex)\n", levels="prod")
+    [secret] = of_rule(result, "GH-PUL-005")
+    assert (secret.outcome, secret.blocks) == ("violation", True)
+    assert "DB Password" in secret.message
+
+
+def test_functions_of_other_providers_have_fake_results(check: Check, tmp_path: Path) -> None:
+    package = """
+    import pulumi
+
+    @pulumi.output_type
+    class GetUserResult:
+        def __init__(__self__, email=None, admin=None):
+            pulumi.set(__self__, "email", email)
+            pulumi.set(__self__, "admin", admin)
+
+        @property
+        @pulumi.getter
+        def email(self) -> str:
+            return pulumi.get(self, "email")
+
+        @property
+        @pulumi.getter
+        def admin(self) -> bool:
+            return pulumi.get(self, "admin")
+
+    def get_user():
+        return pulumi.runtime.invoke("forge:index/getUser:getUser", {"name": "ci"}, typ=GetUserResult).value
+    """
+    result = check(
+        "import pulumi_forge\nuser = pulumi_forge.get_user()\nassert '@' not in user.email and user.admin is False\n",
+        files={"pulumi_forge.py": package},
+    )
+    assert result.run.invented == ("getUser",)
