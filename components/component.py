@@ -25,7 +25,12 @@ class StackArgs:
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """KMS key, retention and deletion protection for log groups."""
+    """Options of log groups.
+
+    key_arn: KMS key that encrypts the log groups.
+    retention_days: Days until log events expire.
+    protection: Deletion protection of the log groups.
+    """
 
     key_arn: pulumi.Input[str]
     retention_days: int
@@ -44,7 +49,11 @@ class LogArgs(StackArgs):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Subnets and security group of a resource in the VPC."""
+    """Place of a resource in the VPC.
+
+    subnet_ids: Subnets of the resource.
+    security_group_id: Security group of the resource.
+    """
 
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]

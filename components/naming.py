@@ -31,7 +31,12 @@ audit checkpoints.
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """The names of a stack. `resource`, `kind` and `process` are hyphenated lowercase words."""
+    """The names of a stack. `resource`, `kind` and `process` are hyphenated lowercase words.
+
+    stack: Second part of every name, after gatehouse-.
+    account: AWS account ID.
+    region: AWS region.
+    """
 
     stack: str
     account: str

@@ -66,14 +66,23 @@ def key_policy(key: str, users: KeyUsers) -> Document:
     builder = {"data": _data_users, "secrets": _secret_users, "logs": _log_users}.get(key)
     replication = _replication(users) if key == "backup" and users.replica_region else ()
     statements = builder(users) if builder else ()
-    return document(*_account(key, users.names), *replication, *statements, *users.additional_statements.get(key, ()))
+    return document(*_account(SERVICES[key], users.names), *replication, *statements, *users.additional_statements.get(key, ()))
 
 
 def replica_policy(users: KeyUsers) -> Document:
     """Return the policy of the backup key's replica, which grants the same permissions to the account and to AWS services in the
     other region."""
     names = users.names.in_region(users.replica_region)
-    return document(*_account("backup", names), *users.additional_statements.get("replica", ()))
+    return document(*_account(SERVICES["backup"], names), *users.additional_statements.get("replica", ()))
+
+
+def service_key_policy(names: Naming, services: Sequence[str]) -> Document:
+    """Return the policy of a key that principals of the account use through these services, with the permission of an IAM
+    policy. With `logs`, CloudWatch Logs can use the key for log groups of the stack."""
+    log_groups = {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": names.log_group_arn(names.log_group("*"))}}
+    principal = {"Service": f"logs.{names.region}.{names.dns_suffix}"}
+    logs = [allow_key_use("LogGroups", USE, principal, log_groups)] if "logs" in services else []
+    return document(*_account([service for service in services if service != "logs"], names), *logs)
 
 
 def caller_conditions(names: Naming, *services: str, context: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -150,13 +159,13 @@ def _signers(users: KeyUsers) -> list[Statement]:
     ]
 
 
-def _account(key: str, names: Naming) -> list[Statement]:
+def _account(services: Sequence[str], names: Naming) -> list[Statement]:
     """Allow the account to administer the key, and to use it through services. The principal is the account, so each
     caller also needs an IAM policy."""
     account = {"AWS": names.root_arn}
     return [
         _administration(names),
-        allow_key_use("AllowUseThroughServices", USE, account, caller_conditions(names, *SERVICES[key])),
+        allow_key_use("AllowUseThroughServices", USE, account, caller_conditions(names, *services)),
         allow_key_use("AllowGrantsForAwsResources", "kms:CreateGrant", account, AWS_RESOURCE_GRANT | caller_conditions(names)),
     ]
 

@@ -49,7 +49,7 @@ def parse(raw: Any, stack: str) -> Settings:
         settings = Settings.model_validate(values, context=context)
     except ValidationError as exc:
         raise _error(stack, [_message(dict(error)) for error in exc.errors(include_url=False)]) from None
-    mistakes = list(_production_mistakes(settings) if settings.environment == PROD else ())
+    mistakes = list(production_mistakes(settings) if settings.environment == PROD else ())
     mistakes += [mistake for check in CHECKS for mistake in check(settings)]
     if mistakes:
         raise _error(stack, [f"{key} {message}" for key, message in mistakes])
@@ -61,12 +61,12 @@ def _error(stack: str, messages: list[str]) -> SettingsError:
     return SettingsError(f"Pulumi.{stack}.yaml has {len(messages)} mistake{'s' if len(messages) > 1 else ''}:\n{lines}")
 
 
-def _production_mistakes(section: Section, path: str = "") -> Iterator[Mistake]:
+def production_mistakes(section: Section, path: str = "") -> Iterator[Mistake]:
     """The settings whose values prod does not accept."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
-            yield from _production_mistakes(value, f"{path}{name}.")
+            yield from production_mistakes(value, f"{path}{name}.")
         for rule in field.metadata:
             if isinstance(rule, Production) and not rule.accepts(value):
                 yield f"{path}{name}", f"is {shown(value)}; allowed in {PROD}: {rule.allowed}"

@@ -39,10 +39,16 @@ def test_engine_installs_packages_with_uv() -> None:
     """With another toolchain, `pulumi preview` on a fresh clone finds no packages (record 22)."""
     projects = [
         path
-        for pattern in ("Pulumi.yaml", "examples/*/Pulumi.yaml", "policies/*/PulumiPolicy.yaml")
+        for pattern in (
+            "Pulumi.yaml",
+            "examples/*/Pulumi.yaml",
+            "policies/*/PulumiPolicy.yaml",
+            "components/package/PulumiPlugin.yaml",
+        )
         for path in ROOT.glob(pattern)
     ]
-    assert len(projects) >= 5
-    for project in projects:
-        runtime = yaml.safe_load(project.read_text(encoding="utf-8"))["runtime"]
-        assert runtime["options"]["toolchain"] == "uv", project
+    runtimes = {project: yaml.safe_load(project.read_text(encoding="utf-8"))["runtime"] for project in projects}
+    in_python = {project: runtime for project, runtime in runtimes.items() if runtime != "yaml"}
+    assert len(in_python) >= 6
+    for project, runtime in in_python.items():
+        assert (runtime["name"], runtime["options"]["toolchain"]) == ("python", "uv"), project
