@@ -18,6 +18,7 @@ LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "public_routes": (("GH-API-002", "public"),),
     "harmless_names": (("GH-ECS-005", "harmless"), ("GH-LAM-003", "harmless")),
     "repositories": (("GH-IAM-005", "repositories"),),
+    "load_balancer_groups": (("GH-VPC-004", "load_balancer_groups"),),
 }
 """Keys of the file that are lists of strings, each with the rules and parameters that the list replaces."""
 

@@ -22,7 +22,7 @@ REMEDIATED = _notice(
 EXEMPTION_USED = _notice(
     "GH-EXEMPT-USED",
     title="Exemptions in use are reported",
-    remedy="remove the entry from the exemptions file",
+    remedy="bring the resource into compliance before the exemption expires, then remove the entry from the exemptions file",
 )
 EXEMPTION_INVALID = _meta_policy(
     "GH-EXEMPT-INVALID", title="Exemptions are valid", remedy="correct the entry in the exemptions file", severity=Severity.HIGH
@@ -38,5 +38,8 @@ UNDECIDED_ALLOWED = _notice(
     title="Accepted unknown properties are reported",
     remedy="no action required: the engine evaluates the rule again with the value before it creates the resource",
 )
+
+UNUSED_REMEDY = "remove the entry from the exemptions file, or correct its urn"
+"""The fix for an exemption that no resource uses, which GH-EXEMPT-USED reports too."""
 
 META_POLICIES = (BROKEN, REMEDIATED, EXEMPTION_USED, EXEMPTION_INVALID, UNDECIDED, UNDECIDED_ALLOWED)

@@ -183,7 +183,7 @@ def _meta_policies(state: DeploymentState, own: frozenset[str], reports: Callabl
         for entry in state.exemptions.active:
             if entry.control in own and entry.number not in used and entry.applies_to_stack(any_urn):
                 text = f"exemption {entry.number} ({entry.control}, {entry.ticket}) is not used by any resource"
-                report(f"{text}. Fix: {meta_policies.EXEMPTION_USED.remedy}", None)
+                report(f"{text}. Fix: {meta_policies.UNUSED_REMEDY}", None)
 
     def invalid(args: StackValidationArgs, report: Report) -> None:
         for control, error in state.exemptions.errors:

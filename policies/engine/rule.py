@@ -136,8 +136,8 @@ class Control:
     settings: numeric parameters per environment, such as {"days_min": {"dev": 7, "staging": 7, "prod": 35}}.
     lists: parameters that are lists of strings, the same in every environment. Pack configuration overrides settings and lists.
     unknown_allowed: properties that may be unknown at preview, each with the reason. Includes the nested properties.
-    decided_by_name: True if the name of an unknown property, such as DB_PASSWORD, decides the rule when no preview of the program
-        can know the value.
+    decided_by_name: pattern of the paths of unknown properties, such as environment.variables.DB_PASSWORD, whose names decide the
+        rule when no preview of the program can know the values.
     remediation: steps that fix the resource's inputs, if the engine can do so.
     """
 
@@ -156,7 +156,7 @@ class Control:
     settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unknown_allowed: Mapping[str, str] = field(default_factory=dict)
-    decided_by_name: bool = False
+    decided_by_name: str = ""
     remediation: tuple[SetInput, ...] = ()
 
     def __post_init__(self) -> None:

@@ -71,6 +71,7 @@ class Run:
     without_rules: number of resources of each type that no rule evaluates.
     configuration: name of the configuration file, "" for the defaults.
     stack: name of the Pulumi stack.
+    pack_seconds: time in which each pack evaluated all passes, keyed by the name of the pack.
     """
 
     environment: str
@@ -84,6 +85,7 @@ class Run:
     without_rules: Mapping[str, int] = field(default_factory=dict)
     configuration: str = ""
     stack: str = ""
+    pack_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def from_diagnostic(
@@ -141,7 +143,8 @@ def still_undecided(finding: Finding, levels: Mapping[str, str]) -> Finding:
     if finding.outcome != "undecided":
         return finding
     control = catalogue.find(finding.rule)
-    if isinstance(control, Rule) and control.decided_by_name and (match := _PROPERTY.match(finding.message)):
+    match = _PROPERTY.match(finding.message)
+    if isinstance(control, Rule) and control.decided_by_name and match and re.match(control.decided_by_name, match["path"]):
         return replace(
             finding,
             outcome="violation",

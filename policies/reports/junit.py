@@ -1,4 +1,7 @@
-"""Findings as JUnit XML, with one suite per pack and one test case per rule. A rule fails if it blocks the deployment."""
+"""Findings as JUnit XML, with one suite per pack and one test case per rule. A rule fails if it blocks the deployment.
+
+The time of the document is the time of the check in seconds, and the time of a suite is the time in which the pack evaluated the
+resources."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +15,7 @@ from policies.reports.findings import Finding, Run, count
 
 def junit(findings: Sequence[Finding], run: Run) -> str:
     """The XML document. Suites for other packs contain only the rules with findings."""
-    root = ElementTree.Element("testsuites", name="gatehouse")
+    root = ElementTree.Element("testsuites", name="gatehouse", time=f"{run.seconds:.3f}")
     suites: dict[str, Sequence[Control]] = {
         name: [*catalogue.of_pack(folder), *META_POLICIES] for folder, name in catalogue.PACKS.items()
     }
@@ -32,6 +35,8 @@ def _add_suite(root: Any, name: str, policies: Sequence[Control], findings: Sequ
     }
     disabled = {policy.id for policy in policies if policy.levels.get(run.environment) is Level.DISABLED}
     suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(len(cases)), errors="0")
+    # A pack evaluates all rules on a resource together, so a test case has no time of its own.
+    suite.set("time", f"{run.pack_seconds.get(name, 0.0):.3f}")
     failures = skipped = 0
     for rule, title in cases.items():
         case = ElementTree.SubElement(suite, "testcase", classname=f"{name}.{run.environment}", name=title)

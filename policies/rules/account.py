@@ -120,7 +120,7 @@ def costs_are_monitored(root: Resource, stack: Stack) -> CheckResults:
                 notified.add(notification.text("notificationType"))
     for kind in ("ACTUAL", "FORECASTED"):
         if kind not in notified:
-            yield f"no budget has a {kind} notification with subscribers"
+            yield f"no budget notifies subscribers of {kind} cost"
     for monitor in stack.of_type(aws("costexplorer.AnomalyMonitor")):
         if not stack.referencing(monitor, aws("costexplorer.AnomalySubscription"), "monitorArnLists"):
             yield f"the AnomalyMonitor {monitor.name} has no AnomalySubscription, so nobody is notified"

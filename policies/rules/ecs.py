@@ -6,11 +6,11 @@ from functools import partial
 
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
-from policies.analysis.secret_detection import arguments_look_secret, looks_secret
+from policies.analysis.secret_detection import arguments_look_secret, looks_secret, name_indicates_secret
 from policies.analysis.type_tokens import aws
 from policies.engine.guard import check_each
 from policies.engine.requirements import is_not_true, is_one_of
-from policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, Violation, levels, resource_rule, stack_rule
+from policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, Undecided, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonECS/latest/developerguide"
 _PARAMETERS = f"{_GUIDE}/task_definition_parameters.html"
@@ -22,7 +22,7 @@ _container_rule = partial(_task_rule, unknown_allowed=_UNKNOWN_ALLOWED)
 _container_stack_rule = partial(stack_rule, types=aws("ecs.TaskDefinition"), unknown_allowed=_UNKNOWN_ALLOWED)
 _service_rule = partial(resource_rule, types=aws("ecs.Service"))
 
-_ContainerCheck = Callable[[Properties], Iterator[str]]
+_ContainerCheck = Callable[[Properties], Iterator[str] | Iterator[str | Undecided]]
 """Yields the predicate of a message whose subject is the container, such as "is privileged"."""
 
 
@@ -30,6 +30,9 @@ def _check_containers(task: Resource, check: _ContainerCheck) -> CheckResults:
     def check_container(container: Properties) -> CheckResults:
         name = container.text("name") if container.known("name") else ""
         for predicate in check(container):
+            if isinstance(predicate, Undecided):
+                yield predicate
+                continue
             yield f"container {name} {predicate}" if name else f"{container.path} {predicate}"
 
     return check_each(task.props.json_blocks("containerDefinitions"), check_container)
@@ -117,14 +120,20 @@ def tasks_use_own_namespaces(task: Resource) -> CheckResults:
     remedy="move the value to secrets, with valueFrom set to a Secrets Manager secret",
     severity=Severity.CRITICAL,
     lists={"harmless": ()},
+    decided_by_name=r"containerDefinitions\[\d+\]\.environment\.",
     upstream="ECS.8 ecs_task_definitions_no_environment_secrets",
     url=f"{_GUIDE}/specifying-sensitive-data.html",
 )
 def environment_has_no_secrets(task: Resource) -> CheckResults:
-    def check(container: Properties) -> Iterator[str]:
+    def check(container: Properties) -> Iterator[str | Undecided]:
         for variable in container.blocks("environment"):
-            name, value = variable.text("name"), variable.text("value")
-            if name not in task.lists["harmless"] and looks_secret(name, value):
+            name = variable.text("name")
+            if name in task.lists["harmless"]:
+                continue
+            if variable.has("value") and not variable.known("value"):
+                if name_indicates_secret(name):
+                    yield Undecided(container.path_of(f"environment.{name}"))
+            elif looks_secret(name, variable.text("value")):
                 yield f"probably has a secret in the environment variable {name}"
         for prop in ("command", "entryPoint"):
             if arguments_look_secret(container.texts(prop)):

@@ -18,7 +18,7 @@ _GUIDE = "https://docs.aws.amazon.com/lambda/latest/dg"
     severity=Severity.CRITICAL,
     types=aws("lambda.Function"),
     lists={"harmless": ()},
-    decided_by_name=True,
+    decided_by_name=r"environment\.variables\.",
     upstream=(
         "CKV_AWS_173 CKV_AWS_45 awslambda_function_env_vars_not_encrypted_with_cmk awslambda_function_no_secrets_in_variables"
     ),

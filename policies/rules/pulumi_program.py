@@ -166,7 +166,7 @@ _SECRET_OUTPUT = re.compile(
     # https://www.pulumi.com/docs/iac/concepts/secrets/
     types=(STACK,),
     exemptible=False,
-    decided_by_name=True,
+    decided_by_name=r"outputs\.",
     unknown_allowed={"outputs": "AWS assigns many outputs, and the engine evaluates the rule again when they are known"},
     url="https://www.pulumi.com/docs/iac/concepts/secrets/",
 )

@@ -11,7 +11,7 @@ from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import STACK, aws
 from policies.engine.guard import check_each
 from policies.engine.requirements import is_not_true
-from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
+from policies.engine.rule import CheckResults, Severity, Undecided, Violation, levels, resource_rule, stack_rule
 from policies.rules.account import baseline_is_external
 
 _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
@@ -73,9 +73,14 @@ public_addresses_are_not_assigned = resource_rule(
     "GH-VPC-004",
     title="Security groups allow internet ingress to load balancers on ports 80 and 443 only",
     rationale="Traffic to other ports bypasses the load balancer and its web ACL.",
-    remedy="use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0",
+    remedy=(
+        "use referencedSecurityGroupId instead of 0.0.0.0/0 or ::/0; if the load balancer is in another stack, add the name of "
+        "the group to load_balancer_groups in the configuration file"
+    ),
     severity=Severity.CRITICAL,
     types=aws("ec2.SecurityGroup", "ec2.SecurityGroupRule", "vpc.SecurityGroupIngressRule"),
+    # Names of security groups, or of their rules, whose load balancers are in another stack.
+    lists={"load_balancer_groups": ()},
     upstream=(
         "EC2.18 EC2.19 EC2.13 EC2.14 6.3 6.4 CKV_AWS_24 CKV_AWS_25 CKV_AWS_260 CKV_AWS_277 "
         "ec2_securitygroup_allow_ingress_from_internet_to_any_port EC23"
@@ -88,15 +93,31 @@ def internet_ingress_is_limited(holder: Resource, stack: Stack) -> CheckResults:
             return
         if network.single_tcp_port(rule) not in (80, 443):
             yield f"{rule.path or 'the rule'} allows the internet on ports other than 80 and 443"
+        elif _is_unknown_group(holder, stack):
+            yield Undecided("securityGroupId")
         elif not _belongs_to_load_balancer(holder, stack):
             yield f"{rule.path or 'the rule'} allows the internet, but the group does not belong to a load balancer"
 
     yield from check_each(_rules(holder, "ingress"), check)
 
 
+def _groups(holder: Resource, stack: Stack) -> list[Resource]:
+    """The security group, or the security groups of a rule that is a separate resource."""
+    if holder.type in aws("ec2.SecurityGroup"):
+        return [holder]
+    return list(stack.referenced_by(holder, "securityGroupId", aws("ec2.SecurityGroup")))
+
+
+def _is_unknown_group(holder: Resource, stack: Stack) -> bool:
+    """True for a rule of a group in another stack, whose ID is unknown, unless the configuration lists the rule."""
+    listed = holder.name in holder.lists["load_balancer_groups"]
+    return not listed and not _groups(holder, stack) and not holder.props.known("securityGroupId")
+
+
 def _belongs_to_load_balancer(holder: Resource, stack: Stack) -> bool:
-    own = [holder] if holder.type in aws("ec2.SecurityGroup") else []
-    groups = own or stack.referenced_by(holder, "securityGroupId", aws("ec2.SecurityGroup"))
+    groups = _groups(holder, stack)
+    if not {holder.name, *(group.name for group in groups)}.isdisjoint(holder.lists["load_balancer_groups"]):
+        return True
     return any(stack.referencing(group, aws("lb.LoadBalancer"), "securityGroups") for group in groups)
 
 

@@ -120,6 +120,7 @@ def check(
         without_rules=_types_without_rules(checks[-1][0]),
         configuration=configuration.name,
         stack=stack,
+        pack_seconds=_pack_seconds(packs),
     )
     return CheckResult(merged, run_of_check)
 
@@ -170,6 +171,7 @@ def check_state(
         without_rules=_types_without_rules(deployment),
         configuration=configuration.name,
         stack=project.stack,
+        pack_seconds=_pack_seconds(packs),
     )
     return CheckResult(merged, run_of_check)
 
@@ -190,6 +192,10 @@ def _require_provider_version() -> None:
             f"The rules support pulumi-aws {_PROVIDER_MAJOR}, but {installed} is installed in {sys.prefix}. "
             f"Install pulumi-aws {_PROVIDER_MAJOR}, or check the deployed stack: {EXPORT_HINT}."
         )
+
+
+def _pack_seconds(packs: Sequence[Pack]) -> dict[str, float]:
+    return {catalogue.PACKS.get(pack.title, pack.title): pack.seconds for pack in packs}
 
 
 def _require_rules(configuration: Configuration, environment: str, packs: Sequence[Pack]) -> None:

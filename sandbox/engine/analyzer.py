@@ -83,6 +83,7 @@ class Pack:
         self._remediates = False
         self.levels: dict[str, str] = {}
         self.rules = 0
+        self.seconds = 0.0  # time of all calls of `analyze`, without the start of the pack
         self._child = child_processes.start(
             f"policy pack {folder.name}",
             # As in the Python language host (pulumi-language-python/main.go, RunPlugin).
@@ -124,6 +125,12 @@ class Pack:
     def analyze(self, messages: Messages) -> list[Diagnostic]:
         """Call Remediate and Analyze with the inputs of each resource, then AnalyzeStack with all outputs."""
         self.connect()
+        started_at = time.monotonic()
+        diagnostics = self._analyze(messages)
+        self.seconds += time.monotonic() - started_at
+        return diagnostics
+
+    def _analyze(self, messages: Messages) -> list[Diagnostic]:
         diagnostics = []
         for registration, request in messages.inputs:
             urn = registration.urn

@@ -30,15 +30,16 @@ def level_name(level: int) -> str:
 def read(pack: Path, environment: str) -> dict[str, Any]:
     """The levels of a pack. Shipped packs: from the rule declarations. Other packs: from `<pack>/levels/<environment>.json`.
 
-    A pack without a `levels` folder uses the default levels. Raises SandboxError for a missing or invalid file.
+    Another pack without a file for the environment uses the levels that its rules declare for the environment. Raises
+    SandboxError for an unknown environment of a shipped pack, or an invalid file.
     """
     own = set(ENVIRONMENTS) if pack.parent == _OWN_PACKS and pack.name in catalogue.PACKS else set()
     if environment in own:
         return catalogue.level_config(pack.name, environment)
     file = pack / "levels" / f"{environment}.json"
-    if not own and not file.parent.is_dir():
-        return {}
     if not file.is_file():
+        if not own:
+            return {}
         known = ", ".join(sorted(own | {path.stem for path in file.parent.glob("*.json")})) or "none"
         raise SandboxError(
             f"Policy pack {pack.name} has no levels for {environment!r}. Available: {known}. Choose one with --levels NAME."

@@ -1,7 +1,9 @@
 """Values of the engine: decodes protobuf values with the paths of secrets, encodes assets and archives, marks secrets."""
 
+import contextlib
 import hashlib
 import io
+import json
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -25,6 +27,8 @@ _KINDS: tuple[tuple[type, str, str], ...] = (
     (RemoteAsset, ASSET, "uri"),
 )
 """Classes of assets and archives, with the signature and the member that contains the content."""
+_JSON_PROPERTIES = frozenset({"containerDefinitions"})
+"""Properties with JSON text of which rules evaluate the known parts."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -51,9 +55,28 @@ def _decode(value: struct_pb2.Value, path: str, secrets: list[str]) -> Any:
     if kind == "struct_value":
         return _decode_struct(value.struct_value, path, secrets)
     if kind == "string_value":
-        # A program can insert the marker of an unknown configuration value into text (unknown_config.py).
-        return rpc.UNKNOWN if rpc.UNKNOWN in value.string_value else value.string_value
+        return _decode_text(value.string_value, path)
     return value.bool_value if kind == "bool_value" else None
+
+
+def _decode_text(text: str, path: str) -> str:
+    """The text, or the marker of an unknown value if a program inserted the marker into the text (unknown_config.py)."""
+    if rpc.UNKNOWN not in text:
+        return text
+    if path in _JSON_PROPERTIES:
+        with contextlib.suppress(ValueError):
+            document = json.loads(text)
+            return json.dumps(_with_unknown_strings(document)) if isinstance(document, list) else rpc.UNKNOWN
+    return rpc.UNKNOWN
+
+
+def _with_unknown_strings(value: Any) -> Any:
+    """A JSON value in which a string that contains the marker of an unknown value is the marker."""
+    if isinstance(value, dict):
+        return {key: _with_unknown_strings(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_unknown_strings(item) for item in value]
+    return rpc.UNKNOWN if isinstance(value, str) and rpc.UNKNOWN in value else value
 
 
 def _decode_struct(struct: struct_pb2.Struct, path: str, secrets: list[str]) -> Any:

@@ -155,8 +155,15 @@ def allows_decryption_with_all_keys(document: Document) -> bool:
 
 def unrestricted_services(document: Document) -> tuple[str, ...]:
     """The AWS services that are allowed without a condition on the source account or resource, sorted."""
-    statements = (allow for allow in document.allows if not is_restricted(allow))
-    return tuple(sorted(value for allow in statements for kind, value in allow.principals or () if kind == "Service"))
+    return tuple(
+        sorted(
+            value
+            for allow in document.allows
+            if not is_restricted(allow)
+            for kind, value in allow.principals or ()
+            if kind == "Service" and not (value in _SERVICES_WITH_EXTERNAL_ID and _exact_values(allow, "sts:externalid"))
+        )
+    )
 
 
 def is_without_tls(condition: Condition) -> bool:
@@ -165,6 +172,9 @@ def is_without_tls(condition: Condition) -> bool:
     return (condition.operator, condition.key, values) == ("bool", "aws:securetransport", ["false"])
 
 
+# Services that assume a role with the external ID of the customer, which is then a source condition.
+# https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pool-settings-sms-messages.html
+_SERVICES_WITH_EXTERNAL_ID = frozenset({"cognito-idp.amazonaws.com"})
 # Condition key of the audience, keyed by a part of the ARN or name of the identity provider.
 _AUDIENCES = {":saml-provider/": "saml:aud", "cognito-identity.amazonaws.com": "cognito-identity.amazonaws.com:aud"}
 # Issuers whose tokens name the repository or project in the subject (sub). Without a subject, any customer of the issuer matches.

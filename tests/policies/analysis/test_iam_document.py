@@ -125,6 +125,21 @@ def test_wildcard_organization_does_not_restrict(operator: str, values: list[str
     assert iam.allows_public(parsed(Condition={operator: {"aws:PrincipalOrgID": with_wildcard}}))
 
 
+@pytest.mark.parametrize(
+    ("service", "condition", "unrestricted"),
+    [
+        ("cognito-idp.amazonaws.com", {"StringEquals": {"sts:ExternalId": "8f3c"}}, False),
+        ("cognito-idp.amazonaws.com", {"StringEquals": {"aws:SourceAccount": ACCOUNT}}, False),
+        ("cognito-idp.amazonaws.com", {"StringEqualsIfExists": {"sts:ExternalId": "8f3c"}}, True),
+        ("cognito-idp.amazonaws.com", None, True),
+        ("sns.amazonaws.com", {"StringEquals": {"sts:ExternalId": "8f3c"}}, True),
+    ],
+)
+def test_external_id_restricts_services_that_send_it(service: str, condition: dict[str, Any] | None, unrestricted: bool) -> None:
+    document = parsed(Principal={"Service": service}, Action="sts:AssumeRole", Resource=None, Condition=condition)
+    assert iam.unrestricted_services(document) == ((service,) if unrestricted else ())
+
+
 STRANGERS = {"111111111111", "222222222222"}
 
 

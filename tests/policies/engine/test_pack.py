@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from policies import catalogue
-from policies.engine.meta_policies import BROKEN, EXEMPTION_USED, UNDECIDED
+from policies.engine.meta_policies import BROKEN, UNDECIDED, UNUSED_REMEDY
 from policies.testing.pack_process import Declared, Diagnostic, Pack, Ref, RunningPack, Unknown, urn
 from tests.policies.rules.builders import changed, container, kms, without
 from tests.policies.rules.network_programs import edge
@@ -292,7 +292,7 @@ def test_unused_exemption_is_a_warning(tmp_path: Path) -> None:
             "GH-EXEMPT-USED",
             "",
             "advisory",
-            f"exemption 1 (GH-KMS-001, SEC-1) is not used by any resource. Fix: {EXEMPTION_USED.remedy}",
+            f"exemption 1 (GH-KMS-001, SEC-1) is not used by any resource. Fix: {UNUSED_REMEDY}",
         )
     ]
 

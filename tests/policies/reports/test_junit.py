@@ -28,6 +28,13 @@ def test_suite_has_a_case_per_rule_and_fails_the_violated_one() -> None:
     assert text.endswith(f"Fix: {catalogue.rule('GH-S3-001').remedy}")
 
 
+def test_times_are_those_of_the_check_and_of_the_packs() -> None:
+    run = replace(RUN, seconds=12.3456, pack_seconds={"gatehouse-security": 2.5})
+    root = ElementTree.fromstring(junit([violation()], run))  # noqa: S314  our own output
+    times = {suite.get("name"): suite.get("time") for suite in root}
+    assert (root.get("time"), times) == ("12.346", {"gatehouse-security": "2.500", "gatehouse-resilience": "0.000"})
+
+
 def test_other_pack_has_its_own_suite() -> None:
     other = replace(violation(policy="ACME-SNS-001", message="open. Fix: close it"), pack="guard")
 

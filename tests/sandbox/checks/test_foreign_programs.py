@@ -289,6 +289,46 @@ def test_name_decides_if_the_value_comes_from_another_stack(check: Check) -> Non
     assert (output.outcome, output.passes, output.blocks) == ("violation", ("known",), True)
 
 
+def test_name_decides_in_container_definitions_with_encrypted_values(check: Check) -> None:
+    code = """
+    import json
+    import pulumi
+    import pulumi_aws as aws
+
+    config = pulumi.Config()
+    values = {"DB_PASSWORD": config.require("password"), "HOST": config.require("host"), "MAX_TOKENS": "1000"}
+    environment = [{"name": name, "value": value} for name, value in values.items()]
+    definitions = [{"name": "web", "image": config.require("image"), "privileged": True, "environment": environment}]
+    aws.ecs.TaskDefinition("task", family="task", container_definitions=json.dumps(definitions))
+    """
+    encrypted = "".join(f"  shop:{key}: {{secure: AAAB}}\n" for key in ("password", "host", "image"))
+    result = check(code, STACK + encrypted)
+    [secret] = of_rule(result, "GH-ECS-005")
+    assert (secret.outcome, secret.level, secret.message) == (
+        "violation",
+        "mandatory",
+        "containerDefinitions[0].environment.DB_PASSWORD is unknown, and its name indicates a secret",
+    )
+    assert [item.outcome for item in of_rule(result, "GH-ECS-001")] == ["violation"]
+
+
+def test_load_balancer_in_another_stack(check: Check, tmp_path: Path) -> None:
+    code = """
+    https = {"ip_protocol": "tcp", "from_port": 443, "to_port": 443, "cidr_ipv4": "0.0.0.0/0"}
+    for name in ("web", "other"):
+        group = aws.ec2.SecurityGroup(name, vpc_id="vpc-1")
+        aws.vpc.SecurityGroupIngressRule(f"{name}-https", security_group_id=group.id, **https)
+    aws.vpc.SecurityGroupIngressRule("remote", security_group_id=other.get_output("group"), **https)
+    aws.vpc.SecurityGroupIngressRule("listed", security_group_id=other.get_output("group"), **https)
+    """
+    check(REFERENCE + dedent(code))
+    file = tmp_path / "policies.toml"
+    file.write_text('load_balancer_groups = ["web", "listed"]\n')
+    result = policy_check.check(tmp_path / "app", "dev", configuration=policy_check.read_configuration(file))
+    outcomes = {item.urn.rpartition("::")[2]: item.outcome for item in of_rule(result, "GH-VPC-004")}
+    assert outcomes == {"other-https": "violation", "remote": "undecided"}
+
+
 def test_name_does_not_decide_if_the_value_becomes_known(check: Check) -> None:
     code = FUNCTION.replace("VALUE", "secret.arn")
     result = check("import pulumi\nimport pulumi_aws as aws\nsecret = aws.secretsmanager.Secret('s')\n" + code)

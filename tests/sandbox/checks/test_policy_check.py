@@ -63,6 +63,7 @@ def pack(tmp_path: Path) -> Path:
 def test_program_without_violations(program: Path, pack: Path) -> None:
     result = policy_check.check(program, "dev", folders=[pack])
     assert (result.findings, result.exit_code) == ([], 0)
+    assert 0 < result.run.pack_seconds["tests"] < result.run.seconds
 
 
 def test_violation_has_line_and_passes(program: Path, pack: Path) -> None:

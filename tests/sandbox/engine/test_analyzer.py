@@ -13,6 +13,7 @@ from sandbox.engine.analyzer import Diagnostic, Pack
 from sandbox.engine.project import Project
 from sandbox.engine.types import UNKNOWN, Deployment, Registration, Resource
 from sandbox.errors import SandboxError
+from sandbox.paths import REPOSITORY
 
 STACK = "urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev"
 BUCKET = "urn:pulumi:dev::shop::aws:s3/bucket:Bucket::data"
@@ -201,11 +202,19 @@ def test_unknown_level_is_rejected(tmp_path: Path, project: Project) -> None:
         analyze(write_pack(tmp_path, PACK, {"T-RESOURCE": "mandatroy"}), project, deployment())
 
 
-def test_environment_without_levels_is_rejected(tmp_path: Path, project: Project) -> None:
-    pack = write_pack(tmp_path, PACK)
-    with pytest.raises(SandboxError) as error, analyzer.packs([pack], project, "test"):
+def test_unknown_environment_of_a_shipped_pack_is_rejected(project: Project) -> None:
+    with pytest.raises(SandboxError) as error, analyzer.packs([REPOSITORY / "policies" / "security"], project, "prd"):
         pass
-    assert error.value.message == "Policy pack pack has no levels for 'test'. Available: dev. Choose one with --levels NAME."
+    assert error.value.message == (
+        "Policy pack security has no levels for 'prd'. Available: dev, prod, staging. Choose one with --levels NAME."
+    )
+
+
+def test_other_pack_without_levels_of_the_environment_has_its_default_levels(tmp_path: Path, project: Project) -> None:
+    pack = write_pack(tmp_path, PACK, {"T-RESOURCE": "disabled"})
+    with analyzer.packs([pack], project, "prod") as [running]:
+        running.connect()
+        assert running.levels["T-RESOURCE"] == "advisory"
 
 
 def test_packs_are_stopped_after_an_error(tmp_path: Path, project: Project) -> None:
