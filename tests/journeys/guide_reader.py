@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _BLOCK = re.compile(
-    r"^(?:`(?P<file>[\w.-]+)`:\n\n```\w+\n(?P<text>.*?)^```$|```console run(?: (?P<word>\w+))?\n(?P<run>.*?)^```$)",
+    r"^(?:`(?P<file>[\w./-]+)`:\n\n```\w+\n(?P<text>.*?)^```$|```console run(?: (?P<word>\w+))?\n(?P<run>.*?)^```$)",
     re.DOTALL | re.MULTILINE,
 )
 _VALUE = re.compile(
@@ -175,7 +175,9 @@ class GuideReader:
         steps = parse(page)
         for part in steps:
             if isinstance(part, File):
-                (self._folder / part.name).write_text(self._values.replace(part.text), encoding="utf-8")
+                file = self._folder / part.name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(self._values.replace(part.text), encoding="utf-8")
             else:
                 self._run_step(part)
         return sum(isinstance(part, Step) for part in steps)

@@ -1,6 +1,7 @@
 """The package `gatehouse-policies` in a new virtual environment, outside the repository: command, packs, action and hook."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,26 +14,38 @@ import pytest
 import yaml
 
 from policies import catalogue
+from tests.journeys.guide_reader import GuideReader
 
 ROOT = Path(__file__).resolve().parents[2]
+GUIDE = ROOT / "docs" / "guides" / "policies.md"
 FOLDER = ROOT / "policies" / "package"
 BUILD = "import sys, hatchling.build; print(hatchling.build.build_wheel(sys.argv[1]))"
 PROGRAM = "import pulumi_aws as aws\n\ntopic = aws.sns.Topic('alerts')\n"
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment that contains the wheel, and the dependencies of this environment without the repository."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package")
     built = [sys.executable, "-c", BUILD, str(folder)]
-    wheel = folder / subprocess.run(built, cwd=FOLDER, check=True, capture_output=True, text=True).stdout.split()[-1]
-    venv = folder / "venv"
+    return folder / subprocess.run(built, cwd=FOLDER, check=True, capture_output=True, text=True).stdout.split()[-1]
+
+
+def add_dependencies(venv: Path) -> None:
+    """Add the packages of this environment, without the repository, to the path of a virtual environment."""
+    folder = venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    # A folder in a .pth file is on the path, but its own .pth files, which contain the repository, are not read.
+    (folder / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path) -> Path:
+    """A virtual environment that contains the wheel, and the dependencies of this environment without the repository."""
+    venv = wheel.parent / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*pip, str(wheel)], check=True)
-    # A folder in a .pth file is on the path, but its own .pth files, which contain the repository, are not read.
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    (venv / "lib" / version / "site-packages" / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    add_dependencies(venv)
     return venv
 
 
@@ -155,93 +168,42 @@ def test_hook_runs_the_command_of_the_package() -> None:
     assert hooks["gatehouse-policies"]["pass_filenames"] is False
 
 
-SHARED = """
-import pulumi
-import pulumi_aws as aws
+@pytest.fixture(scope="module")
+def repository(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository of the guide, after the commands of the guide."""
+    folder = tmp_path_factory.mktemp("repository")
+    (folder / ".git").mkdir()
+    # The page creates the environment. The packages of this one are on its path, so that pip does not install them again.
+    add_dependencies(folder / ".venv")
+    git = "git+https://<address of this repository>@<tag>#subdirectory=policies/package"
+    pip = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "HTTP", "http"))}
+    environ = {**pip, "LANG": "C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    reader = GuideReader(folder, environ, {git: wheel.as_uri()})
+    try:
+        assert reader.run(GUIDE.read_text(encoding="utf-8")) == 5
+    finally:
+        reader.close()
+    return folder
 
 
-class RandomId(pulumi.CustomResource):
-    hex: pulumi.Output[str]
-
-    def __init__(self, name):
-        super().__init__("random:index/randomId:RandomId", name, {"byteLength": 4, "hex": None})
-
-
-tags = {"team": "shop", "service": pulumi.get_project()}
-provider = aws.Provider(
-    "main", region="us-east-1", allowed_account_ids=["482912345678"], default_tags={"tags": tags}
-)
-options = pulumi.ResourceOptions(provider=provider)
-token = pulumi.Config().require_secret("token").apply(len)
-"""
-PROJECTS = {
-    "network": """
-import sys
-
-sys.path.insert(0, "..")
-from shared import options
-import pulumi
-import pulumi_aws as aws
-
-vpc = aws.ec2.Vpc.get("main", "vpc-0123456789abcdef0", opts=options)
-pulumi.export("vpc", vpc.id)
-""",
-    "shop": """
-import sys
-
-sys.path.insert(0, "..")
-from shared import RandomId, options
-import pulumi
-import pulumi_aws as aws
-
-network = pulumi.StackReference("acme/network/live")
-name = pulumi.Output.concat("orders-", RandomId("suffix").hex)
-network_tag = network.get_output("vpc").apply(lambda vpc: f"network {vpc}")
-key = "arn:aws:kms:us-east-1:482912345678:key/11111111-2222-3333-4444-555555555555"
-aws.cloudwatch.LogGroup(
-    "orders", name=name, retention_in_days=365, kms_key_id=key, tags={"network": network_tag}, opts=options
-)
-""",
-}
-
-
-@pytest.mark.parametrize("project", PROJECTS)
-def test_another_repository_passes_with_the_action(project: str, environment: Path, tmp_path: Path) -> None:
-    """Projects with a shared module, another provider, a stack reference, an encrypted value and another Region."""
-    (tmp_path / ".git").mkdir()
-    (tmp_path / "shared.py").write_text(SHARED)
-    program = tmp_path / project
-    program.mkdir()
-    (program / "Pulumi.yaml").write_text(f"name: {project}\nruntime: python\n")
-    (program / "Pulumi.live.yaml").write_text(f"config:\n  {project}:token:\n    secure: AAAB\n")
-    (program / "__main__.py").write_text(PROJECTS[project])
-    # An empty configuration reports the Region and the tags of the repository.
-    before = run(environment, tmp_path, "check", "--program", project, "--env", "live", "--levels", "staging")
-    assert before.returncode == 1, before.stderr
-    assert "GH-PUL-003" in before.stdout
-
-    levels = "[levels.staging]\nGH-COST-001 = 'advisory'\nGH-S3-002 = 'advisory'\n"
-    configuration = f"regions = ['us-east-1']\nrequired_tags = ['team', 'service']\n[environments]\nlive = 'staging'\n{levels}"
-    (tmp_path / "policies.toml").write_text(configuration)
+@pytest.mark.requirement("PP-02")
+def test_jobs_of_the_guide_pass_with_the_action(repository: Path, tmp_path: Path) -> None:
+    workflow = yaml.safe_load((repository / ".github" / "workflows" / "policies.yml").read_text())
+    job = workflow["jobs"]["policies"]
     action = yaml.safe_load((ROOT / "policies" / "action.yml").read_text())
-    (tmp_path / "runner").mkdir()
-    (tmp_path / "runner" / "gatehouse-policies").symlink_to(environment)
-    inputs = {
-        "PROGRAM": project,
-        "STACK": "live",
-        "LEVELS": "",
-        "CONFIG": "policies.toml",
-        "EXEMPTIONS": "",
-        "SARIF": "out.sarif",
-    }
-    files = {
-        "RUNNER_TEMP": str(tmp_path / "runner"),
-        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
-        "PATH": "/usr/bin:/bin",
-    }
-    command = ["bash", "-e", "-c", action["runs"]["steps"][-1]["run"]]
-    result = subprocess.run(command, cwd=tmp_path, env={**inputs, **files}, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    report = json.loads((tmp_path / "out.sarif").read_text())["runs"][0]
-    assert report["automationDetails"]["id"] == f"policies/{project}/staging/"
-    assert f"unknown configuration: {project}:token" in (tmp_path / "summary.md").read_text()
+    [inputs] = [step["with"] for step in job["steps"] if "/policies@" in step["uses"]]
+    assert set(inputs) <= set(action["inputs"])
+    projects = job["strategy"]["matrix"]["project"]
+    assert len(projects) == 2
+    (tmp_path / "gatehouse-policies").symlink_to(repository / ".venv")
+    for project in projects:
+        values = {name: row.get("default", "") for name, row in action["inputs"].items()} | inputs | {"program": project}
+        summary = tmp_path / f"{project}.md"
+        files = {"RUNNER_TEMP": str(tmp_path), "GITHUB_STEP_SUMMARY": str(summary), "PATH": "/usr/bin:/bin"}
+        variables = {name.upper(): value for name, value in values.items()}
+        command = ["bash", "-e", "-c", action["runs"]["steps"][-1]["run"]]
+        result = subprocess.run(command, cwd=repository, env={**variables, **files}, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        report = json.loads((repository / "policies.sarif").read_text())["runs"][0]
+        assert report["automationDetails"]["id"] == f"policies/{project}/prod/"
+        assert "no violations" in summary.read_text()

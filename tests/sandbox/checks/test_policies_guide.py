@@ -84,7 +84,7 @@ def test_exemption_of_the_guide_is_valid(tmp_path: Path) -> None:
 
 
 def test_configuration_of_the_guide_is_valid(tmp_path: Path) -> None:
-    [text] = re.findall(r"```toml\n(regions.*?)```", GUIDE, flags=re.DOTALL)
+    [text, _] = re.findall(r"```toml\n(regions.*?)```", GUIDE, flags=re.DOTALL)
     file = tmp_path / "policies.toml"
     file.write_text(text)
     # An unknown key, rule or parameter is an error. The example shows every key.
