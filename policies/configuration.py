@@ -3,6 +3,8 @@
 Values of the file replace the defaults of the rules. Values that the file does not set keep their defaults.
 """
 
+import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +26,18 @@ LISTS: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 _TABLES = ("environments", "levels", "stack_config")
 _LEVELS = tuple(level.value for level in Level)
+
+# The fix for each message of the TOML parser, found by a part of the message.
+_TOML_FIXES = {
+    "overwrite": "The key is set twice; delete one of the lines.",
+    "twice": "The table is declared twice; move its keys into one table.",
+    "Illegal character": "A string probably has no closing quotation mark; add it.",
+    "Expected '='": "Write keys as key = value.",
+    "Invalid value": "Write strings in quotation marks.",
+}
+# https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html and the Regions of the other partitions.
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]{2,4})?-(north|south|east|west|central|northeast|northwest|southeast|southwest)-[1-9]")
+_REPOSITORY = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
 
 RuleConfig = Mapping[str, Any]
 
@@ -62,11 +76,14 @@ class Configuration:
 def read(file: Path) -> Configuration:
     """Reads a file. Raises ConfigurationError for an invalid file."""
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}. Specify a TOML file.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file} is not UTF-8 text. Save the file with the encoding UTF-8.") from error
     except ValueError as error:
-        raise ConfigurationError(f"{file} is not valid TOML: {error}.") from error
+        fix = next((fix for text, fix in _TOML_FIXES.items() if text in str(error)), "Correct the line.")
+        raise ConfigurationError(f"{file} is not valid TOML: {error}. {fix}") from error
     place = file.name
     if unknown := sorted(set(document) - set(LISTS) - set(_TABLES)):
         raise ConfigurationError(f"{place}: unknown key {unknown[0]!r}. Keys: {', '.join([*LISTS, *_TABLES])}.")
@@ -99,9 +116,21 @@ def _lists(document: Mapping[str, Any], place: str) -> dict[str, dict[str, Any]]
     for key, parameters in LISTS.items():
         if key not in document:
             continue
+        _check_items(key, _strings(document[key], f"{place}: {key}"), f"{place}: {key}")
         for id, parameter in parameters:
             config.setdefault(id, {})[parameter] = _strings(document[key], f"{place}: {key}")
     return config
+
+
+def _check_items(key: str, items: list[str], place: str) -> None:
+    """Raises ConfigurationError for a value that no Region or repository can have."""
+    if key == "regions" and not items:
+        raise ConfigurationError(f"{place} is empty, so no Region is allowed. Add a Region, or delete the key.")
+    for item in items:
+        if key == "regions" and not _REGION.fullmatch(item):
+            raise ConfigurationError(f'{place}: {item!r} is not the code of a Region. Write a code such as "eu-west-1".')
+        if key == "repositories" and not _REPOSITORY.fullmatch(item):
+            raise ConfigurationError(f'{place}: {item!r} is not a repository. Write the owner and the name, such as "acme/shop".')
 
 
 def _merged(*configs: Mapping[str, RuleConfig]) -> dict[str, dict[str, Any]]:
@@ -117,19 +146,26 @@ def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
     config = {"enforcementLevel": value} if isinstance(value, str) else value
     if not isinstance(config, dict):
         raise ConfigurationError(f'{place} must be a level such as "advisory", or a table with enforcementLevel.')
+    if not config:
+        raise ConfigurationError(f'{place} is empty. Write a level such as "advisory", or a parameter.')
+    if any(catalogue.find(name) for name in config):
+        tables = ", ".join(f"[levels.{name}]" for name in ENVIRONMENTS)
+        raise ConfigurationError(f"{place}: {id!r} is not an environment. Write one of {tables}.")
     if config.get("enforcementLevel", "advisory") not in _LEVELS:
         raise ConfigurationError(f"{place}: the level must be one of {', '.join(_LEVELS)}, not {config['enforcementLevel']!r}.")
     control = catalogue.find(id)
     if control is None:
         if id.startswith("GH-"):
             raise ConfigurationError(f"{place}: there is no rule {id}. Copy the ID from a report.")
+        if catalogue.find(id.upper()) is not None:
+            raise ConfigurationError(f"{place}: there is no rule {id}. Write {id.upper()}.")
         return config
     numbers, lists = (control.settings, control.lists) if isinstance(control, Rule) else ({}, {})
     for name, parameter in config.items():
         if name in lists:
             _strings(parameter, f"{place}.{name}")
         elif name in numbers:
-            if isinstance(parameter, bool) or not isinstance(parameter, int | float) or parameter < 0:
+            if isinstance(parameter, bool) or not isinstance(parameter, int | float) or not 0 <= parameter < math.inf:
                 raise ConfigurationError(f"{place}.{name} must be a number that is not negative.")
         elif name != "enforcementLevel":
             known = ", ".join(["enforcementLevel", *numbers, *lists])
@@ -140,4 +176,6 @@ def _rule_config(id: str, value: Any, place: str) -> dict[str, Any]:
 def _strings(value: Any, place: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         raise ConfigurationError(f'{place} must be a list of strings, such as ["a", "b"].')
+    if padded := next((item for item in value if item != item.strip()), None):
+        raise ConfigurationError(f"{place}: {padded!r} begins or ends with a space. Delete the space.")
     return value

@@ -1,7 +1,9 @@
 """Reads and validates Pulumi.yaml and Pulumi.<stack>.yaml like the Pulumi CLI."""
 
+import difflib
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,13 +47,33 @@ _ENVIRONMENT = "Pulumi ESC"
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads dates as strings, like Pulumi."""
+    """Reads YAML like the Pulumi CLI: dates, `yes`, `no`, `on` and `off` are strings, and a key can be set once only."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            identity = (key.tag, str(key.value))
+            if identity in keys:
+                problem = f"the key {str(key.value)!r} is set twice; delete one of the lines"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            keys.add(identity)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("timestamp", "bool")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF"))
+# The fix for messages of the YAML parser, found by a part of the message.
+_YAML_FIXES = {
+    r"'\t'": "Indent with spaces instead of tabs.",
+    "undefined alias": "Write the value instead of the alias.",
+    "constructor for the tag": "Remove the tag.",
+    "another document": "Delete the line `---`.",
+}
+_STACK_KEYS = ("config", "environment", "secretsprovider", "encryptedkey", "encryptionsalt")
+_TYPES = ("string", "boolean", "integer", "array", "object")
 
 
 def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = None) -> Project:
@@ -84,6 +106,7 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
         listed = ", ".join(known) if known else "none"
         raise SandboxError(f"There is no stack {stack!r}: {stack_file.name} does not exist. Available stacks: {listed}.")
     stack_document = _read(stack_file)
+    _check_keys(stack_document, stack_file.name)
     environment = stack_document.get("environment")
     if environment and examples is None:
         raise SandboxError(
@@ -101,16 +124,28 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        document = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a SafeLoader)
+        document = yaml.load(file.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506  (a SafeLoader)
+    except UnicodeDecodeError as exc:
+        raise SandboxError(f"{file.name} is not UTF-8 text. Save the file with the encoding UTF-8.") from exc
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         place = f"{file.name}:{mark.line + 1}" if mark is not None else file.name
-        raise SandboxError(f"{place}: not valid YAML: {getattr(exc, 'problem', None) or exc}.") from exc
+        problem = str(getattr(exc, "problem", None) or exc)
+        fix = next((f" {fix}" for text, fix in _YAML_FIXES.items() if text in problem), "")
+        raise SandboxError(f"{place}: not valid YAML: {problem}.{fix}") from exc
     if document is None:
         return {}
     if not isinstance(document, dict):
         raise SandboxError(f"{file.name}: expected a mapping at the top level.")
     return document
+
+
+def _check_keys(document: Mapping[str, Any], file: str) -> None:
+    """Raises SandboxError for a misspelt key, which the Pulumi CLI ignores."""
+    for key in document:
+        similar = difflib.get_close_matches(str(key).lower(), _STACK_KEYS, n=1, cutoff=0.8)
+        if key not in _STACK_KEYS and similar:
+            raise SandboxError(f"{file}: unknown key {key!r}. Write `{similar[0]}:`.")
 
 
 _Protect = Callable[[str], str]
@@ -121,7 +156,15 @@ def _stack_config(project: str, document: dict[str, Any], file: str, protect: _P
     values = document.get("config") or {}
     if not isinstance(values, dict):
         raise SandboxError(f"{file}: `config` must be a mapping of `namespace:key` to value.")
-    return {_full_key(project, str(key)): _value(value, f"{file}: {key}", protect) for key, value in values.items()}
+    return {_stack_key(project, key, file): _value(value, f"{file}: {key}", protect) for key, value in values.items()}
+
+
+def _stack_key(project: str, key: Any, file: str) -> str:
+    parts = str(key).replace(":config:", ":").split(":")
+    if key is None or len(parts) > 2 or not all(parts):
+        raise SandboxError(f"{file}: {key!r} is not a configuration key. Write `name`, or `namespace:name`.")
+    # The form `namespace:config:name` is valid too (ParseKey in sdk/go/common/resource/config/key.go).
+    return _full_key(project, str(key).replace(":config:", ":"))
 
 
 def _environment_config(project: str, environment: Any, file: str, protect: _Protect) -> dict[str, str]:
@@ -145,9 +188,15 @@ def _project_config(
     configured: the keys that are set; None if Pulumi ESC can set any key.
     """
     result: dict[str, str] = {}
-    for key, declared in (document.get("config") or {}).items():
+    values = document.get("config") or {}
+    if not isinstance(values, dict):
+        raise SandboxError("Pulumi.yaml: `config` must be a mapping of key to value, or of key to `type` and `default`.")
+    for key, declared in values.items():
         full = _full_key(project, str(key))
         place = f"Pulumi.yaml: {key}"
+        kind = declared.get("type", "string") if isinstance(declared, dict) else "string"
+        if kind not in _TYPES:
+            raise SandboxError(f"{place}: {kind!r} is not a type. Write one of {', '.join(_TYPES)}.")
         if not isinstance(declared, dict):
             result[full] = _value(declared, place, protect)
         elif "value" in declared or "default" in declared:
@@ -164,7 +213,10 @@ def _full_key(project: str, key: str) -> str:
 
 
 def _value(value: Any, place: str, protect: _Protect) -> str:
-    value = _without_secrets(value, place, protect)
+    try:
+        value = _without_secrets(value, place, protect)
+    except RecursionError:
+        raise SandboxError(f"{place} contains itself through an alias. Remove the alias.") from None
     if isinstance(value, dict | list):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     if isinstance(value, bool):
@@ -177,6 +229,8 @@ def _without_secrets(value: Any, place: str, protect: _Protect) -> Any:
         return [_without_secrets(item, f"{place}[{index}]", protect) for index, item in enumerate(value)]
     if not isinstance(value, dict):
         return value
+    if set(value) == {"secure"} and not (isinstance(value["secure"], str) and value["secure"]):
+        raise SandboxError(f"{place}: `secure` has no ciphertext. Set the value with: pulumi config set --secret KEY VALUE")
     if set(value) == {"secure"} or any(str(key).startswith("fn::") for key in value):
         return protect(place)
     return {key: _without_secrets(item, f"{place}.{key}", protect) for key, item in value.items()}

@@ -29,9 +29,10 @@ def test_empty_file_changes_nothing(file: Path) -> None:
 
 @pytest.mark.parametrize("key", LISTS)
 def test_list_replaces_the_parameter_of_its_rules(file: Path, key: str) -> None:
-    config = configuration(file, f'{key} = ["one", "two"]\n')
+    values = {"regions": ["eu-west-1", "eusc-de-east-1"], "repositories": ["acme/shop", "acme/a.b"]}.get(key, ["one", "two"])
+    config = configuration(file, f"{key} = {json.dumps(values)}\n")
     for id, parameter in LISTS[key]:
-        assert config.of_pack(catalogue.rule(id).pack, "dev")[id][parameter] == ["one", "two"]
+        assert config.of_pack(catalogue.rule(id).pack, "dev")[id][parameter] == values
         assert parameter in catalogue.rule(id).lists
 
 
@@ -56,6 +57,24 @@ def test_rules_of_other_packs_are_separate(file: Path) -> None:
     ("text", "message"),
     [
         ("a = [", "is not valid TOML"),
+        ('regions = ["eu-west-1"]\nregions = []', "The key is set twice; delete one of the lines."),
+        ("[levels]\n[environments]\n[levels]\n", "The table is declared twice; move its keys into one table"),
+        ('regions = ["eu-west-1]\n', "line 1, column 23). A string probably has no closing quotation mark"),
+        ("regions:\n  - eu-west-1\n", "Write keys as key = value."),
+        ("[environments]\nlive = prod", "line 2, column 8). Write strings in quotation marks."),
+        ("regions = []", "regions is empty, so no Region is allowed. Add a Region, or delete the key"),
+        ('regions = ["eu-wst-1"]', "regions: 'eu-wst-1' is not the code of a Region. Write a code such as"),
+        ('regions = ["EU-West-1"]', "regions: 'EU-West-1' is not the code of a Region"),
+        ('required_tags = ["team", "owner "]', "required_tags: 'owner ' begins or ends with a space"),
+        ('repositories = ["shop"]', "repositories: 'shop' is not a repository. Write the owner and the name"),
+        (
+            '[levels.production]\nGH-S3-010 = "advisory"',
+            "'production' is not an environment. Write one of [levels.dev]",
+        ),
+        ("[levels]\nGH-S3-010 = {}", 'levels.GH-S3-010 is empty. Write a level such as "advisory", or a parameter'),
+        ('[levels]\ngh-s3-010 = "advisory"', "levels.gh-s3-010: there is no rule gh-s3-010. Write GH-S3-010"),
+        ("[levels]\nGH-RDS-003 = {days_min = nan}", "levels.GH-RDS-003.days_min must be a number that is not negative"),
+        ("[levels]\nGH-RDS-003 = {days_min = inf}", "levels.GH-RDS-003.days_min must be a number that is not negative"),
         ('region = ["a"]', "unknown key 'region'. Keys: regions, required_tags"),
         ('regions = "eu-west-1"', 'regions must be a list of strings, such as ["a", "b"]'),
         ("regions = [1]", "regions must be a list of strings"),
@@ -76,6 +95,14 @@ def test_invalid_file_has_one_message(file: Path, text: str, message: str) -> No
         configuration(file, text)
     assert message in str(caught.value)
     assert file.name in str(caught.value)
+
+
+def test_encoding_of_the_file(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbfregions = ['eu-west-1']\n")  # some editors write a byte order mark
+    assert read(file).rules["dev"]["GH-PUL-003"] == {"regions": ["eu-west-1"]}
+    file.write_bytes(b'regions = ["\xe9"]\n')
+    with pytest.raises(ConfigurationError, match=r"is not UTF-8 text. Save the file with the encoding UTF-8"):
+        read(file)
 
 
 def test_missing_file_is_an_error(file: Path) -> None:

@@ -262,6 +262,58 @@ def test_invalid_yaml_error_has_its_line(write: Write) -> None:
     assert failure(write("", config="  a: [1\n")).startswith("Pulumi.dev.yaml:3: not valid YAML")
 
 
+@pytest.mark.parametrize(
+    ("stack", "message"),
+    [
+        (
+            "config:\n\tsize: 1\n",
+            "Pulumi.dev.yaml:2: not valid YAML: found character '\\t' that cannot start",
+        ),
+        ("config:\n  size: 1\n  size: 2\n", "Pulumi.dev.yaml:3: not valid YAML: the key 'size' is set twice; delete one of"),
+        ("config: {}\nconfig: {}\n", "Pulumi.dev.yaml:2: not valid YAML: the key 'config' is set twice"),
+        ("config:\n  size: *small\n", "Pulumi.dev.yaml:2: not valid YAML: found undefined alias 'small'. Write the value"),
+        ("config:\n  size: !!python/name:os.system\n", "Pulumi.dev.yaml:2: not valid YAML: could not determine a constructor"),
+        ("config: {}\n---\nconfig: {}\n", "Pulumi.dev.yaml:2: not valid YAML: but found another document. Delete the line"),
+        ("config:\n  size: &a [*a]\n", "Pulumi.dev.yaml: size contains itself through an alias. Remove the alias."),
+        ("config:\n  - size\n", "Pulumi.dev.yaml: `config` must be a mapping"),
+        ("Config:\n  size: 1\n", "Pulumi.dev.yaml: unknown key 'Config'. Write `config:`."),
+        ("configs:\n  size: 1\n", "Pulumi.dev.yaml: unknown key 'configs'. Write `config:`."),
+        ("config:\n  a:b:c: 1\n", "Pulumi.dev.yaml: 'a:b:c' is not a configuration key. Write `name`, or `namespace:name`."),
+        ("config:\n  ~: 1\n", "Pulumi.dev.yaml: None is not a configuration key."),
+        ("config:\n  size: {secure: }\n", "Pulumi.dev.yaml: size: `secure` has no ciphertext. Set the value with: pulumi config"),
+        ("size: 1\n".encode("utf-16").decode("latin-1"), "Pulumi.dev.yaml"),
+    ],
+)
+def test_invalid_stack_file_has_one_message(write: Write, stack: str, message: str) -> None:
+    assert failure(write("", **{"Pulumi.dev.yaml": stack})).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("project", "message"),
+    [
+        ("config: [size]\n", "Pulumi.yaml: `config` must be a mapping of key to value, or of key to `type` and `default`."),
+        ("config: {size: {type: integr}}\n", "Pulumi.yaml: size: 'integr' is not a type. Write one of string, boolean"),
+        ("name: other\n", "Pulumi.yaml:3: not valid YAML: the key 'name' is set twice"),
+    ],
+)
+def test_invalid_project_file_has_one_message(write: Write, project: str, message: str) -> None:
+    assert failure(write("", project=f"name: tiny\nruntime: python\n{project}")).startswith(message)
+
+
+def test_file_that_is_not_utf8_is_rejected(write: Write) -> None:
+    program = write("")
+    (program / "Pulumi.dev.yaml").write_bytes(b"config:\n  name: caf\xe9\n")
+    assert failure(program) == "Pulumi.dev.yaml is not UTF-8 text. Save the file with the encoding UTF-8."
+
+
+def test_values_are_read_like_the_cli(write: Write) -> None:
+    values = {"country": "no", "switch": "on", "on": "true", "day": "2026-01-01", "base": '{"a":1}', "other": '{"a":1}'}
+    stack = "config:\n  country: no\n  switch: on\n  on: true\n  day: 2026-01-01\n  base: &b {a: 1}\n  tiny:config:other: *b\n"
+    program = write(f"for key, value in {values!r}.items():\n    assert pulumi.Config().require(key) == value, key\n")
+    (program / "Pulumi.dev.yaml").write_text(stack)
+    run(program, "dev", FakeProvider(), preview=False)
+
+
 def test_missing_project_setting_is_rejected(write: Write) -> None:
     program = write("", project="name: tiny\nruntime: python\nconfig:\n  size: {type: string}\n")
     assert failure(program) == ("Stack 'dev' is missing configuration value 'size'. Add `tiny:size: <value>` to Pulumi.dev.yaml.")
