@@ -96,7 +96,13 @@ def network(args: DeliveryRolesArgs) -> list[Statement]:
         args.grant("ChangeOwnResources", "ec2", change, conditions=args.tag_condition()),
         args.grant("TagOnCreate", "ec2", "CreateTags", conditions=create_condition),
         # A rule is a separate resource from its group, and a new rule has no tags yet.
-        args.grant("SecurityGroupRules", "ec2", "AuthorizeSecurityGroup* CreateTags", "security-group-rule/*"),
+        args.grant(
+            "SecurityGroupRules",
+            "ec2",
+            "AuthorizeSecurityGroup* CreateTags",
+            "security-group-rule/*",
+            conditions=args.region_condition,
+        ),
     ]
 
 
@@ -155,7 +161,7 @@ def stores(args: DeliveryRolesArgs) -> list[Statement]:
             conditions=regional,
         ),
         args.grant("Secrets", "secretsmanager", secrets, names.secret_arn("*").removesuffix("-??????")),
-        args.grant("Backups", "backup", backups, f"backup-vault:{all_names}", "backup-plan:*"),
+        args.grant("Backups", "backup", backups, f"backup-vault:{all_names}", "backup-plan:*", conditions=regional),
         args.grant("VaultStorage", "backup-storage", "MountCapsule", conditions=regional),
     ]
 
@@ -242,7 +248,8 @@ def edge(args: DeliveryRolesArgs) -> list[Statement]:
     balancers = tuple(f"{kind}/app/{all_names}/*" for kind in ("loadbalancer", "listener", "listener-rule"))
     certificates = "AddTagsToCertificate DeleteCertificate RemoveTags* UpdateCertificateOptions"
     record_names = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
-    records = {"ForAllValues:StringLike": {record_names: [args.domain, f"*.{args.domain}"]}}
+    # ForAllValues also holds for a request without the key.
+    records = {**regional, "ForAllValues:StringLike": {record_names: [args.domain, f"*.{args.domain}"]}}
     web_acl = (
         "AssociateWebACL CreateWebACL DeleteLogging* DeleteWebACL Disassociate* PutLogging* TagResource UntagResource "
         "UpdateWebACL"

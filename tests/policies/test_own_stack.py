@@ -19,7 +19,7 @@ from sandbox.engine.program import run
 from sandbox.engine.providers import PreviewProvider
 from sandbox.paths import REPOSITORY
 from tests.components.program import serverless
-from tests.components.settings.stack_settings import raw_settings
+from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
 
 ADVISORY = {"GH-ALB-009", "GH-RDS-014", "GH-S3-017", "GH-TAG-002"}
@@ -29,7 +29,15 @@ SETTINGS = {
     "serverless": serverless("prod")["gatehouse:settings"],
     "cloudfront": json.dumps(raw_settings("prod", {"services.console.hosting": "cloudfront"})),
     "options": json.dumps(
-        raw_settings("prod", {"load_balancer.ipv6": True, "services.gateway.latency_max_ms": 500, "database.read_replica": True})
+        raw_settings(
+            "prod",
+            {
+                "load_balancer.ipv6": True,
+                "services.gateway.latency_max_ms": 500,
+                "database.read_replica": True,
+                "delivery": DELIVERY,
+            },
+        )
     ),
 }
 
