@@ -227,8 +227,8 @@ def cloudfront(args: DeliveryRolesArgs) -> list[Statement]:
     web_acl = "CreateWebACL DeleteLogging* DeleteWebACL PutLogging* TagResource UntagResource UpdateWebACL"
     distribution = "AllowVendedLogDeliveryForResource Create* Delete* PublishFunction TagResource UntagResource Update*"
     return [
-        # CloudFront generates the IDs of most resources.
-        args.grant("CloudFront", "cloudfront", distribution, "*", global_service=True),
+        # CloudFront generates the IDs of most resources. The Region of a request to a global service is us-east-1.
+        args.grant("CloudFront", "cloudfront", distribution, "*", global_service=True, conditions=args.region_condition),
         args.grant(
             "GlobalWebAcl",
             "wafv2",
@@ -238,7 +238,7 @@ def cloudfront(args: DeliveryRolesArgs) -> list[Statement]:
         ),
         args.grant("EdgeLogBucket", "s3", buckets, names.s3_arn(names.edge_log_bucket)),
         args.grant("WebUi", "s3", "DeleteObject* PutObject*", f"{web_ui}/*"),
-        args.grant("EdgeLogs", "logs", delivery, *deliveries),
+        args.grant("EdgeLogs", "logs", delivery, *deliveries, conditions=args.region_condition),
     ]
 
 

@@ -27,7 +27,7 @@ FORMS = pytest.mark.parametrize("form", ["container", "serverless", "cloudfront"
 SETTINGS = {
     "container": "",
     "serverless": serverless("prod")["gatehouse:settings"],
-    "cloudfront": json.dumps(raw_settings("prod", {"services.console.hosting": "cloudfront"})),
+    "cloudfront": json.dumps(raw_settings("prod", {"services.console.hosting": "cloudfront", "delivery": DELIVERY})),
     "options": json.dumps(
         raw_settings(
             "prod",
