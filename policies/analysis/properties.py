@@ -248,6 +248,21 @@ class Properties:
         return self._value
 
 
+def texts_of(block: Properties, key: str) -> Iterator[tuple[str, str]]:
+    """The path and value of each known string at any depth of a property."""
+    value = block.value(key) if block.known(key) else None
+    if isinstance(value, str):
+        yield block.path_of(key), value
+    elif isinstance(value, list):
+        elements = Properties({f"[{index}]": element for index, element in enumerate(value)})
+        for name in elements.names():
+            yield from ((f"{block.path_of(key)}{path}", text) for path, text in texts_of(elements, name))
+    elif isinstance(value, Mapping):
+        nested = Properties(value, block.path_of(key))
+        for name in nested.names():
+            yield from texts_of(nested, name)
+
+
 def _known(container: Any, key: str | int, path: str, value: Any, candidates: tuple[Any, ...]) -> Any:
     """The value, or the assumed value of an unknown property. Raises UnknownPropertyError."""
     if not is_unknown(value):

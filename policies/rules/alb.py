@@ -84,7 +84,6 @@ _PLAINTEXT_PORTS = ("21", "23", "25", "80", "110", "143", "389", "1883", "8000",
     severity=Severity.HIGH,
     types=aws("lb.Listener"),
     lists={"ports": _PLAINTEXT_PORTS},
-    upstream="CKV_AWS_2",
     url="https://docs.aws.amazon.com/elasticloadbalancing/latest/network/create-tls-listener.html",
 )
 def tcp_listeners_use_encrypted_protocols(listener: Resource, stack: Stack) -> CheckResults:
@@ -250,3 +249,20 @@ def responses_have_security_headers(listener: Resource) -> CheckResults:
         yield Violation(f"{_FRAME} is neither DENY nor SAMEORIGIN", f'set {_FRAME}="DENY"')
     if props.flag(_SERVER, True):
         yield Violation(f"{_SERVER} is not false", f"set {_SERVER}=False")
+
+
+@_balancer_rule(
+    "GH-ALB-013",
+    title="Internet-facing Application Load Balancers set X-Forwarded-For themselves",
+    rationale="With the mode preserve, a client chooses the IP address that applications use for rate limits and audit events.",
+    remedy='set xffHeaderProcessingMode="append", or remove it',
+    levels=levels("A", "M", "M"),
+    url=f"{_GUIDE}/x-forwarded-headers.html",
+    remediation=(SetInput("xffHeaderProcessingMode", "append"),),
+)
+def client_addresses_are_not_preserved(balancer: Resource) -> CheckResults:
+    # CloudFront sets the header for an internal load balancer behind a VPC origin.
+    if not _is_application_load_balancer(balancer) or balancer.props.flag("internal"):
+        return
+    if balancer.props.text("xffHeaderProcessingMode") == "preserve":
+        yield "xffHeaderProcessingMode is preserve"

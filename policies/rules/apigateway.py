@@ -68,7 +68,6 @@ _BODY_METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "tra
     severity=Severity.HIGH,
     types=aws("apigateway.RestApi", "apigatewayv2.Api"),
     lists={"public": ()},
-    upstream="CKV_AWS_59 CKV_AWS_309 APIG4",
     url=f"{_GUIDE}/api-gateway-swagger-extensions.html",
 )
 def defined_routes_have_authorizer(api: Resource) -> CheckResults:

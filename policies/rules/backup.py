@@ -72,8 +72,11 @@ def plan_creates_daily_copies(plan: Resource) -> CheckResults:
         yield "no rule creates daily backups"
     if not any(_is_daily(rule) and _retention_days(rule) >= days_min for rule in rules):
         yield f"no daily rule retains backups for {days_min:g} days"
-    if not any(rule.has("copyActions") for rule in rules):
+    copies = [copy for rule in rules for copy in rule.blocks("copyActions")]
+    if not copies:
         yield "no rule has copyActions"
+    elif not any(_retention_days(copy) >= days_min for copy in copies):
+        yield f"no copyActions retain copies for {days_min:g} days"
 
 
 def _is_daily(rule: Properties) -> bool:

@@ -1,10 +1,13 @@
 """Rules for CloudWatch: log groups, metric filters, alarms and dashboards."""
 
+from policies.analysis.iam.document import allows_public, unrestricted_services
+from policies.analysis.iam.grammar import parse
+from policies.analysis.policy_holders import ACCOUNTS, foreign_access
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_at_least, is_not_false, is_set
-from policies.engine.rule import CheckResults, Violation, levels, resource_rule, stack_rule
+from policies.engine.rule import CheckResults, Severity, Violation, levels, resource_rule, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/AmazonCloudWatch/latest"
 
@@ -195,3 +198,22 @@ def _masks(policy: Properties) -> bool:
 def _log_group(container: Properties) -> str:
     options = container.block("logConfiguration").block("options")
     return options.text("awslogs-group") if options.known("awslogs-group") else ""
+
+
+@resource_rule(
+    "GH-CW-007",
+    title="Resource policies of CloudWatch Logs do not allow public or unknown cross-account access",
+    rationale="Anyone with access can write forged events to a log group, or read its events with a subscription filter.",
+    remedy="name the principals, and add conditions on aws:SourceAccount and aws:SourceArn for AWS services",
+    severity=Severity.HIGH,
+    types=aws("cloudwatch.LogResourcePolicy"),
+    lists=ACCOUNTS,
+    url=f"{_GUIDE}/logs/iam-access-control-overview-cwl.html",
+)
+def log_resource_policy_is_restricted(holder: Resource) -> CheckResults:
+    document = parse(holder.props.value("policyDocument"))
+    if allows_public(document):
+        yield 'the resource policy allows everyone ("*") without a restricting condition'
+    for service in unrestricted_services(document):
+        yield f"the resource policy allows {service} without a condition on aws:SourceAccount or aws:SourceArn"
+    yield from foreign_access(document, holder, "the resource policy")

@@ -343,7 +343,6 @@ def efs_uses_transit_encryption(task: Resource) -> CheckResults:
     types=aws("ecs.Service"),
     levels=levels("A", "M", "M"),
     settings={"exec_allowed": {"dev": 1, "staging": 1, "prod": 0}},
-    upstream="CKV_AWS_223 CKV_AWS_224",
     url=f"{_GUIDE}/ecs-exec.html",
 )
 def ecs_exec_is_disabled_or_logged(service: Resource, stack: Stack) -> CheckResults:

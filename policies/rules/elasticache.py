@@ -100,7 +100,7 @@ snapshots_are_retained = _group_rule(
     levels=levels("-", "A", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 1, "staging": 1, "prod": 1}},
-    upstream="ElastiCache.1 CKV_AWS_134 elasticache_redis_cluster_backup_enabled",
+    upstream="ElastiCache.1 elasticache_redis_cluster_backup_enabled",
     url=f"{_GUIDE}/backups-automatic.html",
 ).requires(is_at_least("snapshotRetentionLimit", "days_min"))
 
@@ -110,7 +110,7 @@ snapshots_are_retained = _group_rule(
     title="ElastiCache replication groups upgrade minor versions automatically",
     rationale="Minor versions contain security updates.",
     remedy='remove autoMinorVersionUpgrade=False, and write engine in lowercase ("valkey")',
-    upstream="ElastiCache.2 CKV_AWS_322 elasticache_redis_cluster_auto_minor_version_upgrades",
+    upstream="ElastiCache.2 elasticache_redis_cluster_auto_minor_version_upgrades",
     url=f"{_GUIDE}/VersionManagement.html",
     remediation=(SetInput("autoMinorVersionUpgrade", True),),
 )
@@ -128,7 +128,7 @@ def minor_upgrades_are_automatic(cache: Resource) -> CheckResults:
     rationale="The default subnet group contains all subnets of the default VPC, including public ones.",
     remedy="set subnetGroupName to an aws.elasticache.SubnetGroup of private subnets (GH-VPC-010 checks the subnets)",
     severity=Severity.HIGH,
-    upstream="ElastiCache.7 CKV_AWS_323 elasticache_cluster_uses_public_subnet AEC1",
+    upstream="ElastiCache.7 elasticache_cluster_uses_public_subnet AEC1",
     url=f"{_GUIDE}/SubnetGroups.html",
 )
 def subnet_group_is_set(cache: Resource) -> CheckResults:

@@ -254,3 +254,17 @@ def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResu
                 yield "a statement allows iam:PassRole without iam:PassedToService"
         for action in iam_document.escalating_actions(document):
             yield f"a statement allows {action} on all resources without a condition"
+
+
+@resource_rule(
+    "GH-IAM-010",
+    title="Policies of topics, queues and buckets restrict AWS services by source",
+    rationale="Without a source condition, an AWS service can be tricked into acting on the resource for another customer.",
+    remedy="add a condition on aws:SourceAccount or aws:SourceArn to the statement of the service",
+    types=aws("sns.TopicPolicy", "sqs.QueuePolicy", "s3.BucketPolicy"),
+    url=f"{_GUIDE}/confused-deputy.html",
+)
+def service_access_has_source(holder: Resource) -> CheckResults:
+    for service in iam_document.unrestricted_services(parse(holder.props.value("policy"))):
+        if service != "cloudtrail.amazonaws.com":  # GH-CT-006
+            yield f"the policy allows {service} without a condition on aws:SourceAccount or aws:SourceArn"

@@ -56,9 +56,8 @@ def rotation_is_enabled(key: Resource) -> CheckResults:
 )
 def key_policy_is_not_public(key: Resource, stack: Stack) -> CheckResults:
     documents = resource_documents(key, stack, aws("kms.KeyPolicy"), "keyId")
-    # A replica key has the default key policy if the program sets none.
-    if not documents and key.type in aws("kms.Key"):
-        yield "the key has no key policy"
+    if not documents:
+        yield "the key has no key policy, so it has the default key policy"
     for document in documents:
         if iam_document.allows_public(document):
             yield 'the key policy allows everyone ("*") without kms:CallerAccount or another restricting condition'

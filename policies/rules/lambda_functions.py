@@ -98,7 +98,7 @@ def runtime_is_supported(function: Resource) -> CheckResults:
     rationale="A function outside the VPC cannot reach private data stores. With one subnet, a zone outage stops the function.",
     remedy="set vpcConfig with private subnets in two Availability Zones and a security group",
     types=aws("lambda.Function"),
-    upstream="Lambda.3 Lambda.5 CKV_AWS_117 awslambda_function_inside_vpc awslambda_function_vpc_multi_az",
+    upstream="Lambda.3 Lambda.5 awslambda_function_inside_vpc awslambda_function_vpc_multi_az",
     url=f"{_GUIDE}/configuration-vpc.html",
 )
 def function_runs_in_vpc(function: Resource, stack: Stack) -> CheckResults:

@@ -5,11 +5,14 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from policies.analysis.properties import MalformedError, Properties
+from policies.analysis.iam.document import account_of
+from policies.analysis.policy_holders import ACCOUNTS
+from policies.analysis.properties import MalformedError, Properties, texts_of
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.secret_detection import looks_secret
 from policies.analysis.type_tokens import AWS_PROVIDER, S3_DEPRECATED, STACK, STATEFUL, aws
-from policies.engine.rule import CheckResults, Severity, Undecided, levels, resource_rule, stack_rule
+from policies.engine.requirements import is_not_true
+from policies.engine.rule import REMOVE, CheckResults, Severity, Undecided, levels, resource_rule, stack_rule
 from policies.rules.rds import is_read_replica
 
 _OPTIONS = "https://www.pulumi.com/docs/iac/concepts/resources/options"
@@ -121,6 +124,69 @@ _REPLICAS = {
     **dict.fromkeys(aws("dynamodb.Table"), ("replicas", "regionName")),
     **dict.fromkeys(aws("secretsmanager.Secret"), ("replicas", "region")),
 }
+
+
+# Properties that name a KMS key or the destination of data, keyed by resource type. Nested values are evaluated as well.
+_KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(aws("secretsmanager.Secret"), ("kmsKeyId", "replicas")),
+    **dict.fromkeys(aws("cloudwatch.LogGroup", "elasticache.ReplicationGroup"), ("kmsKeyId",)),
+    **dict.fromkeys(aws("ebs.Volume", "efs.FileSystem", "kinesis.Stream", "redshift.Cluster", "docdb.Cluster"), ("kmsKeyId",)),
+    **dict.fromkeys(
+        aws("rds.Instance", "rds.Cluster", "rds.ClusterInstance"),
+        ("kmsKeyId", "masterUserSecretKmsKeyId", "performanceInsightsKmsKeyId"),
+    ),
+    **dict.fromkeys(aws("cloudtrail.Trail"), ("kmsKeyId", "cloudWatchLogsGroupArn")),
+    **dict.fromkeys(aws("dynamodb.Table"), ("serverSideEncryption", "replicas")),
+    **dict.fromkeys(aws("s3.BucketServerSideEncryptionConfiguration", "s3.BucketReplicationConfig", "backup.Plan"), ("rules",)),
+    **dict.fromkeys(aws("backup.Vault"), ("kmsKeyArn",)),
+    **dict.fromkeys(aws("ecr.Repository"), ("encryptionConfigurations",)),
+    **dict.fromkeys(aws("opensearch.Domain"), ("encryptAtRest",)),
+    **dict.fromkeys(aws("sns.Topic", "sqs.Queue"), ("kmsMasterKeyId",)),
+    **dict.fromkeys(aws("ssm.Parameter"), ("keyId",)),
+    **dict.fromkeys(aws("lambda.Function"), ("kmsKeyArn", "deadLetterConfig")),
+    **dict.fromkeys(aws("ec2.FlowLog"), ("logDestination",)),
+    **dict.fromkeys(aws("wafv2.WebAclLoggingConfiguration"), ("logDestinationConfigs",)),
+    **dict.fromkeys(aws("cloudwatch.EventTarget"), ("arn", "deadLetterConfig")),
+    **dict.fromkeys(aws("cloudwatch.LogSubscriptionFilter"), ("destinationArn",)),
+    **dict.fromkeys(aws("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm"), ("alarmActions", "okActions")),
+    **dict.fromkeys(aws("sns.TopicSubscription"), ("endpoint",)),
+    **dict.fromkeys(aws("rds.EventSubscription"), ("snsTopic",)),
+    **dict.fromkeys(aws("backup.VaultNotifications"), ("snsTopicArn",)),
+}
+
+
+@resource_rule(
+    "GH-PUL-006",
+    title="KMS keys and destinations of data are in allowed accounts",
+    rationale=(
+        "The owner of a key in another account can make the data unreadable. A log, backup or message that is sent to another "
+        "account leaves the control of its owner."
+    ),
+    remedy="use a key or destination in an account of allowedAccountIds, or add the account to the list `accounts` of the rule",
+    severity=Severity.HIGH,
+    types=tuple(_KEYS_AND_DESTINATIONS),
+    lists=ACCOUNTS,
+    url="https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html",
+)
+def keys_and_destinations_are_in_own_accounts(resource: Resource) -> CheckResults:
+    for name in _KEYS_AND_DESTINATIONS[resource.type]:
+        # An ARN that is unknown in a preview belongs to a resource of the program, or is decided in the next preview.
+        for path, value in texts_of(resource.props, name):
+            account = account_of(value) if value.startswith("arn:") else ""
+            if account and account not in resource.own_accounts():
+                yield f"{path} is in account {account}, which is not in allowedAccountIds of the provider"
+
+
+stored_data_is_not_force_deleted = resource_rule(
+    "GH-PUL-007",
+    title="Backup vaults and ECR repositories are not deleted with their content",
+    rationale="With forced deletion, removing the resource from the program deletes all recovery points or images.",
+    severity=Severity.HIGH,
+    types=aws("backup.Vault", "ecr.Repository"),
+    levels=levels("-", "A", "M"),
+    pack="resilience",
+    url="https://www.pulumi.com/docs/iac/concepts/resources/options/protect/",
+).requires(is_not_true("forceDestroy", value=REMOVE), is_not_true("forceDelete", value=REMOVE))
 
 
 # Bucket inputs that version 4 of the provider replaced with separate resources.

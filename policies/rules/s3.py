@@ -61,7 +61,7 @@ def unset_public_access_flags(block: Resource) -> Iterator[str]:
     rationale="S3 accepts HTTP unless the bucket policy denies it. HTTP transfers data and signatures in clear text.",
     remedy='deny s3:* to "*" on the bucket and its objects if aws:SecureTransport is false, in an aws.s3.BucketPolicy',
     severity=Severity.HIGH,
-    upstream="S3.5 3.1.1 CKV_AWS_379 s3_bucket_secure_transport_policy S10",
+    upstream="S3.5 3.1.1 s3_bucket_secure_transport_policy S10",
     url=f"{_GUIDE}/example-bucket-policies.html#example-bucket-policies-HTTP-HTTPS",
 )
 def plain_http_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
@@ -98,7 +98,10 @@ def bucket_uses_customer_key(bucket: Resource, stack: Stack) -> CheckResults:
     if not configurations:
         yield "the bucket has no encryption configuration"
     for configuration in configurations:
-        yield from check_each(configuration.props.blocks("rules"), _check_encryption_rule)
+        rules = configuration.props.blocks("rules")
+        yield from check_each(rules, _check_encryption_rule)
+        if not rules:
+            yield f"{configuration.name} has no rule"
 
 
 def _check_encryption_rule(rule: Properties) -> CheckResults:
@@ -132,12 +135,20 @@ def versioning_is_enabled(bucket: Resource, stack: Stack) -> CheckResults:
     remedy="add an enabled rule with noncurrentVersionExpiration to an aws.s3.BucketLifecycleConfiguration for the bucket",
     severity=Severity.LOW,
     pack="resilience",
+    settings={"days_min": {"dev": 1, "staging": 1, "prod": 7}},
     upstream="S3.10 S3.13 CKV2_AWS_61 s3_bucket_lifecycle_enabled",
     url=f"{_GUIDE}/object-lifecycle-mgmt.html",
 )
 def lifecycle_expires_versions(bucket: Resource, stack: Stack) -> CheckResults:
-    if not any(rule.has("noncurrentVersionExpiration") for rule in _lifecycle_rules(bucket, stack)):
+    expirations = [rule.block("noncurrentVersionExpiration") for rule in _lifecycle_rules(bucket, stack)]
+    expirations = [expiration for expiration in expirations if expiration.names()]
+    if not expirations:
         yield "no enabled lifecycle rule expires noncurrent versions"
+    days_min = bucket.settings["days_min"]
+    for expiration in expirations if purpose(bucket) != EPHEMERAL else ():
+        # An overwritten or deleted object can be restored until then.
+        if expiration.number("noncurrentDays") < days_min and not expiration.has("newerNoncurrentVersions"):
+            yield f"{expiration.path_of('noncurrentDays')} is below {days_min:g}"
 
 
 @_bucket_rule(
@@ -220,6 +231,8 @@ def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
         yield "a statement allows access with NotPrincipal"
     elif iam_document.allows_public(document):
         yield 'a statement allows everyone ("*") without a restricting condition'
+    if any(kind == "CanonicalUser" for allow in document.allows for kind, _ in allow.principals or ()):
+        yield "a statement allows a canonical user ID, which does not show the account"
     yield from foreign_access(document, policy, "a statement")
 
 
@@ -300,13 +313,20 @@ def bucket_is_replicated(bucket: Resource, stack: Stack) -> CheckResults:
     if not configurations:
         yield "the bucket has no replication configuration"
     for configuration in configurations:
-        yield from check_each(configuration.props.blocks("rules"), _check_replication_rule)
+        rules = configuration.props.blocks("rules")
+        yield from check_each(rules, _check_replication_rule)
+        if not rules:
+            yield f"{configuration.name} has no rule"
 
 
 def _check_replication_rule(rule: Properties) -> CheckResults:
     destination = rule.block("destination")
     if rule.text("status") != "Enabled":
         yield Violation(f"{rule.path_of('status')} is not Enabled", 'set status="Enabled" on the replication rule')
+    if rule.block("sourceSelectionCriteria").block("sseKmsEncryptedObjects").text("status") != "Enabled":
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html
+        fix = 'set sourceSelectionCriteria.sseKmsEncryptedObjects.status="Enabled"'
+        yield Violation(f"{rule.path_of('sourceSelectionCriteria')} does not select objects that are encrypted with KMS", fix)
     if rule.block("deleteMarkerReplication").text("status") != "Enabled":
         fix = 'set deleteMarkerReplication.status="Enabled"'
         yield Violation(f"{rule.path_of('deleteMarkerReplication')} is not enabled", fix)
@@ -325,14 +345,20 @@ def _check_replication_rule(rule: Properties) -> CheckResults:
     remedy="add an aws.s3.BucketObjectLockConfiguration with rule.defaultRetention, and set objectLockEnabled=True on the bucket",
     severity=Severity.HIGH,
     levels=levels("-", "A", "M"),
-    upstream="S3.15 CKV_AWS_143 s3_bucket_object_lock",
+    settings={"days_min": {"dev": 1, "staging": 1, "prod": 30}},
+    upstream="S3.15 s3_bucket_object_lock",
     url=f"{_GUIDE}/object-lock.html",
 )
 def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults:
     if not stack.referencing(bucket, aws("cloudtrail.Trail"), "s3BucketName") and purpose(bucket) != "trail":
         return
-    if not _locks(bucket, stack):
+    locks = _locks(bucket, stack)
+    if not locks:
         yield "the bucket receives a trail and has no Object Lock with default retention"
+    for lock in locks:
+        retention = lock.props.block("rule").block("defaultRetention")
+        if retention.number("days") + 365 * retention.number("years") < bucket.settings["days_min"]:
+            yield f"the default retention of {lock.name} is below {bucket.settings['days_min']:g} days"
 
 
 @_bucket_rule(

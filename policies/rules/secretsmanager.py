@@ -9,7 +9,7 @@ from policies.analysis.resources import Resource, Stack
 from policies.analysis.schedules import longest_gap_days
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_at_least, is_not_set
-from policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, resource_rule, setting, stack_rule
+from policies.engine.rule import REMOVE, CheckResults, SetInput, Severity, levels, resource_rule, setting, stack_rule
 
 _GUIDE = "https://docs.aws.amazon.com/secretsmanager/latest/userguide"
 
@@ -80,7 +80,7 @@ def rotation_is_frequent(rotation: Resource) -> CheckResults:
     types=aws("secretsmanager.SecretPolicy", "secretsmanager.Secret"),
     exemptible=False,
     lists=ACCOUNTS,
-    upstream="2.21 secretsmanager_not_publicly_accessible secretsmanager_has_restrictive_resource_policy",
+    upstream="2.21 secretsmanager_not_publicly_accessible",
     url=f"{_GUIDE}/auth-and-access_resource-policies.html",
     remediation=(SetInput("blockPublicPolicy", True, types=aws("secretsmanager.SecretPolicy")),),
 )
@@ -93,6 +93,25 @@ def secret_policy_is_not_public(holder: Resource) -> CheckResults:
     if iam_document.allows_public(document):
         yield 'the resource policy allows everyone ("*") without a restricting condition'
     yield from foreign_access(document, holder, "the resource policy")
+
+
+@stack_rule(
+    "GH-SM-007",
+    title="Secrets have a resource policy that denies access to other principals",
+    rationale="A resource policy can deny access to all principals except the reader, whatever other policies allow.",
+    remedy="add an aws.secretsmanager.SecretPolicy that denies secretsmanager:GetSecretValue to all other principals",
+    severity=Severity.LOW,
+    types=aws("secretsmanager.Secret"),
+    levels=levels("-", "A", "A"),
+    upstream="secretsmanager_has_restrictive_resource_policy",
+    url=f"{_GUIDE}/auth-and-access_resource-policies.html",
+)
+def secret_has_resource_policy(secret: Resource, stack: Stack) -> CheckResults:
+    holders = (secret, *stack.referencing(secret, aws("secretsmanager.SecretPolicy"), "secretArn"))
+    documents = (parse(holder.props.value("policy")) for holder in holders if holder.props.has("policy"))
+    denies = (deny for document in documents for deny in document.denies)
+    if not any(deny.applies_to_everyone() and deny.covers_action("secretsmanager:GetSecretValue") for deny in denies):
+        yield "no resource policy denies secretsmanager:GetSecretValue to other principals"
 
 
 recovery_window_is_sufficient = resource_rule(

@@ -44,9 +44,16 @@ def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResu
     for group in required:
         if group not in groups:
             yield f"no rule uses the managed rule group {group}"
+    for statement in managed:
+        rule_group = statement.block("managedRuleGroupStatement")
+        # A notStatement excludes some requests. Any other statement selects some requests and excludes all others.
+        if rule_group.text("name") in required and _selects_requests(rule_group):
+            yield f"{rule_group.path_of('scopeDownStatement')} limits the rule group to some requests"
     limited = [statement.block("rateBasedStatement") for statement in statements if statement.has("rateBasedStatement")]
     if not limited:
         yield "no rule has a rateBasedStatement"
+    elif all(map(_selects_requests, limited)):
+        yield "every rateBasedStatement has a scopeDownStatement, so other requests are not limited"
     for statement in limited:
         if statement.number("limit") > acl.settings["requests_max"]:
             yield f"{statement.path_of('limit')} is above {acl.settings['requests_max']:g} requests"
@@ -80,6 +87,12 @@ def core_rule_set_does_not_block_apis(acl: Resource, stack: Stack) -> CheckResul
         blocking = [name for name in _WEBSITE_RULES if name not in counted]
         if blocking:
             yield f"{group.path} blocks requests to {', '.join(apis)} by {', '.join(blocking)}"
+
+
+def _selects_requests(statement: Properties) -> bool:
+    """True if a scope-down statement other than a notStatement limits a statement to some requests."""
+    scope = statement.block("scopeDownStatement")
+    return bool(scope.names()) and not scope.has("notStatement")
 
 
 def _protected_apis(acl: Resource, stack: Stack) -> list[str]:
@@ -147,6 +160,41 @@ def metrics_are_enabled(acl: Resource) -> CheckResults:
         visibility = block.block("visibilityConfig")
         if not visibility.flag("cloudwatchMetricsEnabled"):
             yield f"{visibility.path}.cloudwatchMetricsEnabled is not true"
+
+
+@_web_acl_rule(
+    "GH-WAF-006",
+    title="Web ACLs do not store samples of requests with credentials",
+    rationale="AWS WAF shows sampled requests with all headers, including API keys and cookies, to every reader of the web ACL.",
+    remedy=(
+        "set visibilityConfig.sampledRequestsEnabled=False on the web ACL and on each rule, or add a dataProtectionConfig with "
+        "SINGLE_HEADER for the headers authorization, cookie and x-api-key"
+    ),
+    levels=levels("-", "A", "M"),
+    url=f"{_GUIDE}/web-acl-testing-view-sample.html",
+    remediation=(
+        SetInput("visibilityConfig.sampledRequestsEnabled", False),
+        SetInput("rules[].visibilityConfig.sampledRequestsEnabled", False),
+    ),
+)
+def samples_contain_no_credentials(acl: Resource) -> CheckResults:
+    if _protects_headers(acl):
+        return
+    for block in (acl.props, *acl.props.blocks("rules")):
+        visibility = block.block("visibilityConfig")
+        if visibility.flag("sampledRequestsEnabled"):
+            yield f"{visibility.path_of('sampledRequestsEnabled')} is true"
+
+
+def _protects_headers(acl: Resource) -> bool:
+    """True if data protection hashes or replaces all headers that contain credentials. Without keys, it applies to all headers.
+
+    https://docs.aws.amazon.com/waf/latest/APIReference/API_FieldToProtect.html
+    """
+    protections = acl.props.block("dataProtectionConfig").blocks("dataProtections")
+    fields = [protection.block("field") for protection in protections]
+    keys = [field.texts("fieldKeys") for field in fields if field.text("fieldType") == "SINGLE_HEADER"]
+    return [] in keys or {name.lower() for names in keys for name in names}.issuperset(_REDACTED)
 
 
 @_web_acl_rule(

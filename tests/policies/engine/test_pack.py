@@ -104,7 +104,7 @@ def test_unknown_policy_document_is_undecided(security: Pack) -> None:
         if diagnostic.policy == "GH-UNDECIDED"
         for rule in diagnostic.message.partition(" could not be decided")[0].split(", ")
     }
-    assert undecided == {"GH-S3-003", "GH-S3-004", "GH-S3-006", "GH-S3-012", "GH-S3-016", "GH-S3-017"}
+    assert undecided == {"GH-IAM-010", "GH-S3-003", "GH-S3-004", "GH-S3-006", "GH-S3-012", "GH-S3-016", "GH-S3-017"}
 
 
 def test_undecided_rule_is_decided_with_known_outputs(security: Pack) -> None:

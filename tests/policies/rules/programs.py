@@ -61,7 +61,9 @@ def replication(**changed: Any) -> dict[str, Any]:
         "encryptionConfiguration": {"replicaKmsKeyId": f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/copies"},
         "metrics": {"status": "Enabled"},
     }
-    return {"status": "Enabled", "deleteMarkerReplication": {"status": "Enabled"}, "destination": destination, **changed}
+    criteria = {"sseKmsEncryptedObjects": {"status": "Enabled"}}
+    enabled = {"status": "Enabled", "sourceSelectionCriteria": criteria}
+    return {**enabled, "deleteMarkerReplication": {"status": "Enabled"}, "destination": destination, **changed}
 
 
 def _encrypted_and_logged(name: str) -> list[Declared]:
@@ -105,6 +107,15 @@ def _sides(name: str, policy: str) -> list[Declared]:
     ]
 
 
+OTHER_READERS = {
+    "Effect": "Deny",
+    "Principal": "*",
+    "Action": "secretsmanager:GetSecretValue",
+    "Resource": "*",
+    "Condition": {"ArnNotLike": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/gateway"}},
+}
+
+
 def secrets() -> list[Declared]:
     secret = {"secretId": Ref("pepper")}
     reader = {
@@ -118,9 +129,9 @@ def secrets() -> list[Declared]:
         declared(
             "secretsmanager.SecretPolicy",
             "pepper-policy",
-            **secret,
+            secretArn=Ref("pepper", "arn"),
             blockPublicPolicy=True,
-            policy=document({**reader, "Resource": "*"}),
+            policy=document({**reader, "Resource": "*"}, OTHER_READERS),
         ),
         declared("secretsmanager.SecretRotation", "pepper-rotation", **secret, rotationRules={"automaticallyAfterDays": 30}),
     ]

@@ -1,6 +1,8 @@
 """Every rule: no violation on compliant programs, and exactly one violated control per non-compliant program."""
 
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from tests.policies.rules import (
     violations_network,
     violations_services,
     violations_storage,
+    violations_upstream,
 )
 from tests.policies.rules.account_programs import account, api, backup, trail
 from tests.policies.rules.builders import Case, Program, changed, events_key_policy, grant, kms, retyped, roles, without
@@ -37,17 +40,19 @@ TABLES = (
     violations_network,
     violations_cloudfront,
     violations_account,
+    violations_upstream,
 )
 CASES: list[Case] = [case for table in TABLES for case in table.VIOLATIONS]
 COMPLIANT: list[Callable[[], Program]] = [
     *(s3, ephemeral, static_files, kms, secrets, ecs, rds, roles, stores, watch),
-    *(network, edge, cloudfront),
+    *(network, edge, cloudfront, violations_upstream.aurora),
     *(account, backup, api, trail),
     *violations_services.SERVICES,
 ]
+UPSTREAM: dict[str, dict[str, str]] = tomllib.loads((Path(__file__).parent / "upstream.toml").read_text(encoding="utf-8"))
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 WEBSITE_RULES = ("SizeRestrictions_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY", "NoUserAgent_HEADER")
-VARIANTS = {**violations_access.COMPLIANT, **violations_integration.COMPLIANT}
+VARIANTS = {**violations_access.COMPLIANT, **violations_network.COMPLIANT, **violations_integration.COMPLIANT}
 # Reported for every resource that a tag or output excludes from rules.
 REMINDERS = {"GH-TAG-002"}
 # A statement that allows everything also violates the rules on KMS keys, wildcards and iam:PassRole.
@@ -91,6 +96,18 @@ def test_upstream_ids_of_services_are_shown_by_programs() -> None:
 
     assert len(rules) > 40
     assert {rule.id: set(rule.upstream_ids()) for rule in rules} == violations_services.UPSTREAM
+
+
+def test_upstream_ids_of_other_rules_are_shown_by_programs() -> None:
+    claims = {
+        rule.id: set(rule.upstream.split())
+        for rule in catalogue.RULES
+        if rule.upstream and rule.id not in violations_services.UPSTREAM and rule.id not in NEVER_ALONE
+    }
+    programs = {(case.rule, text) for case in CASES for text in (case.mention, f"{case.name} {case.mention}")}
+
+    assert {rule: {id for ids in shown.values() for id in ids.split()} for rule, shown in UPSTREAM.items()} == claims
+    assert {(rule, text) for rule, shown in UPSTREAM.items() for text in shown} - programs == set()
 
 
 @pytest.mark.requirement("PP-03")

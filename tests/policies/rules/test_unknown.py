@@ -18,6 +18,7 @@ from tests.policies.rules.test_rules import CASES
 
 _OTHER_RESOURCE = "the rule reads the resource to which the property refers, and an unknown reference has no source in this test"
 _PRESENCE = "the rule requires a value of the program, and IDs of resources are unknown in every first preview"
+_OWN_ARN = "an unknown ARN is that of a resource in the program, or a later preview decides"
 ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-ALB-011", "listenerArn"): _OTHER_RESOURCE,
     ("GH-CT-006", "s3BucketName"): _OTHER_RESOURCE,
@@ -27,8 +28,11 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-KMS-008", "kmsKeyId"): _PRESENCE,
     ("GH-KMS-010", "kmsMasterKeyId"): _OTHER_RESOURCE,
     ("GH-LAM-002", "environment"): _OTHER_RESOURCE,
+    ("GH-LAM-003", "environment"): "the name of the variable does not indicate a secret",
     ("GH-LAM-004", "sourceAccount"): _PRESENCE,
     ("GH-PUL-005", "database"): "the name of the output does not indicate a secret",
+    ("GH-PUL-006", "kmsKeyArn"): _OWN_ARN,
+    ("GH-PUL-006", "rules"): _OWN_ARN,
     ("GH-RDS-016", "vpcSecurityGroupIds"): _OTHER_RESOURCE,
     ("GH-RDS-019", "parameterGroupName"): _OTHER_RESOURCE,
     ("GH-SQS-004", "redrivePolicy"): _PRESENCE,

@@ -18,7 +18,7 @@ from tests.policies.rules.builders import (
     topic_policy,
     violation,
 )
-from tests.policies.rules.programs import secrets, watch
+from tests.policies.rules.programs import OTHER_READERS, secrets, watch
 
 STRANGER = "999999999999"
 STRANGER_ROOT = {"AWS": f"arn:aws:iam::{STRANGER}:root"}
@@ -43,7 +43,7 @@ def enterprise_trust(subject: str) -> str:
     return federated(oidc(host), StringEquals={f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": subject})
 
 
-def replica(policy: str) -> Program:
+def replica(policy: str | None) -> Program:
     """A multi-Region key with a replica."""
     return [
         *changed(kms(), "key", multiRegion=True),
@@ -67,6 +67,7 @@ ESCALATIONS = {
 }
 
 VIOLATIONS = [
+    violation("GH-KMS-002", "replica", "default", replica(None)),
     *(
         by_change("GH-IAM-004", roles, "task-role", mention, assumeRolePolicy=policy)
         for mention, policy in (
@@ -121,7 +122,7 @@ VIOLATIONS = [
         secrets,
         "pepper-policy",
         STRANGER,
-        policy=document(stranger_statement("secretsmanager:GetSecretValue")),
+        policy=document(stranger_statement("secretsmanager:GetSecretValue"), OTHER_READERS),
     ),
 ]
 

@@ -1,6 +1,8 @@
 """Programs that violate one control: IAM, CloudTrail, CloudWatch, SNS, account settings and the Pulumi program."""
 
-from policies.testing.pack_process import ACCOUNT, Ref
+from typing import Any
+
+from policies.testing.pack_process import ACCOUNT, Declared, Ref
 from tests.policies.rules.account_programs import account, trail, trail_writes
 from tests.policies.rules.builders import (
     MANAGEMENT_EVENTS,
@@ -25,6 +27,7 @@ from tests.policies.rules.builders import (
 )
 from tests.policies.rules.network_programs import edge
 from tests.policies.rules.programs import ecs, rds, s3, watch
+from tests.policies.rules.violations_access import STRANGER, STRANGER_ROOT
 
 PUBLISH = {"Effect": "Allow", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
 
@@ -40,6 +43,18 @@ def trail_without_access_log() -> Program:
 def trust_of_repository(repository: str) -> str:
     host = "token.actions.githubusercontent.com"
     return github_trust(StringEquals={f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": f"repo:{repository}:environment:prod"})
+
+
+DELIVERY = {
+    "Effect": "Allow",
+    "Principal": {"Service": "delivery.logs.amazonaws.com"},
+    "Action": "logs:PutLogEvents",
+    "Resource": f"arn:aws:logs:eu-west-1:{ACCOUNT}:log-group:/acme/*",
+}
+
+
+def log_policy(statement: dict[str, Any]) -> Declared:
+    return declared("cloudwatch.LogResourcePolicy", "delivery", policyName="delivery", policyDocument=document(statement))
 
 
 VIOLATIONS = [
@@ -137,6 +152,21 @@ VIOLATIONS = [
         "gateway-logs",
         reported="task",
         policyDocument=masking(identifier="EmailAddress"),
+    ),
+    *(
+        violation("GH-CW-007", "delivery", mention, [*watch(), log_policy(statement)])
+        for mention, statement in (
+            ('"*"', {**DELIVERY, "Principal": "*"}),
+            ("delivery.logs.amazonaws.com", DELIVERY),
+            (STRANGER, {**DELIVERY, "Principal": STRANGER_ROOT}),
+        )
+    ),
+    by_change(
+        "GH-IAM-010",
+        watch,
+        "alarms-policy",
+        "budgets.amazonaws.com",
+        policy=topic_policy({**PUBLISH, "Principal": {"Service": "budgets.amazonaws.com"}}),
     ),
     by_change("GH-SNS-001", watch, "alarms", "kmsMasterKeyId", kmsMasterKeyId=None),
     violation("GH-SNS-001", "alarms", "TLS", without(watch(), "alarms-policy")),

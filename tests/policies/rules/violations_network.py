@@ -8,6 +8,7 @@ from tests.policies.rules.network_programs import WORLD, edge, network
 from tests.policies.rules.programs import ecs, stores
 
 SSH_FROM_INTERNET = {"cidrIpv4": "0.0.0.0/0", "ipProtocol": "tcp", "fromPort": 22, "toPort": 22}
+METRICS = {"cloudwatchMetricsEnabled": True}
 ALL_TRAFFIC = {"protocol": "-1", "fromPort": 0, "toPort": 0}
 
 
@@ -18,6 +19,23 @@ def web_acl(**inputs: Any) -> Program:
 def web_acl_rule(**rule: Any) -> Program:
     rules = find(edge(), "web-acl").inputs["rules"]
     return changed(edge(), "web-acl", rules=[{**rules[0], **rule}, *rules[1:]])
+
+
+def limited_rate(**statement: Any) -> Program:
+    *others, limit = find(edge(), "web-acl").inputs["rules"]
+    rate = {**limit["statement"]["rateBasedStatement"], **statement}
+    return changed(edge(), "web-acl", rules=[*others, {**limit, "statement": {"rateBasedStatement": rate}}])
+
+
+def sampled_with_protection(*headers: str) -> Program:
+    """A web ACL that stores samples, in which these headers are replaced. No header: all headers."""
+    field = {"fieldType": "SINGLE_HEADER", **({"fieldKeys": list(headers)} if headers else {})}
+    return changed(
+        edge(),
+        "web-acl",
+        visibilityConfig={**METRICS, "sampledRequestsEnabled": True},
+        dataProtectionConfig={"dataProtections": [{"action": "SUBSTITUTION", "field": field}]},
+    )
 
 
 def api_route(**condition: Any) -> Declared:
@@ -144,5 +162,36 @@ VIOLATIONS = [
         "visibilityConfig.cloudwatchMetricsEnabled",
         web_acl(visibilityConfig={"cloudwatchMetricsEnabled": False}),
     ),
+    violation(
+        "GH-WAF-001",
+        "web-acl",
+        "scopeDownStatement",
+        web_acl_rule(
+            statement={
+                "managedRuleGroupStatement": {
+                    "name": "AWSManagedRulesCommonRuleSet",
+                    "scopeDownStatement": {"byteMatchStatement": {"searchString": "/none"}},
+                }
+            }
+        ),
+    ),
+    violation("GH-WAF-001", "web-acl", "every rateBasedStatement", limited_rate(scopeDownStatement={"geoMatchStatement": {}})),
+    violation("GH-WAF-006", "web-acl", "visibilityConfig", web_acl(visibilityConfig={**METRICS, "sampledRequestsEnabled": True})),
+    violation("GH-WAF-006", "web-acl", "rules[0]", web_acl_rule(visibilityConfig={**METRICS, "sampledRequestsEnabled": True})),
+    violation("GH-WAF-006", "web-acl", "visibilityConfig", sampled_with_protection("authorization", "cookie")),
+    by_change("GH-ALB-013", edge, "balancer", "preserve", xffHeaderProcessingMode="preserve"),
     violation("GH-WAF-004", "web-acl", "rules[0].overrideAction", web_acl_rule(overrideAction={"count": {}})),
 ]
+COMPLIANT: dict[str, Program] = {
+    "samples without headers": sampled_with_protection(),
+    "samples without credentials": sampled_with_protection("authorization", "cookie", "x-api-key"),
+    "internal load balancer behind CloudFront": changed(edge(), "balancer", internal=True, xffHeaderProcessingMode="preserve"),
+    "rule group that excludes requests": web_acl_rule(
+        statement={
+            "managedRuleGroupStatement": {
+                "name": "AWSManagedRulesCommonRuleSet",
+                "scopeDownStatement": {"notStatement": {"statement": {"byteMatchStatement": {"searchString": "/files"}}}},
+            }
+        }
+    ),
+}

@@ -20,7 +20,8 @@ from tests.policies.rules.builders import (
     violation,
     without,
 )
-from tests.policies.rules.programs import ephemeral, rds, replication, s3, secrets, stores, watch
+from tests.policies.rules.programs import OTHER_READERS, ephemeral, rds, replication, s3, secrets, stores, watch
+from tests.policies.rules.violations_access import STRANGER
 
 ABORT = {"daysAfterInitiation": 7}
 LINKS = {"bucket": Ref("links", "bucket")}
@@ -65,6 +66,19 @@ def replicated(*depends_on: str) -> Program:
 
 def replication_rule(**rule: Any) -> Program:
     return changed(s3(), "files-replication", rules=[replication(**rule)])
+
+
+def lifecycle_rule(**expiration: int) -> dict[str, Any]:
+    return {"status": "Enabled", "noncurrentVersionExpiration": expiration, "abortIncompleteMultipartUpload": ABORT}
+
+
+STRANGER_KEY = f"arn:aws:kms:eu-west-1:{STRANGER}:key/1"
+DELIVERY = {"Effect": "Allow", "Principal": {"Service": "logging.s3.amazonaws.com"}, "Action": "s3:PutObject"}
+
+
+def encrypted_with(key: str) -> list[dict[str, Any]]:
+    default = {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": key}
+    return [{"applyServerSideEncryptionByDefault": default, "bucketKeyEnabled": True}]
 
 
 VIOLATIONS = [
@@ -127,6 +141,22 @@ VIOLATIONS = [
         "GH-S3-013", "files", "rules[0].deleteMarkerReplication", replication_rule(deleteMarkerReplication={"status": "Disabled"})
     ),
     violation("GH-S3-014", "files", "Object", without(trail(), "files-lock")),
+    by_change(
+        "GH-S3-014",
+        trail,
+        "files-lock",
+        "below 30",
+        reported="files",
+        rule={"defaultRetention": {"mode": "COMPLIANCE", "days": 1}},
+    ),
+    by_change(
+        "GH-S3-012",
+        s3,
+        "files-policy",
+        "canonical",
+        policy=with_statement({**ANYONE, "Principal": {"CanonicalUser": "79a59df900b949e55d96a1e698fbaced"}}),
+    ),
+    by_change("GH-IAM-010", s3, "files-policy", "s3.amazonaws.com", policy=with_statement(DELIVERY)),
     by_change("GH-S3-015", s3, "files", "forceDestroy", forceDestroy=True),
     by_change(
         "GH-S3-016",
@@ -227,7 +257,19 @@ VIOLATIONS = [
         secrets,
         "pepper-policy",
         '"*"',
-        policy=document({**ANYONE, "Action": "secretsmanager:GetSecretValue", "Resource": "*"}),
+        policy=document({**ANYONE, "Action": "secretsmanager:GetSecretValue", "Resource": "*"}, OTHER_READERS),
+    ),
+    by_change("GH-S3-008", s3, "files-lifecycle", "below 7", reported="files", rules=[lifecycle_rule(noncurrentDays=1)]),
+    violation("GH-SM-007", "pepper", "resource policy", without(secrets(), "pepper-policy")),
+    by_change("GH-SM-007", secrets, "pepper-policy", "resource policy", reported="pepper", policy=None),
+    by_change("GH-S3-005", s3, "files-encryption", "no rule", reported="files", rules=[]),
+    by_change("GH-S3-013", s3, "files-replication", "no rule", reported="files", rules=[]),
+    violation("GH-S3-013", "files", "sourceSelectionCriteria", replication_rule(sourceSelectionCriteria=None)),
+    violation(
+        "GH-BAK-003",
+        "plan",
+        "copyActions",
+        plan(copyActions=[{**backup_rule()["copyActions"][0], "lifecycle": {"deleteAfter": 1}}]),
     ),
     by_change("GH-SM-005", secrets, "pepper", "recoveryWindowInDays", recoveryWindowInDays=7),
     violation(
@@ -251,6 +293,16 @@ VIOLATIONS = [
     by_change("GH-DDB-005", stores, "tokens", "ttl.enabled", ttl=None),
     by_change("GH-DDB-006", stores, "expired", "filters[0].pattern", filterCriteria={"filters": [{"pattern": TTL_DELETIONS}]}),
     by_change("GH-BAK-001", backup, "vault", "kmsKeyArn", kmsKeyArn=None),
+    by_change("GH-PUL-007", backup, "vault", "forceDestroy", forceDestroy=True),
+    by_change("GH-PUL-006", backup, "vault", STRANGER, kmsKeyArn=STRANGER_KEY),
+    by_change(
+        "GH-PUL-006",
+        backup,
+        "plan",
+        "rules[0].copyActions[0].destinationVaultArn",
+        rules=[backup_rule(copyActions=[{"destinationVaultArn": f"arn:aws:backup:eu-central-1:{STRANGER}:backup-vault:far"}])],
+    ),
+    by_change("GH-PUL-006", s3, "files-encryption", STRANGER, rules=encrypted_with(STRANGER_KEY)),
     violation("GH-BAK-002", "vault", "VaultLockConfiguration", without(backup(), "lock")),
     violation("GH-BAK-002", "vault", "backup:DeleteRecoveryPoint", without(backup(), "vault-policy")),
     violation("GH-BAK-003", "plan", "35", plan(lifecycle={"deleteAfter": 7})),
