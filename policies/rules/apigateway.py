@@ -17,10 +17,7 @@ access_logging_is_enabled = resource_rule(
     rationale="The access log is the only record of requests that API Gateway rejects.",
     remedy="set accessLogSettings with destinationArn and format",
     types=aws("apigateway.Stage", "apigatewayv2.Stage"),
-    upstream=(
-        "APIGateway.1 APIGateway.9 4.10 CKV_AWS_76 CKV2_AWS_4 apigateway_restapi_logging_enabled "
-        "apigatewayv2_api_access_logging_enabled APIG1 APIG6"
-    ),
+    upstream=("APIGateway.9 4.10 CKV_AWS_76 apigatewayv2_api_access_logging_enabled APIG1"),
     url=f"{_GUIDE}/set-up-logging.html",
 ).requires(is_set("accessLogSettings.destinationArn"))
 

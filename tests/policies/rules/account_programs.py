@@ -99,6 +99,9 @@ def openapi(**operation: Any) -> str:
     return json.dumps({**OPENAPI, "paths": {"/things": things}})
 
 
+METHOD_SETTINGS = {"throttlingRateLimit": 100, "throttlingBurstLimit": 50}
+
+
 def api() -> Program:
     return [
         declared("apigateway.RestApi", "rest", disableExecuteApiEndpoint=True, body=openapi()),
@@ -111,7 +114,7 @@ def api() -> Program:
         declared("wafv2.WebAclAssociation", "stage-firewall", resourceArn=Ref("stage", "arn"), webAclArn="a"),
         declared("apigateway.Method", "post", httpMethod="POST", authorization="AWS_IAM", requestValidatorId="v-1"),
         declared("apigateway.Method", "preflight", httpMethod="OPTIONS", authorization="NONE"),
-        declared("apigateway.MethodSettings", "settings", settings={"throttlingRateLimit": 100, "throttlingBurstLimit": 50}),
+        declared("apigateway.MethodSettings", "settings", settings=METHOD_SETTINGS),
         declared("apigateway.DomainName", "domain", securityPolicy="TLS_1_2"),
         declared("apigatewayv2.Api", "http", protocolType="HTTP", disableExecuteApiEndpoint=True),
         declared("apigatewayv2.Route", "route", routeKey="GET /things", authorizationType="JWT"),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from policies.testing.pack_process import Ref
-from tests.policies.rules.account_programs import account, api, trail
+from tests.policies.rules.account_programs import METHOD_SETTINGS, account, api, trail
 from tests.policies.rules.builders import (
     PATTERNS,
     TAGS,
@@ -90,9 +90,7 @@ VIOLATIONS = [
         "TransparencyLogging",
         options={"certificateTransparencyLoggingPreference": "DISABLED"},
     ),
-    by_change(
-        "GH-API-005", api, "settings", "cacheDataEncrypted", settings={"cachingEnabled": True, "cacheDataEncrypted": False}
-    ),
+    by_change("GH-API-005", api, "settings", "cacheDataEncrypted", settings={**METHOD_SETTINGS, "cachingEnabled": True}),
     by_change("GH-ACM-001", edge, "certificate", "keyAlgorithm", keyAlgorithm="RSA_1024"),
     by_change("GH-API-005", api, "post", "requestValidatorId", requestValidatorId=None),
     by_change("GH-CT-001", trail, "trail", "enableLogging", enableLogging=False),
