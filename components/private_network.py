@@ -10,7 +10,7 @@ from components.foundation import Foundation
 from components.iam import object_policies
 from components.network.network_acls import NetworkAcls, NetworkAclsArgs
 from components.network.security_groups import SecurityGroups, SecurityGroupsArgs
-from components.network.vpc import Vpc, VpcArgs
+from components.network.vpc import ExistingVpc, Vpc, VpcArgs
 from components.network.vpc_endpoints import VpcEndpoints, VpcEndpointsArgs
 
 
@@ -26,6 +26,7 @@ class PrivateNetwork(Component):
         vpc = VpcArgs(
             names=names,
             network=settings.network,
+            existing=_existing_vpc(stack),
             ipv6=settings.load_balancer.ipv6,
             logs=foundation.logs,
             log_role_arn=foundation.role_arns["network-log"],
@@ -65,3 +66,10 @@ class PrivateNetwork(Component):
     def placement(self, tier: str, group: str) -> Placement:
         """Return the subnets of a tier with a security group. Raises KeyError if one of them does not exist."""
         return Placement(self.vpc.subnets[tier], self.security_groups[group])
+
+
+def _existing_vpc(stack: Stack) -> ExistingVpc | None:
+    existing = stack.settings.existing_resources
+    return (
+        ExistingVpc(existing.vpc_id, existing.internet_gateway_id) if existing.vpc_id and existing.internet_gateway_id else None
+    )

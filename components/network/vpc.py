@@ -15,11 +15,24 @@ from components.network.vpc_endpoints import dynamodb_policy, s3_policy
 from components.settings.network import EDGE, TIERS, NetworkSettings
 
 
+@dataclass(frozen=True, slots=True)
+class ExistingVpc:
+    """A VPC of the account.
+
+    vpc_id: ID of the VPC.
+    internet_gateway_id: Internet gateway of the VPC. A VPC can have only one.
+    """
+
+    vpc_id: str
+    internet_gateway_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VpcArgs(LogArgs):
     """Arguments of `Vpc`.
 
     network: CIDR block, Availability Zones and NAT gateways.
+    existing: VPC and internet gateway of the account to use; by default, the component creates both.
     ipv6: Whether the subnets of the edge tier have IPv6 blocks and a route to the internet.
     log_role_arn: Role that publishes flow logs.
     buckets: Full names of the buckets that the S3 endpoint allows.
@@ -28,6 +41,7 @@ class VpcArgs(LogArgs):
     """
 
     network: NetworkSettings
+    existing: ExistingVpc | None = None
     ipv6: bool = False
     log_role_arn: pulumi.Input[str]
     buckets: tuple[str, ...]
@@ -57,22 +71,12 @@ class Vpc(Component):
     def __init__(self, name: str, args: VpcArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:Vpc", name, args, opts)
         names = args.names
-        vpc = aws.ec2.Vpc(
-            "vpc",
-            cidr_block=args.network.cidr,
-            enable_dns_hostnames=True,
-            enable_dns_support=True,
-            assign_generated_ipv6_cidr_block=args.ipv6 or None,
-            tags=tags("none", Name=names.name("vpc")),
-            opts=self.child,
+        vpc = None if args.existing else self._vpc(args)
+        self.vpc_id: pulumi.Output[str] = (
+            vpc.id if vpc else pulumi.Output.from_input(args.existing.vpc_id if args.existing else "")
         )
-        # Pulumi removes all rules of the default security group.
-        aws.ec2.DefaultSecurityGroup(
-            "default", vpc_id=vpc.id, tags=tags("none", Name=names.name("default-closed")), opts=self.child
-        )
-        self.vpc_id = vpc.id
-        self._flow_log(args)
         self.subnets = {tier: self._tier(tier, args, vpc if args.ipv6 and tier == EDGE else None) for tier in TIERS}
+        self._flow_logs(args)
         self.endpoint_subnets = self.subnets["app"][: 1 if args.network.endpoint_zones == "one" else None]
         # The exclusions have no effect while VPC Block Public Access is disabled (VPC User Guide, "Create and delete
         # exclusions").
@@ -88,6 +92,30 @@ class Vpc(Component):
         ]
         self.prefix_lists = self._gateway_endpoints(self._route_tables(args), args)
         self.register_outputs({"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists})
+
+    def _vpc(self, args: VpcArgs) -> aws.ec2.Vpc:
+        """Create the VPC and close its default security group."""
+        vpc = aws.ec2.Vpc(
+            "vpc",
+            cidr_block=args.network.cidr,
+            enable_dns_hostnames=True,
+            enable_dns_support=True,
+            assign_generated_ipv6_cidr_block=args.ipv6 or None,
+            tags=tags("none", Name=args.names.name("vpc")),
+            opts=self.child,
+        )
+        # Pulumi removes all rules of the default security group.
+        aws.ec2.DefaultSecurityGroup(
+            "default", vpc_id=vpc.id, tags=tags("none", Name=args.names.name("default-closed")), opts=self.child
+        )
+        return vpc
+
+    def _internet_gateway(self, args: VpcArgs) -> pulumi.Input[str]:
+        if args.existing:
+            return args.existing.internet_gateway_id
+        return aws.ec2.InternetGateway(
+            "internet", vpc_id=self.vpc_id, tags=tags("none", Name=args.names.name("internet")), opts=self.child
+        ).id
 
     def _tier(self, tier: str, args: VpcArgs, ipv6: aws.ec2.Vpc | None) -> list[pulumi.Output[str]]:
         """Create the subnets of a tier. With `ipv6`, they have blocks of this VPC."""
@@ -108,16 +136,14 @@ class Vpc(Component):
 
     def _route_tables(self, args: VpcArgs) -> list[pulumi.Output[str]]:
         """Route edge to the internet gateway and app to NAT gateways. Returns the route tables of the app tier."""
-        gateway = aws.ec2.InternetGateway(
-            "internet", vpc_id=self.vpc_id, tags=tags("none", Name=args.names.name("internet")), opts=self.child
-        )
+        gateway = self._internet_gateway(args)
         edge = self._table("edge", self.subnets["edge"], args.names)
         internet_route = aws.ec2.Route(
-            "edge", route_table_id=edge, destination_cidr_block="0.0.0.0/0", gateway_id=gateway.id, opts=self.child
+            "edge", route_table_id=edge, destination_cidr_block="0.0.0.0/0", gateway_id=gateway, opts=self.child
         )
         if args.ipv6:
             aws.ec2.Route(
-                "edge-ipv6", route_table_id=edge, destination_ipv6_cidr_block="::/0", gateway_id=gateway.id, opts=self.child
+                "edge-ipv6", route_table_id=edge, destination_ipv6_cidr_block="::/0", gateway_id=gateway, opts=self.child
             )
         self._table("data", self.subnets["data"], args.names)
         zones = args.network.zones
@@ -178,17 +204,35 @@ class Vpc(Component):
             for service, policy in policies.items()
         }
 
-    def _flow_log(self, args: VpcArgs) -> None:
+    def _flow_logs(self, args: VpcArgs) -> None:
+        """Create the flow log of the VPC or, in an existing VPC, a flow log for each subnet of the stack."""
         group = self.create_log_group("flow", args.names.log_group("network"), args.logs)
+        if not args.existing:
+            self._flow_log("flow", group, args, vpc_id=self.vpc_id)
+            return
+        for tier, subnets in self.subnets.items():
+            for zone, subnet in zip(args.network.zones, subnets, strict=True):
+                self._flow_log(f"flow-{tier}-{zone}", group, args, subnet_id=subnet)
+
+    def _flow_log(
+        self,
+        name: str,
+        group: aws.cloudwatch.LogGroup,
+        args: VpcArgs,
+        *,
+        vpc_id: pulumi.Input[str] | None = None,
+        subnet_id: pulumi.Input[str] | None = None,
+    ) -> None:
         aws.ec2.FlowLog(
-            "flow",
-            vpc_id=self.vpc_id,
+            name,
+            vpc_id=vpc_id,
+            subnet_id=subnet_id,
             traffic_type="ALL",
             log_destination_type="cloud-watch-logs",
             log_destination=group.arn,
             iam_role_arn=args.log_role_arn,
             max_aggregation_interval=60,
-            tags=tags("log", Name=args.names.name("flow")),
+            tags=tags("log", Name=args.names.name(name)),
             opts=self.child,
         )
 

@@ -203,6 +203,22 @@ def existing_resources(settings: Settings) -> Iterator[Mistake]:
         yield "existing_resources.cloudfront_certificate_arn", f"is {shown(existing.cloudfront_certificate_arn)}; {allowed}"
 
 
+def existing_vpc(settings: Settings) -> Iterator[Mistake]:
+    """`existing_resources.vpc_id` and `existing_resources.internet_gateway_id` are set together. A stack in an existing VPC has
+    no `load_balancer.ipv6`, because the IPv6 block belongs to the VPC."""
+    existing = settings.existing_resources
+    if existing.vpc_id and not existing.internet_gateway_id:
+        yield (
+            "existing_resources.internet_gateway_id",
+            "is empty; allowed with existing_resources.vpc_id: the VPC's internet gateway",
+        )
+    if existing.internet_gateway_id and not existing.vpc_id:
+        allowed = "allowed without existing_resources.vpc_id: empty"
+        yield "existing_resources.internet_gateway_id", f"is {shown(existing.internet_gateway_id)}; {allowed}"
+    if existing.vpc_id and settings.load_balancer.ipv6:
+        yield "load_balancer.ipv6", "is true; allowed with existing_resources.vpc_id: false"
+
+
 def partition(settings: Settings) -> Iterator[Mistake]:
     """The ARNs belong to the partition of `region` (aws, aws-us-gov or aws-cn). `services.console.hosting` is `cloudfront` only
     in the partition aws, because the other partitions have no CloudFront with certificates of ACM."""
@@ -284,6 +300,6 @@ CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
         second_region,
         account_baseline,
     ),
-    *(vault_lock, task_sizes, off_hours, rollout_duration, waf_limits, sharing_capacity, cores, existing_resources),
+    *(vault_lock, task_sizes, off_hours, rollout_duration, waf_limits, sharing_capacity, cores, existing_resources, existing_vpc),
     *(partition, delivery, oidc, leak_report_secret, environment_variables),
 )

@@ -124,6 +124,14 @@ class ExistingResourcesSettings(Section):
     cloudfront_certificate_arn: Annotated[str | None, CERTIFICATE] = None
     """ACM certificate in us-east-1 for the console, with `services.console.hosting: cloudfront`. If empty, the stack requests a
     certificate."""
+    vpc_id: Annotated[str | None, optional(r"vpc-[0-9a-f]{8,17}", "the ID of a VPC, such as vpc-0123456789abcdef0")] = None
+    """VPC in which the stack creates its own subnets, route tables, network ACLs, NAT gateways and endpoints. `network.cidr` is a
+    block of the VPC in which no subnet exists. DNS support and DNS host names are enabled, and the VPC has no interface endpoints
+    with private DNS names for the services that the stack uses. If empty, the stack creates a VPC."""
+    internet_gateway_id: Annotated[
+        str | None, optional(r"igw-[0-9a-f]{8,17}", "the ID of an internet gateway, such as igw-0123456789abcdef0")
+    ] = None
+    """Internet gateway of the VPC in `vpc_id`."""
     data_key_arn: Annotated[str | None, KMS_KEY] = None
     """KMS key for the database, cache, secret links, files and images. Its key policy must contain the statements in the stack
     output `keyStatements`. If empty, the stack creates a key."""

@@ -79,5 +79,31 @@ def test_existing_keys_are_used_and_their_statements_exported() -> None:
     assert json.dumps(statements).count('"Sid"') > 20
 
 
+VPC = {"vpc_id": "vpc-0123456789abcdef0", "internet_gateway_id": "igw-0123456789abcdef0"}
+
+
+def test_subnets_are_created_in_the_existing_vpc() -> None:
+    program = deployed(VPC)
+    absent = {"aws:ec2/vpc:Vpc", "aws:ec2/internetGateway:InternetGateway", "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"}
+    assert types(program) & absent == set()
+    in_vpc = [row for row in program.resources if row.type.startswith("aws:") and "vpcId" in row.inputs]
+    assert {row.inputs["vpcId"] for row in in_vpc} == {VPC["vpc_id"]}
+    assert {row.type for row in in_vpc} >= {
+        "aws:ec2/subnet:Subnet",
+        "aws:ec2/networkAcl:NetworkAcl",
+        "aws:ec2/securityGroup:SecurityGroup",
+    }
+    assert program.get("ec2/route:Route", "edge").inputs["gatewayId"] == VPC["internet_gateway_id"]
+
+
+def test_flow_logs_of_an_existing_vpc_cover_only_the_subnets_of_the_stack() -> None:
+    program = deployed(VPC)
+    logs = [row.inputs for row in program.of_type("ec2/flowLog:FlowLog")]
+    assert {row["subnetId"] for row in logs} == {f"{row.name}-id" for row in program.of_type("ec2/subnet:Subnet")}
+    assert all("vpcId" not in row for row in logs)
+    (own,) = run("dev").of_type("ec2/flowLog:FlowLog")
+    assert (own.name, own.inputs["vpcId"]) == ("flow", "vpc-id")
+
+
 def test_stack_creates_everything_by_default() -> None:
     assert {"aws:route53/zone:Zone", "aws:acm/certificate:Certificate", "aws:kms/key:Key"} <= types(run("dev"))

@@ -58,6 +58,11 @@ def _find_prefix_list(request: CreateRequest, endpoint: dict[str, Any]) -> dict[
     return {"prefixListId": ids[0]}
 
 
+def _flow_log_source(request: CreateRequest) -> dict[str, Any]:
+    vpc, subnet = request.take("vpcId"), request.take("subnetId")
+    return {"ResourceIds": [vpc or subnet], "ResourceType": "VPC" if vpc else "Subnet"}
+
+
 def _reject_unsuccessful(request: CreateRequest, response: dict[str, Any]) -> None:
     if response.get("Unsuccessful"):
         raise request.error(f"AWS (emulated) rejects the flow log: {response['Unsuccessful'][0]['Error']['Message']}")
@@ -147,7 +152,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{FlowLogIds[0]}",
         names={"iamRoleArn": "DeliverLogsPermissionArn"},
         tag_kind="vpc-flow-log",
-        prepare=lambda request: {"ResourceIds": [request.take("vpcId")], "ResourceType": "VPC"},
+        prepare=_flow_log_source,
         finish=_reject_unsuccessful,
     ),
     "aws:ec2/networkAcl:NetworkAcl": ResourceType(

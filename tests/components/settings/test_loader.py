@@ -168,6 +168,20 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("private_networks", {"notifications.webhook_networks": ["8.8.8.0/24"]}, "notifications.webhook_networks.0"),
     ("bounds", {"network.core_port_max": 7000}, "network.core_port_max"),
     ("read_replica", {"database.read_replica": True, "database.allow_major_upgrade": True}, "database.allow_major_upgrade"),
+    ("existing_vpc", {"existing_resources": {"vpc_id": "vpc-0123456789abcdef0"}}, "existing_resources.internet_gateway_id"),
+    (
+        "existing_vpc",
+        {"existing_resources": {"internet_gateway_id": "igw-0123456789abcdef0"}},
+        "existing_resources.internet_gateway_id",
+    ),
+    (
+        "existing_vpc",
+        {
+            "existing_resources": {"vpc_id": "vpc-0123456789abcdef0", "internet_gateway_id": "igw-0123456789abcdef0"},
+            "load_balancer.ipv6": True,
+        },
+        "load_balancer.ipv6",
+    ),
     ("internet_access", {"network.nat": "none"}, "network.nat"),
     ("internet_access", {"network.nat": "none", "notifications": {"public_webhooks": False}, "oidc": OIDC}, "network.nat"),
     ("internet_access", {"network.nat": "none", "notifications": {"public_webhooks": False}, "cores": [CORE]}, "network.nat"),
