@@ -60,7 +60,7 @@ _BODY_METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "tra
     rationale="API Gateway creates the routes of these APIs itself, so no other rule evaluates them.",
     remedy=(
         "set `security` in the OpenAPI document or in each operation, with a security scheme that has "
-        "x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target by Route and Integration resources"
+        "x-amazon-apigateway-authtype or x-amazon-apigateway-authorizer; replace target with Route and Integration resources"
     ),
     severity=Severity.HIGH,
     types=aws("apigateway.RestApi", "apigatewayv2.Api"),

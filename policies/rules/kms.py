@@ -221,7 +221,7 @@ def multi_region_keys_have_replica(key: Resource, stack: Stack) -> CheckResults:
     title="Keys of SNS topics allow EventBridge without a source condition",
     rationale="EventBridge sends no source to KMS. With a source condition, events for the topic are lost without an error.",
     remedy=(
-        "replace aws:SourceArn and aws:SourceAccount in the statement for events.amazonaws.com by StringEquals "
+        "replace aws:SourceArn and aws:SourceAccount in the statement for events.amazonaws.com with StringEquals "
         "kms:EncryptionContext:aws:sns:topicArn, and restrict the source in the topic policy"
     ),
     severity=Severity.HIGH,

@@ -13,7 +13,10 @@ _GUIDE = "https://docs.aws.amazon.com/sns/latest/dg"
     "GH-SNS-001",
     title="SNS topics are encrypted, require TLS and do not allow public or unknown cross-account access",
     rationale="Notifications reveal what is monitored, and forged notifications mislead responders.",
-    remedy="set kmsMasterKeyId to a customer managed key, and deny requests without aws:SecureTransport in a TopicPolicy",
+    remedy=(
+        'set kmsMasterKeyId to a customer managed key, and deny sns:Publish to "*" if aws:SecureTransport is false, in an '
+        "aws.sns.TopicPolicy"
+    ),
     types=aws("sns.Topic"),
     lists=ACCOUNTS,
     upstream=(

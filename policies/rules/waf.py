@@ -15,7 +15,7 @@ _CORE_RULE_SET = "AWSManagedRulesCommonRuleSet"
 _GROUPS = ("AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesAmazonIpReputationList")
 _REDACTED = ("authorization", "cookie", "x-api-key")
 
-# Rules of the core rule set that match legal requests to an API: bodies of more than 8 KB, URLs with IP addresses and markup in
+# Rules of the core rule set that match legitimate requests to an API: bodies of more than 8 KB, URLs with IP addresses, markup in
 # text fields, and clients without a User-Agent header.
 _WEBSITE_RULES = ("SizeRestrictions_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY", "NoUserAgent_HEADER")
 _APIS = aws("apigateway.Stage", "appsync.GraphQLApi")
@@ -27,7 +27,10 @@ _API_HOST = re.compile(r"api[.-]", re.IGNORECASE)
     "GH-WAF-001",
     title="Web ACLs use AWS managed rule groups and a rate-based rule",
     rationale="Managed rule groups block common attacks. A rate-based rule limits brute-force attacks.",
-    remedy="add the managed rule groups KnownBadInputs and AmazonIpReputation, a rateBasedStatement, and, for websites, Common",
+    remedy=(
+        "add the managed rule groups AWSManagedRulesKnownBadInputsRuleSet and AWSManagedRulesAmazonIpReputationList, a "
+        "rateBasedStatement, and, for websites, AWSManagedRulesCommonRuleSet"
+    ),
     severity=Severity.HIGH,
     types=aws("wafv2.WebAcl"),
     levels=levels("A", "M", "M"),
@@ -39,7 +42,7 @@ def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResu
     statements = [rule.block("statement") for rule in acl.props.blocks("rules")]
     managed = [statement for statement in statements if statement.has("managedRuleGroupStatement")]
     groups = {statement.block("managedRuleGroupStatement").text("name") for statement in managed}
-    # The core rule set is written for websites and blocks legal requests to APIs (GH-WAF-005).
+    # The core rule set is written for websites and blocks legitimate requests to APIs (GH-WAF-005).
     required = _GROUPS if _protected_apis(acl, stack) else (_CORE_RULE_SET, *_GROUPS)
     for group in required:
         if group not in groups:
@@ -61,10 +64,10 @@ def managed_rules_and_rate_limit_exist(acl: Resource, stack: Stack) -> CheckResu
 
 @stack_rule(
     "GH-WAF-005",
-    title="The core rule set of AWS WAF does not block legal requests to APIs",
+    title="The core rule set of AWS WAF does not block legitimate requests to APIs",
     rationale=(
         "The rule set is written for websites. It blocks bodies of more than 8 KB, URLs with IP addresses, markup in text fields "
-        "and clients without a User-Agent header, which are legal requests to an API."
+        "and clients without a User-Agent header, which are legitimate requests to an API."
     ),
     remedy=(
         "add a scopeDownStatement that excludes the API, or override the rules to count, and block by label where no API "
