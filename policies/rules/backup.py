@@ -28,7 +28,7 @@ vault_uses_customer_key = resource_rule(
 @stack_rule(
     "GH-BAK-002",
     title="Backup vaults are locked against deletion of recovery points",
-    rationale="Attackers delete backups before they demand a ransom. A vault lock prevents deletion by any user.",
+    rationale="Attackers delete backups before they demand a ransom. A lock and a vault policy restrict who can delete them.",
     remedy=(
         "add an aws.backup.VaultLockConfiguration with minRetentionDays, and an aws.backup.VaultPolicy that denies "
         "backup:DeleteRecoveryPoint to everyone"
