@@ -209,11 +209,11 @@ def _graph(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    from sandbox.checks.diff import diff, text
+    from sandbox.checks.diff import diff, loses_data, text
 
     steps = diff(REPOSITORY, options.env, options.changes)
     sys.stdout.write(text(steps))
-    return 1 if any(step.loses_data for step in steps) else 0
+    return 1 if any(loses_data(step) for step in steps) else 0
 
 
 def _prowler(options: argparse.Namespace) -> int:

@@ -1,43 +1,23 @@
 """`python -m sandbox diff`: compares two runs of the program to determine the steps of an update with changed settings."""
 
+import contextlib
 import json
-import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import pulumi
 import yaml
 
 from policies.analysis.type_tokens import STATEFUL
 from sandbox.engine.program import run
 from sandbox.engine.project import load
 from sandbox.engine.providers import FakeProvider
-from sandbox.engine.types import Deployment, Resource
+from sandbox.engine.steps import Operation, ProviderInputs, Step, changed_properties, operation, with_ignored_changes
+from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
 
 SETTINGS = "gatehouse:settings"
-Operation = Literal["create", "update", "replace", "unknown", "delete"]
 _SIGNS: Final[dict[Operation, str]] = {"create": "+", "update": "~", "replace": "+-", "unknown": "?~", "delete": "-"}
-
-_FACTS = tomllib.loads(Path(__file__).with_name("replacement.toml").read_text())
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The operation on one resource. properties: the changed inputs. `unknown`: the resource is updated or replaced."""
-
-    operation: Operation
-    type: str
-    name: str
-    urn: str
-    properties: tuple[str, ...] = ()
-
-    @property
-    def loses_data(self) -> bool:
-        """True if a resource that stores data is deleted, or is or may be replaced."""
-        return self.type in STATEFUL and self.operation in ("replace", "unknown", "delete")
 
 
 def diff(program: Path, stack: str, changes: Sequence[str]) -> list[Step]:
@@ -48,7 +28,9 @@ def diff(program: Path, stack: str, changes: Sequence[str]) -> list[Step]:
     config = {SETTINGS: apply_changes(load(program, stack).config.get(SETTINGS, "{}"), changes)}
     # The changed program runs first, because it rejects invalid values.
     after = run(program, stack, FakeProvider(), preview=False, config=config)
-    return compare(run(program, stack, FakeProvider(), preview=False), after)
+    before = run(program, stack, FakeProvider(), preview=False)
+    with contextlib.chdir(program):  # paths of files are relative to the program
+        return compare(before, after)
 
 
 def compare(before: Deployment, after: Deployment) -> list[Step]:
@@ -57,28 +39,33 @@ def compare(before: Deployment, after: Deployment) -> list[Step]:
     An input that depends on a replaced resource counts as changed, because its new value is unknown. The result can therefore
     have too many steps.
     """
-    old = {resource.registration.urn: resource for resource in before.resources if resource.registration.custom}
+    old = {resource.registration.urn: resource.registration for resource in before.resources if resource.registration.custom}
+    inputs_before, inputs_after = ProviderInputs(), ProviderInputs()
+    for resource in before.resources:
+        inputs_before.declare(resource.registration)
     steps: list[Step] = []
     replaced: set[str] = set()
     maybe_replaced: set[str] = set()
-    for resource in after.resources:
-        registration = resource.registration
-        if not registration.custom:
-            continue
-        current = old.pop(registration.urn, None)
+    for registration in (resource.registration for resource in after.resources if resource.registration.custom):
+        inputs_after.declare(registration)
+        urns = (registration.urn, *registration.aliases)
+        current = next((old.pop(urn) for urn in urns if urn in old), None)
         if current is None:
             steps.append(Step("create", registration.type, registration.name, registration.urn))
             continue
-        certain = _changed_properties(current, resource, replaced)
-        properties = _changed_properties(current, resource, replaced | maybe_replaced)
-        if properties:
-            operation = _operation(registration.type, certain, properties)
-            if operation == "replace":
-                replaced.add(registration.urn)
-            elif operation == "unknown":
-                maybe_replaced.add(registration.urn)
-            steps.append(Step(operation, registration.type, registration.name, registration.urn, properties))
-    deleted = [resource.registration for resource in reversed(old.values())]
+        goal = with_ignored_changes(current, registration)
+        inputs = inputs_before.inputs(current), inputs_after.inputs(goal)
+        certain = operation(goal, changed_properties(*inputs, goal, replaced))
+        properties = changed_properties(*inputs, goal, replaced | maybe_replaced)
+        kind = certain if certain == "replace" else operation(goal, properties)
+        if kind == "replace":
+            replaced.add(registration.urn)
+        elif kind == "unknown":
+            maybe_replaced.add(registration.urn)
+        if kind != "same":
+            steps.append(Step(kind, registration.type, registration.name, registration.urn, properties))
+    # The engine does not delete resources that were only read, or that are retained.
+    deleted = [item for item in reversed(old.values()) if not (item.external or item.retain_on_delete)]
     return steps + [Step("delete", item.type, item.name, item.urn) for item in deleted]
 
 
@@ -119,48 +106,12 @@ def text(steps: Sequence[Step]) -> str:
     return "\n".join([*lines, summary]) + "\n"
 
 
+def loses_data(step: Step) -> bool:
+    """True if a resource that stores data is deleted, or is or may be replaced."""
+    return step.type in STATEFUL and step.operation in ("replace", "unknown", "delete")
+
+
 def _warning(step: Step) -> str:
-    if not step.loses_data:
+    if not loses_data(step):
         return ""
     return "  DATA LOSS POSSIBLE" if step.operation == "unknown" else "  DATA LOSS"
-
-
-def replaces(type_: str, property_: str) -> bool | None:
-    """True if a change to this input (camelCase) replaces the resource. None if this is not known, or depends on the change."""
-    if property_ == "region":
-        return True
-    if not type_.startswith("aws:"):
-        return False
-    if type_ not in _FACTS["replace"] or property_ in _FACTS["may_replace"].get(type_, ()):
-        return None
-    return property_ in _FACTS["replace"][type_]
-
-
-def _operation(type_: str, certain: Sequence[str], properties: Sequence[str]) -> Operation:
-    """The operation after changes to inputs. certain: inputs that change in any case."""
-    if any(replaces(type_, name) for name in certain):
-        return "replace"
-    return "update" if all(replaces(type_, name) is False for name in properties) else "unknown"
-
-
-def _changed_properties(current: Resource, desired: Resource, replaced: set[str]) -> tuple[str, ...]:
-    """Inputs that differ or depend on a replaced resource, except those in `ignore_changes`."""
-    old, new = current.registration, desired.registration
-    changed = {key for key in {*old.inputs, *new.inputs} if _plain(old.inputs.get(key)) != _plain(new.inputs.get(key))}
-    dependent = {key for key, urns in new.property_dependencies.items() if replaced & set(urns)}
-    ignored = {path.split(".")[0].split("[")[0] for path in new.ignore_changes}
-    return tuple(sorted((changed | dependent) - ignored - {camel(name) for name in ignored}))
-
-
-def _plain(value: Any) -> Any:
-    """Replace archives and files with their paths for the comparison."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value.path if isinstance(value, pulumi.FileArchive | pulumi.FileAsset) else value
-
-
-def camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)

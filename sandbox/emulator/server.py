@@ -21,7 +21,8 @@ from sandbox.emulator.resource_type import create
 from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.engine.aws_location import AwsLocation
 from sandbox.engine.invokes import invoke
-from sandbox.engine.providers import PROVIDER_PREFIX, ProviderConfigs
+from sandbox.engine.providers import ProviderConfigs
+from sandbox.engine.steps import PROVIDER_PREFIX
 from sandbox.engine.types import ACCOUNT, Registration
 from sandbox.errors import SandboxError
 from sandbox.ports import HOST, free_port
@@ -108,7 +109,7 @@ class Emulator:
                     raise SandboxError(
                         f"{registration.urn}: the emulator supports the AWS provider only, not {registration.type}."
                     )
-                return self._providers.declare(registration)
+                return self._providers.create(registration)
             resource_type = RESOURCE_TYPES.get(registration.type)
             if resource_type is None:
                 raise SandboxError(

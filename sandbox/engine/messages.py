@@ -3,7 +3,6 @@
 Source: sdk/go/common/resource/plugin/rpc.go and analyzer_plugin.go of pulumi/pulumi.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,9 +10,7 @@ from google.protobuf import struct_pb2
 from pulumi.runtime.proto import analyzer_pb2 as proto
 
 from sandbox.engine.types import Deployment, Registration, Resource
-from sandbox.engine.values import SECRET, SIGNATURE, encode, seconds
-
-_STEP = re.compile(r'\["([^"]*)"\]|\[(\d+)\]|([^.\[\]]+)')
+from sandbox.engine.values import SECRET, SIGNATURE, encode, path_steps, seconds
 
 
 class Messages:
@@ -110,15 +107,16 @@ def properties(values: Mapping[str, Any], secrets: Iterable[str] = ()) -> struct
     """
     plain = {key: encode(value) for key, value in values.items() if not key.startswith("__")}
     for path in secrets:
-        _mark_secret(plain, [(key or name) if not index else int(index) for key, index, name in _STEP.findall(path)])
+        _mark_secret(plain, path_steps(path))
     struct = struct_pb2.Struct()
     struct.update(plain)
     return struct
 
 
-def _mark_secret(container: Any, path: list[str | int]) -> None:
+def _mark_secret(container: Any, path: list[str]) -> None:
     """Mark the value at `path` as secret, if the path exists."""
-    for depth, step in enumerate(path):
+    for depth, name in enumerate(path):
+        step: Any = int(name) if isinstance(container, list) and name.isdigit() else name
         value = container.get(step) if isinstance(container, dict) else None
         if isinstance(container, list) and isinstance(step, int) and step < len(container):
             value = container[step]

@@ -183,12 +183,25 @@ class Monitor(mocks.MockMonitor):
             replace_on_changes=tuple(request.replaceOnChanges),
             retain_on_delete=request.retainOnDelete,
             delete_before_replace=request.deleteBeforeReplace,
-            aliases=tuple(self._alias(alias, request) for alias in request.aliases) + tuple(request.aliasURNs),
+            aliases=self._aliases(request),
             custom_timeouts=timeouts,
             import_id=request.importId,
             remote=request.remote,
             source=source,
         )
+
+    def _aliases(self, request: Any) -> tuple[str, ...]:
+        """The aliases of a resource, and those that it inherits from the aliases of its parent, as in the engine (alias.go)."""
+        own = [(self._alias(alias, request), alias.spec) for alias in request.aliases]
+        aliases = [urn for urn, _ in own] + list(request.aliasURNs)
+        parent = self._resources_by_urn.get(request.parent)
+        names = [(request.type, request.name), *((spec.type or request.type, spec.name or request.name) for _, spec in own)]
+        for inherited in parent.registration.aliases if parent is not None else ():
+            old_parent = inherited.split("::", 3)[3]
+            for type_, name in names:
+                suffix = name.removeprefix(request.parent.split("::", 3)[3])
+                aliases.append(self.make_urn(inherited, type_, f"{old_parent}{suffix}" if suffix != name else name))
+        return tuple(dict.fromkeys(aliases))
 
     def _alias(self, alias: Any, request: Any) -> str:
         if alias.WhichOneof("alias") == "urn":

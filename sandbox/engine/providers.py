@@ -9,25 +9,25 @@ from sandbox.engine.aws_location import AwsLocation, from_json
 from sandbox.engine.fake_outputs import fake_outputs
 from sandbox.engine.invokes import invoke_or_fake
 from sandbox.engine.schema import Schema, schema
+from sandbox.engine.steps import PROVIDER_PREFIX, ProviderInputs
 from sandbox.engine.types import UNKNOWN, Registration
 from sandbox.errors import SandboxError
 
 STACK_REFERENCE = "pulumi:pulumi:StackReference"
-PROVIDER_PREFIX = "pulumi:providers:"
 
 
-class ProviderConfigs:
+class ProviderConfigs(ProviderInputs):
     """The configuration of the declared providers: region, default tags and allowed accounts.
 
     account: the only account of the run; "" if resources are created in the account that the provider allows.
     """
 
     def __init__(self, account: str = "") -> None:
+        super().__init__()
         self._account = account
-        self._inputs: dict[str, dict[str, Any]] = {}
 
-    def declare(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        """Register a `pulumi:providers:*` resource. Raises SandboxError if the provider does not allow the account."""
+    def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
+        """Declare a provider. Returns its ID and outputs. Raises SandboxError if the provider does not allow the account."""
         plain = {key: from_json(value) for key, value in registration.inputs.items()}
         allowed, forbidden = plain.get("allowedAccountIds"), plain.get("forbiddenAccountIds")
         if self._account and isinstance(allowed, list) and allowed and self._account not in allowed:
@@ -38,23 +38,8 @@ class ProviderConfigs:
             )
         if isinstance(forbidden, list) and self._account in forbidden:
             raise SandboxError(f"{registration.urn}: AWS account {self._account} is in forbiddenAccountIds.")
-        identity = str(uuid.uuid5(uuid.NAMESPACE_URL, registration.urn))
-        self._inputs[registration.urn] = plain
-        return identity, dict(registration.inputs)
-
-    def location(self, registration: Registration) -> AwsLocation:
-        """The account of the provider, and the Region of the resource, by default the Region of the provider."""
-        return AwsLocation.of(self._of(registration)).with_region(registration.inputs.get("region"))
-
-    def tags(self, registration: Registration) -> dict[str, Any]:
-        """The default tags of the provider merged with the tags of the resource, as in `tagsAll`."""
-        default = self._of(registration).get("defaultTags")
-        base = default.get("tags") or {} if isinstance(default, dict) else {}
-        own = registration.inputs.get("tags")
-        return {**base, **own} if isinstance(own, dict) else dict(base)
-
-    def _of(self, registration: Registration) -> dict[str, Any]:
-        return self._inputs.get(registration.provider.rpartition("::")[0], {})
+        self.declare(registration)
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, registration.urn)), dict(registration.inputs)
 
 
 class _LocalProvider(ABC):
@@ -72,7 +57,7 @@ class _LocalProvider(ABC):
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
         """Return the ID and the outputs. Raises SandboxError for an AWS type that does not exist."""
         if registration.type.startswith(PROVIDER_PREFIX):
-            return self._providers.declare(registration)
+            return self._providers.create(registration)
         if registration.type == STACK_REFERENCE:
             # The exports of another stack are unknown in every pass: a rule that needs them is undecided.
             return registration.import_id, {"name": registration.import_id, "outputs": UNKNOWN, "secretOutputNames": []}

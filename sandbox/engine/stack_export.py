@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,27 +31,32 @@ def export(program: Path, stack: str) -> str:
 
 
 def deployment_file(deployment: Deployment) -> dict[str, Any]:
-    """A version 3 deployment (apitype.DeploymentV3) without a secrets provider. Secret values are redacted."""
+    """The deployment file of a deployment. Secret values are redacted."""
+    rows = (resource_row(resource, deployment.stack_urn) for resource in deployment.resources)
+    return version_3([stack_row(deployment.stack_urn, deployment.exports), *rows])
+
+
+def version_3(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A version 3 deployment (apitype.DeploymentV3) without a secrets provider."""
     cli = version("pulumi")
-    root = {"urn": deployment.stack_urn, "custom": False, "type": "pulumi:pulumi:Stack", "outputs": deployment.exports}
-    return {
-        "version": 3,
-        "deployment": {
-            "manifest": {"time": _NO_TIME, "magic": hashlib.sha256(cli.encode()).hexdigest(), "version": cli},
-            "resources": [root, *(_resource(resource, deployment) for resource in deployment.resources)],
-            "metadata": {},
-        },
-    }
+    manifest = {"time": _NO_TIME, "magic": hashlib.sha256(cli.encode()).hexdigest(), "version": cli}
+    return {"version": 3, "deployment": {"manifest": manifest, "resources": list(rows), "metadata": {}}}
 
 
-def _resource(resource: Resource, deployment: Deployment) -> dict[str, Any]:
+def stack_row(urn: str, exports: Mapping[str, Any]) -> dict[str, Any]:
+    """The stack resource."""
+    return {"urn": urn, "custom": False, "type": "pulumi:pulumi:Stack", "outputs": dict(exports)}
+
+
+def resource_row(resource: Resource, stack_urn: str, *, show_secrets: bool = False) -> dict[str, Any]:
     """One resource (apitype.ResourceV3). Empty members are omitted, as in Go."""
     registration = resource.registration
+    inputs, outputs = registration.secret_input_names, registration.secret_output_names
     members: dict[str, Any] = {
         "id": resource.id,
-        "inputs": _values(registration.inputs, registration.secret_input_names),
-        "outputs": _values(resource.outputs, registration.secret_output_names),
-        "parent": registration.parent or ("" if _is_default_provider(registration) else deployment.stack_urn),
+        "inputs": _values(registration.inputs, inputs, show_secrets),
+        "outputs": _values(resource.outputs, outputs, show_secrets),
+        "parent": registration.parent or ("" if _is_default_provider(registration) else stack_urn),
         "protect": registration.protect,
         "dependencies": list(registration.dependencies),
         "provider": registration.provider,
@@ -73,9 +79,11 @@ def _is_default_provider(registration: Registration) -> bool:
     return registration.type.startswith("pulumi:providers:") and registration.name.startswith("default")
 
 
-def _values(values: dict[str, Any], secret_names: set[str]) -> dict[str, Any]:
-    secret = {SIGNATURE: SECRET, "plaintext": _REDACTED}
-    return {key: secret if key in secret_names else encode(value, with_hash=True) for key, value in values.items()}
+def _values(values: dict[str, Any], secret_names: set[str], show_secrets: bool) -> dict[str, Any]:
+    encoded = {key: encode(value, with_hash=True) for key, value in values.items()}
+    for key in secret_names & set(values):
+        encoded[key] = {SIGNATURE: SECRET, "plaintext": json.dumps(encoded[key]) if show_secrets else _REDACTED}
+    return encoded
 
 
 def _position(source: str) -> str:

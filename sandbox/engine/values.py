@@ -29,6 +29,7 @@ _KINDS: tuple[tuple[type, str, str], ...] = (
 """Classes of assets and archives, with the signature and the member that contains the content."""
 _JSON_PROPERTIES = frozenset({"containerDefinitions"})
 """Properties with JSON text of which rules evaluate the known parts."""
+_STEP = re.compile(r'\["([^"]*)"\]|\[(\d+)\]|([^.\[\]]+)')
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -154,6 +155,11 @@ def mark_secrets(outputs: Mapping[str, Any], names: Iterable[str]) -> dict[str, 
     """Wrap the outputs in `names` as secrets, in the wire format of the engine."""
     secret = set(names)
     return {key: {SIGNATURE: SECRET, "value": value} if key in secret else value for key, value in outputs.items()}
+
+
+def path_steps(path: str) -> list[str]:
+    """The names and indexes in a property path such as `rules[0].key` or `tags["a.b"]`."""
+    return [key or index or name for key, index, name in _STEP.findall(path)]
 
 
 def seconds(duration: str) -> float:

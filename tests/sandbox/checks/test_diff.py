@@ -11,10 +11,11 @@ import pytest
 
 from policies.analysis.type_tokens import STATEFUL
 from sandbox.__main__ import main
-from sandbox.checks.diff import SETTINGS, Step, apply_changes, camel, compare, diff, replaces, text
+from sandbox.checks.diff import SETTINGS, apply_changes, compare, diff, loses_data, text
 from sandbox.engine.program import run
 from sandbox.engine.project import load
 from sandbox.engine.providers import FakeProvider
+from sandbox.engine.steps import Step, camel, replaces
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
 from tools.docs.deployments import deployed
@@ -44,7 +45,7 @@ def test_new_image_affects_tasks_and_services_only(stack: str) -> None:
         ("update", "console"),
     }
     assert {step.type for step in steps} <= RUNS | {"aws:lambda/function:Function", "aws:lambda/alias:Alias"}
-    assert [step for step in steps if step.loses_data] == []
+    assert [step for step in steps if loses_data(step)] == []
 
 
 @pytest.mark.requirement("TR-17")
@@ -71,13 +72,13 @@ def test_sharing_mode_changes_in_place(stack: str, changes: tuple[str, ...], cre
     order = [index for index, step in enumerate(steps) if step.type == "aws:route53/record:Record"]
     assert max(index for index, step in enumerate(steps) if step.operation == "create") < order[0]
     assert min(index for index, step in enumerate(steps) if step.operation == "delete") > order[0]
-    lost = {step.type for step in steps if step.loses_data}
+    lost = {step.type for step in steps if loses_data(step)}
     assert lost <= {"aws:cloudwatch/logGroup:LogGroup"}, "the logs of the function are deleted with it"
 
 
 def test_instance_class_is_updated_in_place() -> None:
     (step,) = (step for step in change("dev", "database.instance_class=db.t4g.small") if step.type == "aws:rds/instance:Instance")
-    assert (step.operation, step.properties, step.loses_data) == ("update", ("instanceClass",), False)
+    assert (step.operation, step.properties, loses_data(step)) == ("update", ("instanceClass",), False)
 
 
 def test_region_change_loses_data_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +134,7 @@ def test_replacing_properties_of_every_resource_of_the_program_are_known() -> No
             if isinstance(class_, type) and issubclass(class_, pulumi.CustomResource):
                 classes[vars(class_)["pulumi_type"]] = class_
     assert len(classes) > 100
-    facts = tomllib.loads((REPOSITORY / "sandbox/checks/replacement.toml").read_text())
+    facts = tomllib.loads((REPOSITORY / "sandbox/engine/replacement.toml").read_text())
     assert classes.keys() - facts["replace"].keys() == set()
     for table in facts.values():
         for type_, properties in table.items():
@@ -158,4 +159,4 @@ def test_unknown_step_of_a_stateful_resource_may_lose_data() -> None:
 
 @pytest.mark.parametrize("type_", STATEFUL)
 def test_deletion_of_stateful_resource_loses_data(type_: str) -> None:
-    assert Step("delete", type_, "main", "urn").loses_data
+    assert loses_data(Step("delete", type_, "main", "urn"))

@@ -219,7 +219,7 @@ def test_disabled_default_provider_is_rejected(write: Write) -> None:
 def test_emulator_rejects_provider_for_another_account(key: str, error: str) -> None:
     inputs = {f"{key}AccountIds": json.dumps(["210987654321" if key == "allowed" else ACCOUNT])}
     with pytest.raises(SandboxError, match=error):
-        ProviderConfigs(account=ACCOUNT).declare(Registration("urn", "pulumi:providers:aws", "p", True, "", inputs))
+        ProviderConfigs(account=ACCOUNT).create(Registration("urn", "pulumi:providers:aws", "p", True, "", inputs))
 
 
 def test_tags_all_has_default_tags(write: Write) -> None:

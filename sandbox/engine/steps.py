@@ -1,0 +1,156 @@
+"""Determines the operation on a resource: which inputs differ, and whether the change replaces the resource."""
+
+import tomllib
+from collections.abc import Collection, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from sandbox.engine.aws_location import AwsLocation, from_json
+from sandbox.engine.schema import schema
+from sandbox.engine.types import Registration
+from sandbox.engine.values import SIGNATURE, encode, path_steps
+
+Operation = Literal["same", "create", "update", "replace", "unknown", "delete", "retain", "read"]
+
+PROVIDER_PREFIX: Final = "pulumi:providers:"
+_FACTS = tomllib.loads(Path(__file__).with_name("replacement.toml").read_text())
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The operation on one resource. properties: the changed inputs. `unknown`: the resource is updated or replaced.
+
+    `retain`: the resource is only removed from the state. note: what differs from AWS in the emulator; "" if nothing differs.
+    """
+
+    operation: Operation
+    type: str
+    name: str
+    urn: str
+    properties: tuple[str, ...] = ()
+    note: str = ""
+
+
+class ProviderInputs:
+    """The inputs of the declared providers, which determine the Region and the merged tags of a resource."""
+
+    def __init__(self) -> None:
+        self._inputs: dict[str, dict[str, Any]] = {}
+
+    def declare(self, registration: Registration) -> None:
+        """Add a resource. Ignored unless it is a provider."""
+        if registration.type.startswith(PROVIDER_PREFIX):
+            self._inputs[registration.urn] = {key: from_json(value) for key, value in registration.inputs.items()}
+
+    def of(self, registration: Registration) -> Mapping[str, Any]:
+        """The inputs of the provider of a resource."""
+        return self._inputs.get(registration.provider.rpartition("::")[0], {})
+
+    def location(self, registration: Registration) -> AwsLocation:
+        """The account of the provider, and the Region of the resource, by default the Region of the provider."""
+        return AwsLocation.of(self.of(registration)).with_region(registration.inputs.get("region"))
+
+    def tags(self, registration: Registration) -> dict[str, Any]:
+        """The default tags of the provider merged with the tags of the resource, as in `tagsAll`."""
+        default = self.of(registration).get("defaultTags")
+        base = default.get("tags") or {} if isinstance(default, dict) else {}
+        own = registration.inputs.get("tags")
+        return {**base, **own} if isinstance(own, dict) else dict(base)
+
+    def inputs(self, registration: Registration) -> dict[str, Any]:
+        """The inputs of an AWS resource with its Region and its merged tags; the inputs of any other resource."""
+        known = schema(registration.type)
+        if known is None:
+            return registration.inputs
+        merged = {"tagsAll": self.tags(registration)} if known.taggable else {}
+        place = {"region": self.location(registration).region} if "region" in known.outputs else {}
+        return {**{key: value for key, value in registration.inputs.items() if key != "tags"}, **merged, **place}
+
+
+def changed_properties(
+    old: Mapping[str, Any], new: Mapping[str, Any], registration: Registration, replaced: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The inputs that differ, or that depend on a resource in `replaced` (URNs), except those in `ignore_changes`."""
+    names = {key for key in {*old, *new} if _plain(old.get(key)) != _plain(new.get(key))}
+    names |= {key for key, urns in registration.property_dependencies.items() if set(replaced) & set(urns)}
+    ignored = {path for path in registration.ignore_changes if len(path_steps(path)) == 1}
+    return tuple(sorted(names - ignored - {camel(name) for name in ignored}))
+
+
+def replaces(type_: str, property_: str) -> bool | None:
+    """True if a change to this input (camelCase) replaces the resource. None if this is not known, or depends on the change."""
+    if property_ == "region":
+        return True
+    if not type_.startswith("aws:"):
+        return False
+    if type_ not in _FACTS["replace"] or property_ in _FACTS["may_replace"].get(type_, ()):
+        return None
+    return property_ in _FACTS["replace"][type_]
+
+
+def operation(registration: Registration, properties: Collection[str]) -> Operation:
+    """The operation after changes to inputs: same, update, replace, or unknown if the facts do not say which of the two."""
+    forced = {path_steps(path)[0] for path in registration.replace_on_changes}
+    if any(replaces(registration.type, name) or name in forced or "*" in forced for name in properties):
+        return "replace"
+    if not properties:
+        return "same"
+    return "update" if all(replaces(registration.type, name) is False for name in properties) else "unknown"
+
+
+def keeps_name(old: Registration, new: Registration) -> bool:
+    """True if a replacement has the same name, so that the old resource must be deleted first.
+
+    Source: nameRequiresDeleteBeforeReplace in pulumi-terraform-bridge: the input that Pulumi generates by default is set.
+    """
+    names = _FACTS["name"].get(new.type, ["name"])
+    return any(name in new.inputs and old.inputs.get(name) == new.inputs[name] for name in names)
+
+
+def with_ignored_changes(old: Registration, new: Registration) -> Registration:
+    """The registration with the old values at the paths of `ignore_changes`, as the engine does before it compares."""
+    inputs = dict(new.inputs)
+    for path in new.ignore_changes:
+        first, *rest = path_steps(path)
+        _restore(old.inputs, inputs, [first if first in (*old.inputs, *inputs) else camel(first), *rest])
+    return replace(new, inputs=inputs)
+
+
+def camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def _restore(old: Any, new: Any, path: list[str]) -> None:
+    """Set the value at `path` in `new` to the value in `old`. `*` selects all members. `new` is copied at each level below."""
+    step, *rest = path
+    keys: list[Any]
+    if isinstance(old, list) and isinstance(new, list):
+        keys = [key for key in range(min(len(old), len(new))) if step in ("*", str(key))]
+    elif isinstance(old, dict) and isinstance(new, dict):
+        keys = list({*old, *new}) if step == "*" else [step]
+    else:
+        return
+    for key in keys:
+        if rest:
+            if isinstance(new, list) or (key in old and key in new):
+                new[key] = copy(new[key])
+                _restore(old[key], new[key], rest)
+        elif isinstance(old, list) or key in old:
+            new[key] = old[key]
+        else:
+            new.pop(key, None)
+
+
+def _plain(value: Any) -> Any:
+    """A value to compare: archives and files by the hash of their content."""
+    if isinstance(value, dict):
+        if SIGNATURE in value:
+            return value.get("hash", value)
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    encoded = encode(value, with_hash=True)
+    return encoded["hash"] if isinstance(encoded, dict) else value

@@ -1,0 +1,221 @@
+"""Updates and destroys a stack with the steps and in the order of the Pulumi engine.
+
+Source: step_generator.go of pulumi/pulumi. Resources are created and updated in the order in which the program registers them,
+and deleted at the end, in reverse order. A replacement is created first, unless `delete_before_replace` is set or both would have
+the same name; then the dependents that it replaces are deleted with it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from sandbox.engine.checkpoint import Checkpoint, Entry, by_urn
+from sandbox.engine.program import run
+from sandbox.engine.steps import (
+    ProviderInputs,
+    Step,
+    changed_properties,
+    keeps_name,
+    operation,
+    replaces,
+    with_ignored_changes,
+)
+from sandbox.engine.types import Deployment, Provider, Registration, Resource
+from sandbox.errors import SandboxError
+
+Report = Callable[[Step], None]
+
+
+class NotUpdatable(Exception):
+    """A provider cannot make a change in place that AWS makes in place. The text says why."""
+
+
+class ResourceProvider(Provider, Protocol):
+    """A provider that can also change and delete resources. Methods may raise `SandboxError`."""
+
+    def update(self, old: Resource, registration: Registration, changed: frozenset[str]) -> tuple[str, dict[str, Any]]:
+        """Change the resource. Returns its ID and its outputs. Raises NotUpdatable.
+
+        changed: the inputs that differ, including `tagsAll`.
+        """
+        ...
+
+    def delete(self, resource: Resource) -> None:
+        """Delete the resource. A resource that does not exist is not an error."""
+        ...
+
+
+def update(
+    program: Path,
+    stack: str,
+    provider: ResourceProvider,
+    checkpoint: Checkpoint,
+    *,
+    report: Report,
+    config: Mapping[str, str] | None = None,
+) -> Deployment:
+    """Run a program and change the resources of the checkpoint to those that the program declares.
+
+    report: called after each step, except `same`. config: see `run`. Raises SandboxError. The checkpoint then contains the
+    resources that exist, and the next update continues from there.
+    """
+    updater = Updater(provider, checkpoint, report)
+    deployment = run(program, stack, updater, preview=False, on_resource=updater.add_component, config=config)
+    updater.delete_remaining()
+    checkpoint.complete(deployment.exports)
+    return deployment
+
+
+def destroy(provider: ResourceProvider, checkpoint: Checkpoint, report: Report) -> None:
+    """Delete the resources of the checkpoint, in reverse order.
+
+    Raises SandboxError, for a protected resource before the first deletion.
+    """
+    Updater(provider, checkpoint, report).delete_remaining()
+    checkpoint.complete({})
+
+
+class Updater:
+    """The provider of one run, which compares each registration with the checkpoint."""
+
+    def __init__(self, provider: ResourceProvider, checkpoint: Checkpoint, report: Report) -> None:
+        self._provider = provider
+        self._checkpoint = checkpoint
+        self._report = report
+        self._previous = checkpoint.begin()
+        self._old = by_urn(self._previous)
+        self._old_providers, self._new_providers = ProviderInputs(), ProviderInputs()
+        for entry in self._previous:
+            self._old_providers.declare(entry.registration)
+
+    def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
+        """Create, update, replace or keep the resource. Returns its ID and its outputs."""
+        self._new_providers.declare(registration)
+        old = self._find(registration)
+        if registration.external or registration.type.startswith("pulumi:"):
+            return self._read(registration, old)
+        if old is None or old.registration.external:
+            return self._create(registration, old, ())
+        registration = with_ignored_changes(old.registration, registration)
+        changed = self._changed(old, registration)
+        kind = operation(registration, changed)
+        if kind == "same":
+            self._add(registration, old.resource.id, old.resource.outputs, old)
+            return old.resource.id, old.resource.outputs
+        if kind == "update":
+            return self._update(registration, old, changed)
+        unknown = "it is not known whether AWS changes this in place" if kind == "unknown" else ""
+        return self._replace(registration, old, changed, unknown)
+
+    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any] | None:
+        return self._provider.invoke(token, args, provider)
+
+    def add_component(self, resource: Resource) -> None:
+        """Store a component, which has no resource of its own in the provider."""
+        if not resource.registration.custom:
+            self._checkpoint.register(resource, self._find(resource.registration))
+
+    def delete_remaining(self) -> None:
+        """Delete the resources that the program did not register, and the resources that were replaced."""
+        remaining = self._checkpoint.remaining
+        _reject_protected(entry for entry in remaining if not entry.pending_deletion)
+        for entry in reversed(remaining):
+            self._delete(entry)
+
+    def _find(self, registration: Registration) -> Entry | None:
+        """The entry with the URN of the registration, or with one of its aliases. Each entry is found once."""
+        for urn in (registration.urn, *registration.aliases):
+            if (entry := self._old.pop(urn, None)) is not None:
+                return entry
+        return None
+
+    def _changed(self, old: Entry, registration: Registration) -> tuple[str, ...]:
+        before, after = self._old_providers.inputs(old.registration), self._new_providers.inputs(registration)
+        return changed_properties(before, after, registration, ())
+
+    def _read(self, registration: Registration, old: Entry | None) -> tuple[str, dict[str, Any]]:
+        """Read a resource that the program does not manage, or declare a provider."""
+        identity, outputs = self._provider.create(registration)
+        self._add(registration, identity, outputs, old)
+        return identity, outputs
+
+    def _create(self, registration: Registration, old: Entry | None, changed: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+        identity, outputs = self._provider.create(registration)
+        self._add(registration, identity, outputs, old)
+        self._done("create", registration, changed)
+        return identity, outputs
+
+    def _update(self, registration: Registration, old: Entry, changed: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+        try:
+            identity, outputs = self._provider.update(old.resource, registration, frozenset(changed))
+        except NotUpdatable as reason:
+            return self._replace(registration, old, changed, f"{reason}; AWS updates it in place", delete_first=True)
+        self._add(registration, identity, outputs, old)
+        self._done("update", registration, changed)
+        return identity, outputs
+
+    def _replace(
+        self, registration: Registration, old: Entry, changed: tuple[str, ...], note: str, *, delete_first: bool = False
+    ) -> tuple[str, dict[str, Any]]:
+        if old.registration.protect:
+            raise SandboxError(
+                f"{registration.urn}: a change of {', '.join(changed)} replaces this resource, which is protected"
+                f"{f' ({note})' if note else ''}. Run `up` with protect=False first, or undo the change."
+            )
+        named = keeps_name(old.registration, registration)
+        if delete_first or registration.delete_before_replace or named:
+            # A resource that the emulator alone cannot update keeps its dependents, as on AWS.
+            dependents = [] if delete_first else self._replaced_dependents(old)
+            _reject_protected(dependents)
+            for entry in (*reversed(dependents), old):
+                self._old.pop(entry.registration.urn, None)
+                self._delete(entry)
+            identity, outputs = self._provider.create(registration)
+            self._add(registration, identity, outputs, None)
+        else:
+            identity, outputs = self._provider.create(registration)
+            self._add(registration, identity, outputs, old, replaced=True)
+        self._done("replace", registration, changed, note)
+        return identity, outputs
+
+    def _replaced_dependents(self, old: Entry) -> list[Entry]:
+        """The resources that are replaced if an input that comes from the resource, or from one of them, changes."""
+        replaced, dependents = {old.registration.urn}, []
+        for entry in self._previous:
+            registration = entry.registration
+            if registration.urn not in self._old or not registration.custom:
+                continue
+            names = {name for name, urns in registration.property_dependencies.items() if replaced & set(urns)}
+            unspecific = not registration.property_dependencies and bool(replaced & set(registration.dependencies))
+            if unspecific or any(replaces(registration.type, name) is not False for name in names):
+                replaced.add(registration.urn)
+                dependents.append(entry)
+        return dependents
+
+    def _add(
+        self, registration: Registration, identity: str, outputs: dict[str, Any], old: Entry | None, *, replaced: bool = False
+    ) -> None:
+        self._checkpoint.register(Resource(registration, identity, outputs), old, keep_replaced=replaced)
+
+    def _delete(self, entry: Entry) -> None:
+        registration = entry.registration
+        exists = registration.custom and not registration.external and not registration.type.startswith("pulumi:")
+        if exists and not registration.retain_on_delete:
+            self._provider.delete(entry.resource)
+        self._checkpoint.remove(entry)
+        if exists:
+            self._done("retain" if registration.retain_on_delete else "delete", registration, ())
+
+    def _done(self, kind: Any, registration: Registration, changed: tuple[str, ...], note: str = "") -> None:
+        self._report(Step(kind, registration.type, registration.name, registration.urn, changed, note))
+
+
+def _reject_protected(entries: Iterable[Entry]) -> None:
+    """Raise SandboxError that names each protected resource."""
+    urns = [entry.registration.urn for entry in entries if entry.registration.protect]
+    if urns:
+        listed = "".join(f"\n  {urn}" for urn in urns)
+        raise SandboxError(
+            f"{len(urns)} protected resource{'s' * (len(urns) > 1)} cannot be deleted. Nothing was deleted. "
+            f"Run `up` with protect=False for each of them first:{listed}"
+        )

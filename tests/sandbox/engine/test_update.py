@@ -1,0 +1,263 @@
+"""Updates and deletions happen in the order of the Pulumi engine, and an interrupted run is continued by the next run."""
+
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.engine.checkpoint import Checkpoint
+from sandbox.engine.stack_import import read
+from sandbox.engine.steps import Step
+from sandbox.engine.types import Registration, Resource
+from sandbox.engine.update import NotUpdatable, destroy, update
+from sandbox.errors import SandboxError
+
+pytestmark = pytest.mark.requirement("TR-17")
+
+
+class Memory:
+    """A provider that records its calls. `refused`: operations that fail, such as "delete queue"."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.exists: dict[str, str] = {}
+        self.refused: set[str] = set()
+        self.not_updatable: set[str] = set()
+        self._count = 0
+
+    def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
+        if registration.type.startswith("pulumi:"):
+            return "provider", dict(registration.inputs)
+        self._call("create", registration.name)
+        self._count += 1
+        identity = f"{registration.name}-{self._count}"
+        self.exists[identity] = registration.name
+        return identity, {**registration.inputs, "arn": f"arn:{identity}"}
+
+    def update(self, old: Resource, registration: Registration, changed: frozenset[str]) -> tuple[str, dict[str, Any]]:
+        if registration.name in self.not_updatable:
+            raise NotUpdatable("no such call")
+        self._call(f"update {','.join(sorted(changed))} of", registration.name)
+        return old.id, {**old.outputs, **registration.inputs}
+
+    def delete(self, resource: Resource) -> None:
+        self._call("delete", resource.registration.name)
+        del self.exists[resource.id]
+
+    def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any] | None:
+        raise AssertionError(token)
+
+    def _call(self, operation: str, name: str) -> None:
+        if f"{operation} {name}" in self.refused:
+            raise SandboxError(f"{operation} {name} is refused")
+        self.calls.append(f"{operation} {name}")
+
+
+class Stack:
+    """A program whose code changes between runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.provider = Memory()
+        self.checkpoint = Checkpoint("tiny", "dev", folder / "state.json")
+        self.steps: list[Step] = []
+        (folder / "Pulumi.yaml").write_text("name: tiny\nruntime: python\n")
+        (folder / "Pulumi.dev.yaml").write_text("")
+
+    def up(self, code: str) -> list[str]:
+        """Run the program. Returns the calls."""
+        (self.folder / "__main__.py").write_text(f"import pulumi\nimport pulumi_aws as aws\nO = pulumi.ResourceOptions\n{code}")
+        start = len(self.provider.calls)
+        self.steps.clear()
+        try:
+            update(self.folder, "dev", self.provider, self.checkpoint, report=self.steps.append)
+        finally:
+            self.calls = self.provider.calls[start:]
+        return self.calls
+
+    def fails(self, code: str) -> str:
+        with pytest.raises(SandboxError) as caught:
+            self.up(code)
+        return caught.value.message
+
+    def destroy(self) -> list[str]:
+        start = len(self.provider.calls)
+        destroy(self.provider, self.checkpoint, self.steps.append)
+        return self.provider.calls[start:]
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    return Stack(tmp_path)
+
+
+TWO = 'topic = aws.sns.Topic("topic", name="{topic}", opts=O({options}))\n' + (
+    'aws.sns.TopicSubscription("subscription", topic=topic.arn, protocol="sqs", endpoint="{endpoint}")\n'
+)
+
+
+def two(topic: str = "a", endpoint: str = "x", options: str = "") -> str:
+    """A topic, and a subscription whose topic forces its replacement."""
+    return TWO.format(topic=topic, endpoint=endpoint, options=options)
+
+
+def test_second_run_without_changes_makes_no_call(stack: Stack) -> None:
+    assert stack.up(two()) == ["create topic", "create subscription"]
+    assert stack.up(two()) == []
+    assert stack.steps == []
+
+
+def test_input_is_updated_in_place(stack: Stack) -> None:
+    stack.up('aws.sns.Topic("topic", name="a", display_name="one")')
+    assert stack.up('aws.sns.Topic("topic", name="a", display_name="two")') == ["update displayName of topic"]
+    assert [(step.operation, step.properties) for step in stack.steps] == [("update", ("displayName",))]
+
+
+def test_default_tags_of_the_provider_update_its_resources(stack: Stack) -> None:
+    code = 'p = aws.Provider("p", region="eu-west-1", default_tags={{"tags": {{"owner": "{}"}}}})\n' + (
+        'aws.sns.Topic("topic", name="a", opts=O(provider=p))'
+    )
+    stack.up(code.format("one"))
+    assert stack.up(code.format("two")) == ["update tagsAll of topic"]
+
+
+def test_region_of_the_provider_replaces_its_resources(stack: Stack) -> None:
+    code = 'p = aws.Provider("p", region="{}")\naws.sns.Topic("topic", opts=O(provider=p))'
+    stack.up(code.format("eu-west-1"))
+    assert stack.up(code.format("eu-north-1")) == ["create topic", "delete topic"]
+
+
+def test_replacement_is_created_before_the_deletion(stack: Stack) -> None:
+    stack.up(two(topic="a"))
+    assert stack.up(two(topic="b")) == ["create topic", "create subscription", "delete subscription", "delete topic"]
+    assert [step.operation for step in stack.steps] == ["replace", "replace", "delete", "delete"]
+    assert sorted(stack.provider.exists.values()) == ["subscription", "topic"]
+
+
+def test_replacement_with_delete_before_replace_deletes_its_dependents_first(stack: Stack) -> None:
+    stack.up(two(topic="a", options="delete_before_replace=True"))
+    assert stack.up(two(topic="b", options="delete_before_replace=True")) == [
+        *("delete subscription", "delete topic", "create topic", "create subscription")
+    ]
+
+
+def test_replacement_with_the_same_name_is_created_after_the_deletion(stack: Stack) -> None:
+    group = 'aws.ec2.SecurityGroup("group", name="{}", vpc_id="{}")'
+    stack.up(group.format("a", "vpc-1"))
+    assert stack.up(group.format("a", "vpc-2")) == ["delete group", "create group"]
+    assert stack.up(group.format("b", "vpc-3")) == ["create group", "delete group"]
+
+
+def test_removed_resources_are_deleted_in_reverse_order(stack: Stack) -> None:
+    stack.up(two() + 'aws.sqs.Queue("queue", name="q")')
+    assert stack.up('aws.sqs.Queue("queue", name="q")') == ["delete subscription", "delete topic"]
+
+
+def test_ignored_changes_keep_the_deployed_value(stack: Stack) -> None:
+    code = 'aws.sns.Topic("topic", name="a", display_name="{0}", tags={{"a": "{0}", "b": "{1}"}}, opts=O(ignore_changes={2}))'
+    stack.up(code.format("1", "1", ["display_name", 'tags["a"]']))
+    assert stack.up(code.format("2", "1", ["display_name", 'tags["a"]'])) == []
+    assert stack.up(code.format("2", "2", ["display_name", 'tags["a"]'])) == ["update tagsAll of topic"]
+    (topic,) = (item for item in stack.checkpoint.resources if item.registration.name == "topic")
+    assert topic.registration.inputs["displayName"] == "1"
+    assert topic.registration.inputs["tags"] == {"a": "1", "b": "2"}
+
+
+def test_replace_on_changes(stack: Stack) -> None:
+    code = 'aws.sns.Topic("topic", display_name="{}", opts=O(replace_on_changes=["displayName"]))'
+    stack.up(code.format("one"))
+    assert stack.up(code.format("two")) == ["create topic", "delete topic"]
+
+
+def test_renamed_resource_with_an_alias_is_kept(stack: Stack) -> None:
+    component = (
+        "class Part(pulumi.ComponentResource):\n"
+        "    def __init__(self, name, opts=None):\n"
+        '        super().__init__("demo:index:Part", name, None, opts)\n'
+        '        aws.sns.Topic(name + "-topic", name="a", opts=O(parent=self))\n'
+    )
+    stack.up(component + 'Part("old")\naws.sqs.Queue("first", name="q")')
+    renamed = 'Part("new", O(aliases=[pulumi.Alias(name="old")]))\n' + (
+        'aws.sqs.Queue("second", name="q", opts=O(aliases=[pulumi.Alias("first")]))'
+    )
+    assert stack.up(component + renamed) == []
+    assert stack.up(component + renamed) == []
+    assert sorted(stack.destroy()) == ["delete new-topic", "delete second"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [two(topic="b", options="protect=True"), "", two(topic="b", options="protect=True, delete_before_replace=True")],
+    ids=["replacement", "deletion", "delete before replace"],
+)
+def test_protected_resource_is_neither_replaced_nor_deleted(stack: Stack, changed: str) -> None:
+    stack.up(two(options="protect=True"))
+    message = stack.fails(changed)
+    assert "urn:pulumi:dev::tiny::aws:sns/topic:Topic::topic" in message
+    assert "protect=False" in message
+    assert stack.calls == []
+    assert stack.up(two()) == [], "removing the protection makes no call"
+    assert stack.up("") == ["delete subscription", "delete topic"]
+
+
+def test_destroy_is_refused_as_a_whole_while_a_resource_is_protected(stack: Stack) -> None:
+    stack.up('aws.sns.Topic("one", name="a", opts=O(protect=True))\naws.sqs.Queue("two", name="b")')
+    with pytest.raises(SandboxError, match="1 protected resource cannot be deleted"):
+        stack.destroy()
+    assert sorted(stack.provider.exists.values()) == ["one", "two"]
+
+
+def test_retained_resource_is_only_removed_from_the_state(stack: Stack) -> None:
+    stack.up('aws.sns.Topic("topic", name="a", opts=O(retain_on_delete=True))')
+    assert stack.up("") == []
+    assert [step.operation for step in stack.steps] == ["retain"]
+    assert list(stack.provider.exists.values()) == ["topic"]
+    assert stack.up('aws.sns.Topic("topic", name="a")') == ["create topic"]
+
+
+def test_change_that_the_provider_cannot_make_replaces_the_resource_and_says_so(stack: Stack) -> None:
+    stack.up('aws.sns.Topic("topic", name="a", display_name="one")')
+    stack.provider.not_updatable.add("topic")
+    assert stack.up('aws.sns.Topic("topic", name="a", display_name="two")') == ["delete topic", "create topic"]
+    assert "no such call; AWS updates it in place" in stack.steps[-1].note
+
+
+def test_resource_that_is_read_is_not_deleted(stack: Stack) -> None:
+    assert stack.up('aws.sns.Topic.get("topic", "arn:existing")') == ["create topic"]
+    assert stack.up("") == []
+
+
+@pytest.mark.parametrize("refused", ["create subscription", "delete topic"])
+def test_next_run_continues_an_interrupted_run(stack: Stack, refused: str) -> None:
+    stack.up(two(topic="a"))
+    stack.provider.refused = {refused}
+    stack.fails(two(topic="b"))
+    done = set(stack.calls)
+    stack.provider.refused = set()
+    rest = stack.up(two(topic="b"))
+    assert refused in rest
+    assert "create topic" in done
+    assert "create topic" not in rest
+    assert sorted(stack.provider.exists.values()) == ["subscription", "topic"]
+    assert stack.up(two(topic="b")) == []
+    assert stack.destroy() == ["delete subscription", "delete topic"]
+
+
+def test_program_that_fails_keeps_the_deployed_resources(stack: Stack) -> None:
+    stack.up(two())
+    stack.fails(two(endpoint="y") + "raise ValueError('late')")
+    assert stack.calls == ["create subscription"]
+    assert stack.up(two(endpoint="y")) == ["delete subscription"]
+
+
+def test_file_is_private_and_readable_as_an_exported_stack(stack: Stack) -> None:
+    stack.up(two() + 'aws.ssm.Parameter("parameter", type="SecureString", value=pulumi.Output.secret("hunter2"))')
+    assert stack.checkpoint.file is not None
+    assert stat.S_IMODE(stack.checkpoint.file.stat().st_mode) == 0o600
+    deployment = read(stack.checkpoint.file)[1]
+    secrets = {item.registration.name: item.registration.secret_inputs for item in deployment.resources[1:]}
+    assert secrets == {"topic": (), "subscription": (), "parameter": ("value",)}
+    stack.destroy()
+    assert not stack.checkpoint.file.exists()
