@@ -1,6 +1,6 @@
 # Gatehouse. `make` lists the targets. Every target that needs the virtual environment creates it first.
 .DEFAULT_GOAL := help
-.PHONY: help init up down test check audit attack fuzz docs bench prowler bootstrap image deploy verify rollback preview destroy logs api-keys clean
+.PHONY: help init up destroy-local down test check audit attack fuzz docs bench prowler bootstrap image deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 
 ENVIRONMENTS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
@@ -19,9 +19,13 @@ init: ## Create the virtual environment from uv.lock and install the git hooks
 	@scripts/setup.sh
 	@if git rev-parse --git-dir >/dev/null 2>&1; then .venv/bin/pre-commit install >/dev/null && echo "init: done; git hooks installed"; else echo "init: done"; fi
 
-up: ## Deploy the stack to the local AWS emulator and start all services (ENV=, DETACH=1)
+up: ## Deploy the stack to the local AWS emulator and start all services, or update the running stack (ENV=, DETACH=1)
 	@scripts/setup.sh
 	@exec $(PY) -m sandbox up --env $(STACK) $(if $(filter-out 0,$(DETACH)),--detach)
+
+destroy-local: ## Delete the resources of the local environment; `make up` deploys them again
+	@scripts/setup.sh
+	@$(PY) -m sandbox destroy
 
 down: ## Stop a local environment that was started with DETACH=1
 	@scripts/setup.sh

@@ -1,4 +1,4 @@
-"""Command line of the sandbox: `python -m sandbox up|down|check|export|graph|diff|prowler`.
+"""Command line of the sandbox: `python -m sandbox up|destroy|down|check|export|graph|diff|prowler`.
 
 Exit codes: 0 success; 1 a mandatory rule is violated, an update loses data, or a serious finding is not accepted; 2 error.
 """
@@ -53,10 +53,14 @@ def parser() -> argparse.ArgumentParser:
         _add_check(commands)
         return root
 
-    up = _add_command(commands, "up", _up, "Deploy a stack to the AWS emulator and start its services.")
+    text = "Deploy a stack to the AWS emulator and start its services, or update the running stack."
+    up = _add_command(commands, "up", _up, text)
     _add_env(up)
+    _add_set(up)
     up.add_argument("--detach", action="store_true", help="Return when all services are ready. Use `down` to stop the services.")
 
+    text = "Delete the resources of the running stack. The emulator continues, and `up` deploys the stack again."
+    _add_command(commands, "destroy", _destroy, text)
     _add_command(commands, "down", _down, "Stop a running `up`, or clean up after a crash.")
     _add_check(commands)
 
@@ -74,8 +78,7 @@ def parser() -> argparse.ArgumentParser:
     changes = "Show which resources a settings change creates, updates, replaces and deletes."
     diff = _add_command(commands, "diff", _diff, changes)
     _add_env(diff)
-    change = "Setting to change, such as image.digest=sha256:... Can be repeated."
-    diff.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help=change)
+    _add_set(diff)
 
     prowler = _add_command(commands, "prowler", _prowler, "Deploy a stack to the AWS emulator and scan it with Prowler.")
     _add_env(prowler, default="prod")
@@ -124,6 +127,11 @@ def _add_env(command: argparse.ArgumentParser, default: str = "dev") -> None:
     command.add_argument("--env", default=default, metavar="STACK", help=text)
 
 
+def _add_set(command: argparse.ArgumentParser) -> None:
+    text = "Setting to change, such as image.digest=sha256:... Can be repeated."
+    command.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
 def _add_program(command: argparse._ActionsContainer) -> None:
     text = f"Folder of a Pulumi program in Python (default: {'this repository' if IN_REPOSITORY else 'the current folder'})."
     command.add_argument("--program", type=Path, default=REPOSITORY if IN_REPOSITORY else Path.cwd(), metavar="DIR", help=text)
@@ -144,13 +152,31 @@ def _clear_aws_environment() -> None:
 
 
 def _up(options: argparse.Namespace) -> int:
+    from sandbox.local.run_state import RunStateFile
+
+    running = RunStateFile(options.home).running()
+    if running is not None and running.stack == options.env:
+        from sandbox.local.requests import send
+
+        return send(options.home, running, "update", options.changes)
     if options.detach:
         from sandbox.local.detach import up_detached
 
-        return up_detached(options.env, options.home)
+        return up_detached(options.env, options.changes, options.home)
     from sandbox.local.up import up
 
-    return up(options.env, home=options.home)
+    return up(options.env, changes=options.changes, home=options.home)
+
+
+def _destroy(options: argparse.Namespace) -> int:
+    from sandbox.local.requests import send
+    from sandbox.local.run_state import RunStateFile
+
+    running = RunStateFile(options.home).running()
+    if running is None:
+        print("Gatehouse is not running, so no resources exist. An emulator keeps its resources only while it runs.")
+        return 0
+    return send(options.home, running, "destroy")
 
 
 def _down(options: argparse.Namespace) -> int:

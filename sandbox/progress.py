@@ -2,12 +2,14 @@
 
 import sys
 import time
+from collections import Counter
 
 from rich.console import Console
 from rich.markup import escape
 
-from sandbox.engine.types import Resource
+from sandbox.engine.steps import Step
 
+_SIGNS = {"create": "+", "update": "~", "replace": "+-", "delete": "-", "retain": "x"}
 _PIPE_COLUMNS = 160  # width of a pipe, enough for a URN
 
 
@@ -17,8 +19,7 @@ class Progress:
     def __init__(self) -> None:
         self._console = Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
         self._started_at = time.monotonic()
-        self.resources = 0
-        """The number of created resources."""
+        self._counts: Counter[str] = Counter()
 
     def title(self, text: str) -> None:
         self._print(f"[bold]{escape(text)}[/bold]")
@@ -36,13 +37,22 @@ class Progress:
     def warn(self, text: str) -> None:
         self._print(f"  [yellow]note[/yellow]  {escape(text)}")
 
-    def resource(self, resource: Resource) -> None:
-        """Print a created resource. Component resources are not printed."""
-        registration = resource.registration
-        if registration.custom:
-            self.resources += 1
-            label = f"{escape(registration.type)}  [bold]{escape(registration.name)}[/bold]"
-            self._print(f"  [green]+[/green] {self.resources:>3}  {label}")
+    def change(self, step: Step) -> None:
+        """Print a step of an update."""
+        self._counts[step.operation] += 1
+        total = sum(self._counts.values())
+        label = f"{escape(step.type)}  [bold]{escape(step.name)}[/bold]"
+        properties = "" if step.operation == "create" or not step.properties else f"  {escape(', '.join(step.properties))}"
+        self._print(f"  [green]{_SIGNS[step.operation]:>2}[/green] {total:>3}  {label}{properties}")
+        if step.note:
+            self.warn(step.note)
+
+    def summary(self) -> str:
+        """The number of steps since the last summary, such as "3 created, 1 replaced"."""
+        words = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted", "retain": "retained"}
+        text = ", ".join(f"{self._counts[kind]} {word}" for kind, word in words.items() if self._counts[kind])
+        self._counts.clear()
+        return text or "no changes"
 
     def plain(self, text: str = "") -> None:
         """Print text to copy, without markup or line wrapping."""

@@ -17,6 +17,7 @@ from moto import backends
 from moto.acm.models import acm_backends
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend as lambda_backend
+from moto.backup.models import backup_backends
 from moto.core.base_backend import BaseBackend
 from moto.core.responses import ActionResult
 from moto.core.serialize import BaseJSONSerializer
@@ -26,6 +27,7 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.amis import AmiBackend
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ecs.models import ecs_backends
+from moto.elasticache.models import elasticache_backends
 from moto.iam.access_control import IAMPolicy, IAMRequestBase, PermissionResult
 from moto.kms.models import kms_backends
 from moto.kms.responses import KmsResponse
@@ -158,6 +160,26 @@ def issue_certificate(request: CreateRequest, arn: str) -> None:
 def set_account_public_access_block(account: str, configuration: dict[str, Any]) -> None:
     """Store the S3 public access block of the account; botocore cannot address S3 Control at an IP address."""
     s3control_backends[account]["aws"].put_public_access_block(account, configuration)
+
+
+def delete_cache_subnet_group(request: CreateRequest, name: str) -> None:
+    """Delete an ElastiCache subnet group. moto has no DeleteCacheSubnetGroup."""
+    elasticache_backends[ACCOUNT][request.region].cache_subnet_groups.pop(name, None)
+
+
+def complete_replication_group_deletion(request: CreateRequest, identity: str) -> None:
+    """Delete an ElastiCache replication group, which moto keeps in the state "deleting"."""
+    elasticache_backends[ACCOUNT][request.region].replication_groups.pop(identity, None)
+
+
+def complete_backup_plan_deletion(request: CreateRequest, identity: str) -> None:
+    """Delete a backup plan, which moto keeps, so that it rejects another plan with the same document."""
+    backup_backends[ACCOUNT][request.region].plans.pop(identity, None)
+
+
+def delete_account_public_access_block(account: str) -> None:
+    """Delete the S3 public access block of the account."""
+    s3control_backends[account]["aws"].delete_public_access_block(account)
 
 
 def _set(record: Any, sent: Mapping[str, Any], members: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.validate import ParamValidator
 
-from sandbox.engine.types import ACCOUNT, UNKNOWN, Registration
+from sandbox.engine.types import ACCOUNT, UNKNOWN, Registration, Resource
 from sandbox.errors import SandboxError
 
 Created: TypeAlias = tuple[str, dict[str, Any]]
@@ -20,10 +20,18 @@ _COMMON_INPUTS = frozenset({"region", "tags", "tagsAll"})
 _SUFFIXES = ("document", "id", "name", "arn")
 
 
+class AwsError(SandboxError):
+    """An error response of the emulated AWS. code: the error code."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class CreateRequest:
     """One resource to create. Errors from botocore's models and from the emulator become a SandboxError with the resource's URN.
 
-    `sent` contains the parameters of the call that created the resource.
+    sent: the parameters of the call that created the resource. scope: these parameters and the members of the result.
     """
 
     def __init__(
@@ -38,6 +46,7 @@ class CreateRequest:
         self.region = region
         self.tags = {str(key): str(value) for key, value in tags.items()}
         self.sent: Mapping[str, Any] = {}
+        self.scope: Mapping[str, Any] = {}
         self._client = client
         self._unused = set(registration.inputs)
         self._input_of: dict[str, str] = {}
@@ -84,8 +93,10 @@ class CreateRequest:
             detail = exc.response.get("Error", {})
             code = str(detail.get("Code"))
             if code == "500":
-                raise self.error(f"the emulator failed in {operation}: an error in moto, not in the program.") from exc
-            raise self.error(f"AWS (emulated) rejects {operation}: {code}: {detail.get('Message')}") from exc
+                text_ = self.error(f"the emulator failed in {operation}: an error in moto, not in the program.").message
+                raise AwsError(text_, code) from exc
+            text_ = self.error(f"AWS (emulated) rejects {operation}: {code}: {detail.get('Message')}").message
+            raise AwsError(text_, code) from exc
         return response
 
     def check(self, call: str, parameters: Mapping[str, Any]) -> None:
@@ -139,9 +150,9 @@ class CreateRequest:
             shape = shape.members[step]
         return self.to_api(value, shape, member, names or {})
 
-    def input_shape(self, call: str) -> StructureShape:
-        """The input shape of "service.operation" in botocore's model."""
-        shape: StructureShape = self._operation(call).input_shape
+    def input_shape(self, call: str) -> Any:
+        """The input shape of "service.operation" in botocore's model; None if the operation has no parameters."""
+        shape: StructureShape | None = self._operation(call).input_shape
         return shape
 
     def result(self, call: str, response: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -226,7 +237,7 @@ class CreateRequest:
             return {}
         if "TagSpecifications" in shape.members and tag_kind:
             return {"TagSpecifications": [{"ResourceType": tag_kind, "Tags": self.tag_list()}]}
-        for name in ("Tags", "tags", "TagsList"):
+        for name in ("Tags", "tags", "TagsList", "ResourceTags"):
             member = shape.members.get(name)
             if isinstance(member, MapShape):
                 return {name: dict(self.tags)}
@@ -251,6 +262,66 @@ class CreateRequest:
         elif isinstance(value, list):
             for index, item in enumerate(value):
                 self._reject_unknown(item, f"{path}[{index}]")
+
+
+class ChangeRequest(CreateRequest):
+    """One resource to change or delete.
+
+    old: the resource before the change. scope: parameters and result of the calls that created it. changed: the inputs that
+    differ. unused_changes: the changed inputs that an update must use.
+    """
+
+    def __init__(
+        self,
+        old: Resource,
+        registration: Registration,
+        *,
+        region: str,
+        tags: Mapping[str, Any],
+        client: Callable[[str, str], Any],
+        scope: Mapping[str, Any],
+        changed: Collection[str] = (),
+        service: str = "",
+    ) -> None:
+        super().__init__(registration, region=region, tags=tags, client=client)
+        self.old = old
+        self.scope = scope
+        self.service = service
+        self.changed = frozenset(changed)
+        self.unused_changes: set[str] = set()
+        # An input that the program removed must be reset.
+        self._unused |= self.changed & set(old.registration.inputs)
+
+    def has_operation(self, call: str) -> bool:
+        """True if botocore knows "service.operation"."""
+        service, _, operation = call.partition(".")
+        return operation in self._client(service, self.region).meta.method_to_api_mapping
+
+    def tag_parameters(self, call: str) -> dict[str, Any]:
+        """The merged tags as a parameter of the operation."""
+        return self._tag_parameters(self.input_shape(call), "")
+
+    def identifiers(self, call: str) -> dict[str, Any]:
+        """The parameters of an operation that name the resource: members with the name of a parameter or result of its creation,
+        and the ID for the only other required member."""
+        shape = self.input_shape(call)
+        if shape is None:
+            return {}
+        known = {normalized(name): value for name, value in self.scope.items()}
+        parameters = {}
+        for name, member in shape.members.items():
+            names = (
+                (normalized(name), normalized(name).removesuffix("s")) if isinstance(member, ListShape) else (normalized(name),)
+            )
+            value = next((known[form] for form in names if form in known), None)
+            wanted = name in shape.required_members or (name in self.scope and member.type_name == "string")
+            if value is not None and wanted:
+                parameters[name] = [value] if isinstance(member, ListShape) and not isinstance(value, list) else value
+        missing = [name for name in shape.required_members if name not in parameters]
+        if len(missing) == 1:
+            is_list = isinstance(shape.members[missing[0]], ListShape)
+            parameters[missing[0]] = [self.old.id] if is_list else self.old.id
+        return parameters
 
 
 def normalized(name: str) -> str:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from string import Formatter
-from typing import Any
+from typing import Any, Final
 
-from sandbox.emulator.request import Created, CreateRequest, normalized
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, normalized
 from sandbox.engine.schema import Schema, schema
 from sandbox.engine.types import ACCOUNT
 
-_PULUMI_ONLY = frozenset(
+PULUMI_ONLY = frozenset(
     (
         *("allowMajorVersionUpgrade", "allowOverwrite", "applyImmediately", "autoAccept", "deleteAutomatedBackups"),
         *("deletionWindowInDays", "finalSnapshotIdentifier", "forceDelete", "forceDestroy", "forceDetachPolicies"),
@@ -19,6 +19,14 @@ _PULUMI_ONLY = frozenset(
     )
 )
 """Inputs that control how Pulumi updates or deletes a resource. These inputs are not sent to AWS when the resource is created."""
+
+
+AGAIN: Final = "again"
+"""The calls that create the resource also change it."""
+FINISH: Final = "finish"
+"""The calls of `finish` change the resource."""
+KEPT: Final = "kept"
+"""AWS has no call that deletes the resource: the provider only removes it from its state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,14 @@ class ResourceType:
     """Returns the emulation of a resource that AWS creates with another operation, or None."""
     create: Callable[[CreateRequest], Created] | None = None
     """Creates the resource instead of `call`; returns the ID and the outputs."""
+    update: str | Callable[[ChangeRequest], dict[str, Any] | None] = ""
+    """How inputs are changed: `AGAIN`, `FINISH`, "service.operation", or a function that returns changed outputs and marks the
+    inputs that it changes as used. By default `AGAIN` for an operation such as put_x, and otherwise update_x or modify_x for
+    create_x. A resource whose changed inputs are not used is replaced, and the output says so."""
+    delete: str | Callable[[ChangeRequest], object] = ""
+    """How the resource is deleted: `KEPT`, "service.operation", or a function. By default, the opposite of `call`."""
+    service: str = ""
+    """The service whose operations change the tags; by default that of `call`. Without both, `update` changes the tags."""
     modelled: str = ""
     """The reason why moto cannot create this type, whose requests are only validated; "" for a type that is created."""
 
@@ -76,17 +92,20 @@ def create(resource_type: ResourceType, request: CreateRequest) -> Created:
     else:
         members = _call(resource_type, request)
         extra = (resource_type.finish(request, dict(members)) if resource_type.finish is not None else None) or {}
-        identity = str(_fill(resource_type.id, {**request.sent, **inputs, **members, **extra, **place}))
+        # A result can have a member with the name of an input and another meaning: httpMethod of an integration.
+        identity = str(_fill(resource_type.id, {**members, **request.sent, **inputs, **extra, **place}))
         if "arn" in properties.outputs:
             extra = {**_arn(resource_type, request, identity, members), **extra}
     scope = {**request.sent, **inputs, **members, **extra, **place, "id": identity}
     extra = {**extra, **{name: _fill(template, scope) for name, template in resource_type.outputs.items()}}
-    if unused := request.unused() - _PULUMI_ONLY:
+    if unused := request.unused() & set(inputs) - PULUMI_ONLY:
         raise request.error(
             f"the emulator does not support these inputs of {request.registration.type}: {', '.join(sorted(unused))}. "
             "Add them in sandbox/emulator/resources/."
         )
-    return identity, _outputs(request, properties, members, extra)
+    inner = [value for value in (*request.sent.values(), *members.values()) if isinstance(value, dict)]
+    request.scope = {**{name: item for value in inner for name, item in value.items()}, **members, **request.sent}
+    return identity, outputs_of(request, properties, members, extra)
 
 
 def _call(resource_type: ResourceType, request: CreateRequest) -> Mapping[str, Any]:
@@ -98,7 +117,7 @@ def _call(resource_type: ResourceType, request: CreateRequest) -> Mapping[str, A
         nested=resource_type.nested,
         defaults=resource_type.defaults,
         prepared=resource_type.prepare(request) if resource_type.prepare is not None else {},
-        skip=_PULUMI_ONLY,
+        skip=PULUMI_ONLY,
         tag_kind=resource_type.tag_kind,
     )
     if resource_type.modelled:
@@ -117,7 +136,9 @@ def _arn(resource_type: ResourceType, request: CreateRequest, identity: str, mem
     return {}
 
 
-def _outputs(request: CreateRequest, properties: Schema, members: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+def outputs_of(
+    request: CreateRequest, properties: Schema, members: Mapping[str, Any], extra: Mapping[str, Any]
+) -> dict[str, Any]:
     """Members of the result that are properties of the type, then inputs, additional outputs, merged tags and region."""
     if unknown := sorted(name for name in extra if name not in properties.outputs):
         raise request.error(f"{properties.token} of pulumi-aws has no such outputs: {', '.join(unknown)}.")

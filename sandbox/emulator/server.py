@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -14,16 +15,16 @@ from moto.core.config import default_user_config
 from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 
-from sandbox.emulator import moto_patches
+from sandbox.emulator import changes, moto_patches
 from sandbox.emulator.iam_enforcement import OPERATOR, Permissions
-from sandbox.emulator.request import CreateRequest
+from sandbox.emulator.request import ChangeRequest, CreateRequest
 from sandbox.emulator.resource_type import create
 from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.engine.aws_location import AwsLocation
 from sandbox.engine.invokes import invoke
 from sandbox.engine.providers import ProviderConfigs
 from sandbox.engine.steps import PROVIDER_PREFIX
-from sandbox.engine.types import ACCOUNT, Registration
+from sandbox.engine.types import ACCOUNT, Registration, Resource
 from sandbox.errors import SandboxError
 from sandbox.ports import HOST, free_port
 
@@ -48,6 +49,7 @@ class Emulator:
         host, port = server.get_host_and_port()
         self.endpoint = f"http://{host}:{port}"
         self.modelled: list[str] = []
+        self._scopes: dict[tuple[str, str], Mapping[str, Any]] = {}
         self.permissions = permissions
         self._server = server
         self._providers = ProviderConfigs(account=ACCOUNT)
@@ -127,11 +129,41 @@ class Emulator:
                 client=self.client,
             )
             created = create(resource_type, request)
+            self._scopes[registration.type, created[0]] = request.scope
             if resource_type.modelled:
                 note = f"{registration.type}: {resource_type.modelled}"
                 if note not in self.modelled:
                     self.modelled.append(note)
             return created
+
+    def update(self, old: Resource, registration: Registration, changed: frozenset[str]) -> tuple[str, dict[str, Any]]:
+        """Change one resource. Raises NotUpdatable if moto cannot, and SandboxError for invalid inputs."""
+        with self._lock:
+            request = self._change_request(old, registration, changed)
+            before = request.scope
+            changed_resource = changes.update(RESOURCE_TYPES[registration.type], request)
+            self._scopes[registration.type, old.id] = {**before, **request.scope}
+            return changed_resource
+
+    def delete(self, resource: Resource) -> None:
+        """Delete one resource."""
+        with self._lock:
+            request = self._change_request(resource, replace(resource.registration, inputs={}), frozenset())
+            changes.delete(RESOURCE_TYPES[resource.registration.type], request)
+            self._scopes.pop((resource.registration.type, resource.id), None)
+
+    def _change_request(self, old: Resource, registration: Registration, changed: frozenset[str]) -> ChangeRequest:
+        resource_type = RESOURCE_TYPES[registration.type]
+        return ChangeRequest(
+            old,
+            registration,
+            region=str(old.outputs.get("region") or self._providers.location(old.registration).region),
+            tags=self._providers.tags(registration),
+            client=self.client,
+            scope=self._scopes.get((old.registration.type, old.id), {}),
+            changed=changed,
+            service=resource_type.service or resource_type.call.partition(".")[0],
+        )
 
     def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any]:
         """Return the result of a provider function. Raises SandboxError for an unsupported function."""

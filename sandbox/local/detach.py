@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +19,7 @@ _READY_S = 300.0
 _STOP_S = 40.0
 
 
-def up_detached(stack: str, home: Path = HOME) -> int:
+def up_detached(stack: str, changes: Sequence[str] = (), home: Path = HOME) -> int:
     """Return 0 when Gatehouse is ready. Otherwise, return the exit code of `up`, which has printed the error."""
     RunStateFile(home).reject_running()
     private_folder(home)
@@ -31,7 +32,10 @@ def up_detached(stack: str, home: Path = HOME) -> int:
     log.touch(0o600)
     with log.open("ab") as sink:
         child = subprocess.Popen(
-            [sys.executable, "-m", "sandbox", "--home", str(home), "up", "--env", stack],
+            [
+                *(sys.executable, "-m", "sandbox", "--home", str(home), "up", "--env", stack),
+                *(word for change in changes for word in ("--set", change)),
+            ],
             cwd=REPOSITORY,
             env=env,
             stdin=subprocess.DEVNULL,

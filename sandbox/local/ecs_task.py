@@ -64,7 +64,7 @@ class Aws:
 
 @dataclass(frozen=True, slots=True)
 class EcsTask:
-    """One process as deployed. `secrets` maps variables to the `valueFrom` that ECS resolves."""
+    """One process as deployed. `secrets` maps variables to the `valueFrom` that ECS resolves. definition: ARN of the revision."""
 
     process: str
     command: tuple[str, ...]
@@ -72,6 +72,7 @@ class EcsTask:
     secrets: Mapping[str, str]
     task_role: str
     execution_role: str
+    definition: str = ""
 
 
 def read(aws: Aws, arn: str, process: str, contract: Contract) -> EcsTask:
@@ -92,6 +93,7 @@ def read(aws: Aws, arn: str, process: str, contract: Contract) -> EcsTask:
         secrets=secrets,
         task_role=_role(definition, "taskRoleArn", process),
         execution_role=_role(definition, "executionRoleArn", process),
+        definition=str(definition["taskDefinitionArn"]),
     )
 
 

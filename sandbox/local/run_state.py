@@ -85,9 +85,10 @@ class RunStateFile:
         self._write(replace(self._state, children=(*self._state.children, ProcessRecord.of(name, pid))))
 
     def clear(self) -> None:
-        """Delete the state file and the credentials in up.json."""
+        """Delete the state file, the credentials in up.json, and the checkpoint, whose resources end with the emulator."""
         self._file.unlink(missing_ok=True)
-        (self.home / "up.json").unlink(missing_ok=True)
+        for name in ("up.json", "state.json", "request.json"):
+            (self.home / name).unlink(missing_ok=True)
         self._state = None
 
     def _write(self, state: RunState) -> None:

@@ -47,6 +47,13 @@ _SETTINGS = {
 }
 
 
+# The roles of RDS that the migrations use: the master user grants rds_iam as a member of rds_superuser.
+_RDS_ROLES = (
+    "CREATE ROLE rds_iam; CREATE ROLE rds_superuser; "
+    f"GRANT rds_iam TO rds_superuser WITH ADMIN OPTION; GRANT rds_superuser TO {OWNER_ROLE};"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Postgres:
     """A running server with the database `gatehouse`, the owner role and the application role."""
@@ -103,7 +110,7 @@ def postgres(log: Path | None = None) -> Iterator[Postgres]:
             server.sql(
                 f"CREATE ROLE {OWNER_ROLE} LOGIN PASSWORD {_literal(server.owner_password)};\n"
                 f"CREATE ROLE {APP_ROLE} LOGIN PASSWORD {_literal(server.app_password)};\n"
-                f"CREATE DATABASE {DATABASE} OWNER {OWNER_ROLE};"
+                f"CREATE DATABASE {DATABASE} OWNER {OWNER_ROLE};\n{_RDS_ROLES}"
             )
             yield server
         finally:

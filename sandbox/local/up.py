@@ -1,4 +1,5 @@
-"""`python -m sandbox up`: deploys a stack to the emulator, starts its services, and stops them at the end."""
+"""`python -m sandbox up`: deploys a stack to the emulator, starts its services, updates or destroys the stack on request
+(requests.py), and stops the services at the end."""
 
 import json
 import os
@@ -6,8 +7,8 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,16 +19,19 @@ from components.contract import Contract
 from policies.reports.findings import Run
 from sandbox import child_processes
 from sandbox.checks import policy_check
+from sandbox.checks.diff import SETTINGS, apply_changes
 from sandbox.child_processes import Child
 from sandbox.emulator.server import Emulator
 from sandbox.engine import analyzer
+from sandbox.engine.checkpoint import Checkpoint
 from sandbox.engine.program import run
 from sandbox.engine.project import load
 from sandbox.engine.providers import PreviewProvider
 from sandbox.engine.types import Deployment
+from sandbox.engine.update import destroy, update
 from sandbox.errors import SandboxError
-from sandbox.local import collector, lambda_functions, sample_core, servers, services
-from sandbox.local.ecs_task import Aws, Credentials
+from sandbox.local import collector, lambda_functions, requests, sample_core, servers, services
+from sandbox.local.ecs_task import Aws, Credentials, EcsTask
 from sandbox.local.run_state import RunStateFile
 from sandbox.local.services import LocalServers
 from sandbox.paths import HOME, REPOSITORY, write_private
@@ -59,8 +63,11 @@ class Endpoints:
     admin_token: str
 
 
-def up(stack: str, *, home: Path = HOME) -> int:
-    """Run until Ctrl-C or SIGTERM. Returns 0, or 1 if a mandatory rule is violated. Raises SandboxError for other failures."""
+def up(stack: str, *, changes: Sequence[str] = (), home: Path = HOME) -> int:
+    """Run until Ctrl-C or SIGTERM. Returns 0, or 1 if a mandatory rule is violated. Raises SandboxError for other failures.
+
+    changes: settings such as "image.digest=sha256:...".
+    """
     progress = Progress()
     try:
         with ExitStack() as cleanup:
@@ -69,8 +76,9 @@ def up(stack: str, *, home: Path = HOME) -> int:
             state = RunStateFile(home)
             stopped = state.claim(stack)
             cleanup.callback(state.clear)
-            children = _Environment(state, home / "logs", cleanup, progress).start(stack, stopped)
-            _wait(children)
+            environment = _Environment(stack, state, home / "logs", cleanup, progress)
+            environment.start(changes, stopped)
+            environment.serve_requests()
     except PolicyViolation:
         return 1
     except Stopped:
@@ -78,43 +86,140 @@ def up(stack: str, *, home: Path = HOME) -> int:
     return 0
 
 
-class _Environment:
-    """The stages of `up`. Each stage registers the cleanup of its processes before the next stage can fail."""
+@dataclass(slots=True)
+class _Deployed:
+    """The running part of a deployed stack. children: the processes of `tasks`. others: functions and the sample Core."""
 
-    def __init__(self, state: RunStateFile, logs: Path, cleanup: ExitStack, progress: Progress) -> None:
+    aws: Aws
+    declared: Contract
+    local: LocalServers
+    tasks: dict[str, EcsTask]
+    functions: tuple[str, ...]
+    children: dict[str, Child] = field(default_factory=dict)
+    others: list[Child] = field(default_factory=list)
+    token: str = ""
+
+    def all_children(self) -> list[Child]:
+        return [*self.children.values(), *self.others]
+
+
+class _Environment:
+    """The stages of `up`. Each stage registers the cleanup of its processes before the next stage can fail.
+
+    The emulator runs until the end. The other processes are stopped when the stack is destroyed.
+    """
+
+    def __init__(self, stack: str, state: RunStateFile, logs: Path, cleanup: ExitStack, progress: Progress) -> None:
+        self._stack = stack
         self._state = state
         self._logs = logs
-        self._cleanup = cleanup
+        self._cleanup = cleanup.enter_context(ExitStack())
         self._progress = progress
         self._ports = Ports()
         cleanup.callback(self._ports.close)
+        self._project = load(REPOSITORY, stack)
+        self._checkpoint = Checkpoint(self._project.name, stack, state.home / "state.json")
+        self._outer = cleanup
+        self._emulator: Emulator | None = None
+        self._deployed: _Deployed | None = None
 
-    def start(self, stack: str, stopped: Sequence[str]) -> list[Child]:
-        progress = self._progress
-        progress.title(f"Starting Gatehouse, stack {stack}, with empty data stores")
+    def start(self, changes: Sequence[str], stopped: Sequence[str]) -> None:
+        """Deploy the stack and start its services."""
+        self._progress.title(f"Starting Gatehouse, stack {self._stack}, with empty data stores")
         if stopped:
-            progress.warn(f"stopped processes from an earlier run: {', '.join(stopped)}")
+            self._progress.warn(f"stopped processes from an earlier run: {', '.join(stopped)}")
         shutil.rmtree(self._logs, ignore_errors=True)
         self._logs.mkdir(parents=True)
-        emulator, deployment = self._deploy(stack)
+        self._start(changes)
+
+    def serve_requests(self) -> None:
+        """Update or destroy the stack on request, until a signal. Raises SandboxError if a process exits."""
+        tick = threading.Event()
+        while True:
+            for child in self._deployed.all_children() if self._deployed else []:
+                if child.process.poll() is not None:
+                    code = child.process.returncode
+                    raise SandboxError(f"{child.name} exited with code {code}. Last lines of the log:\n{child.tail()}")
+            if (request := requests.take(self._state.home)) is not None:
+                self._serve(request)
+            tick.wait(0.5)
+
+    def _serve(self, request: requests.Request) -> None:
+        """Handle a request. The environment continues after an error."""
+        code = 2
+        self._progress.step(f"Request of another process: {request.action}")
+        with request.output(self._state.home).open("a") as output, redirect_stdout(output):
+            try:
+                if request.action == "destroy":
+                    self._destroy()
+                elif self._deployed is None:
+                    self._start(request.changes)
+                else:
+                    self._update(request.changes, self._deployed)
+                code = 0
+            except PolicyViolation:
+                code = 1
+            except SandboxError as problem:
+                print(f"error: {problem.message}")
+        requests.complete(self._state.home, request, code)
+
+    def _start(self, changes: Sequence[str]) -> None:
+        progress = self._progress
+        emulator, deployment = self._deploy(changes)
         exports = deployment.exports
         declared = contract.read(functions=exports["functions"], optional_variables=None)
         local = self._start_servers(declared, exports["functions"])
         aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials))
         self._enforce_iam(emulator, exports)
         self._prepare_data(aws, exports, local)
-        children, token = self._start_services(aws, exports, declared, local)
+        deployed = self._start_services(aws, exports, declared, local)
         if "probe" in exports:
             progress.step("Running the deployed synthetic probe with its role")
             urls = lambda_functions.run_probe(aws, exports["probe"], local, self._logs / "probe.log")
             progress.done(f"requested {', '.join(urls.values())}")
-        children.append(self._start_core(local, token))
+        deployed.others.append(self._start_core(local, deployed.token))
+        self._deployed = deployed
         urls = {name: local.url(name) for name in ("gateway", "console", "sharing")}
-        endpoints = Endpoints(stack, os.getpid(), **urls, emulator=emulator.endpoint, admin_token=token)
+        endpoints = Endpoints(self._stack, os.getpid(), **urls, emulator=emulator.endpoint, admin_token=deployed.token)
         self._print_summary(endpoints, emulator)
         # Written last, because `up --detach` prints this output until the file exists.
         write_private(self._state.home / "up.json", json.dumps(asdict(endpoints), indent=2))
-        return children
+
+    def _update(self, changes: Sequence[str], deployed: "_Deployed") -> None:
+        """Update the stack, and restart the services whose task definition changed, one after the other."""
+        progress = self._progress
+        progress.title(f"Updating Gatehouse, stack {self._stack}")
+        exports = self._deploy(changes)[1].exports
+        tasks = services.deployed_tasks(deployed.aws, exports, deployed.declared)
+        if set(tasks) != set(deployed.tasks) or sorted(exports["functions"]) != sorted(deployed.functions):
+            raise SandboxError(
+                "The stack is updated, but other services run in it now, which need other processes. "
+                "Restart the environment: make down, then make up"
+            )
+        changed = [name for name, task in tasks.items() if task != deployed.tasks[name]]
+        deployed.tasks = tasks
+        if "migrate" in changed:
+            progress.step("Migrating the database with the deployed migration task")
+            self._migrate(deployed)
+        for name in [name for name in changed if name != "migrate"]:
+            progress.step(f"Restarting {name} with its new task definition")
+            deployed.children[name].stop()
+            self._start_service(name, deployed)
+        progress.title(f"Gatehouse is updated. Restarted services: {', '.join(changed) or 'none'}.")
+
+    def _destroy(self) -> None:
+        """Stop the services and delete the resources. The emulator continues without resources."""
+        progress = self._progress
+        progress.title(f"Destroying the stack {self._stack}")
+        protected = [item.registration.urn for item in self._checkpoint.resources if item.registration.protect]
+        if self._deployed is not None and not protected:
+            progress.step("Stopping the services, PostgreSQL and Redis")
+            self._deployed = None
+            (self._state.home / "up.json").unlink(missing_ok=True)
+            self._cleanup.close()
+        if self._emulator is not None:
+            destroy(self._emulator, self._checkpoint, progress.change)
+        progress.title("The stack is destroyed. Deploy it again: make up. Stop the emulator: make down")
 
     def _port(self, name: str) -> int:
         """Claim the port of a service or the emulator, right before its use."""
@@ -123,20 +228,25 @@ class _Environment:
             self._progress.warn(f"port {PORTS[name]} is in use: {name} listens on {port}")
         return port
 
-    def _deploy(self, stack: str) -> tuple[Emulator, Deployment]:
-        """Check a preview, deploy the stack, and check the deployment."""
-        progress = self._progress
+    def _deploy(self, changes: Sequence[str]) -> tuple[Emulator, Deployment]:
+        """Check a preview, deploy the stack or update it, and check the deployment."""
+        progress, stack = self._progress, self._stack
         project = load(REPOSITORY, stack)
+        config = {SETTINGS: apply_changes(project.config.get(SETTINGS, "{}"), changes)}
         with analyzer.packs(policy_check.PACKS, project, project.environment) as packs:
             for pack in packs:
                 self._state.add(f"policy pack {pack.name}", pack.pid)
             progress.step("Checking policies against a preview (unknown outputs)")
-            self._check(packs, run(REPOSITORY, stack, PreviewProvider(), preview=True), "unknown")
+            self._check(packs, run(REPOSITORY, stack, PreviewProvider(), preview=True, config=config), "unknown")
             progress.step("Deploying to the AWS emulator")
-            emulator = Emulator.start(self._port("emulator"))
-            self._cleanup.callback(emulator.stop)
-            deployment = run(REPOSITORY, stack, emulator, preview=False, on_resource=progress.resource)
-            progress.done(f"{progress.resources} resources at {emulator.endpoint}")
+            if self._emulator is None:
+                self._emulator = Emulator.start(self._port("emulator"))
+                self._outer.callback(self._emulator.stop)
+                # The emulator stops last, after the services that use it.
+                self._cleanup = self._outer.enter_context(ExitStack())
+            emulator = self._emulator
+            deployment = update(REPOSITORY, stack, emulator, self._checkpoint, report=progress.change, config=config)
+            progress.done(f"{progress.summary()} at {emulator.endpoint}")
             progress.step("Checking policies against the deployment (known outputs)")
             self._check(packs, deployment, "known")
         return emulator, deployment
@@ -149,7 +259,8 @@ class _Environment:
             (self._progress.fail if policy_check.is_violated(pack, findings) else self._progress.done)(line)
         if result.exit_code:
             policy_check.show(result)
-            self._progress.warn("The services are not started, because a mandatory rule is violated. Correct the violations.")
+            action = "not started" if self._deployed is None else "not restarted"
+            self._progress.warn(f"The services are {action}, because a mandatory rule is violated. Correct the violations.")
             raise PolicyViolation
 
     def _start_servers(self, declared: Contract, functions: Sequence[str]) -> LocalServers:
@@ -177,31 +288,45 @@ class _Environment:
         local.database.set_password(user, password)
         progress.done(f"{', '.join(exports['rotation']['secrets'])}; password of the database owner, which RDS manages")
 
-    def _start_services(
-        self, aws: Aws, exports: Mapping[str, Any], declared: Contract, local: LocalServers
-    ) -> tuple[list[Child], str]:
-        """Migrate the database and start the services. Returns the processes and the bootstrap token."""
+    def _start_services(self, aws: Aws, exports: Mapping[str, Any], declared: Contract, local: LocalServers) -> "_Deployed":
+        """Migrate the database and start the services."""
         progress = self._progress
-        tasks = services.deployed_tasks(aws, exports, declared)
+        functions = tuple(exports["functions"])
+        deployed = _Deployed(aws, declared, local, services.deployed_tasks(aws, exports, declared), functions)
         progress.step("Migrating the database with the deployed migration task")
-        migration = tasks.pop("migrate")
-        env = services.task_environment(aws, migration, declared, local)
-        services.migrate(migration, env, self._logs / "migrate.log")
-        progress.done("database schema is up to date")
+        self._migrate(deployed)
         progress.step("Starting the services of the deployed task definitions, with IAM enforced")
-        children, token = [], ""
-        for name, task in tasks.items():
-            env = services.task_environment(aws, task, declared, local)
-            token = env.get("GATEHOUSE_BOOTSTRAP_TOKEN", token)
-            children.append(self._register(child_processes.start(name, task.command, env=env, log=self._logs / f"{name}.log")))
-        for child in children:
-            services.wait_ready(child, declared, local)
-            names = [service.name for service in declared.processes[child.name].services]
-            urls = ", ".join(f"{name} at {local.url(name)}" for name in names)
-            progress.done(f"{' '.join(tasks[child.name].command)}: {urls}")
-        for name in exports["functions"]:
-            children += self._start_function(aws, exports, name, local)
-        return children, token.strip()
+        names = [name for name in deployed.tasks if name != "migrate"]
+        for name in names:
+            self._start_process(name, deployed)
+        for name in names:
+            self._wait_ready(name, deployed)
+        for name in functions:
+            deployed.others += self._start_function(aws, exports, name, local)
+        return deployed
+
+    def _migrate(self, deployed: "_Deployed") -> None:
+        task = deployed.tasks["migrate"]
+        env = services.task_environment(deployed.aws, task, deployed.declared, deployed.local)
+        services.migrate(task, env, self._logs / "migrate.log")
+        self._progress.done("database schema is up to date")
+
+    def _start_service(self, name: str, deployed: "_Deployed") -> None:
+        self._start_process(name, deployed)
+        self._wait_ready(name, deployed)
+
+    def _start_process(self, name: str, deployed: "_Deployed") -> None:
+        task = deployed.tasks[name]
+        env = services.task_environment(deployed.aws, task, deployed.declared, deployed.local)
+        deployed.token = env.get("GATEHOUSE_BOOTSTRAP_TOKEN", deployed.token).strip()
+        child = child_processes.start(name, task.command, env=env, log=self._logs / f"{name}.log")
+        deployed.children[name] = self._register(child)
+
+    def _wait_ready(self, name: str, deployed: "_Deployed") -> None:
+        services.wait_ready(deployed.children[name], deployed.declared, deployed.local)
+        names = [service.name for service in deployed.declared.processes[name].services]
+        urls = ", ".join(f"{name} at {deployed.local.url(name)}" for name in names)
+        self._progress.done(f"{' '.join(deployed.tasks[name].command)}: {urls}")
 
     def _start_function(self, aws: Aws, exports: Mapping[str, Any], service: str, local: LocalServers) -> list[Child]:
         deployed = lambda_functions.read(aws, exports, service)
@@ -278,17 +403,6 @@ def _commands(endpoints: Endpoints) -> list[str]:
         f'curl -sS {endpoints.gateway}/cores/{sample_core.NAME}/files -H "Authorization: Bearer $KEY"',
         f'curl -sS {endpoints.gateway}/cores/{sample_core.NAME}/files/{sample} -H "Authorization: Bearer $KEY"',
     ]
-
-
-def _wait(children: list[Child]) -> None:
-    """Wait for a signal. Raises SandboxError if a process exits."""
-    tick = threading.Event()
-    while True:
-        for child in children:
-            if child.process.poll() is not None:
-                code = child.process.returncode
-                raise SandboxError(f"{child.name} exited with code {code}. Last lines of the log:\n{child.tail()}")
-        tick.wait(0.5)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

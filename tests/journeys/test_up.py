@@ -10,13 +10,14 @@ import asyncio
 import json
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from sandbox.local.run_state import RunStateFile
-from tests.journeys.conftest import STACK, Environment, Running
+from tests.journeys.conftest import STACK, Environment, Running, sandbox
 from tools.attack import stack_attacks
 from tools.attack.__main__ import attack_stack
 from tools.attack.outcome import Outcome
@@ -36,12 +37,24 @@ class FinishedRun:
 
     mode: int
     readiness: dict[str, int]
+    before: dict[str, int]
+    after: dict[str, int]
+    update: str
+    kept: int
+    destroyed: str
     stopped: str
     left: list[str]
     files: list[str]
     roles: dict[str, dict[str, Any]]
     denied: list[str]
     attacks: list[Outcome]
+
+
+def services(home: Path) -> dict[str, int]:
+    """The newest process of each service."""
+    state = RunStateFile(home).read()
+    assert state is not None
+    return {child.name: child.pid for child in state.children if child.name in ("gateway", "console", "core") and child.alive()}
 
 
 def use_permissions(running: Running) -> None:
@@ -65,14 +78,22 @@ def finished(environment: Environment, running: Running) -> FinishedRun:
         readiness = {service: httpx.get(f"{url}/readyz", timeout=60).status_code for service, url in urls.items()}
         use_permissions(running)
         attacks = asyncio.run(attack_stack(stack_attacks.read(home)))
+        before, key = services(home), running.key(scopes=["cores:read"])[1]
+        digest = f"image.digest=sha256:{'b' * 64}"
+        update = sandbox(home, "up", "--env", STACK, "--set", digest)
+        assert update.returncode == 0, update.stdout[-4000:] + update.stderr
+        after, kept = services(home), running.open(key).status_code
         state = RunStateFile(home).read()
         assert state is not None
+        destroyed = sandbox(home, "destroy")
+        assert destroyed.returncode == 0, destroyed.stdout[-4000:] + destroyed.stderr
     finally:
         stopped = environment.stop()
     left = [child.name for child in (state.owner, *state.children) if child.alive()]
     permissions = json.loads((home / "permissions.json").read_text())
     files = [file.name for file in home.iterdir()]
-    return FinishedRun(mode, readiness, stopped, left, files, permissions["roles"], permissions["denied"], attacks)
+    changed = (before, after, update.stdout, kept, destroyed.stdout)
+    return FinishedRun(mode, readiness, *changed, stopped, left, files, permissions["roles"], permissions["denied"], attacks)
 
 
 def test_up_serves_every_service_until_down(finished: FinishedRun) -> None:
@@ -81,6 +102,22 @@ def test_up_serves_every_service_until_down(finished: FinishedRun) -> None:
     assert finished.stopped == f"Gatehouse (stack {STACK}) is stopped.\n"
     assert finished.left == []
     assert "up.json" not in finished.files
+
+
+@pytest.mark.requirement("TR-17")
+def test_second_up_updates_the_running_stack(finished: FinishedRun) -> None:
+    """Only the processes whose task definition changed are restarted, and the data stays."""
+    assert "aws:ecs/taskDefinition:TaskDefinition  gateway" in finished.update
+    assert finished.before.keys() == finished.after.keys()
+    unchanged = {name for name, pid in finished.after.items() if finished.before[name] == pid}
+    assert unchanged == finished.before.keys() - {"gateway", "console"}
+    assert finished.kept == 200
+
+
+@pytest.mark.requirement("TR-17")
+def test_destroy_deletes_every_resource(finished: FinishedRun) -> None:
+    assert "aws:ec2/vpc:Vpc" in finished.destroyed
+    assert "state.json" not in finished.files
 
 
 @pytest.mark.requirement("CG-18", "ECS-01")

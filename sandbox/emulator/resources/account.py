@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
-from sandbox.emulator.request import Created, CreateRequest
-from sandbox.emulator.resource_type import ResourceType
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType
+from sandbox.engine.types import ACCOUNT
 
 _FEATURES = ("S3_DATA_EVENTS", "EKS_AUDIT_LOGS", "EBS_MALWARE_PROTECTION", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS")
 _COST_EXPRESSION = {"dimension": "Dimensions", "ands": "And"}
@@ -36,6 +37,10 @@ def _start_recorder(request: CreateRequest) -> Created:
     return name, {}
 
 
+def _stop_recorder(request: ChangeRequest) -> None:
+    request.call("config.stop_configuration_recorder", ConfigurationRecorderName=request.old.id)
+
+
 def _set_ebs_encryption(request: CreateRequest) -> Created:
     action = "enable" if request.take("enabled") is not False else "disable"
     request.call(f"ec2.{action}_ebs_encryption_by_default")
@@ -49,6 +54,23 @@ def _configure_trail(request: CreateRequest, trail: dict[str, Any]) -> None:
         request.call("cloudtrail.start_logging", Name=arn)
     if selectors := request.parameters("cloudtrail.put_event_selectors"):
         request.call("cloudtrail.put_event_selectors", selectors, TrailName=arn)
+
+
+def _update_trail(request: ChangeRequest) -> None:
+    """Change the trail. Its selectors and logging have calls of their own."""
+    request.call("cloudtrail.update_trail", request.parameters("cloudtrail.update_trail"), Name=request.old.id)
+    if "enableLogging" in request.unused_changes and request.peek("enableLogging") is False:
+        request.call("cloudtrail.stop_logging", Name=request.old.id)
+    _configure_trail(request, {"TrailARN": request.old.id})
+
+
+def _update_budget(request: ChangeRequest) -> None:
+    """Change the budget. Its notifications have calls of their own, which are not made."""
+    limit = {"Amount": str(request.take("limitAmount")), "Unit": request.take("limitUnit")}
+    account = request.take("accountId") or ACCOUNT
+    prepared = {"AccountId": account, "NewBudget": {"BudgetLimit": limit}}
+    parameters = request.parameters("budgets.update_budget", body="NewBudget", nested=_COST_EXPRESSION, prepared=prepared)
+    request.call("budgets.update_budget", parameters)
 
 
 def _limit_and_notifications(request: CreateRequest) -> dict[str, Any]:
@@ -75,7 +97,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{DetectorId}",
         outputs={"arn": "arn:aws:guardduty:{region}:{account}:detector/{DetectorId}", "accountId": "{account}"},
     ),
-    "aws:guardduty/detectorFeature:DetectorFeature": ResourceType(create=_enable_feature),
+    "aws:guardduty/detectorFeature:DetectorFeature": ResourceType(create=_enable_feature, update=AGAIN, delete=KEPT),
     # moto's Security Hub does not store autoEnableControls and controlFindingGenerator.
     "aws:securityhub/account:Account": ResourceType(
         call="securityhub.enable_security_hub",
@@ -89,17 +111,22 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:cfg/deliveryChannel:DeliveryChannel": ResourceType(
         call="config.put_delivery_channel", id="{name}", body="DeliveryChannel"
     ),
-    "aws:cfg/recorderStatus:RecorderStatus": ResourceType(create=_start_recorder),
+    "aws:cfg/recorderStatus:RecorderStatus": ResourceType(create=_start_recorder, update=AGAIN, delete=_stop_recorder),
     "aws:accessanalyzer/analyzer:Analyzer": ResourceType(
         call="accessanalyzer.create_analyzer",
         id="{analyzerName}",
         outputs={"arn": "arn:aws:access-analyzer:{region}:{account}:analyzer/{analyzerName}"},
         modelled="moto has no Access Analyzer",
     ),
-    "aws:ebs/encryptionByDefault:EncryptionByDefault": ResourceType(create=_set_ebs_encryption),
+    "aws:ebs/encryptionByDefault:EncryptionByDefault": ResourceType(
+        create=_set_ebs_encryption,
+        update=AGAIN,
+        delete=lambda request: request.call("ec2.disable_ebs_encryption_by_default"),
+    ),
     "aws:iam/accountPasswordPolicy:AccountPasswordPolicy": ResourceType(
         call="iam.update_account_password_policy",
         id="iam-account-password-policy",
+        delete="iam.delete_account_password_policy",
         finish=lambda request, _policy: {"expirePasswords": bool(request.peek("maxPasswordAge"))},
     ),
     "aws:iam/serviceLinkedRole:ServiceLinkedRole": ResourceType(
@@ -110,6 +137,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{TrailARN}",
         names={"cloudWatchLogsGroupArn": "CloudWatchLogsLogGroupArn"},
         finish=_configure_trail,
+        update=_update_trail,
     ),
     "aws:budgets/budget:Budget": ResourceType(
         call="budgets.create_budget",
@@ -117,6 +145,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         body="Budget",
         nested=_COST_EXPRESSION,
         prepare=_limit_and_notifications,
+        update=_update_budget,
         outputs={"arn": "arn:aws:budgets::{account}:budget/{name}", "accountId": "{account}"},
     ),
     "aws:costexplorer/anomalyMonitor:AnomalyMonitor": ResourceType(

@@ -4,7 +4,7 @@ from typing import Any
 
 from botocore.model import ListShape, Shape, StructureShape
 
-from sandbox.emulator.request import Created, CreateRequest, normalized
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, normalized
 from sandbox.emulator.resource_type import ResourceType
 from sandbox.engine.types import ACCOUNT
 
@@ -51,7 +51,8 @@ def _behavior(inputs: dict[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in inputs.items() if name != "cachedMethods"}, "allowedMethods": methods}
 
 
-def _create_distribution(request: CreateRequest) -> Created:
+def _distribution(request: CreateRequest) -> dict[str, Any]:
+    """The configuration of the distribution."""
     call, inputs = "cloudfront.create_distribution_with_tags", _taken(request)
     geography = inputs["restrictions"]["geoRestriction"]
     locations = geography.get("locations", [])
@@ -72,11 +73,43 @@ def _create_distribution(request: CreateRequest) -> Created:
             }
         },
     }
-    configuration = _configuration(request, call, "DistributionConfigWithTags", {"distributionConfig": inputs})
+    return _configuration(request, call, "DistributionConfigWithTags", {"distributionConfig": inputs})
+
+
+def _create_distribution(request: CreateRequest) -> Created:
+    call, configuration = "cloudfront.create_distribution_with_tags", _distribution(request)
     tagged = {**configuration, "Tags": {"Items": request.tag_list()}}
     row = request.call(call, {"DistributionConfigWithTags": tagged})["Distribution"]
     outputs = {"arn": row["ARN"], "domainName": row["DomainName"], "hostedZoneId": HOSTED_ZONE, "status": row["Status"]}
     return str(row["Id"]), outputs
+
+
+def _version(request: ChangeRequest, call: str, **parameters: Any) -> str:
+    """The version (ETag) that a change must name."""
+    return str(request.call(call, **parameters)["ETag"])
+
+
+def _update_distribution(request: ChangeRequest) -> None:
+    if "tagsAll" in request.changed:
+        request.call("cloudfront.tag_resource", Resource=request.old.outputs["arn"], Tags={"Items": request.tag_list()})
+    configuration = _distribution(request)["DistributionConfig"]
+    version = _version(request, "cloudfront.get_distribution_config", Id=request.old.id)
+    request.call("cloudfront.update_distribution", DistributionConfig=configuration, Id=request.old.id, IfMatch=version)
+
+
+def _delete_distribution(request: ChangeRequest) -> None:
+    """Disable the distribution, which AWS requires, and delete it."""
+    current = request.call("cloudfront.get_distribution_config", Id=request.old.id)
+    disabled = {**current["DistributionConfig"], "Enabled": False}
+    names = {"Id": request.old.id, "IfMatch": current["ETag"]}
+    request.call("cloudfront.update_distribution", {"DistributionConfig": disabled, **names})
+    version = _version(request, "cloudfront.get_distribution_config", Id=request.old.id)
+    request.call("cloudfront.delete_distribution", Id=request.old.id, IfMatch=version)
+
+
+def _delete_function(request: ChangeRequest) -> None:
+    version = _version(request, "cloudfront.describe_function", Name=request.old.id)
+    request.call("cloudfront.delete_function", Name=request.old.id, IfMatch=version)
 
 
 def _check_vpc_origin(request: CreateRequest) -> Created:
@@ -104,8 +137,10 @@ def _create_function(request: CreateRequest) -> Created:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:cloudfront/distribution:Distribution": ResourceType(create=_create_distribution),
-    "aws:cloudfront/function:Function": ResourceType(create=_create_function),
+    "aws:cloudfront/distribution:Distribution": ResourceType(
+        create=_create_distribution, update=_update_distribution, delete=_delete_distribution
+    ),
+    "aws:cloudfront/function:Function": ResourceType(create=_create_function, delete=_delete_function),
     "aws:cloudfront/originAccessControl:OriginAccessControl": ResourceType(
         call="cloudfront.create_origin_access_control",
         id="{OriginAccessControl[Id]}",

@@ -3,13 +3,23 @@
 import json
 from typing import Any
 
-from sandbox.emulator.request import Created, CreateRequest
-from sandbox.emulator.resource_type import ResourceType
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, ResourceType
 
 
 def _set_retention(request: CreateRequest, _response: dict[str, Any]) -> None:
     if days := request.take("retentionInDays"):
         request.call("logs.put_retention_policy", logGroupName=request.peek("name"), retentionInDays=int(days))
+
+
+def _update_log_group(request: ChangeRequest) -> None:
+    if request.peek("retentionInDays"):
+        _set_retention(request, {})
+    elif "retentionInDays" in request.unused_changes:
+        request.take("retentionInDays")
+        request.call("logs.delete_retention_policy", logGroupName=request.old.id)
+    if "kmsKeyId" in request.unused_changes and (key := request.take("kmsKeyId")):
+        request.call("logs.associate_kms_key", logGroupName=request.old.id, kmsKeyId=key)
 
 
 def _metrics(request: CreateRequest) -> dict[str, Any]:
@@ -61,11 +71,17 @@ def _put_target(request: CreateRequest) -> Created:
     return f"{rule}-{identity}", {}
 
 
+def _remove_target(request: ChangeRequest) -> None:
+    target = request.old.registration.inputs
+    request.call("events.remove_targets", Rule=target["rule"], Ids=[target["targetId"]])
+
+
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:cloudwatch/logGroup:LogGroup": ResourceType(
         call="logs.create_log_group",
         id="{name}",
         finish=_set_retention,
+        update=_update_log_group,
         outputs={"arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
     ),
     "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": ResourceType(call="logs.put_resource_policy", id="{policyName}"),
@@ -84,6 +100,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="cloudwatch.put_metric_alarm",
         id="{name}",
         prepare=_metrics,
+        delete="cloudwatch.delete_alarms",
         outputs={"arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}"},
     ),
     "aws:cloudwatch/compositeAlarm:CompositeAlarm": ResourceType(
@@ -95,8 +112,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:cloudwatch/dashboard:Dashboard": ResourceType(
         call="cloudwatch.put_dashboard",
         id="{dashboardName}",
+        delete="cloudwatch.delete_dashboards",
         outputs={"dashboardArn": "arn:aws:cloudwatch::{account}:dashboard/{dashboardName}"},
     ),
     "aws:cloudwatch/eventRule:EventRule": ResourceType(call="events.put_rule", id="{name}", prepare=_validate_pattern),
-    "aws:cloudwatch/eventTarget:EventTarget": ResourceType(create=_put_target),
+    "aws:cloudwatch/eventTarget:EventTarget": ResourceType(create=_put_target, update=AGAIN, delete=_remove_target),
 }

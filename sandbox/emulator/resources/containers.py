@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from sandbox.emulator import moto_patches
-from sandbox.emulator.request import CreateRequest
-from sandbox.emulator.resource_type import ResourceType
+from sandbox.emulator.request import ChangeRequest, CreateRequest
+from sandbox.emulator.resource_type import KEPT, ResourceType
 
 _DEPLOYMENT = {
     "deploymentCircuitBreaker": "deploymentCircuitBreaker",
@@ -27,6 +27,31 @@ def _service_parameters(request: CreateRequest) -> dict[str, Any]:
     return {name: request.part("ecs.create_service", name, value) for name, value in values.items()}
 
 
+def _deregister_task(request: ChangeRequest) -> None:
+    """Deregister the revision, unless `skipDestroy` keeps it for rollbacks."""
+    if not request.old.registration.inputs.get("skipDestroy"):
+        request.call("ecs.deregister_task_definition", taskDefinition=request.old.outputs["arn"])
+
+
+def _delete_service(request: ChangeRequest) -> None:
+    cluster = request.old.registration.inputs["cluster"]
+    request.call("ecs.delete_service", cluster=cluster, service=request.old.id, force=True)
+
+
+def _update_repository(request: ChangeRequest) -> None:
+    for call, name in (
+        ("ecr.put_image_scanning_configuration", "imageScanningConfiguration"),
+        ("ecr.put_image_tag_mutability", "imageTagMutability"),
+    ):
+        if name in request.unused_changes and (value := request.take(name)) is not None:
+            request.call(call, {name: request.part(call, name, value)}, repositoryName=request.old.id)
+
+
+def _delete_repository(request: ChangeRequest) -> None:
+    inputs = request.old.registration.inputs
+    request.call("ecr.delete_repository", repositoryName=request.old.id, force=bool(inputs.get("forceDelete")))
+
+
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ecs/cluster:Cluster": ResourceType(call="ecs.create_cluster", id="{clusterArn}"),
     "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders": ResourceType(
@@ -34,12 +59,14 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{cluster}",
         names={"clusterName": "cluster"},
         prepare=lambda _request: {"defaultCapacityProviderStrategy": []},
+        delete=KEPT,
     ),
     "aws:ecs/taskDefinition:TaskDefinition": ResourceType(
         call="ecs.register_task_definition",
         id="{family}",
         # The provider takes the container definitions as JSON text.
         prepare=lambda request: {"containerDefinitions": json.loads(request.take("containerDefinitions"))},
+        delete=_deregister_task,
     ),
     "aws:ecs/service:Service": ResourceType(
         call="ecs.create_service",
@@ -47,6 +74,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         names={"capacityProviderStrategies": "capacityProviderStrategy"},
         prepare=_service_parameters,
         finish=lambda request, service: moto_patches.set_ecs_service(request, service["serviceArn"]),
+        delete=_delete_service,
     ),
     "aws:appautoscaling/target:Target": ResourceType(call="application-autoscaling.register_scalable_target", id="{resourceId}"),
     "aws:appautoscaling/scheduledAction:ScheduledAction": ResourceType(
@@ -54,7 +82,11 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     ),
     "aws:appautoscaling/policy:Policy": ResourceType(call="application-autoscaling.put_scaling_policy", id="{name}"),
     "aws:ecr/repository:Repository": ResourceType(
-        call="ecr.create_repository", id="{repositoryName}", outputs={"repositoryUrl": "{repositoryUri}"}
+        call="ecr.create_repository",
+        id="{repositoryName}",
+        update=_update_repository,
+        delete=_delete_repository,
+        outputs={"repositoryUrl": "{repositoryUri}"},
     ),
     "aws:ecr/lifecyclePolicy:LifecyclePolicy": ResourceType(
         call="ecr.put_lifecycle_policy",

@@ -3,9 +3,21 @@
 from typing import Any
 
 from sandbox.emulator import moto_patches
-from sandbox.emulator.request import CreateRequest
-from sandbox.emulator.resource_type import ResourceType
+from sandbox.emulator.request import ChangeRequest, CreateRequest
+from sandbox.emulator.resource_type import KEPT, PULUMI_ONLY, ResourceType
 
+_INSTANCE_NAMES = {
+    "username": "MasterUsername",
+    "password": "MasterUserPassword",
+    "instanceClass": "DBInstanceClass",
+    "parameterGroupName": "DBParameterGroupName",
+    "backupWindow": "PreferredBackupWindow",
+    "maintenanceWindow": "PreferredMaintenanceWindow",
+    "iamDatabaseAuthenticationEnabled": "EnableIAMDatabaseAuthentication",
+    "enabledCloudwatchLogsExports": "EnableCloudwatchLogsExports",
+    "performanceInsightsEnabled": "EnablePerformanceInsights",
+    "caCertIdentifier": "CACertificateIdentifier",
+}
 _TABLE_ATTRIBUTE = {"name": "AttributeName", "type": "AttributeType"}
 
 
@@ -41,12 +53,60 @@ def _read_replica(request: CreateRequest) -> ResourceType | None:
     return READ_REPLICA if request.peek("replicateSourceDb") else None
 
 
+def _modify_instance(request: ChangeRequest) -> dict[str, Any]:
+    """Change the instance. All changes take effect immediately."""
+    identifier = request.old.outputs["identifier"]
+    changed = {name: request.peek(name) for name in request.unused_changes}
+    call = "rds.modify_db_instance"
+    names = {**_INSTANCE_NAMES, "enabledCloudwatchLogsExports": "", "performanceInsightsEnabled": "EnablePerformanceInsights"}
+    logs = "enabledCloudwatchLogsExports"
+    more: dict[str, Any] = {}
+    if logs in changed:
+        old, new = set(request.old.registration.inputs.get(logs) or []), set(request.take(logs) or [])
+        more = {"CloudwatchLogsExportConfiguration": {"EnableLogTypes": sorted(new - old), "DisableLogTypes": sorted(old - new)}}
+    others = set(request.registration.inputs) - set(changed)
+    parameters = request.parameters(call, names=names, skip={*others, *PULUMI_ONLY})
+    request.call(call, {**parameters, **more}, DBInstanceIdentifier=identifier, ApplyImmediately=True)
+    request.sent = {**request.scope, **parameters}
+    moto_patches.set_database(request, identifier)
+    return {}
+
+
+def _delete_instance(request: ChangeRequest) -> None:
+    inputs = request.old.registration.inputs
+    final = {} if inputs.get("skipFinalSnapshot") else {"FinalDBSnapshotIdentifier": inputs.get("finalSnapshotIdentifier")}
+    parameters = {"SkipFinalSnapshot": not final, **{name: value for name, value in final.items() if value}}
+    request.call("rds.delete_db_instance", parameters, DBInstanceIdentifier=request.old.outputs["identifier"])
+
+
+def _update_table(request: ChangeRequest) -> None:
+    """Change the table. The time to live and point-in-time recovery have calls of their own."""
+    name, sent = request.old.id, {}
+    for key, member in (("deletionProtectionEnabled", "DeletionProtectionEnabled"), ("billingMode", "BillingMode")):
+        if key in request.unused_changes and (value := request.take(key)) is not None:
+            sent[member] = value
+    if sent:
+        request.call("dynamodb.update_table", sent, TableName=name)
+    if {"ttl", "pointInTimeRecovery"} & request.unused_changes:
+        _configure_table(request, {"TableName": name})
+
+
 def _set_parameters(request: CreateRequest, group: dict[str, Any]) -> None:
     parameters = [{"applyMethod": "immediate", **item} for item in request.take("parameters") or []]
     if parameters:
         names = {"name": "ParameterName", "value": "ParameterValue"}
         body = request.part("rds.modify_db_parameter_group", "Parameters", parameters, names)
         request.call("rds.modify_db_parameter_group", DBParameterGroupName=group["DBParameterGroupName"], Parameters=body)
+
+
+def _update_parameters(request: ChangeRequest) -> None:
+    """Set the parameters, and reset those that the program removed."""
+    old = {row["name"] for row in request.old.registration.inputs.get("parameters") or []}
+    new = {row["name"] for row in request.peek("parameters") or []}
+    reset = [{"ParameterName": name, "ApplyMethod": "immediate"} for name in sorted(old - new)]
+    if reset:
+        request.call("rds.reset_db_parameter_group", DBParameterGroupName=request.old.id, Parameters=reset)
+    _set_parameters(request, {"DBParameterGroupName": request.old.id})
 
 
 def _table_parameters(request: CreateRequest) -> dict[str, Any]:
@@ -98,18 +158,17 @@ def _validate_parameters(request: CreateRequest, _group: dict[str, Any]) -> None
     request.part("elasticache.modify_cache_parameter_group", "ParameterNameValues", request.take("parameters") or [], names)
 
 
-_INSTANCE_NAMES = {
-    "username": "MasterUsername",
-    "password": "MasterUserPassword",
-    "instanceClass": "DBInstanceClass",
-    "parameterGroupName": "DBParameterGroupName",
-    "backupWindow": "PreferredBackupWindow",
-    "maintenanceWindow": "PreferredMaintenanceWindow",
-    "iamDatabaseAuthenticationEnabled": "EnableIAMDatabaseAuthentication",
-    "enabledCloudwatchLogsExports": "EnableCloudwatchLogsExports",
-    "performanceInsightsEnabled": "EnablePerformanceInsights",
-    "caCertIdentifier": "CACertificateIdentifier",
-}
+def _delete_user(request: ChangeRequest) -> None:
+    """Delete the user and wait for it, as the provider does. moto completes a deletion when the resource is described."""
+    request.call("elasticache.delete_user", UserId=request.old.id)
+    request.call("elasticache.describe_users", UserId=request.old.id)
+
+
+def _delete_replication_group(request: ChangeRequest) -> None:
+    request.call("elasticache.delete_replication_group", ReplicationGroupId=request.old.id)
+    moto_patches.complete_replication_group_deletion(request, request.old.id)
+
+
 READ_REPLICA = ResourceType(
     call="rds.create_db_instance_read_replica",
     id="{DbiResourceId}",
@@ -125,12 +184,14 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         names=_INSTANCE_NAMES,
         variant=_read_replica,
         finish=_describe_primary,
+        update=_modify_instance,
+        delete=_delete_instance,
     ),
     "aws:rds/subnetGroup:SubnetGroup": ResourceType(
         call="rds.create_db_subnet_group", id="{DBSubnetGroupName}", outputs={"name": "{DBSubnetGroupName}"}
     ),
     "aws:rds/parameterGroup:ParameterGroup": ResourceType(
-        call="rds.create_db_parameter_group", id="{DBParameterGroupName}", finish=_set_parameters
+        call="rds.create_db_parameter_group", id="{DBParameterGroupName}", finish=_set_parameters, update=_update_parameters
     ),
     "aws:rds/proxy:Proxy": ResourceType(
         call="rds.create_db_proxy",
@@ -143,6 +204,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         call="rds.modify_db_proxy_target_group",
         id="{dbProxyName}",
         prepare=lambda _request: {"TargetGroupName": "default"},
+        delete=KEPT,
         outputs={"name": "{TargetGroupName}"},
     ),
     "aws:rds/proxyTarget:ProxyTarget": ResourceType(
@@ -156,13 +218,15 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{TableName}",
         prepare=_table_parameters,
         finish=_configure_table,
+        update=_update_table,
     ),
     "aws:elasticache/subnetGroup:SubnetGroup": ResourceType(
         call="elasticache.create_cache_subnet_group",
         id="{CacheSubnetGroupName}",
+        delete=lambda request: moto_patches.delete_cache_subnet_group(request, request.old.id),
         outputs={"name": "{CacheSubnetGroupName}"},
     ),
-    "aws:elasticache/user:User": ResourceType(call="elasticache.create_user", id="{UserId}"),
+    "aws:elasticache/user:User": ResourceType(call="elasticache.create_user", id="{UserId}", delete=_delete_user),
     "aws:elasticache/userGroup:UserGroup": ResourceType(
         call="elasticache.create_user_group",
         id="{userGroupId}",
@@ -189,5 +253,6 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
             "maintenanceWindow": "PreferredMaintenanceWindow",
         },
         finish=_describe_replication_group,
+        delete=_delete_replication_group,
     ),
 }

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sandbox.emulator.request import Created, CreateRequest
-from sandbox.emulator.resource_type import ResourceType
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, ResourceType
 
 
 def _create_zone(request: CreateRequest) -> Created:
@@ -49,9 +49,36 @@ def _create_namespace(request: CreateRequest) -> Created:
     return namespace["Id"], outputs
 
 
+def _update_zone(request: ChangeRequest) -> None:
+    if "comment" in request.unused_changes:
+        comment = request.take("comment") or ""
+        request.call("route53.update_hosted_zone_comment", Id=request.old.id, Comment=comment)
+    if "tagsAll" in request.changed:
+        removed = sorted(set(request.old.outputs["tagsAll"]) - set(request.tags))
+        tags = {"AddTags": request.tag_list(), **({"RemoveTagKeys": removed} if removed else {})}
+        request.call("route53.change_tags_for_resource", tags, ResourceType="hostedzone", ResourceId=request.old.id)
+
+
+def _delete_zone(request: ChangeRequest) -> None:
+    request.call("route53.delete_hosted_zone", Id=request.old.id)
+
+
+def _delete_record(request: ChangeRequest) -> None:
+    inputs = request.old.registration.inputs
+    zone, name, kind = inputs["zoneId"], f"{inputs['name'].rstrip('.')}.", inputs["type"]
+    rows = request.call("route53.list_resource_record_sets", HostedZoneId=zone)["ResourceRecordSets"]
+    changes = [{"Action": "DELETE", "ResourceRecordSet": row} for row in rows if (row["Name"], row["Type"]) == (name, kind)]
+    if changes:
+        request.call("route53.change_resource_record_sets", HostedZoneId=zone, ChangeBatch={"Changes": changes})
+
+
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:route53/zone:Zone": ResourceType(create=_create_zone),
-    "aws:route53/record:Record": ResourceType(create=_upsert_record),
-    "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": ResourceType(create=_create_namespace),
+    "aws:route53/zone:Zone": ResourceType(create=_create_zone, update=_update_zone, delete=_delete_zone),
+    "aws:route53/record:Record": ResourceType(create=_upsert_record, update=AGAIN, delete=_delete_record),
+    "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": ResourceType(
+        create=_create_namespace,
+        delete=lambda request: request.call("servicediscovery.delete_namespace", Id=request.old.id),
+        service="servicediscovery",
+    ),
     "aws:servicediscovery/service:Service": ResourceType(call="servicediscovery.create_service", id="{Id}"),
 }

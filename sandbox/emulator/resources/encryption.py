@@ -3,8 +3,8 @@
 from typing import Any
 
 from sandbox.emulator import moto_patches
-from sandbox.emulator.request import Created, CreateRequest
-from sandbox.emulator.resource_type import ResourceType
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, ResourceType
 
 
 def _configure_key(request: CreateRequest, key: dict[str, Any]) -> None:
@@ -13,6 +13,32 @@ def _configure_key(request: CreateRequest, key: dict[str, Any]) -> None:
         rotation: dict[str, Any] = {"RotationPeriodInDays": int(period)} if period else {}
         request.call("kms.enable_key_rotation", KeyId=key["KeyId"], **rotation)
         moto_patches.set_key_rotation(request, key["KeyId"], int(period or 365))
+
+
+def _update_key(request: ChangeRequest) -> None:
+    changed, key = request.unused_changes, request.old.id
+    if "policy" in changed and (policy := request.take("policy")):
+        request.call("kms.put_key_policy", KeyId=key, PolicyName="default", Policy=policy)
+    if "description" in changed:
+        request.call("kms.update_key_description", KeyId=key, Description=request.take("description") or "")
+    if {"enableKeyRotation", "rotationPeriodInDays"} & changed:
+        if request.peek("enableKeyRotation"):
+            _configure_key(request, {"KeyId": key})
+        else:
+            request.call("kms.disable_key_rotation", KeyId=key)
+        request.attributes({"enableKeyRotation": "", "rotationPeriodInDays": ""})
+
+
+def _delete_key(request: ChangeRequest) -> None:
+    days = request.old.registration.inputs.get("deletionWindowInDays")
+    request.call("kms.schedule_key_deletion", KeyId=request.old.id, PendingWindowInDays=int(days or 30))
+
+
+def _delete_secret(request: ChangeRequest) -> None:
+    """Delete the secret. As on AWS, its name cannot be used again before the recovery window ends."""
+    days = request.old.registration.inputs.get("recoveryWindowInDays", 30)
+    window: dict[str, Any] = {"RecoveryWindowInDays": int(days)} if days else {"ForceDeleteWithoutRecovery": True}
+    request.call("secretsmanager.delete_secret", window, SecretId=request.old.id)
 
 
 def _create_replica(request: CreateRequest) -> Created:
@@ -45,18 +71,22 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         names={"customerMasterKeySpec": "KeySpec"},
         defaults={"keyUsage": "ENCRYPT_DECRYPT"},  # moto omits an absent value from its responses
         finish=_configure_key,
+        update=_update_key,
+        delete=_delete_key,
     ),
     # moto does not store the tags of a replica key.
-    "aws:kms/replicaKey:ReplicaKey": ResourceType(create=_create_replica),
+    "aws:kms/replicaKey:ReplicaKey": ResourceType(create=_create_replica, update=_update_key, delete=_delete_key, service="kms"),
     "aws:kms/alias:Alias": ResourceType(
         call="kms.create_alias", id="{name}", outputs={"arn": "arn:aws:kms:{region}:{account}:{name}"}
     ),
-    "aws:secretsmanager/secret:Secret": ResourceType(call="secretsmanager.create_secret", id="{ARN}"),
+    "aws:secretsmanager/secret:Secret": ResourceType(call="secretsmanager.create_secret", id="{ARN}", delete=_delete_secret),
     "aws:secretsmanager/secretPolicy:SecretPolicy": ResourceType(
         call="secretsmanager.put_resource_policy",
         id="{secretArn}",
         names={"secretArn": "SecretId", "policy": "ResourcePolicy"},
     ),
     # moto stores automaticallyAfterDays, but no schedule or duration.
-    "aws:secretsmanager/secretRotation:SecretRotation": ResourceType(create=_configure_rotation),
+    "aws:secretsmanager/secretRotation:SecretRotation": ResourceType(
+        create=_configure_rotation, update=AGAIN, delete="secretsmanager.cancel_rotate_secret"
+    ),
 }

@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 from sandbox.emulator import moto_patches
-from sandbox.emulator.request import Created, CreateRequest, text
-from sandbox.emulator.resource_type import ResourceType
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, text
+from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType
 
 _LOAD_BALANCER_ATTRIBUTES = {
     "dropInvalidHeaderFields": "routing.http.drop_invalid_header_fields.enabled",
@@ -42,6 +42,15 @@ def _set_load_balancer_attributes(request: CreateRequest, balancer: dict[str, An
     arn = balancer["LoadBalancerArn"]
     _put_attributes(request, "load_balancer", arn, attributes)
     return {"arnSuffix": arn.partition(":loadbalancer/")[2], "zoneId": balancer["CanonicalHostedZoneId"]}
+
+
+def _update_load_balancer(request: ChangeRequest) -> None:
+    arn = request.old.id
+    if "securityGroups" in request.unused_changes:
+        request.call("elbv2.set_security_groups", LoadBalancerArn=arn, SecurityGroups=request.take("securityGroups"))
+    if "subnets" in request.unused_changes:
+        request.call("elbv2.set_subnets", LoadBalancerArn=arn, Subnets=request.take("subnets"))
+    _set_load_balancer_attributes(request, {"LoadBalancerArn": arn, "CanonicalHostedZoneId": request.old.outputs["zoneId"]})
 
 
 def _put_attributes(request: CreateRequest, kind: str, arn: str, attributes: dict[str, str]) -> None:
@@ -116,6 +125,22 @@ def _validate_certificate(request: CreateRequest) -> Created:
     return arn, {}
 
 
+def _web_acl(request: ChangeRequest) -> dict[str, Any]:
+    """The parameters that name the web ACL, with the token of its current version."""
+    inputs = request.old.registration.inputs
+    named = {"Name": request.old.outputs["name"], "Scope": inputs["scope"], "Id": request.old.id}
+    return {**named, "LockToken": request.call("wafv2.get_web_acl", named)["LockToken"]}
+
+
+def _update_web_acl(request: ChangeRequest) -> None:
+    parameters = request.parameters("wafv2.update_web_acl")
+    request.call("wafv2.update_web_acl", {**parameters, **_web_acl(request)})
+
+
+def _delete_web_acl(request: ChangeRequest) -> None:
+    request.call("wafv2.delete_web_acl", _web_acl(request))
+
+
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:lb/loadBalancer:LoadBalancer": ResourceType(
         call="elbv2.create_load_balancer",
@@ -123,6 +148,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         names={"loadBalancerType": "Type"},
         prepare=lambda request: {"Scheme": "internal" if request.take("internal") else "internet-facing"},
         finish=_set_load_balancer_attributes,
+        update=_update_load_balancer,
     ),
     "aws:lb/targetGroup:TargetGroup": ResourceType(
         call="elbv2.create_target_group",
@@ -146,8 +172,10 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{CertificateArn}",
         finish=lambda request, row: {"domainValidationOptions": _validation_records(request, row["CertificateArn"])},
     ),
-    "aws:acm/certificateValidation:CertificateValidation": ResourceType(create=_validate_certificate),
-    "aws:wafv2/webAcl:WebAcl": ResourceType(call="wafv2.create_web_acl", id="{Id}"),
+    "aws:acm/certificateValidation:CertificateValidation": ResourceType(create=_validate_certificate, update=AGAIN, delete=KEPT),
+    "aws:wafv2/webAcl:WebAcl": ResourceType(
+        call="wafv2.create_web_acl", id="{Id}", update=_update_web_acl, delete=_delete_web_acl
+    ),
     "aws:wafv2/webAclAssociation:WebAclAssociation": ResourceType(call="wafv2.associate_web_acl", id="{webAclArn},{resourceArn}"),
     "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": ResourceType(
         call="wafv2.put_logging_configuration", id="{resourceArn}", body="LoggingConfiguration"

@@ -3,8 +3,8 @@
 from typing import Any
 
 from sandbox.emulator import moto_patches
-from sandbox.emulator.request import Created, CreateRequest, text
-from sandbox.emulator.resource_type import ResourceType
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest, text
+from sandbox.emulator.resource_type import AGAIN, KEPT, PULUMI_ONLY, ResourceType
 from sandbox.engine.values import zip_bytes
 
 _METHOD_SETTINGS = {
@@ -28,6 +28,45 @@ def _configure_function(request: CreateRequest, function: dict[str, Any]) -> Non
     if (reserved := request.take("reservedConcurrentExecutions")) is not None:
         request.call("lambda.put_function_concurrency", FunctionName=name, ReservedConcurrentExecutions=int(reserved))
     moto_patches.set_function_configuration(request, name, version)
+
+
+def _update_function(request: ChangeRequest) -> dict[str, Any]:
+    """Change the code and the configuration, and publish a version. Code and configuration have separate calls."""
+    name, changed = request.old.id, request.unused_changes
+    if {"code", "imageUri"} & changed:
+        image = request.take("imageUri")
+        code: dict[str, Any] = {"ImageUri": image} if image else _code(request)["Code"]
+        request.call("lambda.update_function_code", code, FunctionName=name)
+    request.take("publish")
+    call = "lambda.update_function_configuration"
+    parameters = request.parameters(call, skip=PULUMI_ONLY)
+    request.call(call, parameters, FunctionName=name)
+    request.sent = {**request.scope, **parameters}
+    version = "$LATEST"
+    if request.peek("publish"):
+        version = request.call("lambda.publish_version", FunctionName=name)["Version"]
+    _configure_function(request, {"FunctionName": name, "Version": version})
+    return {"version": version} if request.peek("publish") else {}
+
+
+def _delete_mapping(request: ChangeRequest) -> None:
+    domain = request.old.registration.inputs["domainName"]
+    request.call("apigateway.delete_base_path_mapping", domainName=domain, basePath="(none)")
+
+
+def _update_stage(request: ChangeRequest) -> None:
+    """Change the stage with a patch of its members (API Gateway API reference, UpdateStage)."""
+    names = {"deployment": "deploymentId", "xrayTracingEnabled": "tracingEnabled", "description": "description"}
+    patch = [_replace(f"/{names[name]}", request.take(name)) for name in names if name in request.unused_changes]
+    if patch:
+        request.call(
+            "apigateway.update_stage",
+            restApiId=request.peek("restApi"),
+            stageName=request.peek("stageName"),
+            patchOperations=patch,
+        )
+    if "accessLogSettings" in request.unused_changes and request.peek("accessLogSettings"):
+        _set_access_log(request, {})
 
 
 def _set_access_log(request: CreateRequest, _stage: dict[str, Any]) -> None:
@@ -60,7 +99,12 @@ def _replace(path: str, value: Any) -> dict[str, str]:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:lambda/function:Function": ResourceType(
-        call="lambda.create_function", id="{FunctionName}", body="Code", prepare=_code, finish=_configure_function
+        call="lambda.create_function",
+        id="{FunctionName}",
+        body="Code",
+        prepare=_code,
+        finish=_configure_function,
+        update=_update_function,
     ),
     "aws:lambda/alias:Alias": ResourceType(
         call="lambda.create_alias",
@@ -102,9 +146,10 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="ags-{restApi}-{stageName}",
         names={"xrayTracingEnabled": "tracingEnabled"},
         finish=_set_access_log,
+        update=_update_stage,
         outputs={"arn": "arn:aws:apigateway:{region}::/restapis/{restApi}/stages/{stageName}"},
     ),
-    "aws:apigateway/methodSettings:MethodSettings": ResourceType(create=_put_method_settings),
+    "aws:apigateway/methodSettings:MethodSettings": ResourceType(create=_put_method_settings, update=AGAIN, delete=KEPT),
     # moto does not store endpointAccessMode.
     "aws:apigateway/domainName:DomainName": ResourceType(
         call="apigateway.create_domain_name",
@@ -116,6 +161,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{domainName}/",
         names={"stageName": "stage"},
         defaults={"basePath": "(none)"},
+        delete=_delete_mapping,
     ),
-    "aws:apigateway/account:Account": ResourceType(create=_update_account),
+    "aws:apigateway/account:Account": ResourceType(create=_update_account, update=AGAIN, delete=KEPT),
 }

@@ -4,8 +4,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from sandbox.emulator import moto_patches
-from sandbox.emulator.request import Created, CreateRequest
-from sandbox.emulator.resource_type import ResourceType
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, KEPT, ResourceType
 from sandbox.engine.types import ACCOUNT
 from sandbox.engine.values import asset_bytes
 
@@ -29,6 +29,40 @@ def _create_bucket(request: CreateRequest) -> Created:
     request.call("s3.create_bucket", parameters)
     request.call("s3.put_bucket_tagging", Bucket=name, Tagging={"TagSet": request.tag_list()})
     return name, {"arn": f"arn:aws:s3:::{name}"}
+
+
+def _update_bucket(request: ChangeRequest) -> None:
+    """Nothing but the tags of a bucket is changed without its replacement."""
+    if "tagsAll" in request.changed:
+        request.call("s3.put_bucket_tagging", Bucket=request.old.id, Tagging={"TagSet": request.tag_list()})
+
+
+def _delete_versions(request: ChangeRequest, bucket: str, prefix: str = "", key: str = "") -> None:
+    """Delete all versions of the objects with a prefix, or of one object, and their delete markers."""
+    rows = request.call("s3.list_object_versions", Bucket=bucket, Prefix=prefix or key)
+    for row in (*rows.get("Versions", []), *rows.get("DeleteMarkers", [])):
+        if key in ("", row["Key"]):
+            parameters = {"Bucket": bucket, "Key": row["Key"], "VersionId": row["VersionId"]}
+            request.call("s3.delete_object", parameters, BypassGovernanceRetention=True)
+
+
+def _delete_bucket(request: ChangeRequest) -> None:
+    """Delete the bucket. AWS rejects the deletion of a bucket with objects, unless the provider deletes them (`forceDestroy`)."""
+    if request.old.registration.inputs.get("forceDestroy"):
+        _delete_versions(request, request.old.id)
+    request.call("s3.delete_bucket", Bucket=request.old.id)
+
+
+def _delete_object(request: ChangeRequest) -> None:
+    _delete_versions(request, request.old.registration.inputs["bucket"], key=request.old.id)
+
+
+def _suspend_versioning(request: ChangeRequest) -> None:
+    request.call("s3.put_bucket_versioning", Bucket=request.old.id, VersioningConfiguration={"Status": "Suspended"})
+
+
+def _disable_logging(request: ChangeRequest) -> None:
+    request.call("s3.put_bucket_logging", Bucket=request.old.id, BucketLoggingStatus={})
 
 
 def _put_object(request: CreateRequest) -> Created:
@@ -63,11 +97,20 @@ def _require_plan(request: CreateRequest, _response: dict[str, Any]) -> None:
     request.call("backup.get_backup_plan", BackupPlanId=request.peek("planId"))
 
 
+def _delete_plan(request: ChangeRequest) -> None:
+    request.call("backup.delete_backup_plan", BackupPlanId=request.old.id)
+    moto_patches.complete_backup_plan_deletion(request, request.old.id)
+
+
 RESOURCE_TYPES: dict[str, ResourceType] = {
-    "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock": ResourceType(create=_set_account_public_access_block),
-    "aws:s3/bucket:Bucket": ResourceType(create=_create_bucket),
+    "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock": ResourceType(
+        create=_set_account_public_access_block,
+        update=AGAIN,
+        delete=lambda request: moto_patches.delete_account_public_access_block(request.old.id),
+    ),
+    "aws:s3/bucket:Bucket": ResourceType(create=_create_bucket, update=_update_bucket, delete=_delete_bucket),
     "aws:s3/bucketReplicationConfig:BucketReplicationConfig": _setting("put_bucket_replication", body="ReplicationConfiguration"),
-    "aws:s3/bucketVersioning:BucketVersioning": _setting("put_bucket_versioning"),
+    "aws:s3/bucketVersioning:BucketVersioning": _setting("put_bucket_versioning", delete=_suspend_versioning),
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": _setting(
         "put_bucket_encryption", body="ServerSideEncryptionConfiguration"
     ),
@@ -75,14 +118,16 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         "put_public_access_block", body="PublicAccessBlockConfiguration"
     ),
     "aws:s3/bucketOwnershipControls:BucketOwnershipControls": _setting("put_bucket_ownership_controls", body="OwnershipControls"),
-    "aws:s3/bucketObjectv2:BucketObjectv2": ResourceType(create=_put_object),
+    "aws:s3/bucketObjectv2:BucketObjectv2": ResourceType(create=_put_object, update=AGAIN, delete=_delete_object),
     "aws:s3/bucketPolicy:BucketPolicy": _setting("put_bucket_policy"),
-    "aws:s3/bucketLogging:BucketLogging": _setting("put_bucket_logging", body="BucketLoggingStatus.LoggingEnabled"),
+    "aws:s3/bucketLogging:BucketLogging": _setting(
+        "put_bucket_logging", body="BucketLoggingStatus.LoggingEnabled", delete=_disable_logging
+    ),
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _setting(
-        "put_bucket_lifecycle_configuration", body="LifecycleConfiguration"
+        "put_bucket_lifecycle_configuration", body="LifecycleConfiguration", delete="s3.delete_bucket_lifecycle"
     ),
     "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration": _setting(
-        "put_object_lock_configuration", body="ObjectLockConfiguration", defaults={"objectLockEnabled": "Enabled"}
+        "put_object_lock_configuration", body="ObjectLockConfiguration", defaults={"objectLockEnabled": "Enabled"}, delete=KEPT
     ),
     "aws:backup/vault:Vault": ResourceType(
         call="backup.create_backup_vault", id="{name}", names={"kmsKeyArn": "EncryptionKeyArn"}
@@ -105,6 +150,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:backup/plan:Plan": ResourceType(
         call="backup.create_backup_plan",
         id="{BackupPlanId}",
+        delete=_delete_plan,
         body="BackupPlan",
         nested=_BACKUP_PLAN,
         prepare=lambda request: {"BackupPlanTags": request.tags},

@@ -4,10 +4,12 @@ import hashlib
 from typing import Any
 
 from sandbox.emulator import moto_patches
-from sandbox.emulator.request import Created, CreateRequest
-from sandbox.emulator.resource_type import ResourceType
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
+from sandbox.emulator.resource_type import AGAIN, FINISH, KEPT, ResourceType
 
 _NO_BLOCKING = "moto has no VPC Block Public Access"
+_DEFAULT_RULE = 32767
+"""The rule of every network ACL that denies what no other rule allows."""
 _PROTOCOL_NUMBERS = {"tcp": "6", "udp": "17"}
 _PORTS = {"fromPort": "FromPort", "toPort": "ToPort"}
 _RULE_PEERS = {
@@ -47,6 +49,46 @@ def _create_route(request: CreateRequest) -> Created:
     return f"r-{request.peek('routeTableId')}{digest}", {"state": "active", "origin": "CreateRoute"}
 
 
+def _replace_route(request: ChangeRequest) -> None:
+    request.call("ec2.replace_route", request.parameters("ec2.replace_route"))
+
+
+def _delete_route(request: ChangeRequest) -> None:
+    inputs = request.old.registration.inputs
+    destinations = {"destinationCidrBlock": "DestinationCidrBlock", "destinationIpv6CidrBlock": "DestinationIpv6CidrBlock"}
+    destination = {member: inputs[name] for name, member in destinations.items() if inputs.get(name)}
+    request.call("ec2.delete_route", destination, RouteTableId=inputs["routeTableId"])
+
+
+def _delete_internet_gateway(request: ChangeRequest) -> None:
+    gateway, vpc = request.old.id, request.old.registration.inputs.get("vpcId")
+    if vpc:
+        request.call("ec2.detach_internet_gateway", InternetGatewayId=gateway, VpcId=vpc)
+    request.call("ec2.delete_internet_gateway", InternetGatewayId=gateway)
+
+
+def _release_address(request: ChangeRequest) -> None:
+    request.call("ec2.release_address", AllocationId=request.old.id)
+
+
+def _modify_endpoint(request: ChangeRequest) -> None:
+    """Change the policy, and add and remove route tables, subnets and security groups."""
+    parameters: dict[str, Any] = {}
+    if "policy" in request.unused_changes:
+        parameters["PolicyDocument"] = request.take("policy")
+    for name, member in (
+        ("routeTableIds", "RouteTableIds"),
+        ("subnetIds", "SubnetIds"),
+        ("securityGroupIds", "SecurityGroupIds"),
+    ):
+        if name in request.unused_changes:
+            old, new = set(request.old.registration.inputs.get(name) or []), set(request.take(name) or [])
+            lists = {f"Add{member}": sorted(new - old), f"Remove{member}": sorted(old - new)}
+            parameters |= {key: value for key, value in lists.items() if value}
+    if parameters:
+        request.call("ec2.modify_vpc_endpoint", parameters, VpcEndpointId=request.old.id)
+
+
 def _find_prefix_list(request: CreateRequest, endpoint: dict[str, Any]) -> dict[str, Any]:
     """Return the prefix list of a gateway endpoint."""
     if endpoint["VpcEndpointType"] != "Gateway":
@@ -82,6 +124,38 @@ def _configure_network_acl(request: CreateRequest, acl: dict[str, Any]) -> None:
         acls = request.call("ec2.describe_network_acls", Filters=_filter("association.subnet-id", subnet))["NetworkAcls"]
         (old,) = (row["NetworkAclAssociationId"] for acl in acls for row in acl["Associations"] if row["SubnetId"] == subnet)
         request.call("ec2.replace_network_acl_association", AssociationId=old, NetworkAclId=identity)
+
+
+def _clear_network_acl(request: ChangeRequest) -> None:
+    """Delete the entries, and give the subnets the default network ACL of the VPC, as the provider does."""
+    identity = request.old.id
+    (acl,) = request.call("ec2.describe_network_acls", NetworkAclIds=[identity])["NetworkAcls"]
+    only = [*_filter("vpc-id", acl["VpcId"]), *_filter("default", "true")]
+    (default,) = request.call("ec2.describe_network_acls", Filters=only)["NetworkAcls"]
+    for row in acl["Associations"]:
+        parameters = {"AssociationId": row["NetworkAclAssociationId"], "NetworkAclId": default["NetworkAclId"]}
+        request.call("ec2.replace_network_acl_association", parameters)
+    for entry in acl["Entries"]:
+        if entry["RuleNumber"] != _DEFAULT_RULE:
+            key = {"RuleNumber": entry["RuleNumber"], "Egress": entry["Egress"]}
+            request.call("ec2.delete_network_acl_entry", key, NetworkAclId=identity)
+
+
+def _update_network_acl(request: ChangeRequest) -> None:
+    if {"ingress", "egress", "subnetIds"} & request.unused_changes:
+        _clear_network_acl(request)
+        _configure_network_acl(request, {"NetworkAclId": request.old.id})
+
+
+def _delete_network_acl(request: ChangeRequest) -> None:
+    _clear_network_acl(request)
+    request.call("ec2.delete_network_acl", NetworkAclId=request.old.id)
+
+
+def _delete_rule(request: ChangeRequest) -> None:
+    direction = "ingress" if "Ingress" in request.registration.type else "egress"
+    group = request.old.registration.inputs["securityGroupId"]
+    request.call(f"ec2.revoke_security_group_{direction}", GroupId=group, SecurityGroupRuleIds=[request.old.id])
 
 
 def _revoke_rules(request: CreateRequest, group: str, direction: str) -> None:
@@ -120,6 +194,8 @@ def _create_rule(request: CreateRequest) -> Created:
     return identity, {"arn": request.arn("ec2", f"security-group-rule/{identity}"), "securityGroupRuleId": identity}
 
 
+_RULE = ResourceType(create=_create_rule, delete=_delete_rule, service="ec2")
+
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:ec2/vpc:Vpc": ResourceType(
         call="ec2.create_vpc",
@@ -127,24 +203,32 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         names={"assignGeneratedIpv6CidrBlock": "AmazonProvidedIpv6CidrBlock"},
         tag_kind="vpc",
         finish=_configure_vpc,
+        update=FINISH,
     ),
-    "aws:ec2/subnet:Subnet": ResourceType(call="ec2.create_subnet", id="{SubnetId}", tag_kind="subnet", finish=_set_public_ip),
+    "aws:ec2/subnet:Subnet": ResourceType(
+        call="ec2.create_subnet", id="{SubnetId}", tag_kind="subnet", finish=_set_public_ip, update=FINISH
+    ),
     "aws:ec2/internetGateway:InternetGateway": ResourceType(
         call="ec2.create_internet_gateway",
         id="{InternetGatewayId}",
         tag_kind="internet-gateway",
         finish=_attach_internet_gateway,
+        delete=_delete_internet_gateway,
     ),
-    "aws:ec2/eip:Eip": ResourceType(call="ec2.allocate_address", id="{AllocationId}", tag_kind="elastic-ip"),
+    "aws:ec2/eip:Eip": ResourceType(
+        call="ec2.allocate_address", id="{AllocationId}", tag_kind="elastic-ip", delete=_release_address
+    ),
     "aws:ec2/natGateway:NatGateway": ResourceType(call="ec2.create_nat_gateway", id="{NatGatewayId}", tag_kind="natgateway"),
     "aws:ec2/routeTable:RouteTable": ResourceType(call="ec2.create_route_table", id="{RouteTableId}", tag_kind="route-table"),
-    "aws:ec2/route:Route": ResourceType(create=_create_route),
+    "aws:ec2/route:Route": ResourceType(create=_create_route, update=_replace_route, delete=_delete_route),
     "aws:ec2/routeTableAssociation:RouteTableAssociation": ResourceType(call="ec2.associate_route_table", id="{AssociationId}"),
     "aws:ec2/vpcEndpoint:VpcEndpoint": ResourceType(
         call="ec2.create_vpc_endpoint",
         id="{VpcEndpointId}",
         tag_kind="vpc-endpoint",
         finish=_find_prefix_list,
+        update=_modify_endpoint,
+        delete="ec2.delete_vpc_endpoints",
         outputs={"state": "available"},
     ),
     "aws:ec2/flowLog:FlowLog": ResourceType(
@@ -160,6 +244,8 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         id="{NetworkAclId}",
         tag_kind="network-acl",
         finish=_configure_network_acl,
+        update=_update_network_acl,
+        delete=_delete_network_acl,
     ),
     "aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion": ResourceType(
         call="ec2.create_vpc_block_public_access_exclusion",
@@ -178,8 +264,15 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         tag_kind="security-group",
         # The provider removes the default egress rule.
         finish=lambda request, group: _revoke_rules(request, group["GroupId"], "egress"),
+        delete=lambda request: request.call("ec2.delete_security_group", GroupId=request.old.id),
     ),
-    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": ResourceType(create=_adopt_default_security_group),
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": ResourceType(create=_create_rule),
-    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": ResourceType(create=_create_rule),
+    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": ResourceType(
+        create=_adopt_default_security_group, update=AGAIN, delete=KEPT
+    ),
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": ResourceType(
+        create=_create_rule, delete=_delete_rule, service="ec2"
+    ),
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": ResourceType(
+        create=_create_rule, delete=_delete_rule, service="ec2"
+    ),
 }

@@ -48,6 +48,11 @@ async def test_second_run_has_no_steps(database: Database) -> None:
     assert (await runner.migrate(database.owner)).steps == ()
 
 
+@pytest.mark.requirement("TR-01")
+async def test_application_can_log_in_with_iam_tokens_as_on_rds(database: Database) -> None:
+    assert database.sql("SELECT pg_has_role('gatehouse_app', 'rds_iam', 'member')") == "t"
+
+
 async def test_concurrent_runs_migrate_once(empty_database: Database) -> None:
     await runner.migrate(empty_database.owner, to="base", downgrade=True)
     first, second = await asyncio.gather(runner.migrate(empty_database.owner), runner.migrate(empty_database.owner))

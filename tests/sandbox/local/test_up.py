@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
+from sandbox.local import requests
 from sandbox.local.run_state import RunState, RunStateFile, down
 from sandbox.paths import REPOSITORY, write_private
 
@@ -142,6 +144,39 @@ def test_unknown_stack_is_one_line_without_state_file(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert result.stderr.startswith("error: There is no stack 'nope'")
     assert not (tmp_path / "run.json").exists()
+
+
+def test_destroy_without_a_run_has_nothing_to_delete(tmp_path: Path) -> None:
+    result = sandbox(tmp_path, "destroy")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "not running" in result.stdout
+
+
+def test_request_is_taken_once_and_its_exit_code_is_returned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    running = RunState(ProcessRecord.of("up", os.getpid()), "dev")
+    taken: list[requests.Request | None] = []
+
+    def serve() -> None:
+        while (request := requests.take(tmp_path)) is None:
+            pass
+        taken.extend([request, requests.take(tmp_path)])
+        request.output(tmp_path).write_text("updated\n")
+        requests.complete(tmp_path, request, 1)
+
+    server = Thread(target=serve)
+    server.start()
+    assert requests.send(tmp_path, running, "update", ["a.b=c"]) == 1
+    server.join()
+    assert taken[0] is not None
+    assert (taken[0].action, taken[0].changes, taken[1]) == ("update", ("a.b=c",), None)
+    assert capsys.readouterr().out == "updated\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_request_to_a_process_that_exits_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="exited"):
+        requests.send(tmp_path, RunState(exited(), "dev"), "destroy")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_detach_reports_the_error_of_up(tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""Changes and deletes a resource with AWS API calls, as `ResourceType.update` and `ResourceType.delete` define."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from policies.analysis.type_tokens import STATEFUL
+from sandbox.emulator import tags
+from sandbox.emulator.request import AwsError, ChangeRequest, Created
+from sandbox.emulator.resource_type import AGAIN, FINISH, KEPT, PULUMI_ONLY, ResourceType, create, outputs_of
+from sandbox.engine.schema import schema
+from sandbox.engine.update import NotUpdatable
+
+_ABSENT = re.compile(r"NotFound|NoSuch|NotExist|ResourceNotFound|does not exist")
+_MOTO_ERROR = "500"
+_UPDATES = ("put_", "set_", "update_", "modify_")
+_DELETIONS = (
+    *(("create_", "delete_"), ("put_", "delete_"), ("set_", "delete_"), ("request_", "delete_"), ("register_", "deregister_")),
+    *(("associate_", "disassociate_"), ("attach_", "detach_"), ("enable_", "disable_"), ("add_", "remove_")),
+)
+"""Prefixes of operations that create a resource, with the prefix of the operation that deletes it."""
+
+
+def update(resource_type: ResourceType, request: ChangeRequest) -> Created:
+    """Change the resource to the inputs of the request.
+
+    Raises NotUpdatable if a changed input cannot be changed in place, and SandboxError if the resource also stores data.
+    """
+    try:
+        return _update(resource_type, request)
+    except NotUpdatable as reason:
+        if request.registration.type in STATEFUL:
+            raise request.error(f"{reason}, and a replacement would lose its data. Start again: make down, make up") from None
+        raise
+    except AwsError as exc:
+        if exc.code == _MOTO_ERROR and request.registration.type not in STATEFUL:
+            raise NotUpdatable("moto has no such call") from exc
+        raise
+
+
+def _update(resource_type: ResourceType, request: ChangeRequest) -> Created:
+    changed = set(request.changed) - PULUMI_ONLY
+    whole = resource_type.update == AGAIN or not request.service
+    if "tagsAll" in changed and not resource_type.modelled and not whole:
+        tags.change(request)
+    request.unused_changes = changed - {"tags", "tagsAll", "region"}
+    extra: Mapping[str, Any] = {}
+    if request.unused_changes or (changed and whole and not resource_type.modelled):
+        extra = _change(resource_type, request)
+        if leftover := sorted(request.unused_changes & request.unused()):
+            raise NotUpdatable(f"the emulator cannot change {', '.join(leftover)} in place")
+    properties = schema(request.registration.type)
+    assert properties is not None  # noqa: S101 - the resource was created
+    kept = {name: value for name, value in request.old.outputs.items() if name not in request.old.registration.inputs}
+    outputs = outputs_of(request, properties, {}, extra)
+    return request.old.id, {**kept, **outputs}
+
+
+def delete(resource_type: ResourceType, request: ChangeRequest) -> None:
+    """Delete the resource, which may have been deleted outside the program."""
+    if resource_type.modelled or resource_type.delete == KEPT:
+        return
+    try:
+        if callable(resource_type.delete):
+            resource_type.delete(request)
+        else:
+            operation = resource_type.delete or deletion(resource_type, request)
+            request.call(operation, request.identifiers(operation))
+    except AwsError as exc:
+        if not _ABSENT.search(f"{exc.code} {exc.message}"):
+            raise
+
+
+def deletion(resource_type: ResourceType, request: ChangeRequest) -> str:
+    """The operation that deletes what `call` creates. Raises SandboxError if it is not known."""
+    service, _, operation = resource_type.call.partition(".")
+    names = [after + operation.removeprefix(before) for before, after in _DELETIONS if operation.startswith(before)]
+    for name in names:
+        if request.has_operation(f"{service}.{name}"):
+            return f"{service}.{name}"
+    raise request.error("the emulator cannot delete this type. Set `delete` in sandbox/emulator/resources/.")
+
+
+def _change(resource_type: ResourceType, request: ChangeRequest) -> Mapping[str, Any]:
+    """Make the calls that change the inputs. Returns changed outputs."""
+    how: Any = resource_type.update or _derived(resource_type, request)
+    if callable(how):
+        return how(request) or {}
+    if how == AGAIN or resource_type.modelled:
+        for name in request.unused_changes - set(request.registration.inputs):
+            request.take(name)  # the call sets the whole configuration
+        return create(resource_type, request)[1]
+    if how == FINISH:
+        assert resource_type.finish is not None  # noqa: S101
+        return resource_type.finish(request, dict(request.scope)) or {}
+    shape = request.input_shape(how)
+    prepared = resource_type.prepare(request) if resource_type.prepare is not None else {}
+    parameters = request.parameters(
+        how,
+        body=resource_type.body if resource_type.body in shape.members else "",
+        names=resource_type.names,
+        nested=resource_type.nested,
+        prepared={name: value for name, value in prepared.items() if name in shape.members},
+        skip=PULUMI_ONLY,
+    )
+    parameters = {**request.identifiers(how), **parameters}
+    request.sent = {**request.sent, **parameters}
+    members = request.result(how, request.call(how, parameters))
+    if resource_type.finish is None:
+        return {}
+    return resource_type.finish(request, {**request.scope, **members}) or {}
+
+
+def _derived(resource_type: ResourceType, request: ChangeRequest) -> str:
+    service, _, operation = resource_type.call.partition(".")
+    if resource_type.modelled or operation.startswith(_UPDATES):
+        return AGAIN
+    for prefix in ("update_", "modify_"):
+        name = f"{service}.{prefix}{operation.removeprefix('create_')}"
+        if operation.startswith("create_") and request.has_operation(name):
+            return name
+    names = sorted(request.unused_changes or {"tags"})
+    raise NotUpdatable(f"the emulator cannot change {', '.join(names)} in place")

@@ -1,0 +1,124 @@
+"""A stack is deployed with older settings, updated to the current program and settings, destroyed and deployed again.
+
+The older form is the current program with other settings, not an older commit: a checkout of a pipeline has no history.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from sandbox.emulator.server import Emulator
+from sandbox.engine.checkpoint import Checkpoint
+from sandbox.engine.steps import Step
+from sandbox.engine.types import Deployment
+from sandbox.engine.update import destroy, update
+from sandbox.paths import REPOSITORY
+from tests.components.settings.stack_settings import raw_settings
+
+REGION = "eu-west-1"
+OLDER: dict[str, dict[str, Any]] = {
+    "image": {"digest": f"sha256:{'a' * 64}"},
+    "database": {"instance_class": "db.t4g.small"},
+    "sharing": {"mode": "serverless"},
+}
+
+pytestmark = pytest.mark.requirement("TR-17")
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """The emulator after the update, the steps of the update and of the second run, and the deployment."""
+
+    emulator: Emulator
+    checkpoint: Checkpoint
+    updated: list[Step]
+    repeated: list[Step]
+    old: Deployment
+    new: Deployment
+
+    def client(self, service: str) -> Any:
+        return self.emulator.client(service, REGION)
+
+
+def settings(changes: dict[str, dict[str, Any]], **more: Any) -> dict[str, str]:
+    raw = raw_settings("dev")
+    return {
+        "gatehouse:settings": json.dumps({**raw, **{key: {**raw.get(key, {}), **row} for key, row in changes.items()}, **more})
+    }
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Updated]:
+    checkpoint, updated, repeated = Checkpoint("gatehouse", "dev"), list[Step](), list[Step]()
+    with Emulator.start() as emulator:
+        config = settings(OLDER, owner="previous-team", log_retention_days=7)
+        old = update(REPOSITORY, "dev", emulator, checkpoint, report=lambda step: None, config=config)
+        new = update(REPOSITORY, "dev", emulator, checkpoint, report=updated.append, config=settings({}))
+        update(REPOSITORY, "dev", emulator, checkpoint, report=repeated.append, config=settings({}))
+        yield Updated(emulator, checkpoint, updated, repeated, old, new)
+
+
+def test_second_run_changes_nothing(stack: Updated) -> None:
+    assert stack.repeated == []
+
+
+def test_new_image_replaces_the_task_and_updates_the_service(stack: Updated) -> None:
+    row = stack.new.exports["services"]["gateway"]["service"]
+    (service,) = stack.client("ecs").describe_services(cluster=stack.new.exports["cluster"], services=[row])["services"]
+    assert service["taskDefinition"].endswith(":2")
+    operations = {(step.type, step.operation) for step in stack.updated if step.name == "gateway"}
+    assert ("aws:ecs/taskDefinition:TaskDefinition", "replace") in operations
+    assert ("aws:ecs/service:Service", "update") in operations
+
+
+def test_database_is_changed_in_place(stack: Updated) -> None:
+    (instance,) = stack.client("rds").describe_db_instances()["DBInstances"]
+    assert instance["DBInstanceClass"] == raw_settings("dev")["database"]["instance_class"]
+    assert stack.new.exports["database"] == stack.old.exports["database"]
+
+
+def test_log_groups_have_the_new_retention(stack: Updated) -> None:
+    groups = stack.client("logs").describe_log_groups()["logGroups"]
+    changed = [step.name for step in stack.updated if step.properties == ("retentionInDays", "tagsAll")]
+    assert len(changed) > 3
+    assert 7 not in {group.get("retentionInDays") for group in groups}
+
+
+def test_tags_are_replaced(stack: Updated) -> None:
+    owner = raw_settings("dev")["owner"]
+    tagging = stack.client("resourcegroupstaggingapi")
+    pages = tagging.get_paginator("get_resources").paginate(TagFilters=[{"Key": "Owner"}])
+    rows = [row for page in pages for row in page["ResourceTagMappingList"]]
+    assert len(rows) > 20
+    others = [row["ResourceARN"] for row in rows if {"Key": "Owner", "Value": owner} not in row["Tags"]]
+    # Snapshots and deregistered task definitions keep their tags.
+    assert [arn for arn in others if ":snapshot:" not in arn and ":task-definition/" not in arn] == []
+
+
+def test_data_is_neither_replaced_nor_deleted(stack: Updated) -> None:
+    lost = {"replace", "delete"}
+    kinds = {step.type for step in stack.updated if step.operation in lost}
+    assert not {"aws:s3/bucket:Bucket", "aws:rds/instance:Instance", "aws:kms/key:Key", "aws:dynamodb/table:Table"} & kinds
+
+
+def test_stack_is_destroyed_and_deployed_again(stack: Updated) -> None:
+    destroy(stack.emulator, stack.checkpoint, lambda step: None)
+    assert stack.checkpoint.resources == ()
+    client = stack.client
+    assert client("s3").list_buckets()["Buckets"] == []
+    (cluster,) = client("ecs").describe_clusters(clusters=[stack.new.exports["cluster"]])["clusters"]
+    assert cluster["status"] == "INACTIVE", "ECS keeps a deleted cluster for a while"
+    assert client("rds").describe_db_instances()["DBInstances"] == []
+    assert client("elbv2").describe_load_balancers()["LoadBalancers"] == []
+    assert client("lambda").list_functions()["Functions"] == []
+    assert client("dynamodb").list_tables()["TableNames"] == []
+    assert client("logs").describe_log_groups()["logGroups"] == []
+    assert client("route53").list_hosted_zones()["HostedZones"] == []
+    assert [row for row in client("ec2").describe_vpcs()["Vpcs"] if not row["IsDefault"]] == []
+    assert [row["RoleName"] for row in client("iam").list_roles()["Roles"] if "gatehouse" in row["RoleName"]] == []
+    created: list[Step] = []
+    update(REPOSITORY, "dev", stack.emulator, stack.checkpoint, report=created.append, config=settings({}))
+    assert {step.operation for step in created} == {"create"}
