@@ -67,6 +67,8 @@ def _common(stack: Stack, endpoints: Endpoints) -> Environment:
         "GATEHOUSE_ENVIRONMENT": settings.stack,
         "GATEHOUSE_DRAIN_S": str(DRAIN_S),
         "GATEHOUSE_STOP_TIMEOUT_S": str(REQUESTS_S),
+        # The load balancer connects to the tasks with HTTPS, and does not validate their certificates.
+        "GATEHOUSE_TLS": "self_signed",
         "GATEHOUSE_KEY_PREFIX": settings.key_prefix,
         "GATEHOUSE_KEY_ENVIRONMENT": settings.key_environment,
         "GATEHOUSE_DATABASE_URL": _database_url(role_policies.DATABASE_USER, endpoints.database),

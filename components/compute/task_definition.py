@@ -175,6 +175,9 @@ def collector_configuration(process: Process, names: Naming) -> dict[str, Any]:
         "job_name": process.name,
         "scrape_interval": f"{SCRAPE_INTERVAL_S}s",
         "metrics_path": "/metrics",
+        # The certificate is self-signed. The connection does not leave the task.
+        "scheme": "https",
+        "tls_config": {"insecure_skip_verify": True},
         "static_configs": [{"targets": [f"127.0.0.1:{service.port}" for service in process.services]}],
     }
     return {

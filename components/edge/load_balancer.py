@@ -173,7 +173,10 @@ class LoadBalancer(Component):
             name,
             name=args.names.name(name),
             port=service.port,
-            protocol="HTTP",
+            # The load balancer encrypts the connection but does not validate the certificate, which each task creates at start.
+            # Source: Elastic Load Balancing User Guide, "Target groups for your Application Load Balancers".
+            protocol="HTTPS",
+            protocol_version="HTTP1",
             target_type="ip",
             vpc_id=args.vpc_id,
             deregistration_delay=DEREGISTRATION_DELAY_S,
@@ -181,7 +184,7 @@ class LoadBalancer(Component):
                 "enabled": True,
                 "path": service.ready,
                 "port": "traffic-port",
-                "protocol": "HTTP",
+                "protocol": "HTTPS",
                 "matcher": "200",
                 "interval": 15,
                 "timeout": 5,

@@ -199,15 +199,15 @@ def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
     "GH-ALB-009",
     title="Target groups have a health check path and use TLS",
     rationale=(
-        "Without a health check path, unhealthy targets can receive traffic. HTTP traffic to targets is unencrypted. "
-        "The rule is advisory because load balancers do not validate target certificates: TLS prevents eavesdropping in the VPC, "
-        "but not impersonation of a target."
+        "Without a health check path, unhealthy targets can receive traffic. HTTP traffic to targets is unencrypted. Load "
+        "balancers do not validate the certificates of targets, so a self-signed certificate that the target creates is "
+        "sufficient. TLS then prevents eavesdropping in the VPC, but not impersonation of a target."
     ),
     remedy='set healthCheck with a path, and protocol="HTTPS" on the target group and its health check',
     types=aws("lb.TargetGroup"),
     # "The load balancer does not validate these certificates":
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
-    levels=levels("A", "A", "A"),
+    levels=levels("A", "A", "M"),
     settings={"tls_required": {"dev": 0, "staging": 0, "prod": 1}},
     upstream="ELB.21 ELB.22 CKV_AWS_261 CKV_AWS_378",
     url=f"{_GUIDE}/target-group-health-checks.html",

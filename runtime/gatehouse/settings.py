@@ -152,6 +152,10 @@ class ConnectionSettings(BaseModel):
         "timeout, the request is rejected with status 408. The timeout for the body increases by one second for every "
         f"{BYTES_PER_S_MIN} bytes.",
     )
+    tls: Literal["off", "self_signed"] = "off"
+    """TLS of the services. self_signed: TLS 1.2 or 1.3, with a key and a certificate that each worker creates at start and keeps
+    in memory, for a load balancer that does not validate certificates of its targets. The TLS handshake has the same timeout as
+    the headers of a request. Requires Linux."""
     response_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 30.0
     """Time in seconds after which a connection is closed if the client does not read the response."""
     idle_timeout_s: Annotated[int, Field(ge=1, le=4000)] = 130

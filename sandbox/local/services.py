@@ -142,7 +142,9 @@ def _local_addresses(task: EcsTask, local: LocalServers) -> dict[str, str]:
         "GATEHOUSE_CONSOLE_URL": local.url("console"),
         "GATEHOUSE_SHARING_URL": local.url("sharing"),
         "GATEHOUSE_CORE_NETWORKS": _CORE_NETWORKS,
-        # The sandbox has no load balancer: X-Forwarded-For is not trusted, and a drain time is not needed.
+        # The sandbox has no load balancer: browsers and clients connect to the services, which therefore serve HTTP (no client
+        # accepts a self-signed certificate), X-Forwarded-For is not trusted, and a drain time is not needed.
+        "GATEHOUSE_TLS": "off",
         "GATEHOUSE_TRUSTED_PROXIES": "",
         "GATEHOUSE_DRAIN_S": "0",
         "GATEHOUSE_TRACES_ENDPOINT": local.traces_url,

@@ -42,6 +42,7 @@ def test_collector_scrapes_services_and_listens_on_localhost(process: str) -> No
     document = collector_configuration(definition, Naming("dev", "123456789012", "eu-west-1"))
     (job,) = document["receivers"]["prometheus"]["config"]["scrape_configs"]
     assert job["static_configs"][0]["targets"] == [f"127.0.0.1:{service.port}" for service in definition.services]
+    assert (job["scheme"], job["tls_config"]["insecure_skip_verify"]) == ("https", True)
     listening = [document["extensions"]["health_check"], *document["receivers"]["otlp"]["protocols"].values()]
     assert all(listener["endpoint"].startswith("127.0.0.1:") for listener in listening)
     for pipeline in document["service"]["pipelines"].values():

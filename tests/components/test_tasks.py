@@ -100,6 +100,14 @@ def test_target_groups_check_readiness_of_service() -> None:
     for name, group in groups.items():
         service = RAW["service"][name.removesuffix("-green")]
         assert (group["port"], group["healthCheck"]["path"]) == (service["port"], service["ready"])
+        assert (group["protocol"], group["healthCheck"]["protocol"]) == ("HTTPS", "HTTPS")
+        assert group["healthCheck"]["port"] == "traffic-port"
+
+
+@pytest.mark.requirement("SS-13")
+@pytest.mark.parametrize("process", ["gateway", "console"])
+def test_services_behind_the_load_balancer_serve_tls(process: str) -> None:
+    assert run("prod").variables(process)["GATEHOUSE_TLS"] == "self_signed"
 
 
 @pytest.mark.parametrize("missing", ["GATEHOUSE_LOG_LEVEL", "pepper"])

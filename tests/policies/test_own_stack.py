@@ -22,7 +22,7 @@ from tests.components.program import serverless
 from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
 
-ADVISORY = {"GH-ALB-009", "GH-RDS-014", "GH-S3-017", "GH-TAG-002"}
+ADVISORY = {"GH-RDS-014", "GH-S3-017", "GH-TAG-002"}
 FORMS = pytest.mark.parametrize("form", ["container", "serverless", "cloudfront", "options"])
 SETTINGS = {
     "container": "",

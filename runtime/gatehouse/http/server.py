@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 import uvloop
@@ -30,7 +30,7 @@ from gatehouse.http.asgi import App, SynchronousRoutes
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.connections import Connections
 from gatehouse.http.protocol import HttpProtocol
-from gatehouse.settings import METRICS_FOLDER_VARIABLE, Settings
+from gatehouse.settings import METRICS_FOLDER_VARIABLE, ConnectionSettings, Settings
 
 _BACKLOG = 2048
 
@@ -55,6 +55,7 @@ class Server(uvicorn.Server):
         self._handle_signals = handle_signals
         self._connections = connections
         self._drain_s = connections.settings.drain_s
+        self._tls = _tls(connections.settings)
         self._on_drain: Callable[[], None] | None = getattr(application, "on_drain", None)
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
         super().__init__(
@@ -92,6 +93,13 @@ class Server(uvicorn.Server):
         else:
             super().handle_exit(sig, frame)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens on the sockets. Unlike uvicorn's method, this method limits the time for a TLS handshake."""
+        await super().startup([])
+        loop = asyncio.get_running_loop()
+        for sock in sockets or []:
+            self.servers.append(await loop.create_server(self._protocol, sock=sock, backlog=_BACKLOG, **self._tls))
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._connections.draining = True
         for connection in list(self.server_state.connections):
@@ -120,14 +128,29 @@ class Server(uvicorn.Server):
             with contextlib.suppress(OSError), sock:
                 while True:
                     established.append(sock.accept()[0])
-        for sock in established:
-            sock.setblocking(False)
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, sock)
+                    established[-1].setblocking(False)
+        # A client that does not complete the TLS handshake does not delay the others.
+        loop = asyncio.get_running_loop()
+        accepting = [loop.connect_accepted_socket(self._protocol, sock, **self._tls) for sock in established]
+        await asyncio.gather(*accepting, return_exceptions=True)
         await asyncio.sleep(_FIRST_REQUEST_S)
 
     def _protocol(self) -> asyncio.Protocol:
         protocol = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
         return protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+def _tls(settings: ConnectionSettings) -> dict[str, Any]:
+    """Arguments of asyncio for TLS. Empty without TLS. Raises SettingsError."""
+    if settings.tls == "off":
+        return {}
+    from gatehouse.http import tls  # a server without TLS does not load the libraries
+
+    return {
+        "ssl": tls.self_signed_context(),
+        "ssl_handshake_timeout": settings.request_timeout_s,
+        "ssl_shutdown_timeout": tls.SHUTDOWN_TIMEOUT_S,
+    }
 
 
 def listen(bind: str, port: int, *, shared: bool = False) -> socket.socket:
@@ -201,12 +224,11 @@ def _work(service: str, settings: Settings, metrics_folder: str) -> None:
         # time and 35 MB per worker).
         application: App = importlib.import_module(f"gatehouse.{service}.app").build(settings)
         sock = _listen(service, settings, shared=bool(metrics_folder))
+        on_reject = _rejection_log(service, settings)
+        server = Server(application, Connections(settings, ClientAddresses(settings.trusted_proxies), on_reject))
     except SettingsError as exc:
         sys.stderr.write(f"{exc.public}\n")
         sys.exit(1)
-    on_reject = _rejection_log(service, settings)
-    connections = Connections(settings, ClientAddresses(settings.trusted_proxies), on_reject)
-    server = Server(application, connections)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server.serve([sock]))

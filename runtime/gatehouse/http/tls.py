@@ -1,0 +1,72 @@
+"""TLS for connections from a load balancer, with a self-signed certificate that exists only in the memory of the process.
+
+An Application Load Balancer encrypts the connection but does not validate the certificate of a target. Source: Elastic Load
+Balancing, "Target groups for your Application Load Balancers", routing configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gatehouse.errors import SettingsError
+
+#: Time for a client to confirm that a TLS connection is closed.
+SHUTDOWN_TIMEOUT_S = 2.0
+
+#: Cipher suites of TLS 1.2: forward secrecy and authenticated encryption. All suites of TLS 1.3 have both.
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+_VALIDITY = timedelta(days=3650)
+_CLOCK_SKEW = timedelta(days=1)
+
+
+def self_signed_context() -> ssl.SSLContext:
+    """Return the TLS configuration of a server, with TLS 1.2 or 1.3 and a new key and certificate.
+
+    Raises SettingsError on an operating system other than Linux.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    _load(context, *_key_and_certificate())
+    return context
+
+
+def _key_and_certificate() -> tuple[bytes, bytes]:
+    """Return a new key and its certificate in PEM. The load balancer does not check the name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gatehouse")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + _VALIDITY)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    return pem, certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _load(context: ssl.SSLContext, key: bytes, certificate: bytes) -> None:
+    # OpenSSL reads the key from a file. This file has no name in any file system and ends with its descriptor.
+    if not hasattr(os, "memfd_create"):
+        raise SettingsError("GATEHOUSE_TLS=self_signed requires Linux; set GATEHOUSE_TLS=off")
+    descriptor = os.memfd_create("gatehouse-tls", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key + certificate)
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
