@@ -108,14 +108,25 @@ def github_variables(stack: Stack, state: PulumiState) -> dict[str, dict[str, st
     }
 
 
+def _enable(key: dict[str, Any]) -> str:
+    """Return what the user does to enable the key. Source: AWS KMS Developer Guide, "Key states of AWS KMS keys"."""
+    enable = f"aws kms enable-key --key-id {key['Arn']}"
+    match key["KeyState"]:
+        case "Disabled":
+            return f"To use it, run: {enable}"
+        case "PendingDeletion":  # a key whose deletion was canceled is disabled
+            return f"To use it, run: aws kms cancel-key-deletion --key-id {key['Arn']}, then {enable}"
+        case _:
+            return f"To create another key, run: aws kms delete-alias --alias-name {ALIAS}, then run this command again"
+
+
 def _key(kms: Any, report: Callable[[str], None]) -> str:
     """Return the ARN of the key with the alias, which is created if necessary. The key policy is the default of AWS KMS: IAM
     policies of the account grant access."""
     try:
         key = kms.describe_key(KeyId=ALIAS)["KeyMetadata"]
         if key["KeyState"] != "Enabled":
-            command = f"aws kms cancel-key-deletion --key-id {key['Arn']}, then aws kms enable-key --key-id {key['Arn']}"
-            raise BootstrapFailed(f"the KMS key {ALIAS} is in the state {key['KeyState']}. To use it, run: {command}")
+            raise BootstrapFailed(f"the KMS key {ALIAS} is in the state {key['KeyState']}. {_enable(key)}")
         report(f"the KMS key {ALIAS} exists")
     except kms.exceptions.NotFoundException:
         description = f"{PROJECT.capitalize()}: Pulumi state and secrets of the stacks"

@@ -130,14 +130,20 @@ def test_unsuitable_bucket_is_rejected(
     assert s3.get_bucket_versioning(Bucket="acme-state").get("Status") is None
 
 
-def test_key_that_waits_for_deletion_is_reported(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "state", "command"),
+    [("schedule_key_deletion", "PendingDeletion", "cancel-key-deletion"), ("disable_key", "Disabled", "enable-key")],
+)
+def test_key_that_cannot_be_used_is_reported(
+    account: FakeAccount, emulator: Emulator, tmp_path: Path, change: str, state: str, command: str
+) -> None:
     kms = emulator.client("kms", REGION)
     key = kms.create_key()["KeyMetadata"]["KeyId"]
     kms.create_alias(AliasName=ALIAS, TargetKeyId=key)
-    kms.schedule_key_deletion(KeyId=key)
+    getattr(kms, change)(KeyId=key)
     result = bootstrap(account, emulator, tmp_path)
     assert (result.returncode, account.steps) == (1, [])
-    assert "is in the state PendingDeletion. To use it, run: aws kms cancel-key-deletion --key-id" in result.stderr
+    assert f"is in the state {state}. To use it, run: aws kms {command} --key-id" in result.stderr
 
 
 @pytest.mark.parametrize(
