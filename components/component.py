@@ -63,6 +63,10 @@ TargetGroupDimensions = Mapping[str, pulumi.Input[str]]
 """CloudWatch dimensions of a target group: LoadBalancer and TargetGroup."""
 
 
+TEST_HEADER = ("X-Gatehouse-Test-Traffic", "1")
+"""Request header that selects the test traffic of a deployment. Tasks that receive test traffic accept the same credentials."""
+
+
 @dataclass(frozen=True, slots=True)
 class TargetGroups:
     """Blue and green target groups behind one listener rule. A deployment shifts traffic from one to the other.
@@ -71,12 +75,28 @@ class TargetGroups:
         not associated with a load balancer.
     rule: ARN of the listener rule.
     dimensions: CloudWatch dimensions of both target groups.
+    test_rule: ARN of the listener rule for requests with `TEST_HEADER`; None if the load balancer has no such rule.
     """
 
     blue: pulumi.Input[str]
     green: pulumi.Input[str]
     rule: pulumi.Input[str]
     dimensions: Sequence[TargetGroupDimensions]
+    test_rule: pulumi.Input[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentHook:
+    """A Lambda function that ECS invokes after the test traffic has shifted to the new tasks of a service.
+
+    function_arn: Function.
+    role_arn: Role that ECS assumes to invoke the function.
+    details: JSON object that ECS passes to the function.
+    """
+
+    function_arn: pulumi.Input[str]
+    role_arn: pulumi.Input[str]
+    details: pulumi.Input[str]
 
 
 class Component(pulumi.ComponentResource):

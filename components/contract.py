@@ -18,12 +18,16 @@ EXTERNAL = "operator"
 
 @dataclass(frozen=True, slots=True)
 class ContractService:
-    """A service that a process serves, with its TCP port and the paths of its liveness and readiness checks."""
+    """A service that a process serves, with its TCP port and the paths of its liveness and readiness checks.
+
+    protected: Path that returns 401 without a credential; "" if the service has no such path.
+    """
 
     name: str
     port: int
     health: str
     ready: str
+    protected: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +180,10 @@ def read(
     external_secrets: ARN of the secret for each optional variable that ECS injects, keyed by variable.
     """
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    services = {name: ContractService(name, row["port"], row["health"], row["ready"]) for name, row in raw["service"].items()}
+    services = {
+        name: ContractService(name, row["port"], row["health"], row["ready"], row.get("protected", ""))
+        for name, row in raw["service"].items()
+    }
     variables = [
         *raw["variable"],
         *(row for row in raw["optional"] if optional_variables is None or row["name"] in optional_variables),

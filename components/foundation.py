@@ -19,7 +19,7 @@ from components.iam import (
 from components.iam.documents import Statement
 from components.iam.role_policies import RoleDefinition
 from components.iam.roles import PermissionsBoundary, PermissionsBoundaryArgs, Roles, RolesArgs
-from components.monitoring import synthetic_probe
+from components.monitoring import smoke_test, synthetic_probe
 from components.monitoring.topics import NotificationTopic, TopicArgs
 from components.naming import READ_REPLICA, WEB_UI_BUCKET
 from components.storage.bucket import Bucket, BucketReplica, Buckets
@@ -113,6 +113,7 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
         | backup_roles.role_definitions(names, replication_region=settings.replication_region)
         | sharing_roles.role_definitions(names, contract, log_role=settings.sharing.api_gateway_log_role)
         | (synthetic_probe.role_definitions(names) if settings.monitoring.probe_interval_minutes else {})
+        | (smoke_test.role_definitions(names) if settings.rollout.tests_traffic else {})
     )
 
 

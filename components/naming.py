@@ -86,7 +86,7 @@ class Naming:
 
     def log_groups(self, processes: tuple[str, ...], *, rds_proxy: bool = False) -> tuple[str, ...]:
         """Return the full name of every log group of the stack."""
-        others = ("findings", "rotate", "restart", "probe", "network", "trail")
+        others = ("findings", "rotate", "restart", "probe", "smoke", "network", "trail")
         groups = [self.log_group(process) for process in (*processes, *others)]
         if rds_proxy:
             groups.append(self.proxy_log_group)

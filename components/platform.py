@@ -64,6 +64,7 @@ class Platform(Component):
         load_balancer = LoadBalancerArgs(
             names=names,
             load_balancer=settings.load_balancer,
+            test_traffic=settings.rollout.tests_traffic,
             services={
                 name: service
                 for name, service in contract.services.items()

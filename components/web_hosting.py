@@ -36,6 +36,7 @@ class WebHosting(Component):
         load_balancer = LoadBalancerArgs(
             names=names,
             load_balancer=settings.load_balancer,
+            test_traffic=settings.rollout.tests_traffic,
             internal=True,
             services={CONSOLE: service},
             host_names=contract.hosts,

@@ -1,8 +1,10 @@
 """Composite component for the sharing function, the ECS tasks and services, and the web ACL."""
 
+from typing import Any
+
 import pulumi
 
-from components.component import Component
+from components.component import Component, DeploymentHook
 from components.compute.ecs_service import EcsService, EcsServiceArgs
 from components.compute.environment import Environment, environments
 from components.compute.task_definition import COLLECTOR_IMAGE, TaskDefinition, TaskDefinitionArgs
@@ -13,8 +15,9 @@ from components.edge.web_acl import WebAcl, WebAclArgs
 from components.foundation import Foundation
 from components.iam import role_policies
 from components.iam.role_policies import COLLECTOR
-from components.monitoring import data_protection
+from components.monitoring import data_protection, smoke_test
 from components.monitoring.log_alarms import LogAlarms, LogAlarmsArgs
+from components.monitoring.smoke_test import SmokeTest, SmokeTestArgs
 from components.observability import Observability
 from components.platform import Platform
 from components.private_network import PrivateNetwork
@@ -49,6 +52,7 @@ class Workloads(Component):
         self.functions = {key: self._function(function, variables[key]) for key, function in contract.functions.items()}
         self._web_acl()
         self.tasks = {key: self._task(process, variables[key]) for key, process in contract.tasks.items()}
+        self._smoke_test = self._create_smoke_test() if stack.settings.rollout.tests_traffic else None
         self.services = {key: self._service(process) for key, process in contract.ecs_services.items()}
         self._host_records()
         self._restart_function()
@@ -89,6 +93,30 @@ class Workloads(Component):
             logs=self._foundation.logs,
         )
         return RestartFunction(role_policies.RESTART_FUNCTION, args, self.child)
+
+    def _create_smoke_test(self) -> SmokeTest:
+        args = SmokeTestArgs(
+            names=self._stack.names,
+            monitoring=self._stack.settings.monitoring,
+            topic_arn=self._observability.alarms.topic_arn,
+            role_arn=self._foundation.role_arns[smoke_test.NAME],
+            hook_role_arn=self._foundation.role_arns[smoke_test.HOOK_ROLE],
+            logs=self._foundation.logs,
+        )
+        return SmokeTest(smoke_test.NAME, args, self.child)
+
+    def _smoke_test_hook(self, process: Process) -> DeploymentHook | None:
+        """Return the smoke test of a service behind a load balancer."""
+        hosting, urls = self._platform.web_hosting, self._stack.contract.urls
+        services = [service for service in process.services if service.name in self._platform.target_groups]
+        if self._smoke_test is None or not services:
+            return None
+        checks: list[dict[str, Any]] = []
+        for service in services:
+            behind_cloudfront = hosting is not None and service.name in hosting.load_balancer.target_groups
+            address = hosting.distribution.domain_name if hosting and behind_cloudfront else self._platform.load_balancer.dns_name
+            checks += smoke_test.checks(service, urls[service.name], address)
+        return self._smoke_test.hook(checks)
 
     def _web_acl(self) -> WebAcl:
         # CloudFront evaluates the requests for these services with a separate web ACL.
@@ -189,5 +217,6 @@ class Workloads(Component):
             rollback_alarms=alarms.rollback_alarms(process.services),
             runbooks_url=self._stack.settings.monitoring.runbooks_url,
             registry_arn=platform.service_discovery.arns.get(process.name),
+            smoke_test=self._smoke_test_hook(process),
         )
         return EcsService(process.name, args, self.child)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Placement, StackArgs, TargetGroups, with_dependencies
+from components.component import Component, DeploymentHook, Placement, StackArgs, TargetGroups, with_dependencies
 from components.monitoring.metric_alarms import latency_scaling_alarm, metric_alarm
 from components.naming import tags
 from components.settings.workloads import ROLLING, OffHoursSettings, RolloutSettings, ScalingSettings, ServiceSettings
@@ -73,6 +73,7 @@ class EcsServiceArgs(StackArgs):
     rollback_alarms: Names of the alarms that roll back a deployment.
     runbooks_url: URL of the runbooks, for the alarm that adds tasks.
     registry_arn: Cloud Map service that registers the tasks.
+    smoke_test: Test of the new tasks before production traffic shifts; None for no test.
     """
 
     scaling: ScalingSettings
@@ -88,6 +89,7 @@ class EcsServiceArgs(StackArgs):
     rollback_alarms: Sequence[pulumi.Input[str]]
     runbooks_url: str
     registry_arn: pulumi.Input[str] | None = None
+    smoke_test: DeploymentHook | None = None
 
 
 class EcsService(Component):
@@ -120,7 +122,7 @@ class EcsService(Component):
             },
             load_balancers=[_load_balancer(name, port, args, shifts_traffic) for port in args.target_groups] or None,
             service_registries={"registry_arn": args.registry_arn} if args.registry_arn else None,
-            deployment_configuration=_deployment_configuration(args.rollout) if shifts_traffic else None,
+            deployment_configuration=_deployment_configuration(args) if shifts_traffic else None,
             deployment_circuit_breaker={"enable": True, "rollback": True},
             alarms={"enable": True, "rollback": True, "alarm_names": alarms} if alarms else None,
             deployment_minimum_healthy_percent=100,
@@ -228,6 +230,7 @@ def _load_balancer(name: str, port: int, args: EcsServiceArgs, shifts_traffic: b
         "alternate_target_group_arn": groups.green,
         "production_listener_rule": groups.rule,
         "role_arn": args.infrastructure_role_arn,
+        "test_listener_rule": groups.test_rule if args.smoke_test else None,
     }
     return {
         "target_group_arn": groups.blue,
@@ -237,7 +240,8 @@ def _load_balancer(name: str, port: int, args: EcsServiceArgs, shifts_traffic: b
     }
 
 
-def _deployment_configuration(rollout: RolloutSettings) -> aws.ecs.ServiceDeploymentConfigurationArgsDict:
+def _deployment_configuration(args: EcsServiceArgs) -> aws.ecs.ServiceDeploymentConfigurationArgsDict:
+    rollout = args.rollout
     configuration: aws.ecs.ServiceDeploymentConfigurationArgsDict = {
         "strategy": rollout.strategy.upper(),
         "bake_time_in_minutes": str(rollout.bake_minutes),
@@ -247,6 +251,15 @@ def _deployment_configuration(rollout: RolloutSettings) -> aws.ecs.ServiceDeploy
         configuration["canary_configuration"] = {"canary_percent": percent, "canary_bake_time_in_minutes": minutes}
     if rollout.strategy == "linear":
         configuration["linear_configuration"] = {"step_percent": percent, "step_bake_time_in_minutes": minutes}
+    if args.smoke_test:
+        configuration["lifecycle_hooks"] = [
+            {
+                "lifecycle_stages": ["POST_TEST_TRAFFIC_SHIFT"],
+                "hook_target_arn": args.smoke_test.function_arn,
+                "role_arn": args.smoke_test.role_arn,
+                "hook_details": args.smoke_test.details,
+            }
+        ]
     return configuration
 
 

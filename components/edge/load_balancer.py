@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Placement, StackArgs, TargetGroups, with_dependencies
+from components.component import TEST_HEADER, Component, Placement, StackArgs, TargetGroups, with_dependencies
 from components.contract import ContractService
 from components.iam.bucket_policies import LOAD_BALANCER_PREFIXES
 from components.naming import tags
@@ -22,6 +22,8 @@ NOT_FOUND: aws.lb.ListenerRuleActionFixedResponseArgsDict = {
     "message_body": "Not found",
     "status_code": "404",
 }
+TEST_PRIORITY = 5
+"""Difference between the priorities of the two rules of a service. The rule for test traffic is evaluated first."""
 IDLE_TIMEOUT_S = 120
 DEREGISTRATION_DELAY_S = 60
 
@@ -31,6 +33,7 @@ class LoadBalancerArgs(StackArgs):
     """Arguments of `LoadBalancer`.
 
     load_balancer: Deletion protection, and whether a public load balancer has IPv6 addresses.
+    test_traffic: Whether requests with `TEST_HEADER` have their own listener rules, with which ECS tests a deployment.
     internal: Whether the load balancer has only private addresses, as the origin of a CloudFront distribution.
     services: Services, keyed by name.
     host_names: Host name of each service.
@@ -41,6 +44,7 @@ class LoadBalancerArgs(StackArgs):
     """
 
     load_balancer: LoadBalancerSettings
+    test_traffic: bool = False
     internal: bool = False
     services: Mapping[str, ContractService]
     host_names: Mapping[str, str]
@@ -155,18 +159,29 @@ class LoadBalancer(Component):
             {"arn": blue.arn, "weight": 100},
             {"arn": green.arn, "weight": 0},
         ]
-        rule = aws.lb.ListenerRule(
-            resource,
-            listener_arn=listener,
-            priority=priority,
-            conditions=[{"host_header": {"values": [args.host_names[service.name]]}}],
-            actions=[{"type": "forward", "forward": {"target_groups": groups}}],
-            tags=tags("none"),
-            # ECS changes the weights in every deployment. Resetting them would route requests to stopped tasks.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),
-        )
+        header, value = TEST_HEADER
+        conditions: dict[str, aws.lb.ListenerRuleConditionArgsDict] = {
+            "": {"host_header": {"values": [args.host_names[service.name]]}},
+            # In the first deployment, both rules forward to the only tasks.
+            "-test": {"http_header": {"http_header_name": header, "values": [value]}},
+        }
+        rules = {
+            suffix: aws.lb.ListenerRule(
+                f"{resource}{suffix}",
+                listener_arn=listener,
+                priority=priority - (TEST_PRIORITY if suffix else 0),
+                conditions=[conditions[""], condition] if suffix else [condition],
+                actions=[{"type": "forward", "forward": {"target_groups": groups}}],
+                tags=tags("none"),
+                # ECS changes the weights in every deployment. Resetting them would route requests to stopped tasks.
+                opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),
+            )
+            for suffix, condition in conditions.items()
+            if not suffix or args.test_traffic
+        }
+        rule, test_rule = rules[""].arn, rules["-test"].arn if args.test_traffic else None
         dimensions = [{"LoadBalancer": self.label, "TargetGroup": group.arn_suffix} for group in (blue, green)]
-        return TargetGroups(with_dependencies(blue.arn, rule.arn), with_dependencies(green.arn, rule.arn), rule.arn, dimensions)
+        return TargetGroups(with_dependencies(blue.arn, rule), with_dependencies(green.arn, rule), rule, dimensions, test_rule)
 
     def _target_group(self, name: str, service: ContractService, args: LoadBalancerArgs) -> aws.lb.TargetGroup:
         return aws.lb.TargetGroup(

@@ -24,6 +24,7 @@ USED = tuple(
         "elasticloadbalancing:DeregisterTargets Describe* ModifyListener ModifyRule RegisterTargets",
         "events:DeleteRule DescribeRule DisableRule EnableRule ListTargetsByRule ListRules PutRule PutTargets RemoveTargets",
         "kms:CreateGrant Decrypt DescribeKey Encrypt GenerateDataKey* GetPublicKey ReEncrypt* Sign Verify",
+        "lambda:InvokeFunction",
         "logs:CreateLogGroup CreateLogStream DescribeLogGroups DescribeLogStreams FilterLogEvents GetLogEvents PutLogEvents "
         "PutRetentionPolicy",
         "rds-db:connect",

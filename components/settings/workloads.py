@@ -174,6 +174,14 @@ class RolloutSettings(Section):
     """Percentage of the traffic in the first step of `canary`, and in each step of `linear`."""
     step_minutes: Annotated[int, integer(1, 1440, "minutes")] = by_environment(1, 2, 10)
     """Number of minutes between two steps, during which the alarms monitor the new tasks."""
+    smoke_test: Flag = by_environment(False, True, True)
+    """Test the new tasks with requests through the load balancer before production traffic shifts to them. A failed test rolls
+    the deployment back. No effect with the strategy `rolling`, which has no test traffic."""
+
+    @property
+    def tests_traffic(self) -> bool:
+        """Whether a deployment has test traffic and a smoke test."""
+        return self.smoke_test and self.strategy != ROLLING
 
     @property
     def minutes(self) -> int:

@@ -1,6 +1,8 @@
 """Deployment strategies, rollback and auto scaling."""
 
+import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -29,7 +31,41 @@ def rollout(strategy: str, bake: int = 5, percent: int = 25, minutes: int = 2) -
 def test_deployment_strategy_follows_settings(stack: str, strategy: str, bake: str, steps: dict[str, Any]) -> None:
     for name in SERVICES:
         expected = {"strategy": strategy, "bakeTimeInMinutes": bake, **steps}
-        assert service(stack, name)["deploymentConfiguration"] == expected
+        configuration = service(stack, name)["deploymentConfiguration"]
+        assert {key: value for key, value in configuration.items() if key != "lifecycleHooks"} == expected
+
+
+@pytest.mark.requirement("SS-08")
+@pytest.mark.parametrize("stack", ["staging", "prod"])
+def test_smoke_test_runs_before_production_traffic_shifts(stack: str) -> None:
+    program = run(stack)
+    for name in SERVICES:
+        (hook,) = service(stack, name)["deploymentConfiguration"]["lifecycleHooks"]
+        assert hook["lifecycleStages"] == ["POST_TEST_TRAFFIC_SHIFT"]
+        assert (hook["hookTargetArn"], hook["roleArn"]) == ("arn:aws:mock:::smoke", "arn:aws:mock:::ecs-hooks")
+        details = json.loads(hook["hookDetails"])
+        services = [balanced["targetGroupArn"].rpartition(":")[2] for balanced in service(stack, name)["loadBalancers"]]
+        hosts = [urlsplit(check["url"]).hostname or "" for check in details["checks"]]
+        assert {host.partition(".")[0] for host in hosts} == set(services)
+        assert {check["status"] for check in details["checks"]} == {200, 401}
+        for balanced, target in zip(service(stack, name)["loadBalancers"], services, strict=True):
+            rule = program.get("lb/listenerRule:ListenerRule", f"{target}-test")
+            assert balanced["advancedConfiguration"]["testListenerRule"] == f"arn:aws:mock:::{target}-test"
+            production = program.get("lb/listenerRule:ListenerRule", target).inputs
+            assert rule.inputs["priority"] < production["priority"]
+            assert rule.inputs["actions"] == production["actions"], "the first deployment has only one group of tasks"
+            assert rule.inputs["conditions"][0] == production["conditions"][0]
+            header = rule.inputs["conditions"][1]["httpHeader"]
+            assert {"name": header["httpHeaderName"], "value": header["values"][0]} == details["header"]
+
+
+def test_stack_without_smoke_test_has_no_test_traffic() -> None:
+    program = run("prod", changes={"rollout.smoke_test": False})
+    names = {resource.name for resource in program.resources}
+    assert not {"smoke", "ecs-hooks", "gateway-test"} & names
+    inputs = program.get("ecs/service:Service", "gateway").inputs
+    assert "lifecycleHooks" not in inputs["deploymentConfiguration"]
+    assert "testListenerRule" not in inputs["loadBalancers"][0]["advancedConfiguration"]
 
 
 def test_dev_uses_rolling_deployment() -> None:

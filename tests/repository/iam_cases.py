@@ -58,6 +58,10 @@ MANAGED_SECRET = NAMES.arn("secretsmanager", "secret:rds!db-0a1b-a1B2c3")
 INSTANCE_TAG = "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn"
 
 
+def function_arn(function: str) -> str:
+    return NAMES.arn("lambda", f"function:{NAMES.name(function)}")
+
+
 def ecs_service_arn(service: str) -> str:
     return NAMES.arn("ecs", f"service/{NAMES.name('main')}/{NAMES.name(service)}")
 
@@ -77,6 +81,10 @@ SECRETS = [
     on_secret("restart reads no secret", "restart", "pepper", EXPLICIT_DENY),
     Request("restart of the gateway", "restart", "ecs:UpdateService", ecs_service_arn("gateway"), ALLOWED),
     Request("restart of another service", "restart", "ecs:UpdateService", ecs_service_arn("other"), IMPLICIT_DENY),
+    *(
+        Request(f"ECS invokes the {case}", "ecs-hooks", "lambda:InvokeFunction", function_arn(function), expected)
+        for case, function, expected in (("smoke test", "smoke", ALLOWED), ("rotation", "rotate", IMPLICIT_DENY))
+    ),
     Request("restart runs no task", "restart", "ecs:RunTask", NAMES.arn("ecs", "task-definition/x:1"), IMPLICIT_DENY),
     *(
         Request(f"migration, password of {case}", "migrate-execution", READ_SECRET, MANAGED_SECRET, expected, context)
