@@ -56,6 +56,7 @@ class DataStores(Component):
             names=self._stack.names,
             settings=self._stack.settings,
             role_arn=self._foundation.role_arns[role_policies.ROTATION_FUNCTION],
+            concurrency=self._stack.settings.function_concurrency,
             key_arn=self._foundation.keys.secrets_arn,
             logs=self._foundation.logs,
         )

@@ -53,7 +53,11 @@ class Foundation(Component):
 
     def _kms_keys(self) -> KmsKeys:
         settings, names, contract = self._stack.settings, self._stack.names, self._stack.contract
-        groups = names.log_groups((*contract.tasks, *sharing_roles.log_groups(contract)), rds_proxy=settings.database.proxy)
+        groups = names.log_groups(
+            (*contract.tasks, *sharing_roles.log_groups(contract)),
+            rds_proxy=settings.database.proxy,
+            smoke_test=settings.rollout.tests_traffic,
+        )
         if settings.database.read_replica:
             groups = (*groups, *(names.database_log_group(kind, READ_REPLICA) for kind in LOGS))
         args = KmsKeysArgs(

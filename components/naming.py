@@ -84,9 +84,9 @@ class Naming:
         """`/aws/rds/proxy/gatehouse-dev-main`. RDS defines this name."""
         return f"/aws/rds/proxy/{self.name('main')}"
 
-    def log_groups(self, processes: tuple[str, ...], *, rds_proxy: bool = False) -> tuple[str, ...]:
+    def log_groups(self, processes: tuple[str, ...], *, rds_proxy: bool = False, smoke_test: bool = False) -> tuple[str, ...]:
         """Return the full name of every log group of the stack."""
-        others = ("findings", "rotate", "restart", "probe", "smoke", "network", "trail")
+        others = ("findings", "rotate", "restart", "probe", *(("smoke",) if smoke_test else ()), "network", "trail")
         groups = [self.log_group(process) for process in (*processes, *others)]
         if rds_proxy:
             groups.append(self.proxy_log_group)

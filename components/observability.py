@@ -71,6 +71,7 @@ class Observability(Component):
             monitoring=stack.settings.monitoring,
             urls=stack.contract.health_urls,
             role_arn=probe_role,
+            concurrency=stack.settings.function_concurrency,
             logs=foundation.logs,
             topic_arn=self.alarms.topic_arn,
         )

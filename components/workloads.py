@@ -72,6 +72,7 @@ class Workloads(Component):
         args = SharingFunctionArgs(
             names=self._stack.names,
             sharing=self._stack.settings.sharing,
+            concurrency=self._stack.settings.function_concurrency,
             function=function,
             image=self._platform.runtime_image.lambda_reference,
             variables=variables,
@@ -90,6 +91,7 @@ class Workloads(Component):
             monitoring=self._stack.settings.monitoring,
             topic_arn=self._observability.alarms.topic_arn,
             role_arn=self._foundation.role_arns[role_policies.RESTART_FUNCTION],
+            concurrency=self._stack.settings.function_concurrency,
             logs=self._foundation.logs,
         )
         return RestartFunction(role_policies.RESTART_FUNCTION, args, self.child)
@@ -100,6 +102,7 @@ class Workloads(Component):
             monitoring=self._stack.settings.monitoring,
             topic_arn=self._observability.alarms.topic_arn,
             role_arn=self._foundation.role_arns[smoke_test.NAME],
+            concurrency=self._stack.settings.function_concurrency,
             hook_role_arn=self._foundation.role_arns[smoke_test.HOOK_ROLE],
             logs=self._foundation.logs,
         )

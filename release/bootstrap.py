@@ -20,6 +20,7 @@ BUCKET = f"{PROJECT}-pulumi-state"
 """Prefix of the default name of the bucket. The name ends with the account and the region."""
 ALIAS = f"alias/{PROJECT}-pulumi-state"
 """Alias of the KMS key, which all stacks of the account and region use."""
+ECS = "ecs.amazonaws.com"
 STATE_VERSION_DAYS = 90
 """Days for which the bucket retains overwritten and deleted versions of the state."""
 TAGS = [{"Key": "Project", "Value": PROJECT}, {"Key": "DataClass", "Value": "secret"}]
@@ -65,6 +66,7 @@ def bootstrap(stack: Stack, report: Callable[[str], None], root: Path = ROOT) ->
     try:
         key_arn = _key(boto3.client("kms", region_name=stack.region), report)
         _bucket(boto3.client("s3", region_name=stack.region), bucket, key_arn, stack, report)
+        _service_linked_role(boto3.client("iam", region_name=stack.region), report)
     except ClientError as exc:
         problem = f"AWS rejected {exc.operation_name}: {exc.response['Error'].get('Message') or exc}"
         raise BootstrapFailed(f"{problem}. Use the credentials of an administrator, and run the command again") from exc
@@ -106,6 +108,17 @@ def github_variables(stack: Stack, state: PulumiState) -> dict[str, dict[str, st
         for role in (DEPLOY, PREVIEW, IMAGE)
         for environment in github_environments(role, names)
     }
+
+
+def _service_linked_role(iam: Any, report: Callable[[str], None]) -> None:
+    """Create the service-linked role of ECS if necessary. ECS creates the role together with the first cluster of an account,
+    but rejects services until IAM has propagated the role. Source: ECS Developer Guide, "Using service-linked roles for Amazon
+    ECS"."""
+    if iam.list_roles(PathPrefix=f"/aws-service-role/{ECS}/")["Roles"]:
+        report("the service-linked role of ECS exists")
+        return
+    iam.create_service_linked_role(AWSServiceName=ECS)
+    report("created the service-linked role of ECS")
 
 
 def _enable(key: dict[str, Any]) -> str:

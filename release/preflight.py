@@ -17,6 +17,7 @@ from components.naming import PROJECT
 from release import pulumi_cli
 from release.bootstrap import backend_url
 from release.image import missing_builder
+from release.quotas import exceeded_quotas
 from release.signature import unverified_signature
 from release.stack_file import ROOT, Stack
 
@@ -35,8 +36,8 @@ def missing_prerequisites(stack: Stack, *, image: bool, signature: bool = False,
     messages = [_check_pulumi(stack, root), _check_account(stack)]
     if image:
         messages += [_check_examples(stack), _check_image(stack)]
-        # Without credentials, the zones cannot be read.
-        messages += [] if messages[1] else [_check_zone(stack)]
+        # Without credentials, the zones and quotas cannot be read.
+        messages += [] if messages[1] else [_check_zone(stack), *exceeded_quotas(stack)]
     if signature and not any(messages):
         messages.append(unverified_signature(stack))
     return [message for message in messages if message]

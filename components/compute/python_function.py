@@ -21,10 +21,12 @@ class PythonFunctionArgs(LogArgs):
     """Arguments of every Python function.
 
     role_arn: Execution role of the function.
+    concurrency: Reserved concurrency of each function, keyed by name (`Settings.function_concurrency`).
     key_arn: KMS key for the environment variables and the dead-letter queue; None for the default keys of Lambda and SQS.
     """
 
     role_arn: pulumi.Input[str]
+    concurrency: Mapping[str, int]
     key_arn: pulumi.Input[str] | None = None
 
 
@@ -36,13 +38,11 @@ def python_function(
     description: str,
     timeout_s: int,
     memory_mib: int,
-    concurrency: int,
     data_class: DataClass,
     variables: Mapping[str, str] | None = None,
 ) -> aws.lambda_.Function:
     """Create the function whose handler is in `runtime/functions/<name>.py`, with a log group and a dead-letter queue.
 
-    concurrency: Reserved concurrency.
     data_class: Value of the tag DataClass.
     variables: Environment variables.
     """
@@ -71,7 +71,7 @@ def python_function(
         kms_key_arn=args.key_arn,
         environment={"variables": variables} if variables else None,
         dead_letter_config={"target_arn": with_dependencies(queue.arn, policy.id)},
-        reserved_concurrent_executions=concurrency,
+        reserved_concurrent_executions=args.concurrency.get(name),
         tracing_config={"mode": "Active"},
         logging_config={"log_format": "JSON", "log_group": group.name},
         tags=tags(data_class),

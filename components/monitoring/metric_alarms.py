@@ -29,12 +29,14 @@ class Metric:
     dimensions: One set of dimensions, or two for blue and green target groups. Metric math combines two sets: the sum for the
         statistic Sum, the maximum for all other statistics.
     statistic: CloudWatch statistic, or a percentile such as "p99".
+    minus: Name of a metric with the same namespace, dimensions and statistic that is subtracted; "" for none.
     """
 
     namespace: str
     name: str
     dimensions: Sequence[Mapping[str, pulumi.Input[str]]]
     statistic: str = "Sum"
+    minus: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def _errors_and_latency(
 
 
 def ecs_service_alarms(name: str, cluster: pulumi.Input[str], names: Naming) -> Iterator[Alarm]:
-    """Yield alarms on CPU and memory of an ECS service."""
+    """Yield alarms on CPU, memory and missing tasks of an ECS service."""
     for kind, statistic, threshold, setting in (("CPU", "Average", 90, "tasks_max"), ("Memory", "Maximum", 85, "memory_mib")):
         yield Alarm(
             f"{name}-{kind.lower()}",
@@ -182,6 +184,16 @@ def ecs_service_alarms(name: str, cluster: pulumi.Input[str], names: Naming) -> 
             Metric("AWS/ECS", f"{kind}Utilization", [{"ClusterName": cluster, "ServiceName": names.name(name)}], statistic),
             threshold,
         )
+    # Container Insights publishes both counts every minute. A deployment starts new tasks before it stops others, and auto
+    # scaling needs a few minutes to start tasks. Source: CloudWatch User Guide, "Amazon ECS Container Insights metrics".
+    dimensions = [{"ClusterName": cluster, "ServiceName": names.name(name)}]
+    yield Alarm(
+        f"{name}-tasks",
+        f"The ECS service {name} has run fewer tasks than it should for ten minutes. Check the events of the service.",
+        "errors",
+        Metric("ECS/ContainerInsights", "DesiredTaskCount", dimensions, "Average", minus="RunningTaskCount"),
+        evaluation=(60, 10),
+    )
 
 
 def memory_gib(instance_class: str) -> int:
@@ -371,7 +383,7 @@ def metric_alarm(
     recovery: whether the action also receives the state OK.
     """
     metric, (period_s, periods) = alarm.metric, alarm.evaluation
-    single = len(metric.dimensions) == 1
+    single = len(metric.dimensions) == 1 and not metric.minus
     percentile = metric.statistic.startswith("p")
     return aws.cloudwatch.MetricAlarm(
         alarm.name,
@@ -398,18 +410,26 @@ def metric_alarm(
 
 
 def _metric_queries(alarm: str, metric: Metric, period_s: int) -> Iterator[aws.cloudwatch.MetricAlarmMetricQueryArgsDict]:
-    """Yield a query for each target group, and an expression that combines them. One target group usually has no traffic."""
-    for color, dimensions in zip(("blue", "green"), metric.dimensions, strict=True):
+    """Yield a query for each target group or for the two metrics of a difference, and an expression that combines them. One
+    target group usually has no traffic."""
+    if metric.minus:
+        sources = {"total": (metric.name, metric.dimensions[0]), "minus": (metric.minus, metric.dimensions[0])}
+        expression = "FILL(total, 0) - FILL(minus, 0)"
+    else:
+        sources = {
+            color: (metric.name, dimensions) for color, dimensions in zip(("blue", "green"), metric.dimensions, strict=True)
+        }
+        expression = f"{'SUM' if metric.statistic == 'Sum' else 'MAX'}([FILL(blue, 0), FILL(green, 0)])"
+    for query, (name, dimensions) in sources.items():
         yield {
-            "id": color,
+            "id": query,
             "metric": {
                 "namespace": metric.namespace,
-                "metric_name": metric.name,
+                "metric_name": name,
                 "dimensions": dict(dimensions),
                 "stat": metric.statistic,
                 "period": period_s,
             },
             "return_data": False,
         }
-    total = f"{'SUM' if metric.statistic == 'Sum' else 'MAX'}([FILL(blue, 0), FILL(green, 0)])"
-    yield {"id": "both", "expression": total, "label": alarm, "return_data": True}
+    yield {"id": "both", "expression": expression, "label": alarm, "return_data": True}

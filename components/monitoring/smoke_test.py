@@ -18,8 +18,6 @@ NAME = "smoke"
 HOOK_ROLE = "ecs-hooks"
 TIMEOUT_S = 60
 """The function sends at most ten requests in sequence, each with a timeout of five seconds."""
-CONCURRENCY = 2
-"""Services are deployed at the same time. ECS rolls a deployment back if it cannot invoke the function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +52,6 @@ class SmokeTest(Component):
             description="Requests the new tasks of a deployment before production traffic reaches them",
             timeout_s=TIMEOUT_S,
             memory_mib=128,
-            concurrency=CONCURRENCY,
             data_class="internal",
         )
         alarm = Alarm(

@@ -55,7 +55,6 @@ class SyntheticProbe(Component):
             description="Requests each service from outside the VPC and records its availability and response time",
             timeout_s=TIMEOUT_S,
             memory_mib=128,
-            concurrency=1,  # Prevents overlapping runs.
             data_class="internal",
         )
         self._schedule(name, function, args)

@@ -50,7 +50,6 @@ class RestartFunction(Component):
             description="Restarts services after the rotation of a secret, one service at a time",
             timeout_s=60,
             memory_mib=128,
-            concurrency=1,  # Two executions would start two deployments of a service.
             data_class="internal",
         )
         event = render(restart_event(args.names, args.contract))

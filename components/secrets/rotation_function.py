@@ -9,9 +9,6 @@ from components.component import Component, with_dependencies
 from components.compute.python_function import PythonFunctionArgs, python_function
 from components.settings.model import Settings
 
-CONCURRENCY = 5
-"""Reserved concurrent executions: one for each secret, and additional ones for retries."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotationFunctionArgs(PythonFunctionArgs):
@@ -46,7 +43,6 @@ class RotationFunction(Component):
             description="Generates and rotates the pepper, the session key and the bootstrap token",
             timeout_s=60,
             memory_mib=256,
-            concurrency=CONCURRENCY,
             data_class="secret",
             variables={"GATEHOUSE_KEY_PREFIX": args.settings.key_prefix},
         )

@@ -12,6 +12,7 @@ from components.settings import data, operations, workloads
 from components.settings.fields import (
     ENVIRONMENTS,
     Allowed,
+    Flag,
     Section,
     by_environment,
     choice,
@@ -66,6 +67,10 @@ class Settings(Section):
         30, 90, 400
     )
     """Number of days to retain log events in CloudWatch Logs."""
+    reserve_function_concurrency: Annotated[Flag, prod_requires(True)] = True
+    """Reserve concurrency for each Lambda function of the stack, so that the function neither exhausts the concurrency of the
+    account nor depends on other functions. AWS Lambda keeps 100 concurrent executions of an account and region unreserved, and
+    the quota of new accounts is lower. Disable the setting until AWS has raised the quota."""
     protection: data.ProtectionSettings
     network: NetworkSettings
     kms_keys: data.KmsKeysSettings
@@ -137,6 +142,15 @@ class Settings(Section):
     def core_tasks(self) -> dict[str, workloads.CoreSettings]:
         """The Cores, keyed by the name of their task."""
         return {core.process_name: core for core in self.cores}
+
+    @property
+    def function_concurrency(self) -> dict[str, int]:
+        """The reserved concurrency of each function of the stack, keyed by name. Empty if no concurrency is reserved."""
+        if not self.reserve_function_concurrency:
+            return {}
+        unused = {"probe": not self.monitoring.probe_interval_minutes, "smoke": not self.rollout.tests_traffic}
+        functions = {name: count for name, count in workloads.FUNCTION_CONCURRENCY.items() if not unused.get(name)}
+        return functions | dict.fromkeys(self.sharing.functions, self.sharing.reserved_concurrency)
 
     @property
     def internet_access(self) -> tuple[str, ...]:

@@ -156,6 +156,19 @@ class ServicesSettings(Section):
         return {"gateway": self.gateway, "console": self.console}
 
 
+FUNCTION_CONCURRENCY = {
+    # One execution for each secret, and additional ones for retries.
+    "rotate": 5,
+    # Two executions would start two deployments of a service.
+    "restart": 1,
+    # Prevents overlapping runs.
+    "probe": 1,
+    # Services are deployed at the same time. ECS rolls a deployment back if it cannot invoke the function.
+    "smoke": 2,
+}
+"""Reserved concurrency of the functions in `runtime/functions`, keyed by name."""
+
+
 class RolloutSettings(Section):
     """The deployment strategy of the ECS services."""
 

@@ -25,7 +25,8 @@ ALIAS = "live"
 class SharingFunctionArgs(LogArgs):
     """Arguments of `SharingFunction`.
 
-    sharing: Memory, concurrency and throttling limits.
+    sharing: Memory and throttling limits.
+    concurrency: Reserved concurrency of each function, keyed by name (`Settings.function_concurrency`).
     function: The function definition in the contract.
     image: Image reference, which resolves after Lambda has permission to pull the image. Lambda requires the digest of a
         single-architecture image, not of an image index.
@@ -37,6 +38,7 @@ class SharingFunctionArgs(LogArgs):
     """
 
     sharing: SharingSettings
+    concurrency: Mapping[str, int]
     function: Function
     image: pulumi.Input[str]
     variables: Mapping[str, pulumi.Input[str]]
@@ -122,7 +124,7 @@ class SharingFunction(Component):
             architectures=["arm64"],
             timeout=SHARING_TIMEOUT_S,
             memory_size=args.sharing.memory_mib,
-            reserved_concurrent_executions=args.sharing.reserved_concurrency,
+            reserved_concurrent_executions=args.concurrency.get(name),
             kms_key_arn=args.key_arn,
             environment={"variables": dict(args.variables)},
             logging_config={"log_format": "JSON", "log_group": group.name},

@@ -1,5 +1,6 @@
 """`CreateRequest` converts the inputs of one resource to AWS API parameters and calls the API."""
 
+import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias
@@ -170,6 +171,8 @@ class CreateRequest:
 
     def to_api(self, value: Any, shape: Shape, path: str, names: Mapping[str, str]) -> Any:
         """Convert a Pulumi value to a botocore shape. Raises SandboxError for a property or value that AWS does not have."""
+        if getattr(shape, "is_document_type", False) and isinstance(value, str):
+            return self._json(value, path)  # the provider takes JSON text for a value of any form
         if isinstance(shape, StructureShape):
             return self._structure(value[0] if isinstance(value, list) and len(value) == 1 else value, shape, path, names)
         if isinstance(shape, ListShape):
@@ -178,6 +181,12 @@ class CreateRequest:
         if isinstance(shape, MapShape):
             return {str(key): self.to_api(item, shape.value, f"{path}.{key}", names) for key, item in value.items()}
         return self._scalar(value, shape, path)
+
+    def _json(self, text: str, path: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise self.error(f"property {path} must be JSON text.") from None
 
     def tag_list(self, key: str = "Key", value: str = "Value") -> list[dict[str, str]]:
         """The merged tags as `[{"Key": ..., "Value": ...}]`."""

@@ -73,6 +73,21 @@ def test_service_alarms_cover_both_target_groups() -> None:
     assert alarms["gateway-latency"]["metricQueries"][0]["metric"]["stat"] == "p99"
 
 
+@pytest.mark.parametrize("service", ["gateway", "console"])
+def test_missing_tasks_raise_an_alarm(service: str) -> None:
+    alarm = run("prod").alarms()[f"{service}-tasks"]
+    desired, running, difference = alarm["metricQueries"]
+    metrics = [query["metric"] for query in (desired, running)]
+    assert [metric["metricName"] for metric in metrics] == ["DesiredTaskCount", "RunningTaskCount"]
+    assert metrics[0]["dimensions"] == metrics[1]["dimensions"]
+    assert metrics[0]["dimensions"]["ServiceName"] == f"gatehouse-prod-{service}"
+    assert {metric["namespace"] for metric in metrics} == {"ECS/ContainerInsights"}
+    assert difference["expression"] == f"FILL({desired['id']}, 0) - FILL({running['id']}, 0)"
+    assert (alarm["threshold"], alarm["comparisonOperator"]) == (0, "GreaterThanThreshold")
+    insights = run("prod").get("ecs/cluster:Cluster", "main").inputs["settings"]
+    assert {"name": "containerInsights", "value": "enhanced"} in insights, "otherwise the metrics do not exist"
+
+
 @pytest.mark.parametrize("name", ["deployment-failed", "rotation-failed", "backup-failed"])
 def test_failure_events_notify_alarm_topic(name: str) -> None:
     program = run("prod")

@@ -33,6 +33,7 @@ TYPES_BY_SETTING = {
         "aws:ecr/repositoryPolicy:RepositoryPolicy",
     },
     "sharing.api_gateway_log_role": {"aws:apigateway/account:Account"},
+    "rollout.smoke_test": {"gatehouse:monitoring:SmokeTest"},
     "monitoring.emails": {"aws:sns/topicSubscription:TopicSubscription"},
     "buckets.cross_region_replication, backup.cross_region_copy": {"aws:kms/replicaKey:ReplicaKey"},
     "buckets.cross_region_replication": {"aws:s3/bucketReplicationConfig:BucketReplicationConfig"},

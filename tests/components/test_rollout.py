@@ -117,3 +117,18 @@ def test_auto_scaling_sums_requests_of_both_target_groups() -> None:
 )
 def test_rollout_minutes_include_steps_and_bake_time(strategy: str, minutes: int) -> None:
     assert rollout(strategy).minutes == minutes
+
+
+def test_smoke_test_reaches_a_console_behind_cloudfront() -> None:
+    program = run("prod", changes={"services.console.hosting": "cloudfront"})
+    (hook,) = program.get("ecs/service:Service", "console").inputs["deploymentConfiguration"]["lifecycleHooks"]
+    addresses = {urlsplit(check["url"]).hostname: check["address"] for check in json.loads(hook["hookDetails"])["checks"]}
+    assert addresses["console.gatehouse.example.com"] != "load-balancer.example.internal"
+    assert set(addresses.values()) >= {"load-balancer.example.internal"} or len(addresses) == 1
+
+
+@pytest.mark.parametrize(("reserve", "expected"), [(True, {"rotate": 5, "restart": 1, "probe": 1}), (False, {})])
+def test_functions_reserve_concurrency_by_setting(reserve: bool, expected: dict[str, int]) -> None:
+    functions = run("dev", changes={"reserve_function_concurrency": reserve}).of_type("lambda/function:Function")
+    reserved = {function.name: function.inputs.get("reservedConcurrentExecutions") for function in functions}
+    assert {name: count for name, count in reserved.items() if count is not None and name != "sharing"} == expected

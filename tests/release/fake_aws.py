@@ -51,6 +51,8 @@ _IDENTITY = f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/
 _NO_ZONES = b"""<ListHostedZonesByNameResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><HostedZones/>
 <IsTruncated>false</IsTruncated><MaxItems>100</MaxItems></ListHostedZonesByNameResponse>"""
 
+_LAMBDA_LIMITS = b'{"AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}}'
+
 
 @cache
 def _session() -> boto3.Session:
@@ -268,6 +270,9 @@ def serving(account: FakeAccount) -> Iterator[str]:
             if service == "2013-04-01":
                 self._respond(200, _NO_ZONES)
                 return
+            if service == "2016-08-19":
+                self._respond(200, _LAMBDA_LIMITS)
+                return
             if service == "2015-03-31":
                 self._respond(200, json.dumps(account.lambda_(self.path)).encode())
                 return
@@ -285,6 +290,10 @@ def serving(account: FakeAccount) -> Iterator[str]:
                 self._respond(200, json.dumps(result).encode())
             elif self.path.startswith("/2015-03-31/"):
                 self._respond(200, json.dumps(account.lambda_(self.path)).encode())
+            elif self.headers.get("X-Amz-Target", "").startswith("ServiceQuotas"):
+                self._respond(200, b'{"Quota": {"Value": 1000}}')
+            elif b"Action=DescribeAddresses" in body:
+                self._respond(200, b"<DescribeAddressesResponse><addressesSet/></DescribeAddressesResponse>")
             elif target := self.headers.get("X-Amz-Target"):
                 service = account.ecr if "ContainerRegistry" in target else account.ecs
                 result = service(target.partition(".")[2], json.loads(body))

@@ -88,6 +88,7 @@ def test_second_run_changes_nothing(account: FakeAccount, emulator: Emulator, tm
     assert reports == [
         f"> the KMS key {ALIAS} exists",
         f"> the bucket {BUCKET} exists",
+        "> the service-linked role of ECS exists",
         f"> logged in: pulumi login '{URL}'",
         "> the stack dev exists",
     ]

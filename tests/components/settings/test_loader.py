@@ -276,6 +276,7 @@ def test_every_check_has_a_case() -> None:
 NOT_IN_PROD: dict[str, Any] = {
     "key_environment": "test",
     "log_retention_days": 90,
+    "reserve_function_concurrency": False,
     "protection.protect": False,
     "protection.retain_on_delete": False,
     "network.zones": ["eu-west-1a", "eu-west-1b"],

@@ -275,6 +275,9 @@ def test_task_definition_and_service(prod: Emulator) -> None:
     deployment = service["deploymentConfiguration"]
     assert deployment["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
     assert (deployment["minimumHealthyPercent"], deployment["maximumPercent"]) == (100, 200)
+    (hook,) = deployment["lifecycleHooks"]
+    assert hook["hookTargetArn"] == f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:gatehouse-prod-smoke"
+    assert [check["status"] for check in hook["hookDetails"]["checks"]] == [200, 401]
     assert (service["availabilityZoneRebalancing"], service["enableExecuteCommand"]) == ("ENABLED", False)
     task = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
     (container,) = (row for row in task["containerDefinitions"] if row["name"] == "gateway")
@@ -299,6 +302,7 @@ def test_listener_and_its_rules(prod: Emulator, balancer: str) -> None:
     assert headers["routing.http.response.x_frame_options.header_value"] == "DENY"
     rules = {rule["Priority"]: rule for rule in elb.describe_rules(ListenerArn=https["ListenerArn"])["Rules"]}
     assert rules["10"]["Conditions"][0]["HostHeaderConfig"]["Values"] == ["gateway.gatehouse.example.com"]
+    assert rules["5"]["Conditions"][1]["HttpHeaderConfig"]["Values"] == ["1"]
     certificate = prod.client("acm", REGION).describe_certificate(CertificateArn=https["Certificates"][0]["CertificateArn"])
     assert certificate["Certificate"]["Status"] == "ISSUED"
 
