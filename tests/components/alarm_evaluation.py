@@ -89,8 +89,10 @@ def _breaches(alarm: Mapping[str, Any], period: Period) -> bool | None:
 
 def _combined(alarm: Mapping[str, Any], period: Period) -> float | None:
     (query,) = (query for query in alarm["metricQueries"] if query["returnData"])
-    function, arguments = re.fullmatch(r"(SUM|MAX)\(\[(.+)\]\)", query["expression"]).groups()  # type: ignore[union-attr]
-    names = re.findall(r"FILL\((\w+), 0\)", arguments)
+    names = re.findall(r"FILL\((\w+), 0\)", query["expression"])
     assert set(names) == set(series(alarm)), query["expression"]
+    if re.fullmatch(r"FILL\(\w+, 0\) - FILL\(\w+, 0\)", query["expression"]):
+        return period.get(names[0], 0) - period.get(names[1], 0) if period else None
+    (function,) = re.fullmatch(r"(SUM|MAX)\(\[.+\]\)", query["expression"]).groups()  # type: ignore[union-attr]
     # FILL needs at least one data point of any metric of the expression.
     return float(_EXPRESSIONS[function](period.get(name, 0) for name in names)) if period else None
