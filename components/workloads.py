@@ -114,11 +114,12 @@ class Workloads(Component):
         services = [service for service in process.services if service.name in self._platform.target_groups]
         if self._smoke_test is None or not services:
             return None
+        all_features = not any(entry.startswith("GATEHOUSE_FEATURES=") for entry in self._stack.settings.environment_variables)
         checks: list[dict[str, Any]] = []
         for service in services:
             behind_cloudfront = hosting is not None and service.name in hosting.load_balancer.target_groups
             address = hosting.distribution.domain_name if hosting and behind_cloudfront else self._platform.load_balancer.dns_name
-            checks += smoke_test.checks(service, urls[service.name], address)
+            checks += smoke_test.checks(service, urls[service.name], address, all_features=all_features)
         return self._smoke_test.hook(checks)
 
     def _web_acl(self) -> WebAcl:
