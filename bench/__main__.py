@@ -7,17 +7,17 @@ lower than the stored ratio.
 `idle` and `soak` report the memory of a gateway worker with idle connections, and during many requests.
 `sharing` compares the response times for links that do not work.
 `peers` compares the policy packs with other policy tools and writes bench/peers/README.md.
-`estate` measures the CPU time and the memory of a policy check of a large program.
+`check` measures the CPU time and the memory of a policy check of a large program.
 """
 
 import argparse
 
 from bench.gateway import capacity, memory, nginx, ratios, steps, throughput, transfer
 from bench.peers import checkov, comparison
-from bench.policies import estate
+from bench.policies import check_time
 from bench.sharing import response_times
 
-NAMES = ("ratios", "scale", "transfer", "nginx", "capacity", "steps", "idle", "soak", "sharing", "peers", "estate")
+NAMES = ("ratios", "scale", "transfer", "nginx", "capacity", "steps", "idle", "soak", "sharing", "peers", "check")
 parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument("name", nargs="?", choices=NAMES, help="benchmark (default: all benchmarks of the gateway)")
 parser.add_argument("--keys", type=int, default=100_000, help="scale, transfer: number of keys (default: %(default)s)")
@@ -27,7 +27,7 @@ parser.add_argument("--check", action="store_true", help="ratios: fail if a rati
 parser.add_argument("--connections", type=int, default=10_000, help="idle: number of connections (default: %(default)s)")
 parser.add_argument("--requests", type=int, default=1_000_000, help="soak: number of requests (default: %(default)s)")
 parser.add_argument("--rounds", type=int, default=100, help="sharing: number of rounds (default: %(default)s)")
-parser.add_argument("--resources", type=int, default=3000, help="estate: number of resources (default: %(default)s)")
+parser.add_argument("--resources", type=int, default=3000, help="check: number of resources (default: %(default)s)")
 parser.add_argument("--checkov", action="store_true", help="peers: install and run Checkov first")
 options = parser.parse_args()
 if options.name in (None, "ratios"):
@@ -54,5 +54,5 @@ if options.name == "peers":
     if options.checkov:
         checkov.measure(comparison.terraform_programs())
     comparison.PAGE.write_text(comparison.page(comparison.caught(comparison.read())), encoding="utf-8")
-if options.name == "estate":
-    estate.main(options.resources)
+if options.name == "check":
+    check_time.main(options.resources)

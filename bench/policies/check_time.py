@@ -1,4 +1,4 @@
-"""Measures the CPU time and the memory of a check of a large program: `python -m bench estate`.
+"""Measures the CPU time and the memory of a check of a large program: `python -m bench check`.
 
 The program consists of equal services of 21 resources each. docs/decisions/0055-time-of-a-check.md has the results for
 3,000 resources.
@@ -39,7 +39,7 @@ def trust(service):
 class Service(pulumi.ComponentResource):
     def __init__(self, number):
         name = f"service-{{number}}"
-        super().__init__("estate:index:Service", name, opts=pulumi.ResourceOptions(provider=provider))
+        super().__init__("shop:index:Service", name, opts=pulumi.ResourceOptions(provider=provider))
         self.options = pulumi.ResourceOptions(parent=self)
         key = aws.kms.Key(name, enable_key_rotation=True, description=name, opts=self.options)
         aws.kms.Alias(name, target_key_id=key.key_id, name=f"alias/{{name}}", opts=self.options)
@@ -159,7 +159,7 @@ def main(resources: int) -> None:
 def write(folder: Path, resources: int) -> Path:
     """Write the program and its stack dev to a folder. Returns the folder."""
     services = max(1, resources // RESOURCES_PER_SERVICE)
-    (folder / "Pulumi.yaml").write_text("name: estate\nruntime: python\n", encoding="utf-8")
+    (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n", encoding="utf-8")
     (folder / "Pulumi.dev.yaml").write_text("config: {}\n", encoding="utf-8")
     code = _PROGRAM.format(services=services, per_service=RESOURCES_PER_SERVICE)
     (folder / "__main__.py").write_text(code, encoding="utf-8")
