@@ -137,8 +137,8 @@ for number in range({services}):
 
 
 def main(resources: int) -> None:
-    """Check a program with this number of resources. Prints the CPU time, the duration and the largest sum of the resident
-    memory of the processes."""
+    """Check a program with this number of resources. Prints the CPU time, the duration and the largest memory of all
+    processes, in which pages that several processes share count once."""
     with tempfile.TemporaryDirectory() as folder:
         program = write(Path(folder), resources)
         command = [sys.executable, "-m", "sandbox", "check", "--program", str(program), "--levels", "prod"]
@@ -167,9 +167,9 @@ def write(folder: Path, resources: int) -> Path:
 
 
 def _sample(process: subprocess.Popen[str], peaks: list[int]) -> None:
-    """Append the sum of the resident memory of a process and its children, in KB, until the process exits."""
+    """Append the memory of a process and its children in KB, until the process exits."""
     while process.poll() is None:
-        peaks.append(sum(_resident_kb(pid) for pid in (process.pid, *_children(process.pid))))
+        peaks.append(sum(_memory_kb(pid) for pid in (process.pid, *_children(process.pid))))
         time.sleep(_SAMPLE_S)
 
 
@@ -181,9 +181,10 @@ def _children(pid: int) -> list[int]:
     return children
 
 
-def _resident_kb(pid: int) -> int:
+def _memory_kb(pid: int) -> int:
+    """The proportional set size: a page that n processes share counts as 1/n page."""
     with suppress(OSError):  # the process has exited
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmRSS:"):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
+            if line.startswith("Pss:"):
                 return int(line.split()[1])
     return 0

@@ -38,6 +38,8 @@ _PORT_BYTES_MAX = 1000
 _ENGINE_ADDRESS = "127.0.0.1:0"
 # The limit of the engine (sdk/go/common/util/rpcutil); the default of gRPC is 4 MB.
 _MESSAGE_BYTES_MAX = 400 * 1024 * 1024
+# gRPC has several threads. With a heap for each thread, glibc would keep the memory of the largest request in each heap.
+_ALLOCATOR = {"MALLOC_ARENA_MAX": "1"}
 _RAISED = "Exception calling application: "  # prefix that gRPC adds to an exception of a servicer
 _ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception|Exit)\b")
 
@@ -89,7 +91,7 @@ class Pack:
             # As in the Python language host (pulumi-language-python/main.go, RunPlugin).
             [_python(folder), "-u", "-m", "pulumi.policy", _ENGINE_ADDRESS, str(folder)],
             cwd=folder,
-            env={**os.environ, **variables, **_environment(project)},
+            env={**_ALLOCATOR, **os.environ, **variables, **_environment(project)},
             stdout=self._output,
             stderr=self._errors,
         )
