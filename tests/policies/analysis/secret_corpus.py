@@ -5,6 +5,7 @@ The values are invented. Values in the format of a token are assembled, so that 
 
 import base64
 import hashlib
+import string
 
 
 def _hex(seed: str, chars: int) -> str:
@@ -13,6 +14,11 @@ def _hex(seed: str, chars: int) -> str:
 
 def _base64(seed: str, chars: int) -> str:
     return base64.b64encode(hashlib.sha512(seed.encode()).digest()).decode()[:chars]
+
+
+def _text(seed: str, chars: int, alphabet: str = string.ascii_lowercase + string.digits) -> str:
+    number = int.from_bytes(hashlib.sha512(seed.encode()).digest() * 2)
+    return "".join(alphabet[number // len(alphabet) ** index % len(alphabet)] for index in range(chars))
 
 
 SECRETS: tuple[tuple[str, str], ...] = (
@@ -60,6 +66,18 @@ SECRETS: tuple[tuple[str, str], ...] = (
     ("SETTING", "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxIn0.c2ln"),
     *(("SEED", _hex(str(chars), chars)) for chars in (32, 48, 64)),
     *((f"VALUE_{number}", _base64(f"random {number}", 44)) for number in range(8)),
+    # Names that indicate a secret only together with the value.
+    *(
+        (name, _text(f"token of {name}", 24))
+        for name in ("GITHUB_KEY", "WEATHER_KEY", "TOKEN_GITHUB", "PASSWORD_SHOP_ADMIN", "API_KEY_ACME", "SECRETS_OF_ACME")
+    ),
+    ("HOSTING_KEY", "3f0c9a51-7be2-4d86-9c1e-52ab60f7d413"),
+    ("SETTING", _text("lower case", 40)),
+    *((name, "hunter2-Prod") for name in ("dbpassword", "CLIENTSECRET", "bottoken", "DB_PASSWORD_PROD", "API_TOKEN_STAGING")),
+    *((name, _hex(name, 40)) for name in ("TLS_KEY", "CONSUMER_KEY", "AUTHORIZATION")),
+    # Random text with slashes is not a path, and does not name a secret.
+    ("AWS_SECRET_ACCESS_KEY", "k7HqLmRtVwXz/B3NDp9Q/" + "dGfHjKsL2TyUe4Rkey"),
+    ("HEADER", "Bearer " + _text("bearer", 30)),
     # Names that are not covered: one word in another language, and a PIN.
     ("KENNWORT", "hunter2-Prod"),
     ("SIM_PIN", "4711"),
@@ -148,6 +166,31 @@ HARMLESS: tuple[tuple[str, str], ...] = (
     ("COMPASS_HOST", "compass.internal"),
     ("KEYBOARD", "us"),
     ("PASSENGER_COUNT", "4"),
+    *((name, "x" * 12) for name in ("DB_PASSWORD", "API_KEY", "SETTING")),
+    ("API_KEY", "yyyy"),
+    ("SLACK_TOKEN", "xoxb-" + "x" * 12 + "-" + "x" * 24),
+    ("DB_PASSWORD", "${{DB_PASSWORD}}"),
+    ("DB_PASSWORD", "{DbPassword}"),
+    ("DB_PASSWORD", "AQICAH" + _base64("ciphertext", 80)),
+    ("DB_PASSWORD", "ENC[AES256_GCM,data:k3J0,iv:b2Jq,tag:cTk1,type:str]"),
+    ("DB_PASSWORD", "vault:v1:" + _base64("transit", 40)),
+    ("SETTING", "AQICAH" + _base64("random ciphertext", 80)),
+    ("PRIVATE_KEY", "certs/localhost/server.pem"),
+    ("RESET_PASSWORD", "reset-password.sh"),
+    ("auth-token", "^1.4.6"),
+    ("CLIENT_AUTH", "want"),
+    ("UPDATE_PASSWORD", "on_create"),
+    ("STORAGE_SECRET", "ceph-key-admin"),
+    ("KMS_KEY", "3f0c9a51-7be2-4d86-9c1e-52ab60f7d413"),
+    ("SITE_KEY", _text("site", 40, string.ascii_letters)),
+    ("CACHE_KEY", "v1-" + _text("cache", 24)),
+    ("TOKEN_AUDIENCE", "3f0c9a51-7be2-4d86-9c1e-52ab60f7d413"),
+    ("TOKEN_TABLE", "acme-tokens-3f2a1b4"),
+    ("SECRETS_STORE", "acme-secrets-3f2a1b4"),
+    ("TOKEN_ENDPOINT", "login-1.acme2.example.com:5215"),
+    ("PUBLIC_TOKEN", _text("public", 40)),
+    ("BUCKET", "acmegatewayproductionlogs123456789012"),
+    ("COMMIT", "a" * 7 + _hex("commit", 33)),
     # A client token of a browser, which is public by design and has the name of a secret.
     ("RUM_CLIENT_TOKEN", "pub" + _hex("rum", 32)),
 )
