@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from sandbox.engine.steps import Step
 
-_SIGNS = {"create": "+", "update": "~", "replace": "+-", "delete": "-", "retain": "x"}
+_SIGNS = {"create": "+", "update": "~", "replace": "+-", "delete": "-", "delete-replaced": "--", "retain": "x"}
 _PIPE_COLUMNS = 160  # width of a pipe, enough for a URN
 
 
@@ -20,6 +20,7 @@ class Progress:
         self._console = Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
         self._started_at = time.monotonic()
         self._counts: Counter[str] = Counter()
+        self._replaced: set[str] = set()  # URNs of resources that were replaced since the last summary
 
     def title(self, text: str) -> None:
         self._print(f"[bold]{escape(text)}[/bold]")
@@ -39,11 +40,16 @@ class Progress:
 
     def change(self, step: Step) -> None:
         """Print a step of an update."""
-        self._counts[step.operation] += 1
+        operation: str = step.operation
+        if operation == "replace":
+            self._replaced.add(step.urn)
+        elif operation == "delete" and step.urn in self._replaced:
+            operation = "delete-replaced"  # the second part of a replacement, which the summary counts once
+        self._counts[operation] += 1
         total = sum(self._counts.values())
         label = f"{escape(step.type)}  [bold]{escape(step.name)}[/bold]"
-        properties = "" if step.operation == "create" or not step.properties else f"  {escape(', '.join(step.properties))}"
-        self._print(f"  [green]{_SIGNS[step.operation]:>2}[/green] {total:>3}  {label}{properties}")
+        properties = "" if operation == "create" or not step.properties else f"  {escape(', '.join(step.properties))}"
+        self._print(f"  [green]{_SIGNS[operation]:>2}[/green] {total:>3}  {label}{properties}")
         if step.note:
             self.warn(step.note)
 
@@ -52,6 +58,7 @@ class Progress:
         words = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted", "retain": "retained"}
         text = ", ".join(f"{self._counts[kind]} {word}" for kind, word in words.items() if self._counts[kind])
         self._counts.clear()
+        self._replaced.clear()
         return text or "no changes"
 
     def plain(self, text: str = "") -> None:

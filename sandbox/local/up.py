@@ -201,11 +201,12 @@ class _Environment:
         if "migrate" in changed:
             progress.step("Migrating the database with the deployed migration task")
             self._migrate(deployed)
-        for name in [name for name in changed if name != "migrate"]:
+        restarted = [name for name in changed if name != "migrate"]
+        for name in restarted:
             progress.step(f"Restarting {name} with its new task definition")
             deployed.children[name].stop()
             self._start_service(name, deployed)
-        progress.title(f"Gatehouse is updated. Restarted services: {', '.join(changed) or 'none'}.")
+        progress.title(f"Gatehouse is updated. Restarted services: {', '.join(restarted) or 'none'}.")
 
     def _destroy(self) -> None:
         """Stop the services and delete the resources. The emulator continues without resources."""
