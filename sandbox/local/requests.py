@@ -40,12 +40,18 @@ class Request:
 
 def take(home: Path) -> Request | None:
     """The request that waits, which is removed; None if there is none."""
+    request = _waiting(home)
+    if request is not None:
+        (home / _FILE).unlink(missing_ok=True)
+    return request
+
+
+def _waiting(home: Path) -> Request | None:
     file = home / _FILE
     try:
         if not is_own_file(file):
             return None
         raw = json.loads(file.read_text())
-        file.unlink()
         return Request(str(raw["id"]), raw["action"], tuple(raw["changes"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -60,9 +66,9 @@ def send(home: Path, running: RunState, action: Literal["update", "destroy"], ch
     """Send a request, print its output, and return its exit code. Raises SandboxError if `up` exits, or has another request."""
     request = Request(secrets.token_hex(8), action, tuple(changes))
     output, result = request.output(home), request.result(home)
-    os.close(os.open(output, os.O_CREAT | os.O_WRONLY, 0o600))
     if (home / _FILE).exists():
         raise SandboxError("Another update waits for the running environment. Repeat the command when it is complete.")
+    os.close(os.open(output, os.O_CREAT | os.O_WRONLY, 0o600))
     write_private(home / _FILE, json.dumps(asdict(request)))
     try:
         with output.open("rb") as lines:
@@ -77,5 +83,7 @@ def send(home: Path, running: RunState, action: Literal["update", "destroy"], ch
                     raise SandboxError(f"The running environment exited. Log: {home / 'up.log'}")
                 time.sleep(_POLL_S)
     finally:
-        for file in (output, result, home / _FILE):
+        if _waiting(home) == request:  # another request can follow one that has been taken
+            (home / _FILE).unlink(missing_ok=True)
+        for file in (output, result):
             file.unlink(missing_ok=True)

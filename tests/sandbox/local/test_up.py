@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
@@ -177,6 +178,28 @@ def test_request_to_a_process_that_exits_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="exited"):
         requests.send(tmp_path, RunState(exited(), "dev"), "destroy")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_next_request_is_not_removed_with_a_completed_one(tmp_path: Path) -> None:
+    running = RunState(ProcessRecord.of("up", os.getpid()), "dev")
+    following = requests.Request("following", "destroy")
+
+    def serve() -> None:
+        while (request := requests.take(tmp_path)) is None:
+            pass
+        write_private(tmp_path / "request.json", json.dumps(asdict(following)))
+        try:
+            with pytest.raises(SandboxError, match="Another update waits"):
+                requests.send(tmp_path, running, "update")
+        finally:
+            requests.complete(tmp_path, request, 0)
+
+    with ThreadPoolExecutor() as pool:
+        served = pool.submit(serve)
+        assert requests.send(tmp_path, running, "update") == 0
+        served.result()
+    assert [file.name for file in tmp_path.iterdir()] == ["request.json"]
+    assert requests.take(tmp_path) == following
 
 
 def test_detach_reports_the_error_of_up(tmp_path: Path) -> None:
