@@ -159,29 +159,35 @@ class LoadBalancer(Component):
             {"arn": blue.arn, "weight": 100},
             {"arn": green.arn, "weight": 0},
         ]
-        header, value = TEST_HEADER
-        conditions: dict[str, aws.lb.ListenerRuleConditionArgsDict] = {
-            "": {"host_header": {"values": [args.host_names[service.name]]}},
+        host: aws.lb.ListenerRuleConditionArgsDict = {"host_header": {"values": [args.host_names[service.name]]}}
+        rule = self._rule(resource, listener, priority, [host], groups)
+        test_rule = None
+        if args.test_traffic:
+            header, value = TEST_HEADER
+            test: aws.lb.ListenerRuleConditionArgsDict = {"http_header": {"http_header_name": header, "values": [value]}}
             # In the first deployment, both rules forward to the only tasks.
-            "-test": {"http_header": {"http_header_name": header, "values": [value]}},
-        }
-        rules = {
-            suffix: aws.lb.ListenerRule(
-                f"{resource}{suffix}",
-                listener_arn=listener,
-                priority=priority - (TEST_PRIORITY if suffix else 0),
-                conditions=[conditions[""], condition] if suffix else [condition],
-                actions=[{"type": "forward", "forward": {"target_groups": groups}}],
-                tags=tags("none"),
-                # ECS changes the weights in every deployment. Resetting them would route requests to stopped tasks.
-                opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),
-            )
-            for suffix, condition in conditions.items()
-            if not suffix or args.test_traffic
-        }
-        rule, test_rule = rules[""].arn, rules["-test"].arn if args.test_traffic else None
+            test_rule = self._rule(f"{resource}-test", listener, priority - TEST_PRIORITY, [host, test], groups)
         dimensions = [{"LoadBalancer": self.label, "TargetGroup": group.arn_suffix} for group in (blue, green)]
         return TargetGroups(with_dependencies(blue.arn, rule), with_dependencies(green.arn, rule), rule, dimensions, test_rule)
+
+    def _rule(
+        self,
+        name: str,
+        listener: pulumi.Output[str],
+        priority: int,
+        conditions: list[aws.lb.ListenerRuleConditionArgsDict],
+        groups: list[aws.lb.ListenerRuleActionForwardTargetGroupArgsDict],
+    ) -> pulumi.Output[str]:
+        return aws.lb.ListenerRule(
+            name,
+            listener_arn=listener,
+            priority=priority,
+            conditions=conditions,
+            actions=[{"type": "forward", "forward": {"target_groups": groups}}],
+            tags=tags("none"),
+            # ECS changes the weights in every deployment. Resetting them would route requests to stopped tasks.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["actions"]),
+        ).arn
 
     def _target_group(self, name: str, service: ContractService, args: LoadBalancerArgs) -> aws.lb.TargetGroup:
         return aws.lb.TargetGroup(

@@ -9,9 +9,8 @@ import pulumi_aws as aws
 from components.component import Component, StackArgs
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
-from components.settings.network import EDGE, TIERS, NetworkSettings
+from components.settings.network import ANYWHERE, ANYWHERE_IPV6, EDGE, TIERS, NetworkSettings
 
-ANYWHERE, ANYWHERE_IPV6 = "0.0.0.0/0", "::/0"
 EPHEMERAL_PORTS = (1024, 65535)
 """Source ports of clients, NAT gateways and load balancers. Source: VPC User Guide, "Ephemeral ports"."""
 REMOTE_ACCESS_PORTS = (22, 3389)

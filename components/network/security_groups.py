@@ -13,9 +13,8 @@ from components.iam.role_policies import RDS_PROXY
 from components.naming import tags
 from components.settings.data import CACHE_PORT, DATABASE_PORT
 from components.settings.model import Settings
+from components.settings.network import ANYWHERE, ANYWHERE_IPV6
 from components.settings.workloads import CLOUDFRONT, CONSOLE
-
-ANYWHERE, ANYWHERE_IPV6 = "0.0.0.0/0", "::/0"
 
 GROUPS = {
     "edge": "Load balancer: accepts HTTP and HTTPS from the internet",

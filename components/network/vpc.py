@@ -12,7 +12,7 @@ from components.component import Component, LogArgs
 from components.iam.documents import render
 from components.naming import Naming, tags
 from components.network.vpc_endpoints import dynamodb_policy, s3_policy
-from components.settings.network import EDGE, TIERS, NetworkSettings
+from components.settings.network import ANYWHERE, ANYWHERE_IPV6, EDGE, TIERS, NetworkSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,12 @@ class Vpc(Component):
     def __init__(self, name: str, args: VpcArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:Vpc", name, args, opts)
         names = args.names
-        vpc = None if args.existing else self._vpc(args)
-        self.vpc_id: pulumi.Output[str] = (
-            vpc.id if vpc else pulumi.Output.from_input(args.existing.vpc_id if args.existing else "")
-        )
+        vpc: aws.ec2.Vpc | None = None
+        if args.existing:
+            self.vpc_id = pulumi.Output.from_input(args.existing.vpc_id)
+        else:
+            vpc = self._vpc(args)
+            self.vpc_id = vpc.id
         self.subnets = {tier: self._tier(tier, args, vpc if args.ipv6 and tier == EDGE else None) for tier in TIERS}
         self._flow_logs(args)
         self.endpoint_subnets = self.subnets["app"][: 1 if args.network.endpoint_zones == "one" else None]
@@ -139,11 +141,11 @@ class Vpc(Component):
         gateway = self._internet_gateway(args)
         edge = self._table("edge", self.subnets["edge"], args.names)
         internet_route = aws.ec2.Route(
-            "edge", route_table_id=edge, destination_cidr_block="0.0.0.0/0", gateway_id=gateway, opts=self.child
+            "edge", route_table_id=edge, destination_cidr_block=ANYWHERE, gateway_id=gateway, opts=self.child
         )
         if args.ipv6:
             aws.ec2.Route(
-                "edge-ipv6", route_table_id=edge, destination_ipv6_cidr_block="::/0", gateway_id=gateway, opts=self.child
+                "edge-ipv6", route_table_id=edge, destination_ipv6_cidr_block=ANYWHERE_IPV6, gateway_id=gateway, opts=self.child
             )
         self._table("data", self.subnets["data"], args.names)
         zones = args.network.zones
@@ -160,7 +162,7 @@ class Vpc(Component):
                 aws.ec2.Route(
                     f"app-{zone}",
                     route_table_id=table,
-                    destination_cidr_block="0.0.0.0/0",
+                    destination_cidr_block=ANYWHERE,
                     nat_gateway_id=nats[index % len(nats)],
                     opts=self.child,
                 )

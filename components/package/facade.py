@@ -51,19 +51,17 @@ class Facade:
         texts = descriptions(self.args) | {name: text for name, (_, text) in self.extra.items()}
         return {name: texts.get(name, "") for name in self.input_types()} | {ENVIRONMENT: _ENVIRONMENT_TEXT}
 
-    def arguments(self, inputs: Values) -> Any:
-        """The arguments of the component. Raises PackageError for invalid inputs."""
-        environment = inputs.get(ENVIRONMENT, PROD)
-        if environment not in ENVIRONMENTS:
-            raise PackageError(f"{ENVIRONMENT} is {environment!r}; allowed: {', '.join(ENVIRONMENTS)}")
-        values = self.values(inputs)
+    def arguments(self, values: Values) -> Any:
+        """The arguments of the component. values: result of `values`."""
         names = {row.name for row in dataclasses.fields(self.args)}
         arguments = {name: value for name, value in values.items() if name in names}
         return self.args(**arguments | {name: compute(values) for name, compute in self.computed.items()})
 
     def values(self, inputs: Values) -> dict[str, Any]:
-        """The value of each input, with the defaults of sections."""
+        """The value of each input, with the defaults of sections. Raises PackageError for invalid inputs."""
         environment = inputs.get(ENVIRONMENT, PROD)
+        if environment not in ENVIRONMENTS:
+            raise PackageError(f"{ENVIRONMENT} is {environment!r}; allowed: {', '.join(ENVIRONMENTS)}")
         own = {name: value for name, value in inputs.items() if name not in self.computed}
         values = values_of(self.args, own, environment=environment)
         for name, (kind, _) in self.extra.items():
@@ -79,9 +77,10 @@ def component_class(facade: Facade) -> type[pulumi.ComponentResource]:
         pulumi.ComponentResource.__init__(self, f"{PACKAGE}:index:{facade.name}", name, dict(args), opts)
         child = pulumi.ResourceOptions(parent=self)
         create_component: Callable[..., Component] = facade.component
-        component = create_component(name, facade.arguments(args), child)
+        values = facade.values(args)
+        component = create_component(name, facade.arguments(values), child)
         if facade.also is not None:
-            facade.also(component, facade.values(args), child)
+            facade.also(component, values, child)
         outputs = {output: pulumi.Output.from_input(getattr(component, output)) for output in facade.outputs}
         for output, value in outputs.items():
             setattr(self, output, value)

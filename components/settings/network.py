@@ -9,6 +9,7 @@ CIDR = r"(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}"
 PRIVATE_NETWORKS = strings(rf"{CIDR}/\d{{1,2}}", 0, 10, "IPv4 networks")
 TCP_PORT = integer(1024, 65535, "a TCP port")
 EDGE = "edge"
+ANYWHERE, ANYWHERE_IPV6 = "0.0.0.0/0", "::/0"
 TIERS = {EDGE: (0, 8), "data": (8, 8), "app": (1, 4)}
 """First block and additional prefix bits of each subnet tier. In a /16, edge and data are /24 blocks of the first /20; app
 uses the following /20 blocks."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from sandbox.engine.checkpoint import Checkpoint, Entry, by_urn
 from sandbox.engine.program import run
 from sandbox.engine.steps import (
+    Operation,
     ProviderInputs,
     Step,
     changed_properties,
@@ -131,7 +132,7 @@ class Updater:
 
     def _changed(self, old: Entry, registration: Registration) -> tuple[str, ...]:
         before, after = self._old_providers.inputs(old.registration), self._new_providers.inputs(registration)
-        return changed_properties(before, after, registration, ())
+        return changed_properties(before, after, registration)
 
     def _read(self, registration: Registration, old: Entry | None) -> tuple[str, dict[str, Any]]:
         """Read a resource that the program does not manage, or declare a provider."""
@@ -206,7 +207,7 @@ class Updater:
         if exists:
             self._done("retain" if registration.retain_on_delete else "delete", registration, ())
 
-    def _done(self, kind: Any, registration: Registration, changed: tuple[str, ...], note: str = "") -> None:
+    def _done(self, kind: Operation, registration: Registration, changed: tuple[str, ...], note: str = "") -> None:
         self._report(Step(kind, registration.type, registration.name, registration.urn, changed, note))
 
 

@@ -202,8 +202,9 @@ def facade(name: str) -> Facade:
 )
 async def test_invalid_input_is_rejected_by_name(name: str, changes: dict[str, Any], key: str) -> None:
     inputs = {re.sub(r"([A-Z])", r"_\1", field).lower(): value for field, value in INPUTS[name].items() if field != "logs"}
+    inputs = {**inputs, "placement": {"subnet_ids": ["a"], "security_group_id": "b"}, **changes}
     with pytest.raises(PackageError, match=re.escape(key)):
-        facade(name).arguments({**inputs, "placement": {"subnet_ids": ["a"], "security_group_id": "b"}, **changes})
+        facade(name).arguments(facade(name).values(inputs))
 
 
 def uses(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from sandbox.paths import REPOSITORY
-from tools.docs.costs import PRICES, REDUCED, STACKS, _running, estimate, total
+from tools.docs.costs import PRICES, REDUCED, _running, estimate, total
+from tools.docs.deployments import STACKS
 
 
 def test_dev_costs_less_than_a_quarter_of_prod() -> None:

@@ -8,11 +8,10 @@ from typing import Any
 
 from sandbox.engine.types import Registration
 from tools.docs import markdown
-from tools.docs.deployments import deployed
+from tools.docs.deployments import STACKS, deployed
 from tools.docs.markdown import prose, table
 from tools.docs.requirements import marked_tests
 
-STACKS = ("dev", "staging", "prod")
 TRIGGERED, PATH = "alarm_triggered", "alarm_path"
 """Markers of tests: names of the alarms that a test triggers, and kinds of the notices whose path a test evaluates."""
 KINDS = {

@@ -6,8 +6,8 @@ from typing import Any
 from components.settings.workloads import ScalingSettings
 from sandbox.paths import REPOSITORY
 from tools.docs import markdown
-from tools.docs.costs import GIB, STACKS, UNITS_PER_VCPU, VCPU
-from tools.docs.deployments import deployed
+from tools.docs.costs import GIB, UNITS_PER_VCPU, VCPU
+from tools.docs.deployments import STACKS, deployed
 from tools.docs.markdown import table
 
 _MEASURED = REPOSITORY / "bench" / "gateway" / "capacity.json"

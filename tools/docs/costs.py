@@ -16,7 +16,6 @@ from tools.docs import markdown
 from tools.docs.deployments import deployed
 from tools.docs.markdown import table
 
-STACKS = ("dev", "staging", "prod")
 HOURS = 730
 """Hours in a month, as in the AWS Pricing Calculator."""
 

@@ -2,10 +2,14 @@
 
 from functools import cache
 
+from components.settings.fields import ENVIRONMENTS
 from sandbox.engine.program import run
 from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import Deployment
 from sandbox.paths import REPOSITORY
+
+STACKS = ENVIRONMENTS
+"""The stacks of the repository: one for each environment."""
 
 
 @cache

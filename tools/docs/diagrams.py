@@ -6,8 +6,6 @@ from sandbox.checks.graph import Graph, graph, mermaid
 from tools.docs import markdown
 from tools.docs.deployments import deployed
 
-STACKS = ("dev", "staging", "prod")
-
 
 @cache
 def stack_graph(stack: str) -> Graph:

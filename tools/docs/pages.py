@@ -22,6 +22,7 @@ from tools.docs import (
     stack_settings,
     upstream_coverage,
 )
+from tools.docs.deployments import STACKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE_SCHEMA = ROOT / "components" / "package" / "schema.json"
@@ -45,7 +46,7 @@ LOCAL: dict[str, Callable[[], str]] = {
     "policies.md": controls.full_page,
     "permissions.md": permissions.full_page,
     "requirements.md": requirements.page,
-    **{f"diagrams/{stack}.md": partial(diagrams.page, stack) for stack in diagrams.STACKS},
+    **{f"diagrams/{stack}.md": partial(diagrams.page, stack) for stack in STACKS},
 }
 """Long pages of `.gatehouse/docs/`, which are not committed."""
 

@@ -22,6 +22,19 @@ from tests.policies.rules.builders import (
 )
 from tests.policies.rules.network_programs import network
 
+_INSTANCE: dict[str, Any] = {
+    "port": 5433,
+    "caCertIdentifier": "rds-ca-rsa2048-g1",
+    "copyTagsToSnapshot": True,
+    "monitoringInterval": 30,
+    "performanceInsightsEnabled": True,
+    "performanceInsightsKmsKeyId": Ref("key", "arn"),
+    "publiclyAccessible": False,
+    "storageEncrypted": True,
+    "kmsKeyId": Ref("key", "arn"),
+}
+"""Properties of a database and its read replica."""
+
 
 def ephemeral() -> list[Declared]:
     """A bucket with expiring data: not replicated, not in a backup, and its versions can be deleted."""
@@ -224,15 +237,7 @@ def rds() -> list[Declared]:
             "database",
             engine="postgres",
             username="acme_owner",
-            port=5433,
-            caCertIdentifier="rds-ca-rsa2048-g1",
-            copyTagsToSnapshot=True,
-            monitoringInterval=30,
-            performanceInsightsEnabled=True,
-            performanceInsightsKmsKeyId=Ref("key", "arn"),
-            publiclyAccessible=False,
-            storageEncrypted=True,
-            kmsKeyId=Ref("key", "arn"),
+            **_INSTANCE,
             backupRetentionPeriod=35,
             deleteAutomatedBackups=False,
             multiAz=True,
@@ -252,15 +257,7 @@ def rds() -> list[Declared]:
             "rds.Instance",
             "read-replica",
             replicateSourceDb=Ref("database"),
-            port=5433,
-            caCertIdentifier="rds-ca-rsa2048-g1",
-            copyTagsToSnapshot=True,
-            monitoringInterval=30,
-            performanceInsightsEnabled=True,
-            performanceInsightsKmsKeyId=Ref("key", "arn"),
-            publiclyAccessible=False,
-            storageEncrypted=True,
-            kmsKeyId=Ref("key", "arn"),
+            **_INSTANCE,
             multiAz=True,
             skipFinalSnapshot=True,
             iamDatabaseAuthenticationEnabled=True,

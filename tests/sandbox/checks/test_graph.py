@@ -5,7 +5,8 @@ import re
 import pytest
 
 from sandbox.checks.graph import mermaid
-from tools.docs.diagrams import STACKS, stack_graph
+from tools.docs.deployments import STACKS
+from tools.docs.diagrams import stack_graph
 
 
 @pytest.mark.requirement("CG-23")
