@@ -75,8 +75,8 @@ class Messages:
         return proto.AnalyzerResourceOptions(
             protect=registration.protect,
             ignoreChanges=list(registration.ignore_changes),
-            deleteBeforeReplace=registration.delete_before_replace,
-            deleteBeforeReplaceDefined=registration.delete_before_replace,
+            deleteBeforeReplace=bool(registration.delete_before_replace),
+            deleteBeforeReplaceDefined=registration.delete_before_replace is not None,
             additionalSecretOutputs=list(registration.additional_secret_outputs),
             aliases=list(registration.aliases),
             customTimeouts=proto.AnalyzerResourceOptions.CustomTimeouts(

@@ -182,7 +182,7 @@ class Monitor(mocks.MockMonitor):
             ignore_changes=tuple(request.ignoreChanges),
             replace_on_changes=tuple(request.replaceOnChanges),
             retain_on_delete=request.retainOnDelete,
-            delete_before_replace=request.deleteBeforeReplace,
+            delete_before_replace=request.deleteBeforeReplace if request.deleteBeforeReplaceDefined else None,
             aliases=self._aliases(request),
             custom_timeouts=timeouts,
             import_id=request.importId,

@@ -22,6 +22,7 @@ class Registration:
     source: the line of the program that declares the resource, such as "components/bucket.py:88"; "" if unknown.
     external: the program reads an existing resource with `get` and does not manage it.
     remote: a component whose resources are created by a plugin, such as `awsx:ec2:Vpc`. They are not part of the deployment.
+    delete_before_replace: None if the program does not set the option, so that the provider determines the order.
     custom_timeouts: durations such as "30m" for "create", "update" and "delete".
     """
 
@@ -40,7 +41,7 @@ class Registration:
     ignore_changes: tuple[str, ...] = ()
     replace_on_changes: tuple[str, ...] = ()
     retain_on_delete: bool = False
-    delete_before_replace: bool = False
+    delete_before_replace: bool | None = None
     aliases: tuple[str, ...] = ()
     custom_timeouts: Mapping[str, str] = field(default_factory=dict)
     import_id: str = ""

@@ -1,8 +1,8 @@
 """Updates and destroys a stack with the steps and in the order of the Pulumi engine.
 
 Source: step_generator.go of pulumi/pulumi. Resources are created and updated in the order in which the program registers them,
-and deleted at the end, in reverse order. A replacement is created first, unless `delete_before_replace` is set or both would have
-the same name; then the dependents that it replaces are deleted with it.
+and deleted at the end, in reverse order. A replacement is created first, unless `delete_before_replace` is True, or is not set and
+both would have the same name; then the dependents that it replaces are deleted with it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -163,8 +163,7 @@ class Updater:
                 f"{registration.urn}: a change of {', '.join(changed)} replaces this resource, which is protected"
                 f"{f' ({note})' if note else ''}. Run `up` with protect=False first, or undo the change."
             )
-        named = keeps_name(old.registration, registration)
-        if delete_first or registration.delete_before_replace or named:
+        if delete_first or _deletes_before_replace(old.registration, registration):
             # A resource that the emulator alone cannot update keeps its dependents, as on AWS.
             dependents = [] if delete_first else self._replaced_dependents(old)
             _reject_protected(dependents)
@@ -209,6 +208,11 @@ class Updater:
 
     def _done(self, kind: Operation, registration: Registration, changed: tuple[str, ...], note: str = "") -> None:
         self._report(Step(kind, registration.type, registration.name, registration.urn, changed, note))
+
+
+def _deletes_before_replace(old: Registration, new: Registration) -> bool:
+    """The option of the program, also if it is False. Without the option, the provider decides."""
+    return keeps_name(old, new) if new.delete_before_replace is None else new.delete_before_replace
 
 
 def _reject_protected(entries: Iterable[Entry]) -> None:

@@ -150,6 +150,13 @@ def test_replacement_with_the_same_name_is_created_after_the_deletion(stack: Sta
     assert stack.up(group.format("b", "vpc-3")) == ["create group", "delete group"]
 
 
+def test_explicit_order_of_a_replacement_takes_precedence(stack: Stack) -> None:
+    """As in the engine: with the option False, AWS rejects a replacement that has the same name."""
+    group = 'aws.ec2.SecurityGroup("group", name="a", vpc_id="{}", opts=O(delete_before_replace=False))'
+    stack.up(group.format("vpc-1"))
+    assert stack.up(group.format("vpc-2")) == ["create group", "delete group"]
+
+
 def test_removed_resources_are_deleted_in_reverse_order(stack: Stack) -> None:
     stack.up(two() + 'aws.sqs.Queue("queue", name="q")')
     assert stack.up('aws.sqs.Queue("queue", name="q")') == ["delete subscription", "delete topic"]
