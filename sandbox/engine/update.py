@@ -1,8 +1,8 @@
 """Updates and destroys a stack with the steps and in the order of the Pulumi engine.
 
 Source: step_generator.go of pulumi/pulumi. Resources are created and updated in the order in which the program registers them,
-and deleted at the end, in reverse order. A replacement is created first, unless `delete_before_replace` is True, or is not set and
-both would have the same name; then the dependents that it replaces are deleted with it.
+and deleted at the end, in reverse order. A replacement is created first, unless `delete_before_replace` is True, or is not set
+and both would have the same name; then the dependents that it replaces are deleted with it.
 """
 
 from collections.abc import Callable, Iterable, Mapping

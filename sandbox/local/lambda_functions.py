@@ -30,10 +30,11 @@ _ROTATION_STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 
 @dataclass(frozen=True, slots=True)
 class LambdaService:
-    """A service with the deployed function version that its API invokes."""
+    """A service with the deployed function version that its API invokes. Versions differ in their code or configuration."""
 
     service: str
     api: Api
+    version: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     role: str
@@ -63,6 +64,7 @@ def read(aws: Aws, exports: Mapping[str, Any], service: str) -> LambdaService:
     return LambdaService(
         service=service,
         api=Api(api, str(exports["account"]), host, stage, methods, responses, function["FunctionArn"]),
+        version=function["Version"],
         command=(*image["EntryPoint"], *image["Command"]),
         environment=function["Environment"]["Variables"],
         role=function["Role"],

@@ -8,16 +8,13 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
-from components import contract
-from components.contract import Contract
 from policies.reports.findings import Run
-from sandbox import child_processes
 from sandbox.checks import policy_check
 from sandbox.checks.diff import SETTINGS, apply_changes
 from sandbox.child_processes import Child
@@ -31,9 +28,10 @@ from sandbox.engine.types import Deployment
 from sandbox.engine.update import destroy, update
 from sandbox.errors import SandboxError
 from sandbox.local import collector, lambda_functions, requests, sample_core, servers, services
-from sandbox.local.ecs_task import Aws, Credentials, EcsTask
+from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.run_state import RunStateFile
 from sandbox.local.services import LocalServers
+from sandbox.local.stack_processes import StackProcesses
 from sandbox.paths import HOME, REPOSITORY, write_private
 from sandbox.ports import Ports
 from sandbox.progress import Progress
@@ -86,21 +84,15 @@ def up(stack: str, *, changes: Sequence[str] = (), home: Path = HOME) -> int:
     return 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Deployed:
-    """The running part of a deployed stack. children: the processes of `tasks`. others: functions and the sample Core."""
+    """The running part of a deployed stack."""
 
-    aws: Aws
-    declared: Contract
-    local: LocalServers
-    tasks: dict[str, EcsTask]
-    functions: tuple[str, ...]
-    children: dict[str, Child] = field(default_factory=dict)
-    others: list[Child] = field(default_factory=list)
-    token: str = ""
+    processes: StackProcesses
+    core: Child
 
-    def all_children(self) -> list[Child]:
-        return [*self.children.values(), *self.others]
+    def children(self) -> list[Child]:
+        return [*self.processes.children, self.core]
 
 
 class _Environment:
@@ -122,6 +114,7 @@ class _Environment:
         self._outer = cleanup
         self._emulator: Emulator | None = None
         self._deployed: _Deployed | None = None
+        self._roles: tuple[str, ...] = ()
 
     def start(self, changes: Sequence[str], stopped: Sequence[str]) -> None:
         """Deploy the stack and start its services."""
@@ -136,7 +129,7 @@ class _Environment:
         """Update or destroy the stack on request, until a signal. Raises SandboxError if a process exits."""
         tick = threading.Event()
         while True:
-            for child in self._deployed.all_children() if self._deployed else []:
+            for child in self._deployed.children() if self._deployed else []:
                 if child.process.poll() is not None:
                     code = child.process.returncode
                     raise SandboxError(f"{child.name} exited with code {code}. Last lines of the log:\n{child.tail()}")
@@ -167,46 +160,37 @@ class _Environment:
         progress = self._progress
         emulator, deployment = self._deploy(changes)
         exports = deployment.exports
-        declared = contract.read(functions=exports["functions"], optional_variables=None)
-        local = self._start_servers(declared, exports["functions"])
+        local = self._start_servers()
         aws = Aws(emulator.endpoint, str(exports["region"]), Credentials(*emulator.credentials))
-        self._enforce_iam(emulator, exports)
-        self._prepare_data(aws, exports, local)
-        deployed = self._start_services(aws, exports, declared, local)
+        self._enforce_iam(emulator)
+        self._set_owner_password(aws, exports, local)
+        processes = StackProcesses(aws, local, self._logs, progress, claim_port=self._port, register=self._register)
+        processes.apply(exports)
         if "probe" in exports:
             progress.step("Running the deployed synthetic probe with its role")
-            urls = lambda_functions.run_probe(aws, exports["probe"], local, self._logs / "probe.log")
+            urls = lambda_functions.run_probe(aws, exports["probe"], processes.local, self._logs / "probe.log")
             progress.done(f"requested {', '.join(urls.values())}")
-        deployed.others.append(self._start_core(local, deployed.token))
-        self._deployed = deployed
-        urls = {name: local.url(name) for name in ("gateway", "console", "sharing")}
-        endpoints = Endpoints(self._stack, os.getpid(), **urls, emulator=emulator.endpoint, admin_token=deployed.token)
+        self._deployed = _Deployed(processes, self._start_core(processes.local, processes.token))
+        endpoints = self._endpoints(processes, emulator)
         self._print_summary(endpoints, emulator)
         # Written last, because `up --detach` prints this output until the file exists.
-        write_private(self._state.home / "up.json", json.dumps(asdict(endpoints), indent=2))
+        self._write_endpoints(endpoints)
 
     def _update(self, changes: Sequence[str], deployed: "_Deployed") -> None:
-        """Update the stack, and restart the services whose task definition changed, one after the other."""
+        """Update the stack, and restart the processes whose definition or code changed, one after the other."""
         progress = self._progress
         progress.title(f"Updating Gatehouse, stack {self._stack}")
-        exports = self._deploy(changes)[1].exports
-        tasks = services.deployed_tasks(deployed.aws, exports, deployed.declared)
-        if set(tasks) != set(deployed.tasks) or sorted(exports["functions"]) != sorted(deployed.functions):
-            raise SandboxError(
-                "The stack is updated, but other services run in it now, which need other processes. "
-                "Restart the environment: make down, then make up"
-            )
-        changed = [name for name, task in tasks.items() if task != deployed.tasks[name]]
-        deployed.tasks = tasks
-        if "migrate" in changed:
-            progress.step("Migrating the database with the deployed migration task")
-            self._migrate(deployed)
-        restarted = [name for name in changed if name != "migrate"]
-        for name in restarted:
-            progress.step(f"Restarting {name} with its new task definition")
-            deployed.children[name].stop()
-            self._start_service(name, deployed)
+        emulator, deployment = self._deploy(changes)
+        restarted = deployed.processes.apply(deployment.exports)
+        self._write_endpoints(self._endpoints(deployed.processes, emulator))
         progress.title(f"Gatehouse is updated. Restarted services: {', '.join(restarted) or 'none'}.")
+
+    def _endpoints(self, processes: StackProcesses, emulator: Emulator) -> Endpoints:
+        urls = {name: processes.local.url(name) for name in ("gateway", "console", "sharing")}
+        return Endpoints(self._stack, os.getpid(), **urls, emulator=emulator.endpoint, admin_token=processes.token)
+
+    def _write_endpoints(self, endpoints: Endpoints) -> None:
+        write_private(self._state.home / "up.json", json.dumps(asdict(endpoints), indent=2))
 
     def _destroy(self) -> None:
         """Stop the services and delete the resources. The emulator continues without resources."""
@@ -223,9 +207,9 @@ class _Environment:
         progress.title("The stack is destroyed. Deploy it again: make up. Stop the emulator: make down")
 
     def _port(self, name: str) -> int:
-        """Claim the port of a service or the emulator, right before its use."""
-        port = self._ports.claim(PORTS[name])
-        if port != PORTS[name]:
+        """Claim the port of a service or the emulator, right before its use; any free port for an empty name."""
+        port = self._ports.claim(PORTS[name] if name else 0)
+        if name and port != PORTS[name]:
             self._progress.warn(f"port {PORTS[name]} is in use: {name} listens on {port}")
         return port
 
@@ -247,6 +231,9 @@ class _Environment:
                 self._cleanup = self._outer.enter_context(ExitStack())
             emulator = self._emulator
             deployment = update(REPOSITORY, stack, emulator, self._checkpoint, report=progress.change, config=config)
+            exports = deployment.exports
+            functions = (exports[name]["role"] for name in ("rotation", "probe") if name in exports)
+            self._roles = (*exports["roles"].values(), *functions)
             progress.done(f"{progress.summary()} at {emulator.endpoint}")
             progress.step("Checking policies against the deployment (known outputs)")
             self._check(packs, deployment, "known")
@@ -264,79 +251,25 @@ class _Environment:
             self._progress.warn(f"The services are {action}, because a mandatory rule is violated. Correct the violations.")
             raise PolicyViolation
 
-    def _start_servers(self, declared: Contract, functions: Sequence[str]) -> LocalServers:
+    def _start_servers(self) -> LocalServers:
+        """Start the servers that replace services of AWS. The services of the stack have no port yet."""
         self._progress.step("Starting PostgreSQL and Redis instead of RDS and ElastiCache")
         database = self._cleanup.enter_context(servers.postgres(self._logs / "postgres.log"))
         redis_url = self._cleanup.enter_context(servers.redis(self._logs / "redis.log"))
         self._progress.done(f"PostgreSQL on port {database.port}, Redis")
         traces_url = self._cleanup.enter_context(collector.write_traces(self._logs / "traces.log"))
         self._progress.done(f"collector of traces, which writes each span to {self._logs / 'traces.log'}")
-        ports = {name: self._port(name) for name in (*declared.services, *functions)}
-        return LocalServers(database, redis_url, ports, traces_url)
+        return LocalServers(database, redis_url, {}, traces_url)
 
-    def _enforce_iam(self, emulator: Emulator, exports: Mapping[str, Any]) -> None:
+    def _enforce_iam(self, emulator: Emulator) -> None:
         """Evaluate IAM policies for all subsequent calls, and report at the end which permissions were used."""
-        roles = [*exports["roles"].values(), *(exports[name]["role"] for name in ("rotation", "probe") if name in exports)]
-        self._cleanup.callback(lambda: self._write_permissions(emulator, roles))
+        self._cleanup.callback(lambda: self._write_permissions(emulator))
         emulator.permissions.enforce(True)
 
-    def _prepare_data(self, aws: Aws, exports: Mapping[str, Any], local: LocalServers) -> None:
-        """Create the secret values and migrate the database."""
-        progress = self._progress
-        progress.step("Creating secret values with the deployed rotation function and its role")
-        lambda_functions.rotate_secrets(aws, exports["rotation"], self._logs / "rotation.log")
+    def _set_owner_password(self, aws: Aws, exports: Mapping[str, Any], local: LocalServers) -> None:
         user, password = services.master_credentials(aws, exports)
         local.database.set_password(user, password)
-        progress.done(f"{', '.join(exports['rotation']['secrets'])}; password of the database owner, which RDS manages")
-
-    def _start_services(self, aws: Aws, exports: Mapping[str, Any], declared: Contract, local: LocalServers) -> "_Deployed":
-        """Migrate the database and start the services."""
-        progress = self._progress
-        functions = tuple(exports["functions"])
-        deployed = _Deployed(aws, declared, local, services.deployed_tasks(aws, exports, declared), functions)
-        progress.step("Migrating the database with the deployed migration task")
-        self._migrate(deployed)
-        progress.step("Starting the services of the deployed task definitions, with IAM enforced")
-        names = [name for name in deployed.tasks if name != "migrate"]
-        for name in names:
-            self._start_process(name, deployed)
-        for name in names:
-            self._wait_ready(name, deployed)
-        for name in functions:
-            deployed.others += self._start_function(aws, exports, name, local)
-        return deployed
-
-    def _migrate(self, deployed: "_Deployed") -> None:
-        task = deployed.tasks["migrate"]
-        env = services.task_environment(deployed.aws, task, deployed.declared, deployed.local)
-        services.migrate(task, env, self._logs / "migrate.log")
-        self._progress.done("database schema is up to date")
-
-    def _start_service(self, name: str, deployed: "_Deployed") -> None:
-        self._start_process(name, deployed)
-        self._wait_ready(name, deployed)
-
-    def _start_process(self, name: str, deployed: "_Deployed") -> None:
-        task = deployed.tasks[name]
-        env = services.task_environment(deployed.aws, task, deployed.declared, deployed.local)
-        deployed.token = env.get("GATEHOUSE_BOOTSTRAP_TOKEN", deployed.token).strip()
-        child = child_processes.start(name, task.command, env=env, log=self._logs / f"{name}.log")
-        deployed.children[name] = self._register(child)
-
-    def _wait_ready(self, name: str, deployed: "_Deployed") -> None:
-        services.wait_ready(deployed.children[name], deployed.declared, deployed.local)
-        names = [service.name for service in deployed.declared.processes[name].services]
-        urls = ", ".join(f"{name} at {deployed.local.url(name)}" for name in names)
-        self._progress.done(f"{' '.join(deployed.tasks[name].command)}: {urls}")
-
-    def _start_function(self, aws: Aws, exports: Mapping[str, Any], service: str, local: LocalServers) -> list[Child]:
-        deployed = lambda_functions.read(aws, exports, service)
-        port, runtime_port = local.ports[service], self._ports.claim()
-        started = lambda_functions.start(aws, deployed, port=port, runtime_port=runtime_port, logs=self._logs)
-        children = [self._register(child) for child in started]
-        lambda_functions.wait_ready(children, local.url(service))
-        self._progress.done(f"{' '.join(deployed.command)}: {service} at {local.url(service)}, behind API Gateway")
-        return children
+        self._progress.done("password of the database owner, which RDS manages")
 
     def _start_core(self, local: LocalServers, token: str) -> Child:
         self._progress.step("Starting a sample Core with an API key")
@@ -353,10 +286,10 @@ class _Environment:
         self._state.add(child.name, child.pid)
         return child
 
-    def _write_permissions(self, emulator: Emulator, roles: Sequence[str]) -> None:
-        """Write the granted, used and unused actions of each role to permissions.json."""
+    def _write_permissions(self, emulator: Emulator) -> None:
+        """Write the granted, used and unused actions of each role of the processes to permissions.json."""
         rows = {}
-        for role in sorted({arn.rpartition("/")[2] for arn in roles}):
+        for role in sorted({arn.rpartition("/")[2] for arn in self._roles}):
             granted, used = emulator.permissions.granted_actions(role), emulator.permissions.used_actions.get(role, set())
             rows[role] = {"granted": sorted(granted), "used": sorted(used), "unused": sorted(granted - used)}
         report = {

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from gatehouse.client import retrieval_links
 
 from sandbox.local.run_state import RunStateFile
 from tests.journeys.conftest import STACK, Environment, Running, sandbox
@@ -54,7 +55,8 @@ def services(home: Path) -> dict[str, int]:
     """The newest process of each service."""
     state = RunStateFile(home).read()
     assert state is not None
-    return {child.name: child.pid for child in state.children if child.name in ("gateway", "console", "core") and child.alive()}
+    names = ("gateway", "console", "core", "sharing-function")
+    return {child.name: child.pid for child in state.children if child.name in names and child.alive()}
 
 
 def use_permissions(running: Running) -> None:
@@ -62,11 +64,18 @@ def use_permissions(running: Running) -> None:
     key_id, token = running.key()
     assert running.open(token).status_code == 200
     assert running.manage("POST", f"/v1/keys/{key_id}/revoke", {}).status_code == 200
+    use_links(running)
+
+
+def use_links(running: Running) -> None:
     secret_id, link = running.share("correct horse")
     assert running.manage("GET", "/v1/secrets").json()["secrets"][0]["id"] == secret_id
     claim = running.open_link(link).json()["claim"]
     assert running.open_link(link, "acknowledge", claim=claim).status_code == 204
     assert running.purged(secret_id)["state"] == "purged"
+    body = {"purpose": "Password", "retrieval_links": [retrieval_links.parameters(retrieval_links.create())]}
+    form = {"link": running.manage("POST", "/v1/secret-requests", body).json()["submission_link"], "text": "correct horse"}
+    assert httpx.post(f"{running.sharing}/v1/requests/submit", json=form, timeout=30).status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +88,11 @@ def finished(environment: Environment, running: Running) -> FinishedRun:
         use_permissions(running)
         attacks = asyncio.run(attack_stack(stack_attacks.read(home)))
         before, key = services(home), running.key(scopes=["cores:read"])[1]
-        digest = f"image.digest=sha256:{'b' * 64}"
-        update = sandbox(home, "up", "--env", STACK, "--set", digest)
+        changes = ("--set", f"image.digest=sha256:{'b' * 64}", "--set", "sharing.mode=serverless")
+        update = sandbox(home, "up", "--env", STACK, *changes)
         assert update.returncode == 0, update.stdout[-4000:] + update.stderr
         after, kept = services(home), running.open(key).status_code
+        use_links(running)
         state = RunStateFile(home).read()
         assert state is not None
         destroyed = sandbox(home, "destroy")
@@ -106,11 +116,11 @@ def test_up_serves_every_service_until_down(finished: FinishedRun) -> None:
 
 @pytest.mark.requirement("TR-17")
 def test_second_up_updates_the_running_stack(finished: FinishedRun) -> None:
-    """Only the processes whose task definition changed are restarted, and the data stays."""
+    """Only the processes whose definition changed are restarted, the sharing service moves to a function, and the data stays."""
     assert "aws:ecs/taskDefinition:TaskDefinition  gateway" in finished.update
-    assert finished.before.keys() == finished.after.keys()
-    unchanged = {name for name, pid in finished.after.items() if finished.before[name] == pid}
-    assert unchanged == finished.before.keys() - {"gateway", "console"}
+    assert finished.before.keys() == {"gateway", "console", "core"}
+    assert finished.after.keys() == {*finished.before, "sharing-function"}
+    assert {name for name, pid in finished.before.items() if finished.after[name] == pid} == {"core"}
     assert finished.kept == 200
 
 

@@ -192,3 +192,16 @@ def test_command_outside_the_image_is_rejected(deployed: Deployed, tmp_path: Pat
     )
     with pytest.raises(SandboxError, match=r"starts /usr/bin/python, which is not in /opt/gatehouse/bin/"):
         lambda_functions.start(deployed.aws, service, port=1, runtime_port=2, logs=tmp_path)
+
+
+def test_new_version_is_another_definition(deployed: Deployed) -> None:
+    """An update of the running stack restarts a function whose definition differs."""
+    name, client = "gatehouse-staging-sharing", deployed.client("lambda")
+    before = lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing")
+    assert lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing") == before
+    client.update_function_code(FunctionName=name, ImageUri=f"registry.example.com/gatehouse@sha256:{'b' * 64}")
+    version = client.publish_version(FunctionName=name)["Version"]
+    client.update_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    after = lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing")
+    assert (before.version, after.version) == ("1", "2")
+    assert after != before
