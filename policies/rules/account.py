@@ -63,8 +63,8 @@ _BASELINE = {
     severity=Severity.HIGH,
     levels=levels("-", "A", "M"),
     upstream=(
-        "Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1 CKV2_AWS_45 CKV2_AWS_3 CKV_AWS_106 config_recorder_all_regions_enabled "
-        "guardduty_is_enabled securityhub_enabled accessanalyzer_enabled"
+        "Config.1 GuardDuty.1 EC2.7 4.3 5.16 2.18 6.1.1 CKV_AWS_106 "
+        "config_recorder_all_regions_enabled guardduty_is_enabled securityhub_enabled accessanalyzer_enabled"
     ),
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/fsbp-standard.html",
 )
@@ -88,7 +88,7 @@ def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
     rationale="AWS Config does not record or evaluate changes of other resource types, or while the recorder is stopped.",
     remedy="remove recordingGroup.allSupported=False and resourceTypes, and add an aws.cfg.RecorderStatus with isEnabled=True",
     types=aws("cfg.Recorder"),
-    upstream="Config.1 4.3 CKV2_AWS_45 CKV2_AWS_48",
+    upstream="Config.1 4.3 CKV2_AWS_45",
     url="https://docs.aws.amazon.com/config/latest/developerguide/select-resources.html",
 )
 def recorder_is_complete(recorder: Resource, stack: Stack) -> CheckResults:

@@ -60,7 +60,6 @@ def http_redirects_to_https(listener: Resource) -> CheckResults:
     remedy='set every action of the rule to a redirect with protocol="HTTPS", or move the rule to the HTTPS listener',
     severity=Severity.HIGH,
     types=aws("lb.ListenerRule"),
-    upstream="ELB.1",
     url=f"{_GUIDE}/listener-rules.html",
 )
 def rules_of_http_listeners_redirect(rule: Resource, stack: Stack) -> CheckResults:
@@ -209,7 +208,7 @@ def web_acl_is_associated(balancer: Resource, stack: Stack) -> CheckResults:
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
     levels=levels("A", "A", "M"),
     settings={"tls_required": {"dev": 0, "staging": 0, "prod": 1}},
-    upstream="ELB.21 ELB.22 CKV_AWS_261 CKV_AWS_378",
+    upstream="ELB.22 CKV_AWS_261 CKV_AWS_378",
     url=f"{_GUIDE}/target-group-health-checks.html",
 )
 def targets_have_health_check_and_tls(group: Resource) -> CheckResults:

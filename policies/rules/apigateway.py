@@ -127,7 +127,7 @@ def web_acl_is_associated(api: Resource, stack: Stack) -> CheckResults:
     rationale="The execute-api endpoint bypasses the TLS policy of the custom domain and the services in front of it.",
     remedy='set disableExecuteApiEndpoint=True on the API and securityPolicy="TLS_1_2" on the domain name',
     types=aws("apigateway.RestApi", "apigatewayv2.Api", "apigateway.DomainName", "apigatewayv2.DomainName"),
-    upstream="CKV_AWS_206 apigateway_domain_name_pqc_tls_enabled",
+    upstream="CKV_AWS_206",
     url=f"{_GUIDE}/apigateway-custom-domain-tls-version.html",
     remediation=(
         SetInput("disableExecuteApiEndpoint", True, types=aws("apigateway.RestApi", "apigatewayv2.Api")),

@@ -20,7 +20,7 @@ vault_uses_customer_key = resource_rule(
     title="Backup vaults are encrypted with a customer managed key",
     rationale="A recovery point is a full copy of the data. The key policy controls who can read it.",
     types=aws("backup.Vault"),
-    upstream="Backup.1 CKV_AWS_166 backup_vaults_encrypted",
+    upstream="CKV_AWS_166",
     url=f"{_GUIDE}/encryption.html",
 ).requires(is_set("kmsKeyArn", "an AWS managed key is used"))
 
@@ -62,7 +62,6 @@ def _denies_deletion(policy: Resource) -> bool:
     levels=levels("-", "A", "M"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 35}},
-    upstream="backup_plans_exist",
     url=f"{_GUIDE}/creating-a-backup-plan.html",
 )
 def plan_creates_daily_copies(plan: Resource) -> CheckResults:

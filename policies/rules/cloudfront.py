@@ -52,7 +52,10 @@ def viewers_use_https(distribution: Resource) -> CheckResults:
     remedy='set originProtocolPolicy="https-only" and originSslProtocols to TLSv1.2',
     severity=Severity.HIGH,
     types=aws("cloudfront.Distribution", "cloudfront.VpcOrigin"),
-    upstream="CloudFront.9 CloudFront.10 CKV2_AWS_72 cloudfront_distributions_origin_traffic_encrypted CFR5",
+    upstream=(
+        "CloudFront.9 CloudFront.10 CKV2_AWS_72 CKV2_AWS_54 cloudfront_distributions_origin_traffic_encrypted "
+        "cloudfront_distributions_using_deprecated_ssl_protocols CFR5"
+    ),
     url=f"{_GUIDE}/using-https-cloudfront-to-custom-origin.html",
 )
 def origins_use_https(resource: Resource) -> CheckResults:
@@ -84,7 +87,7 @@ def _custom_origins(resource: Resource) -> Iterator[Properties]:
     rationale="Older security policies accept TLS 1.0 or ciphers without authenticated encryption.",
     remedy='set viewerCertificate.minimumProtocolVersion="TLSv1.2_2021" or newer',
     severity=Severity.HIGH,
-    upstream="CloudFront.15 CKV_AWS_174 CKV2_AWS_54 cloudfront_distributions_using_deprecated_ssl_protocols CFR4",
+    upstream="CloudFront.15 CKV_AWS_174 CFR4",
     url=f"{_GUIDE}/secure-connections-supported-viewer-protocols-ciphers.html",
     remediation=(SetInput("viewerCertificate.minimumProtocolVersion", "TLSv1.2_2021"),),
 )

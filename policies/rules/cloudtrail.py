@@ -87,7 +87,6 @@ def _records_objects_basic(selector: Properties) -> bool:
     remedy="add an advancedEventSelector with eventCategory Management and no other field",
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
-    upstream="CloudTrail.3",
     url=f"{_GUIDE}/logging-management-events-with-cloudtrail.html",
 )
 def management_events_are_recorded(trail: Resource) -> CheckResults:
@@ -115,10 +114,7 @@ def _records_management_basic(selector: Properties) -> bool:
     remedy="restrict cloudtrail.amazonaws.com to the trail's aws:SourceArn in the bucket policy, and add an aws.s3.BucketLogging",
     # GH-S3-001 and GH-S3-014 check that the bucket is private and locked.
     types=aws("cloudtrail.Trail"),
-    upstream=(
-        "CloudTrail.6 CloudTrail.7 4.4 cloudtrail_logs_s3_bucket_is_not_publicly_accessible "
-        "cloudtrail_logs_s3_bucket_access_logging_enabled"
-    ),
+    upstream="CloudTrail.7 4.4 cloudtrail_logs_s3_bucket_access_logging_enabled",
     url=f"{_GUIDE}/create-s3-bucket-policy-for-cloudtrail.html",
 )
 def trail_bucket_is_restricted(trail: Resource, stack: Stack) -> CheckResults:

@@ -163,7 +163,6 @@ def _names(dimensions: Properties, resource: Resource) -> bool:
     remedy="add an aws.cloudwatch.LogDataProtectionPolicy for the log group",
     types=aws("ecs.TaskDefinition"),
     levels=levels("-", "A", "M"),
-    upstream="cloudwatch_log_group_no_secrets_in_logs",
     unknown_allowed={"containerDefinitions": "the value contains addresses that AWS assigns to the database and the cache"},
     url=f"{_GUIDE}/logs/mask-sensitive-log-data.html",
 )

@@ -55,7 +55,7 @@ def parameters_are_secure(group: Resource) -> CheckResults:
     title="DocumentDB clusters export audit and profiler logs",
     rationale="Without an export, the logs cannot be searched, and alarms cannot use them.",
     remedy='set enabledCloudwatchLogsExports=["audit", "profiler"]',
-    upstream="DocumentDB.4 CKV_AWS_85 DOC5",
+    upstream="DocumentDB.4 CKV_AWS_85",
     url=f"{_GUIDE}/event-auditing.html",
 )
 def logs_are_exported(cluster: Resource) -> CheckResults:

@@ -49,7 +49,7 @@ def _each_container(check: _ContainerCheck) -> Callable[[Resource], CheckResults
     remedy="remove privileged from the container definition",
     severity=Severity.CRITICAL,
     exemptible=False,
-    upstream="ECS.4 CKV_AWS_334 ecs_task_definitions_no_privileged_containers",
+    upstream="ECS.4 ecs_task_definitions_no_privileged_containers",
     url=f"{_PARAMETERS}#container_definition_security",
     remediation=(SetInput("privileged", False, json_property="containerDefinitions"),),
 )
@@ -81,7 +81,7 @@ def root_filesystem_is_read_only(container: Properties) -> Iterator[str]:
     rationale="A container without a user runs as root. The image can map a user name to uid 0.",
     remedy='set user to a number other than 0, such as "65532:65532"',
     severity=Severity.HIGH,
-    upstream="ECS.20 ecs_task_definitions_host_networking_mode_users",
+    upstream="ECS.20",
     url=f"{_PARAMETERS}#container_definition_security",
 )
 @_each_container
@@ -101,7 +101,7 @@ def containers_run_as_non_root(container: Properties) -> Iterator[str]:
     rationale="A task that shares a namespace of its host can access the processes and traffic of other tasks.",
     remedy='set networkMode="awsvpc", and remove pidMode and ipcMode or set them to "task"',
     severity=Severity.HIGH,
-    upstream="ECS.3 CKV_AWS_335 ecs_task_definitions_host_namespace_not_shared",
+    upstream="ECS.3 ecs_task_definitions_host_namespace_not_shared",
     url=f"{_PARAMETERS}#network_mode",
     remediation=(SetInput("networkMode", "awsvpc"), SetInput("pidMode", REMOVE), SetInput("ipcMode", REMOVE)),
 )

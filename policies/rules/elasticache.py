@@ -59,7 +59,7 @@ def tls_is_required(cache: Resource) -> CheckResults:
     remedy="set userGroupIds and remove authToken",
     severity=Severity.HIGH,
     types=aws("elasticache.ReplicationGroup", "elasticache.User"),
-    upstream="ElastiCache.6 CKV_AWS_31 elasticache_redis_replication_group_auth_enabled AEC6",
+    upstream="ElastiCache.6 CKV_AWS_31 elasticache_redis_replication_group_auth_enabled",
     url=f"{_GUIDE}/Clusters.RBAC.html",
 )
 def users_authenticate(cache: Resource) -> CheckResults:
@@ -128,7 +128,7 @@ def minor_upgrades_are_automatic(cache: Resource) -> CheckResults:
     rationale="The default subnet group contains all subnets of the default VPC, including public ones.",
     remedy="set subnetGroupName to an aws.elasticache.SubnetGroup of private subnets (GH-VPC-010 checks the subnets)",
     severity=Severity.HIGH,
-    upstream="ElastiCache.7 elasticache_cluster_uses_public_subnet AEC1",
+    upstream="ElastiCache.7 AEC1",
     url=f"{_GUIDE}/SubnetGroups.html",
 )
 def subnet_group_is_set(cache: Resource) -> CheckResults:

@@ -63,7 +63,7 @@ def no_policy_allows_full_admin(policy: Resource) -> CheckResults:
     rationale='The action service:* includes deletion and permission changes. The resource "*" includes all future resources.',
     remedy="list the required actions and the ARNs of their resources",
     types=_IDENTITY_POLICIES,
-    upstream="IAM.21 iam_policy_allows_privilege_escalation IAM5",
+    upstream="IAM.21 IAM5",
     url=f"{_GUIDE}/best-practices.html#grant-least-privilege",
 )
 def wildcards_are_limited(policy: Resource, stack: Stack) -> CheckResults:
@@ -95,7 +95,7 @@ _EVALUATED_ELSEWHERE = frozenset(
     remedy="replace the attachment with an aws.iam.RolePolicy with the required actions and ARNs",
     severity=Severity.HIGH,
     types=aws("iam.RolePolicyAttachment", "iam.PolicyAttachment", "iam.GroupPolicyAttachment", "iam.Role"),
-    upstream="IAM.1 2.14 CKV_AWS_274 CKV2_AWS_56 iam_role_administratoraccess_policy IAM4",
+    upstream="2.14 CKV_AWS_274 CKV2_AWS_56 iam_role_administratoraccess_policy IAM4",
     url=f"{_GUIDE}/access_policies_managed-vs-inline.html",
 )
 def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckResults:
@@ -124,9 +124,7 @@ def aws_managed_policies_are_limited(holder: Resource, stack: Stack) -> CheckRes
     types=aws("iam.Role"),
     levels=levels("A", "M", "M"),
     lists=ACCOUNTS,
-    upstream=(
-        "CKV_AWS_60 CKV_AWS_61 iam_role_cross_service_confused_deputy_prevention iam_no_custom_policy_permissive_role_assumption"
-    ),
+    upstream="CKV_AWS_60 CKV_AWS_61 iam_role_cross_service_confused_deputy_prevention",
     url=f"{_GUIDE}/confused-deputy.html",
 )
 def trust_policy_is_restricted(role: Resource, stack: Stack) -> CheckResults:
@@ -206,7 +204,7 @@ _EXAMPLE_OWNERS = frozenset({"example", "octo-org", "octocat", "my-org", "myorg"
     remedy="remove the resource; use IAM Identity Center for people and roles for workloads",
     severity=Severity.HIGH,
     types=aws("iam.User", "iam.AccessKey", "iam.UserPolicy", "iam.UserPolicyAttachment", "iam.UserLoginProfile"),
-    upstream="IAM.2 IAM.3 2.13 2.19 CKV_AWS_273 CKV_AWS_40 iam_policy_attached_only_to_group_or_roles",
+    upstream="IAM.2 2.13 2.19 CKV_AWS_273 CKV_AWS_40 iam_policy_attached_only_to_group_or_roles",
     url=f"{_GUIDE}/best-practices.html#bp-users-federation-idp",
 )
 def no_iam_users(user: Resource) -> CheckResults:
@@ -239,7 +237,10 @@ def role_policies_have_one_owner(role: Resource, stack: Stack) -> CheckResults:
     ),
     types=_IDENTITY_POLICIES,
     levels=levels("A", "A", "M"),
-    upstream="iam_inline_policy_allows_privilege_escalation",
+    upstream=(
+        "iam_inline_policy_allows_privilege_escalation iam_policy_allows_privilege_escalation "
+        "iam_no_custom_policy_permissive_role_assumption"
+    ),
     url=f"{_GUIDE}/access_policies_boundaries.html",
 )
 def privilege_escalation_is_limited(holder: Resource, stack: Stack) -> CheckResults:

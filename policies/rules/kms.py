@@ -71,7 +71,6 @@ deletion_window_is_sufficient = resource_rule(
     types=aws("kms.Key"),
     pack="resilience",
     settings={"days_min": {"dev": 7, "staging": 7, "prod": 30}},
-    upstream="KMS.3 kms_cmk_not_deleted_unintentionally",
     url=f"{_GUIDE}/deleting-keys.html",
 ).requires(is_at_least("deletionWindowInDays", "days_min", 30))
 
@@ -93,7 +92,7 @@ lockout_check_is_enabled = resource_rule(
     remedy="set Resource of the kms:Decrypt statement to the ARN of the key",
     severity=Severity.HIGH,
     types=aws("iam.Policy", "iam.RolePolicy", "iam.GroupPolicy", "iam.Role"),
-    upstream="KMS.1 KMS.2 iam_inline_policy_no_full_access_to_kms IAM5",
+    upstream="KMS.1 KMS.2 IAM5",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/kms-controls.html#kms-1",
 )
 def decryption_is_limited_to_named_keys(policy: Resource, stack: Stack) -> CheckResults:
@@ -142,7 +141,6 @@ def _restricts_service(condition: Condition) -> bool:
     rationale="A principal with both sets of permissions can read the data and revoke the access of all other principals.",
     remedy="grant administration (kms:Put*, kms:ScheduleKeyDeletion, ...) and use (kms:Decrypt, ...) to different principals",
     types=aws("kms.Key", "kms.KeyPolicy", "kms.ReplicaKey"),
-    upstream="iam_policy_no_full_access_to_kms IAM5",
     url=f"{_GUIDE}/key-policy-default.html#key-policy-default-allow-administrators",
 )
 def administration_and_use_are_separate(key: Resource) -> CheckResults:
@@ -185,7 +183,6 @@ _ENCRYPTED_BY = {
     types=aws("kms.Key") + tuple(_ENCRYPTED_BY),
     levels=levels("A", "A", "M"),
     pack="resilience",
-    upstream="kms_cmk_are_used",
     url=f"{_GUIDE}/kms-alias.html",
 )
 def keys_have_alias_and_description(holder: Resource, stack: Stack) -> CheckResults:

@@ -77,7 +77,7 @@ domain_is_in_vpc = _domain_rule(
     severity=Severity.CRITICAL,
     types=_DOMAINS,
     lists=ACCOUNTS,
-    upstream="Opensearch.7 CKV2_AWS_52 OS3 OS5",
+    upstream="Opensearch.7 CKV2_AWS_52 OS5",
     url=f"{_GUIDE}/ac.html",
 )
 def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
@@ -98,7 +98,7 @@ def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
     title="OpenSearch domains publish audit and slow logs",
     rationale="The audit log is the only record of requests. Slow logs show queries that overload the domain.",
     remedy="add logPublishingOptions for AUDIT_LOGS, SEARCH_SLOW_LOGS and INDEX_SLOW_LOGS",
-    upstream="Opensearch.4 Opensearch.5 CKV_AWS_84 CKV_AWS_317 OS9",
+    upstream="Opensearch.5 CKV_AWS_84 CKV_AWS_317 OS9",
     url=f"{_GUIDE}/createdomain-configure-slow-logs.html",
 )
 def logs_are_published(domain: Resource) -> CheckResults:

@@ -26,7 +26,7 @@ database_is_not_public = _instance_rule(
     rationale="With a public IP address, one permissive security group rule exposes the database to the internet.",
     severity=Severity.CRITICAL,
     exemptible=False,
-    upstream="RDS.2 3.2.3 CKV_AWS_17 rds_instance_no_public_access",
+    upstream="RDS.2 3.2.3 CKV_AWS_17",
     url=f"{_GUIDE}/USER_VPC.WorkingWithRDSInstanceinaVPC.html#USER_VPC.Hiding",
 ).requires(is_not_true("publiclyAccessible"))
 
@@ -71,7 +71,7 @@ multi_az_is_enabled = resource_rule(
     types=aws("rds.Instance"),
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream="RDS.5 RDS.15 3.2.4 CKV_AWS_157 rds_instance_multi_az RDS3",
+    upstream="RDS.5 3.2.4 CKV_AWS_157 rds_instance_multi_az RDS3",
     url=f"{_GUIDE}/Concepts.MultiAZ.html",
 ).requires(is_true("multiAz"))
 
@@ -140,7 +140,7 @@ def tls_is_required(database: Resource, stack: Stack) -> CheckResults:
     rationale="Logs on the instance are deleted after a few days, or with the instance.",
     remedy='set enabledCloudwatchLogsExports; for PostgreSQL, set it to ["postgresql", "upgrade"]',
     pack="resilience",
-    upstream="RDS.9 RDS.36 CKV_AWS_129 CKV2_AWS_30 rds_instance_integration_cloudwatch_logs",
+    upstream="RDS.9 RDS.36 CKV_AWS_129 rds_instance_integration_cloudwatch_logs",
     url=f"{_GUIDE}/USER_LogAccess.Procedural.UploadtoCloudWatch.html",
     remediation=(SetInput("enabledCloudwatchLogsExports", _log_types),),
 )
@@ -153,7 +153,7 @@ minor_upgrades_are_automatic = _instance_rule(
     "GH-RDS-010",
     title="RDS instances upgrade minor versions automatically",
     rationale="Minor versions contain security updates.",
-    upstream="RDS.13 RDS.35 3.2.2 CKV_AWS_226 rds_instance_minor_version_upgrade_enabled",
+    upstream="RDS.13 3.2.2 CKV_AWS_226 rds_instance_minor_version_upgrade_enabled",
     url=f"{_GUIDE}/USER_UpgradeDBInstance.Upgrading.html",
 ).requires(is_not_false("autoMinorVersionUpgrade"))
 
@@ -188,10 +188,7 @@ def master_password_is_managed(database: Resource) -> CheckResults:
     rationale="A CIDR range allows every host in the range. A security group reference allows members of that group only.",
     remedy="use private subnets, and ingress rules with referencedSecurityGroupId instead of address ranges",
     severity=Severity.HIGH,
-    upstream=(
-        "RDS.18 EC2.19 RDS.46 rds_instance_inside_vpc ec2_securitygroup_allow_ingress_from_internet_to_tcp_port_postgres_5432 "
-        "RDS8"
-    ),
+    upstream="RDS.46",
     url=f"{_GUIDE}/Overview.RDSSecurityGroups.html",
 )
 def access_is_by_security_group(database: Resource, stack: Stack) -> CheckResults:
@@ -324,7 +321,7 @@ certificate_is_current = _instance_rule(
     # https://aws.amazon.com/blogs/aws/ec2-classic-is-retiring-heres-how-to-prepare/
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream="RDS.20 RDS.21 RDS.22 rds_instance_critical_event_subscription",
+    upstream="RDS.20 RDS.21",
     url=f"{_GUIDE}/USER_Events.overview.html",
 )
 def event_subscription_exists(database: Resource, stack: Stack) -> CheckResults:

@@ -36,7 +36,7 @@ BASELINE_OUTPUT = "accountBaseline"
     remedy="add an aws.s3.BucketPublicAccessBlock for the bucket with all four settings True",
     severity=Severity.CRITICAL,
     exemptible=False,
-    upstream="S3.8 S3.2 S3.3 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 s3_bucket_level_public_access_block S2",
+    upstream="S3.8 3.1.4 CKV2_AWS_6 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 s3_bucket_level_public_access_block S2",
     url=f"{_GUIDE}/access-control-block-public-access.html",
 )
 def public_access_is_blocked(bucket: Resource, stack: Stack) -> CheckResults:
@@ -88,7 +88,7 @@ def tls_below_1_2_is_denied(bucket: Resource, stack: Stack) -> CheckResults:
     title="S3 buckets are encrypted with a customer managed key",
     rationale="With a customer managed key, a reader also needs permission on the key, and CloudTrail records each use.",
     remedy='set sseAlgorithm="aws:kms", kmsMasterKeyId and bucketKeyEnabled=True in the encryption configuration of the bucket',
-    upstream="S3.17 CKV_AWS_145 CKV_AWS_19 s3_bucket_kms_encryption s3_bucket_default_encryption",
+    upstream="S3.17 CKV_AWS_145 s3_bucket_kms_encryption",
     url=f"{_GUIDE}/UsingKMSEncryption.html",
 )
 def bucket_uses_customer_key(bucket: Resource, stack: Stack) -> CheckResults:
@@ -222,7 +222,7 @@ def object_ownership_is_enforced(bucket: Resource, stack: Stack) -> CheckResults
     types=aws("s3.BucketPolicy"),
     exemptible=False,
     lists=ACCOUNTS,
-    upstream="S3.6 2.21 CKV_AWS_70 s3_bucket_policy_public_write_access s3_bucket_cross_account_access",
+    upstream="S3.6 2.21 CKV_AWS_70 s3_bucket_cross_account_access",
     url=f"{_GUIDE}/access-control-block-public-access.html#access-control-block-public-access-policy-status",
 )
 def bucket_policy_is_not_public(policy: Resource) -> CheckResults:
@@ -371,7 +371,7 @@ def trail_bucket_has_object_lock(bucket: Resource, stack: Stack) -> CheckResults
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/MultiFactorAuthenticationDelete.html
     # Object Lock or a Deny statement therefore counts as well, and the rule is advisory.
     levels=levels("-", "-", "A"),
-    upstream="S3.20 3.1.2 s3_bucket_no_mfa_delete",
+    upstream="3.1.2 s3_bucket_no_mfa_delete",
     url=f"{_GUIDE}/MultiFactorAuthenticationDelete.html",
 )
 def version_deletion_is_restricted(bucket: Resource, stack: Stack) -> CheckResults:

@@ -174,7 +174,7 @@ _SUBNET_PROPERTIES = {
     remedy="use subnets without a route to an internet gateway; for data stores, also without a route to a NAT gateway",
     severity=Severity.HIGH,
     types=aws("ec2.DefaultVpc", "ecs.Service", "lambda.Function", "elasticache.SubnetGroup", "rds.SubnetGroup"),
-    upstream="CKV_AWS_148 CKV2_AWS_35 vpc_subnet_separate_private_public",
+    upstream="CKV_AWS_148 elasticache_cluster_uses_public_subnet",
     url=f"{_GUIDE}/VPC_Route_Tables.html",
 )
 def workloads_use_private_subnets(holder: Resource, stack: Stack) -> CheckResults:
@@ -247,7 +247,7 @@ def _check_description(rule: Properties) -> CheckResults:
     types=aws("ec2.NetworkAcl", "ec2.DefaultNetworkAcl"),
     # The first matching rule applies, so all rules of an ACL are evaluated together:
     # https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
-    upstream=("EC2.21 6.2 CKV_AWS_231 CKV_AWS_232 ec2_networkacl_allow_ingress_tcp_port_22 VPC3"),
+    upstream="EC2.21 6.2 CKV_AWS_231 CKV_AWS_232 ec2_networkacl_allow_ingress_tcp_port_22",
     url=f"{_GUIDE}/vpc-network-acls.html",
 )
 def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResults:
@@ -264,7 +264,7 @@ def acl_denies_remote_administration(acl: Resource, stack: Stack) -> CheckResult
     title="VPCs have endpoints for the AWS services in use",
     rationale="Without an endpoint, traffic to AWS services passes through the NAT gateway, and no endpoint policy applies.",
     remedy="add an aws.ec2.VpcEndpoint for the service",
-    upstream="EC2.10 EC2.55 EC2.56 EC2.57 6.8 vpc_endpoint_for_ec2_enabled vpc_endpoint_multi_az_enabled",
+    upstream="EC2.55 EC2.56 6.8",
     url="https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html",
 )
 def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:

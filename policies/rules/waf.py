@@ -151,7 +151,7 @@ def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
     remedy="set visibilityConfig.cloudwatchMetricsEnabled=True on the web ACL and on each rule",
     severity=Severity.LOW,
     pack="resilience",
-    upstream="WAF.12 wafv2_webacl_rule_logging_enabled",
+    upstream="wafv2_webacl_rule_logging_enabled",
     url=f"{_GUIDE}/monitoring-cloudwatch.html",
     remediation=(
         SetInput("visibilityConfig.cloudwatchMetricsEnabled", True),

@@ -104,10 +104,17 @@ METHOD_SETTINGS = {"throttlingRateLimit": 100, "throttlingBurstLimit": 50}
 
 def api() -> Program:
     return [
-        declared("apigateway.RestApi", "rest", disableExecuteApiEndpoint=True, body=openapi()),
+        declared(
+            "apigateway.RestApi",
+            "rest",
+            disableExecuteApiEndpoint=True,
+            endpointConfiguration={"types": "REGIONAL"},
+            body=openapi(),
+        ),
         declared(
             "apigateway.Stage",
             "stage",
+            restApi=Ref("rest"),
             accessLogSettings={"destinationArn": "arn:aws:logs:::group", "format": "{}"},
             xrayTracingEnabled=True,
         ),

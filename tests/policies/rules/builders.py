@@ -13,17 +13,22 @@ Program = list[Declared]
 
 @dataclass(frozen=True)
 class Case:
-    """A program that violates one control. mention: text that the message must contain."""
+    """A program that violates one control.
+
+    mention: text that the message must contain.
+    also: other controls that no program with this violation can meet.
+    """
 
     rule: str
     name: str
     mention: str
     program: Program
+    also: frozenset[str] = frozenset()
 
 
-def violation(rule: str, name: str, mention: str, program: Program) -> Case:
-    """name: the resource that the violation is reported for."""
-    return Case(rule, name, mention, program)
+def violation(rule: str, name: str, mention: str, program: Program, *also: str) -> Case:
+    """name: the resource that the violation is reported for. also: controls that the program violates as well."""
+    return Case(rule, name, mention, program, frozenset(also))
 
 
 def declared(resource_class: str, name: str, /, **inputs: Any) -> Declared:

@@ -153,7 +153,7 @@ def edge() -> list[Declared]:
             **balancer,
             port=80,
             protocol="HTTP",
-            defaultActions=[{"type": "redirect", "redirect": {"protocol": "HTTPS", "statusCode": "HTTP_301"}}],
+            defaultActions=[{"type": "redirect", "redirect": {"port": "443", "protocol": "HTTPS", "statusCode": "HTTP_301"}}],
         ),
         declared(
             "lb.Listener",

@@ -87,6 +87,10 @@ def efs() -> Program:
 LOG_TYPES = ("AUDIT_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
 
 
+def log_publishing(*types: str) -> list[dict[str, Any]]:
+    return [{"logType": name, "cloudwatchLogGroupArn": "arn:aws:logs:::group", "enabled": True} for name in types]
+
+
 def opensearch() -> Program:
     allow = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/search"}, "Action": "es:*", "Resource": "*"}
     return [
@@ -100,8 +104,13 @@ def opensearch() -> Program:
             vpcOptions={"subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1"]},
             advancedSecurityOptions={"enabled": True},
             accessPolicies=document(allow),
-            logPublishingOptions=[{"logType": name, "cloudwatchLogGroupArn": "arn:aws:logs:::group"} for name in LOG_TYPES],
-            clusterConfig={"dedicatedMasterEnabled": True, "dedicatedMasterCount": 3, "zoneAwarenessEnabled": True},
+            logPublishingOptions=log_publishing(*LOG_TYPES),
+            clusterConfig={
+                "instanceCount": 2,
+                "dedicatedMasterEnabled": True,
+                "dedicatedMasterCount": 3,
+                "zoneAwarenessEnabled": True,
+            },
         )
     ]
 
@@ -193,6 +202,7 @@ def cognito() -> list[Declared]:
             "users",
             passwordPolicy={"minimumLength": 12, **required},
             mfaConfiguration="ON",
+            userPoolTier="PLUS",
             userPoolAddOns={"advancedSecurityMode": "ENFORCED"},
             deletionProtection="ACTIVE",
         ),

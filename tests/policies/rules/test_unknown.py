@@ -33,6 +33,7 @@ ACCEPTED: dict[tuple[str, str], str] = {
     ("GH-PUL-005", "database"): "the name of the output does not indicate a secret",
     ("GH-PUL-006", "kmsKeyArn"): _OWN_ARN,
     ("GH-PUL-006", "rules"): _OWN_ARN,
+    ("GH-RDS-016", "dbSubnetGroupName"): _OTHER_RESOURCE,
     ("GH-RDS-016", "vpcSecurityGroupIds"): _OTHER_RESOURCE,
     ("GH-RDS-019", "parameterGroupName"): _OTHER_RESOURCE,
     ("GH-SQS-004", "redrivePolicy"): _PRESENCE,

@@ -40,6 +40,7 @@ def exec_enabled() -> Program:
     return [*program, Declared(messages.type, "messages-endpoint", messages.inputs)]
 
 
+PASSWORD = {"name": "DATABASE_PASSWORD", "value": "hunter2-Prod"}
 VIOLATIONS = [
     violation("GH-ECS-001", "task", "privileged", with_container(privileged=True)),
     violation("GH-ECS-002", "task", "filesystem", with_container(readonlyRootFilesystem=None)),
@@ -50,7 +51,10 @@ VIOLATIONS = [
     violation("GH-ECS-004", "task", "pidMode", task(pidMode="host")),
     violation("GH-ECS-005", "task", "command", with_container(command=["serve", "--password=hunter2-Prod"])),
     violation(
-        "GH-ECS-005", "task", "DATABASE_PASSWORD", with_container(environment=[{"name": "DATABASE_PASSWORD", "value": "hunter2"}])
+        "GH-ECS-005",
+        "task",
+        "DATABASE_PASSWORD",
+        with_container(environment=[PASSWORD]),
     ),
     violation("GH-ECS-006", "task", "logConfiguration", with_container(logConfiguration=None)),
     violation("GH-ECS-006", "task", "non-blocking", with_container(logConfiguration=logging(mode=None))),
@@ -91,7 +95,7 @@ VIOLATIONS = [
         "GH-LAM-002", watch, "rotate", "vpcConfig.subnetIds", vpcConfig={"subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1"]}
     ),
     violation("GH-LAM-002", "reader", "vpcConfig", function_with_database()),
-    by_change("GH-LAM-003", watch, "rotate", "environment", environment={"variables": {"API_TOKEN": "hunter2"}}),
+    by_change("GH-LAM-003", watch, "rotate", "environment", environment={"variables": {"DATABASE_PASSWORD": "hunter2-Prod"}}),
     by_change("GH-LAM-004", watch, "rotate-from-secrets", "sourceArn", sourceAccount=None),
     by_change("GH-LAM-005", watch, "rotate", "tracingConfig.mode", tracingConfig={"mode": "PassThrough"}),
     by_change("GH-LAM-005", watch, "rotate", "deadLetterConfig", deadLetterConfig=None),

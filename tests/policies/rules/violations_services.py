@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.policies.rules.builders import Case, Program, by_change, document, violation, without
+from policies.testing.pack_process import Ref
+from tests.policies.rules.builders import Case, Program, by_change, declared, document, violation, without
 from tests.policies.rules.service_programs import (
     IMDSV2,
     KEY,
@@ -15,6 +16,7 @@ from tests.policies.rules.service_programs import (
     eks,
     in_base64,
     kinesis,
+    log_publishing,
     msk,
     opensearch,
     redshift,
@@ -34,6 +36,14 @@ def shows(upstream: str, rule: str, program: Callable[[], Program], name: str, m
     return by_change(rule, program, name, mention, **inputs)
 
 
+def attached_volume() -> Program:
+    """A compliant program with a volume that is attached to an instance."""
+    return [*ec2(), declared("ec2.VolumeAttachment", "attachment", volumeId=Ref("volume"), instanceId=Ref("instance"))]
+
+
+# The example secret access key of the AWS documentation.
+AWS_SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+HTTP = {"enforceHttps": False, "tlsSecurityPolicy": "Policy-Min-TLS-1-2-PFS-2023-10"}
 EVERYONE = stranger_statement("es:*", Principal={"AWS": "*"})
 SESSION_LOGS = session(cloudWatchLogGroupName=None)
 VISIBLE = {"vpcConfig": {"endpointPublicAccess": True, "publicAccessCidrs": ["0.0.0.0/0"]}}
@@ -47,7 +57,8 @@ VIOLATIONS = [
     shows("EC2.8 CKV_AWS_79", "GH-EC2-001", ec2, "instance", "httpTokens", metadataOptions={"httpTokens": "optional"}),
     shows("", "GH-EC2-001", ec2, "template", "httpTokens", metadataOptions=None),
     shows("CKV_AWS_341", "GH-EC2-002", ec2, "template", "Limit", metadataOptions={**IMDSV2, "httpPutResponseHopLimit": 2}),
-    shows("EC2.3 CKV_AWS_3 CKV2_AWS_2 EC26", "GH-EC2-003", ec2, "volume", "encrypted", encrypted=False),
+    shows("CKV_AWS_3 EC26", "GH-EC2-003", ec2, "volume", "encrypted", encrypted=False),
+    shows("EC2.3 CKV2_AWS_2", "GH-EC2-003", attached_volume, "volume", "encrypted", encrypted=False),
     shows("CKV_AWS_189", "GH-EC2-003", ec2, "volume", "kmsKeyId", kmsKeyId=None),
     shows("CKV_AWS_183", "GH-EC2-003", ec2, "snapshot-copy", "kmsKeyId", kmsKeyId=None),
     shows("CKV_AWS_235", "GH-EC2-003", ec2, "image-copy", "encrypted", encrypted=False),
@@ -60,7 +71,8 @@ VIOLATIONS = [
         "EC2.25", "GH-EC2-004", ec2, "template", "networkInterfaces[0]", networkInterfaces=[{"associatePublicIpAddress": True}]
     ),
     shows("CKV_AWS_389", "GH-EC2-004", ec2, "configuration", "associatePublicIpAddress", associatePublicIpAddress=True),
-    shows("CKV_AWS_46", "GH-EC2-005", ec2, "instance", "userData", userData="export DB_PASSWORD='hunter2-Prod'"),
+    shows("", "GH-EC2-005", ec2, "instance", "userData", userData="export DB_PASSWORD='hunter2-Prod'"),
+    shows("CKV_AWS_46", "GH-EC2-005", ec2, "instance", "userData", userData=f"export AWS_SECRET_ACCESS_KEY={AWS_SECRET_KEY}"),
     shows("", "GH-EC2-005", ec2, "template", "userData", userData=in_base64("mysql --password=hunter2-Prod")),
     shows("CKV_AWS_126 EC28", "GH-EC2-006", ec2, "instance", "monitoring", monitoring=False),
     shows("", "GH-EC2-006", ec2, "template", "monitoring", monitoring=None),
@@ -77,14 +89,15 @@ VIOLATIONS = [
     shows("EKS.3 CKV_AWS_58", "GH-EKS-003", eks, "cluster", "encryptionConfig", encryptionConfig=None),
     shows("CKV_AWS_100", "GH-EKS-004", eks, "nodes", "sourceSecurityGroupIds", remoteAccess={"ec2SshKey": "admin"}),
     shows("", "GH-EKS-005", eks, "cluster", "deletionProtection", deletionProtection=None),
-    shows("EFS.1 CKV_AWS_42 EFS1", "GH-EFS-001", efs, "files-nfs", "encrypted", encrypted=None),
+    shows("EFS.1 CKV_AWS_42 EFS1", "GH-EFS-001", efs, "files-nfs", "encrypted", encrypted=False),
     shows("CKV_AWS_184", "GH-EFS-001", efs, "files-nfs", "kmsKeyId", kmsKeyId=None),
     shows("EFS.3 CKV_AWS_329", "GH-EFS-002", efs, "point", "rootDirectory", rootDirectory=None),
     shows("EFS.4 CKV_AWS_330", "GH-EFS-002", efs, "point", "posixUser", posixUser=None),
     shows("Opensearch.1 CKV_AWS_5 OS8", "GH-OS-001", opensearch, "search", "encryptAtRest.enabled", encryptAtRest=None),
     shows("CKV_AWS_247", "GH-OS-001", opensearch, "search", "kmsKeyId", encryptAtRest={"enabled": True}),
     shows("Opensearch.3 CKV_AWS_6 OS2", "GH-OS-002", opensearch, "search", "nodeToNode", nodeToNodeEncryption=None),
-    shows("CKV_AWS_83", "GH-OS-003", opensearch, "search", "enforceHttps", domainEndpointOptions=None),
+    shows("", "GH-OS-003", opensearch, "search", "enforceHttps", domainEndpointOptions=None),
+    shows("CKV_AWS_83", "GH-OS-003", opensearch, "search", "enforceHttps", domainEndpointOptions=HTTP),
     shows(
         "Opensearch.8 CKV_AWS_228",
         "GH-OS-003",
@@ -95,7 +108,7 @@ VIOLATIONS = [
     ),
     shows("Opensearch.2 CKV_AWS_137 OS1", "GH-OS-004", opensearch, "search", "subnetIds", vpcOptions=None),
     shows("CKV_AWS_248", "GH-OS-004", opensearch, "search", "securityGroupIds", vpcOptions={"subnetIds": ["subnet-1"]}),
-    shows("OS3 OS5", "GH-OS-005", opensearch, "search", '"*"', accessPolicies=document(EVERYONE)),
+    shows("OS5", "GH-OS-005", opensearch, "search", '"*"', accessPolicies=document(EVERYONE)),
     shows("", "GH-OS-005", opensearch, "search", STRANGER, accessPolicies=document(stranger_statement("es:*"))),
     shows("Opensearch.7 CKV2_AWS_52", "GH-OS-005", opensearch, "search", "advanced", advancedSecurityOptions=None),
     shows(
@@ -104,16 +117,17 @@ VIOLATIONS = [
         opensearch,
         "search",
         "AUDIT_LOGS",
-        logPublishingOptions=[{"logType": name} for name in LOG_TYPES[1:]],
+        logPublishingOptions=log_publishing(*LOG_TYPES[1:]),
     ),
-    shows("Opensearch.4 CKV_AWS_84 OS9", "GH-OS-006", opensearch, "search", "INDEX_SLOW_LOGS", logPublishingOptions=None),
+    shows("CKV_AWS_84 OS9", "GH-OS-006", opensearch, "search", "INDEX_SLOW_LOGS", logPublishingOptions=None),
     shows("Opensearch.11 CKV_AWS_318 CKV2_AWS_59 OS4", "GH-OS-007", opensearch, "search", "master", clusterConfig=PLAIN_MASTERS),
     shows("OS7", "GH-OS-007", opensearch, "search", "zoneAwarenessEnabled", clusterConfig=ONE_ZONE),
     shows("Redshift.10 CKV_AWS_64 RS6", "GH-RS-001", redshift, "warehouse", "encrypted", encrypted=False),
     shows("CKV_AWS_142", "GH-RS-001", redshift, "warehouse", "kmsKeyId", kmsKeyId=None),
     shows("CKV_AWS_281", "GH-RS-002", redshift, "copy-grant", "kmsKeyId", kmsKeyId=None),
     shows("CKV_AWS_282", "GH-RS-002", redshift, "namespace", "kmsKeyId", kmsKeyId=None),
-    shows("Redshift.1 CKV_AWS_87 CKV_AWS_391 RS8", "GH-RS-003", redshift, "warehouse", "publicly", publiclyAccessible=True),
+    shows("Redshift.1 CKV_AWS_87 RS8", "GH-RS-003", redshift, "warehouse", "publicly", publiclyAccessible=True),
+    shows("CKV_AWS_391", "GH-RS-003", redshift, "warehouse", "publicly", publiclyAccessible=True, masterUsername="administrator"),
     shows("CKV_AWS_154 RS2", "GH-RS-003", redshift, "warehouse", "clusterSubnetGroupName", clusterSubnetGroupName=None),
     shows("Redshift.7 CKV_AWS_321", "GH-RS-003", redshift, "warehouse", "enhancedVpcRouting", enhancedVpcRouting=None),
     violation("GH-RS-004", "warehouse", "Logging", without(redshift(), "warehouse-logging")),
@@ -150,7 +164,7 @@ VIOLATIONS = [
         parameters=[{"name": "tls", "value": "disabled"}, {"name": "audit_logs", "value": "enabled"}],
     ),
     shows("CKV_AWS_104", "GH-DOC-003", documentdb, "documents-parameters", "audit_logs", parameters=[]),
-    shows("DocumentDB.4 CKV_AWS_85 DOC5", "GH-DOC-004", documentdb, "documents", "audit", enabledCloudwatchLogsExports=None),
+    shows("DocumentDB.4 CKV_AWS_85", "GH-DOC-004", documentdb, "documents", "audit", enabledCloudwatchLogsExports=None),
     shows("DocumentDB.2 CKV_AWS_360 DOC4", "GH-DOC-005", documentdb, "documents", "backup", backupRetentionPeriod=1),
     shows("DocumentDB.5", "GH-DOC-005", documentdb, "documents", "deletionProtection", deletionProtection=None),
     shows("DOC3", "GH-DOC-006", documentdb, "documents", "masterPassword", masterPassword="hunter2-Prod"),
@@ -175,17 +189,19 @@ VIOLATIONS = [
     shows("MSK.4 CKV_AWS_291", "GH-MSK-004", msk, "kafka", "publicAccess", brokerNodeGroupInfo=PUBLIC_BROKERS),
     shows("MSK.6", "GH-MSK-004", msk, "kafka", "unauthenticated", clientAuthentication={"unauthenticated": True}),
     shows("Kinesis.1 CKV_AWS_43 KDS1", "GH-KIN-001", kinesis, "stream", "encryptionType", encryptionType="NONE"),
-    shows("CKV_AWS_185", "GH-KIN-001", kinesis, "stream", "kmsKeyId", kmsKeyId="alias/aws/kinesis"),
+    shows("", "GH-KIN-001", kinesis, "stream", "kmsKeyId", kmsKeyId="alias/aws/kinesis"),
+    shows("CKV_AWS_185", "GH-KIN-001", kinesis, "stream", "kmsKeyId", kmsKeyId=None),
     shows("DataFirehose.1 CKV_AWS_240 KDF1", "GH-KIN-002", kinesis, "delivery", "enabled", serverSideEncryption=None),
     shows("CKV_AWS_241", "GH-KIN-002", kinesis, "delivery", "key", serverSideEncryption={"enabled": True}),
     shows("CKV_AWS_177", "GH-KIN-003", kinesis, "video", "kmsKeyId", kmsKeyId=None),
     shows("StepFunctions.1 CKV_AWS_285 SF1", "GH-SFN-001", stepfunctions, "machine", "level", loggingConfiguration=None),
     shows("CKV_AWS_284 SF2", "GH-SFN-002", stepfunctions, "machine", "tracing", tracingConfiguration=None),
-    shows("Cognito.3 COG1", "GH-COG-001", cognito, "users", "minimumLength", passwordPolicy=None),
-    shows("", "GH-COG-001", cognito, "users", "requireSymbols", passwordPolicy={"minimumLength": 14}),
+    shows("COG1", "GH-COG-001", cognito, "users", "minimumLength", passwordPolicy=None),
+    shows("Cognito.3", "GH-COG-001", cognito, "users", "requireSymbols", passwordPolicy={"minimumLength": 14}),
     shows("COG2", "GH-COG-002", cognito, "users", "mfaConfiguration", mfaConfiguration="OPTIONAL"),
     shows("Cognito.2 CKV_AWS_366 COG7", "GH-COG-003", cognito, "identities", "allow", allowUnauthenticatedIdentities=True),
-    shows("Cognito.1 COG8", "GH-COG-004", cognito, "users", "advancedSecurityMode", userPoolAddOns=None),
+    shows("Cognito.1", "GH-COG-004", cognito, "users", "advancedSecurityMode", userPoolAddOns=None),
+    shows("COG8", "GH-COG-004", cognito, "users", "advancedSecurityMode", userPoolAddOns=None, userPoolTier="ESSENTIALS"),
     shows("", "GH-COG-004", cognito, "users", "deletionProtection", deletionProtection=None),
 ]
 UPSTREAM["GH-RS-004"] = {"Redshift.4", "CKV_AWS_71", "RS5"}
