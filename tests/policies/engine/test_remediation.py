@@ -37,12 +37,14 @@ def resilience_fixes() -> Pack:
 
 
 def cases(id: str) -> list[Case]:
-    """The violation cases of a rule in which the non-compliant resource has one of the rule's types."""
+    """The cases that violate only this rule, and in which the non-compliant resource has one of the rule's types."""
     types = catalogue.rule(id).types
     return [
         case
         for case in CASES
-        if case.rule == id and any(resource.name == case.name and resource.type in types for resource in case.program)
+        if case.rule == id
+        and not case.also
+        and any(resource.name == case.name and resource.type in types for resource in case.program)
     ]
 
 
