@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from sandbox.engine.steps import Step
 
-_SIGNS = {"create": "+", "update": "~", "replace": "+-", "delete": "-", "delete-replaced": "--", "retain": "x"}
+_SIGNS = {"create": "+", "import": "=", "update": "~", "replace": "+-", "delete": "-", "delete-replaced": "--", "retain": "x"}
 _PIPE_COLUMNS = 160  # width of a pipe, enough for a URN
 
 
@@ -55,7 +55,10 @@ class Progress:
 
     def summary(self) -> str:
         """The number of steps since the last summary, such as "3 created, 1 replaced"."""
-        words = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted", "retain": "retained"}
+        words = {
+            **{"create": "created", "import": "imported", "update": "updated", "replace": "replaced"},
+            **{"delete": "deleted", "retain": "retained"},
+        }
         text = ", ".join(f"{self._counts[kind]} {word}" for kind, word in words.items() if self._counts[kind])
         self._counts.clear()
         self._replaced.clear()

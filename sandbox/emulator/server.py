@@ -15,7 +15,7 @@ from moto.core.config import default_user_config
 from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 
-from sandbox.emulator import changes, moto_patches
+from sandbox.emulator import changes, moto_patches, reads
 from sandbox.emulator.iam_enforcement import OPERATOR, Permissions
 from sandbox.emulator.request import ChangeRequest, CreateRequest
 from sandbox.emulator.resource_type import create
@@ -104,7 +104,10 @@ class Emulator:
         self.stop()
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        """Create one resource. Raises SandboxError for a type that is not emulated, or inputs that are invalid or unused."""
+        """Create one resource, or read the resource with the ID to import.
+
+        Raises SandboxError for a type that is not emulated or cannot be read, and for inputs that are invalid or unused.
+        """
         with self._lock:
             if registration.type.startswith(PROVIDER_PREFIX):
                 if registration.type != f"{PROVIDER_PREFIX}aws":
@@ -119,9 +122,7 @@ class Emulator:
                     "Add it to sandbox/emulator/resources/, or remove the resource from this stack."
                 )
             if registration.import_id:
-                raise SandboxError(
-                    f"{registration.urn}: {registration.import_id!r} cannot be read or imported: the emulator starts empty."
-                )
+                return self._read(registration)
             request = CreateRequest(
                 registration,
                 region=self._providers.location(registration).region,
@@ -135,6 +136,18 @@ class Emulator:
                 if note not in self.modelled:
                     self.modelled.append(note)
             return created
+
+    def _read(self, registration: Registration) -> tuple[str, dict[str, Any]]:
+        """Read a resource that exists in the emulator."""
+        request = CreateRequest(
+            replace(registration, inputs={}),
+            region=self._providers.location(registration).region,
+            tags={},
+            client=self.client,
+        )
+        outputs = reads.read(request, registration)
+        self._scopes.setdefault((registration.type, registration.import_id), request.scope)
+        return registration.import_id, outputs
 
     def update(self, old: Resource, registration: Registration, changed: frozenset[str]) -> tuple[str, dict[str, Any]]:
         """Change one resource. Raises NotUpdatable if moto cannot, and SandboxError for invalid inputs."""

@@ -12,7 +12,7 @@ from sandbox.engine.schema import schema
 from sandbox.engine.types import Registration
 from sandbox.engine.values import SIGNATURE, encode, path_steps
 
-Operation = Literal["same", "create", "update", "replace", "unknown", "delete", "retain", "read"]
+Operation = Literal["same", "create", "import", "update", "replace", "unknown", "delete", "retain", "read"]
 
 PROVIDER_PREFIX: Final = "pulumi:providers:"
 _FACTS = tomllib.loads(Path(__file__).with_name("replacement.toml").read_text())

@@ -6,6 +6,7 @@ and both would have the same name; then the dependents that it replaces are dele
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -97,6 +98,8 @@ class Updater:
             return self._read(registration, old)
         if old is None or old.registration.external:
             return self._create(registration, old, ())
+        if registration.import_id == old.resource.id:
+            registration = replace(registration, import_id="")  # imported by an earlier run
         registration = with_ignored_changes(old.registration, registration)
         changed = self._changed(old, registration)
         kind = operation(registration, changed)
@@ -143,7 +146,7 @@ class Updater:
     def _create(self, registration: Registration, old: Entry | None, changed: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
         identity, outputs = self._provider.create(registration)
         self._add(registration, identity, outputs, old)
-        self._done("create", registration, changed)
+        self._done("import" if registration.import_id else "create", registration, changed)
         return identity, outputs
 
     def _update(self, registration: Registration, old: Entry, changed: tuple[str, ...]) -> tuple[str, dict[str, Any]]:

@@ -100,12 +100,6 @@ def test_unknown_value_is_rejected(emulator: Emulator) -> None:
     assert message.endswith("property name is unknown: the resource that it comes from has no such output.")
 
 
-def test_import_is_rejected(emulator: Emulator) -> None:
-    registration = Registration("urn:x", "aws:s3/bucket:Bucket", "x", True, "", {}, import_id="old")
-    with pytest.raises(SandboxError, match="'old' cannot be read or imported: the emulator starts empty"):
-        emulator.create(registration)
-
-
 def test_unknown_output_is_rejected(emulator: Emulator) -> None:
     registration = declared("aws:sns/topic:Topic", {})
     request = CreateRequest(registration, region=REGION, tags={}, client=emulator.client)
