@@ -22,6 +22,7 @@ NOT_FOUND: aws.lb.ListenerRuleActionFixedResponseArgsDict = {
     "message_body": "Not found",
     "status_code": "404",
 }
+PRIORITY = 20
 TEST_PRIORITY = 5
 """Difference between the priorities of the two rules of a service. The rule for test traffic is evaluated first."""
 IDLE_TIMEOUT_S = 120
@@ -75,7 +76,7 @@ class LoadBalancer(Component):
         self.arn, self.dns_name, self.zone_id = load_balancer.arn, load_balancer.dns_name, load_balancer.zone_id
         self.label = load_balancer.arn_suffix
         self.target_groups = {
-            name: self._target_groups(service, 10 + index, https, args)
+            name: self._target_groups(service, PRIORITY + index, https, args)
             for index, (name, service) in enumerate(args.services.items())
         }
         groups = {service: [pair.blue, pair.green] for service, pair in self.target_groups.items()}
@@ -154,19 +155,21 @@ class LoadBalancer(Component):
         group."""
         # The name of a target group is limited to 32 characters. An internal load balancer has one service.
         resource = "origin" if args.internal else service.name
-        blue, green = (self._target_group(name, service, args) for name in (resource, f"{resource}-green"))
+        # Target groups and rules are replaced together, because ECS owns the actions of the rules: a change that replaces a
+        # target group (protocol, port or VPC) needs other names and priorities here, so that both exist during the update.
+        blue, green = (self._target_group(f"{colour}-{resource}", service, args) for colour in ("blue", "green"))
         groups: list[aws.lb.ListenerRuleActionForwardTargetGroupArgsDict] = [
             {"arn": blue.arn, "weight": 100},
             {"arn": green.arn, "weight": 0},
         ]
         host: aws.lb.ListenerRuleConditionArgsDict = {"host_header": {"values": [args.host_names[service.name]]}}
-        rule = self._rule(resource, listener, priority, [host], groups)
+        rule = self._rule(f"forward-{resource}", listener, priority, [host], groups)
         test_rule = None
         if args.test_traffic:
             header, value = TEST_HEADER
             test: aws.lb.ListenerRuleConditionArgsDict = {"http_header": {"http_header_name": header, "values": [value]}}
             # In the first deployment, both rules forward to the only tasks.
-            test_rule = self._rule(f"{resource}-test", listener, priority - TEST_PRIORITY, [host, test], groups)
+            test_rule = self._rule(f"test-{resource}", listener, priority - TEST_PRIORITY, [host, test], groups)
         dimensions = [{"LoadBalancer": self.label, "TargetGroup": group.arn_suffix} for group in (blue, green)]
         return TargetGroups(with_dependencies(blue.arn, rule), with_dependencies(green.arn, rule), rule, dimensions, test_rule)
 

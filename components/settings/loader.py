@@ -13,7 +13,7 @@ from components.settings.fields import ENVIRONMENTS, PROD, Allowed, Production, 
 from components.settings.model import Settings
 
 STACK_NAME = r"[a-z][a-z0-9]{1,7}"
-"""The maximum length follows from the names of target groups, such as `gatehouse-<stack>-gateway-green`, for which AWS allows 32
+"""The maximum length follows from the names of target groups, such as `gatehouse-<stack>-green-gateway`, for which AWS allows 32
 characters. Stack names contain no hyphens, so that a pattern such as `gatehouse-dev-*` in an IAM policy does not match the
 resources of another stack."""
 STACK_NAME_WORDS = "2 to 8 lowercase letters and digits, starting with a letter, such as alice or pr12"

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from botocore.exceptions import ClientError, ParamValidationError
 from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.parsers import ResponseParserError
 from botocore.validate import ParamValidator
 
 from sandbox.engine.types import ACCOUNT, UNKNOWN, Registration, Resource
@@ -94,10 +95,12 @@ class CreateRequest:
             detail = exc.response.get("Error", {})
             code = str(detail.get("Code"))
             if code == "500":
-                text_ = self.error(f"the emulator failed in {operation}: an error in moto, not in the program.").message
-                raise AwsError(text_, code) from exc
+                raise self._emulator_error(operation) from exc
             text_ = self.error(f"AWS (emulated) rejects {operation}: {code}: {detail.get('Message')}").message
             raise AwsError(text_, code) from exc
+        except ResponseParserError as exc:
+            # An error page of the server, where the protocol of the service is XML.
+            raise self._emulator_error(operation) from exc
         return response
 
     def check(self, call: str, parameters: Mapping[str, Any]) -> None:
@@ -181,6 +184,10 @@ class CreateRequest:
         if isinstance(shape, MapShape):
             return {str(key): self.to_api(item, shape.value, f"{path}.{key}", names) for key, item in value.items()}
         return self._scalar(value, shape, path)
+
+    def _emulator_error(self, operation: str) -> AwsError:
+        text_ = self.error(f"the emulator failed in {operation}: an error in moto, not in the program.").message
+        return AwsError(text_, "500")
 
     def _json(self, text: str, path: str) -> Any:
         try:

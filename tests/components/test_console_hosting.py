@@ -203,8 +203,8 @@ def test_load_balancer_of_the_console_is_internal() -> None:
         for rule in program().of_type("lb/listenerRule:ListenerRule")
         if "hostHeader" in rule.inputs["conditions"][0]
     }
-    assert hosts["origin"] == [HOST]
-    assert [name for name, values in hosts.items() if HOST in values] == ["origin", "origin-test"]
+    assert hosts["forward-origin"] == [HOST]
+    assert [name for name, values in hosts.items() if HOST in values] == ["forward-origin", "test-origin"]
     assert [item.inputs["port"] for item in program().of_type("lb/listener:Listener") if item.name == "origin-https"] == [443]
 
 

@@ -316,7 +316,9 @@ def test_waf_limits_requests_per_service(stack: str, service: str) -> None:
 
 def test_metrics_path_returns_404_before_other_rules() -> None:
     rules = {a.name: a.inputs for a in run("prod").of_type("lb/listenerRule:ListenerRule")}
-    assert rules["metrics"]["priority"] < min(rules[service]["priority"] for service in ("gateway", "console", "sharing"))
+    assert rules["metrics"]["priority"] < min(
+        rules[f"forward-{service}"]["priority"] for service in ("gateway", "console", "sharing")
+    )
     assert rules["metrics"]["conditions"] == [{"pathPattern": {"values": ["/metrics", "/metrics/*"]}}]
     assert rules["metrics"]["actions"][0]["fixedResponse"]["statusCode"] == "404"
 

@@ -44,14 +44,17 @@ def test_smoke_test_runs_before_production_traffic_shifts(stack: str) -> None:
         assert hook["lifecycleStages"] == ["POST_TEST_TRAFFIC_SHIFT"]
         assert (hook["hookTargetArn"], hook["roleArn"]) == ("arn:aws:mock:::smoke", "arn:aws:mock:::ecs-hooks")
         details = json.loads(hook["hookDetails"])
-        services = [balanced["targetGroupArn"].rpartition(":")[2] for balanced in service(stack, name)["loadBalancers"]]
+        services = [
+            balanced["targetGroupArn"].rpartition(":")[2].removeprefix("blue-")
+            for balanced in service(stack, name)["loadBalancers"]
+        ]
         hosts = [urlsplit(check["url"]).hostname or "" for check in details["checks"]]
         assert {host.partition(".")[0] for host in hosts} == set(services)
         assert {check["status"] for check in details["checks"]} == {200, 401}
         for balanced, target in zip(service(stack, name)["loadBalancers"], services, strict=True):
-            rule = program.get("lb/listenerRule:ListenerRule", f"{target}-test")
-            assert balanced["advancedConfiguration"]["testListenerRule"] == f"arn:aws:mock:::{target}-test"
-            production = program.get("lb/listenerRule:ListenerRule", target).inputs
+            rule = program.get("lb/listenerRule:ListenerRule", f"test-{target}")
+            assert balanced["advancedConfiguration"]["testListenerRule"] == f"arn:aws:mock:::test-{target}"
+            production = program.get("lb/listenerRule:ListenerRule", f"forward-{target}").inputs
             assert rule.inputs["priority"] < production["priority"]
             assert rule.inputs["actions"] == production["actions"], "the first deployment has only one group of tasks"
             assert rule.inputs["conditions"][0] == production["conditions"][0]
@@ -62,7 +65,7 @@ def test_smoke_test_runs_before_production_traffic_shifts(stack: str) -> None:
 def test_stack_without_smoke_test_has_no_test_traffic() -> None:
     program = run("prod", changes={"rollout.smoke_test": False})
     names = {resource.name for resource in program.resources}
-    assert not {"smoke", "ecs-hooks", "gateway-test"} & names
+    assert not {"smoke", "ecs-hooks", "test-gateway"} & names
     inputs = program.get("ecs/service:Service", "gateway").inputs
     assert "lifecycleHooks" not in inputs["deploymentConfiguration"]
     assert "testListenerRule" not in inputs["loadBalancers"][0]["advancedConfiguration"]
@@ -80,13 +83,13 @@ def test_services_have_green_target_group_and_role(stack: str) -> None:
     assert len(balanced_services) == 3 - len(program.exports["functions"])
     for balanced in balanced_services:
         advanced = balanced["advancedConfiguration"]
-        name = balanced["targetGroupArn"].rpartition(":")[2]
-        assert advanced["alternateTargetGroupArn"] == f"arn:aws:mock:::{name}-green"
-        assert advanced["productionListenerRule"] == f"arn:aws:mock:::{name}"
+        name = balanced["targetGroupArn"].rpartition(":")[2].removeprefix("blue-")
+        assert advanced["alternateTargetGroupArn"] == f"arn:aws:mock:::green-{name}"
+        assert advanced["productionListenerRule"] == f"arn:aws:mock:::forward-{name}"
         assert advanced["roleArn"] == "arn:aws:mock:::ecs-infrastructure"
-        rule = program.get("lb/listenerRule:ListenerRule", name)
+        rule = program.get("lb/listenerRule:ListenerRule", f"forward-{name}")
         weights = {group["arn"]: group["weight"] for group in rule.inputs["actions"][0]["forward"]["targetGroups"]}
-        assert weights == {f"arn:aws:mock:::{name}": 100, f"arn:aws:mock:::{name}-green": 0}
+        assert weights == {f"arn:aws:mock:::blue-{name}": 100, f"arn:aws:mock:::green-{name}": 0}
         assert rule.ignored == ("actions",), "ECS changes the weights"
 
 

@@ -81,8 +81,8 @@ def test_console_creates_secrets_but_opens_no_link() -> None:
     allowed = program().permissions("console-task")
     assert {"CreateSecrets", "CreateContent", "ListSecrets", "ListContent"} <= set(allowed)
     assert "s3:GetObjectVersion" not in inputs("iam/rolePolicy:RolePolicy", "console-task")["policy"]
-    assert "sharing" not in {resource.name for resource in program().of_type("lb/listenerRule:ListenerRule")}
-    assert "sharing" not in {resource.name for resource in program().of_type("lb/targetGroup:TargetGroup")}
+    assert "blue-sharing" not in {resource.name for resource in program().of_type("lb/listenerRule:ListenerRule")}
+    assert "blue-sharing" not in {resource.name for resource in program().of_type("lb/targetGroup:TargetGroup")}
 
 
 def users_of(key: str) -> dict[str, tuple[list[str], list[str]]]:

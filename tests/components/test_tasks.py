@@ -96,9 +96,9 @@ def test_only_migration_connects_as_database_owner() -> None:
 
 def test_target_groups_check_readiness_of_service() -> None:
     groups = {a.name: a.inputs for a in run("prod").of_type("lb/targetGroup:TargetGroup")}
-    assert set(groups) == {name for service in RAW["service"] for name in (service, f"{service}-green")}
+    assert set(groups) == {name for service in RAW["service"] for name in (f"blue-{service}", f"green-{service}")}
     for name, group in groups.items():
-        service = RAW["service"][name.removesuffix("-green")]
+        service = RAW["service"][name.partition("-")[2]]
         assert (group["port"], group["healthCheck"]["path"]) == (service["port"], service["ready"])
         assert (group["protocol"], group["healthCheck"]["protocol"]) == ("HTTPS", "HTTPS")
         assert group["healthCheck"]["port"] == "traffic-port"

@@ -56,12 +56,12 @@ def test_traffic_shifts_between_two_target_groups(emulator: Emulator) -> None:
     names = target_groups(emulator)
     (balancer,) = service(emulator, "gateway")["loadBalancers"]
     other = balancer["advancedConfiguration"]
-    assert names[balancer["targetGroupArn"]] == "gatehouse-dev-gateway"
-    assert names[other["alternateTargetGroupArn"]] == "gatehouse-dev-gateway-green"
+    assert names[balancer["targetGroupArn"]] == "gatehouse-dev-blue-gateway"
+    assert names[other["alternateTargetGroupArn"]] == "gatehouse-dev-green-gateway"
     elb = emulator.client("elbv2", REGION)
     (rule,) = elb.describe_rules(RuleArns=[other["productionListenerRule"]])["Rules"]
     weights = {names[g["TargetGroupArn"]]: g["Weight"] for g in rule["Actions"][0]["ForwardConfig"]["TargetGroups"]}
-    assert weights == {"gatehouse-dev-gateway": 100, "gatehouse-dev-gateway-green": 0}
+    assert weights == {"gatehouse-dev-blue-gateway": 100, "gatehouse-dev-green-gateway": 0}
     assert other["roleArn"].endswith("role/gatehouse-dev-ecs-infrastructure")
 
 

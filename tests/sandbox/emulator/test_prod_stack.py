@@ -301,8 +301,8 @@ def test_listener_and_its_rules(prod: Emulator, balancer: str) -> None:
     assert headers["routing.http.response.server.enabled"] == "false"
     assert headers["routing.http.response.x_frame_options.header_value"] == "DENY"
     rules = {rule["Priority"]: rule for rule in elb.describe_rules(ListenerArn=https["ListenerArn"])["Rules"]}
-    assert rules["10"]["Conditions"][0]["HostHeaderConfig"]["Values"] == ["gateway.gatehouse.example.com"]
-    assert rules["5"]["Conditions"][1]["HttpHeaderConfig"]["Values"] == ["1"]
+    assert rules["20"]["Conditions"][0]["HostHeaderConfig"]["Values"] == ["gateway.gatehouse.example.com"]
+    assert rules["15"]["Conditions"][1]["HttpHeaderConfig"]["Values"] == ["1"]
     certificate = prod.client("acm", REGION).describe_certificate(CertificateArn=https["Certificates"][0]["CertificateArn"])
     assert certificate["Certificate"]["Status"] == "ISSUED"
 

@@ -1,17 +1,23 @@
-"""A stack is deployed with older settings, updated to the current program and settings, destroyed and deployed again.
+"""A stack of an older commit with other settings is updated to the current program and settings, destroyed and deployed again.
 
-The older form is the current program with other settings, not an older commit: a checkout of a pipeline has no history.
+docs/decisions/0050-update-from-an-older-commit.md describes the choice of the commit.
 """
 
+import io
 import json
+import shutil
+import subprocess
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandbox.emulator.server import Emulator
 from sandbox.engine.checkpoint import Checkpoint
+from sandbox.engine.project import load
 from sandbox.engine.steps import Step
 from sandbox.engine.types import Deployment
 from sandbox.engine.update import destroy, update
@@ -19,6 +25,8 @@ from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import raw_settings
 
 REGION = "eu-west-1"
+OLDER_COMMIT = "0a84b77a530f80d442bfc5dbfa18ebc4f40b179d"
+PROGRAM = ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "components", "runtime/contract.toml", "runtime/functions")
 OLDER: dict[str, dict[str, Any]] = {
     "image": {"digest": f"sha256:{'a' * 64}"},
     "database": {"instance_class": "db.t4g.small"},
@@ -30,8 +38,12 @@ pytestmark = pytest.mark.requirement("TR-17")
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """The emulator after the update, the steps of the update and of the second run, and the deployment."""
+    """The emulator after the update, the steps of the update and of the second run, and the deployment.
 
+    program: the folder of the older program; the repository if the clone does not have the older commit.
+    """
+
+    program: Path
     emulator: Emulator
     checkpoint: Checkpoint
     updated: list[Step]
@@ -43,22 +55,45 @@ class Updated:
         return self.emulator.client(service, REGION)
 
 
-def settings(changes: dict[str, dict[str, Any]], **more: Any) -> dict[str, str]:
-    raw = raw_settings("dev")
+def settings(changes: dict[str, dict[str, Any]], program: Path = REPOSITORY, **more: Any) -> dict[str, str]:
+    raw = json.loads(load(program, "dev").config["gatehouse:settings"])
     return {
         "gatehouse:settings": json.dumps({**raw, **{key: {**raw.get(key, {}), **row} for key, row in changes.items()}, **more})
     }
 
 
+def older_program(folder: Path) -> Path:
+    """Extract the program of the older commit. Returns the repository in a clone without that commit, such as a shallow clone."""
+    command = ["git", "archive", "--format=zip", OLDER_COMMIT, *PROGRAM]
+    if shutil.which("git") is None:
+        return REPOSITORY
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False, timeout=60)
+    if result.returncode:
+        return REPOSITORY
+    zipfile.ZipFile(io.BytesIO(result.stdout)).extractall(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Updated]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Updated]:
+    program = older_program(tmp_path_factory.mktemp("older"))
     checkpoint, updated, repeated = Checkpoint("gatehouse", "dev"), list[Step](), list[Step]()
     with Emulator.start() as emulator:
-        config = settings(OLDER, owner="previous-team", log_retention_days=7)
-        old = update(REPOSITORY, "dev", emulator, checkpoint, report=lambda step: None, config=config)
+        config = settings(OLDER, program, owner="previous-team", log_retention_days=7)
+        old = update(program, "dev", emulator, checkpoint, report=lambda step: None, config=config)
         new = update(REPOSITORY, "dev", emulator, checkpoint, report=updated.append, config=settings({}))
         update(REPOSITORY, "dev", emulator, checkpoint, report=repeated.append, config=settings({}))
-        yield Updated(emulator, checkpoint, updated, repeated, old, new)
+        yield Updated(program, emulator, checkpoint, updated, repeated, old, new)
+
+
+def test_resources_of_an_older_commit_are_renamed_replaced_and_deleted(stack: Updated) -> None:
+    if stack.program == REPOSITORY:
+        pytest.skip(f"the commit {OLDER_COMMIT[:12]} is not in this clone: git fetch --unshallow")
+    steps = {(step.type, step.name): step.operation for step in stack.updated}
+    assert steps["aws:lb/targetGroup:TargetGroup", "gateway"] == "delete"
+    assert steps["aws:lb/targetGroup:TargetGroup", "blue-gateway"] == "create"
+    assert {"create", "update", "replace", "delete"} <= set(steps.values())
+    assert len(stack.old.resources) > 300
 
 
 def test_second_run_changes_nothing(stack: Updated) -> None:
