@@ -8,16 +8,18 @@ lower than the stored ratio.
 `sharing` compares the response times for links that do not work.
 `peers` compares the policy packs with other policy tools and writes bench/peers/README.md.
 `check` measures the CPU time and the memory of a policy check of a large program.
+`secrets` measures the detection of secrets on published corpora.
 """
 
 import argparse
+from pathlib import Path
 
 from bench.gateway import capacity, memory, nginx, ratios, steps, throughput, transfer
 from bench.peers import checkov, comparison
-from bench.policies import check_time
+from bench.policies import check_time, secret_corpora
 from bench.sharing import response_times
 
-NAMES = ("ratios", "scale", "transfer", "nginx", "capacity", "steps", "idle", "soak", "sharing", "peers", "check")
+NAMES = ("ratios", "scale", "transfer", "nginx", "capacity", "steps", "idle", "soak", "sharing", "peers", "check", "secrets")
 parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument("name", nargs="?", choices=NAMES, help="benchmark (default: all benchmarks of the gateway)")
 parser.add_argument("--keys", type=int, default=100_000, help="scale, transfer: number of keys (default: %(default)s)")
@@ -29,6 +31,11 @@ parser.add_argument("--requests", type=int, default=1_000_000, help="soak: numbe
 parser.add_argument("--rounds", type=int, default=100, help="sharing: number of rounds (default: %(default)s)")
 parser.add_argument("--resources", type=int, default=3000, help="check: number of resources (default: %(default)s)")
 parser.add_argument("--checkov", action="store_true", help="peers: install and run Checkov first")
+parser.add_argument("--creddata", type=Path, help="secrets: checkout of Samsung/CredData")
+parser.add_argument(
+    "--repositories", type=Path, help="secrets: folder with clones of the repositories of CredData, named owner+name"
+)
+parser.add_argument("--detect-secrets", type=Path, help="secrets: checkout of Yelp/detect-secrets")
 options = parser.parse_args()
 if options.name in (None, "ratios"):
     ratios.main(check=options.check, store=options.store)
@@ -56,3 +63,5 @@ if options.name == "peers":
     comparison.PAGE.write_text(comparison.page(comparison.caught(comparison.read())), encoding="utf-8")
 if options.name == "check":
     check_time.main(options.resources)
+if options.name == "secrets":
+    secret_corpora.main(options.creddata, options.repositories, options.detect_secrets)
