@@ -13,6 +13,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,7 +83,10 @@ def probe(url: str) -> ProbeResult:
     start = time.monotonic()
     connection = connection_type(parts.hostname, parts.port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", parts.path or "/", headers={"User-Agent": "gatehouse-probe", "Connection": "close"})
+        headers = {"User-Agent": "gatehouse-probe", "Connection": "close"}
+        if trace := os.environ.get("_X_AMZN_TRACE_ID"):
+            headers["X-Amzn-Trace-Id"] = trace  # the spans of the service belong to the trace of this invocation
+        connection.request("GET", parts.path or "/", headers=headers)
         status, error = connection.getresponse().status, ""
     except (OSError, http.client.HTTPException) as exc:
         status, error = 0, type(exc).__name__

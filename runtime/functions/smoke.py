@@ -17,6 +17,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Mapping
@@ -72,7 +73,10 @@ def request(address: str, url: str, header: Mapping[str, str]) -> tuple[int, str
         if parts.scheme == "https":
             context = ssl.create_default_context()
             connection.sock = context.wrap_socket(connection.sock, server_hostname=parts.hostname)
-        headers = {"Host": parts.netloc, "User-Agent": "gatehouse-smoke-test", "Connection": "close", **header}
+        headers = {"Host": parts.netloc, "User-Agent": "gatehouse-smoke-test", "Connection": "close"}
+        headers |= header
+        if trace := os.environ.get("_X_AMZN_TRACE_ID"):
+            headers["X-Amzn-Trace-Id"] = trace  # the spans of the service belong to the trace of this invocation
         connection.request("GET", parts.path or "/", headers=headers)
         return connection.getresponse().status, ""
     except (OSError, http.client.HTTPException) as exc:

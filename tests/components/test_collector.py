@@ -8,7 +8,7 @@ from components.compute.environment import TRACES_ENDPOINT
 from components.compute.task_definition import COLLECTOR_IMAGE, collector_configuration
 from components.contract import read
 from components.naming import Naming
-from tests.components.program import Program, run
+from tests.components.program import ROOT, Program, run
 
 DIGEST = "sha256:" + "2" * 64
 SERVING = ("gateway", "console")
@@ -83,3 +83,15 @@ def test_staging_and_prod_have_a_collector_that_receives_traces(stack: str, has_
 
 def test_published_image_is_pinned_by_digest() -> None:
     assert re.fullmatch(r"public\.ecr\.aws/aws-observability/aws-otel-collector@sha256:[0-9a-f]{64}", COLLECTOR_IMAGE)
+
+
+def test_guide_lists_spans_of_every_process_and_function() -> None:
+    guide = (ROOT / "docs" / "guides" / "operate.md").read_text(encoding="utf-8")
+    table = guide.partition("| process or function |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `([\w-]+)`", table, re.MULTILINE)
+    functions = {file.stem for file in (ROOT / "runtime" / "functions").glob("*.py")}
+    assert sorted(rows) == sorted({*read().processes, *read(functions=["sharing"]).functions, *functions})
+    deployed = {
+        function.name: function.inputs["tracingConfig"] for function in run("staging").of_type("lambda/function:Function")
+    }
+    assert deployed == {name: {"mode": "Active"} for name in ("sharing", *functions)}

@@ -12,11 +12,14 @@ from typing import Any
 
 import boto3
 import pytest
+from gatehouse.tracing import context
 from moto import mock_aws
 
 from tests.runtime.functions.function_loader import load
 
 NAMESPACE = "Gatehouse/dev"
+# AWS X-Ray Developer Guide, "Tracing header".
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
 
 
 probe = load("probe")
@@ -101,6 +104,15 @@ def test_probe_sends_no_credentials(cloudwatch: Any, service: str) -> None:
     probe.handler({"namespace": NAMESPACE, "services": {"gateway": f"{service}/200"}}, None)
     ((_, headers),) = StatusHandler.requests
     assert {name.lower() for name in headers} <= {"host", "accept-encoding", "user-agent", "connection"}
+
+
+@pytest.mark.requirement("ECS-10")
+def test_probe_continues_the_trace_of_the_invocation(cloudwatch: Any, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", TRACE)
+    probe.handler({"namespace": NAMESPACE, "services": {"gateway": f"{service}/200"}}, None)
+    ((_, headers),) = StatusHandler.requests
+    parent = context.parent_of([], [headers["X-Amzn-Trace-Id"]])
+    assert parent == context.TraceParent("5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8", True)
 
 
 def test_log_contains_error_class_of_failed_connection(cloudwatch: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,9 +26,11 @@ class StatusHandler(BaseHTTPRequestHandler):
     """Returns the status in the path, such as /503, or 404 to requests without the header of the test traffic."""
 
     hosts: list[str] = []  # noqa: RUF012  the fixture clears the list
+    traces: list[str | None] = []  # noqa: RUF012  a test reads the last item
 
     def do_GET(self) -> None:
         self.hosts.append(self.headers["Host"])
+        self.traces.append(self.headers["X-Amzn-Trace-Id"])
         self.send_response(int(self.path.strip("/")) if self.headers["X-Gatehouse-Test-Traffic"] == "1" else 404)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -68,6 +70,14 @@ def check(port: int, status: int, expected: int, scheme: str = "http") -> dict[s
 def test_expected_responses_continue_the_deployment(port: int) -> None:
     assert smoke.handler(event(check(port, 200, 200), check(port, 401, 401)), None) == {"hookStatus": "SUCCEEDED"}
     assert set(StatusHandler.hosts) == {f"gateway.example.com:{port}"}
+
+
+@pytest.mark.requirement("ECS-10")
+def test_request_continues_the_trace_of_the_invocation(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", trace)
+    smoke.handler(event(check(port, 200, 200)), None)
+    assert StatusHandler.traces[-1] == trace
 
 
 @pytest.mark.parametrize("status", [200, 302, 503])
