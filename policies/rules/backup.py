@@ -94,23 +94,30 @@ _SERVICE = {
     **dict.fromkeys(aws("rds.Instance", "rds.Cluster"), "rds"),
     **dict.fromkeys(aws("dynamodb.Table"), "dynamodb"),
     **dict.fromkeys(aws("s3.Bucket"), "s3"),
+    **dict.fromkeys(aws("efs.FileSystem"), "elasticfilesystem"),
 }
+_ALL_RESOURCES = ("*", "table/*", "db:*", "cluster:*", "file-system/*")
 
 
 @stack_rule(
     "GH-BAK-004",
-    title="Databases, tables and buckets are in a backup selection",
+    title="Databases, tables, buckets and file systems are in a backup selection",
     rationale="A backup plan covers only the resources in its selections.",
-    remedy="add the resource or one of its tags to an aws.backup.Selection",
+    remedy="add the resource or one of its tags to an aws.backup.Selection, or enable an aws.efs.BackupPolicy for a file system",
     severity=Severity.HIGH,
     types=tuple(_SERVICE),
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream=("RDS.26 DynamoDB.4 CKV2_AWS_8 rds_instance_protected_by_backup_plan dynamodb_table_protected_by_backup_plan"),
+    upstream="RDS.26 DynamoDB.4 EFS.2 CKV2_AWS_8 rds_instance_protected_by_backup_plan dynamodb_table_protected_by_backup_plan",
     url=f"{_GUIDE}/assigning-resources.html",
 )
 def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:
     if purpose(store) in _EXCLUDED_PURPOSES or is_replica(store, stack) or is_read_replica(store):
+        return
+    # A backup policy adds the file system to the automatic backups of AWS Backup:
+    # https://docs.aws.amazon.com/efs/latest/ug/awsbackup.html
+    policies = stack.referencing(store, aws("efs.BackupPolicy"), "fileSystemId")
+    if any(policy.props.block("backupPolicy").text("status") == "ENABLED" for policy in policies):
         return
     if not any(_selects(selection, store, stack) for selection in stack.of_type(aws("backup.Selection"))):
         yield "no backup selection contains this resource or one of its tags"
@@ -133,7 +140,7 @@ def _covers(pattern: str, store: Resource) -> bool:
     if pattern == "*" or any(matches(name, pattern) for name in store.identifiers if name.startswith("arn:")):
         return True
     parts = pattern.split(":", 5)
-    return len(parts) == 6 and parts[2] == _SERVICE[store.type] and parts[5] in ("*", "table/*", "db:*", "cluster:*")
+    return len(parts) == 6 and parts[2] == _SERVICE[store.type] and parts[5] in _ALL_RESOURCES
 
 
 # https://docs.aws.amazon.com/aws-backup/latest/devguide/API_PutBackupVaultNotifications.html

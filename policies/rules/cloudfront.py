@@ -165,8 +165,8 @@ default_root_object_is_set = _distribution_rule(
     title="CloudFront distributions add security headers to every response",
     rationale="Security headers limit the damage of injected content. Files in S3 have no security headers of their own.",
     remedy=(
-        "set responseHeadersPolicyId in each cache behavior, and in the policy Strict-Transport-Security for a year, "
-        "Content-Security-Policy, X-Content-Type-Options and X-Frame-Options"
+        "set responseHeadersPolicyId in each cache behavior, and in the policy Strict-Transport-Security for a year with "
+        "includeSubdomains, Content-Security-Policy, X-Content-Type-Options and X-Frame-Options"
     ),
     types=aws("cloudfront.Distribution", "cloudfront.ResponseHeadersPolicy"),
     upstream="CKV2_AWS_32 CKV_AWS_259",
@@ -179,6 +179,8 @@ def responses_have_security_headers(resource: Resource) -> CheckResults:
             if not headers.has(name):
                 yield Violation(f"securityHeadersConfig.{name} is not set", f"set securityHeadersConfig.{name}")
         transport = headers.block("strictTransportSecurity")
+        if headers.has("strictTransportSecurity") and not transport.flag("includeSubdomains"):
+            yield f"{transport.path_of('includeSubdomains')} is not true"
         if headers.has("strictTransportSecurity") and transport.number("accessControlMaxAgeSec") < _YEAR_S:
             yield f"{transport.path_of('accessControlMaxAgeSec')} is shorter than one year"
         return

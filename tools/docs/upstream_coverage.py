@@ -19,8 +19,8 @@ _DATA = _read("upstream_coverage.toml")
 SERVICES: dict[str, list[str]] = {service: ids.split() for service, ids in _DATA["services"].items()}
 REASONS: dict[str, str] = _DATA["reasons"]
 """The reason for each check that no rule covers."""
-SAMPLE: dict[str, Any] = _DATA["sample"]
-"""Result of a random sample of checks, with the reason for each one whose violating resource no rule reported."""
+SAMPLES: list[dict[str, Any]] = _DATA["sample"]
+"""Results of random samples of checks, with the reason for each one whose violating resource no rule reported."""
 VERIFICATION: dict[str, Any] = _read("upstream_verification.toml")
 """For each catalogue, how the claims of the rules were verified. The file describes the keys."""
 
@@ -53,7 +53,7 @@ def page() -> str:
         "Checks of Checkov (2026-08-20) and of the cdk-nag pack AwsSolutions (2026-06-29) for services that are used most. "
         f"The rules cover {count} of {total} checks ({100 * count // total} percent). "
         "IDs with capital letters and a number, such as `EC26`, are rules of cdk-nag.\n\n"
-        f"{services}\n\n## Checks that are not covered\n\n{reasons}\n\n{_sample()}\n\n{_verification()}\n"
+        f"{services}\n\n## Checks that are not covered\n\n{reasons}\n\n{_samples()}\n\n{_verification()}\n"
     )
 
 
@@ -82,15 +82,22 @@ def _verified(name: str, data: dict[str, Any]) -> tuple[str, ...]:
     return name, data["source"], str(len(ids)), str(run), str(len(ids) - run), str(data["corrected"]), str(removed)
 
 
-def _sample() -> str:
-    drawn, reported = SAMPLE["drawn"], SAMPLE["reported"]
-    missed = table(("check", "reason"), ((f"`{id}`", reason) for id, reason in sorted(SAMPLE["missed"].items())))
+def _samples() -> str:
+    first, *others = map(_sample, SAMPLES)
+    return "\n\n".join(("## Random samples", f"The table above counts the IDs that the rules name. {first}", *others))
+
+
+def _sample(sample: dict[str, Any]) -> str:
+    drawn, reported = sample["drawn"], sample["reported"]
+    extended = sample.get("extended", reported)
+    share = 100 * extended // drawn
+    after = f" After the rules were extended, they reported {extended} ({share} percent)." if extended > reported else ""
+    missed = table(("check", "reason"), ((f"`{id}`", reason) for id, reason in sorted(sample["missed"].items())))
     return (
-        "## Random sample\n\n"
-        f"The table above counts the IDs that the rules name. On {SAMPLE['date']}, {drawn} of {SAMPLE['drawn_from']} checks of "
-        f"both catalogues for API Gateway and the services above were drawn at random (seed {SAMPLE['seed']}), a violating "
+        f"On {sample['date']}, {drawn} of {sample['drawn_from']} checks of "
+        f"both catalogues for API Gateway and the services above were drawn at random (seed {sample['seed']}), a violating "
         f"resource was written for each one, and the rules evaluated it with the levels of prod. They reported {reported} "
-        f"({100 * reported // drawn} percent).\n\n{missed}"
+        f"({100 * reported // drawn} percent).{after}\n\n{missed}"
     )
 
 

@@ -223,7 +223,7 @@ def distribution(web_acl: Ref | str) -> list[Declared]:
             "headers",
             name="headers",
             securityHeadersConfig={
-                "strictTransportSecurity": {"accessControlMaxAgeSec": 31_536_000, "override": True},
+                "strictTransportSecurity": {"accessControlMaxAgeSec": 31_536_000, "includeSubdomains": True, "override": True},
                 "contentSecurityPolicy": {"contentSecurityPolicy": "default-src 'self'", "override": True},
                 "contentTypeOptions": {"override": True},
                 "frameOptions": {"frameOption": "DENY", "override": True},

@@ -80,6 +80,7 @@ def eks() -> Program:
 def efs() -> Program:
     return [
         declared("efs.FileSystem", "files-nfs", encrypted=True, kmsKeyId=KEY),
+        declared("efs.BackupPolicy", "files-backup", fileSystemId=Ref("files-nfs"), backupPolicy={"status": "ENABLED"}),
         declared("efs.AccessPoint", "point", rootDirectory={"path": "/acme"}, posixUser={"uid": 1000, "gid": 1000}),
     ]
 

@@ -8,6 +8,9 @@ from tests.policies.rules.network_programs import ORIGINS, cloudfront
 FILES, PRIVATE, PUBLIC = ORIGINS
 
 
+HSTS_OF_HOST = {"accessControlMaxAgeSec": 31_536_000, "override": True}
+
+
 def behavior(**inputs: Any) -> Program:
     """The program with changed inputs of the first ordered cache behavior. None removes an input."""
     first, *others = find(cloudfront(), "cdn").inputs["orderedCacheBehaviors"]
@@ -74,6 +77,7 @@ VIOLATIONS = [
     violation("GH-CF-008", "cdn", "orderedCacheBehaviors[0]", behavior(responseHeadersPolicyId=None)),
     violation("GH-CF-008", "headers", "contentSecurityPolicy", headers(contentSecurityPolicy=None)),
     violation("GH-CF-008", "headers", "year", headers(strictTransportSecurity={"accessControlMaxAgeSec": 300, "override": True})),
+    violation("GH-CF-008", "headers", "includeSubdomains", headers(strictTransportSecurity=HSTS_OF_HOST)),
     violation("GH-CF-009", "cdn", "acmCertificateArn", certificate(acmCertificateArn=None)),
     violation("GH-CF-009", "cdn", "sslSupportMethod", certificate(sslSupportMethod="vip")),
 ]

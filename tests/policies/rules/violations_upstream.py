@@ -26,6 +26,7 @@ from tests.policies.rules.builders import (
 )
 from tests.policies.rules.network_programs import cloudfront, edge
 from tests.policies.rules.programs import ecs, rds, s3, secrets, stores, watch
+from tests.policies.rules.service_programs import efs
 from tests.policies.rules.violations_access import trust
 from tests.policies.rules.violations_cloudfront import FILES, PRIVATE, PUBLIC, public_origin
 from tests.policies.rules.violations_compute import task, with_container
@@ -172,6 +173,7 @@ VIOLATIONS = [
         "GH-ALB-003",
     ),
     violation("GH-BAK-004", "tokens", "selection", table_without_backup()),
+    by_change("GH-BAK-004", efs, "files-backup", "selection", reported="files-nfs", backupPolicy={"status": "DISABLED"}),
     violation("GH-BAK-004", "aurora", "selection", changed(aurora(), "selection", resources=[Ref("database", "arn")])),
     by_change(
         "GH-CF-001",
