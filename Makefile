@@ -1,12 +1,14 @@
 # Gatehouse. `make` lists the targets. Every target that needs the virtual environment creates it first.
 .DEFAULT_GOAL := help
-.PHONY: help init up destroy-local down test check audit attack fuzz docs bench prowler bootstrap image deploy verify rollback preview destroy logs api-keys clean
+.PHONY: help init up destroy-local down test check audit attack fuzz docs bench prowler bootstrap guards image deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
 
 ENVIRONMENTS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
+ACCOUNT_STACKS := $(sort $(patsubst account/Pulumi.%.yaml,%,$(wildcard account/Pulumi.*.yaml)))
 # Targets use dev without ENV. `make check` uses all stacks.
 STACK = $(or $(ENV),dev)
 PY := .venv/bin/python
+PROJECT_OPTION = $(if $(PROJECT),--project "$(PROJECT)")
 
 help: ## List the targets
 	@color=; if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then color=1; fi; \
@@ -14,6 +16,7 @@ help: ## List the targets
 		if (c) printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2; else printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  ENV=$(subst $() ,|,$(ENVIRONMENTS)) selects the stack (default: dev)"
+	@echo "  PROJECT=account ENV=$(subst $() ,|,$(ACCOUNT_STACKS)) selects the project with the guards of an AWS account"
 
 init: ## Create the virtual environment from uv.lock and install the git hooks
 	@scripts/setup.sh
@@ -35,10 +38,10 @@ test: ## Run the tests (TESTS=path)
 	@scripts/setup.sh
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 3 $(or $(TESTS),tests)
 
-check: ## Run format, lint, type, import, workflow and policy checks; with ENV= the policy checks of one stack
+check: ## Run format, lint, type, import, workflow and policy checks; with ENV= the policy checks of one stack (PROJECT=account)
 	@scripts/setup.sh
 ifdef ENV
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --env $(ENV)
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --env $(ENV) $(if $(PROJECT),--program "$(PROJECT)")
 else
 	@.venv/bin/ruff format --check --quiet . || { echo "check: run .venv/bin/ruff format ."; exit 1; }
 	@.venv/bin/ruff check --quiet .
@@ -46,6 +49,7 @@ else
 	@.venv/bin/lint-imports --no-cache | tail -n 3
 	@.venv/bin/zizmor --offline --quiet .github
 	@for environment in $(ENVIRONMENTS); do PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --env $$environment || exit $$?; done
+	@for stack in $(ACCOUNT_STACKS); do PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --program account --env $$stack || exit $$?; done
 endif
 
 audit: ## Compare uv.lock and package-lock.json with vulnerability databases (OFFLINE=1 only reports that no audit runs)
@@ -73,21 +77,25 @@ bench: ## Run the benchmarks of the gateway (CHECK=1 only compares the throughpu
 	@scripts/setup.sh
 	@$(PY) -m bench $(if $(filter-out 0,$(CHECK)),ratios --check)
 
-bootstrap: ## Create the state bucket, its KMS key and the stack, and print the settings of a pipeline (ENV= is required)
+bootstrap: ## Create the state bucket, its KMS key and the stack, and print the settings of a pipeline (ENV= is required, PROJECT=account)
 	@scripts/setup.sh
-	@$(PY) -m release bootstrap --env "$(ENV)"
+	@$(PY) -m release bootstrap --env "$(ENV)" $(PROJECT_OPTION)
+
+guards: ## List the guards of the AWS account, and the settings that create or adopt them (ENV= is required: a stack in account/)
+	@scripts/setup.sh
+	@$(PY) -m release guards --env "$(ENV)"
 
 image: ## Build the image for ARM, push it and write its digest into the stack file (ENV= is required)
 	@scripts/setup.sh
 	@$(PY) -m release image --env "$(ENV)"
 
-preview: ## Preview a deployment to AWS (ENV= is required, DIFF=1 prints the changed properties)
+preview: ## Preview a deployment to AWS (ENV= is required, DIFF=1 prints the changed properties, PROJECT=account)
 	@scripts/setup.sh
-	@$(PY) -m release preview --env "$(ENV)" $(if $(filter-out 0,$(DIFF)),--diff)
+	@$(PY) -m release preview --env "$(ENV)" $(PROJECT_OPTION) $(if $(filter-out 0,$(DIFF)),--diff)
 
-deploy: ## Deploy to AWS: preview, policy packs, migration, services, verification (ENV= is required, YES=1, ROLLBACK=1, UNSIGNED=1)
+deploy: ## Deploy to AWS: preview, policy packs, migration, services, verification (ENV= is required, YES=1, ROLLBACK=1, UNSIGNED=1, PROJECT=account)
 	@scripts/setup.sh
-	@$(PY) -m release deploy --env "$(ENV)" $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(ROLLBACK)),--rollback) $(if $(filter-out 0,$(UNSIGNED)),--unsigned)
+	@$(PY) -m release deploy --env "$(ENV)" $(PROJECT_OPTION) $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(ROLLBACK)),--rollback) $(if $(filter-out 0,$(UNSIGNED)),--unsigned)
 
 verify: ## Verify that AWS runs the deployed version and that every URL is healthy (ENV= is required)
 	@scripts/setup.sh
@@ -97,9 +105,9 @@ rollback: ## Deploy the previous image, or DIGEST= (ENV= is required, YES=1 skip
 	@scripts/setup.sh
 	@$(PY) -m release rollback --env "$(ENV)" $(if $(DIGEST),--digest "$(DIGEST)") $(if $(filter-out 0,$(YES)),--yes)
 
-destroy: ## Destroy a stack on AWS after confirmation (ENV= is required)
+destroy: ## Destroy a stack on AWS after confirmation (ENV= is required, PROJECT=account)
 	@scripts/setup.sh
-	@$(PY) -m release destroy --env "$(ENV)"
+	@$(PY) -m release destroy --env "$(ENV)" $(PROJECT_OPTION)
 
 logs: ## Follow the logs of the local environment, or of AWS with ENV= (PROCESS=)
 	@scripts/setup.sh
@@ -111,7 +119,7 @@ api-keys: ## List the API keys of the local environment; NAME="my app" creates o
 
 clean: ## Stop the local environment and delete all generated files (.venv, caches, .gatehouse)
 	@if [ -x $(PY) ]; then $(PY) -m sandbox down >/dev/null 2>&1 || true; fi
-	@rm -rf .venv .gatehouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .gatehouse account/.gatehouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@rm -rf runtime/web/node_modules runtime/gatehouse/console/static
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "clean: done"

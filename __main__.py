@@ -3,7 +3,6 @@
 import pulumi
 import pulumi_aws as aws
 
-from components.account.baseline import AccountBaseline, AccountBaselineArgs
 from components.account.budget import Budget, BudgetArgs
 from components.contract import Stack
 from components.data_stores import DataStores
@@ -42,7 +41,7 @@ observability = Observability("observability", stack, foundation, network, data,
 # Functions, tasks and services.
 workloads = Workloads("workloads", stack, foundation, network, data, platform, observability, opts)
 
-# Account-level resources: delivery roles, budget and security baseline.
+# Account-level resources: delivery roles and budget. The guards of the account belong to the project in account/.
 delivery = DeliveryRoles(
     "delivery",
     DeliveryRolesArgs(
@@ -56,23 +55,12 @@ delivery = DeliveryRoles(
 )
 if names.partition != "aws-us-gov":  # The budgets of AWS GovCloud (US) belong to an account in the partition aws.
     Budget("budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=foundation.topic_arn), opts)
-if settings.account_baseline.guards:
-    AccountBaseline(
-        "account-baseline",
-        AccountBaselineArgs(
-            names=names,
-            account_baseline=settings.account_baseline,
-            log_bucket=foundation.log_bucket.name,
-            exclusions=network.vpc.exclusions,
-        ),
-        opts,
-    )
 
 roles = foundation.role_arns
 pulumi.export("environment", settings.environment)
 pulumi.export("region", settings.region)
 pulumi.export("account", settings.account)
-pulumi.export("accountBaseline", settings.account_baseline.managed_by)
+pulumi.export("accountBaseline", settings.account_guards)
 pulumi.export("cluster", platform.cluster.name)
 pulumi.export(
     "services",

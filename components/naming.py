@@ -7,10 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from components.settings.account import AccountSettings
 from components.settings.fields import partition_of
 from components.settings.model import Settings
 
 PROJECT = "gatehouse"
+ACCOUNT = "account"
+"""Second part of the names of the resources that belong to a whole account, and their tag Environment."""
 CLOUDFRONT_REGION = "us-east-1"
 """Region of the certificate, web ACL and log delivery of a distribution. Source: CloudFront Developer Guide, "AWS services that
 you can use with CloudFront"."""
@@ -204,11 +207,11 @@ class Naming:
         return f"cores.{PROJECT}-{self.stack}.internal"
 
 
-def default_tags(settings: Settings) -> dict[str, str]:
+def default_tags(settings: Settings | AccountSettings) -> dict[str, str]:
     """Return the default tags of the provider. Resources override DataClass."""
     return {
         "Project": PROJECT,
-        "Environment": settings.stack,
+        "Environment": settings.stack if isinstance(settings, Settings) else ACCOUNT,
         "Owner": settings.owner,
         "CostCentre": settings.cost_centre,
         "ManagedBy": "pulumi",

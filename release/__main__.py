@@ -11,16 +11,27 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components import contract
 from release import pulumi_cli
-from release.bootstrap import BootstrapFailed, bootstrap, pipeline_instructions
-from release.deploy import FAILED, DeploymentFailed, NotConfirmed, VerificationFailed, deploy, verify
+from release.bootstrap import BootstrapFailed, account_instructions, bootstrap, pipeline_instructions
+from release.deploy import FAILED, DeploymentFailed, NotConfirmed, VerificationFailed, deploy, deploy_account, verify
+from release.guards import read_guards, report, report_vpcs
 from release.image import ImageFailed, push_image
 from release.logs import follow_cloudwatch, follow_files
-from release.preflight import missing_bootstrap_prerequisites, missing_image_prerequisites, missing_prerequisites
+from release.preflight import (
+    client_of,
+    managed_guards,
+    missing_account_prerequisites,
+    missing_bootstrap_prerequisites,
+    missing_credentials,
+    missing_image_prerequisites,
+    missing_prerequisites,
+)
 from release.pulumi_cli import command_line, stack_output
 from release.rollback import previous_digest, write_digest
-from release.stack_file import ROOT, Stack, read_stack
+from release.stack_file import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Project, Stack, read_stack
 
-COMMANDS = ("bootstrap", "image", "preview", "deploy", "verify", "rollback", "destroy", "logs")
+COMMANDS = ("bootstrap", "guards", "image", "preview", "deploy", "verify", "rollback", "destroy", "logs")
+ACCOUNT_COMMANDS = ("bootstrap", "guards", "preview", "deploy", "destroy")
+"""Commands of the project `account`."""
 REJECTED = 2
 
 
@@ -29,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--env", default="", help="name of the stack")
+    parser.add_argument("--project", default=GATEHOUSE.name, help="Pulumi project: gatehouse (default) or account")
     parser.add_argument(
         "--process", default="gateway", choices=list(contract.read().processes), help="logs: process whose logs to follow"
     )
@@ -37,25 +49,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--digest", default="", help="rollback: image digest (default: the previous image)")
     parser.add_argument("--rollback", action="store_true", help="deploy: deploy the previous image if the verification fails")
     parser.add_argument("--unsigned", action="store_true", help="deploy: accept an image that the pipeline has not signed")
-    # Tests pass the directory of another Pulumi project.
+    # Tests pass the directory of another repository.
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     try:
         if options.command == "logs" and not options.env:
             return _print(follow_files())
-        stack = read_stack(options.env, options.root)
+        project = _project(options)
+        options.root /= project.folder
+        stack = read_stack(options.env, options.root, project)
     except ValueError as exc:
         return _reject(options.command, [str(exc)])
+    if options.command == "guards":
+        return _guards(stack, options.root)
     if options.command == "bootstrap":
         return _bootstrap(stack, options.root)
     if options.command == "image":
         return _image(stack, options.root)
-    messages = missing_prerequisites(
-        stack,
-        image=options.command in ("preview", "deploy"),
-        signature=options.command == "deploy" and not options.unsigned,
-        root=options.root,
-    )
+    messages = _missing(options, stack)
     if options.command == "logs":
         messages = [message for message in messages if "Pulumi CLI" not in message]  # Only CloudWatch is needed.
     if messages:
@@ -68,6 +79,33 @@ def main(arguments: list[str] | None = None) -> int:
         return _reject(options.command, str(exc).splitlines(), FAILED)
 
 
+def _project(options: argparse.Namespace) -> Project:
+    """The selected project. Raises ValueError for an unknown project, or a command that the project does not have."""
+    project = ACCOUNT if options.command == "guards" else PROJECTS.get(options.project)
+    if project is None:
+        raise ValueError(f"no project {options.project!r}; use PROJECT=account, or no PROJECT for the stacks of Gatehouse")
+    if project == ACCOUNT and options.command not in ACCOUNT_COMMANDS:
+        raise ValueError(f"{project.argument} has no services; use one of: {', '.join(ACCOUNT_COMMANDS)}")
+    return project
+
+
+def _missing(options: argparse.Namespace, stack: Stack) -> list[str]:
+    """One message for each missing prerequisite of the command."""
+    changes = options.command in ("preview", "deploy")
+    if stack.project == ACCOUNT and changes:
+        return missing_account_prerequisites(stack, options.root)
+    signature = options.command == "deploy" and not options.unsigned
+    return missing_prerequisites(stack, image=changes, signature=signature, root=options.root)
+
+
+def _guards(stack: Stack, root: Path) -> int:
+    if messages := missing_credentials(stack):
+        return _reject("guards", messages)
+    client = client_of(stack)
+    _print(report(stack, read_guards(stack.account, client), managed_guards(stack, root)))
+    return _print(report_vpcs(client))
+
+
 def _bootstrap(stack: Stack, root: Path) -> int:
     if messages := missing_bootstrap_prerequisites(stack):
         return _reject("bootstrap", messages)
@@ -75,7 +113,7 @@ def _bootstrap(stack: Stack, root: Path) -> int:
         state = bootstrap(stack, lambda line: print(f"> {line}", flush=True), root)
     except BootstrapFailed as exc:
         return _reject("bootstrap", [str(exc)], FAILED)
-    return _print(["", *pipeline_instructions(stack, state)])
+    return _print(["", *(account_instructions(stack) if stack.project == ACCOUNT else pipeline_instructions(stack, state))])
 
 
 def _image(stack: Stack, root: Path) -> int:
@@ -85,7 +123,7 @@ def _image(stack: Stack, root: Path) -> int:
         digest = push_image(stack, root)
     except ImageFailed as exc:
         return _reject("image", [str(exc)], FAILED)
-    print(f"> Pulumi.{stack.name}.yaml: image.digest {digest}. Commit the change, then run: make deploy ENV={stack.name}")
+    print(f"> {stack.file}: image.digest {digest}. Commit the change, then run: make deploy {stack.target}")
     return 0
 
 
@@ -109,6 +147,8 @@ def _run(options: argparse.Namespace, stack: Stack) -> int:
 def _deploy(options: argparse.Namespace, stack: Stack) -> int:
     """Deploy the stack. With --rollback, deploy the previous image if the verification fails. Returns the exit code, which is not
     0 after a failed verification."""
+    if stack.project == ACCOUNT:
+        return deploy_account(stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root)
     try:
         return deploy(stack, confirm=lambda: options.yes or _confirm(stack, "changes"), root=options.root)
     except VerificationFailed as exc:
@@ -127,7 +167,7 @@ def _rollback(options: argparse.Namespace, stack: Stack) -> int:
     """
     digest = options.digest or _previous_digest(stack, options.root)
     if digest == stack.image_digest:
-        raise ValueError(f"Pulumi.{stack.name}.yaml already contains {digest}. To deploy it, run: make deploy ENV={stack.name}")
+        raise ValueError(f"{stack.file} already contains {digest}. To deploy it, run: make deploy {stack.target}")
     file = options.root / f"Pulumi.{stack.name}.yaml"
     write_digest(file, digest)
     print(f"> {file.name}: image.digest {stack.image_digest} -> {digest}. Commit the change.", flush=True)

@@ -13,14 +13,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 from components.delivery.policies import DEPLOY, IMAGE, PREVIEW, github_environments
 from components.iam.documents import deny_insecure_transport, document, render
 from components.naming import PROJECT, Naming
+from components.settings.account import NONE
 from release import pulumi_cli
-from release.stack_file import ROOT, Stack
+from release.guards import CONFIG
+from release.stack_file import ACCOUNT, ROOT, Stack
 
 BUCKET = f"{PROJECT}-pulumi-state"
 """Prefix of the default name of the bucket. The name ends with the account and the region."""
 ALIAS = f"alias/{PROJECT}-pulumi-state"
 """Alias of the KMS key, which all stacks of the account and region use."""
 ECS = "ecs.amazonaws.com"
+_TITLES = {ECS: "ECS", CONFIG: "AWS Config"}
 STATE_VERSION_DAYS = 90
 """Days for which the bucket retains overwritten and deleted versions of the state."""
 TAGS = [{"Key": "Project", "Value": PROJECT}, {"Key": "DataClass", "Value": "secret"}]
@@ -50,8 +53,9 @@ class PulumiState:
 
 
 def state_bucket(stack: Stack) -> str:
-    """Name of the bucket: `delivery.state_bucket`, or a name that contains the account and the region."""
-    name = (stack.settings.get("delivery") or {}).get("state_bucket")
+    """Name of the bucket: the setting, or a name that contains the account and the region."""
+    section = stack.settings if stack.project == ACCOUNT else stack.settings.get("delivery")
+    name = section.get("state_bucket") if isinstance(section, dict) else None
     return str(name or f"{BUCKET}-{stack.account}-{stack.region}")
 
 
@@ -66,7 +70,8 @@ def bootstrap(stack: Stack, report: Callable[[str], None], root: Path = ROOT) ->
     try:
         key_arn = _key(boto3.client("kms", region_name=stack.region), report)
         _bucket(boto3.client("s3", region_name=stack.region), bucket, key_arn, stack, report)
-        _service_linked_role(boto3.client("iam", region_name=stack.region), report)
+        for service in _services(stack):
+            _service_linked_role(boto3.client("iam", region_name=stack.region), service, report)
     except ClientError as exc:
         problem = f"AWS rejected {exc.operation_name}: {exc.response['Error'].get('Message') or exc}"
         raise BootstrapFailed(f"{problem}. Use the credentials of an administrator, and run the command again") from exc
@@ -78,10 +83,19 @@ def bootstrap(stack: Stack, report: Callable[[str], None], root: Path = ROOT) ->
     return state
 
 
+def account_instructions(stack: Stack) -> Iterator[str]:
+    """The next steps after `make bootstrap` for the project `account`, line by line."""
+    yield "The deployment requires the credentials of an administrator. Next steps:"
+    yield ""
+    yield f"make guards ENV={stack.name}                     # the guards that the account has, and settings for them"
+    yield f"make preview {stack.target}"
+    yield f"make deploy {stack.target}"
+
+
 def pipeline_instructions(stack: Stack, state: PulumiState) -> Iterator[str]:
     """The settings and the commands that connect a pipeline on GitHub with the stack, line by line."""
     repository = (stack.settings.get("delivery") or {}).get("repository") or REPOSITORY
-    yield f"For deployments from GitHub Actions, set in Pulumi.{stack.name}.yaml (docs/guides/deploy.md, section 6):"
+    yield f"For deployments from GitHub Actions, set in {stack.file} (docs/guides/deploy.md, section 6):"
     yield ""
     yield "    delivery:"
     yield f"      repository: {repository}"
@@ -110,15 +124,26 @@ def github_variables(stack: Stack, state: PulumiState) -> dict[str, dict[str, st
     }
 
 
-def _service_linked_role(iam: Any, report: Callable[[str], None]) -> None:
-    """Create the service-linked role of ECS if necessary. ECS creates the role together with the first cluster of an account,
-    but rejects services until IAM has propagated the role. Source: ECS Developer Guide, "Using service-linked roles for Amazon
-    ECS"."""
-    if iam.list_roles(PathPrefix=f"/aws-service-role/{ECS}/")["Roles"]:
-        report("the service-linked role of ECS exists")
+def _services(stack: Stack) -> Iterator[str]:
+    """The services whose service-linked roles the stack requires.
+
+    ECS creates the role together with the first cluster of an account, but rejects services until IAM has propagated the role.
+    Source: ECS Developer Guide, "Using service-linked roles for Amazon ECS". AWS Config does not create its role for a recorder.
+    Source: AWS Config Developer Guide, "Using service-linked roles for AWS Config".
+    """
+    if stack.project != ACCOUNT:
+        yield ECS
+    elif (stack.settings.get("guards") or {}).get("config_recorder", NONE) != NONE:
+        yield CONFIG
+
+
+def _service_linked_role(iam: Any, service: str, report: Callable[[str], None]) -> None:
+    """Create the service-linked role of a service if necessary."""
+    if iam.list_roles(PathPrefix=f"/aws-service-role/{service}/")["Roles"]:
+        report(f"the service-linked role of {_TITLES[service]} exists")
         return
-    iam.create_service_linked_role(AWSServiceName=ECS)
-    report("created the service-linked role of ECS")
+    iam.create_service_linked_role(AWSServiceName=service)
+    report(f"created the service-linked role of {_TITLES[service]}")
 
 
 def _enable(key: dict[str, Any]) -> str:
@@ -151,12 +176,17 @@ def _key(kms: Any, report: Callable[[str], None]) -> str:
     return str(key["Arn"])
 
 
+def _bucket_key(stack: Stack) -> str:
+    """The setting with the name of the bucket."""
+    return "state_bucket" if stack.project == ACCOUNT else "delivery.state_bucket"
+
+
 def _bucket(s3: Any, bucket: str, key_arn: str, stack: Stack, report: Callable[[str], None]) -> None:
     """Create the bucket if necessary, and configure it. An existing bucket keeps its lifecycle and the other statements of its
     policy."""
     owned = {"Bucket": bucket, "ExpectedBucketOwner": stack.account}
-    if _exists(s3, owned):
-        _check_existing(s3, owned, key_arn, stack.region)
+    if _exists(s3, owned, stack):
+        _check_existing(s3, owned, key_arn, stack)
         report(f"the bucket {bucket} exists")
     else:
         location = {"CreateBucketConfiguration": {"LocationConstraint": stack.region}} if stack.region != "us-east-1" else {}
@@ -175,7 +205,7 @@ def _bucket(s3: Any, bucket: str, key_arn: str, stack: Stack, report: Callable[[
     s3.put_bucket_policy(**owned, Policy=_policy(s3, owned, stack))
 
 
-def _exists(s3: Any, owned: dict[str, str]) -> bool:
+def _exists(s3: Any, owned: dict[str, str], stack: Stack) -> bool:
     """Whether the bucket exists. Raises BootstrapFailed if the bucket belongs to another account."""
     try:
         s3.head_bucket(**owned)
@@ -186,19 +216,19 @@ def _exists(s3: Any, owned: dict[str, str]) -> bool:
         if status == 403:
             raise BootstrapFailed(
                 f"the bucket {owned['Bucket']} belongs to another account, or the credentials may not read it. "
-                "Use the credentials of an administrator, or set another name in delivery.state_bucket"
+                f"Use the credentials of an administrator, or set another name in {_bucket_key(stack)}"
             ) from exc
         raise
     return True
 
 
-def _check_existing(s3: Any, owned: dict[str, str], key_arn: str, region: str) -> None:
+def _check_existing(s3: Any, owned: dict[str, str], key_arn: str, stack: Stack) -> None:
     """Raise BootstrapFailed if the bucket is in another region, or encrypted with another KMS key."""
     location = s3.get_bucket_location(**owned).get("LocationConstraint") or "us-east-1"
-    if location != region:
+    if location != stack.region:
         raise BootstrapFailed(
-            f"the bucket {owned['Bucket']} is in {location}, but the stack is in {region}. "
-            "Set another name in delivery.state_bucket"
+            f"the bucket {owned['Bucket']} is in {location}, but the stack is in {stack.region}. "
+            f"Set another name in {_bucket_key(stack)}"
         )
     try:
         rules = s3.get_bucket_encryption(**owned)["ServerSideEncryptionConfiguration"]["Rules"]
@@ -208,8 +238,8 @@ def _check_existing(s3: Any, owned: dict[str, str], key_arn: str, region: str) -
     other = [row.get("KMSMasterKeyID") or "aws/s3" for row in defaults if str(row.get("SSEAlgorithm", "")).startswith("aws:kms")]
     if any(key != key_arn for key in other):
         raise BootstrapFailed(
-            f"the bucket {owned['Bucket']} is encrypted with the KMS key {other[0]}. Set another name in delivery.state_bucket, "
-            "or create the stack with this key: docs/guides/deploy.md, section 1"
+            f"the bucket {owned['Bucket']} is encrypted with the KMS key {other[0]}. Set another name in "
+            f"{_bucket_key(stack)}, or create the stack with this key: docs/guides/deploy.md, section 1"
         )
 
 
@@ -239,7 +269,7 @@ def _init_stack(stack: Stack, state: PulumiState, report: Callable[[str], None],
             report(f"the secrets of the stack are encrypted with a passphrase. To use the KMS key, run: {change}")
         return
     _query("stack", "init", stack.name, "--secrets-provider", state.secrets_provider, root=root)
-    report(f"created the stack {stack.name}. Commit Pulumi.{stack.name}.yaml")
+    report(f"created the stack {stack.name}. Commit {stack.file}")
 
 
 def _query(*arguments: str, root: Path) -> None:

@@ -72,6 +72,18 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
     return status
 
 
+def deploy_account(stack: Stack, *, confirm: Callable[[], bool], root: Path = ROOT) -> int:
+    """Deploy a stack of the project `account`: the operations of the confirmed preview. Returns 0. Raises NotConfirmed and
+    DeploymentFailed."""
+    with TemporaryDirectory(prefix="gatehouse-") as folder:
+        plan = Path(folder) / "plan.json"
+        _pulumi("preview", command_line("preview", stack, save_plan=plan), root)
+        if not confirm():
+            raise NotConfirmed("not confirmed; nothing was changed")
+        _pulumi("up", command_line("deploy", stack, yes=True, plan=plan), root)
+    return SUCCESS
+
+
 def verify(stack: Stack, before: dict[str, ServiceState] | None = None, *, root: Path = ROOT) -> int:
     """Compare the running ECS services with the stack, then check the health of every URL. Raises VerificationFailed, and
     DeploymentFailed if ECS cannot be queried."""

@@ -14,8 +14,10 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components.naming import PROJECT
+from components.settings.account import NONE
 from release import pulumi_cli
 from release.bootstrap import backend_url
+from release.guards import Client, conflicts, read_guards
 from release.image import missing_builder
 from release.quotas import exceeded_quotas
 from release.signature import unverified_signature
@@ -47,9 +49,38 @@ def missing_bootstrap_prerequisites(stack: Stack) -> list[str]:
     """One message for each missing prerequisite of `make bootstrap`, with its fix."""
     missing = [key for key in ("account", "region") if not getattr(stack, key)]
     if missing:
-        return [f"Pulumi.{stack.name}.yaml has no {' and no '.join(missing)}; set gatehouse:settings.{missing[0]}"]
+        return [f"{stack.file} has no {' and no '.join(missing)}; set {stack.project.name}:settings.{missing[0]}"]
     messages = [_check_cli(), _check_backend_variable(stack), _check_account(stack)]
     return [message for message in messages if message]
+
+
+def missing_account_prerequisites(stack: Stack, root: Path = ROOT) -> list[str]:
+    """One message for each missing prerequisite of a deployment of the project `account`, with its fix."""
+    messages = [_check_pulumi(stack, root), _check_account(stack), _check_examples(stack)]
+    # Without credentials, the guards cannot be read.
+    if not messages[1] and set((stack.settings.get("guards") or {}).values()) - {NONE}:
+        client = client_of(stack)
+        messages += conflicts(stack, read_guards(stack.account, client), managed_guards(stack, root), client)
+    return [message for message in messages if message]
+
+
+def missing_credentials(stack: Stack) -> list[str]:
+    """A message if the AWS credentials are missing or those of another account, with the fix."""
+    return [message for message in (_check_account(stack),) if message]
+
+
+def managed_guards(stack: Stack, root: Path = ROOT) -> tuple[str, ...]:
+    """The guards that the deployed stack manages; none before the first deployment."""
+    try:
+        return tuple(pulumi_cli.stack_output(stack, "guards", root))
+    except (ValueError, FileNotFoundError):
+        return ()
+
+
+def client_of(stack: Stack) -> Client:
+    """Return a function that creates the boto3 client of a service in the region of the stack."""
+    create: Any = boto3.client
+    return lambda service: create(service, region_name=stack.region)
 
 
 def missing_image_prerequisites(stack: Stack) -> list[str]:
@@ -81,7 +112,7 @@ def _check_pulumi(stack: Stack, root: Path) -> str | None:
         return message
     login = pulumi_cli.query("whoami", "--json", root=root)
     if login.returncode:
-        return f"the Pulumi CLI is not logged in. Run: make bootstrap ENV={stack.name}, or pulumi login"
+        return f"the Pulumi CLI is not logged in. Run: make bootstrap {stack.target}, or pulumi login"
     return _check_backend(stack, str(json.loads(login.stdout).get("url", "")), root)
 
 
@@ -94,7 +125,7 @@ def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
         return f"the Pulumi CLI cannot read the stack {stack.name}: {(result.stderr.strip().splitlines() or ['no message'])[-1]}"
     if result.returncode:
         # Pulumi Cloud stores the state and encrypts the secrets of a stack itself.
-        command = f"pulumi stack init {stack.name}" if url.startswith("http") else f"make bootstrap ENV={stack.name}"
+        command = f"pulumi stack init {stack.name}" if url.startswith("http") else f"make bootstrap {stack.target}"
         return f"the stack {stack.name} does not exist in {url}. Run: {command}"
     has_passphrase = stack.has_salt or not (stack.secrets_provider or url.startswith("http"))
     if has_passphrase and not any(name in os.environ for name in _PASSPHRASE):
@@ -116,7 +147,7 @@ def _check_account(stack: Stack) -> str | None:
     if account != stack.account:
         return (
             f"the AWS credentials are for account {account}, but the stack {stack.name} is in account {stack.account}. "
-            f"Change AWS_PROFILE, or `account` in Pulumi.{stack.name}.yaml"
+            f"Change AWS_PROFILE, or `account` in {stack.file}"
         )
     return None
 
@@ -125,7 +156,7 @@ def _check_examples(stack: Stack) -> str | None:
     keys = list(_examples(stack.settings))
     if not keys:
         return None
-    return f"Pulumi.{stack.name}.yaml contains example values. Set your own values, or remove the keys: {', '.join(keys)}"
+    return f"{stack.file} contains example values. Set your own values, or remove the keys: {', '.join(keys)}"
 
 
 def _examples(value: Any, key: str = "") -> Iterator[str]:
@@ -161,7 +192,7 @@ def _check_zone(stack: Stack) -> str | None:
             identity = zone["Id"].rpartition("/")[2]
             return (
                 f"the account has the hosted zone {identity} for {domain} already. Set existing_resources.zone_id: {identity} in "
-                f"Pulumi.{stack.name}.yaml, or delete the zone"
+                f"{stack.file}, or delete the zone"
             )
     return None
 
@@ -178,7 +209,7 @@ def _zone_mistake(zone: dict[str, Any], domain: str) -> str | None:
 def _check_image(stack: Stack) -> str | None:
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", stack.image_digest) or stack.image_digest == _PLACEHOLDER_DIGEST:
         return (
-            f"Pulumi.{stack.name}.yaml contains no image. Run: make image ENV={stack.name}, "
+            f"{stack.file} contains no image. Run: make image {stack.target}, "
             "or set image.digest to the sha256:<64 hex digits> of a pushed image"
         )
     return None

@@ -50,7 +50,7 @@ def command_line(
         options.append("--exclude-dependents")
     elif command != "destroy":
         for pack in PACKS:
-            options += ["--policy-pack", pack]
+            options += ["--policy-pack", f"{stack.project.repository}{pack}"]
     return ["pulumi", verb, "--stack", stack.name, *options]
 
 
@@ -90,10 +90,10 @@ def stack_output(stack: Stack, name: str, root: Path = ROOT) -> Any:
     """
     result = query("stack", "output", name, "--json", "--stack", stack.name, root=root)
     if result.returncode != 0:
-        raise ValueError(f"the stack {stack.name} has no output {name!r}. Is it deployed? Run: make deploy ENV={stack.name}")
+        raise ValueError(f"the stack {stack.name} has no output {name!r}. Is it deployed? Run: make deploy {stack.target}")
     value = json.loads(result.stdout)
     if _has_unknown(value):
-        raise ValueError(f"the output {name!r} of the stack {stack.name} is not deployed yet. Run: make deploy ENV={stack.name}")
+        raise ValueError(f"the output {name!r} of the stack {stack.name} is not deployed yet. Run: make deploy {stack.target}")
     return value
 
 

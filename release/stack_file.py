@@ -11,6 +11,30 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
+class Project:
+    """A Pulumi project of the repository.
+
+    name: name in Pulumi.yaml, the namespace of its settings.
+    folder: folder in the repository, "" for the root.
+    argument: argument of `make` that selects the project, "" for the project in the root.
+    """
+
+    name: str
+    folder: str = ""
+    argument: str = ""
+
+    @property
+    def repository(self) -> str:
+        """Relative path from the folder of the project to the root of the repository, "" in the root."""
+        return "../" if self.folder else ""
+
+
+GATEHOUSE = Project("gatehouse")
+ACCOUNT = Project("gatehouse-account", "account", "PROJECT=account")
+PROJECTS = {GATEHOUSE.name: GATEHOUSE, "account": ACCOUNT}
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
     """The values of a stack file that a release needs.
 
@@ -18,9 +42,10 @@ class Stack:
     account: AWS account ID, 12 digits.
     region: AWS region.
     image_digest: digest of the container image, or "".
-    settings: `gatehouse:settings`.
+    settings: `gatehouse:settings`, or `gatehouse-account:settings`.
     secrets_provider: URL of the KMS key that encrypts the secrets of the stack, or "".
     has_salt: True if the secrets of the stack are encrypted with a passphrase.
+    project: project of the stack.
     """
 
     name: str
@@ -30,30 +55,68 @@ class Stack:
     settings: Mapping[str, Any] = field(default_factory=dict)
     secrets_provider: str = ""
     has_salt: bool = False
+    project: Project = GATEHOUSE
+
+    @property
+    def file(self) -> str:
+        """The stack file, relative to the root of the repository."""
+        return stack_file(self.name, self.project)
+
+    @property
+    def target(self) -> str:
+        """The arguments of `make` that select the stack, such as "ENV=dev"."""
+        return f"{self.project.argument} ENV={self.name}".lstrip()
+
+
+def stack_file(name: str, project: Project = GATEHOUSE) -> str:
+    """The file of a stack, relative to the root of the repository."""
+    return str(Path(project.folder, f"Pulumi.{name}.yaml"))
 
 
 def known_stacks(root: Path = ROOT) -> list[str]:
-    """The names of the `Pulumi.<name>.yaml` files."""
+    """The names of the `Pulumi.<name>.yaml` files in the folder of a project."""
     return sorted(path.name.split(".")[1] for path in root.glob("Pulumi.*.yaml"))
 
 
-def read_stack(name: str, root: Path = ROOT) -> Stack:
-    """Read a stack file. Raises ValueError if it does not exist or has no settings."""
+def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> Stack:
+    """Read a stack file. Raises ValueError if it does not exist or has no settings.
+
+    root: folder of the project.
+    """
     stacks = known_stacks(root)
     if name not in stacks:
         problem = f"no stack {name!r}" if name else "no stack specified"
-        raise ValueError(f"{problem}; use one of: {', '.join(f'ENV={stack}' for stack in stacks)}")
-    document: dict[str, Any] = yaml.safe_load((root / f"Pulumi.{name}.yaml").read_text())
-    settings = document.get("config", {}).get("gatehouse:settings")
+        known = ", ".join(f"{project.argument} ENV={stack}".lstrip() for stack in stacks)
+        raise ValueError(f"{problem}; use one of: {known}")
+    document = _read(root / f"Pulumi.{name}.yaml", stack_file(name, project))
+    config = document.get("config")
+    settings = config.get(f"{project.name}:settings") if isinstance(config, dict) else None
     if not isinstance(settings, dict):
-        raise ValueError(f"Pulumi.{name}.yaml has no gatehouse:settings")
-    image = settings.get("image") or {}
+        raise ValueError(f"{stack_file(name, project)} has no {project.name}:settings")
+    image = settings.get("image")
     return Stack(
         name,
         account=str(settings.get("account", "")),
         region=str(settings.get("region", "")),
-        image_digest=str(image.get("digest", "")),
+        image_digest=str(image.get("digest", "")) if isinstance(image, dict) else "",
         settings=settings,
         secrets_provider=str(document.get("secretsprovider", "")),
         has_salt="encryptionsalt" in document,
+        project=project,
     )
+
+
+def _read(file: Path, name: str) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ValueError with the line of the mistake."""
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark
+        where = f"{name}:{mark.line + 1}" if mark else name
+        tab = ". Indent with spaces instead of tabs" if "'\\t'" in str(exc.problem) else ""
+        raise ValueError(f"{where} is not valid YAML: {exc.problem}{tab}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ValueError(f"{name} is not valid YAML: {' '.join(str(exc).split())}") from exc
+    if not isinstance(document, dict):
+        raise ValueError(f"{name} is not a mapping with the key config")
+    return document

@@ -149,7 +149,6 @@ def _denied_actions(args: DeliveryRolesArgs) -> list[Statement]:
 def _read_configuration(args: DeliveryRolesArgs) -> Statement:
     """Allow reading the configuration of resources, but no object, item, message, log event or secret value."""
     reads = {
-        "access-analyzer": "Get* List*",
         "acm": "Describe* ListTags*",
         "apigateway": "GET",
         "application-autoscaling": "Describe* List*",
@@ -159,26 +158,21 @@ def _read_configuration(args: DeliveryRolesArgs) -> Statement:
         **({"cloudfront": "Describe* Get* List*"} if args.cloudfront else {}),
         "cloudtrail": "DescribeTrails GetTrail* GetEventSelectors GetInsightSelectors ListTags",
         "cloudwatch": "Describe* GetDashboard ListTags*",
-        "config": "Describe*",
         "dynamodb": "Describe* ListTags* GetResourcePolicy",
-        "ec2": "Describe* GetManagedPrefixList* GetEbsEncryptionByDefault GetEbsDefaultKmsKeyId GetSecurityGroups*",
+        "ec2": "Describe* GetManagedPrefixList* GetSecurityGroups*",
         "ecr": "Describe* GetLifecyclePolicy GetRepositoryPolicy ListTags*",
         "ecs": "Describe* List*",
         "elasticache": "Describe* ListTags*",
         "elasticloadbalancing": "Describe*",
         "events": "Describe* List*",
-        "guardduty": "Get* List*",
-        "iam": "GetAccountPasswordPolicy GetOpenIDConnectProvider GetPolicy* GetRole* ListAttachedRole* ListPolicy* ListRole* "
-        "ListInstanceProfilesForRole",
+        "iam": "GetOpenIDConnectProvider GetPolicy* GetRole* ListAttachedRole* ListPolicy* ListRole* ListInstanceProfilesForRole",
         "kms": "Describe* GetKey* GetPublicKey ListAliases ListKeyPolicies ListResourceTags",
         "lambda": "GetAlias GetFunction* GetPolicy ListTags ListVersions*",
         "logs": f"Describe* GetDataProtectionPolicy ListTags*{' GetDelivery*' if args.cloudfront else ''}",
         "rds": "Describe* ListTags*",
         "route53": "GetChange GetHealthCheck GetHostedZone ListHostedZones* ListResourceRecordSets ListTags*",
-        "s3": "GetAccelerate* GetAccountPublicAccessBlock GetBucket* GetEncryption* GetLifecycle* GetReplication* ListBucket "
-        "ListTagsForResource",
+        "s3": "GetAccelerate* GetBucket* GetEncryption* GetLifecycle* GetReplication* ListBucket ListTagsForResource",
         "secretsmanager": "DescribeSecret GetResourcePolicy ListSecretVersionIds",
-        "securityhub": "Describe* Get*",
         "servicediscovery": "Get* List*",
         "sns": "Get* ListSubscriptionsByTopic ListTags*",
         "sqs": "GetQueueAttributes GetQueueUrl ListQueueTags",

@@ -61,8 +61,6 @@ class Vpc(Component):
     """Subnets in the order of the zones, keyed by tier."""
     endpoint_subnets: list[pulumi.Output[str]]
     """Subnets of the app tier that contain the interface endpoints."""
-    exclusions: list[pulumi.Output[str]]
-    """VPC Block Public Access exclusions of the edge subnets."""
     nat_gateways: dict[str, pulumi.Output[str]]
     """IDs of the NAT gateways, keyed by zone."""
     prefix_lists: dict[str, pulumi.Output[str]]
@@ -82,16 +80,14 @@ class Vpc(Component):
         self.endpoint_subnets = self.subnets["app"][: 1 if args.network.endpoint_zones == "one" else None]
         # The exclusions have no effect while VPC Block Public Access is disabled (VPC User Guide, "Create and delete
         # exclusions").
-        self.exclusions = [
+        for zone, subnet in zip(args.network.zones, self.subnets["edge"], strict=True):
             aws.ec2.VpcBlockPublicAccessExclusion(
                 f"edge-{zone}",
                 subnet_id=subnet,
                 internet_gateway_exclusion_mode="allow-bidirectional",
                 tags=tags("none", Name=names.name(f"edge-{zone}")),
                 opts=self.child,
-            ).id
-            for zone, subnet in zip(args.network.zones, self.subnets["edge"], strict=True)
-        ]
+            )
         self.prefix_lists = self._gateway_endpoints(self._route_tables(args), args)
         self.register_outputs({"vpcId": self.vpc_id, "subnets": self.subnets, "prefixLists": self.prefix_lists})
 

@@ -5,12 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from components import contract
-from components.settings.fields import PROD, partition_of, shown
+from components.settings.fields import PROD, Mistake, partition_of, shown
 from components.settings.model import Settings
 from components.settings.workloads import ScalingSettings, TaskSize
-
-Mistake = tuple[str, str]
-"""Key of a setting, and the rest of the message: "is <value>; allowed: <values>"."""
 
 ROLLOUT_MAX_MINUTES = 720
 """Maximum duration of a rollout, during which the stack's state is locked."""
@@ -96,14 +93,6 @@ def second_region(settings: Settings) -> Iterator[Mistake]:
     """`second_region` differs from `region`."""
     if settings.second_region == settings.region:
         yield "second_region", f"is {shown(settings.second_region)}; allowed: a region other than region"
-
-
-def account_baseline(settings: Settings) -> Iterator[Mistake]:
-    """A stack that creates guards of the account does not name another stack that manages them."""
-    baseline = settings.account_baseline
-    if "/" in baseline.managed_by and baseline.guards:
-        allowed = f'allowed with {", ".join(baseline.guards)}: external or ""'
-        yield "account_baseline.managed_by", f"is {shown(baseline.managed_by)}; {allowed}"
 
 
 def vault_lock(settings: Settings) -> Iterator[Mistake]:
@@ -298,7 +287,6 @@ CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
         internet_access,
         operators,
         second_region,
-        account_baseline,
     ),
     *(vault_lock, task_sizes, off_hours, rollout_duration, waf_limits, sharing_capacity, cores, existing_resources, existing_vpc),
     *(partition, delivery, oidc, leak_report_secret, environment_variables),

@@ -18,6 +18,9 @@ ARN = rf"arn:(?:aws|{'|'.join(PARTITIONS.values())})"
 
 T = TypeVar("T")
 
+Mistake = tuple[str, str]
+"""Key of a setting, and the rest of the message: "is <value>; allowed: <values>"."""
+
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentDefault:
@@ -172,3 +175,18 @@ def _matches(pattern: str, value: Any) -> bool:
 
 
 Flag = Annotated[bool, BeforeValidator(Allowed("true or false", lambda value: isinstance(value, bool)))]
+
+OWNER = string(r"[A-Za-z0-9 ._@-]{2,64}", "the team responsible for the stack, 2 to 64 characters")
+COST_CENTRE = string(r"[A-Za-z0-9-]{2,32}", "2 to 32 letters, digits or hyphens, in quotes")
+ACCOUNT_ID = string(r"\d{12}", "the 12 digits of the AWS account, in quotes")
+STATE_BUCKET = optional(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")
+EMAILS = strings(r"[^@\s]+@[^@\s]+\.[^@\s]+", 0, 10, "e-mail addresses")
+MANAGER = string(
+    r"|external|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}", 'project/stack, such as "gatehouse-account/main", external, or ""'
+)
+"""Who manages the guards of the account that a stack does not create."""
+
+
+def aws_region(example: str) -> BeforeValidator:
+    """An AWS region."""
+    return string(r"[a-z]{2}(-[a-z]+)+-\d", f'an AWS region such as "{example}"')

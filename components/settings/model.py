@@ -10,10 +10,15 @@ from pydantic import BeforeValidator, PrivateAttr
 
 from components.settings import data, operations, workloads
 from components.settings.fields import (
+    ACCOUNT_ID,
+    COST_CENTRE,
     ENVIRONMENTS,
+    MANAGER,
+    OWNER,
     Allowed,
     Flag,
     Section,
+    aws_region,
     by_environment,
     choice,
     prod_requires,
@@ -22,7 +27,6 @@ from components.settings.fields import (
 )
 from components.settings.network import LoadBalancerSettings, NetworkSettings, WafSettings
 
-REGION = r"[a-z]{2}(-[a-z]+)+-\d"
 # The retention periods that CloudWatch Logs supports (PutRetentionPolicy API).
 LOG_RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
@@ -36,15 +40,15 @@ class Settings(Section):
     environment: Annotated[str, choice(*ENVIRONMENTS)]
     """Environment of the stack, which determines the default values and the enforcement levels of the policy packs. The rules for
     prod are stricter. Required unless the stack is named dev, staging or prod; the name is then the environment."""
-    owner: Annotated[str, string(r"[A-Za-z0-9 ._@-]{2,64}", "the team responsible for the stack, 2 to 64 characters")]
+    owner: Annotated[str, OWNER]
     """Team responsible for the stack: the value of the tag Owner on every resource."""
-    cost_centre: Annotated[str, string(r"[A-Za-z0-9-]{2,32}", "2 to 32 letters, digits or hyphens, in quotes")]
+    cost_centre: Annotated[str, COST_CENTRE]
     """Cost centre of the stack: the value of the tag CostCentre on every resource."""
-    account: Annotated[str, string(r"\d{12}", "the 12 digits of the AWS account, in quotes")]
+    account: Annotated[str, ACCOUNT_ID]
     """AWS account ID. The provider rejects credentials for any other account."""
-    region: Annotated[str, string(REGION, 'an AWS region such as "eu-west-1"')]
+    region: Annotated[str, aws_region("eu-west-1")]
     """AWS region for every resource except the copies in second_region."""
-    second_region: Annotated[str, string(REGION, 'an AWS region such as "eu-central-1"')]
+    second_region: Annotated[str, aws_region("eu-central-1")]
     """AWS region for replicas of buckets and copies of backups. Set second_region, buckets.cross_region_replication and
     backup.cross_region_copy before the first deployment, because the backup KMS key depends on these keys."""
     domain: Annotated[str, string(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", 'a domain such as "gatehouse.example.com"')]
@@ -106,7 +110,10 @@ class Settings(Section):
     waf: WafSettings
     monitoring: operations.MonitoringSettings
     budget: operations.BudgetSettings
-    account_baseline: operations.AccountBaselineSettings
+    account_guards: Annotated[str, MANAGER] = ""
+    """Who manages the guards of the account, such as GuardDuty: a stack of the project `account` as project/stack, or `external`
+    if they are managed outside Pulumi, such as by AWS Control Tower. The policy packs read the value from the stack output
+    accountBaseline. If empty, the policy packs report missing guards."""
     delivery: operations.DeliverySettings
 
     _stack: str = PrivateAttr(default="")

@@ -2,7 +2,20 @@
 
 from typing import Annotated
 
-from components.settings.fields import ARN, Flag, Production, Section, by_environment, choice, integer, optional, string, strings
+from components.settings.fields import (
+    ARN,
+    EMAILS,
+    STATE_BUCKET,
+    Flag,
+    Production,
+    Section,
+    by_environment,
+    choice,
+    integer,
+    optional,
+    string,
+    strings,
+)
 from components.settings.network import PRIVATE_NETWORKS
 from components.settings.workloads import EXTERNAL_ARN_PATTERN, EXTERNAL_ARN_WORDS
 
@@ -21,7 +34,7 @@ class MonitoringSettings(Section):
 
     emails: Annotated[
         tuple[str, ...],
-        strings(r"[^@\s]+@[^@\s]+\.[^@\s]+", 0, 10, "e-mail addresses"),
+        EMAILS,
         Production("at least one e-mail address, to receive alarms", bool),
     ] = ()
     """E-mail addresses that receive notifications about alarms and recoveries. Each recipient must confirm the subscription."""
@@ -66,47 +79,6 @@ class BudgetSettings(Section):
     in an account without an organization."""
     anomaly_usd: Annotated[int, integer(1, 100_000, "USD")] = by_environment(20, 40, 100)
     """Minimum total impact in USD of a cost anomaly that is reported."""
-
-
-class AccountBaselineSettings(Section):
-    """Guards of the AWS account, which also affect resources outside this program. Enable each guard in at most one stack of each
-    account and region, and only if the account does not have the guard yet."""
-
-    managed_by: Annotated[
-        str,
-        string(
-            r"|external|[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}",
-            'project/stack, such as "gatehouse/prod", external, or ""',
-        ),
-    ] = ""
-    """Who manages the guards that this stack does not create: another stack as project/stack, or `external` if they are managed
-    outside Pulumi, such as by AWS Control Tower. The policy packs read the value from the stack output accountBaseline. If empty,
-    the policy packs report missing guards."""
-    s3_public_access_block: Flag = False
-    """Blocks public access to every S3 bucket of the account."""
-    ebs_encryption: Flag = False
-    """Encrypts new EBS volumes of the account in the region by default."""
-    password_policy: Flag = False
-    """Sets the password policy for IAM users of the account (CIS AWS Foundations Benchmark)."""
-    backup_opt_in: Flag = False
-    """Enables AWS Backup for RDS, DynamoDB and S3 in the account and region, and lets AWS Backup manage the backups of DynamoDB
-    tables, which copies to another region require."""
-    config_recorder: Flag = False
-    """Creates the AWS Config recorder with its service-linked role. An account can have only one recorder in each region."""
-    guardduty: Flag = False
-    """Creates the GuardDuty detector. An account can have only one detector in each region."""
-    security_hub: Flag = False
-    """Enables Security Hub with its default standards."""
-    access_analyzer: Flag = False
-    """Creates an IAM Access Analyzer for the account."""
-    block_public_vpcs: Flag = False
-    """Enables VPC Block Public Access: no VPC in the account and region can be reached from the internet, except the load
-    balancer's subnets. This affects every other VPC in the region that has no exclusion."""
-
-    @property
-    def guards(self) -> tuple[str, ...]:
-        """Names of the enabled guards."""
-        return tuple(name for name in type(self).model_fields if getattr(self, name) is True)
 
 
 class ExistingResourcesSettings(Section):
@@ -159,7 +131,7 @@ class DeliverySettings(Section):
     create_oidc_provider: Flag = False
     """Creates the IAM OIDC identity provider for GitHub in this stack. Enable this setting in exactly one stack for each account;
     the other stacks use the same provider."""
-    state_bucket: Annotated[str | None, optional(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of an S3 bucket")] = None
+    state_bucket: Annotated[str | None, STATE_BUCKET] = None
     """S3 bucket for Pulumi's state. Each role can access only the objects of this stack. Create the bucket first. If empty,
     Pulumi Cloud stores the state."""
     state_key_arn: Annotated[

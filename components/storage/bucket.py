@@ -236,11 +236,9 @@ class Buckets:
     names: Naming
 
     def logs(self) -> BucketArgs:
-        """Return the arguments of the bucket that receives access logs from the other buckets and the load balancer and, with
-        `account_baseline.config_recorder`, deliveries from AWS Config."""
+        """Return the arguments of the bucket that receives access logs from the other buckets and the load balancer."""
         sink, prefixes = self.names.bucket("logs"), bucket_policies.LOAD_BALANCER_PREFIXES
-        config = bucket_policies.config_writers(self.names, sink) if self.settings.account_baseline.config_recorder else ()
-        writers = (*bucket_policies.load_balancer_log_writers(self.names, sink, prefixes), *config)
+        writers = bucket_policies.load_balancer_log_writers(self.names, sink, prefixes)
         web_ui = (WEB_UI_BUCKET,) if self.settings.services.cloudfront else ()
         return self._log_args(self.names, ("trail", "data", "secrets", *web_ui), writers)
 
@@ -335,3 +333,17 @@ class Buckets:
             force_destroy=self.settings.buckets.force_destroy,
             region=None if names == self.names else names.region,
         )
+
+
+def config_bucket(names: Naming, retention_days: int) -> BucketArgs:
+    """Return the arguments of the bucket that receives the deliveries of AWS Config. The bucket and its content stay in AWS when
+    Pulumi deletes the bucket."""
+    bucket = names.bucket("config")
+    writers = bucket_policies.config_writers(names, bucket)
+    return BucketArgs(
+        bucket_name=bucket,
+        policy=bucket_policies.bucket_policy(names, bucket, encrypted_by_key=False, writers=writers),
+        data_class="log",
+        protection=ProtectionSettings(protect=True, retain_on_delete=True),
+        expire_days=retention_days,
+    )

@@ -12,7 +12,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
     "Application tier, private subnets": ("EcsService", "TaskDefinition", "VpcEndpoints"),
     "Data tier, isolated subnets": ("RdsInstance", "RdsProxy", "Valkey"),
     "Storage and secrets": ("SecretLinksTable", "Bucket", "Secret", "RotationFunction", "ContainerImage", "BackupPlan"),
-    "Encryption and identity": ("KmsKeys", "Roles", "PermissionsBoundary", "DeliveryRoles", "AccountBaseline"),
+    "Encryption and identity": ("KmsKeys", "Roles", "PermissionsBoundary", "DeliveryRoles"),
     "Audit and monitoring": (
         *("CloudTrail", "Alarms", "LogAlarms", "EventAlarms", "Dashboard"),
         *("NotificationTopic", "SyntheticProbe", "DataProtection", "Budget"),

@@ -50,6 +50,7 @@ class Resource:
     ignored: tuple[str, ...]
     urn: str
     dependencies: tuple[str, ...]
+    import_id: str
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,16 @@ def _resource(registration: Registration) -> Resource:
         ignored=registration.ignore_changes,
         urn=registration.urn,
         dependencies=registration.dependencies,
+        import_id=registration.import_id,
     )
+
+
+@cache
+def run_account(settings: str) -> Program:
+    """Run the project `account` with these settings as JSON."""
+    config = {"gatehouse-account:settings": settings}
+    deployment = run_program(ROOT / "account", "main", _Provider(preview=False), preview=False, config=config)
+    return Program([_resource(resource.registration) for resource in deployment.resources], deployment.exports)
 
 
 class _Provider:

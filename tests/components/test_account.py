@@ -1,15 +1,14 @@
-"""Account baseline, budgets, notification topic and audit key."""
+"""Budgets, notification topic and audit key."""
 
 import json
 from typing import Any
 
 import pytest
 
-from components.iam import bucket_policies, resource_policies
+from components.iam import resource_policies
 from components.naming import Naming
-from components.settings.loader import parse
 from tests.components.program import run
-from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, STACKS, raw_settings
+from tests.components.settings.stack_settings import STACKS
 
 NAMES = Naming("dev", "123456789012", "eu-west-1")
 
@@ -82,29 +81,9 @@ def test_anomaly_monitor(anomalies: str, monitor_type: str, dimension: str | Non
     assert [s["type"] for s in subscription["subscribers"]] == ["SNS"]
 
 
-@pytest.mark.requirement("CG-21")
-@pytest.mark.parametrize("stack", STACKS)
-def test_no_stack_file_creates_guards_of_the_account(stack: str) -> None:
-    assert parse(raw_settings(stack), stack).account_baseline.guards == ()
-    assert [a.type for a in run(stack).resources if "AccountBaseline" in a.parent] == []
-    assert run(stack).exports["accountBaseline"] == "external"
-
-
-def test_backup_preferences_of_other_services_are_not_changed() -> None:
-    settings = run("prod", changes=ACCOUNT_RESOURCES).get("backup/regionSettings:RegionSettings", "account-baseline")
-    assert settings.ignored == ("resourceTypeOptInPreference", "resourceTypeManagementPreference")
-
-
 @pytest.mark.parametrize("stack", STACKS)
 def test_edge_subnets_are_excluded_from_public_access_block(stack: str) -> None:
     excluded = run(stack).of_type("ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion")
     subnets = {a.name for a in run(stack).of_type("ec2/subnet:Subnet") if a.inputs["tags"]["Tier"] == "edge"}
     assert {a.name for a in excluded} == subnets
     assert {a.inputs["internetGatewayExclusionMode"] for a in excluded} == {"allow-bidirectional"}
-
-
-def test_config_writes_to_its_prefix_for_own_account() -> None:
-    check, write = bucket_policies.config_writers(NAMES, "sink")
-    assert write["Resource"] == ["arn:aws:s3:::sink/config/AWSLogs/123456789012/Config/*"]
-    assert all(s["Condition"]["StringEquals"]["aws:SourceAccount"] == "123456789012" for s in (check, write))
-    assert "s3:PutObject" not in check["Action"]

@@ -42,18 +42,6 @@ TYPES_BY_SETTING = {
 }
 """Resource types that only some stacks have, keyed by the setting that creates them."""
 ACCOUNT_TYPES = {
-    "account_baseline.s3_public_access_block": {"aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock"},
-    "account_baseline.ebs_encryption": {"aws:ebs/encryptionByDefault:EncryptionByDefault"},
-    "account_baseline.password_policy": {"aws:iam/accountPasswordPolicy:AccountPasswordPolicy"},
-    "account_baseline.backup_opt_in": {"aws:backup/regionSettings:RegionSettings"},
-    "account_baseline.config_recorder": {
-        *("aws:iam/serviceLinkedRole:ServiceLinkedRole", "aws:cfg/recorder:Recorder"),
-        *("aws:cfg/deliveryChannel:DeliveryChannel", "aws:cfg/recorderStatus:RecorderStatus"),
-    },
-    "account_baseline.guardduty": {"aws:guardduty/detector:Detector", "aws:guardduty/detectorFeature:DetectorFeature"},
-    "account_baseline.security_hub": {"aws:securityhub/account:Account"},
-    "account_baseline.access_analyzer": {"aws:accessanalyzer/analyzer:Analyzer"},
-    "account_baseline.block_public_vpcs": {"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions"},
     "delivery": {
         *("aws:iam/openIdConnectProvider:OpenIdConnectProvider", "aws:iam/rolePolicyAttachment:RolePolicyAttachment"),
     },
@@ -116,8 +104,7 @@ def test_environments_differ_by_values_only() -> None:
 def test_account_wide_resources_have_one_setting_each(setting: str) -> None:
     before = {a.type for a in run("prod").resources}
     after = {a.type for a in run("prod", changes={setting: ACCOUNT_RESOURCES.get(setting, True)}).resources}
-    component = {"gatehouse:account:AccountBaseline"} if setting.startswith("account_baseline") else set()
-    assert after - before == ACCOUNT_TYPES[setting] | component
+    assert after - before == ACCOUNT_TYPES[setting]
     assert before - after == set()
 
 

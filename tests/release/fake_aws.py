@@ -92,6 +92,7 @@ class FakeAccount:
     no_stack: error message for other stacks.
     undeployed: outputs that are not known yet.
     functions: output of the functions of the stack. Their aliases route to version 1.
+    guards: output of a stack of the project `account`; None before its first deployment.
     platforms: platforms for which Docker can build.
     smoke_test: status that the new version of a function returns.
     pushed: images in the registry: the tags, keyed by digest. None if the repository does not exist.
@@ -114,6 +115,7 @@ class FakeAccount:
     no_stack: str = "error: no stack named 'dev' found"
     undeployed: tuple[str, ...] = ()
     functions: dict[str, Any] = field(default_factory=dict)
+    guards: tuple[str, ...] | None = None
     smoke_test: int = 200
     pushed: dict[str, list[str]] | None = field(default_factory=dict)
     platforms: str = "linux/amd64, linux/arm64"
@@ -129,7 +131,8 @@ class FakeAccount:
         if words[:2] == ["stack", "--show-name"]:
             return {"code": 0, "text": words[3]} if words[3] in self.stacks else {"code": 6, "error": self.no_stack}
         if words[:2] == ["stack", "output"]:
-            return {"code": 0, "text": json.dumps(self._outputs()[words[2]])}
+            outputs = self._outputs()
+            return {"code": 0, "text": json.dumps(outputs[words[2]])} if words[2] in outputs else {"code": 1}
         if words[0] == "login":
             self.backend = words[1]
             self.steps.append(f"login {self.backend}")
@@ -244,6 +247,8 @@ class FakeAccount:
             "functions": self.functions,
             "urls": {service: f"{self.url}/{service}" for service in ("gateway", "console", "sharing")},
         }
+        if self.guards is not None:
+            outputs["guards"] = self.guards
         return outputs | {name: {"gateway": {"taskDefinition": UNKNOWN}} for name in self.undeployed}
 
     def _service(self, name: str) -> dict[str, Any]:
@@ -337,8 +342,9 @@ def release(
     cli: bool = True,
     cosign: bool = True,
     github_repository: str = "",
+    stack: str = "dev",
 ) -> CompletedProcess[str]:
-    """Run `release <words> --env dev` in this process, for a project with the dev stack and the fake Pulumi CLI.
+    """Run `release <words> --env <stack>` in this process, for a project with the dev stack and the fake Pulumi CLI.
 
     image: digest in the stack file. stack_file: text of the stack file, by default `own_stack_file()`.
     emulator: receives the requests to AWS instead of `account`. backend_url: PULUMI_BACKEND_URL.
@@ -371,5 +377,5 @@ def release(
             process.setenv(name, value)
         process.setattr(sys, "stdin", io.StringIO(stdin))
         process.setattr(boto3, "DEFAULT_SESSION", boto3.Session(key, secret) if emulator else _session())
-        code = main([*words, "--env", "dev", "--root", str(folder)])
+        code = main([*words, "--env", stack, "--root", str(folder)])
     return CompletedProcess(words, code, output.getvalue(), errors.getvalue())

@@ -1,13 +1,14 @@
 """docs/settings.md: every key of a stack file, from the settings model."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
+from components.settings.account import ACCOUNT_CHECKS, AccountSettings
 from components.settings.checks import CHECKS, MEMORY_MIB
 from components.settings.fields import ENVIRONMENTS, PROD, Allowed, EnvironmentDefault, Production, Section
 from components.settings.model import Settings
@@ -63,9 +64,8 @@ def settings(model: type[Section] = Settings, path: str = "") -> Iterator[Settin
             yield from settings(section, f"{path}.{name}" if path else name)
 
 
-def description(path: str) -> str:
+def description(path: str, model: type[Section] = Settings) -> str:
     """The description of a section."""
-    model: type[Section] = Settings
     for name in path.split(".") if path else ():
         model = _section(model.model_fields[name]) or model
     return inspect.getdoc(model) or ""
@@ -73,21 +73,32 @@ def description(path: str) -> str:
 
 def page() -> str:
     """The full text of docs/settings.md."""
-    rows: dict[str, list[tuple[str, ...]]] = {}
-    for setting in settings():
-        row = (f"`{setting.key}`", setting.default, prose(setting.allowed), prose(setting.field.description or ""))
-        rows.setdefault(setting.section, []).append(row)
-    sections = [
-        f"## {f'`{path}`' if path else 'General'}\n\n{prose(description(path))}\n\n{table(COLUMNS, lines)}\n"
-        for path, lines in rows.items()
-    ]
     return markdown.page(
         "settings",
-        sections="\n".join(sections),
-        rules="\n".join(f"- {prose(inspect.getdoc(check) or '')}" for check in CHECKS),
+        sections=_sections(Settings, "##"),
+        rules=_rules(CHECKS),
         sizes=table(("cpu", "memory_mib"), ((str(cpu), f"{low} to {high}") for cpu, (low, high) in MEMORY_MIB.items())),
         example=(ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8"),
+        account_sections=_sections(AccountSettings, "###"),
+        account_rules=_rules(ACCOUNT_CHECKS),
+        account_example=(ROOT / "account" / "Pulumi.main.yaml").read_text(encoding="utf-8"),
     )
+
+
+def _sections(model: type[Section], heading: str) -> str:
+    """A table of the keys in each section of a model."""
+    rows: dict[str, list[tuple[str, ...]]] = {}
+    for setting in settings(model):
+        row = (f"`{setting.key}`", setting.default, prose(setting.allowed), prose(setting.field.description or ""))
+        rows.setdefault(setting.section, []).append(row)
+    return "\n".join(
+        f"{heading} {f'`{path}`' if path else 'General'}\n\n{prose(description(path, model))}\n\n{table(COLUMNS, lines)}\n"
+        for path, lines in rows.items()
+    )
+
+
+def _rules(checks: Iterable[Callable[..., object]]) -> str:
+    return "\n".join(f"- {prose(inspect.getdoc(check) or '')}" for check in checks)
 
 
 def _section(field: FieldInfo) -> type[Section] | None:

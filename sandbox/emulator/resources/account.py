@@ -1,4 +1,4 @@
-"""Account-wide services: CloudTrail, GuardDuty, Security Hub, Config, Access Analyzer, IAM settings and Budgets."""
+"""Account-wide services: CloudTrail, GuardDuty, Security Hub, Config, Access Analyzer, IAM and EC2 settings, and Budgets."""
 
 import json
 from typing import Any
@@ -86,7 +86,8 @@ def _limit_and_notifications(request: CreateRequest) -> dict[str, Any]:
 
 def _notification(request: CreateRequest, notification: dict[str, Any]) -> dict[str, Any]:
     rest = dict(notification)
-    subscribers = [{"SubscriptionType": "SNS", "Address": topic} for topic in rest.pop("subscriberSnsTopicArns")]
+    addresses = {"SNS": rest.pop("subscriberSnsTopicArns", ()), "EMAIL": rest.pop("subscriberEmailAddresses", ())}
+    subscribers = [{"SubscriptionType": kind, "Address": item} for kind, items in addresses.items() for item in items]
     body = request.part("budgets.create_budget", "NotificationsWithSubscribers.Notification", rest)
     return {"Notification": body, "Subscribers": subscribers}
 
@@ -123,14 +124,16 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         update=AGAIN,
         delete=lambda request: request.call("ec2.disable_ebs_encryption_by_default"),
     ),
+    "aws:ec2/instanceMetadataDefaults:InstanceMetadataDefaults": ResourceType(
+        call="ec2.modify_instance_metadata_defaults",
+        id="{region}",
+        modelled="moto has no ModifyInstanceMetadataDefaults",
+    ),
     "aws:iam/accountPasswordPolicy:AccountPasswordPolicy": ResourceType(
         call="iam.update_account_password_policy",
         id="iam-account-password-policy",
         delete="iam.delete_account_password_policy",
         finish=lambda request, _policy: {"expirePasswords": bool(request.peek("maxPasswordAge"))},
-    ),
-    "aws:iam/serviceLinkedRole:ServiceLinkedRole": ResourceType(
-        call="iam.create_service_linked_role", id="{Arn}", outputs={"name": "{RoleName}", "uniqueId": "{RoleId}"}
     ),
     "aws:cloudtrail/trail:Trail": ResourceType(
         call="cloudtrail.create_trail",

@@ -1,14 +1,15 @@
 """Settings of the stacks in the repository, with changes, and the mistakes that the loader reports."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from components.settings.loader import SettingsError, parse
-from components.settings.operations import AccountBaselineSettings
+from components.settings.account import GuardsSettings
+from components.settings.loader import SettingsError, parse, parse_account
 
 ROOT = Path(__file__).resolve().parents[3]
 STACKS = ("dev", "staging", "prod")
@@ -16,24 +17,45 @@ STACKS = ("dev", "staging", "prod")
 
 def raw_settings(stack: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
     """`gatehouse:settings` of a stack file, with the value at each dotted path replaced or added."""
-    document = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))
-    settings: dict[str, Any] = copy.deepcopy(document["config"]["gatehouse:settings"])
+    return _changed(ROOT / f"Pulumi.{stack}.yaml", "gatehouse:settings", changes)
+
+
+def raw_account_settings(mode: str = "none", changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """`gatehouse-account:settings` of the stack file, with the mode of all guards and other changes. IMDSv2 cannot be adopted."""
+    guards = dict.fromkeys(GUARDS, mode) | ({"imdsv2": "create"} if mode == "adopt" else {})
+    existing = EXISTING if mode == "adopt" else {}
+    changes = {"guards": guards, "existing": dict(existing), **(changes or {})}
+    return _changed(ROOT / "account" / "Pulumi.main.yaml", "gatehouse-account:settings", changes)
+
+
+def _changed(file: Path, key: str, changes: dict[str, Any] | None) -> dict[str, Any]:
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    settings: dict[str, Any] = copy.deepcopy(document["config"][key])
     for path, value in (changes or {}).items():
-        *sections, key = path.split(".")
+        *sections, name = path.split(".")
         target = settings
         for section in sections:
             target = target.setdefault(section, {})
-        target[key] = value
+        target[name] = value
     return settings
 
 
 def mistakes(stack: str, raw: Any) -> list[str]:
     """The messages of the SettingsError, without the first line; empty if the settings are accepted."""
+    return _messages(f"Pulumi.{stack}.yaml", lambda: parse(raw, stack))
+
+
+def account_mistakes(raw: Any) -> list[str]:
+    """The messages for the settings of the project `account`."""
+    return _messages("account/Pulumi.main.yaml", lambda: parse_account(raw, "main"))
+
+
+def _messages(file: str, parse_file: Callable[[], object]) -> list[str]:
     try:
-        parse(raw, stack)
+        parse_file()
     except SettingsError as error:
         head, *lines = str(error).splitlines()
-        assert head == f"Pulumi.{stack}.yaml has {len(lines)} mistake{'s' if len(lines) > 1 else ''}:"
+        assert head == f"{file} has {len(lines)} mistake{'s' if len(lines) > 1 else ''}:"
         return [line.removeprefix("  - ") for line in lines]
     return []
 
@@ -55,14 +77,20 @@ CORE: dict[str, Any] = {
     "token_secret_arn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gatehouse/dev/core-files-token-AbCdEf",
 }
 """An entry of the setting `cores`."""
-GUARDS = tuple(name for name, field in AccountBaselineSettings.model_fields.items() if field.annotation is bool)
-"""Names of the guards in `account_baseline`."""
+GUARDS = tuple(GuardsSettings.model_fields)
+"""Names of the guards of the account."""
+EXISTING = {
+    "analyzer_name": "ConsoleAnalyzer-1",
+    "recorder_name": "default",
+    "delivery_channel_name": "default",
+    "detector_id": "12abc34d567e8fa901bc2d34e56789f0",
+}
+"""The setting `existing` of a stack that adopts every guard."""
 DELIVERY = {"repository": "acme/gatehouse", "create_oidc_provider": True, "state_bucket": "acme-pulumi-state"}
 """The setting `delivery` of a stack with a pipeline. The stack files have none."""
 ACCOUNT_RESOURCES: dict[str, Any] = {
-    "account_baseline": dict.fromkeys(GUARDS, True),
     "budget.anomalies": "tag",
     "delivery": DELIVERY,
 }
-"""Changes with which a stack creates all resources of the account that no stack file enables."""
+"""Changes with which a stack creates the resources of the account that no stack file enables, except the guards."""
 each_stack = pytest.mark.parametrize("stack", STACKS)

@@ -73,9 +73,9 @@ def test_stack_of_its_own_name_follows_the_rules_of_prod() -> None:
     assert mistakes("eu", raw) == ["protection.protect is false; allowed in prod: true"]
 
 
-@pytest.mark.parametrize("stack", ["pr-12", "Alice", "a", "ninechars", "1a"])
+@pytest.mark.parametrize("stack", ["pr-12", "Alice", "a", "ninechars", "1a", "account"])
 def test_invalid_stack_name_is_rejected(stack: str) -> None:
-    words = "2 to 8 lowercase letters and digits, starting with a letter, such as alice or pr12"
+    words = "2 to 8 lowercase letters and digits, starting with a letter, such as alice or pr12, but not account"
     assert mistakes(stack, raw_settings("dev")) == [f"the name of the stack is {stack!r}; allowed: {words}"]
 
 
@@ -143,7 +143,8 @@ INVALID: dict[str, tuple[Any, ...]] = {
     "monitoring.runbooks_url": ("http://docs",),
     "budget.monthly_usd": (0,),
     "budget.anomalies": ("account", None),
-    "account_baseline.managed_by": ("prod",),
+    "account_guards": ("prod", True),
+    "account_baseline": ({"managed_by": "external"},),
     "delivery.repository": ("https://github.com/example/gatehouse", "example/*"),
     "delivery.state_bucket": ("s3://state",),
     "delivery.state_key_arn": ("alias/state",),
@@ -187,11 +188,6 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("internet_access", {"network.nat": "none", "notifications": {"public_webhooks": False}, "cores": [CORE]}, "network.nat"),
     ("operators", {"secrets.operators": ["arn:aws:iam::999999999999:role/ops"]}, "secrets.operators.0"),
     ("second_region", {"second_region": "eu-west-1"}, "second_region"),
-    (
-        "account_baseline",
-        {"account_baseline": {"managed_by": "gatehouse/prod", "guardduty": True}},
-        "account_baseline.managed_by",
-    ),
     ("vault_lock", {"backup.vault_lock": "GOVERNANCE"}, "backup.vault_lock"),
     ("bounds", {"database.storage_gib": 60}, "database.storage_max_gib"),
     ("bounds", {"database.storage_gib": 50}, "database.storage_max_gib"),

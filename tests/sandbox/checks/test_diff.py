@@ -128,7 +128,7 @@ def test_replacing_properties(type_: str, property_: str, expected: bool | None)
 def test_replacing_properties_of_every_resource_of_the_program_are_known() -> None:
     """Every class that the components name, also for settings that no stack uses. The inputs exist in the installed package."""
     classes = {}
-    for file in [REPOSITORY / "__main__.py", *(REPOSITORY / "components").rglob("*.py")]:
+    for file in [REPOSITORY / "__main__.py", REPOSITORY / "account/__main__.py", *(REPOSITORY / "components").rglob("*.py")]:
         for module, name in re.findall(r"\baws\.([a-z0-9_]+)\.([A-Z]\w+)", file.read_text()):
             class_ = getattr(importlib.import_module(f"pulumi_aws.{module}"), name, None)
             if isinstance(class_, type) and issubclass(class_, pulumi.CustomResource):

@@ -20,12 +20,10 @@ from tools.docs.iam_documents import Role, collect
 STACK = "prod"
 ACCOUNT = "123456789012"
 NAME = f"gatehouse-{STACK}-deploy"
-# Resource types that an administrator deploys: permissions boundaries, audit and account-wide settings.
+# Resource types that an administrator deploys: permissions boundaries, audit and exclusions from account-wide settings.
 ADMINISTRATOR = re.compile(
-    r"aws:(iam/(policy|rolePolicyAttachment|openIdConnectProvider|accountPasswordPolicy)|cloudtrail/trail|cfg/\w+|guardduty/\w+"
-    r"|backup/(vaultLockConfiguration|vaultPolicy|vaultNotifications|regionSettings)|accessanalyzer/analyzer"
-    r"|s3/(bucketObjectLockConfiguration|accountPublicAccessBlock)|securityhub/account|ebs/encryptionByDefault"
-    r"|ec2/vpcBlockPublicAccess\w+):"
+    r"aws:(iam/(policy|rolePolicyAttachment|openIdConnectProvider)|cloudtrail/trail|s3/bucketObjectLockConfiguration"
+    r"|backup/(vaultLockConfiguration|vaultPolicy|vaultNotifications)|ec2/vpcBlockPublicAccessExclusion):"
 )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from moto.s3control.models import s3control_backends
 
 from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
@@ -27,7 +26,7 @@ OPTIONS = {"load_balancer.ipv6": True, "services.gateway.latency_max_ms": 500, "
 
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[tuple[Emulator, Deployment]]:
-    """The prod stack with the guards of the account and with optional resources, deployed once for this module."""
+    """The prod stack with the resources of the account and with optional resources, deployed once for this module."""
     with Emulator.start() as emulator:
         config = {"gatehouse:settings": json.dumps(raw_settings("prod", {**ACCOUNT_RESOURCES, **OPTIONS}))}
         yield emulator, run(REPOSITORY, "prod", emulator, preview=False, config=config)
@@ -348,39 +347,9 @@ def test_budget_notifications(prod: Emulator) -> None:
     assert thresholds == {("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100)}
 
 
-@pytest.mark.requirement("CG-21")
-def test_account_wide_settings(prod: Emulator) -> None:
-    # Read from moto: botocore cannot address S3 Control at an IP address.
-    block = s3control_backends[ACCOUNT]["aws"].get_public_access_block(ACCOUNT)
-    flags = (block.block_public_acls, block.block_public_policy, block.ignore_public_acls, block.restrict_public_buckets)
-    assert flags == (True,) * 4
-    assert prod.client("ec2", REGION).get_ebs_encryption_by_default()["EbsEncryptionByDefault"] is True
-    policy = prod.client("iam", REGION).get_account_password_policy()["PasswordPolicy"]
-    assert (policy["MinimumPasswordLength"], policy["PasswordReusePrevention"], policy["ExpirePasswords"]) == (14, 24, True)
-    guardduty = prod.client("guardduty", REGION)
-    (detector,) = guardduty.list_detectors()["DetectorIds"]
-    settings = guardduty.get_detector(DetectorId=detector)
-    assert (settings["Status"], settings["FindingPublishingFrequency"]) == ("ENABLED", "FIFTEEN_MINUTES")
-    assert {f["Name"] for f in settings["Features"] if f["Status"] == "ENABLED"} >= {"S3_DATA_EVENTS", "RDS_LOGIN_EVENTS"}
-    assert prod.client("securityhub", REGION).describe_hub()["HubArn"].endswith(":hub/default")
-
-
-def test_config_recorder(prod: Emulator) -> None:
-    config = prod.client("config", REGION)
-    (recorder,) = config.describe_configuration_recorders()["ConfigurationRecorders"]
-    assert recorder["recordingGroup"]["allSupported"] is True
-    assert ":role/aws-service-role/config.amazonaws.com/" in recorder["roleARN"]
-    (channel,) = config.describe_delivery_channels()["DeliveryChannels"]
-    assert (channel["s3BucketName"], channel["s3KeyPrefix"]) == (f"gatehouse-prod-logs-{ACCOUNT}-{REGION}", "config")
-    (status,) = config.describe_configuration_recorder_status()["ConfigurationRecordersStatus"]
-    assert status["recording"] is True
-
-
 def test_modelled_types_have_a_reason(prod: Emulator) -> None:
     blocking, anomalies = "moto has no VPC Block Public Access", "moto's Cost Explorer has no anomaly detection"
     assert sorted(prod.modelled) == [
-        "aws:accessanalyzer/analyzer:Analyzer: moto has no Access Analyzer",
-        "aws:backup/regionSettings:RegionSettings: moto has no UpdateRegionSettings",
         "aws:backup/selection:Selection: moto has no CreateBackupSelection",
         "aws:backup/vaultNotifications:VaultNotifications: moto has no PutBackupVaultNotifications",
         "aws:backup/vaultPolicy:VaultPolicy: moto has no PutBackupVaultAccessPolicy",
@@ -389,7 +358,6 @@ def test_modelled_types_have_a_reason(prod: Emulator) -> None:
         f"aws:costexplorer/anomalyMonitor:AnomalyMonitor: {anomalies}",
         f"aws:costexplorer/anomalySubscription:AnomalySubscription: {anomalies}",
         f"aws:ec2/vpcBlockPublicAccessExclusion:VpcBlockPublicAccessExclusion: {blocking}",
-        f"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions: {blocking}",
         "aws:elasticache/parameterGroup:ParameterGroup: moto has no CreateCacheParameterGroup",
         "aws:elasticache/userGroup:UserGroup: moto has no CreateUserGroup",
     ]

@@ -12,9 +12,12 @@ from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType, create
 from sandbox.emulator.resources import RESOURCE_TYPES
 from sandbox.emulator.server import Emulator
+from sandbox.engine.program import run
+from sandbox.engine.providers import FakeProvider
 from sandbox.engine.types import UNKNOWN, Registration
 from sandbox.errors import SandboxError
-from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, raw_settings
+from sandbox.paths import REPOSITORY
+from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, raw_account_settings, raw_settings
 from tests.sandbox.emulator.deploy_role import STACK
 from tests.sandbox.emulator.test_console_hosting import CLOUDFRONT
 from tools.docs.deployments import deployed
@@ -42,10 +45,12 @@ def error(emulator: Emulator, kind: str, inputs: dict[str, Any]) -> str:
 def test_every_type_is_deployed_by_a_test() -> None:
     """RDS Proxy and service discovery are disabled in the stacks; test_rds_proxy and test_core_stack deploy them.
     test_console_hosting deploys the console behind CloudFront, and test_capacity deploys Fargate Spot and off hours."""
+    config = {"gatehouse-account:settings": json.dumps(raw_account_settings("create"))}
     stacks = (
         deployed("staging"),
         deployed("prod", json.dumps(raw_settings("prod", ACCOUNT_RESOURCES))),
         deployed(STACK, CLOUDFRONT),
+        run(REPOSITORY / "account", "main", FakeProvider(), preview=False, config=config),
     )
     types = {item.registration.type for deployment in stacks for item in deployment.resources}
     assert set(RESOURCE_TYPES) - types == {

@@ -1,0 +1,40 @@
+"""Creates or adopts the guards of one AWS account and region. A guard with the mode `none` is not managed."""
+
+import pulumi
+import pulumi_aws as aws
+
+from components.account.guards import AccountGuards, AccountGuardsArgs
+from components.naming import ACCOUNT, Naming, default_tags
+from components.settings.account import NONE
+from components.settings.loader import load_account
+from components.storage.bucket import Bucket, config_bucket
+
+settings = load_account()
+names = Naming(ACCOUNT, settings.account, settings.region)
+provider = aws.Provider(
+    "aws",
+    region=settings.region,
+    allowed_account_ids=[settings.account],
+    default_tags={"tags": default_tags(settings)},
+)
+opts = pulumi.ResourceOptions(provider=provider)
+
+log_bucket = None
+if settings.guards.config_recorder != NONE:
+    log_bucket = Bucket.log_bucket("config", config_bucket(names, settings.config_retention_days), opts)
+AccountGuards(
+    "guards",
+    AccountGuardsArgs(
+        names=names,
+        guards=settings.guards,
+        existing=settings.existing,
+        budget=settings.budget,
+        log_bucket=log_bucket.name if log_bucket else None,
+    ),
+    opts,
+)
+
+pulumi.export("account", settings.account)
+pulumi.export("region", settings.region)
+pulumi.export("accountBaseline", settings.managed_by)
+pulumi.export("guards", list(settings.guards.managed))

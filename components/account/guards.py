@@ -1,0 +1,198 @@
+"""Guards of an AWS account and region: settings and detectors that also affect resources of other programs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from components.account.budget import ALERTS
+from components.component import Component, StackArgs
+from components.iam.bucket_policies import CONFIG_PREFIX
+from components.naming import tags
+from components.settings.account import ADOPT, CREATE, NONE, AccountBudgetSettings, ExistingGuardsSettings, GuardsSettings
+
+FEATURES = ("S3_DATA_EVENTS", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS", "EBS_MALWARE_PROTECTION")
+"""GuardDuty features in addition to CloudTrail, VPC flow logs and DNS logs."""
+CONFIG_ROLE = "role/aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig"
+"""Service-linked role of AWS Config, which the stacks of all regions share. `make bootstrap` creates it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountGuardsArgs(StackArgs):
+    """Arguments of `AccountGuards`.
+
+    guards: Mode of each guard.
+    existing: IDs of the guards to adopt.
+    budget: Budget of the account.
+    log_bucket: Bucket for the deliveries of AWS Config; None without `guards.config_recorder`.
+    """
+
+    guards: GuardsSettings
+    existing: ExistingGuardsSettings
+    budget: AccountBudgetSettings
+    log_bucket: pulumi.Input[str] | None = None
+
+
+class AccountGuards(Component):
+    """The guards of an account and region that are not `none`: public access blocks, default encryption, IMDSv2, password policy,
+    AWS Backup, GuardDuty, Security Hub, AWS Config, IAM Access Analyzer and a budget.
+
+    Why: The settings also protect resources of other programs, and the detectors report changes to these resources. The provider
+    removes or resets most guards when it deletes them (EBS encryption, VPC Block Public Access), or deletes their findings
+    (GuardDuty, Security Hub), so Pulumi retains all of them.
+    Cost: for a small account, about 10 USD a month for AWS Config, 5 to 20 USD for GuardDuty and 5 USD for Security Hub.
+    Controls: GH-S3-002, GH-VPC-011, GH-ACC-001, GH-ACC-002, GH-COST-001.
+    """
+
+    def __init__(self, name: str, args: AccountGuardsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gatehouse:account:AccountGuards", name, args, opts)
+        self._storage_and_compute(name, args)
+        self._iam_and_backup(name, args)
+        self._detectors(name, args)
+        if args.guards.config_recorder != NONE:
+            self._config_recorder(name, args)
+        if args.budget.monthly_usd:
+            self._budget(name, args, args.budget.monthly_usd)
+        self.register_outputs({})
+
+    def _options(self, mode: str, import_id: str | None, **options: Any) -> pulumi.ResourceOptions:
+        """Return the options of a guard, which stays in AWS when Pulumi deletes it. import_id: ID of the guard to adopt."""
+        existing = import_id if mode == ADOPT else None
+        return pulumi.ResourceOptions(parent=self, retain_on_delete=True, import_=existing, **options)
+
+    def _storage_and_compute(self, name: str, args: AccountGuardsArgs) -> None:
+        """Set the defaults for S3, EBS, EC2 and VPC."""
+        guards, names = args.guards, args.names
+        if guards.s3_public_access_block != NONE:
+            aws.s3.AccountPublicAccessBlock(
+                name,
+                account_id=names.account,
+                block_public_acls=True,
+                block_public_policy=True,
+                ignore_public_acls=True,
+                restrict_public_buckets=True,
+                opts=self._options(guards.s3_public_access_block, names.account),
+            )
+        if guards.ebs_encryption != NONE:
+            aws.ebs.EncryptionByDefault(name, enabled=True, opts=self._options(guards.ebs_encryption, "default"))
+        if guards.imdsv2 != NONE:
+            aws.ec2.InstanceMetadataDefaults(name, http_tokens="required", opts=self._options(guards.imdsv2, None))
+        if guards.block_public_vpcs != NONE:
+            aws.ec2.VpcBlockPublicAccessOptions(
+                name,
+                internet_gateway_block_mode="block-ingress",
+                opts=self._options(guards.block_public_vpcs, names.region),
+            )
+
+    def _iam_and_backup(self, name: str, args: AccountGuardsArgs) -> None:
+        """Set the password policy and the preferences of AWS Backup."""
+        guards = args.guards
+        if guards.password_policy != NONE:
+            # Applies to IAM users created outside this program (CIS AWS Foundations Benchmark, "IAM").
+            aws.iam.AccountPasswordPolicy(
+                name,
+                minimum_password_length=14,
+                password_reuse_prevention=24,
+                max_password_age=90,
+                require_lowercase_characters=True,
+                require_uppercase_characters=True,
+                require_numbers=True,
+                require_symbols=True,
+                allow_users_to_change_password=True,
+                opts=self._options(guards.password_policy, "iam-account-password-policy"),
+            )
+        if guards.backup_opt_in != NONE:
+            preferences = ["resourceTypeOptInPreference", "resourceTypeManagementPreference"]
+            # AWS Backup can copy backups of a DynamoDB table to another region only if it manages these backups.
+            aws.backup.RegionSettings(
+                name,
+                resource_type_opt_in_preference={"RDS": True, "DynamoDB": True, "S3": True},
+                resource_type_management_preference={"DynamoDB": True},
+                # AWS returns the preferences of all services. Without this option, every refresh would report a difference.
+                opts=self._options(guards.backup_opt_in, args.names.region, ignore_changes=preferences),
+            )
+
+    def _detectors(self, name: str, args: AccountGuardsArgs) -> None:
+        """Create the detector of GuardDuty with `FEATURES`, Security Hub and the analyzer."""
+        guards, existing = args.guards, args.existing
+        if guards.guardduty != NONE:
+            detector = aws.guardduty.Detector(
+                name,
+                enable=True,
+                finding_publishing_frequency="FIFTEEN_MINUTES",
+                tags=tags("log"),
+                opts=self._options(guards.guardduty, existing.detector_id),
+            )
+            for feature in FEATURES:
+                aws.guardduty.DetectorFeature(
+                    feature.lower().replace("_", "-"),
+                    detector_id=detector.id,
+                    name=feature,
+                    status="ENABLED",
+                    opts=self._options(CREATE, None),
+                )
+        if guards.security_hub != NONE:
+            # The provider cannot read this property: without the option, it would replace an imported hub.
+            ignored = ["enableDefaultStandards"] if guards.security_hub == ADOPT else None
+            aws.securityhub.Account(
+                name,
+                enable_default_standards=True,
+                auto_enable_controls=True,
+                control_finding_generator="SECURITY_CONTROL",
+                opts=self._options(guards.security_hub, args.names.account, ignore_changes=ignored),
+            )
+        if guards.access_analyzer != NONE:
+            aws.accessanalyzer.Analyzer(
+                name,
+                analyzer_name=existing.analyzer_name or args.names.name("access"),
+                type="ACCOUNT",
+                tags=tags("log"),
+                opts=self._options(guards.access_analyzer, existing.analyzer_name),
+            )
+
+    def _config_recorder(self, name: str, args: AccountGuardsArgs) -> None:
+        """Create the AWS Config recorder and its delivery channel, and start the recorder."""
+        mode, existing = args.guards.config_recorder, args.existing
+        recorder = aws.cfg.Recorder(
+            name,
+            name=existing.recorder_name or args.names.name("config"),
+            role_arn=args.names.any_arn("iam", CONFIG_ROLE),
+            recording_group={"all_supported": True, "include_global_resource_types": True},
+            opts=self._options(mode, existing.recorder_name),
+        )
+        channel = aws.cfg.DeliveryChannel(
+            name,
+            name=existing.delivery_channel_name or args.names.name("config"),
+            s3_bucket_name=args.log_bucket,
+            s3_key_prefix=CONFIG_PREFIX,
+            # AWS Config rejects a delivery channel without a recorder.
+            opts=self._options(mode, existing.delivery_channel_name, depends_on=[recorder]),
+        )
+        aws.cfg.RecorderStatus(
+            name, name=recorder.name, is_enabled=True, opts=self._options(mode, existing.recorder_name, depends_on=[channel])
+        )
+
+    def _budget(self, name: str, args: AccountGuardsArgs, monthly_usd: int) -> None:
+        """Create a budget for all costs of the account."""
+        aws.budgets.Budget(
+            name,
+            name=args.names.name("monthly"),
+            account_id=args.names.account,
+            budget_type="COST",
+            time_unit="MONTHLY",
+            limit_amount=str(monthly_usd),
+            limit_unit="USD",
+            notifications=[
+                {
+                    "notification_type": kind,
+                    "comparison_operator": "GREATER_THAN",
+                    "threshold": percent,
+                    "threshold_type": "PERCENTAGE",
+                    "subscriber_email_addresses": list(args.budget.emails),
+                }
+                for kind, percent in ALERTS
+            ],
+            tags=tags("internal"),
+            opts=self.child,
+        )

@@ -1,0 +1,184 @@
+"""The project `account`: guards of an AWS account that a stack creates or adopts."""
+
+import json
+from typing import Any
+
+import pytest
+
+from components.iam import bucket_policies
+from components.naming import Naming
+from tests.components.program import Program, run, run_account
+from tests.components.settings.stack_settings import (
+    EXISTING,
+    GUARDS,
+    STACKS,
+    account_mistakes,
+    raw_account_settings,
+)
+
+pytestmark = pytest.mark.requirement("CG-21")
+ACCOUNT, REGION = "123456789012", "eu-west-1"
+TYPES = {
+    "s3_public_access_block": {"aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock"},
+    "ebs_encryption": {"aws:ebs/encryptionByDefault:EncryptionByDefault"},
+    "imdsv2": {"aws:ec2/instanceMetadataDefaults:InstanceMetadataDefaults"},
+    "password_policy": {"aws:iam/accountPasswordPolicy:AccountPasswordPolicy"},
+    "backup_opt_in": {"aws:backup/regionSettings:RegionSettings"},
+    "block_public_vpcs": {"aws:ec2/vpcBlockPublicAccessOptions:VpcBlockPublicAccessOptions"},
+    "access_analyzer": {"aws:accessanalyzer/analyzer:Analyzer"},
+    "config_recorder": {
+        "aws:cfg/recorder:Recorder",
+        "aws:cfg/deliveryChannel:DeliveryChannel",
+        "aws:cfg/recorderStatus:RecorderStatus",
+    },
+    "guardduty": {"aws:guardduty/detector:Detector", "aws:guardduty/detectorFeature:DetectorFeature"},
+    "security_hub": {"aws:securityhub/account:Account"},
+}
+"""Resource types of each guard. The bucket for AWS Config is not a guard."""
+GUARD_TYPES = set().union(*TYPES.values())
+
+
+def account(mode: str, **changes: Any) -> Program:
+    return run_account(json.dumps(raw_account_settings(mode, changes)))
+
+
+def guards(program: Program) -> dict[str, Any]:
+    """The guards by type and name."""
+    return {f"{row.type} {row.name}": row for row in program.resources if row.type in GUARD_TYPES}
+
+
+def test_every_guard_is_off_by_default() -> None:
+    for settings in (
+        raw_account_settings(),
+        {k: v for k, v in raw_account_settings().items() if k not in ("guards", "existing")},
+    ):
+        program = run_account(json.dumps(settings))
+        assert [row.type for row in program.resources if row.type.startswith("aws:")] == []
+        assert program.exports == {"account": ACCOUNT, "region": REGION, "accountBaseline": "external", "guards": []}
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_each_guard_has_a_setting(guard: str) -> None:
+    program = account("none", guards={guard: "create"})
+    assert {row.type for row in guards(program).values()} == TYPES[guard]
+    assert program.exports["guards"] == [guard]
+    assert len(program.of_type("s3/bucket:Bucket")) == (guard == "config_recorder")
+
+
+@pytest.mark.parametrize("mode", ["create", "adopt"])
+def test_guards_stay_in_aws(mode: str) -> None:
+    """The provider would disable the guards, and delete the findings of the detectors."""
+    program = account(mode)
+    assert {row.type for row in guards(program).values()} == GUARD_TYPES
+    assert [key for key, row in guards(program).items() if not row.retain] == []
+    buckets = [row for row in program.resources if row.type in ("aws:s3/bucket:Bucket", "aws:s3/bucketPolicy:BucketPolicy")]
+    assert [(row.protect, row.retain) for row in buckets] == [(True, True)] * 2
+
+
+def test_adopted_guards_are_imported() -> None:
+    imported = {row.type.rpartition(":")[2]: row.import_id for row in guards(account("adopt")).values() if row.import_id}
+    assert imported == {
+        "AccountPublicAccessBlock": ACCOUNT,
+        "EncryptionByDefault": "default",
+        "AccountPasswordPolicy": "iam-account-password-policy",
+        "RegionSettings": REGION,
+        "VpcBlockPublicAccessOptions": REGION,
+        "Analyzer": EXISTING["analyzer_name"],
+        "Recorder": EXISTING["recorder_name"],
+        "DeliveryChannel": EXISTING["delivery_channel_name"],
+        "RecorderStatus": EXISTING["recorder_name"],
+        "Detector": EXISTING["detector_id"],
+        "Account": ACCOUNT,
+    }
+    assert [row.import_id for row in guards(account("create")).values() if row.import_id] == []
+
+
+def test_adopted_guards_keep_their_names() -> None:
+    """A change of the name would replace the guard, which AWS rejects while the old one exists."""
+    program = account("adopt")
+    assert program.get("accessanalyzer/analyzer:Analyzer", "guards").inputs["analyzerName"] == EXISTING["analyzer_name"]
+    assert program.get("cfg/recorder:Recorder", "guards").inputs["name"] == EXISTING["recorder_name"]
+    assert program.get("cfg/deliveryChannel:DeliveryChannel", "guards").inputs["name"] == EXISTING["delivery_channel_name"]
+    assert program.get("securityhub/account:Account", "guards").ignored == ("enableDefaultStandards",)
+
+
+@pytest.mark.parametrize("mode", ["create", "adopt"])
+def test_backup_preferences_of_other_services_are_not_changed(mode: str) -> None:
+    settings = account(mode).get("backup/regionSettings:RegionSettings", "guards")
+    assert settings.ignored == ("resourceTypeOptInPreference", "resourceTypeManagementPreference")
+
+
+def test_resources_have_the_provider_and_the_tags_of_the_account() -> None:
+    program = account("create")
+    (provider,) = (row for row in program.resources if row.type == "pulumi:providers:aws")
+    assert json.loads(provider.inputs["allowedAccountIds"]) == [ACCOUNT]
+    tags = json.loads(provider.inputs["defaultTags"])["tags"]
+    assert (tags["Project"], tags["Environment"], tags["Owner"]) == ("gatehouse", "account", "platform")
+    resources = [row for row in program.resources if row.type.startswith("aws:")]
+    assert {("pulumi:providers:aws::aws" in row.provider, "::gatehouse:" in row.parent) for row in resources} == {(True, True)}
+
+
+def test_config_recorder_uses_the_shared_role_and_its_bucket() -> None:
+    program = account("create")
+    role = program.get("cfg/recorder:Recorder", "guards").inputs["roleArn"]
+    assert role == f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig"
+    channel = program.get("cfg/deliveryChannel:DeliveryChannel", "guards").inputs
+    bucket = f"gatehouse-account-config-{ACCOUNT}-{REGION}"
+    assert program.get("s3/bucket:Bucket", "config").inputs["bucket"] == bucket
+    statement = program.statements("s3/bucketPolicy:BucketPolicy", "config")["AllowConfigWrite"]
+    assert statement["Resource"] == [f"arn:aws:s3:::{bucket}/{channel['s3KeyPrefix']}/AWSLogs/{ACCOUNT}/Config/*"]
+
+
+def test_config_writes_to_its_prefix_for_own_account() -> None:
+    check, write = bucket_policies.config_writers(Naming("account", ACCOUNT, REGION), "sink")
+    assert write["Resource"] == [f"arn:aws:s3:::sink/config/AWSLogs/{ACCOUNT}/Config/*"]
+    assert all(s["Condition"]["StringEquals"]["aws:SourceAccount"] == ACCOUNT for s in (check, write))
+    assert "s3:PutObject" not in check["Action"]
+
+
+def test_budget_covers_the_whole_account() -> None:
+    budget = account("none", budget={"monthly_usd": 300, "emails": ["finance@acme.dev"]}).get("budgets/budget:Budget", "guards")
+    assert (budget.inputs["limitAmount"], "filterExpression" in budget.inputs) == ("300", False)
+    assert {row["notificationType"] for row in budget.inputs["notifications"]} == {"ACTUAL", "FORECASTED"}
+    assert all(row["subscriberEmailAddresses"] == ["finance@acme.dev"] for row in budget.inputs["notifications"])
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_other_stacks_create_no_guards(stack: str) -> None:
+    assert guards(run(stack)) == {}
+    assert run(stack).exports["accountBaseline"] == "external"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"account": 123456789012}, "account"),
+        ({"region": "ireland"}, "region"),
+        ({"managed_by": "prod"}, "managed_by"),
+        ({"state_bucket": "s3://state"}, "state_bucket"),
+        ({"config_retention_days": 30}, "config_retention_days"),
+        ({"guards.guardduty": True}, "guards.guardduty"),
+        ({"guards.guardduty": "import"}, "guards.guardduty"),
+        ({"guards.imdsv2": "adopt"}, "guards.imdsv2"),
+        ({"guards.guard_duty": "create"}, "guards.guard_duty"),
+        ({"guards": "create"}, "guards"),
+        ({"existing.detector_id": "12ABC"}, "existing.detector_id"),
+        ({"existing.detector_id": EXISTING["detector_id"]}, "existing.detector_id"),
+        ({"guards.guardduty": "adopt"}, "existing.detector_id"),
+        ({"guards.access_analyzer": "adopt"}, "existing.analyzer_name"),
+        ({"guards.config_recorder": "adopt", "existing.recorder_name": "default"}, "existing.delivery_channel_name"),
+        ({"budget": {"monthly_usd": 0}}, "budget.monthly_usd"),
+        ({"budget": {"monthly_usd": 100}}, "budget.emails"),
+        ({"region": "us-gov-west-1", "budget": {"monthly_usd": 100, "emails": ["a@b.dev"]}}, "budget.monthly_usd"),
+        ({"domain": "gatehouse.acme.dev"}, "domain"),
+    ],
+)
+def test_invalid_value_is_rejected(changes: dict[str, Any], key: str) -> None:
+    assert [message.partition(" ")[0] for message in account_mistakes(raw_account_settings("none", changes))] == [key]
+
+
+@pytest.mark.parametrize("raw", [None, "create", []])
+def test_settings_must_be_a_mapping(raw: Any) -> None:
+    (message,) = account_mistakes(raw)
+    assert message.startswith("gatehouse-account:settings is ")
+    assert message.endswith("allowed: a mapping, as in account/Pulumi.main.yaml")
