@@ -1,0 +1,29 @@
+"""Mistakes in a stack file that a release command reports before it runs the Pulumi CLI."""
+
+from pathlib import Path
+
+import pytest
+
+from release.__main__ import main
+
+
+@pytest.mark.requirement("CG-24")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("config:\n\tgatehouse:settings: 1\n", "Pulumi.dev.yaml:2 is not valid YAML: "),
+        ("config: [\n", "Pulumi.dev.yaml:2 is not valid YAML: "),
+        ("config: *name\n", "Pulumi.dev.yaml:1 is not valid YAML: "),
+        ("", "Pulumi.dev.yaml is not a mapping with the key config"),
+        ("- config\n", "Pulumi.dev.yaml is not a mapping with the key config"),
+        ("config: []\n", "Pulumi.dev.yaml has no gatehouse:settings"),
+        ("config:\n", "Pulumi.dev.yaml has no gatehouse:settings"),
+        ("config:\n  gatehouse:settings: []\n", "Pulumi.dev.yaml has no gatehouse:settings"),
+        ("config:\n  gatehouse:setings: {}\n", "Pulumi.dev.yaml has no gatehouse:settings"),
+    ],
+)
+def test_mistake_is_one_message(text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "Pulumi.dev.yaml").write_text(text)
+    assert main(["preview", "--env", "dev", "--root", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"preview: {message}")
