@@ -10,6 +10,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components import contract
+from components.settings.loader import SettingsError, parse_account
 from release import pulumi_cli
 from release.bootstrap import BootstrapFailed, account_instructions, bootstrap, pipeline_instructions
 from release.deploy import FAILED, DeploymentFailed, NotConfirmed, VerificationFailed, deploy, deploy_account, verify
@@ -58,8 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
         project = _project(options)
         options.root /= project.folder
         stack = read_stack(options.env, options.root, project)
-    except ValueError as exc:
-        return _reject(options.command, [str(exc)])
+        if project == ACCOUNT:
+            parse_account(stack.settings, stack.name)
+    except (ValueError, SettingsError) as exc:
+        return _reject(options.command, str(exc).splitlines())
     if options.command == "guards":
         return _guards(stack, options.root)
     if options.command == "bootstrap":

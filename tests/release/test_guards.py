@@ -163,6 +163,13 @@ def test_wrong_project_is_rejected(account: FakeAccount, tmp_path: Path, words: 
     assert (result.returncode, result.stderr) == (2, f"{words[0]}: {message}\n")
 
 
+@pytest.mark.parametrize("command", ["bootstrap", "guards", "preview", "deploy", "destroy"])
+def test_invalid_settings_are_reported(account: FakeAccount, tmp_path: Path, command: str) -> None:
+    result = run(account, None, tmp_path, command, "--project", "account", guards="create")
+    assert (result.returncode, account.steps) == (2, [])
+    assert "guards is 'create'; allowed: a mapping with access_analyzer" in result.stderr
+
+
 def stubbed(responses: dict[str, dict[str, dict[str, Any]]]) -> Callable[[str], Any]:
     """Clients that return these responses, keyed by service and operation."""
     session = boto3.Session("x", "x", region_name=REGION)
