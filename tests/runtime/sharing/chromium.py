@@ -22,7 +22,8 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 # Assertions wait for longer than the default of 5 seconds, for busy test machines.
 expect.set_options(timeout=30_000)
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
+#: Programs, in order of preference. The headless shell is Chromium without its user interface. It takes half of the CPU time.
+_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 #: Chromium's own services would contact other hosts. A root user cannot use its sandbox.
 _ARGUMENTS = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 
@@ -46,7 +47,7 @@ async def serving(app: Any) -> AsyncIterator[str]:
 async def browser() -> AsyncIterator[Browser]:
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
-        pytest.skip("Chromium is not installed. On Debian and Ubuntu: apt-get install chromium")
+        pytest.skip("Chromium is not installed. On Debian and Ubuntu: apt-get install chromium-headless-shell, or chromium")
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS, *sandbox])
