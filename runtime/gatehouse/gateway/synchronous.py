@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gatehouse.clock import rfc3339, rounded
-from gatehouse.crypto.token import ParsedToken
 from gatehouse.errors import GatehouseError
 from gatehouse.gateway.asgi import Dependencies, RequestContext, response_headers
 from gatehouse.gateway.credentials import presented_token
@@ -26,6 +25,7 @@ from gatehouse.templates import Template, placeholders
 from gatehouse.tracing.context import TraceParent
 from gatehouse.verification import schemas
 from gatehouse.verification.models import Code, VerificationRequest, VerificationResult
+from gatehouse.verification.repeated_requests import RepeatedBodies, RepeatedVerification
 
 #: Maximum number of keys with templates. The oldest template is removed first.
 KEYS_MAX = 5_000
@@ -42,6 +42,7 @@ class SynchronousVerification:
         self._verification = dependencies.verification
         self._observer = dependencies.observer
         self._usage = dependencies.usage
+        self._bodies = RepeatedBodies(dependencies.verification)
         self._replies = _Templates(has_body=True)
         self._headers = _Templates(has_body=False)
         self._post = self._observer.repeated_request(method="POST", route=PATH, status=200, code=_VALID, path=PATH)
@@ -65,7 +66,10 @@ class SynchronousVerification:
         except GatehouseError:
             return None
         parsed = None if token is None else self._verification.parse(token)
-        return None if parsed is None else partial(self._verify_header, scope, parsed, request, context.trace_parent)
+        if parsed is None:
+            return None
+        verification = RepeatedVerification(self._verification, parsed, request)
+        return partial(self._verify_header, scope, verification, request, context.trace_parent)
 
     def _verify_body(
         self, scope: asgi.Scope, client: str, parent: TraceParent | None, body: bytes
@@ -74,13 +78,12 @@ class SynchronousVerification:
         if len(body) > self._dependencies.body_max_bytes:
             return None
         try:
-            token, request = schemas.decode(body, client)
-            parsed = self._verification.parse(token)
-            result = None if parsed is None else self._verification.verify_now(parsed, request)
+            verified = self._bodies.verify_now(body, client)
         except Exception:
             return None  # the application responds to the request, and logs the error if it is unexpected
-        if result is None:
+        if verified is None:
             return None
+        request, result = verified
         template = None if request.limits else self._template(self._replies, result)
         if template is None:
             context = self._context(scope)
@@ -88,11 +91,16 @@ class SynchronousVerification:
         return self._respond(self._post, template, result, request.core, "", parent, started)
 
     def _verify_header(
-        self, scope: asgi.Scope, token: ParsedToken, request: VerificationRequest, parent: TraceParent | None, _body: bytes
+        self,
+        scope: asgi.Scope,
+        verification: RepeatedVerification,
+        request: VerificationRequest,
+        parent: TraceParent | None,
+        _body: bytes,
     ) -> asgi.Response | asgi.EncodedResponse | None:
         started = time.perf_counter()
         try:
-            result = self._verification.verify_now(token, request)
+            result = verification.verify_now()
         except Exception:
             return None
         if result is None:

@@ -52,6 +52,7 @@ from gatehouse.keys.models import KeyId, KeyRecord
 from gatehouse.observability import RepeatedRequest
 from gatehouse.tracing.context import RequestTrace
 from gatehouse.verification.models import Code, RateLimitState, VerificationRequest, VerificationResult
+from gatehouse.verification.repeated_requests import RepeatedVerification
 from gatehouse.verification.schemas import limit_headers
 
 #: Requests with one of these headers are never forwarded synchronously.
@@ -177,7 +178,8 @@ class _RequestHead(asgi.RetargetedResponse):
         self.path = path
         self.method: str = scope["method"]
         self._target = target_of(path.path, scope["query_string"])
-        self.verification = VerificationRequest(scopes=(SCOPE,), core=path.name, address=fields.client, method=self.method)
+        request = VerificationRequest(scopes=(SCOPE,), core=path.name, address=fields.client, method=self.method)
+        self.verification = RepeatedVerification(fields.dependencies.verification, fields.token, request)
 
     def __call__(self, body: bytes) -> asgi.Deferred | None:
         started, dependencies, fields = time.perf_counter(), self.fields.dependencies, self.fields
@@ -193,7 +195,7 @@ class _RequestHead(asgi.RetargetedResponse):
         if reservation is None:
             return None
         try:
-            result = dependencies.verification.verify_now(fields.token, self.verification)
+            result = self.verification.verify_now()
         except Exception:
             result = None  # the application responds to the request, and logs the error if it is unexpected
         if result is None:
@@ -350,7 +352,7 @@ class _Exchange(asgi.Deferred):
         try:
             authenticated = await admit(context, self._result, head.path.name)
             if authenticated is not None:
-                await forward_verified(context, head.path, head.verification, *authenticated, sent=self._sent)
+                await forward_verified(context, head.path, head.verification.request, *authenticated, sent=self._sent)
         finally:
             self._end()
 

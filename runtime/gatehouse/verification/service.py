@@ -29,6 +29,15 @@ class DecisionTime(NamedTuple):
     staleness_ms: int
 
 
+class PassedRequest(NamedTuple):
+    """A request that passed every check, with the record at that time. As long as this record is cached, the result of an
+    identical request depends only on the time and on the rate limits."""
+
+    record: KeyRecord
+    request: VerificationRequest
+    charge: Charge
+
+
 @dataclass(frozen=True, slots=True)
 class VerificationService:
     """Verifies tokens.
@@ -103,6 +112,26 @@ class VerificationService:
         if denied is not None:
             return denied
         states = self.limits.take_now(self._charge(record, request))
+        return None if states is None else VerificationResult(evaluate_limits(states), *time, record, states)
+
+    def passed(self, request: VerificationRequest, result: VerificationResult) -> PassedRequest | None:
+        """For `verify_again`, if a result of `verify_now` is VALID. None for a key that has to be migrated to the current pepper,
+        which requires the token."""
+        record = result.record
+        if result.code is not Code.VALID or record is None or record.pepper_generation != self.pepper.current:
+            return None
+        return PassedRequest(record, request, self._charge(record, request))
+
+    def verify_again(self, passed: PassedRequest) -> VerificationResult | None:
+        """Verifies a request that is identical to one that passed, including the token. Returns None without any effect if only
+        `verify_now` can decide, for example because the key has changed or expired."""
+        record, _, charge = passed
+        if self.keys.cached(record.id) is not record:
+            return None
+        time = self._decision_time()
+        if time.staleness_ms > self.max_staleness_ms or (record.expires_at is not None and time.now >= record.expires_at):
+            return None
+        states = self.limits.take_now(charge)
         return None if states is None else VerificationResult(evaluate_limits(states), *time, record, states)
 
     def _check(
