@@ -41,13 +41,20 @@ def rfc3339(seconds: float, timespec: Literal["auto", "minutes", "seconds", "mil
 
     By default, the fraction has microseconds and is omitted if it is zero.
     """
+    if timespec == "milliseconds":
+        return _millisecond(to_microseconds(seconds) // 1000)
     whole, fraction = divmod(to_microseconds(seconds), 1_000_000)
     second = _second(whole)
-    if timespec == "milliseconds":
-        return f"{second}.{fraction // 1000:03d}Z"
     if timespec == "microseconds" or (timespec == "auto" and fraction):
         return f"{second}.{fraction:06d}Z"
     return f"{second[:16]}Z" if timespec == "minutes" else f"{second}Z"
+
+
+@lru_cache(maxsize=64)
+def _millisecond(milliseconds: int) -> str:
+    """Timestamp with milliseconds. Cached, because a busy worker sends several responses in the same millisecond."""
+    whole, fraction = divmod(milliseconds, 1000)
+    return f"{_second(whole)}.{fraction:03d}Z"
 
 
 @lru_cache(maxsize=64)

@@ -84,7 +84,7 @@ class SynchronousVerification:
         if verified is None:
             return None
         request, result = verified
-        template = None if request.limits else self._template(self._replies, result)
+        template = None if request.limits else self._replies.find(result)
         if template is None:
             context = self._context(scope)
             return _record(context, decision(context, request, result), started)
@@ -105,7 +105,7 @@ class SynchronousVerification:
             return None
         if result is None:
             return None
-        template = self._template(self._headers, result)
+        template = self._headers.find(result)
         if template is None:
             context = self._context(scope)
             return _record(context, header_decision(context, request, result), started)
@@ -113,9 +113,6 @@ class SynchronousVerification:
 
     def _context(self, scope: asgi.Scope) -> RequestContext:
         return RequestContext(self._dependencies, scope, _not_called, _not_called, template=PATH)
-
-    def _template(self, templates: _Templates, result: VerificationResult) -> ResponseTemplate | None:
-        return templates.find(result, result.record) if result.code is Code.VALID and result.record is not None else None
 
     def _respond(
         self,
@@ -157,9 +154,12 @@ class _Templates:
         self._has_body = has_body
         self._templates: dict[KeyId, ResponseTemplate | None] = {}
 
-    def find(self, result: VerificationResult, record: KeyRecord) -> ResponseTemplate | None:
-        """The template for a result. None at the first use of a key, because creating a template takes longer than a response."""
-        templates = self._templates
+    def find(self, result: VerificationResult) -> ResponseTemplate | None:
+        """The template for a result. None for results other than VALID, and at the first use of a key, because creating a
+        template takes longer than a response."""
+        templates, record = self._templates, result.record
+        if result.code is not Code.VALID or record is None:
+            return None
         template = templates.get(record.id)
         if template is not None and template.record is record and template.degraded is result.limits[0].degraded:
             return template
@@ -185,17 +185,17 @@ class ResponseTemplate(NamedTuple):
     body: Template | None
 
     def response(self, result: VerificationResult, request_id: str) -> asgi.EncodedResponse:
-        body = b""
-        values: list[object]
-        if self.body is not None:
-            values = [request_id, rfc3339(result.decided_at, "milliseconds"), result.staleness_ms]
-            for state in result.limits:
-                values += (state.remaining, rounded(state.reset_s))
-            body = self.body.fill(values).encode()
-        values = [len(body), request_id]
+        in_lines: list[object] = [0, request_id]
         for state in result.limits:
-            values += (state.remaining, math.ceil(state.reset_s))
-        return asgi.EncodedResponse(200, self.lines.fill(values).encode(), body)
+            in_lines += (state.remaining, math.ceil(state.reset_s))
+        body = b""
+        if self.body is not None:
+            in_body: list[object] = [request_id, rfc3339(result.decided_at, "milliseconds"), result.staleness_ms]
+            for state in result.limits:
+                in_body += (state.remaining, rounded(state.reset_s))
+            body = self.body.fill(in_body).encode()
+            in_lines[0] = len(body)
+        return asgi.EncodedResponse(200, self.lines.fill(in_lines).encode(), body)
 
 
 def response_template(result: VerificationResult, record: KeyRecord, *, has_body: bool) -> ResponseTemplate:

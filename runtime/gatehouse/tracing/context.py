@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 #: Version, trace ID, parent ID and flags. A later version can have further fields.
@@ -95,7 +96,13 @@ def _xray_parent(value: str) -> TraceParent | None:
 
 def trace_id_of(request_id: str) -> str:
     """Trace ID of a request without a trace context: the time in seconds, followed by the end of the request ID."""
-    return f"{int(request_id[_TIME], 16) // 1000:08x}{request_id[_TIME_END:]}"
+    return _seconds(request_id[_TIME]) + request_id[_TIME_END:]
+
+
+@lru_cache(maxsize=64)
+def _seconds(milliseconds: str) -> str:
+    """Seconds as eight hexadecimal digits, for hexadecimal milliseconds. Cached, because they are often the same."""
+    return f"{int(milliseconds, 16) // 1000:08x}"
 
 
 def root_trace(request_id: str, threshold: str) -> RequestTrace:

@@ -79,7 +79,10 @@ def effective_limits(record: KeyRecord, request: VerificationRequest, default: R
 
 def evaluate_limits(states: Sequence[RateLimitState]) -> Code:
     """VALID unless a rate limit is exceeded."""
-    return Code.RATE_LIMITED if any(state.exceeded for state in states) else Code.VALID
+    for state in states:  # faster than a generator
+        if state.exceeded:
+            return Code.RATE_LIMITED
+    return Code.VALID
 
 
 def evaluate_credits(state: CreditState | None) -> Code:

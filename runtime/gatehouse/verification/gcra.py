@@ -10,7 +10,6 @@ Source: ITU-T I.371, annex A (virtual scheduling algorithm).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from gatehouse.keys.models import RateLimit
@@ -60,12 +59,20 @@ def report(
     """
     states = []
     for limit, ahead in zip(limits, ahead_us, strict=True):
-        step = interval_us(limit)
-        units = cost * limit.cost
-        if ahead > (limit.burst - (units or 1)) * step + SLACK_US:
+        state = state_if_allowed(limit, ahead, cost, degraded=degraded)
+        if state is None:
             return tuple([_denied(limit, ahead, cost, degraded) for limit, ahead in zip(limits, ahead_us, strict=True)])
-        states.append(_after(limit, ahead + units * step, step, degraded))
+        states.append(state)
     return tuple(states)
+
+
+def state_if_allowed(limit: RateLimit, ahead_us: float, cost: int, *, degraded: bool = False) -> RateLimitState | None:
+    """State after the request, calculated from `ahead_us` before the request. None if the limit denies the request."""
+    step = limit.window_s * 1_000_000 / limit.quota
+    units = cost * limit.cost
+    if ahead_us > (limit.burst - (units or 1)) * step + SLACK_US:
+        return None
+    return _after(limit, ahead_us + units * step, step, degraded)
 
 
 def states_after(
@@ -104,4 +111,5 @@ def _denied(limit: RateLimit, ahead_us: float, cost: int, degraded: bool) -> Rat
 
 
 def _remaining(limit: RateLimit, ahead_us: float, step_us: float) -> int:
-    return max(0, math.floor((limit.burst * step_us - ahead_us + SLACK_US) / step_us))
+    remaining = int((limit.burst * step_us - ahead_us + SLACK_US) / step_us)
+    return remaining if remaining > 0 else 0

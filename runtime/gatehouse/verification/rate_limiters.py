@@ -291,6 +291,10 @@ class LocalRateLimits:
     def take_now(self, charge: Charge, *, degraded: bool = True) -> tuple[RateLimitState, ...]:
         """Synchronous `take`, for the Redis limiter. degraded: True if the request is not counted in Redis."""
         now = time.monotonic() * 1_000_000
+        if not charge.additional:
+            states = self._take_if_allowed(charge, now, degraded=degraded)
+            if states is not None:
+                return states
         own, additional = _split(charge)
         arrivals = self._arrivals.get(charge.subject, _NONE)
         ahead = [max(arrivals.get(limit.name, 0.0) - now, 0.0) for limit in own]
@@ -302,6 +306,20 @@ class LocalRateLimits:
             if additional:
                 self._store_additional(charge.subject, states[len(own) :], now)
         return states
+
+    def _take_if_allowed(self, charge: Charge, now: float, *, degraded: bool) -> tuple[RateLimitState, ...] | None:
+        """`take_now` for the key's own limits, in one pass. Returns None without any effect if a limit denies the request."""
+        arrivals = self._arrivals.get(charge.subject, _NONE)
+        states = []
+        for limit in charge.limits:
+            ahead = arrivals.get(limit.name, 0.0) - now
+            state = gcra.state_if_allowed(limit, ahead if ahead > 0.0 else 0.0, charge.cost, degraded=degraded)
+            if state is None:
+                return None
+            states.append(state)
+        if charge.cost:
+            self._store(charge.subject, states, now)
+        return tuple(states)
 
     def remember(self, charge: Charge, ahead: Sequence[float], *, consumed: bool) -> None:
         """Sets the key's own limits to the state that Redis reported before this charge, so that local counting continues from

@@ -19,7 +19,7 @@ def test_oldest_template_is_removed() -> None:
 
     def has_template(number: int) -> bool:
         result = VerificationResult(Code.VALID, 1_800_000_000.0, 0, records[number], states)
-        return templates.find(result, records[number]) is not None
+        return templates.find(result) is not None
 
     assert [has_template(0), has_template(0)] == [False, True]  # a template is made at the second use
     assert not any(has_template(number) for number in range(1, KEYS_MAX))
