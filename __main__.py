@@ -114,6 +114,17 @@ pulumi.export(
     {"identifier": data.database.identifier, "endpoint": data.database.endpoint, "name": role_policies.DATABASE}
     | ({"replicaEndpoint": data.database.replica_endpoint} if data.database.replica_endpoint else {}),
 )
+if data.database.replicated_backups_arn is not None and foundation.keys.recovery:
+    # The value of recovery.restore in the stack file of recovery.stack.
+    pulumi.export(
+        "recovery",
+        {
+            "stack": names.stack,
+            "database_backups_arn": data.database.replicated_backups_arn,
+            "database_key_arn": foundation.keys.replica_arn,
+            "secrets_key_arn": foundation.keys.recovery.key_arn,
+        },
+    )
 pulumi.export("cache", {"replicationGroup": data.cache.replication_group})
 pulumi.export("secretLinksTable", data.secret_links_table.table)
 pulumi.export(

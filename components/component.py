@@ -59,6 +59,18 @@ class Placement:
     security_group_id: pulumi.Input[str]
 
 
+@dataclass(frozen=True, slots=True)
+class RegionKey:
+    """Another region and a KMS key in it.
+
+    region: AWS region.
+    key_arn: KMS key in the region.
+    """
+
+    region: str
+    key_arn: pulumi.Input[str]
+
+
 TargetGroupDimensions = Mapping[str, pulumi.Input[str]]
 """CloudWatch dimensions of a target group: LoadBalancer and TargetGroup."""
 

@@ -2,8 +2,8 @@
 
 import pulumi
 
-from components.backup.backup_plan import BackupPlan, BackupPlanArgs, BackupReplica
-from components.component import Component
+from components.backup.backup_plan import BackupPlan, BackupPlanArgs
+from components.component import Component, RegionKey
 from components.compute.environment import Endpoints
 from components.contract import Stack
 from components.database.rds_instance import RdsInstance, RdsInstanceArgs
@@ -63,30 +63,37 @@ class DataStores(Component):
         return RotationFunction(role_policies.ROTATION_FUNCTION, args, self.child)
 
     def _secret(self, kind: str) -> Secret:
-        settings, names = self._stack.settings, self._stack.names
+        settings, names, recovery_stack = self._stack.settings, self._stack.names, self._stack.settings.recovery.stack
         args = SecretArgs(
             names=names,
             kind=kind,
-            reader_arns=role_policies.readers_of(names, self._stack.contract, kind, settings.secrets.operators),
+            reader_arns=role_policies.readers_of(names, self._stack.contract, kind, settings.secrets.operators, recovery_stack),
             secrets=settings.secrets,
             protection=settings.protection,
             key_arn=self._foundation.keys.secrets_arn,
             function_arn=self.rotation_function.arn,
+            replica=self._foundation.keys.recovery if kind == role_policies.PEPPER else None,
         )
         return Secret(kind, args, self.child)
 
     def _database(self) -> RdsInstance:
         settings, keys = self._stack.settings, self._foundation.keys
+        restore = settings.recovery.restore
+        backup_replica = None
+        if settings.recovery_region and keys.replica_arn:
+            backup_replica = RegionKey(settings.recovery_region, keys.replica_arn)
         args = RdsInstanceArgs(
             names=self._stack.names,
             database=settings.database,
             protection=settings.protection,
             placement=self._network.placement("data", "database"),
-            key_arn=keys.data_arn,
+            key_arn=restore.database_key_arn or keys.data_arn,
             secrets_key_arn=keys.secrets_arn,
             logs=self._foundation.logs,
             monitoring_role_arn=self._foundation.role_arns["database-monitor"],
             topic_arn=self._foundation.topic_arn,
+            backup_replica=backup_replica,
+            restored_from=restore.database_backups_arn or "",
         )
         return RdsInstance("database", args, self.child)
 
@@ -104,7 +111,7 @@ class DataStores(Component):
         settings, keys = self._stack.settings, self._foundation.keys
         replica = None
         if settings.backup.cross_region_copy and keys.replica_arn:
-            replica = BackupReplica(settings.replica_region, keys.replica_arn)
+            replica = RegionKey(settings.replica_region, keys.replica_arn)
         args = BackupPlanArgs(
             names=self._stack.names,
             backup=settings.backup,

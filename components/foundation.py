@@ -73,6 +73,7 @@ class Foundation(Component):
             signing_roles=_signing_roles(self._stack),
             additional_statements=key_users(self._stack),
             replica_region=settings.replica_region,
+            recovery_region=settings.recovery_region,
         )
         return KmsKeys("kms-keys", args, self.child)
 
@@ -114,7 +115,9 @@ def role_definitions(stack: Stack) -> dict[str, RoleDefinition]:
     settings, names, contract = stack.settings, stack.names, stack.contract
     return (
         role_policies.role_definitions(stack)
-        | backup_roles.role_definitions(names, replication_region=settings.replication_region)
+        | backup_roles.role_definitions(
+            names, replication_region=settings.replication_region, database_key_arn=settings.recovery.restore.database_key_arn
+        )
         | sharing_roles.role_definitions(names, contract, log_role=settings.sharing.api_gateway_log_role)
         | (synthetic_probe.role_definitions(names) if settings.monitoring.probe_interval_minutes else {})
         | (smoke_test.role_definitions(names) if settings.rollout.tests_traffic else {})

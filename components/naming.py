@@ -49,6 +49,10 @@ class Naming:
         """The names of the stack in another region."""
         return replace(self, region=region)
 
+    def of_stack(self, stack: str) -> "Naming":
+        """The names of another stack in the same account and region."""
+        return replace(self, stack=stack)
+
     def name(self, resource: str) -> str:
         """`gatehouse-dev-gateway`"""
         return f"{PROJECT}-{self.stack}-{resource}"

@@ -57,6 +57,7 @@ class Observability(Component):
             ),
             database=settings.database,
             certificate_arn=platform.certificate.arn,
+            secret_replica=bool(settings.recovery.stack),
         )
         self.alarms = Alarms("alarms", alarms, self.child)
         self.probe = self._probe(stack, foundation) if settings.monitoring.probe_interval_minutes else {}

@@ -58,6 +58,7 @@ class Platform(Component):
                 cloudfront_host=contract.hosts[CONSOLE] if settings.services.cloudfront else "",
                 protection=settings.protection,
                 existing=settings.existing_resources,
+                replaces_records=bool(settings.recovery.restore.stack),
             ),
             self.child,
         )

@@ -173,6 +173,7 @@ class Workloads(Component):
             zone_id=self._platform.certificate.zone_id,
             host_names=self._stack.contract.hosts,
             targets=targets,
+            replaces_records=bool(self._stack.settings.recovery.restore.stack),
         )
         return HostRecords("hosts", args, self.child)
 

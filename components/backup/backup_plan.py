@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import Component, RegionKey, StackArgs
 from components.iam.backup_roles import VAULT, vault_policy
 from components.iam.documents import render
 from components.naming import tags
@@ -25,14 +25,6 @@ NOTIFIED_EVENTS = (
 reports these jobs (AWS Backup API Reference, PutBackupVaultNotifications)."""
 
 
-@dataclass(frozen=True)
-class BackupReplica:
-    """Region and KMS key of the vault that receives copies."""
-
-    region: str
-    key_arn: pulumi.Input[str]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupPlanArgs(StackArgs):
     """Arguments of `BackupPlan`.
@@ -44,7 +36,7 @@ class BackupPlanArgs(StackArgs):
     role_arn: Role that AWS Backup assumes.
     topic_arn: Topic for vault notifications.
     resources: ARNs of the protected resources.
-    replica: Destination of the copies; None if no copies are made.
+    replica: Destination of the copies and KMS key of its vault; None if no copies are made.
     """
 
     backup: BackupSettings
@@ -54,7 +46,7 @@ class BackupPlanArgs(StackArgs):
     role_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
     resources: tuple[pulumi.Input[str], ...]
-    replica: BackupReplica | None = None
+    replica: RegionKey | None = None
 
 
 class BackupPlan(Component):

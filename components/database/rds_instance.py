@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, LogArgs, Placement
+from components.component import Component, LogArgs, Placement, RegionKey
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
 from components.naming import READ_REPLICA, tags
 from components.settings.data import DATABASE_PORT, DatabaseSettings, ProtectionSettings
@@ -31,10 +31,12 @@ class RdsInstanceArgs(LogArgs):
     database: Size, recovery and protection.
     protection: Deletion protection by Pulumi.
     placement: Subnets of the data tier, and security group of the instance.
-    key_arn: KMS key for storage, snapshots and Performance Insights.
+    key_arn: KMS key for storage, snapshots and Performance Insights. A restored database keeps the key of its backups.
     secrets_key_arn: KMS key for the master user password.
     monitoring_role_arn: Role for Enhanced Monitoring.
     topic_arn: Topic for RDS events.
+    backup_replica: Region to which the automated backups are replicated, and their KMS key; None without replication.
+    restored_from: ARN of replicated automated backups from which the database is created; "" for an empty database.
     """
 
     database: DatabaseSettings
@@ -44,11 +46,14 @@ class RdsInstanceArgs(LogArgs):
     secrets_key_arn: pulumi.Input[str]
     monitoring_role_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
+    backup_replica: RegionKey | None = None
+    restored_from: str = ""
 
 
 class RdsInstance(Component):
     """An encrypted RDS for PostgreSQL instance in the data tier, with point-in-time recovery. The instance requires TLS.
-    `database.read_replica` adds a read replica.
+    `database.read_replica` adds a read replica. Automated backups can be replicated to another region, and a database can be
+    created from them there.
 
     Why: The application logs in with IAM tokens, and RDS manages the master user password in Secrets Manager, so the
     program contains no password.
@@ -65,6 +70,7 @@ class RdsInstance(Component):
         if args.database.read_replica:
             instances.append(args.names.name(READ_REPLICA))
         self._event_subscriptions(args, instances, parameters.name)
+        self.replicated_backups_arn = self._replicated_backups(name, args, instance)
         self.arn = instance.arn
         self.identifier, self.endpoint, self.address = instance.identifier, instance.endpoint, instance.address
         # RDS creates the secret after the instance.
@@ -105,8 +111,15 @@ class RdsInstance(Component):
             storage_type="gp3",
             storage_encrypted=True,
             kms_key_id=args.key_arn,
-            db_name=DATABASE,
-            username=DATABASE_OWNER,
+            # A restored database has the name and owner of its source.
+            db_name=None if args.restored_from else DATABASE,
+            username=None if args.restored_from else DATABASE_OWNER,
+            restore_to_point_in_time={
+                "source_db_instance_automated_backups_arn": args.restored_from,
+                "use_latest_restorable_time": True,
+            }
+            if args.restored_from
+            else None,
             manage_master_user_password=True,
             master_user_secret_kms_key_id=args.secrets_key_arn,
             port=DATABASE_PORT,
@@ -184,6 +197,19 @@ class RdsInstance(Component):
             tags=tags("confidential"),
             opts=pulumi.ResourceOptions(parent=self, depends_on=groups, custom_timeouts=TIMEOUTS),
         ).endpoint
+
+    def _replicated_backups(self, name: str, args: RdsInstanceArgs, instance: aws.rds.Instance) -> pulumi.Output[str] | None:
+        """Replicate snapshots and transaction logs to the other region. Returns the ARN of the replicated backups."""
+        if args.backup_replica is None:
+            return None
+        return aws.rds.InstanceAutomatedBackupsReplication(
+            name,
+            region=args.backup_replica.region,
+            source_db_instance_arn=instance.arn,
+            kms_key_id=args.backup_replica.key_arn,
+            retention_period=args.database.backup_retention_days,
+            opts=self.protected(args.protection),
+        ).id
 
     def _log_groups(self, args: RdsInstanceArgs) -> list[aws.cloudwatch.LogGroup]:
         """Create the log groups, which RDS would otherwise create without a KMS key or a retention period."""

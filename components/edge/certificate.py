@@ -24,6 +24,8 @@ class CertificateArgs(StackArgs):
     cloudfront_host: Host name of the certificate for CloudFront, one of `host_names`; "" without this certificate.
     protection: Deletion protection of the zone.
     existing: Hosted zone and certificates that exist already.
+    replaces_records: Whether existing validation records are replaced. ACM validates a host name with the same record in every
+        region.
     """
 
     domain: str
@@ -31,6 +33,7 @@ class CertificateArgs(StackArgs):
     cloudfront_host: str = ""
     protection: ProtectionSettings
     existing: ExistingResourcesSettings
+    replaces_records: bool = False
 
 
 class Certificate(Component):
@@ -58,11 +61,11 @@ class Certificate(Component):
         if existing.certificate_arn:
             self.arn = pulumi.Output.from_input(existing.certificate_arn)
         else:
-            self.arn, records = self._certificate(name, args.host_names)
+            self.arn, records = self._certificate(name, args)
         if host and existing.cloudfront_certificate_arn:
             self.cloudfront_arn = pulumi.Output.from_input(existing.cloudfront_certificate_arn)
         elif host:
-            self.cloudfront_arn = self._cloudfront(host, records)
+            self.cloudfront_arn = self._cloudfront(host, records, args)
         self.register_outputs({"zoneId": self.zone_id, "nameServers": self.name_servers, "arn": self.arn})
 
     def _zone(self, name: str, args: CertificateArgs) -> None:
@@ -78,8 +81,9 @@ class Certificate(Component):
         )
         self.zone_id, self.name_servers = zone.zone_id, zone.name_servers
 
-    def _certificate(self, name: str, host_names: tuple[str, ...]) -> tuple[pulumi.Output[str], list[aws.route53.Record]]:
+    def _certificate(self, name: str, args: CertificateArgs) -> tuple[pulumi.Output[str], list[aws.route53.Record]]:
         """Create the certificate. Returns its ARN, and the records that validate it."""
+        host_names = args.host_names
         certificate = aws.acm.Certificate(
             name,
             domain_name=host_names[0],
@@ -89,13 +93,13 @@ class Certificate(Component):
             tags=tags("none"),
             opts=self.child,
         )
-        records = [self._validation_record(certificate, host) for host in host_names]
+        records = [self._validation_record(certificate, host, args) for host in host_names]
         validation = aws.acm.CertificateValidation(
             name, certificate_arn=certificate.arn, validation_record_fqdns=[record.fqdn for record in records], opts=self.child
         )
         return validation.certificate_arn, records
 
-    def _validation_record(self, certificate: aws.acm.Certificate, host: str) -> aws.route53.Record:
+    def _validation_record(self, certificate: aws.acm.Certificate, host: str, args: CertificateArgs) -> aws.route53.Record:
         return aws.route53.Record(
             host,
             zone_id=self.zone_id,
@@ -103,10 +107,11 @@ class Certificate(Component):
             type="CNAME",
             ttl=RECORD_TTL_S,
             records=[validation_option(certificate, host, "resource_record_value")],
+            allow_overwrite=args.replaces_records or None,
             opts=self.child,
         )
 
-    def _cloudfront(self, host: str, records: list[aws.route53.Record]) -> pulumi.Output[str]:
+    def _cloudfront(self, host: str, records: list[aws.route53.Record], args: CertificateArgs) -> pulumi.Output[str]:
         """Create a certificate in the region that CloudFront requires. ACM validates a host name with the same record in every
         region (ACM User Guide, "DNS validation")."""
         certificate = aws.acm.Certificate(
@@ -118,7 +123,7 @@ class Certificate(Component):
             tags=tags("none"),
             opts=self.child,
         )
-        records = records or [self._validation_record(certificate, host)]
+        records = records or [self._validation_record(certificate, host, args)]
         validation = aws.acm.CertificateValidation(
             "cloudfront", region=CLOUDFRONT_REGION, certificate_arn=certificate.arn, opts=self.after(*records)
         )

@@ -33,11 +33,13 @@ class HostRecordsArgs(StackArgs):
     zone_id: Hosted zone of the host names.
     host_names: Host name of each service.
     targets: Target of each service.
+    replaces_records: Whether existing records of the host names are replaced, because they belong to another stack.
     """
 
     zone_id: pulumi.Input[str]
     host_names: Mapping[str, str]
     targets: Mapping[str, HostTarget]
+    replaces_records: bool = False
 
 
 class HostRecords(Component):
@@ -70,5 +72,6 @@ class HostRecords(Component):
                     "evaluate_target_health": target.evaluate_target_health,
                 }
             ],
+            allow_overwrite=args.replaces_records or None,
             opts=self.after(target.runs_in),
         )

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import Component, RegionKey, StackArgs
 from components.iam.documents import Document, render
-from components.iam.key_policies import KeyUsers, key_policy, replica_policy, service_key_policy
+from components.iam.key_policies import KeyUsers, key_policy, recovery_policy, replica_policy, service_key_policy
 from components.naming import DataClass, tags
 from components.settings.data import KmsKeysSettings, ProtectionSettings
 
@@ -44,7 +44,7 @@ class KmsKeys(Component):
     signatures.
 
     Why: Copies of disks, snapshots and logs are unreadable without the key. The key policy is the single list of
-    principals that can decrypt: no identity policy grants access to a key.
+    principals that can decrypt: no identity policy of the stack grants access to its keys.
     Cost: 1 USD per key and month, 0.03 USD per 10,000 requests, 0.15 USD per 10,000 signatures.
     Controls: GH-KMS-001 to GH-KMS-006, GH-KMS-008, GH-KMS-009.
     """
@@ -53,6 +53,8 @@ class KmsKeys(Component):
     """Policy documents whose statements the policies of existing keys must contain, keyed by the name of the key."""
     replica_arn: pulumi.Output[str] | None
     """Replica of the backup key in `replica_region`, if one is set."""
+    recovery: RegionKey | None
+    """Key for the replica of the pepper in `recovery_region`, if one is set."""
 
     def __init__(self, name: str, args: KmsKeysArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:encryption:KmsKeys", name, args, opts)
@@ -67,6 +69,7 @@ class KmsKeys(Component):
         for key, arn in args.existing.items():
             aws.kms.Alias(key, name=args.names.alias(key), target_key_id=arn, opts=self.child)
         self.replica_arn = self._replica(keys["backup"], args, protected) if args.replica_region else None
+        self.recovery = self._recovery(args, protected) if args.recovery_region else None
         self.register_outputs({f"{name}Arn": arn for name, arn in arns.items()} | {"replicaArn": self.replica_arn})
 
     def _key(self, name: str, args: KmsKeysArgs, opts: pulumi.ResourceOptions) -> aws.kms.Key:
@@ -106,6 +109,25 @@ class KmsKeys(Component):
             "replica", name=args.names.alias("backup"), region=args.replica_region, target_key_id=replica.id, opts=self.child
         )
         return replica.arn
+
+    def _recovery(self, args: KmsKeysArgs, opts: pulumi.ResourceOptions) -> RegionKey:
+        """Create a key of the other region. It is not a replica of the key for secrets, because Secrets Manager decrypts a value
+        in the first region and encrypts it again. The other secrets cannot be decrypted with it."""
+        key = aws.kms.Key(
+            "recovery",
+            region=args.recovery_region,
+            description=f"Gatehouse {args.names.stack}: replica of the pepper",
+            enable_key_rotation=True,
+            rotation_period_in_days=args.kms_keys.rotation_days,
+            deletion_window_in_days=args.kms_keys.deletion_window_days,
+            policy=render(recovery_policy(args)),
+            tags=tags("secret"),
+            opts=opts,
+        )
+        aws.kms.Alias(
+            "recovery", name=args.names.alias("secrets"), region=args.recovery_region, target_key_id=key.id, opts=self.child
+        )
+        return RegionKey(args.recovery_region, key.arn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

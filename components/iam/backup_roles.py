@@ -13,13 +13,16 @@ VAULT = "backup"
 """Resource name of the vault in both regions."""
 
 
-def role_definitions(names: Naming, *, replication_region: str) -> dict[str, RoleDefinition]:
-    """Return the roles, keyed by resource name. `replication_region` is the target region of S3 replication, or "" if there is
-    none."""
+def role_definitions(names: Naming, *, replication_region: str, database_key_arn: str | None = None) -> dict[str, RoleDefinition]:
+    """Return the roles, keyed by resource name.
+
+    replication_region: Target region of S3 replication, or "" if there is none.
+    database_key_arn: KMS key of a database that was restored from the backups of another stack.
+    """
     backup = RoleDefinition(
         "Creates and copies backups",
         trust("backup.amazonaws.com"),
-        backup_permissions(names),
+        backup_permissions(names, database_key_arn),
     )
     if not replication_region:
         return {BACKUP: backup}
@@ -39,11 +42,12 @@ def replication_permissions(names: Naming, replica: Naming) -> Document:
     )
 
 
-def backup_permissions(names: Naming) -> Document:
+def backup_permissions(names: Naming, database_key_arn: str | None = None) -> Document:
     """Return the permissions for AWS Backup on the database, the table and the data bucket.
 
     Source: the AWS managed policies AWSBackupServiceRolePolicyForBackup and AWSBackupServiceRolePolicyForS3Backup, limited
-    to the stack's ARNs. Restores require a separate role.
+    to the stack's ARNs. Restores require a separate role. `database_key_arn` belongs to another stack, whose key policy does not
+    name the role.
     """
     bucket, table = names.bucket_arn("data"), names.table_arn("tokens")
 
@@ -60,6 +64,14 @@ def backup_permissions(names: Naming) -> Document:
     rules = "events:DescribeRule PutRule DeleteRule EnableRule DisableRule PutTargets RemoveTargets ListTargetsByRule"
     # AWS authorizes the Describe actions on both resource types.
     databases = [any_region("rds", "db:*"), any_region("rds", "snapshot:*")]
+    through_rds = caller_conditions(names, *SERVICES["backup"])
+    use_key = "kms:Decrypt GenerateDataKey ReEncryptFrom ReEncryptTo DescribeKey"
+    database_key = [database_key_arn] if database_key_arn else []
+    grants = AWS_RESOURCE_GRANT | through_rds
+    keys = (
+        allow("DatabaseKey", use_key, database_key, conditions=through_rds),
+        allow("DatabaseKeyGrants", "kms:CreateGrant", database_key, conditions=grants),
+    )
     vaults = [any_region("backup", f"backup-vault:{names.name(VAULT)}")]
     return document(
         allow("Database", "rds:CreateDBSnapshot ListTagsForResource", [names.database_arn]),
@@ -74,6 +86,7 @@ def backup_permissions(names: Naming) -> Document:
         allow("Vaults", "backup:DescribeBackupVault CopyIntoBackupVault", vaults),
         allow("RecoveryPoints", "backup:TagResource", [any_region("backup", "recovery-point:*")]),
         # These actions do not support resource-level permissions (Service Authorization Reference).
+        *(keys if database_key_arn else ()),
         allow("ListResources", ["tag:GetResources", "cloudwatch:GetMetricData", "events:ListRules"], ["*"]),
     )
 

@@ -45,6 +45,7 @@ class KeyUsers:
     signing_roles: Roles that sign with the audit key.
     additional_statements: Further statements, keyed by KMS key. `replica` is the replica of the backup key.
     replica_region: Region of the backup key's replica, or "" if there is none.
+    recovery_region: Region of the key for the replica of the pepper, or "" if there is none.
     """
 
     names: Naming
@@ -55,6 +56,7 @@ class KeyUsers:
     signing_roles: tuple[str, ...] = ()
     additional_statements: Mapping[str, tuple[Statement, ...]] = field(default_factory=dict)
     replica_region: str = ""
+    recovery_region: str = ""
 
 
 def key_policy(key: str, users: KeyUsers) -> Document:
@@ -74,6 +76,21 @@ def replica_policy(users: KeyUsers) -> Document:
     other region."""
     names = users.names.in_region(users.replica_region)
     return document(*_account(SERVICES["backup"], names), *users.additional_statements.get("replica", ()))
+
+
+def recovery_policy(users: KeyUsers) -> Document:
+    """Return the policy of the key for the replica of the pepper in the other region.
+
+    Secrets Manager encrypts the replica on behalf of the deployment, and a new value on behalf of the rotation function. The
+    rotation function of the stack that replaces this stack reads the replica with an IAM policy, because a key policy cannot name
+    a role that does not exist yet.
+    """
+    names = users.names.in_region(users.recovery_region)
+    rotation = {"AWS": users.names.role_arn(users.rotation_role)}
+    secret = {"StringLike": {"kms:EncryptionContext:SecretARN": names.secret_arn("*")}}
+    conditions = caller_conditions(names, "secretsmanager") | secret
+    replicate = allow_key_use("AllowReplicationOfNewValues", "kms:Encrypt GenerateDataKey", rotation, conditions)
+    return document(*_account(("secretsmanager",), names), replicate)
 
 
 def service_key_policy(names: Naming, services: Sequence[str]) -> Document:

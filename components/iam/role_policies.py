@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from components.contract import Contract, Process, Secret, Stack
 from components.iam import object_policies, sharing_policies
-from components.iam.documents import Document, Statement, allow, document, trust
+from components.iam.documents import Conditions, Document, Statement, allow, document, trust
 from components.naming import Naming
 
 COLLECTOR = "collector"
@@ -15,6 +15,8 @@ RESTART_FUNCTION = "restart"
 RDS_PROXY = "database-proxy"
 ECS_INFRASTRUCTURE = "ecs-infrastructure"
 BOOTSTRAP_TOKEN = "bootstrap-token"  # noqa: S105 the kind of a secret
+PEPPER = "pepper"
+"""Kind of the secret that a stack in another region needs to verify the API keys."""
 DATABASE = "gatehouse"
 """Name of the database."""
 DATABASE_OWNER = "gatehouse_owner"
@@ -71,14 +73,19 @@ def secret_readers(names: Naming, contract: Contract) -> dict[str, tuple[str, ..
     return readers
 
 
-def readers_of(names: Naming, contract: Contract, kind: str, operators: tuple[str, ...]) -> tuple[str, ...]:
+def readers_of(
+    names: Naming, contract: Contract, kind: str, operators: tuple[str, ...], recovery_stack: str | None = None
+) -> tuple[str, ...]:
     """Return ARNs of the principals that may read a secret created by the rotation function.
 
     The principals are the rotation function, the execution roles of the processes that receive the secret and, for the
-    bootstrap token, the `operators`, who use the token for the first sign-in.
+    bootstrap token, the `operators`, who use the token for the first sign-in. The rotation function of `recovery_stack` reads the
+    replica of the pepper, which has the same resource policy.
     """
     roles = secret_readers(names, contract)[names.secret_arn(kind)]
     others = operators if kind == BOOTSTRAP_TOKEN else ()
+    if kind == PEPPER and recovery_stack:
+        others = (names.of_stack(recovery_stack).role_arn(ROTATION_FUNCTION),)
     return (*(names.role_arn(role) for role in (ROTATION_FUNCTION, *roles)), *others)
 
 
@@ -121,7 +128,7 @@ def _service_roles(stack: Stack) -> dict[str, RoleDefinition]:
         ROTATION_FUNCTION: RoleDefinition(
             "Role of the secret rotation function",
             trust("lambda.amazonaws.com"),
-            _rotation(names, stack.contract),
+            _rotation(stack),
         ),
         RESTART_FUNCTION: RoleDefinition(
             "Role of the function that restarts services after a rotation",
@@ -211,14 +218,29 @@ def _execution(stack: Stack, process: Process) -> Document:
     return document(*statements)
 
 
-def _rotation(names: Naming, contract: Contract) -> Document:
-    """Return the permissions of the rotation function on the secrets that it creates."""
-    return document(
+def _rotation(stack: Stack) -> Document:
+    """Return the permissions of the rotation function on the secrets that it creates and, in a restored stack, on the replica of
+    the other stack's pepper."""
+    names, restore = stack.names, stack.settings.recovery.restore
+    statements = [
         allow(
             "RotateSecrets",
             "secretsmanager:DescribeSecret GetSecretValue PutSecretValue UpdateSecretVersionStage",
-            [names.secret_arn(kind) for kind in contract.rotated_secrets],
-        ),
+            [names.secret_arn(kind) for kind in stack.contract.rotated_secrets],
+        )
+    ]
+    if restore.stack and restore.secrets_key_arn:
+        replica = names.of_stack(restore.stack).secret_arn(PEPPER)
+        conditions: Conditions = {
+            "StringEquals": {"kms:ViaService": names.via_services(["secretsmanager"])},
+            "StringLike": {"kms:EncryptionContext:SecretARN": replica},
+        }
+        statements += [
+            allow("ReadReplica", "secretsmanager:GetSecretValue", [replica]),
+            allow("DecryptReplica", "kms:Decrypt", [restore.secrets_key_arn], conditions=conditions),
+        ]
+    return document(
+        *statements,
         send_to_dead_letter_queue(names, ROTATION_FUNCTION),
         send_traces(),
         write_log(names, ROTATION_FUNCTION),

@@ -45,11 +45,13 @@ class AlarmsArgs(TopicArgs):
     resources: Monitored resources.
     database: Storage of the database, which determines a threshold.
     certificate_arn: Certificate of the load balancer.
+    secret_replica: Whether a secret is replicated to another region.
     """
 
     resources: MonitoredResources
     database: DatabaseSettings
     certificate_arn: pulumi.Input[str]
+    secret_replica: bool = False
 
 
 class Alarms(Component):
@@ -68,7 +70,11 @@ class Alarms(Component):
     def __init__(self, name: str, args: AlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:monitoring:Alarms", name, args, opts)
         names, resources = args.names, args.resources
-        rules = [*event_rules(names), *(finding_rules() if args.monitoring.security_findings else ())]
+        rules = [
+            *event_rules(names),
+            *(recovery_rules() if args.secret_replica else ()),
+            *(finding_rules() if args.monitoring.security_findings else ()),
+        ]
         self.topic_arn = email_topic(name, ALARM_TOPIC, alarm_topic_policy(names), args, self)
         for alarm in (
             *(
@@ -193,6 +199,21 @@ def event_rules(names: Naming) -> Iterator[EventRule]:
             "source": ["aws.backup"],
             "detail-type": ["Backup Job State Change"],
             "detail": {"state": ["ABORTED", "EXPIRED", "FAILED"], "backupVaultName": [{"prefix": names.name("")}]},
+        },
+    )
+
+
+def recovery_rules() -> Iterator[EventRule]:
+    """Yield the event rule for the replica of the pepper. The documentation does not specify which field of the event names the
+    secret, so the rule matches all secrets of the account and region."""
+    yield EventRule(
+        "secret-replication-failed",
+        "Secrets Manager could not replicate a secret to the second region. A stack there cannot verify keys with a new pepper.",
+        "backup-failure",
+        {
+            "source": ["aws.secretsmanager"],
+            "detail-type": ["AWS Service Event via CloudTrail"],
+            "detail": {"eventName": ["ReplicationFailed"]},
         },
     )
 

@@ -7,6 +7,7 @@ import pulumi_aws as aws
 
 from components.component import Component, with_dependencies
 from components.compute.python_function import PythonFunctionArgs, python_function
+from components.iam.role_policies import PEPPER
 from components.settings.model import Settings
 
 
@@ -14,7 +15,8 @@ from components.settings.model import Settings
 class RotationFunctionArgs(PythonFunctionArgs):
     """Arguments of `RotationFunction`.
 
-    settings: Settings of the stack. `key_prefix` is the prefix of the bootstrap token.
+    settings: Settings of the stack. `key_prefix` is the prefix of the bootstrap token. With `recovery.restore.stack`, the first
+        pepper is that of the other stack.
     """
 
     settings: Settings
@@ -35,6 +37,7 @@ class RotationFunction(Component):
 
     def __init__(self, name: str, args: RotationFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:secrets:RotationFunction", name, args, opts)
+        source = args.settings.recovery.restore.stack
         # An event contains the secret's name, version and rotation step, but no value.
         function = python_function(
             name,
@@ -44,7 +47,10 @@ class RotationFunction(Component):
             timeout_s=60,
             memory_mib=256,
             data_class="secret",
-            variables={"GATEHOUSE_KEY_PREFIX": args.settings.key_prefix},
+            variables={
+                "GATEHOUSE_KEY_PREFIX": args.settings.key_prefix,
+                **({"RESTORED_PEPPER": args.names.of_stack(source).secret(PEPPER)} if source else {}),
+            },
         )
         permission = aws.lambda_.Permission(
             name,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, StackArgs
+from components.component import Component, RegionKey, StackArgs
 from components.iam.documents import render
 from components.iam.resource_policies import secret_policy
 from components.naming import tags
@@ -22,6 +22,7 @@ class SecretArgs(StackArgs):
     protection: Deletion protection of the secret.
     key_arn: KMS key of the secret.
     function_arn: Rotation function. Resolves after Secrets Manager is allowed to invoke the function.
+    replica: Region of a replica and the KMS key of the replica; None without a replica.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class SecretArgs(StackArgs):
     protection: ProtectionSettings
     key_arn: pulumi.Input[str]
     function_arn: pulumi.Input[str]
+    replica: RegionKey | None = None
 
 
 class Secret(Component):
@@ -37,7 +39,7 @@ class Secret(Component):
 
     Why: The value exists only in Secrets Manager. No person knows the value, and no file or Pulumi state contains it. Enabling
     the rotation creates the first value. The pepper contains up to 100 generations (see `runtime/functions/rotate.py`).
-    Cost: 0.40 USD a month. Controls: GH-SM-001 to GH-SM-006.
+    Cost: 0.40 USD a month, and as much for a replica. Controls: GH-SM-001 to GH-SM-006.
     """
 
     arn: pulumi.Output[str]
@@ -51,6 +53,7 @@ class Secret(Component):
             description=f"Gatehouse {args.kind}, generated and rotated by {args.names.name('rotate')}",
             kms_key_id=args.key_arn,
             recovery_window_in_days=args.secrets.recovery_window_days,
+            replicas=[{"region": args.replica.region, "kms_key_id": args.replica.key_arn}] if args.replica else None,
             tags=tags("secret"),
             opts=self.protected(args.protection),
         )

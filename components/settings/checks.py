@@ -16,6 +16,7 @@ DELIVERY_ROLLOUT_MAX_MINUTES = 75
 take up to 45 minutes."""
 REQUESTS_PER_SECOND_EACH = 10
 """Requests per second for each unit of a function's concurrency, at 100 ms for a request."""
+_WITHOUT_RESTORE = "allowed without recovery.restore.stack: empty"
 MEMORY_MIB = {256: (512, 2048), 512: (1024, 4096), 1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}
 """Memory range that Fargate supports for each number of CPU units (ECS Developer Guide, "Fargate task definition parameters")."""
 
@@ -93,6 +94,31 @@ def second_region(settings: Settings) -> Iterator[Mistake]:
     """`second_region` differs from `region`."""
     if settings.second_region == settings.region:
         yield "second_region", f"is {shown(settings.second_region)}; allowed: a region other than region"
+
+
+def recovery(settings: Settings) -> Iterator[Mistake]:
+    """`recovery.stack` and `recovery.restore.stack` are other stacks. The settings in `recovery.restore` are set together, and
+    their ARNs belong to `account` and `region`. A restored stack uses the hosted zone of the other stack
+    (`existing_resources.zone_id`), and `services.console.hosting` is `container`, because CloudFront accepts a host name in one
+    distribution only."""
+    restore = settings.recovery.restore
+    for key, stack in (("recovery.stack", settings.recovery.stack), ("recovery.restore.stack", restore.stack)):
+        if stack == settings.stack:
+            yield key, f"is {shown(stack)}; allowed: the name of another stack"
+    arns = {name: value for name, value in restore if name.endswith("_arn")}
+    for name, arn in arns.items():
+        if (arn is None) == bool(restore.stack):
+            allowed = "allowed with recovery.restore.stack: the value in the stack output recovery of that stack"
+            yield f"recovery.restore.{name}", f"is empty; {allowed}" if arn is None else f"is {shown(arn)}; {_WITHOUT_RESTORE}"
+        elif arn and arn.split(":")[3:5] != [settings.region, settings.account]:
+            yield (
+                f"recovery.restore.{name}",
+                f"is {shown(arn)}; allowed: ARNs of {settings.region} and account {settings.account}",
+            )
+    if restore.stack and not settings.existing_resources.zone_id:
+        yield "existing_resources.zone_id", "is empty; allowed with recovery.restore.stack: the hosted zone of that stack"
+    if restore.stack and settings.services.cloudfront:
+        yield "services.console.hosting", "is 'cloudfront'; allowed with recovery.restore.stack: container"
 
 
 def vault_lock(settings: Settings) -> Iterator[Mistake]:
@@ -287,6 +313,7 @@ CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
         internet_access,
         operators,
         second_region,
+        recovery,
     ),
     *(vault_lock, task_sizes, off_hours, rollout_duration, waf_limits, sharing_capacity, cores, existing_resources, existing_vpc),
     *(partition, delivery, oidc, leak_report_secret, environment_variables),

@@ -9,6 +9,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, mod
 
 PROD = "prod"
 ENVIRONMENTS = ("dev", "staging", PROD)
+STACK_NAME = r"(?!account$)[a-z][a-z0-9]{1,7}"
+"""The maximum length follows from the names of target groups, such as `gatehouse-<stack>-green-gateway`, for which AWS allows 32
+characters. Stack names contain no hyphens, so that a pattern such as `gatehouse-dev-*` in an IAM policy does not match the
+resources of another stack. The resources of the project `account` have the names of a stack `account`."""
+STACK_NAME_WORDS = "2 to 8 lowercase letters and digits, starting with a letter, such as alice or pr12, but not account"
 
 PARTITIONS = {"us-gov-": "aws-us-gov", "cn-": "aws-cn"}
 """Partition of the regions with these prefixes. All other regions are in the partition `aws`. Source: IAM User Guide, "Identify

@@ -10,14 +10,18 @@ from pydantic import ValidationError
 
 from components.settings.account import ACCOUNT_CHECKS, AccountSettings
 from components.settings.checks import CHECKS
-from components.settings.fields import ENVIRONMENTS, PROD, Allowed, Mistake, Production, Section, shown
+from components.settings.fields import (
+    ENVIRONMENTS,
+    PROD,
+    STACK_NAME,
+    STACK_NAME_WORDS,
+    Allowed,
+    Mistake,
+    Production,
+    Section,
+    shown,
+)
 from components.settings.model import Settings
-
-STACK_NAME = r"(?!account$)[a-z][a-z0-9]{1,7}"
-"""The maximum length follows from the names of target groups, such as `gatehouse-<stack>-green-gateway`, for which AWS allows 32
-characters. Stack names contain no hyphens, so that a pattern such as `gatehouse-dev-*` in an IAM policy does not match the
-resources of another stack. The resources of the project `account` have the names of a stack `account`."""
-STACK_NAME_WORDS = "2 to 8 lowercase letters and digits, starting with a letter, such as alice or pr12, but not account"
 
 Model = TypeVar("Model", bound=Section)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PrivateAttr
 
-from components.settings import data, operations, workloads
+from components.settings import data, operations, recovery, workloads
 from components.settings.fields import (
     ACCOUNT_ID,
     COST_CENTRE,
@@ -49,8 +49,9 @@ class Settings(Section):
     region: Annotated[str, aws_region("eu-west-1")]
     """AWS region for every resource except the copies in second_region."""
     second_region: Annotated[str, aws_region("eu-central-1")]
-    """AWS region for replicas of buckets and copies of backups. Set second_region, buckets.cross_region_replication and
-    backup.cross_region_copy before the first deployment, because the backup KMS key depends on these keys."""
+    """AWS region for replicas of buckets and secrets and copies of backups. Set second_region, buckets.cross_region_replication,
+    backup.cross_region_copy and recovery.stack before the first deployment, because the backup KMS key depends on these keys. If
+    one of them is set, the others can be set later."""
     domain: Annotated[str, string(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", 'a domain such as "gatehouse.example.com"')]
     """Domain of the stack. The host names of the services are the subdomains gateway, console and sharing. The stack creates a
     Route 53 hosted zone for the domain, which you delegate once from the parent zone, or uses `existing_resources.zone_id`."""
@@ -84,6 +85,7 @@ class Settings(Section):
     secret_links_table: data.SecretLinksTableSettings
     buckets: data.BucketsSettings
     backup: data.BackupSettings
+    recovery: recovery.RecoverySettings
     image: workloads.ImageSettings
     services: workloads.ServicesSettings
     rollout: workloads.RolloutSettings
@@ -130,7 +132,13 @@ class Settings(Section):
     @property
     def replica_region(self) -> str:
         """The region for the copies, or "" if the stack creates no copies."""
-        return self.second_region if self.buckets.cross_region_replication or self.backup.cross_region_copy else ""
+        copies = self.buckets.cross_region_replication or self.backup.cross_region_copy or self.recovery.stack
+        return self.second_region if copies else ""
+
+    @property
+    def recovery_region(self) -> str:
+        """The region of the pepper's replica and of the replicated backups of the database, or "" without `recovery.stack`."""
+        return self.second_region if self.recovery.stack else ""
 
     @property
     def replication_region(self) -> str:

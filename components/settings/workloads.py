@@ -30,8 +30,10 @@ SHARING_TIMEOUT_S = 10
 TIME = optional(r"([01]\d|2[0-3]):[0-5]\d", 'a time of day in quotes, such as "20:00"')
 SHA256 = r"sha256:[0-9a-f]{64}"
 DIGEST = string(SHA256, '"sha256:" and 64 hexadecimal digits, as printed by docker push')
-EXTERNAL_ARN_PATTERN = rf"{ARN}:secretsmanager:[a-z0-9-]+:\d{{12}}:secret:gatehouse/[a-z]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{{6}}"
-EXTERNAL_ARN_WORDS = "the full ARN of a secret whose name starts with gatehouse/ and the environment"
+EXTERNAL_ARN_PATTERN = (
+    rf"{ARN}:secretsmanager:[a-z0-9-]+:\d{{12}}:secret:gatehouse/[a-z0-9]+/[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{{6}}"
+)
+EXTERNAL_ARN_WORDS = "the full ARN of a secret whose name starts with gatehouse/ and the stack"
 
 Cpu = Annotated[int, choice(256, 512, 1024, 2048, 4096), Field(description="CPU units of a task. 1024 units equal one vCPU.")]
 MemoryMib = Annotated[

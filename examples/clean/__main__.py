@@ -10,7 +10,8 @@ from functools import partial
 import pulumi
 import pulumi_aws as aws
 
-from components.backup.backup_plan import BackupPlan, BackupPlanArgs, BackupReplica
+from components.backup.backup_plan import BackupPlan, BackupPlanArgs
+from components.component import RegionKey
 from components.database.secret_links_table import SecretLinksTable, SecretLinksTableArgs
 from components.iam import backup_roles, bucket_policies
 from components.iam.documents import Document, Statement, allow, deny, document, render
@@ -186,7 +187,7 @@ BackupPlan(
         role_arn=roles.arns[backup_roles.BACKUP],
         topic_arn=topic.arn,
         resources=(table.arn, files.arn),
-        replica=BackupReplica(replica_names.region, replica_key.arn),
+        replica=RegionKey(replica_names.region, replica_key.arn),
     ),
     opts,
 )

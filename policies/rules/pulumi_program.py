@@ -135,6 +135,7 @@ _KEYS_AND_DESTINATIONS: dict[str, tuple[str, ...]] = {
         aws("rds.Instance", "rds.Cluster", "rds.ClusterInstance"),
         ("kmsKeyId", "masterUserSecretKmsKeyId", "performanceInsightsKmsKeyId"),
     ),
+    **dict.fromkeys(aws("rds.InstanceAutomatedBackupsReplication"), ("kmsKeyId",)),
     **dict.fromkeys(aws("cloudtrail.Trail"), ("kmsKeyId", "cloudWatchLogsGroupArn")),
     **dict.fromkeys(aws("dynamodb.Table"), ("serverSideEncryption", "replicas")),
     **dict.fromkeys(aws("s3.BucketServerSideEncryptionConfiguration", "s3.BucketReplicationConfig", "backup.Plan"), ("rules",)),

@@ -75,7 +75,9 @@ def _create(client: Any, secret: str, token: str, kind: str, stages: dict[str, l
     if _value(client, secret, VersionId=token) is not None:
         return  # This is a retry. Consumers may already have read the value.
     current = _value(client, secret, VersionStage=CURRENT)
-    client.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString=KINDS[kind](current), VersionStages=[PENDING])
+    restored = os.environ.get("RESTORED_PEPPER", "") if kind == "pepper" and current is None else ""
+    value = _restored_pepper(client, restored) if restored else KINDS[kind](current)
+    client.put_secret_value(SecretId=secret, ClientRequestToken=token, SecretString=value, VersionStages=[PENDING])
 
 
 def _set(client: Any, secret: str, token: str, kind: str, stages: dict[str, list[str]]) -> None:
@@ -125,6 +127,17 @@ def _next_generation(current: str | None, generations_max: int) -> str:
     generations[number] = base64.b64encode(secrets.token_bytes(GENERATION_BYTES)).decode("ascii")
     newest = {str(generation): generations[generation] for generation in sorted(generations)[-generations_max:]}
     return json.dumps({"current": number, "generations": newest}, separators=(",", ":"))
+
+
+def _restored_pepper(client: Any, source: str) -> str:
+    """Return the pepper of another stack, whose secret `source` is replicated to this region. Without it, the API keys in the
+    restored database cannot be verified, so a new pepper is no substitute."""
+    value = _value(client, source, VersionStage=CURRENT)
+    if value is None:
+        raise RotationError(f"{source} has no value in this region: the pepper of recovery.restore.stack was not replicated")
+    if not _generations(value):
+        raise RotationError(f"{source} is not a list of generations")
+    return value
 
 
 def _generations(text: str) -> dict[int, str]:

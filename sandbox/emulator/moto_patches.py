@@ -6,6 +6,7 @@
 
 import base64
 import functools
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -32,6 +33,7 @@ from moto.iam.access_control import IAMPolicy, IAMRequestBase, PermissionResult
 from moto.kms.models import kms_backends
 from moto.kms.responses import KmsResponse
 from moto.rds.models import rds_backends
+from moto.route53.models import HostedZoneIdentifier
 from moto.s3.exceptions import ReplicationConfigurationNotFoundError, S3AccessDeniedError, S3ClientError
 from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
@@ -65,6 +67,7 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
     - Routing: moto lists its directory on each request to the server, which takes longer than most calls.
     - State: moto creates hundreds of AMIs for each region, and creates all state again when it is deleted. The emulator has no
       AMIs, and deletes state only.
+    - Route 53: IDs of hosted zones begin with Z, as on AWS.
     - Security group rules, KMS rotation and Lambda: moto omits members of the response that were set.
     """
     modules = tuple(backends.list_of_moto_modules())
@@ -85,6 +88,7 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
             _direct_attribute_values(BaseJSONSerializer._serialize_type_structure),
         ),
         (KmsResponse, "get_key_rotation_status", _key_rotation_status(KmsResponse.get_key_rotation_status)),
+        (HostedZoneIdentifier, "generate", _zone_id(HostedZoneIdentifier.generate)),
         (S3Response, "get_bucket_replication", _bucket_replication),
         (S3Response, "get_object", _presigned_download(S3Response.get_object)),
         (S3Response, "_bucket_response_post", _form_upload(S3Response._bucket_response_post)),
@@ -182,6 +186,21 @@ def delete_account_public_access_block(account: str) -> None:
     s3control_backends[account]["aws"].delete_public_access_block(account)
 
 
+def replicated_backups_arn(source: str, region: str) -> str:
+    """The ARN of the automated backups of the database with the ARN `source` in another region, which moto does not have."""
+    return f"arn:aws:rds:{region}:{ACCOUNT}:auto-backup:ab-{hashlib.sha256(source.encode()).hexdigest()[:26]}"
+
+
+def replicated_database(backups_arn: str) -> dict[str, Any] | None:
+    """The parameters that a restored database takes over from the database with these backups. None for unknown backups."""
+    region = backups_arn.split(":")[3]
+    for backend in rds_backends[ACCOUNT].values():
+        for database in backend.databases.values():
+            if replicated_backups_arn(database.db_instance_arn, region) == backups_arn:
+                return {"DBName": database.db_name, "MasterUsername": database.master_username}
+    return None
+
+
 def _set(record: Any, sent: Mapping[str, Any], members: Iterable[str]) -> None:
     for member in members:
         if member in sent:
@@ -266,6 +285,10 @@ def _function_configuration(original: Any) -> Any:
         return {**original(function, *args, **kwargs), **getattr(function, "sandbox_configuration", {})}
 
     return get_configuration
+
+
+def _zone_id(original: Callable[..., str]) -> Callable[..., str]:
+    return lambda identifier, **arguments: f"Z{original(identifier, **arguments)[1:]}"
 
 
 def _bucket_replication(response: Any) -> Any:

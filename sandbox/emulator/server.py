@@ -32,6 +32,7 @@ _CONFIG = Config(
     s3={"addressing_style": "path"}, retries={"max_attempts": 0}, connect_timeout=5, read_timeout=60, max_pool_connections=4
 )
 _LOCAL = re.compile(rf"(?:{re.escape(HOST)}|localhost)(?::[0-9]{{1,5}})?")
+_SIGNED_FOR = re.compile(r"Credential=[^/]+/[0-9]{8}/([a-z0-9-]+)/")
 _SINGLE_EMULATOR = threading.Lock()
 _LOADER: Any = botocore.loaders.create_loader()
 _ADMINISTRATOR_POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
@@ -42,15 +43,17 @@ class Emulator:
     process.
 
     endpoint: value for AWS_ENDPOINT_URL. modelled: resource types that were validated and not created, each with the
-    reason. permissions: evaluates IAM policies; off until `permissions.enforce(True)`.
+    reason. permissions: evaluates IAM policies; off until `permissions.enforce(True)`. lost_regions: regions in which every
+    request fails, as during the loss of a region.
     """
 
-    def __init__(self, server: ThreadedMotoServer, permissions: Permissions) -> None:
+    def __init__(self, server: ThreadedMotoServer, permissions: Permissions, lost_regions: set[str]) -> None:
         host, port = server.get_host_and_port()
         self.endpoint = f"http://{host}:{port}"
         self.modelled: list[str] = []
         self._scopes: dict[tuple[str, str], Mapping[str, Any]] = {}
         self.permissions = permissions
+        self.lost_regions = lost_regions
         self._server = server
         self._providers = ProviderConfigs(account=ACCOUNT)
         self._lock = threading.RLock()
@@ -76,11 +79,12 @@ class Emulator:
         server = ThreadedMotoServer(ip_address=HOST, port=port or 0, verbose=False)
         try:
             server.start()
-            _restrict(server)
+            lost_regions: set[str] = set()
+            _restrict(server, lost_regions)
             permissions = Permissions()
             permissions.enforce(False)
             moto_api_backend.reset()
-            return cls(server, permissions)
+            return cls(server, permissions, lost_regions)
         except BaseException:
             _SINGLE_EMULATOR.release()
             raise
@@ -215,8 +219,9 @@ def _session(key_id: str, secret: str, token: str | None) -> Any:
     return session
 
 
-def _restrict(server: ThreadedMotoServer) -> None:
-    """Reject requests from a web page, and requests to moto's own API, which resets and configures the emulator.
+def _restrict(server: ThreadedMotoServer, lost_regions: set[str]) -> None:
+    """Reject requests from a web page, requests to moto's own API, which resets and configures the emulator, and requests that
+    are signed for a lost region.
 
     A web page in a browser on this machine can send requests to the port. Such a request contains the header Origin, the header
     Sec-Fetch-Site (for images and other resources) or, after DNS rebinding, the host name of the page in the header Host.
@@ -232,6 +237,10 @@ def _restrict(server: ThreadedMotoServer) -> None:
             body = b"The emulator accepts requests only from AWS clients on this machine.\n"
             start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
             return [body]
+        signed_for = _SIGNED_FOR.search(environ.get("HTTP_AUTHORIZATION", ""))
+        if signed_for and signed_for[1] in lost_regions:
+            start_response("503 Service Unavailable", [("Content-Length", "0")])
+            return []
         return application(environ, start_response)
 
     wsgi.app = restricted

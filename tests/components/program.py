@@ -127,11 +127,16 @@ def run_as(stack: str, folder: Path, *, environment: str, changes: dict[str, Any
 
     folder: an empty directory for the project and stack file.
     """
+    write_stack(stack, folder, environment=environment, changes=changes)
+    deployment = run_program(folder, stack, _Provider(preview=False), preview=False)
+    return Program([_resource(resource.registration) for resource in deployment.resources], deployment.exports)
+
+
+def write_stack(stack: str, folder: Path, *, environment: str, changes: dict[str, Any] | None = None) -> None:
+    """Write a project whose program is that of the repository, and a stack file with the settings of an environment."""
     (folder / "Pulumi.yaml").write_text(f"name: gatehouse\nruntime: python\nmain: {ROOT}\n", encoding="utf-8")
     config = stack_file(environment) | {"gatehouse:settings": raw_settings(environment, changes)}
     (folder / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump({"config": config}), encoding="utf-8")
-    deployment = run_program(folder, stack, _Provider(preview=False), preview=False)
-    return Program([_resource(resource.registration) for resource in deployment.resources], deployment.exports)
 
 
 @cache

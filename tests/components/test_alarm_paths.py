@@ -55,6 +55,10 @@ EVENTS = {
         events.rotation("RotationFailed", "prod"),
         (events.rotation("RotationSucceeded", "prod"), events.rotation("RotationFailed", "dev")),
     ),
+    "secret-replication-failed": (
+        events.rotation("ReplicationFailed", "prod"),
+        (events.rotation("ReplicationSucceeded", "prod"),),
+    ),
     "backup-failed": (
         events.backup_job("FAILED", "prod"),
         (events.backup_job("COMPLETED", "prod"), events.backup_job("FAILED", "dev")),
@@ -175,7 +179,7 @@ def test_composite_alarm_follows_its_alarms(stack: str) -> None:
 @pytest.mark.alarm_path("event", "invocation")
 @pytest.mark.parametrize("name", EVENTS)
 def test_only_the_rule_of_an_event_matches_it(name: str) -> None:
-    program = run("prod")
+    program = run("prod", changes={"recovery.stack": "proddr"})
     rules = {rule.name: rule.inputs["eventPattern"] for rule in program.of_type(EVENT_RULE) if "eventPattern" in rule.inputs}
     assert set(rules) == set(EVENTS), "add a documented event of the new rule"
     reported, others = EVENTS[name]

@@ -12,7 +12,7 @@ from sandbox.local import servers
 from sandbox.ports import free_port
 from tests.journeys.conftest import Running
 from tests.journeys.guide_reader import GuideReader
-from tests.journeys.test_recovery import PEPPER, TOKEN, environment, migrate, running_services
+from tests.journeys.local_services import TOKEN, environment, generations, migrate, running_services
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = ROOT / "docs" / "guides"
@@ -56,9 +56,10 @@ def test_security_guide(reader: GuideReader) -> None:
 def test_migration_guide(tmp_path: Path) -> None:
     with servers.postgres(tmp_path / "postgres.log") as server:
         migrate(server, tmp_path / "migrate.log")
-        with running_services(server, tmp_path / "logs") as running:
+        pepper = generations()
+        with running_services(server, pepper, tmp_path / "logs") as running:
             urls = {"GATEWAY": running.gateway, "GATEHOUSE_CONSOLE_URL": running.console, "GATEHOUSE_ADMIN_TOKEN": TOKEN}
             (tmp_path / "folder").mkdir()
-            environ = {**environment(server.app_url, GATEHOUSE_PEPPER=PEPPER), **urls}
+            environ = {**environment(server.app_url, GATEHOUSE_PEPPER=pepper), **urls}
             reader = GuideReader(tmp_path / "folder", environ, {})
             assert reader.run((GUIDES / "migrate.md").read_text(encoding="utf-8")) > 9

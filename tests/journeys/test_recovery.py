@@ -2,121 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import secrets
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from sandbox import child_processes
 from sandbox.errors import SandboxError
-from sandbox.local import servers, services
-from sandbox.ports import HOST, free_port
+from sandbox.local import servers
+from tests.journeys.local_services import dump, generations, migrate, restore, running_services
 
-GATEHOUSE = str(Path(sys.executable).parent / "gatehouse")
-TOKEN = "gtk_admin_" + secrets.token_hex(24)
-_READY_S = 60.0
-
-
-def generations() -> str:
-    return json.dumps({"current": 1, "generations": {"1": base64.b64encode(secrets.token_bytes(32)).decode()}})
-
-
-# These values are stored in Secrets Manager, so they are not lost with the database.
-PEPPER, SESSION_KEY = generations(), generations()
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """A gateway and a console on one database."""
-
-    gateway: str
-    console: str
-
-    def manage(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        response = httpx.request(method, self.console + path, json=body, headers=headers, timeout=30, trust_env=False)
-        assert response.status_code < 300, response.text
-        content: dict[str, Any] = response.json()
-        return content
-
-    def issue(self, name: str) -> tuple[str, str]:
-        """Create a key. Returns its ID and token."""
-        created = self.manage("POST", "/v1/keys", {"name": name})
-        return created["key"]["id"], created["token"]
-
-    def code(self, token: str) -> str:
-        """The verification code of a token."""
-        response = httpx.post(f"{self.gateway}/v1/keys/verify", json={"token": token}, timeout=30, trust_env=False)
-        return str(response.json()["code"])
-
-    def audit_verification(self) -> dict[str, Any]:
-        """The result of `gatehouse audit verify`."""
-        environ = {**os.environ, "GATEHOUSE_CONSOLE_URL": self.console, "GATEHOUSE_ADMIN_TOKEN": TOKEN}
-        command = [GATEHOUSE, "audit", "verify", "--json"]
-        result = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
-        verified: dict[str, Any] = json.loads(result.stdout)
-        return verified
-
-
-def environment(url: str, **more: str) -> dict[str, str]:
-    return {
-        **child_processes.plain_environment(),
-        "GATEHOUSE_ENVIRONMENT": "dev",
-        "GATEHOUSE_DATABASE_URL": f"{url}?sslmode=disable",
-        "GATEHOUSE_DATABASE_AUTH": "url",
-        "GATEHOUSE_BIND": "127.0.0.1",
-        **more,
-    }
-
-
-def migrate(server: servers.Postgres, log: Path) -> None:
-    child_processes.run("the migration", [GATEHOUSE, "migrate"], env=environment(server.owner_url), log=log)
-
-
-def dump(server: servers.Postgres, file: Path) -> None:
-    _run(server, "pg_dump", "--format=custom", f"--file={file}", servers.DATABASE)
-
-
-def restore(server: servers.Postgres, file: Path) -> None:
-    """Restore a dump into an empty database in one transaction. Raises SandboxError with the first error."""
-    options = ("--exit-on-error", "--single-transaction", "--no-owner", f"--dbname={servers.DATABASE}")
-    _run(server, "pg_restore", *options, str(file))
-
-
-def _run(server: servers.Postgres, tool: str, *arguments: str) -> None:
-    connection = (f"--host={HOST}", f"--port={server.port}", f"--username={servers.OWNER_ROLE}", "--no-password")
-    env = {**child_processes.plain_environment(), "PGPASSWORD": server.owner_password}
-    child_processes.run(tool, [str(server.binaries / tool), *connection, *arguments], env=env, log=server.folder / f"{tool}.log")
-
-
-@contextmanager
-def running_services(server: servers.Postgres, log: Path) -> Iterator[Services]:
-    ports = {service: free_port() for service in ("gateway", "console")}
-    with ExitStack() as cleanup:
-        for service, port in ports.items():
-            env = environment(
-                server.app_url,
-                GATEHOUSE_PEPPER=PEPPER,
-                **({"GATEHOUSE_SESSION_KEY": SESSION_KEY, "GATEHOUSE_BOOTSTRAP_TOKEN": TOKEN} if service == "console" else {}),
-                **{f"GATEHOUSE_{service.upper()}_PORT": str(port)},
-            )
-            child = child_processes.start(service, [GATEHOUSE, "serve", service], env=env, log=log / f"{service}.log")
-            cleanup.callback(child.stop)
-            url = f"http://127.0.0.1:{port}/readyz"
-            ready = partial(services.returns_200, url)
-            child_processes.wait_until(child, ready, f"ready at {url}", _READY_S)
-        yield Services(*(f"http://127.0.0.1:{port}" for port in ports.values()))
+PEPPER = generations()
+"""The value is stored in Secrets Manager, so it is not lost with the database."""
 
 
 @pytest.mark.requirement("ECS-11", "ECS-13")
@@ -124,7 +19,7 @@ def test_restored_database_has_keys_and_audit_trail(tmp_path: Path) -> None:
     file = tmp_path / "database.dump"
     with servers.postgres(tmp_path / "first.log") as first:
         migrate(first, tmp_path / "migrate.log")
-        with running_services(first, tmp_path / "first") as before:
+        with running_services(first, PEPPER, tmp_path / "first") as before:
             _, active = before.issue("active")
             revoked_id, revoked = before.issue("revoked")
             before.manage("POST", f"/v1/keys/{revoked_id}/revoke", {})
@@ -138,7 +33,7 @@ def test_restored_database_has_keys_and_audit_trail(tmp_path: Path) -> None:
     with servers.postgres(tmp_path / "second.log") as second:
         restore(second, file)
         migrate(second, tmp_path / "migrate-again.log")  # as in a release; the schema is up to date
-        with running_services(second, tmp_path / "second") as after:
+        with running_services(second, PEPPER, tmp_path / "second") as after:
             assert after.audit_verification() == verified
             assert (verified["intact"], verified["rows"]) == (True, 4)
             assert [after.code(token) for token in (active, revoked, lost)] == ["VALID", "NOT_FOUND", "NOT_FOUND"]

@@ -35,6 +35,7 @@ SETTINGS = {
                 "load_balancer.ipv6": True,
                 "services.gateway.latency_max_ms": 500,
                 "database.read_replica": True,
+                "recovery.stack": "proddr",
                 "delivery": DELIVERY,
             },
         )

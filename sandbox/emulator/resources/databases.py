@@ -3,7 +3,7 @@
 from typing import Any
 
 from sandbox.emulator import moto_patches
-from sandbox.emulator.request import ChangeRequest, CreateRequest
+from sandbox.emulator.request import ChangeRequest, Created, CreateRequest
 from sandbox.emulator.resource_type import KEPT, PULUMI_ONLY, ResourceType
 
 _INSTANCE_NAMES = {
@@ -49,8 +49,35 @@ def _take_modified(request: CreateRequest) -> dict[str, Any]:
     return {}
 
 
-def _read_replica(request: CreateRequest) -> ResourceType | None:
+def _restore(request: CreateRequest) -> dict[str, Any]:
+    """Create the database of a restore, because moto has no replicated automated backups. The name and the owner are those of the
+    source, also if its region is lost. The data is restored separately into the local PostgreSQL server."""
+    point = request.take("restoreToPointInTime")
+    names = {"sourceDbInstanceAutomatedBackupsArn": "SourceDBInstanceAutomatedBackupsArn"}
+    operation = "rds.restore_db_instance_to_point_in_time"
+    request.check(
+        operation, {"TargetDBInstanceIdentifier": request.peek("identifier"), **request.part(operation, "", point, names)}
+    )
+    source = moto_patches.replicated_database(str(point["sourceDbInstanceAutomatedBackupsArn"]))
+    if source is None:
+        raise request.error("property restoreToPointInTime: no replication in this emulator has this ARN.")
+    return source
+
+
+def _created_from(request: CreateRequest) -> ResourceType | None:
+    if request.peek("restoreToPointInTime"):
+        return RESTORED
     return READ_REPLICA if request.peek("replicateSourceDb") else None
+
+
+def _replicate_backups(request: CreateRequest) -> Created:
+    """Require the source, which is in another region, and return the ARN of the backups."""
+    call, source = "rds.start_db_instance_automated_backups_replication", str(request.peek("sourceDbInstanceArn"))
+    parameters = request.parameters(call, names={"retentionPeriod": "BackupRetentionPeriod"})
+    request.check(call, parameters)
+    region, identifier = source.split(":")[3], source.rpartition(":")[2]
+    request.call("rds.describe_db_instances", DBInstanceIdentifier=identifier, in_region=region)
+    return moto_patches.replicated_backups_arn(source, request.region), {}
 
 
 def _modify_instance(request: ChangeRequest) -> dict[str, Any]:
@@ -177,15 +204,23 @@ READ_REPLICA = ResourceType(
     finish=_describe_instance,
 )
 
+RESTORED = ResourceType(
+    call="rds.create_db_instance", id="{DbiResourceId}", names=_INSTANCE_NAMES, prepare=_restore, finish=_describe_primary
+)
+
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:rds/instance:Instance": ResourceType(
         call="rds.create_db_instance",
         id="{DbiResourceId}",
         names=_INSTANCE_NAMES,
-        variant=_read_replica,
+        variant=_created_from,
         finish=_describe_primary,
         update=_modify_instance,
         delete=_delete_instance,
+    ),
+    "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication": ResourceType(
+        create=_replicate_backups,
+        modelled="moto has no StartDBInstanceAutomatedBackupsReplication",
     ),
     "aws:rds/subnetGroup:SubnetGroup": ResourceType(
         call="rds.create_db_subnet_group", id="{DBSubnetGroupName}", outputs={"name": "{DBSubnetGroupName}"}

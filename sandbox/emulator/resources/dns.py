@@ -22,7 +22,8 @@ def _create_zone(request: CreateRequest) -> Created:
     return identity, {"zoneId": identity, "nameServers": servers, "arn": f"arn:aws:route53:::hostedzone/{identity}"}
 
 
-def _upsert_record(request: CreateRequest) -> Created:
+def _put_record(request: CreateRequest) -> Created:
+    """Create or change a record. As with the provider, the creation of a record that exists fails without allowOverwrite."""
     zone, name, kind = request.take("zoneId"), request.take("name"), request.take("type")
     full = name.rstrip(".")
     record: dict[str, Any] = {"Name": full, "Type": kind}
@@ -33,7 +34,8 @@ def _upsert_record(request: CreateRequest) -> Created:
         record["AliasTarget"] = request.part("route53.change_resource_record_sets", target, aliases, names)
     else:
         record |= {"TTL": int(ttl), "ResourceRecords": [{"Value": value} for value in values]}
-    batch = {"Changes": [{"Action": "UPSERT", "ResourceRecordSet": record}]}
+    action = "UPSERT" if isinstance(request, ChangeRequest) or request.take("allowOverwrite") else "CREATE"
+    batch = {"Changes": [{"Action": action, "ResourceRecordSet": record}]}
     request.call("route53.change_resource_record_sets", HostedZoneId=zone, ChangeBatch=batch)
     return f"{zone}_{full}_{kind}", {"fqdn": full}
 
@@ -74,7 +76,7 @@ def _delete_record(request: ChangeRequest) -> None:
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:route53/zone:Zone": ResourceType(create=_create_zone, update=_update_zone, delete=_delete_zone),
-    "aws:route53/record:Record": ResourceType(create=_upsert_record, update=AGAIN, delete=_delete_record),
+    "aws:route53/record:Record": ResourceType(create=_put_record, update=AGAIN, delete=_delete_record),
     "aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": ResourceType(
         create=_create_namespace,
         delete=lambda request: request.call("servicediscovery.delete_namespace", Id=request.old.id),

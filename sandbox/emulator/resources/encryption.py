@@ -34,8 +34,33 @@ def _delete_key(request: ChangeRequest) -> None:
     request.call("kms.schedule_key_deletion", KeyId=request.old.id, PendingWindowInDays=int(days or 30))
 
 
+def _replicas(request: CreateRequest) -> dict[str, Any]:
+    """moto ignores the KMS keys of the replicas."""
+    member = "AddReplicaRegions"
+    replicas = request.part("secretsmanager.create_secret", member, request.take("replicas") or [])
+    return {member: replicas} if replicas else {}
+
+
+def _update_secret(request: ChangeRequest) -> None:
+    """Change the secret. The replicas have calls of their own."""
+    if "replicas" in request.unused_changes:
+        _remove_replicas(request)
+        if replicas := _replicas(request):
+            request.call("secretsmanager.replicate_secret_to_regions", replicas, SecretId=request.old.id)
+    if request.unused_changes - {"replicas"}:
+        names = {"description": "Description", "kmsKeyId": "KmsKeyId"}
+        request.call("secretsmanager.update_secret", request.attributes(names), SecretId=request.old.id)
+
+
+def _remove_replicas(request: ChangeRequest) -> None:
+    regions = [replica["region"] for replica in request.old.registration.inputs.get("replicas") or []]
+    if regions:
+        request.call("secretsmanager.remove_regions_from_replication", SecretId=request.old.id, RemoveReplicaRegions=regions)
+
+
 def _delete_secret(request: ChangeRequest) -> None:
-    """Delete the secret. As on AWS, its name cannot be used again before the recovery window ends."""
+    """Delete the secret and its replicas. As on AWS, its name cannot be used again before the recovery window ends."""
+    _remove_replicas(request)
     days = request.old.registration.inputs.get("recoveryWindowInDays", 30)
     window: dict[str, Any] = {"RecoveryWindowInDays": int(days)} if days else {"ForceDeleteWithoutRecovery": True}
     request.call("secretsmanager.delete_secret", window, SecretId=request.old.id)
@@ -79,7 +104,9 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:kms/alias:Alias": ResourceType(
         call="kms.create_alias", id="{name}", outputs={"arn": "arn:aws:kms:{region}:{account}:{name}"}
     ),
-    "aws:secretsmanager/secret:Secret": ResourceType(call="secretsmanager.create_secret", id="{ARN}", delete=_delete_secret),
+    "aws:secretsmanager/secret:Secret": ResourceType(
+        call="secretsmanager.create_secret", id="{ARN}", prepare=_replicas, update=_update_secret, delete=_delete_secret
+    ),
     "aws:secretsmanager/secretPolicy:SecretPolicy": ResourceType(
         call="secretsmanager.put_resource_policy",
         id="{secretArn}",

@@ -169,6 +169,7 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("private_networks", {"notifications.webhook_networks": ["8.8.8.0/24"]}, "notifications.webhook_networks.0"),
     ("bounds", {"network.core_port_max": 7000}, "network.core_port_max"),
     ("read_replica", {"database.read_replica": True, "database.allow_major_upgrade": True}, "database.allow_major_upgrade"),
+    ("recovery", {"recovery.stack": "dev"}, "recovery.stack"),
     ("existing_vpc", {"existing_resources": {"vpc_id": "vpc-0123456789abcdef0"}}, "existing_resources.internet_gateway_id"),
     (
         "existing_vpc",

@@ -212,3 +212,30 @@ def test_token_format_matches_the_runtime() -> None:
         apikey.CHECKSUM_CHARS,
     )
     assert rotate._checksum("gtk_live_abcdefghijklmnopqrstuvwxyz0123") == "0AftsS"
+
+
+@pytest.mark.requirement("ECS-06", "ECS-13")
+def test_first_pepper_of_a_restored_stack_is_the_replica(manager: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    generations = rotate.KINDS["pepper"](rotate.KINDS["pepper"](None))
+    manager.create_secret(Name="gatehouse/prod/pepper", SecretString=generations)
+    monkeypatch.setenv("RESTORED_PEPPER", "gatehouse/prod/pepper")
+    secrets = {kind: create_secret(manager, kind) for kind in ("pepper", "session-key")}
+    for secret in secrets.values():
+        run(secret)
+    assert value(manager, secrets["pepper"]) == generations
+    assert json.loads(value(manager, secrets["session-key"]))["current"] == 1
+
+
+@pytest.mark.requirement("ECS-13")
+@pytest.mark.parametrize("replica", [None, "not a list of generations"])
+def test_restored_stack_creates_no_pepper_without_the_replica(
+    manager: Any, monkeypatch: pytest.MonkeyPatch, replica: str | None
+) -> None:
+    """A new pepper would invalidate every API key in the restored database."""
+    if replica:
+        manager.create_secret(Name="gatehouse/prod/pepper", SecretString=replica)
+    monkeypatch.setenv("RESTORED_PEPPER", "gatehouse/prod/pepper")
+    secret = create_secret(manager, "pepper")
+    with pytest.raises(rotate.RotationError, match="gatehouse/prod/pepper"):
+        run(secret, "createSecret")
+    assert manager.describe_secret(SecretId=secret).get("VersionIdsToStages", {}) == {}

@@ -44,7 +44,8 @@ def error(emulator: Emulator, kind: str, inputs: dict[str, Any]) -> str:
 
 def test_every_type_is_deployed_by_a_test() -> None:
     """RDS Proxy and service discovery are disabled in the stacks; test_rds_proxy and test_core_stack deploy them.
-    test_console_hosting deploys the console behind CloudFront, and test_capacity deploys Fargate Spot and off hours."""
+    test_console_hosting deploys the console behind CloudFront, test_capacity deploys Fargate Spot and off hours, and
+    tests/journeys/test_recovery_region.py deploys replicated backups."""
     config = {"gatehouse-account:settings": json.dumps(raw_account_settings("create"))}
     stacks = (
         deployed("staging"),
@@ -59,6 +60,7 @@ def test_every_type_is_deployed_by_a_test() -> None:
         "aws:rds/proxy:Proxy",
         "aws:rds/proxyDefaultTargetGroup:ProxyDefaultTargetGroup",
         "aws:rds/proxyTarget:ProxyTarget",
+        "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication",
         "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders",
         "aws:appautoscaling/scheduledAction:ScheduledAction",
     }
