@@ -54,7 +54,8 @@ class DataStores(Component):
     def _rotation_function(self) -> RotationFunction:
         args = RotationFunctionArgs(
             names=self._stack.names,
-            settings=self._stack.settings,
+            key_prefix=self._stack.settings.key_prefix,
+            restored_stack=self._stack.settings.recovery.restore.stack,
             role_arn=self._foundation.role_arns[role_policies.ROTATION_FUNCTION],
             concurrency=self._stack.settings.function_concurrency,
             key_arn=self._foundation.keys.secrets_arn,

@@ -8,6 +8,7 @@ from components.component import Component, Placement
 from components.contract import Stack
 from components.foundation import Foundation
 from components.iam import object_policies
+from components.network import security_groups
 from components.network.network_acls import NetworkAcls, NetworkAclsArgs
 from components.network.security_groups import SecurityGroups, SecurityGroupsArgs
 from components.network.vpc import ExistingVpc, Vpc, VpcArgs
@@ -37,8 +38,8 @@ class PrivateNetwork(Component):
         self.vpc = Vpc("vpc", vpc, self.child)
         groups = SecurityGroupsArgs(
             names=names,
-            settings=settings,
-            contract=stack.contract,
+            groups=security_groups.groups(settings),
+            connections=tuple(security_groups.connections(settings, stack.contract)),
             vpc_id=self.vpc.vpc_id,
             prefix_lists=self.vpc.prefix_lists,
         )

@@ -1,6 +1,6 @@
 """Security groups, and the connections that they allow."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,14 +59,14 @@ class Connection:
 class SecurityGroupsArgs(StackArgs):
     """Arguments of `SecurityGroups`.
 
-    settings: Settings of the stack. Database proxy, Cores and external systems determine the connections.
-    contract: Services and their ports.
+    groups: Description of each group, keyed by name (`groups`).
+    connections: The allowed connections (`connections`). All other connections are denied.
     vpc_id: VPC of the groups.
     prefix_lists: Prefix lists of the gateway endpoints, keyed by service.
     """
 
-    settings: Settings
-    contract: Contract
+    groups: Mapping[str, str]
+    connections: Sequence[Connection]
     vpc_id: pulumi.Input[str]
     prefix_lists: Mapping[str, pulumi.Input[str]]
 
@@ -84,10 +84,6 @@ class SecurityGroups(Component):
 
     def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:network:SecurityGroups", name, args, opts)
-        descriptions = GROUPS | ({RDS_PROXY: "RDS Proxy"} if args.settings.database.proxy else {})
-        descriptions |= dict.fromkeys(args.settings.core_tasks, "ECS tasks of a Core")
-        if args.settings.services.cloudfront:
-            descriptions[ORIGIN] = "Internal load balancer: accepts HTTPS from CloudFront"
         self.groups = {
             group: aws.ec2.SecurityGroup(
                 group,
@@ -97,9 +93,9 @@ class SecurityGroups(Component):
                 tags=tags("none", Name=args.names.name(group)),
                 opts=self.child,
             ).id
-            for group, description in descriptions.items()
+            for group, description in args.groups.items()
         }
-        for connection in connections(args):
+        for connection in args.connections:
             self._rules(connection, args)
         self.register_outputs({"groups": self.groups})
 
@@ -144,15 +140,24 @@ class SecurityGroups(Component):
         return aws.ec2.get_managed_prefix_list_output(name=CLOUDFRONT_PREFIX_LIST, opts=options).id
 
 
-def connections(args: SecurityGroupsArgs) -> Iterator[Connection]:
-    """Yield every allowed connection. All other connections are denied."""
-    settings = args.settings
+def groups(settings: Settings) -> dict[str, str]:
+    """Return the description of each security group of the stack, keyed by name."""
+    return (
+        GROUPS
+        | ({RDS_PROXY: "RDS Proxy"} if settings.database.proxy else {})
+        | dict.fromkeys(settings.core_tasks, "ECS tasks of a Core")
+        | ({ORIGIN: "Internal load balancer: accepts HTTPS from CloudFront"} if settings.services.cloudfront else {})
+    )
+
+
+def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
+    """Yield every connection that services, database proxy, Cores and external systems of the stack require."""
     for internet in ("", *((ANYWHERE_IPV6,) if settings.load_balancer.ipv6 else ())):
         yield Connection(internet, "HTTPS from the internet", 443, "edge")
         yield Connection(internet, "HTTP from the internet, redirected to HTTPS", 80, "edge")
     if settings.services.cloudfront:
         yield Connection(CLOUDFRONT, "HTTPS from CloudFront", 443, ORIGIN)
-    for process in args.contract.processes.values():
+    for process in contract.processes.values():
         name = process.name
         for service in process.services:
             balancer = ORIGIN if service.name == CONSOLE and settings.services.cloudfront else "edge"

@@ -8,18 +8,18 @@ import pulumi_aws as aws
 from components.component import Component, with_dependencies
 from components.compute.python_function import PythonFunctionArgs, python_function
 from components.iam.role_policies import PEPPER
-from components.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotationFunctionArgs(PythonFunctionArgs):
     """Arguments of `RotationFunction`.
 
-    settings: Settings of the stack. `key_prefix` is the prefix of the bootstrap token. With `recovery.restore.stack`, the first
-        pepper is that of the other stack.
+    key_prefix: Prefix of the bootstrap token.
+    restored_stack: Stack whose pepper becomes the first pepper; None for a new pepper.
     """
 
-    settings: Settings
+    key_prefix: str
+    restored_stack: str | None = None
 
 
 class RotationFunction(Component):
@@ -37,7 +37,6 @@ class RotationFunction(Component):
 
     def __init__(self, name: str, args: RotationFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gatehouse:secrets:RotationFunction", name, args, opts)
-        source = args.settings.recovery.restore.stack
         # An event contains the secret's name, version and rotation step, but no value.
         function = python_function(
             name,
@@ -48,8 +47,8 @@ class RotationFunction(Component):
             memory_mib=256,
             data_class="secret",
             variables={
-                "GATEHOUSE_KEY_PREFIX": args.settings.key_prefix,
-                **({"RESTORED_PEPPER": args.names.of_stack(source).secret(PEPPER)} if source else {}),
+                "GATEHOUSE_KEY_PREFIX": args.key_prefix,
+                **({"RESTORED_PEPPER": args.names.of_stack(args.restored_stack).secret(PEPPER)} if args.restored_stack else {}),
             },
         )
         permission = aws.lambda_.Permission(

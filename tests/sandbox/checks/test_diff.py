@@ -15,7 +15,8 @@ from sandbox.checks.diff import SETTINGS, apply_changes, compare, diff, loses_da
 from sandbox.engine.program import run
 from sandbox.engine.project import load
 from sandbox.engine.providers import FakeProvider
-from sandbox.engine.steps import Step, camel, replaces
+from sandbox.engine.steps import Step, camel, changed_properties, replaces
+from sandbox.engine.types import Deployment
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
 from tools.docs.deployments import deployed
@@ -24,17 +25,42 @@ DIGEST = f"image.digest=sha256:{'a' * 64}"
 RUNS = {"aws:ecs/taskDefinition:TaskDefinition", "aws:ecs/service:Service"}
 
 
+PREVIEW_LINES_MAX = 20
+LINES = {"replace": 3}
+"""Lines of a preview for one step: a replacement is created, replaced and deleted. Other steps have one line."""
+
+
+def changed(stack: str, *changes: str) -> Deployment:
+    config = {SETTINGS: apply_changes(load(REPOSITORY, stack).config[SETTINGS], changes)}
+    return run(REPOSITORY, stack, FakeProvider(), preview=False, config=config)
+
+
 def change(stack: str, *changes: str) -> Sequence[Step]:
     """The steps of `diff`, which would run the unchanged program for every change."""
-    config = {SETTINGS: apply_changes(load(REPOSITORY, stack).config[SETTINGS], changes)}
-    return compare(deployed(stack), run(REPOSITORY, stack, FakeProvider(), preview=False, config=config))
+    return compare(deployed(stack), changed(stack, *changes))
+
+
+def changed_components(before: Deployment, after: Deployment, replaced: set[str]) -> set[tuple[str, str]]:
+    """Type and name of the components whose inputs change. A preview shows each as an update. replaced: URNs."""
+    inputs = {resource.registration.urn: resource.registration.inputs for resource in before.resources}
+    components = [resource.registration for resource in after.resources if not resource.registration.custom]
+    changed = [item for item in components if changed_properties(inputs[item.urn], item.inputs, item, replaced)]
+    return {(item.type.rpartition(":")[2], item.name) for item in changed}
 
 
 @pytest.mark.requirement("TR-17")
 @pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
 def test_new_image_affects_tasks_and_services_only(stack: str) -> None:
     # Lambda functions and Cores can use the image too.
-    steps = change(stack, DIGEST)
+    before, after = deployed(stack), changed(stack, DIGEST)
+    steps = compare(before, after)
+    components = changed_components(before, after, {step.urn for step in steps if step.operation == "replace"})
+    assert components - {("SharingFunction", "sharing")} == {
+        ("ContainerImage", "runtime"),
+        *(("TaskDefinition", name) for name in ("gateway", "console", "migrate")),
+        *(("EcsService", name) for name in ("gateway", "console")),
+    }, "a component takes inputs that it does not use"
+    assert 1 + len(components) + sum(LINES.get(step.operation, 1) for step in steps) <= PREVIEW_LINES_MAX
     assert {(step.operation, step.name) for step in steps if step.type == "aws:ecs/taskDefinition:TaskDefinition"} >= {
         ("replace", "gateway"),
         ("replace", "console"),
