@@ -90,13 +90,17 @@ def _retention_days(rule: Properties) -> float:
 # Values of the tag gatehouse:purpose that require no backup: logs are not modified, trail buckets are locked, and expiring data
 # (secret links, sessions) must not be retained in a backup. Static files can be uploaded again.
 _EXCLUDED_PURPOSES = ("log-sink", "trail", EPHEMERAL, STATIC_FILES)
-_SERVICE = {
-    **dict.fromkeys(aws("rds.Instance", "rds.Cluster"), "rds"),
-    **dict.fromkeys(aws("dynamodb.Table"), "dynamodb"),
-    **dict.fromkeys(aws("s3.Bucket"), "s3"),
-    **dict.fromkeys(aws("efs.FileSystem"), "elasticfilesystem"),
+_STORES = aws("rds.Instance", "rds.Cluster", "dynamodb.Table", "s3.Bucket", "efs.FileSystem")
+# The service and the last part of an ARN that stands for all resources of a type.
+_ARN_OF_ALL = {
+    **dict.fromkeys(aws("rds.Instance"), ("rds", "db:*")),
+    **dict.fromkeys(aws("rds.Cluster"), ("rds", "cluster:*")),
+    **dict.fromkeys(aws("dynamodb.Table"), ("dynamodb", "table/*")),
+    **dict.fromkeys(aws("s3.Bucket"), ("s3", "*")),
+    **dict.fromkeys(aws("efs.FileSystem"), ("elasticfilesystem", "file-system/*")),
+    **dict.fromkeys(aws("ebs.Volume"), ("ec2", "volume/*")),
+    **dict.fromkeys(aws("ec2.Instance"), ("ec2", "instance/*")),
 }
-_ALL_RESOURCES = ("*", "table/*", "db:*", "cluster:*", "file-system/*")
 
 
 @stack_rule(
@@ -105,10 +109,13 @@ _ALL_RESOURCES = ("*", "table/*", "db:*", "cluster:*", "file-system/*")
     rationale="A backup plan covers only the resources in its selections.",
     remedy="add the resource or one of its tags to an aws.backup.Selection, or enable an aws.efs.BackupPolicy for a file system",
     severity=Severity.HIGH,
-    types=tuple(_SERVICE),
+    types=_STORES,
     levels=levels("-", "A", "M"),
     pack="resilience",
-    upstream="RDS.26 DynamoDB.4 EFS.2 CKV2_AWS_8 rds_instance_protected_by_backup_plan dynamodb_table_protected_by_backup_plan",
+    upstream=(
+        "RDS.26 DynamoDB.4 EFS.2 CKV2_AWS_8 CKV2_AWS_18 rds_instance_protected_by_backup_plan "
+        "dynamodb_table_protected_by_backup_plan"
+    ),
     url=f"{_GUIDE}/assigning-resources.html",
 )
 def data_is_in_backup_selection(store: Resource, stack: Stack) -> CheckResults:
@@ -140,7 +147,8 @@ def _covers(pattern: str, store: Resource) -> bool:
     if pattern == "*" or any(matches(name, pattern) for name in store.identifiers if name.startswith("arn:")):
         return True
     parts = pattern.split(":", 5)
-    return len(parts) == 6 and parts[2] == _SERVICE[store.type] and parts[5] in _ALL_RESOURCES
+    service, all_resources = _ARN_OF_ALL[store.type]
+    return len(parts) == 6 and parts[2] == service and parts[5] in ("*", all_resources)
 
 
 # https://docs.aws.amazon.com/aws-backup/latest/devguide/API_PutBackupVaultNotifications.html
@@ -164,3 +172,47 @@ def vault_events_are_sent(notifications: Resource) -> CheckResults:
     for event in notifications.props.texts("backupVaultEvents"):
         if event in _DEPRECATED_EVENTS:
             yield f"backupVaultEvents contains {event}, for which AWS Backup sends no notifications"
+
+
+@stack_rule(
+    "GH-BAK-006",
+    title="EBS volumes have backups",
+    rationale="A volume is stored in one Availability Zone. Without snapshots, its data cannot be restored.",
+    remedy="add the volume, its instance or one of their tags to an aws.backup.Selection or an aws.dlm.LifecyclePolicy",
+    types=aws("ebs.Volume"),
+    levels=levels("-", "A", "A"),
+    pack="resilience",
+    upstream="EC2.28 CKV2_AWS_9 ec2_ebs_volume_protected_by_backup_plan",
+    url="https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-lifecycle.html",
+)
+def volume_has_backups(volume: Resource, stack: Stack) -> CheckResults:
+    if purpose(volume) in _EXCLUDED_PURPOSES:
+        return
+    attachments = stack.referencing(volume, aws("ec2.VolumeAttachment"), "volumeId")
+    attached = (stack.referenced_by(attachment, "instanceId", aws("ec2.Instance")) for attachment in attachments)
+    instances = [instance for found in attached for instance in found]
+    selections = stack.of_type(aws("backup.Selection"))
+    policies = stack.of_type(aws("dlm.LifecyclePolicy"))
+    for resource in (volume, *instances):
+        if any(_selects(selection, resource, stack) for selection in selections):
+            return
+        if any(_creates_snapshots(policy, resource) for policy in policies):
+            return
+    yield "no backup selection or lifecycle policy contains this volume or its instance"
+
+
+def _creates_snapshots(policy: Resource, resource: Resource) -> bool:
+    """True if a policy of Data Lifecycle Manager creates snapshots of this volume, or of all volumes of this instance.
+
+    https://docs.aws.amazon.com/dlm/latest/APIReference/API_PolicyDetails.html
+    """
+    if policy.props.text("state", "ENABLED") != "ENABLED":
+        return False
+    target = "VOLUME" if resource.type in aws("ebs.Volume") else "INSTANCE"
+    if policy.props.text("defaultPolicy") == target:
+        return True
+    details, tags = policy.props.block("policyDetails"), resource.props.block("tags")
+    if target not in details.texts("resourceTypes"):
+        return False
+    targeted = details.block("targetTags")
+    return any(tags.known(key) and tags.text(key) == targeted.text(key) for key in targeted.names())

@@ -1,11 +1,18 @@
 """Rules for Amazon EKS clusters and node groups."""
 
+import re
+
+from policies.analysis.properties import MalformedError
 from policies.analysis.resources import Resource
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_true
 from policies.engine.rule import CheckResults, Severity, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/eks/latest/userguide"
+# Extended support of 1.30 ended in July 2026. Later versions are accepted.
+# https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html#kubernetes-release-calendar
+_OLDEST_SUPPORTED = (1, 31)
+_VERSION = re.compile(r"(\d+)\.(\d+)")
 _LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 
 
@@ -84,3 +91,22 @@ deletion_protection_is_enabled = resource_rule(
     pack="resilience",
     url=f"{_GUIDE}/deletion-protection.html",
 ).requires(is_true("deletionProtection"))
+
+
+@resource_rule(
+    "GH-EKS-006",
+    title="EKS clusters run a supported Kubernetes version",
+    rationale="After extended support ends, AWS provides no security patches and updates the cluster at a time of its choice.",
+    remedy="set version to a Kubernetes version in standard support, and update one minor version at a time",
+    types=aws("eks.Cluster"),
+    upstream="EKS.2 CKV_AWS_339 eks_cluster_uses_a_supported_version",
+    url=f"{_GUIDE}/kubernetes-versions.html",
+)
+def version_is_supported(cluster: Resource) -> CheckResults:
+    if not cluster.props.has("version"):
+        return
+    version = _VERSION.fullmatch(cluster.props.text("version"))
+    if version is None:
+        raise MalformedError("version", "a Kubernetes version such as 1.34", "other text")
+    if (int(version[1]), int(version[2])) < _OLDEST_SUPPORTED:
+        yield f"version is {version[0]}, which AWS no longer supports"

@@ -1,9 +1,9 @@
-"""Rules for Amazon Kinesis data streams and video streams, and Amazon Data Firehose."""
+"""Rules for Amazon Kinesis data streams and video streams, Amazon Data Firehose, and Managed Service for Apache Flink."""
 
 from policies.analysis.resources import Resource
 from policies.analysis.type_tokens import aws
 from policies.engine.requirements import is_set
-from policies.engine.rule import CheckResults, Severity, resource_rule
+from policies.engine.rule import CheckResults, Severity, levels, resource_rule
 
 _GUIDE = "https://docs.aws.amazon.com/streams/latest/dev"
 
@@ -54,3 +54,22 @@ video_stream_uses_customer_key = resource_rule(
     upstream="CKV_AWS_177",
     url="https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/how-kms.html",
 ).requires(is_set("kmsKeyId", "an AWS managed key is used"))
+
+
+@resource_rule(
+    "GH-KIN-004",
+    title="Applications of Managed Service for Apache Flink have checkpoints enabled",
+    rationale="Without checkpoints, an application loses its state after a failure, and processes records twice or not at all.",
+    remedy="remove checkpointConfiguration, or set its checkpointingEnabled=True",
+    types=aws("kinesisanalyticsv2.Application"),
+    levels=levels("-", "A", "A"),
+    pack="resilience",
+    upstream="KDA3",
+    url="https://docs.aws.amazon.com/managed-flink/latest/java/how-fault.html",
+)
+def application_has_checkpoints(application: Resource) -> CheckResults:
+    flink = application.props.block("applicationConfiguration").block("flinkApplicationConfiguration")
+    checkpoints = flink.block("checkpointConfiguration")
+    # With the type DEFAULT, checkpoints are enabled whatever the other properties are.
+    if checkpoints.text("configurationType", "DEFAULT") == "CUSTOM" and not checkpoints.flag("checkpointingEnabled"):
+        yield f"{checkpoints.path_of('checkpointingEnabled')} is not true"

@@ -15,7 +15,7 @@ _DOMAINS = aws("opensearch.Domain", "elasticsearch.Domain")
 _domain_rule = partial(resource_rule, types=_DOMAINS)
 # Security policies that require TLS 1.2 or later.
 _TLS_POLICIES = ("Policy-Min-TLS-1-2-PFS-2023-10", "Policy-Min-TLS-1-2-2019-07", "Policy-Min-TLS-1-2-RFC9151-FIPS-2024-08")
-_LOGS = ("AUDIT_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
+_LOGS = ("AUDIT_LOGS", "ES_APPLICATION_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
 _MASTERS_MIN = 3
 
 
@@ -95,10 +95,10 @@ def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
 
 @_domain_rule(
     "GH-OS-006",
-    title="OpenSearch domains publish audit and slow logs",
-    rationale="The audit log is the only record of requests. Slow logs show queries that overload the domain.",
-    remedy="add logPublishingOptions for AUDIT_LOGS, SEARCH_SLOW_LOGS and INDEX_SLOW_LOGS",
-    upstream="Opensearch.5 CKV_AWS_84 CKV_AWS_317 OS9",
+    title="OpenSearch domains publish audit, error and slow logs",
+    rationale="The audit log is the only record of requests. Error and slow logs show requests that fail or overload the domain.",
+    remedy="add logPublishingOptions for AUDIT_LOGS, ES_APPLICATION_LOGS, SEARCH_SLOW_LOGS and INDEX_SLOW_LOGS",
+    upstream="Opensearch.4 Opensearch.5 CKV_AWS_84 CKV_AWS_317 OS9",
     url=f"{_GUIDE}/createdomain-configure-slow-logs.html",
 )
 def logs_are_published(domain: Resource) -> CheckResults:

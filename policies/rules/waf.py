@@ -144,22 +144,23 @@ def logging_redacts_credentials(acl: Resource, stack: Stack) -> CheckResults:
                 yield f"the header {header} is not redacted in {configuration.name}"
 
 
-@_web_acl_rule(
+@resource_rule(
     "GH-WAF-003",
-    title="Web ACLs and their rules have CloudWatch metrics enabled",
+    title="Web ACLs, rule groups and their rules have CloudWatch metrics enabled",
     rationale="Metrics reveal attacks and rules that block legitimate requests.",
-    remedy="set visibilityConfig.cloudwatchMetricsEnabled=True on the web ACL and on each rule",
+    remedy="set visibilityConfig.cloudwatchMetricsEnabled=True on the web ACL or rule group and on each rule",
     severity=Severity.LOW,
+    types=aws("wafv2.WebAcl", "wafv2.RuleGroup"),
     pack="resilience",
-    upstream="wafv2_webacl_rule_logging_enabled",
+    upstream="WAF.12 wafv2_webacl_rule_logging_enabled",
     url=f"{_GUIDE}/monitoring-cloudwatch.html",
     remediation=(
         SetInput("visibilityConfig.cloudwatchMetricsEnabled", True),
         SetInput("rules[].visibilityConfig.cloudwatchMetricsEnabled", True),
     ),
 )
-def metrics_are_enabled(acl: Resource) -> CheckResults:
-    for block in (acl.props, *acl.props.blocks("rules")):
+def metrics_are_enabled(holder: Resource) -> CheckResults:
+    for block in (holder.props, *holder.props.blocks("rules")):
         visibility = block.block("visibilityConfig")
         if not visibility.flag("cloudwatchMetricsEnabled"):
             yield f"{visibility.path}.cloudwatchMetricsEnabled is not true"

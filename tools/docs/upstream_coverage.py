@@ -19,8 +19,10 @@ _DATA = _read("upstream_coverage.toml")
 SERVICES: dict[str, list[str]] = {service: ids.split() for service, ids in _DATA["services"].items()}
 REASONS: dict[str, str] = _DATA["reasons"]
 """The reason for each check that no rule covers."""
+PARTLY: dict[str, str] = _DATA["partly"]
+"""What differs, for each covered check that reports more resources than the rule that names it."""
 SAMPLES: list[dict[str, Any]] = _DATA["sample"]
-"""Results of random samples of checks, with the reason for each one whose violating resource no rule reported."""
+"""Results of random samples of checks."""
 VERIFICATION: dict[str, Any] = _read("upstream_verification.toml")
 """For each catalogue, how the claims of the rules were verified. The file describes the keys."""
 
@@ -42,19 +44,30 @@ def covered() -> set[str]:
 
 
 def page() -> str:
-    """The share of covered checks for each service, and a reason for every other check."""
+    """The share of covered checks for each service and catalogue, and a reason for every other check."""
     known = covered()
-    total = sum(map(len, SERVICES.values()))
-    count = sum(id in known for ids in SERVICES.values() for id in ids)
+    checks = [id for ids in SERVICES.values() for id in ids]
+    sources = {name: [id for id in checks if id.startswith("CKV") is (name == "Checkov")] for name in ("Checkov", "cdk-nag")}
+    by_source = " and ".join(f"{_share(ids, known)} of {name}" for name, ids in sources.items())
     services = table(("service", "checks", "covered", "not covered"), _rows(known))
-    reasons = table(("check", "reason"), ((f"`{id}`", reason) for id, reason in sorted(REASONS.items())))
     return (
         "# Coverage of other catalogues\n\n"
-        "Checks of Checkov (2026-08-20) and of the cdk-nag pack AwsSolutions (2026-06-29) for services that are used most. "
-        f"The rules cover {count} of {total} checks ({100 * count // total} percent). "
-        "IDs with capital letters and a number, such as `EC26`, are rules of cdk-nag.\n\n"
-        f"{services}\n\n## Checks that are not covered\n\n{reasons}\n\n{_samples()}\n\n{_verification()}\n"
+        "All checks of Checkov (2026-08-20) and of the cdk-nag pack AwsSolutions (2026-06-29) for the services below. "
+        f"The rules cover {_share(checks, known)}: {by_source}. A check is covered if a rule names it, and a program of the "
+        "tests violates both. IDs with capital letters and a number, such as `EC26`, are rules of cdk-nag.\n\n"
+        f"{services}\n\n## Checks that are not covered\n\n{_reasons(REASONS)}\n\n"
+        "## Covered checks that report more resources than the rule\n\nThe cases that are known:\n\n"
+        f"{_reasons(PARTLY)}\n\n{_samples()}\n\n{_verification()}\n"
     )
+
+
+def _share(ids: list[str], known: set[str]) -> str:
+    count = len(known.intersection(ids))
+    return f"{count} of {len(ids)} checks ({100 * count // len(ids)} percent)"
+
+
+def _reasons(reasons: dict[str, str]) -> str:
+    return table(("check", "reason"), ((f"`{id}`", reason) for id, reason in sorted(reasons.items())))
 
 
 def _verification() -> str:
@@ -83,22 +96,19 @@ def _verified(name: str, data: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _samples() -> str:
-    first, *others = map(_sample, SAMPLES)
-    return "\n\n".join(("## Random samples", f"The table above counts the IDs that the rules name. {first}", *others))
+    columns = ("date", "seed", "checks", "reported", "after the rules were extended")
+    return (
+        "## Random samples\n\nBefore all checks were compared, checks were drawn at random, a violating resource was written for "
+        "each one from its definition, and the rules evaluated it with the levels of prod.\n\n"
+        f"{table(columns, map(_sample, SAMPLES))}"
+    )
 
 
-def _sample(sample: dict[str, Any]) -> str:
+def _sample(sample: dict[str, Any]) -> tuple[str, ...]:
     drawn, reported = sample["drawn"], sample["reported"]
     extended = sample.get("extended", reported)
-    share = 100 * extended // drawn
-    after = f" After the rules were extended, they reported {extended} ({share} percent)." if extended > reported else ""
-    missed = table(("check", "reason"), ((f"`{id}`", reason) for id, reason in sorted(sample["missed"].items())))
-    return (
-        f"On {sample['date']}, {drawn} of {sample['drawn_from']} checks of "
-        f"both catalogues for API Gateway and the services above were drawn at random (seed {sample['seed']}), a violating "
-        f"resource was written for each one, and the rules evaluated it with the levels of prod. They reported {reported} "
-        f"({100 * reported // drawn} percent).{after}\n\n{missed}"
-    )
+    counts = (f"{count} ({100 * count // drawn} percent)" for count in (reported, extended))
+    return sample["date"], str(sample["seed"]), str(drawn), *counts
 
 
 def _rows(known: set[str]) -> Iterator[tuple[str, ...]]:

@@ -32,6 +32,7 @@ def ec2() -> Program:
         ),
         declared("ec2.LaunchConfiguration", "configuration", metadataOptions=IMDSV2, rootBlockDevice={"encrypted": True}),
         declared("ebs.Volume", "volume", encrypted=True, kmsKeyId=KEY),
+        declared("dlm.LifecyclePolicy", "snapshots", defaultPolicy="VOLUME"),
         declared("ebs.SnapshotCopy", "snapshot-copy", encrypted=True, kmsKeyId=KEY),
         declared("ec2.AmiCopy", "image-copy", encrypted=True, kmsKeyId=KEY),
         declared("ec2.Ami", "image", ebsBlockDevices=[{"deviceName": "/dev/xvda", "encrypted": True}]),
@@ -68,6 +69,7 @@ def eks() -> Program:
         declared(
             "eks.Cluster",
             "cluster",
+            version="1.34",
             vpcConfig={"endpointPublicAccess": False, "endpointPrivateAccess": True},
             enabledClusterLogTypes=["api", "audit", "authenticator", "controllerManager", "scheduler"],
             encryptionConfig={"resources": ["secrets"], "provider": {"keyArn": KEY}},
@@ -85,7 +87,7 @@ def efs() -> Program:
     ]
 
 
-LOG_TYPES = ("AUDIT_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
+LOG_TYPES = ("AUDIT_LOGS", "ES_APPLICATION_LOGS", "SEARCH_SLOW_LOGS", "INDEX_SLOW_LOGS")
 
 
 def log_publishing(*types: str) -> list[dict[str, Any]]:
@@ -175,12 +177,19 @@ def msk() -> Program:
     ]
 
 
+def flink(**checkpoints: Any) -> dict[str, Any]:
+    """The configuration of an application with checkpoints. checkpoints: changed properties."""
+    custom = {"configurationType": "CUSTOM", "checkpointingEnabled": True, "checkpointInterval": 60_000, **checkpoints}
+    return {"flinkApplicationConfiguration": {"checkpointConfiguration": custom}}
+
+
 def kinesis() -> Program:
     encryption = {"enabled": True, "keyType": "CUSTOMER_MANAGED_CMK", "keyArn": KEY}
     return [
         declared("kinesis.Stream", "stream", encryptionType="KMS", kmsKeyId=KEY),
         declared("kinesis.FirehoseDeliveryStream", "delivery", serverSideEncryption=encryption),
         declared("kinesis.VideoStream", "video", kmsKeyId=KEY),
+        declared("kinesisanalyticsv2.Application", "flink", runtimeEnvironment="FLINK-1_20", applicationConfiguration=flink()),
     ]
 
 

@@ -52,7 +52,12 @@ COMPLIANT: list[Callable[[], Program]] = [
 UPSTREAM: dict[str, dict[str, str]] = tomllib.loads((Path(__file__).parent / "upstream.toml").read_text(encoding="utf-8"))
 PASSES = pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 WEBSITE_RULES = ("SizeRestrictions_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY", "NoUserAgent_HEADER")
-VARIANTS = {**violations_access.COMPLIANT, **violations_network.COMPLIANT, **violations_integration.COMPLIANT}
+VARIANTS = {
+    **violations_access.COMPLIANT,
+    **violations_network.COMPLIANT,
+    **violations_integration.COMPLIANT,
+    **violations_upstream.COMPLIANT,
+}
 # Reported for every resource that a tag or output excludes from rules.
 REMINDERS = {"GH-TAG-002"}
 # A statement that allows everything also violates the rules on KMS keys, wildcards and iam:PassRole.

@@ -21,6 +21,16 @@ def web_acl_rule(**rule: Any) -> Program:
     return changed(edge(), "web-acl", rules=[{**rules[0], **rule}, *rules[1:]])
 
 
+METRICS = {"cloudwatchMetricsEnabled": True}
+
+
+def rule_group(metrics_of_rule: dict[str, Any], **inputs: Any) -> Program:
+    """A rule group with one rule and its visibility configuration. inputs: changed inputs of the group."""
+    rule = {"name": "one-country", "action": {"block": {}}, "visibilityConfig": metrics_of_rule}
+    group = declared("wafv2.RuleGroup", "blocked", scope="REGIONAL", capacity=1, visibilityConfig=METRICS, rules=[rule])
+    return [group.with_inputs(**inputs)]
+
+
 def limited_rate(**statement: Any) -> Program:
     *others, limit = find(edge(), "web-acl").inputs["rules"]
     rate = {**limit["statement"]["rateBasedStatement"], **statement}
@@ -162,6 +172,8 @@ VIOLATIONS = [
         "visibilityConfig.cloudwatchMetricsEnabled",
         web_acl(visibilityConfig={"cloudwatchMetricsEnabled": False}),
     ),
+    violation("GH-WAF-003", "blocked", "visibilityConfig.cloudwatchMetricsEnabled", rule_group(METRICS, visibilityConfig=None)),
+    violation("GH-WAF-003", "blocked", "rules[0].visibilityConfig", rule_group({"cloudwatchMetricsEnabled": False})),
     violation(
         "GH-WAF-001",
         "web-acl",
@@ -186,6 +198,7 @@ COMPLIANT: dict[str, Program] = {
     "samples without headers": sampled_with_protection(),
     "samples without credentials": sampled_with_protection("authorization", "cookie", "x-api-key"),
     "internal load balancer behind CloudFront": changed(edge(), "balancer", internal=True, xffHeaderProcessingMode="preserve"),
+    "rule group with metrics": rule_group(METRICS),
     "rule group that excludes requests": web_acl_rule(
         statement={
             "managedRuleGroupStatement": {

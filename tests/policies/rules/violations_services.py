@@ -14,6 +14,7 @@ from tests.policies.rules.service_programs import (
     ec2,
     efs,
     eks,
+    flink,
     in_base64,
     kinesis,
     log_publishing,
@@ -51,6 +52,8 @@ PLAIN_MASTERS = {"dedicatedMasterEnabled": False, "zoneAwarenessEnabled": True}
 ONE_ZONE = {"dedicatedMasterEnabled": True, "dedicatedMasterCount": 3, "zoneAwarenessEnabled": False}
 PUBLIC_BROKERS = {"connectivityInfo": {"publicAccess": {"type": "SERVICE_PROVIDED_EIPS"}}}
 IN_TRANSIT = {"encryptionAtRestKmsKeyArn": KEY}
+NO_CHECKPOINTS = flink(checkpointingEnabled=False)
+WITHOUT_ERRORS = log_publishing(*(name for name in LOG_TYPES if name != "ES_APPLICATION_LOGS"))
 UNENCRYPTED = [{"deviceName": "/dev/xvda", "encrypted": False}]
 
 VIOLATIONS = [
@@ -89,6 +92,9 @@ VIOLATIONS = [
     shows("EKS.3 CKV_AWS_58", "GH-EKS-003", eks, "cluster", "encryptionConfig", encryptionConfig=None),
     shows("CKV_AWS_100", "GH-EKS-004", eks, "nodes", "sourceSecurityGroupIds", remoteAccess={"ec2SshKey": "admin"}),
     shows("", "GH-EKS-005", eks, "cluster", "deletionProtection", deletionProtection=None),
+    shows("EKS.2 CKV_AWS_339 eks_cluster_uses_a_supported_version", "GH-EKS-006", eks, "cluster", "1.27", version="1.27"),
+    shows("", "GH-EKS-006", eks, "cluster", "1.9", version="1.9"),
+    shows("", "GH-EKS-006", eks, "cluster", "must be a Kubernetes version", version="latest"),
     shows("EFS.1 CKV_AWS_42 EFS1", "GH-EFS-001", efs, "files-nfs", "encrypted", encrypted=False),
     shows("CKV_AWS_184", "GH-EFS-001", efs, "files-nfs", "kmsKeyId", kmsKeyId=None),
     shows("EFS.3 CKV_AWS_329", "GH-EFS-002", efs, "point", "rootDirectory", rootDirectory=None),
@@ -119,6 +125,7 @@ VIOLATIONS = [
         "AUDIT_LOGS",
         logPublishingOptions=log_publishing(*LOG_TYPES[1:]),
     ),
+    shows("Opensearch.4", "GH-OS-006", opensearch, "search", "ES_APPLICATION_LOGS", logPublishingOptions=WITHOUT_ERRORS),
     shows("CKV_AWS_84 OS9", "GH-OS-006", opensearch, "search", "INDEX_SLOW_LOGS", logPublishingOptions=None),
     shows("Opensearch.11 CKV_AWS_318 CKV2_AWS_59 OS4", "GH-OS-007", opensearch, "search", "master", clusterConfig=PLAIN_MASTERS),
     shows("OS7", "GH-OS-007", opensearch, "search", "zoneAwarenessEnabled", clusterConfig=ONE_ZONE),
@@ -194,6 +201,8 @@ VIOLATIONS = [
     shows("DataFirehose.1 CKV_AWS_240 KDF1", "GH-KIN-002", kinesis, "delivery", "enabled", serverSideEncryption=None),
     shows("CKV_AWS_241", "GH-KIN-002", kinesis, "delivery", "key", serverSideEncryption={"enabled": True}),
     shows("CKV_AWS_177", "GH-KIN-003", kinesis, "video", "kmsKeyId", kmsKeyId=None),
+    shows("KDA3", "GH-KIN-004", kinesis, "flink", "checkpointingEnabled", applicationConfiguration=NO_CHECKPOINTS),
+    shows("", "GH-KIN-004", kinesis, "flink", "checkpointingEnabled", applicationConfiguration=flink(checkpointingEnabled=None)),
     shows("StepFunctions.1 CKV_AWS_285 SF1", "GH-SFN-001", stepfunctions, "machine", "level", loggingConfiguration=None),
     shows("CKV_AWS_284 SF2", "GH-SFN-002", stepfunctions, "machine", "tracing", tracingConfiguration=None),
     shows("COG1", "GH-COG-001", cognito, "users", "minimumLength", passwordPolicy=None),

@@ -26,12 +26,12 @@ from tests.policies.rules.builders import (
 )
 from tests.policies.rules.network_programs import cloudfront, edge
 from tests.policies.rules.programs import ecs, rds, s3, secrets, stores, watch
-from tests.policies.rules.service_programs import efs
+from tests.policies.rules.service_programs import ec2, efs
 from tests.policies.rules.violations_access import trust
 from tests.policies.rules.violations_cloudfront import FILES, PRIVATE, PUBLIC, public_origin
 from tests.policies.rules.violations_compute import task, with_container
 from tests.policies.rules.violations_network import ALL_TRAFFIC, network_acl, security_group, web_acl_rule
-from tests.policies.rules.violations_services import AWS_SECRET_KEY
+from tests.policies.rules.violations_services import AWS_SECRET_KEY, attached_volume
 
 EVERYONE = {"AWS": "*"}
 DECRYPTION = {"Effect": "Allow", "Principal": EVERYONE, "Action": "kms:Decrypt", "Resource": "*"}
@@ -101,6 +101,22 @@ def public_database() -> Program:
 def table_without_backup() -> Program:
     """A table with data that no backup selection contains."""
     return changed(stores(), "tokens", tags=TAGS)
+
+
+def selected(program: Program, *resources: Any) -> Program:
+    """The program with a backup selection of these resources."""
+    return [*program, declared("backup.Selection", "backups", planId="plan-1", resources=list(resources))]
+
+
+def volume_with_policy(details: dict[str, Any], program: Program | None = None, **tags: str) -> Program:
+    """A program with a volume and a policy of Data Lifecycle Manager. tags: further tags of the volume."""
+    policy = changed(program or ec2(), "snapshots", defaultPolicy=None, policyDetails=details)
+    return changed(policy, "volume", tags={**TAGS, **tags})
+
+
+DAILY = {"targetTags": {"Backup": "daily"}}
+NFS_WITHOUT_BACKUP = changed(efs(), "files-backup", backupPolicy={"status": "DISABLED"})
+VOLUME_WITHOUT_BACKUP = changed(ec2(), "snapshots", state="DISABLED")
 
 
 def http_from_internet() -> Program:
@@ -174,6 +190,11 @@ VIOLATIONS = [
     ),
     violation("GH-BAK-004", "tokens", "selection", table_without_backup()),
     by_change("GH-BAK-004", efs, "files-backup", "selection", reported="files-nfs", backupPolicy={"status": "DISABLED"}),
+    violation("GH-BAK-004", "files-nfs", "no backup selection", selected(NFS_WITHOUT_BACKUP, TABLE)),
+    violation("GH-BAK-006", "volume", "no backup selection", selected(VOLUME_WITHOUT_BACKUP, TABLE)),
+    by_change("GH-BAK-006", attached_volume, "snapshots", "or its instance", reported="volume", state="DISABLED"),
+    violation("GH-BAK-006", "volume", "policy", volume_with_policy({**DAILY, "resourceTypes": ["VOLUME"]}, Backup="weekly")),
+    violation("GH-BAK-006", "volume", "policy", volume_with_policy({**DAILY, "resourceTypes": ["INSTANCE"]}, Backup="daily")),
     violation("GH-BAK-004", "aurora", "selection", changed(aurora(), "selection", resources=[Ref("database", "arn")])),
     by_change(
         "GH-CF-001",
@@ -311,3 +332,13 @@ VIOLATIONS = [
         ),
     ),
 ]
+COMPLIANT: dict[str, Program] = {
+    "volume in a backup selection": selected(VOLUME_WITHOUT_BACKUP, Ref("volume", "arn")),
+    "all volumes in a backup selection": selected(VOLUME_WITHOUT_BACKUP, "arn:aws:ec2:*:*:volume/*"),
+    "instance of the volume in a backup selection": selected(
+        changed(attached_volume(), "snapshots", state="DISABLED"), Ref("instance", "arn")
+    ),
+    "volume with the tag of a lifecycle policy": volume_with_policy({**DAILY, "resourceTypes": ["VOLUME"]}, Backup="daily"),
+    "lifecycle policy of all instances": changed(attached_volume(), "snapshots", defaultPolicy="INSTANCE"),
+    "volume with data that expires": changed(VOLUME_WITHOUT_BACKUP, "volume", tags={**TAGS, "gatehouse:purpose": "ephemeral"}),
+}
