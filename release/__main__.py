@@ -10,7 +10,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components import contract
-from components.settings.loader import SettingsError, parse_account
+from components.settings.loader import SettingsError, parse, parse_account
 from release import pulumi_cli
 from release.bootstrap import BootstrapFailed, account_instructions, bootstrap, pipeline_instructions
 from release.deploy import FAILED, DeploymentFailed, NotConfirmed, VerificationFailed, deploy, deploy_account, verify
@@ -27,12 +27,15 @@ from release.preflight import (
     missing_prerequisites,
 )
 from release.pulumi_cli import command_line, stack_output
+from release.regions import unknown_regions
 from release.rollback import previous_digest, write_digest
 from release.stack_file import ACCOUNT, GATEHOUSE, PROJECTS, ROOT, Project, Stack, read_stack
 
 COMMANDS = ("bootstrap", "guards", "image", "preview", "deploy", "verify", "rollback", "destroy", "logs")
 ACCOUNT_COMMANDS = ("bootstrap", "guards", "preview", "deploy", "destroy")
 """Commands of the project `account`."""
+CHANGING_COMMANDS = ("bootstrap", "image", "preview", "deploy", "rollback")
+"""Commands that run the program with the settings, or prepare it."""
 REJECTED = 2
 
 
@@ -59,8 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         project = _project(options)
         options.root /= project.folder
         stack = read_stack(options.env, options.root, project)
-        if project == ACCOUNT:
-            parse_account(stack.settings, stack.name)
+        _check_settings(options.command, stack)
     except (ValueError, SettingsError) as exc:
         return _reject(options.command, str(exc).splitlines())
     if options.command == "guards":
@@ -90,6 +92,17 @@ def _project(options: argparse.Namespace) -> Project:
     if project == ACCOUNT and options.command not in ACCOUNT_COMMANDS:
         raise ValueError(f"{project.argument} has no services; use one of: {', '.join(ACCOUNT_COMMANDS)}")
     return project
+
+
+def _check_settings(command: str, stack: Stack) -> None:
+    """Raises SettingsError or ValueError for an invalid setting. The other commands must work with the settings of a stack that
+    was deployed with another version."""
+    if stack.project == ACCOUNT:
+        parse_account(stack.settings, stack.name)
+    elif command in CHANGING_COMMANDS:
+        parse(stack.settings, stack.name)
+    if messages := unknown_regions(stack):
+        raise ValueError("\n".join(messages))
 
 
 def _missing(options: argparse.Namespace, stack: Stack) -> list[str]:

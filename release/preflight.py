@@ -47,9 +47,6 @@ def missing_prerequisites(stack: Stack, *, image: bool, signature: bool = False,
 
 def missing_bootstrap_prerequisites(stack: Stack) -> list[str]:
     """One message for each missing prerequisite of `make bootstrap`, with its fix."""
-    missing = [key for key in ("account", "region") if not getattr(stack, key)]
-    if missing:
-        return [f"{stack.file} has no {' and no '.join(missing)}; set {stack.project.name}:settings.{missing[0]}"]
     messages = [_check_cli(), _check_backend_variable(stack), _check_account(stack)]
     return [message for message in messages if message]
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from sandbox.engine.yaml_file import read_stack_file
+from sandbox.errors import SandboxError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,7 +80,7 @@ def known_stacks(root: Path = ROOT) -> list[str]:
 
 
 def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> Stack:
-    """Read a stack file. Raises ValueError if it does not exist or has no settings.
+    """Read a stack file. Raises ValueError if it does not exist, is not valid YAML or has no settings.
 
     root: folder of the project.
     """
@@ -88,7 +89,10 @@ def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> St
         problem = f"no stack {name!r}" if name else "no stack specified"
         known = ", ".join(f"{project.argument} ENV={stack}".lstrip() for stack in stacks)
         raise ValueError(f"{problem}; use one of: {known}")
-    document = _read(root / f"Pulumi.{name}.yaml", stack_file(name, project))
+    try:
+        document = read_stack_file(root / f"Pulumi.{name}.yaml", stack_file(name, project))
+    except SandboxError as exc:
+        raise ValueError(exc.message) from None
     config = document.get("config")
     settings = config.get(f"{project.name}:settings") if isinstance(config, dict) else None
     if not isinstance(settings, dict):
@@ -104,19 +108,3 @@ def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> St
         has_salt="encryptionsalt" in document,
         project=project,
     )
-
-
-def _read(file: Path, name: str) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises ValueError with the line of the mistake."""
-    try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark
-        where = f"{name}:{mark.line + 1}" if mark else name
-        tab = ". Indent with spaces instead of tabs" if "'\\t'" in str(exc.problem) else ""
-        raise ValueError(f"{where} is not valid YAML: {exc.problem}{tab}") from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise ValueError(f"{name} is not valid YAML: {' '.join(str(exc).split())}") from exc
-    if not isinstance(document, dict):
-        raise ValueError(f"{name} is not a mapping with the key config")
-    return document

@@ -1,17 +1,15 @@
 """Reads and validates Pulumi.yaml and Pulumi.<stack>.yaml like the Pulumi CLI."""
 
-import difflib
 import json
-import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from policies.engine.environment import of_stack
+from sandbox.engine.declared_types import check_declaration
 from sandbox.engine.types import UNKNOWN
+from sandbox.engine.yaml_file import read_mapping, read_stack_file
 from sandbox.errors import SandboxError
 
 
@@ -46,36 +44,6 @@ class Project:
 _ENVIRONMENT = "Pulumi ESC"
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads YAML like the Pulumi CLI: dates, `yes`, `no`, `on` and `off` are strings, and a key can be set once only."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            identity = (key.tag, str(key.value))
-            if identity in keys:
-                problem = f"the key {str(key.value)!r} is set twice; delete one of the lines"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            keys.add(identity)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("timestamp", "bool")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF"))
-# The fix for messages of the YAML parser, found by a part of the message.
-_YAML_FIXES = {
-    r"'\t'": "Indent with spaces instead of tabs.",
-    "undefined alias": "Write the value instead of the alias.",
-    "constructor for the tag": "Remove the tag.",
-    "another document": "Delete the line `---`.",
-}
-_STACK_KEYS = ("config", "environment", "secretsprovider", "encryptedkey", "encryptionsalt")
-_TYPES = ("string", "boolean", "integer", "array", "object")
-
-
 def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = None) -> Project:
     """Read project and stack. Raises SandboxError for a missing file or an invalid value.
 
@@ -88,7 +56,7 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
         raise SandboxError(f"{directory} is not a folder. Specify the folder of a Pulumi program (with Pulumi.yaml).")
     if not file.is_file():
         raise SandboxError(f"{directory} has no Pulumi.yaml. Specify the folder of a Pulumi program, or run `pulumi new`.")
-    document = _read(file)
+    document = read_mapping(file)
     name = document.get("name")
     if not isinstance(name, str) or not name:
         raise SandboxError("Pulumi.yaml: `name` is missing. Add `name: <project>`.")
@@ -105,8 +73,7 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
     if not stack_file.is_file():
         listed = ", ".join(known) if known else "none"
         raise SandboxError(f"There is no stack {stack!r}: {stack_file.name} does not exist. Available stacks: {listed}.")
-    stack_document = _read(stack_file)
-    _check_keys(stack_document, stack_file.name)
+    stack_document = read_stack_file(stack_file)
     environment = stack_document.get("environment")
     if environment and examples is None:
         raise SandboxError(
@@ -120,32 +87,6 @@ def load(directory: Path, stack: str, *, examples: Mapping[str, Any] | None = No
     config = {**_project_config(name, document, config if not environment else None, stack, protect), **config}
     unknown = tuple(sorted(key for key, value in config.items() if UNKNOWN in value)) + ((_ENVIRONMENT,) if environment else ())
     return Project(name, stack, root, (root / str(document.get("main", "."))).resolve(), config, unknown)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        document = yaml.load(file.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506  (a SafeLoader)
-    except UnicodeDecodeError as exc:
-        raise SandboxError(f"{file.name} is not UTF-8 text. Save the file with the encoding UTF-8.") from exc
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        place = f"{file.name}:{mark.line + 1}" if mark is not None else file.name
-        problem = str(getattr(exc, "problem", None) or exc)
-        fix = next((f" {fix}" for text, fix in _YAML_FIXES.items() if text in problem), "")
-        raise SandboxError(f"{place}: not valid YAML: {problem}.{fix}") from exc
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise SandboxError(f"{file.name}: expected a mapping at the top level.")
-    return document
-
-
-def _check_keys(document: Mapping[str, Any], file: str) -> None:
-    """Raises SandboxError for a misspelt key, which the Pulumi CLI ignores."""
-    for key in document:
-        similar = difflib.get_close_matches(str(key).lower(), _STACK_KEYS, n=1, cutoff=0.8)
-        if key not in _STACK_KEYS and similar:
-            raise SandboxError(f"{file}: unknown key {key!r}. Write `{similar[0]}:`.")
 
 
 _Protect = Callable[[str], str]
@@ -194,12 +135,11 @@ def _project_config(
     for key, declared in values.items():
         full = _full_key(project, str(key))
         place = f"Pulumi.yaml: {key}"
-        kind = declared.get("type", "string") if isinstance(declared, dict) else "string"
-        if kind not in _TYPES:
-            raise SandboxError(f"{place}: {kind!r} is not a type. Write one of {', '.join(_TYPES)}.")
         if not isinstance(declared, dict):
             result[full] = _value(declared, place, protect)
-        elif "value" in declared or "default" in declared:
+            continue
+        check_declaration(place, declared)
+        if "value" in declared or "default" in declared:
             result[full] = _value(declared.get("value", declared.get("default")), place, protect)
         elif configured is not None and full not in configured:
             raise SandboxError(

@@ -6,16 +6,21 @@ import pytest
 
 from release.__main__ import main
 
+SETTINGS = "config:\n  gatehouse:settings:\n"
+
 
 @pytest.mark.requirement("CG-24")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("config:\n\tgatehouse:settings: 1\n", "Pulumi.dev.yaml:2 is not valid YAML: "),
-        ("config: [\n", "Pulumi.dev.yaml:2 is not valid YAML: "),
-        ("config: *name\n", "Pulumi.dev.yaml:1 is not valid YAML: "),
-        ("", "Pulumi.dev.yaml is not a mapping with the key config"),
-        ("- config\n", "Pulumi.dev.yaml is not a mapping with the key config"),
+        ("config:\n\tgatehouse:settings: 1\n", "Pulumi.dev.yaml:2: not valid YAML: "),
+        ("config: [\n", "Pulumi.dev.yaml:2: not valid YAML: "),
+        ("config: *name\n", "Pulumi.dev.yaml:1: not valid YAML: "),
+        ("config: {}\nconfig: {}\n", "Pulumi.dev.yaml:2: not valid YAML: the key 'config' is set twice; delete one of the lines"),
+        (f"{SETTINGS}    owner: a\n    owner: b\n", "Pulumi.dev.yaml:4: not valid YAML: the key 'owner' is set twice"),
+        ("Config:\n", "Pulumi.dev.yaml: unknown key 'Config'. Write `config:`."),
+        ("", "Pulumi.dev.yaml has no gatehouse:settings"),
+        ("- config\n", "Pulumi.dev.yaml: expected a mapping at the top level"),
         ("config: []\n", "Pulumi.dev.yaml has no gatehouse:settings"),
         ("config:\n", "Pulumi.dev.yaml has no gatehouse:settings"),
         ("config:\n  gatehouse:settings: []\n", "Pulumi.dev.yaml has no gatehouse:settings"),

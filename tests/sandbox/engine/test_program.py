@@ -294,10 +294,35 @@ def test_invalid_stack_file_has_one_message(write: Write, stack: str, message: s
         ("config: [size]\n", "Pulumi.yaml: `config` must be a mapping of key to value, or of key to `type` and `default`."),
         ("config: {size: {type: integr}}\n", "Pulumi.yaml: size: 'integr' is not a type. Write one of string, boolean"),
         ("name: other\n", "Pulumi.yaml:3: not valid YAML: the key 'name' is set twice"),
+        ("config: {size: {type: array}}\n", "Pulumi.yaml: size: an array needs the type of its items. Add `items: {type:"),
+        *(
+            (f"config: {{size: {{type: {kind}, default: {value}}}}}\n", f"Pulumi.yaml: size: the default {shown} is not of the")
+            for kind, value, shown in (
+                ("integer", "small", "'small'"),
+                ("integer", "1.5", "1.5"),
+                ("integer", "true", "True"),
+                ("string", "1", "1"),
+                ("boolean", "yes", "'yes'"),
+                ("object", "[a]", "['a']"),
+                ("array, items: {type: integer}", "[1, a]", "[1, 'a']"),
+                ("array, items: {type: string}", "a", "'a'"),
+            )
+        ),
     ],
 )
 def test_invalid_project_file_has_one_message(write: Write, project: str, message: str) -> None:
     assert failure(write("", project=f"name: tiny\nruntime: python\n{project}")).startswith(message)
+
+
+def test_default_of_the_declared_type_is_accepted(write: Write) -> None:
+    """The Pulumi CLI also accepts whole numbers, and true and false, as text."""
+    defaults = ("integer, default: 3", "integer, default: '3'", "integer, default: 3.0", "boolean, default: 'true'")
+    others = ("object, default: {a: 1}", "array, items: {type: array, items: {type: integer}}, default: [[1], []]")
+    declared = "".join(f"  key{index}: {{type: {text}}}\n" for index, text in enumerate((*defaults, *others)))
+    program = write(
+        "pulumi.export('x', pulumi.Config().require_int('key0'))", project=f"name: tiny\nruntime: python\nconfig:\n{declared}"
+    )
+    assert run(program, "dev", FakeProvider(), preview=False).exports == {"x": 3}
 
 
 def test_file_that_is_not_utf8_is_rejected(write: Write) -> None:
