@@ -109,8 +109,15 @@ class Allowed:
 
     def __call__(self, value: Any) -> Any:
         if not self.accepts(value):
-            raise ValueError(f"is {shown(value)}; allowed: {self.words}")
+            raise ValueError(f"is {shown(value)}; allowed: {self.words}{self._quotes(value)}")
         return value
+
+    def _quotes(self, value: Any) -> str:
+        """The end of the message if the value is a number, true or false in quotes."""
+        if not isinstance(value, str):
+            return ""
+        plain = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else {"true": True, "false": False}.get(value)
+        return f". Write {value} without quotes" if plain is not None and self.accepts(plain) else ""
 
 
 def shown(value: Any) -> str:

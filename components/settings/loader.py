@@ -1,5 +1,6 @@
 """Loads the settings of the selected stack and reports every mistake in its stack file."""
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, get_args
@@ -127,6 +128,10 @@ def _message(model: type[Section], error: dict[str, Any]) -> str:
     key = ".".join(path)
     match error["type"]:
         case "extra_forbidden":
+            similar = difflib.get_close_matches(path[-1], _section(model, path[:-1]).model_fields, n=1)
+            hint = f". Did you mean {similar[0]}?" if similar else ""
+            return f"{key} is not a setting; allowed here: {_keys(model, path[:-1])}{hint}"
+        case "invalid_key":
             return f"{key} is not a setting; allowed here: {_keys(model, path[:-1])}"
         case "missing":
             return f"{key} is missing; allowed: {_allowed(model, path)}"

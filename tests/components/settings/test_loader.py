@@ -347,6 +347,19 @@ def test_all_mistakes_are_reported_at_once() -> None:
         ({"waf": True}, "waf is true; allowed: a mapping with console_requests_max, requests_max, sharing_requests_max"),
         ({"waf.max": 1}, "waf.max is not a setting; allowed here: console_requests_max, requests_max, sharing_requests_max"),
         ({"waf.requests_max": 1_000}, "waf.console_requests_max is 2000; allowed: waf.requests_max (1000) or less"),
+        (
+            {"waf.requets_max": 1},
+            "waf.requets_max is not a setting; allowed here: console_requests_max, requests_max, sharing_requests_max. "
+            "Did you mean requests_max?",
+        ),
+        ({"waf.1": 1}, "waf.1 is not a setting; allowed here: console_requests_max, requests_max, sharing_requests_max"),
+        ({"waf": {1: 1}}, "waf.1 is not a setting; allowed here: console_requests_max, requests_max, sharing_requests_max"),
+        (
+            {"database.storage_gib": "30"},
+            "database.storage_gib is '30'; allowed: an integer from 20 to 65536 (GiB). Write 30 without quotes",
+        ),
+        ({"database.multi_az": "true"}, "database.multi_az is 'true'; allowed: true or false. Write true without quotes"),
+        ({"database.multi_az": "on"}, "database.multi_az is 'on'; allowed: true or false"),
         ({"owner": "x" * 500}, f"owner is '{'x' * 56}...; allowed: the team responsible for the stack, 2 to 64 characters"),
     ],
 )
