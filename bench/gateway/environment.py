@@ -116,8 +116,8 @@ async def create_keys(database_url: str, pepper: Pepper, number: int, *, core_ur
 
 
 def request(path: str, *headers: str, body: object = None) -> bytes:
-    """An HTTP request: POST with a JSON body, or GET without a body."""
-    data = b"" if body is None else json.dumps(body).encode()
+    """An HTTP request: POST with a JSON body, or GET without a body. body: encoded if it is bytes."""
+    data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     length = [f"Content-Length: {len(data)}"] if data else []
     lines = [f"{'POST' if data else 'GET'} {path} HTTP/1.1", "Host: bench", *headers, *length, "", ""]
     return "\r\n".join(lines).encode() + data

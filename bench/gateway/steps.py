@@ -1,13 +1,15 @@
 """CPU time of the steps of a verification, without the operating system: the connection has a transport in memory, the key is
 cached, and its rate limits are counted in memory.
 
-Each step is measured separately in a loop. A step takes less time in a loop than between the other steps, probably because the
+The client sends the same request again and again, or a JSON body that is new to the worker each time. Each step is measured
+separately in a loop. A step takes less time in a loop than between the other steps, probably because the
 instructions of the interpreter are then in the first-level cache of the processor. `difference` is the additional time that the
 steps take together, including the connection and the calls between the steps.
 """
 
 import asyncio
 import gc
+import itertools
 import json
 import secrets
 import time
@@ -35,6 +37,7 @@ from gatehouse.verification.cache import KeyCache
 from gatehouse.verification.decision import evaluate
 from gatehouse.verification.models import Charge, Code, RateLimitState
 from gatehouse.verification.rate_limiters import LocalRateLimits
+from gatehouse.verification.repeated_requests import BODIES_MAX, RepeatedBodies
 from gatehouse.verification.repository import KeyLoader
 from gatehouse.verification.service import VerificationService
 from uvicorn.server import ServerState
@@ -81,16 +84,17 @@ class _Transport(asyncio.Transport):
 
 def main(*, store: bool) -> None:
     """Measures and prints the CPU time. store: write the result for docs/capacity.md."""
-    steps, totals = uvloop.run(_measure())
-    show("steps of a JSON verification", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in steps.items()])
-    show("requests", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in totals.items()])
+    result = uvloop.run(_measure())
+    show("steps of a JSON verification", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in result["steps"].items()])
+    show("additional steps for a new body", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in result["new_body"].items()])
+    show("requests", ("", "CPU us"), [(name, f"{us:.1f}") for name, us in result["requests"].items()])
     if store:
-        rounded = [{name: round(us, 1) for name, us in part.items()} for part in (steps, totals)]
-        RESULT.write_text(json.dumps(dict(zip(("steps", "requests"), rounded, strict=True)), indent=2) + "\n", encoding="utf-8")
+        rounded = {part: {name: round(us, 1) for name, us in values.items()} for part, values in result.items()}
+        RESULT.write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
 
 
-async def _measure() -> tuple[dict[str, float], dict[str, float]]:
-    """CPU microseconds of the steps of a JSON verification, and of whole requests."""
+async def _measure() -> dict[str, dict[str, float]]:
+    """CPU microseconds of the steps of a JSON verification, of the steps that are added for a new body, and of whole requests."""
     pepper, environment = Pepper({1: secrets.token_bytes(32)}, 1), KeyEnvironment.TEST
     token = build_marked("gtk", environment, secrets.token_bytes(9), secrets.token_bytes(32), pepper=pepper, generation=1)
     assert token is not None
@@ -149,16 +153,31 @@ async def _measure() -> tuple[dict[str, float], dict[str, float]]:
         }
         connection, transport = _connection(application)
         for data in requests.values():  # makes the templates
-            connection.data_received(data)
-            connection.data_received(data)
+            for _ in range(3):
+                connection.data_received(data)
         gc.collect()
         gc.freeze()
         gc.disable()
         totals = {name: _us(lambda data=data: connection.data_received(data)) for name, data in requests.items()}  # type: ignore[misc]
-        assert transport.responses >= _CALLS * _RUNS * len(requests)
-        steps = _steps(verification, observer, token.text, json.dumps(body).encode(), record)
+        encoded = json.dumps(body)
+        new = itertools.cycle([request("/v1/keys/verify", body=_padded(encoded, number)) for number in range(BODIES_MAX + 1)])
+        totals["JSON, new body"] = _us(lambda: connection.data_received(next(new)))
+        assert transport.responses >= _CALLS * _RUNS * len(totals)
+        steps = _steps(verification, observer, encoded.encode(), record)
+        more_steps = _steps_of_a_new_body(verification, token.text, encoded.encode(), record)
         stream.flush()
-    return steps | {"difference": totals["JSON"] - sum(steps.values())}, totals
+    steps["difference"] = totals["JSON"] - sum(steps.values())
+    return {
+        "steps": steps,
+        "new_body": more_steps,
+        "requests": totals,
+    }
+
+
+def _padded(body: str, number: int) -> bytes:
+    """A different body of the same length for each number."""
+    before, after = divmod(number, 101)
+    return f"{' ' * before}{body[:1]}{' ' * after}{body[1:]}{' ' * (200 - before - after)}".encode()
 
 
 def _connection(application: Any) -> tuple[HttpProtocol, _Transport]:
@@ -172,25 +191,19 @@ def _connection(application: Any) -> tuple[HttpProtocol, _Transport]:
     return connection, transport
 
 
-def _steps(verification: VerificationService, observer: Observer, token: str, body: bytes, record: KeyRecord) -> dict[str, float]:
-    _, request = schemas.decode(body, "127.0.0.1")
-    parsed = verification.parse(token)
-    assert parsed is not None
-    result = verification.verify_now(parsed, request)
-    assert result is not None
+def _steps(verification: VerificationService, observer: Observer, body: bytes, record: KeyRecord) -> dict[str, float]:
+    bodies = RepeatedBodies(verification)
+    verified = bodies.verify_now(body, "127.0.0.1")
+    assert verified is not None
+    result = verified[1]
     charge = Charge(record.subject, record.limits, 1)
     reply = observer.repeated_request(method="POST", route="/v1/keys/verify", status=200, code="VALID", path="/v1/keys/verify")
     request_id = asgi.request_id()
     trace = observer.tracer.begin(request_id, None)
     usage, template = UsageCounter(), response_template(result, record, has_body=True)
     return {
-        "decode the body": _us(lambda: schemas.decode(body, "127.0.0.1")),
-        "parse the token, with its checksum": _us(lambda: verification.parse(token)),
+        "recognize the body": _us(lambda: bodies.identity(body, "127.0.0.1")),
         "find the key": _us(lambda: verification.keys.cached(record.id)),
-        "HMAC": _us(lambda: proves_possession(verification.pepper, token, record)),
-        "state, expiry, scopes, addresses": _us(
-            lambda: evaluate(record, request, possession=True, environment=record.environment, now=result.decided_at)
-        ),
         "two rate limits": _us(lambda: verification.limits.take_now(charge)),
         "response": _us(lambda: template.response(result, "req_1")),
         "request ID": _us(asgi.request_id),
@@ -198,6 +211,19 @@ def _steps(verification: VerificationService, observer: Observer, token: str, bo
         "usage": _us(lambda: usage.count(record.id, "", "VALID", "")),
         "trace context": _us(lambda: observer.tracer.begin(request_id, None)),
         "log line": _us(lambda: reply.record("req_1", trace, 0.001, record.id)),
+    }
+
+
+def _steps_of_a_new_body(verification: VerificationService, token: str, body: bytes, record: KeyRecord) -> dict[str, float]:
+    _, request = schemas.decode(body, "127.0.0.1")
+    now = verification.clock.now()
+    return {
+        "decode the body": _us(lambda: schemas.decode(body, "127.0.0.1")),
+        "parse the token, with its checksum": _us(lambda: verification.parse(token)),
+        "HMAC": _us(lambda: proves_possession(verification.pepper, token, record)),
+        "state, expiry, scopes, addresses": _us(
+            lambda: evaluate(record, request, possession=True, environment=record.environment, now=now)
+        ),
     }
 
 

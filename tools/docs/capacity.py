@@ -41,12 +41,18 @@ def page() -> str:
         gib=GIB_PER_VCPU,
         requests=requests,
         stacks=stacks,
-        steps=table(("step", "CPU time"), [(name, f"{us:.1f} us") for name, us in steps["steps"].items()]),
+        steps=_steps(steps["steps"]),
+        new_body_steps=_steps(steps["new_body"]),
         json_us=f"{steps['requests']['JSON']:.0f}",
+        new_body_us=f"{steps['requests']['JSON, new body']:.0f}",
         header_us=f"{steps['requests']['header']:.0f}",
         vcpu_max=VCPU_MAX,
         largest=largest,
     )
+
+
+def _steps(steps: dict[str, float]) -> str:
+    return table(("step", "CPU time"), [(name, f"{us:.1f} us") for name, us in steps.items()])
 
 
 def per_vcpu(cpu_us: float) -> float:

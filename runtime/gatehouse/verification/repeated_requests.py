@@ -10,7 +10,7 @@ import secrets
 from hashlib import blake2b
 
 from gatehouse.crypto.token import ParsedToken
-from gatehouse.verification.models import VerificationRequest, VerificationResult
+from gatehouse.verification.models import Code, VerificationRequest, VerificationResult
 from gatehouse.verification.schemas import decode
 from gatehouse.verification.service import PassedRequest, VerificationService
 
@@ -19,6 +19,9 @@ BODIES_MAX = 10_000
 
 #: Two requests have the same identity with a probability of 2^-128.
 _IDENTITY_BYTES = 16
+
+#: Hash of a body, and client address.
+Identity = tuple[bytes, str]
 
 
 class RepeatedBodies:
@@ -31,17 +34,20 @@ class RepeatedBodies:
     def __init__(self, service: VerificationService) -> None:
         self._service = service
         self._keyed = blake2b(key=secrets.token_bytes(32), digest_size=_IDENTITY_BYTES)
-        self._passed: dict[tuple[bytes, str], PassedRequest] = {}
+        self._passed: dict[Identity, PassedRequest | None] = {}
 
     def __len__(self) -> int:
         return len(self._passed)
 
+    def identity(self, body: bytes, client: str) -> Identity:
+        keyed = self._keyed.copy()
+        keyed.update(body)
+        return keyed.digest(), client
+
     def verify_now(self, body: bytes, client: str) -> tuple[VerificationRequest, VerificationResult] | None:
         """Like `VerificationService.verify_now`, for the token in a body. client: address of the caller. None also for a token
         that does not have the format of this deployment. Raises BadRequest."""
-        keyed = self._keyed.copy()
-        keyed.update(body)
-        identity = keyed.digest(), client
+        identity = self.identity(body, client)
         passed = self._passed.get(identity)
         result = None if passed is None else self._service.verify_again(passed)
         if passed is not None and result is not None:
@@ -51,17 +57,18 @@ class RepeatedBodies:
         result = None if parsed is None else self._service.verify_now(parsed, request)
         if result is None:
             return None
-        passed = self._service.passed(request, result)
-        if passed is None:
-            self._passed.pop(identity, None)
-        else:
-            self._store(identity, passed)
+        if result.code is Code.VALID:
+            self._add(identity, request, result)
         return request, result
 
-    def _store(self, identity: tuple[bytes, str], passed: PassedRequest) -> None:
-        if identity not in self._passed and len(self._passed) >= BODIES_MAX:
+    def _add(self, identity: Identity, request: VerificationRequest, result: VerificationResult) -> None:
+        """Stores a request at the second time, because many clients send a body only once."""
+        if identity in self._passed:
+            self._passed[identity] = self._service.passed(request, result)
+            return
+        if len(self._passed) >= BODIES_MAX:
             del self._passed[next(iter(self._passed))]
-        self._passed[identity] = passed
+        self._passed[identity] = None
 
 
 class RepeatedVerification:
