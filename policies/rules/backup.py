@@ -182,7 +182,7 @@ def vault_events_are_sent(notifications: Resource) -> CheckResults:
     types=aws("ebs.Volume"),
     levels=levels("-", "A", "A"),
     pack="resilience",
-    upstream="EC2.28 CKV2_AWS_9 ec2_ebs_volume_protected_by_backup_plan",
+    upstream="CKV2_AWS_9 ec2_ebs_volume_protected_by_backup_plan",
     url="https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-lifecycle.html",
 )
 def volume_has_backups(volume: Resource, stack: Stack) -> CheckResults:

@@ -98,7 +98,7 @@ def access_policy_is_not_public(domain: Resource, stack: Stack) -> CheckResults:
     title="OpenSearch domains publish audit, error and slow logs",
     rationale="The audit log is the only record of requests. Error and slow logs show requests that fail or overload the domain.",
     remedy="add logPublishingOptions for AUDIT_LOGS, ES_APPLICATION_LOGS, SEARCH_SLOW_LOGS and INDEX_SLOW_LOGS",
-    upstream="Opensearch.4 Opensearch.5 CKV_AWS_84 CKV_AWS_317 OS9",
+    upstream="Opensearch.5 CKV_AWS_84 CKV_AWS_317 OS9",
     url=f"{_GUIDE}/createdomain-configure-slow-logs.html",
 )
 def logs_are_published(domain: Resource) -> CheckResults:

@@ -125,7 +125,7 @@ VIOLATIONS = [
         "AUDIT_LOGS",
         logPublishingOptions=log_publishing(*LOG_TYPES[1:]),
     ),
-    shows("Opensearch.4", "GH-OS-006", opensearch, "search", "ES_APPLICATION_LOGS", logPublishingOptions=WITHOUT_ERRORS),
+    by_change("GH-OS-006", opensearch, "search", "ES_APPLICATION_LOGS", logPublishingOptions=WITHOUT_ERRORS),
     shows("CKV_AWS_84 OS9", "GH-OS-006", opensearch, "search", "INDEX_SLOW_LOGS", logPublishingOptions=None),
     shows("Opensearch.11 CKV_AWS_318 CKV2_AWS_59 OS4", "GH-OS-007", opensearch, "search", "master", clusterConfig=PLAIN_MASTERS),
     shows("OS7", "GH-OS-007", opensearch, "search", "zoneAwarenessEnabled", clusterConfig=ONE_ZONE),
