@@ -14,6 +14,23 @@ ALERTS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 """Notification type and threshold in percent of the budget."""
 
 
+def notifications(
+    *, topic_arns: list[pulumi.Input[str]] | None = None, emails: list[pulumi.Input[str]] | None = None
+) -> list[aws.budgets.BudgetNotificationArgs]:
+    """Return the notifications of a budget, which are sent to the topics or the e-mail addresses."""
+    return [
+        aws.budgets.BudgetNotificationArgs(
+            notification_type=kind,
+            comparison_operator="GREATER_THAN",
+            threshold=percent,
+            threshold_type="PERCENTAGE",
+            subscriber_sns_topic_arns=topic_arns,
+            subscriber_email_addresses=emails,
+        )
+        for kind, percent in ALERTS
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetArgs(StackArgs):
     """Arguments of `Budget`.
@@ -52,16 +69,7 @@ class Budget(Component):
                     for key, value in (("Project", PROJECT), ("Environment", args.names.stack))
                 ]
             },
-            notifications=[
-                {
-                    "notification_type": kind,
-                    "comparison_operator": "GREATER_THAN",
-                    "threshold": percent,
-                    "threshold_type": "PERCENTAGE",
-                    "subscriber_sns_topic_arns": [args.topic_arn],
-                }
-                for kind, percent in ALERTS
-            ],
+            notifications=notifications(topic_arns=[args.topic_arn]),
             tags=tags("internal"),
             opts=self.child,
         )

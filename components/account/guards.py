@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.account.budget import ALERTS
+from components.account.budget import notifications
 from components.component import Component, StackArgs
 from components.iam.bucket_policies import CONFIG_PREFIX
 from components.naming import tags
@@ -183,16 +183,7 @@ class AccountGuards(Component):
             time_unit="MONTHLY",
             limit_amount=str(monthly_usd),
             limit_unit="USD",
-            notifications=[
-                {
-                    "notification_type": kind,
-                    "comparison_operator": "GREATER_THAN",
-                    "threshold": percent,
-                    "threshold_type": "PERCENTAGE",
-                    "subscriber_email_addresses": list(args.budget.emails),
-                }
-                for kind, percent in ALERTS
-            ],
+            notifications=notifications(emails=list(args.budget.emails)),
             tags=tags("internal"),
             opts=self.child,
         )
