@@ -24,7 +24,7 @@ from gatehouse.observability import RepeatedRequest
 from gatehouse.templates import Template, placeholders
 from gatehouse.tracing.context import TraceParent
 from gatehouse.verification import schemas
-from gatehouse.verification.models import Code, VerificationRequest, VerificationResult
+from gatehouse.verification.models import Code, VerificationResult
 from gatehouse.verification.repeated_requests import RepeatedBodies, RepeatedVerification
 
 #: Maximum number of keys with templates. The oldest template is removed first.
@@ -69,7 +69,7 @@ class SynchronousVerification:
         if parsed is None:
             return None
         verification = RepeatedVerification(self._verification, parsed, request)
-        return partial(self._verify_header, scope, verification, request, context.trace_parent)
+        return partial(self._verify_header, scope, verification, context.trace_parent)
 
     def _verify_body(
         self, scope: asgi.Scope, client: str, parent: TraceParent | None, body: bytes
@@ -91,12 +91,7 @@ class SynchronousVerification:
         return self._respond(self._post, template, result, request.core, "", parent, started)
 
     def _verify_header(
-        self,
-        scope: asgi.Scope,
-        verification: RepeatedVerification,
-        request: VerificationRequest,
-        parent: TraceParent | None,
-        _body: bytes,
+        self, scope: asgi.Scope, verification: RepeatedVerification, parent: TraceParent | None, _body: bytes
     ) -> asgi.Response | asgi.EncodedResponse | None:
         started = time.perf_counter()
         try:
@@ -105,7 +100,7 @@ class SynchronousVerification:
             return None
         if result is None:
             return None
-        template = self._headers.find(result)
+        request, template = verification.request, self._headers.find(result)
         if template is None:
             context = self._context(scope)
             return _record(context, header_decision(context, request, result), started)

@@ -68,7 +68,7 @@ def report(
 
 def state_if_allowed(limit: RateLimit, ahead_us: float, cost: int, *, degraded: bool = False) -> RateLimitState | None:
     """State after the request, calculated from `ahead_us` before the request. None if the limit denies the request."""
-    step = limit.window_s * 1_000_000 / limit.quota
+    step = interval_us(limit)
     units = cost * limit.cost
     if ahead_us > (limit.burst - (units or 1)) * step + SLACK_US:
         return None
