@@ -7,6 +7,7 @@ import io
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from gatehouse.exemplars import metrics_type
 from gatehouse.observability import FLUSH_LINES, Observer, Stream
@@ -127,10 +128,10 @@ def test_repeated_request_has_the_same_line_and_metrics(out: Out, observer: Obse
 def test_openmetrics_names_a_trace_of_each_bucket(observer: Observer) -> None:
     route = "/v1/keys/verify"
     repetition = observer.repeated_request(method="GET", route=route, status=200, code="VALID", path=route)
-    sampled = TRACE._replace(sampled=True)
+    sampled = msgspec.structs.replace(TRACE, sampled=True)
     log_request(observer, seconds=0.002, trace=sampled)
-    repetition.record("req_2", sampled._replace(trace_id="1" * 32), 60.0, "3fGh82kLmQ0a")
-    repetition.record("req_3", TRACE._replace(trace_id="2" * 32), 0.003, "3fGh82kLmQ0a")
+    repetition.record("req_2", msgspec.structs.replace(sampled, trace_id="1" * 32), 60.0, "3fGh82kLmQ0a")
+    repetition.record("req_3", msgspec.structs.replace(TRACE, trace_id="2" * 32), 0.003, "3fGh82kLmQ0a")
     accept = "application/openmetrics-text; version=1.0.0, text/plain; q=0.5"
     text = observer.metrics.exposition(accept).decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]

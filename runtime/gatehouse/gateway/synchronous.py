@@ -181,15 +181,17 @@ class ResponseTemplate(NamedTuple):
 
     def response(self, result: VerificationResult, request_id: str) -> asgi.EncodedResponse:
         in_lines: list[object] = [0, request_id]
-        for state in result.limits:
-            in_lines += (state.remaining, math.ceil(state.reset_s))
-        body = b""
-        if self.body is not None:
-            in_body: list[object] = [request_id, rfc3339(result.decided_at, "milliseconds"), result.staleness_ms]
+        if self.body is None:
             for state in result.limits:
-                in_body += (state.remaining, rounded(state.reset_s))
-            body = self.body.fill(in_body).encode()
-            in_lines[0] = len(body)
+                in_lines += (state.remaining, math.ceil(state.reset_s))
+            return asgi.EncodedResponse(200, self.lines.fill(in_lines).encode(), b"")
+        in_body: list[object] = [request_id, rfc3339(result.decided_at, "milliseconds"), result.staleness_ms]
+        for state in result.limits:
+            remaining, reset_s = state.remaining, state.reset_s
+            in_lines += (remaining, math.ceil(reset_s))
+            in_body += (remaining, rounded(reset_s))
+        body = self.body.fill(in_body).encode()
+        in_lines[0] = len(body)
         return asgi.EncodedResponse(200, self.lines.fill(in_lines).encode(), body)
 
 

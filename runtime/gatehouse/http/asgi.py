@@ -45,7 +45,7 @@ class Response(NamedTuple):
     body: bytes
 
 
-class EncodedResponse(NamedTuple):
+class EncodedResponse(msgspec.Struct, frozen=True, gc=False):
     """A complete response, whose headers are already encoded as lines that end with CRLF."""
 
     status: int

@@ -493,7 +493,6 @@ class HttpProtocol(DeferringProtocol):
 
     def _write(self, response: asgi.Response | asgi.EncodedResponse, more_lines: bytes = b"") -> None:
         """Writes a complete response as uvicorn does."""
-        status, headers, body = response
         default_lines = self._worker.default_lines(self.server_state.default_headers)
-        lines = headers if isinstance(headers, bytes) else asgi.encode_headers(headers)
-        self.transport.write(b"".join((STATUS_LINE[status], default_lines, lines, more_lines, b"\r\n", body)))
+        lines = response.header_lines if isinstance(response, asgi.EncodedResponse) else asgi.encode_headers(response.headers)
+        self.transport.write(b"".join((STATUS_LINE[response.status], default_lines, lines, more_lines, b"\r\n", response.body)))

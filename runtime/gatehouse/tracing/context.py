@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import msgspec
+
 #: Version, trace ID, parent ID and flags. A later version can have further fields.
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _INVALID_VERSION = "ff"
@@ -40,7 +42,7 @@ class TraceParent(NamedTuple):
     sampled: bool | None
 
 
-class RequestTrace(NamedTuple):
+class RequestTrace(msgspec.Struct, frozen=True, gc=False):
     """Trace context of a request. parent_id: span of the caller, or empty."""
 
     trace_id: str

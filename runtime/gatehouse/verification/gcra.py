@@ -10,7 +10,8 @@ Source: ITU-T I.371, annex A (virtual scheduling algorithm).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from gatehouse.keys.models import RateLimit
 from gatehouse.verification.models import RateLimitState
@@ -35,6 +36,47 @@ def room_us(limit: RateLimit, cost: int) -> float:
     return (limit.burst - (units or 1)) * interval_us(limit)
 
 
+class Step(NamedTuple):
+    """A limit and the numbers of a request of a certain cost, for `take`. The rounding tolerance is included."""
+
+    limit: RateLimit
+    name: str
+    interval_us: float
+    move_us: float
+    room_us: float
+    burst_us: float
+
+
+def steps(limits: Sequence[RateLimit], cost: int) -> tuple[Step, ...]:
+    """One step per limit."""
+    return tuple([_step(limit, cost) for limit in limits])
+
+
+def _step(limit: RateLimit, cost: int) -> Step:
+    interval, move, room = interval_us(limit), move_us(limit, cost), room_us(limit, cost)
+    return Step(limit, limit.name, interval, move, room + SLACK_US, limit.burst * interval + SLACK_US)
+
+
+def take(
+    request: Sequence[Step], arrivals: Mapping[str, float], now_us: float, *, degraded: bool
+) -> tuple[RateLimitState, ...] | None:
+    """One state per limit after the request, in order, or None if a limit denies the request.
+
+    arrivals: theoretical arrival times in microseconds by name of the limit, on the same clock as `now_us`.
+    """
+    states = []
+    for limit, name, interval, move, room, burst in request:
+        ahead = arrivals.get(name, 0.0) - now_us
+        if ahead < 0.0:
+            ahead = 0.0
+        if ahead > room:
+            return None
+        ahead += move
+        remaining = int((burst - ahead) / interval)
+        states.append(RateLimitState(limit, remaining if remaining > 0 else 0, ahead / 1_000_000, 0.0, False, degraded))
+    return tuple(states)
+
+
 def fits(limit: RateLimit, ahead_us: float, cost: int) -> bool:
     """True if the limit allows the request."""
     return ahead_us <= room_us(limit, cost) + SLACK_US
@@ -51,45 +93,17 @@ def allows(limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int) ->
 def report(
     limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int, *, degraded: bool = False
 ) -> tuple[RateLimitState, ...]:
-    """One state per limit, in order, calculated from the `ahead_us` values before the request.
+    """One state per limit, in order, calculated from the `ahead_us` values before the request. The names of the limits differ.
 
     `remaining` and `reset_s` describe the state after the request: advanced if all limits allow it, unchanged otherwise. A
     request that costs more than the full burst is never allowed. In this case, `retry_after_s` is the time until the full burst
     is available, and never 0.
     """
-    states = []
-    for limit, ahead in zip(limits, ahead_us, strict=True):
-        state = state_if_allowed(limit, ahead, cost, degraded=degraded)
-        if state is None:
-            return tuple([_denied(limit, ahead, cost, degraded) for limit, ahead in zip(limits, ahead_us, strict=True)])
-        states.append(state)
-    return tuple(states)
-
-
-def state_if_allowed(limit: RateLimit, ahead_us: float, cost: int, *, degraded: bool = False) -> RateLimitState | None:
-    """State after the request, calculated from `ahead_us` before the request. None if the limit denies the request."""
-    step = interval_us(limit)
-    units = cost * limit.cost
-    if ahead_us > (limit.burst - (units or 1)) * step + SLACK_US:
-        return None
-    return _after(limit, ahead_us + units * step, step, degraded)
-
-
-def states_after(
-    limits: Sequence[RateLimit], ahead_us: Sequence[float], cost: int, *, degraded: bool = False
-) -> tuple[RateLimitState, ...]:
-    """One state per limit after an allowed request."""
-    return tuple(
-        [
-            _after(limit, ahead + move_us(limit, cost), interval_us(limit), degraded)
-            for limit, ahead in zip(limits, ahead_us, strict=True)
-        ]
-    )
-
-
-def _after(limit: RateLimit, ahead_us: float, step_us: float, degraded: bool) -> RateLimitState:
-    """State after an allowed request that advanced the limit to `ahead_us`."""
-    return RateLimitState(limit, _remaining(limit, ahead_us, step_us), ahead_us / 1_000_000, 0.0, False, degraded)
+    arrivals = {limit.name: ahead for limit, ahead in zip(limits, ahead_us, strict=True)}
+    states = take(steps(limits, cost), arrivals, 0.0, degraded=degraded)
+    if states is not None:
+        return states
+    return tuple([_denied(limit, ahead, cost, degraded) for limit, ahead in zip(limits, ahead_us, strict=True)])
 
 
 def _denied(limit: RateLimit, ahead_us: float, cost: int, degraded: bool) -> RateLimitState:
@@ -102,14 +116,9 @@ def _denied(limit: RateLimit, ahead_us: float, cost: int, degraded: bool) -> Rat
         retry_us = ahead_us + needed * step - limit.burst * step if needed <= limit.burst else max(ahead_us, step)
     return RateLimitState(
         limit=limit,
-        remaining=_remaining(limit, ahead_us, step),
+        remaining=max(int((limit.burst * step - ahead_us + SLACK_US) / step), 0),
         reset_s=ahead_us / 1_000_000,
         retry_after_s=max(retry_us, 0.0) / 1_000_000,
         exceeded=exceeded,
         degraded=degraded,
     )
-
-
-def _remaining(limit: RateLimit, ahead_us: float, step_us: float) -> int:
-    remaining = int((limit.burst * step_us - ahead_us + SLACK_US) / step_us)
-    return remaining if remaining > 0 else 0

@@ -23,7 +23,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gatehouse.errors import Unavailable
@@ -273,16 +273,44 @@ def _encode(counts: list[_Count]) -> tuple[list[str], list[str]]:
 FAMILIES_MAX = 100_000
 
 
-_NONE: Mapping[str, float] = {}
+class _Family:
+    """The local counters of a key family. arrivals: theoretical arrival times in microseconds, by name of the limit. steps: of
+    the last charge, because most charges of a family are the same."""
+
+    __slots__ = ("arrivals", "charge", "steps")
+
+    def __init__(self) -> None:
+        self.arrivals: dict[str, float] = {}
+        self.charge: Charge | None = None
+        self.steps: tuple[gcra.Step, ...] = ()
+
+    def prepare(self, charge: Charge) -> None:
+        """Calculates the steps of a charge without additional limits."""
+        if self.charge != charge:
+            self.steps = gcra.steps(charge.limits, charge.cost)
+        self.charge = charge  # comparing the same object takes less time
+
+    def store(self, states: Sequence[RateLimitState], now: float) -> None:
+        """states: of all limits of the key, after a request."""
+        arrivals = self.arrivals
+        for state in states:
+            arrivals[state.limit.name] = now + state.reset_s * 1_000_000
+        if len(arrivals) > len(states):
+            self.remove_others(len(states), now)
+
+    def remove_others(self, limits: int, now: float) -> None:
+        """Removes the counters of limits that the key no longer has, as soon as they have no effect. limits: number of limits of
+        the key."""
+        if len(self.arrivals) > limits:
+            self.arrivals = {name: at for name, at in self.arrivals.items() if at > now}
 
 
 class LocalRateLimits:
     """`RateLimits` in the memory of one worker."""
 
     def __init__(self) -> None:
-        #: Theoretical arrival times in microseconds, by subject and name of the limit.
-        self._arrivals: OrderedDict[str, dict[str, float]] = OrderedDict()
-        #: The same for additional limits.
+        self._families: OrderedDict[str, _Family] = OrderedDict()
+        #: Theoretical arrival times of additional limits in microseconds, by subject and name of the limit.
         self._additional: OrderedDict[str, dict[str, float]] = OrderedDict()
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
@@ -291,56 +319,51 @@ class LocalRateLimits:
     def take_now(self, charge: Charge, *, degraded: bool = True) -> tuple[RateLimitState, ...]:
         """Synchronous `take`, for the Redis limiter. degraded: True if the request is not counted in Redis."""
         now = time.monotonic() * 1_000_000
-        if not charge.additional:
-            states = self._take_if_allowed(charge, now, degraded=degraded)
-            if states is not None:
-                return states
-        own, additional = _split(charge)
-        arrivals = self._arrivals.get(charge.subject, _NONE)
-        ahead = [max(arrivals.get(limit.name, 0.0) - now, 0.0) for limit in own]
-        if additional:
-            ahead += self._additional_ahead(charge, additional, now)
-        states = gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
-        if charge.cost and not any(state.exceeded for state in states):
-            self._store(charge.subject, states[: len(own)] if additional else states, now)
-            if additional:
-                self._store_additional(charge.subject, states[len(own) :], now)
+        if charge.additional:
+            return self._take_with_additional(charge, now, degraded=degraded)
+        family = self._family(charge.subject)
+        if family.charge is not charge:
+            family.prepare(charge)
+        arrivals = family.arrivals
+        states = gcra.take(family.steps, arrivals, now, degraded=degraded)
+        if states is None:
+            ahead = [max(arrivals.get(limit.name, 0.0) - now, 0.0) for limit in charge.limits]
+            return gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
+        if charge.cost:
+            family.store(states, now)
         return states
 
-    def _take_if_allowed(self, charge: Charge, now: float, *, degraded: bool) -> tuple[RateLimitState, ...] | None:
-        """`take_now` for the key's own limits, in one pass. Returns None without any effect if a limit denies the request."""
-        arrivals = self._arrivals.get(charge.subject, _NONE)
-        states = []
-        for limit in charge.limits:
-            ahead = arrivals.get(limit.name, 0.0) - now
-            state = gcra.state_if_allowed(limit, ahead if ahead > 0.0 else 0.0, charge.cost, degraded=degraded)
-            if state is None:
-                return None
-            states.append(state)
-        if charge.cost:
-            self._store(charge.subject, states, now)
-        return tuple(states)
+    def _take_with_additional(self, charge: Charge, now: float, *, degraded: bool) -> tuple[RateLimitState, ...]:
+        own, additional = _split(charge)
+        family = self._family(charge.subject)
+        ahead = [max(family.arrivals.get(limit.name, 0.0) - now, 0.0) for limit in own]
+        ahead += self._additional_ahead(charge, additional, now)
+        states = gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
+        if charge.cost and not any(state.exceeded for state in states):
+            family.store(states[: len(own)], now)
+            self._store_additional(charge.subject, states[len(own) :], now)
+        return states
 
     def remember(self, charge: Charge, ahead: Sequence[float], *, consumed: bool) -> None:
         """Sets the key's own limits to the state that Redis reported before this charge, so that local counting continues from
         there."""
         own, _ = _split(charge)
-        states = gcra.states_after(own, ahead[: len(own)], charge.cost if consumed else 0)
-        self._store(charge.subject, states, time.monotonic() * 1_000_000)
+        now, family = time.monotonic() * 1_000_000, self._family(charge.subject)
+        for limit, ahead_us in zip(own, ahead, strict=False):
+            family.arrivals[limit.name] = now + ahead_us + gcra.move_us(limit, charge.cost if consumed else 0)
+        family.remove_others(len(own), now)
 
-    def _store(self, subject: str, states: Sequence[RateLimitState], now: float) -> None:
-        arrivals = self._arrivals.get(subject)
-        if arrivals is None:
-            arrivals = self._arrivals[subject] = {}
-            if len(self._arrivals) > FAMILIES_MAX:
-                self._arrivals.popitem(last=False)
+    def _family(self, subject: str) -> _Family:
+        """The counters of a family, which become the most recently used."""
+        families = self._families
+        family = families.get(subject)
+        if family is None:
+            family = families[subject] = _Family()
+            if len(families) > FAMILIES_MAX:
+                families.popitem(last=False)
         else:
-            self._arrivals.move_to_end(subject)
-        for state in states:
-            if state.reset_s > 0:
-                arrivals[state.limit.name] = now + state.reset_s * 1_000_000
-        if len(arrivals) > len(states):  # limits that the key no longer has
-            self._arrivals[subject] = {name: at for name, at in arrivals.items() if at > now}
+            families.move_to_end(subject)
+        return family
 
     def _store_additional(self, subject: str, states: Sequence[RateLimitState], now: float) -> None:
         arrivals = self._additional.setdefault(subject, {})

@@ -128,11 +128,11 @@ class VerificationService:
         record, _, charge = passed
         if self.keys.cached(record.id) is not record:
             return None
-        time = self._decision_time()
-        if time.staleness_ms > self.max_staleness_ms or (record.expires_at is not None and time.now >= record.expires_at):
+        now, staleness_ms = self.clock.now(), self.keys.staleness_ms()
+        if staleness_ms > self.max_staleness_ms or (record.expires_at is not None and now >= record.expires_at):
             return None
         states = self.limits.take_now(charge)
-        return None if states is None else VerificationResult(evaluate_limits(states), *time, record, states)
+        return None if states is None else VerificationResult(evaluate_limits(states), now, staleness_ms, record, states)
 
     def _check(
         self, record: KeyRecord | None, material: str, request: VerificationRequest, time: DecisionTime

@@ -40,7 +40,7 @@ class Model:
         return ahead, fits
 
 
-@given(st.lists(limits, min_size=1, max_size=3), steps)
+@given(st.lists(limits, min_size=1, max_size=3, unique_by=lambda limit: limit.name), steps)
 def test_limits_match_exact_model(several: list[RateLimit], times: list[tuple[int, int]]) -> None:
     model, now = Model(several), 0
     for wait, cost in times:
