@@ -11,7 +11,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from functools import cache
-from typing import cast
+from typing import NamedTuple, cast
 
 import httptools
 
@@ -25,12 +25,27 @@ IDLE_MAX = 100
 _HEAD_BYTES_MAX = 65_536
 _HEADERS_MAX = 200
 
+#: Maximum size of a repeated head in bytes. Longer heads are parsed each time.
+_REPEATED_BYTES_MAX = 4_096
+
 #: Reading pauses when more than this number of bytes waits for the client, until the client reads.
 _HIGH_BYTES = 262_144
 
 
+class _RepeatedResponse(NamedTuple):
+    """The head of the previous response, byte by byte, with the size of the response, and what the parser read from it."""
+
+    head: bytes
+    size: int
+    status: int
+    headers: list[tuple[str, str]]
+
+
 class Connection(asyncio.Protocol):
-    """A connection, which serves one request at a time: `start`, `wait_for_head`, then `read` until the end of the body."""
+    """A connection, which serves one request at a time: `start`, `wait_for_head`, then `read` until the end of the body.
+
+    Many responses of a Core have the same head. A head that is equal to the previous one is not parsed again.
+    """
 
     def __init__(self, read_timeout_s: float) -> None:
         """read_timeout_s: maximum time in which neither the Core sends data nor the client sends a part of the request body."""
@@ -45,11 +60,14 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         #: Called when a part of the response was received, or the request failed.
         self.on_progress: Callable[[], None] | None = None
+        self._repeated: _RepeatedResponse | None = None
+        #: Replaced before the first data of each response is parsed.
+        self._parser = httptools.HttpResponseParser(self)
         self._reset(is_head=False, upgrade=False)
 
     def _reset(self, *, is_head: bool, upgrade: bool) -> None:
         """Prepares for the response to the next request."""
-        self._parser = httptools.HttpResponseParser(self)
+        self._is_parsing = False
         self._is_head = is_head
         self._upgrade = upgrade
         self._upgrade_data = b""
@@ -190,8 +208,16 @@ class Connection(asyncio.Protocol):
             self._keep_alive = False
             self.close()  # the Core sent more than the response
             return
+        is_first, self._is_parsing = not self._is_parsing, True
+        if is_first:
+            if self._is_repeated(data):
+                self._report_progress()
+                return
+            self._parser = httptools.HttpResponseParser(self)
         try:
             self._parser.feed_data(data)
+            if is_first and self._complete and self._keep_alive:
+                self._repeated = _repeated(data, self.status, self.headers)
         except httptools.HttpParserUpgrade as exc:
             self._upgrade_data = data[exc.args[0] :]
             if self._transport is not None:
@@ -201,6 +227,22 @@ class Connection(asyncio.Protocol):
             self._fail(cause if isinstance(cause, CoreUnreachable) else CoreUnreachable(detail="invalid response"))
             self.close()
         self._report_progress()
+
+    def _is_repeated(self, data: bytes) -> bool:
+        """True for a complete response with the same head as the previous one, which is then received."""
+        repeated = self._repeated
+        if repeated is None or len(data) != repeated.size or not data.startswith(repeated.head):
+            return False
+        if self._is_head or self._upgrade:
+            return False
+        _, _, self.status, self.headers = repeated
+        body = data[len(repeated.head) :]
+        if body:
+            self._chunks.append(body)
+            self._waiting_bytes = len(body)
+        self._has_head = self._complete = self._keep_alive = True
+        self._wake()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -396,6 +438,16 @@ class ConnectionPool:
         except (OSError, TimeoutError) as exc:
             raise CoreUnreachable(detail=f"no connection: {type(exc).__name__}", sent=False) from exc
         return connection
+
+
+def _repeated(data: bytes, status: int, headers: list[tuple[str, str]]) -> _RepeatedResponse | None:
+    """The head of the only response in `data`, or None unless Content-Length alone determines its end and is the size of the data
+    after the first head. A response to HEAD, or one that follows a 1xx response, has another size."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    framing = [value for name, value in headers if name in ("content-length", "transfer-encoding")]
+    if framing != [str(len(body))] or len(head) > _REPEATED_BYTES_MAX:
+        return None
+    return _RepeatedResponse(head + end, len(data), status, headers)
 
 
 @cache

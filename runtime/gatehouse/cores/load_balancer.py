@@ -124,13 +124,14 @@ class LoadBalancer:
         finally:
             state.requests -= 1
 
-    def reserve(self, core: CoreRecord) -> Reservation | None:
-        """Reserves a slot of an instance and an idle connection to it, so that a request can be sent without waiting.
+    def reserve(self, instances: Sequence[CoreRecord], request: UpstreamRequest) -> Reservation | None:
+        """Selects an instance, and reserves one of its slots and an idle connection to it: the request can be sent immediately.
 
         None if the request would have to wait, or if the circuit breaker of the instance is not closed. Release the reservation
-        after the response.
+        after the response. Raises CoreCircuitOpen.
         """
-        state = self._state_of(core)
+        core = instances[0] if len(instances) == 1 else self.select(instances, request)
+        state = self._state_of(core, instances)
         if not state.circuit_breaker.is_closed or not self.limit.acquire_now(core.lease_id):
             return None
         idle = self.upstream.find_idle(core.url)

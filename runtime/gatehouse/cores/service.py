@@ -143,13 +143,17 @@ def live_instances(
 ) -> list[CoreRecord]:
     """The instances of a Core that can receive a request. `registered`: all instances with the requested name. Raises NotFound,
     CoreNotRegistered."""
-    instances = [core for core in registered if core.environment is environment]
-    if not instances:
-        raise NotFound("No Core has this name.")
-    live = [core for core in instances if core.is_live(now) and core.pepper_generation in pepper.generations]
-    if not live:
+    instances, generations = list(registered), pepper.generations
+    live = [
+        core
+        for core in instances
+        if core.environment is environment and core.is_live(now) and core.pepper_generation in generations
+    ]
+    if live:
+        return live
+    if any(core.environment is environment for core in instances):
         raise CoreNotRegistered
-    return live
+    raise NotFound("No Core has this name.")
 
 
 def _lease(core: CoreRecord, lease_s: int, secret: str | UnsetType = UNSET) -> Lease:

@@ -15,7 +15,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+
+import msgspec
 
 from gatehouse.cores.connections import Connection, ConnectionPool
 from gatehouse.cores.models import Network, Origin, UpstreamRequest, parse_origin, rejection
@@ -58,7 +59,7 @@ class _Pinned:
     used_at: float
 
 
-class IdleConnection(NamedTuple):
+class IdleConnection(msgspec.Struct, frozen=True):
     """A connection without a request, which is reserved for the caller. host: value of the header Host."""
 
     connection: Connection

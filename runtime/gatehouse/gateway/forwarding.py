@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import msgspec
 
@@ -40,7 +39,7 @@ _WATCH_AFTER_S = 0.1
 OpenWebSocket = Callable[[CoreRecord, UpstreamResponse, list[asgi.Header]], Awaitable[None]]
 
 
-class SentRequest(NamedTuple):
+class SentRequest(msgspec.Struct):
     """A request that has been sent to an instance. instances: live instances of the Core when the request was sent. revalidation:
     None if the request cannot be served from the cache."""
 
@@ -267,11 +266,6 @@ class Revalidation:
         if body is not None:
             return "hit"
         return "miss" if self.cached is None else "changed"
-
-    def add(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Stores a complete response if it can be stored."""
-        if self.cache.storable(status, headers):
-            self.store(headers, body)
 
     def store(self, headers: list[tuple[str, str]], body: bytes) -> None:
         self.cache.store(self.key, headers, body, self.validation)

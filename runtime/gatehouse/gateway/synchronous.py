@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from gatehouse.observability import RepeatedRequest
 from gatehouse.templates import Template, placeholders
 from gatehouse.tracing.context import TraceParent
 from gatehouse.verification import schemas
-from gatehouse.verification.models import Code, VerificationResult
+from gatehouse.verification.models import Code, RateLimitState, VerificationResult
 from gatehouse.verification.repeated_requests import RepeatedBodies, RepeatedVerification
 
 #: Maximum number of keys with templates. The oldest template is removed first.
@@ -195,14 +196,21 @@ class ResponseTemplate(NamedTuple):
         return asgi.EncodedResponse(200, self.lines.fill(in_lines).encode(), body)
 
 
+def example_limits(states: Sequence[RateLimitState]) -> tuple[list[RateLimitState], list[str]]:
+    """The states with placeholders, and the placeholders: for each limit, `remaining` and the seconds until the reset."""
+    numbers = placeholders(2 * len(states))
+    limits = [
+        msgspec.structs.replace(state, remaining=remaining, reset_s=float(reset_s))
+        for state, remaining, reset_s in zip(states, numbers[::2], numbers[1::2], strict=True)
+    ]
+    return limits, [str(number) for number in numbers]
+
+
 def response_template(result: VerificationResult, record: KeyRecord, *, has_body: bool) -> ResponseTemplate:
     """Makes the template from a response of the endpoints whose variable parts have unique values."""
     size, request_id, decided_at = map(str, placeholders(3))
-    staleness_ms, *numbers = placeholders(1 + 2 * len(result.limits))
-    limits = [
-        msgspec.structs.replace(state, remaining=remaining, reset_s=float(reset_s))
-        for state, remaining, reset_s in zip(result.limits, numbers[::2], numbers[1::2], strict=True)
-    ]
+    (staleness_ms,) = placeholders(1)
+    limits, numbers = example_limits(result.limits)
     body = None
     headers = schemas.limit_headers(limits)
     if has_body:
@@ -214,5 +222,5 @@ def response_template(result: VerificationResult, record: KeyRecord, *, has_body
         headers += key_id_headers(record)
     all_headers = response_headers(b"{}" if has_body else b"", request_id, headers)
     encoded = asgi.encode_headers((name, size.encode() if name == b"content-length" else value) for name, value in all_headers)
-    lines = Template(encoded.decode(), [size, request_id, *map(str, numbers)])
+    lines = Template(encoded.decode(), [size, request_id, *numbers])
     return ResponseTemplate(record, result.limits[0].degraded, lines, body)

@@ -8,6 +8,7 @@ streamed bodies, errors and retries, and clients that disconnect.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -45,11 +46,13 @@ from gatehouse.gateway.proxy import (
     target_of,
     upstream_request,
 )
+from gatehouse.gateway.synchronous import example_limits
 from gatehouse.http import asgi
 from gatehouse.http.asgi import RequestId
 from gatehouse.http.forwarding import CORES, CorePath
 from gatehouse.keys.models import KeyId, KeyRecord
 from gatehouse.observability import RepeatedRequest
+from gatehouse.templates import Template, placeholders
 from gatehouse.tracing.context import RequestTrace
 from gatehouse.verification.models import Code, RateLimitState, VerificationRequest, VerificationResult
 from gatehouse.verification.repeated_requests import RepeatedVerification
@@ -89,8 +92,7 @@ class SynchronousForwarding:
         dependencies, seconds = self.dependencies, time.perf_counter() - started
         dependencies.observer.metrics.decision(Code.VALID)
         dependencies.usage.count(key_id, head.path.name, _VALID, head.fields.client)
-        path = logged_path(head.scope["raw_path"], dependencies.verification.prefix)
-        self._line(head.method, status).record(request_id, trace, seconds, key_id, path)
+        self._line(head.method, status).record(request_id, trace, seconds, key_id, head.logged_path)
 
     def _new_line(self, method: str, status: int) -> RepeatedRequest:
         return self.dependencies.observer.repeated_request(method=method, route=PATH, status=status, code=_VALID, path=None)
@@ -107,11 +109,23 @@ class _EncodedFields(NamedTuple):
 
 
 class _ReturnedHeaders(NamedTuple):
-    """Encoded headers from a Core that the client receives. basis: the arguments of `core_headers`."""
+    """Encoded headers of responses to the client. basis: headers and status of the response from the Core, and the key.
 
-    basis: tuple[list[tuple[str, str]], int, list[bytes]]
+    lines: headers from the Core. added: template of the headers that the gateway adds. Values: request ID, and for each limit
+    `remaining` and the seconds until the reset. is_storable: see `ResponseCache.storable`.
+    """
+
+    basis: tuple[list[tuple[str, str]], int, KeyRecord | None]
     lines: bytes
+    added: Template
     has_length: bool
+    is_storable: bool
+
+    def header_lines(self, limits: Sequence[RateLimitState], request_id: RequestId) -> bytes:
+        values: list[object] = [request_id]
+        for state in limits:
+            values += (state.remaining, math.ceil(state.reset_s))
+        return self.lines + self.added.fill(values).encode("ascii")
 
 
 class _Fields:
@@ -155,18 +169,22 @@ class _Fields:
         line = f"{request.method} {request.target} HTTP/1.1\r\n".encode("ascii")
         return line + _ids(request_id, trace).join(encoded.parts)
 
-    def header_lines(
-        self, headers: list[tuple[str, str]], status: int, limits: Sequence[RateLimitState], request_id: RequestId
-    ) -> tuple[bytes, bool]:
-        """The encoded headers of the response to the client, and whether they contain Content-Length. headers: headers of the
-        response from the Core, which are often the same as in the previous response."""
-        rate = limit_headers(limits)
-        basis = headers, status, [name for name, _ in rate]
+    def returned(self, headers: list[tuple[str, str]], status: int, result: VerificationResult) -> _ReturnedHeaders:
+        """The headers of the response to the client. headers: headers of the response from the Core, which are often the same as
+        in the previous response. result: VALID."""
+        basis = headers, status, result.record
         if self._returned is None or self._returned.basis != basis:
-            returned = core_headers(*basis)
+            limits, numbers = example_limits(result.limits)
+            (request_id,) = map(str, placeholders(1))
+            rate = limit_headers(limits)
+            returned = core_headers(headers, status, [name for name, _ in rate])
             has_length = any(name == b"content-length" for name, _ in returned)
-            self._returned = _ReturnedHeaders(basis, asgi.encode_headers(returned), has_length)
-        return self._returned.lines + asgi.encode_headers(added_headers(rate, request_id)), self._returned.has_length
+            added = asgi.encode_headers(added_headers(rate, request_id)).decode("ascii")
+            cache = self.dependencies.response_cache
+            is_storable = cache is not None and cache.storable(status, headers)
+            template = Template(added, [request_id, *numbers])
+            self._returned = _ReturnedHeaders(basis, asgi.encode_headers(returned), template, has_length, is_storable)
+        return self._returned
 
 
 class _RequestHead(asgi.RetargetedResponse):
@@ -176,6 +194,7 @@ class _RequestHead(asgi.RetargetedResponse):
         self.fields = fields
         self.scope = scope
         self.path = path
+        self.logged_path = logged_path(scope["raw_path"], fields.dependencies.verification.prefix)
         self.method: str = scope["method"]
         self._target = target_of(path.path, scope["query_string"])
         request = VerificationRequest(scopes=(SCOPE,), core=path.name, address=fields.client, method=self.method)
@@ -188,10 +207,9 @@ class _RequestHead(asgi.RetargetedResponse):
         request = UpstreamRequest(self.method, self._target, [], body if fields.is_framed else None)
         try:
             instances = find_instances(dependencies, self.path.name)
-            core = dependencies.load_balancer.select(instances, request)
+            reservation = dependencies.load_balancer.reserve(instances, request)
         except GatehouseError:
             return None
-        reservation = dependencies.load_balancer.reserve(core)
         if reservation is None:
             return None
         try:
@@ -273,7 +291,7 @@ class _Exchange(asgi.Deferred):
                 stored = revalidation.cached
                 return self._respond(200, stored.headers_at(revalidation.validation.at), stored.body, "fresh")
             encoded = encoded[:-2] + b"if-none-match: %b\r\n\r\n" % revalidation.cached.etag.encode("ascii")
-        self._sent = SentRequest(reservation, sent.instances, revalidation)
+        sent.revalidation = revalidation
         reservation.send(self._request, encoded)
         self._connection.on_progress = self._on_progress
         return True
@@ -312,15 +330,15 @@ class _Exchange(asgi.Deferred):
         head, sent, key = self._head, self._sent, self._result.record
         if sent is None or key is None:
             return False
-        lines, has_length = head.fields.header_lines(headers, status, self._result.limits, self._request_id)
-        content = b""
+        returned = head.fields.returned(headers, status, self._result)
+        lines, content = returned.header_lines(self._result.limits, self._request_id), b""
         if has_body(head.method, status):
-            is_chunked = not has_length
+            is_chunked = not returned.has_length
             if is_chunked and self.scope["http_version"] != "1.1":
                 return False
             content = self._connection.take() if body is None else body
-            if body is None and sent.revalidation is not None:
-                sent.revalidation.add(status, headers, content)
+            if body is None and sent.revalidation is not None and returned.is_storable:
+                sent.revalidation.store(headers, content)
             if is_chunked:
                 lines, content = lines + _CHUNKED, asgi.encode_chunks(content)
         if cache_outcome:

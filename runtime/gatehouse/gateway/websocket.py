@@ -284,7 +284,7 @@ class WebSockets:
     _relays: dict[KeyId, set[Relay]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return self._by_core.total()
+        return sum(self._by_core.values())
 
     @contextmanager
     def hold(self, core: str) -> Iterator[None]:

@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NewType, Protocol
@@ -256,17 +255,19 @@ def _media_type(message: str, fix: str) -> UnsupportedMediaType:
     return UnsupportedMediaType("The request cannot be read.", errors=(Problem("header.content-type", message, fix),))
 
 
-class Uses(Counter[str]):
+class Uses(dict[str, int]):
     """Counts current uses by name, such as an IP address. Names without uses take no memory."""
 
     def add(self, name: str) -> int:
         """Adds a use and returns the number of current uses."""
-        self[name] += 1
-        return self[name]
+        uses = self[name] = self.get(name, 0) + 1
+        return uses
 
     def remove(self, name: str) -> None:
-        self[name] -= 1
-        if not self[name]:
+        uses = self[name] - 1
+        if uses:
+            self[name] = uses
+        else:
             del self[name]
 
 

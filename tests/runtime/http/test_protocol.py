@@ -523,7 +523,7 @@ async def test_unfinished_bodies_of_an_address_are_bounded(trusted: str) -> None
             assert await server.is_healthy()
             other = body.replace(b"192.0.2.1", b"192.0.2.2")
             async with opened(server, 1, other):
-                await _until(lambda: bool(trusted) == (server.connections.bodies["192.0.2.2"] == 1))
+                await _until(lambda: bool(trusted) == (server.connections.bodies.get("192.0.2.2") == 1))
         await _until(lambda: not server.connections.bodies)
 
 
