@@ -27,8 +27,8 @@ from sandbox.local import servers
 from sandbox.ports import free_port
 
 _SERVE = "from gatehouse import settings; from gatehouse.http import server; server.serve(['gateway'], settings.load())"
-_LIMITS = json.dumps([{"name": name, "quota": 10_000_000, "window_s": 1, "burst": 10_000_000} for name in ("burst", "quota")])
-"""Two rate limits for each verification. The limits are never reached."""
+_LIMITS = [{"name": name, "quota": 10_000_000, "window_s": 1, "burst": 10_000_000} for name in ("burst", "quota")]
+"""Rate limits of each key. The limits are never reached."""
 _INSERT_KEY = """
 INSERT INTO api_key (id, digest, pepper_generation, id_generation, environment, state, name, owner, scopes, cores, limits,
                      created_at, created_by)
@@ -68,11 +68,16 @@ def database() -> Iterator[tuple[dict[str, str], str, Pepper]]:
 
 @contextmanager
 def environment(
-    workers: int = 1, upstream_port: int | None = None, settings: Mapping[str, str] | None = None
+    workers: int = 1,
+    upstream_port: int | None = None,
+    settings: Mapping[str, str] | None = None,
+    *,
+    limits: int = len(_LIMITS),
 ) -> Iterator[Environment]:
     """Start the environment and yield it.
 
     upstream_port: port of the Core; by default, an upstream is started. settings: additional environment variables.
+    limits: number of rate limits of the key.
     """
     with database() as (variables, url, pepper), servers.redis() as redis, TemporaryDirectory() as folder:
         gateway_port, core_port = free_port(), upstream_port or free_port()
@@ -94,21 +99,24 @@ def environment(
         }
         try:
             child_processes.wait_until(processes["gateway"], lambda: _is_ready(gateway_port), "ready", 60)
-            [token] = asyncio.run(create_keys(url, pepper, 1, core_url=f"http://127.0.0.1:{core_port}"))
+            [token] = asyncio.run(create_keys(url, pepper, 1, core_url=f"http://127.0.0.1:{core_port}", limits=limits))
             yield Environment(gateway_port, core_port, token, processes["gateway"].pid, url, pepper)
         finally:
             for process in processes.values():
                 process.stop()
 
 
-async def create_keys(database_url: str, pepper: Pepper, number: int, *, core_url: str = "") -> list[str]:
+async def create_keys(
+    database_url: str, pepper: Pepper, number: int, *, core_url: str = "", limits: int = len(_LIMITS)
+) -> list[str]:
     """Insert keys and, if `core_url` is set, the Core `docs`, registered by the first key. Returns the tokens."""
     random = ((secrets.token_bytes(9), secrets.token_bytes(32)) for _ in range(number))
     built = (build_marked("gtk", KeyEnvironment.TEST, id, secret, pepper=pepper, generation=1) for id, secret in random)
     tokens = [token for token in built if token is not None]
+    column = json.dumps(_LIMITS[:limits])
     connection = await asyncpg.connect(database_url)
     async with connection.transaction():
-        await connection.executemany(_INSERT_KEY, [(token.id, pepper.digest(token.text, 1), _LIMITS) for token in tokens])
+        await connection.executemany(_INSERT_KEY, [(token.id, pepper.digest(token.text, 1), column) for token in tokens])
         if core_url:
             await connection.execute(_INSERT_CORE, core_url, tokens[0].id)
     await connection.close()
@@ -135,13 +143,17 @@ def endpoint_requests(env: Environment) -> dict[str, bytes]:
     }
 
 
-def show_results(title: str, rows: Mapping[str, Result], baselines: Mapping[str, str]) -> None:
-    """Print rates and latencies. baselines: for each row, the row to which its ratio refers."""
+def show_results(title: str, rounds: Sequence[Mapping[str, Result]], baselines: Mapping[str, str]) -> None:
+    """Print rates, latencies and ratios: the median of the rounds. baselines: for each row, the row to which its ratio refers."""
     cells = []
-    for name, row in rows.items():
-        baseline = baselines.get(name)
-        ratio = f"{row.rps / rows[baseline].rps:.2f} of {baseline}" if baseline else ""
-        cells.append((name, f"{row.rps:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}", str(row.failed), ratio))
+    for name in rounds[0]:
+        row = sorted((results[name] for results in rounds), key=lambda result: result.rps)[len(rounds) // 2]
+        baseline, failed = baselines.get(name), sum(results[name].failed for results in rounds)
+        ratio = ""
+        if baseline:
+            ratios = sorted(results[name].rps / results[baseline].rps for results in rounds)
+            ratio = f"{ratios[len(rounds) // 2]:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) of {baseline}"
+        cells.append((name, f"{row.rps:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}", str(failed), ratio))
     show(title, ("", "requests/s", "p50 ms", "p99 ms", "failed", "ratio"), cells)
 
 
@@ -150,7 +162,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*row)
-    Console(width=110).print(table)
+    Console(width=130).print(table)
 
 
 def _is_ready(port: int) -> bool:

@@ -1,7 +1,8 @@
 """Compares the gateway with nginx and prints ratios. Requires `nginx` and `wrk` on PATH.
 
 A static response measures HTTP on this machine, `proxy_pass` measures a proxy without key verification, and `auth_request`
-measures nginx with the verify endpoint.
+measures nginx with the verify endpoint. All rows are measured in turn, several times, so that disturbances affect all rows
+equally.
 """
 
 import json
@@ -18,8 +19,8 @@ from bench.gateway.load_generator import CONNECTIONS, Result
 from sandbox import child_processes
 from sandbox.ports import free_port
 
-SECONDS = 4
-RUNS = 3
+SECONDS = 3
+ROUNDS = 5
 _CONFIG = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 2048; }}
@@ -66,7 +67,7 @@ def missing() -> list[str]:
 
 
 def main(workers: int = 1) -> None:
-    with environment(workers, free_port()) as env, _nginx(env) as nginx_port, TemporaryDirectory() as folder:
+    with environment(workers, free_port(), limits=1) as env, _nginx(env) as nginx_port, TemporaryDirectory() as folder:
         gateway, nginx = f"http://127.0.0.1:{env.gateway_port}", f"http://127.0.0.1:{nginx_port}"
         body = Path(folder) / "verify.lua"
         request = json.dumps({"token": env.token, "scopes": ["cores:read"]})
@@ -87,9 +88,11 @@ def main(workers: int = 1) -> None:
                 _FILE_CONNECTIONS,
                 gateway + f"/cores/docs/files/{_name(size)}",
             ]
-        rows = {name: _median(arguments) for name, arguments in targets.items()}
-    title = f"{workers} gateway worker(s), {CONNECTIONS} connections, median of {RUNS} runs of {SECONDS} s"
-    show_results(title, rows, _BASELINES)
+        for arguments in targets.values():  # warm-up
+            _wrk(arguments, "1")
+        rounds = [{name: _wrk(arguments, str(SECONDS)) for name, arguments in targets.items()} for _ in range(ROUNDS)]
+    title = f"{workers} gateway worker(s), {CONNECTIONS} connections, one rate limit; {ROUNDS} rounds of {SECONDS} s in turn"
+    show_results(title, rounds, _BASELINES)
 
 
 @contextmanager
@@ -114,12 +117,6 @@ def _nginx(env: Environment) -> Iterator[int]:
 
 def _name(size: str) -> str:
     return size.replace(" ", "")
-
-
-def _median(arguments: list[str]) -> Result:
-    """The run with the median rate, after a warm-up."""
-    _wrk(arguments, "1")
-    return sorted((_wrk(arguments, str(SECONDS)) for _ in range(RUNS)), key=lambda result: result.rps)[RUNS // 2]
 
 
 def _wrk(arguments: list[str], seconds: str) -> Result:
