@@ -59,7 +59,7 @@ class _LeasedLimits:
         self._local = LocalRateLimits()
 
     def take_now(self, charge: Charge) -> tuple[RateLimitState, ...]:
-        return self._local.take_now(charge, degraded=False)
+        return self._local.count(charge, time.monotonic() * 1_000_000, degraded=False)
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         return self.take_now(charge)
@@ -210,7 +210,7 @@ def _steps(verification: VerificationService, observer: Observer, body: bytes, r
         "metrics": _us(lambda: observer.metrics.decision(Code.VALID)),
         "usage": _us(lambda: usage.count(record.id, "", "VALID", "")),
         "trace context": _us(lambda: observer.tracer.begin(request_id, None)),
-        "log line": _us(lambda: reply.record("req_1", trace, 0.001, record.id)),
+        "log line": _us(lambda: reply.record(trace, 0.001, record.id)),
     }
 
 

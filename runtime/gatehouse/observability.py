@@ -145,7 +145,7 @@ def _add_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
     """Adds the IDs of the request that the current task handles."""
     request = current_request()
     if request is not None:
-        event.setdefault("request_id", request.request_id)
+        event.setdefault("request_id", request.trace.request_id)
         event.setdefault("trace_id", request.trace.trace_id)
     return event
 
@@ -319,7 +319,8 @@ class Metrics:
     def decision(self, code: Code) -> None:
         """Counts a verification."""
         self._by_code[code] += 1
-        self._share_later()
+        if self._shared:
+            self._share_later()
 
     def spans(self, outcome: str, count: int) -> None:
         """Counts spans. Thread-safe."""
@@ -410,7 +411,6 @@ class Observer:
     def request(
         self,
         *,
-        request_id: str,
         trace: RequestTrace,
         method: str,
         route: str,
@@ -428,11 +428,11 @@ class Observer:
         level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.is_enabled_for(_LEVELS[level]):
             ms, now = rounded(seconds * 1000), _timestamp(time.time())
-            names = self.environment, request_id, trace.trace_id, self.service, method, route, path
+            names = self.environment, trace.request_id, trace.trace_id, self.service, method, route, path
             line = RequestLine(*names, status, ms, key_id, code, "request", level, now, detail, websocket)
             self._stream.request(_encoder.encode(line) + b"\n")
         if trace.sampled:
-            labels = {"request_id": request_id, "method": method, "route": route}
+            labels = {"method": method, "route": route}
             self.tracer.request(trace, **labels, status=status, seconds=seconds, key_id=key_id, code=code)
 
     def repeated_request(self, *, method: str, route: str, status: int, code: str, path: str | None) -> RepeatedRequest:
@@ -460,18 +460,17 @@ class RepeatedRequest:
     status: int
     fields: dict[str, str]
 
-    def record(self, request_id: str, trace: RequestTrace, seconds: float, key_id: str, path: str = "") -> None:
+    def record(self, trace: RequestTrace, seconds: float, key_id: str, path: str = "") -> None:
         """path: ASCII text without quotation marks, backslashes and control characters. Empty if it is part of the template."""
         self.durations.observe(seconds, trace)
         observer = self.observer
         if observer.logs_requests if self.level == logging.INFO else observer.log.is_enabled_for(self.level):
-            self.stream.request(partial(self._line, request_id, trace.trace_id, seconds, key_id, time.time(), path))
+            self.stream.request(partial(self._line, trace, seconds, key_id, time.time(), path))
         if trace.sampled:
-            fields = {"request_id": request_id, "key_id": key_id, **self.fields}
-            observer.tracer.request(trace, status=self.status, seconds=seconds, **fields)
+            observer.tracer.request(trace, status=self.status, seconds=seconds, key_id=key_id, **self.fields)
 
-    def _line(self, request_id: str, trace_id: str, seconds: float, key_id: str, ended_at: float, path: str) -> bytes:
-        values = request_id, trace_id, rounded(seconds * 1000), key_id, _timestamp(ended_at), path
+    def _line(self, trace: RequestTrace, seconds: float, key_id: str, ended_at: float, path: str) -> bytes:
+        values = trace.request_id, trace.trace_id, rounded(seconds * 1000), key_id, _timestamp(ended_at), path
         return self.template.fill(values).encode()
 
 

@@ -161,8 +161,7 @@ def logged(write: Callable[[Observer], None], service: str = "sharing") -> bytes
 
 def write_request(observer: Observer, status: int, code: str | None) -> None:
     observer.request(
-        request_id="req_1",
-        trace=RequestTrace("1" * 32, "2" * 16, "", sampled=False),
+        trace=RequestTrace("req_1", None, sampled=False),
         method="POST",
         route="/s/{link}",
         path="/s/{link}",

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 from gatehouse.exemplars import metrics_type
 from gatehouse.observability import FLUSH_LINES, Observer, Stream
-from gatehouse.tracing.context import RequestTrace
+from gatehouse.tracing.context import RequestTrace, TraceParent
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-TRACE = RequestTrace(trace_id="0af7651916cd43dd8448eb211c80319c", span_id="b7ad6b7169203331", parent_id="", sampled=False)
+PARENT = TraceParent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", None)
+TRACE = RequestTrace("req_1", PARENT, sampled=False)
 
 
 class Out(io.BytesIO):
@@ -34,7 +35,6 @@ class Out(io.BytesIO):
 
 def log_request(observer: Observer, status: int = 200, **changes: Any) -> None:
     request: dict[str, Any] = {
-        "request_id": "req_1",
         "trace": TRACE,
         "method": "GET",
         "route": "/v1/keys/verify",
@@ -89,7 +89,7 @@ async def test_line_without_batching_is_written_immediately(out: Out) -> None:
 
 async def test_concurrent_lines_are_one_write(out: Out, observer: Observer) -> None:
     for number in range(50):
-        log_request(observer, request_id=f"req_{number}")
+        log_request(observer, trace=msgspec.structs.replace(TRACE, request_id=f"req_{number}"))
     assert out.writes == 0
     while not out.writes:
         await asyncio.sleep(0)
@@ -99,7 +99,7 @@ async def test_concurrent_lines_are_one_write(out: Out, observer: Observer) -> N
 async def test_other_line_flushes_waiting_lines(out: Out, observer: Observer) -> None:
     log_request(observer)
     observer.log.warning("slow query", ms=700)
-    log_request(observer, request_id="req_2")
+    log_request(observer, trace=msgspec.structs.replace(TRACE, request_id="req_2"))
     observer.log.info("stopped")
     assert [line["event"] for line in out.lines()] == ["request", "slow query", "request", "stopped"]
 
@@ -113,7 +113,7 @@ async def test_many_lines_are_written_immediately(out: Out, observer: Observer) 
 @pytest.mark.parametrize("path", ["/v1/keys/verify", None])
 def test_repeated_request_has_the_same_line_and_metrics(out: Out, observer: Observer, path: str | None) -> None:
     repetition = observer.repeated_request(method="GET", route="/v1/keys/verify", status=200, code="VALID", path=path)
-    repetition.record("req_1", TRACE, 0.0012345, "3fGh82kLmQ0a", "" if path else "/v1/keys/verify")
+    repetition.record(TRACE, 0.0012345, "3fGh82kLmQ0a", "" if path else "/v1/keys/verify")
     log_request(observer)
     repeated, other = out.lines()
     assert [line.keys() for line in (repeated, other)] == [other.keys()] * 2
@@ -130,8 +130,8 @@ def test_openmetrics_names_a_trace_of_each_bucket(observer: Observer) -> None:
     repetition = observer.repeated_request(method="GET", route=route, status=200, code="VALID", path=route)
     sampled = msgspec.structs.replace(TRACE, sampled=True)
     log_request(observer, seconds=0.002, trace=sampled)
-    repetition.record("req_2", msgspec.structs.replace(sampled, trace_id="1" * 32), 60.0, "3fGh82kLmQ0a")
-    repetition.record("req_3", msgspec.structs.replace(TRACE, trace_id="2" * 32), 0.003, "3fGh82kLmQ0a")
+    repetition.record(msgspec.structs.replace(sampled, parent=PARENT._replace(trace_id="1" * 32)), 60.0, "3fGh82kLmQ0a")
+    repetition.record(msgspec.structs.replace(TRACE, parent=PARENT._replace(trace_id="2" * 32)), 0.003, "3fGh82kLmQ0a")
     accept = "application/openmetrics-text; version=1.0.0, text/plain; q=0.5"
     text = observer.metrics.exposition(accept).decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
@@ -153,7 +153,7 @@ def test_repeated_requests_follow_the_log_level(out: Out, observer: Observer) ->
     for level in ("warning", "info", "error"):
         observer.set_level(level)
         for repetition in repetitions:
-            repetition.record(level, TRACE, 0.001, "3fGh82kLmQ0a")
+            repetition.record(msgspec.structs.replace(TRACE, request_id=level), 0.001, "3fGh82kLmQ0a")
     assert [(line["request_id"], line["status"], line["level"]) for line in out.lines() if line["event"] == "request"] == [
         *(("warning", 502, "error"), ("warning", 503, "warning")),
         *(("info", 200, "info"), ("info", 502, "error"), ("info", 503, "warning")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from functools import cache
@@ -170,7 +171,7 @@ class Connection(asyncio.Protocol):
         self._in_use = False
         if not reusable:
             self.close()
-        self.idle_since = self._loop.time()
+        self.idle_since = time.monotonic()
         return reusable
 
     @property
@@ -423,7 +424,7 @@ class ConnectionPool:
             connection.close()
 
     def _close_idle(self, seconds: float) -> None:
-        before = asyncio.get_running_loop().time() - seconds
+        before = time.monotonic() - seconds
         while self._idle and self._idle[0].idle_since <= before:
             self._idle.popleft().close()
 

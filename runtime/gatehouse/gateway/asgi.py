@@ -209,7 +209,6 @@ class RequestContext:
         """Counts and logs the request after the response. seconds: duration."""
         self.record_usage()
         self.dependencies.observer.request(
-            request_id=self.request_id,
             trace=self.trace,
             method=self.method,
             route=self.template or "(none)",
@@ -324,7 +323,7 @@ async def run(context: RequestContext, started: float, handler: Handler) -> None
     """Calls the handler of a request, sends a response for an error, and logs the request. started: value of
     `time.perf_counter()`."""
     try:
-        with active_request(context.dependencies.observer.tracer, context.request_id, context.trace):
+        with active_request(context.dependencies.observer.tracer, context.trace):
             await handler(context)
     except asgi.ClientGone:
         context.detail = "client disconnected"

@@ -128,7 +128,7 @@ class SynchronousVerification:
         self._observer.metrics.decision(Code.VALID)
         self._usage.count(key_id, core or "", _VALID, address)
         trace = self._observer.tracer.begin(request_id, parent)
-        line.record(request_id, trace, time.perf_counter() - started, key_id)
+        line.record(trace, time.perf_counter() - started, key_id)
         return response
 
 

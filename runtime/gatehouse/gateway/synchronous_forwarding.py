@@ -85,14 +85,12 @@ class SynchronousForwarding:
         parsed = None if token is None else self.dependencies.verification.parse(token)
         return None if parsed is None else _RequestHead(_Fields(self, context, parsed), scope, path)
 
-    def record(
-        self, head: _RequestHead, request_id: RequestId, trace: RequestTrace, key_id: KeyId, status: int, started: float
-    ) -> None:
+    def record(self, head: _RequestHead, trace: RequestTrace, key_id: KeyId, status: int, started: float) -> None:
         """Counts and logs a request after the response, like RequestContext."""
         dependencies, seconds = self.dependencies, time.perf_counter() - started
         dependencies.observer.metrics.decision(Code.VALID)
         dependencies.usage.count(key_id, head.path.name, _VALID, head.fields.client)
-        self._line(head.method, status).record(request_id, trace, seconds, key_id, head.logged_path)
+        self._line(head.method, status).record(trace, seconds, key_id, head.logged_path)
 
     def _new_line(self, method: str, status: int) -> RepeatedRequest:
         return self.dependencies.observer.repeated_request(method=method, route=PATH, status=status, code=_VALID, path=None)
@@ -352,7 +350,7 @@ class _Exchange(asgi.Deferred):
             tracer.request_to_core(self._trace, **names, status=status_of_core, seconds=seconds)
         self._end()
         self._responder.respond(asgi.EncodedResponse(status, lines, content))
-        head.fields.forwarding.record(head, self._request_id, self._trace, key.id, status, self._started)
+        head.fields.forwarding.record(head, self._trace, key.id, status, self._started)
         return True
 
     def _continue(self) -> None:

@@ -99,22 +99,21 @@ class RequestContextMiddleware:
 
         started = time.perf_counter()
         try:
-            with active_request(self._observer.tracer, request_id, trace):
+            with active_request(self._observer.tracer, trace):
                 await self._app(scope, receive, send_with_headers)
         except Exception as exc:
             # Starlette responds with `unexpected` and raises the exception again. Log the location of the exception and hide the
             # traceback.
             scope["state"]["detail"] = f"{type(exc).__name__} at {_location(exc)}"
         finally:
-            self._report(scope, request_id, trace, status or _CLIENT_GONE, (ended or time.perf_counter()) - started)
+            self._report(scope, trace, status or _CLIENT_GONE, (ended or time.perf_counter()) - started)
 
-    def _report(self, scope: Scope, request_id: str, trace: RequestTrace, status: int, seconds: float) -> None:
+    def _report(self, scope: Scope, trace: RequestTrace, status: int, seconds: float) -> None:
         state = scope["state"]
         # Use the path template instead of the path, because a path may contain a token and each new path would create a time
         # series.
         route = getattr(scope.get("route"), "path", "") or "none"
         self._observer.request(
-            request_id=request_id,
             trace=trace,
             method=scope["method"] if scope["method"] in _METHODS else "other",
             route=route,

@@ -43,12 +43,25 @@ class TraceParent(NamedTuple):
 
 
 class RequestTrace(msgspec.Struct, frozen=True, gc=False):
-    """Trace context of a request. parent_id: span of the caller, or empty."""
+    """Trace context of a request. The IDs are derived when they are used, because most requests are not sampled."""
 
-    trace_id: str
-    span_id: str
-    parent_id: str
+    request_id: str
+    parent: TraceParent | None
     sampled: bool
+
+    @property
+    def trace_id(self) -> str:
+        return trace_id_of(self.request_id) if self.parent is None else self.parent.trace_id
+
+    @property
+    def span_id(self) -> str:
+        """ID of the span of the request."""
+        return f"1{self.request_id[_RANDOM]}"
+
+    @property
+    def parent_id(self) -> str:
+        """Span of the caller, or empty."""
+        return "" if self.parent is None else self.parent.span_id
 
     @property
     def client_span_id(self) -> str:
@@ -105,17 +118,6 @@ def trace_id_of(request_id: str) -> str:
 def _seconds(milliseconds: str) -> str:
     """Seconds as eight hexadecimal digits, for hexadecimal milliseconds. Cached, because they are often the same."""
     return f"{int(milliseconds, 16) // 1000:08x}"
-
-
-def root_trace(request_id: str, threshold: str) -> RequestTrace:
-    """Trace context of a request without a parent. threshold: the request is sampled if its random digits are below this text."""
-    digits = request_id[_RANDOM]
-    return RequestTrace(trace_id_of(request_id), "1" + digits, "", digits < threshold)
-
-
-def span_id_of(request_id: str) -> str:
-    """ID of the span of a request."""
-    return f"1{request_id[_RANDOM]}"
 
 
 def random_digits(request_id: str) -> str:

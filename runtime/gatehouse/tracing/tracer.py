@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import NamedTuple
 
-from gatehouse.tracing.context import RequestTrace, TraceParent, random_digits, root_trace, span_id_of
+from gatehouse.tracing.context import RequestTrace, TraceParent, random_digits
 
 #: Number of traces per second and worker that callers can request with the sampled flag. Otherwise, any client could multiply the
 #: cost of its requests.
@@ -67,14 +67,12 @@ class Tracer:
 
     def begin(self, request_id: str, parent: TraceParent | None) -> RequestTrace:
         """The trace context of a new request."""
-        if parent is None:
-            return root_trace(request_id, self._threshold)
-        return RequestTrace(parent.trace_id, span_id_of(request_id), parent.span_id, self._is_sampled(request_id, parent))
+        return RequestTrace(request_id, parent, self._add is not None and self._is_sampled(request_id, parent))
 
-    def _is_sampled(self, request_id: str, parent: TraceParent) -> bool:
-        if self._add is None or parent.sampled is False:
-            return False
-        return (parent.sampled is True and self._permits_request()) or random_digits(request_id) < self._threshold
+    def _is_sampled(self, request_id: str, parent: TraceParent | None) -> bool:
+        if parent is not None and parent.sampled is not None and (not parent.sampled or self._permits_request()):
+            return parent.sampled
+        return random_digits(request_id) < self._threshold
 
     def _permits_request(self) -> bool:
         second = int(self._monotonic())
@@ -88,14 +86,14 @@ class Tracer:
             self._add(span)
 
     def request(
-        self, trace: RequestTrace, *, request_id: str, method: str, route: str, status: int, seconds: float, **details: str | None
+        self, trace: RequestTrace, *, method: str, route: str, status: int, seconds: float, **details: str | None
     ) -> None:
         """Records the span of a request that ends now. details: further attributes, which are omitted if they are empty."""
         attributes: dict[str, str | int] = {
             "http.request.method": method,
             "http.route": route,
             "http.response.status_code": status,
-            "gatehouse.request_id": request_id,
+            "gatehouse.request_id": trace.request_id,
         }
         attributes |= {f"gatehouse.{name}": value for name, value in details.items() if value}
         end_ns = time.time_ns()
@@ -117,11 +115,10 @@ class Tracer:
 class ActiveRequest:
     """The request that the current task handles. Log lines contain its IDs, and calls to other systems add spans to its trace."""
 
-    __slots__ = ("ended", "request_id", "trace", "tracer")
+    __slots__ = ("ended", "trace", "tracer")
 
-    def __init__(self, tracer: Tracer, request_id: str, trace: RequestTrace) -> None:
+    def __init__(self, tracer: Tracer, trace: RequestTrace) -> None:
         self.tracer = tracer
-        self.request_id = request_id
         self.trace = trace
         #: True after the response. Tasks that the request started can continue longer.
         self.ended = False
@@ -131,9 +128,9 @@ _active: ContextVar[ActiveRequest | None] = ContextVar("gatehouse_request", defa
 
 
 @contextmanager
-def active_request(tracer: Tracer, request_id: str, trace: RequestTrace) -> Iterator[None]:
+def active_request(tracer: Tracer, trace: RequestTrace) -> Iterator[None]:
     """Declares that the current task handles a request."""
-    active = ActiveRequest(tracer, request_id, trace)
+    active = ActiveRequest(tracer, trace)
     token = _active.set(active)
     try:
         yield

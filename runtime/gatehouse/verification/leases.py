@@ -26,8 +26,8 @@ BURST_PART = 10
 FAMILIES_MAX = 10_000
 
 
-@dataclass(slots=True)
-class _Lease:
+@dataclass(slots=True, eq=False)
+class Lease:
     """size: size of the last lease that the worker asked for. ends_at, asked_until: seconds on the caller's clock."""
 
     charge: Charge
@@ -41,15 +41,17 @@ class Leases:
     """The leases of one worker, by key family."""
 
     def __init__(self) -> None:
-        self._leases: OrderedDict[str, _Lease] = OrderedDict()
+        self._leases: OrderedDict[str, Lease] = OrderedDict()
 
-    def use(self, charge: Charge, now: float) -> bool:
-        """Take one request from a lease. Returns False if no lease has a request for this charge."""
+    def use(self, charge: Charge, now: float) -> Lease | None:
+        """Take one request from a lease. Returns None if no lease has a request for this charge."""
         lease = self._leases.get(charge.subject)
-        if lease is None or not lease.unused or now >= lease.ends_at or lease.charge != charge:
-            return False
+        if lease is None or not lease.unused or now >= lease.ends_at:
+            return None
+        if lease.charge is not charge and lease.charge != charge:
+            return None
         lease.unused -= 1
-        return True
+        return lease
 
     def wanted(self, charge: Charge, now: float) -> int:
         """Number of requests to lease together with a request that is counted in Redis.
@@ -62,20 +64,19 @@ class Leases:
         lease = self._leases.get(charge.subject)
         if lease is None or now >= lease.ends_at or lease.charge != charge:
             if lease is None or not lease.unused:
-                self._store(_Lease(charge, now + LEASE_S))
+                self._store(Lease(charge, now + LEASE_S))
             return 0
         return self._ask(lease, most, now)
 
-    def wanted_ahead(self, charge: Charge, now: float) -> int:
+    def wanted_ahead(self, lease: Lease, now: float) -> int:
         """Number of requests to lease before the lease is used up, or 0 while more than half of the lease is left."""
-        lease = self._leases[charge.subject]
-        return 0 if lease.unused * 2 > lease.size else self._ask(lease, _size_max(charge), now)
+        return 0 if lease.unused * 2 > lease.size else self._ask(lease, _size_max(lease.charge), now)
 
     def add(self, charge: Charge, count: int, now: float) -> None:
         """Add `count` requests to the lease. Redis can grant fewer than the worker asked for."""
         lease = self._leases.get(charge.subject)
         if lease is None or lease.charge != charge:
-            lease = _Lease(charge, now, size=count)
+            lease = Lease(charge, now, size=count)
         lease.unused += count
         lease.ends_at = now + LEASE_S
         lease.asked_until = 0.0
@@ -108,7 +109,7 @@ class Leases:
     def __len__(self) -> int:
         return len(self._leases)
 
-    def _ask(self, lease: _Lease, most: int, now: float) -> int:
+    def _ask(self, lease: Lease, most: int, now: float) -> int:
         if now < lease.asked_until:
             return 0
         size = min(max(lease.size * 2, 1), most)
@@ -118,7 +119,7 @@ class Leases:
         lease.size = size
         return size - lease.unused
 
-    def _store(self, lease: _Lease) -> None:
+    def _store(self, lease: Lease) -> None:
         self._leases[lease.charge.subject] = lease
         self._leases.move_to_end(lease.charge.subject)
         while len(self._leases) > FAMILIES_MAX:

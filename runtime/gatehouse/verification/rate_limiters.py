@@ -158,12 +158,13 @@ class RedisRateLimits:
     def take_now(self, charge: Charge) -> tuple[RateLimitState, ...] | None:
         """Like `take`, but only for a request that this worker has leased; otherwise returns None."""
         now = time.monotonic()
-        if not self._leases.use(charge, now):
+        lease = self._leases.use(charge, now)
+        if lease is None:
             return () if not charge.limits else None
-        wanted = self._leases.wanted_ahead(charge, now)
+        wanted = self._leases.wanted_ahead(lease, now)
         if wanted:
             self._batches.submit(_Count(charge, counted=False, lease=wanted))
-        return self._local.take_now(charge, degraded=False)
+        return self._local.count(charge, now * 1_000_000, degraded=False)
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         """Returns one state per limit, in order. If Redis is unavailable, counts locally, or raises Unavailable if the setting is
@@ -316,9 +317,12 @@ class LocalRateLimits:
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         return self.take_now(charge)
 
-    def take_now(self, charge: Charge, *, degraded: bool = True) -> tuple[RateLimitState, ...]:
-        """Synchronous `take`, for the Redis limiter. degraded: True if the request is not counted in Redis."""
-        now = time.monotonic() * 1_000_000
+    def take_now(self, charge: Charge) -> tuple[RateLimitState, ...]:
+        return self.count(charge, time.monotonic() * 1_000_000, degraded=True)
+
+    def count(self, charge: Charge, now: float, *, degraded: bool) -> tuple[RateLimitState, ...]:
+        """Like `take_now`, for the Redis limiter. now: microseconds on the monotonic clock. degraded: True if the request is not
+        counted in Redis."""
         if charge.additional:
             return self._take_with_additional(charge, now, degraded=degraded)
         family = self._family(charge.subject)

@@ -8,7 +8,7 @@ import time
 import msgspec
 import pytest
 from gatehouse.http import asgi
-from gatehouse.tracing.context import RequestTrace, TraceParent, parent_of, span_id_of, trace_id_of
+from gatehouse.tracing.context import RequestTrace, TraceParent, parent_of
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 ROOT = "1-5759e988-bd862e3fe1be46a994272793"
@@ -81,15 +81,16 @@ def test_traceparent_takes_precedence_over_the_header_of_the_load_balancer() -> 
 def test_derived_ids_are_valid_and_begin_with_the_time() -> None:
     before = int(time.time())
     request_ids = {asgi.request_id() for _ in range(100)}
-    traces = {trace_id_of(request_id) for request_id in request_ids}
-    assert len(traces) == len({span_id_of(request_id) for request_id in request_ids}) == 100
+    traces = [RequestTrace(request_id, None, sampled=False) for request_id in request_ids]
+    assert len({trace.trace_id for trace in traces}) == len({trace.span_id for trace in traces}) == 100
     for trace in traces:
-        assert re.fullmatch(r"[0-9a-f]{32}", trace)
-        assert before <= int(trace[:8], 16) <= time.time()
-    assert all(re.fullmatch(r"1[0-9a-f]{15}", span_id_of(request_id)) for request_id in request_ids)
+        assert re.fullmatch(r"[0-9a-f]{32}", trace.trace_id)
+        assert before <= int(trace.trace_id[:8], 16) <= time.time()
+        assert re.fullmatch(r"1[0-9a-f]{15}", trace.span_id)
 
 
 def test_header_to_cores_names_the_span_that_is_recorded() -> None:
-    trace = RequestTrace(TRACE, "1" + SPAN[1:], "", sampled=True)
-    assert trace.traceparent == f"00-{TRACE}-2{SPAN[1:]}-01"
-    assert msgspec.structs.replace(trace, sampled=False).traceparent == f"00-{TRACE}-1{SPAN[1:]}-00"
+    request_id = asgi.request_id()
+    trace = RequestTrace(request_id, TraceParent(TRACE, SPAN, True), sampled=True)
+    assert trace.traceparent == f"00-{TRACE}-2{request_id[-15:]}-01"
+    assert msgspec.structs.replace(trace, sampled=False).traceparent == f"00-{TRACE}-1{request_id[-15:]}-00"

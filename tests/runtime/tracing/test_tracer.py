@@ -71,7 +71,7 @@ async def test_calls_are_spans_of_the_request_until_it_ends() -> None:
         await resume.wait()
         add_call("late", 0.1, {}, failed=False)
 
-    with active_request(tracer, request_id(1), trace):
+    with active_request(tracer, trace):
         task = asyncio.create_task(background())
         with call_span("DynamoDB get_item", {"rpc.system": "aws-api"}):
             assert is_sampled()
@@ -97,7 +97,7 @@ def test_log_lines_of_a_request_contain_its_ids() -> None:
     observer = Observer("console", "info", "test", Stream(out))
     trace = observer.tracer.begin(request_id(1), TraceParent(TRACE, SPAN, False))
     observer.warn("before")
-    with active_request(observer.tracer, request_id(1), trace):
+    with active_request(observer.tracer, trace):
         observer.warn("during")
         observer.log.error("other", request_id="req_2")
     ids = [(line.get("request_id"), line.get("trace_id")) for line in map(json.loads, out.getvalue().splitlines())]

@@ -140,7 +140,7 @@ def test_leased_requests_are_used_or_returned_once(steps: list[tuple[str, int]])
     for step, value in steps:
         now += value / 40
         if step == "use":
-            used += held.use(request, now)
+            used += held.use(request, now) is not None
         elif step == "want":
             assert 0 <= held.wanted(request, now) <= 100
         elif step == "add":
@@ -157,8 +157,8 @@ def test_leased_requests_are_used_or_returned_once(steps: list[tuple[str, int]])
 def test_lease_is_not_used_after_its_end() -> None:
     request, held = charge(), Leases()
     held.add(request, 5, now=10.0)
-    assert held.use(request, 10.9) is True
-    assert held.use(request, 11.0) is False
+    assert held.use(request, 10.9) is not None
+    assert held.use(request, 11.0) is None
     assert held.end(11.0) == [(request, 4)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, cast
 
 import msgspec
@@ -56,7 +57,7 @@ class _Limits:
 
     def take_now(self, charge: Charge) -> tuple[RateLimitState, ...]:
         self.charges.append(charge)
-        return self._local.take_now(charge, degraded=False)
+        return self._local.count(charge, time.monotonic() * 1_000_000, degraded=False)
 
     async def take(self, charge: Charge) -> tuple[RateLimitState, ...]:
         return self.take_now(charge)
