@@ -231,18 +231,19 @@ class Connection(asyncio.Protocol):
 
     def _is_repeated(self, data: bytes) -> bool:
         """True for a complete response with the same head as the previous one, which is then received."""
-        repeated = self._repeated
-        if repeated is None or len(data) != repeated.size or not data.startswith(repeated.head):
+        if self._repeated is None:
             return False
-        if self._is_head or self._upgrade:
+        head, size, status, headers = self._repeated
+        if len(data) != size or not data.startswith(head) or self._is_head or self._upgrade:
             return False
-        _, _, self.status, self.headers = repeated
-        body = data[len(repeated.head) :]
+        self.status, self.headers = status, headers
+        body = data[len(head) :]
         if body:
             self._chunks.append(body)
             self._waiting_bytes = len(body)
         self._has_head = self._complete = self._keep_alive = True
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:

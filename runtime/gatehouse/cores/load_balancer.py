@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
+import msgspec
+
 from gatehouse.cores.circuit_breaker import CircuitBreaker, CircuitState, RetryBudget
 from gatehouse.cores.concurrency import ConcurrencyLimit
 from gatehouse.cores.models import CoreName, CoreRecord, UpstreamRequest
@@ -207,8 +209,7 @@ class LoadBalancer:
         return state
 
 
-@dataclass(slots=True, eq=False)
-class _Attempt:
+class _Attempt(msgspec.Struct, eq=False):
     """A request to an instance. Records the outcome of the request when the context exits."""
 
     balancer: LoadBalancer
@@ -241,8 +242,7 @@ class _Attempt:
             self.balancer.on_transition(self.core, CircuitState.OPEN)
 
 
-@dataclass(slots=True, eq=False)
-class Reservation:
+class Reservation(msgspec.Struct, eq=False):
     """A slot of an instance, and an idle connection to it. See `LoadBalancer.reserve`."""
 
     core: CoreRecord

@@ -231,8 +231,7 @@ class Forwarding:
         return [*returned, *added_headers(rate, self.context.request_id)]
 
 
-@dataclass(slots=True)
-class Revalidation:
+class Revalidation(msgspec.Struct):
     """State of one request that uses the response cache. `cached`: the stored response, if any. `validation`: time of the request
     and content version of the instance."""
 
