@@ -14,7 +14,7 @@ from gatehouse.console.asgi import document
 from playwright.async_api import Browser, FilePayload, Page, Route, expect
 
 from tests.runtime.console.test_browser_pages import HOSTILE
-from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in
+from tests.runtime.console.web_pages import MARKS, navigate, origin, page_of, sign_in
 from tools.docs.screenshots import PAGES
 
 __all__ = ["origin"]
@@ -125,10 +125,9 @@ async def test_markup_in_every_field_of_a_response_is_displayed_as_text(browser:
         await page.route("**/v1/**", checked.replace)
         ids = dict.fromkeys(("key", "secret", "request"), "3fGh82kLmQ0a")
         for name, path in PAGES.items():
-            await page.goto(path.format(**ids))
-            await expect(page.locator("h1").first).to_be_visible()
+            await navigate(page, path.format(**ids))
             await checked.check(name)
-        await page.goto("/keys/import")
+        await navigate(page, "/keys/import")
         file = FilePayload(name=f"{TEXT.replace('/', '')}[File.name].csv", mimeType="text/csv", buffer=b"key")
         await page.locator("input[type=file]").set_input_files(file)
         await page.locator("main form button.primary").click()

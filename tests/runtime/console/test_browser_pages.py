@@ -14,7 +14,7 @@ from gatehouse.console.web import FOLDER
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from tests.runtime.console.test_browser_screens import console
-from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in, violations, violations_in_both_themes
+from tests.runtime.console.web_pages import MARKS, navigate, origin, page_of, sign_in, violations, violations_in_both_themes
 from tests.runtime.console_client import Console
 from tests.runtime.cores.core_agent import register
 from tests.runtime.sharing.chromium import browser
@@ -231,7 +231,7 @@ async def test_hostile_text_in_every_field_is_displayed_as_text(browser: Browser
         page.on("dialog", lambda dialog: dialogs.append(dialog.message))
 
         async def check(path: str, *expected: str) -> None:
-            await open_page(page, path)
+            await navigate(page, path)
             shown = await page.locator("main").inner_text()
             assert [text for text in expected if text not in shown] == [], path
             elements = "main :is(script, iframe, img, [onerror], [onload], [onfocus], [href^=javascript])"

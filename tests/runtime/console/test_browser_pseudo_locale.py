@@ -23,7 +23,7 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from tests.runtime.console.test_browser_pages import create_data
 from tests.runtime.console.test_browser_screens import console
-from tests.runtime.console.web_pages import MARKS, page_of
+from tests.runtime.console.web_pages import MARKS, navigate, page_of
 from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.sharing.chromium import serving
 from tests.runtime.sharing.conftest import aws, module_services, sharing
@@ -205,13 +205,13 @@ async def check_dialogs_and_results(texts: Texts, ids: dict[str, str]) -> None:
         await page.reload()
         await expect(actions.first).to_be_visible()
     for path in ("/keys/new", "/secrets/new", "/secret-requests/new"):
-        await page.goto(path)
+        await navigate(page, path)
         form = page.locator("main form")
         await form.locator("textarea, input:not([type])").first.fill("nightly")
         await form.locator("button.primary").click()
         await expect(page.locator("input[readonly]").first).to_be_visible()
         await texts.check(f"result of {path}")
-    await page.goto("/keys/import")
+    await navigate(page, "/keys/import")
     await page.locator("textarea").fill("key,uses\nlegacy-token-1,1\nlegacy-token-2,\n")
     await page.locator("main form button.primary").click()
     await expect(page.locator("dl.facts")).to_be_visible()
@@ -229,8 +229,7 @@ async def test_every_text_is_from_the_catalogue_and_fits(browser: Browser, recor
         await page.keyboard.press("Enter")
         await expect(page.locator("nav")).to_be_attached()
         for path in PAGES.values():
-            await page.goto(path.format(**ids))
-            await expect(page.locator("h1")).to_be_visible()
+            await navigate(page, path.format(**ids))
             await texts.check(path)
         await check_dialogs_and_results(texts, ids)
     assert texts.problems == {}
