@@ -37,7 +37,7 @@ class LoadBalancerArgs(StackArgs):
     test_traffic: Whether requests with `TEST_HEADER` have their own listener rules, with which ECS tests a deployment.
     internal: Whether the load balancer has only private addresses, as the origin of a CloudFront distribution.
     services: Services, keyed by name.
-    host_names: Host name of each service.
+    host_names: Host name of each service of the stack.
     vpc_id: VPC of the target groups.
     placement: Subnets, and security group of the load balancer.
     certificate_arn: Certificate of all host names.
@@ -76,8 +76,7 @@ class LoadBalancer(Component):
         self.arn, self.dns_name, self.zone_id = load_balancer.arn, load_balancer.dns_name, load_balancer.zone_id
         self.label = load_balancer.arn_suffix
         self.target_groups = {
-            name: self._target_groups(service, PRIORITY + index, https, args)
-            for index, (name, service) in enumerate(args.services.items())
+            name: self._target_groups(service, self._priority(name, args), https, args) for name, service in args.services.items()
         }
         groups = {service: [pair.blue, pair.green] for service, pair in self.target_groups.items()}
         self.register_outputs({"arn": self.arn, "dnsName": self.dns_name, "targetGroups": groups})
@@ -147,6 +146,11 @@ class LoadBalancer(Component):
             tags=tags("none"),
             opts=self.child,
         )
+
+    def _priority(self, service: str, args: LoadBalancerArgs) -> int:
+        """The priority does not depend on the services of this load balancer: a rule that takes the priority of a rule that is
+        deleted later in the same update is rejected (PriorityInUse)."""
+        return PRIORITY + list(args.host_names).index(service)
 
     def _target_groups(
         self, service: ContractService, priority: int, listener: pulumi.Output[str], args: LoadBalancerArgs

@@ -1,11 +1,11 @@
-"""Fargate Spot (`services.spot`) and times without tasks (`services.off_hours`)."""
+"""Fargate Spot (`services.spot`) and times without tasks (`services.off_hours`).
 
-import json
+tests/sandbox/emulator/test_dev_stack.py deploys both.
+"""
+
 from typing import Any
 
-from sandbox.emulator.server import Emulator
-from sandbox.engine.program import run as run_program
-from tests.components.program import ROOT, Program, run
+from tests.components.program import Program, run
 from tests.components.settings.stack_settings import mistakes, raw_settings
 
 OFF_HOURS = {"stop": "20:30", "start": "07:05", "timezone": "Europe/Berlin"}
@@ -55,18 +55,3 @@ def test_prod_accepts_neither() -> None:
     keys = [message.partition(" ")[0] for message in mistakes("prod", raw_settings("prod", CHANGES))]
     expected = ["monitoring.probe_interval_minutes", "services.off_hours.start", "services.off_hours.stop", "services.spot"]
     assert sorted(keys) == expected
-
-
-def test_stack_is_created_in_the_emulator() -> None:
-    with Emulator.start() as emulator:
-        settings = json.dumps(raw_settings("dev", CHANGES))
-        run_program(ROOT, "dev", emulator, preview=False, config={"gatehouse:settings": settings})
-        cluster = "gatehouse-dev-main"
-        ecs, scaling = (emulator.client(name, "eu-west-1") for name in ("ecs", "application-autoscaling"))
-        (row,) = ecs.describe_clusters(clusters=[cluster])["clusters"]
-        assert row["capacityProviders"] == ["FARGATE", "FARGATE_SPOT"]
-        actions = scaling.describe_scheduled_actions(ServiceNamespace="ecs")["ScheduledActions"]
-        assert {(action["Schedule"], action["Timezone"]) for action in actions} == {
-            ("cron(30 20 * * ? *)", "Europe/Berlin"),
-            ("cron(5 7 ? * MON-FRI *)", "Europe/Berlin"),
-        }

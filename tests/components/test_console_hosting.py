@@ -62,6 +62,17 @@ def files_policy() -> dict[str, Any]:
     return program().policy("s3/bucketPolicy:BucketPolicy", "web-ui")
 
 
+@pytest.mark.requirement("TR-17")
+def test_switch_keeps_the_priorities_of_listener_rules() -> None:
+    """AWS rejects a rule with the priority of a rule that the update deletes later."""
+    before, after = (
+        {rule.name: rule.inputs["priority"] for rule in deployed.of_type("lb/listenerRule:ListenerRule")}
+        for deployed in (run("prod"), run("prod", changes={"services.console.hosting": "cloudfront"}))
+    )
+    assert before.keys() - after.keys() == {"forward-console", "test-console"}
+    assert [name for name in before.keys() & after.keys() if before[name] != after[name]] == []
+
+
 @pytest.mark.parametrize(
     ("principal", "action", "source", "effect"),
     [

@@ -1,4 +1,4 @@
-"""A deployment of the stack under the deploy role of the delivery pipeline."""
+"""Deployments of the stack under the deploy role of the delivery pipeline."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from functools import cache
 from typing import Any
 
 from sandbox.emulator.server import Emulator
-from sandbox.engine.program import run
-from sandbox.engine.types import Registration
+from sandbox.engine.checkpoint import Checkpoint
+from sandbox.engine.steps import Step
+from sandbox.engine.types import Registration, Resource
+from sandbox.engine.update import update
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
@@ -20,6 +22,7 @@ from tools.docs.iam_documents import Role, collect
 STACK = "prod"
 ACCOUNT = "123456789012"
 NAME = f"gatehouse-{STACK}-deploy"
+CLOUDFRONT = json.dumps(raw_settings(STACK, {"services.console.hosting": "cloudfront"}))
 # Resource types that an administrator deploys: permissions boundaries, audit and exclusions from account-wide settings.
 ADMINISTRATOR = re.compile(
     r"aws:(iam/(policy|rolePolicyAttachment|openIdConnectProvider)|cloudtrail/trail|s3/bucketObjectLockConfiguration"
@@ -28,7 +31,7 @@ ADMINISTRATOR = re.compile(
 
 
 class DeployRole:
-    """A provider that creates resources with the credentials of a role, except the resources that an administrator deploys."""
+    """A provider that changes resources with the credentials of a role, except the resources that an administrator deploys."""
 
     def __init__(self, emulator: Emulator, role: str) -> None:
         self._emulator, self._operator = emulator, emulator.client
@@ -36,14 +39,27 @@ class DeployRole:
         self._role = emulator.clients(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
 
     def create(self, registration: Registration) -> tuple[str, dict[str, Any]]:
-        self._emulator.client = self._operator if ADMINISTRATOR.match(registration.type) else self._role
-        try:
+        with self._credentials(registration):
             return self._emulator.create(registration)
-        finally:
-            self._emulator.client = self._operator
+
+    def update(self, old: Resource, registration: Registration, changed: frozenset[str]) -> tuple[str, dict[str, Any]]:
+        with self._credentials(registration):
+            return self._emulator.update(old, registration, changed)
+
+    def delete(self, resource: Resource) -> None:
+        with self._credentials(resource.registration):
+            self._emulator.delete(resource)
 
     def invoke(self, token: str, args: dict[str, Any], provider: Mapping[str, Any]) -> dict[str, Any]:
         return self._emulator.invoke(token, args, provider)
+
+    @contextmanager
+    def _credentials(self, registration: Registration) -> Iterator[None]:
+        self._emulator.client = self._operator if ADMINISTRATOR.match(registration.type) else self._role
+        try:
+            yield
+        finally:
+            self._emulator.client = self._operator
 
 
 @cache
@@ -52,25 +68,53 @@ def declared_role(settings: str = "") -> Role:
     return collect(deployed(STACK, with_pipeline(settings))).roles[NAME]
 
 
+def permissions(role: Role) -> set[tuple[str, str]]:
+    """The actions and resources that the role allows."""
+    statements = [statement for policy in role.policies for statement in policy["Statement"] if statement["Effect"] == "Allow"]
+    return {(action, on) for row in statements for action in _list(row["Action"]) for on in _list(row["Resource"])}
+
+
+def _list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
 def with_pipeline(settings: str) -> str:
     """The settings, or those in the stack file, with the roles of the pipeline."""
     return json.dumps({**(json.loads(settings) if settings else raw_settings(STACK)), "delivery": DELIVERY})
 
 
-@contextmanager
-def deployment(settings: str = "") -> Iterator[Emulator]:
-    """A deployment by the deploy role under enforcement. settings: settings as JSON instead of those in the stack file."""
-    with Emulator.start() as emulator:
-        iam = emulator.client("iam", "us-east-1")
-        role = declared_role(settings)
-        iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=json.dumps(role.trust))
+class Pipeline:
+    """An emulator with enforced IAM, and deployments by the deploy role."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self._checkpoint = Checkpoint("gatehouse", STACK)
+
+    def deploy(self, settings: str = "") -> list[Step]:
+        """Deploy or update the stack. settings: settings as JSON instead of those in the stack file."""
+        steps: list[Step] = []
+        role = self._role(declared_role(settings))
+        self.emulator.permissions.enforce(True)
+        config = {"gatehouse:settings": with_pipeline(settings)}
+        update(REPOSITORY, STACK, DeployRole(self.emulator, role), self._checkpoint, report=steps.append, config=config)
+        return steps
+
+    def _role(self, declared: Role) -> str:
+        """Create a role with the policies of the deploy role. Returns its ARN."""
+        iam = self.emulator.client("iam", "us-east-1")
+        name = f"pipeline-{len(iam.list_roles(PathPrefix='/pipeline/')['Roles'])}"
+        role = iam.create_role(RoleName=name, Path="/pipeline/", AssumeRolePolicyDocument=json.dumps(declared.trust))["Role"]
         # Calls to IAM have no resource in the emulator, so a deny for some roles would apply to all. Tests of the components
         # evaluate the denies.
-        granting = [policy for policy in role.policies if policy["Statement"][0]["Effect"] == "Allow"]
+        granting = [policy for policy in declared.policies if policy["Statement"][0]["Effect"] == "Allow"]
         for number, policy in enumerate(granting):
-            arn = iam.create_policy(PolicyName=f"pipeline-{number}", PolicyDocument=json.dumps(policy))["Policy"]["Arn"]
-            iam.attach_role_policy(RoleName="pipeline", PolicyArn=arn)
-        provider = DeployRole(emulator, f"arn:aws:iam::{ACCOUNT}:role/pipeline")
-        emulator.permissions.enforce(True)
-        run(REPOSITORY, STACK, provider, preview=False, config={"gatehouse:settings": with_pipeline(settings)})
-        yield emulator
+            document = json.dumps(policy)
+            arn = iam.create_policy(PolicyName=f"{name}-{number}", PolicyDocument=document)["Policy"]["Arn"]
+            iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+        return str(role["Arn"])
+
+
+@contextmanager
+def pipeline() -> Iterator[Pipeline]:
+    with Emulator.start() as emulator:
+        yield Pipeline(emulator)

@@ -1,4 +1,4 @@
-"""The roles of the delivery pipeline, and a deployment of the stack under the deploy role."""
+"""The roles of the delivery pipeline. Under the deploy role, the stack is deployed and its console moved behind CloudFront."""
 
 from __future__ import annotations
 
@@ -8,20 +8,34 @@ from typing import Any
 import pytest
 
 from sandbox.emulator.server import Emulator
-from tests.sandbox.emulator.deploy_role import ACCOUNT, STACK, deployment
+from tests.sandbox.emulator.deploy_role import (
+    ACCOUNT,
+    CLOUDFRONT,
+    STACK,
+    Pipeline,
+    declared_role,
+    permissions,
+    pipeline,
+)
 
 
 @pytest.fixture(scope="module")
-def deployed() -> Iterator[Emulator]:
+def stack() -> Iterator[Pipeline]:
     """The stack, deployed by the deploy role under enforcement, except the resources that an administrator deploys."""
-    with deployment() as emulator:
-        yield emulator
+    with pipeline() as started:
+        started.deploy()
+        yield started
+
+
+@pytest.fixture(scope="module")
+def deployed(stack: Pipeline) -> Emulator:
+    return stack.emulator
 
 
 @pytest.mark.requirement("CG-18")
 def test_deploy_role_is_sufficient(deployed: Emulator) -> None:
     assert deployed.permissions.denied == []
-    assert len(deployed.permissions.used_actions["pipeline"]) > 80
+    assert len(deployed.permissions.used_actions["pipeline-0"]) > 80
 
 
 @pytest.mark.requirement("ECS-01")
@@ -55,3 +69,15 @@ def test_role_trusts_its_environments_and_has_a_boundary(deployed: Emulator, pur
     assert attached
     assert all(name.startswith(f"gatehouse-{STACK}-") for name in attached)
     assert (f"gatehouse-{STACK}-deploy-deny" in attached) == (purpose == "deploy")
+
+
+@pytest.mark.requirement("CG-13", "CG-18", "TR-17")
+def test_deploy_role_moves_the_console_behind_cloudfront(stack: Pipeline) -> None:
+    steps = {(step.operation, step.type) for step in stack.deploy(CLOUDFRONT)}
+    assert {("create", "aws:cloudfront/vpcOrigin:VpcOrigin"), ("delete", "aws:lb/listenerRule:ListenerRule")} <= steps
+    assert stack.emulator.permissions.denied == []
+    actions = stack.emulator.permissions.used_actions["pipeline-1"]
+    assert {"cloudfront:CreateFunction", "logs:CreateDelivery", "s3:PutObject"} <= actions
+    assert permissions(declared_role()) <= permissions(declared_role(CLOUDFRONT)), "a first deployment needs both"
+    (distribution,) = stack.emulator.client("cloudfront", "us-east-1").list_distributions()["DistributionList"]["Items"]
+    assert distribution["Aliases"]["Items"] == ["console.gatehouse.example.com"]

@@ -1,11 +1,14 @@
-"""The resources of the prod stack in the emulator have the declared settings: boto3 reads them back."""
+"""The resources of the prod stack in the emulator have the declared settings: boto3 reads them back. The data bucket is
+restored from object versions and from its replica (docs/runbooks/recovery.md)."""
 
 import base64
 import hashlib
 import io
 import json
+import secrets
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
 from sandbox.engine.types import Deployment
 from sandbox.engine.values import zip_bytes
+from sandbox.local import bucket_restore
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, raw_settings
 
@@ -383,3 +387,76 @@ def test_slow_responses_invoke_the_scaling_policy(prod: Emulator) -> None:
     policies = prod.client("application-autoscaling", REGION).describe_scaling_policies(ServiceNamespace="ecs")["ScalingPolicies"]
     (policy,) = (row for row in policies if row["PolicyType"] == "StepScaling")
     assert alarm["AlarmActions"] == [policy["PolicyARN"]]
+
+
+@dataclass(frozen=True, slots=True)
+class DataBucket:
+    """The data bucket and its replica, with a client for each region."""
+
+    bucket: str
+    replica: str
+    s3: Any
+    replica_s3: Any
+
+    def contents(self) -> dict[str, bytes]:
+        """The content of every current object."""
+        return {key: self.read(key) for key in bucket_restore.versions_at(self.s3, self.bucket)}
+
+    def read(self, key: str) -> bytes:
+        return bytes(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+
+
+@pytest.fixture
+def data(prod: Emulator) -> DataBucket:
+    """The data bucket and its replica without objects."""
+    data = DataBucket(DATA, REPLICA, prod.client("s3", REGION), prod.client("s3", SECOND_REGION))
+    for client, name in ((data.s3, DATA), (data.replica_s3, REPLICA)):
+        for key in bucket_restore.versions_at(client, name):
+            client.delete_object(Bucket=name, Key=key)
+    return data
+
+
+def write_objects(data: DataBucket) -> dict[str, bytes]:
+    """Write objects: nested keys, special characters, an empty object and an overwritten one. Returns their content."""
+    data.s3.put_object(Bucket=data.bucket, Key="twice", Body=b"first")
+    expected = {
+        **{f"shares/{number}": secrets.token_bytes(1024 * number) for number in range(1, 4)},
+        **{"empty": b"", "a b/ü+%2F": b"odd", "twice": b"second"},
+    }
+    for key, body in expected.items():
+        data.s3.put_object(Bucket=data.bucket, Key=key, Body=body)
+    return expected
+
+
+@pytest.mark.requirement("CG-20", "ECS-13")
+def test_restore_undoes_changes(data: DataBucket) -> None:
+    expected = write_objects(data)
+    versions = bucket_restore.versions_at(data.s3, data.bucket)
+    data.s3.put_object(Bucket=data.bucket, Key="shares/1", Body=b"scrambled")
+    data.s3.put_object(Bucket=data.bucket, Key="shares/1", Body=b"scrambled again")
+    data.s3.delete_object(Bucket=data.bucket, Key="shares/2")
+    data.s3.delete_object(Bucket=data.bucket, Key="a b/ü+%2F")
+    data.s3.put_object(Bucket=data.bucket, Key="ransom-note", Body=b"pay")
+    assert data.contents() != expected
+    assert bucket_restore.restore(data.s3, data.bucket, versions) == (3, 1)
+    assert data.contents() == expected
+
+
+def test_restore_of_current_versions_changes_nothing(data: DataBucket) -> None:
+    write_objects(data)
+    versions = bucket_restore.versions_at(data.s3, data.bucket)
+    assert bucket_restore.restore(data.s3, data.bucket, versions) == (0, 0)
+
+
+@pytest.mark.requirement("CG-20", "ECS-13")
+def test_lost_bucket_is_restored_from_the_replica(data: DataBucket) -> None:
+    expected = write_objects(data)
+    # The emulator does not replicate objects.
+    for key, body in data.contents().items():
+        data.replica_s3.put_object(Bucket=data.replica, Key=key, Body=body, Metadata={"from": "eu-west-1"})
+    for row in bucket_restore._versions(data.s3, data.bucket):
+        data.s3.delete_object(Bucket=data.bucket, Key=row["Key"], VersionId=row["VersionId"])
+    assert data.contents() == {}
+    assert bucket_restore.copy_replica(data.replica_s3, data.replica, data.s3, data.bucket) == len(expected)
+    assert data.contents() == expected
+    assert data.s3.head_object(Bucket=data.bucket, Key="empty")["Metadata"] == {"from": "eu-west-1"}

@@ -18,8 +18,7 @@ from sandbox.engine.types import UNKNOWN, Registration
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
 from tests.components.settings.stack_settings import ACCOUNT_RESOURCES, raw_account_settings, raw_settings
-from tests.sandbox.emulator.deploy_role import STACK
-from tests.sandbox.emulator.test_console_hosting import CLOUDFRONT
+from tests.sandbox.emulator.deploy_role import CLOUDFRONT, STACK
 from tools.docs.deployments import deployed
 
 REGION = "eu-west-1"
@@ -43,9 +42,8 @@ def error(emulator: Emulator, kind: str, inputs: dict[str, Any]) -> str:
 
 
 def test_every_type_is_deployed_by_a_test() -> None:
-    """RDS Proxy and service discovery are disabled in the stacks; test_rds_proxy and test_core_stack deploy them.
-    test_console_hosting deploys the console behind CloudFront, test_capacity deploys Fargate Spot and off hours, and
-    tests/journeys/test_recovery_region.py deploys replicated backups."""
+    """test_dev_stack deploys the types that are disabled in the stacks, test_deployment_role the console behind CloudFront, and
+    tests/journeys/test_recovery.py deploys replicated backups."""
     config = {"gatehouse-account:settings": json.dumps(raw_account_settings("create"))}
     stacks = (
         deployed("staging"),

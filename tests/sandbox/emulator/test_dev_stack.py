@@ -1,4 +1,5 @@
-"""The dev stack with a Core, canary deployments and a collector: ECS, routing, WAF, alarms and service discovery."""
+"""The dev stack with settings that are disabled in every stack file: a Core, canary deployments, a collector, RDS Proxy,
+Fargate Spot and off hours."""
 
 import json
 import re
@@ -11,29 +12,40 @@ import pytest
 from components import contract
 from sandbox.emulator.server import Emulator
 from sandbox.engine.program import run
+from sandbox.engine.types import Deployment
 from sandbox.local.ecs_task import Aws, Credentials, read
 from sandbox.paths import REPOSITORY
-from tests.components.settings.stack_settings import CORE
+from tests.components.settings.stack_settings import CORE, raw_settings
 from tests.runtime.functions.function_loader import load
-from tests.sandbox.stack_settings import changed_settings
 
-REGION = "eu-west-1"
+REGION, MAIN = "eu-west-1", "gatehouse-dev-main"
 COLLECTOR = {"collector": True, "collector_digest": "sha256:" + "2" * 64}
 CANARY = {"strategy": "canary", "bake_minutes": 15, "step_percent": 10, "step_minutes": 10}
 
 
+OFF_HOURS = {"stop": "20:30", "start": "07:05", "timezone": "Europe/Berlin"}
+CHANGES: dict[str, Any] = {
+    **{"cores": [CORE], "rollout": CANARY, "telemetry": COLLECTOR, "database.proxy": True},
+    **{"services.spot": True, "services.off_hours": OFF_HOURS, "monitoring.probe_interval_minutes": 0},
+}
+
+
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
+def deployed() -> Iterator[tuple[Emulator, Deployment]]:
     """The dev stack with changed settings, deployed once."""
-    settings = changed_settings("dev", cores=[CORE], rollout=CANARY, telemetry=COLLECTOR)
+    settings = {"gatehouse:settings": json.dumps(raw_settings("dev", CHANGES))}
     with Emulator.start() as emulator:
-        run(REPOSITORY, "dev", emulator, preview=False, config=settings)
-        yield emulator
+        yield emulator, run(REPOSITORY, "dev", emulator, preview=False, config=settings)
+
+
+@pytest.fixture(scope="module")
+def emulator(deployed: tuple[Emulator, Deployment]) -> Emulator:
+    return deployed[0]
 
 
 def service(emulator: Emulator, name: str) -> dict[str, Any]:
     ecs = emulator.client("ecs", REGION)
-    (row,) = ecs.describe_services(cluster="gatehouse-dev-main", services=[f"gatehouse-dev-{name}"])["services"]
+    (row,) = ecs.describe_services(cluster=MAIN, services=[f"gatehouse-dev-{name}"])["services"]
     return dict(row)
 
 
@@ -201,3 +213,84 @@ def test_process_container_is_selected_with_a_collector(emulator: Emulator, proc
     definition = emulator.client("ecs", REGION).describe_task_definition(taskDefinition=arn)["taskDefinition"]
     assert [row["name"] for row in definition["containerDefinitions"]] == [process, "collector"]
     assert read(aws, arn, process, declared).command == declared.processes[process].command
+
+
+def variable(deployment: Deployment, process: str, name: str) -> str:
+    (task,) = (
+        item.outputs
+        for item in deployment.resources
+        if item.registration.type == "aws:ecs/taskDefinition:TaskDefinition" and item.registration.name == process
+    )
+    containers = {row["name"]: row for row in json.loads(task["containerDefinitions"])}
+    variables: dict[str, str] = {entry["name"]: entry["value"] for entry in containers[process]["environment"]}
+    return variables[name]
+
+
+def document(emulator: Emulator, role: str) -> dict[str, Any]:
+    iam = emulator.client("iam", REGION)
+    policy: dict[str, Any] = iam.get_role_policy(RoleName=f"gatehouse-dev-{role}", PolicyName="permissions")["PolicyDocument"]
+    return policy
+
+
+@pytest.mark.requirement("TR-01")
+def test_proxy_requires_tls_and_targets_the_database(emulator: Emulator) -> None:
+    rds = emulator.client("rds", REGION)
+    (proxy,) = rds.describe_db_proxies()["DBProxies"]
+    assert (proxy["DBProxyName"], proxy["EngineFamily"], proxy["RequireTLS"]) == (MAIN, "POSTGRESQL", True)
+    assert proxy["DebugLogging"] is False
+    (group,) = rds.describe_db_proxy_target_groups(DBProxyName=MAIN)["TargetGroups"]
+    assert group["ConnectionPoolConfig"]["MaxConnectionsPercent"] == 90
+    (target,) = rds.describe_db_proxy_targets(DBProxyName=MAIN)["Targets"]
+    assert target["RdsResourceId"] == MAIN
+
+
+def test_services_use_the_proxy_and_migration_the_database(deployed: tuple[Emulator, Deployment]) -> None:
+    emulator, deployment = deployed
+    (proxy,) = emulator.client("rds", REGION).describe_db_proxies()["DBProxies"]
+    (database,) = emulator.client("rds", REGION).describe_db_instances()["DBInstances"]
+    for process in ("gateway", "console"):
+        assert f"@{proxy['Endpoint']}:5432/" in variable(deployment, process, "GATEHOUSE_DATABASE_URL")
+    assert f"@{database['Endpoint']['Address']}:5432/" in variable(deployment, "migrate", "GATEHOUSE_DATABASE_URL")
+
+
+@pytest.mark.requirement("CG-18")
+def test_iam_database_users(emulator: Emulator) -> None:
+    def database_users(role: str) -> list[str]:
+        return [r for s in document(emulator, role)["Statement"] if "rds-db:connect" in s["Action"] for r in s["Resource"]]
+
+    arn = f"arn:aws:rds-db:{REGION}:123456789012:dbuser"
+    for process in ("gateway", "console"):
+        assert database_users(f"{process}-task") == [f"{arn}:prx-*/gatehouse_app"]
+    assert database_users("database-proxy") == [f"{arn}:db-*/gatehouse_app"]
+
+
+@pytest.mark.requirement("ECS-03")
+def test_security_groups_of_database_and_proxy(emulator: Emulator) -> None:
+    ec2 = emulator.client("ec2", REGION)
+    groups = {group["GroupId"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}
+    names = {identity: group["GroupName"].removeprefix("gatehouse-dev-") for identity, group in groups.items()}
+
+    def sources(name: str) -> set[str]:
+        (group,) = (group for identity, group in groups.items() if names[identity] == name)
+        return {names[pair["GroupId"]] for rule in group["IpPermissions"] for pair in rule["UserIdGroupPairs"]}
+
+    assert sources("database") == {"database-proxy", "migrate"}
+    assert sources("database-proxy") == {"gateway", "console"}
+
+
+def test_proxy_log_is_encrypted(emulator: Emulator) -> None:
+    logs = emulator.client("logs", REGION)
+    (group,) = logs.describe_log_groups(logGroupNamePrefix="/aws/rds/proxy/")["logGroups"]
+    policy = emulator.client("kms", REGION).get_key_policy(KeyId=group["kmsKeyId"], PolicyName="default")["Policy"]
+    assert f"log-group:{group['logGroupName']}" in policy
+
+
+def test_cluster_has_spot_capacity_and_tasks_stop_at_night(emulator: Emulator) -> None:
+    ecs, scaling = (emulator.client(name, REGION) for name in ("ecs", "application-autoscaling"))
+    (row,) = ecs.describe_clusters(clusters=[MAIN])["clusters"]
+    assert row["capacityProviders"] == ["FARGATE", "FARGATE_SPOT"]
+    actions = scaling.describe_scheduled_actions(ServiceNamespace="ecs")["ScheduledActions"]
+    assert {(action["Schedule"], action["Timezone"]) for action in actions} == {
+        ("cron(30 20 * * ? *)", "Europe/Berlin"),
+        ("cron(5 7 ? * MON-FRI *)", "Europe/Berlin"),
+    }
