@@ -28,7 +28,8 @@ from gatehouse.client.http import backoff_s, problem
 from gatehouse.errors import Conflict, CoreDrained, Forbidden, GatehouseError, SettingsError, Unauthorized, Unavailable
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.connections import Connections
-from gatehouse.http.server import Server, listen
+from gatehouse.http.listening import listen
+from gatehouse.http.server import Server
 from gatehouse.settings import ConnectionSettings
 
 #: Time within which every gateway worker stops sending new requests to a draining instance. Until then, new requests are served.

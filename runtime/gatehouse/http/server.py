@@ -29,15 +29,17 @@ from gatehouse.errors import GatehouseError, SettingsError
 from gatehouse.http.asgi import App, SynchronousRoutes
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.connections import Connections
+from gatehouse.http.listening import BACKLOG, bound_socket, listen, reject_handshakes
 from gatehouse.http.protocol import HttpProtocol
 from gatehouse.settings import METRICS_FOLDER_VARIABLE, ConnectionSettings, Settings
-
-_BACKLOG = 2048
 
 #: Time within which the application closes its connections and writes pending data.
 _CLOSE_S = 5
 
 _TICK_S = 0.1
+
+#: Time for TCP handshakes in progress to complete.
+_HANDSHAKE_S = 0.1
 
 #: Time for a client that has just connected to send a request.
 _FIRST_REQUEST_S = 0.5
@@ -73,7 +75,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
                 timeout_keep_alive=connections.settings.idle_timeout_s,
                 timeout_graceful_shutdown=connections.settings.stop_timeout_s,
             )
@@ -98,7 +100,7 @@ class Server(uvicorn.Server):
         await super().startup([])
         loop = asyncio.get_running_loop()
         for sock in sockets or []:
-            self.servers.append(await loop.create_server(self._protocol, sock=sock, backlog=_BACKLOG, **self._tls))
+            self.servers.append(await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG, **self._tls))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._connections.draining = True
@@ -120,6 +122,9 @@ class Server(uvicorn.Server):
     async def _accept_last(self, sockets: Sequence[socket.socket]) -> None:
         """Stops listening, and accepts the connections that the kernel has established. Otherwise, closing the listening socket
         would reset these connections, and the clients could not repeat their requests."""
+        for sock in sockets:
+            reject_handshakes(sock)
+        await asyncio.sleep(_HANDSHAKE_S)
         listening = [sock.dup() for sock in sockets]
         for server in self.servers:
             server.close()
@@ -153,17 +158,6 @@ def _tls(settings: ConnectionSettings) -> dict[str, Any]:
     }
 
 
-def listen(bind: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Opens a listening socket. `shared`: several processes listen on the port. Raises OSError if the address cannot be used."""
-    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-    dual_stack = bind == "::" and socket.has_dualstack_ipv6()
-    sock = socket.create_server((bind, port), family=family, backlog=_BACKLOG, reuse_port=shared, dualstack_ipv6=dual_stack)
-    # Accepted connections inherit the option. asyncio does not set it for the connections of this socket, and a body that is
-    # written after its head would wait for the delayed acknowledgement of the client (40 ms on Linux).
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
-
-
 def serve(services: Sequence[str], settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Exits with status 1 if a process fails to start or stops unexpectedly.
 
@@ -171,8 +165,9 @@ def serve(services: Sequence[str], settings: Settings) -> None:
     """
     for service in services:
         _check(service, settings)
-        # With SO_REUSEPORT, two gateways would silently share the requests to a port.
-        _listen(service, settings, shared=False).close()
+        # With SO_REUSEPORT, two gateways would silently share the requests to a port. The socket does not listen, because closing
+        # a listening socket resets the connections that clients have established in the meantime.
+        _open(bound_socket, service, settings, shared=False).close()
     workers = [service for service in services for _ in range(settings.workers if service == "gateway" else 1)]
     if len(workers) == 1:
         _work(services[0], settings, "")
@@ -223,7 +218,7 @@ def _work(service: str, settings: Settings, metrics_folder: str) -> None:
         # Imported here so that a gateway worker does not load the dependencies of the console (measured: a second of start-up
         # time and 35 MB per worker).
         application: App = importlib.import_module(f"gatehouse.{service}.app").build(settings)
-        sock = _listen(service, settings, shared=bool(metrics_folder))
+        sock = _open(listen, service, settings, shared=bool(metrics_folder))
         on_reject = _rejection_log(service, settings)
         server = Server(application, Connections(settings, ClientAddresses(settings.trusted_proxies), on_reject))
     except SettingsError as exc:
@@ -252,11 +247,11 @@ def _check(service: str, settings: Settings) -> None:
         raise SettingsError(f"the {service} service requires {' and '.join(missing)}")
 
 
-def _listen(service: str, settings: Settings, *, shared: bool) -> socket.socket:
-    """Opens the listening socket of a service. Raises SettingsError if the port cannot be used."""
+def _open(function: Callable[..., socket.socket], service: str, settings: Settings, *, shared: bool) -> socket.socket:
+    """Opens a socket on the port of a service with a function of `listening`. Raises SettingsError if the port cannot be used."""
     port: int = getattr(settings, f"{service}_port")
     try:
-        return listen(settings.bind, port, shared=shared)
+        return function(settings.bind, port, shared=shared)
     except OSError as exc:
         hint = f"set GATEHOUSE_{service.upper()}_PORT or GATEHOUSE_BIND, or stop the program that uses the port"
         raise SettingsError(

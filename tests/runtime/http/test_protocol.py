@@ -17,7 +17,8 @@ from gatehouse.errors import GatehouseError
 from gatehouse.http.asgi import ClientGone, Deferred, Responder, RespondNow, Response, SynchronousRoutes, read_body, reply
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.connections import Connections
-from gatehouse.http.server import Server, listen
+from gatehouse.http.listening import listen
+from gatehouse.http.server import Server
 from gatehouse.settings import ConnectionSettings
 
 from tools.attack.corpora import MALFORMED_REQUESTS, UNFINISHED_BODIES, UNFINISHED_HEADS

@@ -16,7 +16,8 @@ from gatehouse.console import asgi as console_asgi
 from gatehouse.console.authentication import COOKIE
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.connections import Connections
-from gatehouse.http.server import Server, listen
+from gatehouse.http.listening import listen
+from gatehouse.http.server import Server
 from gatehouse.identity.models import Actor
 from gatehouse.live.service import ROWS_MAX, SESSION_STREAMS_MAX
 from gatehouse.settings import ConnectionSettings
