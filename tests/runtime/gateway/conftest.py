@@ -10,7 +10,7 @@ import secrets
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -344,6 +344,23 @@ def running_gateway(database: Any, redis_url: str, folder: Path, **more: str) ->
     yield port, child.pid, log, database.app_url
     status = child.stop()
     assert status == 0, f"the gateway did not stop after SIGTERM: status {status}"
+
+
+@asynccontextmanager
+async def gateway_pair(
+    database: Any, redis_url: str, folder: Path, script: str, **more: str
+) -> AsyncIterator[tuple[Gateway, Gateway]]:
+    """Two gateways with the same database and Redis. script: run before SERVE; `{enabled}` is True in the first gateway only."""
+    children, gateways = [], []
+    async with asyncpg.create_pool(database.app_url, min_size=1, max_size=4) as pool:
+        for enabled in (True, False):
+            port, log = free_port(), folder / f"{enabled}.log"
+            environment = gateway_environment(database.app_url, redis_url, port, **more)
+            children.append(start_gateway(environment, log, script=script.format(enabled=enabled) + SERVE))
+            gateways.append(Gateway(port, children[-1].pid, pool, log))
+        yield gateways[0], gateways[1]
+        for child in children:
+            child.stop()
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,12 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 from gatehouse.tracing.context import trace_id_of
 
-from sandbox.ports import free_port
-from tests.runtime.gateway.conftest import SERVE, Core, Gateway, Key, Reply, gateway_environment, read_reply, start_gateway
+from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply, gateway_pair, read_reply
 
 _RECORD = """
 from gatehouse.gateway.synchronous_forwarding import SynchronousForwarding, _Exchange
@@ -26,6 +24,8 @@ def recorded(self, status, *arguments):
 _Exchange._respond = recorded
 """
 _PATIENCE_S = 30
+_LEASE_S = 300
+_DECISIONS = 'gatehouse_decisions_total{code="%s"}'
 _VARIABLE = (
     (rb"req_[0-9a-f]{26}", b"req"),
     (rb'"trace_id":"[0-9a-f]{32}"', b""),
@@ -72,6 +72,12 @@ class ScriptedCore(Core):
     waiting: int = 0
     at: asyncio.Condition = field(default_factory=asyncio.Condition)
 
+    def reset(self) -> None:
+        self.requests.clear()
+        self.disconnected.clear()
+        self.resume.clear()
+        self.waiting = 0
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         await super().serve(reader, writer)
@@ -117,6 +123,16 @@ class Pair:
         """Number of responses without a task."""
         return len(re.findall(r"synchronous \d", self.synchronous.log.read_text()))
 
+    async def reached(self, gateway: Gateway, key: Key, name: str = "docs") -> None:
+        """Waits until a gateway forwards requests to the Core."""
+        async with asyncio.timeout(_PATIENCE_S):
+            while True:
+                self.core.requests.clear()
+                reply = await gateway.request("GET", f"/cores/{name}/plain", f"X-API-Key: {key.token}")
+                if reply.status == 200 and self.core.requests:
+                    return
+                await asyncio.sleep(0.005)
+
     async def warm_up(self, key: Key) -> None:
         """Repeats a request until the gateway has everything that it needs to respond synchronously."""
         before = self.responses
@@ -125,25 +141,27 @@ class Pair:
                 assert (await self.synchronous.request("GET", "/cores/docs/plain", f"X-API-Key: {key.token}")).status == 200
 
 
-@pytest.fixture
-async def pair(gateway: Gateway, database: Any, redis_url: str, tmp_path: Path) -> AsyncIterator[Pair]:
+@pytest.fixture(scope="module")
+async def running(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     core = ScriptedCore()
     server = await asyncio.start_server(core.serve, "127.0.0.1", 0)
     core.port = server.sockets[0].getsockname()[1]
-    _, reply = await gateway.register(core.url)
-    assert reply.status == 200, reply.body
-    children, gateways = [], []
-    for enabled in (True, False):
-        port, log = free_port(), tmp_path / f"{enabled}.log"
-        bounds = {"GATEHOUSE_KEY_REQUESTS_MAX": "3", "GATEHOUSE_CIRCUIT_BREAKER_FAILURES": "0"}
-        environment = gateway_environment(database.app_url, redis_url, port, **bounds)
-        children.append(start_gateway(environment, log, script=_RECORD.format(enabled=enabled) + SERVE))
-        gateways.append(Gateway(port, children[-1].pid, gateway.pool, log))
-    yield Pair(gateways[0], gateways[1], core)
-    for child in children:
-        child.stop()
+    bounds = {"GATEHOUSE_KEY_REQUESTS_MAX": "3", "GATEHOUSE_CIRCUIT_BREAKER_FAILURES": "0"}
+    async with gateway_pair(database, redis_url, tmp_path_factory.mktemp("pair"), _RECORD, **bounds) as gateways:
+        _, reply = await gateways[0].register(core.url, ttl_s=_LEASE_S)
+        assert reply.status == 200, reply.body
+        yield Pair(*gateways, core)
     server.close()
-    await gateway.pool.execute("UPDATE core SET draining = true")
+
+
+@pytest.fixture
+async def pair(running: Pair) -> Pair:
+    """The gateways, both of which forward requests to the Core, and the Core without recorded requests."""
+    key = await running.synchronous.create_key()
+    for gateway in (running.synchronous, running.application):
+        await running.reached(gateway, key)
+    running.core.reset()
+    return running
 
 
 @pytest.fixture
@@ -223,7 +241,7 @@ async def test_forwarded_requests_and_responses_equal_those_of_the_application(p
         request(key, "/cores/docs/plain", "Authorization: Bearer second"),
         request(key, "/cores/docs"),
     ]
-    core = pair.core
+    core, before = pair.core, pair.responses
     for raw in corpus:
         for _ in range(3):  # the first response may be stored
             outcomes = []
@@ -232,7 +250,7 @@ async def test_forwarded_requests_and_responses_equal_those_of_the_application(p
                 response = await raw_response(gateway.port, raw)
                 outcomes.append((response, [without_id(sent) for sent in core.requests]))
             assert outcomes[0] == outcomes[1]
-    assert pair.responses > len(corpus)
+    assert pair.responses > before + len(corpus)
     assert "failure" not in pair.synchronous.log.read_text()
 
 
@@ -287,9 +305,7 @@ async def test_request_lines_with_the_same_header_fields_equal_those_of_the_appl
     for name in ("s", "z"):
         assert (await pair.synchronous.register(pair.core.url, name))[1].status == 200
         for gateway in (pair.synchronous, pair.application):
-            async with asyncio.timeout(_PATIENCE_S):
-                while (await gateway.request("GET", f"/cores/{name}/plain", f"X-API-Key: {key.token}")).status != 200:
-                    await asyncio.sleep(0.005)
+            await pair.reached(gateway, key, name)
     fields = f"X-API-Key: {key.token}\r\nHost: a\r\nX-Kept: yes\r\n\r\n"
     before = pair.responses
     for line in _REQUEST_LINES:
@@ -354,6 +370,7 @@ async def test_client_that_disconnects_cancels_the_request(pair: Pair, key: Key)
 
 @pytest.mark.requirement("CG-06", "CG-07")
 async def test_denied_requests_are_counted_once_and_never_reach_the_core(pair: Pair, key: Key) -> None:
+    before = {code: await pair.synchronous.metric(_DECISIONS % code) for code in ("FORBIDDEN", "RATE_LIMITED")}
     few = await pair.synchronous.create_key(limits=[{"name": "few", "quota": 5, "window_s": 3600, "burst": 5}])
     pair.core.requests.clear()
     statuses = [(await pair.synchronous.request("GET", "/cores/docs/plain", f"X-API-Key: {few.token}")).status for _ in range(7)]
@@ -363,8 +380,8 @@ async def test_denied_requests_are_counted_once_and_never_reach_the_core(pair: P
     for _ in range(3):
         reply = await pair.synchronous.request("GET", "/cores/docs/plain", f"X-API-Key: {narrow.token}")
         assert (reply.status, reply.json["code"]) == (403, "FORBIDDEN")
-    assert await pair.synchronous.metric('gatehouse_decisions_total{code="FORBIDDEN"}') == 3.0
-    assert await pair.synchronous.metric('gatehouse_decisions_total{code="RATE_LIMITED"}') == 2.0
+    assert await pair.synchronous.metric(_DECISIONS % "FORBIDDEN") == before["FORBIDDEN"] + 3
+    assert await pair.synchronous.metric(_DECISIONS % "RATE_LIMITED") == before["RATE_LIMITED"] + 2
     await pair.synchronous.revoke(key)
     reply = await pair.synchronous.request("GET", "/cores/docs/plain", f"X-API-Key: {key.token}")
     assert (reply.status, reply.json["code"]) == (401, "NOT_FOUND")
@@ -374,7 +391,7 @@ async def test_denied_requests_are_counted_once_and_never_reach_the_core(pair: P
 @pytest.mark.requirement("CG-10", "CG-12")
 async def test_forwarded_requests_are_logged_and_counted(pair: Pair, key: Key) -> None:
     gateway, before = pair.synchronous, pair.responses
-    valid = await gateway.metric('gatehouse_decisions_total{code="VALID"}')
+    valid = await gateway.metric(_DECISIONS % "VALID")
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     replies: list[Reply] = []
     for _ in range(6):
@@ -400,7 +417,7 @@ async def test_forwarded_requests_are_logged_and_counted(pair: Pair, key: Key) -
             "ms": 0,
             "ts": "",
         }
-    assert await gateway.metric('gatehouse_decisions_total{code="VALID"}') == valid + 6
+    assert await gateway.metric(_DECISIONS % "VALID") == valid + 6
 
 
 @pytest.mark.requirement("CG-11")
@@ -432,15 +449,16 @@ async def test_moved_core_receives_the_next_request(pair: Pair, key: Key) -> Non
     pair.core.requests.clear()
     await pair.warm_up(key)
     assert not pair.core.requests
+    await pair.synchronous.pool.execute("UPDATE core SET url = $1 WHERE name = 'docs'", pair.core.url)
     server.close()
 
 
 @pytest.mark.requirement("CG-12")
 async def test_gateway_that_stops_completes_forwarded_requests(
-    gateway: Gateway, pair: Pair, key: Key, start: Any, database: Any, redis_url: str
+    pair: Pair, key: Key, start: Any, database: Any, redis_url: str
 ) -> None:
     child, port, _ = start(database.app_url, redis_url, GATEHOUSE_DRAIN_S="0", GATEHOUSE_STOP_TIMEOUT_S="20")
-    client = gateway.on_port(port)
+    client = pair.synchronous.on_port(port)
     for _ in range(5):
         assert (await client.request("GET", "/cores/docs/plain", f"X-API-Key: {key.token}")).status == 200
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
