@@ -29,7 +29,8 @@ from playwright.async_api import Browser, Page, expect
 from tests.runtime.conftest import Database
 from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in, violations
 from tests.runtime.console_client import Console, open_console
-from tests.runtime.sharing.conftest import CLIENT, TEXT, Sharing, aws, module_services, sharing
+from tests.runtime.sharing.conftest import aws, module_services, sharing
+from tests.runtime.sharing.services import CLIENT, TEXT, Sharing
 
 __all__ = ["aws", "module_services", "origin", "sharing"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.runtime.sharing.conftest import Sharing
+from tests.runtime.sharing.services import Sharing
 
 
 def aws_clients(sharing: Sharing) -> list[Any]:

@@ -18,7 +18,7 @@ from gatehouse.sharing.texts import TEXTS
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.sharing.chromium import browser, serving, violations_in_both_themes
-from tests.runtime.sharing.conftest import TEXT, Sharing
+from tests.runtime.sharing.services import TEXT, Sharing
 from tests.runtime.sharing.test_requests import request
 
 __all__ = ["browser"]

@@ -23,7 +23,7 @@ from gatehouse.tracing.tracer import FinishedSpan, Tracer
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import open_console
-from tests.runtime.sharing.conftest import BUCKET, TABLE, Sharing
+from tests.runtime.sharing.services import BUCKET, TABLE, Sharing
 
 pytestmark = pytest.mark.requirement("SS-13")
 ORIGIN = "https://share.test"

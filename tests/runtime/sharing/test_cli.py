@@ -23,7 +23,7 @@ from gatehouse.sharing.models import ID_CHARS
 from sandbox import ports
 from tests.runtime.cli.conftest import BOOTSTRAP, Command, running_console
 from tests.runtime.conftest import Database
-from tests.runtime.sharing.conftest import BUCKET, REGION, TABLE
+from tests.runtime.sharing.services import BUCKET, REGION, TABLE
 
 TEXT = "correct horse battery staple"
 

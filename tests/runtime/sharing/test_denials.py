@@ -23,7 +23,7 @@ from gatehouse.sharing.models import TEXT_BYTES_MAX, LinkState
 from gatehouse.tracing.context import trace_id_of
 
 from tests.runtime.sharing.aws_calls import recorded
-from tests.runtime.sharing.conftest import ACTOR, CLIENT, TABLE, TEXT, Sharing
+from tests.runtime.sharing.services import ACTOR, CLIENT, TABLE, TEXT, Sharing
 from tests.runtime.sharing.test_requests import request, submit
 
 pytestmark = pytest.mark.requirement("SS-05")

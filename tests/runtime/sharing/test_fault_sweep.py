@@ -23,8 +23,8 @@ from gatehouse.sharing.links import claim_id_of
 from gatehouse.sharing.models import LAMBDA_FILES_BYTES_MAX, Secret, SecretState
 from gatehouse.sharing.service import NewItem, one_by_one
 
-from tests.runtime.sharing.conftest import ACTOR, CLIENT, TEXT, Sharing
 from tests.runtime.sharing.readers import CANARY, OPENING, ORIGIN, Form, Message, in_container, in_function
+from tests.runtime.sharing.services import ACTOR, CLIENT, TEXT, Sharing
 from tests.runtime.sharing.test_faults import CALLS_MAX, faults
 from tests.runtime.sharing.test_requests import request
 from tests.runtime.sharing.test_worker import Work, work

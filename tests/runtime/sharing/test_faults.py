@@ -12,7 +12,7 @@ from gatehouse.errors import Unavailable
 from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.service import NewItem, NewSecret, one_by_one
 
-from tests.runtime.sharing.conftest import ACTOR, CLIENT, TEXT, Sharing
+from tests.runtime.sharing.services import ACTOR, CLIENT, TEXT, Sharing
 
 pytestmark = pytest.mark.requirement("SS-03")
 #: AWS calls of one use case are fewer than this.

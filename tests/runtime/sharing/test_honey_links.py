@@ -23,8 +23,8 @@ from gatehouse.sharing.worker import SecretWorker
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, assert_problem, open_console
-from tests.runtime.sharing.conftest import ACTOR, CLIENT, Sharing
 from tests.runtime.sharing.readers import OPENING, in_container
+from tests.runtime.sharing.services import ACTOR, CLIENT, Sharing
 from tests.runtime.sharing.test_routes import member
 
 pytestmark = pytest.mark.requirement("SS-05")

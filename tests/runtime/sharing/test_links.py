@@ -22,7 +22,7 @@ from gatehouse.sharing.links import (
 from gatehouse.sharing.models import EndReason, LinkState, SecretState
 from gatehouse.sharing.service import NewItem, SecretPatch, one_by_one
 
-from tests.runtime.sharing.conftest import ACTOR, CLIENT, TEXT, Sharing
+from tests.runtime.sharing.services import ACTOR, CLIENT, TEXT, Sharing
 
 PASSPHRASE = "a long passphrase"
 

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import allow_header_conformance
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import BOOTSTRAP, LogRecorder, create_dependencies
 from tests.runtime.openapi_conformance import EXAMPLES, failures, validate, without_security
-from tests.runtime.sharing.conftest import Sharing
+from tests.runtime.sharing.services import Sharing
 from tests.runtime.sharing.test_requests import request
 
 

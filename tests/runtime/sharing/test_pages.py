@@ -18,7 +18,7 @@ from gatehouse.sharing.schemas import FILES_MAX
 from gatehouse.sharing.service import NewItem
 from gatehouse.sharing.texts import TEXTS, language
 
-from tests.runtime.sharing.conftest import ACTOR, CLIENT, TEXT, Sharing
+from tests.runtime.sharing.services import ACTOR, CLIENT, TEXT, Sharing
 from tests.runtime.sharing.test_requests import request
 
 ORIGIN = "https://share.test"

@@ -15,38 +15,11 @@ from gatehouse.sharing.link_token import LinkToken
 from gatehouse.sharing.links import CLAIM_S
 from gatehouse.sharing.models import EndReason
 
-from tests.runtime.clocks import ManualClock
-from tests.runtime.sharing.conftest import ACTOR, CLIENT, TEXT, Sharing, services
+from tests.runtime.sharing.processes import CLAIM, attempts_with_clock, open_until_decryption
+from tests.runtime.sharing.services import ACTOR, CLIENT, TEXT, Sharing
 
 pytestmark = pytest.mark.requirement("SS-03")
 SKEW_S = 120.0
-CLAIM = "a" * 32
-
-
-def _open_until_decryption(key: str, now: float, values: tuple[str, str, str], results: Any) -> None:
-    """Runs in a process, which opens a link and stops before it decrypts the content."""
-    sharing = services(key, ManualClock(now))
-
-    def stop(**_: Any) -> None:
-        results.put("decrypting")
-        signal.pause()
-
-    sharing.backend.data_keys._client.meta.events.register("before-call.kms.Decrypt", stop)
-    asyncio.run(sharing.open(LinkToken(*values), claim=CLAIM))
-
-
-def _attempts(key: str, now: float, steps: Any, results: Any) -> None:
-    """Runs in a process with another clock, which opens each link that it receives."""
-    sharing = services(key, ManualClock(now))
-
-    async def attempt(values: tuple[str, str, str]) -> str:
-        try:
-            return (await sharing.text(await sharing.open(LinkToken(*values)))).decode()
-        except LinkNotFound:
-            return "denied"
-
-    for values in iter(steps.get, None):
-        results.put(asyncio.run(attempt(values)))
 
 
 def _values(token: LinkToken) -> tuple[str, str, str]:
@@ -58,7 +31,7 @@ async def test_process_killed_between_claim_and_decryption_loses_one_use_at_most
     context = multiprocessing.get_context("spawn")
     results: Any = context.Queue()
     arguments = (aws, sharing.clock.now(), _values(token), results)
-    process = context.Process(target=_open_until_decryption, args=arguments)
+    process = context.Process(target=open_until_decryption, args=arguments)
     process.start()
     try:
         assert await asyncio.to_thread(results.get, True, 120) == "decrypting"
@@ -87,7 +60,7 @@ async def test_clocks_that_differ_neither_add_uses_nor_open_ended_links(sharing:
     late, early = (now - SKEW_S, now + SKEW_S)
     queues = [(context.Queue(), context.Queue()) for _ in range(2)]
     processes = [
-        context.Process(target=_attempts, args=(aws, clock, *channel))
+        context.Process(target=attempts_with_clock, args=(aws, clock, *channel))
         for clock, channel in zip((late + 299.0, early + 299.0), queues, strict=True)
     ]
     for process in processes:

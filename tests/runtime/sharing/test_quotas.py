@@ -15,7 +15,7 @@ from gatehouse.sharing.requests.service import RequestService
 from gatehouse.sharing.service import SecretService
 
 from tests.runtime.clocks import ManualClock
-from tests.runtime.sharing.conftest import BUCKET, TABLE, Sharing, services
+from tests.runtime.sharing.services import BUCKET, TABLE, Sharing, services
 from tests.runtime.sharing.test_requests import request
 
 pytestmark = pytest.mark.requirement("SS-05")

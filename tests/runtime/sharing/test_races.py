@@ -20,8 +20,8 @@ from gatehouse.sharing.lambda_adapter import lambda_handler
 from gatehouse.sharing.link_token import LinkToken
 from gatehouse.sharing.service import NewItem, SecretPatch, one_by_one
 
-from tests.runtime.sharing.conftest import ACTOR, BUCKET, TABLE, TEXT, Sharing
 from tests.runtime.sharing.readers import CANARY, OPENING, ORIGIN, Form, Message, in_container, in_function, outcome, race
+from tests.runtime.sharing.services import ACTOR, BUCKET, TABLE, TEXT, Sharing
 
 pytestmark = pytest.mark.requirement("SS-03")
 ROUNDS = int(os.environ.get("GATEHOUSE_RACE_ROUNDS", "2"))

@@ -16,7 +16,7 @@ from gatehouse.sharing.service import NewItem, SecretSharing
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, assert_problem, open_console
-from tests.runtime.sharing.conftest import CLIENT, TEXT, Sharing
+from tests.runtime.sharing.services import CLIENT, TEXT, Sharing
 
 pytestmark = pytest.mark.requirement("SS-01")
 URL = "https://sharing.test"

@@ -6,7 +6,6 @@ import asyncio
 import multiprocessing
 import os
 from collections.abc import Sequence
-from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import pytest
@@ -21,8 +20,8 @@ from gatehouse.sharing.requests.schemas import NewRetrievalLink
 from gatehouse.sharing.requests.service import NewRequest
 from gatehouse.sharing.service import NewItem
 
-from tests.runtime.clocks import ManualClock
-from tests.runtime.sharing.conftest import ACTOR, BUCKET, CLIENT, TABLE, TEXT, Sharing, services
+from tests.runtime.sharing.processes import submit_at_the_same_time
+from tests.runtime.sharing.services import ACTOR, BUCKET, CLIENT, TABLE, TEXT, Sharing
 from tests.runtime.sharing.test_faults import CALLS_MAX, faults
 
 pytestmark = pytest.mark.requirement("SS-01")
@@ -211,29 +210,6 @@ async def test_failed_submission_is_not_counted_or_received_as_a_whole(sharing: 
     assert 4 <= occurred < CALLS_MAX - 1
 
 
-def _submit(key: str, tokens: list[tuple[str, str]], barrier: Barrier, results: Any) -> None:
-    """Runs in a process, in which two clients submit to each request at the same time."""
-    sharing = services(key, ManualClock())
-
-    async def attempt(token: SubmissionToken) -> str:
-        submission_id = os.urandom(16).hex()
-        while True:
-            try:
-                await submit(sharing, token, submission_id.encode(), submission_id)
-                return submission_id
-            except LinkNotFound:
-                return "not found"
-            except Unavailable:
-                continue  # a slow machine: the client repeats its submission
-
-    async def rounds() -> None:
-        for values in tokens:
-            barrier.wait(60)
-            results.put(await asyncio.gather(*(attempt(SubmissionToken(*values)) for _ in range(2))))
-
-    asyncio.run(rounds())
-
-
 @pytest.mark.requirement("SS-03")
 async def test_processes_submit_exactly_as_often_as_requested(sharing: Sharing, aws: str) -> None:
     processes_count, allowed = 2, (1, 2, 1, 2)
@@ -241,7 +217,9 @@ async def test_processes_submit_exactly_as_often_as_requested(sharing: Sharing, 
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(processes_count), context.Queue()
     tokens = [(token.path, token.secret) for _, token, _ in requests]
-    processes = [context.Process(target=_submit, args=(aws, tokens, barrier, results)) for _ in range(processes_count)]
+    processes = [
+        context.Process(target=submit_at_the_same_time, args=(aws, tokens, barrier, results)) for _ in range(processes_count)
+    ]
     for process in processes:
         process.start()
     rounds = [await asyncio.to_thread(results.get, True, 120) for _ in range(processes_count * len(allowed))]

@@ -21,7 +21,7 @@ from gatehouse.sharing.worker import SecretWorker
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, assert_problem, open_console
-from tests.runtime.sharing.conftest import CLIENT, Sharing
+from tests.runtime.sharing.services import CLIENT, Sharing
 from tests.runtime.sharing.test_faults import CALLS_MAX, faults
 
 URL = "https://sharing.test"

@@ -16,7 +16,7 @@ from sandbox import ports
 from sandbox.child_processes import Child
 from tests.runtime.cli.conftest import BOOTSTRAP, Command, running_services
 from tests.runtime.conftest import Database
-from tests.runtime.sharing.conftest import BUCKET, TABLE
+from tests.runtime.sharing.services import BUCKET, TABLE
 
 MIB = 1024 * 1024
 FILE_BYTES = int(os.environ.get("GATEHOUSE_TRANSFER_MIB", "128")) * MIB

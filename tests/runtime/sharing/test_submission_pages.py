@@ -18,7 +18,7 @@ from gatehouse.sharing.requests import submitted_form, submitters
 from gatehouse.sharing.requests.submitted_form import FIELD_BYTES_MAX
 from gatehouse.sharing.schemas import FILES_MAX
 
-from tests.runtime.sharing.conftest import ACTOR, TEXT, Sharing
+from tests.runtime.sharing.services import ACTOR, TEXT, Sharing
 from tests.runtime.sharing.test_faults import faults
 from tests.runtime.sharing.test_pages import ORIGIN, SAME_ORIGIN, hidden, stable
 from tests.runtime.sharing.test_requests import request

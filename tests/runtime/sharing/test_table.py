@@ -12,7 +12,7 @@ from gatehouse.errors import Unavailable
 from gatehouse.sharing import table
 from gatehouse.sharing.table import ConditionNotMet
 
-from tests.runtime.sharing.conftest import ACTOR, TABLE, Sharing
+from tests.runtime.sharing.services import ACTOR, TABLE, Sharing
 from tests.runtime.sharing.test_requests import request, submit
 
 pytestmark = pytest.mark.requirement("SS-03")

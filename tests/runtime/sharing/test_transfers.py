@@ -45,7 +45,7 @@ from mangum.types import LambdaContext
 from sandbox import ports
 from tests.runtime.clocks import ManualClock
 from tests.runtime.sharing.api_gateway_events import encoded, event
-from tests.runtime.sharing.conftest import ACTOR, BUCKET, CLIENT, TABLE, TEXT, Sharing, services
+from tests.runtime.sharing.services import ACTOR, BUCKET, CLIENT, TABLE, TEXT, Sharing, services
 from tests.runtime.sharing.test_cli import SharingServer
 from tests.runtime.sharing.test_faults import CALLS_MAX, faults
 from tests.runtime.sharing.test_pages import ORIGIN, submit, url, uses

@@ -16,7 +16,7 @@ from gatehouse.sharing.service import SecretSharing
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import Console, open_console
-from tests.runtime.sharing.conftest import Sharing
+from tests.runtime.sharing.services import Sharing
 
 FILE_BYTES_MAX = 2 * PART_BYTES + 1_000_000
 

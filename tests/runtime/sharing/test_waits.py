@@ -20,7 +20,7 @@ from gatehouse.sharing.service import SecretSharing
 
 from tests.runtime.conftest import Database
 from tests.runtime.console_client import open_console
-from tests.runtime.sharing.conftest import BUCKET, TABLE, Sharing, of_backend
+from tests.runtime.sharing.services import BUCKET, TABLE, Sharing, of_backend
 from tests.runtime.sharing.test_pages import ORIGIN
 from tests.runtime.sharing.test_requests import request
 from tests.runtime.silent_servers import full_server, silent_server

@@ -37,7 +37,7 @@ from msgspec import ValidationError
 from tests.runtime.cli.conftest import Command, Result
 from tests.runtime.clocks import ManualClock
 from tests.runtime.conftest import Database, opened
-from tests.runtime.sharing.conftest import BUCKET, CLIENT, REGION, TABLE, TEXT, Sharing
+from tests.runtime.sharing.services import BUCKET, CLIENT, REGION, TABLE, TEXT, Sharing
 from tests.runtime.sharing.test_faults import faults
 from tests.runtime.sharing.test_requests import request, submit
 
