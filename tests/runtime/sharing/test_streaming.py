@@ -19,7 +19,7 @@ from tests.runtime.conftest import Database
 from tests.runtime.sharing.services import BUCKET, TABLE
 
 MIB = 1024 * 1024
-FILE_BYTES = int(os.environ.get("GATEHOUSE_TRANSFER_MIB", "128")) * MIB
+FILE_BYTES = int(os.environ.get("GATEHOUSE_TRANSFER_MIB", "96")) * MIB
 #: Buffers of a part of an upload and of a connection, for one request.
 GROWTH_BYTES_MAX = 80 * MIB
 
