@@ -92,7 +92,8 @@ def outcome() -> Outcome:
             if key in noticed or tried[key] == (STATEMENTS_MAX if ".Statement." in place else RESOURCES_MAX):
                 continue
             tried[key] += 1
-            if evaluator().new_findings(resource, changed):
+            name = "" if place == RESOURCE else place.partition(".")[0]
+            if evaluator().new_findings(resource, changed, name):
                 noticed.add(key)
     return Outcome(frozenset(noticed), frozenset(tried) - noticed)
 
