@@ -442,7 +442,7 @@ class Observer:
         request_id, trace_id, key_id, ts, any_path = map(str, texts)
         names = self.environment, request_id, trace_id, self.service, method, route, path or any_path
         line = RequestLine(*names, status, float(ms), key_id, code, "request", level, ts)
-        template = Template(_encoder.encode(line).decode() + "\n", (request_id, trace_id, f"{ms}.0", key_id, ts, any_path))
+        template = Template(_encoder.encode(line) + b"\n", (request_id, trace_id, float(ms), key_id, ts, any_path))
         durations = self.metrics.durations(self.service, route, status)
         fields = {"method": method, "route": route, "code": code}
         return RepeatedRequest(self, self._stream, template, durations, _LEVELS[level], status, fields)
@@ -470,8 +470,8 @@ class RepeatedRequest:
             observer.tracer.request(trace, status=self.status, seconds=seconds, key_id=key_id, **self.fields)
 
     def _line(self, trace: RequestTrace, seconds: float, key_id: str, ended_at: float, path: str) -> bytes:
-        values = trace.request_id, trace.trace_id, rounded(seconds * 1000), key_id, _timestamp(ended_at), path
-        return self.template.fill(values).encode()
+        ms, ids = rounded(seconds * 1000), (trace.request_id.encode(), trace.trace_id.encode())
+        return self.template.fill((*ids, ms, key_id.encode(), _timestamp(ended_at).encode(), path.encode()))
 
 
 def _timestamp(seconds: float) -> str:

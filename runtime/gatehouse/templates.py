@@ -20,25 +20,28 @@ def placeholders(count: int) -> list[int]:
 
 
 class Template:
-    """A text with variable parts."""
+    """An encoded text with variable parts."""
 
     __slots__ = ("_order", "_text")
 
-    def __init__(self, example: str, parts: Sequence[str]) -> None:
-        """parts: the variable parts of the example. `fill` replaces each part with the value at the same position. A value whose
-        part does not occur in the example is ignored. Raises ValueError if a part occurs twice, or if no part occurs."""
-        if any(example.count(part) > 1 for part in parts):
+    def __init__(self, example: bytes, parts: Sequence[str | int | float]) -> None:
+        """parts: the variable parts of the example. `fill` replaces each part with the value at the same position: encoded text
+        for a part of type str, otherwise a number. A value whose part does not occur in the example is ignored. Raises
+        ValueError if a part occurs twice, or if no part occurs."""
+        texts = [str(part).encode() for part in parts]
+        if any(example.count(text) > 1 for text in texts):
             raise ValueError("a variable part occurs twice")
-        found = sorted((example.index(part), index) for index, part in enumerate(parts) if part in example)
+        found = sorted((example.index(text), index) for index, text in enumerate(texts) if text in example)
         if not found:
             raise ValueError("no variable part occurs in the example")
         self._order = itemgetter(*(index for _, index in found))
-        text = example.replace("%", "%%")
+        encoded = example.replace(b"%", b"%%")
         for _, index in found:
-            text = text.replace(parts[index], "%s")
-        self._text = text
+            # `%b` inserts bytes, `%a` the digits of a number. Formatting text and encoding it would take twice as long.
+            encoded = encoded.replace(texts[index], b"%b" if isinstance(parts[index], str) else b"%a")
+        self._text = encoded
 
-    def fill(self, values: Sequence[object]) -> str:
+    def fill(self, values: Sequence[bytes | int | float]) -> bytes:
         """The text with these values, one for each part."""
-        text: str = self._text % self._order(values)
+        text: bytes = self._text % self._order(values)
         return text

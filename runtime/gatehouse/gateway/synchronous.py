@@ -181,46 +181,48 @@ class ResponseTemplate(NamedTuple):
     body: Template | None
 
     def response(self, result: VerificationResult, request_id: str) -> asgi.EncodedResponse:
-        in_lines: list[object] = [0, request_id]
+        encoded_id = request_id.encode()
+        in_lines: list[bytes | int] = [0, encoded_id]
         if self.body is None:
             for state in result.limits:
                 in_lines += (state.remaining, math.ceil(state.reset_s))
-            return asgi.EncodedResponse(200, self.lines.fill(in_lines).encode(), b"")
-        in_body: list[object] = [request_id, rfc3339(result.decided_at, "milliseconds"), result.staleness_ms]
+            return asgi.EncodedResponse(200, self.lines.fill(in_lines), b"")
+        decided_at = rfc3339(result.decided_at, "milliseconds").encode()
+        in_body: list[bytes | int | float] = [encoded_id, decided_at, result.staleness_ms]
         for state in result.limits:
             remaining, reset_s = state.remaining, state.reset_s
             in_lines += (remaining, math.ceil(reset_s))
             in_body += (remaining, rounded(reset_s))
-        body = self.body.fill(in_body).encode()
+        body = self.body.fill(in_body)
         in_lines[0] = len(body)
-        return asgi.EncodedResponse(200, self.lines.fill(in_lines).encode(), body)
+        return asgi.EncodedResponse(200, self.lines.fill(in_lines), body)
 
 
-def example_limits(states: Sequence[RateLimitState]) -> tuple[list[RateLimitState], list[str]]:
+def example_limits(states: Sequence[RateLimitState]) -> tuple[list[RateLimitState], list[int]]:
     """The states with placeholders, and the placeholders: for each limit, `remaining` and the seconds until the reset."""
     numbers = placeholders(2 * len(states))
     limits = [
         msgspec.structs.replace(state, remaining=remaining, reset_s=float(reset_s))
         for state, remaining, reset_s in zip(states, numbers[::2], numbers[1::2], strict=True)
     ]
-    return limits, [str(number) for number in numbers]
+    return limits, numbers
 
 
 def response_template(result: VerificationResult, record: KeyRecord, *, has_body: bool) -> ResponseTemplate:
     """Makes the template from a response of the endpoints whose variable parts have unique values."""
-    size, request_id, decided_at = map(str, placeholders(3))
-    (staleness_ms,) = placeholders(1)
+    request_id, decided_at = map(str, placeholders(2))
+    size, staleness_ms = placeholders(2)
     limits, numbers = example_limits(result.limits)
     body = None
     headers = schemas.limit_headers(limits)
     if has_body:
         example = msgspec.structs.replace(result, staleness_ms=staleness_ms, limits=tuple(limits))
         reply = msgspec.structs.replace(schemas.reply(example, request_id), decided_at=decided_at)
-        states = [text for limit in limits for text in (str(limit.remaining), str(limit.reset_s))]
-        body = Template(asgi.encode(reply).decode(), [request_id, decided_at, str(staleness_ms), *states])
+        states = [number for limit in limits for number in (limit.remaining, limit.reset_s)]
+        body = Template(asgi.encode(reply), [request_id, decided_at, staleness_ms, *states])
     else:
         headers += key_id_headers(record)
     all_headers = response_headers(b"{}" if has_body else b"", request_id, headers)
-    encoded = asgi.encode_headers((name, size.encode() if name == b"content-length" else value) for name, value in all_headers)
-    lines = Template(encoded.decode(), [size, request_id, *numbers])
+    encoded = asgi.encode_headers((name, b"%d" % size if name == b"content-length" else value) for name, value in all_headers)
+    lines = Template(encoded, [size, request_id, *numbers])
     return ResponseTemplate(record, result.limits[0].degraded, lines, body)

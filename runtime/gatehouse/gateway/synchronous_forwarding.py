@@ -120,10 +120,10 @@ class _ReturnedHeaders(NamedTuple):
     is_storable: bool
 
     def header_lines(self, limits: Sequence[RateLimitState], request_id: RequestId) -> bytes:
-        values: list[object] = [request_id]
+        values: list[bytes | int] = [request_id.encode()]
         for state in limits:
             values += (state.remaining, math.ceil(state.reset_s))
-        return self.lines + self.added.fill(values).encode("ascii")
+        return self.lines + self.added.fill(values)
 
 
 class _Fields:
@@ -177,7 +177,7 @@ class _Fields:
             rate = limit_headers(limits)
             returned = core_headers(headers, status, [name for name, _ in rate])
             has_length = any(name == b"content-length" for name, _ in returned)
-            added = asgi.encode_headers(added_headers(rate, request_id)).decode("ascii")
+            added = asgi.encode_headers(added_headers(rate, request_id))
             cache = self.dependencies.response_cache
             is_storable = cache is not None and cache.storable(status, headers)
             template = Template(added, [request_id, *numbers])
