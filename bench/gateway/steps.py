@@ -162,6 +162,7 @@ async def _measure() -> dict[str, dict[str, float]]:
         encoded = json.dumps(body)
         new = itertools.cycle([request("/v1/keys/verify", body=_padded(encoded, number)) for number in range(BODIES_MAX + 1)])
         totals["JSON, new body"] = _us(lambda: connection.data_received(next(new)))
+        await asyncio.sleep(0)  # performs the last writes
         assert transport.responses >= _CALLS * _RUNS * len(totals)
         steps = _steps(verification, observer, encoded.encode(), record)
         more_steps = _steps_of_a_new_body(verification, token.text, encoded.encode(), record)

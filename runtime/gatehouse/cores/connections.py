@@ -16,6 +16,7 @@ from typing import NamedTuple, cast
 
 import httptools
 
+from gatehouse.batched_writes import BatchedWrites
 from gatehouse.errors import CoreTimeout, CoreUnreachable
 
 #: The next request closes connections that have been idle for longer than this time.
@@ -48,9 +49,13 @@ class Connection(asyncio.Protocol):
     Many responses of a Core have the same head. A head that is equal to the previous one is not parsed again.
     """
 
-    def __init__(self, read_timeout_s: float) -> None:
-        """read_timeout_s: maximum time in which neither the Core sends data nor the client sends a part of the request body."""
+    def __init__(self, read_timeout_s: float, writes: BatchedWrites) -> None:
+        """read_timeout_s: maximum time in which neither the Core sends data nor the client sends a part of the request body.
+
+        writes: performs the writes of requests.
+        """
         self._read_timeout_s = read_timeout_s
+        self._writes = writes
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -102,7 +107,7 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(self._read_timeout_s, self._check_timeout)
         if self._transport is None:
             raise CoreUnreachable(detail="connection closed")
-        self._transport.write(head + body if isinstance(body, bytes) else head)
+        self._writes.add(self._transport, head + body if isinstance(body, bytes) else head)
         if body is not None and not isinstance(body, bytes):
             self._upload = self._loop.create_task(self._send_body(body, chunked=chunked), name="core-upload")
 
@@ -372,13 +377,24 @@ class Connection(asyncio.Protocol):
 class ConnectionPool:
     """Connections to one address. With TLS, the certificate must be valid for `host`."""
 
-    def __init__(self, address: str, port: int, *, tls: bool, host: str, connect_timeout_s: float, read_timeout_s: float) -> None:
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        *,
+        tls: bool,
+        host: str,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        writes: BatchedWrites,
+    ) -> None:
         self._address = address
         self._port = port
         self._tls = tls
         self._host = host
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
+        self._writes = writes
         self._idle: deque[Connection] = deque()
         self._in_use: set[Connection] = set()
         self._retired = False
@@ -435,7 +451,11 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._read_timeout_s), self._address, self._port, ssl=context, server_hostname=host
+                    lambda: Connection(self._read_timeout_s, self._writes),
+                    self._address,
+                    self._port,
+                    ssl=context,
+                    server_hostname=host,
                 )
         except (OSError, TimeoutError) as exc:
             raise CoreUnreachable(detail=f"no connection: {type(exc).__name__}", sent=False) from exc

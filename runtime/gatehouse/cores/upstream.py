@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from gatehouse.batched_writes import BatchedWrites
 from gatehouse.cores.connections import Connection, ConnectionPool
 from gatehouse.cores.models import Network, Origin, UpstreamRequest, parse_origin, rejection
 from gatehouse.errors import BadRequest, CoreUnreachable
@@ -79,6 +80,7 @@ class UpstreamClients:
     networks: Sequence[Network]
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     read_timeout_s: float = READ_TIMEOUT_S
+    _writes: BatchedWrites = field(default_factory=BatchedWrites)
     _pinned: dict[str, _Pinned] = field(default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     #: Pools that were replaced while requests were in progress.
@@ -175,6 +177,7 @@ class UpstreamClients:
             host=origin.host,
             connect_timeout_s=self.connect_timeout_s,
             read_timeout_s=self.read_timeout_s,
+            writes=self._writes,
         )
 
 

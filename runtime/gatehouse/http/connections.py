@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gatehouse.batched_writes import BatchedWrites
 from gatehouse.errors import GatehouseError, TooManyRequests, Unavailable
 from gatehouse.http import asgi
 from gatehouse.http.client_address import ClientAddresses
@@ -23,6 +24,7 @@ class Connections:
         self.settings = settings
         self.addresses = addresses
         self.on_reject = on_reject
+        self.writes = BatchedWrites()
         #: Open connections.
         self.total = 0
         #: True when the server is stopping. The server is then not ready, and closes each connection after the response.

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import cast
 
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gatehouse.http import asgi
-from gatehouse.http.connections import Connections
+from gatehouse.http.writing import WritingProtocol
 
 
-class DrainingProtocol(HttpToolsProtocol):
+class DrainingProtocol(WritingProtocol):
     """Closes a connection after a response while `Connections.draining` is set."""
 
-    _worker: Connections
     #: The request to which the application is responding. `cycle` is the last request of the pipeline.
     _running: RequestResponseCycle | None = None
 

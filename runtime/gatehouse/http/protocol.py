@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from gatehouse.errors import BadRequest, GatehouseError, HeadersTooLarge, RequestTimeout, TargetTooLong, Unavailable
@@ -65,6 +64,7 @@ class HttpProtocol(DeferringProtocol):
         # uvicorn accepts bytes after a request with `Connection: close`; this parser rejects them.
         self.parser = httptools.HttpRequestParser(self)
         self._worker = worker
+        self._writes = worker.writes
         self._routes = respond_now
         self._settings = worker.settings
         self._peer = ""
@@ -92,8 +92,6 @@ class HttpProtocol(DeferringProtocol):
         self._discarded = 0
         #: Deadline for the head, for the body, or for a connection that is closing.
         self._timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
-        self._unsent = 0
         self._stopping = False
         #: Data after an upgrade request; None if there is no such request.
         self._upgrade_data: bytearray | None = None
@@ -118,8 +116,6 @@ class HttpProtocol(DeferringProtocol):
         self._end_body()
         self._cancel_timer()
         self._unset_keepalive_if_required()
-        if self._write_timer is not None:
-            self._write_timer.cancel()
         if self._running is not None:
             self._running.disconnected = True
             self._running.message_event.set()
@@ -267,7 +263,7 @@ class HttpProtocol(DeferringProtocol):
         elif self._in_head:
             self._reject(RequestTimeout("The headers of the request were not received in time."))
         else:
-            self.transport.close()
+            self._close()
 
     # Body
 
@@ -307,7 +303,7 @@ class HttpProtocol(DeferringProtocol):
             self._idle_since = self.loop.time()
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         else:
-            self.transport.close()
+            self._close()
             self._watch_writing()
         return True
 
@@ -367,6 +363,7 @@ class HttpProtocol(DeferringProtocol):
         self.cycle.response_started = self.cycle.response_complete = True
         self.flow.resume_reading()
         self._write(asgi.Response(101, headers, b""))
+        self._writes.flush()
         data, self._upgrade_data = bytes(self._upgrade_data), None
         self._upgraded, self._on_shutdown = protocol, on_shutdown
         protocol.connection_made(self.transport)
@@ -387,6 +384,7 @@ class HttpProtocol(DeferringProtocol):
 
     def shutdown(self) -> None:
         self._stopping = True
+        self._writes.flush()
         if self._on_shutdown is not None:
             self._on_shutdown()
         elif not self._in_head and self._prepare is None:  # otherwise, the request is not complete
@@ -401,7 +399,7 @@ class HttpProtocol(DeferringProtocol):
             self.server_state.total_requests += 1
             return
         if not keep_alive:
-            self.transport.close()
+            self._close()
         self.on_response_complete()
 
     def on_response_complete(self) -> None:
@@ -413,15 +411,11 @@ class HttpProtocol(DeferringProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_writing()
         if self._upgraded is not None:
             self._upgraded.pause_writing()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._write_timer is not None and not self.transport.is_closing():
-            self._write_timer.cancel()
-            self._write_timer = None
         if self._upgraded is not None:
             self._upgraded.resume_writing()
 
@@ -434,27 +428,16 @@ class HttpProtocol(DeferringProtocol):
             if remaining_s > 0:
                 self.timeout_keep_alive_task = self.loop.call_later(remaining_s, self.timeout_keep_alive_handler)
                 return
+        self._writes.flush()
         super().timeout_keep_alive_handler()
         self._watch_writing()
-
-    def _watch_writing(self) -> None:
-        self._unsent = self.transport.get_write_buffer_size()
-        if self._unsent and self._write_timer is None:
-            self._write_timer = self.loop.call_later(self._settings.response_timeout_s, self._write_timeout)
-
-    def _write_timeout(self) -> None:
-        self._write_timer = None
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and self._unsent - unsent < self._settings.response_timeout_s * BYTES_PER_S_MIN:
-            self.transport.abort()
-        else:
-            self._watch_writing()
 
     # Errors
 
     def _reject(self, error: GatehouseError) -> None:
         """Sends an error response to the current request, after the responses to earlier requests, and closes the connection."""
         self._worker.on_reject(error, self._peer)
+        self._writes.flush()
         in_body = self._in_body and self._prepare is None
         self._prepare = None
         self._in_head = False
@@ -483,6 +466,7 @@ class HttpProtocol(DeferringProtocol):
         body = asgi.problem(error, request_id)
         own = [_CLOSE, (b"x-request-id", request_id.encode()), *asgi.problem_headers(error)]
         self._write(asgi.Response(error.status, asgi.response_headers(body, asgi.PROBLEM_JSON, own), body))
+        self._writes.flush()
         self._closing = True
         self._unset_keepalive_if_required()
         self._cancel_timer()
@@ -490,9 +474,3 @@ class HttpProtocol(DeferringProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._timer = self.loop.call_later(_LINGER_S, self.transport.abort)
-
-    def _write(self, response: asgi.Response | asgi.EncodedResponse, more_lines: bytes = b"") -> None:
-        """Writes a complete response as uvicorn does."""
-        default_lines = self._worker.default_lines(self.server_state.default_headers)
-        lines = response.header_lines if isinstance(response, asgi.EncodedResponse) else asgi.encode_headers(response.headers)
-        self.transport.write(b"".join((STATUS_LINE[response.status], default_lines, lines, more_lines, b"\r\n", response.body)))

@@ -17,6 +17,7 @@ import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from gatehouse.batched_writes import BatchedWrites
 from gatehouse.cores import connections
 from gatehouse.cores import upstream as upstreams
 from gatehouse.cores.connections import Connection
@@ -222,10 +223,10 @@ RESPONSES = st.tuples(
 @given(st.lists(RESPONSES, min_size=2, max_size=5))
 async def test_repeated_head_is_read_like_the_first(responses: list[tuple[str, bytes, int]]) -> None:
     """A connection that has received other responses reads a response like a new connection."""
-    used = Connection(PATIENCE_S)
+    used = Connection(PATIENCE_S, BatchedWrites())
     used.connection_made(MemoryTransport())
     for method, response, size in responses:
-        new = Connection(PATIENCE_S)
+        new = Connection(PATIENCE_S, BatchedWrites())
         new.connection_made(MemoryTransport())
         parts = [response[start : start + size] for start in range(0, len(response), size)]
         expected = receive(new, method, parts)
