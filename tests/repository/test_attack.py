@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.attack import protocol_attacks, roles, stack_attacks
+from tools.attack import connection, protocol_attacks, roles, stack_attacks
 from tools.attack.__main__ import main
 from tools.attack.connection import RecordingCore, Service
 from tools.attack.outcome import Outcome, show
@@ -23,6 +23,13 @@ from tools.attack.stack_attacks import Stack
 
 TOKEN = f"gtk_test_{secrets.token_hex(31)}"
 PATIENCE_S = 0.3
+PAUSE_S = 0.1
+
+
+@pytest.fixture(autouse=True)
+def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broken server closes no connection, so every request waits for this pause after the response."""
+    monkeypatch.setattr(connection, "NEXT_READ_S", PAUSE_S)
 
 
 @dataclass

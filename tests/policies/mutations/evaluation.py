@@ -102,15 +102,17 @@ class Evaluator:
 
     def new_findings(self, resource: Resource, changed: Resource | None, name: str = "") -> frozenset[Finding]:
         """The findings that a change adds. changed: None if the resource is removed. name: the property, if only one changes."""
+        affected: Iterable[Evaluation] = self._of_resource.get(resource.urn if changed else resource.type, ())
+        if changed and name:
+            affected = self._readers.get((resource.urn, name), set()) | self._readers.get((resource.urn, ALL), set())
+        if not affected:
+            return frozenset()
         resources = [changed if item is resource else item for item in self._resources]
         if changed is not None and changed.type == AWS_PROVIDER:
             provider = Properties(values_of(changed.props), "provider")
             resources = [replace(item, provider=provider) if self._uses(item, resource) else item for item in resources if item]
         stack = Stack(item for item in resources if item is not None)
         present = {item.urn: item for item in stack}
-        affected: Iterable[Evaluation] = self._of_resource.get(resource.urn if changed else resource.type, ())
-        if changed and name:
-            affected = self._readers.get((resource.urn, name), set()) | self._readers.get((resource.urn, ALL), set())
         new: set[Finding] = set()
         for id, urn in affected:
             if urn in present:
