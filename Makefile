@@ -8,6 +8,10 @@ ACCOUNT_STACKS := $(sort $(patsubst account/Pulumi.%.yaml,%,$(wildcard account/P
 # Targets use dev without ENV. `make check` uses all stacks.
 STACK = $(or $(ENV),dev)
 PY := .venv/bin/python
+# `make check` runs these checks in parallel. They are not listed by `make help`.
+CHECKS = check/types $(ENVIRONMENTS:%=check/stack-%) $(ACCOUNT_STACKS:%=check/account-%) check/imports check/format check/workflows
+# Prints the output of each check as one block. GNU Make 3.81, the version of macOS, does not support the option.
+OUTPUT_SYNC = $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 PROJECT_OPTION = $(if $(PROJECT),--project "$(PROJECT)")
 
 help: ## List the targets
@@ -43,14 +47,27 @@ check: ## Run format, lint, type, import, workflow and policy checks; with ENV= 
 ifdef ENV
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --env $(ENV) $(if $(PROJECT),--program "$(PROJECT)")
 else
+	@$(MAKE) --jobs=$$(getconf _NPROCESSORS_ONLN) --keep-going $(OUTPUT_SYNC) $(CHECKS)
+endif
+
+check/types:
+	@.venv/bin/mypy
+
+check/stack-%:
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --env $*
+
+check/account-%:
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --program account --env $*
+
+check/imports:
+	@contracts=$$(.venv/bin/lint-imports --no-cache) || { echo "$$contracts"; exit 1; }; echo "$$contracts" | tail -n 1
+
+check/format:
 	@.venv/bin/ruff format --check --quiet . || { echo "check: run .venv/bin/ruff format ."; exit 1; }
 	@.venv/bin/ruff check --quiet .
-	@.venv/bin/mypy
-	@.venv/bin/lint-imports --no-cache | tail -n 3
+
+check/workflows:
 	@.venv/bin/zizmor --offline --quiet .github
-	@for environment in $(ENVIRONMENTS); do PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --env $$environment || exit $$?; done
-	@for stack in $(ACCOUNT_STACKS); do PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --program account --env $$stack || exit $$?; done
-endif
 
 audit: ## Compare uv.lock and package-lock.json with vulnerability databases (OFFLINE=1 only reports that no audit runs)
 	@scripts/setup.sh
