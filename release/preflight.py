@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from components.naming import PROJECT
 from components.settings.account import NONE
@@ -135,10 +135,9 @@ def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
 
 def _check_account(stack: Stack) -> str | None:
     try:
-        session = boto3.Session(region_name=stack.region or None)
-        if session.get_credentials() is None:
-            return "no AWS credentials. Run: aws sso login, or set AWS_PROFILE"
-        account = session.client("sts").get_caller_identity()["Account"]
+        account = boto3.client("sts", region_name=stack.region or None).get_caller_identity()["Account"]
+    except NoCredentialsError:
+        return "no AWS credentials. Run: aws sso login, or set AWS_PROFILE"
     except (BotoCoreError, ClientError) as exc:
         return f"AWS rejected the credentials ({type(exc).__name__}). Run: aws sso login, or set AWS_PROFILE"
     if account != stack.account:

@@ -2,6 +2,7 @@
 would fail after several minutes."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import boto3
@@ -33,8 +34,8 @@ def exceeded_quotas(stack: Stack, client: Client | None = None) -> list[str]:
         settings = parse(stack.settings, stack.name)
     except SettingsError:  # `pulumi preview` reports invalid settings
         return []
-    session: Any = boto3.Session(region_name=stack.region)
-    clients: Client = client or session.client
+    create: Any = boto3.client
+    clients: Client = client or partial(create, region_name=stack.region)
     messages: list[str] = []
     for check in (_function_concurrency, _task_cpu, _addresses):
         try:

@@ -7,9 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import boto3
-import botocore.loaders
-import botocore.session
 from botocore.config import Config
 from moto.core.config import default_user_config
 from moto.moto_api._internal.models import moto_api_backend
@@ -20,6 +17,7 @@ from sandbox.emulator.iam_enforcement import OPERATOR, Permissions
 from sandbox.emulator.request import ChangeRequest, CreateRequest
 from sandbox.emulator.resource_type import create
 from sandbox.emulator.resources import RESOURCE_TYPES
+from sandbox.emulator.sessions import session
 from sandbox.engine.aws_location import AwsLocation
 from sandbox.engine.invokes import invoke
 from sandbox.engine.providers import ProviderConfigs
@@ -34,7 +32,6 @@ _CONFIG = Config(
 _LOCAL = re.compile(rf"(?:{re.escape(HOST)}|localhost)(?::[0-9]{{1,5}})?")
 _SIGNED_FOR = re.compile(r"Credential=[^/]+/[0-9]{8}/([a-z0-9-]+)/")
 _SINGLE_EMULATOR = threading.Lock()
-_LOADER: Any = botocore.loaders.create_loader()
 _ADMINISTRATOR_POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 
 
@@ -188,14 +185,14 @@ class Emulator:
 
     def clients(self, key_id: str, secret: str, token: str | None = None) -> Callable[[str, str], Any]:
         """A function that returns the client of a service and a region. Clients are created once."""
-        session = _session(key_id, secret, token)
+        credentials = session(key_id, secret, token)
         clients: dict[tuple[str, str], Any] = {}
 
         def client(service: str, region: str) -> Any:
             with self._lock:
                 if (service, region) not in clients:
                     options = {"region_name": region, "endpoint_url": self.endpoint, "config": _CONFIG}
-                    clients[service, region] = session.client(service, **options)
+                    clients[service, region] = credentials.client(service, **options)
                 return clients[service, region]
 
         return client
@@ -207,16 +204,6 @@ class Emulator:
         iam.put_user_policy(UserName=OPERATOR, PolicyName="administrator", PolicyDocument=_ADMINISTRATOR_POLICY)
         key = iam.create_access_key(UserName=OPERATOR)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
-
-
-def _session(key_id: str, secret: str, token: str | None) -> Any:
-    """A session with the service models of earlier sessions, because parsing them takes most of the time to start an emulator."""
-    core: Any = botocore.session.get_session()
-    core.register_component("data_loader", _LOADER)
-    session = boto3.session.Session(key_id, secret, token, botocore_session=core)
-    # Each session adds the data folder of boto3.
-    _LOADER.search_paths[:] = dict.fromkeys(_LOADER.search_paths)
-    return session
 
 
 def _restrict(server: ThreadedMotoServer, lost_regions: set[str]) -> None:

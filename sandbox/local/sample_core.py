@@ -9,6 +9,7 @@ from sandbox import child_processes
 from sandbox.errors import SandboxError
 from sandbox.local import services
 from sandbox.paths import REPOSITORY
+from sandbox.ports import PLAIN_HTTP
 
 NAME = "docs"
 FOLDER = REPOSITORY / "examples" / "core-files"
@@ -22,7 +23,9 @@ def issue_key(console: str, admin_token: str, name: str, scopes: list[str]) -> s
     body = {"name": name, "owner": "sandbox", "scopes": scopes, "cores": [NAME]}
     headers = {"Authorization": f"Bearer {admin_token}"}
     try:
-        response = httpx.post(f"{console}/v1/keys", json=body, headers=headers, timeout=_RESPONSE_S, trust_env=False)
+        response = httpx.post(
+            f"{console}/v1/keys", json=body, headers=headers, timeout=_RESPONSE_S, trust_env=False, verify=PLAIN_HTTP
+        )
         content = response.json()
         if not response.is_success:
             reason = f"{response.status_code} {content.get('title', '')} {content.get('detail', '')}".strip()

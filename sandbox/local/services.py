@@ -19,7 +19,7 @@ from sandbox.errors import SandboxError
 from sandbox.local import ecs_task
 from sandbox.local.ecs_task import Aws, EcsTask
 from sandbox.local.servers import APP_ROLE, DATABASE, OWNER_ROLE, Postgres
-from sandbox.ports import HOST
+from sandbox.ports import HOST, PLAIN_HTTP
 
 _READY_S = 45.0
 _MIGRATE_S = 90.0
@@ -114,7 +114,7 @@ def returns_200(url: str, headers: Mapping[str, str] | None = None) -> bool:
     """True if a GET returns 200 within two seconds."""
     try:
         # No proxy is used, because every address is on this machine.
-        return httpx.get(url, headers=dict(headers or {}), timeout=2, trust_env=False).status_code == 200
+        return httpx.get(url, headers=dict(headers or {}), timeout=2, trust_env=False, verify=PLAIN_HTTP).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -126,7 +126,7 @@ def sign_in_link(console: str, admin_token: str) -> str:
     """
     headers = {"Authorization": f"Bearer {admin_token}"}
     try:
-        response = httpx.post(f"{console}/v1/sign-in-links", headers=headers, timeout=10, trust_env=False)
+        response = httpx.post(f"{console}/v1/sign-in-links", headers=headers, timeout=10, trust_env=False, verify=PLAIN_HTTP)
         return f"{console}{response.raise_for_status().json()['path']}"
     except (httpx.HTTPError, ValueError, KeyError) as problem:
         raise SandboxError(f"The console did not create a sign-in link: {type(problem).__name__}.") from None

@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from sandbox.ports import PLAIN_HTTP
+
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "dev"
 UP_S_MAX = 400
@@ -35,11 +37,11 @@ class Running:
     def manage(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         """Call the management API with the admin token."""
         headers = {"Authorization": f"Bearer {self.admin_token}"}
-        return httpx.request(method, self.console + path, json=body, headers=headers, timeout=30)
+        return httpx.request(method, self.console + path, json=body, headers=headers, timeout=30, verify=PLAIN_HTTP)
 
     def open(self, token: str, path: str = "/files") -> httpx.Response:
         """Request the sample Core through the gateway."""
-        return httpx.get(f"{self.gateway}/cores/docs{path}", headers={"X-API-Key": token}, timeout=30)
+        return httpx.get(f"{self.gateway}/cores/docs{path}", headers={"X-API-Key": token}, timeout=30, verify=PLAIN_HTTP)
 
     def key(self, **properties: Any) -> tuple[str, str]:
         """Create a key. Returns its ID and token."""
@@ -56,7 +58,7 @@ class Running:
 
     def open_link(self, link: str, action: str = "open", **body: str) -> httpx.Response:
         """Call the API that recipients of links use."""
-        return httpx.post(f"{self.sharing}/v1/links/{action}", json={"link": link, **body}, timeout=30)
+        return httpx.post(f"{self.sharing}/v1/links/{action}", json={"link": link, **body}, timeout=30, verify=PLAIN_HTTP)
 
     def purged(self, secret_id: str) -> dict[str, Any]:
         """Return the secret after its content was deleted, which takes a few seconds."""

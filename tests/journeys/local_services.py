@@ -19,7 +19,7 @@ import httpx
 
 from sandbox import child_processes
 from sandbox.local import servers, services
-from sandbox.ports import HOST, free_port
+from sandbox.ports import HOST, PLAIN_HTTP, free_port
 
 GATEHOUSE = str(Path(sys.executable).parent / "gatehouse")
 TOKEN = "gtk_admin_" + secrets.token_hex(24)
@@ -42,7 +42,9 @@ class Services:
 
     def manage(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        response = httpx.request(method, self.console + path, json=body, headers=headers, timeout=30, trust_env=False)
+        response = httpx.request(
+            method, self.console + path, json=body, headers=headers, timeout=30, trust_env=False, verify=PLAIN_HTTP
+        )
         assert response.status_code < 300, response.text
         content: dict[str, Any] = response.json()
         return content
@@ -54,7 +56,9 @@ class Services:
 
     def code(self, token: str) -> str:
         """The verification code of a token."""
-        response = httpx.post(f"{self.gateway}/v1/keys/verify", json={"token": token}, timeout=30, trust_env=False)
+        response = httpx.post(
+            f"{self.gateway}/v1/keys/verify", json={"token": token}, timeout=30, trust_env=False, verify=PLAIN_HTTP
+        )
         return str(response.json()["code"])
 
     def audit_verification(self) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -23,6 +22,7 @@ import pytest
 
 from release.__main__ import main
 from sandbox.emulator.server import Emulator
+from sandbox.emulator.sessions import session
 from sandbox.engine.types import UNKNOWN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,12 +52,6 @@ _NO_ZONES = b"""<ListHostedZonesByNameResponse xmlns="https://route53.amazonaws.
 <IsTruncated>false</IsTruncated><MaxItems>100</MaxItems></ListHostedZonesByNameResponse>"""
 
 _LAMBDA_LIMITS = b'{"AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}}'
-
-
-@cache
-def _session() -> boto3.Session:
-    """The session of all tests: a new one parses the service models again, and the default one has credentials of other tests."""
-    return boto3.Session("x", "x")
 
 
 def own_stack_file() -> str:
@@ -376,6 +370,7 @@ def release(
         for name, value in variables.items():
             process.setenv(name, value)
         process.setattr(sys, "stdin", io.StringIO(stdin))
-        process.setattr(boto3, "DEFAULT_SESSION", boto3.Session(key, secret) if emulator else _session())
+        # Without credentials, boto3 creates its default session, which finds none.
+        process.setattr(boto3, "DEFAULT_SESSION", session(key, secret) if credentials else None)
         code = main([*words, "--env", stack, "--root", str(folder)])
     return CompletedProcess(words, code, output.getvalue(), errors.getvalue())

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import yaml
 from botocore.stub import Stubber
@@ -14,6 +13,7 @@ from release.guards import Guard, affected_vpcs, read_guards
 from release.pulumi_cli import command_line
 from release.stack_file import ACCOUNT, Stack
 from sandbox.emulator.server import Emulator
+from sandbox.emulator.sessions import session
 from sandbox.engine.types import ACCOUNT as EMULATED_ACCOUNT
 from tests.components.settings.stack_settings import raw_account_settings
 from tests.release.fake_aws import ACCOUNT as OWN_ACCOUNT
@@ -172,10 +172,10 @@ def test_invalid_settings_are_reported(account: FakeAccount, tmp_path: Path, com
 
 def stubbed(responses: dict[str, dict[str, dict[str, Any]]]) -> Callable[[str], Any]:
     """Clients that return these responses, keyed by service and operation."""
-    session = boto3.Session("x", "x", region_name=REGION)
+    aws = session("x", "x", region=REGION)
 
     def client(service: str) -> Any:
-        created: Any = session.client(service)  # type: ignore[call-overload]
+        created = aws.client(service)
         stubber = Stubber(created)
         for operation, response in responses.get(service, {}).items():
             stubber.add_response(operation, response)

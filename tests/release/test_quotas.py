@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
 from release.quotas import ADDRESSES, FARGATE_CPU, exceeded_quotas
 from release.stack_file import Stack
+from sandbox.emulator.sessions import session
 from tests.components.settings.stack_settings import raw_settings
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
@@ -25,12 +25,7 @@ def account(
     """Clients of an account. reserved: concurrency that the functions of the stack have; None if they do not exist."""
 
     def client(service: str) -> Any:
-        created = boto3.client(
-            service,  # type: ignore[call-overload]
-            region_name=REGION,
-            aws_access_key_id="x",
-            aws_secret_access_key="x",
-        )
+        created = session("x", "x", region=REGION).client(service)
         stub = Stubber(created)
         if service == "lambda":
             limits = {"ConcurrentExecutions": concurrency, "UnreservedConcurrentExecutions": unreserved}

@@ -34,6 +34,7 @@ from gatehouse.errors import (
     Unauthorized,
     Unavailable,
 )
+from gatehouse.http.trusted_certificates import tls_context
 
 #: A revocation waits for every gateway, up to the propagation bound, which can be up to one minute.
 TIMEOUT_S = 75.0
@@ -104,6 +105,7 @@ class Client:
             headers={"User-Agent": f"gatehouse-client/{__version__}", **headers},
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             follow_redirects=False,  # a redirect must not send the credential to another host
+            verify=tls_context(self._url, trust_env=True),
             transport=transport,
         )
 

@@ -20,6 +20,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from gatehouse.clock import Clock
 from gatehouse.errors import Unavailable
+from gatehouse.http.trusted_certificates import tls_context
 from gatehouse.identity.models import Role
 
 #: Timeout of each step of a request to the issuer. A complete request takes at most twice as long.
@@ -152,7 +153,8 @@ async def request(
 
     Raises HTTPError, InvalidURL, TimeoutError, and ValueError if the response is not a JSON object of a limited size.
     """
-    client = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False)
+    context = tls_context(url, trust_env=False)
+    client = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=context)
     async with asyncio.timeout(2 * TIMEOUT_S), client, client.stream(method, url, data=form, auth=auth) as response:
         body = b""
         async for chunk in response.aiter_bytes():

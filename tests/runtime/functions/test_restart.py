@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 
+from sandbox.emulator import sessions
 from tests.runtime.functions.function_loader import load
 
 restart = load("restart")
@@ -24,8 +24,8 @@ EVENT = {
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Stubber]]:
     """Stubbed clients, which reject other calls and other parameters."""
-    session = boto3.Session("x", "x", region_name="eu-west-1")
-    real: dict[str, Any] = {"ecs": session.client("ecs"), "secretsmanager": session.client("secretsmanager")}
+    created = sessions.session("x", "x", region="eu-west-1")
+    real: dict[str, Any] = {"ecs": created.client("ecs"), "secretsmanager": created.client("secretsmanager")}
     monkeypatch.setattr(restart.boto3, "client", real.__getitem__)
     stubs = {name: Stubber(client) for name, client in real.items()}
     for stub in stubs.values():

@@ -23,6 +23,7 @@ from gatehouse.live.service import ROWS_MAX, SESSION_STREAMS_MAX
 from gatehouse.settings import ConnectionSettings
 from gatehouse.usage.models import UsageBatch, UsageRow
 
+from sandbox.ports import PLAIN_HTTP
 from tests.runtime.clocks import ManualClock
 from tests.runtime.console_client import BOOTSTRAP, Console
 
@@ -116,7 +117,9 @@ async def setup(console: Console) -> AsyncIterator[Setup]:
     serving = asyncio.create_task(server.serve([sock]))
     while not server.started:
         await asyncio.sleep(0)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{sock.getsockname()[1]}", timeout=PATIENCE_S) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{sock.getsockname()[1]}", timeout=PATIENCE_S, verify=PLAIN_HTTP
+    ) as client:
         yield Setup(console, server, client, clock)
     server.handle_exit(signal.SIGINT, None)
     await serving

@@ -43,6 +43,7 @@ from gatehouse.sharing.texts import TEXTS
 from mangum.types import LambdaContext
 
 from sandbox import ports
+from sandbox.ports import PLAIN_HTTP
 from tests.runtime.clocks import ManualClock
 from tests.runtime.sharing.api_gateway_events import encoded, event
 from tests.runtime.sharing.services import ACTOR, BUCKET, CLIENT, TABLE, TEXT, Sharing, services
@@ -103,7 +104,7 @@ class Function(httpx.BaseTransport):
 
     def __init__(self, app: asgi.App) -> None:
         self._handler = lambda_handler(app)
-        self._s3 = httpx.HTTPTransport()
+        self._s3 = httpx.HTTPTransport(verify=PLAIN_HTTP)
         self.largest = 0
         self.storage: list[httpx.Request] = []
         self.failing: list[int] = []

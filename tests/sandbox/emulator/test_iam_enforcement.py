@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from sandbox.emulator.server import Emulator
+from sandbox.emulator.sessions import session
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
@@ -40,9 +40,9 @@ def caller(emulator: Emulator, service: str, *statements: dict[str, Any], bounda
     emulator.permissions.enforce(True)
     arn = f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"
     keys = emulator.client("sts", REGION).assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
-    session: Any = boto3.session.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
     config = Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"})
-    return session.client(service, region_name=REGION, endpoint_url=emulator.endpoint, config=config)
+    caller = session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    return caller.client(service, region_name=REGION, endpoint_url=emulator.endpoint, config=config)
 
 
 def secret(emulator: Emulator, name: str) -> str:
@@ -201,8 +201,7 @@ def test_s3_object_arn(emulator: Emulator) -> None:
 def test_unknown_access_key_is_denied(emulator: Emulator) -> None:
     secret(emulator, "app/one")
     emulator.permissions.enforce(True)
-    session: Any = boto3.session.Session("AKIAWRONG", "wrong")
-    client = session.client("secretsmanager", region_name=REGION, endpoint_url=emulator.endpoint)
+    client = session("AKIAWRONG", "wrong").client("secretsmanager", region_name=REGION, endpoint_url=emulator.endpoint)
     with pytest.raises(ClientError, match=r"InvalidClientTokenId|UnrecognizedClient"):
         client.get_secret_value(SecretId="app/one")
     operator = emulator.client("secretsmanager", REGION)

@@ -1,15 +1,13 @@
 """Emulated resource types agree with the pulumi-aws classes and the AWS API models."""
 
-import functools
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
 
-import boto3
 import pytest
 
 from sandbox.emulator import resources
 from sandbox.emulator.resources import RESOURCE_TYPES
+from sandbox.emulator.sessions import session
 from sandbox.engine.schema import schema
 
 
@@ -38,14 +36,9 @@ def test_inputs_exist_in_pulumi_aws(token: str) -> None:
 def test_operation_and_parameters_exist_in_the_api_model(token: str) -> None:
     type_ = RESOURCE_TYPES[token]
     service, _, operation = type_.call.partition(".")
-    client = _session().client(service, region_name="eu-west-1")
+    client = session("x", "x").client(service, region_name="eu-west-1")
     shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation]).input_shape
     members = set(shape.members)
     for step in filter(None, type_.body.split(".")):
         shape = shape.members[step]
     assert set(type_.names.values()) <= members | set(shape.members)
-
-
-@functools.cache
-def _session() -> Any:
-    return boto3.session.Session("x", "x")

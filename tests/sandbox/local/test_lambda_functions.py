@@ -22,7 +22,7 @@ from sandbox.errors import SandboxError
 from sandbox.local import lambda_functions
 from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.paths import REPOSITORY
-from sandbox.ports import HOST, Ports
+from sandbox.ports import HOST, PLAIN_HTTP, Ports
 
 pytestmark = pytest.mark.requirement("SS-06")
 STACK = "staging"
@@ -84,7 +84,7 @@ async def test_response_equals_that_of_the_container(deployed: Deployed, method:
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(sharing.build(settings)), base_url=deployed.url) as container:
         expected = await container.request(method, path)
-    with httpx.Client(trust_env=False, timeout=60) as client:
+    with httpx.Client(trust_env=False, timeout=60, verify=PLAIN_HTTP) as client:
         response = client.request(method, deployed.url + path)
     assert (response.status_code, response.text) == (expected.status_code, "" if method == "HEAD" else expected.text)
     assert _stable(response.headers) == _stable(expected.headers)
@@ -92,18 +92,18 @@ async def test_response_equals_that_of_the_container(deployed: Deployed, method:
 
 @pytest.mark.requirement("CG-18")
 def test_readiness_uses_one_permission_of_the_role(deployed: Deployed) -> None:
-    response = httpx.get(f"{deployed.url}/readyz", trust_env=False, timeout=60)
+    response = httpx.get(f"{deployed.url}/readyz", trust_env=False, timeout=60, verify=PLAIN_HTTP)
     assert (response.status_code, response.json()["checks"]) == (200, {"tokens": "ok"})
     assert deployed.emulator.permissions.used_actions["gatehouse-staging-sharing-function"] == {"dynamodb:GetItem"}
     assert deployed.emulator.permissions.denied == []
 
 
 def test_metrics_are_not_public(deployed: Deployed) -> None:
-    assert httpx.get(f"{deployed.url}/metrics", trust_env=False, timeout=60).status_code == 404
+    assert httpx.get(f"{deployed.url}/metrics", trust_env=False, timeout=60, verify=PLAIN_HTTP).status_code == 404
 
 
 def test_unknown_method_gets_the_gateway_response(deployed: Deployed) -> None:
-    response = httpx.delete(f"{deployed.url}/s/x", trust_env=False, timeout=60)
+    response = httpx.delete(f"{deployed.url}/s/x", trust_env=False, timeout=60, verify=PLAIN_HTTP)
     assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, POST")
     assert response.headers["referrer-policy"] == "no-referrer"
     assert response.json() == {"message": "Method not allowed."}
