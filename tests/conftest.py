@@ -33,8 +33,18 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files of tests/runtime run last, because the last of them are short: other workers do not wait for a long file."""
-    items.sort(key=lambda item: item.nodeid.startswith("tests/runtime/"))
+    """Files that take long run first, and short files last, so that no worker waits for a long file of another worker."""
+    items.sort(key=_rank)
+
+
+#: Folders whose files start servers and browsers, and take 5 to 60 seconds. The other files of tests/runtime take a second.
+_RUNTIME_SERVICES = tuple(f"tests/runtime/{name}/" for name in ("cli", "console", "gateway", "sharing"))
+
+
+def _rank(item: pytest.Item) -> int:
+    if not item.nodeid.startswith("tests/runtime/"):
+        return 0
+    return 1 if item.nodeid.startswith(_RUNTIME_SERVICES) else 2
 
 
 # These tests run the program. A run of a stack with the same settings is used by several files.
