@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -72,15 +73,18 @@ def test_state_folder_is_private(tmp_path: Path, existing: int | None) -> None:
 
 @pytest.mark.parametrize("script", ["setup.sh", "build_web.sh"])
 def test_setup_makes_the_state_folder_private(tmp_path: Path, script: str) -> None:
-    """The scripts fail in this folder, which has no sources, but only after they have created the state folder."""
+    """The scripts fail without Python and npm, but only after they have created the state folder."""
     (tmp_path / "scripts").mkdir()
     (tmp_path / "runtime" / "web").mkdir(parents=True)
     copy = tmp_path / "scripts" / script
     copy.write_bytes((REPOSITORY / "scripts" / script).read_bytes())
     (tmp_path / ".gatehouse").mkdir()
     (tmp_path / ".gatehouse").chmod(0o755)
-    env = {"PATH": "/usr/bin:/bin", "PYTHON": "/bin/false"}
-    result = subprocess.run(["sh", str(copy)], cwd=tmp_path, env=env, capture_output=True, check=False, timeout=_TIMEOUT_S)
+    (tmp_path / "bin").mkdir()
+    for command in ("chmod", "cksum", "dirname", "find", "mkdir", "sort", "xargs"):
+        (tmp_path / "bin" / command).symlink_to(str(shutil.which(command)))
+    env = {"PATH": str(tmp_path / "bin")}
+    result = subprocess.run(["/bin/sh", str(copy)], cwd=tmp_path, env=env, capture_output=True, check=False, timeout=_TIMEOUT_S)
     assert result.returncode != 0
     assert stat.S_IMODE((tmp_path / ".gatehouse").stat().st_mode) == 0o700
 
