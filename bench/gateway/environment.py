@@ -21,7 +21,7 @@ from gatehouse.keys.models import KeyEnvironment
 from rich.console import Console
 from rich.table import Table
 
-from bench.gateway.load_generator import NUMBER, Result
+from bench.gateway.load_generator import NUMBER
 from sandbox import child_processes
 from sandbox.local import servers
 from sandbox.ports import free_port
@@ -141,20 +141,6 @@ def endpoint_requests(env: Environment) -> dict[str, bytes]:
         "proxy, response of 100 bytes": request("/cores/docs/", key),
         "proxy, different paths": request(f"/cores/docs/{NUMBER.decode()}", key),
     }
-
-
-def show_results(title: str, rounds: Sequence[Mapping[str, Result]], baselines: Mapping[str, str]) -> None:
-    """Print rates, latencies and ratios: the median of the rounds. baselines: for each row, the row to which its ratio refers."""
-    cells = []
-    for name in rounds[0]:
-        row = sorted((results[name] for results in rounds), key=lambda result: result.rps)[len(rounds) // 2]
-        baseline, failed = baselines.get(name), sum(results[name].failed for results in rounds)
-        ratio = ""
-        if baseline:
-            ratios = sorted(results[name].rps / results[baseline].rps for results in rounds)
-            ratio = f"{ratios[len(rounds) // 2]:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) of {baseline}"
-        cells.append((name, f"{row.rps:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}", str(failed), ratio))
-    show(title, ("", "requests/s", "p50 ms", "p99 ms", "failed", "ratio"), cells)
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
+
 from bench.gateway.environment import Environment, create_keys, environment, request, show
 from bench.gateway.load_generator import Result, measure
 
 KEYS_MIN = 100
 _BATCH = 100
+_CHANGES_READ = "SELECT (SELECT min(confirmed_seq) FROM gateway_worker) >= (SELECT max(change_seq) FROM api_key)"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ def cached_keys(keys: int) -> None:
         steps = []
         for number in (KEYS_MIN, keys):
             tokens += asyncio.run(create_keys(env.database_url, env.pepper, number - len(tokens)))
+            asyncio.run(_changes_read(env.database_url))
             steps.append(_measure(env, tokens))
     first = steps[0]
     rows = []
@@ -51,9 +55,18 @@ def cached_keys(keys: int) -> None:
     print(f"memory: all gateway processes; {empty_mib:,.0f} MiB without keys. Failed requests: {failed}")
 
 
+async def _changes_read(database_url: str) -> None:
+    """Wait until the workers have read the new keys, each of which is an announced change."""
+    connection = await asyncpg.connect(database_url)
+    async with asyncio.timeout(60):
+        while not await connection.fetchval(_CHANGES_READ):
+            await asyncio.sleep(0.1)
+    await connection.close()
+
+
 def _measure(env: Environment, tokens: Sequence[str]) -> Step:
     _verify_all(env, tokens)
-    sample = [{"token": secrets.choice(tokens)} for _ in range(_BATCH)]
+    sample = [{"token": token} for token in secrets.SystemRandom().sample(tokens, _BATCH)]
     single = measure(env.gateway_port, request("/v1/keys/verify", body=sample[0]))
     batch = measure(env.gateway_port, request("/v1/keys/verify-batch", body={"keys": sample}))
     return Step(len(tokens), _memory_mib(env), single, batch)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
@@ -181,6 +182,21 @@ _WRITABLE = (
 )
 
 
+T = TypeVar("T", str, tuple[str, ...])
+
+#: Many keys have the same limits, and the same scopes, Cores and owner. One object for all of them takes less memory.
+_decode_limits = lru_cache(maxsize=1_000)(_limits.decode)
+
+
+_known = lru_cache(maxsize=10_000)(lambda value: value)
+
+
+def _shared(value: T) -> T:
+    """An object that is equal to `value`, and the same for all equal values."""
+    shared: T = _known(value)
+    return shared
+
+
 def key_record(row: Row) -> KeyRecord:
     """Decodes a row with RECORD_COLUMNS. The code is not generic, because a gateway worker calls this function for every key that
     it loads and generic code is slower."""
@@ -193,15 +209,15 @@ def key_record(row: Row) -> KeyRecord:
         environment=_environments[row["environment"]],
         state=_states[row["state"]],
         name=row["name"],
-        owner=row["owner"],
-        scopes=granted(row["scopes"], row["roles"]),
-        cores=tuple(row["cores"]),
-        limits=_limits.decode(row["limits"]),
+        owner=_shared(row["owner"]),
+        scopes=_shared(granted(row["scopes"], row["roles"])),
+        cores=_shared(tuple(row["cores"])),
+        limits=_decode_limits(row["limits"]),
         expires_at=None if expires_at is None else expires_at.timestamp(),
         version=row["version"],
         family_id=key_id if family_id == key_id else family_id,  # one string instead of two equal strings
-        addresses=tuple(row["addresses"]),
-        methods=tuple(row["methods"]),
+        addresses=_shared(tuple(row["addresses"])),
+        methods=_shared(tuple(row["methods"])),
         has_credits=row["has_credits"],
         scheme=sys.intern(row["scheme"]),  # one string for all keys
         signing=_signing(row),

@@ -37,7 +37,7 @@ POLL_S = 1.0
 #: Timeout of a poll, after which the connection is replaced.
 POLL_TIMEOUT_S = 1.5
 RECONNECT_S = 0.25
-PAGE_ROWS = 5000
+PAGE_ROWS = 1000
 
 #: Number of seconds after which the row of a worker that was killed is removed.
 DEAD_WORKER_S = 600

@@ -25,6 +25,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gatehouse.errors import Unavailable
 from gatehouse.keys.models import RateLimit
@@ -288,7 +289,7 @@ class _Family:
     def prepare(self, charge: Charge) -> None:
         """Calculates the steps of a charge without additional limits."""
         if self.charge != charge:
-            self.steps = gcra.steps(charge.limits, charge.cost)
+            self.steps = _steps(charge.limits, charge.cost)
         self.charge = charge  # comparing the same object takes less time
 
     def store(self, states: Sequence[RateLimitState], now: float) -> None:
@@ -304,6 +305,10 @@ class _Family:
         the key."""
         if len(self.arrivals) > limits:
             self.arrivals = {name: at for name, at in self.arrivals.items() if at > now}
+
+
+#: Many keys have the same limits.
+_steps = lru_cache(maxsize=1_000)(gcra.steps)
 
 
 class LocalRateLimits:
@@ -352,9 +357,12 @@ class LocalRateLimits:
         """Sets the key's own limits to the state that Redis reported before this charge, so that local counting continues from
         there."""
         own, _ = _split(charge)
+        cost = charge.cost if consumed else 0
+        after = [(limit.name, ahead_us + gcra.move_us(limit, cost)) for limit, ahead_us in zip(own, ahead, strict=False)]
+        if charge.subject not in self._families and not any(ahead_us for _, ahead_us in after):
+            return
         now, family = time.monotonic() * 1_000_000, self._family(charge.subject)
-        for limit, ahead_us in zip(own, ahead, strict=False):
-            family.arrivals[limit.name] = now + ahead_us + gcra.move_us(limit, charge.cost if consumed else 0)
+        family.arrivals |= {name: now + ahead_us for name, ahead_us in after}
         family.remove_others(len(own), now)
 
     def _family(self, subject: str) -> _Family:
