@@ -3,6 +3,7 @@
 `capacity` measures the CPU time per request; `--store` writes the result from which docs/capacity.md is computed.
 `ratios` compares the throughput of the endpoints with the throughput of a server without logic. `--check` fails if a ratio is
 lower than the stored ratio.
+`nginx` compares the gateway with nginx. With `--store`, it writes the result from which docs/capacity.md is computed.
 `steps` shows the CPU time of the steps of a verification.
 `idle` and `soak` report the memory of a gateway worker with idle connections, and during many requests.
 `sharing` compares the response times for links that do not work.
@@ -24,7 +25,7 @@ parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
 parser.add_argument("name", nargs="?", choices=NAMES, help="benchmark (default: all benchmarks of the gateway)")
 parser.add_argument("--keys", type=int, default=100_000, help="scale, transfer: number of keys (default: %(default)s)")
 parser.add_argument("--workers", type=int, default=1, help="nginx: number of gateway workers (default: %(default)s)")
-parser.add_argument("--store", action="store_true", help="capacity, ratios, steps: store the result")
+parser.add_argument("--store", action="store_true", help="capacity, nginx, ratios, steps: store the result")
 parser.add_argument("--check", action="store_true", help="ratios: fail if a ratio is lower than the stored ratio")
 parser.add_argument("--connections", type=int, default=10_000, help="idle: number of connections (default: %(default)s)")
 parser.add_argument("--requests", type=int, default=1_000_000, help="soak: number of requests (default: %(default)s)")
@@ -46,7 +47,7 @@ if options.name in (None, "transfer"):
 if options.name in (None, "nginx"):
     if missing := nginx.missing():
         parser.exit(2 if options.name else 0, f"The comparison with nginx requires {' and '.join(missing)} on PATH.\n")
-    nginx.main(options.workers)
+    nginx.main(options.workers, store=options.store)
 if options.name == "capacity":
     capacity.main(store=options.store)
 if options.name == "steps":

@@ -9,16 +9,21 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from bench.gateway.environment import Environment, environment, show_results
+from bench.gateway.environment import Environment, environment, show
 from bench.gateway.load_generator import CONNECTIONS, Result
 from sandbox import child_processes
 from sandbox.ports import free_port
 
+#: Results of the last stored runs, from which docs/capacity.md is computed.
+RESULT = Path(__file__).with_name("nginx.json")
 SECONDS = 3
 ROUNDS = 5
 _CONFIG = """
@@ -66,7 +71,70 @@ def missing() -> list[str]:
     return [name for name in ("nginx", "wrk") if shutil.which(name) is None]
 
 
-def main(workers: int = 1) -> None:
+@dataclass(frozen=True)
+class Row:
+    """Median of the rounds. baseline: the row to which the ratios refer; empty for a row of nginx itself. lowest, highest: of the
+    rounds."""
+
+    name: str
+    rps: int
+    p50_ms: float
+    p99_ms: float
+    failed: int
+    baseline: str = ""
+    ratio: float = 0.0
+    lowest: float = 0.0
+    highest: float = 0.0
+
+
+def main(workers: int = 1, *, store: bool = False) -> None:
+    """Measures and prints the ratios. store: write the result for docs/capacity.md, which has rows for one and two workers."""
+    rounds = _measure(workers)
+    rows = [_row(name, rounds) for name in rounds[0]]
+    cells = [
+        (
+            row.name,
+            f"{row.rps:,}",
+            f"{row.p50_ms:.2f}",
+            f"{row.p99_ms:.2f}",
+            str(row.failed),
+            show_ratio(asdict(row)),
+            row.baseline,
+        )
+        for row in rows
+    ]
+    title = f"{workers} gateway worker(s), {CONNECTIONS} connections, one rate limit; {ROUNDS} rounds of {SECONDS} s in turn"
+    show(title, ("", "requests/s", "p50 ms", "p99 ms", "failed", "ratio (lowest to highest)", "of"), cells)
+    if store:
+        stored = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"workers": {}}
+        stored["measured_at"] = f"{datetime.now(UTC):%Y-%m-%d}"
+        stored["workers"][str(workers)] = [asdict(row) for row in rows]
+        RESULT.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+
+
+def show_ratio(row: Mapping[str, Any]) -> str:
+    """row: fields of a Row."""
+    return f"{row['ratio']:.2f} ({row['lowest']:.2f} to {row['highest']:.2f})" if row["baseline"] else ""
+
+
+def _row(name: str, rounds: Sequence[Mapping[str, Result]]) -> Row:
+    middle = len(rounds) // 2
+    results = sorted((results[name] for results in rounds), key=lambda result: result.rps)
+    row = Row(
+        name,
+        round(results[middle].rps),
+        sorted(result.p50_ms for result in results)[middle],
+        sorted(result.p99_ms for result in results)[middle],
+        sum(result.failed for result in results),
+    )
+    baseline = _BASELINES.get(name)
+    if baseline is None:
+        return row
+    ratios = [round(ratio, 3) for ratio in sorted(results[name].rps / results[baseline].rps for results in rounds)]
+    return replace(row, baseline=baseline, ratio=ratios[middle], lowest=ratios[0], highest=ratios[-1])
+
+
+def _measure(workers: int) -> list[dict[str, Result]]:
     with environment(workers, free_port(), limits=1) as env, _nginx(env) as nginx_port, TemporaryDirectory() as folder:
         gateway, nginx = f"http://127.0.0.1:{env.gateway_port}", f"http://127.0.0.1:{nginx_port}"
         body = Path(folder) / "verify.lua"
@@ -90,9 +158,7 @@ def main(workers: int = 1) -> None:
             ]
         for arguments in targets.values():  # warm-up
             _wrk(arguments, "1")
-        rounds = [{name: _wrk(arguments, str(SECONDS)) for name, arguments in targets.items()} for _ in range(ROUNDS)]
-    title = f"{workers} gateway worker(s), {CONNECTIONS} connections, one rate limit; {ROUNDS} rounds of {SECONDS} s in turn"
-    show_results(title, rounds, _BASELINES)
+        return [{name: _wrk(arguments, str(SECONDS)) for name, arguments in targets.items()} for _ in range(ROUNDS)]
 
 
 @contextmanager

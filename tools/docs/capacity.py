@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from bench.gateway.nginx import show_ratio
 from components.settings.workloads import ScalingSettings
 from sandbox.paths import REPOSITORY
 from tools.docs import markdown
@@ -11,6 +12,7 @@ from tools.docs.deployments import STACKS, deployed
 from tools.docs.markdown import table
 
 _MEASURED = REPOSITORY / "bench" / "gateway" / "capacity.json"
+_NGINX = REPOSITORY / "bench" / "gateway" / "nginx.json"
 _STEPS = REPOSITORY / "bench" / "gateway" / "steps.json"
 #: Average CPU utilization for which the capacity is computed.
 UTILIZATION: float = ScalingSettings.model_fields["cpu_target_percent"].default / 100
@@ -41,6 +43,7 @@ def page() -> str:
         gib=GIB_PER_VCPU,
         requests=requests,
         stacks=stacks,
+        nginx=_nginx(),
         steps=_steps(steps["steps"]),
         new_body_steps=_steps(steps["new_body"]),
         json_us=f"{steps['requests']['JSON']:.0f}",
@@ -49,6 +52,17 @@ def page() -> str:
         vcpu_max=VCPU_MAX,
         largest=largest,
     )
+
+
+def _nginx() -> str:
+    """Ratios for one and two workers."""
+    workers = json.loads(_NGINX.read_text(encoding="utf-8"))["workers"]
+    rows = [
+        (row["name"], row["baseline"], show_ratio(row), show_ratio(other))
+        for row, other in zip(workers["1"], workers["2"], strict=True)
+        if row["baseline"]
+    ]
+    return table(("gateway", "nginx", "ratio with one worker", "ratio with two workers"), rows)
 
 
 def _steps(steps: dict[str, float]) -> str:
