@@ -46,11 +46,21 @@ def main(*, check: bool, store: bool) -> None:
     RESULT.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     print(f"Result: {RESULT}")
     if store:
-        stored = {name: round(ratio, 3) for name, ratio in ratios.items() if name not in (_BASELINE, _UNKEY)}
-        measured_at = f"{datetime.now(UTC):%Y-%m-%d}"
-        STORED.write_text(json.dumps({"measured_at": measured_at, "ratios": stored}, indent=2) + "\n", encoding="utf-8")
+        _store(ratios)
     if check and (lower := regressions(ratios, json.loads(STORED.read_text(encoding="utf-8"))["ratios"])):
         raise SystemExit("\n".join(["These ratios are lower than in bench/gateway/ratios.json:", *lower]))
+
+
+def _store(ratios: dict[str, float]) -> None:
+    """Keeps the last measured ratios to Unkey if Unkey was not measured."""
+    stored = json.loads(STORED.read_text(encoding="utf-8"))
+    measured_at = f"{datetime.now(UTC):%Y-%m-%d}"
+    own = {name: ratio for name, ratio in ratios.items() if name not in (_BASELINE, _UNKEY)}
+    stored |= {"measured_at": measured_at, "ratios": {name: round(ratio, 3) for name, ratio in own.items()}}
+    if _UNKEY in ratios:
+        of_unkey = {name: round(ratio / ratios[_UNKEY], 2) for name, ratio in own.items()}
+        stored["unkey"] = {"measured_at": measured_at, "ratios": of_unkey}
+    STORED.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
 
 
 def regressions(ratios: dict[str, float], stored: dict[str, float]) -> list[str]:

@@ -12,6 +12,7 @@ from tools.docs.deployments import STACKS, deployed
 from tools.docs.markdown import table
 
 _MEASURED = REPOSITORY / "bench" / "gateway" / "capacity.json"
+_RATIOS = REPOSITORY / "bench" / "gateway" / "ratios.json"
 _NGINX = REPOSITORY / "bench" / "gateway" / "nginx.json"
 _STEPS = REPOSITORY / "bench" / "gateway" / "steps.json"
 #: Average CPU utilization for which the capacity is computed.
@@ -27,7 +28,7 @@ def page() -> str:
     rows = {row["name"]: row["cpu_us"] for row in measured["rows"]}
     requests = table(
         ("request", "CPU time", "requests per second and vCPU", "USD per million requests"),
-        [(name, f"{cpu_us:.0f} us", _rounded(per_vcpu(cpu_us)), f"{usd(cpu_us):.3f}") for name, cpu_us in rows.items()],
+        [(name, f"{cpu_us:.0f} us", _rounded(per_vcpu(cpu_us)), f"{usd(cpu_us):.4f}") for name, cpu_us in rows.items()],
     )
     verification = rows["verification, JSON"]
     stacks = table(
@@ -35,6 +36,7 @@ def page() -> str:
         [_stack_row(stack, verification) for stack in STACKS],
     )
     steps = json.loads(_STEPS.read_text(encoding="utf-8"))
+    unkey = json.loads(_RATIOS.read_text(encoding="utf-8"))["unkey"]
     largest = _rounded(per_vcpu(verification) * VCPU_MAX)
     return markdown.page(
         "capacity",
@@ -44,6 +46,9 @@ def page() -> str:
         requests=requests,
         stacks=stacks,
         nginx=_nginx(),
+        unkey_measured_at=unkey["measured_at"],
+        unkey_json=unkey["ratios"]["verification, JSON"],
+        unkey_header=unkey["ratios"]["verification, header"],
         steps=_steps(steps["steps"]),
         new_body_steps=_steps(steps["new_body"]),
         json_us=f"{steps['requests']['JSON']:.0f}",

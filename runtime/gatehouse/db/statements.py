@@ -10,6 +10,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import msgspec
@@ -18,6 +19,7 @@ from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Row
 
 T = TypeVar("T", bound=msgspec.Struct)
+V = TypeVar("V", str, tuple[str, ...])
 
 Convert = Callable[[Any], Any]
 
@@ -57,6 +59,15 @@ class RowMapping(Generic[T]):
     def insert(self, table: str) -> str:
         """INSERT statement with a parameter for each column, in the order of `values`."""
         return f"INSERT INTO {table} ({self.select}) VALUES ({placeholders(len(self.columns))})"
+
+
+_known = lru_cache(maxsize=10_000)(lambda value: value)
+
+
+def shared(value: V) -> V:
+    """An object that is equal to a value of a row, and the same for all equal values, which takes less memory in a cache."""
+    known: V = _known(value)
+    return known
 
 
 def placeholders(count: int) -> str:

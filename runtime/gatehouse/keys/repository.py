@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -19,7 +19,7 @@ from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.clock import to_datetime, to_seconds
 from gatehouse.db.pool import Connection, Pool, Row
-from gatehouse.db.statements import Conditions, RowMapping, placeholders
+from gatehouse.db.statements import Conditions, RowMapping, placeholders, shared
 from gatehouse.errors import Conflict, Unavailable
 from gatehouse.keys.fields import KeySort
 from gatehouse.keys.models import (
@@ -74,7 +74,8 @@ RECORD_COLUMNS = ", ".join(
 #: Columns that are written. The database increments `version` and `change_seq`.
 COLUMNS = tuple(column for column in (*_KEY.columns, *_SIGNING) if column != "version")
 
-_limits = msgspec.json.Decoder(tuple[RateLimit, ...])
+#: Many keys have the same limits, of which the gateway keeps one object.
+_limits = lru_cache(maxsize=1_000)(msgspec.json.Decoder(tuple[RateLimit, ...]).decode)
 
 _environments = {environment.value: environment for environment in KeyEnvironment}
 
@@ -182,21 +183,6 @@ _WRITABLE = (
 )
 
 
-T = TypeVar("T", str, tuple[str, ...])
-
-#: Many keys have the same limits, and the same scopes, Cores and owner. One object for all of them takes less memory.
-_decode_limits = lru_cache(maxsize=1_000)(_limits.decode)
-
-
-_known = lru_cache(maxsize=10_000)(lambda value: value)
-
-
-def _shared(value: T) -> T:
-    """An object that is equal to `value`, and the same for all equal values."""
-    shared: T = _known(value)
-    return shared
-
-
 def key_record(row: Row) -> KeyRecord:
     """Decodes a row with RECORD_COLUMNS. The code is not generic, because a gateway worker calls this function for every key that
     it loads and generic code is slower."""
@@ -209,15 +195,15 @@ def key_record(row: Row) -> KeyRecord:
         environment=_environments[row["environment"]],
         state=_states[row["state"]],
         name=row["name"],
-        owner=_shared(row["owner"]),
-        scopes=_shared(granted(row["scopes"], row["roles"])),
-        cores=_shared(tuple(row["cores"])),
-        limits=_decode_limits(row["limits"]),
+        owner=shared(row["owner"]),
+        scopes=shared(granted(row["scopes"], row["roles"])),
+        cores=shared(tuple(row["cores"])),
+        limits=_limits(row["limits"]),
         expires_at=None if expires_at is None else expires_at.timestamp(),
         version=row["version"],
         family_id=key_id if family_id == key_id else family_id,  # one string instead of two equal strings
-        addresses=_shared(tuple(row["addresses"])),
-        methods=_shared(tuple(row["methods"])),
+        addresses=shared(tuple(row["addresses"])),
+        methods=shared(tuple(row["methods"])),
         has_credits=row["has_credits"],
         scheme=sys.intern(row["scheme"]),  # one string for all keys
         signing=_signing(row),
