@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 #: Number of waiting writes at which they are performed immediately, so that the first one does not wait for many requests.
-WRITES_MAX = 32
+WRITES_MAX = 64
 
 
 class BatchedWrites:

@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Exemplar
 
-from gatehouse.clock import rfc3339, rounded
+from gatehouse.clock import rounded, timestamp
 from gatehouse.exemplars import exposition, upper_bound
 from gatehouse.http.fields import Level
 from gatehouse.settings import METRICS_FOLDER_VARIABLE
@@ -427,7 +427,7 @@ class Observer:
         self.metrics.durations(self.service, route, status).observe(seconds, trace)
         level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.is_enabled_for(_LEVELS[level]):
-            ms, now = rounded(seconds * 1000), _timestamp(time.time())
+            ms, now = rounded(seconds * 1000), timestamp(time.time_ns())
             names = self.environment, trace.request_id, trace.trace_id, self.service, method, route, path
             line = RequestLine(*names, status, ms, key_id, code, "request", level, now, detail, websocket)
             self._stream.request(_encoder.encode(line) + b"\n")
@@ -465,14 +465,10 @@ class RepeatedRequest:
         self.durations.observe(seconds, trace)
         observer = self.observer
         if observer.logs_requests if self.level == logging.INFO else observer.log.is_enabled_for(self.level):
-            self.stream.request(partial(self._line, trace, seconds, key_id, time.time(), path))
+            self.stream.request(partial(self._line, trace, seconds, key_id, time.time_ns(), path))
         if trace.sampled:
             observer.tracer.request(trace, status=self.status, seconds=seconds, key_id=key_id, **self.fields)
 
-    def _line(self, trace: RequestTrace, seconds: float, key_id: str, ended_at: float, path: str) -> bytes:
+    def _line(self, trace: RequestTrace, seconds: float, key_id: str, ended_at_ns: int, path: str) -> bytes:
         ms, ids = rounded(seconds * 1000), (trace.request_id.encode(), trace.trace_id.encode())
-        return self.template.fill((*ids, ms, key_id.encode(), _timestamp(ended_at).encode(), path.encode()))
-
-
-def _timestamp(seconds: float) -> str:
-    return rfc3339(seconds, "microseconds")
+        return self.template.fill((*ids, ms, key_id.encode(), timestamp(ended_at_ns).encode(), path.encode()))

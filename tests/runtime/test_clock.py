@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gatehouse.clock import rfc3339, to_datetime, to_microseconds, to_seconds
+from gatehouse.clock import rfc3339, timestamp, to_datetime, to_microseconds, to_seconds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,3 +18,9 @@ def test_microsecond_survives_a_round_trip(microseconds: int) -> None:
 )
 def test_rfc3339_omits_a_zero_fraction(seconds: float, text: str) -> None:
     assert rfc3339(seconds) == text
+
+
+@given(st.integers(0, 4_000_000_000_000_000))
+def test_timestamp_has_microseconds(microseconds: int) -> None:
+    for nanosecond in (0, 999):
+        assert timestamp(microseconds * 1000 + nanosecond) == rfc3339(microseconds / 1_000_000, "microseconds")

@@ -12,9 +12,10 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from functools import cache
-from typing import NamedTuple, cast
+from typing import cast
 
 import httptools
+import msgspec
 
 from gatehouse.batched_writes import BatchedWrites
 from gatehouse.errors import CoreTimeout, CoreUnreachable
@@ -34,30 +35,39 @@ _REPEATED_BYTES_MAX = 4_096
 _HIGH_BYTES = 262_144
 
 
-class _RepeatedResponse(NamedTuple):
-    """The head of the previous response, byte by byte, with the size of the response, and what the parser read from it."""
+class _RepeatedResponse(msgspec.Struct, frozen=True):
+    """The head of a response, byte by byte, and what the parser read from it. size: size of the response."""
 
     head: bytes
+    head_size: int
     size: int
     status: int
     headers: list[tuple[str, str]]
 
 
+class LastHead(msgspec.Struct):
+    """The head of the last response on any connection of a pool. None if the head cannot be repeated."""
+
+    response: _RepeatedResponse | None = None
+
+
 class Connection(asyncio.Protocol):
     """A connection, which serves one request at a time: `start`, `wait_for_head`, then `read` until the end of the body.
 
-    Many responses of a Core have the same head. A head that is equal to the previous one is not parsed again.
+    Many responses of a Core have the same head. A head that is equal to the last one is not parsed again.
     """
 
-    def __init__(self, read_timeout_s: float, writes: BatchedWrites) -> None:
+    def __init__(self, read_timeout_s: float, writes: BatchedWrites, last_head: LastHead) -> None:
         """read_timeout_s: maximum time in which neither the Core sends data nor the client sends a part of the request body.
 
         writes: performs the writes of requests.
         """
         self._read_timeout_s = read_timeout_s
         self._writes = writes
+        self._last_head = last_head
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self.is_open = False
         self._writable: asyncio.Future[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -66,19 +76,15 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         #: Called when a part of the response was received, or the request failed.
         self.on_progress: Callable[[], None] | None = None
-        self._repeated: _RepeatedResponse | None = None
-        #: Replaced before the first data of each response is parsed.
-        self._parser = httptools.HttpResponseParser(self)
-        self._reset(is_head=False, upgrade=False)
-
-    def _reset(self, *, is_head: bool, upgrade: bool) -> None:
-        """Prepares for the response to the next request."""
-        self._is_parsing = False
-        self._is_head = is_head
-        self._upgrade = upgrade
-        self._upgrade_data = b""
+        #: Of the response, if `has_head` is True.
         self.status = 0
         self.headers: list[tuple[str, str]] = []
+        self._parser: httptools.HttpResponseParser
+        self._in_use = False
+        self._is_head = False
+        self._upgrade = False
+        self._upgrade_data = b""
+        self._has_data = False
         self._head_bytes = 0
         self._has_head = False
         self._until_close = False
@@ -88,7 +94,6 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._complete = False
         self._error: BaseException | None = None
-        self._in_use = False
 
     # Requests
 
@@ -100,8 +105,10 @@ class Connection(asyncio.Protocol):
         chunked: a streamed body is sent with the chunked transfer coding. upgrade: the response may have status 101; then call
         `upgrade` after `wait_for_head`. Raises CoreUnreachable.
         """
-        self._reset(is_head=method == "HEAD", upgrade=upgrade)
-        self._in_use = True
+        self._in_use, self._is_head, self._upgrade = True, method == "HEAD", upgrade
+        self._has_data = self._has_head = self._complete = False
+        if self._chunks:
+            self.take()
         self._active_at = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._read_timeout_s, self._check_timeout)
@@ -162,26 +169,22 @@ class Connection(asyncio.Protocol):
         self._cancel_timer()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
-        del self._parser  # it refers to this object, which is freed without garbage collection then
+        del self._parser  # refers to this object, which is freed without garbage collection then
         return self._upgrade_data
 
     def end(self) -> bool:
         """Ends the request. Returns True if the connection can serve another request; otherwise, the connection is closed."""
         self.on_progress = None
-        sent = self._upload is None or self._upload.done()
+        self._in_use = False
+        self.idle_since = time.monotonic()
+        reusable = self._complete and self._keep_alive and self._error is None and self._transport is not None
         if self._upload is not None:
+            reusable = reusable and self._upload.done()
             self._upload.cancel()
             self._upload = None
-        reusable = sent and self._complete and self._keep_alive and self._error is None and self._transport is not None
-        self._in_use = False
         if not reusable:
             self.close()
-        self.idle_since = time.monotonic()
         return reusable
-
-    @property
-    def is_open(self) -> bool:
-        return self._transport is not None
 
     def close(self) -> None:
         """Closes the connection. A request in progress fails."""
@@ -207,6 +210,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self.is_open = True
 
     def data_received(self, data: bytes) -> None:
         self._active_at = self._loop.time()
@@ -214,16 +218,19 @@ class Connection(asyncio.Protocol):
             self._keep_alive = False
             self.close()  # the Core sent more than the response
             return
-        is_first, self._is_parsing = not self._is_parsing, True
+        is_first = not self._has_data
         if is_first:
+            self._has_data = True
             if self._is_repeated(data):
-                self._report_progress()
+                if self.on_progress is not None:
+                    self.on_progress()
                 return
             self._parser = httptools.HttpResponseParser(self)
+            self.status, self.headers, self._head_bytes = 0, [], 0
         try:
             self._parser.feed_data(data)
             if is_first and self._complete and self._keep_alive:
-                self._repeated = _repeated(data, self.status, self.headers)
+                self._last_head.response = _repeated(data, self.status, self.headers)
         except httptools.HttpParserUpgrade as exc:
             self._upgrade_data = data[exc.args[0] :]
             if self._transport is not None:
@@ -235,17 +242,15 @@ class Connection(asyncio.Protocol):
         self._report_progress()
 
     def _is_repeated(self, data: bytes) -> bool:
-        """True for a complete response with the same head as the previous one, which is then received."""
-        if self._repeated is None:
+        """True for a complete response with the same head as the last one, which is then received."""
+        repeated = self._last_head.response
+        if repeated is None or len(data) != repeated.size or self._is_head or self._upgrade:
             return False
-        head, size, status, headers = self._repeated
-        if len(data) != size or not data.startswith(head) or self._is_head or self._upgrade:
+        if not data.startswith(repeated.head):
             return False
-        self.status, self.headers = status, headers
-        body = data[len(head) :]
-        if body:
-            self._chunks.append(body)
-            self._waiting_bytes = len(body)
+        self.status, self.headers = repeated.status, repeated.headers
+        if repeated.size > repeated.head_size:
+            self._chunks.append(data[repeated.head_size :])
         self._has_head = self._complete = self._keep_alive = True
         if self._waiter is not None:
             self._wake()
@@ -253,6 +258,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.is_open = False
         self._cancel_timer()
         if self._in_use and not self._complete:
             if self._has_head and self._until_close and exc is None:
@@ -395,23 +401,26 @@ class ConnectionPool:
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._writes = writes
+        self._last_head = LastHead()
         self._idle: deque[Connection] = deque()
         self._in_use: set[Connection] = set()
         self._retired = False
 
     async def acquire(self) -> Connection:
         """An idle connection or a new one. Raises CoreUnreachable."""
-        connection = self.acquire_idle()
+        connection = self.acquire_idle(time.monotonic())
         if connection is None:
             connection = await self._connect()
             self._in_use.add(connection)
         return connection
 
-    def acquire_idle(self) -> Connection | None:
-        """An idle connection, or None if there is none. `release` is valid even if no request was sent."""
-        self._close_idle(IDLE_S)
-        while self._idle:
-            connection = self._idle.pop()
+    def acquire_idle(self, now: float) -> Connection | None:
+        """An idle connection, or None if there is none. `release` is valid even if no request was sent. now: monotonic clock."""
+        idle = self._idle
+        if idle and idle[0].idle_since <= now - IDLE_S:
+            self._close_idle(now - IDLE_S)
+        while idle:
+            connection = idle.pop()
             if connection.is_open:
                 self._in_use.add(connection)
                 return connection
@@ -432,7 +441,7 @@ class ConnectionPool:
     def retire(self) -> None:
         """Closes each connection as soon as it is idle."""
         self._retired = True
-        self._close_idle(0)
+        self._close_idle(time.monotonic())
 
     def close(self) -> None:
         """Closes all connections. Requests in progress fail."""
@@ -440,8 +449,8 @@ class ConnectionPool:
         for connection in self._in_use:
             connection.close()
 
-    def _close_idle(self, seconds: float) -> None:
-        before = time.monotonic() - seconds
+    def _close_idle(self, before: float) -> None:
+        """Closes the connections that have been idle since this time."""
         while self._idle and self._idle[0].idle_since <= before:
             self._idle.popleft().close()
 
@@ -451,7 +460,7 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._read_timeout_s, self._writes),
+                    lambda: Connection(self._read_timeout_s, self._writes, self._last_head),
                     self._address,
                     self._port,
                     ssl=context,
@@ -469,7 +478,7 @@ def _repeated(data: bytes, status: int, headers: list[tuple[str, str]]) -> _Repe
     framing = [value for name, value in headers if name in ("content-length", "transfer-encoding")]
     if framing != [str(len(body))] or len(head) > _REPEATED_BYTES_MAX:
         return None
-    return _RepeatedResponse(head + end, len(data), status, headers)
+    return _RepeatedResponse(head + end, len(head + end), len(data), status, headers)
 
 
 @cache

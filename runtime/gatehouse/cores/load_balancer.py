@@ -276,7 +276,7 @@ class Reservation(msgspec.Struct, eq=False):
         if self._released:
             return
         self._released = True
-        self.idle.release()
+        self.idle.pool.release(self.idle.connection)
         self._balancer.limit.release(self.core.lease_id)
         self._state.requests -= 1
 

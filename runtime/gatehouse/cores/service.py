@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec import UNSET, UnsetType
@@ -139,19 +139,19 @@ def core_secret(pepper: Pepper, core: CoreRecord) -> str | None:
 
 
 def live_instances(
-    registered: Iterable[CoreRecord], environment: KeyEnvironment, pepper: Pepper, *, now: float
+    registered: Sequence[CoreRecord], environment: KeyEnvironment, pepper: Pepper, *, now: float
 ) -> list[CoreRecord]:
     """The instances of a Core that can receive a request. `registered`: all instances with the requested name. Raises NotFound,
     CoreNotRegistered."""
-    instances, generations = list(registered), pepper.generations
+    generations = pepper.generations
     live = [
         core
-        for core in instances
+        for core in registered
         if core.environment is environment and core.is_live(now) and core.pepper_generation in generations
     ]
     if live:
         return live
-    if any(core.environment is environment for core in instances):
+    if any(core.environment is environment for core in registered):
         raise CoreNotRegistered
     raise NotFound("No Core has this name.")
 

@@ -67,10 +67,6 @@ class IdleConnection(msgspec.Struct, frozen=True):
     pool: ConnectionPool
     host: str
 
-    def release(self) -> None:
-        """Ends the request, if one was sent."""
-        self.pool.release(self.connection)
-
 
 @dataclass(slots=True, eq=False)
 class UpstreamClients:
@@ -122,7 +118,7 @@ class UpstreamClients:
         if pinned is None or now - pinned.checked_at >= PIN_S:
             return None
         pinned.used_at = now
-        connection = pinned.pool.acquire_idle()
+        connection = pinned.pool.acquire_idle(now)
         return None if connection is None else IdleConnection(connection, pinned.pool, pinned.host)
 
     async def _find(self, url: str) -> _Pinned:

@@ -196,8 +196,8 @@ class Forwarding:
             await self.open_websocket(core, response, self.returned(headers, status))
             return
         if revalidation is not None:
-            status, headers, body = revalidation.apply(status, headers)
-            context.dependencies.observer.metrics.core_cache(revalidation.outcome(body))
+            status, headers, body, outcome = revalidation.apply(status, headers)
+            context.dependencies.observer.metrics.core_cache(outcome)
         returned = self.returned(headers, status)
         inline: bytes | None = body if has_body(context.method, status) else b""
         length = size_of_body(headers)
@@ -245,26 +245,24 @@ class Revalidation(msgspec.Struct):
         """True if the stored response can be served without a request to the Core."""
         return self.cached is not None and self.cached.is_fresh(self.validation.at, self.validation.content_version)
 
-    def apply(self, status: int, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes | None]:
-        """Replaces a 304 response with the stored response. Any other response below status 500 removes the stored response."""
+    def apply(self, status: int, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes | None, str]:
+        """Replaces a 304 response with the stored response. Any other response below status 500 removes the stored response.
+
+        Returns status, headers, body (None: the body that the Core sends), and the outcome for the metric. Raises
+        CoreUnreachable.
+        """
         if self.cached is None:
-            return status, headers, None
+            return status, headers, None, "miss"
         if status == 304:
             merged = updated_headers(self.cached, headers)
             if merged is None:
                 self.cache.drop(self.key)
                 raise CoreUnreachable(detail="304 that does not confirm the stored response")
             self.store(merged, self.cached.body)
-            return 200, merged, self.cached.body
+            return 200, merged, self.cached.body, "hit"
         if status < 500:
             self.cache.drop(self.key)
-        return status, headers, None
-
-    def outcome(self, body: bytes | None) -> str:
-        """Value of the metric. body: result of `apply`."""
-        if body is not None:
-            return "hit"
-        return "miss" if self.cached is None else "changed"
+        return status, headers, None, "changed"
 
     def store(self, headers: list[tuple[str, str]], body: bytes) -> None:
         self.cache.store(self.key, headers, body, self.validation)

@@ -12,7 +12,9 @@ import math
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from gatehouse.cores.load_balancer import Reservation
 from gatehouse.cores.models import CoreRecord, UpstreamRequest
@@ -61,7 +63,7 @@ from gatehouse.verification.schemas import limit_headers
 #: Requests with one of these headers are never forwarded synchronously.
 _EXCLUDED = (b"upgrade", b"transfer-encoding", b"signature-input")
 
-_VALID = Code.VALID.value
+_VALID, _VALID_CODE = Code.VALID, Code.VALID.value
 _CHUNKED = asgi.encode_headers(((b"transfer-encoding", b"chunked"),))
 
 
@@ -88,15 +90,15 @@ class SynchronousForwarding:
     def record(self, head: _RequestHead, trace: RequestTrace, key_id: KeyId, status: int, started: float) -> None:
         """Counts and logs a request after the response, like RequestContext."""
         dependencies, seconds = self.dependencies, time.perf_counter() - started
-        dependencies.observer.metrics.decision(Code.VALID)
-        dependencies.usage.count(key_id, head.path.name, _VALID, head.fields.client)
+        dependencies.observer.metrics.decision(_VALID)
+        dependencies.usage.count(key_id, head.path.name, _VALID_CODE, head.fields.client)
         self._line(head.method, status).record(trace, seconds, key_id, head.logged_path)
 
     def _new_line(self, method: str, status: int) -> RepeatedRequest:
-        return self.dependencies.observer.repeated_request(method=method, route=PATH, status=status, code=_VALID, path=None)
+        return self.dependencies.observer.repeated_request(method=method, route=PATH, status=status, code=_VALID_CODE, path=None)
 
 
-class _EncodedFields(NamedTuple):
+class _EncodedFields(msgspec.Struct, frozen=True):
     """The header lines of a request to a Core, and the objects on which they depend. parts: lines before and after the IDs of
     the request (see `_ids`)."""
 
@@ -106,14 +108,16 @@ class _EncodedFields(NamedTuple):
     parts: list[bytes]
 
 
-class _ReturnedHeaders(NamedTuple):
-    """Encoded headers of responses to the client. basis: headers and status of the response from the Core, and the key.
+class _ReturnedHeaders(msgspec.Struct, frozen=True):
+    """Encoded headers of responses to the client, and the values on which they depend. headers: headers from the Core.
 
-    lines: headers from the Core. added: template of the headers that the gateway adds. Values: request ID, and for each limit
-    `remaining` and the seconds until the reset. is_storable: see `ResponseCache.storable`.
+    lines: the encoded headers from the Core. added: template of the headers that the gateway adds. Values: request ID, and for
+    each limit `remaining` and the seconds until the reset. is_storable: see `ResponseCache.storable`.
     """
 
-    basis: tuple[list[tuple[str, str]], int, KeyRecord | None]
+    headers: list[tuple[str, str]]
+    status: int
+    key: KeyRecord | None
     lines: bytes
     added: Template
     has_length: bool
@@ -164,14 +168,13 @@ class _Fields:
             if len(parts) != 2:
                 return lines
             encoded = self._encoded = _EncodedFields(key, core, host, parts)
-        line = f"{request.method} {request.target} HTTP/1.1\r\n".encode("ascii")
-        return line + _ids(request_id, trace).join(encoded.parts)
+        return head.request_line + _ids(request_id, trace).join(encoded.parts)
 
     def returned(self, headers: list[tuple[str, str]], status: int, result: VerificationResult) -> _ReturnedHeaders:
         """The headers of the response to the client. headers: headers of the response from the Core, which are often the same as
         in the previous response. result: VALID."""
-        basis = headers, status, result.record
-        if self._returned is None or self._returned.basis != basis:
+        last, key = self._returned, result.record
+        if last is None or last.key is not key or last.status != status or last.headers != headers:
             limits, numbers = example_limits(result.limits)
             (request_id,) = map(str, placeholders(1))
             rate = limit_headers(limits)
@@ -181,8 +184,9 @@ class _Fields:
             cache = self.dependencies.response_cache
             is_storable = cache is not None and cache.storable(status, headers)
             template = Template(added, [request_id, *numbers])
-            self._returned = _ReturnedHeaders(basis, asgi.encode_headers(returned), template, has_length, is_storable)
-        return self._returned
+            lines = asgi.encode_headers(returned)
+            last = self._returned = _ReturnedHeaders(headers, status, key, lines, template, has_length, is_storable)
+        return last
 
 
 class _RequestHead(asgi.RetargetedResponse):
@@ -195,6 +199,9 @@ class _RequestHead(asgi.RetargetedResponse):
         self.logged_path = logged_path(scope["raw_path"], fields.dependencies.verification.prefix)
         self.method: str = scope["method"]
         self._target = target_of(path.path, scope["query_string"])
+        self._is_cacheable = self.method == "GET" and fields.is_cacheable
+        self._without_body = UpstreamRequest(self.method, self._target, [], None)
+        self.request_line = f"{self.method} {self._target} HTTP/1.1\r\n".encode("ascii")
         request = VerificationRequest(scopes=(SCOPE,), core=path.name, address=fields.client, method=self.method)
         self.verification = RepeatedVerification(fields.dependencies.verification, fields.token, request)
 
@@ -202,7 +209,7 @@ class _RequestHead(asgi.RetargetedResponse):
         started, dependencies, fields = time.perf_counter(), self.fields.dependencies, self.fields
         if len(body) > INLINE_BYTES_MAX:
             return None
-        request = UpstreamRequest(self.method, self._target, [], body if fields.is_framed else None)
+        request = UpstreamRequest(self.method, self._target, [], body) if fields.is_framed else self._without_body
         try:
             instances = find_instances(dependencies, self.path.name)
             reservation = dependencies.load_balancer.reserve(instances, request)
@@ -231,9 +238,8 @@ class _RequestHead(asgi.RetargetedResponse):
 
     def revalidation(self, core: CoreRecord) -> Revalidation | None:
         """State for the use of the cache, or None if the request cannot be served from the cache."""
-        if self.method != "GET" or not self.fields.is_cacheable:
-            return None
-        return revalidation(self.fields.dependencies, core, self._target, self.fields.accept_encoding)
+        fields = self.fields
+        return revalidation(fields.dependencies, core, self._target, fields.accept_encoding) if self._is_cacheable else None
 
     def new_context(self, request_id: RequestId, trace: RequestTrace) -> RequestContext:
         context = RequestContext(self.fields.dependencies, self.scope, _not_called, _not_called, request_id, PATH)
@@ -259,22 +265,20 @@ class _Exchange(asgi.Deferred):
         self._sent: SentRequest | None = sent
         self._connection = sent.reservation.idle.connection
         self._subject = ""
-        self._responder: asgi.Responder
 
-    def begin(self, responder: asgi.Responder) -> None:
-        self._responder = responder
+    def begin(self) -> None:
         if not self._begin():
             self._end()
             self._continue()
 
-    def disconnected(self) -> None:
+    def on_disconnect(self) -> None:
         self._continue()
 
     def _begin(self) -> bool:
         """Sends the request to the Core, or responds with a stored response. Returns False if gateway/proxy.py has to respond,
         because the request is denied or cannot be sent."""
         head, key, sent = self._head, self._result.record, self._sent
-        if self._result.code is not Code.VALID or key is None or sent is None:
+        if self._result.code is not _VALID or key is None or sent is None:
             return False
         reservation = sent.reservation
         try:
@@ -316,10 +320,9 @@ class _Exchange(asgi.Deferred):
             return False
         if sent.revalidation is not None:
             try:
-                status, headers, body = sent.revalidation.apply(status, headers)
+                status, headers, body, outcome = sent.revalidation.apply(status, headers)
             except CoreUnreachable:
                 return False
-            outcome = sent.revalidation.outcome(body)
         return self._respond(status, headers, body, outcome)
 
     def _respond(self, status: int, headers: list[tuple[str, str]], body: bytes | None, cache_outcome: str) -> bool:
@@ -349,14 +352,14 @@ class _Exchange(asgi.Deferred):
             tracer = head.fields.dependencies.observer.tracer
             tracer.request_to_core(self._trace, **names, status=status_of_core, seconds=seconds)
         self._end()
-        self._responder.respond(asgi.EncodedResponse(status, lines, content))
+        self.respond(asgi.EncodedResponse(status, lines, content))
         head.fields.forwarding.record(head, self._trace, key.id, status, self._started)
         return True
 
     def _continue(self) -> None:
         """Passes the request to gateway/proxy.py."""
         self._connection.on_progress = None
-        self._responder.call(self._application)
+        self.call(self._application)
 
     async def _application(self, _scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         context = self._head.new_context(self._request_id, self._trace)

@@ -70,28 +70,60 @@ UPGRADE = "gatehouse.upgrade"
 AcceptUpgrade = Callable[[list[Header], asyncio.Protocol, Callable[[], None]], bytes]
 
 
-class Responder(Protocol):
-    """Sends a deferred response. One of the functions is called, once."""
+class DeferringConnection(Protocol):
+    """A connection of a client to which deferred responses are sent."""
 
-    def respond(self, response: Response | EncodedResponse) -> None:
-        """Sends the complete response."""
+    def send_deferred(self, response: Response | EncodedResponse, *, keep_alive: bool) -> None:
+        """Sends the response to the request in progress."""
 
-    def call(self, app: App) -> None:
-        """Lets an ASGI application send the response. The application can read the body of the request again."""
+    def call_for_deferred(self, deferred: Deferred, app: App) -> None:
+        """Replaces a deferred response with a call of an application."""
 
 
 class Deferred(ABC):
-    """A response that is sent later, without a task. scope: scope of the request."""
+    """A response that is sent later, without a task: by one call of `respond` or `call`. scope: scope of the request.
+
+    The connection sets `connection`, `body` (the body of the request) and `keep_alive`. It uses the other attributes, which are
+    those of uvicorn's RequestResponseCycle.
+    """
 
     scope: Scope
+    body: bytes
+    connection: DeferringConnection | None = None
+    keep_alive = True
+    disconnected = False
+    response_started = False
+    response_complete = False
 
     @abstractmethod
-    def begin(self, responder: Responder) -> None:
+    def begin(self) -> None:
         """Called immediately. The response can be sent in this function or later."""
 
     @abstractmethod
-    def disconnected(self) -> None:
-        """Called if the client disconnects before a function of the responder was called. A response is discarded then."""
+    def on_disconnect(self) -> None:
+        """Called if the client disconnects before `respond` or `call`. Calls one of them. A response is discarded."""
+
+    def respond(self, response: Response | EncodedResponse) -> None:
+        """Sends the complete response."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self.response_started = self.response_complete = True
+            connection.send_deferred(response, keep_alive=self.keep_alive)
+
+    def call(self, app: App) -> None:
+        """Lets an ASGI application send the response. The application can read the body of the request again."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.call_for_deferred(self, app)
+
+    @property
+    def message_event(self) -> Deferred:
+        return self
+
+    def set(self) -> None:
+        """Called by the connection, as `message_event.set()`, when the client has disconnected."""
+        if self.connection is not None:
+            self.on_disconnect()
 
 
 #: Returns the response to a request with this body, or None if the application must handle the request.

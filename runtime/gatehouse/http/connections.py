@@ -32,8 +32,9 @@ class Connections:
         self._by_address = asgi.Uses()
         #: Unfinished bodies by client address.
         self.bodies = asgi.Uses()
-        self._default_headers: list[asgi.Header] = []
-        self._default_lines = b""
+        #: The headers that uvicorn adds to every response, and their header lines.
+        self.default_headers: list[asgi.Header] = []
+        self.default_lines = b""
 
     def open(self, address: str) -> None:
         """Counts a connection. Raises Unavailable or TooManyRequests if a limit is exceeded. `close` must be called even in this
@@ -49,11 +50,9 @@ class Connections:
         self.total -= 1
         self._by_address.remove(address)
 
-    def default_lines(self, headers: list[asgi.Header]) -> bytes:
-        """The header lines of the headers that uvicorn adds to every response. uvicorn creates a new list every second."""
-        if headers is not self._default_headers:
-            self._default_headers, self._default_lines = headers, asgi.encode_headers(headers)
-        return self._default_lines
+    def set_default_headers(self, headers: list[asgi.Header]) -> None:
+        """Called when uvicorn has created a new list, which it does every second."""
+        self.default_headers, self.default_lines = headers, asgi.encode_headers(headers)
 
     def open_body(self, address: str) -> None:
         """Counts an unfinished body. Raises TooManyRequests if the limit is exceeded. The body must be removed even then."""

@@ -19,48 +19,13 @@ from gatehouse.http import asgi
 from gatehouse.http.draining import DrainingProtocol
 
 
-class DeferredCycle:
-    """The state of a deferred response. Has the attributes of uvicorn's RequestResponseCycle that a protocol uses."""
-
-    def __init__(self, protocol: DeferringProtocol, deferred: asgi.Deferred, body: bytes, *, keep_alive: bool) -> None:
-        self.scope = deferred.scope
-        self.keep_alive = keep_alive
-        self.disconnected = False
-        self.response_started = False
-        self.response_complete = False
-        self._protocol = protocol
-        self._deferred: asgi.Deferred | None = deferred
-        self._body = body
-
-    @property
-    def message_event(self) -> DeferredCycle:
-        return self
-
-    def set(self) -> None:
-        """Called by the protocol when the client has disconnected."""
-        deferred, self._deferred = self._deferred, None
-        if deferred is not None:
-            deferred.disconnected()
-
-    def respond(self, response: asgi.Response | asgi.EncodedResponse) -> None:
-        """Sends the complete response."""
-        self._deferred = None
-        self.response_started = self.response_complete = True
-        self._protocol.send_deferred(response, keep_alive=self.keep_alive)
-
-    def call(self, app: asgi.App) -> None:
-        """Lets an ASGI application send the response. The application can read the body of the request again."""
-        self._deferred = None
-        self._protocol.call_for_deferred(self, app, self._body)
-
-
 class DeferringProtocol(DrainingProtocol):
     """Supports deferred responses."""
 
     def _defer(self, deferred: asgi.Deferred, body: bytes, *, keep_alive: bool) -> None:
-        cycle = DeferredCycle(self, deferred, body, keep_alive=keep_alive)
-        self.cycle = self._running = cast("RequestResponseCycle", cycle)
-        deferred.begin(cycle)
+        deferred.connection, deferred.body, deferred.keep_alive = self, body, keep_alive
+        self.cycle = self._running = deferred  # type: ignore[assignment]  # has the attributes that the protocol uses
+        deferred.begin()
 
     def _is_running(self) -> bool:
         """True while the application handles a request from this connection."""
@@ -68,10 +33,10 @@ class DeferringProtocol(DrainingProtocol):
 
     @abstractmethod
     def send_deferred(self, response: asgi.Response | asgi.EncodedResponse, *, keep_alive: bool) -> None:
-        """Sends the response to the request in progress."""
+        """Implements asgi.DeferringConnection."""
 
-    def call_for_deferred(self, deferred: DeferredCycle, app: asgi.App, body: bytes) -> None:
-        """Replaces a deferred response with a call of an application."""
+    def call_for_deferred(self, deferred: asgi.Deferred, app: asgi.App) -> None:
+        """Implements asgi.DeferringConnection."""
         path = deferred.scope["raw_path"].decode("ascii")
         deferred.scope["path"] = unquote(path) if "%" in path else path
         cycle = RequestResponseCycle(
@@ -87,7 +52,7 @@ class DeferringProtocol(DrainingProtocol):
             keep_alive=deferred.keep_alive,
             on_response=self.on_response_complete,
         )
-        cycle.body += body
+        cycle.body += deferred.body
         cycle.more_body = False
         cycle.disconnected = deferred.disconnected
         cycle.message_event.set()

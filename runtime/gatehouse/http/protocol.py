@@ -164,7 +164,8 @@ class HttpProtocol(DeferringProtocol):
 
     def _respond_again(self, data: bytes, repeated: RepeatedHead) -> bool:
         """Responds to a request with the same head as the previous request. Returns False if the data has to be parsed."""
-        if self.flow.write_paused or self._is_running():
+        running = self._running
+        if self.flow.write_paused or (running is not None and not running.response_complete):
             return False
         if len(data) != repeated.size or not data.startswith(repeated.head):
             other = repeated.with_target(data)
@@ -180,7 +181,6 @@ class HttpProtocol(DeferringProtocol):
             return True
         self._write(response)
         self._idle_since = self.loop.time()
-        self.server_state.total_requests += 1
         return True
 
     def _set_deadline(self) -> None:
@@ -298,7 +298,6 @@ class HttpProtocol(DeferringProtocol):
             self._defer(response, body, keep_alive=keep_alive)
             return True
         self._write(response, b"" if keep_alive else _CLOSE_LINE)
-        self.server_state.total_requests += 1
         if keep_alive:
             self._idle_since = self.loop.time()
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
@@ -396,7 +395,6 @@ class HttpProtocol(DeferringProtocol):
         self._write(response, b"" if keep_alive else _CLOSE_LINE)
         if self._repeated is not None and keep_alive and self.timeout_keep_alive_task is not None:
             self._idle_since = self.loop.time()
-            self.server_state.total_requests += 1
             return
         if not keep_alive:
             self._close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+import msgspec
 
 from gatehouse.http import asgi
 
@@ -14,7 +15,7 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{3,16}) (/[!\"$->@-~]*)(?:\?([!\"$-~]*))? HT
 _REQUEST_LINE_BYTES_MAX = 8_192
 
 
-class RepeatedHead(NamedTuple):
+class RepeatedHead(msgspec.Struct, frozen=True):
     """The head of the previous request of a connection, byte by byte, and the function that responds to requests with this head.
 
     size: size of a request with this head, including the body. line_size: size of the request line without its line break.

@@ -36,10 +36,12 @@ class WritingProtocol(HttpToolsProtocol):
 
     def _write(self, response: asgi.Response | asgi.EncodedResponse, more_lines: bytes = b"") -> None:
         """Writes a complete response, with the same headers as uvicorn."""
-        default_lines = self._worker.default_lines(self.server_state.default_headers)
+        worker, default_headers = self._worker, self.server_state.default_headers
+        if worker.default_headers is not default_headers:
+            worker.set_default_headers(default_headers)
         lines = response.header_lines if isinstance(response, asgi.EncodedResponse) else asgi.encode_headers(response.headers)
-        data = b"".join((STATUS_LINE[response.status], default_lines, lines, more_lines, b"\r\n", response.body))
-        self._worker.writes.add(self.transport, data)
+        data = b"".join((STATUS_LINE[response.status], worker.default_lines, lines, more_lines, b"\r\n", response.body))
+        worker.writes.add(self.transport, data)
 
     def _close(self) -> None:
         """Closes the connection after the responses that have been written."""

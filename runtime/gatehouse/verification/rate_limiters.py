@@ -292,14 +292,6 @@ class _Family:
             self.steps = _steps(charge.limits, charge.cost)
         self.charge = charge  # comparing the same object takes less time
 
-    def store(self, states: Sequence[RateLimitState], now: float) -> None:
-        """states: of all limits of the key, after a request."""
-        arrivals = self.arrivals
-        for state in states:
-            arrivals[state.limit.name] = now + state.reset_s * 1_000_000
-        if len(arrivals) > len(states):
-            self.remove_others(len(states), now)
-
     def remove_others(self, limits: int, now: float) -> None:
         """Removes the counters of limits that the key no longer has, as soon as they have no effect. limits: number of limits of
         the key."""
@@ -334,12 +326,15 @@ class LocalRateLimits:
         if family.charge is not charge:
             family.prepare(charge)
         arrivals = family.arrivals
-        states = gcra.take(family.steps, arrivals, now, degraded=degraded)
-        if states is None:
+        taken = gcra.take(family.steps, arrivals, now, degraded=degraded)
+        if taken is None:
             ahead = [max(arrivals.get(limit.name, 0.0) - now, 0.0) for limit in charge.limits]
             return gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
+        states, after = taken
         if charge.cost:
-            family.store(states, now)
+            arrivals.update(after)
+            if len(arrivals) > len(after):
+                family.remove_others(len(after), now)
         return states
 
     def _take_with_additional(self, charge: Charge, now: float, *, degraded: bool) -> tuple[RateLimitState, ...]:
@@ -349,7 +344,8 @@ class LocalRateLimits:
         ahead += self._additional_ahead(charge, additional, now)
         states = gcra.report(charge.limits, ahead, charge.cost, degraded=degraded)
         if charge.cost and not any(state.exceeded for state in states):
-            family.store(states[: len(own)], now)
+            family.arrivals |= {state.limit.name: now + state.reset_s * 1_000_000 for state in states[: len(own)]}
+            family.remove_others(len(own), now)
             self._store_additional(charge.subject, states[len(own) :], now)
         return states
 

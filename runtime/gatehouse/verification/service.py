@@ -29,7 +29,7 @@ class DecisionTime(NamedTuple):
     staleness_ms: int
 
 
-class PassedRequest(NamedTuple):
+class PassedRequest(msgspec.Struct, frozen=True, gc=False):
     """A request that passed every check, with the record at that time. As long as this record is cached, the result of an
     identical request depends only on the time and on the rate limits."""
 
@@ -125,13 +125,13 @@ class VerificationService:
     def verify_again(self, passed: PassedRequest) -> VerificationResult | None:
         """Verifies a request that is identical to one that passed, including the token. Returns None without any effect if only
         `verify_now` can decide, for example because the key has changed or expired."""
-        record, _, charge = passed
+        record = passed.record
         if self.keys.cached(record.id) is not record:
             return None
         now, staleness_ms = self.clock.now(), self.keys.staleness_ms()
         if staleness_ms > self.max_staleness_ms or (record.expires_at is not None and now >= record.expires_at):
             return None
-        states = self.limits.take_now(charge)
+        states = self.limits.take_now(passed.charge)
         return None if states is None else VerificationResult(evaluate_limits(states), now, staleness_ms, record, states)
 
     def _check(

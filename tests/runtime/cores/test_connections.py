@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gatehouse.batched_writes import BatchedWrites
 from gatehouse.cores import connections
 from gatehouse.cores import upstream as upstreams
-from gatehouse.cores.connections import Connection
+from gatehouse.cores.connections import Connection, LastHead
 from gatehouse.cores.models import UpstreamRequest
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.errors import BadRequest, CoreTimeout, CoreUnreachable
@@ -223,16 +223,29 @@ RESPONSES = st.tuples(
 @given(st.lists(RESPONSES, min_size=2, max_size=5))
 async def test_repeated_head_is_read_like_the_first(responses: list[tuple[str, bytes, int]]) -> None:
     """A connection that has received other responses reads a response like a new connection."""
-    used = Connection(PATIENCE_S, BatchedWrites())
+    used = Connection(PATIENCE_S, BatchedWrites(), LastHead())
     used.connection_made(MemoryTransport())
     for method, response, size in responses:
-        new = Connection(PATIENCE_S, BatchedWrites())
+        new = Connection(PATIENCE_S, BatchedWrites(), LastHead())
         new.connection_made(MemoryTransport())
         parts = [response[start : start + size] for start in range(0, len(response), size)]
         expected = receive(new, method, parts)
         assert receive(used, method, parts) == expected
         if not expected.is_reusable:
             return
+
+
+async def test_response_that_is_not_read_does_not_delay_the_next_one(clients: UpstreamClients, core: Core) -> None:
+    """The response is complete when its last part exceeds the maximum size of unread data and reading is paused."""
+    core.response = b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + bytes(300_000)
+    async with asyncio.timeout(PATIENCE_S), clients.send(core.url, request()):
+        (pinned,) = clients._pinned.values()
+        (connection,) = pinned.pool._in_use
+        while not connection.is_complete:
+            await asyncio.sleep(0)
+    core.response = OK
+    assert (await fetch(clients, core))[2] == b"hello"
+    assert core.opened == 1
 
 
 async def test_response_to_head_has_no_body(clients: UpstreamClients, core: Core) -> None:

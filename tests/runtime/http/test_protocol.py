@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 from gatehouse.errors import GatehouseError
-from gatehouse.http.asgi import ClientGone, Deferred, Responder, RespondNow, Response, SynchronousRoutes, read_body, reply
+from gatehouse.http.asgi import ClientGone, Deferred, RespondNow, Response, SynchronousRoutes, read_body, reply
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.connections import Connections
 from gatehouse.http.listening import listen
@@ -87,18 +87,17 @@ class _Later(Deferred):
         self._response = response
         self._timer: asyncio.Handle | None = None
 
-    def begin(self, responder: Responder) -> None:
-        self._responder = responder
+    def begin(self) -> None:
         self._timer = asyncio.get_running_loop().call_soon(self._respond)
 
     def _respond(self) -> None:
         self._timer = None
         if self._response is None:
-            self._responder.call(self._app)
+            self.call(self._app)
         else:
-            self._responder.respond(self._response)
+            self.respond(self._response)
 
-    def disconnected(self) -> None:
+    def on_disconnect(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._respond()
