@@ -1,6 +1,7 @@
 """Typed, immutable settings of the runtime, read once from environment variables.
 
-The names are declared in `runtime/contract.toml`. Only the composition roots and the command line read settings.
+The names are declared in `runtime/contract.toml`. Only the composition roots and the command line read settings. `make docs`
+reads the docstrings of the fields.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ _Issuer = Annotated[str, AfterValidator(_check_issuer)]
 class SharingSettings(BaseModel):
     """Settings of the sharing service. As a Lambda function, the service has only these settings: no database and no secrets."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     environment: Annotated[str, Field(min_length=1, max_length=32)]
     """Name of the deployment, such as dev, staging or prod. A label in logs and metrics, and part of the encryption context of
@@ -142,7 +143,7 @@ class SharingSettings(BaseModel):
 class ConnectionSettings(BaseModel):
     """Timeouts and limits for the connections of one worker. The Core agent uses the defaults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     request_timeout_s: float = Field(
         default=10.0,

@@ -1,15 +1,20 @@
 """docs/settings-runtime.md: environment variables of the container, the command line and the policy packs."""
 
+import ast
 import enum
+import inspect
 import ipaddress
 import tomllib
 from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import typer
 from annotated_types import Ge, Le, MaxLen, MinLen
 from gatehouse import cli
+from gatehouse import settings as runtime
 from gatehouse.keys.models import RateLimit
 from gatehouse.settings import PREFIX, Settings
 from pydantic.fields import FieldInfo
@@ -41,7 +46,26 @@ def _row(name: str, processes: list[str]) -> tuple[str, ...]:
     field = Settings.model_fields[name.removeprefix(PREFIX).lower()]
     kind = ", ".join(_allowed(field))
     secret = name in {row["name"] for row in (*CONTRACT["secret"], *CONTRACT["optional"]) if "kind" in row}
-    return f"`{name}`", prose(field.description or ""), _default(field), kind, ", ".join(processes), "yes" if secret else "no"
+    return f"`{name}`", prose(description(name)), _default(field), kind, ", ".join(processes), "yes" if secret else "no"
+
+
+def description(name: str) -> str:
+    """Description of a variable: the description of its field, or the docstring of the field."""
+    field = name.removeprefix(PREFIX).lower()
+    return Settings.model_fields[field].description or _docstrings().get(field, "")
+
+
+@cache
+def _docstrings() -> dict[str, str]:
+    """Docstrings of the fields. The option `use_attribute_docstrings` of pydantic would parse the source at each start."""
+    classes = (node for node in ast.parse(inspect.getsource(runtime)).body if isinstance(node, ast.ClassDef))
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for node in classes
+        for field, text in pairwise(node.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
 
 
 def _key(row: dict[str, Any]) -> str:

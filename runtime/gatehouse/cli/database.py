@@ -23,7 +23,6 @@ from gatehouse.cli.options import JsonOption
 from gatehouse.cli.output import FAILED, USAGE, note, print_json, stop
 from gatehouse.clock import rfc3339
 from gatehouse.crypto.token import key_id
-from gatehouse.db.migrations import runner
 from gatehouse.db.pool import database
 from gatehouse.errors import BadRequest
 from gatehouse.http.asgi import RequestId
@@ -57,6 +56,8 @@ def migrate(
 
     GATEHOUSE_DATABASE_URL, GATEHOUSE_DATABASE_AUTH and GATEHOUSE_DATABASE_PASSWORD must specify the database owner.
     """
+    from gatehouse.db.migrations import runner  # imports SQLAlchemy, which import and export do not need
+
     access = database(configuration.load())
     outcome = asyncio.run(runner.status(access) if check else runner.migrate(access, to=to, downgrade=downgrade))
     if as_json:

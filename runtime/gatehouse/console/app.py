@@ -51,7 +51,7 @@ from gatehouse.sharing.routes import NOT_CONFIGURED
 from gatehouse.sharing.service import SecretService, SecretSharing
 from gatehouse.sharing.worker import INTERVAL_S as SECRETS_INTERVAL_S
 from gatehouse.sharing.worker import ORPHAN_INTERVAL_S, REPORT_INTERVAL_S, SecretWorker
-from gatehouse.tracing.export import start_tracing
+from gatehouse.tracing.start import start_tracing
 from gatehouse.transfer.legacy_file_sync import LegacyFileSync
 from gatehouse.transfer.repository import ImportRepository, RemovalRepository
 from gatehouse.usage.repository import UsageRepository

@@ -20,7 +20,6 @@ import asyncpg
 from asyncpg.connection import LoggedQuery
 from asyncpg.pool import PoolConnectionProxy
 
-from gatehouse.aws import create_client
 from gatehouse.errors import SettingsError, Unavailable
 from gatehouse.settings import DatabaseAuth, Settings
 from gatehouse.tracing.tracer import add_call, is_sampled
@@ -129,6 +128,8 @@ def iam_password(host: str, port: int, user: str) -> Callable[[], Awaitable[str]
     """
 
     def sign() -> str:
+        from gatehouse.aws import create_client  # imports boto3, which a login with a password does not need
+
         rds = create_client("rds", timeout_s=5, attempts=1)
         return str(rds.generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user))
 

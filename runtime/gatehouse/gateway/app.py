@@ -40,7 +40,7 @@ from gatehouse.operations.service import POLL_S, LogLevelFollower, LogLevelServi
 from gatehouse.redis.connection import RedisLogin, RedisProbe, redis_login
 from gatehouse.redis.nonces import RedisNonces
 from gatehouse.settings import Settings
-from gatehouse.tracing.export import start_tracing
+from gatehouse.tracing.start import start_tracing
 from gatehouse.usage.repository import UsageRepository
 from gatehouse.usage.service import UsageCounter, UsageFlusher, UsageMetrics
 from gatehouse.verification.cache import KeyCache, Prefilter

@@ -16,10 +16,7 @@ from functools import partial
 from typing import Any, Literal, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import boto3
 import hiredis
-from botocore.auth import SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
 
 from gatehouse.errors import SettingsError, Unavailable
 
@@ -80,6 +77,10 @@ def iam_token(cluster: str, user: str) -> Callable[[], Awaitable[str]]:
     of the task role."""
 
     def sign() -> str:
+        import boto3  # as in gatehouse.aws
+        from botocore.auth import SigV4QueryAuth
+        from botocore.awsrequest import AWSRequest
+
         # boto3 reads only AWS_DEFAULT_REGION, but tasks set AWS_REGION (contract.toml).
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
         credentials = session.get_credentials()

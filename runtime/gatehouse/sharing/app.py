@@ -30,7 +30,7 @@ from gatehouse.sharing.public_routes import LINK_ENDPOINTS, SUBMISSION_ENDPOINTS
 from gatehouse.sharing.recipients import BODY_BYTES_MAX, Recipients
 from gatehouse.sharing.requests.submissions import SubmissionService
 from gatehouse.sharing.requests.submitters import JSON_BYTES_MAX, Submitters
-from gatehouse.tracing.export import start_function_tracing, start_tracing
+from gatehouse.tracing.start import start_function_tracing, start_tracing
 
 
 def build(settings: SharingSettings, *, scraped: bool = True) -> asgi.App:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from botocore.config import Config
 
 from gatehouse.aws import call, create_client, error_code
 from gatehouse.errors import Unavailable
@@ -24,7 +23,7 @@ _CHECKSUM = "SHA256"
 _MEDIA_TYPE = "application/octet-stream"
 #: In some regions, botocore presigns with signature version 2, which does not support `s3:signatureAge`. A regional host name
 #: never redirects a request.
-_PRESIGNED = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
+_PRESIGNED = {"signature_version": "s3v4", "s3": {"addressing_style": "virtual"}}
 #: Error codes from HeadObject for a malformed version ID and for a version that does not exist. S3 returns 403 instead of 404 if
 #: the caller is not allowed to list the bucket.
 _MISSING = frozenset({"400", "403", "404"})

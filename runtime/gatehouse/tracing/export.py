@@ -16,7 +16,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 
 import requests
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -28,9 +27,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
-from gatehouse.observability import Observer
-from gatehouse.settings import Settings, SharingSettings
-from gatehouse.tracing.tracer import FinishedSpan, Kind, Tracer
+from gatehouse.tracing.tracer import FinishedSpan, Kind
 
 #: Maximum number of spans that wait. Further spans are dropped.
 QUEUE_SPANS_MAX = 2048
@@ -46,8 +43,6 @@ CLOSE_TIMEOUT_S = 2.0
 #: Minimum time between two log lines about lost spans.
 LOST_LOG_INTERVAL_S = 60.0
 
-#: Set by Lambda if the function has X-Ray tracing (Lambda Developer Guide, "Using Lambda environment variables").
-DAEMON_VARIABLE = "AWS_XRAY_DAEMON_ADDRESS"
 _DAEMON_HEADER = b'{"format":"json","version":1}\nT1S'
 
 #: Maximum size of a message to the X-Ray daemon in bytes. Larger spans are lost.
@@ -64,29 +59,6 @@ Count = Callable[[str, int], None]
 
 #: Logs that spans were lost. Arguments: number of spans, and name of the cause.
 OnLost = Callable[[int, str], None]
-
-
-async def start_tracing(settings: SharingSettings, observer: Observer, stack: AsyncExitStack) -> None:
-    """Starts the export of traces if the settings enable tracing. The exit stack exports the last spans."""
-    if isinstance(settings, Settings) and settings.traces_endpoint:
-        queue = SpanQueue(
-            collector_exporter(settings.traces_endpoint),
-            service=observer.service,
-            environment=observer.environment,
-            count=observer.metrics.spans,
-            on_lost=observer.spans_lost,
-        )
-        stack.push_async_callback(queue.close)
-        observer.tracer = Tracer(queue.add, settings.traces_sample_percent)
-
-
-def start_function_tracing(observer: Observer) -> None:
-    """Starts the export of traces of a Lambda function if the function has X-Ray tracing. Lambda decides which requests are
-    sampled."""
-    address = os.environ.get(DAEMON_VARIABLE, "")
-    if address:
-        export = ImmediateExport(DaemonExporter(address), service=observer.service, environment=observer.environment)
-        observer.tracer = Tracer(export.add)
 
 
 class SpanQueue:

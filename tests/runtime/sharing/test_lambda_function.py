@@ -18,7 +18,7 @@ from gatehouse.errors import SettingsError
 from gatehouse.settings import PREFIX, SharingSettings, load_sharing
 from gatehouse.sharing import app as sharing
 from gatehouse.sharing.lambda_adapter import TRACE_VARIABLE, lambda_handler
-from gatehouse.tracing.export import DAEMON_VARIABLE
+from gatehouse.tracing.start import DAEMON_VARIABLE
 from mangum.types import LambdaContext
 
 from sandbox.local.collector import decode
