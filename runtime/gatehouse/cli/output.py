@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from gatehouse.crypto.token_scanner import redacted
 from gatehouse.errors import BadRequest, GatehouseError, SettingsError
@@ -51,6 +49,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     Cells are plain text, never markup.
     """
+    from rich.console import Console  # most commands, such as the container health check, print no table
+    from rich.table import Table
+
     table = Table(header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

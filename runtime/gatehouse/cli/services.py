@@ -13,7 +13,6 @@ import typer
 
 from gatehouse import __version__
 from gatehouse.cli.output import USAGE, print_json, stop
-from gatehouse.settings import Settings, load
 
 TIMEOUT_S = 3.0
 
@@ -42,6 +41,7 @@ def serve(
     service starts.
     """
     from gatehouse.http import server  # imports the server, which a health check does not need
+    from gatehouse.settings import load
 
     settings = load()
     server.serve(tuple(service.value for service in dict.fromkeys(services)), settings)
@@ -58,10 +58,16 @@ def health(
 
 
 def _port(service: Service) -> int:
-    text = os.environ.get(f"GATEHOUSE_{service.upper()}_PORT") or str(Settings.model_fields[f"{service}_port"].default)
+    text = os.environ.get(f"GATEHOUSE_{service.upper()}_PORT") or _default_port(service)
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         stop(f"GATEHOUSE_{service.upper()}_PORT must be a port from 1 to 65535", code=USAGE)
     return int(text)
+
+
+def _default_port(service: Service) -> str:
+    from gatehouse.settings import Settings  # takes longer to import than all other modules of a health check
+
+    return str(Settings.model_fields[f"{service}_port"].default)
 
 
 def _check(service: Service, port: int) -> None:
