@@ -122,21 +122,30 @@ def silent_port() -> Iterator[int]:
         yield port
 
 
-@pytest.fixture(scope="module")
-def empty_database(postgres_server: servers.Postgres) -> Database:
-    """A database without a schema."""
-    database = Database(postgres_server, f"test_{next(_numbers)}")
-    postgres_server.sql(f"CREATE DATABASE {database.name} OWNER {servers.OWNER_ROLE}")
+def _create_database(server: servers.Postgres, template: str) -> Database:
+    database = Database(server, f"test_{next(_numbers)}")
+    server.sql(f"CREATE DATABASE {database.name} OWNER {servers.OWNER_ROLE} TEMPLATE {template} STRATEGY FILE_COPY")
     return database
 
 
 @pytest.fixture(scope="module")
-def database(postgres_server: servers.Postgres) -> Database:
+def empty_database(postgres_server: servers.Postgres) -> Database:
+    """A database without a schema."""
+    return _create_database(postgres_server, "template0")
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: servers.Postgres) -> Database:
+    """The template of `database`. Copying it takes a sixth of the CPU time of the migrations."""
+    template = _create_database(postgres_server, "template0")
+    asyncio.run(runner.migrate(template.owner))
+    return template
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server: servers.Postgres, migrated_database: Database) -> Database:
     """A database with the schema of this version."""
-    fresh = Database(postgres_server, f"test_{next(_numbers)}")
-    postgres_server.sql(f"CREATE DATABASE {fresh.name} OWNER {servers.OWNER_ROLE}")
-    asyncio.run(runner.migrate(fresh.owner))
-    return fresh
+    return _create_database(postgres_server, migrated_database.name)
 
 
 @pytest.fixture

@@ -17,11 +17,10 @@ from tests.runtime.console.test_browser_screens import console
 from tests.runtime.console.web_pages import MARKS, navigate, origin, page_of, sign_in, violations, violations_in_both_themes
 from tests.runtime.console_client import Console
 from tests.runtime.cores.core_agent import register
-from tests.runtime.sharing.chromium import browser
 from tests.runtime.sharing.conftest import aws, module_services, sharing
 from tools.docs.screenshots import PAGES
 
-__all__ = ["aws", "browser", "console", "module_services", "origin", "sharing"]
+__all__ = ["aws", "console", "module_services", "origin", "sharing"]
 
 pytestmark = MARKS
 FIRST_LOAD_BYTES_MAX, FIRST_LOAD_REQUESTS_MAX = 75 * 1024, 8
@@ -78,8 +77,6 @@ async def create_data(console: Console) -> dict[str, str]:
 async def signed_in(browser: Browser, origin: str, **options: Any) -> AsyncIterator[Page]:
     async with page_of(browser, origin, r"status of [45]\d\d", **options) as page:
         await page.add_init_script(_RECORD_SHIFTS)
-        await page.goto("/")
-        await expect(page.get_by_label("Credential")).to_be_focused()
         await sign_in(page)
         yield page
 

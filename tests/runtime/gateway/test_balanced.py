@@ -27,6 +27,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 GATEWAYS = 3
+#: Pause of a client between two requests. Without it, the clients would use both cores until the last gateway is restarted.
+PAUSE_S = 0.02
 #: nginx closes its idle connections before a gateway that is stopping does.
 #: Several seconds longer than `keepalive_timeout` of nginx, which may have to wait for the processor.
 SETTINGS = {"GATEHOUSE_DRAIN_S": "6"}
@@ -213,6 +215,7 @@ class Clients:
                 self.failures.append(f"{reply.status} {reply.body!r}")
             if reply.header("connection") == "close":
                 return
+            await asyncio.sleep(PAUSE_S)
 
     async def more(self, number: int) -> None:
         """Waits for further replies."""

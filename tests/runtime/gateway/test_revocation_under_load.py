@@ -41,7 +41,7 @@ from tests.runtime.redis_process import redis_pid
 
 GATEWAYS = 3
 CLIENTS = 2  # per gateway
-KEYS = 300
+KEYS = 150
 BOUND_MS = 3000
 OPERATOR = Actor(type="bootstrap", id="bootstrap", request_id=RequestId("req_load"), source_address="192.0.2.1")
 
