@@ -329,7 +329,8 @@ class Metrics:
     def core_cache(self, outcome: str) -> None:
         """Counts a cacheable request to a Core."""
         self._by_cache_outcome[outcome] += 1
-        self._share_later()
+        if self._shared:
+            self._share_later()
 
     def _share_later(self) -> None:
         if self._shared and self._timer is None:
@@ -470,5 +471,5 @@ class RepeatedRequest:
             observer.tracer.request(trace, status=self.status, seconds=seconds, key_id=key_id, **self.fields)
 
     def _line(self, trace: RequestTrace, seconds: float, key_id: str, ended_at_ns: int, path: str) -> bytes:
-        ms, ids = rounded(seconds * 1000), (trace.request_id.encode(), trace.trace_id.encode())
-        return self.template.fill((*ids, ms, key_id.encode(), timestamp(ended_at_ns).encode(), path.encode()))
+        ms = str(rounded(seconds * 1000))
+        return self.template.fill((trace.request_id, trace.trace_id, ms, key_id, timestamp(ended_at_ns), path))

@@ -20,28 +20,30 @@ def placeholders(count: int) -> list[int]:
 
 
 class Template:
-    """An encoded text with variable parts."""
+    """A text in UTF-8 with variable parts."""
 
-    __slots__ = ("_order", "_text")
+    __slots__ = ("_order", "_parts")
 
     def __init__(self, example: bytes, parts: Sequence[str | int | float]) -> None:
-        """parts: the variable parts of the example. `fill` replaces each part with the value at the same position: encoded text
-        for a part of type str, otherwise a number. A value whose part does not occur in the example is ignored. Raises
-        ValueError if a part occurs twice, or if no part occurs."""
-        texts = [str(part).encode() for part in parts]
-        if any(example.count(text) > 1 for text in texts):
+        """parts: the variable parts of the example. `fill` replaces each part with the value at the same position. A value whose
+        part does not occur in the example is ignored. Raises ValueError if a part occurs twice, or if no part occurs."""
+        text, texts = example.decode(), [str(part) for part in parts]
+        if any(text.count(part) > 1 for part in texts):
             raise ValueError("a variable part occurs twice")
-        found = sorted((example.index(text), index) for index, text in enumerate(texts) if text in example)
+        found = sorted((text.index(part), index) for index, part in enumerate(texts) if part in text)
         if not found:
             raise ValueError("no variable part occurs in the example")
-        self._order = itemgetter(*(index for _, index in found))
-        encoded = example.replace(b"%", b"%%")
+        order = [index for _, index in found]
+        self._order = itemgetter(*order) if len(order) > 1 else itemgetter(slice(order[0], order[0] + 1))
+        #: Constant parts, with a variable part after each one but the last.
+        self._parts: list[str] = []
         for _, index in found:
-            # `%b` inserts bytes, `%a` the digits of a number. Formatting text and encoding it would take twice as long.
-            encoded = encoded.replace(texts[index], b"%b" if isinstance(parts[index], str) else b"%a")
-        self._text = encoded
+            constant, _, text = text.partition(texts[index])
+            self._parts += (constant, "")
+        self._parts.append(text)
 
-    def fill(self, values: Sequence[bytes | int | float]) -> bytes:
-        """The text with these values, one for each part."""
-        text: bytes = self._text % self._order(values)
-        return text
+    def fill(self, values: Sequence[str]) -> bytes:
+        """The text with these values, one for each part. Joining the parts takes half the time of formatting bytes with `%`."""
+        parts = self._parts.copy()
+        parts[1::2] = self._order(values)
+        return "".join(parts).encode()

@@ -114,8 +114,12 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(self._read_timeout_s, self._check_timeout)
         if self._transport is None:
             raise CoreUnreachable(detail="connection closed")
-        self._writes.add(self._transport, head + body if isinstance(body, bytes) else head)
-        if body is not None and not isinstance(body, bytes):
+        if body is None:
+            self._writes.add(self._transport, head)
+        elif isinstance(body, bytes):
+            self._writes.add(self._transport, head + body)
+        else:
+            self._writes.add(self._transport, head)
             self._upload = self._loop.create_task(self._send_body(body, chunked=chunked), name="core-upload")
 
     async def wait_for_head(self) -> None:

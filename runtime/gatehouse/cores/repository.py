@@ -129,7 +129,7 @@ class CoreRegistry:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._cores: dict[str, dict[str, CoreRecord]] = {}
+        self._cores: dict[str, tuple[CoreRecord, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._cores)
@@ -139,26 +139,26 @@ class CoreRegistry:
 
     def instances(self, name: str) -> tuple[CoreRecord, ...]:
         """The instances of a Core, including ended instances. Empty if the Core is unknown."""
-        return tuple(self._cores.get(name, {}).values())
+        return self._cores.get(name, ())
 
     def find(self, name: str, instance_id: str) -> CoreRecord | None:
         """An instance of a Core, even if its lease has expired."""
-        return self._cores.get(name, {}).get(instance_id)
+        return next((core for core in self.instances(name) if core.instance_id == instance_id), None)
 
     def has_health_checks(self) -> bool:
         """True if an instance is known that requests health checks."""
-        return any(core.health_path for instances in self._cores.values() for core in instances.values())
+        return any(core.health_path for instances in self._cores.values() for core in instances)
 
     def change(self, record: CoreRecord) -> None:
         """Applies a committed row, unless a newer version is known. Removes instances that ended more than
         ENDED_S before the end of this lease."""
-        instances = self._cores.setdefault(record.name, {})
+        instances = {core.instance_id: core for core in self.instances(record.name)}
         current = instances.get(record.instance_id)
         if current is not None and record.version < current.version:
             return
         instances[record.instance_id] = record
-        for instance in [other for other in instances.values() if other.expires_at < record.expires_at - ENDED_S]:
-            del instances[instance.instance_id]
+        ended_at = record.expires_at - ENDED_S
+        self._cores[record.name] = tuple(core for core in instances.values() if core.expires_at >= ended_at)
 
     def clear(self) -> None:
         self._cores.clear()

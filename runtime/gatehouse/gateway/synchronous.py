@@ -181,20 +181,18 @@ class ResponseTemplate(msgspec.Struct, frozen=True, gc=False):
     body: Template | None
 
     def response(self, result: VerificationResult, request_id: str) -> asgi.EncodedResponse:
-        encoded_id = request_id.encode()
-        in_lines: list[bytes | int] = [0, encoded_id]
+        in_lines = ["0", request_id]
         if self.body is None:
             for state in result.limits:
-                in_lines += (state.remaining, math.ceil(state.reset_s))
+                in_lines += (str(state.remaining), str(math.ceil(state.reset_s)))
             return asgi.EncodedResponse(200, self.lines.fill(in_lines), b"")
-        decided_at = rfc3339(result.decided_at, "milliseconds").encode()
-        in_body: list[bytes | int | float] = [encoded_id, decided_at, result.staleness_ms]
+        in_body = [request_id, rfc3339(result.decided_at, "milliseconds"), str(result.staleness_ms)]
         for state in result.limits:
-            remaining, reset_s = state.remaining, state.reset_s
-            in_lines += (remaining, math.ceil(reset_s))
-            in_body += (remaining, rounded(reset_s))
+            remaining, reset_s = str(state.remaining), state.reset_s
+            in_lines += (remaining, str(math.ceil(reset_s)))
+            in_body += (remaining, str(rounded(reset_s)))
         body = self.body.fill(in_body)
-        in_lines[0] = len(body)
+        in_lines[0] = str(len(body))
         return asgi.EncodedResponse(200, self.lines.fill(in_lines), body)
 
 

@@ -124,9 +124,9 @@ class _ReturnedHeaders(msgspec.Struct, frozen=True):
     is_storable: bool
 
     def header_lines(self, limits: Sequence[RateLimitState], request_id: RequestId) -> bytes:
-        values: list[bytes | int] = [request_id.encode()]
+        values: list[str] = [request_id]
         for state in limits:
-            values += (state.remaining, math.ceil(state.reset_s))
+            values += (str(state.remaining), str(math.ceil(state.reset_s)))
         return self.lines + self.added.fill(values)
 
 
@@ -136,6 +136,7 @@ class _Fields:
     def __init__(self, forwarding: SynchronousForwarding, context: RequestContext, token: ParsedToken) -> None:
         self.forwarding = forwarding
         self.dependencies = forwarding.dependencies
+        self.tracer = forwarding.dependencies.observer.tracer
         self.token = token
         self.client = context.client
         self.trace_parent = context.trace_parent
@@ -260,7 +261,7 @@ class _Exchange(asgi.Deferred):
         self._request = request
         self._request_id = asgi.request_id()
         fields = head.fields
-        self._trace = fields.dependencies.observer.tracer.begin(self._request_id, fields.trace_parent)
+        self._trace = fields.tracer.begin(self._request_id, fields.trace_parent)
         #: None if the request is not sent to a Core, or after its end.
         self._sent: SentRequest | None = sent
         self._connection = sent.reservation.idle.connection
@@ -280,16 +281,16 @@ class _Exchange(asgi.Deferred):
         head, key, sent = self._head, self._result.record, self._sent
         if self._result.code is not _VALID or key is None or sent is None:
             return False
-        reservation = sent.reservation
+        reservation, fields = sent.reservation, head.fields
         try:
-            head.fields.dependencies.key_requests.acquire(key.subject)
+            fields.dependencies.key_requests.acquire(key.subject)
             self._subject = key.subject
-            encoded = head.fields.encode(head, self._request_id, self._trace, key, reservation, self._request)
+            encoded = fields.encode(head, self._request_id, self._trace, key, reservation, self._request)
         except GatehouseError:
             return False
         revalidation = head.revalidation(reservation.core)
         if revalidation is not None and revalidation.cached is not None:
-            if revalidation.is_fresh and not head.fields.requires_validation:
+            if revalidation.is_fresh and not fields.requires_validation:
                 stored = revalidation.cached
                 return self._respond(200, stored.headers_at(revalidation.validation.at), stored.body, "fresh")
             encoded = encoded[:-2] + b"if-none-match: %b\r\n\r\n" % revalidation.cached.etag.encode("ascii")
@@ -331,7 +332,8 @@ class _Exchange(asgi.Deferred):
         head, sent, key = self._head, self._sent, self._result.record
         if sent is None or key is None:
             return False
-        returned = head.fields.returned(headers, status, self._result)
+        fields = head.fields
+        returned = fields.returned(headers, status, self._result)
         lines, content = returned.header_lines(self._result.limits, self._request_id), b""
         if has_body(head.method, status):
             is_chunked = not returned.has_length
@@ -343,17 +345,15 @@ class _Exchange(asgi.Deferred):
             if is_chunked:
                 lines, content = lines + _CHUNKED, asgi.encode_chunks(content)
         if cache_outcome:
-            head.fields.dependencies.observer.metrics.core_cache(cache_outcome)
+            fields.dependencies.observer.metrics.core_cache(cache_outcome)
         sent.reservation.responded()
         if self._trace.sampled and cache_outcome != "fresh":
             core, seconds = sent.reservation.core, time.perf_counter() - self._started
             names = {"method": head.method, "core": core.name, "instance": core.instance_id}
-            status_of_core = self._connection.status
-            tracer = head.fields.dependencies.observer.tracer
-            tracer.request_to_core(self._trace, **names, status=status_of_core, seconds=seconds)
+            fields.tracer.request_to_core(self._trace, **names, status=self._connection.status, seconds=seconds)
         self._end()
         self.respond(asgi.EncodedResponse(status, lines, content))
-        head.fields.forwarding.record(head, self._trace, key.id, status, self._started)
+        fields.forwarding.record(head, self._trace, key.id, status, self._started)
         return True
 
     def _continue(self) -> None:

@@ -183,8 +183,10 @@ class ProblemDocument(msgspec.Struct, omit_defaults=True):
 
 
 def request_id() -> RequestId:
-    """Request ID, sortable by time. A request ID is not secret, so the random part is not cryptographically secure."""
-    return RequestId(f"req_{time.time_ns() // 1_000_000:011x}{random.getrandbits(60):015x}")
+    """Request ID, sortable by time: 44 bits of the time in milliseconds, and 60 random bits. A request ID is not secret, so the
+    random bits are not cryptographically secure."""
+    number = time.time_ns() // 1_000_000 << 60 | random.getrandbits(60)
+    return "req_" + number.to_bytes(13).hex()  # type: ignore[return-value]  # calling RequestId takes longer
 
 
 def encode(value: object) -> bytes:

@@ -59,8 +59,9 @@ class UsageCounter:
         """Count one request. `key_id` is empty unless possession of the key was proven. `address` is empty if unknown."""
         counts = self._counts
         use = (key_id, core, code, address)
-        if use in counts:
-            counts[use] += 1
+        count = counts.get(use)
+        if count is not None:
+            counts[use] = count + 1
         elif len(counts) < SECOND_MAX:
             counts[use] = 1
         else:
