@@ -130,7 +130,7 @@ def _medians(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def _timed(emulator: Emulator) -> list[float]:
     """Return a list to which the emulator adds the duration of each call in seconds."""
     seconds: list[float] = []
-    server: Any = emulator._server._server
+    server: Any = emulator._server
     application = server.app
 
     def timed(environ: Any, start_response: Any) -> Any:

@@ -8,7 +8,6 @@ import base64
 import functools
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,11 +18,10 @@ from moto.acm.models import acm_backends
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda.utils import get_backend as lambda_backend
 from moto.backup.models import backup_backends
+from moto.core import responses
 from moto.core.base_backend import BaseBackend
 from moto.core.responses import ActionResult
-from moto.core.serialize import BaseJSONSerializer
-from moto.dynamodb.models.dynamo_type import DynamoType
-from moto.dynamodb.responses import DynamoHandler
+from moto.core.utils import method_names_from_class
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.amis import AmiBackend
 from moto.ec2.models.security_groups import SecurityGroupRule
@@ -41,6 +39,7 @@ from moto.s3control.models import s3control_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
 from policies.analysis.iam.grammar import listed, matches
+from sandbox.emulator import moto_dynamodb
 from sandbox.emulator.request import CreateRequest
 from sandbox.engine.types import ACCOUNT
 
@@ -62,9 +61,8 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
       statements with a condition are skipped; the tests evaluate these statements with `policies.analysis.iam`.
     - S3 presigned requests: moto ignores their expiry, the policy of a form, and the version that a form creates.
     - S3 replication: moto returns an empty filter and no delete marker settings.
-    - DynamoDB: moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional updates are atomic.
-      Copies at each level of an item and a generic serializer take most of the time of a call, so they are replaced.
-    - Routing: moto lists its directory on each request to the server, which takes longer than most calls.
+    - DynamoDB: see `moto_dynamodb`.
+    - Routing: moto lists its directory and the methods of a class on each request, which takes longer than most calls.
     - State: moto creates hundreds of AMIs for each region, and creates all state again when it is deleted. The emulator has no
       AMIs, and deletes state only.
     - Route 53: IDs of hosted zones begin with Z, as on AWS.
@@ -73,6 +71,7 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
     modules = tuple(backends.list_of_moto_modules())
     patches: tuple[tuple[Any, str, Any], ...] = (
         (backends, "list_of_moto_modules", lambda: modules),
+        (responses, "method_names_from_class", functools.cache(method_names_from_class)),
         (BaseBackend, "reset", lambda backend: backend.__dict__.clear()),
         (AmiBackend, "_load_amis", lambda backend: None),
         (IAMRequestBase, "check_action_permitted", lambda request, resource: authorize(request, resource)),
@@ -80,13 +79,7 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
         (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_allows_log_delivery)),
         (FakeBucket, "get_permission", _bucket_permission),
         (SecurityGroupRule, "description", _rule_description(SecurityGroupRule.__dict__["description"])),
-        (DynamoHandler, "call_action", _one_at_a_time(DynamoHandler.call_action)),
-        (DynamoType, "to_regular_json", _attribute_value),
-        (
-            BaseJSONSerializer,
-            "_serialize_type_structure",
-            _direct_attribute_values(BaseJSONSerializer._serialize_type_structure),
-        ),
+        *moto_dynamodb.patches(),
         (KmsResponse, "get_key_rotation_status", _key_rotation_status(KmsResponse.get_key_rotation_status)),
         (HostedZoneIdentifier, "generate", _zone_id(HostedZoneIdentifier.generate)),
         (S3Response, "get_bucket_replication", _bucket_replication),
@@ -218,54 +211,6 @@ def _bucket_permission(bucket: Any, action: str, resource: str) -> Any:
 
 def _rule_description(original: Any) -> property:
     return property(lambda rule: getattr(rule, "sandbox_description", None) or original.fget(rule))
-
-
-def _one_at_a_time(original: Any) -> Any:
-    lock = threading.Lock()
-
-    @functools.wraps(original)
-    def call_action(handler: Any) -> Any:
-        with lock:
-            return original(handler)
-
-    return call_action
-
-
-def _attribute_value(value: Any) -> dict[str, Any]:
-    content = value.value
-    if isinstance(content, dict):
-        content = {name: _attribute_value(item) for name, item in content.items()}
-    elif isinstance(content, list):
-        content = [_attribute_value(item) if isinstance(item, DynamoType) else item for item in content]
-    elif value.is_binary() and isinstance(content, str):
-        content = base64.b64decode(content)
-    return {value.type: content}
-
-
-def _direct_attribute_values(original: Any) -> Any:
-    """Serialize DynamoDB attribute values directly. Each value has one member and, except for binary values, already has the
-    structure of the response."""
-
-    @functools.wraps(original)
-    def serialize(serializer: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:
-        if shape.name == "AttributeValue" and key:
-            serialized[serializer.get_serialized_name(shape, key)] = direct(serializer, value)
-        else:
-            original(serializer, serialized, value, shape, key)
-
-    def direct(serializer: Any, value: Mapping[str, Any]) -> dict[str, Any]:
-        ((kind, content),) = value.items()
-        if kind == "B":
-            content = serializer._base64(content)
-        elif kind == "BS":
-            content = [serializer._base64(item) for item in content]
-        elif kind == "M":
-            content = {name: direct(serializer, item) for name, item in content.items()}
-        elif kind == "L":
-            content = [direct(serializer, item) for item in content]
-        return {kind: content}
-
-    return serialize
 
 
 def _key_rotation_status(original: Any) -> Any:

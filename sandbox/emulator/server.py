@@ -1,18 +1,18 @@
 """`Emulator`: a provider that creates resources in a moto server, as `RESOURCE_TYPES` defines."""
 
-import logging
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from botocore.config import Config
 from moto.core.config import default_user_config
 from moto.moto_api._internal.models import moto_api_backend
-from moto.server import ThreadedMotoServer
 
 from sandbox.emulator import changes, moto_patches, reads
+from sandbox.emulator.http_server import Application, HttpServer
 from sandbox.emulator.iam_enforcement import OPERATOR, Permissions
 from sandbox.emulator.request import ChangeRequest, CreateRequest
 from sandbox.emulator.resource_type import create
@@ -44,14 +44,13 @@ class Emulator:
     request fails, as during the loss of a region.
     """
 
-    def __init__(self, server: ThreadedMotoServer, permissions: Permissions, lost_regions: set[str]) -> None:
-        host, port = server.get_host_and_port()
-        self.endpoint = f"http://{host}:{port}"
+    def __init__(self, server: HttpServer, permissions: Permissions, lost_regions: set[str]) -> None:
+        self.endpoint = f"http://{HOST}:{server.port}"
         self.modelled: list[str] = []
         self._scopes: dict[tuple[str, str], Mapping[str, Any]] = {}
         self.permissions = permissions
         self.lost_regions = lost_regions
-        self._server = server
+        self._server: HttpServer | None = server
         self._providers = ProviderConfigs(account=ACCOUNT)
         self._lock = threading.RLock()
         self._restore = moto_patches.install(permissions.authorize)
@@ -70,14 +69,11 @@ class Emulator:
             )
         if not _SINGLE_EMULATOR.acquire(blocking=False):
             raise SandboxError("An emulator already runs in this process; stop it first.")
-        logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         # moto runs Lambda functions in Docker; the sandbox runs the handlers itself.
         default_user_config["lambda"]["use_docker"] = False
-        server = ThreadedMotoServer(ip_address=HOST, port=port or 0, verbose=False)
+        lost_regions: set[str] = set()
         try:
-            server.start()
-            lost_regions: set[str] = set()
-            _restrict(server, lost_regions)
+            server = HttpServer(HOST, port or 0, partial(_restricted, lost_regions))
             permissions = Permissions()
             permissions.enforce(False)
             moto_api_backend.reset()
@@ -88,12 +84,11 @@ class Emulator:
 
     def stop(self) -> None:
         """Stop the server and delete its state. Idempotent."""
-        if self._server._server is None:
+        if self._server is None:
             return
         self.permissions.enforce(False)
         self._server.stop()
-        self._server._server.server_close()
-        self._server._server = None
+        self._server = None
         moto_api_backend.reset()
         self._restore()
         _SINGLE_EMULATOR.release()
@@ -206,18 +201,15 @@ class Emulator:
         return key["AccessKeyId"], key["SecretAccessKey"]
 
 
-def _restrict(server: ThreadedMotoServer, lost_regions: set[str]) -> None:
+def _restricted(lost_regions: set[str], application: Application) -> Application:
     """Reject requests from a web page, requests to moto's own API, which resets and configures the emulator, and requests that
     are signed for a lost region.
 
     A web page in a browser on this machine can send requests to the port. Such a request contains the header Origin, the header
     Sec-Fetch-Site (for images and other resources) or, after DNS rebinding, the host name of the page in the header Host.
     """
-    wsgi = server._server
-    assert wsgi is not None  # noqa: S101 - the server has started
-    application = wsgi.app
 
-    def restricted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+    def restricted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         is_local = _LOCAL.fullmatch(environ.get("HTTP_HOST", "")) is not None
         from_page = "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ or not is_local
         if from_page or environ.get("PATH_INFO", "").startswith("/moto-api"):
@@ -230,4 +222,4 @@ def _restrict(server: ThreadedMotoServer, lost_regions: set[str]) -> None:
             return []
         return application(environ, start_response)
 
-    wsgi.app = restricted
+    return restricted

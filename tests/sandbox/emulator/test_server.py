@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import requests
+from botocore.exceptions import ClientError
 
 from sandbox.emulator.request import CreateRequest
 from sandbox.emulator.resource_type import ResourceType, create
@@ -127,14 +128,20 @@ def test_second_emulator_is_rejected(emulator: Emulator) -> None:
         Emulator.start()
 
 
-def test_table_returns_attribute_values_of_every_type_unchanged(emulator: Emulator) -> None:
+def table(emulator: Emulator, name: str) -> Any:
+    """Creates a table with the key `id`, and returns the client."""
     dynamodb = emulator.client("dynamodb", REGION)
     dynamodb.create_table(
-        TableName="values",
+        TableName=name,
         BillingMode="PAY_PER_REQUEST",
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
     )
+    return dynamodb
+
+
+def test_table_returns_attribute_values_of_every_type_unchanged(emulator: Emulator) -> None:
+    dynamodb = table(emulator, "values")
     values = [{"S": ""}, {"N": "1.5"}, {"B": b"\x00\xff"}, {"BOOL": False}, {"NULL": True}, {"SS": ["a"]}, {"NS": ["1"]}]
     values += [{"BS": [b"\x00"]}, {"L": [{"L": []}, {"B": b"\xff"}]}, {"M": {"m": {"M": {}}, "b": {"B": b"\xfe"}}}]
     item = {"id": {"S": "1"}, **{f"value{number}": value for number, value in enumerate(values)}}
@@ -149,6 +156,40 @@ def test_table_returns_attribute_values_of_every_type_unchanged(emulator: Emulat
         ReturnValues="ALL_NEW",
     )
     assert changed["Attributes"] == {**item, "added": {"M": {"binary": {"B": b"\x01"}}}}
+
+
+def test_rejected_writes_change_no_item(emulator: Emulator) -> None:
+    dynamodb = table(emulator, "rejected")
+    key = {"TableName": "rejected", "Key": {"id": {"S": "1"}}}
+    item = {"id": {"S": "1"}, "map": {"M": {"list": {"L": [{"N": "1"}]}}}}
+    dynamodb.put_item(TableName="rejected", Item=item)
+    change = {
+        **key,
+        "UpdateExpression": "SET #map.#list[0] = #map.#list[0] + :value, extra = if_not_exists(extra, :value) REMOVE absent",
+        "ConditionExpression": "attribute_exists(#map)",
+        "ExpressionAttributeNames": {"#map": "map", "#list": "list"},
+        "ExpressionAttributeValues": {":value": {"N": "2"}},
+    }
+    put = {"TableName": "rejected", "Item": {"id": {"S": "2"}}, "ConditionExpression": "attribute_exists(id)"}
+    conditional, canceled, invalid = "ConditionalCheckFailedException", "TransactionCanceledException", "ValidationException"
+    # An item has at most 400 KB (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html).
+    large = {"M": {"list": {"L": [{"S": "x" * 410_000}]}}}
+    enlarge = {"UpdateExpression": "SET extra = :value, #map.#list[0] = :value", "ExpressionAttributeValues": {":value": large}}
+    for call, arguments, code in (
+        (dynamodb.update_item, {**change, "ConditionExpression": "attribute_not_exists(#map)"}, conditional),
+        (dynamodb.transact_write_items, {"TransactItems": [{"Update": change}, {"Put": put}]}, canceled),
+        (dynamodb.update_item, {**change, "ExpressionAttributeValues": {":value": {"S": "2"}}}, invalid),
+        (dynamodb.update_item, {**change, **enlarge}, invalid),
+        (dynamodb.put_item, {"TableName": "rejected", "Item": {**item, "large": large}}, invalid),
+    ):
+        with pytest.raises(ClientError) as caught:
+            call(**arguments)
+        assert caught.value.response["Error"]["Code"] == code
+        assert dynamodb.get_item(**key)["Item"] == item
+    for number in ("3", "5"):
+        dynamodb.update_item(**change)
+        changed = {**item, "map": {"M": {"list": {"L": [{"N": number}]}}}, "extra": {"N": "2"}}
+        assert dynamodb.get_item(**key)["Item"] == changed
 
 
 def test_endpoint_is_local(emulator: Emulator) -> None:

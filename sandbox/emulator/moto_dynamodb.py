@@ -1,0 +1,152 @@
+"""Patches of moto's DynamoDB: atomic calls, and faster replacements of the code that takes most of the time of a call."""
+
+import base64
+import functools
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from moto.core.serialize import BaseJSONSerializer
+from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
+from moto.dynamodb.models.utilities import bytesize
+from moto.dynamodb.parsing import ast_nodes, expressions
+from moto.dynamodb.responses import DynamoHandler
+
+# moto has no type annotations in these modules.
+_nodes: Any = ast_nodes
+_UpdateExpressionParser: Any = vars(expressions)["UpdateExpressionParser"]
+#: Number of different update expressions that are kept as syntax trees.
+_EXPRESSIONS_MAX = 256
+
+
+def patches() -> tuple[tuple[Any, str, Any], ...]:
+    """Class, name and new value of each patched attribute.
+
+    - moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional updates are atomic.
+    - Copies: `copy.deepcopy` and copies at each level of an item are replaced by one copy of the tree of values.
+    - Sizes: moto copies each map to compute its size, each time an attribute of an item is set.
+    - Update expressions: moto parses each expression twice for a call, and lists the handled node types again for each node.
+    - Responses: moto serializes attribute values with the generic serializer.
+    """
+    parse: Any = functools.lru_cache(_EXPRESSIONS_MAX)(vars(_UpdateExpressionParser)["make"].__func__)
+    return (
+        (DynamoHandler, "call_action", _one_at_a_time(DynamoHandler.call_action)),
+        (DynamoType, "to_regular_json", _attribute_value),
+        (DynamoType, "__deepcopy__", lambda value, _memo: _copy(value)),
+        (DynamoType, "size", _size),
+        (Item, "__deepcopy__", lambda item, _memo: _copy_of_item(item)),
+        (_UpdateExpressionParser, "make", classmethod(parse)),
+        (_nodes.DepthFirstTraverser, "traverse", _traverse),
+        (
+            BaseJSONSerializer,
+            "_serialize_type_structure",
+            _direct_attribute_values(BaseJSONSerializer._serialize_type_structure),
+        ),
+    )
+
+
+def _one_at_a_time(original: Any) -> Any:
+    lock = threading.Lock()
+
+    @functools.wraps(original)
+    def call_action(handler: Any) -> Any:
+        with lock:
+            return original(handler)
+
+    return call_action
+
+
+def _copy(value: Any) -> Any:
+    copied: Any = DynamoType.__new__(DynamoType)
+    copied.type, content = value.type, value.value
+    if isinstance(content, dict):
+        content = {name: _copy(item) if isinstance(item, DynamoType) else item for name, item in content.items()}
+    elif isinstance(content, list):
+        content = [_copy(item) if isinstance(item, DynamoType) else item for item in content]
+    copied.value = content
+    return copied
+
+
+def _copy_of_item(item: Any) -> Any:
+    copied: Any = Item.__new__(Item)
+    copied.hash_key = _copy(item.hash_key)
+    copied.range_key = item.range_key and _copy(item.range_key)
+    copied.attrs = LimitedSizeDict()
+    # Without the check of the size, which the attributes passed when they were written.
+    dict.update(copied.attrs, {name: _copy(value) for name, value in item.attrs.items()})
+    return copied
+
+
+def _size(value: Any) -> int:
+    """The size in bytes, as moto computes it."""
+    content = value.value
+    if isinstance(content, dict):
+        return sum(bytesize(name) + _typed(item, "").size() for name, item in content.items())
+    if isinstance(content, list):
+        return sum(_typed(item, value.type[0]).size() for item in content)
+    return 1 if isinstance(content, bool) else len(str(content)) if value.is_number() else bytesize(content)
+
+
+def _typed(item: Any, kind: str) -> DynamoType:
+    """A member of a map, list or set. Members of sets have the type `kind`; members of maps can be in request form."""
+    return item if isinstance(item, DynamoType) else DynamoType(item if isinstance(item, dict) else {kind: item})
+
+
+def _traverse(traverser: Any, root: Any) -> Any:
+    """Process the nodes of a syntax tree, children first. Returns the new root."""
+    processors = traverser._processing_map()
+
+    def visit(node: Any, child_id: int = -1) -> Any:
+        kinds = type(node).__mro__
+        if _nodes.Node not in kinds:
+            return node
+        parent = node.parent
+        for index, child in enumerate(node.children or ()):
+            traverser.pre_processing_of_child(node, index)
+            visit(child, index)
+        process = next((processor for kind, processor in processors.items() if kind in kinds), None)
+        if process:
+            node = process(node)
+            node.parent = parent
+            if parent:
+                parent.children[child_id] = node
+        return node
+
+    return visit(root)
+
+
+def _attribute_value(value: Any) -> dict[str, Any]:
+    content = value.value
+    if isinstance(content, dict):
+        content = {name: _attribute_value(item) for name, item in content.items()}
+    elif isinstance(content, list):
+        content = [_attribute_value(item) if isinstance(item, DynamoType) else item for item in content]
+    elif value.is_binary() and isinstance(content, str):
+        content = base64.b64decode(content)
+    return {value.type: content}
+
+
+def _direct_attribute_values(original: Any) -> Any:
+    """Serialize DynamoDB attribute values directly. Each value has one member and, except for binary values, already has the
+    structure of the response."""
+
+    @functools.wraps(original)
+    def serialize(serializer: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:
+        if shape.name == "AttributeValue" and key:
+            serialized[serializer.get_serialized_name(shape, key)] = direct(serializer, value)
+        else:
+            original(serializer, serialized, value, shape, key)
+
+    def direct(serializer: Any, value: Mapping[str, Any]) -> dict[str, Any]:
+        ((kind, content),) = value.items()
+        if kind == "B":
+            content = serializer._base64(content)
+        elif kind == "BS":
+            content = [serializer._base64(item) for item in content]
+        elif kind == "M":
+            content = {name: direct(serializer, item) for name, item in content.items()}
+        elif kind == "L":
+            content = [direct(serializer, item) for item in content]
+        return {kind: content}
+
+    return serialize
