@@ -51,12 +51,20 @@ http {{
 
 @dataclass
 class Gateways:
-    """Three gateways on the database of the test. `ports` do not change when a gateway is restarted."""
+    """Three gateways on the database of the module. `ports` do not change when a gateway is restarted."""
 
     environment: dict[str, str]
     folder: Path
     ports: list[int] = field(default_factory=lambda: [free_port() for _ in range(GATEWAYS)])
     children: list[child_processes.Child] = field(default_factory=list)
+
+    def start_stopped(self) -> None:
+        """Starts the gateways that do not run."""
+        for number in range(GATEWAYS):
+            if number == len(self.children):
+                self.children.append(self.start(number))
+            elif self.children[number].process.poll() is not None:
+                self.children[number] = self.start(number)
 
     def start(self, number: int) -> child_processes.Child:
         port = str(self.ports[number])
@@ -77,14 +85,20 @@ class Gateways:
             child.stop()
 
 
-@pytest.fixture
-def gateways(database: Any, redis_url: str, tmp_path: Path) -> Iterator[Gateways]:
-    started = Gateways(gateway_environment(database.app_url, redis_url, 0, **SETTINGS), tmp_path)
+@pytest.fixture(scope="module")
+def module_gateways(database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
+    started = Gateways(gateway_environment(database.app_url, redis_url, 0, **SETTINGS), tmp_path_factory.mktemp("gateways"))
     try:
-        started.children += [started.start(number) for number in range(GATEWAYS)]
         yield started
     finally:
         started.stop()
+
+
+@pytest.fixture
+def gateways(module_gateways: Gateways) -> Gateways:
+    """Three running gateways. A test may stop them."""
+    module_gateways.start_stopped()
+    return module_gateways
 
 
 @pytest.fixture
@@ -111,31 +125,6 @@ def nginx(ports: Sequence[int], folder: Path) -> Iterator[int]:
 def upstreams(replies: Sequence[Reply]) -> Counter[str]:
     """The number of responses from each gateway."""
     return Counter(reply.header("x-upstream") or "" for reply in replies)
-
-
-@pytest.mark.requirement("TR-13")
-async def test_one_rate_limit_and_exact_usage(gateway: Gateway, gateways: Gateways, balanced: Gateway, database: Any) -> None:
-    quota = 120  # shares of the limit are leased to the gateways
-    key = await gateway.create_key(limits=[{"name": "requests", "quota": quota, "window_s": 86_400, "burst": quota}])
-    replies: list[Reply] = []
-
-    async def client() -> None:
-        for _ in range(40):
-            replies.append(await balanced.verify(key.token))
-
-    await asyncio.gather(*(client() for _ in range(6)))
-    async with asyncio.timeout(30):  # a gateway returns the unused part of its lease after one second
-        while sum(reply.json["valid"] for reply in replies) < quota:
-            replies.append(await balanced.verify(key.token))
-    replies += [await balanced.verify(key.token) for _ in range(4 * GATEWAYS)]
-    codes = Counter(reply.json["code"] for reply in replies)
-    assert codes == {"VALID": quota, "RATE_LIMITED": len(replies) - quota}
-    assert len(upstreams(replies)) == GATEWAYS
-    await asyncio.to_thread(gateways.stop)
-    rows = await gateway.pool.fetch(
-        "SELECT code, sum(count)::int AS count FROM usage_count WHERE key_id = $1 AND width_s = 60 GROUP BY code", key.id
-    )
-    assert {row["code"]: row["count"] for row in rows} == codes
 
 
 @pytest.mark.requirement("TR-08")
@@ -247,3 +236,28 @@ async def test_rolling_restart_fails_no_request(gateway: Gateway, gateways: Gate
     # The direct clients connected to other gateways because responses contained Connection: close.
     assert sum(reply.header("connection") == "close" for reply in direct.replies) >= GATEWAYS
     assert len(upstreams(through_nginx.replies[-60:])) == GATEWAYS
+
+
+@pytest.mark.requirement("TR-13")
+async def test_one_rate_limit_and_exact_usage(gateway: Gateway, gateways: Gateways, balanced: Gateway, database: Any) -> None:
+    quota = 120  # shares of the limit are leased to the gateways
+    key = await gateway.create_key(limits=[{"name": "requests", "quota": quota, "window_s": 86_400, "burst": quota}])
+    replies: list[Reply] = []
+
+    async def client() -> None:
+        for _ in range(40):
+            replies.append(await balanced.verify(key.token))
+
+    await asyncio.gather(*(client() for _ in range(6)))
+    async with asyncio.timeout(30):  # a gateway returns the unused part of its lease after one second
+        while sum(reply.json["valid"] for reply in replies) < quota:
+            replies.append(await balanced.verify(key.token))
+    replies += [await balanced.verify(key.token) for _ in range(4 * GATEWAYS)]
+    codes = Counter(reply.json["code"] for reply in replies)
+    assert codes == {"VALID": quota, "RATE_LIMITED": len(replies) - quota}
+    assert len(upstreams(replies)) == GATEWAYS
+    await asyncio.to_thread(gateways.stop)
+    rows = await gateway.pool.fetch(
+        "SELECT code, sum(count)::int AS count FROM usage_count WHERE key_id = $1 AND width_s = 60 GROUP BY code", key.id
+    )
+    assert {row["code"]: row["count"] for row in rows} == codes
