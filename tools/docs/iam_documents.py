@@ -106,12 +106,17 @@ def granted(*, in_sandbox: bool | None = None) -> set[tuple[str, str]]:
 
 
 def reasons() -> dict[tuple[str, str], str]:
-    """Reason for each permission that no test uses, keyed by short role name and action. "*" covers every action of a role."""
-    rows = tomllib.loads(REASONS.read_text())["reason"]
-    documented = {(role, action): row["why"] for row in rows for role in row["roles"] for action in row["actions"]}
+    """Reason for each permission that no test uses, keyed by short role name and action."""
+    documented = listed_reasons()
     whole_roles = {role: why for (role, action), why in documented.items() if action == "*"}
     expanded = {(role, action): whole_roles[role] for role, action in granted() if role in whole_roles}
     return expanded | {key: why for key, why in documented.items() if key[1] != "*"}
+
+
+def listed_reasons() -> dict[tuple[str, str], str]:
+    """The reasons as they are listed: "*" covers every action of a role."""
+    rows = tomllib.loads(REASONS.read_text())["reason"]
+    return {(role, action): row["why"] for row in rows for role in row["roles"] for action in row["actions"]}
 
 
 def collect(deployment: Deployment) -> PolicyDocuments:
