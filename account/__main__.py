@@ -36,5 +36,5 @@ AccountGuards(
 
 pulumi.export("account", settings.account)
 pulumi.export("region", settings.region)
-pulumi.export("accountBaseline", settings.managed_by)
+pulumi.export("accountGuards", settings.managed_by)
 pulumi.export("guards", list(settings.guards.managed))

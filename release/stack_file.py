@@ -95,8 +95,10 @@ def read_stack(name: str, root: Path = ROOT, project: Project = GATEHOUSE) -> St
         raise ValueError(exc.message) from None
     config = document.get("config")
     settings = config.get(f"{project.name}:settings") if isinstance(config, dict) else None
-    if not isinstance(settings, dict):
+    if settings is None:
         raise ValueError(f"{stack_file(name, project)} has no {project.name}:settings")
+    if not isinstance(settings, dict):
+        raise ValueError(f"{stack_file(name, project)}: {project.name}:settings is not a mapping of settings")
     image = settings.get("image")
     return Stack(
         name,

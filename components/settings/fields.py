@@ -121,8 +121,10 @@ class Allowed:
 
 
 def shown(value: Any) -> str:
-    """Return a value as it is written in YAML, truncated to 60 characters."""
+    """Return a value as it is written in YAML, truncated to 60 characters. The ciphertext of an encrypted value is omitted."""
     match value:
+        case {"secure": str(), **others} if not others:
+            written = "an encrypted value"
         case None:
             written = "empty"
         case bool():

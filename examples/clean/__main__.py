@@ -195,4 +195,4 @@ BackupPlan(
 pulumi.export("bucket", files.name)
 pulumi.export("table", table.table)
 # Another stack manages the account baseline (AWS Config, GuardDuty, public access block, budget).
-pulumi.export("accountBaseline", "gatehouse/prod")
+pulumi.export("accountGuards", "gatehouse/prod")

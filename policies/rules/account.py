@@ -1,6 +1,6 @@
 """Rules for the AWS account: public access block, security services and cost monitoring.
 
-An account needs these resources only once. If another stack manages them, the output `accountBaseline` names that stack as
+An account needs these resources only once. If another stack manages them, the output `accountGuards` names that stack as
 "project/stack", and the resources are evaluated when that stack is checked. If they are managed outside Pulumi, such as by AWS
 Control Tower, the output is "external".
 """
@@ -10,16 +10,16 @@ from functools import partial
 from policies.analysis.resources import Resource, Stack
 from policies.analysis.type_tokens import STACK, aws
 from policies.engine.rule import CheckResults, Severity, levels, stack_rule
-from policies.rules.s3 import BASELINE_OUTPUT, unset_public_access_flags
+from policies.rules.s3 import GUARDS_OUTPUT, unset_public_access_flags
 
 _STACKS = (STACK,)
 _account_rule = partial(stack_rule, types=_STACKS)
 
 
-def baseline_is_external(root: Resource) -> bool:
+def guards_are_external(root: Resource) -> bool:
     """True if the output names another stack or "external". The name of the stack itself does not count."""
     stack, project, *_ = root.urn.removeprefix("urn:pulumi:").split("::")
-    return root.props.text(BASELINE_OUTPUT) not in ("", f"{project}/{stack}")
+    return root.props.text(GUARDS_OUTPUT) not in ("", f"{project}/{stack}")
 
 
 @_account_rule(
@@ -28,7 +28,7 @@ def baseline_is_external(root: Resource) -> bool:
     rationale="The account setting applies to every bucket, including buckets that are created outside this program.",
     remedy=(
         "add an aws.s3.AccountPublicAccessBlock with all four settings True, or set the stack output "
-        f'{BASELINE_OUTPUT} to the stack that manages it, or to "external"'
+        f'{GUARDS_OUTPUT} to the stack that manages it, or to "external"'
     ),
     severity=Severity.HIGH,
     levels=levels("A", "M", "M"),
@@ -36,7 +36,7 @@ def baseline_is_external(root: Resource) -> bool:
     url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/configuring-block-public-access-account.html",
 )
 def account_blocks_public_access(root: Resource, stack: Stack) -> CheckResults:
-    if baseline_is_external(root) or not stack.of_type(aws("s3.Bucket")):
+    if guards_are_external(root) or not stack.of_type(aws("s3.Bucket")):
         return
     blocks = stack.of_type(aws("s3.AccountPublicAccessBlock"))
     if not blocks:
@@ -59,7 +59,7 @@ _BASELINE = {
     "GH-ACC-001",
     title="AWS Config, GuardDuty, Security Hub and IAM Access Analyzer are enabled",
     rationale="These services detect activity outside the program, such as manual changes and intrusions.",
-    remedy=f'add the resource, or set the stack output {BASELINE_OUTPUT} to the stack that manages it, or to "external"',
+    remedy=f'add the resource, or set the stack output {GUARDS_OUTPUT} to the stack that manages it, or to "external"',
     severity=Severity.HIGH,
     levels=levels("-", "A", "M"),
     upstream=(
@@ -69,7 +69,7 @@ _BASELINE = {
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/fsbp-standard.html",
 )
 def security_services_are_enabled(root: Resource, stack: Stack) -> CheckResults:
-    if baseline_is_external(root):
+    if guards_are_external(root):
         return
     for service, types in _BASELINE.items():
         if not stack.of_type(types):
@@ -111,7 +111,7 @@ def recorder_is_complete(recorder: Resource, stack: Stack) -> CheckResults:
     url="https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html",
 )
 def costs_are_monitored(root: Resource, stack: Stack) -> CheckResults:
-    if baseline_is_external(root) and not stack.of_type(aws("budgets.Budget")):
+    if guards_are_external(root) and not stack.of_type(aws("budgets.Budget")):
         return
     notified = set()
     for budget in stack.of_type(aws("budgets.Budget")):

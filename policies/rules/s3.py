@@ -26,7 +26,7 @@ STATIC_FILES = "static-files"
 # Tag of buckets and tables with expiring data, such as secret links and sessions. Deletions must be final.
 EPHEMERAL = "ephemeral"
 # Output that names the stack that manages the account (policies/rules/account.py).
-BASELINE_OUTPUT = "accountBaseline"
+GUARDS_OUTPUT = "accountGuards"
 
 
 @_bucket_rule(
@@ -479,8 +479,8 @@ _EXCLUDED_BY_PURPOSE = {
 )
 def exclusions_are_reviewed(resource: Resource) -> CheckResults:
     if resource.type == STACK:
-        if resource.props.has(BASELINE_OUTPUT):
-            yield f"the output {BASELINE_OUTPUT} excludes the stack from GH-ACC-001, GH-S3-002 and GH-VPC-011"
+        if resource.props.has(GUARDS_OUTPUT):
+            yield f"the output {GUARDS_OUTPUT} excludes the stack from GH-ACC-001, GH-S3-002 and GH-VPC-011"
     elif excluded := _EXCLUDED_BY_PURPOSE.get(purpose(resource)):
         yield f'the tag {_PURPOSE_TAG}="{purpose(resource)}" excludes the resource from {excluded}'
 

@@ -12,7 +12,7 @@ from policies.analysis.type_tokens import STACK, aws
 from policies.engine.guard import check_each
 from policies.engine.requirements import is_not_true
 from policies.engine.rule import CheckResults, Severity, Undecided, Violation, levels, resource_rule, stack_rule
-from policies.rules.account import baseline_is_external
+from policies.rules.account import guards_are_external
 
 _GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide"
 _vpc_rule = partial(stack_rule, types=aws("ec2.Vpc"))
@@ -290,7 +290,7 @@ def services_have_endpoints(vpc: Resource, stack: Stack) -> CheckResults:
 )
 def vpc_public_access_is_blocked(vpc: Resource, stack: Stack) -> CheckResults:
     roots = stack.of_type((STACK,))
-    if any(baseline_is_external(root) for root in roots):
+    if any(guards_are_external(root) for root in roots):
         return  # The setting applies to an account and Region.
     options = stack.of_type(aws("ec2.VpcBlockPublicAccessOptions"))
     modes = {option.props.text("internetGatewayBlockMode") for option in options}

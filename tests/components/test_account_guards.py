@@ -54,7 +54,7 @@ def test_every_guard_is_off_by_default() -> None:
     ):
         program = run_account(json.dumps(settings))
         assert [row.type for row in program.resources if row.type.startswith("aws:")] == []
-        assert program.exports == {"account": ACCOUNT, "region": REGION, "accountBaseline": "external", "guards": []}
+        assert program.exports == {"account": ACCOUNT, "region": REGION, "accountGuards": "external", "guards": []}
 
 
 @pytest.mark.parametrize("guard", GUARDS)
@@ -146,7 +146,7 @@ def test_budget_covers_the_whole_account() -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_other_stacks_create_no_guards(stack: str) -> None:
     assert guards(run(stack)) == {}
-    assert run(stack).exports["accountBaseline"] == "external"
+    assert run(stack).exports["accountGuards"] == "external"
 
 
 @pytest.mark.parametrize(

@@ -229,4 +229,4 @@ def test_example_in_yaml_creates_the_components(tmp_path: Path) -> None:
     policies = {row.name: row.inputs["policy"] for row in resources if row.type == "aws:s3/bucketPolicy:BucketPolicy"}
     assert logging["targetBucket"] == "access-logs-id"
     assert "logging.s3.amazonaws.com" in policies["access-logs"]
-    assert outputs == {"accountBaseline": "external", "bucket": "uploads-id", "vpc": "vpc-id"}
+    assert outputs == {"accountGuards": "external", "bucket": "uploads-id", "vpc": "vpc-id"}

@@ -51,7 +51,7 @@ ACCOUNT_TYPES = {
 }
 """Resource types that no stack file creates, keyed by the setting that creates them."""
 EXPORTS = {
-    *("environment", "region", "account", "accountBaseline", "cluster", "services", "migration", "rotation", "roles", "urls"),
+    *("environment", "region", "account", "accountGuards", "cluster", "services", "migration", "rotation", "roles", "urls"),
     *("deliveryRoles", "probe", "functions", "zoneId", "nameServers", "repositoryUrl", "topics", "logGroups", "dashboardUrl"),
     *("database", "cache", "secretLinksTable", "buckets", "loadBalancer"),
 }

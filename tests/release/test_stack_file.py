@@ -23,7 +23,7 @@ SETTINGS = "config:\n  gatehouse:settings:\n"
         ("- config\n", "Pulumi.dev.yaml: expected a mapping at the top level"),
         ("config: []\n", "Pulumi.dev.yaml has no gatehouse:settings"),
         ("config:\n", "Pulumi.dev.yaml has no gatehouse:settings"),
-        ("config:\n  gatehouse:settings: []\n", "Pulumi.dev.yaml has no gatehouse:settings"),
+        ("config:\n  gatehouse:settings: dev\n", "Pulumi.dev.yaml: gatehouse:settings is not a mapping of settings"),
         ("config:\n  gatehouse:setings: {}\n", "Pulumi.dev.yaml has no gatehouse:settings"),
     ],
 )

@@ -66,7 +66,7 @@ func program(ctx *pulumi.Context) error {
 		return err
 	}
 	// The guards of the account are managed outside this program. The policy packs read this output.
-	ctx.Export("accountBaseline", pulumi.String("external"))
+	ctx.Export("accountGuards", pulumi.String("external"))
 	ctx.Export("bucket", bucket.Name)
 	ctx.Export("vpc", network.VpcId)
 	return nil

@@ -66,6 +66,6 @@ const network = new gatehouse.Network(
 );
 
 // The guards of the account are managed outside this program. The policy packs read this output.
-export const accountBaseline = "external";
+export const accountGuards = "external";
 export const bucket = uploads.name;
 export const vpc = network.vpcId;

@@ -158,6 +158,11 @@ def test_invalid_value_is_rejected(path: str, value: Any) -> None:
     assert rejected_keys("dev", {path: value}) == [path]
 
 
+def test_ciphertext_is_not_shown() -> None:
+    (message,) = mistakes("dev", raw_settings("dev", {"owner": {"secure": "v1:canary"}}))
+    assert message.startswith("owner is an encrypted value; allowed: ")
+
+
 # Check, changes, rejected key. Values that are valid alone.
 CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("key_environment", {"key_environment": "live"}, "key_environment"),

@@ -13,7 +13,7 @@ import pytest
 from policies.analysis.properties import Properties
 from policies.analysis.resources import Resource
 from policies.analysis.type_tokens import AWS_PROVIDER, STACK, aws
-from policies.rules.s3 import BASELINE_OUTPUT
+from policies.rules.s3 import GUARDS_OUTPUT
 from tests.policies.mutations.evaluation import Evaluator, values_of
 from tests.policies.mutations.mutations import mutations
 from tests.policies.test_own_stack import resources
@@ -166,7 +166,7 @@ def test_tag_that_excludes_resources_from_rules_is_reported(purpose: str) -> Non
 def test_output_that_excludes_the_stack_from_rules_is_reported() -> None:
     root = next(item for item in own_resources() if item.type == STACK)
     outputs = values_of(root.props)
-    managed_here = replace(root, props=Properties({name: value for name, value in outputs.items() if name != BASELINE_OUTPUT}))
-    changed = replace(root, props=Properties({**outputs, BASELINE_OUTPUT: "external"}))
+    managed_here = replace(root, props=Properties({name: value for name, value in outputs.items() if name != GUARDS_OUTPUT}))
+    changed = replace(root, props=Properties({**outputs, GUARDS_OUTPUT: "external"}))
     new = Evaluator([managed_here]).new_findings(managed_here, changed)
     assert {control for control, _, _ in new} == {"GH-TAG-002"}

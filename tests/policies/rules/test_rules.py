@@ -224,7 +224,7 @@ def test_account_without_anomaly_monitor_passes(security: Pack, resilience: Pack
 @pytest.mark.parametrize("manager", ["external", "gatehouse/shared"])
 def test_guards_managed_elsewhere_are_not_required(manager: str, security: Pack, resilience: Pack) -> None:
     guards = ("account-block", "recorder", "detector", "hub", "analyzer", "ebs-encryption")
-    program = without(account(accountBaseline=manager), *guards)
+    program = without(account(accountGuards=manager), *guards)
 
     diagnostics = [*security.check(program), *resilience.check(program)]
     assert {diagnostic.policy for diagnostic in diagnostics} == REMINDERS

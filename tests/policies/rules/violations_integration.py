@@ -185,7 +185,7 @@ VIOLATIONS = [
     violation("GH-WAF-001", "web-acl", "limit", rate_limited(2_000_000_000)),
     violation("GH-S3-020", "files", "delivers", data_tagged_as_sink()),
     violation("GH-TAG-002", "links", "ephemeral", ephemeral()),
-    violation("GH-TAG-002", "acme-prod", "accountBaseline", account(accountBaseline="external")),
+    violation("GH-TAG-002", "acme-prod", "accountGuards", account(accountGuards="external")),
     violation("GH-DDB-001", table_name(), "pointInTimeRecovery", replicated_table(pointInTimeRecovery=False)),
     violation("GH-DDB-002", table_name(), "kmsKeyArn", replicated_table(kmsKeyArn=None)),
     violation("GH-PUL-003", table_name(), "replicas[0].regionName", replicated_table(regionName="us-west-1")),

@@ -87,7 +87,7 @@ VIOLATIONS = [
     violation("GH-S3-002", "acme-prod", "AccountPublicAccessBlock", without(account(), "account-block")),
     by_change("GH-S3-002", account, "account-block", "ignorePublicAcls", reported="acme-prod", ignorePublicAcls=False),
     violation(
-        "GH-S3-002", "acme-prod", "AccountPublicAccessBlock", without(account(accountBaseline="gatehouse/prod"), "account-block")
+        "GH-S3-002", "acme-prod", "AccountPublicAccessBlock", without(account(accountGuards="gatehouse/prod"), "account-block")
     ),
     violation("GH-S3-003", "files", "TLS", without_statement("files", 0)),
     violation("GH-S3-004", "files", "1.2", without_statement("files", 1)),
