@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from gatehouse import aws
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from gatehouse import __version__, aws
 from gatehouse.errors import Unavailable
 
 PATIENCE_S = 20
@@ -44,3 +47,21 @@ async def test_cancelled_call_is_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await call
     complete.set()
+
+
+def test_calls_name_the_product_and_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    client = aws.create_client("sts", timeout_s=1, attempts=1)
+    headers: list[str] = []
+
+    def respond(request: Any, **_: Any) -> Any:
+        headers.append(request.headers["User-Agent"].decode())
+        response: Any = AWSResponse(request.url, 200, HTTPHeaders(), None)
+        response._content = b"<Response><GetCallerIdentityResult/></Response>"
+        return response
+
+    client.meta.events.register("before-send", respond)
+    client.get_caller_identity()
+    assert [header.partition(" Botocore/")[0] for header in headers] == [f"gatehouse/{__version__}"]
