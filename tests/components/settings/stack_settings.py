@@ -1,6 +1,7 @@
 """Settings of the stacks in the repository, with changes, and the mistakes that the loader reports."""
 
 import copy
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,7 @@ def raw_account_settings(mode: str = "none", changes: dict[str, Any] | None = No
 
 
 def _changed(file: Path, key: str, changes: dict[str, Any] | None) -> dict[str, Any]:
-    document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    settings: dict[str, Any] = copy.deepcopy(document["config"][key])
+    settings: dict[str, Any] = copy.deepcopy(_document(file)["config"][key])
     for path, value in (changes or {}).items():
         *sections, name = path.split(".")
         target = settings
@@ -38,6 +38,13 @@ def _changed(file: Path, key: str, changes: dict[str, Any] | None) -> dict[str, 
             target = target.setdefault(section, {})
         target[name] = value
     return settings
+
+
+@functools.cache
+def _document(file: Path) -> dict[str, Any]:
+    """Parsing a stack file takes 20 ms, and hundreds of tests change its settings."""
+    document: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return document
 
 
 def mistakes(stack: str, raw: Any) -> list[str]:
