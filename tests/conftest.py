@@ -32,19 +32,36 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+#: Folders and files whose tests mostly wait: for timeouts, browsers and other processes.
+_WAITING = (
+    *(f"tests/runtime/{name}" for name in ("agent/", "console/test_browser", "cores/test_files.py", "gateway/", "http/")),
+    *("tests/release/", "tests/repository/test_attack.py", "tests/repository/test_supply_chain.py"),
+)
+#: Share of the other files before the last file that waits. The last files of a run are short.
+_WAITING_UNTIL = 0.6
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long run first, and short files last, so that no worker waits for a long file of another worker."""
-    items.sort(key=_rank)
+    """Distributes the files whose tests wait among the files whose tests compute. Otherwise, the workers would compute at the
+    same time, and later wait at the same time. The longest files run first, so that no worker waits for another worker at the
+    end."""
+    files = sorted(dict.fromkeys(map(_file, items)), key=_rank)
+    waiting = [file for file in files if file.startswith(_WAITING)]
+    others = [file for file in files if not file.startswith(_WAITING)]
+    position = {file: index / len(others) for index, file in enumerate(others)}
+    position |= {file: index / len(waiting) * _WAITING_UNTIL for index, file in enumerate(waiting)}
+    items.sort(key=lambda item: position[_file(item)])
 
 
-#: Folders whose files start servers and browsers, and take 5 to 60 seconds. The other files of tests/runtime take a second.
-_RUNTIME_SERVICES = tuple(f"tests/runtime/{name}/" for name in ("cli", "console", "gateway", "sharing"))
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
-def _rank(item: pytest.Item) -> int:
-    if not item.nodeid.startswith("tests/runtime/"):
+def _rank(file: str) -> int:
+    if file.startswith(("tests/components/", "tests/journeys/")):  # long groups of files in one worker
         return 0
-    return 1 if item.nodeid.startswith(_RUNTIME_SERVICES) else 2
+    is_short = file.startswith("tests/runtime/") and not file.startswith(("tests/runtime/console/", "tests/runtime/sharing/"))
+    return 2 if is_short and not file.startswith(_WAITING) else 1
 
 
 # These tests run the program. A run of a stack with the same settings is used by several files.
