@@ -40,7 +40,7 @@ down: ## Stop a local environment that was started with DETACH=1
 
 test: ## Run the tests (TESTS=path)
 	@scripts/setup.sh
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 3 $(or $(TESTS),tests)
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 4 $(or $(TESTS),tests)
 
 check: ## Run format, lint, type, import, workflow and policy checks; with ENV= the policy checks of one stack (PROJECT=account)
 	@scripts/setup.sh
