@@ -9,7 +9,7 @@ ACCOUNT_STACKS := $(sort $(patsubst account/Pulumi.%.yaml,%,$(wildcard account/P
 STACK = $(or $(ENV),dev)
 PY := .venv/bin/python
 # `make check` runs these checks in parallel. They are not listed by `make help`.
-CHECKS = check/types $(ENVIRONMENTS:%=check/stack-%) $(ACCOUNT_STACKS:%=check/account-%) check/imports check/format check/workflows
+CHECKS = check/types check/web $(ENVIRONMENTS:%=check/stack-%) $(ACCOUNT_STACKS:%=check/account-%) check/imports check/format check/workflows
 # Prints the output of each check as one block. GNU Make 3.81, the version of macOS, does not support the option.
 OUTPUT_SYNC = $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 PROJECT_OPTION = $(if $(PROJECT),--project "$(PROJECT)")
@@ -42,7 +42,7 @@ test: ## Run the tests (TESTS=path)
 	@scripts/setup.sh
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 4 $(or $(TESTS),tests)
 
-check: ## Run format, lint, type, import, workflow and policy checks; with ENV= the policy checks of one stack (PROJECT=account)
+check: ## Run format, lint, type, import, web UI, workflow and policy checks; with ENV= the policy checks of one stack (PROJECT=account)
 	@scripts/setup.sh
 ifdef ENV
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --env $(ENV) $(if $(PROJECT),--program "$(PROJECT)")
@@ -52,6 +52,9 @@ endif
 
 check/types:
 	@.venv/bin/mypy
+
+check/web:
+	@$(PY) -m tools.web_types
 
 check/stack-%:
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --env $*

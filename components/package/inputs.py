@@ -10,6 +10,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 import pulumi
 from pydantic import BaseModel, ValidationError
 
+from components.settings.descriptions import field_descriptions
 from components.settings.fields import PROD, Section
 from components.settings.loader import production_mistakes
 
@@ -73,7 +74,7 @@ def is_required(field: "dataclasses.Field[Any]", kind: Type) -> bool:
 def descriptions(arguments: type) -> dict[str, str]:
     """The description of each field, from the docstring of a dataclass or the attribute docstrings of a section."""
     if issubclass(arguments, BaseModel):
-        return {name: " ".join((field.description or "").split()) for name, field in arguments.model_fields.items()}
+        return {name: " ".join(text.split()) for name, text in field_descriptions(arguments).items()}
     found: dict[str, str] = {}
     for base in reversed(arguments.__mro__):
         names: list[str] = []

@@ -56,7 +56,7 @@ class Section(BaseModel):
     The defaults are those for `environment` in the validation context, or those for prod if there is no context.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -29,7 +29,7 @@ def test_long_pages_can_be_rendered() -> None:
 def test_every_stack_setting_is_documented() -> None:
     settings = list(stack_settings.settings())
     assert len(settings) > 100
-    assert [setting.key for setting in settings if not setting.field.description] == []
+    assert [setting.key for setting in settings if not setting.description] == []
     assert [setting.section for setting in settings if not stack_settings.description(setting.section)] == []
     assert [check.__name__ for check in CHECKS if not check.__doc__] == []
 

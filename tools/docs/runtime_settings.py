@@ -1,24 +1,20 @@
 """docs/settings-runtime.md: environment variables of the container, the command line and the policy packs."""
 
-import ast
 import enum
-import inspect
 import ipaddress
 import tomllib
 from collections.abc import Iterator
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import typer
 from annotated_types import Ge, Le, MaxLen, MinLen
 from gatehouse import cli
-from gatehouse import settings as runtime
 from gatehouse.keys.models import RateLimit
 from gatehouse.settings import PREFIX, Settings
 from pydantic.fields import FieldInfo
 
+from components.settings.descriptions import field_descriptions
 from tools.docs import markdown
 from tools.docs.markdown import prose, table
 
@@ -51,21 +47,7 @@ def _row(name: str, processes: list[str]) -> tuple[str, ...]:
 
 def description(name: str) -> str:
     """Description of a variable: the description of its field, or the docstring of the field."""
-    field = name.removeprefix(PREFIX).lower()
-    return Settings.model_fields[field].description or _docstrings().get(field, "")
-
-
-@cache
-def _docstrings() -> dict[str, str]:
-    """Docstrings of the fields. The option `use_attribute_docstrings` of pydantic would parse the source at each start."""
-    classes = (node for node in ast.parse(inspect.getsource(runtime)).body if isinstance(node, ast.ClassDef))
-    return {
-        field.target.id: inspect.cleandoc(text.value.value)
-        for node in classes
-        for field, text in pairwise(node.body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
-    }
+    return field_descriptions(Settings)[name.removeprefix(PREFIX).lower()]
 
 
 def _key(row: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from components.settings.account import ACCOUNT_CHECKS, AccountSettings
 from components.settings.checks import CHECKS, MEMORY_MIB
+from components.settings.descriptions import field_descriptions
 from components.settings.fields import ENVIRONMENTS, PROD, Allowed, EnvironmentDefault, Production, Section
 from components.settings.model import Settings
 from tools.docs import markdown
@@ -26,6 +27,7 @@ class Setting:
     section: str
     name: str
     field: FieldInfo
+    description: str
 
     @property
     def key(self) -> str:
@@ -56,9 +58,10 @@ class Setting:
 def settings(model: type[Section] = Settings, path: str = "") -> Iterator[Setting]:
     """Every key of a stack file. The keys of a section follow the keys of its parent section."""
     inner = {name: _section(field) for name, field in model.model_fields.items()}
+    descriptions = field_descriptions(model)
     for name, field in model.model_fields.items():
         if inner[name] is None or name == "cores":
-            yield Setting(path, name, field)
+            yield Setting(path, name, field, descriptions[name])
     for name, section in inner.items():
         if section is not None:
             yield from settings(section, f"{path}.{name}" if path else name)
@@ -89,7 +92,7 @@ def _sections(model: type[Section], heading: str) -> str:
     """A table of the keys in each section of a model."""
     rows: dict[str, list[tuple[str, ...]]] = {}
     for setting in settings(model):
-        row = (f"`{setting.key}`", setting.default, prose(setting.allowed), prose(setting.field.description or ""))
+        row = (f"`{setting.key}`", setting.default, prose(setting.allowed), prose(setting.description))
         rows.setdefault(setting.section, []).append(row)
     return "\n".join(
         f"{heading} {f'`{path}`' if path else 'General'}\n\n{prose(description(path, model))}\n\n{table(COLUMNS, lines)}\n"
