@@ -46,6 +46,7 @@ def page() -> str:
         requests=requests,
         stacks=stacks,
         nginx=_nginx(),
+        nginx_measured_at=json.loads(_NGINX.read_text(encoding="utf-8"))["measured_at"],
         unkey_measured_at=unkey["measured_at"],
         unkey_json=unkey["ratios"]["verification, JSON"],
         unkey_header=unkey["ratios"]["verification, header"],

@@ -39,7 +39,6 @@ class _RepeatedResponse(msgspec.Struct, frozen=True):
     """The head of a response, byte by byte, and what the parser read from it. size: size of the response."""
 
     head: bytes
-    head_size: int
     size: int
     status: int
     headers: list[tuple[str, str]]
@@ -67,7 +66,6 @@ class Connection(asyncio.Protocol):
         self._last_head = last_head
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self.is_open = False
         self._writable: asyncio.Future[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -190,6 +188,10 @@ class Connection(asyncio.Protocol):
             self.close()
         return reusable
 
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
     def close(self) -> None:
         """Closes the connection. A request in progress fails."""
         if self._transport is not None:
@@ -214,7 +216,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self.is_open = True
 
     def data_received(self, data: bytes) -> None:
         self._active_at = self._loop.time()
@@ -253,8 +254,9 @@ class Connection(asyncio.Protocol):
         if not data.startswith(repeated.head):
             return False
         self.status, self.headers = repeated.status, repeated.headers
-        if repeated.size > repeated.head_size:
-            self._chunks.append(data[repeated.head_size :])
+        body = data[len(repeated.head) :]
+        if body:
+            self._chunks.append(body)
         self._has_head = self._complete = self._keep_alive = True
         if self._waiter is not None:
             self._wake()
@@ -262,7 +264,6 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self.is_open = False
         self._cancel_timer()
         if self._in_use and not self._complete:
             if self._has_head and self._until_close and exc is None:
@@ -482,7 +483,7 @@ def _repeated(data: bytes, status: int, headers: list[tuple[str, str]]) -> _Repe
     framing = [value for name, value in headers if name in ("content-length", "transfer-encoding")]
     if framing != [str(len(body))] or len(head) > _REPEATED_BYTES_MAX:
         return None
-    return _RepeatedResponse(head + end, len(head + end), len(data), status, headers)
+    return _RepeatedResponse(head + end, len(data), status, headers)
 
 
 @cache

@@ -25,14 +25,14 @@ from gatehouse.observability import RepeatedRequest
 from gatehouse.templates import Template, placeholders
 from gatehouse.tracing.context import TraceParent
 from gatehouse.verification import schemas
-from gatehouse.verification.models import Code, RateLimitState, VerificationResult
+from gatehouse.verification.models import VALID, RateLimitState, VerificationResult
 from gatehouse.verification.repeated_requests import RepeatedBodies, RepeatedVerification
 
 #: Maximum number of keys with templates. The oldest template is removed first.
 KEYS_MAX = 5_000
 
 PATH = "/v1/keys/verify"
-_VALID, _VALID_CODE = Code.VALID, Code.VALID.value
+_VALID_TEXT = VALID.value
 
 
 class SynchronousVerification:
@@ -46,8 +46,8 @@ class SynchronousVerification:
         self._bodies = RepeatedBodies(dependencies.verification)
         self._replies = _Templates(has_body=True)
         self._headers = _Templates(has_body=False)
-        self._post = self._observer.repeated_request(method="POST", route=PATH, status=200, code=_VALID_CODE, path=PATH)
-        self._get = self._observer.repeated_request(method="GET", route=PATH, status=200, code=_VALID_CODE, path=PATH)
+        self._post = self._observer.repeated_request(method="POST", route=PATH, status=200, code=_VALID_TEXT, path=PATH)
+        self._get = self._observer.repeated_request(method="GET", route=PATH, status=200, code=_VALID_TEXT, path=PATH)
 
     def prepare(self, scope: asgi.Scope) -> asgi.RespondNow | None:
         """For a request with a JSON body."""
@@ -125,8 +125,8 @@ class SynchronousVerification:
         request_id = asgi.request_id()
         key_id = template.record.id
         response = template.response(result, request_id)
-        self._observer.metrics.decision(_VALID)
-        self._usage.count(key_id, core or "", _VALID_CODE, address)
+        self._observer.metrics.decision(VALID)
+        self._usage.count(key_id, core or "", _VALID_TEXT, address)
         trace = self._observer.tracer.begin(request_id, parent)
         line.record(trace, time.perf_counter() - started, key_id)
         return response
@@ -154,7 +154,7 @@ class _Templates:
         """The template for a result. None for results other than VALID, and at the first use of a key, because creating a
         template takes longer than a response."""
         templates, record = self._templates, result.record
-        if result.code is not _VALID or record is None:
+        if result.code is not VALID or record is None:
             return None
         template = templates.get(record.id)
         if template is not None and template.record is record and template.degraded is result.limits[0].degraded:

@@ -56,14 +56,14 @@ from gatehouse.keys.models import KeyId, KeyRecord
 from gatehouse.observability import RepeatedRequest
 from gatehouse.templates import Template, placeholders
 from gatehouse.tracing.context import RequestTrace
-from gatehouse.verification.models import Code, RateLimitState, VerificationRequest, VerificationResult
+from gatehouse.verification.models import VALID, RateLimitState, VerificationRequest, VerificationResult
 from gatehouse.verification.repeated_requests import RepeatedVerification
 from gatehouse.verification.schemas import limit_headers
 
 #: Requests with one of these headers are never forwarded synchronously.
 _EXCLUDED = (b"upgrade", b"transfer-encoding", b"signature-input")
 
-_VALID, _VALID_CODE = Code.VALID, Code.VALID.value
+_VALID_TEXT = VALID.value
 _CHUNKED = asgi.encode_headers(((b"transfer-encoding", b"chunked"),))
 
 
@@ -90,12 +90,12 @@ class SynchronousForwarding:
     def record(self, head: _RequestHead, trace: RequestTrace, key_id: KeyId, status: int, started: float) -> None:
         """Counts and logs a request after the response, like RequestContext."""
         dependencies, seconds = self.dependencies, time.perf_counter() - started
-        dependencies.observer.metrics.decision(_VALID)
-        dependencies.usage.count(key_id, head.path.name, _VALID_CODE, head.fields.client)
+        dependencies.observer.metrics.decision(VALID)
+        dependencies.usage.count(key_id, head.path.name, _VALID_TEXT, head.fields.client)
         self._line(head.method, status).record(trace, seconds, key_id, head.logged_path)
 
     def _new_line(self, method: str, status: int) -> RepeatedRequest:
-        return self.dependencies.observer.repeated_request(method=method, route=PATH, status=status, code=_VALID_CODE, path=None)
+        return self.dependencies.observer.repeated_request(method=method, route=PATH, status=status, code=_VALID_TEXT, path=None)
 
 
 class _EncodedFields(msgspec.Struct, frozen=True):
@@ -279,7 +279,7 @@ class _Exchange(asgi.Deferred):
         """Sends the request to the Core, or responds with a stored response. Returns False if gateway/proxy.py has to respond,
         because the request is denied or cannot be sent."""
         head, key, sent = self._head, self._result.record, self._sent
-        if self._result.code is not _VALID or key is None or sent is None:
+        if self._result.code is not VALID or key is None or sent is None:
             return False
         reservation, fields = sent.reservation, head.fields
         try:

@@ -36,6 +36,10 @@ class Code(StrEnum):
     VALID = "VALID"
 
 
+#: Looking up a variable takes less time than looking up a member of an enumeration.
+VALID = Code.VALID
+
+
 class CreditState(msgspec.Struct, frozen=True, gc=False):
     """Credit balance of a key family. `exceeded`: the balance is lower than the cost, and nothing was deducted."""
 
