@@ -8,14 +8,14 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from google.protobuf import empty_pb2
-from pulumi.runtime import mocks, rpc, sync_await
+from google.protobuf import empty_pb2, struct_pb2
+from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto import resource_pb2
 
 from sandbox.engine.project import Project
 from sandbox.engine.source_lines import source_line
 from sandbox.engine.types import Provider, Registration, Resource
-from sandbox.engine.values import decode, mark_secrets
+from sandbox.engine.values import decode, encode, mark_secrets
 from sandbox.errors import SandboxError
 
 STACK_TYPE = "pulumi:pulumi:Stack"
@@ -246,11 +246,11 @@ class Monitor(mocks.MockMonitor):
         return ""
 
 
-def _serialize(properties: dict[str, Any]) -> Any:
-    # Serialization needs an event loop in this worker thread.
-    ensure_event_loop: Any = sync_await._ensure_event_loop
-    ensure_event_loop()
-    return sync_await._sync_await(rpc.serialize_properties(properties, {}))
+def _serialize(properties: dict[str, Any]) -> struct_pb2.Struct:
+    """Like `serialize_properties` of the SDK, which needs an event loop because its values can be outputs."""
+    struct = struct_pb2.Struct()
+    struct.update({key: encode(value) for key, value in properties.items() if value is not None})
+    return struct
 
 
 @lru_cache(maxsize=4096)

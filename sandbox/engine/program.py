@@ -12,10 +12,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import pulumi
 from pulumi.runtime import set_all_config, set_mocks
@@ -30,6 +30,9 @@ from sandbox.engine.source_lines import is_library, source_line
 from sandbox.engine.types import Deployment, Provider, Resource
 from sandbox.engine.unknown_config import unknown_config
 from sandbox.errors import SandboxError
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 ORGANIZATION = "organization"
 """The result of `pulumi.get_organization()` with a local backend."""
@@ -70,13 +73,10 @@ def run(
 
 
 def _run(project: Project, monitor: Monitor, preview: bool) -> None:
-    loop = asyncio.new_event_loop()
+    loop = _EventLoop()
     asyncio.set_event_loop(loop)
     # A failed run leaves futures with unread exceptions, which the event loop would log when they are garbage-collected.
     loop.set_exception_handler(lambda _loop, _context: None)
-    # One worker, so that registrations reach the provider in the same order in every run.
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-engine")
-    loop.set_default_executor(executor)
     raised: list[BaseException] = []
     try:
         loop.run_until_complete(_program(project, monitor, preview, raised))
@@ -84,9 +84,25 @@ def _run(project: Project, monitor: Monitor, preview: bool) -> None:
         raise _error(raised[0] if raised else exc, monitor.failure, project) from None
     finally:
         _drain(loop)
-        executor.shutdown(wait=True)
         loop.close()
         asyncio.set_event_loop(None)
+
+
+class _EventLoop(asyncio.SelectorEventLoop):
+    """Calls the monitor in the thread of the program, as `Monitor` does not wait for the event loop.
+
+    Registrations reach the provider in the same order in every run, and none of them wakes up another thread.
+    """
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: *_Ts) -> asyncio.Future[_T]:
+        if func.__module__ != pulumi.runtime._context.__name__:
+            return super().run_in_executor(executor, func, *args)
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as exc:
+            future.set_exception(exc)
+        return future
 
 
 async def _program(project: Project, monitor: Monitor, preview: bool, raised: list[BaseException]) -> None:
@@ -102,7 +118,7 @@ async def _program(project: Project, monitor: Monitor, preview: bool, raised: li
     )
     settings: Any = SETTINGS
     settings.outputs, settings.lock, settings.package_refs = sdk_functions.OutstandingOutputs(), threading.Lock(), {}
-    settings.rpc_manager = _LocatingRpcManager(monitor, project)
+    settings.rpc_manager = _RpcManager(monitor, project)
     sdk_functions.install()
     settings.root_directory = str(project.root)
     # `set_mocks` creates a root resource without exports; `run_in_stack` creates the root resource that is used.
@@ -110,8 +126,9 @@ async def _program(project: Project, monitor: Monitor, preview: bool, raised: li
     await run_in_stack(lambda: _execute(project, raised))
 
 
-class _LocatingRpcManager(RPCManager):
-    """Adds the line of the program to errors from provider functions, whose requests have no stack trace."""
+class _RpcManager(RPCManager):
+    """Waits for requests that the event loop has not started. Adds the line of the program to errors from provider functions,
+    whose requests have no stack trace."""
 
     def __init__(self, monitor: Monitor, project: Project) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -129,7 +146,15 @@ class _LocatingRpcManager(RPCManager):
                     self._monitor.failure = SandboxError(f"{where}: {exc.message}")
                 raise
 
-        return super().do_rpc(name, located)
+        request = super().do_rpc(name, located)
+
+        def scheduled(*args: Any, **kwargs: Any) -> asyncio.Task[Any]:
+            # The SDK adds a request to `rpcs` when the event loop starts it, and waits for outputs until then.
+            task = asyncio.ensure_future(request(*args, **kwargs))
+            self.rpcs.append(task)
+            return task
+
+        return scheduled
 
     def _caller(self) -> str:
         frames = traceback.walk_stack(None)
@@ -157,6 +182,7 @@ def _drain(loop: asyncio.AbstractEventLoop) -> None:
     if pending:
         loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
     loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
 
 
 @contextlib.contextmanager

@@ -51,10 +51,10 @@ def test_urn_has_the_types_of_all_parents() -> None:
     deployment = run(PROGRAM, "dev", FakeProvider(), preview=False)
     assert [item.registration.urn for item in deployment.resources] == [
         "urn:pulumi:dev::shop::demo:parts:Application::application",
-        "urn:pulumi:dev::shop::pulumi:providers:aws::default_7_51_1",
-        "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts",
         "urn:pulumi:dev::shop::demo:parts:Application$demo:parts:Storage::storage",
+        "urn:pulumi:dev::shop::pulumi:providers:aws::default_7_51_1",
         BUCKET,
+        "urn:pulumi:dev::shop::aws:sns/topic:Topic::alerts",
         POLICY,
     ]
 
@@ -122,6 +122,31 @@ def test_program_runs_in_its_folder_with_its_modules(write: Write) -> None:
     )
     run(PROGRAM, "dev", FakeProvider(), preview=False)
     assert run(program, "dev", FakeProvider(), preview=False).exports["values"] == [os.fspath(program), "own"]
+
+
+def test_program_can_use_threads_that_wait_for_the_event_loop(write: Write) -> None:
+    program = write(
+        """
+import asyncio
+
+async def size():
+    return 3
+
+async def main():
+    loop = asyncio.get_running_loop()
+    wait = lambda: asyncio.run_coroutine_threadsafe(size(), loop).result()
+    return {"size": await loop.run_in_executor(None, wait)}
+
+pulumi.run(main)
+"""
+    )
+    assert run(program, "dev", FakeProvider(), preview=False).exports == {"size": 3}
+
+
+def test_resource_of_an_apply_is_created(write: Write) -> None:
+    program = write("pulumi.Output.from_input('jobs').apply(lambda name: aws.sqs.Queue(name))\n")
+    created = run(program, "dev", FakeProvider(), preview=False).resources
+    assert [(item.registration.name, item.registration.source) for item in created][-1:] == [("jobs", "__main__.py:3")]
 
 
 def test_on_resource_is_called_in_order() -> None:

@@ -5,9 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pulumi import StringAsset
 from pulumi.output import UNKNOWN, Output
+from pulumi.runtime.settings import SETTINGS
+from pulumi_aws.s3 import BucketVersioningVersioningConfigurationArgs
 
 from sandbox.engine import sdk_functions
+from sandbox.engine.types import UNKNOWN as UNKNOWN_TEXT
+from sandbox.engine.values import ASSET, SIGNATURE
 
 Function = Callable[..., Any]
 
@@ -105,3 +110,120 @@ CYCLE.append(CYCLE)
 )
 def test_unknown_values_are_found(function: Function, value: Any, expected: bool) -> None:
     assert function(value) is expected
+
+
+async def later(value: Any) -> Any:
+    return value
+
+
+INPUTS: dict[str, Callable[[], Any]] = {
+    "text": lambda: "x",
+    "nothing": lambda: None,
+    "empty": lambda: {},
+    "values": lambda: {"a": [1, 2.5, True, None, {"b": ("c", [])}], "d": ()},
+    "output": lambda: Output.secret("x"),
+    "output in a list": lambda: {"a": ["b", Output.secret("x")]},
+    "output as a key": lambda: {Output.from_input("a"): 1},
+    "future": lambda: [later("x")],
+    "input type": lambda: [BucketVersioningVersioningConfigurationArgs(status="Enabled")],
+    "unknown": lambda: {"a": [UNKNOWN]},
+}
+
+
+@both(sdk_functions.from_input)
+@pytest.mark.parametrize("value", INPUTS)
+def test_outputs_of_inputs(function: Function, value: str) -> None:
+    async def resolved() -> Resolved:
+        SETTINGS.outputs = set()
+        return await read(function(INPUTS[value]()))
+
+    result, known, secret, resources = asyncio.run(resolved())
+    expected = {
+        "output": "x",
+        "output in a list": {"a": ["b", "x"]},
+        "output as a key": {"a": 1},
+        "future": ["x"],
+        "unknown": {"a": [UNKNOWN]},
+    }
+    if value == "input type":
+        assert [(type(item), item.status) for item in result] == [(BucketVersioningVersioningConfigurationArgs, "Enabled")]
+    else:
+        assert result == (expected[value] if value in expected else INPUTS[value]())
+    assert (known, secret, resources) == (value != "unknown", value in ("output", "output in a list"), set())
+
+
+@both(sdk_functions.from_input)
+def test_values_of_dictionaries_are_read_when_the_event_loop_runs(function: Function) -> None:
+    inner = ["b"]
+    mapping: dict[str, Any] = {"a": ["b"]}
+    sequence = [inner, mapping]
+
+    async def resolved() -> Any:
+        output = function(sequence)
+        mapping["a"].append("c")
+        mapping["d"] = 1
+        inner.append("c")
+        return (await read(output))[0]
+
+    assert asyncio.run(resolved()) == [["b"], {"a": ["b", "c"]}]
+
+
+@both(sdk_functions.create_urn)
+@pytest.mark.parametrize(
+    ("name", "parent"),
+    [
+        (lambda: "files", "urn:pulumi:dev::shop::gatehouse:storage:Bucket::data"),
+        (lambda: "files", ""),
+        (lambda: Output.from_input("files"), "urn:pulumi:dev::shop::gatehouse:storage:Bucket::data"),
+    ],
+    ids=["below a component", "no parent", "output"],
+)
+def test_urn(function: Function, name: Callable[[], Any], parent: str) -> None:
+    async def resolved() -> tuple[Any, ...]:
+        return await read(function(name(), "aws:s3/bucket:Bucket", parent))
+
+    prefix = "urn:pulumi:dev::shop::gatehouse:storage:Bucket" if parent else ""
+    assert asyncio.run(resolved()) == (f"{prefix}$aws:s3/bucket:Bucket::files", True, False, set())
+
+
+@both(sdk_functions.serialize_property)
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("x", "x"),
+        (True, True),
+        (None, None),
+        ({"a": [1, 2.5, {"b": StringAsset("text")}]}, {"a": [1, 2.5, {"b": {SIGNATURE: ASSET, "text": "text"}}]}),
+        (UNKNOWN, UNKNOWN_TEXT),
+    ],
+)
+def test_values_of_requests(function: Function, value: Any, expected: Any) -> None:
+    assert asyncio.run(function(value, [], "key")) == expected
+
+
+def test_text_of_a_request_as_protobuf_value() -> None:
+    value = asyncio.run(sdk_functions.serialize_property("x", [], "key", return_protobuf_value=True))
+
+    assert value.string_value == "x"
+
+
+@both(sdk_functions.track)
+def test_failed_outputs_remain_tracked(function: Function) -> None:
+    async def tracked() -> tuple[int, int]:
+        SETTINGS.outputs = set()
+        outputs = []
+        for _ in range(3):
+            output: Any = object.__new__(Output)
+            output._data = asyncio.Future()
+            function(output)
+            outputs.append(output)
+        before = len(SETTINGS.outputs)
+        outputs[0]._data.set_result(None)
+        outputs[1]._data.set_exception(ValueError("no size"))
+        outputs[2]._data.cancel()
+        await asyncio.sleep(0)
+        assert SETTINGS.outputs == {outputs[1]._data, outputs[2]._data}
+        assert isinstance(outputs[1]._data.exception(), ValueError)
+        return before, len(SETTINGS.outputs)
+
+    assert asyncio.run(tracked()) == (3, 2)
