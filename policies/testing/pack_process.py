@@ -97,9 +97,10 @@ class Pack(ABC):
 
     def check(self, program: Iterable[Declared], known: bool = False) -> list[Diagnostic]:
         """Evaluates a program: the inputs of each resource, then the outputs of all. Returns all diagnostics in order."""
-        requests = _Requests(tuple(program), known)
-        responses = [self.call("Analyze", requests.analyze(resource)) for resource in requests.program]
-        responses.append(self.call("AnalyzeStack", requests.analyze_stack()))
+        return self._evaluate(_Requests(tuple(program), known).all())
+
+    def _evaluate(self, requests: Iterable[tuple[str, Any]]) -> list[Diagnostic]:
+        responses = [self.call(method, request) for method, request in requests]
         return [_diagnostic(diagnostic) for response in responses for diagnostic in response.diagnostics]
 
     def remediate(self, program: Iterable[Declared], name: str, known: bool = False) -> dict[str, dict[str, Any]]:
@@ -169,6 +170,12 @@ class ImportedPack(Pack):
         return getattr(self._servicer, method)(request, None)
 
 
+def check(packs: Iterable[Pack], program: Iterable[Declared], known: bool = False) -> list[Diagnostic]:
+    """Evaluates a program with several packs. The requests are encoded once."""
+    requests = _Requests(tuple(program), known).all()
+    return [diagnostic for pack in packs for diagnostic in pack._evaluate(requests)]
+
+
 def urn(resource: Declared, stack: str = "prod") -> str:
     """The URN that the harness assigns to a resource."""
     return f"urn:pulumi:{stack}::gatehouse::{resource.type}::{resource.name}"
@@ -187,6 +194,10 @@ class _Requests:
         self.program = program
         self.known = known
         self._by_name = {resource.name: resource for resource in program}
+
+    def all(self) -> list[tuple[str, Any]]:
+        """Method and request of each call, in the order of the engine."""
+        return [*(("Analyze", self.analyze(resource)) for resource in self.program), ("AnalyzeStack", self.analyze_stack())]
 
     def analyze(self, resource: Declared) -> analyzer_pb2.AnalyzeRequest:
         return analyzer_pb2.AnalyzeRequest(**_fields(resource), properties=_struct(self._resolved(resource.inputs)))
