@@ -13,6 +13,7 @@ import typer
 
 from gatehouse.cli.output import FAILED, USAGE, fail, stop
 from gatehouse.errors import GatehouseError
+from gatehouse.startup import no_collection
 
 #: Module in this package that registers each command. Only one module is imported, so that the container health check, which
 #: runs every few seconds, starts three times as fast.
@@ -59,7 +60,9 @@ def main() -> NoReturn:
     if not arguments or arguments in GROUPS:
         arguments = [*arguments, "--help"]
     try:
-        code = build(arguments[0])(arguments, prog_name="gatehouse", standalone_mode=False)
+        with no_collection():
+            app = build(arguments[0])
+        code = app(arguments, prog_name="gatehouse", standalone_mode=False)
     except GatehouseError as exc:
         fail(exc)
     except typer.TyperException as exc:

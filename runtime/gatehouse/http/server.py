@@ -32,6 +32,7 @@ from gatehouse.http.connections import Connections
 from gatehouse.http.listening import BACKLOG, bound_socket, listen, reject_handshakes
 from gatehouse.http.protocol import HttpProtocol
 from gatehouse.settings import METRICS_FOLDER_VARIABLE, ConnectionSettings, Settings
+from gatehouse.startup import no_collection
 
 #: Time within which the application closes its connections and writes pending data.
 _CLOSE_S = 5
@@ -217,7 +218,8 @@ def _work(service: str, settings: Settings, metrics_folder: str) -> None:
     try:
         # Imported here so that a gateway worker does not load the dependencies of the console (measured: a second of start-up
         # time and 35 MB per worker).
-        application: App = importlib.import_module(f"gatehouse.{service}.app").build(settings)
+        with no_collection():
+            application: App = importlib.import_module(f"gatehouse.{service}.app").build(settings)
         sock = _open(listen, service, settings, shared=bool(metrics_folder))
         on_reject = _rejection_log(service, settings)
         server = Server(application, Connections(settings, ClientAddresses(settings.trusted_proxies), on_reject))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import io
 import json
 import os
@@ -58,6 +59,7 @@ class Command:
         with (
             mock.patch.dict(os.environ, {**environment, **self.variables, **variables}, clear=True),
             mock.patch.object(sys, "argv", ["gatehouse", *arguments]),
+            mock.patch.object(gc, "freeze"),  # the process continues after the command
             mock.patch.object(sys, "stdin", io.StringIO(stdin)),
             contextlib.chdir(self.folder),
             contextlib.redirect_stdout(out),
