@@ -13,13 +13,12 @@ import sys
 import time
 from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO, Literal
 
 import msgspec
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Exemplar
@@ -46,10 +45,8 @@ SHARE_S = 1.0
 #: Name of the histogram that has exemplars.
 _REQUESTS = "gatehouse_request_seconds"
 
-Logger = structlog.typing.FilteringBoundLogger
-
 _encoder = msgspec.json.Encoder()
-_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_LEVELS: dict[Level, int] = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class WebSocketUse(msgspec.Struct, frozen=True, gc=False):
@@ -105,10 +102,10 @@ class Stream:
             except RuntimeError:
                 self.flush()
 
-    def write(self, data: bytes) -> int:
-        """Adds any other line. structlog calls this method and then `flush`, which writes the line."""
-        self._waiting.append(data)
-        return len(data)
+    def write(self, line: bytes) -> None:
+        """Writes the waiting lines and any other line."""
+        self._waiting.append(line)
+        self.flush()
 
     def flush(self) -> None:
         """Writes all waiting lines."""
@@ -121,42 +118,44 @@ class Stream:
             self._out.flush()
 
 
-def logger(level: Level, out: Stream, **fields: str) -> Logger:
-    """A logger that writes JSON lines with `ts`, `level`, `event` and `fields`."""
-    lazy = structlog.wrap_logger(
-        structlog.BytesLogger(out),  # type: ignore[arg-type]  # uses only write and flush
-        processors=[
-            structlog.processors.add_log_level,
-            _add_request,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-            structlog.processors.ExceptionRenderer(_exception_name),
-            structlog.processors.JSONRenderer(serializer=_serialize),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        cache_logger_on_first_use=True,
-        **dict[str, Any](fields),
-    )
-    # The lazy form would build a new logger for every line.
-    bound: Logger = lazy.bind()
-    return bound
+class Logger:
+    """Writes JSON lines with `fields`, the fields of the line, `event`, `level`, the IDs of the request that the current task
+    handles, and `ts`. Lines below `level` are not written."""
 
+    __slots__ = ("_fields", "_level", "_out")
 
-def _add_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Adds the IDs of the request that the current task handles."""
-    request = current_request()
-    if request is not None:
-        event.setdefault("request_id", request.trace.request_id)
-        event.setdefault("trace_id", request.trace.trace_id)
-    return event
+    def __init__(self, level: Level, out: Stream, **fields: str) -> None:
+        self._level, self._out, self._fields = _LEVELS[level], out, fields
 
+    def is_enabled_for(self, level: int) -> bool:
+        """level: as in the module `logging`."""
+        return level >= self._level
 
-def _serialize(event: dict[str, Any], **_: Any) -> bytes:
-    return msgspec.json.encode(event, enc_hook=str)
+    def info(self, event: str, **fields: object) -> None:
+        self._write("info", event, fields)
 
+    def warning(self, event: str, **fields: object) -> None:
+        self._write("warning", event, fields)
 
-def _exception_name(exc_info: Any) -> str:
-    """Class name of an exception. The text of the exception is omitted, because it may contain a header or a row."""
-    return str(exc_info[0].__name__) if isinstance(exc_info, tuple) and exc_info[0] is not None else "unknown"
+    def error(self, event: str, **fields: object) -> None:
+        self._write("error", event, fields)
+
+    def exception(self, event: str, **fields: object) -> None:
+        """Writes an error with the class name of the exception that is being handled. The text of the exception is omitted,
+        because it may contain a header or a row."""
+        kind = sys.exc_info()[0]
+        self._write("error", event, {**fields, "exception": "unknown" if kind is None else kind.__name__})
+
+    def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
+        if not self.is_enabled_for(_LEVELS[level]):
+            return
+        line: dict[str, object] = {**self._fields, **fields, "event": event, "level": level}
+        request = current_request()
+        if request is not None:
+            line.setdefault("request_id", request.trace.request_id)
+            line.setdefault("trace_id", request.trace.trace_id)
+        line["ts"] = timestamp(time.time_ns())
+        self._out.write(msgspec.json.encode(line, enc_hook=str) + b"\n")
 
 
 class _RequestHistogram(Histogram):
@@ -381,7 +380,7 @@ class Observer:
         #: Replaced if the settings enable tracing.
         self.tracer = Tracer()
         self._stream = Stream() if stream is None else stream
-        self.log = logger(level, self._stream, environment=environment)
+        self.log = Logger(level, self._stream, environment=environment)
         #: True if requests that succeed are logged.
         self.logs_requests = self.log.is_enabled_for(logging.INFO)
 
@@ -389,7 +388,7 @@ class Observer:
         """Changes the log level. The change is logged before and after it takes effect, so that it is logged under the more
         verbose level."""
         self.log.warning("log level", service=self.service, level_now=level)
-        self.log = logger(level, self._stream, environment=self.environment)
+        self.log = Logger(level, self._stream, environment=self.environment)
         self.log.info("log level", service=self.service, level_now=level)
         self.logs_requests = self.log.is_enabled_for(logging.INFO)
 
@@ -407,7 +406,7 @@ class Observer:
 
     def metric_line(self, members: dict[str, Any], *, event: str = "usage") -> None:
         """Writes a metric line for CloudWatch, regardless of the log level."""
-        logger("info", self._stream).info(event, service=self.service, **members)
+        Logger("info", self._stream).info(event, service=self.service, **members)
 
     def request(
         self,
@@ -426,7 +425,7 @@ class Observer:
         """Logs a request, counts it in the metrics, and records its span if it is sampled. `path` excludes the query, because
         clients may put a token into the query by mistake."""
         self.metrics.durations(self.service, route, status).observe(seconds, trace)
-        level = "info" if status < 500 else "warning" if status == 503 else "error"
+        level: Level = "info" if status < 500 else "warning" if status == 503 else "error"
         if self.log.is_enabled_for(_LEVELS[level]):
             ms, now = rounded(seconds * 1000), timestamp(time.time_ns())
             names = self.environment, trace.request_id, trace.trace_id, self.service, method, route, path
@@ -438,7 +437,7 @@ class Observer:
 
     def repeated_request(self, *, method: str, route: str, status: int, code: str, path: str | None) -> RepeatedRequest:
         """Logs and counts requests that differ only in the key and, if `path` is None, in the path."""
-        level = "info" if status < 500 else "warning" if status == 503 else "error"
+        level: Level = "info" if status < 500 else "warning" if status == 503 else "error"
         ms, *texts = placeholders(6)
         request_id, trace_id, key_id, ts, any_path = map(str, texts)
         names = self.environment, request_id, trace_id, self.service, method, route, path or any_path

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 from gatehouse.exemplars import metrics_type
-from gatehouse.observability import FLUSH_LINES, Observer, Stream
+from gatehouse.observability import FLUSH_LINES, Logger, Observer, Stream
 from gatehouse.tracing.context import RequestTrace, TraceParent
+from gatehouse.tracing.tracer import Tracer, active_request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 PARENT = TraceParent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", None)
@@ -172,6 +173,38 @@ def test_lines_below_log_level_are_omitted(level: Any, written: list[int], out: 
     for status in (200, 503, 502):
         log_request(observer, status)
     assert [line["status"] for line in out.lines()] == written
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_other_lines_below_log_level_are_omitted(level: Any, out: Out) -> None:
+    log = Logger(level, Stream(out), environment="dev")
+    for name in ("info", "warning", "error"):
+        getattr(log, name)(name, count=1)
+    names = ["info", "warning", "error"][{"debug": 0, "info": 0, "warning": 1, "error": 2}[level] :]
+    expected = [{"environment": "dev", "count": 1, "event": name, "level": name} for name in names]
+    assert [line | {"ts": ""} for line in out.lines()] == [line | {"ts": ""} for line in expected]
+
+
+@pytest.mark.requirement("TR-14")
+def test_exception_is_logged_without_its_text(out: Out) -> None:
+    log = Logger("info", Stream(out))
+    try:
+        raise ValueError("gtk_test_canary")
+    except ValueError:
+        log.exception("failure", where="here")
+    [line] = out.lines()
+    del line["ts"]
+    assert line == {"event": "failure", "level": "error", "where": "here", "exception": "ValueError"}
+
+
+def test_lines_of_a_request_have_its_ids(out: Out) -> None:
+    log = Logger("info", Stream(out))
+    with active_request(Tracer(), TRACE):
+        log.info("slow query", ms=700)
+        log.info("other", request_id="req_2")
+    log.info("stopped")
+    ids = [(line.get("request_id"), line.get("trace_id")) for line in out.lines()]
+    assert ids == [("req_1", TRACE.trace_id), ("req_2", TRACE.trace_id), (None, None)]
 
 
 @pytest.mark.requirement("TR-14")

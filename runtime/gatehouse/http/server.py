@@ -237,7 +237,7 @@ def _rejection_log(service: str, settings: Settings) -> Callable[[GatehouseError
     """Logs requests that are rejected before they reach the application."""
     from gatehouse import observability  # imports prometheus_client
 
-    log = observability.logger(settings.log_level, observability.Stream(), service=service, environment=settings.environment)
+    log = observability.Logger(settings.log_level, observability.Stream(), service=service, environment=settings.environment)
     return lambda error, address: log.info("rejected", status=error.status, code=error.code, detail=error.public, client=address)
 
 
