@@ -148,13 +148,19 @@ def database(postgres_server: servers.Postgres, migrated_database: Database) -> 
     return _create_database(postgres_server, migrated_database.name)
 
 
-@pytest.fixture
-async def rows(database: Database) -> AsyncIterator[Rows]:
+@pytest.fixture(scope="module")
+async def module_pool(database: Database) -> AsyncIterator[Pool]:
+    """Connections that all tests of the module use. PostgreSQL needs longer for a new connection than for most tests."""
     async with opened(database.app) as pool:
-        yield Rows(pool)
+        yield pool
 
 
 @pytest.fixture
-async def console(database: Database) -> AsyncIterator[Console]:
-    async with open_console(database) as started:
+def rows(module_pool: Pool) -> Rows:
+    return Rows(module_pool)
+
+
+@pytest.fixture
+async def console(database: Database, module_pool: Pool) -> AsyncIterator[Console]:
+    async with open_console(database, module_pool) as started:
         yield started

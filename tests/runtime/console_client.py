@@ -102,14 +102,18 @@ class Console:
         return {"Authorization": f"Bearer {token}"}
 
 
-def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_dependencies.Dependencies, Pool]:
-    """Dependencies of a console on this database. The caller closes the pool."""
-    pool = Pool(database.app, application="tests", size_max=4)
+def create_pool(database: Database) -> Pool:
+    """The pool of a console. The caller closes it."""
+    return Pool(database.app, application="tests", size_max=4)
+
+
+def create_dependencies(pool: Pool, log: LogRecorder) -> console_dependencies.Dependencies:
+    """Dependencies of a console on a database."""
     clock, pepper = Clock(), Pepper({1: b"p" * 32}, 1)
     keys, audit, usage = KeyRepository(pool, staleness_s=1.0), AuditRepository(pool), UsageRepository(pool)
     rules = SessionRules(900, 28_800, 300)
     sessions = Sessions(SessionRepository(pool), clock, Pepper({1: b"s" * 32}, 1), rules, secrets.token_bytes)
-    dependencies = console_dependencies.Dependencies(
+    return console_dependencies.Dependencies(
         keys=keys,
         imports=ImportRepository(pool, keys),
         audit=audit,
@@ -136,21 +140,21 @@ def create_dependencies(database: Database, log: LogRecorder) -> tuple[console_d
         sessions=sessions,
         event_streams=EventStreams(audit, usage, sessions, keys, clock),
     )
-    return dependencies, pool
 
 
 @asynccontextmanager
-async def open_console(database: Database, **changes: Any) -> AsyncIterator[Console]:
-    """A console on this database until the end of the block. `changes`: dependencies to replace."""
-    log = LogRecorder()
-    dependencies, pool = create_dependencies(database, log)
-    dependencies, spans = replace(dependencies, **changes), list[FinishedSpan]()
+async def open_console(database: Database, pool: Pool | None = None, **changes: Any) -> AsyncIterator[Console]:
+    """A console on this database until the end of the block. pool: remains open; by default, a pool that is closed at the end.
+    `changes`: dependencies to replace."""
+    log, own_pool = LogRecorder(), create_pool(database)
+    pool = own_pool if pool is None else pool
+    dependencies, spans = replace(create_dependencies(pool, log), **changes), list[FinishedSpan]()
     dependencies.observer.tracer = Tracer(spans.append, 100.0)
     transport = httpx.ASGITransport(console_asgi.create(dependencies), client=("192.0.2.7", 4711))
     headers = {"Authorization": f"Bearer {BOOTSTRAP}"}
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=headers) as client:
         yield Console(dependencies, client, log, database, pool, spans)
-    await pool.close()
+    await own_pool.close()
 
 
 def assert_problem(reply: httpx.Response, status: int, location: str, message: str, fix: str = "") -> None:

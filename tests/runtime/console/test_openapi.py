@@ -18,7 +18,7 @@ from schemathesis import Case, GenerationMode, Response
 from schemathesis.python.asgi import get_client
 from schemathesis.specs.openapi.checks import allow_header_conformance
 
-from tests.runtime.console_client import BOOTSTRAP, LogRecorder, create_dependencies
+from tests.runtime.console_client import BOOTSTRAP, LogRecorder, create_dependencies, create_pool
 from tests.runtime.openapi_conformance import (
     BOUNDS,
     CHECKS,
@@ -51,7 +51,7 @@ class ConsoleSchema:
 @pytest.fixture(scope="module")
 def console_schema(database: Any) -> Iterator[ConsoleSchema]:
     log = LogRecorder()
-    dependencies, _ = create_dependencies(database, log)
+    dependencies = create_dependencies(create_pool(database), log)
     app: Any = console_asgi.create(dependencies)
     with get_client(app) as client:
         schema = schemathesis.openapi.from_dict(without_security(client.get("http://testserver/openapi.json").json()))

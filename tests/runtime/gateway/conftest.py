@@ -424,8 +424,14 @@ def failed_start(database: Any, redis_url: str, tmp_path: Path) -> Callable[...,
     return run
 
 
-@pytest.fixture
-async def gateway(gateway_process: tuple[int, int, Path, str]) -> AsyncIterator[Gateway]:
+@pytest.fixture(scope="module")
+async def module_gateway(gateway_process: tuple[int, int, Path, str]) -> AsyncIterator[Gateway]:
+    """With connections that all tests of the module use. PostgreSQL needs longer for a new connection than for most tests."""
     port, pid, log, database_url = gateway_process
     async with asyncpg.create_pool(database_url, min_size=1, max_size=4) as pool:
         yield Gateway(port, pid, pool, log)
+
+
+@pytest.fixture
+def gateway(module_gateway: Gateway) -> Gateway:
+    return module_gateway

@@ -16,7 +16,7 @@ from schemathesis.python.asgi import get_client
 from schemathesis.specs.openapi.checks import allow_header_conformance
 
 from tests.runtime.conftest import Database
-from tests.runtime.console_client import BOOTSTRAP, LogRecorder, create_dependencies
+from tests.runtime.console_client import BOOTSTRAP, LogRecorder, create_dependencies, create_pool
 from tests.runtime.openapi_conformance import EXAMPLES, failures, validate, without_security
 from tests.runtime.sharing.services import Sharing
 from tests.runtime.sharing.test_requests import request
@@ -26,7 +26,7 @@ from tests.runtime.sharing.test_requests import request
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_secrets_match_openapi(database: Database, sharing: Sharing, mode: GenerationMode) -> None:
     log = LogRecorder()
-    dependencies, _ = create_dependencies(database, log)
+    dependencies = create_dependencies(create_pool(database), log)
     management = SecretSharing(sharing.secrets, "https://sharing.test", 1000, sharing.requests)
     app: Any = console_asgi.create(replace(dependencies, clock=sharing.clock, sharing=management))
     with get_client(app) as client:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from gatehouse.cores.repository import CoreRegistry
 from gatehouse.crypto.token import Pepper
-from gatehouse.db.pool import DatabaseLogin
+from gatehouse.db.pool import DatabaseLogin, Pool
 from gatehouse.keys.models import KeyEnvironment, KeyId, KeyRecord, KeyState
 from gatehouse.verification.cache import KeyCache, Prefilter
 from gatehouse.verification.change_feed import ChangeFeed
 from gatehouse.verification.imported_tokens import ImportedKeyIds
 from gatehouse.verification.repository import KeyLoader
 
-from tests.runtime.conftest import Database, Rows, opened
+from tests.runtime.conftest import Database, Rows
 
 RECORD = KeyRecord(
     id=KeyId("abcdefghijkl"),
@@ -55,15 +55,14 @@ class Worker:
 
 
 @pytest.fixture
-async def worker(database: Database) -> AsyncIterator[Worker]:
-    async with opened(database.app) as pool:
-        cache, cores = KeyCache(1000), CoreRegistry(pool)
-        changes = change_feed(database.app, pool, "worker-1", cache, cores)
-        await changes.start()
-        keys = KeyLoader(pool, cache, changes.staleness_ms)
-        yield Worker(cache, cores, changes, keys)
-        await keys.close()
-        await changes.close()
+async def worker(database: Database, module_pool: Pool) -> AsyncIterator[Worker]:
+    cache, cores = KeyCache(1000), CoreRegistry(module_pool)
+    changes = change_feed(database.app, module_pool, "worker-1", cache, cores)
+    await changes.start()
+    keys = KeyLoader(module_pool, cache, changes.staleness_ms)
+    yield Worker(cache, cores, changes, keys)
+    await keys.close()
+    await changes.close()
 
 
 def change_feed(
