@@ -1,15 +1,18 @@
 """Patches of moto's DynamoDB: atomic calls, and faster replacements of the code that takes most of the time of a call."""
 
 import base64
+import copy
 import functools
 import threading
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from moto.core.serialize import BaseJSONSerializer
+from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.utilities import bytesize
-from moto.dynamodb.parsing import ast_nodes, expressions
+from moto.dynamodb.parsing import ast_nodes, expressions, validators
 from moto.dynamodb.responses import DynamoHandler
 
 # moto has no type annotations in these modules.
@@ -17,6 +20,8 @@ _nodes: Any = ast_nodes
 _UpdateExpressionParser: Any = vars(expressions)["UpdateExpressionParser"]
 #: Number of different update expressions that are kept as syntax trees.
 _EXPRESSIONS_MAX = 256
+_NODE = (_nodes.Node,)
+_WITH_CLAUSES = (_nodes.Expression, _nodes.UpdateExpressionFunction)
 
 
 def patches() -> tuple[tuple[Any, str, Any], ...]:
@@ -25,7 +30,8 @@ def patches() -> tuple[tuple[Any, str, Any], ...]:
     - moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional updates are atomic.
     - Copies: `copy.deepcopy` and copies at each level of an item are replaced by one copy of the tree of values.
     - Sizes: moto copies each map to compute its size, each time an attribute of an item is set.
-    - Update expressions: moto parses each expression twice for a call, and lists the handled node types again for each node.
+    - Expressions: moto parses each update expression and each condition twice for a call, copies syntax trees with
+      `copy.deepcopy`, and visits each node of a tree with each of ten processors.
     - Responses: moto serializes attribute values with the generic serializer.
     """
     parse: Any = functools.lru_cache(_EXPRESSIONS_MAX)(vars(_UpdateExpressionParser)["make"].__func__)
@@ -37,6 +43,9 @@ def patches() -> tuple[tuple[Any, str, Any], ...]:
         (Item, "__deepcopy__", lambda item, _memo: _copy_of_item(item)),
         (_UpdateExpressionParser, "make", classmethod(parse)),
         (_nodes.DepthFirstTraverser, "traverse", _traverse),
+        (validators, "deepcopy", _copy_of_tree),
+        (_nodes.Node, "find_clauses", _find_clauses),
+        (ConditionExpressionParser, "_lex_condition_expression", _cached_lexemes(ConditionExpressionParser)),
         (
             BaseJSONSerializer,
             "_serialize_type_structure",
@@ -95,24 +104,62 @@ def _typed(item: Any, kind: str) -> DynamoType:
 def _traverse(traverser: Any, root: Any) -> Any:
     """Process the nodes of a syntax tree, children first. Returns the new root."""
     processors = traverser._processing_map()
+    kinds = tuple(processors)
+    is_base = type(traverser).pre_processing_of_child is _nodes.DepthFirstTraverser.pre_processing_of_child
 
     def visit(node: Any, child_id: int = -1) -> Any:
-        kinds = type(node).__mro__
-        if _nodes.Node not in kinds:
+        for index, child in enumerate(node.children or ()):
+            if not is_base:
+                traverser.pre_processing_of_child(node, index)
+            if _first_kind(child.__class__, _NODE):
+                visit(child, index)
+        kind = _first_kind(node.__class__, kinds)
+        if kind is None:
             return node
         parent = node.parent
-        for index, child in enumerate(node.children or ()):
-            traverser.pre_processing_of_child(node, index)
-            visit(child, index)
-        process = next((processor for kind, processor in processors.items() if kind in kinds), None)
-        if process:
-            node = process(node)
-            node.parent = parent
-            if parent:
-                parent.children[child_id] = node
+        node = processors[kind](node)
+        node.parent = parent
+        if parent:
+            parent.children[child_id] = node
         return node
 
     return visit(root)
+
+
+@functools.cache
+def _first_kind(node_type: Any, kinds: tuple[Any, ...]) -> Any:
+    """The first of `kinds` that is the type or one of its base classes."""
+    return next((kind for kind in kinds if kind in node_type.__mro__), None)
+
+
+def _copy_of_tree(node: Any, parent: Any = None) -> Any:
+    if not _first_kind(node.__class__, _NODE):
+        return copy.deepcopy(node)
+    copied = object.__new__(type(node))
+    copied.__dict__.update(node.__dict__, parent=parent)
+    if node.children is not None:
+        copied.children = [_copy_of_tree(child, copied) for child in node.children]
+    return copied
+
+
+def _find_clauses(node: Any, clause_types: list[type]) -> list[Any]:
+    clauses = []
+    for child in node.children or ():
+        if type(child) in clause_types:
+            clauses.append(child)
+        elif _first_kind(child.__class__, _WITH_CLAUSES):
+            clauses.extend(_find_clauses(child, clause_types))
+    return clauses
+
+
+def _cached_lexemes(parser: Any) -> Any:
+    original = parser._lex_condition_expression
+
+    @functools.lru_cache(_EXPRESSIONS_MAX)
+    def lexemes(expression: str | None) -> tuple[Any, ...]:
+        return tuple(original(parser(expression, None, None)))
+
+    return lambda instance: deque(lexemes(instance.condition_expression))
 
 
 def _attribute_value(value: Any) -> dict[str, Any]:

@@ -28,8 +28,10 @@ from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ecs.models import ecs_backends
 from moto.elasticache.models import elasticache_backends
 from moto.iam.access_control import IAMPolicy, IAMRequestBase, PermissionResult
+from moto.kms import models as kms_models
 from moto.kms.models import kms_backends
 from moto.kms.responses import KmsResponse
+from moto.kms.utils import generate_private_key
 from moto.rds.models import rds_backends
 from moto.route53.models import HostedZoneIdentifier
 from moto.s3.exceptions import ReplicationConfigurationNotFoundError, S3AccessDeniedError, S3ClientError
@@ -66,6 +68,7 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
     - State: moto creates hundreds of AMIs for each region, and creates all state again when it is deleted. The emulator has no
       AMIs, and deletes state only.
     - Route 53: IDs of hosted zones begin with Z, as on AWS.
+    - KMS: moto generates an RSA key pair for each symmetric key, which takes longer than any other call.
     - Security group rules, KMS rotation and Lambda: moto omits members of the response that were set.
     """
     modules = tuple(backends.list_of_moto_modules())
@@ -81,6 +84,7 @@ def install(authorize: Callable[[Any, str], None]) -> Callable[[], None]:
         (SecurityGroupRule, "description", _rule_description(SecurityGroupRule.__dict__["description"])),
         *moto_dynamodb.patches(),
         (KmsResponse, "get_key_rotation_status", _key_rotation_status(KmsResponse.get_key_rotation_status)),
+        (kms_models, "generate_private_key", _key_pair(generate_private_key)),
         (HostedZoneIdentifier, "generate", _zone_id(HostedZoneIdentifier.generate)),
         (S3Response, "get_bucket_replication", _bucket_replication),
         (S3Response, "get_object", _presigned_download(S3Response.get_object)),
@@ -222,6 +226,10 @@ def _key_rotation_status(original: Any) -> Any:
         return json.dumps({**status, "RotationPeriodInDays": days} if days and status["KeyRotationEnabled"] else status)
 
     return get_key_rotation_status
+
+
+def _key_pair(original: Any) -> Any:
+    return lambda key_spec: None if key_spec == "SYMMETRIC_DEFAULT" else original(key_spec)
 
 
 def _function_configuration(original: Any) -> Any:

@@ -17,7 +17,7 @@ from sandbox.emulator.iam_enforcement import OPERATOR, Permissions
 from sandbox.emulator.request import ChangeRequest, CreateRequest
 from sandbox.emulator.resource_type import create
 from sandbox.emulator.resources import RESOURCE_TYPES
-from sandbox.emulator.sessions import session
+from sandbox.emulator.sessions import shared_session
 from sandbox.engine.aws_location import AwsLocation
 from sandbox.engine.invokes import invoke
 from sandbox.engine.providers import ProviderConfigs
@@ -185,14 +185,14 @@ class Emulator:
 
     def clients(self, key_id: str, secret: str, token: str | None = None) -> Callable[[str, str], Any]:
         """A function that returns the client of a service and a region. Clients are created once."""
-        credentials = session(key_id, secret, token)
+        credentials = {"aws_access_key_id": key_id, "aws_secret_access_key": secret, "aws_session_token": token}
         clients: dict[tuple[str, str], Any] = {}
 
         def client(service: str, region: str) -> Any:
             with self._lock:
                 if (service, region) not in clients:
-                    options = {"region_name": region, "endpoint_url": self.endpoint, "config": _CONFIG}
-                    clients[service, region] = credentials.client(service, **options)
+                    options = {"region_name": region, "endpoint_url": self.endpoint, "config": _CONFIG, **credentials}
+                    clients[service, region] = shared_session().client(service, **options)
                 return clients[service, region]
 
         return client
