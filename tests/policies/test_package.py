@@ -39,14 +39,27 @@ def add_dependencies(venv: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def environment(wheel: Path) -> Path:
-    """A virtual environment that contains the wheel, and the dependencies of this environment without the repository."""
-    venv = wheel.parent / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*pip, str(wheel)], check=True)
-    add_dependencies(venv)
-    return venv
+def repository(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository of the guide, after the commands of the guide."""
+    folder = tmp_path_factory.mktemp("repository")
+    (folder / ".git").mkdir()
+    # The page creates the environment. The packages of this one are on its path, so that pip does not install them again.
+    add_dependencies(folder / ".venv")
+    git = "git+https://<address of this repository>@<tag>#subdirectory=policies/package"
+    pip = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "HTTP", "http"))}
+    environ = {**pip, "LANG": "C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    reader = GuideReader(folder, environ, {git: wheel.as_uri()})
+    try:
+        assert reader.run(GUIDE.read_text(encoding="utf-8")) == 5
+    finally:
+        reader.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(repository: Path) -> Path:
+    """The virtual environment of the guide: the wheel, and the dependencies of this environment without the repository."""
+    return repository / ".venv"
 
 
 @pytest.fixture
@@ -168,26 +181,8 @@ def test_hook_runs_the_command_of_the_package() -> None:
     assert hooks["gatehouse-policies"]["pass_filenames"] is False
 
 
-@pytest.fixture(scope="module")
-def repository(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository of the guide, after the commands of the guide."""
-    folder = tmp_path_factory.mktemp("repository")
-    (folder / ".git").mkdir()
-    # The page creates the environment. The packages of this one are on its path, so that pip does not install them again.
-    add_dependencies(folder / ".venv")
-    git = "git+https://<address of this repository>@<tag>#subdirectory=policies/package"
-    pip = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "HTTP", "http"))}
-    environ = {**pip, "LANG": "C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    reader = GuideReader(folder, environ, {git: wheel.as_uri()})
-    try:
-        assert reader.run(GUIDE.read_text(encoding="utf-8")) == 5
-    finally:
-        reader.close()
-    return folder
-
-
 @pytest.mark.requirement("PP-02")
-def test_jobs_of_the_guide_pass_with_the_action(repository: Path, tmp_path: Path) -> None:
+def test_jobs_of_the_guide_pass_with_the_action(repository: Path, environment: Path, tmp_path: Path) -> None:
     workflow = yaml.safe_load((repository / ".github" / "workflows" / "policies.yml").read_text())
     job = workflow["jobs"]["policies"]
     action = yaml.safe_load((ROOT / "policies" / "action.yml").read_text())
@@ -195,7 +190,7 @@ def test_jobs_of_the_guide_pass_with_the_action(repository: Path, tmp_path: Path
     assert set(inputs) <= set(action["inputs"])
     projects = job["strategy"]["matrix"]["project"]
     assert len(projects) == 2
-    (tmp_path / "gatehouse-policies").symlink_to(repository / ".venv")
+    (tmp_path / "gatehouse-policies").symlink_to(environment)
     for project in projects:
         values = {name: row.get("default", "") for name, row in action["inputs"].items()} | inputs | {"program": project}
         summary = tmp_path / f"{project}.md"
