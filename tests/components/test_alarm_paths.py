@@ -219,7 +219,7 @@ def publishers(program: Program) -> Iterator[tuple[str, str, str]]:
 @pytest.mark.alarm_path("metric", "log", "probe", "composite", "event", "subscription")
 @pytest.mark.parametrize("stack", STACKS)
 def test_publisher_may_use_topic_and_key(stack: str) -> None:
-    program = run(stack, changes={"budget.anomalies": "service"})
+    program = run(stack, changes={"budget.anomalies": "tag"})
     sources = list(publishers(program))
     assert {service for service, *_ in sources} == {"cloudwatch", "events", "events.rds", "backup", "budgets", "costalerts"}
     for service, arn, topic in sources:

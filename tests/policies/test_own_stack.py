@@ -15,10 +15,7 @@ from policies.engine.guard import Decision, evaluate
 from policies.engine.rule import Level
 from policies.rules.pulumi_program import ALLOWED_REGIONS, REQUIRED_TAGS
 from sandbox.engine import types
-from sandbox.engine.program import run
-from sandbox.engine.providers import PreviewProvider
-from sandbox.paths import REPOSITORY
-from tests.components.program import serverless
+from tests.components.program import run, serverless
 from tests.components.settings.stack_settings import DELIVERY, raw_settings
 from tools.docs.deployments import deployed
 
@@ -102,9 +99,9 @@ def test_every_rule_is_decided(form: str) -> None:
 
 def test_resource_names_are_known_at_preview() -> None:
     """DNS validation records are an exception, because ACM assigns their names."""
-    registrations = [item.registration for item in run(REPOSITORY, "prod", PreviewProvider(), preview=True).resources]
-    assert sum(any(map(is_unknown, registration.inputs.values())) for registration in registrations) > 100
-    unnamed = {registration.type for registration in registrations if is_unknown(registration.inputs.get("name"))}
+    created = run("prod", preview=True).resources
+    assert sum(any(map(is_unknown, resource.inputs.values())) for resource in created) > 100
+    unnamed = {resource.type for resource in created if is_unknown(resource.inputs.get("name"))}
     assert unnamed == {"aws:route53/record:Record"}
 
 

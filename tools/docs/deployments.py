@@ -12,8 +12,12 @@ STACKS = ENVIRONMENTS
 """The stacks of the repository: one for each environment."""
 
 
-@cache
 def deployed(stack: str, settings: str = "") -> Deployment:
     """The deployment of a stack. settings: JSON that replaces the settings of the stack file."""
+    return _deployed(stack, settings)
+
+
+@cache  # A cache of `deployed` would distinguish calls with and without the default.
+def _deployed(stack: str, settings: str) -> Deployment:
     config = {"gatehouse:settings": settings} if settings else None
     return run(REPOSITORY, stack, FakeProvider(), preview=False, config=config)
