@@ -54,9 +54,10 @@ PolicyPack("tests", [
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project("shop", "dev", tmp_path, tmp_path, {"shop:size": "small"})
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = tmp_path_factory.mktemp("project")
+    return Project("shop", "dev", folder, folder, {"shop:size": "small"})
 
 
 def write_pack(folder: Path, code: str, levels: Mapping[str, object] | None = None) -> Path:
@@ -91,9 +92,9 @@ def messages(diagnostics: list[Diagnostic], rule: str) -> list[str]:
     return [row.message for row in diagnostics if row.rule == rule]
 
 
-@pytest.fixture
-def diagnostics(tmp_path: Path, project: Project) -> list[Diagnostic]:
-    return analyze(write_pack(tmp_path, PACK), project, deployment())
+@pytest.fixture(scope="module")
+def diagnostics(tmp_path_factory: pytest.TempPathFactory, project: Project) -> list[Diagnostic]:
+    return analyze(write_pack(tmp_path_factory.mktemp("diagnostics"), PACK), project, deployment())
 
 
 def test_rule_gets_options_parent_and_provider(diagnostics: list[Diagnostic]) -> None:
