@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -188,13 +188,18 @@ def create(dependencies: Dependencies) -> GatewayApp:
             prepare = _SYNCHRONOUS[endpoint.handler](verification)
             respond_now.exact.setdefault(start.encode(), {})[endpoint.method.encode()] = prepare
     exact[b"/openapi.json"] = route = Route("/openapi.json")
-    body = asgi.encode(document())
-
-    async def openapi_json(context: RequestContext) -> None:
-        await context.reply(200, body)
-
-    route.add("GET", openapi_json)
+    route.add("GET", _openapi_json)
     return GatewayApp(dependencies, exact, prefixes, respond_now)
+
+
+async def _openapi_json(context: RequestContext) -> None:
+    await context.reply(200, _encoded_document())
+
+
+@cache
+def _encoded_document() -> bytes:
+    """The OpenAPI document, built for the first request, because building it takes a twentieth of the time of a start."""
+    return asgi.encode(document())
 
 
 def document() -> dict[str, Any]:
