@@ -16,6 +16,7 @@ from gatehouse.db.pool import DatabaseLogin, Pool, login
 
 from sandbox.local import servers
 from tests.runtime.console_client import Console, open_console
+from tests.runtime.psql import Psql
 from tests.runtime.silent_servers import silent_server
 
 _numbers = itertools.count(1)
@@ -27,6 +28,7 @@ class Database:
 
     server: servers.Postgres
     name: str
+    psql: Psql
 
     @property
     def app_url(self) -> str:
@@ -51,7 +53,7 @@ class Database:
 
     def sql(self, statements: str) -> str:
         """Runs statements as the superuser, for changes that the application's roles may not make."""
-        return self.server.sql(statements, self.name)
+        return self.psql.run(statements)
 
 
 @dataclass(frozen=True)
@@ -123,15 +125,18 @@ def silent_port() -> Iterator[int]:
 
 
 def _create_database(server: servers.Postgres, template: str) -> Database:
-    database = Database(server, f"test_{next(_numbers)}")
+    name = f"test_{next(_numbers)}"
+    database = Database(server, name, Psql(server, name))
     server.sql(f"CREATE DATABASE {database.name} OWNER {servers.OWNER_ROLE} TEMPLATE {template} STRATEGY FILE_COPY")
     return database
 
 
 @pytest.fixture(scope="module")
-def empty_database(postgres_server: servers.Postgres) -> Database:
+def empty_database(postgres_server: servers.Postgres) -> Iterator[Database]:
     """A database without a schema."""
-    return _create_database(postgres_server, "template0")
+    created = _create_database(postgres_server, "template0")
+    yield created
+    created.psql.close()
 
 
 @pytest.fixture(scope="session")
@@ -143,9 +148,11 @@ def migrated_database(postgres_server: servers.Postgres) -> Database:
 
 
 @pytest.fixture(scope="module")
-def database(postgres_server: servers.Postgres, migrated_database: Database) -> Database:
+def database(postgres_server: servers.Postgres, migrated_database: Database) -> Iterator[Database]:
     """A database with the schema of this version."""
-    return _create_database(postgres_server, migrated_database.name)
+    created = _create_database(postgres_server, migrated_database.name)
+    yield created
+    created.psql.close()
 
 
 @pytest.fixture(scope="module")
