@@ -6,7 +6,15 @@ import re
 
 from playwright.async_api import Browser, expect
 
-from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in, tab_to, violations_in_both_themes
+from tests.runtime.console.web_pages import (
+    MARKS,
+    origin,
+    page_of,
+    sign_in,
+    sign_in_by_keyboard,
+    tab_to,
+    violations_in_both_themes,
+)
 from tests.runtime.console_client import BOOTSTRAP, Console
 
 __all__ = ["origin"]
@@ -16,7 +24,7 @@ pytestmark = MARKS
 
 async def test_key_is_created_and_revoked_by_keyboard(browser: Browser, origin: str, console: Console) -> None:
     async with page_of(browser, origin) as page:
-        await sign_in(page)
+        await sign_in_by_keyboard(page)
         await tab_to(page, "Create key")
         await page.keyboard.press("Enter")
         await page.get_by_label("Name").focus()
@@ -43,7 +51,7 @@ async def test_key_is_created_and_revoked_by_keyboard(browser: Browser, origin: 
 async def test_nothing_of_a_session_remains_after_sign_out(browser: Browser, origin: str, console: Console) -> None:
     created = await console.create(name="canary-of-the-list", notes="canary-of-the-notes")
     async with page_of(browser, origin) as page:
-        await sign_in(page, f"/keys/{created['key']['id']}")
+        await sign_in_by_keyboard(page, f"/keys/{created['key']['id']}")
         await expect(page.get_by_text("canary-of-the-notes")).to_be_visible()
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
@@ -118,7 +126,7 @@ async def test_wrong_credential_and_ended_session_are_explained(browser: Browser
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("alert")).to_contain_text("invalid")
         assert await page.get_by_label("Credential").input_value() == ""
-        await sign_in(page, "/keys")
+        await sign_in_by_keyboard(page, "/keys")
         await expect(page.locator("[aria-busy=true]")).to_have_count(0)
         assert (await console.client.delete("/v1/sessions")).status_code == 200
         await page.get_by_role("link", name="Create key").first.click()

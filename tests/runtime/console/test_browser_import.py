@@ -6,7 +6,15 @@ import re
 
 from playwright.async_api import Browser, Page, expect
 
-from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in, tab_to, violations_in_both_themes
+from tests.runtime.console.web_pages import (
+    MARKS,
+    origin,
+    page_of,
+    sign_in,
+    sign_in_by_keyboard,
+    tab_to,
+    violations_in_both_themes,
+)
 from tests.runtime.console_client import Console
 
 __all__ = ["origin"]
@@ -86,7 +94,7 @@ async def test_file_is_checked_corrected_and_imported_by_keyboard(browser: Brows
 async def test_pasted_tokens_are_removed_from_the_page(browser: Browser, origin: str, console: Console) -> None:
     before = (await console.client.get("/v1/keys", params={"limit": 200})).json()["keys"]
     async with page_of(browser, origin) as page:
-        await sign_in(page, "/keys/import")
+        await sign_in_by_keyboard(page, "/keys/import")
         await page.get_by_label("Or paste the content").fill('["canary-pasted-token"]')
         await page.get_by_label("Format").select_option("json")
         await page.get_by_role("button", name="Check file").click()
