@@ -13,7 +13,7 @@ import sys
 import time
 from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO, Literal
@@ -118,44 +118,40 @@ class Stream:
             self._out.flush()
 
 
-class Logger:
-    """Writes JSON lines with `fields`, the fields of the line, `event`, `level`, the IDs of the request that the current task
-    handles, and `ts`. Lines below `level` are not written."""
+class _LineHandler(logging.Handler):
+    """Writes a record as a JSON line: its fields, `event`, `level`, the IDs of the request that the current task handles, the
+    class name of the exception, and `ts`. The text of an exception is omitted, because it may contain a header or a row."""
 
-    __slots__ = ("_fields", "_level", "_out")
+    def __init__(self, out: Stream) -> None:
+        super().__init__()
+        self._out = out
 
-    def __init__(self, level: Level, out: Stream, **fields: str) -> None:
-        self._level, self._out, self._fields = _LEVELS[level], out, fields
-
-    def is_enabled_for(self, level: int) -> bool:
-        """level: as in the module `logging`."""
-        return level >= self._level
-
-    def info(self, event: str, **fields: object) -> None:
-        self._write("info", event, fields)
-
-    def warning(self, event: str, **fields: object) -> None:
-        self._write("warning", event, fields)
-
-    def error(self, event: str, **fields: object) -> None:
-        self._write("error", event, fields)
-
-    def exception(self, event: str, **fields: object) -> None:
-        """Writes an error with the class name of the exception that is being handled. The text of the exception is omitted,
-        because it may contain a header or a row."""
-        kind = sys.exc_info()[0]
-        self._write("error", event, {**fields, "exception": "unknown" if kind is None else kind.__name__})
-
-    def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
-        if not self.is_enabled_for(_LEVELS[level]):
-            return
-        line: dict[str, object] = {**self._fields, **fields, "event": event, "level": level}
+    def emit(self, record: logging.LogRecord) -> None:
+        line: dict[str, object] = {**record.__dict__["fields"], "event": record.msg, "level": record.levelname.lower()}
         request = current_request()
         if request is not None:
             line.setdefault("request_id", request.trace.request_id)
             line.setdefault("trace_id", request.trace.trace_id)
+        if record.exc_info:
+            kind = record.exc_info[0]
+            line["exception"] = "unknown" if kind is None else kind.__name__
         line["ts"] = timestamp(time.time_ns())
         self._out.write(msgspec.json.encode(line, enc_hook=str) + b"\n")
+
+
+class Logger(logging.LoggerAdapter[logging.Logger]):
+    """Writes JSON lines with `fields` and the fields of each line: `info("event", field=1)`. Lines below `level` are omitted."""
+
+    def __init__(self, level: Level, out: Stream, **fields: str) -> None:
+        # Not from `logging.getLogger`, because each logger has its own level and fields.
+        logger = logging.Logger("gatehouse", _LEVELS[level])
+        logger.addHandler(_LineHandler(out))
+        super().__init__(logger)
+        self._fields = fields
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        failure = kwargs.pop("exc_info", None)
+        return msg, {"exc_info": failure, "extra": {"fields": {**self._fields, **kwargs}}}
 
 
 class _RequestHistogram(Histogram):
@@ -381,8 +377,9 @@ class Observer:
         self.tracer = Tracer()
         self._stream = Stream() if stream is None else stream
         self.log = Logger(level, self._stream, environment=environment)
+        self._metric_log = Logger("info", self._stream)
         #: True if requests that succeed are logged.
-        self.logs_requests = self.log.is_enabled_for(logging.INFO)
+        self.logs_requests = self.log.isEnabledFor(logging.INFO)
 
     def set_level(self, level: Level) -> None:
         """Changes the log level. The change is logged before and after it takes effect, so that it is logged under the more
@@ -390,9 +387,9 @@ class Observer:
         self.log.warning("log level", service=self.service, level_now=level)
         self.log = Logger(level, self._stream, environment=self.environment)
         self.log.info("log level", service=self.service, level_now=level)
-        self.logs_requests = self.log.is_enabled_for(logging.INFO)
+        self.logs_requests = self.log.isEnabledFor(logging.INFO)
 
-    def warn(self, event: str, **fields: object) -> None:
+    def warn(self, event: str, **fields: Any) -> None:
         self.log.warning(event, service=self.service, **fields)
 
     def slow_query(self, statement: str, seconds: float) -> None:
@@ -406,7 +403,7 @@ class Observer:
 
     def metric_line(self, members: dict[str, Any], *, event: str = "usage") -> None:
         """Writes a metric line for CloudWatch, regardless of the log level."""
-        Logger("info", self._stream).info(event, service=self.service, **members)
+        self._metric_log.info(event, service=self.service, **members)
 
     def request(
         self,
@@ -426,7 +423,7 @@ class Observer:
         clients may put a token into the query by mistake."""
         self.metrics.durations(self.service, route, status).observe(seconds, trace)
         level: Level = "info" if status < 500 else "warning" if status == 503 else "error"
-        if self.log.is_enabled_for(_LEVELS[level]):
+        if self.log.isEnabledFor(_LEVELS[level]):
             ms, now = rounded(seconds * 1000), timestamp(time.time_ns())
             names = self.environment, trace.request_id, trace.trace_id, self.service, method, route, path
             line = RequestLine(*names, status, ms, key_id, code, "request", level, now, detail, websocket)
@@ -464,7 +461,7 @@ class RepeatedRequest:
         """path: ASCII text without quotation marks, backslashes and control characters. Empty if it is part of the template."""
         self.durations.observe(seconds, trace)
         observer = self.observer
-        if observer.logs_requests if self.level == logging.INFO else observer.log.is_enabled_for(self.level):
+        if observer.logs_requests if self.level == logging.INFO else observer.log.isEnabledFor(self.level):
             self.stream.request(partial(self._line, trace, seconds, key_id, time.time_ns(), path))
         if trace.sampled:
             observer.tracer.request(trace, status=self.status, seconds=seconds, key_id=key_id, **self.fields)
