@@ -5,7 +5,8 @@ receives the stored response, including a created token. Decryption requires the
 hash is stored (docs/decisions/0014).
 
 If the outcome of the first request is unknown, for example after a crash, the audit trail determines the outcome. Audit events
-are written in the transaction of the change, so a request without an audit event changed nothing and can be processed again."""
+are written in the transaction of the change, so a request without an audit event changed nothing and can be processed again. A
+request with an audit event can still be in progress, because the response is stored after the change."""
 
 from __future__ import annotations
 
@@ -58,7 +59,10 @@ _CLAIM = (
 
 _FIND = "SELECT fingerprint, request_id, claimed_at, running, generation, sealed FROM idempotent_request WHERE lookup = $1"
 
-_TARGET = "SELECT target_id FROM audit_event WHERE occurred_at >= $1 AND request_id = $2 AND outcome = 'success' LIMIT 1"
+_CHANGE = (
+    "SELECT target_id, occurred_at FROM audit_event WHERE occurred_at >= $1 AND request_id = $2 AND outcome = 'success'"
+    " ORDER BY occurred_at LIMIT 1"
+)
 
 _TAKE_OVER = (
     "UPDATE idempotent_request SET fingerprint = $2, request_id = $3, claimed_at = $4, expires_at = $5, running = true,"
@@ -91,6 +95,7 @@ class Earlier(msgspec.Struct, frozen=True):
     generation: int | None  # pepper generation of the encryption
     sealed: bytes | None  # the encrypted response, if it is stored
     target_id: str  # resource that the request created or changed, from the audit trail; empty: none
+    changed_at: float  # time of this change; 0: none
 
 
 class StoredResponse(msgspec.Struct, frozen=True):
@@ -117,11 +122,12 @@ class IdempotencyStore:
             row = await connection.fetchrow(_FIND, claim.lookup)
             if row is None:
                 # The key was released between the two statements. The next attempt will claim it.
-                return Earlier(claim.fingerprint, claim.request_id, claim.at, True, None, None, "")
-            claimed_at, target_id = to_seconds(row["claimed_at"]), None
+                return Earlier(claim.fingerprint, claim.request_id, claim.at, True, None, None, "", 0.0)
+            claimed_at, change = to_seconds(row["claimed_at"]), None
             if row["sealed"] is None:
-                target_id = await connection.fetchval(_TARGET, to_datetime(claimed_at - _CLOCK_SKEW_S), row["request_id"])
-        return Earlier(**{**row, "claimed_at": claimed_at}, target_id=target_id or "")
+                change = await connection.fetchrow(_CHANGE, to_datetime(claimed_at - _CLOCK_SKEW_S), row["request_id"])
+        target_id, changed_at = ("", 0.0) if change is None else (change["target_id"], to_seconds(change["occurred_at"]))
+        return Earlier(**{**row, "claimed_at": claimed_at}, target_id=target_id, changed_at=changed_at)
 
     async def take_over(self, claim: Claim, earlier: Earlier) -> bool:
         """Claim the key of an earlier request that changed nothing. Returns False if another request claimed the key first."""
@@ -186,7 +192,7 @@ class IdempotencyGuard:
                 )
             if earlier.sealed is not None and earlier.generation is not None:
                 return self._open(earlier.sealed, purpose, earlier.generation)
-            await self._take_over(claim, earlier, now - running_s_max)
+            await self._take_over(claim, earlier, running_s_max)
         return await self._handle(claim, purpose, handle)
 
     def _open(self, sealed: bytes, purpose: str, generation: int) -> StoredResponse:
@@ -198,13 +204,15 @@ class IdempotencyGuard:
             )
         return msgspec.structs.replace(msgspec.msgpack.decode(plain, type=StoredResponse), replayed=True)
 
-    async def _take_over(self, claim: Claim, earlier: Earlier, running_since: float) -> None:
-        if earlier.target_id:
+    async def _take_over(self, claim: Claim, earlier: Earlier, running_s_max: float) -> None:
+        # After the change, only a revocation takes long. The files of a form have arrived.
+        ends_at = earlier.changed_at + RUNNING_S_MAX if earlier.target_id else earlier.claimed_at + running_s_max
+        in_progress = earlier.running and ends_at > claim.at
+        if earlier.target_id and not in_progress:
             raise Conflict(
                 f"The first request with this Idempotency-Key changed {earlier.target_id}, but its response was lost."
                 " Read that resource, and rotate a key whose token was lost."
             )
-        in_progress = earlier.running and earlier.claimed_at > running_since
         if in_progress or not await self.store.take_over(claim, earlier):
             raise RequestInProgress("A request with this Idempotency-Key is in progress. Try again in a few seconds.")
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from gatehouse.clock import Clock
 from gatehouse.console import asgi as console_asgi
+from gatehouse.db.pool import Pool
 from gatehouse.errors import Unavailable
-from gatehouse.http.idempotency import IdempotencyStore
+from gatehouse.http.idempotency import RUNNING_S_MAX, IdempotencyStore
 
 from tests.runtime.console_client import BOOTSTRAP, Console, assert_problem
 
@@ -132,6 +136,19 @@ async def test_purge_deletes_the_stored_response(console: Console) -> None:
     assert f"changed {created['id']}, but its response was lost" in reply.json()["detail"]
 
 
+class WaitingStore(IdempotencyStore):
+    """Stores a response when `permitted` is set."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.called, self.permitted = asyncio.Event(), asyncio.Event()
+
+    async def save(self, *arguments: Any, **options: Any) -> None:
+        self.called.set()
+        await self.permitted.wait()
+        await super().save(*arguments, **options)
+
+
 class UnreliableStore(IdempotencyStore):
     """Stores no response, like a console that is killed between the change and its response."""
 
@@ -139,14 +156,44 @@ class UnreliableStore(IdempotencyStore):
         raise Unavailable
 
 
-async def test_completed_request_without_response_is_not_repeated(console: Console) -> None:
-    app = console_asgi.create(replace(console.dependencies, idempotency_store=UnreliableStore(console.pool)))
+class LaterClock(Clock):
+    """Is ahead by the maximum duration of a request."""
+
+    def now(self) -> float:
+        return super().now() + RUNNING_S_MAX
+
+
+@asynccontextmanager
+async def client_of(console: Console, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a console on the same database. `changes`: dependencies to replace."""
+    app = console_asgi.create(replace(console.dependencies, **changes))
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 4711))
     async with httpx.AsyncClient(transport=transport, base_url="https://console.test", headers=console.as_(BOOTSTRAP)) as client:
-        headers = {"Idempotency-Key": '"lost"'}
-        created = (await client.post("/v1/keys", json={"name": "a", "owner": "lost"}, headers=headers)).json()
-    reply = await console.client.post("/v1/keys", json={"name": "a", "owner": "lost"}, headers=headers)
-    assert reply.status_code == 409
+        yield client
+
+
+async def test_request_is_in_progress_until_its_response_is_stored(console: Console) -> None:
+    store = WaitingStore(console.pool)
+    request: dict[str, Any] = {"json": {"name": "a", "owner": "waiting"}, "headers": {"Idempotency-Key": '"waiting"'}}
+    async with client_of(console, idempotency_store=store) as client:
+        first = asyncio.create_task(client.post("/v1/keys", **request))
+        await store.called.wait()
+        assert await count(console, "waiting") == 1
+        busy = await console.client.post("/v1/keys", **request)
+        store.permitted.set()
+        await first
+    assert (busy.status_code, busy.json()["code"]) == (409, "request_in_progress")
+    assert (await console.client.post("/v1/keys", **request)).content == first.result().content
+
+
+async def test_completed_request_without_response_is_not_repeated(console: Console) -> None:
+    request: dict[str, Any] = {"json": {"name": "a", "owner": "lost"}, "headers": {"Idempotency-Key": '"lost"'}}
+    async with client_of(console, idempotency_store=UnreliableStore(console.pool)) as client:
+        created = (await client.post("/v1/keys", **request)).json()
+    assert (await console.client.post("/v1/keys", **request)).json()["code"] == "request_in_progress"
+    async with client_of(console, clock=LaterClock()) as client:
+        reply = await client.post("/v1/keys", **request)
+    assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
     assert created["key"]["id"] in reply.json()["detail"]
     assert await count(console, "lost") == 1
 
