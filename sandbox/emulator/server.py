@@ -11,13 +11,12 @@ from botocore.config import Config
 from moto.core.config import default_user_config
 from moto.moto_api._internal.models import moto_api_backend
 
-from sandbox.emulator import changes, moto_patches, reads
+from sandbox.emulator import changes, moto_patches, reads, sessions
 from sandbox.emulator.http_server import Application, HttpServer
 from sandbox.emulator.iam_enforcement import OPERATOR, Permissions
 from sandbox.emulator.request import ChangeRequest, CreateRequest
 from sandbox.emulator.resource_type import create
 from sandbox.emulator.resources import RESOURCE_TYPES
-from sandbox.emulator.sessions import shared_session
 from sandbox.engine.aws_location import AwsLocation
 from sandbox.engine.invokes import invoke
 from sandbox.engine.providers import ProviderConfigs
@@ -192,7 +191,7 @@ class Emulator:
             with self._lock:
                 if (service, region) not in clients:
                     options = {"region_name": region, "endpoint_url": self.endpoint, "config": _CONFIG, **credentials}
-                    clients[service, region] = shared_session().client(service, **options)
+                    clients[service, region] = sessions.client(service, **options)
                 return clients[service, region]
 
         return client

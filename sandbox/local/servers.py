@@ -76,12 +76,15 @@ class Postgres:
     def app_url(self) -> str:
         return f"postgresql://{APP_ROLE}:{self.app_password}@{HOST}:{self.port}/{DATABASE}"
 
-    def sql(self, statements: str, database: str = "postgres") -> str:
-        """Run statements as superuser over the local socket. Returns the rows as text with columns separated by `|`."""
+    def psql(self, database: str) -> list[str]:
+        """The command that runs statements from standard input as superuser over the local socket, and exits after an error."""
         command = [str(self.binaries / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1"]
-        command += ["-h", str(self.folder), "-p", str(self.port), "-U", "postgres", "-d", database]
+        return [*command, "-h", str(self.folder), "-p", str(self.port), "-U", "postgres", "-d", database]
+
+    def sql(self, statements: str, database: str = "postgres") -> str:
+        """Run statements as superuser. Returns the rows as text with columns separated by `|`."""
         # On standard input: arguments are visible to every user, and statements may contain a password.
-        result = subprocess.run(command, input=statements, capture_output=True, text=True, timeout=30, check=False)
+        result = subprocess.run(self.psql(database), input=statements, capture_output=True, text=True, timeout=30, check=False)
         if result.returncode != 0:
             first = (result.stderr.strip().splitlines() or ["no message"])[0]
             raise SandboxError(f"PostgreSQL rejected a statement: {first}")

@@ -49,8 +49,7 @@ class Psql:
             self._stop()
 
     def _start(self) -> subprocess.Popen[str]:
-        command = [str(self._server.binaries / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1"]
-        command += ["-h", str(self._server.folder), "-p", str(self._server.port), "-U", "postgres", "-d", self._database]
+        command = self._server.psql(self._database)
         environment = {**os.environ, "PGOPTIONS": "-c client_min_messages=error"}
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, env=environment, text=True)

@@ -207,14 +207,15 @@ class IdempotencyGuard:
     async def _take_over(self, claim: Claim, earlier: Earlier, running_s_max: float) -> None:
         # After the change, only a revocation takes long. The files of a form have arrived.
         ends_at = earlier.changed_at + RUNNING_S_MAX if earlier.target_id else earlier.claimed_at + running_s_max
-        in_progress = earlier.running and ends_at > claim.at
-        if earlier.target_id and not in_progress:
-            raise Conflict(
-                f"The first request with this Idempotency-Key changed {earlier.target_id}, but its response was lost."
-                " Read that resource, and rotate a key whose token was lost."
-            )
-        if in_progress or not await self.store.take_over(claim, earlier):
-            raise RequestInProgress("A request with this Idempotency-Key is in progress. Try again in a few seconds.")
+        if not earlier.running or ends_at <= claim.at:
+            if earlier.target_id:
+                raise Conflict(
+                    f"The first request with this Idempotency-Key changed {earlier.target_id}, but its response was lost."
+                    " Read that resource, and rotate a key whose token was lost."
+                )
+            if await self.store.take_over(claim, earlier):
+                return
+        raise RequestInProgress("A request with this Idempotency-Key is in progress. Try again in a few seconds.")
 
     async def _handle(self, claim: Claim, purpose: str, handle: Callable[[], Awaitable[StoredResponse]]) -> StoredResponse:
         try:
