@@ -1,15 +1,18 @@
-"""Patches of moto's DynamoDB: atomic calls, and faster replacements of the code that takes most of the time of a call."""
+"""Patches of moto's DynamoDB: atomic calls, limits and properties of the service that moto does not have, and faster replacements
+of the code that takes most of the time of a call."""
 
 import base64
 import copy
 import functools
 import threading
+import zlib
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.comparisons import ConditionExpressionParser
+from moto.dynamodb.exceptions import MockValidationException
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.utilities import bytesize
 from moto.dynamodb.parsing import ast_nodes, expressions, validators
@@ -18,6 +21,8 @@ from moto.dynamodb.responses import DynamoHandler
 # moto has no type annotations in these modules.
 _nodes: Any = ast_nodes
 _UpdateExpressionParser: Any = vars(expressions)["UpdateExpressionParser"]
+#: Maximum size of an expression in bytes. Source: Amazon DynamoDB Developer Guide, "Quotas in Amazon DynamoDB".
+_EXPRESSION_BYTES_MAX = 4096
 #: Number of different update expressions that are kept as syntax trees.
 _EXPRESSIONS_MAX = 256
 _NODE = (_nodes.Node,)
@@ -28,8 +33,9 @@ def patches() -> tuple[tuple[Any, str, Any], ...]:
     """Class, name and new value of each patched attribute.
 
     - moto evaluates conditions and writes without a lock. Calls run one at a time, so conditional updates are atomic.
+    - Expressions above 4 KB are rejected. Maps in responses are not in the order in which they were written.
     - Copies: `copy.deepcopy` and copies at each level of an item are replaced by one copy of the tree of values.
-    - Sizes: moto copies each map to compute its size, each time an attribute of an item is set.
+    - Sizes: moto counts each digit of a number, and copies each map each time an attribute of an item is set.
     - Expressions: moto parses each update expression and each condition twice for a call, copies syntax trees with
       `copy.deepcopy`, and visits each node of a tree with each of ten processors.
     - Responses: moto serializes attribute values with the generic serializer.
@@ -59,10 +65,29 @@ def _one_at_a_time(original: Any) -> Any:
 
     @functools.wraps(original)
     def call_action(handler: Any) -> Any:
+        _check_expressions(handler.params)
         with lock:
             return original(handler)
 
     return call_action
+
+
+def _check_expressions(parameters: Any) -> None:
+    if isinstance(parameters, list):
+        for item in parameters:
+            _check_expressions(item)
+    elif isinstance(parameters, dict):
+        for name, value in parameters.items():
+            if name.endswith("Expression") and (size := len(str(value).encode())) > _EXPRESSION_BYTES_MAX:
+                message = f"Invalid {name}: Expression size has exceeded the maximum allowed size; expression size: {size}"
+                raise MockValidationException(message)
+            if name in ("TransactItems", "Put", "Update", "Delete", "ConditionCheck"):
+                _check_expressions(value)
+
+
+def _without_order(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The members of a map in an order that does not depend on the order of writes."""
+    return sorted(content.items(), key=lambda member: zlib.crc32(member[0].encode()))
 
 
 def _copy(value: Any) -> Any:
@@ -87,13 +112,15 @@ def _copy_of_item(item: Any) -> Any:
 
 
 def _size(value: Any) -> int:
-    """The size in bytes, as moto computes it."""
+    """The size in bytes. Source: Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats"."""
     content = value.value
     if isinstance(content, dict):
-        return sum(bytesize(name) + _typed(item, "").size() for name, item in content.items())
+        return 3 + sum(1 + bytesize(name) + _typed(item, "").size() for name, item in content.items())
     if isinstance(content, list):
-        return sum(_typed(item, value.type[0]).size() for item in content)
-    return 1 if isinstance(content, bool) else len(str(content)) if value.is_number() else bytesize(content)
+        return 3 + sum(1 + _typed(item, value.type[0]).size() for item in content)
+    if value.is_number():
+        return len(str(content).strip("-0.").replace(".", "")) // 2 + 2
+    return 1 if isinstance(content, bool) else bytesize(content)
 
 
 def _typed(item: Any, kind: str) -> DynamoType:
@@ -191,7 +218,7 @@ def _direct_attribute_values(original: Any) -> Any:
         elif kind == "BS":
             content = [serializer._base64(item) for item in content]
         elif kind == "M":
-            content = {name: direct(serializer, item) for name, item in content.items()}
+            content = {name: direct(serializer, item) for name, item in _without_order(content)}
         elif kind == "L":
             content = [direct(serializer, item) for item in content]
         return {kind: content}

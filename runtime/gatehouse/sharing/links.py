@@ -302,7 +302,7 @@ class LinkService:
                 break
             if self._is_repeatable(current, current.links[link.id], claim_id):
                 return current
-            if current.current.number == secret.current.number or not self._is_open(current, current.links[link.id]):
+            if not self._is_open(current, current.links[link.id]) or current.current.number == secret.current.number:
                 break
             secret = current  # the owner has replaced the content
         raise await self._denied(token, client, "ended", secret)

@@ -122,6 +122,7 @@ class Link(msgspec.Struct, frozen=True):
 
     id: 6 base62 characters, unique within the secret.
     recipient: name of the recipient, which the owner sees; empty for a link that is not personal.
+    position: index of the recipient in the request that created the secret. DynamoDB does not keep the order of a map.
     verifier: hash of the link secret.
     public_key: X25519 key to which content keys are encrypted. The private key is derived from link secret and passphrase.
     salt: salt of the passphrase; empty if the link has no passphrase.
@@ -138,6 +139,7 @@ class Link(msgspec.Struct, frozen=True):
     salt: bytes
     wrapped_keys: dict[str, bytes]
     uses_max: int
+    position: int = 0
     uses: int = 0
     state: LinkState = LinkState.ACTIVE
     claims: dict[str, Claim] = {}
@@ -164,7 +166,8 @@ class Secret(msgspec.Struct, frozen=True):
     purge_at: time from which the content is deleted.
     burn_after: number of incorrect passphrase attempts after which a link is burned; 0: never.
     revision: incremented when the owner changes the secret, or when the state of the secret or of a link changes.
-    versions: versions of the content, with the current version first.
+    versions: versions of the content, with the current version first. Empty after the purge.
+    links: links by ID, in the order of the recipients.
     next_version: number of the next version.
     end_to_end: the client encrypted the content; the server cannot read it.
     honey: the secret has no content. Requests with its links are denied like requests with unknown links, and are reported.

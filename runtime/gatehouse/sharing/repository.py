@@ -25,7 +25,7 @@ from gatehouse.sharing.models import (
     SecretState,
     SharingEvent,
 )
-from gatehouse.sharing.table import ConditionNotMet, Item, Table, Write, builtins, put_of
+from gatehouse.sharing.table import PENDING_MAX, ConditionNotMet, Item, Table, Write, builtins, put_of
 
 
 class ConditionFailed(Exception):
@@ -130,6 +130,7 @@ class SecretRepository:
             names={"#link": link_id, "#state": "state"},
             values={":state": state, ":link_active": LinkState.ACTIVE, ":none": {}, ":active": SecretState.ACTIVE, ":one": 1},
             event=event,
+            pending_max=None,  # at most one event for each link
         )
 
     async def end(self, secret: Secret, reason: EndReason, event: SharingEvent, *, unchanged: bool = False) -> Secret:
@@ -154,7 +155,9 @@ class SecretRepository:
         condition = "#state = :active"
         if unchanged:
             condition, values[":revision"] = f"{condition} AND revision = :revision", secret.revision
-        return await self._update(secret.id, sets=sets, condition=condition, names=names, values=values, event=event)
+        return await self._update(
+            secret.id, sets=sets, condition=condition, names=names, values=values, event=event, pending_max=None
+        )
 
     async def request_revocation(self, secret: Secret, request: RevocationRequest, event: SharingEvent) -> Secret:
         """Record an operator's request to revoke a secret.
@@ -252,6 +255,7 @@ class SecretRepository:
                 ":delete_at": int(delete_at),
             },
             event=event,
+            pending_max=None,
         )
 
     async def receipt(self, secret_id: str) -> dict[str, str] | None:
@@ -274,18 +278,26 @@ class SecretRepository:
         names: Mapping[str, str],
         values: Mapping[str, Any],
         event: SharingEvent,
+        pending_max: int | None = PENDING_MAX,
     ) -> Secret:
         """Update an item and append an event in the same write. Raises ConditionFailed."""
         try:
-            item = await self._table.update(secret_id, sets=sets, condition=condition, names=names, values=values, event=event)
+            item = await self._table.update(
+                secret_id, sets=sets, condition=condition, names=names, values=values, event=event, pending_max=pending_max
+            )
         except ConditionNotMet as failed:
             raise ConditionFailed(secret_of(failed.item)) from None
-        return msgspec.convert(item, Secret)
+        return _secret(item)
 
 
 def secret_of(item: Item | None) -> Secret | None:
     """Return the secret in an item, or None for an item of another kind."""
-    return None if item is None or "links" not in item else msgspec.convert(item, Secret)
+    return None if item is None or "links" not in item else _secret(item)
+
+
+def _secret(item: Item) -> Secret:
+    secret = msgspec.convert(item, Secret)
+    return msgspec.structs.replace(secret, links=dict(sorted(secret.links.items(), key=lambda entry: entry[1].position)))
 
 
 def new_secret(secret: Secret, event: SharingEvent) -> Write:

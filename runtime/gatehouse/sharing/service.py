@@ -280,7 +280,7 @@ class SecretService:
         random_bytes = self._backend.random_bytes
         tokens: list[LinkToken] = []
         links: dict[str, Link] = {}
-        for recipient in new.recipients or ("",):
+        for position, recipient in enumerate(new.recipients or ("",)):
             token = LinkToken.create(secret_id, self._backend.new_id(LINK_CHARS), random_bytes)
             salt = random_bytes(encryption.SALT_BYTES) if new.passphrase else b""
             async with self._argon2.hold() if salt else nullcontext():
@@ -294,6 +294,7 @@ class SecretService:
                 salt=salt,
                 wrapped_keys={},
                 uses_max=new.uses,
+                position=position,
             )
         return tokens, links
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -25,10 +26,17 @@ _PROBE_TIMEOUT_S = 1.0
 _ATTEMPTS = 3
 _SERVICE = "DynamoDB"
 _BATCH = 100
-#: Maximum number of attempts for a transaction that conflicts with other transactions, and for a read of items that DynamoDB does
-#: not process completely. Pause before the second attempt.
+#: Maximum number of attempts for a write that conflicts with a transaction, and for a read of items that DynamoDB does not
+#: process completely. Pause before the second attempt.
 _ATTEMPTS_MAX = 5
 _PAUSE_S = 0.05
+#: Maximum number of events of an item that are not in the audit trail yet. With the bounds of the other attributes, an item is
+#: smaller than 400 KB, the limit of DynamoDB. Denied attempts leave room for the events of changes.
+PENDING_MAX = 300
+PENDING_DENIED_MAX = 200
+#: Number of events that one update removes from an item. Keeps the update expression below 4 KB, the limit of DynamoDB.
+#: Source: Amazon DynamoDB Developer Guide, "Quotas in Amazon DynamoDB".
+EVENTS_SLICE = 100
 #: Key of an item that does not exist.
 _ABSENT = "readiness-probe"
 
@@ -124,21 +132,29 @@ class Table:
             if not _contains(await self.get(item["id"]), event):
                 raise
 
-    async def update(self, item_id: str, **changes: Any) -> Item:
-        """Change an item and return the new item. `changes`: arguments of `update_of`. Raises ConditionNotMet."""
-        reply = await self._call(
-            self._client.update_item,
-            **update_of(item_id, **changes),
-            ReturnValues="ALL_NEW",
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-        )
+    async def update(self, item_id: str, *, pending_max: int | None = PENDING_MAX, **changes: Any) -> Item:
+        """Change an item and return the new item. The arguments are those of `update_of`. Raises ConditionNotMet.
+
+        Also raises Unavailable if the item has `pending_max` events that are not in the audit trail yet.
+        """
+        try:
+            reply = await self._call(
+                self._client.update_item,
+                **update_of(item_id, pending_max=pending_max, **changes),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ConditionNotMet as failed:
+            if pending_max is not None and len((failed.item or {}).get("events", ())) >= pending_max:
+                raise Unavailable("The audit trail is not up to date. Try again.", detail="sharing: pending events") from None
+            raise
         return {name: _read(value) for name, value in reply["Attributes"].items()}
 
     async def record(self, item_id: str, **changes: Any) -> None:
-        """Change an item as `update` does, without reading it, so that the duration does not depend on the size of the item.
-        Raises ConditionNotMet.
+        """Store the event of a denied attempt, without reading the item, so that the duration does not depend on the size of the
+        item. Raises ConditionNotMet, also if the item has PENDING_DENIED_MAX events that are not in the audit trail yet.
         """
-        await self._call(self._client.update_item, **update_of(item_id, **changes))
+        await self._call(self._client.update_item, **update_of(item_id, pending_max=PENDING_DENIED_MAX, **changes))
 
     async def put_and_update(self, put: Write, update: Write) -> None:
         """Perform both writes in one transaction. Raises ConditionNotMet.
@@ -146,18 +162,12 @@ class Table:
         Source: Amazon DynamoDB Developer Guide, "Transaction conflict handling in DynamoDB".
         """
         items = [{"Put": {"TableName": self._table, **put}}, {"Update": {"TableName": self._table, **update}}]
-        for attempt in range(1, _ATTEMPTS_MAX + 1):
-            try:
-                await call(self._client.transact_write_items, _SERVICE, TransactItems=items)
-            except Unavailable as exc:
-                reasons = _cancellation_reasons(exc)
-                if "ConditionalCheckFailed" in reasons:
-                    raise ConditionNotMet from None
-                if "TransactionConflict" not in reasons or attempt == _ATTEMPTS_MAX:
-                    raise
-                await asyncio.sleep(_PAUSE_S * 2 ** (attempt - 1))
-            else:
-                return
+        try:
+            await _repeated(self._client.transact_write_items, TransactItems=items)
+        except Unavailable as exc:
+            if "ConditionalCheckFailed" in _cancellation_reasons(exc):
+                raise ConditionNotMet from None
+            raise
 
     async def due(self, now: float, size: int) -> list[tuple[str, float]]:
         """Return the IDs of items that have unrecorded events or a due purge, each with its `work_at`, earliest first."""
@@ -199,34 +209,55 @@ class Table:
         item = await self.get(item_id)
         return None if item is None else (item, msgspec.convert(item.get("events", []), list[SharingEvent]))
 
+    async def remove_events(self, item_id: str, recorded: Sequence[SharingEvent]) -> None:
+        """Remove the first events of an item, which are in the audit trail: at most EVENTS_SLICE. The item stays due.
+
+        Does nothing if another process has removed events in the meantime.
+        """
+        await self._update_due(item_id, recorded)
+
     async def settle(self, item_id: str, recorded: Sequence[SharingEvent], *, next_at: float | None) -> None:
-        """Remove events that are in the audit trail, and set the time `next_at` at which the item is due again. None: never.
+        """Remove the last events of an item, which are in the audit trail: at most EVENTS_SLICE. Set the time `next_at` at which
+        the item is due again. None: never.
 
         If the events have changed in the meantime, this method does nothing and the item stays due.
         """
         names, values = {"#work": "work"}, {":count": {"N": str(len(recorded))}}
-        condition = "size(events) = :count"
-        removes = ["due_since", *(f"events[{index}]" for index in range(len(recorded)))]
-        if recorded:
-            condition += " AND events[0].id = :first"
-            values[":first"] = {"S": recorded[0].id}
-        sets = []
+        sets, removes = [], ["due_since"]
         if next_at is None:
             removes += ["#work", "work_at"]
         else:
             sets, values = ["#work = :work", "work_at = :next"], {**values, ":work": {"S": _WORK}, ":next": _write(next_at)}
-        expression = (f"SET {', '.join(sets)} " if sets else "") + f"REMOVE {', '.join(removes)}"
-        try:
+        await self._update_due(
+            item_id, recorded, sets=sets, removes=removes, condition="size(events) = :count", names=names, values=values
+        )
+
+    async def _update_due(
+        self,
+        item_id: str,
+        recorded: Sequence[SharingEvent],
+        *,
+        sets: Sequence[str] = (),
+        removes: Sequence[str] = (),
+        condition: str = "",
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Remove the first events of an item if the item still begins with them, and apply the other changes."""
+        conditions, first = [condition] if condition else [], {}
+        if recorded:
+            conditions.append("events[0].id = :first")
+            first = {":first": {"S": recorded[0].id}}
+        removed = [*removes, *(f"events[{index}]" for index in range(len(recorded)))]
+        with suppress(ConditionNotMet):
             await self._call(
                 self._client.update_item,
                 Key=_key(item_id),
-                UpdateExpression=expression,
-                ConditionExpression=condition,
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=values,
+                UpdateExpression=(f"SET {', '.join(sets)} " if sets else "") + f"REMOVE {', '.join(removed)}",
+                ConditionExpression=" AND ".join(conditions),
+                ExpressionAttributeValues={**(values or {}), **first},
+                **({"ExpressionAttributeNames": names} if names else {}),
             )
-        except ConditionNotMet:
-            return
 
     async def take_attempt(self, counter: str, *, limit: int, window_s: float, now: float) -> int | None:
         """Count an attempt. Returns None if the attempt is allowed, otherwise the whole seconds until the next attempt is
@@ -286,13 +317,31 @@ class Table:
             return
 
     async def _call(self, operation: Any, **arguments: Any) -> dict[str, Any]:
-        """Call DynamoDB in a thread, because boto3 blocks. Raises ConditionNotMet, Unavailable."""
+        """Call DynamoDB. Raises ConditionNotMet, Unavailable."""
         try:
-            return await call(operation, _SERVICE, TableName=self._table, **arguments)
+            return await _repeated(operation, TableName=self._table, **arguments)
         except Unavailable as exc:
             if isinstance(exc.__cause__, self._client.exceptions.ConditionalCheckFailedException):
                 raise ConditionNotMet(_read_item(exc.__cause__.response.get("Item"))) from None
             raise
+
+
+async def _repeated(operation: Any, **arguments: Any) -> dict[str, Any]:
+    """Call DynamoDB in a thread, because boto3 blocks. Repeats a write that DynamoDB rejects because a transaction uses the item,
+    which boto3 does not repeat. Raises Unavailable.
+
+    Source: Amazon DynamoDB Developer Guide, "Transaction conflict handling in DynamoDB".
+    """
+    for attempt in range(1, _ATTEMPTS_MAX + 1):
+        try:
+            return await call(operation, _SERVICE, **arguments)
+        except Unavailable as exc:
+            reasons = _cancellation_reasons(exc)
+            is_conflict = "TransactionConflict" in reasons and "ConditionalCheckFailed" not in reasons
+            if not is_conflict or attempt == _ATTEMPTS_MAX:
+                raise
+        await asyncio.sleep(_PAUSE_S * 2 ** (attempt - 1))
+    raise AssertionError("the last attempt returns or raises")
 
 
 def put_of(item: Item, event: SharingEvent) -> Write:
@@ -312,14 +361,22 @@ def update_of(
     names: Mapping[str, str],
     values: Mapping[str, Any],
     event: SharingEvent,
+    pending_max: int | None = PENDING_MAX,
 ) -> Write:
-    """Return the parameters that change an existing item under a condition and append an event."""
+    """Return the parameters that change an existing item under a condition and append an event.
+
+    pending_max: number of events that are not in the audit trail yet, from which the condition is not met. None: no limit.
+    """
     appended = ("events = list_append(if_not_exists(events, :no_events), :event)", "work_at = :work_at", "#work = :work")
     values = {**values, ":no_events": [], ":event": [builtins(event)], ":work_at": event.at, ":work": _WORK}
+    conditions = ["attribute_exists(id)", f"({condition})"]
+    if pending_max is not None:
+        conditions.append("(attribute_not_exists(events) OR size(events) < :pending_max)")
+        values[":pending_max"] = pending_max
     return {
         "Key": _key(item_id),
         "UpdateExpression": f"SET {', '.join((*sets, *appended))}",
-        "ConditionExpression": f"attribute_exists(id) AND {condition}",
+        "ConditionExpression": " AND ".join(conditions),
         "ExpressionAttributeNames": {**names, "#work": "work"},
         "ExpressionAttributeValues": {name: _write(value) for name, value in values.items()},
     }
@@ -335,9 +392,12 @@ def _contains(item: Item | None, event: SharingEvent) -> bool:
 
 
 def _cancellation_reasons(error: Unavailable) -> set[str]:
-    """Return the cancellation reason codes of a transaction. Empty if DynamoDB did not cancel the transaction."""
+    """Return the codes of the reasons for which DynamoDB rejected a transaction, or a single write during a transaction."""
     cause = error.__cause__
-    if not isinstance(cause, Exception) or error_code(cause) != "TransactionCanceledException":
+    code = error_code(cause) if isinstance(cause, Exception) else ""
+    if code == "TransactionConflictException":
+        return {"TransactionConflict"}
+    if code != "TransactionCanceledException":
         return set()
     response: dict[str, Any] = getattr(cause, "response", {})
     return {str(reason.get("Code", "")) for reason in response.get("CancellationReasons", ())}

@@ -21,6 +21,7 @@ from gatehouse.sharing.deletion_receipt import signed_text, statement_of
 from gatehouse.sharing.links import CLAIM_S
 from gatehouse.sharing.models import RECEIPT_S, EndReason, LinkState, Secret, SecretState, SharingEvent, is_used
 from gatehouse.sharing.repository import ConditionFailed, secret_of
+from gatehouse.sharing.table import EVENTS_SLICE
 
 INTERVAL_S = 1.0
 ORPHAN_INTERVAL_S = 3600.0
@@ -118,6 +119,10 @@ class SecretWorker:
         if found is None:
             return
         item, events = found
+        while len(events) > EVENTS_SLICE:
+            await self._record(events[:EVENTS_SLICE])
+            await self._table.remove_events(item_id, events[:EVENTS_SLICE])
+            events = events[EVENTS_SLICE:]
         await self._record(events)
         secret, next_at = secret_of(item), None
         if secret is not None:

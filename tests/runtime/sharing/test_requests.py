@@ -80,7 +80,7 @@ async def test_each_submission_is_a_secret_with_a_link_of_its_own(sharing: Shari
     with pytest.raises(LinkNotFound):
         await submit(sharing, token)
     current = await sharing.requests.get(created.id)
-    assert [submission.secret for submission in current.submissions.values()] == [link.secret_id for link in links]
+    assert {submission.secret for submission in current.submissions.values()} == {link.secret_id for link in links}
     contents = [await sharing.text(await sharing.open(link)) for link in links]
     assert contents == [b"submission 0", b"submission 1", b"submission 2"]
 

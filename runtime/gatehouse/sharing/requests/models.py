@@ -50,7 +50,7 @@ class SecretRequest(msgspec.Struct, frozen=True):
     lifetime_s: lifetime of the request, and of each submitted secret from the time of its submission.
     verifier: hash of the link secret in the submission link.
     retrieval_links: one link for each accepted submission.
-    submissions: submissions by submission ID, in the order of arrival.
+    submissions: submissions by submission ID, in no order.
     """
 
     id: str

@@ -75,6 +75,7 @@ class RequestRepository:
                 names={"#state": "state"},
                 values={":active": RequestState.ACTIVE, ":revoked": RequestState.REVOKED, ":now": event.at},
                 event=event,
+                pending_max=None,
             )
         except ConditionNotMet as failed:
             return request if failed.item is None else _request_of(failed.item)
