@@ -9,6 +9,7 @@ import multiprocessing
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 import httpx
+import msgspec
 from gatehouse.settings import SharingSettings
 from gatehouse.sharing import app as sharing_app
 from gatehouse.sharing.lambda_adapter import lambda_handler
@@ -129,6 +131,10 @@ def _container(settings: SharingSettings, links: Links, readers: int, barrier: B
 
 def _function(settings: SharingSettings, links: Links, readers: int, barrier: Barrier, results: Any) -> None:
     """Each thread is an instance of the function with separate clients and a separate event loop."""
+    # At the first use of a type, msgspec builds its description without a lock. In a deployment, one thread uses the types.
+    for model in msgspec.Struct.__subclasses__():
+        with suppress(TypeError):
+            msgspec.json.Decoder(model)
     instances: SimpleQueue[Any] = SimpleQueue()
     for _ in range(_INSTANCES):
         instances.put(lambda_handler(sharing_app.build(settings, scraped=False)))
