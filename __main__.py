@@ -53,8 +53,7 @@ delivery = DeliveryRoles(
     ),
     opts,
 )
-if names.partition != "aws-us-gov":  # The budgets of AWS GovCloud (US) belong to an account in the partition aws.
-    Budget("budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=foundation.topic_arn), opts)
+Budget("budget", BudgetArgs(names=names, budget=settings.budget, topic_arn=foundation.topic_arn), opts)
 
 roles = foundation.role_arns
 pulumi.export("environment", settings.environment)
@@ -111,8 +110,7 @@ if observability.probe:
     pulumi.export("probe", observability.probe)
 pulumi.export(
     "database",
-    {"identifier": data.database.identifier, "endpoint": data.database.endpoint, "name": role_policies.DATABASE}
-    | ({"replicaEndpoint": data.database.replica_endpoint} if data.database.replica_endpoint else {}),
+    {"identifier": data.database.identifier, "endpoint": data.database.endpoint, "name": role_policies.DATABASE},
 )
 if data.database.replicated_backups_arn is not None and foundation.keys.recovery:
     # The value of recovery.restore in the stack file of recovery.stack.

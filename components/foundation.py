@@ -5,7 +5,6 @@ import pulumi
 from components.account.cloud_trail import CloudTrail, CloudTrailArgs
 from components.component import Component, LogOptions
 from components.contract import Stack
-from components.database.rds_instance import LOGS
 from components.encryption.kms_keys import KmsKeys, KmsKeysArgs
 from components.iam import (
     backup_roles,
@@ -21,7 +20,7 @@ from components.iam.role_policies import RoleDefinition
 from components.iam.roles import PermissionsBoundary, PermissionsBoundaryArgs, Roles, RolesArgs
 from components.monitoring import smoke_test, synthetic_probe
 from components.monitoring.topics import NotificationTopic, TopicArgs
-from components.naming import READ_REPLICA, WEB_UI_BUCKET
+from components.naming import WEB_UI_BUCKET
 from components.storage.bucket import Bucket, BucketReplica, Buckets
 
 
@@ -58,8 +57,6 @@ class Foundation(Component):
             rds_proxy=settings.database.proxy,
             smoke_test=settings.rollout.tests_traffic,
         )
-        if settings.database.read_replica:
-            groups = (*groups, *(names.database_log_group(kind, READ_REPLICA) for kind in LOGS))
         args = KmsKeysArgs(
             names=names,
             kms_keys=settings.kms_keys,

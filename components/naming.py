@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from components.settings.account import AccountSettings
-from components.settings.fields import partition_of
 from components.settings.model import Settings
 
 PROJECT = "gatehouse"
@@ -17,13 +16,8 @@ ACCOUNT = "account"
 CLOUDFRONT_REGION = "us-east-1"
 """Region of the certificate, web ACL and log delivery of a distribution. Source: CloudFront Developer Guide, "AWS services that
 you can use with CloudFront"."""
-READ_REPLICA = "replica"
-"""Resource name of the read replica of the database."""
 WEB_UI_BUCKET = "web-ui"
 """Resource name of the bucket for the files of the console's web UI."""
-CHINESE_ENDPOINTS = ("ecr.api", "ecr.dkr", "sts")
-"""Services whose interface endpoints in China have the prefix cn.com.amazonaws. Source: `aws ec2 describe-vpc-endpoint-services`
-in cn-north-1, and the AWS CDK."""
 DataClass = Literal["none", "internal", "confidential", "secret", "log"]
 """Value of the tag DataClass.
 
@@ -107,45 +101,30 @@ class Naming:
         """`gatehouse-dev-cache-001` and so on. ElastiCache defines these node IDs."""
         return tuple(f"{self.name('cache')}-{number:03d}" for number in range(1, count + 1))
 
-    def database_log_group(self, kind: str, instance: str = "main") -> str:
+    def database_log_group(self, kind: str) -> str:
         """`/aws/rds/instance/gatehouse-dev-main/postgresql`. RDS defines this name."""
-        return f"/aws/rds/instance/{self.name(instance)}/{kind}"
+        return f"/aws/rds/instance/{self.name('main')}/{kind}"
 
     def alias(self, data_class: str) -> str:
         """`alias/gatehouse-dev-data`"""
         return f"alias/{self.name(data_class)}"
 
-    @property
-    def partition(self) -> str:
-        """`aws`, `aws-us-gov` in AWS GovCloud (US), `aws-cn` in China."""
-        return partition_of(self.region)
-
-    @property
-    def dns_suffix(self) -> str:
-        """Domain of the endpoints of AWS services in the partition."""
-        return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
-
     def via_services(self, services: Iterable[str]) -> list[str]:
-        """Values of the condition key kms:ViaService. The documentation names only the suffix amazonaws.com, but the endpoints in
-        China have another suffix, so both are accepted there."""
-        suffixes = dict.fromkeys(("amazonaws.com", self.dns_suffix))
-        return [f"{service}.{self.region}.{suffix}" for service in services for suffix in suffixes]
+        """Values of the condition key kms:ViaService."""
+        return [f"{service}.{self.region}.amazonaws.com" for service in services]
 
     def endpoint_service(self, service: str) -> str:
         """Name of the service of a VPC endpoint."""
-        prefix = "cn.com" if self.partition == "aws-cn" and service in CHINESE_ENDPOINTS else "com"
-        return f"{prefix}.amazonaws.{self.region}.{service}"
+        return f"com.amazonaws.{self.region}.{service}"
 
     def console_url(self, service: str, page: str) -> str:
         """URL of a page of the AWS Management Console."""
-        hosts = {"aws-us-gov": "console.amazonaws-us-gov.com", "aws-cn": "console.amazonaws.cn"}
-        host = hosts.get(self.partition, f"{self.region}.console.aws.amazon.com")
-        return f"https://{host}/{service}/home?region={self.region}#{page}"
+        return f"https://{self.region}.console.aws.amazon.com/{service}/home?region={self.region}#{page}"
 
     @property
     def registry(self) -> str:
         """Host name of the account's ECR registry."""
-        return f"{self.account}.dkr.ecr.{self.region}.{self.dns_suffix}"
+        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
 
     def arn(self, service: str, resource: str) -> str:
         """`arn:aws:<service>:<region>:<account>:<resource>`"""
@@ -153,7 +132,7 @@ class Naming:
 
     def any_arn(self, service: str, resource: str, region: str = "", account: str | None = None) -> str:
         """ARN of a resource in any region, or of a global service; account: by default the account of the stack."""
-        return f"arn:{self.partition}:{service}:{region}:{self.account if account is None else account}:{resource}"
+        return f"arn:aws:{service}:{region}:{self.account if account is None else account}:{resource}"
 
     def s3_arn(self, resource: str) -> str:
         """ARN of a bucket, or of objects as `<bucket>/<key>`. ARNs of Amazon S3 contain neither region nor account."""

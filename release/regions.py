@@ -6,7 +6,7 @@ from functools import cache
 import boto3
 import botocore
 
-from components.settings.fields import PARTITIONS, shown
+from components.settings.fields import shown
 from policies.rules.pulumi_program import ALLOWED_REGIONS
 from release.stack_file import Stack
 
@@ -30,9 +30,7 @@ def unknown_regions(stack: Stack) -> list[str]:
 
 @cache
 def _released_regions() -> frozenset[str]:
-    session = boto3.Session()
-    partitions = ("aws", *PARTITIONS.values())
-    return frozenset().union(*(session.get_available_regions("ec2", partition_name=partition) for partition in partitions))
+    return frozenset(boto3.Session().get_available_regions("ec2"))
 
 
 def _nearest(region: str) -> str:

@@ -7,7 +7,6 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component, DeploymentHook, Placement, StackArgs, TargetGroups, with_dependencies
-from components.monitoring.metric_alarms import latency_scaling_alarm, metric_alarm
 from components.naming import tags
 from components.settings.workloads import ROLLING, OffHoursSettings, RolloutSettings, ScalingSettings, ServiceSettings
 
@@ -172,33 +171,6 @@ class EcsService(Component):
                 target_tracking_scaling_policy_configuration=configuration,
                 opts=self.child,
             )
-
-        self._latency_scaling(name, target, args)
-
-    def _latency_scaling(self, name: str, target: aws.appautoscaling.Target, args: EcsServiceArgs) -> None:
-        """Add tasks while responses are slow. Target tracking needs a metric that falls in proportion to the number of tasks,
-        which the response time does not (Application Auto Scaling User Guide, "Choose metrics")."""
-        if not args.target_groups or not isinstance(args.scaling, ServiceSettings) or args.scaling.latency_max_ms is None:
-            return
-        policy = aws.appautoscaling.Policy(
-            f"{name}-latency",
-            name=args.names.name(f"{name}-latency"),
-            policy_type="StepScaling",
-            service_namespace=target.service_namespace,
-            scalable_dimension=target.scalable_dimension,
-            resource_id=target.resource_id,
-            step_scaling_policy_configuration={
-                "adjustment_type": "PercentChangeInCapacity",
-                "min_adjustment_magnitude": 1,
-                # A new task needs time to start and to take load before more tasks are added.
-                "cooldown": 180,
-                "step_adjustments": [{"metric_interval_lower_bound": "0", "scaling_adjustment": 25}],
-            },
-            opts=self.child,
-        )
-        groups = next(iter(args.target_groups.values()))
-        alarm = latency_scaling_alarm(name, groups.dimensions, args.scaling.latency_max_ms)
-        metric_alarm(alarm, args.names, args.runbooks_url, policy.arn, self, recovery=False)
 
     def _off_hours(self, name: str, target: aws.appautoscaling.Target, args: EcsServiceArgs) -> None:
         """Stop all tasks every day, and start them from Monday to Friday. Source: Application Auto Scaling User Guide, "Schedule

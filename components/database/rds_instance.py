@@ -7,7 +7,7 @@ import pulumi_aws as aws
 
 from components.component import Component, LogArgs, Placement, RegionKey
 from components.iam.role_policies import DATABASE, DATABASE_OWNER
-from components.naming import READ_REPLICA, tags
+from components.naming import tags
 from components.settings.data import DATABASE_PORT, DatabaseSettings, ProtectionSettings
 
 TIMEOUTS = pulumi.CustomTimeouts(create="60m", update="90m", delete="60m")
@@ -52,8 +52,7 @@ class RdsInstanceArgs(LogArgs):
 
 class RdsInstance(Component):
     """An encrypted RDS for PostgreSQL instance in the data tier, with point-in-time recovery. The instance requires TLS.
-    `database.read_replica` adds a read replica. Automated backups can be replicated to another region, and a database can be
-    created from them there.
+    Automated backups can be replicated to another region, and a database can be created from them there.
 
     Why: The application logs in with IAM tokens, and RDS manages the master user password in Secrets Manager, so the
     program contains no password.
@@ -65,11 +64,7 @@ class RdsInstance(Component):
         super().__init__("gatehouse:database:RdsInstance", name, args, opts)
         parameters = self._parameter_group(name, args)
         instance = self._instance(name, args, parameters.name)
-        self.replica_endpoint = self._replica(name, args, instance, parameters.name) if args.database.read_replica else None
-        instances: list[pulumi.Input[str]] = [instance.identifier]
-        if args.database.read_replica:
-            instances.append(args.names.name(READ_REPLICA))
-        self._event_subscriptions(args, instances, parameters.name)
+        self._event_subscriptions(args, instance.identifier, parameters.name)
         self.replicated_backups_arn = self._replicated_backups(name, args, instance)
         self.arn = instance.arn
         self.identifier, self.endpoint, self.address = instance.identifier, instance.endpoint, instance.address
@@ -154,50 +149,6 @@ class RdsInstance(Component):
             opts=self.protected(args.protection, depends_on=self._log_groups(args), custom_timeouts=TIMEOUTS),
         )
 
-    def _replica(
-        self, name: str, args: RdsInstanceArgs, source: aws.rds.Instance, parameters: pulumi.Output[str]
-    ) -> pulumi.Output[str]:
-        """Create the read replica and return its endpoint.
-
-        A replica in the region of its source inherits the subnet group, storage type and users of the source. It does not support
-        the mode of Database Insights (RDS API Reference, "CreateDBInstanceReadReplica").
-        """
-        settings = args.database
-        groups = [
-            self.create_log_group(f"{READ_REPLICA}-{kind}", args.names.database_log_group(kind, READ_REPLICA), args.logs)
-            for kind in LOGS
-        ]
-        return aws.rds.Instance(
-            f"{name}-{READ_REPLICA}",
-            identifier=args.names.name(READ_REPLICA),
-            replicate_source_db=source.identifier,
-            instance_class=settings.instance_class,
-            max_allocated_storage=settings.storage_max_gib,
-            storage_encrypted=True,
-            kms_key_id=args.key_arn,
-            port=DATABASE_PORT,
-            multi_az=settings.multi_az,
-            publicly_accessible=False,
-            vpc_security_group_ids=[args.placement.security_group_id],
-            parameter_group_name=parameters,
-            iam_database_authentication_enabled=True,
-            ca_cert_identifier=CERTIFICATE_AUTHORITY,
-            maintenance_window=MAINTENANCE_WINDOW,
-            copy_tags_to_snapshot=True,
-            # A replica has no data of its own, and RDS takes no final snapshot of a replica.
-            skip_final_snapshot=True,
-            auto_minor_version_upgrade=True,
-            apply_immediately=settings.apply_immediately,
-            enabled_cloudwatch_logs_exports=list(LOGS),
-            performance_insights_enabled=True,
-            performance_insights_kms_key_id=args.key_arn,
-            performance_insights_retention_period=INSIGHTS_DAYS["standard"],
-            monitoring_interval=settings.monitoring_interval_s,
-            monitoring_role_arn=args.monitoring_role_arn if settings.monitoring_interval_s else None,
-            tags=tags("confidential"),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=groups, custom_timeouts=TIMEOUTS),
-        ).endpoint
-
     def _replicated_backups(self, name: str, args: RdsInstanceArgs, instance: aws.rds.Instance) -> pulumi.Output[str] | None:
         """Replicate snapshots and transaction logs to the other region. Returns the ARN of the replicated backups."""
         if args.backup_replica is None:
@@ -225,11 +176,9 @@ class RdsInstance(Component):
             opts=self.child,
         )
 
-    def _event_subscriptions(
-        self, args: RdsInstanceArgs, instances: list[pulumi.Input[str]], parameters: pulumi.Output[str]
-    ) -> None:
+    def _event_subscriptions(self, args: RdsInstanceArgs, instance: pulumi.Output[str], parameters: pulumi.Output[str]) -> None:
         # The stack has no DB security group. An event reports the creation of a DB security group in the account.
-        source_ids: dict[str, list[pulumi.Input[str]]] = {"db-instance": instances, "db-parameter-group": [parameters]}
+        source_ids = {"db-instance": [instance], "db-parameter-group": [parameters]}
         for source, categories in EVENTS.items():
             aws.rds.EventSubscription(
                 source,

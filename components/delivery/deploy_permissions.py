@@ -11,9 +11,9 @@ from components.iam.documents import Conditions, Statement, allow
 from components.naming import PROJECT, WEB_UI_BUCKET
 from components.settings.operations import DeliverySettings
 
-GLOBAL_REGIONS = {"aws": ("us-east-1",), "aws-us-gov": ("us-gov-west-1",), "aws-cn": ("cn-north-1", "cn-northwest-1")}
-"""Values of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer in each partition. Source: the endpoints and
-signing regions of botocore."""
+GLOBAL_REGION = "us-east-1"
+"""Value of aws:RequestedRegion for IAM, Route 53, AWS Budgets and Cost Explorer. Source: the endpoints and signing regions of
+botocore."""
 PASS_ROLE_SERVICES = (
     *("backup", "cloudtrail", "ecs", "ecs-tasks", "events", "lambda", "monitoring.rds", "rds", "s3", "vpc-flow-logs"),
     "apigateway",
@@ -44,7 +44,7 @@ class DeliveryRolesArgs(StackArgs):
     @property
     def region_condition(self) -> dict[str, dict[str, list[str]]]:
         """Return the condition that a request is sent to one of the stack's regions."""
-        regions = {self.names.region, *GLOBAL_REGIONS[self.names.partition], self.replica_region} - {""}
+        regions = {self.names.region, GLOBAL_REGION, self.replica_region} - {""}
         return {"StringEquals": {"aws:RequestedRegion": sorted(regions)}}
 
     def tag_condition(self, kind: str = "ResourceTag") -> dict[str, dict[str, str | list[str]]]:

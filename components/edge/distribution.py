@@ -152,7 +152,7 @@ class Distribution(Component):
         return [
             {
                 "origin_id": FILES,
-                "domain_name": pulumi.Output.format("{}.s3.{}.{}", args.bucket, args.names.region, args.names.dns_suffix),
+                "domain_name": pulumi.Output.format("{}.s3.{}.amazonaws.com", args.bucket, args.names.region),
                 "origin_access_control_id": access.id,
             },
             {

@@ -97,7 +97,7 @@ def service_key_policy(names: Naming, services: Sequence[str]) -> Document:
     """Return the policy of a key that principals of the account use through these services, with the permission of an IAM
     policy. With `logs`, CloudWatch Logs can use the key for log groups of the stack."""
     log_groups = {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": names.log_group_arn(names.log_group("*"))}}
-    principal = {"Service": f"logs.{names.region}.{names.dns_suffix}"}
+    principal = {"Service": f"logs.{names.region}.amazonaws.com"}
     logs = [allow_key_use("LogGroups", USE, principal, log_groups)] if "logs" in services else []
     return document(*_account([service for service in services if service != "logs"], names), *logs)
 
@@ -224,7 +224,7 @@ def _log_users(users: KeyUsers) -> list[Statement]:
         allow_key_use(
             "LogGroups",
             USE,
-            {"Service": f"logs.{names.region}.{names.dns_suffix}"},
+            {"Service": f"logs.{names.region}.amazonaws.com"},
             {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": log_groups}},
         ),
         allow_key_use("AllowCloudTrailEncryption", "kms:GenerateDataKey*", cloud_trail, {**trail, "StringLike": trails}),

@@ -16,7 +16,7 @@ from components.monitoring import metric_alarms
 from components.monitoring.dashboard import MonitoredResources, dashboard_body
 from components.monitoring.metric_alarms import Alarm, alarm_description, metric_alarm
 from components.monitoring.topics import TopicArgs, email_topic
-from components.naming import READ_REPLICA, Naming, tags
+from components.naming import Naming, tags
 from components.settings.data import DatabaseSettings
 from components.settings.workloads import SHARING_TIMEOUT_S
 
@@ -84,7 +84,6 @@ class Alarms(Component):
             ),
             *(row for ecs in resources.ecs_services for row in metric_alarms.ecs_service_alarms(ecs, resources.cluster, names)),
             *metric_alarms.database_alarms(resources.database, args.database.instance_class, args.database.storage_gib),
-            *(metric_alarms.replica_alarms(args.names.name(READ_REPLICA)) if args.database.read_replica else ()),
             *(metric_alarms.nat_gateway_alarm(zone, nat) for zone, nat in resources.nat_gateways.items()),
             *([metric_alarms.replication_alarm(*resources.replication)] if resources.replication else ()),
             *(row for node in resources.cache_nodes for row in metric_alarms.cache_node_alarms(node, names)),

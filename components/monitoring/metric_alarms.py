@@ -14,7 +14,6 @@ OVER, UNDER = "GreaterThanThreshold", "LessThanThreshold"
 LOAD_BALANCER, REST_API, LAMBDA = "AWS/ApplicationELB", "AWS/ApiGateway", "AWS/Lambda"
 CERTIFICATE_DAYS = 30
 """ACM renews certificates 60 days before they expire."""
-REPLICA_LAG_S = 300
 DURATION_PERCENT = 80
 """Percentage of a function's timeout that an invocation may take before the alarm is raised."""
 
@@ -247,27 +246,6 @@ def database_alarms(identifier: pulumi.Input[str], instance_class: str, storage_
     )
 
 
-def replica_alarms(identifier: str) -> Iterator[Alarm]:
-    """Yield alarms on the read replica. Replication stops if the replica has no storage left."""
-    dimensions = [{"DBInstanceIdentifier": identifier}]
-    yield Alarm(
-        "replica-lag",
-        "The read replica is more than five minutes behind the database. Look for a long query on the replica, then compare the "
-        "CPU utilization of both instances.",
-        "database",
-        Metric("AWS/RDS", "ReplicaLag", dimensions, "Maximum"),
-        REPLICA_LAG_S,
-    )
-    yield Alarm(
-        "replica-storage",
-        "The free storage of the read replica is less than 1 GiB. Raise database.storage_max_gib.",
-        "database",
-        Metric("AWS/RDS", "FreeStorageSpace", dimensions, "Minimum"),
-        GIB,
-        UNDER,
-    )
-
-
 def cache_node_alarms(node: str, names: Naming) -> Iterator[Alarm]:
     """Yield alarms on the CPU and memory of a cache node. `node`: the full ID of the node."""
     name = node.removeprefix(names.name(""))
@@ -355,32 +333,16 @@ def alarm_description(description: str, runbook: str, runbooks_url: str) -> str:
     return f"{description} {runbooks_url}/{runbook}.md"
 
 
-def latency_scaling_alarm(service: str, dimensions: Sequence[TargetGroupDimensions], latency_max_ms: int) -> Alarm:
-    """Return the alarm that adds tasks to a service. The alarm covers both target groups of the service."""
-    return Alarm(
-        f"{service}-scale-out",
-        f"The p99 response time of the {service} service is above {latency_max_ms} ms, so auto scaling adds tasks. If more tasks "
-        "do not help, check the database and the Cores.",
-        "latency",
-        Metric(LOAD_BALANCER, "TargetResponseTime", dimensions, "p99"),
-        latency_max_ms / 1000,
-        evaluation=THREE_TIMES,
-    )
-
-
 def metric_alarm(
     alarm: Alarm,
     names: Naming,
     runbooks_url: str,
     action_arn: pulumi.Input[str],
     parent: pulumi.Resource,
-    *,
-    recovery: bool = True,
 ) -> aws.cloudwatch.MetricAlarm:
     """Create the CloudWatch alarm.
 
-    action_arn: topic, or scaling policy, for the state ALARM.
-    recovery: whether the action also receives the state OK.
+    action_arn: topic that receives the states ALARM and OK.
     """
     metric, (period_s, periods) = alarm.metric, alarm.evaluation
     single = len(metric.dimensions) == 1 and not metric.minus
@@ -403,7 +365,7 @@ def metric_alarm(
         treat_missing_data=alarm.missing,
         actions_enabled=True,
         alarm_actions=[action_arn],
-        ok_actions=[action_arn] if recovery else None,
+        ok_actions=[action_arn],
         tags=tags("none"),
         opts=pulumi.ResourceOptions(parent=parent),
     )

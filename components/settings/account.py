@@ -17,7 +17,6 @@ from components.settings.fields import (
     integer,
     optional,
     optional_integer,
-    partition_of,
     shown,
 )
 
@@ -137,12 +136,10 @@ def existing_guards(settings: AccountSettings) -> Iterator[Mistake]:
 
 
 def account_budget(settings: AccountSettings) -> Iterator[Mistake]:
-    """A budget has at least one e-mail address. The budgets of AWS GovCloud (US) belong to an account in the partition aws."""
+    """A budget has at least one e-mail address."""
     budget = settings.budget
     if budget.monthly_usd and not budget.emails:
         yield "budget.emails", "is []; allowed with budget.monthly_usd: 1 to 10 e-mail addresses"
-    if budget.monthly_usd and partition_of(settings.region) == "aws-us-gov":
-        yield "budget.monthly_usd", f"is {budget.monthly_usd}; allowed in {settings.region}: empty"
 
 
 ACCOUNT_CHECKS: tuple[Callable[[AccountSettings], Iterator[Mistake]], ...] = (existing_guards, account_budget)

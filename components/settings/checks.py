@@ -2,10 +2,9 @@
 
 import ipaddress
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from components import contract
-from components.settings.fields import PROD, Mistake, partition_of, shown
+from components.settings.fields import PROD, Mistake, shown
 from components.settings.model import Settings
 from components.settings.workloads import ScalingSettings, TaskSize
 
@@ -67,13 +66,6 @@ def bounds(settings: Settings) -> Iterator[Mistake]:
     ):
         if value < minimum:
             yield key, f"is {value}; allowed: {minimum_key} ({minimum}) or more"
-
-
-def read_replica(settings: Settings) -> Iterator[Mistake]:
-    """A database with a read replica is not upgraded to a new major version, because the parameter group of the replica has the
-    family of the previous version."""
-    if settings.database.read_replica and settings.database.allow_major_upgrade:
-        yield "database.allow_major_upgrade", "is true; allowed with database.read_replica: false. Remove the replica first"
 
 
 def internet_access(settings: Settings) -> Iterator[Mistake]:
@@ -234,17 +226,6 @@ def existing_vpc(settings: Settings) -> Iterator[Mistake]:
         yield "load_balancer.ipv6", "is true; allowed with existing_resources.vpc_id: false"
 
 
-def partition(settings: Settings) -> Iterator[Mistake]:
-    """The ARNs belong to the partition of `region` (aws, aws-us-gov or aws-cn). `services.console.hosting` is `cloudfront` only
-    in the partition aws, because the other partitions have no CloudFront with certificates of ACM."""
-    expected = partition_of(settings.region)
-    for key, value in _values(settings.model_dump()):
-        if value.startswith("arn:") and value.split(":")[1] != expected:
-            yield key, f"is {shown(value)}; allowed: ARNs that start with arn:{expected}:"
-    if settings.services.cloudfront and expected != "aws":
-        yield "services.console.hosting", f"is 'cloudfront'; allowed in {settings.region}: container"
-
-
 def delivery(settings: Settings) -> Iterator[Mistake]:
     """The delivery settings require `delivery.repository`, and `delivery.state_key_arn` requires `delivery.state_bucket`."""
     roles = settings.delivery
@@ -286,19 +267,10 @@ def environment_variables(settings: Settings) -> Iterator[Mistake]:
             yield f"environment_variables.{index}", f"is {name}; allowed, each once: {', '.join(sorted(known))}"
 
 
-def _values(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the text values of the settings with their keys."""
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, dict | list | tuple):
-        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _values(item, f"{key}.{name}".lstrip("."))
-
-
 def _own_secret(settings: Settings, key: str, arn: str) -> Iterator[Mistake]:
     """Yield a mistake if an operator created the secret for another stack."""
     owner = f"{settings.region}:{settings.account}"
-    prefix = f"arn:{partition_of(settings.region)}:secretsmanager:{owner}:secret:gatehouse/{settings.stack}/"
+    prefix = f"arn:aws:secretsmanager:{owner}:secret:gatehouse/{settings.stack}/"
     if not arn.startswith(prefix):
         yield key, f"is {shown(arn)}; allowed: a secret whose ARN starts with {prefix}"
 
@@ -309,12 +281,11 @@ CHECKS: tuple[Callable[[Settings], Iterator[Mistake]], ...] = (
         zones,
         private_networks,
         bounds,
-        read_replica,
         internet_access,
         operators,
         second_region,
         recovery,
     ),
     *(vault_lock, task_sizes, off_hours, rollout_duration, waf_limits, sharing_capacity, cores, existing_resources, existing_vpc),
-    *(partition, delivery, oidc, leak_report_secret, environment_variables),
+    *(delivery, oidc, leak_report_secret, environment_variables),
 )

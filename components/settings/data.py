@@ -95,10 +95,6 @@ class DatabaseSettings(Section):
     )
     """CloudWatch Database Insights mode. `standard` retains query statistics for 7 days at no charge. `advanced` retains them for
     15 months, also records execution plans and locks, and costs about 9 USD a month for each vCPU."""
-    read_replica: Flag = False
-    """Creates a read replica of the database in the same region, for reports and exports of operators, with the size, Multi-AZ
-    and monitoring of the database. The runtime does not use the replica. Doubles the price of the database. Remove the replica
-    before a major version upgrade."""
     proxy: Flag = False
     """Connects tasks through RDS Proxy, which pools connections and reduces failover time to seconds. Recommended for 50 or more
     tasks. Costs at least 22 USD a month."""

@@ -1,4 +1,4 @@
-"""The descriptions of settings, for the documentation and for the schema of the component package.
+"""The descriptions of settings, for the documentation.
 
 The option `use_attribute_docstrings` of pydantic would parse the source of each section in every run of the program.
 """

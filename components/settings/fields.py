@@ -15,11 +15,8 @@ characters. Stack names contain no hyphens, so that a pattern such as `gatehouse
 resources of another stack. The resources of the project `account` have the names of a stack `account`."""
 STACK_NAME_WORDS = "2 to 8 lowercase letters and digits, starting with a letter, such as alice or pr12, but not account"
 
-PARTITIONS = {"us-gov-": "aws-us-gov", "cn-": "aws-cn"}
-"""Partition of the regions with these prefixes. All other regions are in the partition `aws`. Source: IAM User Guide, "Identify
-AWS resources with Amazon Resource Names (ARNs)"."""
-ARN = rf"arn:(?:aws|{'|'.join(PARTITIONS.values())})"
-"""Pattern of the beginning of an ARN."""
+ARN = "arn:aws"
+"""Pattern of the beginning of an ARN. Stacks are in the partition `aws`."""
 
 T = TypeVar("T")
 
@@ -38,11 +35,6 @@ class EnvironmentDefault:
     def of(self, environment: str) -> Any:
         """The default in `environment`. Raises AttributeError for an unknown environment."""
         return getattr(self, environment)
-
-
-def partition_of(region: str) -> str:
-    """The partition of a region."""
-    return next((partition for prefix, partition in PARTITIONS.items() if region.startswith(prefix)), "aws")
 
 
 def by_environment(dev: T, staging: T, prod: T) -> T:
@@ -202,5 +194,5 @@ MANAGER = string(
 
 
 def aws_region(example: str) -> BeforeValidator:
-    """An AWS region."""
-    return string(r"[a-z]{2}(-[a-z]+)+-\d", f'an AWS region such as "{example}"')
+    """A region of the partition `aws`: the first part is followed by one word, which `gov` and `iso` are not."""
+    return string(r"(?!cn-)[a-z]{2}-[a-z]{4,}-\d", f'an AWS region such as "{example}", outside GovCloud (US) and China')

@@ -87,10 +87,6 @@ class ServiceSettings(ScalingSettings):
 
     tasks_min: Annotated[TasksMin, prod_requires_at_least(2, "tasks")]
     requests_target: RequestsTarget
-    latency_max_ms: Annotated[int | None, optional_integer(10, 60_000, "milliseconds")] = None
-    """Adds a quarter of the tasks, at least one, if the p99 response time is above this value for three minutes. Auto scaling for
-    CPU utilization and requests removes tasks again. Set a value only if more tasks reduce the response time: a slow database or
-    Core would add tasks up to tasks_max. If empty, the response time does not add tasks."""
 
 
 class GatewaySettings(ServiceSettings):

@@ -169,7 +169,6 @@ def test_other_stacks_create_no_guards(stack: str) -> None:
         ({"guards.config_recorder": "adopt", "existing.recorder_name": "default"}, "existing.delivery_channel_name"),
         ({"budget": {"monthly_usd": 0}}, "budget.monthly_usd"),
         ({"budget": {"monthly_usd": 100}}, "budget.emails"),
-        ({"region": "us-gov-west-1", "budget": {"monthly_usd": 100, "emails": ["a@b.dev"]}}, "budget.monthly_usd"),
         ({"domain": "gatehouse.acme.dev"}, "domain"),
     ],
 )

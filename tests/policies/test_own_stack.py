@@ -30,8 +30,6 @@ SETTINGS = {
             "prod",
             {
                 "load_balancer.ipv6": True,
-                "services.gateway.latency_max_ms": 500,
-                "database.read_replica": True,
                 "recovery.stack": "proddr",
                 "delivery": DELIVERY,
             },

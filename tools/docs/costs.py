@@ -61,10 +61,12 @@ def _running(start: str | None, stop: str | None) -> float:
 
 
 def _databases(instances: list[Registration]) -> float:
-    """USD a month of the database and its read replica, which has the storage of its source."""
-    gib = max(int(resource.inputs.get("allocatedStorage", 0)) for resource in instances)
-    machines = ((2 if resource.inputs["multiAz"] else 1, resource.inputs["instanceClass"]) for resource in instances)
-    return sum(count * (float(DATABASE[instance_class]) * HOURS + STORAGE * gib) for count, instance_class in machines)
+    """USD a month of the database."""
+    return sum(
+        (2 if resource.inputs["multiAz"] else 1)
+        * (float(DATABASE[resource.inputs["instanceClass"]]) * HOURS + STORAGE * int(resource.inputs["allocatedStorage"]))
+        for resource in instances
+    )
 
 
 def _endpoints(endpoints: Iterable[Registration]) -> int:

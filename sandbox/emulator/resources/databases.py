@@ -42,13 +42,6 @@ def _describe_primary(request: CreateRequest, instance: dict[str, Any]) -> dict[
     return _describe_instance(request, instance)
 
 
-def _take_modified(request: CreateRequest) -> dict[str, Any]:
-    """Take the inputs that creation does not accept: a replica inherits the encryption, and the provider modifies the window."""
-    for name in ("storageEncrypted", "maintenanceWindow"):
-        request.take(name)
-    return {}
-
-
 def _restore(request: CreateRequest) -> dict[str, Any]:
     """Create the database of a restore, because moto has no replicated automated backups. The name and the owner are those of the
     source, also if its region is lost. The data is restored separately into the local PostgreSQL server."""
@@ -65,9 +58,7 @@ def _restore(request: CreateRequest) -> dict[str, Any]:
 
 
 def _created_from(request: CreateRequest) -> ResourceType | None:
-    if request.peek("restoreToPointInTime"):
-        return RESTORED
-    return READ_REPLICA if request.peek("replicateSourceDb") else None
+    return RESTORED if request.peek("restoreToPointInTime") else None
 
 
 def _replicate_backups(request: CreateRequest) -> Created:
@@ -195,14 +186,6 @@ def _delete_replication_group(request: ChangeRequest) -> None:
     request.call("elasticache.delete_replication_group", ReplicationGroupId=request.old.id)
     moto_patches.complete_replication_group_deletion(request, request.old.id)
 
-
-READ_REPLICA = ResourceType(
-    call="rds.create_db_instance_read_replica",
-    id="{DbiResourceId}",
-    names={**_INSTANCE_NAMES, "replicateSourceDb": "SourceDBInstanceIdentifier"},
-    prepare=_take_modified,
-    finish=_describe_instance,
-)
 
 RESTORED = ResourceType(
     call="rds.create_db_instance", id="{DbiResourceId}", names=_INSTANCE_NAMES, prepare=_restore, finish=_describe_primary

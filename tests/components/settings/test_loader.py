@@ -109,7 +109,7 @@ def test_valid_change_is_accepted(changes: dict[str, Any]) -> None:
 INVALID: dict[str, tuple[Any, ...]] = {
     "account": (123456789012, "1234"),
     "environment": ("test", "prod"),
-    "region": ("ireland",),
+    "region": ("ireland", "us-gov-west-1", "cn-north-1", "us-iso-east-1"),
     "second_region": ("frankfurt",),
     "domain": ("Gatehouse",),
     "key_prefix": ("GTK", "ghp_x"),
@@ -173,7 +173,6 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
     ("private_networks", {"network.core_networks": ["10.0.0.0/99"]}, "network.core_networks.0"),
     ("private_networks", {"notifications.webhook_networks": ["8.8.8.0/24"]}, "notifications.webhook_networks.0"),
     ("bounds", {"network.core_port_max": 7000}, "network.core_port_max"),
-    ("read_replica", {"database.read_replica": True, "database.allow_major_upgrade": True}, "database.allow_major_upgrade"),
     ("recovery", {"recovery.stack": "dev"}, "recovery.stack"),
     ("existing_vpc", {"existing_resources": {"vpc_id": "vpc-0123456789abcdef0"}}, "existing_resources.internet_gateway_id"),
     (
@@ -241,7 +240,6 @@ CONFLICTS: list[tuple[str, dict[str, Any], str]] = [
         {"existing_resources": {"cloudfront_certificate_arn": CERTIFICATE.replace("eu-west-1", "us-east-1")}},
         "existing_resources.cloudfront_certificate_arn",
     ),
-    ("partition", {"secrets.operators": ["arn:aws-cn:iam::123456789012:role/ops"]}, "secrets.operators.0"),
     ("delivery", {"delivery": {"create_oidc_provider": True}}, "delivery.create_oidc_provider"),
     ("delivery", {"delivery": {"state_bucket": "state"}}, "delivery.state_bucket"),
     ("delivery", {"delivery": {"repository": "example/gatehouse", "state_key_arn": STATE_KEY}}, "delivery.state_key_arn"),
@@ -344,7 +342,10 @@ def test_all_mistakes_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"region": "ireland"}, "region is 'ireland'; allowed: an AWS region such as \"eu-west-1\""),
+        (
+            {"region": "ireland"},
+            "region is 'ireland'; allowed: an AWS region such as \"eu-west-1\", outside GovCloud (US) and China",
+        ),
         ({"environment": "prod"}, "environment is 'prod'; allowed: dev, the name of the stack"),
         ({"database.multi_az": None}, "database.multi_az is empty; allowed: true or false"),
         ({"sharing.memory_mib": 128}, "sharing.memory_mib is 128; allowed: an integer from 256 to 3008 (MiB)"),

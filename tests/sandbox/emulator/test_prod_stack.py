@@ -25,7 +25,7 @@ ACCOUNT, REGION, SECOND_REGION = "123456789012", "eu-west-1", "eu-central-1"
 DATA, REPLICA = f"gatehouse-prod-data-{ACCOUNT}-{REGION}", f"gatehouse-prod-data-{ACCOUNT}-{SECOND_REGION}"
 
 
-OPTIONS = {"load_balancer.ipv6": True, "services.gateway.latency_max_ms": 500, "database.read_replica": True}
+OPTIONS = {"load_balancer.ipv6": True}
 
 
 @pytest.fixture(scope="module")
@@ -367,26 +367,12 @@ def test_modelled_types_have_a_reason(prod: Emulator) -> None:
     ]
 
 
-def test_read_replica_follows_the_database(prod: Emulator) -> None:
-    rows = {row["DBInstanceIdentifier"]: row for row in prod.client("rds", REGION).describe_db_instances()["DBInstances"]}
-    assert set(rows) == {"gatehouse-prod-main", "gatehouse-prod-replica"}
-    assert rows["gatehouse-prod-replica"]["ReadReplicaSourceDBInstanceIdentifier"] == "gatehouse-prod-main"
-    assert rows["gatehouse-prod-replica"]["StorageEncrypted"] is True
-
-
 def test_public_load_balancer_is_dualstack(prod: Emulator) -> None:
     (row,) = prod.client("elbv2", REGION).describe_load_balancers()["LoadBalancers"]
     assert row["IpAddressType"] == "dualstack"
     subnets = prod.client("ec2", REGION).describe_subnets(Filters=[{"Name": "tag:Tier", "Values": ["edge"]}])["Subnets"]
     assert len(subnets) == 3
     assert all(subnet["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].endswith("::/64") for subnet in subnets)
-
-
-def test_slow_responses_invoke_the_scaling_policy(prod: Emulator) -> None:
-    (alarm,) = prod.client("cloudwatch", REGION).describe_alarms(AlarmNames=["gatehouse-prod-gateway-scale-out"])["MetricAlarms"]
-    policies = prod.client("application-autoscaling", REGION).describe_scaling_policies(ServiceNamespace="ecs")["ScalingPolicies"]
-    (policy,) = (row for row in policies if row["PolicyType"] == "StepScaling")
-    assert alarm["AlarmActions"] == [policy["PolicyARN"]]
 
 
 @dataclass(frozen=True, slots=True)

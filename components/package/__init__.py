@@ -1,1 +1,0 @@
-"""The component package: components of this repository for Pulumi programs in every language."""
