@@ -70,7 +70,7 @@ _ONE_PROGRAM = (
     *("tests/repository/test_pages.py", "tests/repository/test_permissions.py", "tests/sandbox/checks/test_diff.py"),
     *("tests/sandbox/checks/test_graph.py", "tests/sandbox/emulator/test_server.py"),
 )
-_ONE_ENVIRONMENT = ("test_guides.py", "test_probe.py", "test_quick_start.py", "test_secret_sharing.py", "test_up.py")
+_ONE_ENVIRONMENT = ("test_guides.py", "test_local_environment.py", "test_probe.py", "test_secret_sharing.py", "test_up.py")
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no type annotations

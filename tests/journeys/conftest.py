@@ -18,6 +18,7 @@ from sandbox.ports import PLAIN_HTTP
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "dev"
+UP_OUTPUT = "up.txt"
 UP_S_MAX = 400
 PURGE_S_MAX = 60
 
@@ -103,6 +104,7 @@ class Environment:
             self._home = self._folders.mktemp("home")
             started = sandbox(self._home, "up", "--env", STACK, "--detach")
             assert started.returncode == 0, started.stdout[-4000:] + started.stderr[-4000:]
+            (self._home / UP_OUTPUT).write_text(started.stdout)
         return running_from(self._home)
 
     def stop(self) -> str:

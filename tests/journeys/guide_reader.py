@@ -5,13 +5,13 @@ its output. `console run again` repeats each command until the output matches; `
 block below a line such as "`app.py`:" is a file that is written before the commands after it. On the page,
 
 - `...` matches anything,
-- a token, key ID, request ID, hash or timestamp matches a value of the same form, and is replaced by that value in later commands
+- a token, secret link, ID, hash or timestamp matches a value of the same form, and is replaced by that value in later commands
   and output (the ID of another key is therefore a failure),
-- an address in `replacements` stands for the address of the sandbox,
+- a text in `replacements` stands for another text, such as the address of the sandbox,
 - white space and table borders match any amount of them.
 
 A command must succeed unless the page shows an error (`gatehouse: ...`). A command that ends in `&` runs until the end of the
-page.
+page. A reader waits `pause_s` before each command, like a person who types.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ _VALUE = re.compile(
     r"(?P<token>[a-z]+_(?:test|live|admin)_[0-9A-Za-z]+(?:\.\.\.)?)"
     r"|(?P<timestamp>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"
     r"|(?P<request>req_[0-9a-f]+(?:\.\.\.)?)"
-    r"|(?P<secret>whsec_[0-9A-Za-z+/=]+(?:\.\.\.)?)"
+    r"|(?P<secret>(?:whsec|sigkey)_[0-9A-Za-z+/=]+(?:\.\.\.)?)"
+    r"|(?P<link>/[sr]/[0-9A-Za-z]{22,28}#(?:[0-9A-Za-z]+|\.\.\.))"
     r"|(?P<hash>\b[0-9a-f]{64}\b)"
-    r"|(?P<id>\b(?=\w*[0-9])(?=\w*[A-Z])(?=\w*[a-z])[0-9A-Za-z]{12}\b)"
+    r"|(?P<id>\b(?=\w*[0-9])(?=\w*[A-Z])(?=\w*[a-z])(?:[0-9A-Za-z]{12}|[0-9A-Za-z]{22})\b)"
     r"|(?P<any>\.\.\.)"
     r"|(?P<line>[─━┏┳┓┡╇┩└┴┘]+)"
     r"|(?P<space>\s+)"
@@ -45,17 +46,17 @@ _VALUE = re.compile(
 _PATTERNS = {
     "timestamp": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
     "request": r"req_[0-9a-f]+",
-    "secret": r"whsec_[0-9A-Za-z+/=]+",
     "hash": r"[0-9a-f]{64}",
-    "id": r"[0-9A-Za-z]{12}",
     "any": r".*?",
     "line": r"[─━┏┳┓┡╇┩└┴┘]+",
     "space": r"\s*",
 }
 # Kinds of values that are the same wherever the page shows them.
-_REPLACED = frozenset({"token", "request", "secret", "hash", "id"})
+_REPLACED = frozenset({"token", "request", "secret", "link", "hash", "id"})
 _RETRY = "again"
 _ID_CHARS = 12
+#: `/s/<ID of the secret><ID of the link>#...` or `/r/<ID of the secret request>#...`.
+_LINK = re.compile(r"/[sr]/(?P<id>\w{22})(?P<link_id>\w{6})?#")
 _STEP_S = 90.0
 _POLL_S = 0.05
 
@@ -143,7 +144,7 @@ class Values:
             return re.escape(self.known[value])
         if value in groups:
             return f"(?P={groups[value]})"
-        pattern = _PATTERNS[kind] if kind != "token" else re.escape("_".join(value.split("_")[:-1])) + "_[0-9A-Za-z]+"
+        pattern = _PATTERNS.get(kind) or _pattern_of_form(value, kind)
         if kind not in _REPLACED:
             return pattern
         groups[value] = f"v{len(groups)}"
@@ -155,15 +156,32 @@ class Values:
         if mark and head.endswith(("_test", "_live")) and len(tail) >= _ID_CHARS:
             # A token contains the ID of its key. The page also shows the ID without the token.
             expected_id, actual_id = tail[:_ID_CHARS], actual.rpartition("_")[2][:_ID_CHARS]
-            if self.known.setdefault(expected_id, actual_id) != actual_id:
-                raise OutputDiffers(f"the token {expected} does not belong to the key {expected_id}")
+            self._store_part(expected, expected_id, actual_id)
+        if (link := _LINK.match(expected)) and (actual_link := _LINK.match(actual)):
+            for expected_id, actual_id in zip(link.groups(""), actual_link.groups(""), strict=True):
+                if expected_id:
+                    self._store_part(expected, expected_id, actual_id)
+
+    def _store_part(self, expected: str, expected_id: str, actual_id: str) -> None:
+        if self.known.setdefault(expected_id, actual_id) != actual_id:
+            raise OutputDiffers(f"{expected} does not contain the ID {expected_id}")
+
+
+def _pattern_of_form(value: str, kind: str) -> str:
+    """Matches values with the same prefix as `value`, and IDs of the same length."""
+    if kind == "id":
+        return f"[0-9A-Za-z]{{{len(value)}}}"
+    if kind == "link":
+        return f"{value[:3]}[0-9A-Za-z]{{{value.index('#') - 3}}}#[0-9A-Za-z]+"
+    return re.escape(value.rpartition("_")[0]) + "_[0-9A-Za-z+/=]+"
 
 
 class GuideReader:
     """A shell in its own folder. Variables are kept between commands."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], replacements: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], replacements: Mapping[str, str], pause_s: float = 0) -> None:
         self._folder = folder
+        self._pause_s = pause_s
         self._environ = {**environ, "HOME": str(folder), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         self._state = folder / ".state"
         self._values = Values(dict(replacements))
@@ -179,6 +197,7 @@ class GuideReader:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(self._values.replace(part.text), encoding="utf-8")
             else:
+                time.sleep(self._pause_s)
                 self._run_step(part)
         return sum(isinstance(part, Step) for part in steps)
 

@@ -64,8 +64,19 @@ def test_repeated_value_must_be_the_same() -> None:
 
 def test_token_of_another_key_differs() -> None:
     values = Values({"3fGh82kLmQ0a": "YYYY82kLmQ0a"})
-    with pytest.raises(OutputDiffers, match="does not belong to the key"):
+    with pytest.raises(OutputDiffers, match="does not contain the ID"):
         values.learn(EXPECTED, ACTUAL)
+
+
+def test_link_and_its_ids_are_replaced() -> None:
+    values = Values()
+    actual = "/s/" + "Z1a" * 7 + "Zbcdefg#secret"
+    values.learn("http://x/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#...", f"http://x{actual}")
+    assert (
+        values.replace("/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#... 5tRw0aB9xK2m7HqYc1dZ8e 1dZ8eU") == f"{actual} {actual[3:25]} bcdefg"
+    )
+    with pytest.raises(OutputDiffers):
+        Values().learn("http://x/s/5tRw0aB9xK2m7HqYc1dZ8e1dZ8eU#...", "http://x/s/5tRw0aB9xK2m7HqYc1dZ8e#secret")
 
 
 def test_token_of_another_kind_differs() -> None:

@@ -1,7 +1,8 @@
-"""The commands of the guides run in order with the output that the guides show."""
+"""The commands of the README and of the guides run in order with the output that the pages show."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,46 +11,51 @@ import pytest
 
 from sandbox.local import servers
 from sandbox.ports import free_port
-from tests.journeys.conftest import Running
+from tests.journeys.conftest import UP_OUTPUT, Running
 from tests.journeys.guide_reader import GuideReader
 from tests.journeys.local_services import TOKEN, environment, generations, migrate, running_services
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = ROOT / "docs" / "guides"
+#: Seconds between the commands. A person who types takes longer than the tests.
+PAUSE_S = float(os.environ.get("GATEHOUSE_GUIDE_PAUSE_S", "0"))
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the guides use curl")
 
 
 @pytest.fixture
 def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
-    """A shell with the running services. The guides show the addresses and the token of `make up`."""
+    """A shell in a folder with the files of the repository that the pages name, and with the running services. The pages show the
+    addresses and the token of `make up`."""
+    for name, target in {".venv": ROOT / ".venv", "docs": ROOT / "docs", ".gatehouse": running.home}.items():
+        (tmp_path / name).symlink_to(target)
     replacements = {
+        "make up": f"cat .gatehouse/{UP_OUTPUT}",
         "http://127.0.0.1:8080": running.gateway,
         "http://127.0.0.1:8081": running.console,
+        "http://127.0.0.1:8082": running.sharing,
+        "http://127.0.0.1:5555": running.emulator,
         "gtk_admin_7Yt0...": running.admin_token,
         "127.0.0.1:8090": f"127.0.0.1:{free_port()}",
         "127.0.0.1:9000": f"127.0.0.1:{free_port()}",
-        "$PWD/.venv/bin": str(ROOT / ".venv" / "bin"),
-        ".gatehouse/logs": str(running.home / "logs"),
     }
-    reader = GuideReader(tmp_path, {"LANG": "C.UTF-8"}, replacements)
+    reader = GuideReader(tmp_path, {"LANG": "C.UTF-8"}, replacements, PAUSE_S)
     yield reader
     reader.close()
 
 
-@pytest.mark.requirement("TR-16", "TR-07", "TR-09", "CG-03", "CG-04")
-def test_integration_guide(reader: GuideReader) -> None:
-    assert reader.run((GUIDES / "integrate.md").read_text(encoding="utf-8")) > 25
+@pytest.mark.requirement("TR-16", "CG-01", "CG-04", "CG-06", "TR-06", "TR-11")
+def test_quick_start(reader: GuideReader) -> None:
+    assert reader.run((ROOT / "README.md").read_text(encoding="utf-8")) > 9
 
 
-@pytest.mark.requirement("TR-16", "TR-18", "CG-23")
-def test_operations_guide(reader: GuideReader) -> None:
-    assert reader.run((GUIDES / "operate.md").read_text(encoding="utf-8")) > 30
-
-
-@pytest.mark.requirement("TR-16", "SS-14")
-def test_security_guide(reader: GuideReader) -> None:
-    assert reader.run((GUIDES / "secure.md").read_text(encoding="utf-8")) > 12
+@pytest.mark.requirement("TR-16", "TR-07", "TR-09", "TR-18", "CG-03", "CG-04", "CG-23", "SS-14")
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [("integrate", 30), ("operate", 40), ("secure", 15), ("sessions", 3), ("sharing", 20), ("signatures", 10), ("leaks", 6)],
+)
+def test_guide(reader: GuideReader, name: str, commands: int) -> None:
+    assert reader.run((GUIDES / f"{name}.md").read_text(encoding="utf-8")) >= commands
 
 
 @pytest.mark.requirement("TR-16")
@@ -61,5 +67,5 @@ def test_migration_guide(tmp_path: Path) -> None:
             urls = {"GATEWAY": running.gateway, "GATEHOUSE_CONSOLE_URL": running.console, "GATEHOUSE_ADMIN_TOKEN": TOKEN}
             (tmp_path / "folder").mkdir()
             environ = {**environment(server.app_url, GATEHOUSE_PEPPER=pepper), **urls}
-            reader = GuideReader(tmp_path / "folder", environ, {})
+            reader = GuideReader(tmp_path / "folder", environ, {}, PAUSE_S)
             assert reader.run((GUIDES / "migrate.md").read_text(encoding="utf-8")) > 9

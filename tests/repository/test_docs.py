@@ -1,11 +1,15 @@
-"""Documents agree with the repository: links, paths, named tests, make targets, the index and review dates."""
+"""Documents agree with the repository: links, paths, named tests, make targets, Python calls, the index and review dates."""
 
 import ast
+import importlib
+import inspect
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,3 +135,55 @@ def test_readme_lists_types_that_are_not_emulated() -> None:
     types = {resource.registration.type.rpartition(":")[0] for deployment in deployments for resource in deployment.resources}
     assert types & modelled
     assert set(re.findall(r"`(aws:\w+/\w+)`", section)) == types & modelled
+
+
+def python_of(text: str) -> list[ast.AST]:
+    """The Python blocks of a page, and the inline code that is a call."""
+    blocks: list[ast.AST] = [ast.parse(block) for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
+    for code in re.findall(r"(?<!`)`([\w.]+\([^`\n]*\)[^`\n]*)`(?!`)", text):
+        with suppress(SyntaxError):
+            blocks.append(ast.parse(code))
+    return blocks
+
+
+def resolved(name: str) -> Any:
+    """The object with a dotted name, or None if its first part is not a module."""
+    modules = name.split(".")
+    for length in range(len(modules), 0, -1):
+        with suppress(ImportError):
+            found: Any = importlib.import_module(".".join(modules[:length]))
+            for attribute in modules[length:]:
+                found = getattr(found, attribute)
+            return found
+    return None
+
+
+def calls(text: str) -> Iterator[tuple[str, ast.Call]]:
+    """The calls of imported functions in the Python code of a page, with their dotted names."""
+    code, imports = python_of(text), {"gatehouse": "gatehouse"}
+    for node in (node for block in code for node in ast.walk(block)):
+        if isinstance(node, ast.Import):
+            imports |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imports |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    for node in (node for block in code for node in ast.walk(block)):
+        if isinstance(node, ast.Call) and re.fullmatch(r"[\w.]+", function := ast.unparse(node.func)):
+            root, _, rest = function.partition(".")
+            if root in imports:
+                yield ".".join(filter(None, (imports[root], rest))), node
+
+
+@pytest.mark.requirement("TR-16")
+def test_python_calls_in_documents_match_the_signatures() -> None:
+    wrong, total = [], 0
+    for page, text in PAGES.items():
+        for name, call in calls(text):
+            if not callable(function := resolved(name)):
+                continue
+            total += 1
+            try:
+                inspect.signature(function).bind(*call.args, **{word.arg: word.value for word in call.keywords if word.arg})
+            except TypeError as exc:
+                wrong.append(f"{page.relative_to(ROOT)}: {name}: {exc}")
+    assert total > 20
+    assert wrong == []
