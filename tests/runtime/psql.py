@@ -10,7 +10,7 @@ import threading
 from sandbox.errors import SandboxError
 from sandbox.local import servers
 
-_TIMEOUT_S = 30
+_TIMEOUT_S = 60
 
 
 class Psql:

@@ -13,7 +13,7 @@ from botocore.compat import HTTPHeaders
 from gatehouse import __version__, aws
 from gatehouse.errors import Unavailable
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 async def test_call_that_does_not_begin_in_time_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from gatehouse.cores.concurrency import ConcurrencyLimit
 from gatehouse.errors import CoreOverloaded
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 class Requests:

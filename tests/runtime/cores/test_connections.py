@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from tests.runtime.silent_servers import full_server
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
-PATIENCE_S = 20
+PATIENCE_S = 60
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 

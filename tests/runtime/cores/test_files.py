@@ -360,7 +360,7 @@ async def silent_core(database: Database) -> AsyncIterator[tuple[Console, asynci
     async with (
         open_console(database) as console,
         await asyncio.start_server(serve, "127.0.0.1", 0) as server,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
     ):
         await register(console, "docs", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         yield console, event

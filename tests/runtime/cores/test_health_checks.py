@@ -62,7 +62,7 @@ async def checked(rows: Rows, port: int, instances: int) -> AsyncIterator[Checke
         cores.change(record)
     upstreams, reservations = UpstreamClients(SystemResolver(), LOOPBACK), Reservations(rows.pool)
     checks = HealthChecks(cores, reservations, upstreams, Pepper({1: bytes(32)}, 1), 3600, 1, 1, changes.append)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         yield Checked(checks, reservations, changes)
     await upstreams.close()
 

@@ -27,7 +27,7 @@ from tests.runtime.core_records import instance
 
 EVENT = Actor("system", "test").event(AuditAction.KEY_CREATE, target_id="x", at=0.0, details={})
 KEY = KeyId("000000000000")
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 Write = Callable[[Pool], Awaitable[Any]]
 
@@ -82,6 +82,7 @@ async def test_migration_that_waits_for_a_lock_is_repeated(
         migration.add(KEY, "the token", 1)
         async with locked(database, "api_key"):
             assert await migration.flush() == 0
+        monkeypatch.setattr(verification_repository, "WRITE_TIMEOUT_S", 60.0)
         migration.add(KEY, "the token", 1)
         assert await migration.flush() == 1
         await migration.close()

@@ -153,7 +153,7 @@ class Gateway:
 
     async def lines_with(self, **members: Any) -> list[dict[str, Any]]:
         """Log lines with these fields, as soon as one exists."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 result = [line for line in self.lines() if members.items() <= line.items()]
                 if result:
@@ -174,7 +174,7 @@ async def applied(pool: Any, change_seq: int) -> None:
 
 async def read_reply(reader: asyncio.StreamReader, *, head: bool = False) -> Reply:
     """Reads one response (RFC 9112). `whole` is False if its body is incomplete."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         start = await reader.readuntil(b"\r\n\r\n")
         first, *lines = start.decode("latin-1").split("\r\n")[:-2]
         headers = [(line.split(":", 1)[0].lower(), line.split(":", 1)[1].strip()) for line in lines]

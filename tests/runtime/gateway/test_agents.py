@@ -17,7 +17,7 @@ from tests.runtime.gateway.conftest import Gateway, Key, Reply
 
 pytestmark = pytest.mark.requirement("CG-03", "CG-11")
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 FILE_BYTES = 64 * 1024 * 1024  # more than the buffers between the agent and a client that does not read
 
 StartAgent = Callable[..., child_processes.Child]

@@ -94,7 +94,7 @@ def transitions(gateway: Gateway) -> list[tuple[str, str, str]]:
 
 async def first_trial(gateway: Gateway, key: Key) -> Reply:
     """The first response after the reset time."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (reply := await get(gateway, key)).status == 503:
             await asyncio.sleep(0.05)
     return reply
@@ -105,7 +105,7 @@ def transitions_metric(state: str) -> str:
 
 
 async def until_logged(gateway: Gateway, *expected: tuple[str, str, str]) -> None:
-    async with asyncio.timeout(20):  # log lines are written in batches
+    async with asyncio.timeout(60):  # log lines are written in batches
         while tuple(transitions(gateway)[-len(expected) :]) != expected:
             await asyncio.sleep(0.01)
 
@@ -140,12 +140,11 @@ async def test_core_that_stays_down_gets_one_trial(recovering: Gateway) -> None:
     """A request that is sent more than a second after the trial is another trial, so the test repeats such a trial."""
     _, key = await registered(recovering, f"http://127.0.0.1:{free_port()}")
     await codes(recovering, key, 2)
-    for _ in range(3):
-        assert (await first_trial(recovering, key)).status == 502
-        after = await codes(recovering, key, 1)
-        if after == [(503, "core_circuit_open")]:
-            break
-    assert after == [(503, "core_circuit_open")]
+    after: list[tuple[int, str]] = []
+    async with asyncio.timeout(60):
+        while after != [(503, "core_circuit_open")]:
+            assert (await first_trial(recovering, key)).status == 502
+            after = await codes(recovering, key, 1)
 
 
 async def test_silent_core_times_out_and_opens_circuit(breaking: Gateway, core: Core) -> None:

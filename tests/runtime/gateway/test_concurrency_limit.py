@@ -12,7 +12,7 @@ from tests.runtime.gateway.conftest import Gateway, Reply
 
 pytestmark = pytest.mark.requirement("CG-11")
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 @pytest.fixture

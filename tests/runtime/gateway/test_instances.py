@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 from gatehouse.cores.models import INSTANCES_MAX
 
 from sandbox.ports import free_port
-from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply
+from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply, running_gateway
 
 pytestmark = pytest.mark.requirement("CG-11")
 
 StartCore = Callable[[], Awaitable[Core]]
+
+
+@pytest.fixture(scope="module")
+def gateway_process(
+    database: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, int, Path, str]]:
+    """An open circuit breaker stays open for longer than a test, also on a busy machine."""
+    folder = tmp_path_factory.mktemp("gateway")
+    with running_gateway(database, redis_url, folder, GATEHOUSE_CIRCUIT_BREAKER_RESET_S="300") as process:
+        yield process
 
 
 @pytest.fixture
@@ -150,7 +162,7 @@ async def test_least_loaded_instance_is_selected(gateway: Gateway, agent: Key, s
     await register(gateway, agent, busy.url, "busy")
     key = await gateway.create_key()
     waiting = asyncio.create_task(get(gateway, key, "slow"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not busy.requests:
             await asyncio.sleep(0.005)
     await register(gateway, agent, idle.url, "idle")
@@ -194,7 +206,7 @@ async def test_body_is_not_sent_twice(gateway: Gateway, agent: Key, start_core: 
     await register(gateway, agent, f"http://127.0.0.1:{free_port()}", "down")
     await register(gateway, agent, core.url, "up")
     key = await gateway.create_key()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await get(gateway, key, method="POST", body=b"question")).status != 502:
             pass
     assert all(body == b"question" for _, _, body in core.requests)

@@ -19,7 +19,7 @@ from websockets.frames import Close, Frame, Opcode
 from tests.runtime.core_records import instance
 
 MESSAGE_MAX = 100_000
-PATIENCE_S = 20
+PATIENCE_S = 60
 HELLO = Frame(Opcode.TEXT, b"hello")
 CLOSE = Frame(Opcode.CLOSE, Close(1000, "").serialize())
 

@@ -289,7 +289,7 @@ async def test_reported_change_ends_the_lifetime(gateway: Gateway, file_core: Fi
 
 async def test_lifetime_ends(gateway: Gateway, file_core: FileCore, reader: Key) -> None:
     file_core.more = "Cache-Control: public\r\nGatehouse-Cache-Control: max-age=1\r\n"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(file_core.sent) < 3:
             assert (await read(gateway, file_core, reader)).body == b"first edition"
             await asyncio.sleep(0.05)

@@ -23,7 +23,7 @@ def recorded(self, status, *arguments):
     return responded
 _Exchange._respond = recorded
 """
-_PATIENCE_S = 30
+_PATIENCE_S = 60
 _LEASE_S = 300
 _DECISIONS = 'gatehouse_decisions_total{code="%s"}'
 _VARIABLE = (

@@ -26,7 +26,7 @@ def recorded(verify):
 for name in ("_verify_body", "_verify_header"):
     setattr(SynchronousVerification, name, recorded(getattr(SynchronousVerification, name)))
 """
-_PATIENCE_S = 30
+_PATIENCE_S = 60
 _VARIABLE = (
     (rb"req_[0-9a-f]{26}", b"req"),
     (rb'"trace_id":"[0-9a-f]{32}"', b""),

@@ -24,7 +24,7 @@ from gatehouse.settings import ConnectionSettings
 from tools.attack.corpora import MALFORMED_REQUESTS, UNFINISHED_BODIES, UNFINISHED_HEADS
 
 #: Much longer than any deadline below.
-PATIENCE_S = 20
+PATIENCE_S = 60
 NEVER = ConnectionSettings(request_timeout_s=600, response_timeout_s=600)
 LARGE = 50_000_000
 

@@ -30,7 +30,7 @@ from tests.runtime.console_client import BOOTSTRAP, Console
 pytestmark = pytest.mark.requirement("CG-13")
 
 PATH = "/v1/event-stream"
-PATIENCE_S = 20
+PATIENCE_S = 60
 LIMITS = ConnectionSettings(drain_s=600, stop_timeout_s=600)
 
 

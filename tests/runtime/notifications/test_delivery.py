@@ -153,11 +153,11 @@ async def test_slow_webhook_is_retried(setup: Setup) -> None:
     await setup.create_webhook()
     await setup.revoke()
     setup.receiver.slow = True
-    dispatcher = replace(setup.dispatcher(), sender=WebhookSender(setup.upstreams, timeout_s=0.2))
-    assert await dispatcher.run_once() == 1
+    hasty = replace(setup.dispatcher(), sender=WebhookSender(setup.upstreams, timeout_s=0.2))
+    assert await hasty.run_once() == 1
     setup.receiver.slow = False
     setup.clock.advance(BACKOFF_S[0])
-    assert await dispatcher.run_once() == 1
+    assert await setup.dispatcher().run_once() == 1
     assert len(setup.receiver.entries) == 2
     assert [delivery["attempts"] for delivery in await setup.deliveries("delivered")] == [2]
 
@@ -290,7 +290,7 @@ async def test_delivery_to_a_silent_sns_is_retried(setup: Setup, silent_port: in
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
     monkeypatch.setattr(service, "_SNS_TIMEOUT_S", 0.1)
     await setup.revoke()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await setup.dispatcher(topic=SnsTopic("arn:aws:sns:eu-central-1:123456789012:notifications")).run_once()
     assert [item["problem"] for item in await setup.deliveries("waiting")] == ["SNS not reached: ReadTimeoutError"]
 

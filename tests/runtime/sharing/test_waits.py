@@ -27,7 +27,7 @@ from tests.runtime.silent_servers import full_server, silent_server
 
 pytestmark = pytest.mark.requirement("TR-12")
 PASSPHRASE = "a long passphrase"
-PATIENCE_S = 30
+PATIENCE_S = 60
 Server = Callable[[], AbstractContextManager[int]]
 
 

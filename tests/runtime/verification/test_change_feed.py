@@ -150,7 +150,7 @@ async def test_hanging_database_is_unavailable() -> None:
 async def test_number_of_concurrent_lookups_is_bounded(rows: Any, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repository, "LOAD_TIMEOUT_S", 60.0)
     keys, lookups = KeyLoader(rows.pool, KeyCache(10), lambda: 0), []
-    async with locked(database, "api_key"), asyncio.timeout(20):
+    async with locked(database, "api_key"), asyncio.timeout(60):
         for number in range(1, repository.IN_FLIGHT_MAX + 2):
             lookups.append(asyncio.create_task(keys.find(KeyId(f"{number:012d}"))))
             while await lock_waits(rows.pool) < min(number, repository.IN_FLIGHT_MAX):

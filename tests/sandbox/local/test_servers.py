@@ -20,7 +20,7 @@ from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
 from sandbox.local import servers
 
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 60.0
 
 
 @pytest.fixture(scope="module")
