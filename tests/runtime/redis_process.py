@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from redis import Redis
+from valkey import Valkey
 
 
 def redis_pid(url: str) -> int:
     """The ID of the server process."""
-    with Redis.from_url(url) as client:
+    with Valkey.from_url(url) as client:
         info: Any = client.info("server")
     return int(info["process_id"])

@@ -8,10 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-import os
 import secrets
-import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx
+import psutil
 from gatehouse.identity.models import Role
 
 from tools.attack import roles
@@ -197,8 +195,8 @@ async def races(stack: Stack) -> Outcome:
 async def faults(stack: Stack) -> Outcome:
     """While Redis or PostgreSQL does not respond, limits stay exhausted, the gateway stays alive and fails closed."""
     outcome = Outcome("fault injection")
-    if sys.platform != "linux" or not {"postgres", "redis"} <= set(stack.servers):
-        outcome.not_run = "servers can be stopped only on Linux"
+    if not {"postgres", "redis"} <= set(stack.servers):
+        outcome.not_run = "the servers of the local environment are not running"
         return outcome
     limits = [{"name": "requests", "quota": 5, "window_s": 3600, "burst": 5}]
     async with stack.client() as client:
@@ -235,27 +233,22 @@ async def faults(stack: Stack) -> Outcome:
 @asynccontextmanager
 async def _stopped(server: int) -> AsyncIterator[None]:
     """Suspend a server and its child processes."""
-    processes = [server, *_children(server)]
+    processes = [psutil.Process(server), *psutil.Process(server).children()]
     try:
         for process in processes:
-            os.kill(process, signal.SIGSTOP)
+            process.suspend()
         yield
     finally:
         for process in processes:
-            os.kill(process, signal.SIGCONT)
+            process.resume()
 
 
 async def _kill_backend(server: int) -> None:
     """Kill a process of PostgreSQL that serves a connection, after which PostgreSQL restarts all of them."""
-    for process in _children(server):
-        title = Path(f"/proc/{process}/cmdline").read_bytes()
-        if b"idle" in title:
-            os.kill(process, signal.SIGKILL)
+    for process in psutil.Process(server).children():
+        if "idle" in " ".join(process.cmdline()):
+            process.kill()
             return
-
-
-def _children(process: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 async def _when_available(client: httpx.AsyncClient, path: str) -> dict[str, Any]:

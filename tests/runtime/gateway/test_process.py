@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 from gatehouse.db.migrations import runner
 from gatehouse.db.pool import login, pool_of
@@ -69,13 +70,13 @@ def test_worker_that_does_not_stop_is_killed(database: Any, redis_url: str, tmp_
     script = f"from gatehouse.http import server\nserver._CLOSE_S = 0.1\n{SERVE}"
     child = start_gateway(environment, tmp_path / "gateway.log", script=script)
     try:
-        children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-        workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        children = psutil.Process(child.pid).children()
+        workers = [process for process in children if "spawn_main" in " ".join(process.cmdline())]
         assert len(workers) == 2
-        os.kill(workers[0], signal.SIGSTOP)
+        workers[0].suspend()
         child.process.send_signal(signal.SIGTERM)
         assert child.process.wait(30) == 0
-        assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+        assert [worker for worker in workers if worker.is_running()] == []
     finally:
         child.stop()
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-import redis
+import valkey
 from gatehouse.gateway.routes import ENDPOINTS
 from gatehouse.http.endpoint import Endpoint
 
@@ -53,7 +53,7 @@ async def test_token_in_any_place_is_not_exposed(
         replies.append(await gateway.request(next(cycle)[1].partition("#")[0], path(endpoint), credential))
     assert len(replies) > 20 * len(ENDPOINTS)
     assert [reply.status for reply in replies if reply.status == 500] == []
-    with redis.Redis.from_url(redis_url) as client:
+    with valkey.Valkey.from_url(redis_url) as client:
         stored = b"".join(client.scan_iter()).decode()
     texts = [reply.body.decode() + str(reply.headers) for reply in replies]
     scrape = await gateway.request("GET", "/metrics")

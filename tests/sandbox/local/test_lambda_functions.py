@@ -186,11 +186,11 @@ def test_console_runs_without_the_sharing_service() -> None:
     assert "GATEHOUSE_SECRET_LINKS_TABLE" in console.variables, "the console creates secrets"
 
 
-def test_command_outside_the_image_is_rejected(deployed: Deployed, tmp_path: Path) -> None:
+def test_other_command_than_the_runtime_client_is_rejected(deployed: Deployed, tmp_path: Path) -> None:
     service = replace(
-        lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing"), command=("/usr/bin/python", "-m", "x")
+        lambda_functions.read(deployed.aws, deployed.deployment.exports, "sharing"), command=("/usr/bin/python", "-m", "x", "y")
     )
-    with pytest.raises(SandboxError, match=r"starts /usr/bin/python, which is not in /opt/gatehouse/bin/"):
+    with pytest.raises(SandboxError, match=r"starts /usr/bin/python -m x, expected /opt/gatehouse/bin/python -m awslambdaric"):
         lambda_functions.start(deployed.aws, service, port=1, runtime_port=2, logs=tmp_path)
 
 
