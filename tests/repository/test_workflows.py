@@ -102,6 +102,14 @@ def test_guide_lists_every_variable_and_secret() -> None:
     assert set(re.findall(r"`((?:AWS|PULUMI|ARTIFACT)_[A-Z_]+)`", section)) == used
 
 
+def test_checks_run_with_the_oldest_and_the_newest_supported_python() -> None:
+    bounds = re.search(r"\(3, (\d+)\) <= sys.version_info\[:2\] <= \(3, (\d+)\)", (ROOT / "scripts/setup.sh").read_text())
+    assert bounds is not None
+    oldest, newest = (f"3.{minor}" for minor in bounds.groups())
+    assert WORKFLOWS["check"]["jobs"]["check"]["strategy"]["matrix"]["python"] == [oldest, newest]
+    assert f"Python {oldest} to {newest}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_forks_get_no_role_and_no_secret() -> None:
     events = {name: set(workflow[True]) for name, workflow in WORKFLOWS.items()}
     assert [
