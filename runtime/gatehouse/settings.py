@@ -156,7 +156,7 @@ class ConnectionSettings(BaseModel):
     tls: Literal["off", "self_signed"] = "off"
     """TLS of the services. self_signed: TLS 1.2 or 1.3, with a key and a certificate that each worker creates at start and keeps
     in memory, for a load balancer that does not validate certificates of its targets. The TLS handshake has the same timeout as
-    the headers of a request. Requires Linux."""
+    the headers of a request."""
     response_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 30.0
     """Time in seconds after which a connection is closed if the client does not read the response."""
     idle_timeout_s: Annotated[int, Field(ge=1, le=4000)] = 130
@@ -300,7 +300,7 @@ class Settings(SharingSettings, ConnectionSettings):
     reports are not accepted."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Number of worker processes of a gateway, usually one per CPU."""
+    """Number of worker processes of a gateway, usually one per CPU. On macOS, one of them receives all connections."""
     features: Annotated[tuple[tuple[str, bool], ...], BeforeValidator(switched)] = Field(
         default=(),
         description="Features to enable or disable, as comma-separated name=on or name=off, such as sessions=off. "

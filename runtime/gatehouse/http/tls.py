@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-
-from gatehouse.errors import SettingsError
 
 #: Time for a client to confirm that a TLS connection is closed.
 SHUTDOWN_TIMEOUT_S = 2.0
@@ -28,10 +28,7 @@ _CLOCK_SKEW = timedelta(days=1)
 
 
 def self_signed_context() -> ssl.SSLContext:
-    """Return the TLS configuration of a server, with TLS 1.2 or 1.3 and a new key and certificate.
-
-    Raises SettingsError on an operating system other than Linux.
-    """
+    """Return the TLS configuration of a server, with TLS 1.2 or 1.3 and a new key and certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
@@ -62,11 +59,18 @@ def _key_and_certificate() -> tuple[bytes, bytes]:
 
 
 def _load(context: ssl.SSLContext, key: bytes, certificate: bytes) -> None:
-    # OpenSSL reads the key from a file. This file has no name in any file system and ends with its descriptor.
-    if not hasattr(os, "memfd_create"):
-        raise SettingsError("GATEHOUSE_TLS=self_signed requires Linux; set GATEHOUSE_TLS=off")
-    descriptor = os.memfd_create("gatehouse-tls", os.MFD_CLOEXEC)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key + certificate)
-        file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    # OpenSSL reads files. The contents of a pipe are in no file system.
+    with _pipe(certificate) as certificate_path, _pipe(key) as key_path:
+        context.load_cert_chain(certificate_path, key_path)
+
+
+@contextmanager
+def _pipe(content: bytes) -> Iterator[str]:
+    """The path of a pipe that contains `content`, which must be smaller than its buffer (16 KiB on macOS)."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, content)
+        os.close(writer)
+        yield f"/dev/fd/{reader}"
+    finally:
+        os.close(reader)
