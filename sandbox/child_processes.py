@@ -1,6 +1,7 @@
 """Starts child processes that exit with the sandbox and log to a file, and identifies running processes by ID and start time."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,8 @@ _LAUNCHER = Path(__file__).with_name("child_launcher.py")
 _POLL_S = 0.02
 _STOP_S = 15.0
 _TAIL_LINES = 6
+#: The largest limit that macOS accepts (OPEN_MAX in sys/syslimits.h).
+_FILES = 10_240
 _INHERITED_VARIABLES = ("LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
 WITHOUT_AWS_PROFILE = {
     "AWS_CONFIG_FILE": os.devnull,
@@ -25,6 +28,14 @@ WITHOUT_AWS_PROFILE = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 """Variables that prevent the AWS SDKs from using the user's profile or the credentials of an EC2 instance."""
+
+
+def raise_file_limit() -> None:
+    """Raise the number of files that this process and its children can open. The default of macOS is 256."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +210,7 @@ def _started(pid: int) -> str:
         except OSError:
             return ""
         return "" if fields[0] in {"Z", "X"} else fields[19]
-    output = subprocess.run(
-        ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    # The start time depends on the locale and the time zone.
+    command, env = ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], {"LC_ALL": "C", "TZ": "UTC"}
+    output = subprocess.run(command, env=env, capture_output=True, text=True, check=False).stdout.strip()
     return "" if not output or output.startswith("Z") else output.partition(" ")[2].strip()

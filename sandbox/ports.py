@@ -68,6 +68,11 @@ def free_port(preferred: int = 0) -> int:
                 probe.bind((HOST, port))
             except OSError:
                 continue
-            _returned.append(int(probe.getsockname()[1]))
-            return _returned[-1]
+            bound = int(probe.getsockname()[1])
+        # On macOS, the option permits the bind although a server listens on the port of all addresses.
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+            if client.connect_ex((HOST, bound)) == 0:
+                continue
+        _returned.append(bound)
+        return bound
     raise SandboxError(f"No free port on {HOST}. Stop processes that listen on ports.")

@@ -39,7 +39,7 @@ digest_of() {
     local manifest
     manifest=$(mktemp)
     if skopeo inspect --raw "docker://$1" > "$manifest" 2>/dev/null; then
-        printf 'sha256:%s' "$(sha256sum < "$manifest" | cut --delimiter ' ' --fields 1)"
+        skopeo manifest-digest "$manifest"
     fi
     rm "$manifest"
 }

@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from sandbox import ports
+from sandbox import child_processes, ports
 
 settings.register_profile("gatehouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gatehouse")
+
+child_processes.raise_file_limit()
 
 # Each pytest-xdist worker has its own ports. Otherwise, two workers could choose the same port before a server listens on it.
 _WORKERS_MAX = 8

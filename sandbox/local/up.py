@@ -17,7 +17,7 @@ from urllib.parse import quote
 from policies.reports.findings import Run
 from sandbox.checks import policy_check
 from sandbox.checks.diff import SETTINGS, apply_changes
-from sandbox.child_processes import Child
+from sandbox.child_processes import Child, raise_file_limit
 from sandbox.emulator.server import Emulator
 from sandbox.engine import analyzer
 from sandbox.engine.checkpoint import Checkpoint
@@ -66,6 +66,7 @@ def up(stack: str, *, changes: Sequence[str] = (), home: Path = HOME) -> int:
 
     changes: settings such as "image.digest=sha256:...".
     """
+    raise_file_limit()
     progress = Progress()
     try:
         with ExitStack() as cleanup:

@@ -55,6 +55,15 @@ def test_port_in_use_is_not_claimed(ports: Ports) -> None:
         assert ports.claim(port) not in {0, port}
 
 
+def test_port_of_a_server_on_all_addresses_is_not_free() -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("0.0.0.0", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        assert free_port(port) not in {0, port}
+
+
 def test_port_claimed_by_another_process_is_not_claimed(ports: Ports, other: "subprocess.Popen[str]") -> None:
     port = free_port()
     assert claim(other, port) == port

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, MutableMapping
@@ -78,8 +79,8 @@ def root(tmp_path: Path) -> Path:
     (served / "link-directory").symlink_to(tmp_path / "served-too")
     (served / "link-loop").symlink_to("link-loop")
     os.mkfifo(served / "fifo")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(served / "socket"))
+    with contextlib.chdir(served), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")  # the path of a socket has at most 103 bytes on macOS
     return served
 
 

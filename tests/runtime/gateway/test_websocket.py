@@ -22,6 +22,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from sandbox import child_processes
+from tests import requires
 from tests.runtime.gateway.conftest import Gateway, Reply, applied
 from tests.runtime.gateway.test_usage import until_written, written
 
@@ -635,6 +636,7 @@ async def test_websocket_is_logged_and_counted_once(gateway: Gateway, sockets: S
     assert key.token not in gateway.log.read_text()
 
 
+@requires.LINUX  # only Linux reports the peak memory of a process
 async def test_slow_reader_does_not_grow_memory(gateway: Gateway) -> None:
     frame = Frame(Opcode.BINARY, bytes(MESSAGE_MAX)).serialize(mask=False)
     total, sent = 64, 0

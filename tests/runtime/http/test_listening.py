@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from gatehouse.http.server import serve
 from gatehouse.settings import load
 
 from sandbox.ports import free_port
+from tests import requires
 from tests.runtime.http.test_protocol import PATIENCE_S
 
 
@@ -26,7 +26,7 @@ def test_check_of_the_port_accepts_no_connection(monkeypatch: pytest.MonkeyPatch
     assert listening == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="requires socket filters")
+@requires.LINUX  # socket filters
 async def test_connections_established_before_the_filter_are_served_and_later_ones_refused() -> None:
     loop = asyncio.get_running_loop()
     with listen("127.0.0.1", 0) as server, socket.socket() as early, socket.socket() as late:

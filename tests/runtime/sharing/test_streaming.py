@@ -14,6 +14,7 @@ import pytest
 
 from sandbox import ports
 from sandbox.child_processes import Child
+from tests import requires
 from tests.runtime.cli.conftest import BOOTSTRAP, Command, running_services
 from tests.runtime.conftest import Database
 from tests.runtime.sharing.services import BUCKET, TABLE
@@ -70,6 +71,7 @@ def running(database: Database, aws: str, tmp_path: Path) -> Iterator[tuple[Chil
 
 
 @pytest.mark.requirement("SS-01")
+@requires.LINUX  # only Linux reports the peak memory of a process
 def test_large_file_needs_constant_memory(running: tuple[Child, Command], tmp_path: Path) -> None:
     parent, command = running
     source, folder = tmp_path / "large.bin", tmp_path / "received"

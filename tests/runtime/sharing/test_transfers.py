@@ -44,6 +44,7 @@ from mangum.types import LambdaContext
 
 from sandbox import ports
 from sandbox.ports import PLAIN_HTTP
+from tests import requires
 from tests.runtime.clocks import ManualClock
 from tests.runtime.sharing.api_gateway_events import encoded, event
 from tests.runtime.sharing.services import ACTOR, BUCKET, CLIENT, TABLE, TEXT, Sharing, services
@@ -515,6 +516,7 @@ def peak_memory(folder: Path, *arguments: str, stdin: str = "") -> int:
     return int(lines["VmHWM"].split()[0]) * 1024
 
 
+@requires.LINUX  # only Linux reports the peak memory of a process
 async def test_command_transfers_a_large_file_in_constant_memory(aws: str, service: str, tmp_path: Path) -> None:
     sharing = services(aws, ManualClock(time.time()))
     peaks = []
