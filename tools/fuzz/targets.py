@@ -176,7 +176,7 @@ def fuzz_websocket(data: bytes) -> None:
             checker = websocket.FrameChecker(masked=masked, message_max_bytes=512)
             with suppress(websocket.FrameError):
                 for start in range(1, len(data), size):
-                    checker.feed(data[start : start + size])
+                    checker.feed(data[start : start + size], 8)
 
 
 def _is_strict(data: bytes) -> bool:

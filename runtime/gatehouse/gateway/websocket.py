@@ -3,6 +3,9 @@
 Each direction has its own back-pressure: reading pauses while the other side does not read. Frames are checked
 (http/websocket.py) and forwarded as they arrive. The gateway negotiates no extensions, so a message has the same size on both
 connections.
+
+A frame costs the same time whatever its size, and a read of a socket can contain 100,000 frames. Frames beyond a number wait in
+a queue that all WebSockets of the worker share, so that other requests are answered between them.
 """
 
 from __future__ import annotations
@@ -34,6 +37,17 @@ _HANDSHAKE_S = 10.0
 #: Time in seconds after which a connection that the gateway ends is aborted, unless it is still sending data.
 _END_S = 2.0
 
+#: Interval in seconds in which the numbers of frames below are counted.
+_INTERVAL_S = 0.005
+
+#: Number of frames of one side that are forwarded when they are received. Checking them takes about as long as reading a socket.
+#: Further frames wait.
+_FRAMES_MAX = 64
+
+#: Number of waiting frames that a worker forwards, and the part that one side forwards before the next side.
+_WAITING_FRAMES_MAX = 1_000
+_FRAMES_BATCH = 250
+
 _REVOKED = "the API key no longer permits this connection"
 _DRAINED = "the instance of the Core was drained"
 
@@ -52,10 +66,13 @@ class _Side(asyncio.Protocol):
         self._relay = relay
         self._is_client = is_client
         self._transport: asyncio.Transport | None = None
-        # The connection to a Core is passed to the relay with reading paused, until `start`.
+        #: True while reading is paused. The connection to a Core is passed to the relay with reading paused, until `start`.
         self._paused = not is_client
+        self._started = is_client
         #: True while the other side does not read.
         self._blocked = False
+        self._allowed_frames = 0
+        self._interval_end = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._unsent = 0
 
@@ -64,7 +81,13 @@ class _Side(asyncio.Protocol):
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
-        self._relay.received(self, data)
+        if self.is_closing:
+            return
+        self.bytes += len(data)
+        now = self._relay.restart_idle_time()
+        if now >= self._interval_end:
+            self._interval_end, self._allowed_frames = now + _INTERVAL_S, _FRAMES_MAX
+        self._allowed_frames -= self.forward(data, self._allowed_frames)
 
     def pause_writing(self) -> None:
         self._relay.other(self).block()
@@ -77,27 +100,49 @@ class _Side(asyncio.Protocol):
         self._transport = None  # so that the objects of the connection are freed without garbage collection
         if self._timer is not None:
             self._timer.cancel()
+        self._relay.queue.remove(self)
         self._relay.lost(self)
+
+    def forward(self, data: bytes, frames_max: int) -> int:
+        """Forwards received data up to this number of frames; the rest waits. Returns the number of frames."""
+        if self.is_closing:
+            return 0
+        before = self.checker.frames
+        self._relay.forward(self, data, frames_max)
+        if self.checker.is_waiting and not self._blocked:
+            self._relay.queue.add(self)
+        self._update_reading()
+        return self.checker.frames - before
 
     def block(self) -> None:
         """Stops reading while the other side does not read."""
         self._blocked = True
-        if self._transport is not None and not self._paused and not self._transport.is_closing() and not self.is_closing:
-            self._paused = True
-            self._transport.pause_reading()
+        self._relay.queue.remove(self)
+        self._update_reading()
 
     def unblock(self) -> None:
         self._blocked = False
-        if self._transport is not None and self._paused and not self._transport.is_closing():
-            self._paused = False
-            self._transport.resume_reading()
+        if self.checker.is_waiting:
+            self._relay.queue.add(self)
+        self._update_reading()
 
     def start(self, data: bytes) -> None:
         """Handles data that arrived before the relay, and begins to read."""
+        self._started = True
         if data:
             self.data_received(data)
-        if not self._blocked:
-            self.unblock()
+        self._update_reading()
+
+    def _update_reading(self) -> None:
+        """Pauses reading while data cannot be forwarded, and resumes it. Data of a side that is closing is read and discarded."""
+        pause = not self.is_closing and (self._blocked or self.checker.is_waiting or not self._started)
+        if pause is self._paused or self._transport is None or self._transport.is_closing():
+            return
+        self._paused = pause
+        if pause:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def write(self, data: bytes) -> None:
         if data and self._transport is not None and not self.is_closing and not self._transport.is_closing():
@@ -117,7 +162,7 @@ class _Side(asyncio.Protocol):
         could lose the Close frame of the gateway (RFC 6455, section 7.1.1).
         """
         self.is_closing = True
-        self.unblock()
+        self._update_reading()
         if self._transport is None or not self.is_open:
             return
         if self._is_client and self.checker.close_code is None and self._transport.can_write_eof():
@@ -144,6 +189,33 @@ class _Side(asyncio.Protocol):
             transport.abort()
 
 
+class FrameQueue:
+    """Forwards the frames that wait, a bounded number in each interval. The sides of all WebSockets of a worker take turns."""
+
+    def __init__(self) -> None:
+        self._sides: dict[_Side, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, side: _Side) -> None:
+        """Adds a side at the end, unless the queue contains it."""
+        self._sides.setdefault(side)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_INTERVAL_S, self._forward)
+
+    def remove(self, side: _Side) -> None:
+        """Removes a side, if the queue contains it."""
+        self._sides.pop(side, None)
+
+    def _forward(self) -> None:
+        remaining = _WAITING_FRAMES_MAX
+        while self._sides and remaining > 0:
+            side = next(iter(self._sides))
+            del self._sides[side]
+            remaining -= side.forward(b"", min(remaining, _FRAMES_BATCH))  # adds the side again if frames still wait
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_INTERVAL_S, self._forward) if self._sides else None
+
+
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
     """message_max_bytes: maximum payload of a message. idle_timeout_s: maximum time without data in either direction."""
@@ -155,11 +227,19 @@ class RelaySettings:
 class Relay:
     """One WebSocket: the connection to the client and the connection to the Core."""
 
-    def __init__(self, settings: RelaySettings, key_id: KeyId, request: VerificationRequest, instance: CoreRecord) -> None:
-        """request: the verification request of the handshake. instance: the instance of the Core."""
+    def __init__(
+        self,
+        settings: RelaySettings,
+        key_id: KeyId,
+        request: VerificationRequest,
+        instance: CoreRecord,
+        queue: FrameQueue,
+    ) -> None:
+        """request: the verification request of the handshake. instance: the instance of the Core. queue: of the worker."""
         self.key_id = key_id
         self.request = request
         self.instance = instance
+        self.queue = queue
         self.expires_at: float | None = None
         self.client = _Side(self, settings.message_max_bytes, is_client=True)
         self.core = _Side(self, settings.message_max_bytes, is_client=False)
@@ -177,7 +257,7 @@ class Relay:
 
     async def run(self, client_data: bytes, core_data: bytes) -> None:
         """Relays frames until both connections have ended. The arguments are data that has already been received."""
-        self._active_at = self._loop.time()
+        self.restart_idle_time()
         self._idle_timer = self._loop.call_later(self._idle_timeout_s, self._check_idle)
         try:
             self.core.start(core_data)
@@ -200,14 +280,15 @@ class Relay:
     def other(self, side: _Side) -> _Side:
         return self.core if side is self.client else self.client
 
-    def received(self, side: _Side, data: bytes) -> None:
-        """Forwards data to the other side."""
-        if side.is_closing:
-            return
-        side.bytes += len(data)
+    def restart_idle_time(self) -> float:
+        """Returns the current time."""
         self._active_at = self._loop.time()
+        return self._active_at
+
+    def forward(self, side: _Side, data: bytes, frames_max: int) -> None:
+        """Forwards data to the other side. See `FrameChecker.feed`."""
         try:
-            forwarded = side.checker.feed(data)
+            forwarded = side.checker.feed(data, frames_max)
         except FrameError as exc:
             self._reject(side, exc)
             return
@@ -282,6 +363,7 @@ class WebSockets:
     relay_settings: RelaySettings
     _by_core: asgi.Uses = field(default_factory=asgi.Uses)
     _relays: dict[KeyId, set[Relay]] = field(default_factory=dict)
+    _queue: FrameQueue = field(default_factory=FrameQueue)
 
     def __len__(self) -> int:
         return sum(self._by_core.values())
@@ -303,7 +385,7 @@ class WebSockets:
     def relay(self, key_id: KeyId, request: VerificationRequest, instance: CoreRecord) -> Iterator[Relay]:
         """A relay that is closed when the key no longer permits it. Read the key again and call `permits` before `Relay.run`, so
         that no change of the key is missed."""
-        relay = Relay(self.relay_settings, key_id, request, instance)
+        relay = Relay(self.relay_settings, key_id, request, instance, self._queue)
         relays = self._relays.setdefault(key_id, set())
         relays.add(relay)
         try:

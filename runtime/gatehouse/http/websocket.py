@@ -29,6 +29,9 @@ _FINAL, _RESERVED, _OPCODE, _MASKED = 0x80, 0x70, 0x0F, 0x80
 _CONTROL_BYTES_MAX = 125
 _REASON_BYTES_MAX = 123
 
+#: Maximum number of frames without payload in a message, besides its last frame. They cost work and transfer nothing.
+_EMPTY_FRAMES_MAX = 16
+
 #: Close codes that a frame may contain: RFC 6455, section 7.4.2, and the IANA registry.
 _CODES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
 
@@ -137,26 +140,39 @@ class FrameChecker:
         """masked: True for the frames of a client, which must be masked. message_max_bytes: maximum payload of a message."""
         self._masked = masked
         self._message_max_bytes = message_max_bytes
-        self._held = b""  # an incomplete header, or an incomplete control frame
+        self._held = b""  # an incomplete header or control frame, or the data that waits
         self._in_message = False
         self._message_bytes = 0
+        self._empty_frames = 0
         # The data frame of which a part has not been received yet.
         self._remaining = 0
         self._first = 0
         self._mask = b""
         #: Code of the Close frame, after which nothing is forwarded; None until it is received.
         self.close_code: int | None = None
+        #: Number of frames that have been checked.
+        self.frames = 0
+        #: True if received frames wait, because `frames_max` was reached. The next call of `feed` checks them.
+        self.is_waiting = False
 
-    def feed(self, data: bytes) -> bytes:
-        """Checks received bytes. Returns the bytes to forward, which end at the end of a frame. Raises FrameError."""
+    def feed(self, data: bytes, frames_max: int) -> bytes:
+        """Checks at most this number of frames in received bytes, and holds the rest.
+
+        Returns the bytes to forward, which end at the end of a frame. Raises FrameError.
+        """
+        self.is_waiting = False
         if self.close_code is not None:
             return b""
         if self._held:
             data, self._held = self._held + data, b""
         forwarded: list[bytes] = []
         start = position = self._continue(data, 0, forwarded) if self._remaining else 0
+        frames_end = self.frames + frames_max
         try:
             while (header := self._header(data, position)) is not None:
+                if self.frames == frames_end:
+                    self.is_waiting = True
+                    break
                 end = header.payload + header.length
                 if end <= len(data):
                     self._check(header, data[header.payload : end])
@@ -213,16 +229,22 @@ class FrameChecker:
 
     def _check(self, header: _Header, payload: bytes = b"") -> None:
         """Checks a frame against the message in progress, and the code in a Close frame. Raises FrameError."""
+        self.frames += 1
         if header.opcode == _CLOSE:
             self.close_code = _close_code(payload, header.mask)
         if header.opcode >= _CLOSE:
             return
         if (header.opcode == _CONTINUATION) is not self._in_message:
             raise FrameError(CloseCode.PROTOCOL_ERROR, "a frame does not continue the message in progress")
-        self._message_bytes = header.length + (self._message_bytes if self._in_message else 0)
+        if not self._in_message:
+            self._message_bytes = self._empty_frames = 0
         self._in_message = not header.first & _FINAL
+        self._message_bytes += header.length
+        self._empty_frames += self._in_message and not header.length
         if self._message_bytes > self._message_max_bytes:
             raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"a message is larger than {self._message_max_bytes} bytes")
+        if self._empty_frames > _EMPTY_FRAMES_MAX:
+            raise FrameError(CloseCode.POLICY_VIOLATION, f"a message has more than {_EMPTY_FRAMES_MAX} empty frames")
 
 
 def _fragment_header(first: int, length: int, mask: bytes) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from gatehouse.clock import Clock
 from gatehouse.gateway import websocket
-from gatehouse.gateway.websocket import Relay, RelaySettings, WebSockets
+from gatehouse.gateway.websocket import FrameQueue, Relay, RelaySettings, WebSockets
 from gatehouse.http.websocket import CloseCode, FrameChecker
 from gatehouse.keys.models import KeyEnvironment, KeyId
 from gatehouse.verification.models import VerificationRequest
@@ -75,7 +75,7 @@ class Transport(asyncio.Transport):
         codes, data = [], self.written
         while data:
             checker = FrameChecker(masked=self.is_core, message_max_bytes=MESSAGE_MAX)
-            data = data[len(checker.feed(data)) :]
+            data = data[len(checker.feed(data, 1_000_000)) :]
             codes += [] if checker.close_code is None else [checker.close_code]
         return codes
 
@@ -93,8 +93,9 @@ class Sides:
 
 
 @asynccontextmanager
-async def relaying(core_data: bytes = b"", client_high: int = 10**9) -> AsyncIterator[Sides]:
-    relay = Relay(RelaySettings(MESSAGE_MAX, PATIENCE_S), KeyId("key"), VerificationRequest(), instance("a"))
+async def relaying(core_data: bytes = b"", client_high: int = 10**9, queue: FrameQueue | None = None) -> AsyncIterator[Sides]:
+    settings = RelaySettings(MESSAGE_MAX, PATIENCE_S)
+    relay = Relay(settings, KeyId("key"), VerificationRequest(), instance("a"), queue or FrameQueue())
     client, core = Transport(client_high), Transport(is_core=True)
     core.reading = False
     client.side, core.side = relay.client, relay.core
@@ -131,6 +132,93 @@ async def test_data_beside_the_handshake_can_fill_the_buffer() -> None:
         assert not sides.core.reading
         sides.relay.client.resume_writing()
         assert sides.core.reading
+
+
+def floods(count: int) -> dict[str, bytes]:
+    """A number of frames of each type that a client may send without a limit, in as few bytes as possible."""
+    frames = {
+        "pings": Frame(Opcode.PING, b""),
+        "pongs": Frame(Opcode.PONG, b""),
+        "empty messages": Frame(Opcode.TEXT, b""),
+        "messages": Frame(Opcode.BINARY, b"x"),
+    }
+    fragments = Frame(Opcode.TEXT, b"x", fin=False).serialize(mask=True) + count * Frame(Opcode.CONT, b"x", fin=False).serialize(
+        mask=True
+    )
+    return {**{name: frame.serialize(mask=True) * count for name, frame in frames.items()}, "fragments": fragments}
+
+
+async def forwarded(transport: Transport, size: int) -> list[int]:
+    """Waits until this number of bytes was written. Returns the size of what was written in each turn of the event loop."""
+    sizes, before = [], 0
+    async with asyncio.timeout(PATIENCE_S):
+        while before < size:
+            await asyncio.sleep(0)
+            sizes += [len(transport.written) - before]
+            before += sizes[-1]
+    return sizes
+
+
+@pytest.mark.parametrize("sender", ["client", "core"])
+@pytest.mark.parametrize("name", floods(0))
+async def test_frames_of_a_flood_are_forwarded_in_parts(name: str, sender: str) -> None:
+    """Reading pauses until all received frames were forwarded."""
+    data = floods(5_000)[name]
+    async with relaying() as sides:
+        source, target, side = sides.client, sides.core, sides.relay.client
+        if sender == "core":
+            source, target, side = target, source, sides.relay.core
+            side.checker = FrameChecker(masked=True, message_max_bytes=MESSAGE_MAX)  # to send the same data
+        side.data_received(data)
+        assert 0 < len(target.written) <= 64 * 7
+        assert not source.reading
+        assert max(await forwarded(target, len(data))) <= 1_000 * 7
+        assert target.written == data
+        assert source.reading
+
+
+async def test_websockets_of_a_worker_share_the_frames_of_a_turn() -> None:
+    data, queue = floods(3_000)["messages"], FrameQueue()
+    async with relaying(queue=queue) as first, relaying(queue=queue) as second, relaying(queue=queue) as other:
+        first.relay.client.data_received(data)
+        second.relay.client.data_received(data)
+        written = 0
+        async with asyncio.timeout(PATIENCE_S):
+            while (total := len(first.core.written) + len(second.core.written)) < 2 * len(data):
+                await asyncio.sleep(0)
+                if total == written:
+                    continue
+                assert total - written <= 1_000 * 7
+                assert abs(len(first.core.written) - len(second.core.written)) <= 250 * 7
+                written, before = total, len(other.core.written)
+                other.relay.client.data_received(HELLO.serialize(mask=True))
+                assert len(other.core.written) > before  # does not wait for the floods
+
+
+async def test_waiting_frames_are_forwarded_only_while_the_other_side_reads() -> None:
+    data = floods(1_000)["pings"]
+    async with relaying() as sides:
+        sides.relay.client.data_received(data)
+        sides.relay.core.pause_writing()
+        before = len(sides.core.written)
+        async with relaying() as other:  # takes longer than an interval
+            other.relay.client.data_received(data)
+            await forwarded(other.core, len(data))
+        assert len(sides.core.written) == before
+        sides.relay.core.resume_writing()
+        assert not sides.client.reading
+        await forwarded(sides.core, len(data))
+        assert sides.client.reading
+
+
+async def test_revoked_key_ends_a_websocket_whose_frames_wait() -> None:
+    async with relaying() as sides:
+        sides.relay.client.data_received(floods(5_000)["messages"])
+        before = len(sides.core.written)
+        sides.relay.close(client=(CloseCode.POLICY_VIOLATION, ""))
+        assert (sides.client.closes, sides.core.closes) == ([1008], [1001])
+        assert len(sides.core.written) == before + 2 + 4 + 2
+        assert sides.client.reading  # so that the end of the connection is noticed
 
 
 async def test_each_side_receives_one_close_frame() -> None:

@@ -19,6 +19,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from sandbox import child_processes
@@ -417,6 +418,103 @@ async def test_pings_are_relayed(gateway: Gateway, sockets: SocketCore, key: Any
         await client.recv()
         connection = client if sender == "client" else sockets.connections[0]
         await (await connection.ping(b"payload"))  # ends when the other end has sent the pong
+
+
+# Floods of frames
+
+FLOODS = {
+    "pings": [Frame(Opcode.PING, b"")],
+    "messages": [Frame(Opcode.TEXT, b"x")],
+    "empty messages": [Frame(Opcode.BINARY, b"")],
+    "fragments": [Frame(Opcode.TEXT, b"x", fin=False), *[Frame(Opcode.CONT, b"x", fin=False)] * 1_000, Frame(Opcode.CONT, b"")],
+}
+
+
+def flood(name: str, *, mask: bool) -> bytes:
+    """About 100 KB of small frames."""
+    data = b"".join(frame.serialize(mask=mask) for frame in FLOODS[name])
+    return data * (100_000 // len(data))
+
+
+async def write_until_closed(writer: asyncio.StreamWriter, data: bytes) -> None:
+    with suppress(ConnectionError):
+        while True:
+            writer.write(data)
+            await writer.drain()
+
+
+async def read_until_closed(reader: asyncio.StreamReader) -> None:
+    with suppress(ConnectionError):
+        while await reader.read(1 << 20):
+            pass
+
+
+@asynccontextmanager
+async def flooding(gateway: Gateway, name: str, sender: str) -> AsyncIterator[Any]:
+    """WebSockets of a key over which the client or the Core floods the gateway. Yields a key for the same Core, whose WebSockets
+    receive a message for each message that they send."""
+    tasks: set[asyncio.Task[None]] = set()
+    hello = Frame(Opcode.TEXT, b"hello").serialize(mask=False)
+
+    async def behavior(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        reader.feed_data(head)  # for `accept`
+        await accept(reader, writer)
+        if head.startswith(b"GET /answer"):
+            while await reader.read(1 << 16):
+                writer.write(hello)
+        elif sender == "core":
+            await write_until_closed(writer, flood(name, mask=False))
+        else:
+            await read_until_closed(reader)
+
+    async with raw_core(gateway, behavior) as key:
+        writers = []
+        for _ in range(4):
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            lines = ("GET /cores/live/flood HTTP/1.1", "Host: a", *HANDSHAKE, f"X-API-Key: {key.token}", "", "")
+            writer.write("\r\n".join(lines).encode())
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+            tasks.add(asyncio.create_task(read_until_closed(reader)))
+            if sender == "client":
+                tasks.add(asyncio.create_task(write_until_closed(writer, flood(name, mask=True))))
+            writers.append(writer)
+        yield await gateway.create_key()
+        assert [task for task in tasks if task.done()] == []  # the floods are slowed down and not closed
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("sender", ["client", "core"])
+@pytest.mark.parametrize("name", FLOODS)
+async def test_other_keys_are_served_during_a_flood_of_frames(gateway: Gateway, name: str, sender: str) -> None:
+    async with flooding(gateway, name, sender) as key, opened(gateway, key, "/answer") as client:
+        for _ in range(20):
+            assert (await gateway.request("GET", "/healthz")).status == 200
+            assert (await gateway.verify(key.token)).json["code"] == "VALID"
+            await client.send("hello")
+            async with asyncio.timeout(PATIENCE_S):
+                assert await client.recv() == "hello"
+        assert client.state is State.OPEN
+        client.transport.abort()  # this Core does not confirm a Close frame
+
+
+@pytest.mark.parametrize("sender", ["client", "core"])
+async def test_flood_of_frames_without_payload_is_closed(gateway: Gateway, sender: str) -> None:
+    frames = (Frame(Opcode.TEXT, b"x", fin=False), *[Frame(Opcode.CONT, b"", fin=False)] * 10_000)
+
+    async def behavior(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await accept(reader, writer)
+        if sender == "core":
+            writer.write(b"".join(frame.serialize(mask=False) for frame in frames))
+        await read_until_closed(reader)
+
+    async with raw_core(gateway, behavior) as key, opened(gateway, key) as client:
+        if sender == "client":
+            client.transport.write(b"".join(frame.serialize(mask=True) for frame in frames))
+        reason = "a message has more than 16 empty frames"
+        assert await closed(client) == ((1008, reason) if sender == "client" else (1011, f"from the Core: {reason}"))
 
 
 # End of a WebSocket

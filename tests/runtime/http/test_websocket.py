@@ -21,6 +21,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 
 MAX = 1_000
+ALL = 1_000_000
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
 ACCEPTED = [
     ("upgrade", "WebSocket"),
@@ -130,7 +131,7 @@ FRAMES = (
 def test_whole_frames_are_forwarded_unchanged(mask: bool) -> None:
     data = encoded(*FRAMES, mask=mask)
     checker = FrameChecker(masked=mask, message_max_bytes=MAX)
-    assert checker.feed(data) == data
+    assert checker.feed(data, ALL) == data
     assert checker.close_code == 4000
 
 
@@ -141,22 +142,22 @@ def test_messages_survive_any_split_of_the_bytes(cuts: list[int], mask: bool) ->
     bounds = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     forwarded: list[Frame] = []
     for start, end in itertools.pairwise(bounds):
-        forwarded += decoded(checker.feed(data[start:end]), mask=mask)  # each part ends at the end of a frame
+        forwarded += decoded(checker.feed(data[start:end], ALL), mask=mask)  # each part ends at the end of a frame
     assert messages(forwarded) == messages(FRAMES)
 
 
 def test_parts_of_a_frame_are_forwarded_at_once() -> None:
     data = encoded(text(b"0123456789"))
     checker = FrameChecker(masked=True, message_max_bytes=MAX)
-    parts = [decoded(checker.feed(data[start : start + 1])) for start in range(len(data))]
+    parts = [decoded(checker.feed(data[start : start + 1], ALL)) for start in range(len(data))]
     assert [[bytes(frame.data) for frame in part] for part in parts] == [[]] * 6 + [[b"%d" % digit] for digit in range(10)]
 
 
 def test_nothing_follows_a_close_frame() -> None:
     close = encoded(Frame(Opcode.CLOSE, b""))
     checker = FrameChecker(masked=True, message_max_bytes=MAX)
-    assert checker.feed(close + encoded(text(b"late"))) == close
-    assert checker.feed(encoded(text(b"later"))) == b""
+    assert checker.feed(close + encoded(text(b"late")), ALL) == close
+    assert checker.feed(encoded(text(b"later")), ALL) == b""
     assert checker.close_code == CloseCode.NO_STATUS
 
 
@@ -179,38 +180,84 @@ INVALID = {
 @pytest.mark.parametrize("data", INVALID.values(), ids=INVALID)
 def test_invalid_frames_are_rejected(data: bytes) -> None:
     with pytest.raises(FrameError) as caught:
-        FrameChecker(masked=True, message_max_bytes=MAX).feed(data)
+        FrameChecker(masked=True, message_max_bytes=MAX).feed(data, ALL)
     assert caught.value.code is CloseCode.PROTOCOL_ERROR
 
 
 def test_masked_frame_of_a_server_is_rejected() -> None:
     with pytest.raises(FrameError) as caught:
-        FrameChecker(masked=False, message_max_bytes=MAX).feed(encoded(text(b"a")))
+        FrameChecker(masked=False, message_max_bytes=MAX).feed(encoded(text(b"a")), ALL)
     assert caught.value.code is CloseCode.PROTOCOL_ERROR
 
 
 def test_message_size_counts_all_fragments() -> None:
     checker = FrameChecker(masked=True, message_max_bytes=MAX)
     for _ in range(2):
-        checker.feed(encoded(text(bytes(MAX))))
-        checker.feed(encoded(text(bytes(600), fin=False), Frame(Opcode.PING, bytes(125)), continuation(bytes(400))))
-    checker.feed(encoded(text(bytes(600), fin=False)))
+        checker.feed(encoded(text(bytes(MAX))), ALL)
+        checker.feed(encoded(text(bytes(600), fin=False), Frame(Opcode.PING, bytes(125)), continuation(bytes(400))), ALL)
+    checker.feed(encoded(text(bytes(600), fin=False)), ALL)
     with pytest.raises(FrameError) as caught:
-        checker.feed(encoded(continuation(bytes(401), fin=False)))
+        checker.feed(encoded(continuation(bytes(401), fin=False)), ALL)
     assert caught.value.code is CloseCode.MESSAGE_TOO_BIG
 
 
 def test_size_is_checked_before_the_payload_arrives() -> None:
     with pytest.raises(FrameError) as caught:
-        FrameChecker(masked=True, message_max_bytes=MAX).feed(encoded(text(bytes(MAX + 1)))[:8])
+        FrameChecker(masked=True, message_max_bytes=MAX).feed(encoded(text(bytes(MAX + 1)))[:8], ALL)
     assert caught.value.code is CloseCode.MESSAGE_TOO_BIG
 
 
 def test_frames_before_an_invalid_frame_are_forwarded() -> None:
     first = encoded(text(b"a"), text(b"b"))
     with pytest.raises(FrameError) as caught:
-        FrameChecker(masked=True, message_max_bytes=MAX).feed(first + encoded(continuation(b"c")))
+        FrameChecker(masked=True, message_max_bytes=MAX).feed(first + encoded(continuation(b"c")), ALL)
     assert caught.value.forwarded == first
+
+
+def pings(count: int) -> list[Frame]:
+    return [Frame(Opcode.PING, b"%d" % number) for number in range(count)]
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_frames_beyond_the_maximum_wait(mask: bool) -> None:
+    """The last frame is incomplete."""
+    whole, last = encoded(*pings(5), mask=mask), encoded(text(b""), mask=mask)
+    checker = FrameChecker(masked=mask, message_max_bytes=MAX)
+    parts = [checker.feed(whole + last[:-1], 3), checker.feed(b"", 2), checker.feed(b"", 2)]
+    assert b"".join(parts) == whole
+    assert [len(decoded(part, mask=mask)) for part in parts] == [3, 2, 0]
+    assert (checker.frames, checker.is_waiting) == (5, False)
+    assert checker.feed(last[-1:], 1) == last
+
+
+@pytest.mark.parametrize(("frames_max", "waiting"), [(0, True), (1, True), (2, False), (3, False)])
+def test_frames_wait_only_beyond_the_maximum(frames_max: int, waiting: bool) -> None:
+    checker = FrameChecker(masked=True, message_max_bytes=MAX)
+    assert len(decoded(checker.feed(encoded(*pings(2)), frames_max))) == min(frames_max, 2)
+    assert checker.is_waiting is waiting
+
+
+@given(st.lists(st.integers(0, 1300), max_size=6), st.integers(1, 3))
+def test_waiting_frames_keep_their_order(cuts: list[int], frames_max: int) -> None:
+    data = encoded(*FRAMES)
+    checker = FrameChecker(masked=True, message_max_bytes=MAX)
+    forwarded: list[Frame] = []
+    for start, end in itertools.pairwise([0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]):
+        forwarded += decoded(checker.feed(data[start:end], frames_max))
+    while checker.is_waiting:
+        forwarded += decoded(checker.feed(b"", frames_max))
+    assert messages(forwarded) == messages(FRAMES)
+
+
+def test_frames_without_payload_are_limited_in_each_message() -> None:
+    checker = FrameChecker(masked=True, message_max_bytes=MAX)
+    empty = [continuation(b"", fin=False)] * 15
+    message = encoded(text(b"", fin=False), *empty, Frame(Opcode.PING, b""), continuation(b"end"))
+    assert checker.feed(message * 2, ALL) == message * 2
+    checker.feed(encoded(text(b"", fin=False), *empty), ALL)
+    with pytest.raises(FrameError) as caught:
+        checker.feed(encoded(*empty[:1]), ALL)
+    assert caught.value.code is CloseCode.POLICY_VIOLATION
 
 
 @pytest.mark.parametrize("mask", [None, b"\x01\x02\x03\x04"])
