@@ -1,4 +1,4 @@
-"""Finds imported keys by their original tokens, in any state, for leak reports and for tokens in text.
+"""Finds imported keys by their original tokens, in any state, for leak reports and revocations.
 
 The lookup is the same as in a gateway (verification/imported_keys.py), but changes nothing: a verified bcrypt hash is kept.
 """
@@ -6,7 +6,6 @@ The lookup is the same as in a gateway (verification/imported_keys.py), but chan
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Collection
 
 from gatehouse.crypto.sealing import unseal
@@ -14,12 +13,6 @@ from gatehouse.crypto.token import NULL_DIGEST, Pepper, proves_possession
 from gatehouse.keys.models import Key
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.verification.imported_tokens import ImportedKeyIds, bcrypt_matches, hash_purpose
-
-#: Words in a text that can be tokens. Shorter words, and words without a digit, are practically never tokens.
-_WORD = re.compile(r"[!-~]{16,512}")
-
-#: Maximum number of words in a request that are looked up.
-WORDS_MAX = 200
 
 
 async def find_imported(store: KeyRepository, pepper: Pepper, tokens: Collection[str]) -> dict[str, Key]:
@@ -38,13 +31,6 @@ async def find_imported(store: KeyRepository, pepper: Pepper, tokens: Collection
             if await _belongs(store, pepper, token, candidate.material, key):
                 result[token] = key
     return result
-
-
-def possible_tokens(texts: Collection[str]) -> list[str]:
-    """The words in the texts that can be tokens of imported keys, at most WORDS_MAX. Quotes and punctuation around a word are
-    removed."""
-    words = (word.strip("\"'`.,;:!?()[]{}<>") for text in texts for word in _WORD.findall(text))
-    return list(dict.fromkeys(word for word in words if any(character.isdigit() for character in word)))[:WORDS_MAX]
 
 
 async def _belongs(store: KeyRepository, pepper: Pepper, token: str, material: str, key: Key) -> bool:
