@@ -1,4 +1,4 @@
-"""`gatehouse scan`: files, directories, standard input, Git, staged changes, and the pre-commit hook."""
+"""`gatehouse scan`: files, directories, standard input, repositories, and the pre-commit hook."""
 
 from __future__ import annotations
 
@@ -27,13 +27,19 @@ def token(prefix: str = "gtk") -> str:
     return build(prefix, KeyEnvironment.LIVE, secrets.token_bytes(12), secrets.token_bytes(32)).text
 
 
-def scan(*arguments: str, cwd: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([GATEHOUSE, "scan", *arguments], cwd=cwd, input=stdin, capture_output=True, check=False)
+def scan(*arguments: str, cwd: Path, stdin: bytes = b"", path: str | None = None) -> subprocess.CompletedProcess[bytes]:
+    env = {**os.environ, "PATH": path or os.environ["PATH"]}
+    return subprocess.run([GATEHOUSE, "scan", *arguments], cwd=cwd, input=stdin, capture_output=True, check=False, env=env)
 
 
-def git(folder: Path, *command: str) -> None:
+def found(*arguments: str, cwd: Path) -> list[str]:
+    """The files with tokens."""
+    return [line.split(":")[0] for line in scan(*arguments, cwd=cwd).stdout.decode().splitlines()]
+
+
+def git(folder: Path, *command: str, check: bool = True) -> None:
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
-    subprocess.run(["git", *identity, *command], cwd=folder, check=True, capture_output=True)
+    subprocess.run(["git", *identity, *command], cwd=folder, check=check, capture_output=True)
 
 
 @pytest.mark.requirement("CG-14")
@@ -137,15 +143,51 @@ def test_excluded_file_is_skipped(tmp_path: Path) -> None:
     assert scan("--exclude", "*.json", ".", cwd=tmp_path).returncode == 0
 
 
-def test_configuration_of_a_scanned_repository_runs_no_command(tmp_path: Path) -> None:
-    git(tmp_path, "init", "-q")
-    (tmp_path / "a").write_text("text")
-    git(tmp_path, "add", "a")
-    with (tmp_path / ".git" / "config").open("a") as config:
-        config.write('[core]\n\tfsmonitor = "touch ran; false"\n')
-    for arguments in (["."], ["--staged"]):
-        assert scan(*arguments, cwd=tmp_path).returncode == 0
-        assert not (tmp_path / "ran").exists()
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A repository in which a Git command would run other commands, each of which creates a file `ran...` in tmp_path: a sparse
+    index whose missing tree would be fetched, a monitor of the file system, hooks and a filter."""
+    folder = tmp_path / "hostile"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "a").write_text("text")
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "first")
+    git(folder, "sparse-checkout", "set", "--cone", "--sparse-index", "absent")
+    (folder / "b").write_text("text")
+    tree = subprocess.run(
+        ["git", "rev-parse", "HEAD:inner"], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    (folder / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    (folder / ".gitattributes").write_text("* filter=hostile diff=hostile\n")
+    ran = f"touch {tmp_path}/ran"
+    (folder / ".git" / "hooks").mkdir(exist_ok=True)
+    for hook in ("post-index-change", "fsmonitor-watchman", "reference-transaction"):
+        (folder / ".git" / "hooks" / hook).write_text(f"#!/bin/sh\n{ran}-{hook}\n")
+        (folder / ".git" / "hooks" / hook).chmod(0o755)
+    with (folder / ".git" / "config").open("a") as config:
+        config.write(
+            f'[core]\n\trepositoryformatversion = 1\n\tfsmonitor = "{ran}-fsmonitor; false"\n\tpager = {ran}-pager\n'
+            f'[extensions]\n\tpartialClone = origin\n[filter "hostile"]\n\tclean = {ran}-clean\n\tprocess = {ran}-process\n'
+            f'[remote "origin"]\n\tpromisor = true\n\turl = {folder}\n\tuploadpack = "{ran}-uploadpack; false"\n'
+        )
+    return folder
+
+
+def test_nothing_of_a_scanned_repository_is_run(tmp_path: Path, hostile: Path) -> None:
+    """The check that a Git command would run something comes last."""
+    fake = tmp_path / "bin"
+    fake.mkdir()
+    (fake / "git").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran-git\n")
+    (fake / "git").chmod(0o755)
+    (hostile / "token").write_text(token())
+    path = f"{fake}{os.pathsep}{os.environ['PATH']}"
+    for arguments, cwd in ((["."], hostile), (["hostile"], tmp_path), (["b", "token"], hostile)):
+        done = scan(*arguments, cwd=cwd, path=path)
+        assert (done.returncode, done.stdout.count(b"\n")) == (1, 1), done.stderr
+    assert list(tmp_path.glob("ran*")) == []
+    git(hostile, "-c", "core.fsmonitor=false", "ls-files", check=False)
+    assert list(tmp_path.glob("ran*")) != []
 
 
 def test_named_pipe_is_rejected(tmp_path: Path) -> None:
@@ -170,19 +212,95 @@ def test_ignored_files_are_skipped_and_untracked_ones_scanned(tmp_path: Path) ->
     assert scan("ignored", cwd=tmp_path).returncode == 1
 
 
-def test_staged_content_is_scanned_not_the_working_tree(tmp_path: Path) -> None:
+def write_tokens(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(token())
+
+
+def test_ignore_files_of_all_folders_apply(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
-    (tmp_path / "sub").mkdir()
-    named = tmp_path / "sub" / "ä b"
-    named.write_text(token())
-    assert scan("--staged", cwd=tmp_path).returncode == 0
-    git(tmp_path, "add", ".")
-    named.write_text("harmless")
-    for folder in (tmp_path, tmp_path / "sub"):
-        done = scan("--staged", cwd=folder)
-        assert (done.returncode, done.stdout.decode().split(":")[0]) == (1, "sub/ä b")
-    git(tmp_path, "commit", "-qm", "oh no")
-    assert scan("--staged", cwd=tmp_path).returncode == 0
+    (tmp_path / ".git" / "info").mkdir(exist_ok=True)
+    (tmp_path / ".git" / "info" / "exclude").write_text("*.local\n")
+    write_tokens(
+        tmp_path, "a.log", "a.local", "build/a", "src/a.log", "src/keep.log", "src/top", "src/deep/top", "top", "kept.local"
+    )
+    (tmp_path / ".gitignore").write_text("*.log\nbuild/\n!kept.local\n")
+    (tmp_path / "src" / ".gitignore").write_text("!keep.log\n/top\n")
+    assert found(".", cwd=tmp_path) == ["kept.local", "top", "src/keep.log", "src/deep/top"]
+    assert found("src", cwd=tmp_path) == ["src/keep.log", "src/deep/top"]
+    assert found(".", cwd=tmp_path / "src" / "deep") == ["top"]
+    assert found("build", cwd=tmp_path) == ["build/a"]  # an ignored folder that is named is scanned
+
+
+@pytest.mark.parametrize("version", ["2", "3", "4"])
+@pytest.mark.parametrize("object_format", ["sha1", "sha256"])
+def test_tracked_files_are_scanned_although_they_are_ignored(tmp_path: Path, version: str, object_format: str) -> None:
+    git(tmp_path, "init", "-q", f"--object-format={object_format}")
+    names = ["build/a", "build/ä b", "build/" + "x" * 200, "build/deep/b", "secret.env"]
+    write_tokens(tmp_path, "build/untracked", *names)
+    (tmp_path / ".gitignore").write_text("build/\n*.env\n")
+    git(tmp_path, "add", "--force", *names)
+    git(tmp_path, "update-index", "--index-version", version)
+    if version == "3":
+        git(tmp_path, "update-index", "--skip-worktree", "secret.env")  # stored in the extended flags
+    assert sorted(found(".", cwd=tmp_path)) == sorted(names)
+    assert found("build/deep", cwd=tmp_path) == ["build/deep/b"]
+
+
+def test_linked_working_tree_has_its_own_index(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "main")
+    git(tmp_path / "main", "commit", "-q", "--allow-empty", "-m", "first")
+    git(tmp_path / "main", "worktree", "add", "-q", "../linked")
+    write_tokens(tmp_path / "linked", "ignored", "tracked")
+    (tmp_path / "linked" / ".gitignore").write_text("*ed\n")
+    git(tmp_path / "linked", "add", "--force", "tracked")
+    assert found(".", cwd=tmp_path / "linked") == ["tracked"]
+
+
+@pytest.mark.parametrize("index", ["truncated", "split", "nonsense", "named pipe"])
+def test_ignored_files_are_scanned_if_the_index_cannot_be_read(tmp_path: Path, index: str) -> None:
+    git(tmp_path, "init", "-q")
+    write_tokens(tmp_path, "ignored")
+    (tmp_path / ".gitignore").write_text("ignored\n")
+    git(tmp_path, "add", "--force", "ignored")
+    file = tmp_path / ".git" / "index"
+    if index == "truncated":
+        file.write_bytes(file.read_bytes()[:80])
+    elif index == "split":
+        git(tmp_path, "update-index", "--split-index")
+    else:
+        file.unlink()
+        file.write_text(index) if index == "nonsense" else os.mkfifo(file)
+    assert found(".", cwd=tmp_path) == ["ignored"]
+
+
+def test_only_regular_files_of_a_folder_are_read(tmp_path: Path) -> None:
+    """Names in an index and symbolic links do not lead out of the folder."""
+    outside, folder = tmp_path / "outside", tmp_path / "folder"
+    write_tokens(outside, "a")
+    folder.mkdir()
+    git(folder, "init", "-q")
+    write_tokens(folder, "link/a", "other")
+    git(folder, "add", ".")
+    (folder / "link" / "a").unlink()
+    (folder / "link").rmdir()
+    (folder / "link").symlink_to(outside)
+    os.mkfifo(folder / "pipe")
+    (folder / ".gitignore").symlink_to("pipe")
+    (folder / "device").symlink_to("/dev/zero")
+    assert found(".", cwd=folder) == ["other"]
+    index = folder / ".git" / "index"
+    index.write_bytes(index.read_bytes().replace(b"link/a", b"../o/a"))
+    write_tokens(tmp_path, "o/a")
+    assert found(".", cwd=folder) == ["other"]
+
+
+def test_pattern_with_many_wildcards_ignores_nothing(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    write_tokens(tmp_path, "a" * 200)
+    (tmp_path / ".gitignore").write_text("*a" * 30 + "b\n" + "*a" * 5 + "*\n")
+    assert scan(".", cwd=tmp_path).returncode == 1
 
 
 def test_circular_symbolic_link_is_not_followed(tmp_path: Path) -> None:
@@ -194,10 +312,7 @@ def test_circular_symbolic_link_is_not_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ((), "use either paths (files, directories, or - for standard input) or --staged"),
-        (("a", "--staged"), "use either paths (files, directories, or - for standard input) or --staged"),
         (("absent",), "absent cannot be read: No such file or directory"),
-        (("--staged",), "--staged requires a Git repository"),
     ],
 )
 def test_usage_error_is_one_line_with_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
