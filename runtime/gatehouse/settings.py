@@ -218,7 +218,7 @@ class Settings(SharingSettings, ConnectionSettings):
     """ID of the ElastiCache replication group. Required with GATEHOUSE_REDIS_AUTH=iam."""
 
     gateway_url: str = ""
-    """Public URL of the gateway, such as https://gateway.example.com."""
+    """Public URL of the gateway, such as https://gateway.example.com. Cores receive its host in X-Forwarded-Host."""
     console_url: str = ""
     """Public URL of the console. With https://, responses contain Strict-Transport-Security."""
 

@@ -8,6 +8,26 @@ from __future__ import annotations
 HOST = b"gateway.test"
 _POST = b"POST /x HTTP/1.1\r\nHost: gateway.test\r\n"
 
+#: Values of Host that are not a DNS name or an IP address, with an optional port.
+INVALID_HOSTS = (
+    b"",
+    b"h, evil",
+    b"h,evil",
+    b"h/x",
+    b"h?y",
+    b"a@b",
+    b"h:80:80",
+    b"h:x",
+    b":80",
+    b"[::1",
+    b"::1",
+    b"h%20",
+    b"h h",
+    b"h\\x",
+    b"h'",
+    b"<h>",
+)
+
 #: Malformed requests (RFC 9112), with the status and code of the response, after which the connection is closed.
 MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
     (b"GET / HTTP/1.1\r\n\r\n", (400, "bad_request")),
@@ -16,6 +36,7 @@ MALFORMED_REQUESTS: tuple[tuple[bytes, tuple[int, str]], ...] = (
     (b"GET / HTTP/2.0\r\nHost: gateway.test\r\n\r\n", (400, "bad_request")),
     (b"GET /#a HTTP/1.1\r\nHost: gateway.test\r\n\r\n", (400, "bad_request")),
     (b"GET /\xff HTTP/1.1\r\nHost: gateway.test\r\n\r\n", (400, "bad_request")),
+    *((b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n", (400, "bad_request")) for host in INVALID_HOSTS),
     (b"nonsense\r\n\r\n", (400, "bad_request")),
     (b"GET / HTTP/1.1\r\nHost: gateway.test\r\nBad Name: 1\r\n\r\n", (400, "bad_request")),
     (b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX: 1\r\n folded\r\n\r\n", (400, "bad_request")),

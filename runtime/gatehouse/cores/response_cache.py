@@ -24,8 +24,8 @@ import msgspec
 
 Headers: TypeAlias = list[tuple[str, str]]
 
-#: Name of the Core, lease ID, raw path and query, Accept-Encoding. Because of the lease ID, a new registration starts with an
-#: empty cache.
+#: Name of the Core, lease ID, target URI (scheme and authority as sent by the client; path and query as sent to the Core),
+#: Accept-Encoding. Because of the lease ID, a new registration starts with an empty cache. Source: RFC 9111, section 2.
 CacheKey: TypeAlias = tuple[str, str, str, str]
 
 _STRONG_ETAG = re.compile(r'"[!#-~]*"')

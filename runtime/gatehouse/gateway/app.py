@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlsplit
 
 from gatehouse.background import Background, PeriodicJob
 from gatehouse.clock import Clock
@@ -122,6 +123,7 @@ class _Gateway:
                 load_balancer=load_balancer,
                 pepper=self.pepper,
                 clock=self.clock,
+                public_host=urlsplit(settings.gateway_url).netloc,
                 addresses=ClientAddresses(settings.trusted_proxies),
                 usage=usage,
                 observer=self.observer,

@@ -63,6 +63,7 @@ class KeyRequests(asgi.Uses):
 class Dependencies:
     """Dependencies of the gateway's endpoints.
 
+    public_host: host of the gateway, with an optional port, as clients know it. Empty if it is not configured.
     key_requests: requests to Cores that are in progress, by key family.
     required_probes: the gateway is not ready if one of them fails.
     optional_probes: the gateway is `degraded` if one of them fails.
@@ -79,6 +80,7 @@ class Dependencies:
     load_balancer: LoadBalancer
     pepper: Pepper
     clock: Clock
+    public_host: str
     addresses: ClientAddresses
     usage: UsageCounter
     observer: Observer

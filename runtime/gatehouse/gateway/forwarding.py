@@ -78,13 +78,24 @@ def accept_encoding(context: RequestContext) -> str:
     return ", ".join(context.values(b"accept-encoding"))
 
 
-def revalidation(dependencies: Dependencies, core: CoreRecord, target: str, encodings: str) -> Revalidation | None:
-    """State for the use of the cache by a cacheable request, or None if the cache is disabled. encodings: see
-    `accept_encoding`."""
+def scheme(context: RequestContext) -> str:
+    """Scheme that the client used, as reported by trusted proxies."""
+    proto = context.values(b"x-forwarded-proto") if context.dependencies.addresses.trusts(context.peer) else []
+    return "https" if proto[-1:] == ["https"] else str(context.scope["scheme"])
+
+
+def origin(context: RequestContext) -> str:
+    """Scheme and authority of the target URI of a request (RFC 9110, section 7.1)."""
+    return f"{scheme(context)}://{next(iter(context.values(b'host')), '').lower()}"
+
+
+def revalidation(dependencies: Dependencies, core: CoreRecord, uri: str, encodings: str) -> Revalidation | None:
+    """State for the use of the cache by a cacheable request, or None if the cache is disabled. uri: see `CacheKey`. encodings:
+    see `accept_encoding`."""
     cache = dependencies.response_cache
     if cache is None:
         return None
-    key = (core.name, core.lease_id, target, encodings)
+    key = (core.name, core.lease_id, uri, encodings)
     return Revalidation(cache, key, cache.find(key), Validation(dependencies.load_balancer.monotonic(), core.content_version))
 
 
@@ -135,7 +146,7 @@ class Forwarding:
         context = self.context
         if self.request.body is not None or self.request.upgrade or not is_cacheable(context.method, context.fields):
             return None
-        return revalidation(context.dependencies, core, self.request.target, accept_encoding(context))
+        return revalidation(context.dependencies, core, origin(context) + self.request.target, accept_encoding(context))
 
     async def _respond_from_cache(self, revalidation: Revalidation) -> None:
         """Sends the stored response without a request to the Core."""

@@ -32,7 +32,7 @@ from gatehouse.errors import (
 )
 from gatehouse.gateway.asgi import Dependencies, RequestContext
 from gatehouse.gateway.credentials import authenticate, presented_token
-from gatehouse.gateway.forwarding import INLINE_BYTES_MAX, Forwarding, SentRequest
+from gatehouse.gateway.forwarding import INLINE_BYTES_MAX, Forwarding, SentRequest, scheme
 from gatehouse.http import asgi, forwarding, websocket
 from gatehouse.http.forwarding import CorePath, core_path
 from gatehouse.keys.models import KeyRecord
@@ -151,11 +151,11 @@ def added_to_request(context: RequestContext, key: KeyRecord) -> list[tuple[str,
         ("gatehouse-request-id", context.request_id),
         ("traceparent", context.trace.traceparent),
         ("x-forwarded-for", context.client),
-        ("x-forwarded-proto", _scheme(context)),
+        ("x-forwarded-proto", scheme(context)),
     ]
-    host = context.values(b"host")
-    if host:
-        headers.append(("x-forwarded-host", host[0]))
+    # Not the Host of the client: a Core can use the value in links, also in responses that other clients receive.
+    if context.dependencies.public_host:
+        headers.append(("x-forwarded-host", context.dependencies.public_host))
     if key.owner and key.owner.isascii() and key.owner.isprintable():
         headers.append(("gatehouse-key-owner", key.owner))
     if not context.values(b"accept"):
@@ -165,16 +165,10 @@ def added_to_request(context: RequestContext, key: KeyRecord) -> list[tuple[str,
     return headers
 
 
-def _scheme(context: RequestContext) -> str:
-    """Scheme that the client used, as reported by trusted proxies."""
-    proto = context.values(b"x-forwarded-proto") if context.dependencies.addresses.trusts(context.peer) else []
-    return "https" if proto[-1:] == ["https"] else str(context.scope["scheme"])
-
-
 def _signed_request(context: RequestContext, body: bytes | None) -> SignedRequest:
     return SignedRequest(
         method=context.method,
-        scheme=_scheme(context),
+        scheme=scheme(context),
         authority=next(iter(context.values(b"host")), ""),
         path=context.raw_path.decode("ascii"),
         query=context.scope["query_string"].decode("ascii"),

@@ -33,6 +33,7 @@ from gatehouse.gateway.forwarding import (
     added_headers,
     core_headers,
     has_body,
+    origin,
     revalidation,
     size_of_body,
 )
@@ -144,6 +145,7 @@ class _Fields:
         self.is_cacheable = not self.is_framed and is_cacheable("GET", context.fields)
         self.requires_validation = requires_validation(context.fields)
         self.accept_encoding = accept_encoding(context)
+        self.origin = origin(context)
         self._encoded: _EncodedFields | None = None
         self._returned: _ReturnedHeaders | None = None
 
@@ -240,7 +242,9 @@ class _RequestHead(asgi.RetargetedResponse):
     def revalidation(self, core: CoreRecord) -> Revalidation | None:
         """State for the use of the cache, or None if the request cannot be served from the cache."""
         fields = self.fields
-        return revalidation(fields.dependencies, core, self._target, fields.accept_encoding) if self._is_cacheable else None
+        if not self._is_cacheable:
+            return None
+        return revalidation(fields.dependencies, core, fields.origin + self._target, fields.accept_encoding)
 
     def new_context(self, request_id: RequestId, trace: RequestTrace) -> RequestContext:
         context = RequestContext(self.fields.dependencies, self.scope, _not_called, _not_called, request_id, PATH)

@@ -10,6 +10,7 @@ Sources: RFC 9110, section 15.5.9 (408); RFC 9112, sections 3.2 (Host), 6.1 (fra
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -37,6 +38,10 @@ _UPGRADE_BYTES_MAX = 65_536
 #: Maximum number of headers, and maximum total size of their names and values in bytes.
 _HEADERS_MAX = 100
 _HEAD_BYTES_MAX = 65_536
+
+#: A DNS name or IPv4 address, or an IPv6 address in brackets, with an optional port: the hosts of RFC 3986, section 3.2.2, that a
+#: server can have.
+_HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 
 _COMPLETE = (asgi.EncodedResponse, asgi.Response)
 _CLOSE = (b"connection", b"close")
@@ -230,10 +235,12 @@ class HttpProtocol(DeferringProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._cancel_timer()
-        hosts = sum(name == b"host" for name, _ in self.headers)
+        hosts = [value for name, value in self.headers if name == b"host"]
         version = self.parser.get_http_version()
-        if hosts > 1 or (hosts == 0 and version == "1.1"):
+        if len(hosts) > 1 or (not hosts and version == "1.1"):
             raise BadRequest("The request must have exactly one Host header.")
+        if hosts and _HOST.fullmatch(hosts[0]) is None:
+            raise BadRequest("The Host header must be a DNS name or an IP address, with an optional port.")
         if b"#" in self.url or not self.url.isascii():
             raise BadRequest("The request target contains a # or a byte that is not ASCII; percent-encode it.")
         if version not in ("1.0", "1.1"):

@@ -314,6 +314,7 @@ def gateway_environment(database_url: str, redis_url: str, port: int, **more: st
         "GATEHOUSE_CORE_NETWORKS": "127.0.0.0/8",
         "GATEHOUSE_BIND": "127.0.0.1",
         "GATEHOUSE_GATEWAY_PORT": str(port),
+        "GATEHOUSE_GATEWAY_URL": "https://gateway.test",
         **more,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,37 @@ async def test_unchanged_file_is_revalidated(gateway: Gateway, file_core: FileCo
     assert [(reply.status, reply.body, reply.header("etag")) for reply in replies] == [(200, b"first edition", '"1"')] * 3
     assert file_core.sent == [200, 304, 304]
     assert [reply.header("x-response") for reply in replies] == ["1", "2", "3"]  # updated by the 304 (RFC 9111, section 3.2)
+
+
+async def test_host_of_a_client_has_no_effect_on_the_responses_to_others(
+    gateway: Gateway, file_core: FileCore, reader: Key
+) -> None:
+    """A Core can use X-Forwarded-Host in a public response (cache poisoning)."""
+    path = f"/cores/files-{file_core.port}/page"
+    for _ in range(3):  # then the connection to the Core is idle, and the requests are sent without a task
+        for host in ("evil.example", "gateway.test"):
+            assert (await gateway.request("GET", path, f"X-API-Key: {reader.token}", host=host)).status == 200
+    assert file_core.sent == [200, 200, 304, 304, 304, 304]
+    assert [request["x-forwarded-host"] for request in file_core.requests] == ["gateway.test"] * 6
+
+
+async def test_responses_to_http_and_https_are_cached_separately(
+    gateway: Gateway, file_core: FileCore, reader: Key, start: Any, database: Any, redis_url: str
+) -> None:
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_TRUSTED_PROXIES="127.0.0.0/8")
+    for _ in range(3):
+        for scheme in ("http", "https"):
+            await read(gateway.on_port(port), file_core, reader, f"X-Forwarded-Proto: {scheme}", "X-Forwarded-For: 192.0.2.1")
+    assert file_core.sent == [200, 200, 304, 304, 304, 304]
+    assert [request["x-forwarded-proto"] for request in file_core.requests] == ["http", "https"] * 3
+
+
+async def test_core_receives_no_host_that_is_not_configured(
+    gateway: Gateway, file_core: FileCore, reader: Key, start: Any, database: Any, redis_url: str
+) -> None:
+    _, port, _ = start(database.app_url, redis_url, GATEHOUSE_GATEWAY_URL="")
+    await read(gateway.on_port(port), file_core, reader)
+    assert "x-forwarded-host" not in file_core.requests[0]
 
 
 @pytest.mark.requirement("CG-10")
