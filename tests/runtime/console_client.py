@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import bcrypt
 import httpx
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.clock import Clock
@@ -19,8 +18,7 @@ from gatehouse.console import asgi as console_asgi
 from gatehouse.console import dependencies as console_dependencies
 from gatehouse.cores.files import CoreFiles
 from gatehouse.cores.repository import CoreRepository
-from gatehouse.crypto.sealing import seal
-from gatehouse.crypto.token import NULL_DIGEST, Pepper
+from gatehouse.crypto.token import Pepper
 from gatehouse.db.pool import DatabaseProbe, Pool
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.idempotency import IdempotencyStore
@@ -73,25 +71,19 @@ class Console:
 
     async def import_key(self, token: str, scheme: str) -> str:
         """Stores a key as an import does, and returns its ID."""
-        pepper, text = self.dependencies.pepper, imported_tokens.locator(scheme, token)
+        pepper, text = self.dependencies.pepper, imported_tokens.material(scheme, token)
         assert text is not None
         key_id = imported_tokens.imported_key_id(text, pepper, 1)
         assert key_id is not None
-        is_bcrypt = scheme.startswith("bcrypt")
-        digest = NULL_DIGEST if is_bcrypt else pepper.digest(imported_tokens.material(scheme, token), 1)
         async with self.pool.transaction() as connection:
             await connection.execute(
                 "INSERT INTO api_key (id, family_id, digest, pepper_generation, id_generation, environment, state, name, owner,"
                 " scopes, cores, limits, scheme, created_at, created_by)"
                 " VALUES ($1, $1, $2, 1, 1, 'test', 'active', 'imported', '', '{}', '{}', '[]', $3, now(), 'test')",
                 key_id,
-                digest,
+                pepper.digest(text, 1),
                 scheme,
             )
-            if is_bcrypt:
-                hashed = bcrypt.hashpw(token.encode(), bcrypt.gensalt(4))
-                sealed = seal(hashed, imported_tokens.hash_purpose(key_id), pepper, 1, secrets.token_bytes)
-                await connection.execute("INSERT INTO imported_hash VALUES ($1, 1, $2)", key_id, sealed)
         return key_id
 
     def expire(self, key_id: str) -> None:

@@ -43,7 +43,6 @@ class AuditAction(DescribedStr):
     KEY_UNUSUAL = "key.unusual", "Unusual use of an API key was detected."
     KEY_EXPIRES_SOON = "key.expires_soon", "A reminder was recorded: an API key expires soon."
     KEY_IMPORT = "key.import", "A batch of API keys was imported."
-    KEY_UPGRADE = "key.upgrade", "The imported hash of an API key was replaced with an HMAC at the first use of the key."
     KEY_LEGACY_FILES_REMOVED = "key.legacy-files-removed", "A purged API key was removed from the legacy files."
     KEY_LEGACY_FILES_FAILED = "key.legacy-files-failed", "A purged API key could not be removed from the legacy files."
     CORE_REGISTER = "core.register", "A Core was registered."

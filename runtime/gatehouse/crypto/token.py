@@ -39,7 +39,7 @@ BODY_CHARS = ID_CHARS + SECRET_CHARS + CHECKSUM_CHARS
 ADMIN_BODY_CHARS = SECRET_CHARS + CHECKSUM_CHARS
 TOKEN_CHARS_MAX = 16 + 1 + 4 + 1 + BODY_CHARS
 
-#: Digest that no token has. Used for an unknown key, a purged key, and an imported bcrypt key before its first use.
+#: Digest that no token has. Used for an unknown key and a purged key.
 NULL_DIGEST = bytes(32)
 
 _BASE62 = frozenset(ALPHABET)

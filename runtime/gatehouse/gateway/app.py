@@ -157,7 +157,7 @@ class _Gateway:
         stack.push_async_callback(changes.close)
         keys = KeyLoader(pool, cache, changes.staleness_ms, plausible=prefilter.plausible)
         stack.push_async_callback(keys.close)
-        return changes, keys, ImportedKeys(pool, cache, keys, self.clock, self.pepper, imported_ids)
+        return changes, keys, ImportedKeys(keys, imported_ids)
 
     async def _redis_clients(self, stack: AsyncExitStack) -> tuple[RateLimits, RedisNonces | None]:
         if self.redis is None:

@@ -273,11 +273,6 @@ class KeyRepository:
         rows = await self._pool.fetch("SELECT DISTINCT scheme, id_generation FROM api_key WHERE scheme <> 'own'")
         return [(row["scheme"], row["id_generation"]) for row in rows]
 
-    async def imported_hash(self, key_id: KeyId) -> tuple[int, bytes] | None:
-        """Pepper generation and sealed bcrypt hash of an imported key that has not been used yet."""
-        row = await self._pool.fetchrow("SELECT generation, sealed FROM imported_hash WHERE key_id = $1", key_id)
-        return None if row is None else (row["generation"], row["sealed"])
-
     async def is_created_by(self, key_id: KeyId, creator: KeyId) -> bool:
         """True if a key of the creator's family created the first key of this key's family. Raises Unavailable."""
         return bool(await self._pool.fetchval(_IS_CREATED_BY, key_id, creator))

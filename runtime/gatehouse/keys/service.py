@@ -145,7 +145,7 @@ class KeyService:
         """Returns the key to which the token belongs, in any state, or None if there is no such key. Raises Unavailable."""
         parsed = parse(token, self.prefix)
         if parsed is None:
-            return (await find_imported(self.store, self.pepper, [token])).get(token)
+            return await find_imported(self.store, self.pepper, token)
         key = await self.store.get(parsed.id)
         return key if proves_possession(self.pepper, parsed.text, key) else None
 

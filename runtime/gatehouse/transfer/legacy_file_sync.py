@@ -19,7 +19,7 @@ from gatehouse.identity.models import Actor
 from gatehouse.keys.models import KeyId
 from gatehouse.transfer.file_formats import Entry, MalformedFile, without
 from gatehouse.transfer.repository import Removal, RemovalRepository
-from gatehouse.transfer.schemas import locators_of
+from gatehouse.transfer.schemas import materials_of
 from gatehouse.verification.imported_tokens import ids_of
 
 BATCH_SIZE = 500
@@ -92,7 +92,7 @@ class LegacyFileSync:
         return 0
 
     def _is_purged(self, entry: Entry, purged: set[KeyId]) -> bool:
-        return not purged.isdisjoint(ids_of(locators_of(entry), self.pepper))
+        return not purged.isdisjoint(ids_of(materials_of(entry), self.pepper))
 
     async def _fail(self, due: tuple[Removal, ...], location: str, exc: GatehouseError | MalformedFile) -> None:
         problem = f"{location}, line {exc.line}: {exc.message}" if isinstance(exc, MalformedFile) else exc.detail or exc.public

@@ -32,8 +32,6 @@ EXPORT_ROWS = 1000
 TABLES = {
     "api_key": "true",
     "key_credit": "EXISTS (SELECT FROM api_key WHERE family_id = line.family_id AND state <> 'purged')",
-    "imported_hash": "EXISTS (SELECT FROM api_key WHERE id = line.key_id AND state <> 'purged'"
-    " AND digest = decode(repeat('00', 32), 'hex'))",
 }
 
 _START_RUN = "INSERT INTO import_run (id, source, rows, started_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
@@ -50,11 +48,6 @@ _INCOMING = "CREATE TEMPORARY TABLE incoming (LIKE api_key) ON COMMIT DROP"
 _ADD_KEYS = (
     f"INSERT INTO api_key ({', '.join(COLUMNS)}) SELECT {', '.join(COLUMNS)} FROM incoming"
     " ON CONFLICT (id) DO NOTHING RETURNING id"
-)
-
-_ADD_HASHES = (
-    "INSERT INTO imported_hash (key_id, generation, sealed) SELECT * FROM unnest($1::text[], $2::integer[], $3::bytea[])"
-    " ON CONFLICT DO NOTHING"
 )
 
 _ADD_CORE = (
@@ -86,10 +79,6 @@ class Run(msgspec.Struct, frozen=True):
     imported: int = 0
     existing: int = 0  # rows whose key or Core already existed and was not changed
     finished: bool = False
-
-
-#: A key to insert, and its sealed hash if the scheme is bcrypt.
-IncomingKey = tuple[Key, bytes | None]
 
 
 class Removal(msgspec.Struct, frozen=True):
@@ -128,7 +117,7 @@ class ImportRepository:
             return False
         return await self._keys.effective(newest, timeout_s=timeout_s) is Effective.EVERYWHERE
 
-    async def write(self, run: Run, keys: list[IncomingKey], cores: list[CoreRecord], *, done: int, event: AuditEvent) -> Run:
+    async def write(self, run: Run, keys: list[Key], cores: list[CoreRecord], *, done: int, event: AuditEvent) -> Run:
         """Inserts rows that do not exist, sets the progress of the run to `done` and appends the event, in one transaction.
 
         Returns the run with the new progress. Raises Conflict if another process has continued the run.
@@ -145,17 +134,13 @@ class ImportRepository:
         return msgspec.structs.replace(run, done=done, **dict(row), finished=done == run.rows)
 
 
-async def _add_keys(connection: Connection, keys: list[IncomingKey]) -> int:
+async def _add_keys(connection: Connection, keys: list[Key]) -> int:
     """Inserts keys that do not exist. Returns the number of inserted keys."""
     await connection.execute(_INCOMING)
-    records = [(*column_values(key), 1, 0) for key, _ in keys]
+    records = [(*column_values(key), 1, 0) for key in keys]
     columns = (*COLUMNS, "version", "change_seq")
     await connection.copy_records_to_table("incoming", columns=columns, records=records, timeout=TIMEOUT_S)
-    added = {row["id"] for row in await connection.fetch(_ADD_KEYS, timeout=TIMEOUT_S)}
-    hashes = [(key.id, key.pepper_generation, sealed) for key, sealed in keys if sealed is not None and key.id in added]
-    if hashes:
-        await connection.execute(_ADD_HASHES, *(list(column) for column in zip(*hashes, strict=True)))
-    return len(added)
+    return len(await connection.fetch(_ADD_KEYS, timeout=TIMEOUT_S))
 
 
 class ExportRepository:

@@ -72,7 +72,6 @@ async def _context(request: Request) -> ImportContext:
         environment=dependencies.key_environment,
         default_limit=dependencies.default_limit,
         key_prefix=dependencies.key_prefix,
-        random_bytes=dependencies.random_bytes,
     )
 
 

@@ -36,7 +36,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "key": ("api_key", "apiKey", "token"),
     "hash": ("key_hash", "hashed_key"),
     "algorithm": ("alg", "hash_algorithm"),
-    "id": ("key_id",),
     "name": ("label", "description"),
     "owner": ("user", "owner_id", "client", "email"),
     "scopes": ("permissions",),
@@ -82,9 +81,8 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
 
     key: str | None = None
     hash: Annotated[str, Meta(max_length=200)] | None = None
-    algorithm: Literal["sha256", "sha512", "bcrypt"] | None = None
+    algorithm: Literal["sha256", "sha512"] | None = None
     hash_of: Literal["token", "secret"] = "token"
-    id: Annotated[str, Meta(max_length=200)] | None = None
     name: Name = "imported key"
     environment: Environment | None = None
     scopes: Scopes | None = None
@@ -105,12 +103,10 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
 
     def _check_hash(self, hash: str) -> None:
         if self.algorithm is None:
-            raise ValueError("has a hash without its algorithm: sha256, sha512 or bcrypt")
+            raise ValueError("has a hash without its algorithm: sha256 or sha512")
         digest = imported_tokens.read_hash(self.algorithm, hash)
         if isinstance(digest, str):
             raise ValueError(f"has a hash that {digest}")
-        if self.algorithm == "bcrypt" and (self.id is None or not imported_tokens.is_id(self.id)):
-            raise ValueError("has a bcrypt hash without the ID that precedes the separator in its token")
 
     def __repr__(self) -> str:
         return f"ImportedKey({self.name})"
@@ -121,17 +117,11 @@ class ImportedKey(ImportableSettings, frozen=True, forbid_unknown_fields=True, k
             return "sha256"
         return f"{self.algorithm}{'-secret' if self.hash_of == 'secret' else ''}"
 
-    def locator(self) -> str:
+    def material(self) -> str:
         """Returns the material from which the ID of the key is derived (see verification/imported_tokens.py)."""
         if self.key is not None:
-            return imported_tokens.material(self.scheme, self.key)
-        if self.algorithm == "bcrypt":
-            return imported_tokens.locator_of_id(self.scheme, self.id or "")
+            return imported_tokens.material(self.scheme, self.key) or ""
         return imported_tokens.material_of_hash(self.scheme, self._digest())
-
-    def bcrypt_hash(self) -> bytes | None:
-        """Returns the bcrypt hash. None for other algorithms, whose hash is part of the locator."""
-        return self._digest() if self.algorithm == "bcrypt" else None
 
     def _digest(self) -> bytes:
         digest = imported_tokens.read_hash(self.algorithm or "", self.hash or "")
@@ -156,7 +146,7 @@ class ImportedCore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def __repr__(self) -> str:
         return f"ImportedCore({self.core_name})"
 
-    def locator(self) -> str | None:
+    def material(self) -> str | None:
         """Returns the material from which the ID of the registering key is derived, or None if the entry specifies no key."""
         return None if self.key is None else imported_tokens.material("sha256", self.key)
 
@@ -271,8 +261,8 @@ def members_of(
     return fields
 
 
-def locators_of(entry: Entry) -> set[str]:
-    """All locators from which the ID of an entry may be derived, even if the entry is invalid. Used to find purged keys."""
+def materials_of(entry: Entry) -> set[str]:
+    """All materials from which the ID of an entry may be derived, even if the entry is invalid. Used to find purged keys."""
     value = entry.value if isinstance(entry.value, dict) else {}
     tokens = {item for name, item in value.items() if isinstance(item, str) and ALIASES.get(name, name) == "key"}
     if entry.name is not None:
@@ -280,13 +270,13 @@ def locators_of(entry: Entry) -> set[str]:
     elif isinstance(entry.value, str):
         tokens.add(entry.value)
     valid = filter(imported_tokens.is_token, tokens)
-    locators = {imported_tokens.locator(scheme, token) for token in valid for scheme in imported_tokens.SCHEMES}
+    materials = {imported_tokens.material(scheme, token) for token in valid for scheme in imported_tokens.SCHEMES}
     fields = members_of(entry) or {}
     if "hash" in fields:
         with contextlib.suppress(BadRequest):
             hashed = {name: fields[name] for name in _LOCATOR_FIELDS if name in fields}
-            locators.add(validate(hashed, ImportedKey, "").locator())
-    return {locator for locator in locators if locator is not None}
+            materials.add(validate(hashed, ImportedKey, "").material())
+    return {material for material in materials if material is not None}
 
 
 def parse_entry(

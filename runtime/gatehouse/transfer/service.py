@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ import msgspec
 from gatehouse.audit.models import AuditAction
 from gatehouse.clock import Clock
 from gatehouse.cores.models import IMPORTED_INSTANCE, CoreName, CoreRecord
-from gatehouse.crypto.sealing import seal
 from gatehouse.crypto.token import NULL_DIGEST, Pepper, read_pepper
 from gatehouse.db.pool import Pool, database
 from gatehouse.errors import Problem, Unavailable
@@ -30,9 +28,9 @@ from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.schemas import settings_of
 from gatehouse.settings import Settings
 from gatehouse.transfer.file_formats import entries, kind_of
-from gatehouse.transfer.repository import ExportRepository, ImportRepository, IncomingKey, Run
+from gatehouse.transfer.repository import ExportRepository, ImportRepository, Run
 from gatehouse.transfer.schemas import ImportedCore, ImportedKey, parse_entry
-from gatehouse.verification.imported_tokens import hash_purpose, imported_key_id
+from gatehouse.verification.imported_tokens import imported_key_id
 
 BATCH_ROWS = 1000
 
@@ -66,7 +64,6 @@ class ImportContext:
     environment: KeyEnvironment
     default_limit: RateLimit
     key_prefix: str
-    random_bytes: Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +121,7 @@ class ImportJob:
             if isinstance(row, InvalidRow):
                 invalid.append(row)
                 continue
-            name = self._key_id(row.locator()) if isinstance(row, ImportedKey) else self._core_name(row)
+            name = self._key_id(row.material()) if isinstance(row, ImportedKey) else self._core_name(row)
             if name in lines:
                 subject = "Core" if self._options.cores else "key"
                 problem = Problem("", f"is the same {subject} as line {lines[name]}", "remove one of them")
@@ -145,7 +142,7 @@ class ImportJob:
         run = await self._context.repository.run(checked.run, now=self._now)
         on_batch(run)
         invalid = {row.line for row in checked.invalid}
-        keys: list[IncomingKey] = []
+        keys: list[Key] = []
         cores: list[CoreRecord] = []
         for position, (line, row) in enumerate(self._rows(run.done), run.done + 1):
             if isinstance(row, ImportedKey) and line not in invalid:
@@ -158,7 +155,7 @@ class ImportJob:
                 on_batch(run)
         return run
 
-    async def _write_batch(self, run: Run, keys: list[IncomingKey], cores: list[CoreRecord], done: int, actor: Actor) -> Run:
+    async def _write_batch(self, run: Run, keys: list[Key], cores: list[CoreRecord], done: int, actor: Actor) -> Run:
         event = actor.event(
             AuditAction.CORE_IMPORT if self._options.cores else AuditAction.KEY_IMPORT,
             target_id=self._id[:16],
@@ -191,29 +188,24 @@ class ImportJob:
         ]
         return collisions, len(schemes) - len(collisions)
 
-    def _key_id(self, locator: str) -> KeyId:
-        key_id = imported_key_id(locator, self._context.pepper, self._context.generation)
+    def _key_id(self, material: str) -> KeyId:
+        key_id = imported_key_id(material, self._context.pepper, self._context.generation)
         if key_id is None:
             raise Unavailable("Key import is temporarily unavailable.", detail="the pepper generation is not available")
         return key_id
 
     def _core_name(self, row: ImportedCore) -> str:
-        return row.core_name or f"core-{self._key_id(row.locator() or '')[:8].lower()}"
+        return row.core_name or f"core-{self._key_id(row.material() or '')[:8].lower()}"
 
-    def _key(self, row: ImportedKey) -> IncomingKey:
-        context, locator = self._context, row.locator()
-        key_id = self._key_id(locator)
-        hashed, sealed, digest = row.bcrypt_hash(), None, NULL_DIGEST
-        if hashed is not None:
-            sealed = seal(hashed, hash_purpose(key_id), context.pepper, context.generation, context.random_bytes)
-        else:
-            digest = context.pepper.digest(locator, context.generation) or NULL_DIGEST
+    def _key(self, row: ImportedKey) -> Key:
+        context, material = self._context, row.material()
+        key_id = self._key_id(material)
         settings = {name: value for name, value in settings_of(row).items() if name in Key.__struct_fields__}
         scopes = self._options.scopes if row.scopes is None else settings["scopes"]
         values = {
             **settings,
             "id": key_id,
-            "digest": digest,
+            "digest": context.pepper.digest(material, context.generation) or NULL_DIGEST,
             "pepper_generation": context.generation,
             "environment": context.environment if row.environment is None else KeyEnvironment(row.environment),
             "state": KeyState.ACTIVE if row.enabled else KeyState.DISABLED,
@@ -227,17 +219,17 @@ class ImportJob:
             "created_by": f"import:{self._id[:16]}",
             "id_generation": context.generation,
         }
-        return Key(**values), sealed
+        return Key(**values)
 
     def _core(self, row: ImportedCore) -> CoreRecord:
-        locator = row.locator()
+        material = row.material()
         return CoreRecord(
             name=CoreName(self._core_name(row)),
             instance_id=IMPORTED_INSTANCE,
             url=row.url.rstrip("/"),
             environment=self._context.environment,
             lease_id=f"import:{self._id[:16]}",
-            registered_by=KeyId(self._options.registered_by) if locator is None else self._key_id(locator),
+            registered_by=KeyId(self._options.registered_by) if material is None else self._key_id(material),
             pepper_generation=self._context.generation,
             expires_at=self._now + CORE_LEASE_S,
             draining=False,
@@ -270,7 +262,6 @@ async def open_transfer(settings: Settings) -> AsyncIterator[tuple[ImportContext
             environment=settings.key_environment,
             default_limit=settings.default_limit,
             key_prefix=settings.key_prefix,
-            random_bytes=secrets.token_bytes,
         )
         yield context, ExportRepository(pool)
     finally:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import pytest
 from gatehouse.client.services import GatewayClient
 from gatehouse.verification.schemas import VerifyRequest
@@ -42,17 +41,6 @@ def importer(tmp_path: Path, database: Any) -> Importer:
 
 def digest(name: str, text: str) -> bytes:
     return hashlib.new(name, text.encode()).digest()
-
-
-def bcrypt_hash(text: str) -> str:
-    return bcrypt.hashpw(text.encode(), bcrypt.gensalt(4)).decode()
-
-
-async def upgrades(gateway: Gateway, name: str) -> int:
-    """Number of audit events for the first use of a bcrypt key."""
-    keys = "SELECT id FROM api_key WHERE name = $1"
-    statement = f"SELECT count(*) FROM audit_event WHERE action = 'key.upgrade' AND target_id IN ({keys})"  # noqa: S608
-    return int(await gateway.pool.fetchval(statement, name))
 
 
 @pytest.mark.requirement("CG-09")
@@ -89,42 +77,6 @@ async def test_imported_secret_hash_verifies_token(gateway: Gateway, importer: I
     await importer.run([{"hash": digest("sha256", secret).hex(), "algorithm": "sha256", "hash_of": "secret", "name": "seam"}])
     assert (await gateway.verify(f"mycompany_BRTRKFsL_{secret}")).json["name"] == "seam"
     assert (await gateway.verify(secret)).json["code"] == "NOT_FOUND"
-
-
-@pytest.mark.parametrize(("of", "separator"), [("token", "."), ("secret", ":"), ("secret", "_")])
-async def test_bcrypt_key_becomes_hmac_on_first_use(gateway: Gateway, importer: Importer, of: str, separator: str) -> None:
-    identity, secret = f"client-{secrets.token_hex(4)}", secrets.token_hex(8)
-    token = f"{identity}{separator}{secret}"
-    hashed = bcrypt_hash(token if of == "token" else secret)
-    await importer.run([{"id": identity, "hash": hashed, "algorithm": "bcrypt", "hash_of": of, "name": identity}])
-    waiting = "SELECT count(*) FROM imported_hash WHERE key_id = (SELECT id FROM api_key WHERE name = $1)"
-    assert await gateway.pool.fetchval(waiting, identity) == 1
-    assert (await gateway.verify(token[:-1] + "x")).json["code"] == "NOT_FOUND"
-    assert await gateway.pool.fetchval(waiting, identity) == 1
-    assert (await gateway.verify(token)).json["name"] == identity
-    assert await gateway.pool.fetchval(waiting, identity) == 0
-    assert await gateway.pool.fetchval("SELECT digest FROM api_key WHERE name = $1", identity) != bytes(32)
-    assert (await gateway.verify(token)).json["valid"] is True
-    assert (await gateway.verify(token[:-1] + "x")).json["code"] == "NOT_FOUND"
-    assert await upgrades(gateway, identity) == 1
-
-
-async def test_concurrent_first_uses_upgrade_once(gateway: Gateway, importer: Importer) -> None:
-    identity, secret = f"herd-{secrets.token_hex(4)}", secrets.token_hex(8)
-    await importer.run(
-        [{"id": identity, "hash": bcrypt_hash(secret), "algorithm": "bcrypt", "hash_of": "secret", "name": identity}]
-    )
-    replies = await asyncio.gather(*(gateway.verify(f"{identity}.{secret}") for _ in range(10)))
-    assert {reply.json["code"] for reply in replies} == {"VALID"}
-    assert await upgrades(gateway, identity) == 1
-
-
-async def test_bcrypt_guesses_are_bounded(gateway: Gateway, importer: Importer) -> None:
-    identity, secret = f"guessed-{secrets.token_hex(4)}", secrets.token_hex(8)
-    await importer.run([{"id": identity, "hash": bcrypt_hash(secret), "algorithm": "bcrypt", "hash_of": "secret"}])
-    codes = [(await gateway.verify(f"{identity}.guess-{number}")).json["code"] for number in range(6)]
-    assert codes == ["NOT_FOUND"] * 5 + ["UNAVAILABLE"]
-    assert (await gateway.verify(f"{identity}.{secret}")).json["code"] == "UNAVAILABLE"
 
 
 async def test_imported_disabled_and_expired_keys_are_denied(gateway: Gateway, importer: Importer) -> None:

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from tests.runtime.gateway.conftest import PEPPER, Gateway
-from tests.runtime.gateway.test_imported_keys import Importer, bcrypt_hash, digest, importer
+from tests.runtime.gateway.test_imported_keys import Importer, digest, importer
 
 __all__ = ["importer"]
 
@@ -25,8 +25,6 @@ TOKENS = {
     "sha256": "theirs-hashed-0002",
     "sha512": "theirs-hashed-0003",
     "sha256 of the secret": "theirs_0004_first",
-    "bcrypt": "client-0005.second",
-    "bcrypt of the secret": "client-0006:third",
 }
 
 
@@ -36,14 +34,6 @@ def rows() -> list[dict[str, str]]:
         {"name": "sha256", "hash": digest("sha256", TOKENS["sha256"]).hex(), "algorithm": "sha256"},
         {"name": "sha512", "hash": digest("sha512", TOKENS["sha512"]).hex(), "algorithm": "sha512"},
         {"name": "sha256 of the secret", "hash": digest("sha256", "first").hex(), "algorithm": "sha256", "hash_of": "secret"},
-        {"name": "bcrypt", "id": "client-0005", "hash": bcrypt_hash(TOKENS["bcrypt"]), "algorithm": "bcrypt"},
-        {
-            "name": "bcrypt of the secret",
-            "id": "client-0006",
-            "hash": bcrypt_hash("third"),
-            "algorithm": "bcrypt",
-            "hash_of": "secret",
-        },
     ]
 
 
@@ -63,7 +53,7 @@ async def test_imported_keys_survive_pepper_rotation(
     start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, importer: Importer
 ) -> None:
     expected = {kind: kind for kind in TOKENS}
-    used = [kind for kind in TOKENS if kind not in ("sha512", "bcrypt of the secret")]
+    used = [kind for kind in TOKENS if kind != "sha512"]
     old_process, old_port, old_log = start(database.app_url, redis_url)
     old = Gateway(old_port, old_process.pid, pool, old_log)
     await importer.run(rows())
@@ -71,7 +61,7 @@ async def test_imported_keys_survive_pepper_rotation(
 
     new_process, new_port, new_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
     new = Gateway(new_port, new_process.pid, pool, new_log)
-    # The first use, also of a bcrypt key, may reach either gateway while one of them does not have the new pepper.
+    # The first use may reach either gateway while one of them does not have the new pepper.
     assert await names(new) == expected
     assert await names(old) == expected
     assert await pool.fetchval("SELECT max(pepper_generation) FROM api_key") == 1
@@ -82,19 +72,7 @@ async def test_imported_keys_survive_pepper_rotation(
             assert await names(new) == expected
             await asyncio.sleep(0.1)
     assert await names(new) == expected
-    assert (await new.verify(TOKENS["bcrypt"] + "x")).json["code"] == "NOT_FOUND"
+    assert (await new.verify(TOKENS["sha256"] + "x")).json["code"] == "NOT_FOUND"
 
     restarted_process, restarted_port, restarted_log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
     assert await names(Gateway(restarted_port, restarted_process.pid, pool, restarted_log)) == expected
-
-
-async def test_bcrypt_key_works_after_pepper_rotation(
-    start: Any, database: Any, redis_url: str, pool: asyncpg.Pool, importer: Importer
-) -> None:
-    late = {"name": "late", "id": "client-0007", "hash": bcrypt_hash("client-0007.x")}
-    await importer.run([{**late, "algorithm": "bcrypt"}])
-    process, port, log = start(database.app_url, redis_url, GATEHOUSE_PEPPER=ROTATED)
-    gateway = Gateway(port, process.pid, pool, log)
-    assert (await gateway.verify("client-0007.y")).json["code"] == "NOT_FOUND"
-    assert (await gateway.verify("client-0007.x")).json["name"] == "late"
-    assert (await gateway.verify("client-0007.x")).json["name"] == "late"

@@ -54,7 +54,7 @@ CREATE TABLE api_key (
     purged_at          timestamptz,
     id_generation      integer     NOT NULL DEFAULT 0,
     scheme             text        NOT NULL DEFAULT 'own'
-        CHECK (scheme IN ('own', 'sha256', 'sha512', 'sha256-secret', 'sha512-secret', 'bcrypt', 'bcrypt-secret')),
+        CHECK (scheme IN ('own', 'sha256', 'sha512', 'sha256-secret', 'sha512-secret')),
     signing_algorithm  text        CHECK (signing_algorithm IN ('hmac-sha256', 'ed25519')),
     signing_key        bytea,
     signing_generation integer     NOT NULL DEFAULT 0,  -- pepper generation under which an HMAC secret is sealed
@@ -223,13 +223,6 @@ CREATE INDEX delivery_state ON delivery (state, notification_id);
 """
 
 _IMPORTS = """
--- bcrypt hashes of imported keys, encrypted under the pepper. The first use of a key replaces the hash with an HMAC.
-CREATE TABLE imported_hash (
-    key_id     text    PRIMARY KEY REFERENCES api_key (id) ON DELETE CASCADE,
-    generation integer NOT NULL,
-    sealed     bytea   NOT NULL
-);
-
 CREATE TABLE import_run (
     id          text        PRIMARY KEY CHECK (id ~ '^[0-9a-f]{64}$'),  -- SHA-256 of the content and the options
     source      text        NOT NULL,
@@ -356,7 +349,6 @@ CREATE TRIGGER api_key_forget_use AFTER DELETE ON api_key FOR EACH ROW EXECUTE F
 
 CREATE FUNCTION forget_purged_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM imported_hash WHERE key_id = NEW.id;
     UPDATE idempotent_request SET sealed = NULL, running = false WHERE target_id = NEW.id;
     IF NEW.scheme <> 'own' THEN
         INSERT INTO legacy_file_removal (key_id) VALUES (NEW.id) ON CONFLICT DO NOTHING;
@@ -382,14 +374,14 @@ GRANT USAGE, SELECT ON SEQUENCE change_seq TO gatehouse_app;
 GRANT SELECT, INSERT ON audit_event, audit_checkpoint TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE ON api_key, core, notification_position TO gatehouse_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON key_credit, gateway_worker, usage_count, usage_batch, key_activity, key_address,
-    key_alert, key_leak, webhook, delivery, imported_hash, import_run, legacy_file_removal, idempotent_request, console_session,
+    key_alert, key_leak, webhook, delivery, import_run, legacy_file_removal, idempotent_request, console_session,
     sign_in_link, log_level, sharing_event
     TO gatehouse_app;
 """
 
 _DOWN = """
 DROP TABLE sharing_event, log_level, sign_in_link, console_session, idempotent_request, legacy_file_removal, import_run,
-    imported_hash, delivery, notification_position, webhook, key_leak, key_alert, key_address, key_activity, usage_batch,
+    delivery, notification_position, webhook, key_leak, key_alert, key_address, key_activity, usage_batch,
     usage_count, audit_checkpoint, audit_event, gateway_worker, core, key_credit, api_key;
 DROP FUNCTION announce_change, set_family_id, keep_final_state, forget_purged_key, forget_deleted_key, forget_key_use;
 DROP SEQUENCE change_seq;
