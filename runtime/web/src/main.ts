@@ -1,10 +1,15 @@
 import './signInLink'
-import { createApp } from 'vue'
+import { createApp, h } from 'vue'
 import App from './App.vue'
+import ErrorBoundary from './components/ErrorBoundary.vue'
+import { reportErrors } from './failure'
+import { t } from './preferences'
 import { router } from './router'
 import { start } from './session'
 import './styles/tokens.css'
 import './styles/base.css'
 
-createApp(App).use(router).mount('#app')
+const app = createApp({ render: () => h(ErrorBoundary, { title: t('problem.error') }, () => h(App)) })
+reportErrors(app, router)
+app.use(router).mount('#app')
 void start()

@@ -14,11 +14,23 @@ function stored<Value extends string>(name: string, allowed: Value[]): Value | u
   return allowed.find((value) => value === localStorage.getItem(name))
 }
 
-const browserLanguage: Language = navigator.language.toLowerCase().startsWith('de') ? 'de' : 'en'
+/** Languages of the browser, preferred first. Browsers also report names of system locales, such as en-US@posix or c. */
+const browserTags: readonly string[] = [...(navigator.languages ?? []), navigator.language]
+const browserLanguage: Language = browserTags.flatMap((tag) => LANGUAGES.find((language) => language === languageOf(tag)) ?? [])[0] ?? 'en'
 export const preferences = reactive({
   language: stored('language', LANGUAGES) ?? browserLanguage,
   theme: stored('theme', THEMES) ?? ('system' as Theme),
 })
+
+/** Returns the language of a tag. Returns undefined if the tag is invalid: Intl throws RangeError for it. */
+function languageOf(tag: string): string | undefined {
+  try {
+    return new Intl.Locale(tag).language
+  } catch {
+    return undefined
+  }
+}
+
 const catalogues = reactive<{ en: Record<MessageKey, string>; de?: Record<MessageKey, string> }>({ en })
 const messages = computed(() => catalogues[preferences.language] ?? catalogues.en)
 
@@ -70,8 +82,8 @@ watchEffect(() => {
   void loadMessages()
 })
 
-/** The browser locale for the user's language, such as en-GB, which determines the date format. */
-const locale = computed(() => navigator.languages.find((name) => name.startsWith(preferences.language)) ?? preferences.language)
+/** The tag of the browser for the user's language, such as en-GB, which determines the date format. */
+const locale = computed(() => browserTags.find((tag) => languageOf(tag) === preferences.language) ?? preferences.language)
 const numbers = computed(() => new Intl.NumberFormat(locale.value))
 const absolute = computed(() => new Intl.DateTimeFormat(locale.value, { dateStyle: 'medium', timeStyle: 'medium' }))
 const short = computed(

@@ -1,6 +1,7 @@
 /** Loads data for screens. */
-import { onScopeDispose, shallowReactive, watch, type WatchSource } from 'vue'
-import { ApiError } from './api/client'
+import { nextTick, onScopeDispose, shallowReactive, watch, type WatchSource } from 'vue'
+import type { ApiError } from './api/client'
+import { problemOf } from './failure'
 
 /** The part of a query that does not depend on the type of its data. */
 export interface Refreshable {
@@ -69,10 +70,8 @@ export function useQuery<Data>(load: (signal: AbortSignal) => Promise<Data>, sou
         replace(data)
       }
     } catch (error) {
-      if (own === controller && error instanceof ApiError) {
-        fail(error)
-      } else if (!own.signal.aborted) {
-        throw error
+      if (own === controller && !own.signal.aborted) {
+        fail(problemOf(error))
       }
     } finally {
       if (own === controller) {
@@ -95,7 +94,10 @@ export interface Action<Arguments extends unknown[]> {
   run: (...values: Arguments) => Promise<void>
 }
 
-/** An action of a button or form. The action cannot start again while it is running. */
+/**
+ * An action of a button or form. The action cannot start again while it is running. If the focus is lost, because the control was
+ * disabled or removed, the control or the page receives it afterwards.
+ */
 export function useAction<Arguments extends unknown[]>(perform: (...values: Arguments) => Promise<void>): Action<Arguments> {
   const action = shallowReactive<Action<Arguments>>({ busy: false, error: undefined, run })
 
@@ -103,19 +105,28 @@ export function useAction<Arguments extends unknown[]>(perform: (...values: Argu
     if (action.busy) {
       return
     }
+    const focused = document.activeElement
     action.busy = true
     action.error = undefined
     try {
       await perform(...values)
     } catch (error) {
-      if (!(error instanceof ApiError)) {
-        throw error
-      }
-      action.error = error
+      action.error = problemOf(error)
     } finally {
       action.busy = false
+      await restoreFocus(focused)
     }
   }
 
   return action
+}
+
+async function restoreFocus(control: Element | null): Promise<void> {
+  await nextTick()
+  if (document.activeElement === document.body && control instanceof HTMLElement && control !== document.body) {
+    control.focus({ preventScroll: true })
+    if (document.activeElement === document.body) {
+      document.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true })
+    }
+  }
 }

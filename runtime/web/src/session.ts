@@ -18,7 +18,7 @@ interface State {
 /** Storage key that is set while the browser may have a session. Otherwise, no request is sent, because it would be recorded as denied. */
 const MARKER = 'session'
 
-/** Tells the other tabs that the session was replaced. */
+/** Tells the other tabs that the session was replaced, or ended by the user. */
 const tabs = new BroadcastChannel('session')
 
 const state = reactive<State>({ status: 'loading', current: null, provider: null, steppingUp: false })
@@ -88,6 +88,7 @@ export async function signOut(everywhere: boolean): Promise<void> {
 export function leave(): void {
   const signOutAtProvider = hasProvider.value
   end('signed-out')
+  tabs.postMessage('ended')
   if (signOutAtProvider) {
     location.assign('/sign-out')
   }
@@ -117,8 +118,10 @@ export function end(status: 'signed-out' | 'expired'): void {
   state.status = status
 }
 
-tabs.onmessage = async () => {
-  if (state.status === 'signed-in') {
+tabs.onmessage = async ({ data }: MessageEvent<'replaced' | 'ended'>) => {
+  if (state.status === 'signed-in' && data === 'ended') {
+    end('signed-out')
+  } else if (state.status === 'signed-in') {
     begin(await call('show_session'))
     closeStepUp(true)
   }

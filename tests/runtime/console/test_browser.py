@@ -66,7 +66,7 @@ async def test_nothing_of_a_session_remains_after_sign_out(browser: Browser, ori
 
 async def test_sign_in_link_works_once(browser: Browser, origin: str, console: Console) -> None:
     path = (await console.client.post("/v1/sign-in-links")).json()["path"]
-    async with page_of(browser, origin) as page:
+    async with page_of(browser, origin, "status of 401") as page:
         await page.goto(path.replace("/#", "/keys#"))
         await expect(page.get_by_role("button", name="Sign in")).to_be_focused()
         assert page.url == f"{origin}/keys"
@@ -93,7 +93,7 @@ async def test_opening_the_console_without_a_session_is_not_a_denied_request(
 
 async def test_old_sign_in_is_confirmed_and_the_action_continues(browser: Browser, origin: str, console: Console) -> None:
     created = await console.create(name="a key to delete")
-    async with page_of(browser, origin) as page:
+    async with page_of(browser, origin, "status of 401") as page:
         await sign_in(page, f"/keys/{created['key']['id']}")
         console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
         await page.get_by_role("button", name="Delete").click()
@@ -107,7 +107,7 @@ async def test_old_sign_in_is_confirmed_and_the_action_continues(browser: Browse
 async def test_one_step_up_continues_all_selected_changes(browser: Browser, origin: str, console: Console) -> None:
     for number in range(7):
         await console.create(name=f"nightly {number}", owner="bulk", scopes=["role:auditor"])
-    async with page_of(browser, origin) as page:
+    async with page_of(browser, origin, "status of 401") as page:
         await sign_in(page, "/keys?owner=bulk")
         console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
         await page.get_by_label("Select all keys on this page").check()
@@ -120,7 +120,7 @@ async def test_one_step_up_continues_all_selected_changes(browser: Browser, orig
 
 
 async def test_wrong_credential_and_ended_session_are_explained(browser: Browser, origin: str, console: Console) -> None:
-    async with page_of(browser, origin) as page:
+    async with page_of(browser, origin, "status of 401") as page:
         await page.goto("/keys")
         await page.get_by_label("Credential").fill("wrong")
         await page.keyboard.press("Enter")
@@ -153,7 +153,7 @@ async def test_auditor_sees_no_action_that_is_denied(browser: Browser, origin: s
 async def test_conflicting_change_keeps_the_form(browser: Browser, origin: str, console: Console) -> None:
     created = await console.create(name="before")
     url = f"/v1/keys/{created['key']['id']}"
-    async with page_of(browser, origin) as page:
+    async with page_of(browser, origin, "status of 412") as page:
         await sign_in(page, f"/keys/{created['key']['id']}")
         await page.get_by_role("button", name="Edit").click()
         await page.get_by_label("Owner").fill("billing")

@@ -114,7 +114,7 @@ async def test_pasted_tokens_are_removed_from_the_page(browser: Browser, origin:
 
 async def test_errors_of_an_import_are_displayed(browser: Browser, origin: str, console: Console) -> None:
     auditor = await console.create(name="auditor", scopes=["role:auditor"])
-    async with page_of(browser, origin) as page:
+    async with page_of(browser, origin, "status of 400") as page:
         await sign_in(page, "/keys/import")
         await choose(page, "7", "keys.json")
         await page.get_by_role("button", name="Check file").click()

@@ -124,7 +124,7 @@ async def test_user_signs_in_and_returns_to_the_page(browser: Browser, origins: 
 
 async def test_step_up_in_a_new_tab_continues_the_action(browser: Browser, origins: Origins, console: Console) -> None:
     created = await console.create(name="a key to delete")
-    async with page_of(browser, origins.console, provider=origins.provider) as page:
+    async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
         await sign_in(page, origins, f"/keys/{created['key']['id']}")
         console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
         await page.get_by_role("button", name="Delete").click()
@@ -149,7 +149,7 @@ async def test_step_up_in_a_new_tab_continues_the_action(browser: Browser, origi
 
 async def test_step_up_with_another_account_is_explained(browser: Browser, origins: Origins, console: Console) -> None:
     created = await console.create(name="a key to delete")
-    async with page_of(browser, origins.console, provider=origins.provider) as page:
+    async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
         await sign_in(page, origins, f"/keys/{created['key']['id']}")
         await expect(page.get_by_role("heading", name="a key to delete")).to_be_visible()
         console.database.sql("UPDATE console_session SET proven_at = proven_at - interval '1 hour'")
@@ -185,7 +185,7 @@ async def test_sign_out_also_ends_the_session_at_the_provider(
 
 
 async def test_user_cancels_at_the_provider(browser: Browser, origins: Origins) -> None:
-    async with page_of(browser, origins.console, provider=origins.provider) as page:
+    async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
         await page.goto("/keys")
         await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
         await page.get_by_role("link", name="Cancel").click()
@@ -221,17 +221,15 @@ async def test_response_of_another_browser_is_rejected(browser: Browser, origins
 async def test_every_failure_has_a_text_in_both_languages(browser: Browser, origins: Origins) -> None:
     texts: dict[str, set[str]] = {}
     for language in ("en-GB", "de-DE"):
-        context = await browser.new_context(base_url=origins.console, locale=language, viewport={"width": 320, "height": 640})
-        page = await context.new_page()
-        for failure in (*Failure, "Call 555-0100"):
-            await page.goto(f"/sign-in?failure={failure}&request=<b>x")
-            await expect(page.locator("html")).to_have_attribute("lang", language[:2])
-            if language == "de-DE":
-                await expect(page.get_by_role("heading", name="Anmelden")).to_be_visible()
-            text = await page.get_by_role("alert").inner_text()
-            texts.setdefault(str(failure), set()).add(text)
-            assert await page.evaluate("document.documentElement.scrollWidth") <= 320, failure
-        await context.close()
+        async with page_of(browser, origins.console, locale=language, viewport={"width": 320, "height": 640}) as page:
+            for failure in (*Failure, "Call 555-0100"):
+                await page.goto(f"/sign-in?failure={failure}&request=<b>x")
+                await expect(page.locator("html")).to_have_attribute("lang", language[:2])
+                if language == "de-DE":
+                    await expect(page.get_by_role("heading", name="Anmelden")).to_be_visible()
+                text = await page.get_by_role("alert").inner_text()
+                texts.setdefault(str(failure), set()).add(text)
+                assert await page.evaluate("document.documentElement.scrollWidth") <= 320, failure
     assert {len(found) for found in texts.values()} == {2}
     assert texts.pop("Call 555-0100") == texts["response"]
     assert len(set.union(*texts.values())) == 2 * len(Failure)

@@ -1,20 +1,18 @@
-"""The web UI in headless Chromium: a server, pages that fail on script errors, sign-in and accessibility checks."""
+"""The web UI in headless Chromium: a server, sign-in and navigation."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console.web import FOLDER
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from tests.runtime.console_client import BOOTSTRAP, Console
-from tests.runtime.sharing.chromium import serving, violations, violations_in_both_themes
+from tests.runtime.sharing.chromium import page_of, serving, violations, violations_in_both_themes
 
 __all__ = [
     "MARKS",
@@ -32,11 +30,6 @@ MARKS = [
     pytest.mark.requirement("CG-13"),
     pytest.mark.skipif(not (FOLDER / "index.html").is_file(), reason="the web UI is not built: run scripts/setup.sh"),
 ]
-_REPORT = """
-addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective}`))
-addEventListener('unhandledrejection', (event) => console.error(`unhandled: ${event.reason}`))
-"""
-
 #: Resolves when the new page is displayed. The router resolves before.
 _NAVIGATE = """async (path) => {
   await document.querySelector('#app').__vue_app__.config.globalProperties.$router.push(path)
@@ -55,36 +48,6 @@ async def origin(console: Console) -> AsyncIterator[str]:
     app: Any = console_asgi.create(replace(console.dependencies, https=False))
     async with serving(app) as url:
         yield url
-
-
-@asynccontextmanager
-async def page_of(
-    browser: Browser, origin: str, expected: str = r"status of 4\d\d", *, provider: str = "blob:", **options: Any
-) -> AsyncIterator[Page]:
-    """A page of a new browser profile.
-
-    Fails on script errors, unhandled rejections, violations of the content security policy and requests to other origins. Error
-    statuses are also reported in the console of the browser, and are expected. `expected`: pattern of the expected messages.
-    `provider`: origin of the identity provider, whose pages are not checked.
-    """
-    context = await browser.new_context(base_url=origin, locale="en-GB", **options)
-    await context.add_init_script(_REPORT)
-    problems: list[str] = []
-
-    def report(opened: Page) -> None:
-        def add(text: str) -> None:
-            if not opened.url.startswith(provider):
-                problems.append(text)
-
-        opened.on("console", lambda message: add(message.text) if message.type in ("error", "warning") else None)
-        opened.on("pageerror", lambda error: add(str(error)))
-        opened.on("request", lambda request: None if request.url.startswith((origin, provider, "blob:")) else add(request.url))
-
-    context.on("page", report)
-    page = await context.new_page()
-    yield page
-    await context.close()
-    assert not [problem for problem in problems if not re.search(expected, problem)]
 
 
 async def sign_in(page: Page, path: str = "/") -> None:

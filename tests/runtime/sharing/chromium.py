@@ -1,13 +1,15 @@
-"""Browser tests: the fixture `browser`, a server on a free port, and the accessibility rules.
+"""Browser tests: the fixture `browser`, a server on a free port, pages that fail on errors, and the accessibility rules.
 
 `browser` is headless Chromium, one process for each module or conftest that imports it. If Chromium is missing, the tests are
-skipped with the command that installs it. A test opens a new browser context, which shares no cookies and no storage with others.
+skipped with the command that installs it. Tests open pages with `page_of` only, so that every test fails on errors of a page.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 import uvicorn
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, WebError, async_playwright, expect
 
 # Assertions wait for longer than the default of 5 seconds, for busy test machines.
 expect.set_options(timeout=30_000)
@@ -53,6 +55,67 @@ async def browser() -> AsyncIterator[Browser]:
         chromium = await playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS, *sandbox])
         yield chromium
         await chromium.close()
+
+
+@asynccontextmanager
+async def page_of(
+    browser: Browser, origin: str, expected: str = "$^", *, provider: str = "blob:", **options: Any
+) -> AsyncIterator[Page]:
+    """A page of a new browser profile, which shares no cookies and no storage with others. `options`: of the browser context.
+
+    Fails if this page, or a page that it opens, causes an uncaught error, an unhandled rejection, a message of the level error or
+    warning in the console of the browser, or a request to another origin. The browser reports error statuses of responses, lost
+    connections and violations of the content security policy in its console. `expected`: pattern of the problems that the test
+    causes. `provider`: origin of the identity provider, whose pages are not checked.
+    """
+    context = await browser.new_context(**{"base_url": origin, "locale": "en-GB", **options})
+    problems: list[str] = []
+
+    def add(text: str, page: Page | None) -> None:
+        if page is None or not page.url.startswith(provider):
+            problems.append(text)
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            add(message.text, message.page)
+
+    def on_error(error: WebError) -> None:
+        add(str(error.error), error.page)
+
+    def on_request(request: Request) -> None:
+        if not request.url.startswith((origin, provider, "blob:")):
+            add(request.url, None if request.is_navigation_request() else request.frame.page)
+
+    context.on("console", on_console)
+    context.on("weberror", on_error)
+    context.on("request", on_request)
+    try:
+        yield await context.new_page()
+    finally:
+        # Otherwise, an event stream that is open would keep the server from stopping.
+        await context.close()
+    unexpected = [problem for problem in problems if not re.search(expected, problem)]
+    assert not unexpected, unexpected
+
+
+#: Languages that browsers report, the language of the page, and a time zone.
+LOCALES = [
+    pytest.param(["en-US@posix"], "en", "Pacific/Kiritimati", id="posix"),
+    pytest.param(["c"], "en", "America/St_Johns", id="c"),
+    pytest.param([], "en", "UTC", id="none"),
+    pytest.param(["fr-CH", "fr"], "en", "America/St_Johns", id="without-texts"),
+    pytest.param(["", "de_DE", "de-DE"], "de", "Pacific/Kiritimati", id="second-valid"),
+]
+
+
+@asynccontextmanager
+async def localized_page_of(browser: Browser, origin: str, languages: list[str], zone: str) -> AsyncIterator[Page]:
+    """A page of a browser that reports these languages, which need not be valid language tags."""
+    headers = {"Accept-Language": ",".join(languages)}
+    async with page_of(browser, origin, locale=None, timezone_id=zone, extra_http_headers=headers) as page:
+        for name, value in (("languages", languages), ("language", languages[0] if languages else "")):
+            await page.add_init_script(f"Object.defineProperty(navigator, '{name}', {{ get: () => {json.dumps(value)} }})")
+        yield page
 
 
 async def violations(page: Page, rules: dict[str, list[str]] = AXE_RULES) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from gatehouse.observability import Observer
 from gatehouse.sharing.links import NETWORK_ATTEMPTS_MAX
 from gatehouse.sharing.service import NewItem
 from gatehouse.sharing.texts import TEXTS
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
-from tests.runtime.sharing.chromium import browser, serving, violations_in_both_themes
+from tests.runtime.sharing.chromium import LOCALES, browser, localized_page_of, page_of, serving, violations_in_both_themes
 from tests.runtime.sharing.services import TEXT, Sharing
 from tests.runtime.sharing.test_requests import request
 
@@ -36,26 +36,9 @@ async def origin(sharing: Sharing) -> AsyncIterator[str]:
         yield url
 
 
-@asynccontextmanager
-async def page_of(browser: Browser, **options: Any) -> AsyncIterator[Page]:
-    """A page of a new browser profile. Fails on script errors, violations of the policy and requests to other hosts.
-
-    Error statuses of pages, which the browser's console also reports, are expected in some tests.
-    """
-    context = await browser.new_context(**options)
-    page = await context.new_page()
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: None if "127.0.0.1" in request.url else problems.append(request.url))
-    yield page
-    await context.close()
-    assert not [problem for problem in problems if "server responded with a status of 4" not in problem]
-
-
 async def test_link_is_opened_copied_and_acknowledged(browser: Browser, origin: str, sharing: Sharing) -> None:
     secret, [token] = await sharing.create()
-    async with page_of(browser, viewport={"width": 320, "height": 640}) as page:
+    async with page_of(browser, origin, "status of 404", viewport={"width": 320, "height": 640}) as page:
         await page.goto(token.url(origin))
         assert not await page.is_visible("#link")
         assert await violations_in_both_themes(page) == []
@@ -84,7 +67,7 @@ async def test_link_is_opened_copied_and_acknowledged(browser: Browser, origin: 
 
 async def test_link_is_opened_without_javascript(browser: Browser, origin: str, sharing: Sharing) -> None:
     _, [token] = await sharing.create(passphrase=PASSPHRASE)
-    async with page_of(browser, java_script_enabled=False, locale="de-DE") as page:
+    async with page_of(browser, origin, "status of 403", java_script_enabled=False, locale="de-DE") as page:
         await page.goto(token.url(origin))
         await page.fill("#link", token.url(origin))
         await page.fill("#passphrase", "wrong passphrase")
@@ -97,12 +80,31 @@ async def test_link_is_opened_without_javascript(browser: Browser, origin: str, 
         await expect(page.locator("h1")).to_have_text("Vielen Dank")
 
 
+@pytest.mark.parametrize(("languages", "language", "zone"), LOCALES)
+async def test_pages_work_with_every_language_that_browsers_report(
+    browser: Browser, origin: str, sharing: Sharing, languages: list[str], language: str, zone: str
+) -> None:
+    _, [token] = await sharing.create()
+    _, requested, _ = await request(sharing)
+    async with localized_page_of(browser, origin, languages, zone) as page:
+        await page.goto(token.url(origin))
+        await expect(page.locator("html")).to_have_attribute("lang", language)
+        await expect(page.locator("#remaining")).to_have_text(re.compile(r"^\(in \d+ \w+\)$"))
+        await page.click("button[type=submit]")
+        await expect(page.locator("#secret")).to_have_value(TEXT.decode())
+        await expect(page.locator("#acknowledge")).to_be_hidden()
+        await page.goto(requested.url(origin))
+        await page.fill("#text", "a secret")
+        await page.click("button[type=submit]")
+        await expect(page.locator("#submitted")).to_be_visible()
+
+
 async def test_end_to_end_secret_is_decrypted_in_the_browser(browser: Browser, origin: str, sharing: Sharing) -> None:
     key, nonce = os.urandom(32), os.urandom(12)
     sealed = nonce + AESGCM(key).encrypt(nonce, TEXT, b"gatehouse-e2e-v1")
     _, [token] = await sharing.create(items=[NewItem.of(sealed)], end_to_end=True)
     encoded = base64.urlsafe_b64encode(key).decode().rstrip("=")
-    async with page_of(browser, viewport={"width": 320, "height": 640}) as page:
+    async with page_of(browser, origin, viewport={"width": 320, "height": 640}) as page:
         sent: list[str] = []
         page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
         await page.goto(f"{token.url(origin)}.{encoded}")
@@ -116,7 +118,7 @@ async def test_end_to_end_secret_is_decrypted_in_the_browser(browser: Browser, o
 
 async def test_end_to_end_secret_with_a_wrong_key_is_reported(browser: Browser, origin: str, sharing: Sharing) -> None:
     _, [token] = await sharing.create(items=[NewItem.of(os.urandom(60))], end_to_end=True)
-    async with page_of(browser) as page:
+    async with page_of(browser, origin) as page:
         await page.goto(f"{token.url(origin)}.{'A' * 43}")
         await page.click("button[type=submit]")
         await page.wait_for_selector("#decrypt-failed[role=alert]")
@@ -129,7 +131,7 @@ async def test_other_states_of_the_pages_are_accessible(browser: Browser, origin
     _, [token] = await sharing.create(items=[NewItem.of(TEXT), NewItem.of(b"content", "key.pem")], passphrase=PASSPHRASE)
     link, checked = token.url(origin), []
 
-    async with page_of(browser, viewport={"width": 320, "height": 640}) as page:
+    async with page_of(browser, origin, "status of 4", viewport={"width": 320, "height": 640}) as page:
 
         async def check(state: str) -> None:
             violations = await violations_in_both_themes(page)
@@ -165,7 +167,7 @@ async def test_other_states_of_the_pages_are_accessible(browser: Browser, origin
 
 async def test_page_that_is_only_loaded_takes_no_use(browser: Browser, origin: str, sharing: Sharing) -> None:
     secret, [token] = await sharing.create()
-    async with page_of(browser) as page:
+    async with page_of(browser, origin) as page:
         await page.goto(token.url(origin))
         await page.wait_for_load_state("networkidle")
         await page.reload()
@@ -177,7 +179,7 @@ async def test_hostile_text_and_file_name_are_inert(browser: Browser, origin: st
     _, [token] = await sharing.create(
         items=[NewItem.of(hostile.encode()), NewItem.of(b"<svg onload=alert(1)>", f"{hostile}.svg")]
     )
-    async with page_of(browser) as page:
+    async with page_of(browser, origin) as page:
         await page.goto(token.url(origin))
         await page.click("button[type=submit]")
         assert await page.input_value("#secret") == hostile
@@ -189,7 +191,7 @@ async def test_hostile_text_and_file_name_are_inert(browser: Browser, origin: st
 
 async def test_secret_is_submitted_with_the_keyboard(browser: Browser, origin: str, sharing: Sharing) -> None:
     _, token, [link] = await request(sharing, purpose="Password of the staging database\nfor the migration")
-    async with page_of(browser, viewport={"width": 320, "height": 640}) as page:
+    async with page_of(browser, origin, viewport={"width": 320, "height": 640}) as page:
         await page.goto(token.url(origin))
         assert not await page.is_visible("#link")
         assert await violations_in_both_themes(page) == []
@@ -213,7 +215,7 @@ async def test_secret_is_submitted_with_the_keyboard(browser: Browser, origin: s
 
 async def test_secret_is_submitted_without_javascript(browser: Browser, origin: str, sharing: Sharing) -> None:
     _, token, [link] = await request(sharing)
-    async with page_of(browser, java_script_enabled=False, locale="de-DE") as page:
+    async with page_of(browser, origin, "status of 400", java_script_enabled=False, locale="de-DE") as page:
         await page.goto(token.url(origin))
         await page.fill("#link", token.path)
         await page.fill("#text", "erste Zeile\nzweite")
@@ -231,7 +233,7 @@ async def test_files_that_are_too_large_are_named_on_the_page(
 ) -> None:
     _, token, [link] = await request(sharing)
     (tmp_path / "a").write_bytes(bytes(5_000_000))
-    async with page_of(browser) as page:
+    async with page_of(browser, origin, "status of 400") as page:
         await page.goto(token.url(origin))
         await page.fill("#text", "kept")
         await page.set_input_files("#file", tmp_path / "a")

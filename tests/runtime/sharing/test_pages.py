@@ -317,7 +317,15 @@ def test_languages_have_the_same_texts_and_placeholders() -> None:
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [("", "en"), ("de-CH,de;q=0.9,en;q=0.8", "de"), ("fr, en;q=0.5, de;q=0.4", "en"), ("de;q=x", "en"), ("," * 999, "en")],
+    [
+        ("", "en"),
+        ("de-CH,de;q=0.9,en;q=0.8", "de"),
+        ("fr, en;q=0.5, de;q=0.4", "en"),
+        ("de;q=x", "en"),
+        ("," * 999, "en"),
+        ("en-US@posix", "en"),
+        ("c", "en"),
+    ],
 )
 def test_language_follows_the_browser(header: str, expected: str) -> None:
     assert language(header) == expected

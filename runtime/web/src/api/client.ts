@@ -46,7 +46,7 @@ export interface CallOptions<K extends OperationId> {
   signal?: AbortSignal
 }
 
-/** A problem document (RFC 9457), or a failure without a response (status 0, code `network`). */
+/** A problem document (RFC 9457), or a failure without a response (status 0, code `network`, `page` or `unexpected`: see failure.ts). */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
