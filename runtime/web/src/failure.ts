@@ -8,7 +8,7 @@ import { ApiError } from './api/client'
 
 export interface Failure {
   error: ApiError
-  retry: (() => void) | undefined
+  retry: () => void
 }
 
 export const failure = shallowRef<Failure>()
@@ -34,7 +34,7 @@ export function problemOf(error: unknown): ApiError {
 }
 
 /** Shows an error. `retry`: repeats what failed. */
-export function report(error: unknown, retry?: () => void): void {
+export function report(error: unknown, retry = (): void => location.reload()): void {
   failure.value = { error: problemOf(error), retry }
 }
 
