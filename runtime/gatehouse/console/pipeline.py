@@ -224,7 +224,10 @@ async def _run_once(endpoint: Endpoint, request: Request, content: object, handl
     if key is None or dependencies.idempotency_store is None or not endpoint.idempotent:
         return await handle()
 
+    response: Response | None = None
+
     async def store() -> StoredResponse:
+        nonlocal response
         response = await handle()
         headers = [(name, response.headers[name]) for name in _STORED_HEADERS if name in response.headers]
         target_id = response.headers.get("location", "").rpartition("/")[2] or str(request.http.path_params.get("id", ""))
@@ -237,7 +240,8 @@ async def _run_once(endpoint: Endpoint, request: Request, content: object, handl
     fingerprint = json.dumps([endpoint.method, request.http.url.path, query, content, *size], sort_keys=True).encode()
     running_s_max = RUNNING_S_MAX if request.form is None else FORM_RUNNING_S_MAX
     stored = await guard.run(request.actor.label, key, request.request_id, fingerprint, store, running_s_max=running_s_max)
-    if stored.replayed and request.form is not None:
+    if response is not None:
+        return response
+    if request.form is not None:
         await request.form.discard()
-    replayed = {REPLAYED: "true"} if stored.replayed else {}
-    return Response(stored.body, stored.status, {**dict(stored.headers), **replayed, "Cache-Control": "no-store"})
+    return Response(stored.body, stored.status, {**dict(stored.headers), REPLAYED: "true"})

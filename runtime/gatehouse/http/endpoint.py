@@ -128,8 +128,9 @@ class Endpoint:
 
     @property
     def idempotent(self) -> bool:
-        """True for an operation that accepts an Idempotency-Key. Other methods are idempotent by definition."""
-        return self.method == "POST" and self.changes_state and SIGNATURE not in self.security
+        """True for an operation that accepts an Idempotency-Key. PUT and DELETE too: without the header, a repeated request can
+        receive another response, such as 404."""
+        return self.changes_state and SIGNATURE not in self.security
 
     def _read_handler(self, handler: Callable[..., Any]) -> None:
         hints = get_type_hints(handler, include_extras=True)

@@ -105,7 +105,6 @@ class StoredResponse(msgspec.Struct, frozen=True):
     headers: list[tuple[str, str]]
     body: bytes
     target_id: str = ""
-    replayed: bool = False
 
 
 class IdempotencyStore:
@@ -202,7 +201,7 @@ class IdempotencyGuard:
                 "The stored response is temporarily unavailable.",
                 detail="pepper generation of a stored response not available",
             )
-        return msgspec.structs.replace(msgspec.msgpack.decode(plain, type=StoredResponse), replayed=True)
+        return msgspec.msgpack.decode(plain, type=StoredResponse)
 
     async def _take_over(self, claim: Claim, earlier: Earlier, running_s_max: float) -> None:
         # After the change, only a revocation takes long. The files of a form have arrived.

@@ -221,12 +221,36 @@ async def test_stored_response_expires_after_a_day(console: Console) -> None:
     assert console.database.sql("SELECT count(*) FROM idempotent_request").split() == ["0"]
 
 
-async def test_openapi_documents_idempotency_key_on_changing_posts(console: Console) -> None:
+async def test_repeated_update_and_deletion_receive_the_first_response(console: Console) -> None:
+    webhook = (await console.client.post("/v1/webhooks", json={"url": "https://x.example"})).json()["webhook"]["id"]
+    key = (await console.create())["key"]
+    for method, path, body, version, status in (
+        ("PATCH", f"/v1/keys/{key['id']}", {"notes": "changed"}, key["version"], 200),
+        ("DELETE", f"/v1/webhooks/{webhook}", None, 0, 204),
+    ):
+        headers = {"Idempotency-Key": f'"{method}"', "If-Match": f'"{version}"'}
+        first, again = [await console.client.request(method, path, json=body, headers=headers) for _ in range(2)]
+        assert (first.status_code, again.status_code, again.content) == (status, status, first.content)
+        assert again.headers["idempotency-replayed"] == "true"
+
+
+async def test_sign_out_with_an_idempotency_key_removes_the_cookie(console: Console) -> None:
+    headers = {"Sec-Fetch-Site": "same-origin", "Idempotency-Key": '"sign-out"'}
+    started = await console.client.post("/v1/sessions", headers={**headers, "Idempotency-Key": '"sign-in"'})
+    assert "set-cookie" in started.headers
+    headers |= {"X-CSRF-Token": started.json()["csrf_token"], "Cookie": started.headers["set-cookie"].partition(";")[0]}
+    request = console.client.build_request("DELETE", "/v1/sessions/current", headers=headers)
+    del request.headers["Authorization"]
+    ended = await console.client.send(request)
+    assert (ended.status_code, "Max-Age=0" in ended.headers.get("set-cookie", "")) == (204, True), ended.text
+
+
+async def test_openapi_documents_idempotency_key_on_changes(console: Console) -> None:
     paths = (await console.client.get("/openapi.json")).json()["paths"]
     assert paths
     for path, operations in paths.items():
         for method, operation in operations.items():
             names = {item["name"] for item in operation.get("parameters", [])}
-            expected = method == "post" and not path.endswith("/explain") and not path.startswith("/v1/leaks")
+            expected = method != "get" and not path.endswith("/explain") and not path.startswith("/v1/leaks")
             assert ("Idempotency-Key" in names) == expected, (method, path)
             assert ("422" in operation["responses"]) == expected, (method, path)
