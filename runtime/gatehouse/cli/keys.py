@@ -24,6 +24,7 @@ from gatehouse.cli.options import (
 )
 from gatehouse.cli.output import USAGE, count, note, print_table, stop
 from gatehouse.client.services import ConsoleClient
+from gatehouse.crypto import token_scanner
 from gatehouse.http.fields import Environment
 from gatehouse.keys import fields
 from gatehouse.keys.fields import KeySort, StateFilter
@@ -123,7 +124,12 @@ def create(
 def list_(
     client: ConsoleClient,
     search: Annotated[
-        str, typer.Option(metavar="TEXT", help="Only keys whose name or owner contains this text. Case is ignored.")
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="Only keys whose name or owner contains this text, whose ID or token begins with this text, or that have this"
+            " tag. Of a whole token, only the key ID is sent.",
+        ),
     ] = "",
     owner: Annotated[str, typer.Option(help="Only keys of this owner.")] = "",
     state: Annotated[StateFilter | None, typer.Option(help="Only keys in this state.")] = None,
@@ -140,7 +146,7 @@ def list_(
     """List keys."""
     keys = list(
         client.keys(
-            search=search or None,
+            search=_without_secret(search) or None,
             owner=owner or None,
             state=state,
             tag=tag or None,
@@ -159,6 +165,12 @@ def list_(
         note(count(len(rows), "key"))
 
     return keys, show
+
+
+def _without_secret(search: str) -> str:
+    """The key ID of a token, or the text if it is not a token."""
+    match = next(token_scanner.find(search.encode()), None)
+    return search if match is None or match.key_id is None else match.key_id
 
 
 def show(client: ConsoleClient, id: KeyIdArgument) -> Output:

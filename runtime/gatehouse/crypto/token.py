@@ -86,6 +86,14 @@ def key_id(text: str) -> KeyId | None:
     return KeyId(text) if len(text) == ID_CHARS and _BASE62.issuperset(text) else None
 
 
+def id_start(text: str, prefix: str) -> str | None:
+    """The beginning of the key ID in the beginning of a token with this deployment's `prefix`, or None for any other text."""
+    head, _, start = text.rpartition("_")
+    brand, _, environment = head.rpartition("_")
+    is_start = brand == prefix and environment in _ENVIRONMENTS and 0 < len(start) <= ID_CHARS and _BASE62.issuperset(start)
+    return start if is_start else None
+
+
 def build(prefix: str, environment: KeyEnvironment, id_bytes: bytes, secret_bytes: bytes) -> ParsedToken:
     """Builds a token from random bytes: at least 9 for the ID, exactly 32 for the secret. The ID has no mark."""
     return _assemble(prefix, environment, base62(int.from_bytes(id_bytes, "big") % 62**ID_CHARS, ID_CHARS), secret_bytes)

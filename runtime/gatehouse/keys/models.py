@@ -147,7 +147,8 @@ class KeyFilter(msgspec.Struct, frozen=True):
     """Filter for a list of keys. A value of None does not restrict the list, except that purged keys are listed only if the
     filter specifies the state `purged`. `state`: a KeyState, or `expired` for an active key past its expiry."""
 
-    search: str | None = None  # part of the name or owner, case ignored
+    search: str | None = None  # part of the name or owner, case ignored, beginning of the ID, or a tag
+    id_start: str | None = None  # beginning of the ID, instead of `search`
     owner: str | None = None
     state: str | None = None
     environment: str | None = None

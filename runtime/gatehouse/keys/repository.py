@@ -18,6 +18,7 @@ import msgspec
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.clock import to_datetime, to_seconds
+from gatehouse.crypto.token import ID_CHARS
 from gatehouse.db.pool import Connection, Pool, Row
 from gatehouse.db.statements import Conditions, RowMapping, placeholders, shared
 from gatehouse.errors import Conflict, Unavailable
@@ -298,6 +299,12 @@ class KeyRepository:
         last = rows[size - 1] if len(rows) > size else None
         return [full_key(row) for row in rows[:size]], None if last is None else KeyPosition(last["id"], last["position"])
 
+    async def count(self, only: KeyFilter) -> int:
+        """Number of keys that match the filter."""
+        where = _conditions(only)
+        count: int = await self._pool.fetchval(f"SELECT count(*){_TABLES}{where}", *where.values)
+        return count
+
     async def alter(self, key_id: KeyId, work: Update) -> tuple[Key, int] | None:
         """Locks the key and its family and writes the change that `work` returns. If `work` raises an error, nothing changes.
 
@@ -395,10 +402,16 @@ def _conditions(only: KeyFilter) -> Conditions:
     """Conditions for a filter. Purged keys are listed only if the filter specifies the state `purged`."""
     where = Conditions()
     where.add_equal(owner=only.owner, environment=only.environment)
-    if only.search is not None:
+    if only.id_start is not None:
+        where.add("id = {}" if len(only.id_start) == ID_CHARS else "starts_with(id, {})", only.id_start)
+    elif only.search is not None:
         # No index: a search reads keys in the order of the page until the page is full. A search without a match in 100,000 keys
-        # takes about 70 ms. A trigram index would require the extension pg_trgm and would slow down every write.
-        where.add("(strpos(lower(name), lower({})) > 0 OR strpos(lower(owner), lower({})) > 0)", only.search, only.search)
+        # takes about 100 ms. A trigram index would require the extension pg_trgm and would slow down every write.
+        where.add(
+            "(strpos(lower(name), lower({0})) > 0 OR strpos(lower(owner), lower({0})) > 0 OR starts_with(id, {0})"
+            " OR tags @> ARRAY[{0}])",
+            only.search,
+        )
     if only.family_id is not None:
         where.add("api_key.family_id = {}", only.family_id)
     _add_state(where, only.state)

@@ -9,7 +9,7 @@ import msgspec
 
 from gatehouse.clock import rfc3339
 from gatehouse.console.dependencies import Dependencies, Request
-from gatehouse.crypto.token import key_id
+from gatehouse.crypto.token import id_start, is_marked, key_id
 from gatehouse.errors import NotFound, RateLimited, Unavailable
 from gatehouse.http.endpoint import Endpoint, Links, StepUp
 from gatehouse.http.fields import IF_MATCH, Cursors, etag, expected_version, unix_seconds
@@ -71,11 +71,16 @@ async def list_keys(request: Request, query: ListKeys) -> KeyPage:
     """
     dependencies = request.dependencies
     only = msgspec.convert(query, KeyFilter, from_attributes=True)
+    if query.search is not None:
+        known = key_id(query.search)
+        is_id = known is not None and is_marked(known, dependencies.pepper)
+        only = msgspec.structs.replace(only, id_start=known if is_id else id_start(query.search, dependencies.key_prefix))
     cursors = Cursors(dependencies.cursor_pepper, f"keys|{only!r}|{query.sort}")
     after = None if query.cursor is None else KeyPosition.parse(cursors.read(query.cursor))
     keys, next_after = await dependencies.keys.page(after=after, size=query.limit, only=only, sort=query.sort)
     next_cursor = None if next_after is None else cursors.write(str(next_after))
-    return KeyPage([key_view(key, dependencies.key_prefix) for key in keys], next_cursor)
+    total = await dependencies.keys.count(only) if query.total else None
+    return KeyPage([key_view(key, dependencies.key_prefix) for key in keys], next_cursor, total)
 
 
 async def show_key(request: Request, id: str) -> KeyView:

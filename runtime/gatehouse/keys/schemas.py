@@ -249,7 +249,10 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     search: Annotated[
         Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None,
-        Meta(description="Keys whose name or owner contains this text. Case is ignored."),
+        Meta(
+            description="Keys whose name or owner contains this text, whose ID or token begins with this text, or that have this"
+            " tag. Case is ignored in names and owners."
+        ),
     ] = None
     owner: Annotated[Annotated[str, Meta(max_length=NAME_CHARS_MAX)] | None, Meta(description="Filter by owner.")] = None
     state: Annotated[
@@ -273,6 +276,7 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = "id"
     cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of keys.")] = 50
+    total: Annotated[bool, Meta(description="Count all keys that match the filters.")] = False
 
 
 class SigningView(msgspec.Struct, frozen=True):
@@ -375,10 +379,13 @@ class CreatedKey(IssuedToken, frozen=True, kw_only=True):
 
 
 class KeyPage(msgspec.Struct, frozen=True):
-    example: ClassVar = {"keys": [KeyView.example], "next_cursor": None}
+    example: ClassVar = {"keys": [KeyView.example], "next_cursor": None, "total": None}
 
     keys: list[KeyView]
     next_cursor: NextCursor
+    total: Annotated[
+        int | None, Meta(description="Number of keys that match the filters. Null unless the request contains `total=true`.")
+    ] = None
 
 
 class ChangedKey(msgspec.Struct, frozen=True):

@@ -27,6 +27,9 @@ def test_key_with_every_option_is_created_and_updated(operator: Command) -> None
     assert key_id in operator.run("keys", "list", "--tag", "nightly").out
     assert key_id in operator.run("keys", "list", "--search", "WHOL").out
     assert "0 keys" in operator.run("keys", "list", "--search", "whole%").err
+    assert [key["id"] for key in json.loads(operator.run("keys", "list", "--search", created.out.strip(), "--json").out)] == [
+        key_id
+    ]
     times = [key["created_at"] for key in json.loads(operator.run("keys", "list", "--sort", "-created_at", "--json").out)]
     assert times == sorted(times, reverse=True)
 

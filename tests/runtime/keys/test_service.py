@@ -355,6 +355,27 @@ async def test_search_finds_part_of_the_name_or_owner_literally(console: Console
         assert (reply.status_code, reply.json()["errors"][0]["location"]) == (400, location)
 
 
+async def test_search_finds_the_beginning_of_an_id_and_of_a_token_and_a_tag(console: Console) -> None:
+    created = await console.create(name="found by its ID", tags=["found-by-tag"], ttl_s=60)
+    key_id, start = created["key"]["id"], created["key"]["start"]
+    other = await console.create(name=f"successor of {start[:-1]}")
+
+    async def found(search: str) -> list[str]:
+        page = await console.client.get("/v1/keys", params={"search": search, "total": "true"})
+        assert page.status_code == 200, page.text
+        ids = [key["id"] for key in page.json()["keys"]]
+        assert page.json()["total"] == len(ids)
+        return ids
+
+    assert [await found(text) for text in (key_id, start, start[:-1], "found-by-tag")] == [[key_id]] * 4
+    assert key_id in await found(key_id[:3])
+    assert (await found(key_id[1:]), await found(f"acme_test_{key_id}")) == ([], [])
+    assert (await found("by-tag"), await found("successor of gtk_")) == ([], [other["key"]["id"]])
+    reply = await console.client.get("/v1/keys", params={"search": created["token"]})
+    assert reply.status_code == 400
+    assert (await console.client.get("/v1/keys")).json()["total"] is None
+
+
 async def test_explanation_lists_every_check_and_is_free(console: Console) -> None:
     key_id = (await console.create(addresses=["192.0.2.0/24"], credits={"remaining": 1}))["key"]["id"]
     properties = {"scopes": ["cores:read", "admin"], "address": "198.51.100.1", "method": "GET", "core": "docs"}
