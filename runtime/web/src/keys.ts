@@ -4,6 +4,8 @@ import type { Schemas } from './api/client'
 type Key = Schemas['KeyView']
 
 export const KEY_STATES = ['active', 'expired', 'disabled', 'revoked', 'deleted', 'purged'] as const
+/** Keys that expire within this time expire soon. */
+export const EXPIRING_S = 1_209_600
 export const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 
 /** Returns the state of a key. The API reports an expired key as active with a past `expires_at`; the UI shows `expired`. */

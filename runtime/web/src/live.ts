@@ -2,6 +2,7 @@
 import { computed, onScopeDispose, reactive, ref } from 'vue'
 import { EventStream, type EventHandlers } from './eventStream'
 import type { Refreshable } from './query'
+import { session } from './session'
 
 /**
  * Requests extend the idle timeout of the session, so the refreshes stop after this time without input. Otherwise the session of an
@@ -30,6 +31,7 @@ export interface LiveOptions {
 
 /** Refreshes `queries` every `intervalMs`, and the queries in `streamed` while no stream is open. */
 export function useLive(queries: Refreshable[], { intervalMs, active = () => true, handlers = {}, streamed = [] }: LiveOptions): Live {
+  const isActive = (): boolean => !document.hidden && session.status === 'signed-in' && active()
   const paused = ref(false)
   const stream = new EventStream(handlers, tick)
   const polled = computed(() => (stream.connected.value ? queries : [...queries, ...streamed]))
@@ -50,7 +52,7 @@ export function useLive(queries: Refreshable[], { intervalMs, active = () => tru
   }
 
   function tick(): void {
-    if (document.hidden || !active()) {
+    if (!isActive()) {
       stream.close()
     } else if (Date.now() - lastInput >= PAUSE_AFTER_MS) {
       stream.close()
@@ -62,14 +64,14 @@ export function useLive(queries: Refreshable[], { intervalMs, active = () => tru
   }
 
   function connect(): void {
-    if (streamed.length && !document.hidden && active()) {
+    if (streamed.length && isActive()) {
       stream.connect()
     }
   }
 
   function onInput(): void {
     lastInput = Date.now()
-    if (paused.value) {
+    if (paused.value && isActive()) {
       void refresh()
       connect()
     }

@@ -3,6 +3,7 @@ import { createRouter, createWebHistory, type RouteRecordRaw } from 'vue-router'
 import type { Component } from 'vue'
 import type { OperationId } from './api/client'
 import routes from './routes.json'
+import { mayLeave } from './feedback'
 import Overview from './screens/OverviewScreen.vue'
 import SignIn from './screens/SignInScreen.vue'
 
@@ -51,3 +52,6 @@ export const router = createRouter({
   // Filters and details of a page keep its position.
   scrollBehavior: (to, from, saved) => saved ?? (to.path !== from.path || to.query['cursor'] !== from.query['cursor'] ? { top: 0 } : false),
 })
+
+// Filters and details of a page do not leave it.
+router.beforeEach((to, from) => to.path === from.path || mayLeave())

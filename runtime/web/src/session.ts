@@ -1,6 +1,6 @@
 /** The browser session: sign-in, sign-out, step-up, and the operations that the roles permit. */
-import { computed, reactive, readonly } from 'vue'
-import { ApiError, call, handleUnauthorized, loadOperations, operation, useCsrfToken, type OperationId, type Schemas } from './api/client'
+import { computed, reactive, readonly, ref, watch } from 'vue'
+import { ApiError, call, forgetChanges, handleUnauthorized, loadOperations, operation, useCsrfToken, type OperationId, type Schemas } from './api/client'
 import { storePreferences } from './preferences'
 import { signInCode } from './signInLink'
 
@@ -22,6 +22,8 @@ const MARKER = 'session'
 const tabs = new BroadcastChannel('session')
 
 const state = reactive<State>({ status: 'loading', current: null, provider: null, steppingUp: false })
+/** Identifies the user and the roles of the session, also after the session has expired; empty after a sign-out. */
+export const identity = ref('')
 let finishStepUp: ((signedIn: boolean) => void) | undefined
 let pendingStepUp: Promise<boolean> | undefined
 
@@ -76,10 +78,13 @@ export function announceStepUp(): void {
 }
 
 export async function signOut(everywhere: boolean): Promise<void> {
-  if (everywhere) {
-    await call('end_sessions')
-  } else {
-    await call('end_session', { path: { session: 'current' } })
+  try {
+    await (everywhere ? call('end_sessions') : call('end_session', { path: { session: 'current' } }))
+  } catch (error) {
+    // The session has already ended, for example because the response to an earlier request was lost.
+    if (!(error instanceof ApiError && error.status === 401)) {
+      throw error
+    }
   }
   leave()
 }
@@ -114,14 +119,20 @@ export function end(status: 'signed-out' | 'expired'): void {
   useCsrfToken('')
   localStorage.removeItem(MARKER)
   storePreferences()
-  state.current = null
+  if (status === 'signed-out') {
+    state.current = null
+    identify('')
+  }
   state.status = status
 }
 
 tabs.onmessage = async ({ data }: MessageEvent<'replaced' | 'ended'>) => {
-  if (state.status === 'signed-in' && data === 'ended') {
+  if (state.status !== 'signed-in' && state.status !== 'expired') {
+    return
+  }
+  if (data === 'ended') {
     end('signed-out')
-  } else if (state.status === 'signed-in') {
+  } else {
     begin(await call('show_session'))
     closeStepUp(true)
   }
@@ -130,18 +141,43 @@ tabs.onmessage = async ({ data }: MessageEvent<'replaced' | 'ended'>) => {
 function begin(current: Schemas['CurrentSession']): void {
   useCsrfToken(current.csrf_token)
   localStorage.setItem(MARKER, 'begun')
+  identify(JSON.stringify([current.session.actor_type, current.session.actor_id, current.roles]))
   state.current = current
   state.status = 'signed-in'
 }
 
-handleUnauthorized(async (error) => {
-  if (state.status !== 'signed-in') {
-    return false
+function identify(value: string): void {
+  if (identity.value !== value) {
+    forgetChanges()
   }
+  identity.value = value
+}
+
+/** Waits until the user signs in again. The result is false if another user signs in. */
+function renewed(): Promise<boolean> {
+  const expected = identity.value
+  return new Promise((resolve) => {
+    const stop = watch(
+      () => [state.status, identity.value],
+      () => {
+        if (state.status === 'signed-in' || identity.value !== expected) {
+          stop()
+          resolve(identity.value === expected)
+        }
+      },
+      { flush: 'sync' },
+    )
+  })
+}
+
+handleUnauthorized(async (error, method) => {
   // While the user signs in again, requests of the replaced session are denied.
-  if (error.code === 'step_up_required' || state.steppingUp) {
+  if (state.status === 'signed-in' && (error.code === 'step_up_required' || state.steppingUp)) {
     return await stepUp()
   }
-  end('expired')
-  return false
+  if (state.status === 'signed-in') {
+    end('expired')
+  }
+  // The page remains, so its requests continue after the sign-in. Changes do not, because the user may no longer intend them.
+  return state.status === 'expired' && method === 'GET' && (await renewed())
 })

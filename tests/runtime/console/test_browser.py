@@ -159,7 +159,7 @@ async def test_conflicting_change_keeps_the_form(browser: Browser, origin: str, 
         await page.get_by_label("Owner").fill("billing")
         assert (await console.client.patch(url, json={"notes": "changed"}, headers={"If-Match": "*"})).status_code == 200
         await page.get_by_role("button", name="Save").click()
-        await expect(page.get_by_text("The key was changed in the meantime.")).to_be_visible()
+        await expect(page.get_by_text("This was changed in the meantime.")).to_be_visible()
         assert await page.get_by_label("Owner").input_value() == "billing"
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_role("button", name="Edit")).to_be_visible()

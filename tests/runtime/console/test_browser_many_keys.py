@@ -163,3 +163,48 @@ async def test_selection_and_overview_of_many_keys_are_bounded(browser: Browser,
         changes = [request for request in sent if request.endswith("/disable?")]
         assert (len(changes), len(sent)) == (PAGE_ROWS, PAGE_ROWS + 1)
     assert console.database.sql("SELECT count(*) FROM api_key WHERE state = 'disabled'") == str(KEYS // 10 + PAGE_ROWS)
+
+
+async def test_search_finds_a_key_by_its_token_without_sending_the_token(browser: Browser, origin: str, console: Console) -> None:
+    created = await console.create(name="found by its token")
+    token, key_id = created["token"], created["key"]["id"]
+    async with page_of(browser, origin) as page:
+        await sign_in(page, "/keys")
+        for typed, sent_text in ((token, key_id), (token[:-7], key_id), (created["key"]["start"],) * 2, (key_id[:8],) * 2):
+            await page.goto("/keys")
+            await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+            async with counted(page) as sent:
+                await page.get_by_label("Search", exact=True).fill(f" {typed} ")
+                await page.keyboard.press("Enter")
+                await expect(page.locator("tbody th a")).to_have_text(["found by its token"])
+            assert [parse_qs(urlsplit(request).query)["search"] for request in sent] == [[sent_text]]
+            await expect(page.get_by_label("Search", exact=True)).to_have_value(sent_text)
+        await page.get_by_label("Owner").fill(token)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
+        await page.goto("/audit")
+        await page.get_by_label("Target ID").fill(token)
+        await page.keyboard.press("Enter")
+        await expect(page.locator("details", has_text="key.create")).to_have_count(1)
+        stored = "JSON.stringify([history.state, location.href, performance.getEntries().map(({ name }) => name)])"
+        assert token[-49:-8] not in await page.evaluate(stored)
+
+
+@pytest.mark.usefixtures("keys")
+async def test_overview_shows_the_keys_that_expire_first_and_their_number(
+    browser: Browser, origin: str, console: Console
+) -> None:
+    console.database.sql(
+        "UPDATE api_key SET expires_at = now() + interval '15 minutes' - n * interval '1 minute'"
+        " FROM generate_series(1, 7) AS n WHERE id = 'K' || lpad((9000 + n)::text, 11, '0')"
+    )
+    soon = console.database.sql(
+        "SELECT count(*) FROM api_key WHERE state = 'active' AND expires_at BETWEEN now() AND now() + interval '14 days'"
+    )
+    async with page_of(browser, origin) as page:
+        await sign_in(page)
+        panel = page.locator("section", has=page.get_by_role("heading", name="Keys that expire soon"))
+        await expect(panel.locator("li a")).to_have_text([f"key 0{number}" for number in range(9007, 9002, -1)])
+        await panel.get_by_role("link", name=f"All {soon}", exact=True).click()
+        await expect(page.locator("tbody tr")).to_have_count(PAGE_ROWS)
+        assert (await names(page))[:7] == [f"key 0{number}" for number in range(9007, 9000, -1)]

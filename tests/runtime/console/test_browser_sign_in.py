@@ -147,6 +147,23 @@ async def test_step_up_in_a_new_tab_continues_the_action(browser: Browser, origi
     assert console.database.sql("SELECT count(*) FROM console_session") == "1"
 
 
+async def test_form_remains_while_the_user_signs_in_again_in_a_new_tab(
+    browser: Browser, origins: Origins, console: Console
+) -> None:
+    async with page_of(browser, origins.console, provider=origins.provider) as page:
+        await sign_in(page, origins, "/keys/new")
+        await page.get_by_label("Name", exact=True).fill("typed")
+        console.database.sql("DELETE FROM console_session")
+        await page.get_by_role("button", name="Create key").click()
+        await expect(page.get_by_text("The session has ended.")).to_be_visible()
+        async with page.context.expect_page() as opened:
+            await page.get_by_role("link", name=f"Sign in with {origins.name}").click()
+        await expect((await opened.value).get_by_role("heading", name="Identity confirmed")).to_be_visible()
+        await expect(page.get_by_label("Name", exact=True)).to_have_value("typed")
+        await page.get_by_role("button", name="Create key").click()
+        await expect(page.get_by_role("heading", name="Key typed created")).to_be_visible()
+
+
 async def test_step_up_with_another_account_is_explained(browser: Browser, origins: Origins, console: Console) -> None:
     created = await console.create(name="a key to delete")
     async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
@@ -160,7 +177,7 @@ async def test_step_up_with_another_account_is_explained(browser: Browser, origi
         tab = await opened.value
         await sign_in_at_provider(tab, "on-call2")
         await expect(tab.get_by_role("alert")).to_contain_text("another account")
-        await page.get_by_role("button", name="Cancel").click()
+        await page.get_by_role("button", name="Cancel").last.click()
         await expect(page.get_by_role("alert")).to_contain_text("recent sign-in")
 
 

@@ -2,6 +2,7 @@
  * Typed client for the management API. The methods, paths and roles of operations come from /operations.json on the console.
  * The shapes come from the OpenAPI document.
  */
+import { encoder } from '../bytes'
 import type { components, operations } from './schema'
 
 export type Schemas = components['schemas']
@@ -59,11 +60,17 @@ export class ApiError extends Error {
   }
 }
 
-type Handler = (error: ApiError) => Promise<boolean>
+type Handler = (error: ApiError, method: string) => Promise<boolean>
 
 let table: Record<string, Operation> = {}
 let csrf = ''
 let onUnauthorized: Handler = async () => false
+/**
+ * The Idempotency-Key of each change that was sent and has not succeeded, by the digest of the change. If its response is lost, the
+ * console may have made the change. The same change is then sent with the same key, so that the console does not make it twice and
+ * returns the first response.
+ */
+const pending = new Map<string, string>()
 
 /** Loads the operations. Returns the name of the identity provider with which browsers can sign in, or null. */
 export async function loadOperations(): Promise<string | null> {
@@ -104,6 +111,11 @@ export function useCsrfToken(token: string): void {
   csrf = token
 }
 
+/** Forgets the changes without a response, which belong to the user of the session. */
+export function forgetChanges(): void {
+  pending.clear()
+}
+
 /** Sets the handler for 401 responses. The request is sent again if `handler` returns true. */
 export function handleUnauthorized(handler: Handler): void {
   onUnauthorized = handler
@@ -111,25 +123,43 @@ export function handleUnauthorized(handler: Handler): void {
 
 /** Calls an operation. Sends the request again if another session has replaced the session. Throws ApiError. */
 export async function call<K extends OperationId>(id: K, options: CallOptions<K> = {}): Promise<Success<K>> {
-  const sent = csrf
-  try {
-    return await request(id, options)
-  } catch (error) {
-    const isDenied = error instanceof ApiError && error.status === 401 && !options.credential
-    const isReplaced = csrf !== sent && csrf !== ''
-    if (isDenied && (isReplaced || (await onUnauthorized(error)))) {
-      return await request(id, options)
-    }
-    throw error
-  }
-}
-
-async function request<K extends OperationId>(id: K, options: CallOptions<K>): Promise<Success<K>> {
   const target = table[id]
   if (!target) {
     throw new ApiError(404, 'not_found', '', [], '')
   }
+  const sent = csrf
+  const change = target.method === 'GET' || options.credential !== undefined ? '' : await digest(target, options)
+  if (change && !pending.has(change)) {
+    pending.set(change, crypto.randomUUID())
+  }
+  const key = pending.get(change)
+  let result: Success<K>
+  try {
+    result = await request(target, options, key)
+  } catch (error) {
+    const isDenied = error instanceof ApiError && error.status === 401 && !options.credential
+    const isReplaced = csrf !== sent && csrf !== ''
+    if (!isDenied || !(isReplaced || (await onUnauthorized(error, target.method)))) {
+      throw error
+    }
+    result = await request(target, options, key)
+  }
+  pending.delete(change)
+  return result
+}
+
+/** SHA-256 of the parts of a request that determine what it changes. */
+async function digest<K extends OperationId>(target: Operation, options: CallOptions<K>): Promise<string> {
+  const files = options.files?.map(({ name, size, type, lastModified }) => [name, size, type, lastModified])
+  const text = JSON.stringify([target.method, address(target.path, options), options.body, files])
+  return String(new Uint8Array(await crypto.subtle.digest('SHA-256', encoder.encode(text))))
+}
+
+async function request<K extends OperationId>(target: Operation, options: CallOptions<K>, key?: string): Promise<Success<K>> {
   const headers = new Headers({ Accept: 'application/json' })
+  if (key !== undefined) {
+    headers.set('Idempotency-Key', `"${key}"`)
+  }
   if (options.credential !== undefined) {
     headers.set('Authorization', `Bearer ${options.credential}`)
   } else if (target.method !== 'GET') {
@@ -149,7 +179,7 @@ async function request<K extends OperationId>(id: K, options: CallOptions<K>): P
     body = JSON.stringify(options.body)
   }
   const response = await send(address(target.path, options), { method: target.method, headers, body, signal: options.signal })
-  return (response.status === 204 ? undefined : await response.json()) as Success<K>
+  return (response.status === 204 ? undefined : await read(response)) as Success<K>
 }
 
 function address<K extends OperationId>(template: string, options: CallOptions<K>): string {
@@ -164,16 +194,20 @@ function address<K extends OperationId>(template: string, options: CallOptions<K
   return query.size ? `${filled}?${query}` : filled
 }
 
-async function send(url: string, init: RequestInit): Promise<Response> {
-  let response: Response
-  try {
-    response = await fetch(url, { ...init, credentials: 'same-origin', cache: 'no-store', redirect: 'error' })
-  } catch (error) {
-    if (error instanceof DOMException && error.name === 'AbortError') {
-      throw error
-    }
-    throw new ApiError(0, 'network', '', [], '')
+/** The JSON body of a response, whose connection can be lost before the body is complete. */
+async function read(response: Response): Promise<unknown> {
+  return await response.json().catch(lost)
+}
+
+function lost(error: unknown): never {
+  if (error instanceof DOMException && error.name === 'AbortError') {
+    throw error
   }
+  throw new ApiError(0, 'network', '', [], '')
+}
+
+async function send(url: string, init: RequestInit): Promise<Response> {
+  const response = await fetch(url, { ...init, credentials: 'same-origin', cache: 'no-store', redirect: 'error' }).catch(lost)
   if (response.ok) {
     return response
   }
