@@ -11,6 +11,9 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from sandbox import child_processes, ports
+from tests.skip_report import pytest_sessionfinish, pytest_terminal_summary
+
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
 
 settings.register_profile("gatehouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gatehouse")

@@ -1,8 +1,41 @@
-"""Conditions of tests that do not run on every machine."""
+"""Conditions of tests that do not run on every machine. Every reason contains the command that changes it, except `LINUX`."""
 
+import os
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+IN_CI = os.environ.get("CI") == "true"
 LINUX_REASON = "requires Linux"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason=LINUX_REASON)
+_WEB_UI = Path(__file__).resolve().parents[1] / "runtime/gatehouse/console/static/index.html"
+WEB_UI = pytest.mark.skipif(not _WEB_UI.is_file(), reason="the web UI is not built. Run: scripts/build_web.sh")
+
+#: In CI only, because sudo reports users who may not use it.
+_AS_ROOT = ["sudo", "-n"] if IN_CI and os.geteuid() != 0 else []
+#: Debian packages whose names are not those of their programs.
+_PACKAGES = {"nginx": "nginx-light"}
+
+
+def program(name: str) -> pytest.MarkDecorator:
+    """The test runs a program of the machine."""
+    command = f"apt-get install {_PACKAGES.get(name, name)}" if shutil.which("apt-get") else f"brew install {name}"
+    return pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not on PATH. Run: {command}")
+
+
+ROOT_USER = pytest.mark.skipif(
+    not _AS_ROOT and os.geteuid() != 0, reason="requires root. Run as root, or with sudo without a prompt: CI=true make test"
+)
+
+
+def as_root(*command: str | os.PathLike[str]) -> None:
+    """Runs a command as root, in a test with `ROOT_USER`."""
+    subprocess.run([*_AS_ROOT, *command], check=True, stdin=subprocess.DEVNULL)
+
+
+def give_away(path: os.PathLike[str]) -> None:
+    """Makes another user the owner of a file or folder."""
+    as_root("chown", "65534:65534", path)

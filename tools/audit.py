@@ -1,7 +1,7 @@
 """`make audit`: compares the locked dependencies with vulnerability databases.
 
-`uv audit` queries OSV for the packages of `uv.lock`; `npm audit` queries the npm registry for the packages of
-`runtime/web/package-lock.json`. Exit codes: 0 no known vulnerability, 1 a vulnerability, 3 an audit did not run.
+`uv audit` queries OSV for the packages of `uv.lock`; `npm audit` queries the npm registry for the packages of every
+`package-lock.json`. Exit codes: 0 no known vulnerability, 1 a vulnerability, 3 an audit did not run.
 With `--offline`, no audit runs and the exit code is 0.
 """
 
@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools import nodejs
+
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL_UV = ROOT / ".gatehouse" / "tools" / "bin" / "uv"
-LOCAL_NPM = ROOT / ".gatehouse" / "tools" / "node" / "bin" / "npm"
+NPM_FOLDERS = ("runtime/web", "scripts/requirements/chromium")
 OSV_URL = "https://api.osv.dev"
 TIMEOUT_S = 180
 _VULNERABLE, _NOT_RUN = 1, 3
@@ -42,15 +44,16 @@ class Audit:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Audit both lock files, print the report and return the exit code."""
+    """Audit the lock files, print the report and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.audit", description="Audit the locked dependencies.")
     parser.add_argument("--offline", action="store_true", help="Report that no audit runs, with exit code 0.")
     parser.add_argument("--osv-url", default=OSV_URL, help=f"Vulnerability database for uv.lock (default: {OSV_URL}).")
     options = parser.parse_args(arguments)
     if options.offline:
-        audits = [Audit(lock_file, not_run="--offline") for lock_file in ("uv.lock", "runtime/web/package-lock.json")]
+        lock_files = ("uv.lock", *map(_npm_lock_file, NPM_FOLDERS))
+        audits = [Audit(lock_file, not_run="--offline") for lock_file in lock_files]
     else:
-        audits = [audit_python(options.osv_url), audit_web()]
+        audits = [audit_python(options.osv_url), *map(audit_npm, NPM_FOLDERS)]
     for audit in audits:
         print("\n".join(audit.lines()))
     if any(audit.vulnerabilities for audit in audits):
@@ -73,15 +76,19 @@ def audit_python(osv_url: str = OSV_URL) -> Audit:
     return Audit("uv.lock", document["summary"]["audited_packages"], found)
 
 
-def audit_web() -> Audit:
-    """Audit all packages of the web UI, including the development dependencies."""
-    lock_file = "runtime/web/package-lock.json"
-    npm = str(LOCAL_NPM) if LOCAL_NPM.exists() else shutil.which("npm")
-    document, reason = _json_of(npm, ["audit", "--json", "--package-lock-only"], ROOT / "runtime" / "web")
+def audit_npm(folder: str) -> Audit:
+    """Audit all packages of the lock file in a folder, including the development dependencies."""
+    lock_file = _npm_lock_file(folder)
+    npm = shutil.which("npm", path=nodejs.environment()["PATH"])
+    document, reason = _json_of(npm, ["audit", "--json", "--package-lock-only"], ROOT / folder)
     if document is None or "vulnerabilities" not in document:
         return Audit(lock_file, not_run=(document or {}).get("message") or reason)
     found = tuple(f"{name}: {row['severity']}, versions {row['range']}" for name, row in document["vulnerabilities"].items())
     return Audit(lock_file, document["metadata"]["dependencies"]["total"], found)
+
+
+def _npm_lock_file(folder: str) -> str:
+    return f"{folder}/package-lock.json"
 
 
 def _json_of(program: str | None, options: Sequence[str], folder: Path) -> tuple[dict[str, Any] | None, str]:

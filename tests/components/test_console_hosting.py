@@ -1,7 +1,6 @@
 """The console behind CloudFront: files from a private bucket, and all other requests through an internal load balancer."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,8 +16,9 @@ from gatehouse.identity.authorization_code import CALLBACK_PATH
 from components.edge import web_ui
 from components.edge.distribution import headers_policy
 from components.naming import Naming
-from tests.components.program import ROOT, Program, run
+from tests.components.program import Program, run
 from tests.iam_evaluation import Call, Effect, decide
+from tools import nodejs
 
 pytestmark = pytest.mark.requirement("CG-13")
 STACK = "staging"
@@ -136,8 +136,7 @@ def test_function_serves_the_index_for_pages_only() -> None:
         "console.log(JSON.stringify(uris.map((uri) => { const result = handler({ request: { uri } });"
         " return result.uri || result.statusCode; })));"
     )
-    tools = f"{os.environ['PATH']}{os.pathsep}{ROOT / '.gatehouse/tools/node/bin'}"
-    node = shutil.which("node", path=tools)
+    node = shutil.which("node", path=nodejs.environment()["PATH"])
     assert node, "Node.js is missing: run scripts/setup.sh"
     ran = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True)
     assert json.loads(ran.stdout) == [*["/index.html"] * len(page_paths()), "/assets/index-1.js", 404, 404, 404]

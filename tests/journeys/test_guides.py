@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from sandbox.local import servers
 from sandbox.ports import free_port
+from tests import requires
 from tests.journeys.conftest import UP_OUTPUT, Running
 from tests.journeys.guide_reader import GuideReader
 from tests.journeys.local_services import TOKEN, environment, generations, migrate, running_services
@@ -20,7 +20,7 @@ GUIDES = ROOT / "docs" / "guides"
 #: Seconds between the commands. A person who types takes longer than the tests.
 PAUSE_S = float(os.environ.get("GATEHOUSE_GUIDE_PAUSE_S", "0"))
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the guides use curl")
+pytestmark = requires.program("curl")
 
 
 @pytest.fixture

@@ -64,6 +64,11 @@ def test_installers_are_pinned_by_hash() -> None:
     for file in files:
         entry = "".join(line for line in file.read_text().splitlines(keepends=True) if not line.startswith("#"))
         assert re.fullmatch(r"[\w-]+==[\d.]+(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n", entry), file
+    for folder in audit.NPM_FOLDERS:
+        packages = json.loads(source(f"{folder}/package-lock.json"))["packages"]
+        hashes = {name: package.get("integrity", "") for name, package in packages.items() if name}
+        assert hashes
+        assert [name for name, digest in hashes.items() if not digest.startswith("sha512-")] == [], folder
 
 
 @pytest.mark.parametrize("path", ["scripts/setup.sh", "scripts/build_web.sh", "runtime/Dockerfile"])
@@ -82,7 +87,7 @@ def test_update_bot_covers_every_ecosystem() -> None:
     assert {(update["package-ecosystem"], update["directory"]) for update in updates} == {
         ("uv", "/"),
         ("pip", "/scripts/requirements"),
-        ("npm", "/runtime/web"),
+        *(("npm", f"/{folder}") for folder in audit.NPM_FOLDERS),
         ("docker", "/runtime"),
         ("github-actions", "/"),
     }
@@ -179,9 +184,9 @@ def test_audit_without_a_database_is_an_error(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setenv("npm_config_fetch_retries", "0")
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     assert audit.main(["--osv-url", "http://127.0.0.1:1"]) == 3
-    assert capsys.readouterr().out.count("NOT AUDITED") == 2
+    assert capsys.readouterr().out.count("NOT AUDITED") == 1 + len(audit.NPM_FOLDERS)
 
 
 def test_offline_audit_reports_that_it_did_not_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert audit.main(["--offline"]) == 0
-    assert capsys.readouterr().out.count("NOT AUDITED: --offline") == 2
+    assert capsys.readouterr().out.count("NOT AUDITED: --offline") == 1 + len(audit.NPM_FOLDERS)

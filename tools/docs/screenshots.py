@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from typing import Any
 import httpx
 from gatehouse.client import retrieval_links
 from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tools.chromium import launch
 
 FOLDER = Path(__file__).resolve().parents[2] / ".gatehouse/screenshots"
 WIDTHS = (1280, 768, 320)
@@ -124,10 +125,9 @@ async def take(
 
 async def main() -> None:
     stack = Stack(*(os.environ[f"GATEHOUSE_{name}"] for name in ("CONSOLE_URL", "GATEWAY_URL", "TOKEN")))
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     ids = await create_data(stack)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        browser = await launch(playwright.chromium)
         for width in WIDTHS:
             for theme in ("light", "dark"):
                 await take(browser, stack, ids, width, theme, "en")

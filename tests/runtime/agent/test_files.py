@@ -121,9 +121,9 @@ async def test_link_or_special_file_is_not_opened(agent: Agent, name: str, kind:
     assert reply.json()["detail"].startswith(f"This is a {kind}")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a device")
+@requires.ROOT_USER
 async def test_device_is_rejected(agent: Agent) -> None:
-    os.mknod(agent.root / "null", 0o666 | 0o020000, os.makedev(1, 3))
+    requires.as_root("mknod", "-m", "666", agent.root / "null", "c", "1", "3")
     assert (await agent.get("/files/null")).json()["code"] == "not_served"
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
+from tests import requires
 from tests.runtime.cli.conftest import Command
 
 CORE = ("core", "--dir", ".", "--gateway", "https://gateway.test", "--name", "docs")
@@ -91,13 +90,13 @@ def test_stored_token_is_sent_only_to_its_console(bare: Command) -> None:
     assert "no token" in bare.run("keys", "list", "--console", "http://127.0.0.1:2").err
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can create files of another user")
+@requires.ROOT_USER
 @pytest.mark.parametrize("foreign", [".gatehouse", ".gatehouse/up.json"])
 def test_console_in_a_file_of_another_user_is_ignored(bare: Command, foreign: str) -> None:
     folder = bare.folder / ".gatehouse"
     folder.mkdir()
     (folder / "up.json").write_text('{"console": "http://127.0.0.1:1", "admin_token": "secret"}')
-    os.chown(bare.folder / foreign, 65534, 65534)
+    requires.give_away(bare.folder / foreign)
     result = bare.run("keys", "list", GATEHOUSE_ADMIN_TOKEN="gtk_admin_x")
     assert (result.code, result.err.startswith("gatehouse: no console: set GATEHOUSE_CONSOLE_URL")) == (2, True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import shutil
 from collections.abc import AsyncIterator
@@ -23,13 +22,11 @@ from playwright.async_api import Browser, Page, expect
 from tests.runtime.console.web_pages import MARKS, page_of, violations_in_both_themes
 from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.sharing.chromium import serving
+from tools import nodejs
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "runtime/web"
-pytestmark = [
-    *MARKS,
-    pytest.mark.skipif(not (SOURCES / "node_modules/oidc-provider").is_dir(), reason="run scripts/setup.sh"),
-]
+pytestmark = MARKS
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,7 @@ async def servers() -> AsyncIterator[Servers]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await applications[0](scope, receive, send)
 
-    tools = ROOT / ".gatehouse/tools/node/bin"
-    path = f"{os.environ['PATH']}{os.pathsep}{tools}"
-    node = shutil.which("node", path=path)
+    node = shutil.which("node", path=nodejs.environment()["PATH"])
     assert node is not None
     async with serving(app) as origin:
         script = Path(__file__).with_name("openid_provider.mjs")

@@ -16,6 +16,7 @@ from gatehouse.console.asgi import document
 from gatehouse.console.web import FOLDER, WebFiles
 from gatehouse.verification.models import Code
 
+from tests import requires
 from tests.runtime.console_client import Console
 
 pytestmark = pytest.mark.requirement("CG-13")
@@ -40,8 +41,6 @@ DIRECTIVES = {
     "trusted-types": "vue",
 }
 
-built = pytest.mark.skipif(not (FOLDER / "index.html").is_file(), reason="the web UI is not built: run scripts/setup.sh")
-
 
 def assets(suffix: str) -> dict[str, bytes]:
     return {name: file.content for name, file in WebFiles.read().assets.items() if name.endswith(suffix)}
@@ -58,7 +57,7 @@ def compressed(content: bytes) -> int:
     return len(gzip.compress(content, 9))
 
 
-@built
+@requires.WEB_UI
 @pytest.mark.parametrize("path", ["/", "/keys", "/keys/new", "/keys/3fGh82kLmQ0a"])
 async def test_pages_are_served_with_a_strict_policy(console: Console, path: str) -> None:
     reply = await console.client.get(path)
@@ -69,7 +68,7 @@ async def test_pages_are_served_with_a_strict_policy(console: Console, path: str
     assert "Set-Cookie" not in reply.headers
 
 
-@built
+@requires.WEB_UI
 @pytest.mark.parametrize(
     "path", ["/nothing", "/keys/a/b", "/assets/nothing.js", "/assets/", "/assets/..%2findex.html", "/index.html"]
 )
@@ -78,7 +77,7 @@ async def test_other_paths_are_not_found(console: Console, path: str) -> None:
     assert (reply.status_code, reply.headers["content-type"]) == (404, "application/problem+json")
 
 
-@built
+@requires.WEB_UI
 async def test_browser_receives_a_page_at_an_unknown_address(console: Console) -> None:
     accept = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     known = await console.client.get("/", headers=accept)
@@ -94,7 +93,7 @@ async def test_browser_receives_a_page_at_an_unknown_address(console: Console) -
     assert (posted.status_code, posted.headers["content-type"]) == (404, "application/problem+json")
 
 
-@built
+@requires.WEB_UI
 async def test_assets_are_immutable_compressed_and_revalidated(console: Console) -> None:
     [name] = [name for name in first_load(".js") if name.startswith("index-")]
     url = f"/assets/{name}"
@@ -110,7 +109,7 @@ async def test_assets_are_immutable_compressed_and_revalidated(console: Console)
     assert (reply.status_code, reply.content) == (304, b"")
 
 
-@built
+@requires.WEB_UI
 def test_compressed_files_have_the_content_of_the_files() -> None:
     files = WebFiles.read()
     assert files.index is not None
@@ -120,7 +119,7 @@ def test_compressed_files_have_the_content_of_the_files() -> None:
     assert {frozenset(codings) for _, codings in forms} == {frozenset({"br", "gzip"})}
 
 
-@built
+@requires.WEB_UI
 def test_built_files_are_within_the_budgets() -> None:
     scripts, styles = assets(".js"), assets(".css")
     first = first_load(".js")
@@ -133,7 +132,7 @@ def test_built_files_are_within_the_budgets() -> None:
     assert sum(len(file.content) for file in WebFiles.read().assets.values()) <= TOTAL_MAX
 
 
-@built
+@requires.WEB_UI
 def test_pages_contain_no_inline_code_and_no_foreign_origin() -> None:
     index = WebFiles.read().index
     assert index is not None
@@ -146,7 +145,7 @@ def test_pages_contain_no_inline_code_and_no_foreign_origin() -> None:
     assert re.findall(r"\beval\(|new Function\b", everything) == []
 
 
-@built
+@requires.WEB_UI
 async def test_operations_are_those_of_the_openapi_document(console: Console) -> None:
     operations = (await console.client.get("/operations.json")).json()["operations"]
     declared = {
@@ -165,7 +164,7 @@ def test_without_built_files_the_page_names_the_command(tmp_path: Path) -> None:
     assert (files.index, files.assets, files.paths) == (None, {}, ("/",))
 
 
-@built
+@requires.WEB_UI
 def test_wheel_contains_every_built_file(tmp_path: Path) -> None:
     """The sources are copied, so that the build does not see the repository."""
     for name in ("pyproject.toml", "gatehouse"):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from gatehouse.console import asgi as console_asgi
-from gatehouse.console.web import FOLDER
 from playwright.async_api import Page, expect
 
+from tests import requires
 from tests.runtime.console_client import BOOTSTRAP, Console
 from tests.runtime.sharing.chromium import page_of, serving, violations, violations_in_both_themes
 
@@ -26,10 +26,8 @@ __all__ = [
     "violations_in_both_themes",
 ]
 
-MARKS = [
-    pytest.mark.requirement("CG-13"),
-    pytest.mark.skipif(not (FOLDER / "index.html").is_file(), reason="the web UI is not built: run scripts/setup.sh"),
-]
+MARKS = [pytest.mark.requirement("CG-13"), requires.WEB_UI]
+
 #: Resolves when the new page is displayed. The router resolves before.
 _NAVIGATE = """async (path) => {
   await document.querySelector('#app').__vue_app__.config.globalProperties.$router.push(path)

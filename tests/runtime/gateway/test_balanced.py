@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import shutil
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -18,13 +17,12 @@ import pytest
 
 from sandbox import child_processes
 from sandbox.ports import free_port
+from tests import requires
 from tests.runtime.gateway.conftest import Core, Gateway, Key, Reply, gateway_environment, read_reply, start_gateway
 from tests.runtime.gateway.test_response_cache import FileCore, file_core
 
 __all__ = ["file_core"]
-pytestmark = pytest.mark.skipif(
-    shutil.which("nginx") is None, reason="nginx is not on PATH (Debian: apt-get install nginx-light)"
-)
+pytestmark = requires.program("nginx")
 
 GATEWAYS = 3
 #: Pause of a client between two requests. Without it, the clients would use both cores until the last gateway is restarted.

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from gatehouse.client.signing import SignedAuth, sign
 from gatehouse.crypto.http_signatures import secret_text
 from gatehouse.crypto.sealing import SIGNING_SECRET, seal
 from gatehouse.keys.models import SignatureAlgorithm
+
+from tests import requires
 
 SECRET = bytes(range(32))
 SECRET_TEXT = secret_text(SECRET)
@@ -282,7 +283,8 @@ async def run(*arguments: str, token: str, secret: str = SECRET_TEXT) -> tuple[i
 
 
 @pytest.mark.requirement("TR-10", "TR-16")
-@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("openssl")), reason="the script needs curl and openssl")
+@requires.program("curl")
+@requires.program("openssl")
 async def test_signing_script_of_guide_works(gateway: Any, docs: Any, core: Any) -> None:
     key = await signing_key(gateway)
     url = f"http://127.0.0.1:{gateway.port}/cores/docs"

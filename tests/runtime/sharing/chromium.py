@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,13 +19,10 @@ import uvicorn
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, WebError, async_playwright, expect
 
+from tools.chromium import ChromiumMissingError, launch
+
 # Assertions wait for longer than the default of 5 seconds, for busy test machines.
 expect.set_options(timeout=30_000)
-
-#: Programs, in order of preference. The headless shell is Chromium without its user interface. It takes half of the CPU time.
-_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-#: Chromium's own services would contact other hosts. A root user cannot use its sandbox.
-_ARGUMENTS = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 
 #: Options of axe: WCAG 2.2 AA and best practices.
 AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], "resultTypes": ["violations"]}
@@ -47,12 +42,11 @@ async def serving(app: Any) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    path = next(filter(None, map(shutil.which, _NAMES)), None)
-    if path is None:
-        pytest.skip("Chromium is not installed. On Debian and Ubuntu: apt-get install chromium-headless-shell, or chromium")
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS, *sandbox])
+        try:
+            chromium = await launch(playwright.chromium)
+        except ChromiumMissingError as error:
+            pytest.skip(str(error))
         yield chromium
         await chromium.close()
 

@@ -88,7 +88,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Updated]:
 
 def test_resources_of_an_older_commit_are_renamed_replaced_and_deleted(stack: Updated) -> None:
     if stack.program == REPOSITORY:
-        pytest.skip(f"the commit {OLDER_COMMIT[:12]} is not in this clone: git fetch --unshallow")
+        pytest.skip(f"the commit {OLDER_COMMIT[:12]} is missing. Run the tests in a clone: git fetch --unshallow")
     steps = {(step.type, step.name): step.operation for step in stack.updated}
     assert steps["aws:lb/targetGroup:TargetGroup", "gateway"] == "delete"
     assert steps["aws:lb/targetGroup:TargetGroup", "blue-gateway"] == "create"

@@ -19,6 +19,7 @@ import valkey
 from sandbox.child_processes import ProcessRecord
 from sandbox.errors import SandboxError
 from sandbox.local import servers
+from tests import requires
 
 _TIMEOUT_S = 60.0
 
@@ -134,8 +135,8 @@ def test_running_lists_the_servers_of_a_process() -> None:
         assert servers.running(1) == {}
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can create files of another user")
-@pytest.mark.parametrize("prepare", [lambda path: os.chown(path, 65534, 65534), lambda path: path.chmod(0o666)])
+@requires.ROOT_USER
+@pytest.mark.parametrize("prepare", [requires.give_away, lambda path: path.chmod(0o666)])
 def test_record_of_another_user_stops_no_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Path], None]
 ) -> None:

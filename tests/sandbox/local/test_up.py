@@ -20,6 +20,7 @@ from sandbox.errors import SandboxError
 from sandbox.local import requests
 from sandbox.local.run_state import RunState, RunStateFile, down
 from sandbox.paths import REPOSITORY, write_private
+from tests import requires
 
 _TIMEOUT_S = 120.0
 
@@ -37,17 +38,17 @@ def sandbox(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can create files of another user")
+@requires.ROOT_USER
 def test_folder_of_another_user_is_rejected(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    os.chown(home, 65534, 65534)
+    requires.give_away(home)
     with pytest.raises(SandboxError, match="belongs to another user"):
         RunStateFile(home).claim("dev")
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can create files of another user")
-@pytest.mark.parametrize("prepare", [lambda path: os.chown(path, 65534, 65534), lambda path: path.chmod(0o666)])
+@requires.ROOT_USER
+@pytest.mark.parametrize("prepare", [requires.give_away, lambda path: path.chmod(0o666)])
 def test_state_of_another_user_stops_no_process(
     tmp_path: Path, sleeper: "subprocess.Popen[bytes]", prepare: Callable[[Path], None]
 ) -> None:

