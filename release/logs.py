@@ -46,6 +46,8 @@ def follow_files(folder: Path = ROOT / ".gatehouse" / "logs") -> Iterator[str]:
             for path in sorted(folder.glob("*.log")):
                 if path not in files:
                     files[path] = path.open(encoding="utf-8", errors="replace")
+                if path.stat().st_size < files[path].tell():  # the file was rotated
+                    files[path].seek(0)
                 for line in files[path]:
                     yield f"{path.stem:<8} {line.rstrip()}"
             time.sleep(0.5)

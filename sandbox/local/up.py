@@ -27,7 +27,7 @@ from sandbox.engine.providers import PreviewProvider
 from sandbox.engine.types import Deployment
 from sandbox.engine.update import destroy, update
 from sandbox.errors import SandboxError
-from sandbox.local import collector, lambda_functions, requests, sample_core, servers, services
+from sandbox.local import collector, lambda_functions, log_rotation, requests, sample_core, servers, services
 from sandbox.local.ecs_task import Aws, Credentials
 from sandbox.local.run_state import RunStateFile
 from sandbox.local.services import LocalServers
@@ -124,6 +124,7 @@ class _Environment:
             self._progress.warn(f"stopped processes from an earlier run: {', '.join(stopped)}")
         shutil.rmtree(self._logs, ignore_errors=True)
         self._logs.mkdir(parents=True)
+        self._outer.enter_context(log_rotation.rotating(self._logs))
         self._start(changes)
 
     def serve_requests(self) -> None:

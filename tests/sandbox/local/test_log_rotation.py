@@ -1,0 +1,42 @@
+"""Log files of the local environment are bounded while processes write them."""
+
+import itertools
+from pathlib import Path
+
+from release import logs
+from sandbox.local import log_rotation
+
+SIZE_MAX_BYTES = 1000
+
+
+def test_large_file_is_copied_and_emptied_while_it_is_open(tmp_path: Path) -> None:
+    log, small = tmp_path / "gateway.log", tmp_path / "console.log"
+    small.write_text("x" * SIZE_MAX_BYTES)
+    with log.open("ab", buffering=0) as process:
+        for number in (1, 2, 3):
+            process.write(b"%d" % number * (SIZE_MAX_BYTES + 1))
+            log_rotation.rotate(tmp_path, SIZE_MAX_BYTES)
+        process.write(b"last")
+    assert log.read_text() == "last"
+    assert {file.name for file in tmp_path.iterdir()} == {"gateway.log", "gateway.log.1", "console.log"}
+    assert log.with_name("gateway.log.1").read_text() == "3" * (SIZE_MAX_BYTES + 1)
+
+
+def test_file_is_emptied_without_a_copy_if_the_copy_fails(tmp_path: Path) -> None:
+    log = tmp_path / "gateway.log"
+    log.write_text("x" * (SIZE_MAX_BYTES + 1))
+    (tmp_path / "gateway.log.1").symlink_to("/dev/full")
+    log_rotation.rotate(tmp_path, SIZE_MAX_BYTES)
+    assert log.read_text() == ""
+    assert not (tmp_path / "gateway.log.1").is_symlink()
+
+
+def test_followed_logs_continue_after_a_rotation(tmp_path: Path) -> None:
+    log = tmp_path / "gateway.log"
+    log.write_text("first line\nsecond line\n")
+    lines = logs.follow_files(tmp_path)
+    assert len(list(itertools.islice(lines, 2))) == 2
+    log_rotation.rotate(tmp_path, 1)
+    with log.open("a") as process:
+        process.write("after\n")
+    assert next(lines) == "gateway  after"
