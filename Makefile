@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help init up destroy-local down test check audit attack fuzz docs bench prowler bootstrap guards image deploy verify rollback preview destroy logs api-keys clean
 MAKEFLAGS += --no-print-directory
+# Without bytecode, each run of the program would compile the AWS SDK (3 s).
+unexport PYTHONDONTWRITEBYTECODE
 
 ENVIRONMENTS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
 ACCOUNT_STACKS := $(sort $(patsubst account/Pulumi.%.yaml,%,$(wildcard account/Pulumi.*.yaml)))
@@ -24,7 +26,8 @@ help: ## List the targets
 
 init: ## Create the virtual environment from uv.lock and install the git hooks
 	@scripts/setup.sh
-	@if git rev-parse --git-dir >/dev/null 2>&1; then .venv/bin/pre-commit install >/dev/null && echo "init: done; git hooks installed"; else echo "init: done"; fi
+	@if git rev-parse --git-dir >/dev/null 2>&1; then .venv/bin/pre-commit install >/dev/null && echo "init: done; git hooks installed"; \
+	else echo "init: done; no git hooks, because this folder is not a clone or git is not on PATH"; fi
 
 up: ## Deploy the stack to the local AWS emulator and start all services, or update the running stack (ENV=, DETACH=1)
 	@scripts/setup.sh
@@ -40,12 +43,12 @@ down: ## Stop a local environment that was started with DETACH=1
 
 test: ## Run the tests (TESTS=path)
 	@scripts/setup.sh
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 4 $(or $(TESTS),tests)
+	@$(PY) -m pytest -n 4 $(or $(TESTS),tests)
 
 check: ## Run format, lint, type, import, web UI, workflow and policy checks; with ENV= the policy checks of one stack (PROJECT=account)
 	@scripts/setup.sh
 ifdef ENV
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --env $(ENV) $(if $(PROJECT),--program "$(PROJECT)")
+	@$(PY) -m sandbox check --env $(ENV) $(if $(PROJECT),--program "$(PROJECT)")
 else
 	@$(MAKE) --jobs=$$(getconf _NPROCESSORS_ONLN) --keep-going $(OUTPUT_SYNC) $(CHECKS)
 endif
@@ -57,10 +60,10 @@ check/web:
 	@$(PY) -m tools.web_types
 
 check/stack-%:
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --env $*
+	@$(PY) -m sandbox check --env $*
 
 check/account-%:
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m sandbox check --program account --env $*
+	@$(PY) -m sandbox check --program account --env $*
 
 check/imports:
 	@contracts=$$(.venv/bin/lint-imports --no-cache) || { echo "$$contracts"; exit 1; }; echo "$$contracts" | tail -n 1

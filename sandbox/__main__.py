@@ -4,6 +4,7 @@ Exit codes: 0 success; 1 a mandatory rule is violated, an update loses data, or 
 """
 
 import argparse
+import errno
 import gc
 import os
 import sys
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of the pipe has exited (`| head`).
         sys.stderr.close()
     except Exception as problem:
+        if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+            sys.stderr.write("error: a disk is full. `df -h` lists the disks. Free space, and run the command again.\n")
+            return _ERROR
         file = options.home / "error.log"
         private_folder(options.home)
         write_private(file, traceback.format_exc())

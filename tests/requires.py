@@ -20,10 +20,15 @@ _AS_ROOT = ["sudo", "-n"] if IN_CI and os.geteuid() != 0 else []
 _PACKAGES = {"nginx": "nginx-light"}
 
 
+def missing(name: str) -> str:
+    """The reason to skip a test if a program of the machine is missing; otherwise an empty text."""
+    command = f"apt-get install {_PACKAGES.get(name, name)}" if shutil.which("apt-get") else f"brew install {name}"
+    return "" if shutil.which(name) else f"{name} is not on PATH. Run: {command}"
+
+
 def program(name: str) -> pytest.MarkDecorator:
     """The test runs a program of the machine."""
-    command = f"apt-get install {_PACKAGES.get(name, name)}" if shutil.which("apt-get") else f"brew install {name}"
-    return pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not on PATH. Run: {command}")
+    return pytest.mark.skipif(bool(missing(name)), reason=missing(name))
 
 
 ROOT_USER = pytest.mark.skipif(

@@ -84,9 +84,11 @@ def _install() -> None:
             return
         shutil.rmtree(_FOLDER, ignore_errors=True)
         shutil.copytree(LOCKED, _FOLDER)
-        _run("npm", "ci", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=30000")
+        options = ("--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=30000")
+        _run("npm", "ci", *options, "--cache", str(_FOLDER / "cache"))
         _run("node", "--input-type=module", "--eval", _UNPACK)
-        shutil.rmtree(_FOLDER / "node_modules")
+        for folder in ("node_modules", "cache"):
+            shutil.rmtree(_FOLDER / folder)
         (_FOLDER / "fonts.conf").write_text(_FONTS, encoding="utf-8")
         stamp.write_text(version, encoding="utf-8")
 

@@ -64,6 +64,10 @@ def _relay(child: "subprocess.Popen[bytes]", output: IO[bytes], state: Path) -> 
         sys.stdout.write(output.read().decode(errors="replace"))
         sys.stdout.flush()
         if exit_code is not None:
+            if exit_code and not output.tell():
+                raise SandboxError(
+                    f"`up` exited with code {exit_code} and wrote no output. Is the disk full? Run: df -h {output.name}"
+                )
             return exit_code or 1
         if ready:
             return 0

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from policies import catalogue
+from tests import requires
 from tests.journeys.guide_reader import GuideReader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,6 +129,7 @@ def test_pack_folder_of_the_example_starts(name: str, environment: Path, shop: P
     assert "gatehouse-policies" in (pack / "requirements.txt").read_text()
 
 
+@requires.program("git")
 @pytest.mark.parametrize("name", catalogue.PACKS)
 def test_pack_folder_of_the_example_can_be_published(name: str, tmp_path: Path) -> None:
     """`pulumi policy publish` uploads the files that Git does not ignore, and the CLI installs them in another folder."""

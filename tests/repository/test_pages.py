@@ -2,7 +2,6 @@
 
 import fnmatch
 import re
-import subprocess
 from pathlib import Path
 
 from gatehouse.settings import PREFIX, Settings
@@ -39,9 +38,7 @@ def test_every_runtime_setting_has_a_description() -> None:
 
 
 def test_every_variable_in_the_code_is_documented() -> None:
-    command = ["git", "ls-files", "-z", "--", *SOURCES]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
-    files = [ROOT / name for name in listed.split("\0") if name.endswith((".py", ".toml"))]
+    files = [path for folder in SOURCES for suffix in ("py", "toml") for path in (ROOT / folder).rglob(f"*.{suffix}")]
     variable = re.compile(rf"\b{PREFIX}[A-Z_]*[A-Z]\b(?!_)")
     in_code = {name for path in files for name in variable.findall(path.read_text(encoding="utf-8"))}
     assert len(in_code) > 30

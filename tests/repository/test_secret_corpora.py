@@ -7,6 +7,9 @@ import zlib
 from pathlib import Path
 
 from bench.policies.secret_corpora import Result, keyword_tests, labelled_settings, measure
+from tests import requires
+
+pytestmark = requires.program("git")
 
 FIELDS = "FileID,FilePath,LineStart,LineEnd,GroundTruth,ValueStart,ValueEnd,Category"
 LINES = """password: "hunter2-Prod"

@@ -29,7 +29,8 @@ mkdir -p .venv/bin && touch .venv/bin/gatehouse && chmod 755 .venv/bin/gatehouse
 def repository(tmp_path: Path) -> Path:
     """A copy of the script, with a fake uv."""
     (tmp_path / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "setup.sh", tmp_path / "scripts")
+    for name in ("setup.sh", "steps.sh"):
+        shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts")
     (tmp_path / "runtime").mkdir()
     for name in ("uv.lock", "pyproject.toml", "runtime/pyproject.toml"):
         (tmp_path / name).touch()

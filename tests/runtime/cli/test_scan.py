@@ -19,6 +19,8 @@ from gatehouse.keys.models import KeyEnvironment
 from gatehouse.notifications.models import webhook_secret_text
 from gatehouse.sharing.link_token import LinkToken, SubmissionToken
 
+from tests import requires
+
 ROOT = Path(__file__).parents[3]
 GATEHOUSE = Path(sys.executable).with_name("gatehouse")
 
@@ -38,6 +40,8 @@ def found(*arguments: str, cwd: Path) -> list[str]:
 
 
 def git(folder: Path, *command: str, check: bool = True) -> None:
+    if reason := requires.missing("git"):
+        pytest.skip(reason)
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
     subprocess.run(["git", *identity, *command], cwd=folder, check=check, capture_output=True)
 

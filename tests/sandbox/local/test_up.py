@@ -78,7 +78,8 @@ def test_setup_makes_the_state_folder_private(tmp_path: Path, script: str) -> No
     (tmp_path / "scripts").mkdir()
     (tmp_path / "runtime" / "web").mkdir(parents=True)
     copy = tmp_path / "scripts" / script
-    copy.write_bytes((REPOSITORY / "scripts" / script).read_bytes())
+    for name in (script, "steps.sh"):
+        (tmp_path / "scripts" / name).write_bytes((REPOSITORY / "scripts" / name).read_bytes())
     (tmp_path / ".gatehouse").mkdir()
     (tmp_path / ".gatehouse").chmod(0o755)
     (tmp_path / "bin").mkdir()

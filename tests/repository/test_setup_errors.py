@@ -1,0 +1,121 @@
+"""scripts/setup.sh and scripts/build_web.sh: every failure is one line with the cause and the next step."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = ("awk", "cat", "chmod", "cksum", "dirname", "find", "grep", "mkdir", "rm", "sed", "sort", "tail", "xargs")
+ENOUGH = "printf 'header\\n- 9000000 0 9000000 0%% /\\n'"
+INSTALLED = """
+mkdir -p .venv/lib/python3.11/site-packages .venv/bin
+printf '#!/bin/sh\\n' >.venv/bin/python
+chmod +x .venv/bin/python
+echo ' Downloading first-package (1.0MiB)' >&2
+echo ' + first-package==1.0' >&2
+"""
+
+
+class Machine:
+    """A copy of the scripts, and the programs on PATH. `home`: the home directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.programs, self.home = folder / "Über uns", folder / "bin", folder / "home"
+        shutil.copytree(ROOT / "scripts", self.folder / "scripts")
+        (self.folder / "runtime" / "web").mkdir(parents=True)
+        self.programs.mkdir()
+        self.home.mkdir()
+        for path in ("uv.lock", "pyproject.toml", "runtime/pyproject.toml", "runtime/web/package-lock.json"):
+            shutil.copy(ROOT / path, self.folder / path)
+        for name in PROGRAMS:
+            (self.programs / name).symlink_to(str(shutil.which(name)))
+        self.program("python3", f'exec "{sys.executable}" "$@"')
+        self.program("df", ENOUGH)
+        self.program("uv", INSTALLED)
+
+    def program(self, name: str, script: str) -> None:
+        """Put a shell script on PATH. `uv --version` always succeeds."""
+        file = self.programs / name
+        file.write_text(f'#!/bin/sh\ncase "$*" in --version) exit 0 ;; esac\n{script}\n')
+        file.chmod(0o755)
+
+    def run(self, script: str = "setup.sh") -> "subprocess.CompletedProcess[str]":
+        env = {"PATH": str(self.programs), "HOME": str(self.home), "LC_ALL": "POSIX"}
+        command = ["/bin/sh", str(self.folder / "scripts" / script)]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+    def error(self, script: str = "setup.sh") -> str:
+        """The only line of the error output."""
+        result = self.run(script)
+        assert result.returncode == 1, result.stderr
+        (line,) = result.stderr.splitlines()
+        return line
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_full_disk_is_reported_before_a_download(machine: Machine) -> None:
+    machine.program("df", "printf 'header\\n- 9000000 0 102400 0%% /\\n'")
+    line = machine.error()
+    assert "100 MB are free" in line
+    assert "make init" in line
+    assert not (machine.folder / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("  cause: error sending request for url (https://pypi.org/simple/a/)", "Check the network"),
+        ("  cause: invalid peer certificate: UnknownIssuer", "export SSL_CERT_FILE="),
+        ("error: failed to write: No space left on device (os error 28)", "Free space"),
+        ("error: The lockfile at `uv.lock` needs to be updated", " lock"),
+        ("error: an unknown problem", "error: an unknown problem"),
+    ],
+)
+def test_failed_installation_says_why(machine: Machine, output: str, expected: str) -> None:
+    machine.program("uv", f"echo 'Using CPython'; echo '{output}' >&2; exit 2")
+    line = machine.error()
+    assert expected in line
+    assert output in (machine.folder / ".gatehouse/setup.log").read_text()
+
+
+def test_missing_venv_module_is_reported_with_its_package(machine: Machine) -> None:
+    (machine.programs / "uv").unlink()
+    machine.program("python3", f'case "$*" in "-m venv"*) exit 1 ;; esac\nexec "{sys.executable}" "$@"')
+    assert "apt-get install python3-venv" in machine.error()
+
+
+def test_downloads_are_listed(machine: Machine) -> None:
+    result = machine.run()
+    assert result.returncode == 0, result.stderr
+    assert "setup: downloading first-package (1.0MiB)" in result.stdout.splitlines()
+    assert "first-package==1.0" not in result.stdout
+
+
+def test_packages_are_found_in_every_locale(machine: Machine) -> None:
+    """Python reads these files in the encoding of the locale."""
+    machine.run()
+    (site,) = machine.folder.glob(".venv/lib/*/site-packages")
+    paths = {(site / file.read_text(encoding="ascii").strip()).resolve() for file in site.glob("*.pth")}
+    assert paths == {machine.folder, machine.folder / "runtime"}
+
+
+def test_caches_are_local_if_the_home_directory_cannot_be_written(machine: Machine) -> None:
+    machine.home.rmdir()
+    machine.home.touch()
+    machine.program("uv", f'{INSTALLED}\nprintf "%s" "$XDG_CACHE_HOME" >cache; printf "%s" "$npm_config_cache" >npm')
+    assert machine.run().returncode == 0
+    assert (machine.folder / "cache").read_text() == str(machine.folder / ".gatehouse/cache")
+    assert (machine.folder / "npm").read_text() == str(machine.folder / ".gatehouse/cache/npm")
+
+
+def test_missing_registry_of_the_web_ui_is_reported(machine: Machine) -> None:
+    machine.program("node", "exit 0")
+    machine.program("npm", "echo 'npm error code ENOTFOUND' >&2; exit 1")
+    assert "web UI not built: 'npm ci' failed: the package index cannot be reached" in machine.error("build_web.sh")
