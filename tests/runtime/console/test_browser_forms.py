@@ -353,7 +353,7 @@ async def test_leaving_a_value_that_is_shown_once_asks_first(browser: Browser, o
 
 async def test_another_user_sees_nothing_of_the_page(browser: Browser, origin: str, console: Console) -> None:
     auditor = await console.create(name="auditor", scopes=["role:auditor"])
-    async with page_of(browser, origin) as page:
+    async with page_of(browser, origin, "status of 401") as page:
         await sign_in(page, "/secrets/new")
         await page.get_by_label("Text", exact=True).fill("canary of the first user")
         console.database.sql("DELETE FROM console_session")
@@ -371,7 +371,7 @@ async def test_another_user_sees_nothing_of_the_page(browser: Browser, origin: s
 
 async def test_list_continues_after_the_sign_in(browser: Browser, origin: str, console: Console) -> None:
     await console.create(name="nightly export")
-    async with page_of(browser, origin) as page:
+    async with page_of(browser, origin, "status of 401") as page:
         await sign_in(page, "/keys")
         await expect(page.get_by_role("link", name="nightly export").first).to_be_visible()
         console.database.sql("DELETE FROM console_session")

@@ -145,7 +145,7 @@ async def test_step_up_in_a_new_tab_continues_the_action(browser: Browser, origi
 async def test_form_remains_while_the_user_signs_in_again_in_a_new_tab(
     browser: Browser, origins: Origins, console: Console
 ) -> None:
-    async with page_of(browser, origins.console, provider=origins.provider) as page:
+    async with page_of(browser, origins.console, "status of 401", provider=origins.provider) as page:
         await sign_in(page, origins, "/keys/new")
         await page.get_by_label("Name", exact=True).fill("typed")
         console.database.sql("DELETE FROM console_session")
