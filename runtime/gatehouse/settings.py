@@ -149,9 +149,8 @@ class ConnectionSettings(BaseModel):
         default=10.0,
         ge=0.1,
         le=600,
-        description="Timeout in seconds for receiving the headers of a request, and separately for receiving the body. After the "
-        "timeout, the request is rejected with status 408. The timeout for the body increases by one second for every "
-        f"{BYTES_PER_S_MIN} bytes.",
+        description="Timeout in seconds for receiving the headers of a request. After the timeout, the request is rejected with "
+        f"status 408. A body must arrive at {BYTES_PER_S_MIN} bytes per second or faster in each period of this length.",
     )
     tls: Literal["off", "self_signed"] = "off"
     """TLS of the services. self_signed: TLS 1.2 or 1.3, with a key and a certificate that each worker creates at start and keeps
@@ -170,11 +169,11 @@ class ConnectionSettings(BaseModel):
     connections_max: Annotated[int, Field(ge=16, le=65_536)] = 4096
     """Maximum number of open connections per worker. Further connections are rejected with status 503."""
     address_connections_max: Annotated[int, Field(ge=1, le=65_536)] = 1024
-    """Maximum number of open connections per client IP address and worker. Further connections are rejected with status 429.
-    Trusted proxies are exempt."""
+    """Maximum number of open connections per client IP address (IPv6: per /64) and worker. Further connections are rejected with
+    status 429. Trusted proxies are exempt."""
     address_bodies_max: Annotated[int, Field(ge=1, le=65_536)] = 64
-    """Maximum number of request bodies that a client IP address can send to a worker concurrently. Further requests are rejected
-    with status 429."""
+    """Maximum number of request bodies that a client IP address (IPv6: a /64) can send to a worker concurrently. Further requests
+    are rejected with status 429."""
 
 
 class Settings(SharingSettings, ConnectionSettings):

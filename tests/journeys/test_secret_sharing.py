@@ -48,7 +48,7 @@ def test_secret_is_requested_submitted_and_opened_by_the_requester(running: Runn
     form = {"link": (None, link), "text": (None, TEXT), "file": ("key.bin", b"\x00" * 100_000)}
     submitted = httpx.post(f"{running.sharing}/v1/requests/submit", files=form, timeout=30)
     assert submitted.status_code == 200, submitted.text
-    again = httpx.post(f"{running.sharing}/v1/requests/submit", json={"link": link, "text": TEXT}, timeout=30)
+    again = httpx.post(f"{running.sharing}/v1/requests/submit", files={"link": (None, link), "text": (None, TEXT)}, timeout=30)
     assert (again.status_code, again.json()["code"]) == (404, "link_not_found")
     opened = running.open_link(retrieval.url(running.sharing))
     assert opened.status_code == 200, opened.text

@@ -74,8 +74,9 @@ def use_links(running: Running) -> None:
     assert running.open_link(link, "acknowledge", claim=claim).status_code == 204
     assert running.purged(secret_id)["state"] == "purged"
     body = {"purpose": "Password", "retrieval_links": [retrieval_links.parameters(retrieval_links.create())]}
-    form = {"link": running.manage("POST", "/v1/secret-requests", body).json()["submission_link"], "text": "correct horse"}
-    assert httpx.post(f"{running.sharing}/v1/requests/submit", json=form, timeout=30).status_code == 200
+    link = running.manage("POST", "/v1/secret-requests", body).json()["submission_link"]
+    form = {"link": (None, link), "text": (None, "correct horse")}
+    assert httpx.post(f"{running.sharing}/v1/requests/submit", files=form, timeout=30).status_code == 200
 
 
 def permissions(finished: FinishedRun, kind: str) -> set[tuple[str, str]]:

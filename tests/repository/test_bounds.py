@@ -48,4 +48,4 @@ def test_caches_of_functions_are_small() -> None:
 
 
 #: Functions that are called with types, or without arguments.
-CONSTANT = {"_type_info", "_arrays", "body", "_document", "_encoded_document", "_tls_context"}
+CONSTANT = {"_type_info", "_decoder", "_arrays", "body", "_document", "_encoded_document", "_tls_context"}

@@ -60,6 +60,21 @@ UNFINISHED_BODIES = (
     _POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
 )
 
+#: JSON bodies that are expensive to decode or to explain, of the size of the largest body that a service once accepted.
+_COSTLY_BYTES = 1_780_000
+COSTLY_BODIES = (
+    b"{" + b",".join(b'"%x":1' % number for number in range(_COSTLY_BYTES // 9)) + b"}",
+    b"{" + b'"link":"",' * (_COSTLY_BYTES // 10) + b'"link":""}',
+    b'{"' + b"a" * _COSTLY_BYTES + b'":1}',
+    b"[" * _COSTLY_BYTES,
+    b"[" + b"{}," * (_COSTLY_BYTES // 3) + b"{}]",
+    b'{"files":[' + b'"",' * (_COSTLY_BYTES // 3) + b'""]}',
+    b'{"text":' + b"1" * _COSTLY_BYTES + b"}",
+    b'{"text":"' + b"\\n" * (_COSTLY_BYTES // 2) + b'"}',
+    b'{"text":"' + b"\\ud83d\\ude00" * (_COSTLY_BYTES // 12) + b'"}',
+    b'{"text":"' + b"\\ud800" * (_COSTLY_BYTES // 6) + b'"}',
+)
+
 #: Message framing that two servers can interpret differently (RFC 9112, sections 6.3 and 11.2): header fields, and the beginning
 #: of the body. The runner appends a request for `SMUGGLED_PATH`. The gateway must reject the framing with status 400 or 501.
 SMUGGLED_PATH = b"/smuggled"

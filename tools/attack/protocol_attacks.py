@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,6 +16,7 @@ from tools.attack.connection import RecordingCore, Service, statuses
 from tools.attack.corpora import (
     AMBIGUOUS_HEADERS,
     AMBIGUOUS_PATHS,
+    COSTLY_BODIES,
     HARMLESS_FRAMING,
     HOST,
     MALFORMED_BODIES,
@@ -29,6 +30,9 @@ from tools.attack.corpora import (
 from tools.attack.outcome import Outcome, run_all
 
 VERIFY = b"/v1/keys/verify"
+SUBMIT = b"/v1/requests/submit"
+#: Maximum size of a response to a request that is rejected.
+ANSWER_BYTES_MAX = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +181,43 @@ async def slow_clients(target: Target) -> Outcome:
     return outcome
 
 
+async def costly_bodies(target: Target) -> Outcome:
+    """Large bodies that are expensive to decode are rejected with a short response, and large bodies that stop are not kept."""
+    outcome = Outcome("costly bodies")
+    cases = [(target.gateway, VERIFY, 60_000), *((service, SUBMIT, 1_790_000) for service in target.services)]
+
+    async def send(case: tuple[tuple[Service, bytes, int], bytes]) -> None:
+        (service, path, _), body = case
+        for content in (body, body[:65_536]):
+            received = await service.request(b"POST", path, "Content-Type: application/json", body=content)
+            held = not any(status < 400 or status >= 500 for status in statuses(received)) and len(received) <= ANSWER_BYTES_MAX
+            outcome.check(held, f"{service.url}: {body[:20]!r}... gets {statuses(received)} and {len(received)} bytes")
+
+    async def stop(case: tuple[Service, bytes, int]) -> None:
+        service, path, size = case
+        head = (
+            b"POST " + path + b" HTTP/1.1\r\nHost: " + HOST + b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        )
+        reader, writer = await service.connect()
+        ended = False
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(target.deadline_s):
+                writer.write(service.raw(head % (size + 5000)) + b'{"link":"' + b"a" * size)
+                while await reader.read(1 << 16):
+                    pass
+                ended = True
+        writer.close()
+        outcome.check(ended, f"{service.url}: a body that stops after {size} bytes is kept for {target.deadline_s:.0f} s")
+
+    await run_all([(case, body) for case in cases for body in COSTLY_BODIES], send, at_once=target.at_once)
+    await run_all(cases, stop, at_once=target.at_once)
+    for service, _, _ in cases:
+        outcome.check(await target.is_healthy(service), f"{service.url} is not healthy after costly bodies")
+    return outcome
+
+
 Attack: TypeAlias = Callable[[Target], Awaitable[Outcome]]
-ATTACKS: tuple[Attack, ...] = (malformed_protocol, smuggling, ambiguous_paths, header_rules, slow_clients)
+ATTACKS: tuple[Attack, ...] = (malformed_protocol, smuggling, ambiguous_paths, header_rules, slow_clients, costly_bodies)
 
 
 async def run(target: Target) -> Sequence[Outcome]:

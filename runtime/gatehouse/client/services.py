@@ -411,8 +411,8 @@ class SharingClient(Client):
             except UploadsNotSupported:
                 pass  # send the files in the request
         fields = {"link": link, "submission": submission, **({"text": text} if text else {})}
-        body: dict[str, Any] = {"data": fields, "files": [("file", file) for file in files]} if files else {"json": fields}
-        return self._decode(SubmittedSecret, self._send("POST", "/v1/requests/submit", retryable=True, **body))
+        parts = [*((name, (None, value)) for name, value in fields.items()), *(("file", file) for file in files)]
+        return self._decode(SubmittedSecret, self._send("POST", "/v1/requests/submit", retryable=True, files=parts))
 
     def _post(self, action: str, **body: str | int) -> httpx.Response:
         return self._send("POST", f"/v1/links/{action}", retryable=True, json=body)

@@ -169,19 +169,19 @@ class Request:
 
         secret: the body may contain the content of a secret. extra_bytes: number of bytes by which the maximum size increases.
         """
-        declared, sharing = self.http.headers.get("content-length", ""), self.dependencies.sharing
+        sharing = self.dependencies.sharing
         bytes_max = self.dependencies.body_max_bytes + extra_bytes
         if secret and sharing is not None:
             bytes_max += sharing.content_max_bytes
-        self.content = await asgi.read_body(self.http.receive, bytes_max, declared)
+        self.content = await asgi.read_body(self.http.scope, self.http.receive, bytes_max)
         return self.content
 
     async def read_form(self) -> bytes:
         """Read the part `json` of a form into `content`. Raises BodyTooLarge, BadRequest."""
-        declared, sharing = self.http.headers.get("content-length", ""), self.dependencies.sharing
+        sharing = self.dependencies.sharing
         json_max = self.dependencies.body_max_bytes + (sharing.content_max_bytes if sharing is not None else 0)
         bytes_max = json_max + (sharing.file_max_bytes if sharing is not None else 0)
-        body = asgi.body_chunks(self.http.receive, bytes_max, declared)
+        body = asgi.body_chunks(self.http.scope, self.http.receive, bytes_max)
         self.form = MultipartReader(body, self.http.headers["content-type"])
         part = await self.form.next_part()
         if part is None or part.name != JSON_PART:

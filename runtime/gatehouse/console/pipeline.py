@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
+import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
@@ -20,7 +22,7 @@ from gatehouse.console.authentication import authenticate
 from gatehouse.console.dependencies import Dependencies, Request
 from gatehouse.crypto import token_scanner
 from gatehouse.crypto.token import key_id
-from gatehouse.errors import BadRequest, Forbidden, NotFound, Problem, RateLimited, StepUpRequired, Unauthorized
+from gatehouse.errors import BadRequest, Forbidden, NotFound, RateLimited, StepUpRequired, Unauthorized
 from gatehouse.http import asgi
 from gatehouse.http.endpoint import SIGN_IN_CODE, SIGNATURE, Endpoint, StepUp
 from gatehouse.http.idempotency import (
@@ -33,10 +35,15 @@ from gatehouse.http.idempotency import (
     idempotency_key,
 )
 from gatehouse.http.multipart import MEDIA_TYPE
-from gatehouse.http.validation import check_query, invalid, parse_json, strings, validate, validate_query
+from gatehouse.http.validation import check_query, decode_large, invalid, small_value, strings, validate, validate_query
 from gatehouse.identity.models import Role, check, check_reach, manages
 from gatehouse.identity.service import Lockout
 from gatehouse.keys.models import KeyId, granted
+
+
+class _NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of a request to an endpoint that takes none."""
+
 
 App = Callable[[HttpRequest], Awaitable[Response]]
 
@@ -53,7 +60,12 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
             return _response(endpoint, request, await _handler(endpoint)(request))
         await _authorize(endpoint, request)
         _check_parameters(http)
-        content = await _json(endpoint, request)
+        try:
+            body, content = await _body(endpoint, request)
+        except BadRequest:
+            # A token that is in a wrong place is the more important problem.
+            _reject_tokens(endpoint, {"body": small_value(request.content)})
+            raise
         _reject_tokens(endpoint, {"query": http.query_params.multi_items(), "body": content})
         try:
             _check_scopes(endpoint, request, content)
@@ -66,7 +78,7 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
             if endpoint.query is not None:
                 arguments["query"] = validate_query(http.query_params, endpoint.query)
             if endpoint.body is not None:
-                arguments["body"] = _body(endpoint, request, content)
+                arguments["body"] = body
             return _response(endpoint, request, await _handler(endpoint)(request, **arguments))
 
         return await _run_once(endpoint, request, content, handle)
@@ -105,36 +117,33 @@ def _reject_tokens(endpoint: Endpoint, parts: Mapping[str, object]) -> None:
     Values of fields that are encrypted before they are stored, or that are not stored, may contain tokens. Tokens of imported
     keys have no common format and are not looked up: the response would confirm a guessed token.
     """
-    for part, value in parts.items():
-        for location, text in strings(value, part, endpoint.secret_fields):
-            match = next(token_scanner.find(text.encode(), kinds=token_scanner.ALL_KINDS), None)
-            if match is not None:
-                fix = f"remove the {match.kind}, and revoke it if others can read the text"
-                raise invalid(token_scanner.redacted(location), f"contains the {match.kind} {match.redacted}", fix)
+    texts = [located for part, value in parts.items() for located in strings(value, part, endpoint.secret_fields)]
+    # One search in all texts is faster. No token contains a line feed.
+    match = next(token_scanner.find("\n".join(text for _, text in texts).encode(), kinds=token_scanner.ALL_KINDS), None)
+    if match is not None:
+        ends = accumulate(len(text.encode()) + 1 for _, text in texts)
+        location = next(location for (location, _), end in zip(texts, ends, strict=True) if match.position < end)
+        fix = f"remove the {match.kind}, and revoke it if others can read the text"
+        raise invalid(token_scanner.redacted(location), f"contains the {match.kind} {match.redacted}", fix)
 
 
-async def _json(endpoint: Endpoint, request: Request) -> object:
-    """Return the JSON value of the body, or None if there is no body. Raises UnsupportedMediaType and BadRequest."""
+async def _body(endpoint: Endpoint, request: Request) -> tuple[Any, object]:
+    """Return the validated body and its JSON value, which is None if there is no body. The body may be omitted if it has no
+    required fields. Raises UnsupportedMediaType and BadRequest."""
     if request.http.method in ("GET", "HEAD"):
-        return None
+        return None, None
     content_types = request.http.headers.getlist("content-type")
     if endpoint.files_max and len(content_types) == 1 and content_types[0].lower().startswith(MEDIA_TYPE):
-        return parse_json(await request.read_form())
-    if not await request.read_body(secret=bool(endpoint.secret_fields), extra_bytes=endpoint.body_extra_bytes):
-        return None
-    asgi.check_json(content_types)
-    return parse_json(request.content)
-
-
-def _body(endpoint: Endpoint, request: Request, content: object) -> Any:
-    """Return the validated body. The body may be omitted if it has no required fields. Raises BadRequest."""
+        await request.read_form()
+    elif await request.read_body(secret=bool(endpoint.secret_fields), extra_bytes=endpoint.body_extra_bytes):
+        asgi.check_json(content_types)
+    kind = _NoBody if endpoint.body is None else endpoint.body
     if request.content:
-        return validate(content, endpoint.body, "body")
+        return await decode_large(request.content, kind)
     try:
-        return validate({}, endpoint.body, "body")
+        return validate({}, kind, "body"), None
     except BadRequest:
-        problem = Problem("body", "is missing", "send a JSON object")
-        raise BadRequest("The request is invalid. See `errors`.", errors=(problem,)) from None
+        raise invalid("body", "is missing", "send a JSON object") from None
 
 
 def _handler(endpoint: Endpoint) -> Callable[..., Awaitable[Any]]:

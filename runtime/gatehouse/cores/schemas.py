@@ -233,12 +233,9 @@ class Lease(msgspec.Struct, frozen=True):
     ] = UNSET
 
 
-_decoder = msgspec.json.Decoder(LeaseRequest)
-
-
 def decode_lease(body: bytes) -> LeaseRequest:
     """Decodes a request body. Raises a BadRequest that names the invalid field."""
-    request = decode_body(_decoder, body)
+    request = decode_body(body, LeaseRequest)
     if request.lease_id is None and request.url is None:
         raise invalid("body.url", "is missing", "send the origin at which the gateway reaches the Core: https://host[:port]")
     return request

@@ -60,7 +60,7 @@ _PATTERNS = {
     Kind.SIGNING_SECRET: rb"(%b)([0-9A-Za-z+/]{43}=)" % SIGNING_PREFIX.encode(),
     Kind.WEBHOOK_SECRET: rb"(%b)([0-9A-Za-z+/]{32,86}={0,2})" % WEBHOOK_PREFIX.encode(),
     Kind.LINK: rb"([0-9A-Za-z]{22}(?:#|%23))([0-9A-Za-z]{43})",
-    Kind.JSON_WEB_TOKEN: rb"(?=(eyJ)([\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}))",
+    Kind.JSON_WEB_TOKEN: rb"(?=(eyJ)([\w-]{8,500}\.eyJ[\w-]{8,}\.[\w-]{8,}))",
 }
 _COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
 

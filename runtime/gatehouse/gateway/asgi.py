@@ -189,7 +189,7 @@ class RequestContext:
     async def json_body(self) -> bytes:
         """The JSON body. Raises UnsupportedMediaType, BodyTooLarge, and ClientGone if the client disconnected."""
         asgi.check_json(self.values(b"content-type"), lenient=True)
-        return await asgi.read_body(self.receive, self.dependencies.body_max_bytes)
+        return await asgi.read_body(self.scope, self.receive, self.dependencies.body_max_bytes)
 
     def verified(self, result: VerificationResult, core: str | None = None, *, on_behalf: bool = False) -> None:
         """Records the result for the log line (with the ID of a revoked key), the metrics and the usage statistics.

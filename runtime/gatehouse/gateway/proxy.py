@@ -67,7 +67,7 @@ async def forward(context: RequestContext) -> None:
         # The body of a signed request is read and verified before any of it is forwarded. A body above the size limit results in
         # status 413.
         has_body = bool(context.values(b"content-length") or context.values(b"transfer-encoding"))
-        body = await asgi.read_body(context.receive, dependencies.body_max_bytes) if has_body else None
+        body = await asgi.read_body(context.scope, context.receive, dependencies.body_max_bytes) if has_body else None
         signed = _signed_request(context, body)
     request = verification_request(context, path, signed)
     authenticated = await authenticate(context, token, request, path.name)
@@ -287,7 +287,7 @@ async def _received_body(context: RequestContext) -> FramedBody:
     if size > INLINE_BYTES_MAX:
         return _chunks(context), [("content-length", str(size))]
     # Content-Length is sent even if it is zero, because some servers return 411 for a POST request without the header.
-    return framed_body(await asgi.read_body(context.receive, INLINE_BYTES_MAX))
+    return framed_body(await asgi.read_body(context.scope, context.receive, INLINE_BYTES_MAX))
 
 
 async def _chunks(context: RequestContext) -> AsyncIterator[bytes]:

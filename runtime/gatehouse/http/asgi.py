@@ -12,7 +12,15 @@ from typing import Any, NamedTuple, NewType, Protocol
 
 import msgspec
 
-from gatehouse.errors import BodyTooLarge, GatehouseError, Problem, Unauthorized, UnsupportedMediaType, UpgradeRequired
+from gatehouse.errors import (
+    PROBLEMS_MAX,
+    BodyTooLarge,
+    GatehouseError,
+    Problem,
+    Unauthorized,
+    UnsupportedMediaType,
+    UpgradeRequired,
+)
 from gatehouse.tracing.context import trace_id_of
 
 RequestId = NewType("RequestId", str)
@@ -198,6 +206,10 @@ def problem(error: GatehouseError, request: RequestId, trace_id: str = "", *, co
 
     trace_id: by default, the trace ID of a request without a trace context.
     """
+    errors = error.errors
+    if len(errors) > PROBLEMS_MAX:
+        more = Problem("", "more problems are not listed", "correct the listed problems first")
+        errors = (*errors[: PROBLEMS_MAX - 1], more)
     return encode(
         ProblemDocument(
             type=PROBLEM_TYPE + (code or error.code).lower(),
@@ -207,7 +219,7 @@ def problem(error: GatehouseError, request: RequestId, trace_id: str = "", *, co
             code=code or error.code,
             request_id=request,
             trace_id=trace_id or trace_id_of(request),
-            errors=error.errors,
+            errors=errors,
         )
     )
 
@@ -242,16 +254,43 @@ async def send_response(send: Send, response: Response) -> None:
     await send({"type": "http.response.body", "body": response.body})
 
 
-async def read_body(receive: Receive, bytes_max: int, declared: str = "") -> bytes:
-    """Read the request body. `declared`: value of the Content-Length header. Raises BodyTooLarge, and ClientGone if the client
-    disconnects."""
-    return b"".join([chunk async for chunk in body_chunks(receive, bytes_max, declared)])
+class BodyMemory(ABC):
+    """Counts the bytes of unfinished request bodies that a worker keeps in memory. The server sets `BODY_MEMORY` in the state."""
+
+    @abstractmethod
+    def add(self, scope: Scope, size: int) -> None:
+        """Adds bytes of a request. Raises TooManyRequests or Unavailable if a limit is exceeded; the bytes count even then."""
+
+    @abstractmethod
+    def remove(self, scope: Scope, size: int) -> None:
+        """Removes bytes of a request."""
 
 
-async def body_chunks(receive: Receive, bytes_max: int, declared: str = "") -> AsyncIterator[bytes]:
-    """Yield the request body as it arrives. Raises the same errors as `read_body`."""
+BODY_MEMORY = "body_memory"
+
+
+async def read_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
+    """Read the request body. Raises BodyTooLarge, TooManyRequests and Unavailable if the worker keeps too many bytes of
+    unfinished bodies in memory, and ClientGone if the client disconnects."""
+    memory: BodyMemory | None = scope.get("state", {}).get(BODY_MEMORY)
+    body, size = [], 0
+    try:
+        async for chunk in body_chunks(scope, receive, bytes_max):
+            body.append(chunk)
+            if memory is not None:
+                size += len(chunk)
+                memory.add(scope, len(chunk))
+    finally:
+        if memory is not None:
+            memory.remove(scope, size)
+    return b"".join(body)
+
+
+async def body_chunks(scope: Scope, receive: Receive, bytes_max: int) -> AsyncIterator[bytes]:
+    """Yield the request body as it arrives. Raises BodyTooLarge and ClientGone."""
     too_large = BodyTooLarge(f"The request body is larger than {bytes_max} bytes.")
-    if declared.isdecimal() and int(declared[:20]) > bytes_max:
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    if declared.isdigit() and int(declared[:20]) > bytes_max:
         raise too_large
     size = 0
     more = True
@@ -292,17 +331,15 @@ def _media_type(message: str, fix: str) -> UnsupportedMediaType:
 class Uses(dict[str, int]):
     """Counts current uses by name, such as an IP address. Names without uses take no memory."""
 
-    def add(self, name: str) -> int:
-        """Adds a use and returns the number of current uses."""
-        uses = self[name] = self.get(name, 0) + 1
+    def add(self, name: str, number: int = 1) -> int:
+        """Adds uses and returns the number of current uses."""
+        uses = self[name] = self.get(name, 0) + number
         return uses
 
-    def remove(self, name: str) -> None:
-        uses = self[name] - 1
+    def remove(self, name: str, number: int = 1) -> None:
+        uses = self.pop(name, 0) - number
         if uses:
             self[name] = uses
-        else:
-            del self[name]
 
 
 class ClientGone(Exception):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -33,28 +35,37 @@ class ClientAddresses:
             return peer
         hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
         for hop in reversed(hops):
-            try:
-                peer = str(ipaddress.ip_address(hop))
-            except ValueError:
+            address = parse_address(hop)
+            if address is None:
                 return peer  # not an IP address, so this entry and all entries before it are ignored
+            peer = str(address)
             if not self.trusts(peer):
                 return peer
         return peer
 
     def _check(self, address: str) -> bool:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed.version == network.version and parsed in network for network in self._trusted)
+        parsed = parse_address(address)
+        return parsed is not None and any(parsed.version == network.version and parsed in network for network in self._trusted)
 
 
+@lru_cache(maxsize=4096)
+def parse_address(text: str) -> Address | None:
+    """Parses an address. Converts an IPv4-mapped IPv6 address, which a dual-stack socket reports for an IPv4 client, to IPv4.
+    Returns None for malformed text."""
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return mapped or parsed
+
+
+@lru_cache(maxsize=4096)
 def network_of(address: str, *, v4: int = 32, v6: int = 64) -> str:
     """The network of an address with these prefix lengths, or the address itself for /32. `unknown` if the text is not an IP
     address."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    parsed = parse_address(address)
+    if parsed is None:
         return "unknown"
     length = v4 if parsed.version == 4 else v6
     return str(parsed) if length == 32 else str(ipaddress.ip_network((parsed, length), strict=False))

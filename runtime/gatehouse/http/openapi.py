@@ -110,11 +110,11 @@ def _operation(api: Api, endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> J
     }
     if endpoint.security:
         operation["security"] = [{scheme: []} for scheme in endpoint.security]
-    if endpoint.body is not None:
+    if endpoint.body is not None or endpoint.body_content:
         operation["requestBody"] = {
-            "required": not api.empty_body or _is_required(endpoint.body),
+            "required": not api.empty_body or endpoint.body is None or _is_required(endpoint.body),
             "content": {
-                **_content(endpoint.body),
+                **({} if endpoint.body is None else _content(endpoint.body)),
                 **(_form(endpoint) if endpoint.files_max else {}),
                 **endpoint.body_content,
             },
@@ -162,7 +162,7 @@ def _common_errors(api: Api, endpoint: Endpoint) -> Iterator[int]:
         yield from api.common_errors.get(scheme, ())
     if SIGNATURE in endpoint.security:
         yield 413
-    elif endpoint.body is not None or (CREDENTIAL in endpoint.security and endpoint.method != "GET"):
+    elif endpoint.body is not None or endpoint.body_content or (CREDENTIAL in endpoint.security and endpoint.method != "GET"):
         yield from (400, 413, 415)
     if endpoint.idempotent and api.idempotency_key is not None:
         yield from (409, 422)

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from gatehouse.errors import BadRequest, GatehouseError, HeadersTooLarge, RequestTimeout, TargetTooLong, Unavailable
 from gatehouse.http import asgi
+from gatehouse.http.client_address import parse_address
 from gatehouse.http.connections import Connections
 from gatehouse.http.deferred import DeferringProtocol
 from gatehouse.http.repeated_head import RepeatedHead, repeated_head
@@ -65,7 +66,7 @@ class HttpProtocol(DeferringProtocol):
         respond_now: asgi.SynchronousRoutes,
     ) -> None:
         """respond_now: tried before the application. If an entry responds, the application is not called."""
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, {**app_state, asgi.BODY_MEMORY: worker}, _loop)
         # uvicorn accepts bytes after a request with `Connection: close`; this parser rejects them.
         self.parser = httptools.HttpRequestParser(self)
         self._worker = worker
@@ -87,9 +88,10 @@ class HttpProtocol(DeferringProtocol):
         self._repeated: RepeatedHead | None = None
         #: Time of the last synchronous response.
         self._idle_since = 0.0
-        #: Client address under which the unfinished body is counted.
-        self._body_address: str | None = None
-        self._body_deadline = 0.0
+        #: Network of the client under which the unfinished body is counted.
+        self._body_network: str | None = None
+        #: Bytes of the body that were received since the last check of its speed.
+        self._body_received = 0
         self._body_paused = False
         #: The error response to a pipelined request, which is sent after the responses to earlier requests.
         self._error: GatehouseError | None = None
@@ -108,7 +110,9 @@ class HttpProtocol(DeferringProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._peer = self.client[0] if self.client else ""
+        if self.client:
+            self._peer = str(parse_address(self.client[0]) or self.client[0])
+            self.client = (self._peer, self.client[1])
         try:
             self._worker.open(self._peer)
         except GatehouseError as exc:
@@ -145,7 +149,7 @@ class HttpProtocol(DeferringProtocol):
             return
         self._unset_keepalive_if_required()
         if self._in_body:
-            self._body_deadline += len(data) / BYTES_PER_S_MIN
+            self._body_received += len(data)
             if self.cycle.response_complete:
                 self._discard(len(data))
         between_requests = not self._in_head and not self._in_body
@@ -193,7 +197,7 @@ class HttpProtocol(DeferringProtocol):
         if self._in_body:
             if self.flow.read_paused:
                 self._body_paused = True
-            if self._body_address is None:
+            if self._body_network is None:
                 self._begin_body()
         elif self._timer is None and (self._in_head or (self.timeout_keep_alive_task is None and not self._is_running())):
             self._timer = self.loop.call_later(self._settings.request_timeout_s, self._head_timeout)
@@ -322,30 +326,28 @@ class HttpProtocol(DeferringProtocol):
         self._parts = []
 
     def _begin_body(self) -> None:
-        """Starts the deadline for a body that was not received completely together with the head."""
-        forwarded = [value.decode("latin-1") for name, value in self.headers if name == b"x-forwarded-for"]
-        self._body_address = self._worker.addresses.client(self._peer, forwarded)
-        self._body_deadline = self.loop.time() + self._settings.request_timeout_s
-        self._timer = self.loop.call_later(self._settings.request_timeout_s, self._body_timeout)
+        """Starts the checks of the speed of a body that was not received completely together with the head."""
+        self._body_network = self._worker.network(self._peer, self.headers)
+        self._body_received = 0
+        self._timer = self.loop.call_later(self._settings.request_timeout_s, self._check_body_speed)
         try:
-            self._worker.open_body(self._body_address)
+            self._worker.open_body(self._body_network)
         except GatehouseError as exc:
             self._reject(exc)
 
     def _end_body(self) -> None:
         self._in_body = False
-        if self._body_address is not None:
-            self._worker.bodies.remove(self._body_address)
-            self._body_address = None
+        if self._body_network is not None:
+            self._worker.bodies.remove(self._body_network)
+            self._body_network = None
             self._cancel_timer()
 
-    def _body_timeout(self) -> None:
-        now = self.loop.time()
-        if self._body_paused:
-            self._body_paused = self.flow.read_paused
-            self._body_deadline = now + self._settings.request_timeout_s
-        if now < self._body_deadline:
-            self._timer = self.loop.call_at(self._body_deadline, self._body_timeout)
+    def _check_body_speed(self) -> None:
+        """Ends a request whose body was slower than BYTES_PER_S_MIN since the last check, unless reading was paused."""
+        timeout_s = self._settings.request_timeout_s
+        if self._body_paused or self._body_received >= timeout_s * BYTES_PER_S_MIN:
+            self._body_paused, self._body_received = self.flow.read_paused, 0
+            self._timer = self.loop.call_later(timeout_s, self._check_body_speed)
             return
         self._timer = None
         self._reject(RequestTimeout("The body of the request was not received in time."))

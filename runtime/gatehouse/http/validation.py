@@ -2,23 +2,27 @@
 
 The types declare bounds with `msgspec.Meta`. `checked` adds a function for other constraints. Every problem has a
 location (`body.limits[0].quota`), a message and a fix. Messages never repeat a value from the request, which may be a secret.
+
+The time to decode a body is bounded: a body is first decoded as its type, which ends at the first value that the type does not
+permit. Only a body that matches its type, or that is small, is parsed a second time.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, NoReturn, TypeVar
+from itertools import islice
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import inspect
 
-from gatehouse.errors import BadRequest, Problem
+from gatehouse.errors import PROBLEMS_MAX, BadRequest, Problem
 from gatehouse.http.forwarding import query_flaw
 
 T = TypeVar("T")
@@ -31,16 +35,11 @@ Check = Callable[[Any], str]
 #: are public.
 NAME_CHARS_MAX = 20
 
-DEPTH_MAX = 16
+#: Maximum number of strings in a body, including names. Bodies with up to twice as many may be accepted.
+STRINGS_MAX = 10_000
 
-#: A sign and 19 digits, which are enough for a 64-bit integer.
-_INT_CHARS_MAX = 20
-
-#: JSON string, or the rest of the text if the string is not terminated. Possessive quantifiers make matching linear (CWE-1333).
-_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-
-#: NUL, which PostgreSQL cannot store, and unpaired surrogates, which are not characters.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+#: Maximum size of a body of which all problems are reported; of a larger one, the first. Larger bodies are decoded in a thread.
+_SMALL_BYTES_MAX = 65_536
 
 _MESSAGE = re.compile(r"^(?P<message>.*?)(?: - at (?P<key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<index>[^\]]*)\]")
@@ -53,7 +52,8 @@ _TYPE_NAMES = {
     "object": "an object",
 }
 _UNITS = {"str": "characters", "array": "items", "object": "entries"}
-_MEMBER = re.compile(rb'"([a-z0-9_]*)"[ \t\r\n]*:')
+_MEMBER = re.compile(rb'"([a-z0-9_]*+)"[ \t\r\n]*+:')
+_POSITION = re.compile(r"\(byte (\d+)\)")
 
 
 def checked(check: Check, **constraints: Any) -> msgspec.Meta:
@@ -72,40 +72,40 @@ def published(pattern: str) -> str:
     return pattern.removesuffix(r"\Z") + "$" if pattern.endswith(r"\Z") else pattern
 
 
-def parse_json(raw: bytes) -> Any:
-    """Parse JSON strictly: rejects duplicate names, NaN, deep nesting and text that PostgreSQL cannot store.
+def decode_body(body: bytes, kind: type[T]) -> T:
+    """Decode a JSON body, without the checks of `checked`. Raises BadRequest with a location and a fix for each problem."""
+    result = _decode(body, kind)
+    names = _MEMBER.findall(body)
+    # Structs reject unknown fields, so every name is plain ASCII. If each name appears once and nothing is escaped, no object has
+    # a duplicate, and no string a NUL character. Only other bodies are parsed again, with a slower parser.
+    if len(set(names)) != len(names) or b"\\" in body:
+        _value(body)
+    return result
 
-    Raises BadRequest with the location of the problem and a fix.
-    """
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        _reject("body", "is not UTF-8 text", "send JSON encoded as UTF-8")
-    if text.startswith("\ufeff"):
-        _reject("body", "begins with a byte order mark", "send UTF-8 without a byte order mark (RFC 8259, section 8.1)")
-    if _depth(text) > DEPTH_MAX:
-        _reject("body", f"is nested more than {DEPTH_MAX} levels deep", "send a flatter document")
-    try:
-        value = json.loads(
-            text, object_pairs_hook=_members, parse_constant=_no_constant, parse_int=_integer, parse_float=_fraction
-        )
-    except json.JSONDecodeError as exc:
-        _reject(f"body at line {exc.lineno}, column {exc.colno}", "is not valid JSON", "send one JSON object")
-    for location, text in strings(value, "body"):
-        if _UNSTORABLE.search(text):
-            _reject(location, "contains a NUL character or an unpaired surrogate", "remove that character")
-    return value
+
+def decode_json(body: bytes, kind: type[T]) -> tuple[T, Any]:
+    """Decode a JSON body. Returns it also as a JSON value. Raises BadRequest like `decode_body`."""
+    result, value = _decode(body, kind), _value(body)
+    _run_checks(value, kind, "body")
+    return result, value
+
+
+async def decode_large(body: bytes, kind: type[T]) -> tuple[T, Any]:
+    """Like `decode_json`. Does not block the event loop."""
+    if len(body) <= _SMALL_BYTES_MAX:
+        return decode_json(body, kind)
+    # msgspec describes a type at its first use, without a lock: two threads at the same time would crash the process.
+    _decoder(kind)
+    return await asyncio.to_thread(decode_json, body, kind)
 
 
 def validate(value: object, kind: type[T], location: str) -> T:
     """Convert a JSON value. Raises BadRequest with one problem for each invalid top-level field."""
     try:
         result = _convert(value, kind)
-        problems = tuple(_first_failures(value, kind, location))
     except msgspec.ValidationError as exc:
-        problems = tuple(_field_problems(value, kind, location)) or (_translate(str(exc), kind, location),)
-    if problems:
-        raise BadRequest("The request is invalid. See `errors`.", errors=problems)
+        raise _rejected(exc, kind, location, value) from None
+    _run_checks(value, kind, location)
     return result
 
 
@@ -114,22 +114,6 @@ def validate_query(parameters: Mapping[str, str], kind: type[T]) -> T:
     fields = {field.name: field.type for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
     values = {name: _from_text(text, fields[name]) if name in fields else text for name, text in parameters.items()}
     return validate(values, kind, "query")
-
-
-def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """Decode a JSON body in one step, without the checks of `checked`. Raises BadRequest with the first problem."""
-    try:
-        value = decoder.decode(body)
-        problem = _duplicate(body)
-        if problem is None:
-            return value
-    except msgspec.ValidationError as exc:
-        raise rejected(exc, decoder.type) from None
-    except RecursionError:
-        problem = Problem("body", "is nested too deeply", "send a flatter document")
-    except (msgspec.DecodeError, ValueError):
-        problem = Problem("body", "is not valid JSON", "send a JSON object with Content-Type: application/json")
-    raise BadRequest(f"{problem.location} {problem.message}", errors=(problem,))
 
 
 def decode_query(query: bytes, kind: type[_Struct]) -> _Struct:
@@ -148,13 +132,7 @@ def decode_query(query: bytes, kind: type[_Struct]) -> _Struct:
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as exc:
-        raise rejected(exc, kind, "query") from None
-
-
-def rejected(exc: msgspec.ValidationError, kind: Any, location: str = "body") -> BadRequest:
-    """The error for a body or query that does not match its type."""
-    problem = _translate(str(exc), kind, location)
-    return BadRequest(f"{problem.location} {problem.message}", errors=(problem,))
+        raise _rejected(exc, kind, "query", values) from None
 
 
 def check_query(query: bytes) -> None:
@@ -167,6 +145,76 @@ def check_query(query: bytes) -> None:
 def invalid(location: str, message: str, fix: str) -> BadRequest:
     """The error for one problem that types cannot express."""
     return BadRequest(f"{location} {message}", errors=(Problem(location, message, fix),))
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    # The opening quote of a string does not follow a backslash, so this counts each string once or twice.
+    if body.count(b'"') - body.count(b'\\"') > 2 * STRINGS_MAX:
+        raise invalid("body", f"contains more than {STRINGS_MAX:,} strings", "divide the request")
+    try:
+        return cast("msgspec.json.Decoder[T]", _decoder(kind)).decode(body)  # type: ignore[arg-type]  # types are hashable
+    except msgspec.ValidationError as exc:
+        error = _rejected(exc, kind, "body", small_value(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        error = _malformed(body, exc)
+    raise error from None
+
+
+def _malformed(body: bytes, exc: Exception) -> BadRequest:
+    """The error for a body that is not JSON."""
+    if body.startswith(b"\xef\xbb\xbf"):
+        return invalid("body", "begins with a byte order mark", "send UTF-8 without a byte order mark (RFC 8259, section 8.1)")
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return invalid("body", "is not UTF-8 text", "send JSON encoded as UTF-8")
+    position = _POSITION.search(str(exc))
+    read = body[: int(position[1])] if position else body
+    line, column = read.count(b"\n") + 1, len(read) - read.rfind(b"\n")
+    return invalid(
+        f"body at line {line}, column {column}",
+        "is not valid JSON",
+        "send JSON without unpaired surrogates, with Content-Type: application/json",
+    )
+
+
+def small_value(body: bytes) -> object:
+    """The JSON value of a small body. Otherwise, or if the body cannot be parsed, None."""
+    try:
+        return msgspec.json.decode(body) if len(body) <= _SMALL_BYTES_MAX else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _rejected(exc: msgspec.ValidationError, kind: Any, location: str, value: object) -> BadRequest:
+    """The error for a value that does not match its type. `value`: used to find all problems. None: one problem is reported."""
+    problems = list(islice(_field_problems(value, kind, location), PROBLEMS_MAX + 1))
+    return _error(problems or [_translate(str(exc), kind, location)])
+
+
+def _error(problems: Sequence[Problem]) -> BadRequest:
+    single = f"{problems[0].location} {problems[0].message}"
+    return BadRequest(single if len(problems) == 1 else "The request is invalid. See `errors`.", errors=tuple(problems))
+
+
+def _value(body: bytes) -> Any:
+    """The JSON value of a body. Raises BadRequest for duplicate names, of which parsers use different ones (RFC 8259, section 4),
+    and for NUL, which PostgreSQL cannot store."""
+    try:
+        value = json.loads(body, object_pairs_hook=_members)
+    except RecursionError:
+        raise invalid("body", "is nested too deeply", "send a flatter document") from None
+    if b"\\u0000" in body:
+        for location, text in strings(value, "body"):
+            if "\0" in text:
+                raise invalid(location, "contains a NUL character", "remove that character")
+    return value
+
+
+def _run_checks(value: object, kind: Any, location: str) -> None:
+    problems = list(islice(_first_failures(value, kind, location), PROBLEMS_MAX + 1))
+    if problems:
+        raise _error(problems)
 
 
 def _convert(value: object, kind: type[T]) -> T:
@@ -211,10 +259,10 @@ def _field_problems(value: object, kind: Any, location: str) -> Iterator[Problem
 
 
 def _entry_problem(value: object, kind: Any, location: str) -> Problem | None:
-    """The problem with the first invalid entry of a map. The msgspec message does not contain the name of the entry."""
+    """The problem with an invalid entry among the first entries of a map. The msgspec message does not contain its name."""
     if not isinstance(value, dict) or isinstance(_struct(inspect.type_info(kind)), inspect.StructType):
         return None
-    for name, item in value.items():
+    for name, item in islice(value.items(), PROBLEMS_MAX):
         try:
             _convert({name: item}, kind)
         except msgspec.ValidationError as exc:
@@ -267,7 +315,8 @@ def _first(problems: Iterator[Problem]) -> Iterator[Problem]:
 
 
 def _translate(text: str, kind: Any, location: str) -> Problem:
-    """The problem that a msgspec message describes."""
+    """The problem that a msgspec message describes. A message may contain a name of any length."""
+    text = text if len(text) <= 1000 else text[:500] + text[-500:]
     match = _MESSAGE.match(text)
     message, path = (match["message"], match["path"] or "$") if match else (text, "$")
     location += path.removeprefix("$")
@@ -302,9 +351,14 @@ def _length_problem(location: str, kind: str, at_most: bool, bound: str) -> Prob
 
 
 def _unknown(name: str, kind: Any, location: str) -> Problem:
-    known = [] if kind is None else [field.encode_name for field in msgspec.structs.fields(kind)]
+    known = () if kind is None else kind.__struct_encode_fields__
     fix = "remove it, or correct its name" + (f": {', '.join(known)}" if known else "")
     return Problem(f"{location}.{name[:NAME_CHARS_MAX]}", "is not a known field", fix)
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
 @cache
@@ -343,53 +397,12 @@ def _resolve(info: inspect.Type, path: str) -> inspect.Type:
     return info
 
 
-def _duplicate(body: bytes) -> Problem | None:
-    """The problem with a repeated name. Parsers use different values for a repeated name (RFC 8259, section 4).
-
-    Structs reject unknown fields, so every name is plain ASCII. If each name appears once and nothing is escaped, no object has
-    a duplicate. Only other bodies are parsed again, with a slower parser that reports name-value pairs.
-    """
-    names = _MEMBER.findall(body)
-    if len(set(names)) == len(names) and b"\\" not in body:
-        return None
-    try:
-        json.loads(body, object_pairs_hook=_members)
-    except BadRequest as exc:
-        return exc.errors[0]
-    return None
-
-
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for character in re.sub(r"[^][{}]", "", _JSON_STRING.sub("", text)):
-        depth += 1 if character in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         duplicate = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        _reject("body", f"has the name {json.dumps(duplicate[:NAME_CHARS_MAX])} twice", "send each name once per object")
+        raise invalid("body", f"has the name {json.dumps(duplicate[:NAME_CHARS_MAX])} twice", "send each name once per object")
     return members
-
-
-def _no_constant(name: str) -> NoReturn:
-    _reject("body", f"contains {name}, which is not JSON", "send a number")
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > _INT_CHARS_MAX:
-        _reject("body", "contains a number with too many digits", "send a number that fits in 64 bits")
-    return int(digits)
-
-
-def _fraction(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        _reject("body", "contains a number that is too large", "send a number that fits in 64 bits")
-    return number
 
 
 def strings(value: Any, location: str, exempt: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
@@ -404,7 +417,3 @@ def strings(value: Any, location: str, exempt: frozenset[str] = frozenset()) -> 
             yield location, name
             if name not in exempt:
                 yield from strings(item, f"{location}.{name}" if name.isidentifier() else location, exempt)
-
-
-def _reject(location: str, message: str, fix: str) -> NoReturn:
-    raise BadRequest("The request body is invalid. See `errors`.", errors=(Problem(location, message, fix),)) from None

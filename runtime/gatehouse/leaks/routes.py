@@ -8,8 +8,9 @@ from gatehouse.console.authentication import check_lockout
 from gatehouse.console.dependencies import Request
 from gatehouse.errors import NotFound, Unauthorized
 from gatehouse.http.endpoint import SIGNATURE, Endpoint
+from gatehouse.http.validation import decode_body
 from gatehouse.identity.models import Actor
-from gatehouse.leaks.schemas import LeakLabels, LeakReports, decode, label
+from gatehouse.leaks.schemas import LeakLabels, LeakReports, label
 from gatehouse.leaks.service import Reporter
 
 #: Invalid signatures from an address are counted under this name, separately from failed authentications.
@@ -44,7 +45,7 @@ async def _report(request: Request, reporter: Reporter) -> LeakLabels:
         await request.denied.record(address, request.request_id, Unauthorized.code)
         raise Unauthorized("The signature is not from a configured reporter.")
     request.lockout.succeeded(address, _PRINCIPAL)
-    reports = decode(body)
+    reports = decode_body(body, LeakReports)
     actor = Actor("system", f"leaks-{reporter}", request.request_id, address)
     results = await leaks.report(reports, actor)
     return [label(report, is_key=is_key) for report, is_key in zip(reports, results, strict=True)]

@@ -18,8 +18,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Meta
 
-from gatehouse.http.validation import invalid, rejected
-
 REPORTS_MAX = 200
 SIGNATURE_CHARS_MAX = 200
 
@@ -60,18 +58,6 @@ class LeakLabel(msgspec.Struct, frozen=True):
 
 LeakReports = Annotated[list[LeakReport], Meta(max_length=REPORTS_MAX, examples=[[_REPORT]])]
 LeakLabels = Annotated[list[LeakLabel], Meta(examples=[[_LABEL]])]
-
-_decoder = msgspec.json.Decoder(LeakReports)
-
-
-def decode(body: bytes) -> list[LeakReport]:
-    """Decodes a report. Raises BadRequest with a message that contains no part of the body, because the body contains tokens."""
-    try:
-        return _decoder.decode(body)
-    except msgspec.ValidationError as exc:
-        raise rejected(exc, LeakReports) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise invalid("body", "is not valid JSON", "send a JSON array of {token, type, url, source}") from None
 
 
 def label(report: LeakReport, *, is_key: bool) -> LeakLabel:

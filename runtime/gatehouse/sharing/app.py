@@ -29,7 +29,7 @@ from gatehouse.sharing.pages import STATIC
 from gatehouse.sharing.public_routes import LINK_ENDPOINTS, SUBMISSION_ENDPOINTS, document
 from gatehouse.sharing.recipients import BODY_BYTES_MAX, Recipients
 from gatehouse.sharing.requests.submissions import SubmissionService
-from gatehouse.sharing.requests.submitters import JSON_BYTES_MAX, Submitters
+from gatehouse.sharing.requests.submitters import UPLOADS_BYTES_MAX, Submitters
 from gatehouse.tracing.start import start_function_tracing, start_tracing
 
 
@@ -104,7 +104,7 @@ def create(
             LoggedRoute("/s/{link}/acknowledge", recipients.acknowledge, methods=["POST"]),
             LoggedRoute("/r/{request}", submitters.page, methods=["GET", "POST"]),
             *api_routes(LINK_ENDPOINTS, recipients, BODY_BYTES_MAX),
-            *api_routes(SUBMISSION_ENDPOINTS, submitters, JSON_BYTES_MAX),
+            *api_routes(SUBMISSION_ENDPOINTS, submitters, BODY_BYTES_MAX if upload_bytes_max is None else UPLOADS_BYTES_MAX),
             LoggedRoute("/openapi.json", _openapi, methods=["GET"]),
             *(LoggedRoute(path, _static, methods=["GET"]) for path in STATIC),
             *operational_routes(probes, observer, scraped=scraped),

@@ -14,7 +14,7 @@ from gatehouse.http import asgi
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.endpoint import Endpoint
 from gatehouse.http.starlette_apps import LoggedRoute
-from gatehouse.http.validation import parse_json, validate
+from gatehouse.http.validation import decode_large
 from gatehouse.sharing.links import Client
 from gatehouse.sharing.pages import Pages
 from gatehouse.sharing.texts import language
@@ -48,9 +48,9 @@ def _route(endpoint: Endpoint, handler: Any, body_bytes_max: int) -> LoggedRoute
 
 async def json_body(request: Request, kind: type[_Body], bytes_max: int) -> _Body:
     """Return the JSON body. Raises BadRequest, BodyTooLarge, UnsupportedMediaType."""
-    content = await asgi.read_body(request.receive, bytes_max, request.headers.get("content-length", ""))
+    content = await asgi.read_body(request.scope, request.receive, bytes_max)
     asgi.check_json(request.headers.getlist("content-type"))
-    return validate(parse_json(content), kind, "body")
+    return (await decode_large(content, kind))[0]
 
 
 def client_of(request: Request, addresses: ClientAddresses) -> Client:

@@ -190,6 +190,7 @@ class Pages:
             f'<div id="link-field"><label for="link">{self._text("link")}</label>'
             f'<p class="hint" id="link-help">{self._text("link_help")}</p>'
             f'<input id="link" name="link" type="text" autocomplete="off" spellcheck="false" required maxlength="400"'
+            r' pattern=".*(#|%23)[0-9A-Za-z]{43}\s*"'
             f' aria-describedby="link-help" value="{escape(value)}"></div>'
         )
 

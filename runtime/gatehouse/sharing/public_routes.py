@@ -13,7 +13,7 @@ from gatehouse.http.openapi import Api
 from gatehouse.sharing.link_schemas import OpenedItemDownload
 from gatehouse.sharing.models import TEXT_BYTES_MAX
 from gatehouse.sharing.recipients import Recipients
-from gatehouse.sharing.requests.submission_schemas import SubmitSecret, SubmittedSecret
+from gatehouse.sharing.requests.submission_schemas import CreateUpload, SubmittedSecret
 from gatehouse.sharing.requests.submitted_form import FIELD_BYTES_MAX
 from gatehouse.sharing.requests.submitters import Submitters
 from gatehouse.sharing.schemas import FILES_MAX
@@ -77,7 +77,6 @@ SUBMISSION_ENDPOINTS = (
     _request(
         path="/v1/requests/submit",
         handler=Submitters.submit_secret,
-        body=SubmitSecret,
         body_content={
             MEDIA_TYPE: {
                 "schema": {
@@ -91,7 +90,7 @@ SUBMISSION_ENDPOINTS = (
                     "required": ["link"],
                     "additionalProperties": False,
                 },
-                "example": {"link": SubmitSecret.example["link"], "text": "example"},
+                "example": {"link": CreateUpload.example["link"], "text": "example"},
             }
         },
         response=SubmittedSecret,

@@ -281,7 +281,7 @@ def _item(opened: Opened, number: int) -> OpenedItem:
 
 async def _form(request: Request) -> dict[str, str]:
     """Return the fields of a form. Raises BadRequest for another content type, and for unknown, repeated or too many fields."""
-    content = await asgi.read_body(request.receive, BODY_BYTES_MAX, request.headers.get("content-length", ""))
+    content = await asgi.read_body(request.scope, request.receive, BODY_BYTES_MAX)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise BadRequest
     try:

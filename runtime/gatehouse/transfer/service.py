@@ -34,8 +34,8 @@ from gatehouse.verification.imported_tokens import imported_key_id
 
 BATCH_ROWS = 1000
 
-#: Number of rows that are validated before the event loop of the console processes other requests.
-_ROWS_WITHOUT_PAUSE = 50
+#: Number of rows that a thread reads before the event loop of the console handles them.
+_ROWS_AT_ONCE = 50
 
 #: Duration of the lease of an imported Core. The agent of the Core is expected to register before the lease expires.
 CORE_LEASE_S = 7 * 86_400.0
@@ -113,11 +113,9 @@ class ImportJob:
         rows, existing, invalid = 0, 0, list[InvalidRow]()
         lines: dict[str, int] = {}
         batch: dict[KeyId, tuple[int, str]] = {}
-        for line, row in self._rows():
+        async for line, row in self._rows():
             rows += 1
             on_row(rows)
-            if rows % _ROWS_WITHOUT_PAUSE == 0:
-                await asyncio.sleep(0)
             if isinstance(row, InvalidRow):
                 invalid.append(row)
                 continue
@@ -144,7 +142,9 @@ class ImportJob:
         invalid = {row.line for row in checked.invalid}
         keys: list[Key] = []
         cores: list[CoreRecord] = []
-        for position, (line, row) in enumerate(self._rows(run.done), run.done + 1):
+        position = run.done
+        async for line, row in self._rows(run.done):
+            position += 1
             if isinstance(row, ImportedKey) and line not in invalid:
                 keys.append(self._key(row))
             elif isinstance(row, ImportedCore) and line not in invalid:
@@ -169,7 +169,14 @@ class ImportJob:
                 "The database is not available; start the same import again to resume it.", detail=exc.detail
             ) from exc
 
-    def _rows(self, skip: int = 0) -> Iterator[tuple[int, Row]]:
+    async def _rows(self, skip: int = 0) -> AsyncIterator[tuple[int, Row]]:
+        """The rows of the file. A thread reads them, and the event loop handles a few at a time."""
+        rows = self._read(skip)
+        while some := await asyncio.to_thread(lambda: list(islice(rows, _ROWS_AT_ONCE))):
+            for row in some:
+                yield row
+
+    def _read(self, skip: int) -> Iterator[tuple[int, Row]]:
         options, prefix, named = self._options, self._context.key_prefix, bool(self._options.registered_by)
         for entry in islice(entries(self._text, self._kind), skip, None):
             row = parse_entry(entry, cores=options.cores, ignored=options.ignored, prefix=prefix, named=named)

@@ -13,11 +13,11 @@ from functools import lru_cache
 
 import msgspec
 
+from gatehouse.http.client_address import parse_address
 from gatehouse.keys.models import KeyEnvironment, KeyRecord, KeyState, RateLimit
 from gatehouse.verification.models import VALID, Code, CreditState, RateLimitState, VerificationRequest, VerificationResult
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def evaluate(
@@ -123,14 +123,3 @@ def allows(networks: Sequence[str], address: str) -> bool:
 def _network(text: str) -> Network:
     # Parsing takes 8 us. Records store the text, which the keys of an owner share, instead of the parsed objects.
     return ipaddress.ip_network(text)
-
-
-@lru_cache(maxsize=4096)
-def parse_address(text: str) -> Address | None:
-    """Parses an address. An IPv4-mapped address is converted to IPv4. Returns None for malformed text."""
-    try:
-        parsed = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return mapped or parsed

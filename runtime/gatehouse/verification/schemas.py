@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from gatehouse.clock import rfc3339, rounded
 from gatehouse.crypto.http_signatures import SignatureError
+from gatehouse.http.client_address import parse_address
 from gatehouse.http.fields import (
     COST_MAX,
     LIMITS_MAX,
@@ -28,7 +29,6 @@ from gatehouse.http.fields import (
     Scope,
 )
 from gatehouse.http.validation import decode_body, decode_query, invalid, matching
-from gatehouse.verification.decision import parse_address
 from gatehouse.verification.models import (
     ADDITIONAL_MAX,
     Code,
@@ -259,19 +259,14 @@ class SelfRevocationResponse(msgspec.Struct, frozen=True):
     request_id: RequestIdView
 
 
-_decoder = msgspec.json.Decoder(VerifyRequest)
-_batch_decoder = msgspec.json.Decoder(BatchRequest)
-_self_revocation_decoder = msgspec.json.Decoder(SelfRevocationRequest)
-
-
 def decode(body: bytes, client: str) -> tuple[str, VerificationRequest]:
     """The token and its verification request. `client`: address of the caller. Raises BadRequest with the invalid field."""
-    return _verification_request(decode_body(_decoder, body), client, "body")
+    return _verification_request(decode_body(body, VerifyRequest), client, "body")
 
 
 def decode_batch(body: bytes, client: str) -> tuple[tuple[str, VerificationRequest], ...]:
     """Like `decode`, for a batch."""
-    requests = decode_body(_batch_decoder, body).keys
+    requests = decode_body(body, BatchRequest).keys
     return tuple(_verification_request(request, client, f"body.keys[{index}]") for index, request in enumerate(requests))
 
 
@@ -285,7 +280,7 @@ def decode_parameters(query: bytes, client: str) -> VerificationRequest:
 
 def decode_self_revocation(body: bytes) -> SelfRevocationRequest:
     """Decodes a request body. Raises a BadRequest that names the invalid field."""
-    request = decode_body(_self_revocation_decoder, body)
+    request = decode_body(body, SelfRevocationRequest)
     if not request.reason.isprintable():
         raise invalid("body.reason", "must not contain control characters or invisible characters", "remove them")
     return request

@@ -8,15 +8,15 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from gatehouse.errors import GatehouseError
+from gatehouse.errors import GatehouseError, TooManyRequests, Unavailable
 from gatehouse.http.asgi import ClientGone, Deferred, RespondNow, Response, SynchronousRoutes, read_body, reply
 from gatehouse.http.client_address import ClientAddresses
-from gatehouse.http.connections import Connections
+from gatehouse.http.connections import BODIES_BYTES_MAX, NETWORK_BODIES_BYTES_MAX, Connections
 from gatehouse.http.listening import listen
 from gatehouse.http.server import Server
 from gatehouse.settings import ConnectionSettings
@@ -153,9 +153,12 @@ async def _application(running: Running, scope: Any, receive: Any, send: Any) ->
             await send({"type": "http.response.body", "body": b"x" * 50_000, "more_body": number + 1 < LARGE // 50_000})
         return
     try:
-        body = await read_body(receive, 10_000_000)
+        body = await read_body(scope, receive, 10_000_000)
     except ClientGone:
         running.gone.append(scope["path"])
+        return
+    except GatehouseError as exc:
+        await reply(send, exc.status, b"")
         return
     await reply(send, 200, f"{scope['path']} {len(body)}".encode())
 
@@ -525,6 +528,55 @@ async def test_unfinished_bodies_of_an_address_are_bounded(trusted: str) -> None
             async with opened(server, 1, other):
                 await _until(lambda: bool(trusted) == (server.connections.bodies.get("192.0.2.2") == 1))
         await _until(lambda: not server.connections.bodies)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "count"),
+    [
+        (["2001:db8::1", "2001:db8::2:3"], 2),
+        (["2001:db8::1", "2001:db8:0:1::1"], 1),
+        (["192.0.2.1", "::ffff:192.0.2.1"], 2),
+        (["::ffff:192.0.2.1", "::ffff:192.0.2.2"], 1),
+    ],
+)
+def test_connections_and_bodies_count_by_network(addresses: list[str], count: int) -> None:
+    """A client with an IPv6 /64 has one limit. IPv4 clients of a dual-stack socket have separate limits."""
+    connections = Connections(ConnectionSettings(address_connections_max=1), ClientAddresses(()))
+    with pytest.raises(TooManyRequests) if count > 1 else nullcontext():
+        for address in addresses:
+            connections.open(address)
+    networks = {connections.network(address, []) for address in addresses}
+    assert len(networks) == 3 - count
+
+
+def test_bytes_of_unfinished_bodies_of_a_worker_are_bounded() -> None:
+    worker = Connections(NEVER, ClientAddresses(()))
+    for number in range(BODIES_BYTES_MAX // NETWORK_BODIES_BYTES_MAX):
+        worker.add({"client": (f"192.0.2.{number}", 1), "headers": []}, NETWORK_BODIES_BYTES_MAX)
+    with pytest.raises(TooManyRequests):
+        worker.add({"client": ("192.0.2.0", 1), "headers": []}, 1)
+    with pytest.raises(Unavailable):
+        worker.add({"client": ("192.0.2.255", 1), "headers": []}, 1)
+
+
+async def test_bytes_of_unfinished_bodies_of_a_network_are_bounded() -> None:
+    size = NETWORK_BODIES_BYTES_MAX // 2
+    body = POST + b"Content-Length: 9999999\r\n\r\n" + b"x" * size
+    async with running(NEVER) as server:
+        async with opened(server, 2, body):
+            await _until(lambda: server.connections.body_bytes_total == 2 * size)
+            response = await server.send(POST + b"Content-Length: 1\r\nConnection: close\r\n\r\nx")
+            assert response.startswith(b"HTTP/1.1 429 ")
+        await _until(lambda: (server.connections.body_bytes_total, dict(server.connections.body_bytes)) == (0, {}))
+
+
+async def test_body_that_stops_after_many_bytes_is_408(hasty: Running) -> None:
+    """The time for a body does not grow with the bytes that were received before."""
+    reader, writer = await hasty.connect()
+    writer.write(POST + b"Content-Length: 2000000\r\n\r\n" + b"x" * 1_000_000)
+    async with asyncio.timeout(PATIENCE_S):
+        assert code_of(await reader.read()) == (408, "request_timeout")
+    writer.close()
 
 
 async def test_many_stalled_requests_leave_the_server_responsive() -> None:

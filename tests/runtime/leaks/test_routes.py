@@ -253,7 +253,7 @@ async def test_unconfigured_report_endpoint_is_404(start: Start, console: Any) -
         (b"{}", "must be an array"),
         (b'[{"token": 5}]', "must be a string"),
         (b"[{}]", "is missing"),
-        (b"\xff", "is not valid JSON"),
+        (b"\xff", "is not UTF-8 text"),
         (json.dumps([{"token": "x"}] * 201).encode(), "has too many items"),
         (json.dumps([{"token": "x" * 2001}]).encode(), "is too long"),
     ],

@@ -13,7 +13,7 @@ import pytest
 from gatehouse.observability import Observer, Stream
 from gatehouse.sharing.link_schemas import OpenLink
 from gatehouse.sharing.requests.routes import ENDPOINTS as REQUEST_ENDPOINTS
-from gatehouse.sharing.requests.submission_schemas import CreateUpload, SubmitSecret, SubmitUploads
+from gatehouse.sharing.requests.submission_schemas import CreateUpload, SubmitUploads
 from gatehouse.sharing.requests.submitted_form import FIELDS as SUBMISSION_FIELDS
 from gatehouse.sharing.routes import ENDPOINTS as SECRET_ENDPOINTS
 from gatehouse.sharing.schemas import NewFile
@@ -33,7 +33,7 @@ PASSPHRASE = "canary-passphrase"
 #: Fields of the bodies and forms of the sharing service.
 FIELDS = sorted(
     {
-        *(field for body in (OpenLink, SubmitSecret, CreateUpload, SubmitUploads) for field in body.__struct_fields__),
+        *(field for body in (OpenLink, CreateUpload, SubmitUploads) for field in body.__struct_fields__),
         *SUBMISSION_FIELDS,
         "unknown",
     }

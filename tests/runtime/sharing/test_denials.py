@@ -254,7 +254,9 @@ DENIED_REQUESTS: list[MakeSubmission] = [_expired_request, _revoked_request, _us
 
 
 async def _submission(sharing: Sharing, token: SubmissionToken, change: Change = str) -> Observed:
-    return await _observed(sharing, "POST", "/v1/requests/submit", json={"link": change(token.url(ORIGIN)), "text": "x"})
+    return await _observed(
+        sharing, "POST", "/v1/requests/submit", files={"link": (None, change(token.url(ORIGIN))), "text": (None, "x")}
+    )
 
 
 async def _upload(sharing: Sharing, token: SubmissionToken, change: Change = str) -> Observed:

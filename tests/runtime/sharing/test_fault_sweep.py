@@ -232,7 +232,11 @@ async def test_failed_request_is_one_problem_document_and_can_be_repeated(sharin
     send, occurred = _sender(sharing, "container"), 0
     for at in range(1, CALLS_MAX):
         body = await make(sharing)
-        message = Message("POST", path, {"Content-Type": "application/json"}, json.dumps(body).encode())
+        encoding: dict[str, Any] = {"json": body}
+        if name == "submit":
+            encoding = {"files": {field: (None, value) for field, value in body.items()}}
+        encoded = httpx.Request("POST", f"https://share.test{path}", **encoding)
+        message = Message("POST", path, {"Content-Type": encoded.headers["content-type"]}, encoded.read())
         with faults(sharing, at, before=before) as fault:
             reply = await send(message)
         occurred += fault.occurred

@@ -56,7 +56,9 @@ def without(sharing: Sharing, dependency: str, port: int, monkeypatch: pytest.Mo
 async def submission(client: httpx.AsyncClient, sharing: Sharing) -> asyncio.Task[httpx.Response]:
     """A submission, which uses DynamoDB, KMS and S3."""
     _, token, _ = await request(sharing)
-    return asyncio.create_task(client.post("/v1/requests/submit", json={"link": token.url(ORIGIN), "text": "text"}))
+    return asyncio.create_task(
+        client.post("/v1/requests/submit", files={"link": (None, token.url(ORIGIN)), "text": (None, "text")})
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from gatehouse.http.validation import checked, matching
 from gatehouse.sharing.link_schemas import CLAIM_CHARS_MAX, LINK_CHARS_MAX, LINK_SECRET_EXAMPLE
 from gatehouse.sharing.models import ID_CHARS
 from gatehouse.sharing.requests.schemas import KEY_CHARS, key_problem
-from gatehouse.sharing.schemas import FILES_MAX, OCTETS, FileName, Files, MediaType, Text, different_names
+from gatehouse.sharing.schemas import FILES_MAX, OCTETS, FileName, MediaType, Text, different_names
 
 _LINK = f"https://share.example.com/r/2mKq8ZrT4vB6nX0sWc9yEd#{LINK_SECRET_EXAMPLE}"
 _SUBMISSION = "7b0e9d2f4c8a41d6b5e3f19a0c6d8e27"
@@ -35,20 +35,6 @@ Submission = Annotated[
         " request with the same value has no effect.",
     ),
 ]
-
-
-class SubmitSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """JSON body of POST /v1/requests/submit."""
-
-    example: ClassVar = {"link": _LINK, "submission": _SUBMISSION, "text": "example"}
-
-    link: SubmissionLink
-    submission: Submission = ""
-    text: Text | None = None
-    files: Files = []
-
-    def __repr__(self) -> str:
-        return "SubmitSecret(...)"
 
 
 class UploadsNotSupported(BadRequest):

@@ -79,25 +79,31 @@ async def read_form(
     body: AsyncIterator[bytes],
     content_type: str,
     authorize: Callable[[dict[str, str]], Awaitable[None]],
+    admit: Callable[[], Awaitable[None]],
     *,
     files_bytes_max: int,
     form: SubmittedForm,
 ) -> None:
-    """Read a form into `form`. Calls `authorize` with the fields before the first file is read, so all fields must precede files.
+    """Read a form into `form`. Calls `authorize` with the fields before the text or a file is read, and `admit` before the first
+    file is read. The other fields must precede the text, and the text must precede the files.
 
     Raises BadRequest for unknown and repeated fields, InvalidContent, and any error from `authorize`.
     """
     reader = MultipartReader(body, content_type)
-    authorized = False
+    authorized = admitted = False
     while (part := await reader.next_part()) is not None:
-        if part.file_name is None:
-            if authorized or part.name not in FIELDS or part.name in form.fields:
-                raise BadRequest("The form contains an unknown or repeated field, or a field after a file.")
-            form.fields[part.name] = await _field(reader, part.name)
-            continue
-        if not authorized:
+        is_file = part.file_name is not None
+        if not is_file and (authorized or part.name not in FIELDS or part.name in form.fields):
+            raise BadRequest("The form contains an unknown or repeated field, or a field after the text or a file.")
+        if not authorized and (is_file or part.name == "text"):
             await authorize(form.fields)
             authorized = True
+        if not is_file:
+            form.fields[part.name] = await _field(reader, part.name)
+            continue
+        if not admitted:
+            await admit()
+            admitted = True
         file = await _file(reader, part, files_bytes_max - sum(len(file.content) for file in form.files), files_bytes_max)
         if file is not None:
             form.files.append(file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,18 +15,16 @@ from gatehouse.errors import BadRequest, GatehouseError, RequestTimeout, TooMany
 from gatehouse.http.asgi import Uses
 from gatehouse.http.client_address import ClientAddresses
 from gatehouse.http.fields import view_of
-from gatehouse.http.multipart import MEDIA_TYPE
 from gatehouse.http.validation import invalid
 from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.form_protection import FormProtection, new_nonce
-from gatehouse.sharing.handlers import client_of, json_body, pages_of
+from gatehouse.sharing.handlers import client_of, pages_of
 from gatehouse.sharing.link_token import SubmissionToken, parse_submission
 from gatehouse.sharing.links import Client, claim_id_of
-from gatehouse.sharing.models import JSON_FILES_BYTES_MAX, json_bytes_max
+from gatehouse.sharing.models import json_bytes_max
 from gatehouse.sharing.requests.models import SUBMISSION_FILES_BYTES_MAX
 from gatehouse.sharing.requests.submission_schemas import (
     CreateUpload,
-    SubmitSecret,
     SubmittedSecret,
     SubmitUploads,
     UploadsNotSupported,
@@ -36,17 +33,15 @@ from gatehouse.sharing.requests.submission_schemas import (
 from gatehouse.sharing.requests.submissions import SubmissionService
 from gatehouse.sharing.requests.submitted_form import (
     InvalidContent,
-    ReceivedFile,
     SubmittedForm,
-    content_items,
     discard,
     read_form,
 )
 from gatehouse.sharing.service import NewItem
 from gatehouse.sharing.slots import Slots
 
-#: Maximum size of a JSON body: files in base64, text with up to 6 characters per byte (`\\u001f`), and the other fields.
-JSON_BYTES_MAX = json_bytes_max(JSON_FILES_BYTES_MAX) + 8192
+#: Maximum size of the body that submits uploads: text with up to 6 characters per byte (`\\u001f`), and the other fields.
+UPLOADS_BYTES_MAX = json_bytes_max(0) + 32_768
 #: Maximum number of submissions whose content a process keeps in memory concurrently, and maximum wait of further submissions.
 _PARALLEL = 4
 _SLOT_TIMEOUT_S = 30.0
@@ -101,20 +96,14 @@ class Submitters:
     async def submit_secret(self, request: Request) -> SubmittedSecret:
         """Submit a secret.
 
-        Submits text, files or both to a secret request. A JSON body contains up to 1 MiB of files. A form (multipart/form-data)
-        can contain larger files: send the fields `link`, `submission` and `text` before the files.
+        Submits text, files or both to a secret request, as a form (multipart/form-data). Send the fields `link` and `submission`
+        before `text`, and the files last: the link is checked before the content is received.
         """
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == MEDIA_TYPE:
-            form = SubmittedForm()
-            async with AsyncExitStack() as stack:
-                await self._read_form(request, request.stream(), form, stack)
-                form.fields.setdefault("submission", secrets.token_hex(16))
-                await self._submit(request, form, form.items)
-            return SubmittedSecret(form.fields["submission"])
-        body = await json_body(request, SubmitSecret, JSON_BYTES_MAX)
-        form = SubmittedForm({"link": body.link, "submission": body.submission or secrets.token_hex(16)})
-        items = content_items(body.text or "", _files(body))
-        await self._submit(request, form, items)
+        form = SubmittedForm()
+        async with AsyncExitStack() as stack:
+            await self._read_form(request, request.stream(), form, stack)
+            form.fields.setdefault("submission", secrets.token_hex(16))
+            await self._submit(request, form, form.items)
         return SubmittedSecret(form.fields["submission"])
 
     async def create_upload(self, request: Request, body: CreateUpload) -> UploadView:
@@ -168,7 +157,7 @@ class Submitters:
     ) -> None:
         """Read the form. `path`: path of the request page. Empty for a program, which sends no nonce.
 
-        The link is checked before a file is read. After the check, `stack` occupies one of the slots.
+        The link is checked before text or a file is read. `stack` occupies one of the slots before a file is read.
         """
 
         async def authorize(fields: dict[str, str]) -> None:
@@ -178,8 +167,11 @@ class Submitters:
                     raise BadRequest
             token = _token(fields, path)
             await self._service.check(token, _submission_id(fields, token), self._client(request))
-            stack.callback(self._links.remove, token.path)
-            if self._links.add(token.path) > _LINK_PARALLEL:
+
+        async def admit() -> None:
+            link = _token(form.fields, path).path
+            stack.callback(self._links.remove, link)
+            if self._links.add(link) > _LINK_PARALLEL:
                 raise TooManyRequests("Other submissions to this request are in progress.")
             await stack.enter_async_context(self._slots.hold())
             deadline.reschedule(asyncio.get_running_loop().time() + _RECEIVE_TIMEOUT_S)
@@ -187,7 +179,7 @@ class Submitters:
         content_type = request.headers.get("content-type", "")
         try:
             async with asyncio.timeout(None) as deadline:
-                await read_form(body, content_type, authorize, files_bytes_max=self._files_bytes_max, form=form)
+                await read_form(body, content_type, authorize, admit, files_bytes_max=self._files_bytes_max, form=form)
         except TimeoutError:
             raise RequestTimeout("The files were not received in time.") from None
 
@@ -229,20 +221,3 @@ def _token(fields: dict[str, str], path: str = "") -> SubmissionToken:
 
 def _submission_id(fields: dict[str, str], token: SubmissionToken) -> str:
     return claim_id_of(fields.get("submission", ""), token.path)
-
-
-def _files(body: SubmitSecret) -> list[ReceivedFile]:
-    files: list[ReceivedFile] = []
-    for index, file in enumerate(body.files):
-        location = f"body.files[{index}].content_base64"
-        if file.content_base64 is None:
-            raise invalid(location, "is missing", "send base64, or send multipart/form-data with the fields link, text and file")
-        try:
-            content = base64.b64decode(file.content_base64 or "", validate=True)
-        except ValueError:
-            raise invalid(location, "is not base64", "send standard base64 (RFC 4648, section 4) with padding") from None
-        files.append(ReceivedFile(content, file.name, file.media_type))
-    if sum(len(file.content) for file in files) > JSON_FILES_BYTES_MAX:
-        message = f"are larger than {JSON_FILES_BYTES_MAX} bytes in total"
-        raise invalid("body.files", message, "send multipart/form-data with the fields link, text and file")
-    return files
