@@ -94,9 +94,17 @@ async def decode_large(body: bytes, kind: type[T]) -> tuple[T, Any]:
     """Like `decode_json`. Does not block the event loop."""
     if len(body) <= _SMALL_BYTES_MAX:
         return decode_json(body, kind)
-    # msgspec describes a type at its first use, without a lock: two threads at the same time would crash the process.
-    _decoder(kind)
+    prepare(kind)
     return await asyncio.to_thread(decode_json, body, kind)
+
+
+def prepare(*kinds: Any) -> None:
+    """Build the descriptions of types, in the event loop, before a thread uses the types.
+
+    msgspec builds a description at the first use, without a lock. Two threads that do so at the same time crash the process.
+    """
+    for kind in kinds:
+        _decoder(kind)
 
 
 def validate(value: object, kind: type[T], location: str) -> T:

@@ -22,6 +22,7 @@ from gatehouse.cores.models import IMPORTED_INSTANCE, CoreName, CoreRecord
 from gatehouse.crypto.token import NULL_DIGEST, Pepper, read_pepper
 from gatehouse.db.pool import Pool, database
 from gatehouse.errors import Problem, Unavailable
+from gatehouse.http.validation import prepare
 from gatehouse.identity.models import Actor
 from gatehouse.keys.models import Key, KeyEnvironment, KeyId, KeyState, RateLimit
 from gatehouse.keys.repository import KeyRepository
@@ -171,6 +172,7 @@ class ImportJob:
 
     async def _rows(self, skip: int = 0) -> AsyncIterator[tuple[int, Row]]:
         """The rows of the file. A thread reads them, and the event loop handles a few at a time."""
+        prepare(ImportedKey, ImportedCore)
         rows = self._read(skip)
         while some := await asyncio.to_thread(lambda: list(islice(rows, _ROWS_AT_ONCE))):
             for row in some:
