@@ -5,6 +5,8 @@ from typing import Any
 
 from botocore.exceptions import WaiterError
 
+CONTAINER = "migrate"
+"""Container whose exit code is the result. AWS adds containers to tasks, such as the agent of GuardDuty Runtime Monitoring."""
 POLL_S = 5
 TIMEOUT_S = 900
 
@@ -44,14 +46,13 @@ def migrate(ecs: Any, cluster: str, output: Mapping[str, Any], *, poll_s: int = 
             f"the migration task {_id(arn)} is still running after {timeout_s} s; check it before you retry"
         ) from exc
     (task,) = ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
-    codes = {str(container["name"]): container.get("exitCode") for container in task["containers"]}
-    # A container without an exit code did not start: the image could not be pulled or a secret could not be read.
-    failures = {name: code for name, code in codes.items() if code != 0}
-    if failures:
-        text = ", ".join(
-            f"{name} {'did not start' if code is None else f'exited with {code}'}" for name, code in failures.items()
+    code = next((container.get("exitCode") for container in task["containers"] if container["name"] == CONTAINER), None)
+    if code != 0:
+        # A container without an exit code did not start: the image could not be pulled or a secret could not be read.
+        text = "did not start" if code is None else f"exited with {code}"
+        raise MigrationFailed(
+            f"the migration task {_id(arn)} failed: {CONTAINER} {text}. {task.get('stoppedReason', '')}".rstrip()
         )
-        raise MigrationFailed(f"the migration task {_id(arn)} failed: {text}. {task.get('stoppedReason', '')}".rstrip())
     return _id(arn)
 
 

@@ -20,7 +20,7 @@ def previous_digest(ecs: Any, definition: str, current: str) -> str:
     """
     family = definition.rpartition("/")[2].partition(":")[0]
     for arn in _revisions(ecs, family):
-        digest = _digest(ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"])
+        digest = _digest(ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"], family.rpartition("-")[2])
         if digest and digest != current:
             return digest
     raise ValueError(f"{family} has no revision with an image other than {current[:19]}...")
@@ -49,7 +49,8 @@ def _revisions(ecs: Any, family: str) -> Iterator[str]:
     yield from sorted(arns, key=lambda arn: int(arn.rpartition(":")[2]), reverse=True)[:REVISIONS_MAX]
 
 
-def _digest(definition: dict[str, Any]) -> str:
-    """The digest of the first container, which runs the Gatehouse image; sidecars follow it."""
-    match = _DIGEST.search(str(definition["containerDefinitions"][0]["image"]))
+def _digest(definition: dict[str, Any], process: str) -> str:
+    """The digest of the image of the container of a process, which runs the Gatehouse image; "" if it has none."""
+    image = next((row["image"] for row in definition["containerDefinitions"] if row["name"] == process), "")
+    match = _DIGEST.search(str(image))
     return match[0] if match else ""

@@ -81,6 +81,7 @@ class FakeAccount:
     rolls_back: ECS rolls new deployments back.
     recovers: the second complete update is not rolled back.
     migration: exit code of the migration; None if the container did not start.
+    agent: exit code of the container that GuardDuty adds to tasks; None if it did not start.
     unhealthy: services that return 503.
     preview: exit code of `pulumi preview`.
     backend: URL of the Pulumi backend.
@@ -104,6 +105,7 @@ class FakeAccount:
     rolls_back: bool = False
     recovers: bool = False
     migration: int | None = 0
+    agent: int | None = None
     unhealthy: tuple[str, ...] = ()
     preview: int = 0
     backend: str = "s3://acme-state"
@@ -166,15 +168,20 @@ class FakeAccount:
             assert request["networkConfiguration"] == {"awsvpcConfiguration": network}
             return {"tasks": [{"taskArn": "arn:aws:ecs:eu-west-1:1:task/main/abc"}], "failures": []}
         if action == "DescribeTasks":
-            code = {} if self.migration is None else {"exitCode": self.migration}
-            task = {"lastStatus": "STOPPED", "stoppedReason": "Essential container exited"}
-            return {"tasks": [{**task, "containers": [{"name": "migrate", **code}]}], "failures": []}
+            codes = {"aws-guardduty-agent-Xy1": self.agent, "migrate": self.migration}
+            containers = [{"name": name, **({} if code is None else {"exitCode": code})} for name, code in codes.items()]
+            task = {"lastStatus": "STOPPED", "stoppedReason": "Essential container exited", "containers": containers}
+            return {"tasks": [task], "failures": []}
         if action == "ListTaskDefinitions":
             process = request["familyPrefix"].rpartition("-")[2]
             return {"taskDefinitionArns": [arn(process, 2 if request["status"] == "ACTIVE" else 1)]}
         assert action == "DescribeTaskDefinition", action
         digest = NEW if request["taskDefinition"].endswith(":2") else OLD
-        return {"taskDefinition": {"containerDefinitions": [{"image": f"registry/gatehouse@{digest}"}]}}
+        containers = [
+            {"name": "aws-guardduty-agent", "image": f"registry/aws-guardduty-agent-fargate@sha256:{'d' * 64}"},
+            {"name": "gateway", "image": f"registry/gatehouse@{digest}"},
+        ]
+        return {"taskDefinition": {"containerDefinitions": containers}}
 
     def ecr(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         if self.pushed is None:

@@ -102,6 +102,14 @@ def test_failed_migration_leaves_services_unchanged(account: FakeAccount, tmp_pa
     assert f"the migration task abc failed: {message}. Essential container exited" in result.stderr
 
 
+@pytest.mark.parametrize("code", [None, 137])
+def test_container_that_aws_adds_does_not_fail_the_migration(account: FakeAccount, tmp_path: Path, code: int | None) -> None:
+    """GuardDuty Runtime Monitoring adds a container that is stopped with the task, or whose image cannot be pulled."""
+    account.agent = code
+    result = release(account, tmp_path, "deploy", "--yes")
+    assert result.returncode == 0, result.stderr
+
+
 def test_failed_preview_stops_the_deployment(account: FakeAccount, tmp_path: Path) -> None:
     account.preview = 255
     result = release(account, tmp_path, "deploy", "--yes")
