@@ -111,6 +111,7 @@ def pipeline_instructions(stack: Stack, state: PulumiState) -> Iterator[str]:
             yield f"gh variable set {name} --repo {repository} --env {environment} --body '{value}'"
         if stack.has_salt:
             yield f"gh secret set PULUMI_CONFIG_PASSPHRASE --repo {repository} --env {environment}"
+    yield f"gh variable set AWS_DELIVERY --repo {repository} --body 'true'"
 
 
 def github_variables(stack: Stack, state: PulumiState) -> dict[str, dict[str, str]]:

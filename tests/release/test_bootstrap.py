@@ -221,7 +221,7 @@ def test_other_account_is_rejected(account: FakeAccount, emulator: Emulator, tmp
 
 
 def test_variables_of_the_workflows_are_printed(account: FakeAccount, emulator: Emulator, tmp_path: Path) -> None:
-    """`ARTIFACT_ATTESTATIONS` is optional."""
+    """`ARTIFACT_ATTESTATIONS` is optional. `AWS_DELIVERY` is a variable of the repository."""
     result = bootstrap(account, emulator, tmp_path, extra=DELIVERY)
     commands = re.findall(r"^gh variable set (\S+) --repo acme/gatehouse --env (\S+) --body '(\S+)'$", result.stdout, re.M)
     printed = {(environment, name) for name, environment, _ in commands}
@@ -230,10 +230,11 @@ def test_variables_of_the_workflows_are_printed(account: FakeAccount, emulator: 
         (f"dev{suffix}", name)
         for workflow, suffix in suffixes.items()
         for name in re.findall(r"\bvars\.(\w+)", TEXTS[workflow])
-        if name != "ARTIFACT_ATTESTATIONS"
+        if name not in ("ARTIFACT_ATTESTATIONS", "AWS_DELIVERY")
     }
     assert used <= printed
     assert {environment for environment, _ in printed} == {f"dev{suffix}" for suffix in suffixes.values()}
+    assert result.stdout.endswith("\ngh variable set AWS_DELIVERY --repo acme/gatehouse --body 'true'\n")
     assert ("AWS_DEPLOY_ROLE", "dev", f"arn:aws:iam::{ACCOUNT}:role/gatehouse-dev-deploy") in commands
     assert ("PULUMI_BACKEND_URL", "dev-drift", f"s3://acme-state?region={REGION}") in commands
     assert [line for line in result.stdout.splitlines() if line.startswith("gh api")] == [

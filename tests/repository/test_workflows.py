@@ -118,7 +118,18 @@ def test_forks_get_no_role_and_no_secret() -> None:
     with_secrets = {name for name, triggers in events.items() if "pull_request" in triggers and "secrets." in TEXTS[name]}
     assert with_secrets == {"preview"}
     for name, job in WORKFLOWS["preview"]["jobs"].items():
-        assert job["if"] == "github.event.pull_request.head.repo.full_name == github.repository", name
+        assert job["if"].endswith("github.event.pull_request.head.repo.full_name == github.repository"), name
+
+
+def test_workflows_that_need_settings_do_nothing_without_them() -> None:
+    """A job is skipped if a job that it needs is skipped. A condition cannot read the variables of an environment."""
+    for workflow in ("deploy", "drift", "image", "preview"):
+        first = {name: job for name, job in WORKFLOWS[workflow]["jobs"].items() if "needs" not in job}
+        conditions = {name: job.get("if", "").partition(" && ")[0] for name, job in first.items()}
+        assert set(conditions.values()) == {"vars.AWS_DELIVERY == 'true'"}, workflow
+        assert "always()" not in "".join(job.get("if", "") for job in WORKFLOWS[workflow]["jobs"].values())
+    others = {name for name, text in TEXTS.items() if re.search(r"\b(?:vars|secrets)\.", text)}
+    assert others == {"deploy", "drift", "image", "preview", "release"}  # deploy.yml calls release.yml
 
 
 def test_secrets_belong_to_an_environment() -> None:
