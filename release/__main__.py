@@ -1,6 +1,7 @@
 """Release commands for a stack. Exit codes: 0 success, 1 failure, 2 missing prerequisite."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -25,6 +26,7 @@ from release.preflight import (
     missing_credentials,
     missing_image_prerequisites,
     missing_prerequisites,
+    unfinished_updates,
 )
 from release.pulumi_cli import command_line, stack_output
 from release.regions import unknown_regions
@@ -36,7 +38,9 @@ ACCOUNT_COMMANDS = ("bootstrap", "guards", "preview", "deploy", "destroy")
 """Commands of the project `account`."""
 CHANGING_COMMANDS = ("bootstrap", "image", "preview", "deploy", "rollback")
 """Commands that run the program with the settings, or prepare it."""
-REJECTED = 2
+UPDATING_COMMANDS = ("deploy", "rollback", "destroy")
+"""Commands that lock the stack."""
+REJECTED, INTERRUPTED = 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,6 +60,16 @@ def main(arguments: list[str] | None = None) -> int:
     # Tests pass the directory of another repository.
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    try:
+        return _command(options)
+    except KeyboardInterrupt:
+        project = f"PROJECT={options.project} " if options.project != GATEHOUSE.name else ""
+        message = f"interrupted. To continue, run: make {options.command} {project}ENV={options.env}"
+        return _reject(options.command, [message], INTERRUPTED)
+
+
+def _command(options: argparse.Namespace) -> int:
+    """Check the prerequisites and run the command. Returns the exit code."""
     try:
         if options.command == "logs" and not options.env:
             return _print(follow_files())
@@ -107,6 +121,13 @@ def _check_settings(command: str, stack: Stack) -> None:
 
 def _missing(options: argparse.Namespace, stack: Stack) -> list[str]:
     """One message for each missing prerequisite of the command."""
+    messages = _missing_settings(options, stack)
+    if not messages and options.command in UPDATING_COMMANDS:
+        messages = unfinished_updates(stack, options.root)
+    return messages
+
+
+def _missing_settings(options: argparse.Namespace, stack: Stack) -> list[str]:
     changes = options.command in ("preview", "deploy")
     if stack.project == ACCOUNT and changes:
         return missing_account_prerequisites(stack, options.root)
@@ -190,7 +211,7 @@ def _rollback(options: argparse.Namespace, stack: Stack) -> int:
     target = read_stack(stack.name, options.root)
     try:
         return deploy(target, confirm=lambda: options.yes or _confirm(target, "changes"), with_migration=False, root=options.root)
-    except NotConfirmed:
+    except (NotConfirmed, KeyboardInterrupt):
         write_digest(file, stack.image_digest)
         raise
 
@@ -227,4 +248,5 @@ def _reject(command: str, messages: list[str], status: int = REJECTED) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -14,7 +14,7 @@ from components import contract
 from release import pulumi_cli
 from release.image import mark_deployed
 from release.migrate import MigrationFailed, migrate
-from release.pulumi_cli import command_line, excluded_urns, stack_output
+from release.pulumi_cli import command_line, deployment, excluded_urns, stack_output
 from release.stack_file import ROOT, Stack
 from release.traffic import FunctionVersion, TrafficNotShifted, shift_traffic
 from release.update_plan import mark_executed
@@ -50,7 +50,7 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
     """
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         plan = Path(folder) / "plan.json"
-        _pulumi("preview", command_line("preview", stack, save_plan=plan), root)
+        _pulumi(stack, command_line("preview", stack, save_plan=plan), root)
         if not confirm():
             raise NotConfirmed("not confirmed; nothing was changed")
         before = _current_services(stack, root)
@@ -59,14 +59,15 @@ def deploy(stack: Stack, *, confirm: Callable[[], bool], with_migration: bool = 
         if with_migration:
             _step("deploying everything except the ECS services")
             functions = _gradual_functions(stack, root)
-            _pulumi("up", command_line("deploy", stack, yes=True, without_services=True, without_aliases=functions), root)
-            mark_executed(plan, lambda urn: urn.endswith(excluded_urns(functions)))
+            _pulumi(stack, command_line("deploy", stack, yes=True, without_services=True, without_aliases=functions), root)
+            state = deployment(stack, root)["resources"]
+            mark_executed(plan, lambda urn: urn.endswith(excluded_urns(functions)), state)
             _step("running the migration task")
             _step(f"migration task {_migrate(stack, root)} succeeded")
             for name in functions:
                 _shift_traffic(stack, name, root)
         _step("deploying the ECS services")
-        _pulumi("up", command_line("deploy", stack, yes=True, plan=plan), root)
+        _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan), root)
     status = verify(stack, before, root=root)
     _mark_image(stack)
     return status
@@ -77,10 +78,10 @@ def deploy_account(stack: Stack, *, confirm: Callable[[], bool], root: Path = RO
     DeploymentFailed."""
     with TemporaryDirectory(prefix="gatehouse-") as folder:
         plan = Path(folder) / "plan.json"
-        _pulumi("preview", command_line("preview", stack, save_plan=plan), root)
+        _pulumi(stack, command_line("preview", stack, save_plan=plan), root)
         if not confirm():
             raise NotConfirmed("not confirmed; nothing was changed")
-        _pulumi("up", command_line("deploy", stack, yes=True, plan=plan), root)
+        _pulumi(stack, command_line("deploy", stack, yes=True, plan=plan), root)
     return SUCCESS
 
 
@@ -176,10 +177,12 @@ def _shift_traffic(stack: Stack, name: str, root: Path) -> None:
     _step(f"version {new.version} of {new.function} receives all requests; the previous version is {previous}")
 
 
-def _pulumi(command: str, arguments: list[str], root: Path) -> None:
+def _pulumi(stack: Stack, arguments: list[str], root: Path) -> None:
     code = pulumi_cli.run(arguments, root)
     if code != 0:
-        raise DeploymentFailed(f"pulumi {command} exited with {code}; see its output above")
+        raise DeploymentFailed(
+            f"pulumi {arguments[1]} exited with {code}; see its output above. To repeat, run: make deploy {stack.target}"
+        )
 
 
 def _ecs(stack: Stack) -> Any:

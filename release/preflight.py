@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -61,6 +62,48 @@ def missing_account_prerequisites(stack: Stack, root: Path = ROOT) -> list[str]:
     return [message for message in messages if message]
 
 
+def unfinished_updates(stack: Stack, root: Path = ROOT) -> list[str]:
+    """One message for each lock of the stack, otherwise one message if an earlier update was stopped during operations. Each
+    message contains the fix."""
+    try:
+        if locks := _locks(stack, root):
+            return [
+                f"the stack {stack.name} is locked by {lock['username']}@{lock['hostname']} (process {lock['pid']}) since "
+                f"{lock['timestamp'][:19]}. Wait until that update has ended. If its process no longer exists, run: "
+                f"pulumi cancel {_options(stack)}"
+                for lock in locks
+            ]
+        operations = pulumi_cli.deployment(stack, root).get("pending_operations") or []
+    except (ValueError, BotoCoreError, ClientError) as exc:
+        return [f"cannot read the state of the stack {stack.name} ({exc})"]
+    if not operations:
+        return []
+    listed = ", ".join(f"{row['type']} {row['resource']['urn'].rpartition('::')[2]}" for row in operations)
+    return [
+        f"an earlier update of the stack {stack.name} was stopped during these operations: {listed}. Run: "
+        f"pulumi cancel {_options(stack)}; pulumi refresh {_options(stack)}. Refresh asks whether the resources exist in AWS"
+    ]
+
+
+def _locks(stack: Stack, root: Path) -> list[dict[str, Any]]:
+    """The locks of a stack whose state is in S3. Other backends report a lock when an update starts.
+
+    Source: pkg/backend/diy/lock.go in github.com/pulumi/pulumi.
+    """
+    url = urlsplit(_login(root) or "")
+    if url.scheme != "s3":
+        return []
+    s3 = boto3.client("s3", region_name=stack.region)
+    prefix = f"{url.path}/.pulumi/locks/organization/{stack.project.name}/{stack.name}/".lstrip("/")
+    rows = s3.list_objects_v2(Bucket=url.netloc, Prefix=prefix).get("Contents", [])
+    return [json.loads(s3.get_object(Bucket=url.netloc, Key=row["Key"])["Body"].read()) for row in rows]
+
+
+def _options(stack: Stack) -> str:
+    """The options of the Pulumi CLI that select the stack."""
+    return f"{f'--cwd {stack.project.folder} ' if stack.project.folder else ''}--stack {stack.name}"
+
+
 def missing_credentials(stack: Stack) -> list[str]:
     """A message if the AWS credentials are missing or those of another account, with the fix."""
     return [message for message in (_check_account(stack),) if message]
@@ -107,10 +150,16 @@ def _check_backend_variable(stack: Stack) -> str | None:
 def _check_pulumi(stack: Stack, root: Path) -> str | None:
     if message := _check_cli():
         return message
-    login = pulumi_cli.query("whoami", "--json", root=root)
-    if login.returncode:
+    url = _login(root)
+    if url is None:
         return f"the Pulumi CLI is not logged in. Run: make bootstrap {stack.target}, or pulumi login"
-    return _check_backend(stack, str(json.loads(login.stdout).get("url", "")), root)
+    return _check_backend(stack, url, root)
+
+
+def _login(root: Path) -> str | None:
+    """The URL of the backend to which the CLI is logged in, or None."""
+    login = pulumi_cli.query("whoami", "--json", root=root)
+    return None if login.returncode else str(json.loads(login.stdout).get("url", ""))
 
 
 def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
@@ -119,7 +168,7 @@ def _check_backend(stack: Stack, url: str, root: Path) -> str | None:
     # `pulumi stack ls` would read the state of other stacks, which the delivery roles must not do.
     result = pulumi_cli.query("stack", "--show-name", "--stack", stack.name, root=root)
     if result.returncode and "no stack named" not in result.stderr:
-        return f"the Pulumi CLI cannot read the stack {stack.name}: {(result.stderr.strip().splitlines() or ['no message'])[-1]}"
+        return f"the Pulumi CLI cannot read the stack {stack.name}: {pulumi_cli.last_line(result.stderr)}"
     if result.returncode:
         # Pulumi Cloud stores the state and encrypts the secrets of a stack itself.
         command = f"pulumi stack init {stack.name}" if url.startswith("http") else f"make bootstrap {stack.target}"

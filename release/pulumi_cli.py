@@ -2,9 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from components import contract
@@ -63,8 +67,45 @@ def excluded_urns(aliases: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def run(arguments: list[str], root: Path = ROOT) -> int:
-    """Run a command line of the CLI. Returns its exit code."""
-    return subprocess.run(arguments, cwd=root, env=environment(), check=False).returncode
+    """Run a command line of the CLI. Returns its exit code. After SIGINT or SIGTERM, waits for the end of the CLI and raises
+    KeyboardInterrupt.
+
+    The CLI finishes the operations in progress, saves the state and releases the lock after the first signal, and stops at once
+    after the second (pkg/backend/cancellation_scope.go). Therefore only the first signal is forwarded.
+    """
+    # A terminal sends SIGINT to its whole process group, and the CLI reads its prompts from the terminal.
+    on_terminal = sys.stdin.isatty()
+    process: subprocess.Popen[bytes] | None = None
+    received: list[int] = []
+    forwarded: list[int] = []
+
+    def forward() -> None:
+        if process and received and not forwarded:
+            forwarded.append(received[0])
+            if not (on_terminal and received[0] == signal.SIGINT):
+                process.send_signal(received[0])
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        forward()
+
+    with _handled_by(handle):
+        process = subprocess.Popen(arguments, cwd=root, env=environment(), process_group=None if on_terminal else 0)
+        forward()
+        code = process.wait()
+    if received:
+        raise KeyboardInterrupt
+    return code
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
 
 
 def query(*arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -81,6 +122,23 @@ def environment() -> dict[str, str]:
     """
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(_UV)])
     return {**os.environ, "PATH": path, "UV_LOCKED": "1"}
+
+
+def deployment(stack: Stack, root: Path = ROOT) -> dict[str, Any]:
+    """The state of a stack: `resources` and `pending_operations`. Raises ValueError.
+
+    Source: DeploymentV3 in sdk/go/common/apitype/core.go.
+    """
+    result = query("stack", "export", "--stack", stack.name, root=root)
+    if result.returncode != 0:
+        raise ValueError(f"the Pulumi CLI cannot read the state of the stack {stack.name}: {last_line(result.stderr)}")
+    state: dict[str, Any] = json.loads(result.stdout)["deployment"]
+    return state
+
+
+def last_line(errors: str) -> str:
+    """The last line of an error output."""
+    return (errors.strip().splitlines() or ["no message"])[-1]
 
 
 def stack_output(stack: Stack, name: str, root: Path = ROOT) -> Any:

@@ -4,7 +4,8 @@ Format: resourcePlans in the plan file that `pulumi preview --save-plan` writes 
 """
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ _REPEATABLE = {"same", "create", "update", "delete", "read"}
 """Planned operations for which the engine accepts a resource that is already in its planned state."""
 
 
-def mark_executed(file: Path, is_excluded: Callable[[str], bool]) -> None:
-    """Set the planned operation to `same` for resources that an update with excluded resources has replaced or imported.
+def mark_executed(file: Path, is_excluded: Callable[[str], bool], state: Iterable[Mapping[str, Any]]) -> None:
+    """Remove the planned operations that an update with excluded resources has executed: replacements and imports.
 
-    The engine rejects a plan that contains a replacement that is not executed.
+    The engine rejects a plan with an operation that is not executed, and an operation that is not in the plan. An update that
+    excludes resources deletes nothing: a replaced resource stays in the state, marked for deletion, until the next update.
 
-    is_excluded: True for the URN of a resource that the deployment excluded. Its dependents also count as excluded.
+    is_excluded: True for the URN of a resource that the update excluded. Its dependents also count as excluded.
+    state: resources in the state of the stack after the update.
     """
     plan = json.loads(file.read_text(encoding="utf-8"))
     resources: dict[str, dict[str, Any]] = plan["resourcePlans"]
@@ -26,9 +29,10 @@ def mark_executed(file: Path, is_excluded: Callable[[str], bool]) -> None:
     while dependents:
         dependents = {urn for urn, row in resources.items() if urn not in excluded and not dependents.isdisjoint(_needs(row))}
         excluded |= dependents
+    replaced = Counter(row["urn"] for row in state if row.get("delete"))
     for urn, row in resources.items():
-        if urn not in excluded and not _REPEATABLE.issuperset(row.get("steps") or ()):
-            row["steps"] = ["same"]
+        if urn not in excluded and "goal" in row and not _REPEATABLE.issuperset(row.get("steps") or ()):
+            row["steps"] = ["same", *["delete-replaced"] * replaced[urn]]
     file.write_text(json.dumps(plan), encoding="utf-8")
 
 

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 import pytest
@@ -24,6 +25,7 @@ from release.__main__ import main
 from sandbox.emulator.server import Emulator
 from sandbox.emulator.sessions import session
 from sandbox.engine.types import UNKNOWN
+from tests.release import fake_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "210987654321"
@@ -95,7 +97,9 @@ class FakeAccount:
     pushed: images in the registry: the tags, keyed by digest. None if the repository does not exist.
     signed_by: identities of the signatures, keyed by image.
     failures: error message of the CLI, keyed by command.
-    planned: operations that the last `pulumi up` was limited to, keyed by name of the task definition.
+    pending: replaced resources that the engine has not deleted yet.
+    unfinished: operations during which an earlier update was stopped.
+    locks: locks of the stack in the S3 backend.
     """
 
     url: str = ""
@@ -117,7 +121,9 @@ class FakeAccount:
     smoke_test: int = 200
     pushed: dict[str, list[str]] | None = field(default_factory=dict)
     platforms: str = "linux/amd64, linux/arm64"
-    planned: dict[str, list[str]] = field(default_factory=dict)
+    pending: list[str] = field(default_factory=list)
+    unfinished: list[dict[str, Any]] = field(default_factory=list)
+    locks: list[dict[str, Any]] = field(default_factory=list)
     signed_by: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -131,6 +137,9 @@ class FakeAccount:
         if words[:2] == ["stack", "output"]:
             outputs = self._outputs()
             return {"code": 0, "text": json.dumps(outputs[words[2]])} if words[2] in outputs else {"code": 1}
+        if words[:2] == ["stack", "export"]:
+            rows = [{"urn": urn, "delete": True} for urn in self.pending]
+            return {"code": 0, "text": json.dumps({"deployment": {"resources": rows, "pending_operations": self.unfinished}})}
         if words[0] == "login":
             self.backend = words[1]
             self.steps.append(f"login {self.backend}")
@@ -150,9 +159,13 @@ class FakeAccount:
         without = "up without services and aliases" if any("lambda/alias" in word for word in words) else "up without services"
         self.steps.append(without if excluded else "up")
         assert words.count("--policy-pack") == (0 if excluded else 2)
-        if "--plan" in words:
+        if excluded:
+            self.pending += [urn for urn in self._plan() if urn.endswith("migrate")]
+        else:
             plan = json.loads(Path(words[words.index("--plan") + 1]).read_text())
-            self.planned = {urn.rpartition("::")[2]: row["steps"] for urn, row in plan["resourcePlans"].items()}
+            if error := fake_engine.unplanned(plan["resourcePlans"], self._plan(), self.pending):
+                return {"code": 255, "error": error}
+            self.pending = []
         if self.recovers and self.steps.count("up") == 2:
             self.rolls_back = False
         if not excluded and not self.rolls_back:
@@ -223,6 +236,16 @@ class FakeAccount:
             return {"code": 0}
         return {"code": 1, "error": "Error: no signatures\nno matching signatures\n"}
 
+    def s3(self, path: str) -> bytes:
+        """Respond to a request for the bucket of the backend: a list of the locks, or a lock (S3 API reference)."""
+        folder = ".pulumi/locks/organization/gatehouse/dev/"
+        if "?" not in path:
+            return json.dumps(self.locks[int(path.rpartition("/")[2])]).encode()
+        if f"prefix={quote(folder, safe='')}&" not in path:  # a stack of the project `account`
+            return b"<ListBucketResult/>"
+        keys = "".join(f"<Contents><Key>{folder}{number}</Key></Contents>" for number in range(len(self.locks)))
+        return f"<ListBucketResult>{keys}</ListBucketResult>".encode()
+
     def lambda_(self, path: str) -> dict[str, Any]:
         """Respond to a request for a function (Lambda API reference)."""
         if "/aliases/" in path:
@@ -238,7 +261,7 @@ class FakeAccount:
         component = "urn:pulumi:dev::gatehouse::gatehouse:compute:TaskDefinition"
         names = (*SERVICES, "migrate")
         steps = ["create-replacement", "replace", "delete-replaced"]
-        return {f"{component}$aws:ecs/taskDefinition:TaskDefinition::{name}": {"steps": steps} for name in names}
+        return {f"{component}$aws:ecs/taskDefinition:TaskDefinition::{name}": {"goal": {}, "steps": steps} for name in names}
 
     def _outputs(self) -> dict[str, Any]:
         outputs: dict[str, Any] = {
@@ -280,6 +303,9 @@ def serving(account: FakeAccount) -> Iterator[str]:
                 return
             if service == "2016-08-19":
                 self._respond(200, _LAMBDA_LIMITS)
+                return
+            if service.startswith("acme-state"):
+                self._respond(200, account.s3(self.path))
                 return
             if service == "2015-03-31":
                 self._respond(200, json.dumps(account.lambda_(self.path)).encode())

@@ -1,10 +1,12 @@
-"""The part of the Pulumi engine that excludes resources from an update and shows them to the policy packs."""
+"""The parts of the Pulumi engine that exclude resources from an update, show them to the policy packs, and compare an update
+with a plan."""
 
 import fnmatch
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 from policies.reports.findings import Finding
 from sandbox.checks.policy_check import findings
@@ -35,6 +37,21 @@ def excluded(words: Sequence[str]) -> set[str]:
         if is_match or is_dependent:
             urns.add(registration.urn)
     return urns
+
+
+def unplanned(allowed: Mapping[str, Any], planned: Mapping[str, Any], pending: Sequence[str]) -> str:
+    """The error of an update that is limited to a plan, or "".
+
+    The engine first executes the steps of the resources that the program declares, then it deletes the resources in `pending`,
+    which an earlier update has replaced (pkg/resource/deploy/step_generator.go, GenerateDeletes).
+
+    allowed: plan that limits the update. planned: steps of a preview before the earlier update.
+    """
+    for urn, row in planned.items():
+        steps = ["same", *["delete-replaced"] * pending.count(urn)] if urn in pending else row["steps"]
+        if allowed[urn]["steps"] != steps:
+            return f"error: {urn}: {steps} is not allowed by the plan: {allowed[urn]['steps']}\n"
+    return ""
 
 
 def violations(words: Sequence[str], deployed: Collection[str] = ()) -> list[Finding]:

@@ -76,6 +76,35 @@ def test_example_repository_is_rejected_by_name(account: FakeAccount, tmp_path: 
     assert result.stderr.endswith("or remove the keys: delivery.repository, delivery.state_bucket\n")
 
 
+LOCK = {"pid": 4711, "username": "ada", "hostname": "laptop", "timestamp": "2026-01-02T03:04:05.678+01:00"}
+URN = "urn:pulumi:dev::gatehouse::aws:s3/bucket:Bucket::logs"
+OPERATION = {"type": "creating", "resource": {"urn": URN}}
+
+
+@pytest.mark.parametrize("command", ["deploy", "rollback", "destroy"])
+def test_lock_is_reported_with_its_owner(account: FakeAccount, tmp_path: Path, command: str) -> None:
+    account.locks, account.unfinished = [LOCK], [OPERATION]
+    result = release(account, tmp_path, command)
+    assert (result.returncode, account.steps) == (2, [])
+    assert result.stderr == (
+        f"{command}: the stack dev is locked by ada@laptop (process 4711) since 2026-01-02T03:04:05. Wait until that update has "
+        "ended. If its process no longer exists, run: pulumi cancel --stack dev\n"
+    )
+
+
+def test_stopped_operations_are_reported(account: FakeAccount, tmp_path: Path) -> None:
+    account.unfinished = [OPERATION]
+    result = release(account, tmp_path, "deploy")
+    assert (result.returncode, account.steps) == (2, [])
+    assert "was stopped during these operations: creating logs. Run: pulumi cancel --stack dev; pulumi refresh" in result.stderr
+
+
+def test_preview_takes_no_lock(account: FakeAccount, tmp_path: Path) -> None:
+    account.locks, account.unfinished = [LOCK], [OPERATION]
+    result = release(account, tmp_path, "preview")
+    assert (result.returncode, account.steps) == (0, ["preview"])
+
+
 def test_engine_uses_uv_lock_unchanged() -> None:
     variables = environment()
     assert variables["UV_LOCKED"] == "1"

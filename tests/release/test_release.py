@@ -73,18 +73,6 @@ def test_traffic_is_shifted_only_to_a_new_version(
     assert account.steps == ["preview", update, "run gatehouse-dev-migrate:2", "up"]
 
 
-def test_last_step_executes_the_confirmed_plan(account: FakeAccount, tmp_path: Path) -> None:
-    assert release(account, tmp_path, "deploy", "--yes").returncode == 0
-    replaced = ["create-replacement", "replace", "delete-replaced"]
-    assert account.planned == {"gateway": replaced, "console": replaced, "migrate": ["same"]}
-
-
-def test_rollback_executes_the_confirmed_plan(account: FakeAccount, tmp_path: Path) -> None:
-    account.running, account.expected = dict.fromkeys(account.running, 2), 2
-    assert release(account, tmp_path, "rollback", "--yes").returncode == 0
-    assert account.planned["migrate"] == ["create-replacement", "replace", "delete-replaced"]
-
-
 def test_unhealthy_service_fails_verification(account: FakeAccount, tmp_path: Path) -> None:
     account.unhealthy, account.rolls_back = ("sharing",), True  # After a rollback, health is checked once only.
     result = release(account, tmp_path, "verify")

@@ -176,7 +176,7 @@ def test_stacks_are_deployed_in_order() -> None:
     (release,) = WORKFLOWS["release"]["jobs"].values()
     assert release["environment"] == "${{ inputs.stack }}"
     assert release["concurrency"]["cancel-in-progress"] is False
-    assert release["steps"][-1]["run"] == 'make deploy ENV="$STACK" YES=1 ROLLBACK=1'
+    assert release["steps"][-1]["run"] == 'exec .venv/bin/python -m release deploy --env "$STACK" --yes --rollback'
 
 
 def test_credentials_outlast_the_deployment() -> None:
