@@ -1,0 +1,171 @@
+"""An AWS provider for the real Pulumi engine that derives outputs from inputs and calls no AWS API.
+
+The engine starts `pulumi-resource-aws` if it is on PATH, instead of the plugin that it would download. Variables:
+
+- PROVIDER_LOG: file to which the provider adds a JSON line for each operation.
+- PROVIDER_CONTROL: JSON file with the numbers of the operations at which the provider sends SIGINT to the process `process`
+  ("interrupt") or returns an error ("fail").
+"""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterable
+from concurrent import futures
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2, struct_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+
+from sandbox.engine.providers import FakeProvider, PreviewProvider
+from sandbox.engine.steps import changed_properties, keeps_name, replaces
+from sandbox.engine.types import UNKNOWN, Registration
+from sandbox.engine.values import ARCHIVE, ASSET, SIGNATURE, decode
+
+LOG, CONTROL = Path(os.environ["PROVIDER_LOG"]), Path(os.environ["PROVIDER_CONTROL"])
+PROVIDER = "provider"
+TASK_DEFINITION, SERVICE = "aws:ecs/taskDefinition:TaskDefinition", "aws:ecs/service:Service"
+
+
+def registration(urn: str, inputs: struct_pb2.Struct) -> Registration:
+    type_, _, name = urn.split("::", 2)[2].partition("::")
+    hashed = struct_pb2.Struct()
+    hashed.CopyFrom(inputs)
+    _replace_files(hashed.fields.values())
+    return Registration(urn, type_.rpartition("$")[2], name, True, "", decode(hashed)[0], provider=f"{PROVIDER}::id")
+
+
+def _replace_files(values: Iterable[struct_pb2.Value]) -> None:
+    """Replace assets and archives with their hashes: the state contains no content."""
+    for value in values:
+        fields = value.struct_value.fields if value.HasField("struct_value") else {}
+        if SIGNATURE in fields and fields[SIGNATURE].string_value in (ASSET, ARCHIVE):
+            value.string_value = fields["hash"].string_value
+        else:
+            _replace_files([*fields.values(), *value.list_value.values])
+
+
+def operations() -> list[dict[str, Any]]:
+    """The operations of all runs of the provider, in order."""
+    return [json.loads(line) for line in LOG.read_text().splitlines()] if LOG.exists() else []
+
+
+class Provider(provider_pb2_grpc.ResourceProviderServicer):
+    """Names of methods and messages: proto/pulumi/provider.proto in github.com/pulumi/pulumi."""
+
+    def __init__(self) -> None:
+        self._previews, self._fakes = PreviewProvider(), FakeProvider()
+        self._inputs: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def Handshake(self, request: Any, context: Any) -> Any:
+        return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True)
+
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:
+        return plugin_pb2.PluginInfo(version=version("pulumi_aws"))
+
+    def CheckConfig(self, request: Any, context: Any) -> Any:
+        return provider_pb2.CheckResponse(inputs=request.news)
+
+    def DiffConfig(self, request: Any, context: Any) -> Any:
+        return provider_pb2.DiffResponse()
+
+    def Configure(self, request: Any, context: Any) -> Any:
+        self._inputs = decode(request.args)[0]
+        declared = Registration(PROVIDER, "pulumi:providers:aws", "aws", True, "", self._inputs)
+        for provider in (self._previews, self._fakes):
+            provider.create(declared)
+        return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True, acceptResources=True)
+
+    def Check(self, request: Any, context: Any) -> Any:
+        return provider_pb2.CheckResponse(inputs=request.news)
+
+    def Diff(self, request: Any, context: Any) -> Any:
+        old, new = registration(request.urn, request.old_inputs), registration(request.urn, request.news)
+        changed = changed_properties(old.inputs, new.inputs, new)
+        replaced = [name for name in changed if replaces(new.type, name)]
+        kind = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
+        return provider_pb2.DiffResponse(
+            changes=kind, diffs=changed, replaces=replaced, deleteBeforeReplace=bool(replaced) and keeps_name(old, new)
+        )
+
+    def Create(self, request: Any, context: Any) -> Any:
+        new = registration(request.urn, request.properties)
+        with self._lock:
+            identity, outputs = (self._previews if request.preview else self._fakes).create(new)
+            if not request.preview:
+                outputs = {key: {} if value == UNKNOWN else value for key, value in outputs.items()}
+                if new.type == TASK_DEFINITION:
+                    revision = 1 + sum(row["urn"] == new.urn and row["operation"] == "create" for row in operations())
+                    outputs |= {"revision": revision, "arn": f"{outputs['arn'].rpartition(':')[0]}:{revision}"}
+                self._record("create", new, identity, context)
+        computed = {key: value for key, value in outputs.items() if key not in new.inputs}
+        return _with(provider_pb2.CreateResponse(id=identity), request.properties, computed)
+
+    def Update(self, request: Any, context: Any) -> Any:
+        new, old = registration(request.urn, request.news), decode(request.olds)[0]
+        with self._lock:
+            identity, outputs = self._fakes.create(new)
+            if not request.preview:
+                self._record("update", new, identity, context)
+        computed = {key: old.get(key, value) for key, value in outputs.items() if key not in new.inputs}
+        return _with(
+            provider_pb2.UpdateResponse(),
+            request.news,
+            {**computed, **({"tagsAll": outputs["tagsAll"]} if "tagsAll" in outputs else {})},
+        )
+
+    def Read(self, request: Any, context: Any) -> Any:
+        return provider_pb2.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
+
+    def Delete(self, request: Any, context: Any) -> Any:
+        with self._lock:
+            self._record("delete", registration(request.urn, request.properties), request.id, context)
+        return empty_pb2.Empty()
+
+    def Invoke(self, request: Any, context: Any) -> Any:
+        response = provider_pb2.InvokeResponse()
+        result = self._fakes.invoke(request.tok, decode(request.args)[0], self._inputs)
+        getattr(response, "return").update(result or {})
+        return response
+
+    def Cancel(self, request: Any, context: Any) -> Any:
+        return empty_pb2.Empty()
+
+    def _record(self, operation: str, resource: Registration, identity: str, context: Any) -> None:
+        self._count += 1
+        control = json.loads(CONTROL.read_text())
+        if self._count == control.get("interrupt"):
+            os.kill(control["process"], signal.SIGINT)
+        if self._count == control.get("fail"):
+            context.abort(grpc.StatusCode.UNKNOWN, "ExpiredToken: The security token included in the request is expired")
+        row = {"operation": operation, "urn": resource.urn, "id": identity}
+        if resource.type == SERVICE:
+            row |= {"service": resource.inputs["name"], "taskDefinition": resource.inputs["taskDefinition"]}
+        with LOG.open("a") as log:
+            log.write(json.dumps(row) + "\n")
+
+
+def _with(response: Any, inputs: struct_pb2.Struct, computed: dict[str, Any]) -> Any:
+    response.properties.CopyFrom(inputs)
+    response.properties.update(computed)
+    return response
+
+
+def main() -> None:
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    server = grpc.server(futures.ThreadPoolExecutor(16), options=options)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    print(port, flush=True)
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    main()
