@@ -11,6 +11,10 @@ import pytest
 IN_CI = os.environ.get("CI") == "true"
 LINUX_REASON = "requires Linux"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason=LINUX_REASON)
+PULUMI_REASON = "the Pulumi CLI is not on PATH. Run: scripts/pulumi.sh, and add the folders that it prints to PATH"
+PULUMI = pytest.mark.skipif(shutil.which("pulumi") is None, reason=PULUMI_REASON)
+#: Reasons for which tests may be skipped in CI: another system, or another job, which downloads the Pulumi CLI.
+ALLOWED_IN_CI = frozenset({LINUX_REASON, PULUMI_REASON})
 _WEB_UI = Path(__file__).resolve().parents[1] / "runtime/gatehouse/console/static/index.html"
 WEB_UI = pytest.mark.skipif(not _WEB_UI.is_file(), reason="the web UI is not built. Run: scripts/build_web.sh")
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.requires import IN_CI, LINUX_REASON
+from tests.requires import ALLOWED_IN_CI, IN_CI
 
 
 def _reasons(config: pytest.Config) -> Counter[str]:
@@ -15,7 +15,7 @@ def _reasons(config: pytest.Config) -> Counter[str]:
 
 
 def _fails(reasons: Counter[str]) -> bool:
-    return IN_CI and bool(reasons.keys() - {LINUX_REASON})
+    return IN_CI and bool(reasons.keys() - ALLOWED_IN_CI)
 
 
 @pytest.hookimpl(tryfirst=True)

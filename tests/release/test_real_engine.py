@@ -1,20 +1,17 @@
 """Deployments of new images, failures and interruptions with the real Pulumi CLI."""
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from sandbox.emulator.server import Emulator
+from tests import requires
 from tests.release import https_services
 from tests.release.fake_aws import serving
 from tests.release.real_engine import DeployedAccount, Project
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("pulumi") is None,
-    reason="Pulumi CLI is not on PATH. Run scripts/pulumi.sh and add the folders that it prints to PATH",
-)
+pytestmark = requires.PULUMI
 DOMAIN = "dev.gatehouse.acme.dev"
 
 
