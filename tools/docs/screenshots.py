@@ -1,8 +1,8 @@
 """Creates screenshots of every page of the web UI: `python -m tools.docs.screenshots` while `make up` runs.
 
-The pages are opened in both themes at three widths, and in German at the smallest width. The files are written to
-.gatehouse/screenshots. GATEHOUSE_CONSOLE_URL, GATEHOUSE_GATEWAY_URL: addresses of the services. GATEHOUSE_TOKEN: the credential.
-The command creates sample data with this credential first, so use a test environment only.
+The pages are opened in both themes at three widths. The files are written to .gatehouse/screenshots.
+GATEHOUSE_CONSOLE_URL, GATEHOUSE_GATEWAY_URL: addresses of the services. GATEHOUSE_TOKEN: the credential. The command
+creates sample data with this credential first, so use a test environment only.
 """
 
 from __future__ import annotations
@@ -98,17 +98,15 @@ async def sign_in(page: Page, stack: Stack) -> None:
     await page.locator("nav").first.wait_for(state="attached")
 
 
-async def take(
-    browser: Browser, stack: Stack, ids: dict[str, str], width: int, theme: str, language: str, **options: Any
-) -> None:
-    """Takes screenshots of all pages in one width, theme and language."""
-    folder = FOLDER / f"{width}-{theme}-{language}"
+async def take(browser: Browser, stack: Stack, ids: dict[str, str], width: int, theme: str) -> None:
+    """Takes screenshots of all pages in one width and theme."""
+    folder = FOLDER / f"{width}-{theme}"
     folder.mkdir(parents=True, exist_ok=True)
     context = await browser.new_context(
         base_url=stack.console,
         viewport={"width": width, "height": 800},
         color_scheme="dark" if theme == "dark" else "light",
-        locale="de-DE" if language == "de" else "en-GB",
+        locale="en-GB",
     )
     page = await context.new_page()
     await page.goto("/")
@@ -130,8 +128,7 @@ async def main() -> None:
         browser = await launch(playwright.chromium)
         for width in WIDTHS:
             for theme in ("light", "dark"):
-                await take(browser, stack, ids, width, theme, "en")
-        await take(browser, stack, ids, min(WIDTHS), "light", "de")
+                await take(browser, stack, ids, width, theme)
         await browser.close()
     print(f"screenshots: wrote {FOLDER}")
 

@@ -1,8 +1,8 @@
 """The web UI in a pseudo-locale: all text is from the catalogue, and longer text fits 320 pixels.
 
-The pseudo-locale replaces the German catalogue. Its text is the English text with accents, 40 % longer and in brackets. The
-browser puts formatted numbers and times into brackets too. A word outside of brackets is a value from a response, or text that
-cannot be translated.
+The pseudo-locale replaces the texts of the catalogue in the built script. Its text is the English text with accents, 40 % longer
+and in brackets. The browser puts formatted numbers and times into brackets too. A word outside of brackets is a value from a
+response, or text that is not from the catalogue.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ _ENTRY = re.compile(r"^  '([\w.-]+)':\s+'((?:[^'\\]|\\.)*)',$", re.MULTILINE)
 _ACCENTS = str.maketrans("aceinouyAEINOUY", "áçéíñóúýÁÉÍÑÓÚÝ")
 _LONGER = 0.4
 _BRACKETS = "\u27e6\u27e7"
-#: Units, and values of the API that are the same in all languages.
+#: A text of the catalogue in the built script.
+_BUILT_ENTRY = re.compile(r"""(?<=['"`])([\w.-]+)(['"`]:)(['"`])(?:(?!\3)[^\\]|\\.)*\3""")
+#: Units, and values of the API, which are not in the catalogue.
 _COMMON = {
     *(
         "kib",
@@ -178,16 +180,20 @@ def _outside(text: str) -> str:
 @asynccontextmanager
 async def pseudo_page(browser: Browser, recorder: Recorder) -> AsyncIterator[Texts]:
     """A page in the pseudo-locale, 320 pixels wide."""
-    [name] = [name for name in WebFiles.read().assets if name.startswith("de-") and name.endswith(".js")]
-    messages = {key: pseudo(text) for key, text in catalogue().items()}
-    module = f"const messages = {json.dumps(messages)}; export {{ messages as de }}"
+    scripts = {name: file.content.decode() for name, file in WebFiles.read().assets.items() if name.endswith(".js")}
+    texts = catalogue()
+    [name] = [name for name, script in scripts.items() if set(texts) <= {entry[1] for entry in _BUILT_ENTRY.finditer(script)}]
+
+    def replace_text(entry: re.Match[str]) -> str:
+        key, separator = entry[1], entry[2]
+        return f"{key}{separator}{json.dumps(pseudo(texts[key]))}" if key in texts else entry[0]
+
+    module = _BUILT_ENTRY.sub(replace_text, scripts[name])
 
     async def fulfill(route: Route) -> None:
         await route.fulfill(body=module, content_type="text/javascript")
 
     async with page_of(browser, recorder.origin, r"status of [45]\d\d", viewport={"width": 320, "height": 640}) as page:
-        await page.add_init_script("Object.defineProperty(navigator, 'language', { get: () => 'de-DE' })")
-        await page.add_init_script("Object.defineProperty(navigator, 'languages', { get: () => ['de-DE'] })")
         await page.add_init_script(_FORMATS)
         await page.route(f"**/assets/{name}", fulfill)
         yield Texts(page, recorder)

@@ -23,11 +23,11 @@ pytestmark = pytest.mark.requirement("CG-13")
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "runtime/web"
-FIRST_LOAD_MAX, CHUNK_MAX, STYLE_MAX = 62 * 1024, 25 * 1024, 12 * 1024
+FIRST_LOAD_MAX, CHUNK_MAX, STYLE_MAX = 61 * 1024, 25 * 1024, 12 * 1024
 
 #: Size of all files without compression. A browser loads a part of them, so this bound detects only files that are included by
 #: mistake.
-TOTAL_MAX = 340 * 1024
+TOTAL_MAX = 310 * 1024
 DIRECTIVES = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -183,9 +183,8 @@ def test_wheel_contains_every_built_file(tmp_path: Path) -> None:
     assert expected <= set(names)
 
 
-@pytest.mark.parametrize("language", ["en", "de"])
-def test_every_result_code_has_a_label(language: str) -> None:
-    catalogue = (SOURCES / "src/locales" / f"{language}.ts").read_text()
+def test_every_result_code_has_a_label() -> None:
+    catalogue = (SOURCES / "src/locales/en.ts").read_text()
     assert set(re.findall(r"^  'code\.([A-Z_]+)': '", catalogue, re.MULTILINE)) == set(Code)
 
 

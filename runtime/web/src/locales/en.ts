@@ -20,7 +20,6 @@ export const en = {
   'nav.sessions': 'Sessions',
   'nav.settings': 'Settings',
   'nav.reference': 'API reference',
-  'preferences.language': 'Language',
   'preferences.theme': 'Theme',
   'theme.system': 'System',
   'theme.light': 'Light',
