@@ -176,15 +176,13 @@ def connections(settings: Settings, contract: Contract) -> Iterator[Connection]:
     ports = (settings.network.core_port_min, settings.network.core_port_max)
     for cidr in settings.network.core_networks:
         yield Connection("gateway", "Gateway to Cores in a private network", ports[0], cidr=cidr, to_port=ports[1])
-        yield Connection("console", "Console to files of Cores in a private network", ports[0], cidr=cidr, to_port=ports[1])
     if settings.internet_access:
-        description = "Console to webhook receivers, identity provider, Cores and AWS services over HTTPS"
+        description = "Console to webhook receivers, identity provider and AWS services over HTTPS"
         yield Connection("console", description, 443, cidr=ANYWHERE)
     for cidr in settings.notifications.webhook_networks:
         yield Connection("console", "Console to webhook receivers in a private network", 443, cidr=cidr)
     for name, core in settings.core_tasks.items():
         yield Connection("gateway", "Gateway to a Core in the stack", core.port, name)
-        yield Connection("console", "Console to files of a Core in the stack", core.port, name)
         yield Connection(name, "Core to the interface endpoints", 443, "endpoints")
         yield Connection(name, "Core to the S3 gateway endpoint", 443, prefix_list="s3")
         yield Connection(name, "Core to the public host name of the gateway", 443, cidr=ANYWHERE)

@@ -45,10 +45,9 @@ class NetworkSettings(Section):
     core_networks: Annotated[tuple[str, ...], PRIVATE_NETWORKS] = ()
     """Private networks in which a registered Core may have its IP address. Public IP addresses are always allowed."""
     core_port_min: Annotated[int, TCP_PORT] = 8000
-    """Lowest port on which the gateway and the console connect to core_networks. They connect to public IP addresses only on
-    port 443."""
+    """Lowest port on which the gateway connects to core_networks. It connects to public IP addresses only on port 443."""
     core_port_max: Annotated[int, TCP_PORT] = 8999
-    """Highest port on which the gateway and the console connect to core_networks."""
+    """Highest port on which the gateway connects to core_networks."""
 
     def tier_cidrs(self, tier: str) -> list[str]:
         """Return the CIDR blocks of a tier, one for each zone in the order of `zones`."""

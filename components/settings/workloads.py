@@ -215,8 +215,8 @@ class TelemetrySettings(Section):
 
 
 class CoreSettings(ScalingSettings):
-    """A Core that runs as an ECS service of the stack. The Core has no public IP address, and only the gateway and the
-    console can connect to it."""
+    """A Core that runs as an ECS service of the stack. The Core has no public IP address, and only the gateway can
+    connect to it."""
 
     name: Annotated[
         str, string(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", "1 to 20 lowercase letters, digits and inner hyphens, such as files")

@@ -231,7 +231,7 @@ class Settings(SharingSettings, ConnectionSettings):
 
     core_networks: _Networks = ()
     """Private networks in which Cores can register, as comma-separated CIDRs. Public IP addresses are always allowed. Empty by
-    default, to prevent key holders from making the gateway or the console call internal services."""
+    default, to prevent key holders from making the gateway call internal services."""
     trusted_proxies: _Networks = ()
     """Proxies whose X-Forwarded-For is trusted, as comma-separated CIDRs: the subnets of the load balancer. Empty by default,
     because any client can send the header."""

@@ -42,12 +42,11 @@ def test_core_gets_registration_variables_and_key_by_arn() -> None:
 
 
 @pytest.mark.requirement("ECS-14")
-def test_core_accepts_connections_of_gateway_and_console_only() -> None:
+def test_core_accepts_connections_of_gateway_only() -> None:
     rules = program().of_type("vpc/securityGroupIngressRule:SecurityGroupIngressRule")
     ingress = [rule.inputs for rule in rules if rule.inputs["securityGroupId"] == "core-files-id"]
     assert [(rule["referencedSecurityGroupId"], rule["fromPort"], rule["toPort"]) for rule in ingress] == [
-        ("gateway-id", 9000, 9000),
-        ("console-id", 9000, 9000),
+        ("gateway-id", 9000, 9000)
     ]
     service = program().get("ecs/service:Service", "core-files").inputs
     assert "loadBalancers" not in service

@@ -16,7 +16,6 @@ from gatehouse.audit.repository import AuditRepository
 from gatehouse.clock import Clock
 from gatehouse.console import asgi as console_asgi
 from gatehouse.console import dependencies as console_dependencies
-from gatehouse.cores.files import CoreFiles
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.crypto.token import Pepper
 from gatehouse.db.pool import DatabaseProbe, Pool
@@ -110,7 +109,6 @@ def create_dependencies(pool: Pool, log: LogRecorder) -> console_dependencies.De
         imports=ImportRepository(pool, keys),
         audit=audit,
         cores=CoreRepository(pool),
-        core_files=CoreFiles.create(pool, LOOPBACK, pepper, KeyEnvironment.TEST, clock),
         usage=usage,
         notifications=NotificationRepository(pool),
         clock=clock,

@@ -1,9 +1,11 @@
-"""Records of registered instances of Cores."""
+"""Registered instances of Cores."""
 
 from __future__ import annotations
 
 from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.keys.models import KeyEnvironment, KeyId
+
+from tests.runtime.console_client import Console
 
 
 def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
@@ -23,3 +25,14 @@ def instance(instance_id: str, *, healthy: bool = True) -> CoreRecord:
         content_version=0,
         version=1,
     )
+
+
+async def register(console: Console, name: str, *instances: str, url: str = "https://core.example") -> str:
+    """Inserts a registration as a gateway does, and returns the ID of its key."""
+    key_id: str = (await console.create(name="agent"))["key"]["id"]
+    for instance_id in instances or ("default",):
+        console.database.sql(
+            "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, pepper_generation, expires_at)"  # noqa: S608
+            f" VALUES ('{name}', '{instance_id}', '{url}', 'test', '{key_id}', 'lease', 1, now() + interval '1 hour')"
+        )
+    return key_id

@@ -30,7 +30,6 @@ PAGES = {
     "key": "/keys/{key}",
     "key-missing": "/keys/000000000000",
     "cores": "/cores",
-    "core-files": "/cores/docs/files",
     "usage": "/usage",
     "secrets": "/secrets",
     "secret-new": "/secrets/new",

@@ -48,7 +48,6 @@ class AuditAction(DescribedStr):
     CORE_REGISTER = "core.register", "A Core was registered."
     CORE_MOVE = "core.move", "The URL of a registered Core was changed."
     CORE_DRAIN = "core.drain", "A Core was drained."
-    CORE_READ = "core.read", "A user of the console requested a directory or file of a Core."
     CORE_IMPORT = "core.import", "A batch of Cores was imported."
     SESSION_BEGIN = "session.begin", "A console session was started."
     SESSION_LINK = "session.link", "A one-time sign-in link was created."

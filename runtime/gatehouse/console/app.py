@@ -17,7 +17,6 @@ from gatehouse.background import PeriodicJob
 from gatehouse.clock import Clock
 from gatehouse.console import asgi as console
 from gatehouse.console.dependencies import Dependencies
-from gatehouse.cores.files import CoreFiles
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.crypto.token import Pepper, read_pepper
@@ -103,14 +102,12 @@ class Composition:
         counters = None if redis is None else self._counters(redis)
         limits = None if redis is None else self._limits(redis)
         identity_provider = self._identity_provider()
-        core_files = CoreFiles.create(self.pool, settings.core_networks, self.pepper, settings.key_environment, self.clock)
         keys, audit, usage = self._keys(), AuditRepository(self.pool), UsageRepository(self.pool)
         dependencies = Dependencies(
             keys=keys,
             imports=ImportRepository(self.pool, keys),
             audit=audit,
             cores=CoreRepository(self.pool),
-            core_files=core_files,
             usage=usage,
             notifications=NotificationRepository(self.pool),
             clock=self.clock,
@@ -144,7 +141,7 @@ class Composition:
             leaks=self._leak_service(),
             sharing=self._secret_sharing(),
         )
-        on_stop = [core_files.upstreams.close, self.pool.close, *(used.close for used in (counters, limits) if used)]
+        on_stop = [self.pool.close, *(used.close for used in (counters, limits) if used)]
         on_start = partial(start_tracing, settings, self.observer)
         return console.create(dependencies, jobs=self.jobs(sessions, log_levels), on_start=on_start, on_stop=on_stop)
 

@@ -12,7 +12,6 @@ from gatehouse.audit.models import Signer
 from gatehouse.audit.repository import AuditRepository
 from gatehouse.audit.service import DeniedAttempts
 from gatehouse.clock import Clock
-from gatehouse.cores.files import CoreFiles
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.crypto.token import Pepper
 from gatehouse.http import asgi
@@ -72,7 +71,6 @@ class Dependencies:
     imports: ImportRepository
     audit: AuditRepository
     cores: CoreRepository
-    core_files: CoreFiles
     usage: UsageRepository
     notifications: NotificationRepository
     clock: Clock

@@ -282,11 +282,6 @@ class CoreRepository:
         rows = await self._pool.fetch(_REPORTS, LIFETIME_S)
         return [_reports.decode(row["core_reports"]) for row in rows]
 
-    async def instances(self, name: CoreName) -> list[CoreRecord]:
-        """The instances of a Core, ordered by ID, including those whose lease has expired. Raises Unavailable."""
-        statement = f"SELECT {COLUMNS} FROM core WHERE name = $1 ORDER BY instance_id"
-        return [core_record(row) for row in await self._pool.fetch(statement, name)]
-
     async def end(self, name: CoreName, instance_id: str | None, *, until: float, event: AuditEvent) -> bool:
         """Marks one instance or all instances of a Core as draining. Returns False if there is none. Raises Unavailable."""
         async with self._pool.transaction(deadline_s=WRITE_TIMEOUT_S) as connection:

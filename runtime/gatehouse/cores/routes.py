@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from functools import partial
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-
 from gatehouse.audit.models import AuditAction
-from gatehouse.clock import rfc3339
 from gatehouse.console.dependencies import Request
-from gatehouse.cores.files import FILE_BYTES_MAX, FileContent
 from gatehouse.cores.models import CoreName, CoreRecord
 from gatehouse.cores.reports import InstanceReport, summarize
 from gatehouse.cores.schemas import (
     DRAIN_S_DEFAULT,
     INSTANCE_PATTERN,
     CircuitBreakers,
-    CoreDirectory,
-    CoreFileEntry,
-    CoreFileText,
     CorePage,
     CoreView,
-    ListCoreFiles,
     ListCores,
-    ReadCoreFile,
     RecentTraffic,
 )
 from gatehouse.errors import NotFound
 from gatehouse.http.endpoint import Endpoint, StepUp
 from gatehouse.http.fields import Cursors, view_of
 from gatehouse.http.forwarding import CORE_NAME
-from gatehouse.http.security_headers import download_headers
 from gatehouse.identity.models import AUDITORS, OPERATORS
-from gatehouse.operations.features import CORE_FILES
 
 
 async def list_cores(request: Request, query: ListCores) -> CorePage:
@@ -97,65 +84,11 @@ async def _drain(request: Request, name: str, instance_id: str | None) -> None:
         raise NotFound(f"No {what} is registered under this name.")
 
 
-async def list_core_files(request: Request, name: str, query: ListCoreFiles) -> CoreDirectory:
-    """List a directory of a Core.
-
-    Available for Cores that serve a directory with the Core agent. Each request is recorded in the audit trail.
-    """
-    listing, truncated = await request.dependencies.core_files.list_directory(request.actor, name, query.path)
-    entries = [
-        CoreFileEntry(entry.path.rpartition("/")[2], entry.type, entry.size, rfc3339(entry.modified_at.timestamp()))
-        for entry in listing.entries
-    ]
-    return CoreDirectory(entries, truncated, listing.omitted)
-
-
-async def read_core_file(request: Request, name: str, query: ReadCoreFile) -> CoreFileText:
-    """Read a text file of a Core.
-
-    Returns up to the first 256 KiB of the file. Each request is recorded in the audit trail.
-    """
-    file = await request.dependencies.core_files.read_text(request.actor, name, query.path)
-    return CoreFileText(file.size, file.text, file.truncated, downloadable=file.size <= FILE_BYTES_MAX)
-
-
-async def download_core_file(request: Request, name: str, query: ReadCoreFile) -> Response:
-    """Download a file of a Core.
-
-    Returns a file of up to 64 MiB. Each request is recorded in the audit trail.
-    """
-    context = AsyncExitStack()
-    file = await context.enter_async_context(request.dependencies.core_files.open(request.actor, name, query.path))
-    return _Download(file, query.path.rpartition("/")[2], context)
-
-
-class _Download(Response):
-    """Streams a file, and always closes its context. Browsers never display the file, regardless of its name or type."""
-
-    def __init__(self, file: FileContent, name: str, context: AsyncExitStack) -> None:
-        self._file = file
-        self._context = context
-        super().__init__(None, 200, {**download_headers(name), "Content-Length": str(file.size)})
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._context:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            async for chunk in self._file.chunks():
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-
-
 _core = partial(Endpoint, tag="cores")
 _drain_core = partial(_core, method="DELETE", roles=OPERATORS, step_up=StepUp.ALWAYS, status=204, errors=(404,))
-
-_files = partial(_core, method="GET", roles=OPERATORS, feature=CORE_FILES.name, errors=(404, 502, 504))
-_CONTENT = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}, "example": "content"}}
 
 ENDPOINTS = (
     _core(method="GET", path="/v1/cores", handler=list_cores, roles=AUDITORS),
     _drain_core(path="/v1/cores/{name}", handler=end_core),
     _drain_core(path="/v1/cores/{name}/instances/{instance}", handler=end_core_instance),
-    _files(path="/v1/cores/{name}/files", handler=list_core_files),
-    _files(path="/v1/cores/{name}/file", handler=read_core_file),
-    _files(path="/v1/cores/{name}/file/content", handler=download_core_file, content=_CONTENT),
 )

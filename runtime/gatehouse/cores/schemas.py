@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -88,61 +88,6 @@ class CorePage(msgspec.Struct, frozen=True):
     gateway_url: Annotated[
         str, Meta(description="URL of the gateway, at which agents register Cores. Empty if GATEHOUSE_GATEWAY_URL is not set.")
     ]
-
-
-PATH_CHARS_MAX = 1024
-_Path = Annotated[
-    str, Meta(max_length=PATH_CHARS_MAX, description="Path from the root of the served directory, without a leading slash.")
-]
-
-
-class ListCoreFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Query parameters for listing a directory of a Core."""
-
-    path: Annotated[_Path, Meta(description="Path of the directory. Default: the served directory.", examples=["guides"])] = ""
-
-
-class ReadCoreFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Query parameters for reading a file of a Core."""
-
-    path: Annotated[_Path, Meta(description="Path of the file.", examples=["guides/setup.txt"])]
-
-
-class CoreFileEntry(msgspec.Struct, frozen=True):
-    """A file or directory of a Core."""
-
-    name: str
-    type: Literal["directory", "file"]
-    size: Annotated[int, Meta(description="Size in bytes. 0 for a directory.")]
-    modified_at: Instant
-
-
-class CoreDirectory(msgspec.Struct, frozen=True):
-    """A directory of a Core."""
-
-    example: ClassVar = {
-        "entries": [{"name": "setup.txt", "type": "file", "size": 1204, "modified_at": "2030-01-01T09:30:00Z"}],
-        "truncated": False,
-        "omitted": 0,
-    }
-
-    entries: list[CoreFileEntry]
-    truncated: Annotated[bool, Meta(description="True if the directory has more entries.")]
-    omitted: Annotated[
-        int,
-        Meta(description="Number of entries that are not served, such as symbolic links and names with control characters."),
-    ]
-
-
-class CoreFileText(msgspec.Struct, frozen=True):
-    """The beginning of a file of a Core."""
-
-    example: ClassVar = {"size": 17, "text": "Install the agent", "truncated": False, "downloadable": True}
-
-    size: Annotated[int, Meta(description="Size of the file in bytes.")]
-    text: Annotated[str | None, Meta(description="Null if the file is not UTF-8 text.")]
-    truncated: Annotated[bool, Meta(description="True if the file has more text.")]
-    downloadable: Annotated[bool, Meta(description="True unless the file is larger than 64 MiB.")]
 
 
 LEASE_S_MIN = 5

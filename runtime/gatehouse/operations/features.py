@@ -28,12 +28,6 @@ WEBHOOKS = Feature(
     "Webhooks can be created, listed and deleted. If this feature is disabled, existing webhooks still receive notifications.",
 )
 
-CORE_FILES = Feature(
-    "core-files",
-    "console",
-    "Operators can list directories and read files of Cores. If this feature is disabled, the console never connects to a Core.",
-)
-
 PROXY = Feature(
     "proxy",
     "gateway",
@@ -46,7 +40,7 @@ HEADER = Feature("header-verify", "gateway", "A GET request verifies the token i
 SELF = Feature("self-revocation", "gateway", "The holder of a token can revoke the key.")
 
 #: All features. They are enabled by default.
-FEATURES = (SESSIONS, WEBHOOKS, CORE_FILES, PROXY, WEBSOCKET, BATCH, HEADER, SELF)
+FEATURES = (SESSIONS, WEBHOOKS, PROXY, WEBSOCKET, BATCH, HEADER, SELF)
 _NAMES = {feature.name for feature in FEATURES}
 
 

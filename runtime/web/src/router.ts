@@ -30,7 +30,6 @@ const SCREENS: Record<string, Component | (() => Promise<Component>)> = {
   checkpoints: () => import('./screens/CheckpointScreen.vue'),
   leaks: () => import('./screens/LeakScreen.vue'),
   audit: () => import('./screens/AuditScreen.vue'),
-  'core-files': () => import('./screens/CoreFileScreen.vue'),
   cores: () => import('./screens/CoreListScreen.vue'),
   usage: () => import('./screens/UsageScreen.vue'),
   webhooks: () => import('./screens/WebhookScreen.vue'),

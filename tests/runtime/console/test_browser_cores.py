@@ -15,7 +15,7 @@ from playwright.async_api import Browser, expect
 
 from tests.runtime.console.web_pages import MARKS, origin, page_of, sign_in, violations_in_both_themes
 from tests.runtime.console_client import Console
-from tests.runtime.cores.core_agent import register
+from tests.runtime.core_records import register
 from tests.runtime.sharing.chromium import serving
 
 __all__ = ["origin"]
@@ -37,7 +37,7 @@ async def write_report(console: Console, worker: str, state: CircuitState) -> No
 
 
 async def test_circuit_breakers_and_traffic_are_shown_and_updated(browser: Browser, origin: str, console: Console) -> None:
-    await register(console, "docs", "http://10.0.0.7:8443")
+    await register(console, "docs", url="http://10.0.0.7:8443")
     async with page_of(browser, origin) as page:
         await page.clock.install()
         await sign_in(page, "/cores")

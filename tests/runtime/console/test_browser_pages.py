@@ -16,7 +16,7 @@ from playwright.async_api import Browser, Page, ViewportSize, expect
 from tests.runtime.console.test_browser_screens import console
 from tests.runtime.console.web_pages import MARKS, navigate, origin, page_of, sign_in, violations, violations_in_both_themes
 from tests.runtime.console_client import Console
-from tests.runtime.cores.core_agent import register
+from tests.runtime.core_records import register
 from tests.runtime.sharing.conftest import aws, module_services, sharing
 from tools.docs.screenshots import PAGES
 
@@ -29,7 +29,7 @@ SHIFT_MAX = 0.1
 _TARGET_SIZE = {"runOnly": ["target-size"], "resultTypes": ["violations"]}
 _WIDE: ViewportSize = {"width": 1280, "height": 800}
 _NARROW: ViewportSize = {"width": 320, "height": 640}
-_WITH_DISPLAY_SETTINGS = frozenset({"overview", "keys", "key", "core-files", "secret-new", "settings"})
+_WITH_DISPLAY_SETTINGS = frozenset({"overview", "keys", "key", "secret-new", "settings"})
 _MOVING = "document.getAnimations().filter(({ playState }) => playState === 'running').length"
 
 _RECORD_SHIFTS = """
@@ -61,7 +61,7 @@ async def create_data(console: Console) -> dict[str, str]:
     assert secret.status_code == 201, secret.text
     webhook = await console.client.post("/v1/webhooks", json={"url": "https://hooks.example.com/a"})
     assert webhook.status_code == 201, webhook.text
-    await register(console, "docs", "http://10.0.0.7:8443")
+    await register(console, "docs", url="http://10.0.0.7:8443")
     key_id = key["key"]["id"]
     for core, code, count in (("docs", "RATE_LIMITED", 1_234_567), ("documents-of-the-legal-department", "VALID", 1)):
         values = f"3600, '{key_id}', date_trunc('hour', now()), '{core}', '{code}', {count}"
@@ -221,7 +221,6 @@ async def create_hostile(console: Console, text: str) -> dict[str, str]:
 
 async def test_hostile_text_in_every_field_is_displayed_as_text(browser: Browser, origin: str, console: Console) -> None:
     """`page_of` fails on violations of the content security policy, script errors and requests to other origins."""
-    await register(console, "docs", "http://10.0.0.7:8443")
     created = {text: await create_hostile(console, text) for text in HOSTILE}
     dialogs: list[str] = []
     async with signed_in(browser, origin) as page:
@@ -238,7 +237,6 @@ async def test_hostile_text_in_every_field_is_displayed_as_text(browser: Browser
             for name in ("key", "secret", "request"):
                 await check(PAGES[name].format(**ids), text)
             await check(f"/keys?{urlencode({'search': text})}", text)
-            await check(f"/cores/docs/files?{urlencode({'path': text})}", text.rpartition("/")[2])
         for path in ("/keys", "/secrets", "/secret-requests"):
             await check(path, *HOSTILE)
         for path in ("/audit", f"/audit?{urlencode({'actor_id': HOSTILE[0]})}", f"/usage?{urlencode({'core': HOSTILE[1]})}"):

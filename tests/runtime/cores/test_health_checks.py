@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from gatehouse.cores import health_checks
 from gatehouse.cores.health_checks import HealthChecks
-from gatehouse.cores.models import CoreName, CoreRecord
+from gatehouse.cores.models import CoreRecord
 from gatehouse.cores.repository import CoreRegistry, CoreRepository, HealthCheckRepository
 from gatehouse.cores.upstream import SystemResolver, UpstreamClients
 from gatehouse.crypto.token import Pepper
@@ -58,7 +58,8 @@ async def checked(rows: Rows, port: int, instances: int) -> AsyncIterator[Checke
             key_id,
         )
     cores, changes = CoreRegistry(rows.pool), list[CoreRecord]()
-    for record in await CoreRepository(rows.pool).instances(CoreName("docs")):
+    registered, _ = await CoreRepository(rows.pool).page(after=None, size=instances)
+    for record in registered:
         cores.change(record)
     upstreams, reservations = UpstreamClients(SystemResolver(), LOOPBACK), Reservations(rows.pool)
     checks = HealthChecks(cores, reservations, upstreams, Pepper({1: bytes(32)}, 1), 3600, 1, 1, changes.append)

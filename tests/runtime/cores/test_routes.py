@@ -8,18 +8,7 @@ from gatehouse.cores.reports import InstanceReport, bucket_of
 from gatehouse.cores.repository import ReportRepository
 
 from tests.runtime.console_client import Console
-
-
-async def register(console: Console, name: str, *instances: str) -> str:
-    """Inserts a registration as a gateway does, and returns the ID of its key."""
-    key_id: str = (await console.create(name="agent"))["key"]["id"]
-    for instance in instances or ("default",):
-        console.database.sql(
-            "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, pepper_generation, expires_at)"  # noqa: S608
-            f" VALUES ('{name}', '{instance}', 'https://core.example', 'test', '{key_id}', 'lease', 1,"
-            " now() + interval '1 minute')"
-        )
-    return key_id
+from tests.runtime.core_records import register
 
 
 @pytest.mark.requirement("CG-03")

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import asyncpg
 import pytest
-from gatehouse.cores.models import CoreName
 from gatehouse.cores.reports import summarize
 from gatehouse.cores.repository import CoreRepository
 from gatehouse.db.pool import Pool
@@ -232,7 +231,8 @@ async def test_worker_reports_its_circuit_breakers(breaking: Gateway) -> None:
     for _ in range(2):
         assert (await get(breaking, key)).status == 502
     repository = CoreRepository(cast("Pool", breaking.pool))
-    (core,) = [record for record in await repository.instances(CoreName("docs")) if not record.draining]
+    cores, _ = await repository.page(after=None, size=100)
+    (core,) = [record for record in cores if record.name == "docs" and not record.draining]
     async with asyncio.timeout(30):
         while (summary := summarize(core, await repository.reports())).requests < 2:
             await asyncio.sleep(0)

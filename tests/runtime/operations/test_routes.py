@@ -152,7 +152,7 @@ async def test_disabled_feature_is_404(console: Console) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("session=off", "names an unknown feature; the features are batch-verify, core-files"),
+        ("session=off", "names an unknown feature; the features are batch-verify, header-verify"),
         ("sessions", "must be name=on or name=off"),
         ("sessions=false", "must be name=on or name=off"),
         ("proxy=on,proxy=off", "each name once"),

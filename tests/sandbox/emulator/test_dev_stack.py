@@ -89,13 +89,12 @@ def test_core_uses_service_discovery(emulator: Emulator) -> None:
 
 
 @pytest.mark.requirement("ECS-14")
-def test_core_security_group_allows_only_the_gateway_and_the_console(emulator: Emulator) -> None:
+def test_core_security_group_allows_only_the_gateway(emulator: Emulator) -> None:
     ec2 = emulator.client("ec2", REGION)
     groups = {group["GroupName"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}
     (rule,) = groups["gatehouse-dev-core-files"]["IpPermissions"]
     assert (rule["FromPort"], rule["ToPort"], rule["IpRanges"]) == (9000, 9000, [])
-    allowed = {groups[f"gatehouse-dev-{service}"]["GroupId"] for service in ("gateway", "console")}
-    assert {pair["GroupId"] for pair in rule["UserIdGroupPairs"]} == allowed
+    assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [groups["gatehouse-dev-gateway"]["GroupId"]]
 
 
 @pytest.mark.requirement("ECS-04")

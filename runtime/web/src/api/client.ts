@@ -103,8 +103,8 @@ export function operation(id: OperationId): Operation | undefined {
 }
 
 /** The URL of an operation that is a download. The browser sends the session cookie with it. */
-export function downloadUrl<K extends OperationId>(id: K, query: Parameters<K, 'query'>, path?: Parameters<K, 'path'>): string {
-  return address<K>(table[id]?.path ?? '', { query, path })
+export function downloadUrl<K extends OperationId>(id: K, query: Parameters<K, 'query'>): string {
+  return address<K>(table[id]?.path ?? '', { query })
 }
 
 export function useCsrfToken(token: string): void {
