@@ -24,7 +24,6 @@ import httpx
 from gatehouse.clock import Clock
 from gatehouse.http.asgi import RequestId
 from gatehouse.identity.models import Actor
-from gatehouse.observability import Observer
 from gatehouse.settings import SharingSettings
 from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.link_token import LinkToken
@@ -70,15 +69,12 @@ class Links:
     async def used(self) -> LinkToken:
         token = await self._create(self.backend)
         client = Client("127.0.0.1", RequestId("bench"))
-        await LinkService(self.backend, Observer("sharing", "error", "bench")).open(token, "", secrets.token_hex(16), client)
+        await LinkService(self.backend).open(token, "", secrets.token_hex(16), client)
         return token
 
-    async def honey(self) -> LinkToken:
-        return await self._create(self.backend, honey=True)
-
-    async def _create(self, backend: Backend, *, ttl_s: float = TTL_S_DEFAULT, honey: bool = False) -> LinkToken:
-        items = one_by_one([] if honey else [NewItem.of(b"content")])
-        new = NewSecret(items=items, sender="bench", ttl_s=ttl_s, ttl_s_max=ttl_s, uses=1, honey=honey)
+    async def _create(self, backend: Backend, *, ttl_s: float = TTL_S_DEFAULT) -> LinkToken:
+        items = one_by_one([NewItem.of(b"content")])
+        new = NewSecret(items=items, sender="bench", ttl_s=ttl_s, ttl_s_max=ttl_s, uses=1)
         _, [token] = await SecretService(backend).create(new, _actor())
         return token
 
@@ -91,7 +87,6 @@ def main(rounds: int) -> None:
             "expired": links.expired,
             "revoked": links.revoked,
             "used up": links.used,
-            "honey": links.honey,
         }
         times: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         for number in range(_WARM_UP_ROUNDS + rounds):

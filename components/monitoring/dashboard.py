@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 
 from components.component import TargetGroupDimensions
-from components.monitoring.log_alarms import DENIED_LINKS, HONEY_LINKS, LATE_SECRETS, LOCKED_LINKS, SECRET_FAILURES
+from components.monitoring.log_alarms import DENIED_LINKS, LATE_SECRETS, LOCKED_LINKS, SECRET_FAILURES
 from components.naming import Naming
 
 COLUMNS = 24
@@ -98,7 +98,7 @@ def _alarm_states(names: Naming, resources: MonitoredResources, probe: bool) -> 
         *resources.functions,
         *(f"{name}-5xx" for name in resources.load_balancers),
         *("database-cpu", "database-storage", "tokens-errors", "certificate-expiry", "rotation-errors"),
-        *(DENIED_LINKS, LOCKED_LINKS, HONEY_LINKS, SECRET_FAILURES, LATE_SECRETS),
+        *(DENIED_LINKS, LOCKED_LINKS, SECRET_FAILURES, LATE_SECRETS),
     ]
     arns = [names.arn("cloudwatch", f"alarm:{names.name(alarm)}") for alarm in alarms]
     return {"type": "alarm", "properties": {"title": "Alarms", "alarms": arns}}
@@ -175,7 +175,6 @@ def _secret_links(names: Naming) -> Iterator[Widget]:
     denied = [
         series(DENIED_LINKS, "denied", "Sum"),
         series(LOCKED_LINKS, "too many wrong passphrases", "Sum"),
-        series(HONEY_LINKS, "honey links", "Sum"),
     ]
     yield _graph(names, "Secret links: denied requests per minute", denied)
     yield _graph(names, "Secrets: delay of the oldest due deletion in seconds", [series(LATE_SECRETS, "oldest", "Maximum")])

@@ -10,7 +10,7 @@ from components.component import Component, StackArgs
 from components.monitoring.metric_alarms import ONCE, Alarm, Metric, metric_alarm
 from components.settings.operations import MonitoringSettings
 
-DENIED_LINKS, LOCKED_LINKS, HONEY_LINKS = "links-denied", "links-locked", "links-honey"
+DENIED_LINKS, LOCKED_LINKS = "links-denied", "links-locked"
 SECRET_FAILURES, LATE_SECRETS = "secrets-not-deleted", "secrets-late"
 """Names of the filters, metrics and alarms of secret sharing."""
 
@@ -167,12 +167,6 @@ def link_filters(denied_max: int) -> Iterator[LogFilter]:
         "total, further attempts are denied for up to ten minutes.",
         '{ ($.service = "sharing") && ($.code = "too_many_attempts") }',
         threshold=5,
-    )
-    yield LogFilter(
-        HONEY_LINKS,
-        "Someone used a honey link and therefore has access to the place where the owner left the link. The log line contains "
-        "the ID of the secret.",
-        '{ ($.service = "sharing") && ($.event = "honey link used") }',
     )
 
 

@@ -12,7 +12,7 @@ from gatehouse.background import PeriodicJob
 from gatehouse.errors import GatehouseError, Unavailable
 from gatehouse.observability import Observer, Stream
 from gatehouse.sharing.denials import LinkNotFound, TooManyDenied
-from gatehouse.sharing.links import HONEY_EVENT, PassphraseRequired, TooManyAttempts
+from gatehouse.sharing.links import PassphraseRequired, TooManyAttempts
 from gatehouse.sharing.worker import REPORT_EVENT
 from gatehouse.tracing.context import RequestTrace
 from gatehouse.usage.models import UnusualUse, UsageBatch
@@ -194,14 +194,6 @@ def test_denied_links_are_counted_by_error_code(error: type[GatehouseError] | No
     assert raised(logged(request(error), "console"), filters) == set()
 
 
-@pytest.mark.alarm_triggered("links-honey")
-@pytest.mark.requirement("SS-10")
-def test_use_of_a_honey_link_is_an_alarm() -> None:
-    line = logged(lambda observer: observer.metric_line({"secret": "5tRw0aB9xK2m7HqYc1dZ8e"}, event=HONEY_EVENT))
-    assert raised(line, log_alarms.link_filters(1)) == {"links-honey"}
-    assert run("prod").alarms()["links-honey"]["threshold"] == 0
-
-
 @pytest.mark.alarm_triggered("secrets-not-deleted")
 @pytest.mark.requirement("SS-10")
 @pytest.mark.parametrize(("job", "alarms"), [("secrets", {"secrets-not-deleted"}), ("sessions", set())])
@@ -240,6 +232,6 @@ def test_age_of_due_secrets_is_a_metric_whose_absence_is_an_alarm(stack: str) ->
 @pytest.mark.parametrize(("stack", "process"), [("dev", "console"), ("staging", "sharing"), ("prod", "console")])
 def test_link_alarms_follow_the_form_of_the_service(stack: str, process: str) -> None:
     filters = resource_inputs(stack, "cloudwatch/logMetricFilter:LogMetricFilter")
-    for name in ("links-denied", "links-honey", "links-locked"):
+    for name in ("links-denied", "links-locked"):
         assert filters[name]["logGroupName"] == f"/gatehouse/{stack}/{process}"
         assert run(stack).alarms()[name]["treatMissingData"] == "notBreaching"

@@ -83,7 +83,6 @@ async def create_data(stack: Stack) -> dict[str, str]:
         secret = await post(
             "/v1/secrets", {"text": "a password", "label": "Staging database", "note": "Rotate it after the test."}
         )
-        await post("/v1/secrets", {"honey": True, "label": "Honey link in the wiki"})
         link = retrieval_links.parameters(retrieval_links.create())
         request = await post("/v1/secret-requests", {"purpose": "Password of the staging database", "retrieval_links": [link]})
         await post("/v1/webhooks", {"url": "https://hooks.example.com/gatehouse"})

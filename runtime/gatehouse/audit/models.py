@@ -73,7 +73,6 @@ class AuditAction(DescribedStr):
     LINK_CLAIM = "link.claim", "A use of a link was consumed, before the content was decrypted."
     LINK_ACKNOWLEDGE = "link.acknowledge", "A client confirmed that it received the content of a secret."
     LINK_DENIED = "link.denied", "An attempt to open a link was denied."
-    LINK_HONEY = "link.honey", "A honey link was used."
     LINK_BURN = "link.burn", "A link stopped working after too many incorrect passphrase attempts."
     LINK_REVOKE = "link.revoke", "A link was revoked."
     REQUEST_CREATE = "request.create", "A secret request was created."
@@ -98,7 +97,6 @@ _TARGET_TYPES = {
     AuditAction.LINK_CLAIM: "secret",
     AuditAction.LINK_ACKNOWLEDGE: "secret",
     AuditAction.LINK_DENIED: "secret",
-    AuditAction.LINK_HONEY: "secret",
     AuditAction.LINK_BURN: "secret",
     AuditAction.LINK_REVOKE: "secret",
     AuditAction.REQUEST_CREATE: "secret_request",

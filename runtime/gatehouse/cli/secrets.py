@@ -78,27 +78,20 @@ def create(
     encrypt: Annotated[
         bool, typer.Option("--end-to-end", help="Encrypt the text on this machine. Recipients need the complete link.")
     ] = False,
-    honey: Annotated[
-        bool, typer.Option("--honey", help="Create honey links, which have no content and report their use. Reads no input.")
-    ] = False,
 ) -> Output:
     """Create a secret from standard input and print its links, which are shown only once.
 
     One line feed at the end of standard input is removed.
     """
     key = ""
-    if honey:
-        if file or encrypt or passphrase or passphrase_file:
-            stop("honey links have no content: remove --file, --end-to-end and the passphrase options", code=USAGE)
-        content: dict[str, Any] = {"honey": True}
-    elif encrypt:
+    if encrypt:
         if file:
             stop("--end-to-end encrypts text from standard input: remove --file", code=USAGE)
         ciphertext, key = end_to_end.encrypt(_read_text().encode())
-        content = {"ciphertext_base64": base64.b64encode(ciphertext).decode()}
+        content: dict[str, Any] = {"ciphertext_base64": base64.b64encode(ciphertext).decode()}
     else:
         content = _content(file)
-    files = [] if encrypt or honey else _opened(file)
+    files = [] if encrypt else _opened(file)
     optional = {
         "recipients": recipient,
         "ttl_s": seconds("--ttl", ttl) if ttl else None,
@@ -150,7 +143,6 @@ def show(client: ConsoleClient, id: SecretIdArgument) -> Output:
         "created": secret.created_at,
         "expires": secret.expires_at,
         "end to end": "yes" if secret.end_to_end else "no",
-        "honey": "yes" if secret.honey else "no",
         "versions": ", ".join(f"{version.number} ({version.size} bytes)" for version in secret.versions),
     }
     links = [(link.id, link.recipient, link.state, f"{link.uses}/{link.uses_max}", link.opened_at or "") for link in secret.links]

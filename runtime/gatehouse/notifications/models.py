@@ -32,7 +32,6 @@ class NotificationEvent(DescribedStr):
     KEY_UNUSUAL = "key.unusual", "Unusual use of an API key was detected."
     SECRET_OPENED = "secret.opened", "A use of a link to a secret was consumed."
     SECRET_DENIED = "secret.denied", "An attempt to open a link to a secret was denied."
-    SECRET_HONEY_USED = "secret.honey_used", "A honey link was used."
     REQUEST_SUBMITTED = "request.submitted", "A secret was submitted to a secret request."
     SECRET_PURGED = "secret.purged", "Every stored version of the content of a secret was deleted."
 
@@ -47,7 +46,6 @@ EVENTS: dict[AuditAction, NotificationEvent] = {
     AuditAction.KEY_UNUSUAL: NotificationEvent.KEY_UNUSUAL,
     AuditAction.LINK_CLAIM: NotificationEvent.SECRET_OPENED,
     AuditAction.LINK_DENIED: NotificationEvent.SECRET_DENIED,
-    AuditAction.LINK_HONEY: NotificationEvent.SECRET_HONEY_USED,
     AuditAction.REQUEST_SUBMIT: NotificationEvent.REQUEST_SUBMITTED,
     AuditAction.SECRET_PURGE: NotificationEvent.SECRET_PURGED,
 }

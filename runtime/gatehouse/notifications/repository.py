@@ -44,9 +44,6 @@ _CLAIM = (
 
 _DELIVERED = "UPDATE delivery SET state = 'delivered', finished_at = $3, problem = '' WHERE notification_id = $1 AND target = $2"
 
-#: Actions with the outcome `denied` that cause notifications.
-_DENIED = frozenset({AuditAction.LINK_DENIED, AuditAction.LINK_HONEY})
-
 _RETRY = "UPDATE delivery SET next_at = $3, problem = $4 WHERE notification_id = $1 AND target = $2"
 
 _DEAD = "UPDATE delivery SET state = 'dead', finished_at = $3, problem = $4 WHERE notification_id = $1 AND target = $2"
@@ -177,7 +174,7 @@ async def _deliveries(connection: Connection, rows: list[Row], now: float, *, to
 
 def _is_sent(row: Row) -> bool:
     """True for actions that cause notifications. The only denied actions that cause notifications are attempts to open a link."""
-    return row["action"] in EVENTS and (row["outcome"] == "success" or row["action"] in _DENIED)
+    return row["action"] in EVENTS and (row["outcome"] == "success" or row["action"] == AuditAction.LINK_DENIED)
 
 
 def _body(row: Row, event: str) -> str:

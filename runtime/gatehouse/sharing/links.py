@@ -16,7 +16,6 @@ from gatehouse.errors import BadRequest, Forbidden, GatehouseError, TooManyReque
 from gatehouse.http.asgi import RequestId
 from gatehouse.http.client_address import network_of
 from gatehouse.identity.models import Actor
-from gatehouse.observability import Observer
 from gatehouse.sharing import encryption
 from gatehouse.sharing.backend import Backend
 from gatehouse.sharing.content_store import PRESIGNED_S
@@ -41,8 +40,6 @@ from gatehouse.sharing.slots import argon2_slots
 CLAIM_S = 600.0
 NETWORK_ATTEMPTS_MAX = 5
 LINK_ATTEMPTS_MAX = 20
-#: Log line for each use of a honey link. A CloudWatch alarm is based on this line.
-HONEY_EVENT = "honey link used"
 _RETRIES = 5
 _NO_VERIFIER = bytes(32)
 
@@ -116,21 +113,19 @@ class LinkService:
     If a use was recorded before the failure, the client can repeat the request with the same claim ID.
     """
 
-    def __init__(self, backend: Backend, observer: Observer) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._observer = observer
         self._repository = backend.repository
         self._table = backend.table
         self._clock = backend.clock
         self._denials = Denials(backend.table, backend.clock)
         self._argon2 = argon2_slots()
 
-    async def find(self, path: str, client: Client) -> tuple[Secret, Link]:
+    async def find(self, path: str) -> tuple[Secret, Link]:
         """Return the secret and the link for the public part of a link, so that the link's page can be displayed. Consumes no
         use.
 
-        Raises LinkNotFound if the link does not exist or no longer works, and for a honey link. The use of an active honey link
-        is recorded and logged.
+        Raises LinkNotFound if the link does not exist or no longer works.
         """
         ids = parse_path(path)
         if ids is None:
@@ -138,7 +133,6 @@ class LinkService:
         secret = await self._repository.get(ids[0])
         link = None if secret is None else secret.links.get(ids[1])
         if secret is None or link is None or not self._is_open(secret, link):
-            await self._record_honey(*ids, client, "page", honey=self._is_honey(secret, link))
             raise LinkNotFound
         return secret, link
 
@@ -149,7 +143,7 @@ class LinkService:
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link):
-            raise await self._denied(token, client, "ended", secret)
+            raise await self._denied(token, client, "ended")
         await self._mark_opened(secret, link, client)
         return secret, link
 
@@ -164,7 +158,7 @@ class LinkService:
         """
         secret, link = await self._possessed(token, client)
         if not self._is_open(secret, link) and not self._is_repeatable(secret, link, claim_id):
-            raise await self._denied(token, client, "ended", secret)
+            raise await self._denied(token, client, "ended")
         keys = await self._link_keys(secret, link, token, passphrase, client)
         if item_bytes_max is not None and any(item.size > item_bytes_max for item in secret.current.items):
             raise ContentTooLarge(f"A file is larger than {item_bytes_max} bytes. Open the link with: gatehouse secrets open")
@@ -179,7 +173,7 @@ class LinkService:
         """
         secret, link = await self._possessed(token, client)
         if claim_id not in link.claims:
-            raise await self._denied(token, client, "unknown claim", secret)
+            raise await self._denied(token, client, "unknown claim")
         event = self._event(secret, link, client, AuditAction.LINK_ACKNOWLEDGE, {"claim": claim_id})
         try:
             await self._repository.acknowledge(secret, link.id, claim_id, event, erase=_is_finished(link, claim_id))
@@ -215,16 +209,11 @@ class LinkService:
         link = None if secret is None else secret.links.get(token.link_id)
         correct = encryption.matches(token.secret, token.path, link.verifier if link is not None else _NO_VERIFIER)
         if secret is None or link is None or not correct:
-            raise await self._denied(token, client, "wrong link secret", secret)
+            raise await self._denied(token, client, "wrong link secret")
         return secret, link
 
     def _is_open(self, secret: Secret, link: Link) -> bool:
-        return self._is_active(secret, link) and link.uses < link.uses_max and not secret.honey
-
-    def _is_honey(self, secret: Secret | None, link: Link | None) -> bool:
-        """Return True for an active honey link, whose use is reported. The use of an expired or revoked honey link is not
-        reported."""
-        return secret is not None and link is not None and secret.honey and self._is_active(secret, link)
+        return self._is_active(secret, link) and link.uses < link.uses_max
 
     def _is_repeatable(self, secret: Secret, link: Link, claim_id: str) -> bool:
         claim = link.claims.get(claim_id)
@@ -305,7 +294,7 @@ class LinkService:
             if not self._is_open(current, current.links[link.id]) or current.current.number == secret.current.number:
                 break
             secret = current  # the owner has replaced the content
-        raise await self._denied(token, client, "ended", secret)
+        raise await self._denied(token, client, "ended")
 
     async def _decrypt(self, secret: Secret, link: Link, claim_id: str, keys: encryption.LinkKeys) -> Opened:
         version = secret.current
@@ -325,28 +314,13 @@ class LinkService:
         )
         return Opened(secret, link, claim_id, content_key, items)
 
-    async def _denied(self, token: LinkToken, client: Client, reason: str, secret: Secret | None) -> GatehouseError:
-        """Return the error for a denied attempt. If the link exists, the event for the attempt is stored with the secret.
-
-        Always performs exactly one update of the secret's item, which has no effect if there is no event to store.
-        """
+    async def _denied(self, token: LinkToken, client: Client, reason: str) -> GatehouseError:
+        """Return the error for a denied attempt. If the link exists, the event for the attempt is stored with the secret."""
         denial = await self._denials.count(token.path, client.network)
-        honey = self._is_honey(secret, None if secret is None else secret.links.get(token.link_id))
-        if denial.recorded and not honey:
+        if denial.recorded:
             event = self._event_of(token.secret_id, token.link_id, client, AuditAction.LINK_DENIED, {"reason": reason}, "denied")
             await self._repository.record(token.secret_id, token.link_id, event)
-        else:
-            use = "wrong link secret" if reason == "wrong link secret" else "complete link"
-            await self._record_honey(token.secret_id, token.link_id, client, use, honey=honey)
         return denial.error()
-
-    async def _record_honey(self, secret_id: str, link_id: str, client: Client, use: str, *, honey: bool) -> None:
-        """Record and log the use of a honey link. For other links, the database call is the same but has no effect."""
-        if honey:
-            members = {"secret": secret_id, "link": link_id, "use": use, "request_id": client.request_id}
-            self._observer.metric_line(members, event=HONEY_EVENT)
-        event = self._event_of(secret_id, link_id, client, AuditAction.LINK_HONEY, {"use": use}, "denied")
-        await self._repository.record_honey(secret_id, link_id, event)
 
     def _event(
         self,

@@ -30,8 +30,6 @@ PASSPHRASE_CHARS_MAX = 128
 RECEIPT_S = 30 * 86_400
 #: Time in seconds during which a second operator can confirm a revocation.
 REVOCATION_REQUEST_S = 3600.0
-#: Minimum time in seconds between two honey link events for a secret.
-HONEY_EVENT_S = 60.0
 ID_CHARS = 22
 LINK_CHARS = 6
 BASE62 = frozenset(ALPHABET)
@@ -170,7 +168,6 @@ class Secret(msgspec.Struct, frozen=True):
     links: links by ID, in the order of the recipients.
     next_version: number of the next version.
     end_to_end: the client encrypted the content; the server cannot read it.
-    honey: the secret has no content. Requests with its links are denied like requests with unknown links, and are reported.
     """
 
     id: str
@@ -188,7 +185,6 @@ class Secret(msgspec.Struct, frozen=True):
     next_version: int
     links: dict[str, Link]
     end_to_end: bool = False
-    honey: bool = False
     burn_after: int = 0
     ended_at: float | None = None
     end_reason: EndReason | None = None

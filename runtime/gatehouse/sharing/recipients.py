@@ -209,7 +209,7 @@ class Recipients:
         exc: GatehouseError | None = None,
     ) -> Response:
         pages = pages_of(request)
-        secret, link = await self._service.find(path, self._client(request))
+        secret, link = await self._service.find(path)
         nonce = self._forms.nonce(request)
         hidden = [("csrf", nonce), ("claim", new_nonce())]
         text = pages.texts[error] if error else ""

@@ -15,7 +15,6 @@ import msgspec
 
 from gatehouse.errors import Conflict
 from gatehouse.sharing.models import (
-    HONEY_EVENT_S,
     REVOCATION_REQUEST_S,
     Claim,
     EndReason,
@@ -215,27 +214,6 @@ class SecretRepository:
         with suppress(ConditionNotMet):
             await self._table.record(
                 secret_id, sets=(), condition="attribute_exists(links.#link)", names=names, values={}, event=event
-            )
-
-    async def record_honey(self, secret_id: str, link_id: str, event: SharingEvent) -> None:
-        """Store an event for the use of a honey link, at most one per secret and minute. Does nothing for other links."""
-        with suppress(ConditionNotMet):
-            await self._table.record(
-                secret_id,
-                sets=("honey_used_at = :now",),
-                condition=(
-                    "honey = :true AND #state = :active AND expires_at > :now AND links.#link.#state = :link_active"
-                    " AND (attribute_not_exists(honey_used_at) OR honey_used_at <= :before)"
-                ),
-                names={"#link": link_id, "#state": "state"},
-                values={
-                    ":true": True,
-                    ":active": SecretState.ACTIVE,
-                    ":link_active": LinkState.ACTIVE,
-                    ":now": event.at,
-                    ":before": event.at - HONEY_EVENT_S,
-                },
-                event=event,
             )
 
     async def mark_purged(self, secret: Secret, event: SharingEvent, *, receipt: Mapping[str, Any], delete_at: float) -> Secret:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gatehouse.audit.models import AuditAction
 from gatehouse.console.dependencies import Request
-from gatehouse.errors import Conflict, Forbidden, NotFound
+from gatehouse.errors import Forbidden, NotFound
 from gatehouse.http.endpoint import FILE_PART, Endpoint, Links, StepUp
 from gatehouse.http.fields import IF_MATCH, Cursors, etag, expected_version, unix_seconds
 from gatehouse.http.multipart import MultipartReader
@@ -70,7 +70,6 @@ async def create_secret(request: Request, body: CreateSecret) -> CreatedSecret:
             passphrase=body.passphrase or "",
             burn_after=body.burn_after,
             end_to_end=body.end_to_end,
-            honey=body.honey,
         ),
         request.actor,
     )
@@ -124,8 +123,6 @@ async def replace_content(request: Request, secret: str, body: SecretContent) ->
     Adds a version. The links stay the same and open the new version. Earlier uses of the links still count.
     """
     current, sharing = await _own(request, secret), sharing_of(request)
-    if current.honey:
-        raise Conflict("The links of this secret are honey links, which have no content.")
     if current.end_to_end != body.end_to_end:
         kind = "ciphertext_base64" if current.end_to_end else "text or files"
         raise invalid("body", "must be encrypted in the same way as the secret", f"send {kind}, as when the secret was created")
@@ -177,8 +174,7 @@ async def show_secret_receipt(request: Request, secret: str) -> Receipt:
     """
     existing = await _existing(request, secret, AUDITORS)
     dependencies = request.dependencies
-    action = AuditAction.LINK_HONEY if existing.honey else AuditAction.LINK_DENIED
-    denied = await dependencies.audit.count_by_detail(secret, action, "link")
+    denied = await dependencies.audit.count_by_detail(secret, AuditAction.LINK_DENIED, "link")
     deletion = await sharing_of(request).service.deletion_receipt(secret)
     return receipt_view(existing, denied, deletion, dependencies.clock.now())
 

@@ -103,13 +103,6 @@ BurnAfter = Annotated[
         description="Number of incorrect passphrase attempts after which a link stops working. 0: no limit.",
     ),
 ]
-Honey = Annotated[
-    bool,
-    Meta(
-        description="Create honey links, which have no content and behave like links that do not exist. Each use raises an alarm."
-        " At most once per minute, a use also creates an audit event `link.honey` and sends a notification `secret.honey_used`."
-    ),
-]
 Text = Annotated[
     str, checked(_text_size, min_length=1, max_length=TEXT_BYTES_MAX, description="Text content. At most 64 KiB in UTF-8.")
 ]
@@ -201,13 +194,9 @@ class CreateSecret(SecretContent, frozen=True, forbid_unknown_fields=True, kw_on
     sender: Sender = ""
     label: Label = ""
     note: Note = ""
-    honey: Honey = False
 
     def __post_init__(self) -> None:
-        if not self.honey:
-            super().__post_init__()
-        elif self.text is not None or self.files or self.ciphertext_base64 is not None or self.passphrase is not None:
-            raise ValueError("must not combine honey with text, files, ciphertext_base64 or passphrase")
+        super().__post_init__()
         check_lifetime(self.ttl_s, self.expires_at)
         if self.burn_after and self.passphrase is None:
             raise ValueError("must not contain burn_after without a passphrase")
@@ -307,7 +296,6 @@ _SECRET = {
     "purged_at": None,
     "revocation_requested_by": "",
     "end_to_end": False,
-    "honey": False,
     "burn_after": 0,
     "revision": 1,
     "versions": [{"number": 1, "created_at": "2030-06-01T09:00:00Z", "items": 1, "size": 28}],
@@ -341,7 +329,6 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="Operator who requested the revocation, which another operator must confirm. Empty: no request.")
     ]
     end_to_end: Annotated[bool, Meta(description="True if the client encrypted the content. The server cannot read the content.")]
-    honey: Annotated[bool, Meta(description="True if the links are honey links, which have no content and report their use.")]
     burn_after: int
     revision: Annotated[
         int, Meta(description="Incremented when the secret or the state of a link changes. Serves as the ETag for `If-Match`.")

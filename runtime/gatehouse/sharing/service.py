@@ -81,7 +81,6 @@ class NewSecret:
     burn_after: int = 0
     owner: str = ""
     end_to_end: bool = False
-    honey: bool = False
 
     def __repr__(self) -> str:
         return "NewSecret(...)"
@@ -159,7 +158,6 @@ class SecretService:
             next_version=2,
             links={name: _with_key(link, version.number, keys[name]) for name, link in links.items()},
             end_to_end=new.end_to_end,
-            honey=new.honey,
             burn_after=new.burn_after,
         )
 

@@ -1,5 +1,3 @@
 /** Lifetimes of secrets and of secret requests that the forms offer, in seconds. The API accepts 5 minutes to 30 days. */
 export const TTLS = [3600, 14_400, 86_400, 259_200, 604_800, 2_592_000]
 export const DEFAULT_TTL = 259_200
-/** The longest lifetime, because a honey link reports uses only until it expires. */
-export const HONEY_TTL = 2_592_000

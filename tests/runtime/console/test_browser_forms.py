@@ -130,7 +130,6 @@ ACTS = [
     secret_act("text", Text="typed", Note="a typed note", **{"Passphrase": "a passphrase"}),
     secret_act("end to end", "Encrypt end to end", Text="typed"),
     secret_act("files", Files="typed content", Label="typed"),
-    replace(secret_act("honey link", "Create honey links", Label="typed"), send="Create honey links"),
     Act(
         source="SecretScreen",
         operation="update_secret",

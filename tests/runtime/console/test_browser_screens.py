@@ -20,10 +20,8 @@ from gatehouse.identity.models import Actor
 from gatehouse.keys.routes import key_service
 from gatehouse.leaks.schemas import LeakReport
 from gatehouse.leaks.service import LeakService
-from gatehouse.sharing.denials import LinkNotFound
 from gatehouse.sharing.link_token import parse, parse_submission
 from gatehouse.sharing.service import NewItem, SecretSharing
-from gatehouse.sharing.worker import SecretWorker
 from playwright.async_api import Browser, Page, expect
 
 from tests.runtime.conftest import Database
@@ -127,41 +125,6 @@ async def test_text_is_encrypted_end_to_end_in_the_browser(browser: Browser, ori
     assert token is not None
     assert (await sharing.secrets.get(token.secret_id)).sender == "Grace"
     assert end_to_end.decrypt(await sharing.text(await sharing.open(token)), key).decode() == text
-
-
-@pytest.mark.requirement("SS-05")
-async def test_honey_links_are_created_and_their_uses_are_shown(
-    browser: Browser, origin: str, console: Console, sharing: Sharing
-) -> None:
-    async with page_of(browser, origin) as page:
-        await sign_in(page, "/secrets/new")
-        await page.get_by_label("Text", exact=True).fill("not sent")
-        await page.get_by_label("Create honey links").check()
-        await expect(page.get_by_label("Text", exact=True)).to_be_hidden()
-        await expect(page.get_by_label("Links expire after")).to_have_value("2592000")
-        await page.get_by_label("Locations").fill("wiki\nmailbox")
-        await page.get_by_label("Label").fill("honey on servers")
-        assert await violations(page) == []
-        async with page.expect_request("**/v1/secrets") as sent:
-            await page.get_by_role("button", name="Create honey links").click()
-        assert set(json.loads((await sent.value).post_data or "")) == {"honey", "label", "note", "recipients", "ttl_s"}
-        await expect(page.get_by_role("heading", name="Honey links created")).to_be_focused()
-        token = parse(await shown_value(page, "Link for wiki"))
-        assert token is not None
-        assert (await sharing.secrets.get(token.secret_id)).honey
-        for _ in range(2):
-            with pytest.raises(LinkNotFound):
-                await sharing.open(token)
-        await SecretWorker(sharing.backend, console.pool, None, console.dependencies.observer).run_once()
-        await page.get_by_role("button", name="I have stored the links").click()
-        await expect(page.get_by_text("They have no content")).to_be_visible()
-        await expect(page.get_by_text("Reported uses of the link for wiki: 1")).to_be_visible()
-        assert await violations(page) == []
-        await page.get_by_role("link", name="All events").click()
-        await expect(page.get_by_text("link.honey")).to_be_visible()
-        await page.goto("/secrets")
-        await expect(page.get_by_role("row", name="honey on servers")).to_contain_text("Honey link")
-        assert await violations(page) == []
 
 
 async def test_checkpoints_are_verified_with_a_stored_key(browser: Browser, origin: str, console: Console) -> None:

@@ -77,7 +77,7 @@ def of_backend(backend: Backend, clock: ManualClock, s3: Any, dynamodb: Any) -> 
     return Sharing(
         backend,
         SecretService(backend),
-        LinkService(backend, Observer("sharing", "error", backend.environment)),
+        LinkService(backend),
         RequestService(backend),
         SubmissionService(backend),
         clock,

@@ -116,7 +116,7 @@ async def test_failed_deletion_is_completed_by_the_next_run(work: Work, *, befor
                     await work.worker().run_once()
             except Unavailable:
                 with pytest.raises(LinkNotFound):
-                    await work.sharing.links.find(token.path, CLIENT)
+                    await work.sharing.links.find(token.path)
         occurred += fault.occurred
         work.sharing.clock.advance(600)  # later than the next attempt
         await work.run()

@@ -79,7 +79,7 @@ async def test_ended_links_are_not_opened(sharing: Sharing) -> None:
         with pytest.raises(LinkNotFound):
             await sharing.open(token)
         with pytest.raises(LinkNotFound):
-            await sharing.links.find(token.path, CLIENT)
+            await sharing.links.find(token.path)
         with pytest.raises(LinkNotFound):
             await sharing.links.look_up(token, CLIENT)
 
@@ -96,7 +96,7 @@ async def test_page_and_lookup_take_no_use(sharing: Sharing) -> None:
     secret, [token] = await sharing.create()
     before = await sharing.secrets.get(secret.id)
     for _ in range(3):
-        await sharing.links.find(token.path, CLIENT)
+        await sharing.links.find(token.path)
     assert await sharing.secrets.get(secret.id) == before
     await sharing.links.look_up(token, CLIENT)
     link = (await sharing.secrets.get(secret.id)).links[token.link_id]

@@ -132,9 +132,7 @@ def test_log_metric_filters_have_alarms(emulator: Emulator) -> None:
 def test_secret_sharing_has_metric_filters_and_alarms(emulator: Emulator) -> None:
     filters = emulator.client("logs", REGION).describe_metric_filters(logGroupName="/gatehouse/dev/console")["metricFilters"]
     transformations = {entry["filterName"]: entry["metricTransformations"][0] for entry in filters}
-    names = {
-        f"gatehouse-dev-{name}" for name in ("links-denied", "links-honey", "links-locked", "secrets-late", "secrets-not-deleted")
-    }
+    names = {f"gatehouse-dev-{name}" for name in ("links-denied", "links-locked", "secrets-late", "secrets-not-deleted")}
     assert set(transformations) == names
     cloudwatch = emulator.client("cloudwatch", REGION)
     alarms = {alarm["AlarmName"]: alarm for alarm in cloudwatch.describe_alarms(AlarmNames=sorted(names))["MetricAlarms"]}
