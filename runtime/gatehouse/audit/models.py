@@ -66,7 +66,6 @@ class AuditAction(DescribedStr):
     SECRET_REPLACE = "secret.replace", "The content of a secret was replaced with a new version."
     SECRET_RESTORE = "secret.restore", "An earlier version of a secret became the current version."
     SECRET_REVOKE = "secret.revoke", "A secret was revoked."
-    SECRET_REQUEST_REVOCATION = "secret.request-revocation", "An operator requested the revocation of another owner's secret."
     SECRET_END = "secret.end", "The links of a secret stopped working because the secret expired or all uses were consumed."
     SECRET_PURGE = "secret.purge", "All stored versions of the content of a secret were deleted."
     LINK_OPEN = "link.open", "A client used a complete link for the first time, before a use was consumed."

@@ -204,10 +204,6 @@ def revoke(
         secret = client.revoke_secret_link(_secret_id(id), link)
         return secret, lambda: print(f"Revoked link {link} of secret {secret.id}.")
     secret = client.revoke_secret(_secret_id(id))
-    if secret.state == "active":
-        return secret, lambda: print(
-            f"Requested the revocation of {secret.id}. A second operator must confirm the revocation within an hour."
-        )
     return secret, lambda: print(f"Revoked secret {secret.id}. Its content is being deleted.")
 
 

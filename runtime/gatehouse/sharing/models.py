@@ -28,8 +28,6 @@ PASSPHRASE_CHARS_MIN = 8
 PASSPHRASE_CHARS_MAX = 128
 #: Time in seconds from the deletion of the content to the deletion of the receipt.
 RECEIPT_S = 30 * 86_400
-#: Time in seconds during which a second operator can confirm a revocation.
-REVOCATION_REQUEST_S = 3600.0
 ID_CHARS = 22
 LINK_CHARS = 6
 BASE62 = frozenset(ALPHABET)
@@ -145,13 +143,6 @@ class Link(msgspec.Struct, frozen=True):
     failures: int = 0
 
 
-class RevocationRequest(msgspec.Struct, frozen=True):
-    """An operator's request to revoke another owner's secret. `by`: label of the operator."""
-
-    by: str
-    at: float
-
-
 class Secret(msgspec.Struct, frozen=True):
     """A secret and its links, stored in one table item. A single conditional update therefore decides every use.
 
@@ -189,7 +180,6 @@ class Secret(msgspec.Struct, frozen=True):
     ended_at: float | None = None
     end_reason: EndReason | None = None
     purged_at: float | None = None
-    revocation_request: RevocationRequest | None = None
 
     @property
     def current(self) -> Version:

@@ -15,11 +15,9 @@ import msgspec
 
 from gatehouse.errors import Conflict
 from gatehouse.sharing.models import (
-    REVOCATION_REQUEST_S,
     Claim,
     EndReason,
     LinkState,
-    RevocationRequest,
     Secret,
     SecretState,
     SharingEvent,
@@ -156,29 +154,6 @@ class SecretRepository:
             condition, values[":revision"] = f"{condition} AND revision = :revision", secret.revision
         return await self._update(
             secret.id, sets=sets, condition=condition, names=names, values=values, event=event, pending_max=None
-        )
-
-    async def request_revocation(self, secret: Secret, request: RevocationRequest, event: SharingEvent) -> Secret:
-        """Record an operator's request to revoke a secret.
-
-        Raises ConditionFailed if the secret is no longer active or if a request from another operator is pending.
-        """
-        return await self._update(
-            secret.id,
-            sets=("revocation_request = :request",),
-            condition=(
-                "#state = :active AND (attribute_not_exists(revocation_request) OR attribute_type(revocation_request, :null)"
-                " OR revocation_request.#at <= :expired OR revocation_request.#by = :by)"
-            ),
-            names={"#state": "state", "#at": "at", "#by": "by"},
-            values={
-                ":active": SecretState.ACTIVE,
-                ":null": "NULL",
-                ":request": builtins(request),
-                ":expired": request.at - REVOCATION_REQUEST_S,
-                ":by": request.by,
-            },
-            event=event,
         )
 
     async def replace(self, before: Secret, after: Secret, event: SharingEvent, *, fields: Sequence[str]) -> Secret:

@@ -17,7 +17,7 @@ from gatehouse.http.endpoint import FILE_PART, Endpoint, Links, StepUp
 from gatehouse.http.fields import IF_MATCH, Cursors, etag, expected_version, unix_seconds
 from gatehouse.http.multipart import MultipartReader
 from gatehouse.http.validation import invalid
-from gatehouse.identity.models import AUDITORS, OPERATORS, OWNERS, SECRET_CREATORS, SECRET_READERS, SECRET_REVOKERS, Role
+from gatehouse.identity.models import AUDITORS, OPERATORS, SECRET_CREATORS, SECRET_READERS, SECRET_REVOKERS, Role
 from gatehouse.sharing.models import TEXT_BYTES_MAX, TTL_S_MAX, Secret
 from gatehouse.sharing.schemas import (
     FILES_MAX,
@@ -144,25 +144,19 @@ async def revoke_secret(request: Request, secret: str) -> SecretView:
     """Revoke a secret.
 
     All links have stopped working by the time the response arrives. The content is deleted within a minute. The revocation cannot
-    be undone. Idempotent. If an operator revokes another owner's secret, the revocation takes effect when a second operator sends
-    the same request within an hour.
+    be undone. Idempotent. Callers with the role owner or operator can revoke any secret.
     """
-    existing, service = await _existing(request, secret, OPERATORS), sharing_of(request).service
-    # A caller with the role owner can create a second credential, so a second confirmation would not restrict this role.
-    alone = existing.owner == request.authenticated.owner or _has(request, OWNERS)
-    revoke = service.revoke if alone else service.revoke_as_operator
-    return _view(request, await revoke(secret, request.actor))
+    await _existing(request, secret, OPERATORS)
+    return _view(request, await sharing_of(request).service.revoke(secret, request.actor))
 
 
 async def revoke_secret_link(request: Request, secret: str, link: str) -> SecretView:
     """Revoke a link.
 
-    The other links of the secret stay valid. Only the owner of the secret and callers with the role owner can revoke a single
-    link. The revocation cannot be undone. Idempotent.
+    The other links of the secret stay valid. The revocation cannot be undone. Idempotent. Callers with the role owner or operator
+    can revoke any link.
     """
-    existing = await _existing(request, secret, OPERATORS)
-    if existing.owner != request.authenticated.owner and not _has(request, OWNERS):
-        raise Forbidden("Only the owner of a secret can revoke one of its links. You can request the revocation of the secret.")
+    await _existing(request, secret, OPERATORS)
     return _view(request, await sharing_of(request).service.revoke_link(secret, link, request.actor))
 
 

@@ -294,7 +294,6 @@ _SECRET = {
     "expires_at_max": "2030-07-01T09:00:00Z",
     "ended_at": None,
     "purged_at": None,
-    "revocation_requested_by": "",
     "end_to_end": False,
     "burn_after": 0,
     "revision": 1,
@@ -325,9 +324,6 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_max: Annotated[Instant, Meta(description="Latest time to which `expires_at` can be changed.")]
     ended_at: Instant | None
     purged_at: Instant | None
-    revocation_requested_by: Annotated[
-        str, Meta(description="Operator who requested the revocation, which another operator must confirm. Empty: no request.")
-    ]
     end_to_end: Annotated[bool, Meta(description="True if the client encrypted the content. The server cannot read the content.")]
     burn_after: int
     revision: Annotated[
@@ -453,7 +449,6 @@ def secret_view(secret: Secret, now: float) -> SecretView:
         secret,
         state=shown_state(secret, now),
         expires_at_max=rfc3339(secret.expires_at_max),
-        revocation_requested_by=secret.revocation_request.by if secret.revocation_request is not None else "",
         versions=versions,
         links=links,
     )

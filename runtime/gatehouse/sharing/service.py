@@ -20,7 +20,6 @@ from gatehouse.sharing.link_token import LinkToken, is_id
 from gatehouse.sharing.models import (
     JSON_FILES_BYTES_MAX,
     LINK_CHARS,
-    REVOCATION_REQUEST_S,
     TTL_S_DEFAULT,
     TTL_S_MAX,
     TTL_S_MIN,
@@ -31,7 +30,6 @@ from gatehouse.sharing.models import (
     Link,
     LinkState,
     ManifestItem,
-    RevocationRequest,
     Secret,
     SecretState,
     SharingEvent,
@@ -243,25 +241,6 @@ class SecretService:
             if failed.secret is None:
                 raise NotFound("No secret has this ID.") from None
             return failed.secret
-
-    async def revoke_as_operator(self, secret_id: str, actor: Actor) -> Secret:
-        """Revoke another owner's secret. One operator requests the revocation; another operator confirms the request within an
-        hour. Does nothing if the secret is no longer active. Raises NotFound."""
-        secret = await self.get(secret_id)
-        while secret.state == SecretState.ACTIVE:
-            requested = secret.revocation_request
-            now = self._clock.now()
-            recent = requested is not None and now < requested.at + REVOCATION_REQUEST_S
-            if requested is not None and recent and requested.by != actor.label:
-                return await self.revoke(secret_id, actor)
-            event = self._backend.event(actor, AuditAction.SECRET_REQUEST_REVOCATION, secret_id)
-            try:
-                return await self._repository.request_revocation(secret, RevocationRequest(actor.label, now), event)
-            except ConditionFailed as failed:
-                if failed.secret is None:
-                    raise NotFound("No secret has this ID.") from None
-                secret = failed.secret
-        return secret
 
     async def revoke_link(self, secret_id: str, link_id: str, actor: Actor) -> Secret:
         """Revoke one link and erase its keys. Does nothing if the link is no longer active. Raises NotFound."""

@@ -454,7 +454,6 @@ export const en = {
   'secrets.revokeLinkTitle': 'Revoke the link for {name}?',
   'secrets.revokeLinkText': 'The link stops working. Other links remain valid.',
   'secrets.revoked': 'Revoked.',
-  'secrets.revocationRequested': 'An operator requested the revocation, which takes effect when a second operator revokes the secret.',
   'secrets.updated': 'The secret was changed.',
   'secrets.event.created': 'Created',
   'secrets.event.opened': 'Opened by {name}',
