@@ -25,7 +25,6 @@ from gatehouse.identity.repository import SessionRepository
 from gatehouse.identity.service import SessionRules, Sessions
 from gatehouse.keys.models import KeyEnvironment, RateLimit
 from gatehouse.keys.repository import KeyRepository
-from gatehouse.live.service import EventStreams
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer, Stream
 from gatehouse.operations.service import LogLevelService
@@ -128,7 +127,6 @@ def create_dependencies(pool: Pool, log: LogRecorder) -> console_dependencies.De
         idempotency_store=IdempotencyStore(pool),
         log_levels=LogLevelService(pool, clock, "info"),
         sessions=sessions,
-        event_streams=EventStreams(audit, usage, sessions, keys, clock),
     )
 
 

@@ -105,11 +105,6 @@ class AuditRepository:
         statement = f"{_SELECT}{where} ORDER BY seq LIMIT {where.bind(size)}"
         return tuple(_row(row) for row in await self._pool.fetch(statement, *where.values))
 
-    async def newest(self, after: int, size: int) -> tuple[AuditRow, ...]:
-        """The newest `size` rows with sequence numbers above `after`, oldest first."""
-        statement = f"{_SELECT} WHERE seq > $1 ORDER BY seq DESC LIMIT $2"
-        return tuple(_row(row) for row in reversed(await self._pool.fetch(statement, after, size)))
-
     async def count_by_detail(self, target_id: str, action: AuditAction, detail: str) -> dict[str, int]:
         """Number of events for a target, by the value of a detail, such as the denied attempts by link."""
         statement = (

@@ -35,7 +35,6 @@ from gatehouse.keys.repository import KeyRepository
 from gatehouse.keys.service import KeyService
 from gatehouse.leaks.schemas import p256_key
 from gatehouse.leaks.service import LeakService
-from gatehouse.live.service import EventStreams
 from gatehouse.notifications.models import parse_webhook_secret
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.notifications.service import TIMEOUT_S, NotificationDispatcher, SnsTopic, WebhookSender
@@ -126,7 +125,6 @@ class Composition:
             https=settings.console_url.startswith("https://"),
             sessions=sessions,
             log_levels=log_levels,
-            event_streams=EventStreams(audit, usage, sessions, keys, self.clock),
             features_off=features.off(settings.features),
             helpers=[] if redis is None else [RedisProbe(redis)],
             origin=_origin(settings.console_url),

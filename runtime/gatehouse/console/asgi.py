@@ -36,7 +36,6 @@ from gatehouse.identity.routes import ENDPOINTS as SESSIONS
 from gatehouse.identity.service import Lockout
 from gatehouse.keys.routes import ENDPOINTS as KEYS
 from gatehouse.leaks.routes import ENDPOINTS as LEAKS
-from gatehouse.live.routes import ENDPOINTS as LIVE
 from gatehouse.notifications.routes import ENDPOINTS as NOTIFICATIONS
 from gatehouse.operations.routes import ENDPOINTS as OPERATIONS
 from gatehouse.sharing.requests.routes import ENDPOINTS as SECRET_REQUESTS
@@ -55,7 +54,6 @@ ENDPOINTS = (
     *SECRETS,
     *SECRET_REQUESTS,
     *OPERATIONS,
-    *LIVE,
     *SESSIONS,
 )
 
@@ -151,7 +149,6 @@ def create(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await dependencies.event_streams.stop()
         await denied.flush()
         for stop in on_stop:
             await stop()
@@ -171,9 +168,7 @@ def create(
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    return RequestContextMiddleware(
-        app, dependencies.observer, https=dependencies.https, on_drain=dependencies.event_streams.drain
-    )
+    return RequestContextMiddleware(app, dependencies.observer, https=dependencies.https)
 
 
 def _provider_name(dependencies: Dependencies) -> str | None:

@@ -48,18 +48,18 @@ CSRF_HEADER = "X-CSRF-Token"
 _SAFE = frozenset({"GET", "HEAD"})
 
 
-async def authenticate(request: Request, *, codes: bool = False, extends_session: bool = True) -> Caller:
+async def authenticate(request: Request, *, codes: bool = False) -> Caller:
     """Return the caller of a request. Raises Unauthorized, CrossSite, RateLimited, Unavailable, and BadRequest if the
     request contains several Authorization headers.
 
-    `codes`: the credential may also be the code of a sign-in link, which then stops working. `extends_session`: see Endpoint.
+    `codes`: the credential may also be the code of a sign-in link, which then stops working.
 
     Failures are counted by address and claimed credential. Invalid cookies are not counted, because a cookie has 256 random bits,
     and an expired cookie in an open tab must not lock out the address.
     """
     cookie = session_cookie(request.http)
     if cookie is not None and SESSIONS.name not in request.dependencies.features_off:
-        return await _from_session(request, cookie, extends=extends_session)
+        return await _from_session(request, cookie)
     address, principal = request.source_address, _claimed_principal(request)
     check_lockout(request, principal, "Too many failed authentications from this IP address. Wait, then check the credential.")
     try:
@@ -165,9 +165,9 @@ async def _from_code(request: Request, token: str) -> Caller:
     return caller
 
 
-async def _from_session(request: Request, cookie: str, *, extends: bool) -> Caller:
+async def _from_session(request: Request, cookie: str) -> Caller:
     check_site(request)
-    session = await request.dependencies.sessions.find(cookie, extend=extends)
+    session = await request.dependencies.sessions.find(cookie)
     if session is None:
         raise Unauthorized("The session has ended. Sign in again.")
     _check_csrf(request, cookie)
@@ -181,7 +181,7 @@ async def _holder(request: Request, session: Session | SignInLink) -> Caller | N
     """Return the caller whose credential started a session or created a link, or None if the credential is no longer valid."""
     actor = _actor(request, session.actor_type, session.actor_id)
     key = await request.dependencies.keys.get(KeyId(session.actor_id)) if session.actor_type == "key" else None
-    roles = current_roles(request, session, key)
+    roles = _current_roles(request, session, key)
     if roles is None:
         return None
     if key is not None:
@@ -190,7 +190,7 @@ async def _holder(request: Request, session: Session | SignInLink) -> Caller | N
     return Caller(actor, roles, log_id, session.proven_at, actor.label if key is None else _label(key))
 
 
-def current_roles(request: Request, session: Session | SignInLink, key: Key | None) -> frozenset[Role] | None:
+def _current_roles(request: Request, session: Session | SignInLink, key: Key | None) -> frozenset[Role] | None:
     """Return the current roles of the credential of a session or link, or None if the credential is no longer valid.
 
     key: the key of the session, if it exists.

@@ -29,7 +29,6 @@ from gatehouse.identity.service import Lockout, Sessions
 from gatehouse.keys.models import KeyEnvironment, RateLimit
 from gatehouse.keys.repository import KeyRepository
 from gatehouse.leaks.service import LeakService
-from gatehouse.live.service import EventStreams
 from gatehouse.notifications.repository import NotificationRepository
 from gatehouse.observability import Observer
 from gatehouse.operations.service import LogLevelService
@@ -46,7 +45,6 @@ class Dependencies:
 
     pepper: HMAC secret of tokens.
     cursor_pepper: session key, which signs page cursors.
-    event_streams: the open streams of server-sent events.
     bootstrap_token: the first admin credential. None: the bootstrap token is disabled.
     staleness_s: the propagation bound: the maximum time that a change waits for confirmation by the gateways.
     addresses: determines the client address behind trusted proxies.
@@ -89,7 +87,6 @@ class Dependencies:
     https: bool
     sessions: Sessions
     log_levels: LogLevelService
-    event_streams: EventStreams
     origin: str = ""
     gateway_url: str = ""
     features_off: frozenset[str] = frozenset()

@@ -89,9 +89,7 @@ def application(endpoint: Endpoint, dependencies: Dependencies, lockout: Lockout
 async def _authorize(endpoint: Endpoint, request: Request) -> None:
     """Check the credential, the role and the target. Denials are recorded in the audit trail."""
     try:
-        request.caller = await authenticate(
-            request, codes=SIGN_IN_CODE in endpoint.security, extends_session=endpoint.extends_session
-        )
+        request.caller = await authenticate(request, codes=SIGN_IN_CODE in endpoint.security)
         request.http.state.key_id = request.caller.log_id
         check(request.caller.roles, frozenset(Role(role) for role in endpoint.roles))
         await _check_ownership(endpoint, request)

@@ -69,7 +69,6 @@ class Endpoint:
     step_up: step-up rule. Required unless the endpoint changes nothing.
     read_only: True if the operation changes nothing, although its method could.
     feature: name of the feature to which the endpoint belongs; empty if the endpoint always exists.
-    extends_session: False if a request does not count as a use of the session, so that the session can expire.
     status: status of a successful response; 0 if a Core determines it.
     errors: error statuses in addition to the statuses that all endpoints can return.
     responses: further responses by status.
@@ -94,7 +93,6 @@ class Endpoint:
     step_up: StepUp | None = None
     read_only: bool = False
     feature: str = ""
-    extends_session: bool = True
     status: int = 200
     errors: tuple[int, ...] = ()
     responses: Mapping[int, Response] = field(default_factory=dict)

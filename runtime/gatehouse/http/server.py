@@ -59,7 +59,6 @@ class Server(uvicorn.Server):
         self._connections = connections
         self._drain_s = connections.settings.drain_s
         self._tls = _tls(connections.settings)
-        self._on_drain: Callable[[], None] | None = getattr(application, "on_drain", None)
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
         super().__init__(
             uvicorn.Config(
@@ -107,8 +106,6 @@ class Server(uvicorn.Server):
         self._connections.draining = True
         for connection in list(self.server_state.connections):
             cast("HttpProtocol", connection).drain()
-        if self._on_drain is not None:
-            self._on_drain()
         if self._drain_s:
             await self._drain()
             await self._accept_last(sockets or [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
 from html import escape
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,7 +22,6 @@ from gatehouse.tracing.context import RequestTrace, parent_of
 from gatehouse.tracing.tracer import active_request
 
 STYLE_PATH = "/style.css"
-EVENT_STREAM = "text/event-stream"
 
 _STYLE = """\
 :root { color-scheme: light dark; --ink: #1b2430; --paper: #fbfbf9; --line: #d8dbe0; --mark: #0b5c4a; }
@@ -66,9 +64,7 @@ class RequestContextMiddleware:
     """Sets `request_id` and `trace_id` in the state of the scope, and logs `key_id`, `code` and `detail` if inner layers set them
     there."""
 
-    def __init__(self, app: ASGIApp, observer: Observer, *, https: bool, on_drain: Callable[[], None] = lambda: None) -> None:
-        """on_drain: called when the server begins to stop."""
-        self.on_drain = on_drain
+    def __init__(self, app: ASGIApp, observer: Observer, *, https: bool) -> None:
         self._app = app
         self._observer = observer
         self._headers = security_headers(https=https)
@@ -81,16 +77,13 @@ class RequestContextMiddleware:
         parent = parent_of(headers.getlist("traceparent"), headers.getlist("x-amzn-trace-id"))
         trace = self._observer.tracer.begin(request_id, parent)
         scope.setdefault("state", {}).update(request_id=request_id, trace_id=trace.trace_id)
-        status, ended = 0, None
+        status = 0
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status, ended
+            nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith(EVENT_STREAM):
-                    # The client determines the duration of a stream, so the duration is measured until the stream starts.
-                    ended = time.perf_counter()
                 headers[REQUEST_ID_HEADER] = request_id
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
@@ -106,7 +99,7 @@ class RequestContextMiddleware:
             # traceback.
             scope["state"]["detail"] = f"{type(exc).__name__} at {_location(exc)}"
         finally:
-            self._report(scope, trace, status or _CLIENT_GONE, (ended or time.perf_counter()) - started)
+            self._report(scope, trace, status or _CLIENT_GONE, time.perf_counter() - started)
 
     def _report(self, scope: Scope, trace: RequestTrace, status: int, seconds: float) -> None:
         state = scope["state"]

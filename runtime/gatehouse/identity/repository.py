@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from gatehouse.audit.models import AuditEvent
 from gatehouse.audit.repository import append
 from gatehouse.clock import to_datetime
@@ -49,11 +47,6 @@ class SessionRepository:
         """Return the session with one of these digests, even if the session has ended."""
         row = await self._pool.fetchrow(f"SELECT {_SESSION.select} FROM console_session WHERE digest = ANY ($1)", digests)
         return None if row is None else _SESSION.read(row)
-
-    async def get_all(self, session_ids: Collection[str]) -> tuple[Session, ...]:
-        """Return the sessions with these IDs that exist, including ended sessions."""
-        statement = f"SELECT {_SESSION.select} FROM console_session WHERE id = ANY ($1)"
-        return tuple(_SESSION.read(row) for row in await self._pool.fetch(statement, list(session_ids)))
 
     async def touch(self, session_id: str, *, seen_at: float) -> None:
         statement = "UPDATE console_session SET seen_at = greatest(seen_at, $2) WHERE id = $1"

@@ -16,7 +16,7 @@ import base64
 import hmac
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -123,8 +123,8 @@ class Sessions:
         await self.store.add(session, digest, keep=SESSIONS_MAX, replaces=replaced_id, event=event)
         return StartedSession(session, cookie, self.csrf(cookie))
 
-    async def find(self, cookie: str, *, extend: bool = True) -> Session | None:
-        """Return the active session for a cookie, or None. `extend`: restart its idle timeout. Raises Unavailable."""
+    async def find(self, cookie: str) -> Session | None:
+        """Return the active session for a cookie and restart its idle timeout, or return None. Raises Unavailable."""
         if len(cookie) != COOKIE_CHARS or not cookie.isascii():
             return None
         digests = [self.key.digest(_stored(cookie), generation) for generation in self.key.generations]
@@ -132,7 +132,7 @@ class Sessions:
         now = self.clock.now()
         if session is None or not self.alive(session, now):
             return None
-        if extend and now - session.seen_at >= self.rules.idle_s / _UPDATES_PER_IDLE_TIMEOUT:
+        if now - session.seen_at >= self.rules.idle_s / _UPDATES_PER_IDLE_TIMEOUT:
             await self.store.touch(session.id, seen_at=now)
             return msgspec.structs.replace(session, seen_at=now)
         return session
@@ -187,11 +187,6 @@ class Sessions:
         """Return the active sessions of the actor, newest first. Raises Unavailable."""
         now = self.clock.now()
         return tuple(session for session in await self.store.list_for(actor.type, actor.id) if self.alive(session, now))
-
-    async def active(self, session_ids: Collection[str]) -> dict[str, Session]:
-        """Return the active sessions among these IDs, without extending them. Raises Unavailable."""
-        now = self.clock.now()
-        return {session.id: session for session in await self.store.get_all(session_ids) if self.alive(session, now)}
 
     async def end(self, session_id: str, actor: Actor, *, any_actor: bool = False) -> bool:
         """End a session of the actor or, with `any_actor`, of any actor. Returns False if the session does not exist.

@@ -19,8 +19,6 @@ export interface Query<Data> extends Refreshable {
   error: ApiError | undefined
   loading: boolean
   reload: () => Promise<void>
-  /** Sets newer data that was received by other means. */
-  replace: (data: Data) => void
 }
 
 /** Loads data immediately and whenever `source` changes. Cancels the previous request. */
@@ -34,7 +32,6 @@ export function useQuery<Data>(load: (signal: AbortSignal) => Promise<Data>, sou
     outdated: false,
     reload,
     refresh,
-    replace,
   })
 
   async function reload(): Promise<void> {
@@ -54,20 +51,16 @@ export function useQuery<Data>(load: (signal: AbortSignal) => Promise<Data>, sou
     }
   }
 
-  function replace(data: Data): void {
-    query.data = data
-    query.error = undefined
-    query.loadedAt = Date.now()
-    query.outdated = false
-  }
-
   async function run(fail: (error: ApiError) => void): Promise<void> {
     controller.abort()
     const own = (controller = new AbortController())
     try {
       const data = await load(own.signal)
       if (own === controller) {
-        replace(data)
+        query.data = data
+        query.error = undefined
+        query.loadedAt = Date.now()
+        query.outdated = false
       }
     } catch (error) {
       if (own === controller && !own.signal.aborted) {

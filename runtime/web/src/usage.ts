@@ -26,17 +26,6 @@ export function countSince(points: Point[], time: number): number {
   return points.reduce((sum, { at, count }) => (Date.parse(at) >= time ? sum + count : sum), 0)
 }
 
-/** A series with the points of its last hours replaced by newer ones. The number of buckets stays the same. */
-export function withRecent(series: Schemas['UsageSeries'], recent: Schemas['UsageSeries']): Schemas['UsageSeries'] {
-  const width = series.width_s * 1000
-  const buckets = Math.ceil((Date.parse(series.until) - Date.parse(series.since)) / width)
-  const first = Date.parse(recent.until) - buckets * width
-  const isKept = ({ at }: Point): boolean => Date.parse(at) >= first && Date.parse(at) < Date.parse(recent.since)
-  const points = [...series.points.filter(isKept), ...recent.points]
-  const total = points.reduce((sum, { count }) => sum + count, 0)
-  return { ...series, since: new Date(first).toISOString(), until: recent.until, points, total }
-}
-
 /** Returns one count for each bucket of the series in chronological order, including buckets without requests. */
 export function bucketTotals(series: Schemas['UsageSeries']): { at: string; count: number }[] {
   const sums = new Map<number, number>()

@@ -86,7 +86,6 @@ async def page_of(
     try:
         yield await context.new_page()
     finally:
-        # Otherwise, an event stream that is open would keep the server from stopping.
         await context.close()
     unexpected = [problem for problem in problems if not re.search(expected, problem)]
     assert not unexpected, unexpected
