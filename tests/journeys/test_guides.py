@@ -27,7 +27,7 @@ pytestmark = requires.program("curl")
 def reader(running: Running, tmp_path: Path) -> Iterator[GuideReader]:
     """A shell in a folder with the files of the repository that the pages name, and with the running services. The pages show the
     addresses and the token of `make up`."""
-    for name, target in {".venv": ROOT / ".venv", "docs": ROOT / "docs", ".gatehouse": running.home}.items():
+    for name, target in {".gatehouse": running.home, **{name: ROOT / name for name in (".venv", "docs", "runtime")}}.items():
         (tmp_path / name).symlink_to(target)
     replacements = {
         "make up": f"cat .gatehouse/{UP_OUTPUT}",

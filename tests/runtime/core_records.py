@@ -34,5 +34,7 @@ async def register(console: Console, name: str, *instances: str, url: str = "htt
         console.database.sql(
             "INSERT INTO core (name, instance_id, url, environment, registered_by, lease_id, pepper_generation, expires_at)"  # noqa: S608
             f" VALUES ('{name}', '{instance_id}', '{url}', 'test', '{key_id}', 'lease', 1, now() + interval '1 hour')"
+            " ON CONFLICT (name, instance_id)"
+            " DO UPDATE SET url = excluded.url, expires_at = excluded.expires_at, draining = false"
         )
     return key_id

@@ -176,7 +176,6 @@ RESERVED_REQUEST_NAMES = (
     b" sec-websocket-extensions sec-unknown access-control-unknown apikey x".split()
 )
 
-_NO_JSON = ("body", "is not valid JSON", "send a JSON object with Content-Type: application/json")
 _DEEP = b"[" * 20_000 + b"]" * 20_000
 #: Malformed bodies of `POST /v1/keys/verify`, with location, message and, unless empty, the fix in the response with status 400.
 MALFORMED_BODIES: tuple[tuple[bytes, tuple[str, str, str]], ...] = (
@@ -187,12 +186,12 @@ MALFORMED_BODIES: tuple[tuple[bytes, tuple[str, str, str]], ...] = (
         b'{"token":"a","limits":[{"name":"x","cost":1,"cost":0}]}',
         ("body", 'has the name "cost" twice', "send each name once per object"),
     ),
-    (b'\xef\xbb\xbf{"token":"a"}', _NO_JSON),
-    ('{"token":"\u00eb"}'.encode("latin-1"), _NO_JSON),
-    (b'{"token":"\\ud800"}', _NO_JSON),
-    (b'{"token":"a"', _NO_JSON),
-    (b"", _NO_JSON),
-    (b'{"token":"a","cost":NaN}', _NO_JSON),
+    (b'\xef\xbb\xbf{"token":"a"}', ("body", "begins with a byte order mark", "")),
+    ('{"token":"\u00eb"}'.encode("latin-1"), ("body", "is not UTF-8 text", "")),
+    (b'{"token":"\\ud800"}', ("body at line 1, column 19", "is not valid JSON", "")),
+    (b'{"token":"a"', ("body at line 1, column 13", "is not valid JSON", "")),
+    (b"", ("body at line 1, column 1", "is not valid JSON", "")),
+    (b'{"token":"a","cost":NaN}', ("body at line 1, column 21", "is not valid JSON", "")),
     (b'{"token":"a","cost":1e400}', ("body.cost", "is too large", "send a number that fits in 64 bits")),
     (b'{"token":"a","cost":' + b"9" * 400 + b"}", ("body.cost", "is too large", "")),
     (b'{"token":"a","cost":true}', ("body.cost", "must be an integer", "send an integer")),

@@ -79,13 +79,10 @@ COLUMNS = tuple(column for column in (*_KEY.columns, *_SIGNING) if column != "ve
 _limits = lru_cache(maxsize=1_000)(msgspec.json.Decoder(tuple[RateLimit, ...]).decode)
 
 _environments = {environment.value: environment for environment in KeyEnvironment}
-
 _algorithms = {algorithm.value: algorithm for algorithm in SignatureAlgorithm}
-
 _states = {state.value: state for state in KeyState}
 
 _INSERT = f"INSERT INTO api_key ({', '.join(COLUMNS)}) VALUES ({placeholders(len(COLUMNS))})"
-
 _ASSIGNMENTS = ", ".join(f"{name} = ${number}" for number, name in enumerate(COLUMNS, 1) if name != "id")
 
 _IS_CREATED_BY = (

@@ -177,7 +177,8 @@ async def test_search_finds_a_key_by_its_token_without_sending_the_token(browser
                 await page.get_by_label("Search", exact=True).fill(f" {typed} ")
                 await page.keyboard.press("Enter")
                 await expect(page.locator("tbody th a")).to_have_text(["found by its token"])
-            assert [parse_qs(urlsplit(request).query)["search"] for request in sent] == [[sent_text]]
+            searches = [parse_qs(urlsplit(request).query).get("search") for request in sent]
+            assert [search for search in searches if search] == [[sent_text]]
             await expect(page.get_by_label("Search", exact=True)).to_have_value(sent_text)
         await page.get_by_label("Owner").fill(token)
         await page.keyboard.press("Enter")

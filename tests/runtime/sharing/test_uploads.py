@@ -81,7 +81,7 @@ async def test_content_is_replaced_by_a_form(console: Console, sharing: Sharing)
         ({"files": [{"name": "a"}]}, [bytes(FILE_BYTES_MAX + 1)], "body.files"),
         ({"files": [{"name": "a"}, {"name": "b"}]}, [bytes(PART_BYTES + 500_001)] * 2, "body.files"),
         ({"files": [{"name": "../a"}]}, [b"x"], "body.files[0].name"),
-        ("not JSON", [b"x"], "body at line 1, column 1"),
+        ("not JSON", [b"x"], "body at line 1, column 5"),
     ],
     ids=["too few", "too many", "unlisted", "one too large", "together too large", "bad name", "not JSON"],
 )
