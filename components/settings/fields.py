@@ -194,5 +194,5 @@ MANAGER = string(
 
 
 def aws_region(example: str) -> BeforeValidator:
-    """A region of the partition `aws`: the first part is followed by one word, which `gov` and `iso` are not."""
+    """A region of the partition `aws`. Other partitions have names such as us-gov-west-1 and cn-north-1."""
     return string(r"(?!cn-)[a-z]{2}-[a-z]{4,}-\d", f'an AWS region such as "{example}", outside GovCloud (US) and China')

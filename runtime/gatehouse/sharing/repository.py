@@ -8,7 +8,6 @@ items before DynamoDB deletes them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -186,10 +185,7 @@ class SecretRepository:
     async def record(self, secret_id: str, link_id: str, event: SharingEvent) -> None:
         """Store an event without any other change. Does nothing if the link does not exist."""
         names = {"#link": link_id}
-        with suppress(ConditionNotMet):
-            await self._table.record(
-                secret_id, sets=(), condition="attribute_exists(links.#link)", names=names, values={}, event=event
-            )
+        await self._table.record(secret_id, condition="attribute_exists(links.#link)", names=names, event=event)
 
     async def mark_purged(self, secret: Secret, event: SharingEvent, *, receipt: Mapping[str, Any], delete_at: float) -> Secret:
         """Record that all object versions are deleted, and store the deletion receipt. Raises ConditionFailed if the deletion is

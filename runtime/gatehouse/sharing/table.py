@@ -150,11 +150,16 @@ class Table:
             raise
         return {name: _read(value) for name, value in reply["Attributes"].items()}
 
-    async def record(self, item_id: str, **changes: Any) -> None:
+    async def record(self, item_id: str, *, condition: str, names: Mapping[str, str], event: SharingEvent) -> None:
         """Store the event of a denied attempt, without reading the item, so that the duration does not depend on the size of the
-        item. Raises ConditionNotMet, also if the item has PENDING_DENIED_MAX events that are not in the audit trail yet.
+        item. Does nothing if the condition is not met, or if the item has PENDING_DENIED_MAX events that are not in the audit
+        trail yet.
         """
-        await self._call(self._client.update_item, **update_of(item_id, pending_max=PENDING_DENIED_MAX, **changes))
+        write = update_of(
+            item_id, sets=(), condition=condition, names=names, values={}, event=event, pending_max=PENDING_DENIED_MAX
+        )
+        with suppress(ConditionNotMet):
+            await self._call(self._client.update_item, **write)
 
     async def put_and_update(self, put: Write, update: Write) -> None:
         """Perform both writes in one transaction. Raises ConditionNotMet.
@@ -165,7 +170,7 @@ class Table:
         try:
             await _repeated(self._client.transact_write_items, TransactItems=items)
         except Unavailable as exc:
-            if "ConditionalCheckFailed" in _cancellation_reasons(exc):
+            if "ConditionalCheckFailed" in _rejection_reasons(exc):
                 raise ConditionNotMet from None
             raise
 
@@ -332,16 +337,17 @@ async def _repeated(operation: Any, **arguments: Any) -> dict[str, Any]:
 
     Source: Amazon DynamoDB Developer Guide, "Transaction conflict handling in DynamoDB".
     """
-    for attempt in range(1, _ATTEMPTS_MAX + 1):
+    attempt = 1
+    while True:
         try:
             return await call(operation, _SERVICE, **arguments)
         except Unavailable as exc:
-            reasons = _cancellation_reasons(exc)
+            reasons = _rejection_reasons(exc)
             is_conflict = "TransactionConflict" in reasons and "ConditionalCheckFailed" not in reasons
             if not is_conflict or attempt == _ATTEMPTS_MAX:
                 raise
         await asyncio.sleep(_PAUSE_S * 2 ** (attempt - 1))
-    raise AssertionError("the last attempt returns or raises")
+        attempt += 1
 
 
 def put_of(item: Item, event: SharingEvent) -> Write:
@@ -391,7 +397,7 @@ def _contains(item: Item | None, event: SharingEvent) -> bool:
     return any(stored["id"] == event.id for stored in (item or {}).get("events", ()))
 
 
-def _cancellation_reasons(error: Unavailable) -> set[str]:
+def _rejection_reasons(error: Unavailable) -> set[str]:
     """Return the codes of the reasons for which DynamoDB rejected a transaction, or a single write during a transaction."""
     cause = error.__cause__
     code = error_code(cause) if isinstance(cause, Exception) else ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import msgspec
 
 from gatehouse.sharing.models import RECEIPT_S, Secret, SharingEvent
@@ -83,9 +81,7 @@ class RequestRepository:
 
     async def record(self, request_id: str, event: SharingEvent) -> None:
         """Store an event without any other change. Does nothing if the request does not exist."""
-        condition = "attribute_exists(purpose)"
-        with suppress(ConditionNotMet):
-            await self._table.record(_item_id(request_id), sets=(), condition=condition, names={}, values={}, event=event)
+        await self._table.record(_item_id(request_id), condition="attribute_exists(purpose)", names={}, event=event)
 
 
 def _item_id(request_id: str) -> str:
